@@ -1,0 +1,1 @@
+"""The supervisor's decisions, as pure functions and values: no clock, no file, no socket."""

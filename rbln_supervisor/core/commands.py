@@ -1,0 +1,77 @@
+"""What rbln-ctl may ask over the control socket, and the answers (JSON, one frame each way)."""
+
+from typing import Final
+
+import msgspec
+
+from rbln_supervisor.core.status import NodeStatus
+
+REQUEST_BYTES_MOST: Final = 64 * 1024
+"""A longer request ends its sender's connection."""
+
+
+class Status(msgspec.Struct, frozen=True, tag="status"):
+    """How is the node?"""
+
+
+class Reload(msgspec.Struct, frozen=True, tag="reload"):
+    """Read the configuration file again; all of it is right, or nothing changes."""
+
+
+class Rescan(msgspec.Struct, frozen=True, tag="rescan"):
+    """Look for devices now."""
+
+
+Request = Status | Reload | Rescan
+
+
+class Node(msgspec.Struct, frozen=True, tag="node"):
+    """The answer to Status."""
+
+    status: NodeStatus
+
+
+class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):
+    """What a reload changed: pool names, sorted."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class Rescanned(msgspec.Struct, frozen=True, tag="rescanned"):
+    """What a rescan found: PCI functions that are candidates, and the pools that it changed."""
+
+    functions: int
+    changed: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused"):
+    """The request was refused or failed; nothing changed."""
+
+    errors: tuple[str, ...]
+    """One line each: what, where, what was expected."""
+
+
+Reply = Node | Reloaded | Rescanned | Refused
+
+_REQUEST: Final[msgspec.json.Decoder[Request]] = msgspec.json.Decoder(Request)
+_REPLY: Final[msgspec.json.Decoder[Reply]] = msgspec.json.Decoder(Reply)
+
+
+def encode(message: Request | Reply) -> bytes:
+    """A request or an answer as one frame."""
+    return msgspec.json.encode(message)
+
+
+def to_request(frame: bytes | memoryview) -> Request:
+    """The request in a frame; msgspec.DecodeError where there is none."""
+    return _REQUEST.decode(frame)
+
+
+def to_reply(frame: bytes | memoryview) -> Reply:
+    """The answer in a frame; msgspec.DecodeError where there is none."""
+    return _REPLY.decode(frame)

@@ -1,0 +1,69 @@
+"""What ``rbln-ctl status --json`` prints: stable names, for people's scripts and the exporter."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+PoolState = Literal["starting", "serving", "waiting", "backoff", "invalid"]
+"""``starting``: its worker lives and the kubelet does not list it yet; ``serving``: it is listed;
+``waiting``: for a kubelet or a device; ``backoff``: its worker ended and is started again later;
+``invalid``: its configuration can't be used."""
+
+
+class SupervisorStatus(msgspec.Struct, frozen=True):
+    """The supervisor itself."""
+
+    pid: int
+    version: str
+    uptime_s: float
+    ready: bool
+    """Every valid pool that has devices is listed by the kubelet."""
+    problems: tuple[str, ...] = ()
+    """What is wrong on the node, one line each: devices that can't be read, refused reloads, …"""
+    counters: Mapping[str, int] = {}
+    """Dropped frames and other things that happened, since the supervisor started."""
+
+
+class WorkerStatus(msgspec.Struct, frozen=True):
+    """A pool's worker process."""
+
+    pid: int | None = None
+    restarts: int = 0
+    last_exit: str | None = None
+    """How its last life ended, such as ``killed by SIGKILL 12 s ago``."""
+    last_log: tuple[str, ...] = ()
+    """The last log lines of the life that ended."""
+    backoff_s: float | None = None
+    """Seconds until it is started again."""
+
+
+class DeviceStatus(msgspec.Struct, frozen=True):
+    """A device of a pool."""
+
+    health: Literal["Healthy", "Unhealthy"]
+    reason: str
+    numa: int | None
+
+
+class PoolStatus(msgspec.Struct, frozen=True):
+    """A resource pool."""
+
+    state: PoolState
+    registered: bool
+    registration: Literal["kubelet-sock", "plugin-watcher"] | None
+    reason: str
+    """What it waits for, or what is invalid; empty while it serves."""
+    endpoint: str | None
+    """The file name of the socket that the kubelet knows."""
+    worker: WorkerStatus
+    devices: Mapping[str, DeviceStatus]
+    """By device ID, sorted."""
+
+
+class NodeStatus(msgspec.Struct, frozen=True):
+    """The whole answer."""
+
+    supervisor: SupervisorStatus
+    pools: Mapping[str, PoolStatus]
+    """By the resource's whole name (``resourceList[1]`` for an invalid pool that has none)."""

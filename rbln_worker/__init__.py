@@ -1,0 +1,1 @@
+"""One resource pool, served to the kubelet by one process."""

@@ -1,0 +1,37 @@
+"""What a worker has to know of its resource pool."""
+
+from collections.abc import Mapping
+from typing import Literal, NewType
+
+import msgspec
+
+PoolName = NewType("PoolName", str)
+"""The extended resource's whole name, ``prefix/name``, as pods ask for it."""
+
+DeviceType = Literal["accelerator"]
+
+
+class PoolSpec(msgspec.Struct, frozen=True):
+    """One resource pool, without its selectors: which devices it owns is the supervisor's word."""
+
+    prefix: str
+    """The resource's DNS name, such as ``rebellions.ai``."""
+    resource: str
+    """The resource's name below its prefix, such as ``ATOM``."""
+    device_type: DeviceType
+    exclude_topology: bool = False
+    """Advertise no NUMA node."""
+    allow_cross_numa: bool = False
+    """A preferred allocation may span NUMA nodes where one has too few devices."""
+    additional_info: Mapping[str, Mapping[str, str]] | None = None
+    """More keys for containers: ``*`` or a device ID → key → value; None where not configured."""
+
+    @property
+    def name(self) -> PoolName:
+        """The resource's whole name."""
+        return PoolName(f"{self.prefix}/{self.resource}")
+
+    @property
+    def stem(self) -> str:
+        """The pool's part of a file name: ``prefix_name``, as the reference names its sockets."""
+        return f"{self.prefix}_{self.resource}"
