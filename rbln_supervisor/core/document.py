@@ -1,0 +1,144 @@
+"""The bytes of a configuration file as a plain value: JSON first, forgiving where people slip.
+
+The reference takes standard JSON only, and so refuses the sample in its own README (a trailing
+comma). Here a trailing comma and a comment are accepted with a warning, and a file that does not
+begin like JSON is read as YAML. What is accepted has one meaning only.
+"""
+
+import json
+import re
+from typing import Final, NamedTuple, NoReturn
+
+from rbln_supervisor.core import relaxed_json, yaml_document
+from rbln_supervisor.core.places import DocumentError, bounded, found, place
+from rbln_supervisor.core.repeated import merge
+
+_BOM: Final = b"\xef\xbb\xbf"
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
+_DIGITS_MOST: Final = 4000
+"""Python refuses to read longer integers (and no key of ours is a number)."""
+
+_BEFORE_DOCUMENT: Final = re.compile(r"(?:\s|#[^\n]*|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
+_ESCAPE: Final = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair, left as it is
+    r"|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+_EXPECTED: Final = {
+    "Expecting property name enclosed in double quotes": "expected a key in double quotes",
+    "Expecting ',' delimiter": "expected ',' or a closing bracket",
+    "Expecting ':' delimiter": "expected ':' after the key",
+    "Expecting value": "expected a value",
+    "Extra data": "expected the end of the file after the document",
+    "Unterminated string starting at": "expected a closing quote for the string that begins here",
+    "Invalid control character at": "expected an escape such as \\n or \\t in a string",
+}
+"""What the standard library says → what a person can act on."""
+
+
+class Document(NamedTuple):
+    """What a file says."""
+
+    value: object
+    """None, bool, int, float, str, list and dict with str keys, as JSON knows them."""
+    warnings: tuple[str, ...]
+    """What was accepted although it is not quite right, one line each."""
+
+
+def read(raw: bytes) -> Document:
+    """The value of a JSON or YAML file.
+
+    Raises:
+        DocumentError: One line with line and column, and what was expected there.
+    """
+    text, warnings = _decode(raw)
+    if not text.strip():
+        raise DocumentError("the file is empty: expected an object with resourceList")
+    try:
+        value, more = _read_text(text)
+    except RecursionError:
+        raise DocumentError("nested too deeply: expected an object with resourceList") from None
+    return Document(value, (*warnings, *more))
+
+
+def _decode(raw: bytes) -> tuple[str, list[str]]:
+    if raw.startswith(_UTF_16):
+        raise DocumentError("line 1, column 1: expected UTF-8, got UTF-16")
+    warnings = []
+    if raw.startswith(_BOM):
+        warnings.append("line 1, column 1: byte order mark (accepted)")
+        raw = raw[len(_BOM) :]
+    try:
+        return raw.decode(), warnings
+    except UnicodeDecodeError as error:
+        text = raw.decode(errors="replace")
+        at = len(raw[: error.start].decode(errors="replace"))
+        warnings.append(f"{place(text, at)}: expected UTF-8, other bytes are read as U+FFFD")
+        return text, warnings
+
+
+def _read_text(text: str) -> Document:
+    """Strict JSON where it is that, else the forgiving reading of what it looks like."""
+    tidy, warnings = _without_lone_surrogates(text)
+    try:
+        value, more = _load(tidy)
+    except (json.JSONDecodeError, _NoNumberError):
+        before = _BEFORE_DOCUMENT.match(text)
+        if before is None or text[before.end() : before.end() + 1] not in ("{", "["):
+            return Document(*yaml_document.read(text))
+    else:
+        return Document(value, (*warnings, *more))
+    tidy, relaxed = relaxed_json.relax(tidy)
+    try:
+        value, more = _load(tidy)
+    except json.JSONDecodeError as error:
+        _fail(text, error)
+    except _NoNumberError as error:
+        at = relaxed_json.constant_at(tidy)
+        raise DocumentError(f"{place(text, at)}: expected a value, got {error}") from None
+    return Document(value, (*warnings, *relaxed, *more))
+
+
+class _NoNumberError(Exception):
+    """NaN or Infinity, which Python's JSON knows and JSON doesn't."""
+
+
+def _load(text: str) -> Document:
+    twice: list[str] = []
+
+    def refuse(word: str) -> NoReturn:
+        raise _NoNumberError(word)
+
+    def collect(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        value, repeated = merge(pairs)
+        twice.extend(f"key {json.dumps(key)} is repeated (the last counts)" for key in repeated)
+        return value
+
+    value: object = json.loads(
+        text,
+        object_pairs_hook=collect,
+        parse_constant=refuse,
+        parse_int=lambda digits: int(digits) if len(digits) < _DIGITS_MOST else float(digits),
+    )
+    return Document(value, bounded(twice))
+
+
+def _without_lone_surrogates(text: str) -> tuple[str, tuple[str, ...]]:
+    r"""``\ud800`` alone names no character; the reference reads U+FFFD. Lengths stay the same."""
+    places: list[int] = []
+
+    def tidy(match: re.Match[str]) -> str:
+        if match["lone"] is None:
+            return match[0]
+        places.append(match.start())
+        return r"\ufffd"
+
+    tidied = _ESCAPE.sub(tidy, text)
+    warnings = [f"{place(text, at)}: half a surrogate pair, read as U+FFFD" for at in places[:1]]
+    return tidied, tuple(warnings)
+
+
+def _fail(text: str, error: json.JSONDecodeError) -> NoReturn:
+    expected = _EXPECTED.get(error.msg, error.msg[:1].lower() + error.msg[1:])
+    got = f", got {found(text, error.pos)}" if error.msg.startswith(("Expecting", "Extra")) else ""
+    raise DocumentError(f"{place(text, error.pos)}: {expected}{got}") from None

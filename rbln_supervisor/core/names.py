@@ -1,0 +1,52 @@
+"""What a resource may be called, so that the kubelet takes it.
+
+The kubelet registers a plugin only if IsExtendedResourceName holds (pkg/apis/core/v1/helper): a
+qualified name even after ``requests.`` is put before it, and none of Kubernetes' own.
+"""
+
+import json
+import re
+from typing import Final
+
+SHOWN_MOST: Final = 80
+"""Characters of a wrong value that a message repeats."""
+
+_PREFIX_MOST: Final = 253 - len("requests.")
+_NAME_MOST: Final = 63
+_LABEL: Final = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+_PREFIX: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_NAME: Final = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9_-]*[a-zA-Z0-9])?")
+
+
+def wrong_prefix(prefix: str) -> str | None:
+    """What is wrong with the part before the slash; None if nothing is."""
+    if len(prefix) > _PREFIX_MOST:
+        return f"{shown(prefix)}: expected at most {_PREFIX_MOST} characters, got {len(prefix)}"
+    if not _PREFIX.fullmatch(prefix):
+        return (
+            f"{shown(prefix)}: expected a DNS name such as rebellions.ai "
+            "(lower-case letters, digits, - and .)"
+        )
+    # The whole name must not contain "kubernetes.io/" nor begin with "requests.".
+    if prefix.endswith("kubernetes.io"):
+        return f"{shown(prefix)}: expected a prefix that is not Kubernetes' own (kubernetes.io)"
+    if prefix.startswith("requests."):
+        return f"{shown(prefix)}: expected a prefix that does not begin with requests. (a quota's)"
+    return None
+
+
+def wrong_name(name: str) -> str | None:
+    """What is wrong with the part behind the slash; None if nothing is."""
+    if len(name) > _NAME_MOST:
+        return f"{shown(name)}: expected at most {_NAME_MOST} characters, got {len(name)}"
+    if not _NAME.fullmatch(name):  # not re.match with $, which a trailing newline passes
+        return (
+            f"{shown(name)}: expected letters, digits, _ and -, with a letter or digit at both ends"
+        )
+    return None
+
+
+def shown(value: str) -> str:
+    """A value in quotes, on one line, not too long."""
+    text = value if len(value) <= SHOWN_MOST else f"{value[:SHOWN_MOST]}…"
+    return json.dumps(text, ensure_ascii=not text.isprintable())

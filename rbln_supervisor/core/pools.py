@@ -1,0 +1,166 @@
+"""One pool of the configuration file, with all that is wrong in it."""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+
+from rbln_supervisor.core import selectors
+from rbln_supervisor.core.names import shown, wrong_name, wrong_prefix
+from rbln_supervisor.core.selectors import ALL_KEYS, DEVICE_TYPES, SelectorObject
+from rbln_supervisor.core.shape import (
+    Complaint,
+    Field,
+    Notes,
+    boolean,
+    expected,
+    fields,
+    fold,
+    member,
+    string,
+    text,
+)
+from rbln_worker.contract.pool import PoolSpec
+
+_NAME_MOST: Final = 320
+"""Characters of a wrong name that still names its pool in a status."""
+
+_KEYS: Final = (
+    *("resourceName", "resourcePrefix", "deviceType", "excludeTopology", "allowCrossNuma"),
+    *("selectors", "additionalInfo"),
+)
+_BELOW: Final = frozenset(map(fold, ALL_KEYS))
+_SERVED: Final = tuple(name for name, rules in DEVICE_TYPES.items() if rules.served)
+_DEFAULT_TYPE: Final = "netDevice"
+
+
+class PoolConfig(msgspec.Struct, frozen=True):
+    """A pool that can be served."""
+
+    spec: PoolSpec
+    selectors: tuple[SelectorObject, ...]
+    """At least one; a device belongs to the pool if it matches one of them."""
+
+
+class Read(NamedTuple):
+    """A pool of the file, before it is known what the others are called."""
+
+    place: str
+    name: str
+    """The resource's whole name; empty where it can't be told."""
+    config: PoolConfig
+    """Of use only where there is no complaint."""
+    complaints: tuple[Complaint, ...]
+
+
+def read(at: Field, flag: str, file_notes: Notes) -> Read:
+    """A pool; ``flag`` is the prefix of one that names none. Warnings go to the file's notes."""
+    notes = Notes()
+    found = fields(at, _KEYS, notes, hint=_hint)
+    if found is None:
+        found = {}
+        config = PoolConfig(PoolSpec("", "", "accelerator"), ())
+    else:
+        config = _read(at, found, flag, notes)
+    file_notes.warnings += notes.warnings
+    return Read(at.place, _name(found, flag), config, tuple(notes.complaints))
+
+
+def _read(at: Field, found: Mapping[str, Field], flag: str, notes: Notes) -> PoolConfig:
+    resource = _resource(found.get("resourceName"), member(at.place, "resourceName"), notes)
+    prefix = _prefix(found.get("resourcePrefix"), flag, notes)
+    device_type = _device_type(found.get("deviceType"), member(at.place, "deviceType"), notes)
+    spec = PoolSpec(
+        prefix,
+        resource,
+        "accelerator",  # the only type that is served, so that any other has a complaint
+        exclude_topology=boolean(found.get("excludeTopology"), notes),
+        allow_cross_numa=boolean(found.get("allowCrossNuma"), notes),
+        additional_info=_additional_info(found.get("additionalInfo"), notes),
+    )
+    place = member(at.place, "selectors")
+    return PoolConfig(spec, selectors.read(found.get("selectors"), place, device_type, notes))
+
+
+def _name(found: Mapping[str, Field], flag: str) -> str:
+    match found.get("resourceName"), found.get("resourcePrefix"):
+        case Field(value=str() as resource), None | Field(value=None | ""):
+            name = f"{flag}/{resource}"
+        case Field(value=str() as resource), Field(value=str() as prefix):
+            name = f"{prefix}/{resource}"
+        case _:
+            return ""
+    readable = resource and name.isprintable() and len(name) <= _NAME_MOST
+    return name if readable else ""
+
+
+def _resource(at: Field | None, place: str, notes: Notes) -> str:
+    if at is None:
+        notes.complain(place, "missing, expected string")
+        return ""
+    if isinstance(at.value, str) and (wrong := wrong_name(at.value)):
+        notes.complain(at.place, wrong)
+    return text(at, notes)
+
+
+def _prefix(at: Field | None, flag: str, notes: Notes) -> str:
+    prefix = string(at, notes)
+    if at and prefix and (wrong := wrong_prefix(prefix)):
+        notes.complain(at.place, wrong)
+    return prefix or flag
+
+
+def _device_type(at: Field | None, place: str, notes: Notes) -> str:
+    word = string(at, notes)
+    if at and not isinstance(at.value, str | None):
+        return ""  # complained of
+    rules = DEVICE_TYPES.get(word or _DEFAULT_TYPE)
+    if rules is None:
+        *others, last = DEVICE_TYPES
+        known = f"{', '.join(others)} or {last}"
+        notes.complain(place, f"unknown deviceType {shown(word)}, expected {known}")
+    elif not rules.served:
+        said = f"{word} is" if word else f"missing, which means {_DEFAULT_TYPE}: it is"
+        served = " or ".join(_SERVED)
+        notes.complain(place, f"{said} not served by this version yet, expected {served}")
+    return word or _DEFAULT_TYPE
+
+
+def _additional_info(at: Field | None, notes: Notes) -> Mapping[str, Mapping[str, str]] | None:
+    match at:
+        case None | Field(value=None):
+            return None
+        case Field(place=place, value=dict() as infos):
+            return {
+                key: _one_info(key, Field(_entry(place, key), info), notes)
+                for key, info in infos.items()
+            }
+        case wrong:
+            expected(wrong, "object", notes)
+            return None
+
+
+def _one_info(device: str, at: Field, notes: Notes) -> Mapping[str, str]:
+    if device != "*" and not selectors.is_address(device):
+        notes.warn(at.place, "never matches, expected * or a whole address such as 0000:3b:00.0")
+    match at.value:
+        case dict() as info:
+            return {
+                key: text(Field(_entry(at.place, key), value), notes) for key, value in info.items()
+            }
+        case _:
+            expected(at, "object", notes)
+            return {}
+
+
+def _entry(place: str, key: str) -> str:
+    return f"{place}[{shown(key)}]"
+
+
+def _hint(folded: str) -> str | None:
+    """What is known of a key that is none of a pool's."""
+    if folded in _BELOW:
+        return "a selector, ignored here (it belongs into selectors)"
+    if folded == "selectorobjs":
+        return "internal key of the reference, ignored (did you mean selectors?)"
+    return None

@@ -1,0 +1,30 @@
+"""Keys that stand twice in one object, read as the reference reads them."""
+
+from collections.abc import Iterable
+
+
+def merge(pairs: Iterable[tuple[str, object]]) -> tuple[dict[str, object], tuple[str, ...]]:
+    """An object, and the keys that were repeated.
+
+    The last one counts, with two exceptions: null leaves the text, number or boolean before it, and
+    two additionalInfo objects are one, in which the later one's keys count.
+    """
+    merged: dict[str, object] = {}
+    repeated = []
+    for key, value in pairs:
+        if key in merged:
+            repeated.append(key)
+            merged[key] = _second(key, merged[key], value)
+        else:
+            merged[key] = value
+    return merged, tuple(repeated)
+
+
+def _second(key: str, before: object, after: object) -> object:
+    match before, after:
+        case (str() | bool() | int() | float(), None):
+            return before
+        case (dict(), dict()) if key.lower() == "additionalinfo":
+            return {**before, **after}
+        case _:
+            return after

@@ -1,0 +1,162 @@
+"""YAML as a plain value: the part of it that JSON also has.
+
+Built from the parser's events, so that nothing is resolved behind a person's back: no aliases
+(a few lines of them stand for gigabytes), no tags, no numbers (``devices: [0010]`` is eight in
+YAML 1.1, and ``0000:35:00.0`` a number in base 60; here both are what was written).
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from rbln_supervisor.core.places import DocumentError, bounded, found, kind, place
+from rbln_supervisor.core.repeated import merge
+
+if TYPE_CHECKING:
+    import yaml
+
+DEPTH_MOST: Final = 100
+"""Levels of nesting; a configuration has six."""
+
+_UNPRINTABLE: Final = re.compile(
+    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+)
+_TAG: Final = "tag:yaml.org,2002:"
+
+
+class _Open:
+    """A collection whose end has not come yet."""
+
+    def __init__(self, start: "yaml.CollectionStartEvent", *, is_mapping: bool) -> None:
+        self.start = start
+        self.is_mapping = is_mapping
+        self.items: list[object] = []
+        self.keys: list[str] = []  # a mapping's; one more than items while a value is awaited
+
+    def wants_key(self) -> bool:
+        return self.is_mapping and len(self.keys) == len(self.items)
+
+
+def read(text: str) -> tuple[object, tuple[str, ...]]:
+    """The value of the only document in a text, and warnings.
+
+    Raises:
+        DocumentError: One line with line and column, and what was expected there.
+    """
+    import yaml  # noqa: PLC0415 - most files are JSON; a supervisor need not hold the memory
+
+    if odd := _UNPRINTABLE.search(text):
+        at = odd.start()
+        raise DocumentError(f"{place(text, at)}: expected text, got {found(text, at)}")
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return _build(yaml.parse(text, Loader=loader))
+    except yaml.MarkedYAMLError as error:
+        raise DocumentError(_said(text, error.problem_mark, error.problem or str(error))) from None
+    except yaml.YAMLError as error:
+        raise DocumentError(_said(text, None, str(error))) from None
+
+
+def _said(text: str, mark: "yaml.Mark | None", problem: str) -> str:
+    """The parser's words on one line, but for the slip that it describes worst: a tab."""
+    said = f"no YAML: {' '.join(problem.split())}"
+    if mark is None:
+        return said
+    begins = "".join(text.split("\n")[mark.line : mark.line + 1])[: mark.column + 1]
+    if not begins.strip() and "\t" in begins:
+        said = "expected spaces, got a tab (YAML is indented with spaces)"
+    return f"line {mark.line + 1}, column {mark.column + 1}: {said}"
+
+
+def _build(events: "Iterable[yaml.Event]") -> tuple[object, tuple[str, ...]]:
+    import yaml  # noqa: PLC0415 - see read
+
+    resolver = yaml.resolver.Resolver()
+    warnings: list[str] = []
+    stack: list[_Open] = []
+    root: list[object] = []
+    for event in events:
+        match event:
+            case yaml.DocumentStartEvent() if root:
+                _fail(event, "expected one document, got a second one")
+            case yaml.NodeEvent(anchor=str()):
+                _fail(event, "expected the value itself, got an anchor or alias (& or *)")
+            case yaml.CollectionStartEvent():
+                _check(event, depth=len(stack))
+                is_mapping = isinstance(event, yaml.MappingStartEvent)
+                stack.append(_Open(event, is_mapping=is_mapping))
+            case yaml.CollectionEndEvent():
+                ended = stack.pop()
+                _put(stack[-1] if stack else root, ended.start, _collection(ended, warnings))
+            case yaml.ScalarEvent():
+                value = _scalar(event, resolver, warnings)
+                _put(stack[-1] if stack else root, event, value)
+            case _:
+                pass  # where the stream and the document begin and end
+    if not root:
+        raise DocumentError("the file is empty: expected an object with resourceList")
+    return root[0], bounded(warnings)
+
+
+def _check(event: "yaml.CollectionStartEvent", *, depth: int) -> None:
+    if event.tag is not None:
+        _fail(event, f"expected a plain value, got one with the tag {event.tag}")
+    if depth >= DEPTH_MOST:
+        _fail(event, f"expected at most {DEPTH_MOST} levels of nesting")
+
+
+def _put(target: _Open | list[object], event: "yaml.Event", value: object) -> None:
+    match target:
+        case list():
+            target.append(value)
+        case _Open() if not target.wants_key():
+            target.items.append(value)
+        case _ if isinstance(value, str):
+            target.keys.append(value)
+        case _:
+            _fail(event, f"expected string as key, got {kind(value)}")
+
+
+def _collection(ended: _Open, warnings: list[str]) -> object:
+    if not ended.is_mapping:
+        return ended.items
+    value, repeated = merge(zip(ended.keys, ended.items, strict=True))
+    warnings += [
+        f"{_place(ended.start)}: key {json.dumps(key)} is repeated in this object (the last counts)"
+        for key in repeated
+    ]
+    return value
+
+
+def _scalar(
+    event: "yaml.ScalarEvent", resolver: "yaml.resolver.Resolver", warnings: list[str]
+) -> object:
+    import yaml  # noqa: PLC0415 - see read
+
+    value: str = event.value
+    tag = event.tag
+    if tag is None or tag == "!":
+        tag = str(resolver.resolve(yaml.ScalarNode, value, event.implicit))  # type: ignore[no-untyped-call]
+    match tag.removeprefix(_TAG):
+        case "null":
+            return None
+        case "bool":
+            return yaml.constructor.SafeConstructor.bool_values[value.lower()]
+        case "str":
+            pass
+        case "int" | "float" | "timestamp" | "value" if event.tag is None:
+            warnings.append(f"{_place(event)}: {value} is read as text (quote it)")
+        case other:
+            _fail(event, f"expected a plain value, got one with the tag {other}")
+    # "\ud800" in double quotes names half a character
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _place(event: "yaml.Event") -> str:
+    mark = event.start_mark
+    return f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
+
+
+def _fail(event: "yaml.Event", text: str) -> NoReturn:
+    raise DocumentError(f"{_place(event)}: {text}")
