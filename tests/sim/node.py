@@ -1,0 +1,220 @@
+"""A simulated node: a directory tree for ``--host-root`` that tests change as hardware would.
+
+Each change is made in the kernel's order, and what readers find a device by appears last and goes
+first: a reader sees a device whole or not at all. Device nodes are plain empty files.
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from tests.sim import pci
+from tests.sim.device import SimDevice, shift
+from tests.sim.drivers import parts_of, pools_text
+from tests.sim.tree import Tree
+
+RBLN_STAT: Final = "/usr/local/bin/rbln-stat"
+"""The tool that comes with the rebellions driver; it stays when the driver goes."""
+
+
+class SimNode:
+    """The files of a node, and what they stand for."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.tree = Tree(root)
+        self._devices: dict[str, SimDevice] = {}
+        self._vfs: dict[str, list[str]] = {}
+        self._nodes: Counter[str] = Counter()
+        for path in (pci.DEVICES, pci.DRIVERS, pci.GROUPS, "/sys/class", "/dev", "/proc", "/etc"):
+            self.tree.directory(path)
+
+    @property
+    def devices(self) -> Mapping[str, SimDevice]:
+        """The functions that are there, by PCI address."""
+        return self._devices
+
+    def home(self, bdf: str) -> str:
+        """The function's directory below /sys, as a path of the host."""
+        device = self._devices[bdf]
+        pf = self._devices[device.pf] if device.pf is not None else device
+        return pci.home_of(bdf, device.parents or pf.parents)
+
+    def add(self, *devices: SimDevice) -> None:
+        """Plug functions in, with their drivers bound; a VF needs its PF to be there."""
+        for device in devices:
+            self._devices[device.bdf] = msgspec.structs.replace(device, driver=None)
+            home = self.home(device.bdf)
+            pci.add_bridges(self.tree, tuple(home.split("/")[4:-1]))
+            for name, content in pci.attributes(self._devices[device.bdf]).items():
+                self.tree.write(f"{home}/{name}", content)
+            pci.join_group(self.tree, device, home)
+            if device.pf is not None:
+                self.tree.link(f"{home}/physfn", self.home(device.pf))
+            if device.driver is not None:
+                self.bind(device.bdf, device.driver)
+            self.tree.link(f"{pci.DEVICES}/{device.bdf}", home)
+            if device.pf is not None:
+                self._join_pf(device.pf, device.bdf)
+
+    def remove(self, bdf: str) -> None:
+        """Unplug a function, and the virtual functions that it has."""
+        self.disable_vfs(bdf)
+        device, home = self._devices[bdf], self.home(bdf)
+        self.tree.remove(f"{pci.DEVICES}/{bdf}")
+        if device.driver is not None:
+            self.unbind(bdf)
+        pci.leave_group(self.tree, device)
+        self.tree.remove(home)
+        if device.pf is not None:
+            self._leave_pf(device.pf, bdf)
+        del self._devices[bdf]
+
+    def bind(self, bdf: str, driver: str) -> None:
+        """Bind a driver; a bound one is unbound first."""
+        if self._devices[bdf].driver is not None:
+            self.unbind(bdf)
+        device = self._devices[bdf] = msgspec.structs.replace(self._devices[bdf], driver=driver)
+        home = self.home(bdf)
+        parts = parts_of(device, home)
+        for path, text in parts.files.items():
+            self.tree.write(path, text)
+        for path, target in parts.links.items():
+            self.tree.link(path, target)
+        self._add_nodes(parts.nodes)
+        if driver == "rebellions":
+            self.tree.write(RBLN_STAT, "#!/bin/sh\n")
+        self.tree.write(f"{home}/uevent", pci.uevent_text(device))
+        pci.join_driver(self.tree, bdf, home, driver)
+
+    def unbind(self, bdf: str) -> None:
+        """Unbind the driver: all that it made goes, nodes below /dev too."""
+        device, home = self._devices[bdf], self.home(bdf)
+        if device.driver is None:
+            return
+        pci.part_driver(self.tree, bdf, home, device.driver)
+        parts = parts_of(device, home)
+        self._devices[bdf] = msgspec.structs.replace(device, driver=None)
+        self._remove_nodes(parts.nodes)
+        for path in parts.links:
+            self.tree.remove(path)
+        for top in sorted({path.removeprefix(home).split("/")[1] for path in parts.files}):
+            self.tree.remove(f"{home}/{top}")
+        self.tree.write(f"{home}/uevent", pci.uevent_text(self._devices[bdf]))
+
+    def enable_vfs(self, bdf: str, count: int, *, driver: str | None = None) -> tuple[str, ...]:
+        """Make virtual functions, as a write to sriov_numvfs does; their PCI addresses.
+
+        They take the PF's driver where none is given, product ids one above the PF's, and the
+        next free rblnN where the driver is ``rebellions``.
+        """
+        pf = self._devices[bdf]
+        driver = driver if driver is not None else pf.driver
+        taken = {device.rbln for device in self._devices.values()}
+        names = (name for n in itertools.count() if (name := f"rbln{n}") not in taken)
+        groups = itertools.count(self._last_group() + 1)
+        vfs = [
+            SimDevice(
+                bdf=shift(bdf, number),
+                vendor=pf.vendor,
+                device=f"{int(pf.device, 16) + 1:04x}",
+                code=pf.code,
+                driver=driver,
+                numa=pf.numa,
+                iommu=next(groups) if pf.iommu is not None else None,
+                rbln=next(names) if driver == "rebellions" else None,
+                pf=bdf,
+            )
+            for number in range(1, count + 1)
+        ]
+        self.add(*vfs)
+        return tuple(vf.bdf for vf in vfs)
+
+    def disable_vfs(self, bdf: str) -> None:
+        """Take the function's virtual functions away, as writing 0 to sriov_numvfs does."""
+        for vf in reversed(self._vfs.get(bdf, [])):
+            self.remove(vf)
+
+    def set_attribute(self, bdf: str, name: str, value: str | bytes | None) -> None:
+        """Change a file of the function's directory (``class``, ``config``, …); None removes it."""
+        path = f"{self.home(bdf)}/{name}"
+        if value is None:
+            self.tree.remove(path)
+        else:
+            self.tree.write(path, value)
+
+    def set_numa_node(self, bdf: str, numa: int) -> None:
+        """Change what ``numa_node`` says."""
+        self._devices[bdf] = msgspec.structs.replace(self._devices[bdf], numa=numa)
+        self.set_attribute(bdf, "numa_node", f"{numa}\n")
+
+    def set_pools(self, bdf: str, text: str | None) -> None:
+        """Change the rebellions driver's ``pools`` file; None removes it."""
+        self.set_attribute(bdf, "pools", text)
+
+    def rename_rbln(self, bdf: str, rbln: str) -> None:
+        """Make the driver's ``pools`` file name another node, without any other change."""
+        self.set_pools(bdf, pools_text(rbln))
+
+    def set_status(self, rbln: str, status: int) -> None:
+        """Change the NPU's status in /sys/class/rebellions."""
+        self.set_class_attribute(rbln, "status", f"{status}\n")
+
+    def hang_status(self, rbln: str) -> None:
+        """Let reads of the NPU's status wait for ever, as on wedged hardware."""
+        self.tree.fifo(f"/sys/class/rebellions/{rbln}/status")
+
+    def set_class_attribute(self, rbln: str, name: str, value: str | None) -> None:
+        """Change a file of /sys/class/rebellions/<rblnN>; None removes it."""
+        path = f"/sys/class/rebellions/{rbln}/{name}"
+        if value is None:
+            self.tree.remove(path)
+        else:
+            self.tree.write(path, value)
+
+    def add_dev_node(self, name: str) -> None:
+        """Make a node below /dev."""
+        self.tree.write(f"/dev/{name}", b"")
+
+    def remove_dev_node(self, name: str) -> None:
+        """Take a node below /dev away."""
+        self.tree.remove(f"/dev/{name}")
+
+    def _add_nodes(self, names: Iterable[str]) -> None:
+        """Nodes can be shared (rsd0, a group's): the first user makes them, the last ends them."""
+        for name in names:
+            self._nodes[name] += 1
+            if self._nodes[name] == 1:
+                self.add_dev_node(name)
+
+    def _remove_nodes(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._nodes[name] -= 1
+            if self._nodes[name] == 0:
+                self.remove_dev_node(name)
+
+    def _join_pf(self, pf: str, vf: str) -> None:
+        vfs = self._vfs.setdefault(pf, [])
+        self.tree.link(f"{self.home(pf)}/virtfn{len(vfs)}", self.home(vf))
+        vfs.append(vf)
+        self._write_numvfs(pf)
+
+    def _leave_pf(self, pf: str, vf: str) -> None:
+        vfs = self._vfs[pf]
+        number = vfs.index(vf)
+        del vfs[number]
+        for later in range(number, len(vfs)):
+            self.tree.link(f"{self.home(pf)}/virtfn{later}", self.home(vfs[later]))
+        self.tree.remove(f"{self.home(pf)}/virtfn{len(vfs)}")
+        self._write_numvfs(pf)
+
+    def _write_numvfs(self, pf: str) -> None:
+        if self._devices[pf].totalvfs is not None:
+            self.tree.write(f"{self.home(pf)}/sriov_numvfs", f"{len(self._vfs[pf])}\n")
+
+    def _last_group(self) -> int:
+        return max((d.iommu for d in self._devices.values() if d.iommu is not None), default=0)

@@ -1,0 +1,57 @@
+"""Nodes that tests and the demo want again and again."""
+
+import msgspec
+
+from tests.sim.device import SimDevice
+from tests.sim.node import SimNode
+
+
+class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An interface in the network namespace."""
+
+    default_route: bool = False
+
+
+class NodeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A node as the conformance format describes one."""
+
+    devices: tuple[SimDevice, ...]
+    links: dict[str, Link] = {}
+    """Not in the tree: whoever starts the system makes them in its network namespace."""
+    dev: tuple[str, ...] = ()
+    """Further nodes below /dev."""
+
+    def build(self, node: SimNode) -> None:
+        """Make this node."""
+        node.add(*self.devices)
+        for name in self.dev:
+            node.add_dev_node(name)
+
+
+def npus(count: int, *, numa_nodes: int = 1, product: str = "1120") -> tuple[SimDevice, ...]:
+    """NPUs at 0000:20:00.0, 0000:21:00.0, … named rbln0, rbln1, …; first half, first NUMA node."""
+    return tuple(
+        SimDevice(
+            bdf=f"{n >> 6:04x}:{0x20 + (n & 0x3F):02x}:00.0",
+            device=product,
+            numa=n * numa_nodes // count,
+            iommu=50 + n,
+            rbln=f"rbln{n}",
+        )
+        for n in range(count)
+    )
+
+
+def demo(node: SimNode) -> None:
+    """Four ATOM NPUs on two NUMA nodes, and two ATOM+ that virtual machines may have."""
+    node.add(*npus(4, numa_nodes=2))
+    for n in range(2):
+        node.add(
+            SimDevice(
+                bdf=f"0000:{0x60 + n:02x}:00.0",
+                device="1220",
+                driver="vfio-pci",
+                numa=n,
+                iommu=80 + n,
+            )
+        )
