@@ -1,0 +1,30 @@
+"""Hypothesis profiles, and the places that tests need."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# No deadline for an example: the machines that run these are shared.
+settings.register_profile("dev", max_examples=50, deadline=None)
+settings.register_profile(
+    "ci",
+    max_examples=500,
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """An empty folder directly below /tmp: a unix socket's path may have 107 bytes."""
+    path = Path(tempfile.mkdtemp(prefix="rb-", dir="/tmp"))
+    yield path
+    shutil.rmtree(path)

@@ -1,0 +1,231 @@
+"""A simulated kubelet: a real gRPC peer on real unix sockets that keeps what it saw.
+
+It behaves as pkg/kubelet/cm/devicemanager and pkg/kubelet/pluginmanager do where a device plugin
+can tell; it has no pods and no checkpoint.
+"""
+
+import stat
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+from google.protobuf.message import Message
+
+from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
+from tests.sim.kubelet_admission import Admission, Dialling, Knobs
+from tests.sim.kubelet_book import Book, Keeping
+from tests.sim.kubelet_records import (
+    Closed,
+    Listed,
+    Opened,
+    Record,
+    Registered,
+    Resource,
+    in_words,
+)
+from tests.sim.kubelet_socket import SOCKET, KubeletSocket
+from tests.sim.plugin_client import PluginClient
+from tests.sim.plugin_watcher import PluginWatcher
+
+CALL_DEADLINE_S: Final = 10.0
+"""For the calls that tests make; the kubelet itself waits for Allocate without a limit."""
+
+Reply = TypeVar("Reply", bound=Message)
+Kind = TypeVar("Kind", Registered, Opened, Listed, Closed)
+
+
+class SimKubelet:
+    """One node's kubelet. Start and stop it as often as you like; records outlive restarts."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        plugin_watcher: bool = False,
+        keeping: Keeping = Keeping.PER_SOCKET,
+        dialling: Dialling = Dialling.AFTER_ANSWER,
+    ) -> None:
+        """``folder`` is what /var/lib/kubelet is to a real one."""
+        self.folder = folder
+        self.plugins = folder / "device-plugins"
+        self.registry = folder / "plugins_registry"
+        self.knobs = Knobs()
+        self._has_watcher = plugin_watcher
+        self._dialling = dialling
+        self._book = Book(keeping)
+        self._life: _Life | None = None
+        self._born_at = monotonic()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Begin a life: make the folders, delete every socket in device-plugins, serve."""
+        self._book.forget()
+        self.plugins.mkdir(parents=True, exist_ok=True)
+        self.plugins.chmod(0o750)
+        for path in self.plugins.iterdir():
+            if stat.S_ISSOCK(path.lstat().st_mode):
+                path.unlink()
+        (self.plugins / "DEPRECATION").write_text("Plugins should use plugins_registry.\n")
+        admission = Admission(self._book, self.plugins, self._dialling, self.knobs)
+        watcher = None
+        if self._has_watcher:
+            self.registry.mkdir(exist_ok=True)
+            watcher = PluginWatcher(self.registry, admission.found)
+        self._life = _Life(admission, watcher, KubeletSocket(self.plugins, admission.register))
+
+    def stop(self) -> None:
+        """End this life: every stream is cancelled, kubelet.sock stays behind dead."""
+        life, self._life = self._life, None
+        if life is None:
+            return
+        life.admission.close()
+        life.socket.close()
+        if life.watcher is not None:
+            life.watcher.close()
+
+    def restart(self) -> None:
+        """Stop and start."""
+        self.stop()
+        self.start()
+
+    def recreate_socket(self) -> None:
+        """Make kubelet.sock anew without any other change, as serveWithRetry may."""
+        life = self._alive()
+        life.socket.close()
+        (self.plugins / SOCKET).unlink()
+        life.socket = KubeletSocket(self.plugins, life.admission.register)
+
+    # What it saw
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """All that happened, in order."""
+        with self._book.changed:
+            return tuple(self._book.records)
+
+    @property
+    def registrations(self) -> tuple[Registered, ...]:
+        """Every registration, the refused ones too."""
+        return self._each(Registered)
+
+    def messages(self, resource: str | None = None) -> tuple[Listed, ...]:
+        """Every ListAndWatch message, or those of one resource."""
+        return tuple(m for m in self._each(Listed) if resource in {None, m.resource})
+
+    @property
+    def openings(self) -> tuple[Opened, ...]:
+        """Every ListAndWatch call."""
+        return self._each(Opened)
+
+    @property
+    def endings(self) -> tuple[Closed, ...]:
+        """Every end of a ListAndWatch stream."""
+        return self._each(Closed)
+
+    def resource(self, name: str) -> Resource:
+        """A resource as the node shows it; an unknown one has no devices."""
+        return self._book.resources().get(name, Resource())
+
+    @property
+    def resources(self) -> dict[str, Resource]:
+        """Every resource that was registered since the last start."""
+        return self._book.resources()
+
+    def wait(
+        self, condition: Callable[["SimKubelet"], object], deadline_s: float = 10.0, *, what: str
+    ) -> None:
+        """Wait until ``condition`` holds; AssertionError with all that was seen if it doesn't."""
+        with self._book.changed:
+            if self._book.changed.wait_for(lambda: bool(condition(self)), deadline_s):
+                return
+        raise AssertionError(f"not within {deadline_s} s: {what}\n{self.story()}")
+
+    def story(self) -> str:
+        """All that it saw, for people."""
+        shown = [
+            f"  now {name}: {seen.allocatable} of {seen.capacity} at {seen.endpoint}"
+            for name, seen in sorted(self.resources.items())
+        ]
+        records = in_words(self.records, self._born_at)
+        return "\n".join(["the kubelet saw:", records or "  nothing", *shown])
+
+    # What it asks
+
+    def allocate(self, name: str, containers: Sequence[Iterable[str]]) -> pb.AllocateResponse:
+        """Allocate with one list of device IDs a container."""
+        request = pb.AllocateRequest(
+            container_requests=[pb.ContainerAllocateRequest(devicesIDs=ids) for ids in containers]
+        )
+        return self._call(name, "Allocate", request, pb.AllocateResponse)
+
+    def preferred(
+        self, name: str, available: Iterable[str], must: Iterable[str], size: int
+    ) -> list[str]:
+        """GetPreferredAllocation for one container."""
+        one = pb.ContainerPreferredAllocationRequest(
+            available_deviceIDs=available, must_include_deviceIDs=must, allocation_size=size
+        )
+        request = pb.PreferredAllocationRequest(container_requests=[one])
+        reply = self._call(name, "GetPreferredAllocation", request, pb.PreferredAllocationResponse)
+        return [each for response in reply.container_responses for each in response.deviceIDs]
+
+    def options(self, name: str) -> pb.DevicePluginOptions:
+        """GetDevicePluginOptions."""
+        return self._call(name, "GetDevicePluginOptions", pb.Empty(), pb.DevicePluginOptions)
+
+    def prestart(self, name: str, ids: Iterable[str]) -> pb.PreStartContainerResponse:
+        """PreStartContainer."""
+        request = pb.PreStartContainerRequest(devicesIDs=ids)
+        return self._call(name, "PreStartContainer", request, pb.PreStartContainerResponse)
+
+    def close_stream(self, name: str) -> None:
+        """End the resource's ListAndWatch stream from the kubelet's side."""
+        self._endpoint(name).close_stream()
+
+    def pause_reading(self) -> None:
+        """Take no further message from any stream, as a kubelet that is stuck on its disk."""
+        self._alive().admission.pause()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        self._alive().admission.resume()
+
+    def _alive(self) -> "_Life":
+        if self._life is None:
+            raise RuntimeError("the kubelet is stopped")
+        return self._life
+
+    def _each(self, kind: type[Kind]) -> tuple[Kind, ...]:
+        return tuple(record for record in self.records if isinstance(record, kind))
+
+    def _endpoint(self, name: str) -> PluginClient:
+        client = self._book.endpoint(name)
+        if client is None:
+            raise AssertionError(f"no plugin is connected for {name}\n{self.story()}")
+        return client
+
+    def _call(self, name: str, method: str, request: Message, reply: type[Reply]) -> Reply:
+        return self._endpoint(name).call(method, request, reply, CALL_DEADLINE_S)
+
+
+@dataclass
+class _Life:
+    """What serves between a start and a stop."""
+
+    admission: Admission
+    watcher: PluginWatcher | None
+    socket: KubeletSocket
