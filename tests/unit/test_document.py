@@ -1,0 +1,158 @@
+"""What a configuration file may look like, and what a person is told where it does not."""
+
+import json
+import sys
+
+import pytest
+
+from rbln_supervisor.core.document import read
+from rbln_supervisor.core.places import DocumentError
+
+ERRORS = {
+    b"": "the file is empty: expected an object with resourceList",
+    b" \n\t": "the file is empty: expected an object with resourceList",
+    b"# only a comment": "the file is empty: expected an object with resourceList",
+    b"\xff\xfe{\x00}\x00": "line 1, column 1: expected UTF-8, got UTF-16",
+    b'{"a" 1}': "line 1, column 6: expected ':' after the key, got '1'",
+    b"{a: 1}": "line 1, column 2: expected a key in double quotes, got 'a'",
+    b'{"a": tru}': "line 1, column 7: expected a value, got 'tru'",
+    b'{"a": 1,\n "b": NaN}': "line 2, column 7: expected a value, got NaN",
+    b'{"a": "NaN", "b": -Infinity}': "line 1, column 19: expected a value, got -Infinity",
+    b"[,]": "line 1, column 2: expected a value, got ','",
+    b'{"a": 1,,}': "line 1, column 9: expected a key in double quotes, got ','",
+    b"[1 2]": "line 1, column 4: expected ',' or a closing bracket, got '2'",
+    b'{"a": [1, 2]': (
+        "line 1, column 13: expected ',' or a closing bracket, got the end of the file"
+    ),
+    b'{"a":\n "x': ("line 2, column 2: expected a closing quote for the string that begins here"),
+    b'["a\tb"]': r"line 1, column 4: expected an escape such as \n or \t in a string",
+    b"{} text": "line 1, column 4: expected the end of the file after the document, got 'text'",
+    b"{}\n{}": "line 2, column 1: expected the end of the file after the document, got '{'",
+    b'{"a": 1} /* x': "line 1, column 10: expected */ after /*",
+    b"{} /*/": "line 1, column 4: expected */ after /*",
+    b"a: &x 1": "line 1, column 4: expected the value itself, got an anchor or alias (& or *)",
+    b"a: *x": "line 1, column 4: expected the value itself, got an anchor or alias (& or *)",
+    b"a:\n\t- b": "line 2, column 1: expected spaces, got a tab (YAML is indented with spaces)",
+    b"a: 1\n---\nb: 2": "line 2, column 1: expected one document, got a second one",
+    b"a: 1\nyes: 2": "line 2, column 1: expected string as key, got boolean",
+    b"? [1]\n: 2": "line 1, column 3: expected string as key, got array",
+    b"a: !!binary aa": "line 1, column 4: expected a plain value, got one with the tag binary",
+    b"a: !!set {b}": (
+        "line 1, column 4: expected a plain value, got one with the tag tag:yaml.org,2002:set"
+    ),
+    b"<<: {a: b}": "line 1, column 1: expected a plain value, got one with the tag merge",
+    b"a: \x00": "line 1, column 4: expected text, got U+0000",
+    b"[" * 100_000: "nested too deeply: expected an object with resourceList",
+    b'{"a":' * 50_000: "nested too deeply: expected an object with resourceList",
+    b"- " * 1000: "line 1, column 201: expected at most 100 levels of nesting",
+}
+
+
+@pytest.mark.parametrize(("raw", "message"), ERRORS.items(), ids=map(str, range(len(ERRORS))))
+def test_an_error_says_where_and_what_was_expected(raw: bytes, message: str) -> None:
+    with pytest.raises(DocumentError) as caught:
+        read(raw)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("raw", [b"a: b: c", b"a: 'x", b"a: [1, 2", b"%", b"@x", b"a: |x"])
+def test_an_error_of_yaml_is_one_line_with_its_place(raw: bytes) -> None:
+    with pytest.raises(DocumentError, match=r"^line \d+, column \d+: no YAML: [^\n]+$"):
+        read(raw)
+
+
+ACCEPTED = {
+    b'\xef\xbb\xbf{"a": 1}': ({"a": 1}, ["line 1, column 1: byte order mark (accepted)"]),
+    b'{"a": [1, 2, ],\n}': (
+        {"a": [1, 2]},
+        [
+            "line 1, column 12: trailing comma (accepted)",
+            "line 1, column 15: trailing comma (accepted)",
+        ],
+    ),
+    b'{"a": [1, // x, ]\n ], }': (
+        {"a": [1]},
+        [
+            "line 1, column 9: trailing comma (accepted)",
+            "line 2, column 3: trailing comma (accepted)",
+            "line 1, column 11: comment (accepted)",
+        ],
+    ),
+    b'# x\n{"a": "// no, ]", /* , */ "b": "# no"}': (
+        {"a": "// no, ]", "b": "# no"},
+        ["line 1, column 1: comment (accepted)"],
+    ),
+    b'{"a": "\\",]",}': ({"a": '",]'}, ["line 1, column 13: trailing comma (accepted)"]),
+    b'{\t"a":\t1\t}': ({"a": 1}, []),
+    b'{"a": 1, "a": 2}': ({"a": 2}, ['key "a" is repeated (the last counts)']),
+    b'{"a": "x", "a": null}': ({"a": "x"}, ['key "a" is repeated (the last counts)']),
+    b'{"a": [1], "a": null}': ({"a": None}, ['key "a" is repeated (the last counts)']),
+    b'{"additionalInfo": {"*": {"a": "1"}, "x": {}}, "additionalInfo": {"*": {"b": "2"}}}': (
+        {"additionalInfo": {"*": {"b": "2"}, "x": {}}},
+        ['key "additionalInfo" is repeated (the last counts)'],
+    ),
+    b'{"a": "\\ud83d\\ude00 \\ud800"}': (
+        {"a": "\U0001f600 \ufffd"},
+        ["line 1, column 21: half a surrogate pair, read as U+FFFD"],
+    ),
+    b'{"a": "\\\\ud800"}': ({"a": "\\ud800"}, []),
+    b'{\n"a": "\xff"}': (
+        {"a": "\ufffd"},
+        ["line 2, column 7: expected UTF-8, other bytes are read as U+FFFD"],
+    ),
+    b"a: [1eff, '0010', x: y]": ({"a": ["1eff", "0010", {"x": "y"}]}, []),
+    b"a: [yes, false, ~, null]": ({"a": [True, False, None, None]}, []),
+    b"a: 0010\nb: 0000:35:00.0": (
+        {"a": "0010", "b": "0000:35:00.0"},
+        [
+            "line 1, column 4: 0010 is read as text (quote it)",
+            "line 2, column 4: 0000:35:00.0 is read as text (quote it)",
+        ],
+    ),
+    b"a: !!str 12": ({"a": "12"}, []),
+    b"a: 1x\nb: x\na: 2x": (
+        {"a": "2x", "b": "x"},
+        ['line 1, column 1: key "a" is repeated in this object (the last counts)'],
+    ),
+    b"---\n{}\n...\n": ({}, []),
+    b"12": (12, []),
+    b"null": (None, []),
+    b"text": ("text", []),
+}
+
+
+@pytest.mark.parametrize(("raw", "document"), ACCEPTED.items(), ids=map(str, range(len(ACCEPTED))))
+def test_what_has_one_meaning_is_accepted_with_a_warning(
+    raw: bytes, document: tuple[object, list[str]]
+) -> None:
+    value, warnings = read(raw)
+    assert (value, list(warnings)) == document
+
+
+def test_many_warnings_of_a_kind_are_bounded() -> None:
+    warnings = read(b"[" + b"[1,]," * 1000 + b"]").warnings
+    assert len(warnings) == 21
+    assert warnings[-1] == "and 981 more"
+
+
+def test_the_place_of_an_error_is_that_of_the_file_as_written() -> None:
+    with pytest.raises(DocumentError, match=r"^line 3, column 2: expected a value, got '\?'$"):
+        read(b'[1, /* "x" \n, */ // [ \n ?]')
+
+
+@pytest.mark.parametrize("piece", [b'"\\"', b"/*", b"//", b",", b"#", b'"', b"[", b"1,\n"])
+def test_no_text_makes_reading_slow(piece: bytes) -> None:
+    """A megabyte of anything is read in seconds (the time limit of the suite is the judge)."""
+    with pytest.raises(DocumentError):
+        read(b"{" + piece * (1_000_000 // len(piece)))
+
+
+def test_an_integer_beyond_pythons_limit_is_read() -> None:
+    assert read(b"9" * 5000).value == float("inf")
+    assert read(b"9" * 300).value == int("9" * 300)
+
+
+def test_json_needs_no_yaml() -> None:
+    if "yaml" not in sys.modules:
+        read(json.dumps({"resourceList": []}).encode())
+        assert "yaml" not in sys.modules
