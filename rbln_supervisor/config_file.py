@@ -56,7 +56,7 @@ def _too_large(path: str, size: int) -> str:
 def _why(error: OSError | ValueError) -> str:
     match error:
         case FileNotFoundError():
-            return "no such file, expected the configuration (--config-file)"
+            return "no such file, expected a configuration"
         case PermissionError():
             return "permission denied, expected a file that this user may read"
         case OSError(strerror=str() as why):
