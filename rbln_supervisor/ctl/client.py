@@ -1,0 +1,88 @@
+"""One question to a supervisor, and its answer, within a time."""
+
+import os
+import socket
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import zmq
+
+from rbln_supervisor.core.commands import Reply, Request, encode, to_reply
+
+TIMEOUT_S: Final = 5.0
+"""A supervisor answers in one turn of its loop; one that needs longer hangs."""
+ANSWER_BYTES_MOST: Final = 64 * 1024 * 1024
+"""A longer answer is never received. A status of 20,000 devices has 3 MiB."""
+
+
+class UnreachableError(Exception):
+    """No supervisor answers; one line that says what to do."""
+
+
+class UnreadableAnswerError(Exception):
+    """Something answered, and it is no answer of a supervisor of ours; one line."""
+
+
+def ask(run_dir: Path, request: Request, *, timeout_s: float = TIMEOUT_S) -> Reply:
+    """The answer of the supervisor that owns a run directory.
+
+    Raises:
+        UnreachableError: Nobody is there, or nobody answers in time.
+        UnreadableAnswerError: The answer can't be understood.
+    """
+    path = run_dir / "control.sock"
+    _knock(path)
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.linger = 0
+        dealer.maxmsgsize = ANSWER_BYTES_MOST
+        dealer.connect(f"ipc://{path}")
+        dealer.send(encode(request))
+        if not dealer.poll(round(timeout_s * 1000)):
+            raise UnreachableError(
+                f"no answer from {path} within {timeout_s:g} s: "
+                "the supervisor hangs or is overloaded, see its log"
+            )
+        frames = dealer.recv_multipart()
+    return _read(frames, path)
+
+
+def _knock(path: Path) -> None:
+    """Find out at once that nobody listens: ZeroMQ would wait for somebody to come."""
+    with socket.socket(socket.AF_UNIX) as knocking:
+        knocking.settimeout(0)
+        try:
+            knocking.connect(os.fspath(path))
+        except BlockingIOError:
+            pass  # somebody listens, and is busy
+        except FileNotFoundError:
+            raise UnreachableError(
+                f"no socket {path}: start rbln-supervisor, or name its folder with --run-dir"
+            ) from None
+        except ConnectionRefusedError:
+            raise UnreachableError(
+                f"nobody listens at {path}: the supervisor that made it is gone, start it again"
+            ) from None
+        except PermissionError:
+            raise UnreachableError(
+                f"permission denied at {path}: run rbln-ctl as the supervisor's user"
+            ) from None
+        except (OSError, ValueError) as error:  # ValueError: a NUL, or longer than a path may be
+            raise UnreachableError(
+                f"{path} can't be a control socket ({error}): name its folder with --run-dir"
+            ) from error
+
+
+def _read(frames: list[bytes], path: Path) -> Reply:
+    try:
+        (frame,) = frames
+        return to_reply(frame)
+    except (ValueError, msgspec.DecodeError, RecursionError) as error:
+        raise UnreadableAnswerError(
+            f"unreadable answer from {path} ({_line(error)}): "
+            "are rbln-ctl and the supervisor of the same version?"
+        ) from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(ascii(error.args[0] if error.args else error)[1:-1].split())[:200]

@@ -1,0 +1,153 @@
+"""A node's status for people: a line on the supervisor, its pools, their devices, what is wrong."""
+
+from collections.abc import Iterator
+from typing import Final, TextIO
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from rbln_supervisor.core.status import (
+    DeviceStatus,
+    NodeStatus,
+    PoolState,
+    PoolStatus,
+    SupervisorStatus,
+)
+from rbln_supervisor.ctl.words import count, duration, plain
+
+PIPE_COLUMNS: Final = 1000
+"""Where no terminal is: a line is as long as what it says, for grep and for reports."""
+NARROW_COLUMNS: Final = 90
+"""Below it a table of pools leaves out what can be had with --json."""
+
+_STATE_STYLES: Final[dict[PoolState, str]] = {
+    "serving": "green",
+    "starting": "cyan",
+    "waiting": "yellow",
+    "backoff": "red",
+    "invalid": "bold red",
+}
+
+
+def text(status: NodeStatus, stream: TextIO) -> str:
+    """What to write to a stream: with colours and to its width where it is a terminal."""
+    console = Console(file=stream, highlight=False, markup=False, emoji=False)
+    if console.is_terminal:
+        columns = console.width
+    else:
+        columns = console.width = PIPE_COLUMNS
+    with console.capture() as capture:
+        console.print(page(status, columns))
+    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+
+
+def page(status: NodeStatus, columns: int) -> RenderableType:
+    """The whole status, for a page so many columns wide."""
+    parts: list[RenderableType] = [_head(status.supervisor)]
+    if status.pools:
+        parts += [Text(), _pools(status, columns)]
+    ids = [len(device) for pool in status.pools.values() for device in pool.devices]
+    for name, pool in status.pools.items():
+        if pool.devices:
+            parts += [Text(), _devices(name, pool, columns, id_columns=max(ids))]
+    parts += _wrong(status)
+    return Group(*parts)
+
+
+def _head(supervisor: SupervisorStatus) -> Text:
+    ready = ("● ready", "green") if supervisor.ready else ("● not ready", "yellow")
+    return Text("  ").join(
+        [
+            Text(f"rbln-supervisor {plain(supervisor.version)}", "bold"),
+            Text(f"pid {supervisor.pid}"),
+            Text(f"up {duration(supervisor.uptime_s)}"),
+            Text(*ready),
+        ]
+    )
+
+
+def _pools(status: NodeStatus, columns: int) -> Table:
+    narrow = columns < NARROW_COLUMNS
+    table = _table(columns)
+    name_columns = min(columns // 2, max(map(len, status.pools)))
+    table.add_column("RESOURCE", min_width=name_columns, overflow="fold")
+    table.add_column("STATE", no_wrap=True)
+    table.add_column("DEVICES", justify="right", no_wrap=True)
+    if not narrow:
+        table.add_column("VIA", no_wrap=True)
+        table.add_column("WORKER", justify="right", no_wrap=True)
+    table.add_column("RESTARTS", justify="right", no_wrap=True)
+    table.add_column("NOTE", overflow="fold")
+    for name, pool in status.pools.items():
+        worker = pool.worker
+        healthy = sum(device.health == "Healthy" for device in pool.devices.values())
+        all_well = healthy == len(pool.devices)
+        ours = [
+            Text(plain(name), "bold"),
+            Text(pool.state, _STATE_STYLES[pool.state]),
+            Text(f"{healthy}/{len(pool.devices)}", "" if all_well else "red"),
+        ]
+        if not narrow:
+            ours += [
+                Text(pool.registration or "-", "" if pool.registered else "dim"),
+                Text("-" if worker.pid is None else str(worker.pid)),
+            ]
+        ours += [
+            Text(str(worker.restarts), "yellow" if worker.restarts else ""),
+            Text("; ".join(_notes(pool))),
+        ]
+        table.add_row(*ours)
+    return table
+
+
+def _notes(pool: PoolStatus) -> Iterator[str]:
+    """Why a pool is as it is, the newest first."""
+    if pool.reason:
+        yield plain(pool.reason)
+    if pool.worker.backoff_s is not None:
+        yield f"starts again in {pool.worker.backoff_s:.1f} s"
+    if pool.worker.last_exit:
+        yield f"last exit: {plain(pool.worker.last_exit)}"
+
+
+def _devices(name: str, pool: PoolStatus, columns: int, *, id_columns: int) -> Group:
+    table = _table(columns)
+    table.add_column("DEVICE", min_width=id_columns, overflow="fold")
+    table.add_column("HEALTH", min_width=len("Unhealthy"), no_wrap=True)
+    table.add_column("NUMA", justify="right", no_wrap=True)
+    table.add_column("REASON", overflow="fold")
+    for device, is_ in pool.devices.items():
+        numa = "-" if is_.numa is None else str(is_.numa)
+        table.add_row(Text(plain(device)), _health(is_), Text(numa), Text(plain(is_.reason)))
+    head = Text.assemble((plain(name), "bold"), f"  {count(list(pool.devices), 'device')}")
+    return Group(head, Padding(table, (0, 0, 0, 2), expand=False))
+
+
+def _health(device: DeviceStatus) -> Text:
+    return Text(device.health, "green" if device.health == "Healthy" else "red")
+
+
+def _wrong(status: NodeStatus) -> Iterator[RenderableType]:
+    """What one would look for next: problems, last words of workers, what was counted."""
+    if problems := status.supervisor.problems:
+        yield Text()
+        yield Text("Problems", "bold red")
+        yield from (Text(f"  {plain(problem)}") for problem in problems)
+    for name, pool in status.pools.items():
+        if pool.worker.last_log and pool.state != "serving":
+            yield Text()
+            yield Text.assemble("Last log lines of ", (plain(name), "bold"))
+            yield from (Text(f"  {plain(line)}", "dim") for line in pool.worker.last_log)
+    if counted := {name: n for name, n in status.supervisor.counters.items() if n}:
+        yield Text()
+        yield Text("Counters", "bold")
+        yield from (Text(f"  {plain(name)}  {n}") for name, n in sorted(counted.items()))
+
+
+def _table(columns: int) -> Table:
+    # A rule below the heads is for eyes; what reads a pipe would have to skip it.
+    box = SIMPLE_HEAD if columns < PIPE_COLUMNS else None
+    return Table(box=box, pad_edge=False, header_style="dim", show_edge=False)

@@ -1,0 +1,414 @@
+"""rbln-ctl as people and scripts meet it: a process, a real socket, an exit code, a line."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+import zmq
+
+from rbln_supervisor.core import commands
+from rbln_supervisor.core.status import (
+    DeviceStatus,
+    NodeStatus,
+    PoolStatus,
+    SupervisorStatus,
+    WorkerStatus,
+)
+from rbln_supervisor.ctl import client
+
+ROOT = Path(__file__).parents[2]
+
+ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if name != "FORCE_COLOR"},
+    "PYTHONWARNINGS": "error",
+}
+
+STATUS = NodeStatus(
+    SupervisorStatus(4711, "0.1.0", 75.5, ready=True),
+    {
+        "rebellions.ai/ATOM": PoolStatus(
+            "serving",
+            registered=True,
+            registration="plugin-watcher",
+            reason="",
+            endpoint="rebellions.ai_ATOM-ab12.sock",
+            worker=WorkerStatus(4720),
+            devices={"0000:3b:00.0": DeviceStatus("Healthy", "", 0)},
+        )
+    },
+)
+
+
+@pytest.fixture
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("r")  # short: a socket's path may have 107 bytes
+
+
+@contextlib.contextmanager
+def supervisor(run_dir: Path, *answer: bytes) -> Iterator[list[bytes]]:
+    """A ROUTER at the control socket that gives one answer to all, or none; and what was asked."""
+    asked: list[bytes] = []
+    with zmq.Context() as context:
+        router, stop = context.socket(zmq.ROUTER), context.socket(zmq.PAIR)
+        stop.bind("inproc://stop")
+        with router, stop, context.socket(zmq.PAIR) as stopped:
+            router.linger = 0
+            router.bind(f"ipc://{run_dir}/control.sock")
+            stopped.connect("inproc://stop")
+
+            def serve() -> None:
+                while True:
+                    readable, _, _ = zmq.select([router, stop], [], [])
+                    if stop in readable:
+                        return
+                    peer, *frames = router.recv_multipart()
+                    asked.extend(frames)
+                    if answer:
+                        router.send_multipart([peer, *answer])
+
+            thread = threading.Thread(target=serve)
+            thread.start()
+            try:
+                yield asked
+            finally:
+                stopped.send(b"")
+                thread.join()
+
+
+def ctl(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "rbln_supervisor.ctl", *map(str, arguments)],
+        cwd=ROOT,
+        env={**ENVIRONMENT, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--run-dir", "R", "--json", "status"),
+        ("status", "--json", "--run-dir", "R"),
+        ("--json", "status", "--run-dir=R"),
+    ],
+)
+def test_status_as_json_is_the_status(run_dir: Path, arguments: Sequence[str]) -> None:
+    with supervisor(run_dir, commands.encode(commands.Node(STATUS))) as asked:
+        done = ctl(*(argument.replace("R", str(run_dir)) for argument in arguments))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == json.loads(msgspec.json.encode(STATUS))
+    assert done.stdout.startswith('{\n  "supervisor": {\n    "pid": 4711,')
+    assert asked == [b'{"type":"status"}']
+
+
+def test_status_for_people(run_dir: Path) -> None:
+    with supervisor(run_dir, commands.encode(commands.Node(STATUS))):
+        done = ctl("status", "--run-dir", run_dir)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        "rbln-supervisor 0.1.0  pid 4711  up 1 min 15 s  ● ready\n"
+        "\n"
+        "RESOURCE            STATE    DEVICES  VIA             WORKER  RESTARTS  NOTE\n"
+        "rebellions.ai/ATOM  serving      1/1  plugin-watcher    4720         0\n"
+        "\n"
+        "rebellions.ai/ATOM  1 device\n"
+        "  DEVICE        HEALTH     NUMA  REASON\n"
+        "  0000:3b:00.0  Healthy       0\n"
+    )
+
+
+def test_a_locale_that_knows_no_bullet(run_dir: Path) -> None:
+    with supervisor(run_dir, commands.encode(commands.Node(STATUS))):
+        done = ctl("status", "--run-dir", run_dir, PYTHONIOENCODING="latin-1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("rbln-supervisor 0.1.0")
+
+
+def test_reload(run_dir: Path) -> None:
+    reply = commands.Reloaded(("a/new",), ("a/old",), ("a/x", "a/y"), ("a/same",), ("w: odd",))
+    with supervisor(run_dir, commands.encode(reply)) as asked:
+        done = ctl("reload", "--run-dir", run_dir)
+    assert asked == [b'{"type":"reload"}']
+    assert (done.returncode, done.stderr) == (0, "warning: w: odd\n")
+    assert done.stdout == (
+        "reloaded: 1 added, 1 removed, 2 changed, 1 unchanged\n"
+        "  + a/new\n  - a/old\n  ~ a/x\n  ~ a/y\n"
+    )
+
+
+def test_reload_as_json(run_dir: Path) -> None:
+    with supervisor(run_dir, commands.encode(commands.Reloaded(unchanged=("a/b",)))):
+        done = ctl("reload", "--run-dir", run_dir, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == {
+        "type": "reloaded",
+        "added": [],
+        "removed": [],
+        "changed": [],
+        "unchanged": ["a/b"],
+        "warnings": [],
+    }
+
+
+def test_rescan(run_dir: Path) -> None:
+    reply = commands.Rescanned(18, ("a/b",), ("0000:5e:00.0: unreadable",))
+    with supervisor(run_dir, commands.encode(reply)) as asked:
+        done = ctl("rescan", "--run-dir", run_dir)
+    assert asked == [b'{"type":"rescan"}']
+    assert (done.returncode, done.stderr) == (0, "warning: 0000:5e:00.0: unreadable\n")
+    assert done.stdout == "rescanned: 18 PCI functions, 1 pool changed\n  ~ a/b\n"
+
+
+@pytest.mark.parametrize("verb", ["status", "reload", "rescan"])
+def test_a_refusal_is_a_line_a_complaint(run_dir: Path, verb: str) -> None:
+    with supervisor(run_dir, commands.encode(commands.Refused(("a: b", "c\nd\x1b[31m")))):
+        done = ctl(verb, "--run-dir", run_dir)
+        as_json = ctl(verb, "--run-dir", run_dir, "--json")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "rbln-ctl: a: b\nrbln-ctl: c\\nd\\x1b[31m\n"
+    assert (as_json.returncode, as_json.stderr) == (1, done.stderr)
+    assert json.loads(as_json.stdout) == {"type": "refused", "errors": ["a: b", "c\nd\x1b[31m"]}
+
+
+def test_a_refusal_without_words_is_not_silent(run_dir: Path) -> None:
+    with supervisor(run_dir, commands.encode(commands.Refused(()))):
+        done = ctl("reload", "--run-dir", run_dir)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "rbln-ctl: refused without a reason, see the supervisor's log\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (b"",),
+        (b"garbage",),
+        (b"\xff\xfe",),
+        (b"{}",),
+        (b'{"type":"other"}',),
+        (b'{"type":"node","status":{}}',),
+        (b"[" * 100_000,),
+        (b'"' + b"x" * 20_000_000,),
+        (commands.encode(commands.Rescanned(1)), b"a second frame"),
+    ],
+    ids=range(9),
+)
+def test_garbage_is_no_answer(run_dir: Path, answer: tuple[bytes, ...]) -> None:
+    with supervisor(run_dir, *answer):
+        done = ctl("status", "--run-dir", run_dir)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"rbln-ctl: unreadable answer from {run_dir}/control.sock (")
+    assert done.stderr.endswith("are rbln-ctl and the supervisor of the same version?\n")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_huge_answer_is_an_answer(run_dir: Path) -> None:
+    devices = {f"{n:04x}:00:00.0": DeviceStatus("Healthy", "x" * 100, 0) for n in range(20_000)}
+    pool = msgspec.structs.replace(STATUS.pools["rebellions.ai/ATOM"], devices=devices)
+    status = msgspec.structs.replace(STATUS, pools={"rebellions.ai/ATOM": pool})
+    with supervisor(run_dir, commands.encode(commands.Node(status))):
+        done = ctl("status", "--run-dir", run_dir, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(json.loads(done.stdout)["pools"]["rebellions.ai/ATOM"]["devices"]) == 20_000
+
+
+def unreachable(done: subprocess.CompletedProcess[str], line: str) -> None:
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == f"rbln-ctl: {line}\n"
+
+
+def test_no_socket_is_said_at_once(run_dir: Path) -> None:
+    unreachable(
+        ctl("status", "--run-dir", run_dir / "none"),
+        f"no socket {run_dir}/none/control.sock: "
+        "start rbln-supervisor, or name its folder with --run-dir",
+    )
+
+
+def test_a_dead_socket_is_said_at_once(run_dir: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(f"{run_dir}/control.sock")
+    unreachable(
+        ctl("status", "--run-dir", run_dir),
+        f"nobody listens at {run_dir}/control.sock: "
+        "the supervisor that made it is gone, start it again",
+    )
+
+
+@pytest.mark.parametrize("name", ["x" * 200, "file"])
+def test_what_can_be_no_socket(run_dir: Path, name: str) -> None:
+    (run_dir / "file").touch()
+    done = ctl("status", "--run-dir", run_dir / name)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "control.sock can't be a control socket (" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_nobody_answers(run_dir: Path) -> None:
+    began = time.monotonic()
+    with supervisor(run_dir), pytest.raises(client.UnreachableError) as caught:
+        client.ask(run_dir, commands.Status(), timeout_s=0.2)
+    assert 0.2 <= time.monotonic() - began < 5
+    assert str(caught.value) == (
+        f"no answer from {run_dir}/control.sock within 0.2 s: "
+        "the supervisor hangs or is overloaded, see its log"
+    )
+
+
+def test_somebody_listens_who_speaks_no_zeromq(run_dir: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.bind(f"{run_dir}/control.sock")
+        stranger.listen(0)
+        began = time.monotonic()
+        done = ctl("status", "--run-dir", run_dir)
+    assert done.returncode == 3
+    assert "within 5 s" in done.stderr
+    assert 5 <= time.monotonic() - began < 20
+
+
+def test_ctrl_c_while_it_waits(run_dir: Path) -> None:
+    with supervisor(run_dir) as asked:
+        waiting = subprocess.Popen(
+            [sys.executable, "-m", "rbln_supervisor.ctl", "status", "--run-dir", str(run_dir)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        until(lambda: bool(asked))
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.communicate(timeout=30) == (b"", b"")
+    assert waiting.returncode == 130
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait for something that another process does."""
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("flag", ["--json", "--run-dir=R"])
+def test_a_reader_that_has_enough(run_dir: Path, flag: str) -> None:
+    devices = {f"{n:04x}:00:00.0": DeviceStatus("Healthy", "", 0) for n in range(3000)}
+    pool = msgspec.structs.replace(STATUS.pools["rebellions.ai/ATOM"], devices=devices)
+    status = msgspec.structs.replace(STATUS, pools={"rebellions.ai/ATOM": pool})
+    with supervisor(run_dir, commands.encode(commands.Node(status))):
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run(
+            [sys.executable, "-m", "rbln_supervisor.ctl", flag, "status", f"--run-dir={run_dir}"],
+            cwd=ROOT,
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_an_output_that_takes_nothing(run_dir: Path) -> None:
+    with (
+        supervisor(run_dir, commands.encode(commands.Node(STATUS))),
+        Path("/dev/full").open("w") as full,
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "rbln_supervisor.ctl", "status", f"--run-dir={run_dir}"],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == b"rbln-ctl: OSError: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("stat",), ("status", "--js"), ("status", "x"), ("validate",), ("--run-dir",), ("-x",)],
+)
+def test_wrong_usage(arguments: Sequence[str]) -> None:
+    done = ctl(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("usage: rbln-ctl ")
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("status", "--help"), ("validate", "-h")])
+def test_help(arguments: Sequence[str]) -> None:
+    done = ctl(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--json" in done.stdout
+    assert "--run-dir" in done.stdout
+
+
+def test_validate_a_good_file() -> None:
+    done = ctl("validate", "conf/products.yaml")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(
+        "conf/products.yaml: valid, 6 pools\n"
+        "  rebellions.ai/CA02 (accelerator, 1 selector object)\n"
+    )
+    done = ctl("validate", "conf/atom.json", "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == {
+        "valid": True,
+        "pools": ["rebellions.ai/ATOM"],
+        "warnings": ["line 1, column 1: comment (accepted)"],
+    }
+
+
+def test_validate_refuses_for_one_pool(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    good = '{"resourceName": "A", "deviceType": "accelerator", "selectors": {}}'
+    bad = '{"resourceName": "A", "deviceType": "accelerator", "selectors": {"vendors": "1eff"},}'
+    path.write_text(f'{{"resourceList": [{good}, {bad}]}}')
+    done = ctl("validate", path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"{path}: resourceList[1].selectors.vendors: expected array, got string\n"
+        f"{path}: resourceList[1].resourceName: intel.com/A is the name of resourceList[0], "
+        "expected a name of its own\n"
+        f"{path}: warning: line 1, column 171: trailing comma (accepted)\n"
+    )
+    done = ctl("validate", path, "--json", "--resource-prefix", "rebellions.ai")
+    assert done.returncode == 1
+    answer = json.loads(done.stdout)
+    assert not answer["valid"]
+    assert len(answer["errors"]) == 2
+    assert "rebellions.ai/A is the name of" in answer["errors"][1]
+
+
+def test_validate_what_is_no_file(tmp_path: Path) -> None:
+    done = ctl("validate", tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"rbln-ctl: {tmp_path}: expected a regular file, got a directory\n"
+    done = ctl("validate", tmp_path, "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["errors"] == [
+        f"{tmp_path}: expected a regular file, got a directory"
+    ]
+
+
+def test_validate_needs_neither_zeromq_nor_rich() -> None:
+    code = (
+        "import sys; from rbln_supervisor.ctl.main import main; main(['validate', sys.argv[1]]);"
+        "sys.exit(sum(name in sys.modules for name in ('zmq', 'rich', 'grpc', 'yaml')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "conf/atom.json"], cwd=ROOT, capture_output=True, check=False
+    )
+    assert done.returncode == 0
