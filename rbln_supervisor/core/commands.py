@@ -6,6 +6,9 @@ import msgspec
 
 from rbln_supervisor.core.status import NodeStatus
 
+CONTROL_SOCKET: Final = "control.sock"
+"""Its name in the run directory."""
+
 REQUEST_BYTES_MOST: Final = 64 * 1024
 """A longer request ends its sender's connection."""
 

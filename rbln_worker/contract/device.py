@@ -15,7 +15,7 @@ REBELLIONS: Final = "1eff"
 
 
 class PciFunction(msgspec.Struct, frozen=True):
-    """A PCI function as the PCI core describes it in sysfs (Documentation/ABI/testing/sysfs-bus-pci).
+    """A PCI function as the PCI core describes it (Documentation/ABI/testing/sysfs-bus-pci).
 
     Hexadecimal fields are lower case without ``0x``. Nothing here comes from a device's driver:
     such files can wait on hardware, and this value is read where nothing may wait.

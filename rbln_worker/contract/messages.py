@@ -3,7 +3,8 @@
 State, not events: a message replaces what its reader knew. The supervisor numbers what a pool
 should be with a *generation* inside its *session* (one life of the supervisor); a worker that sees
 a gap asks for a snapshot. New fields get defaults, types never change: either side may be the
-older one, because workers outlive the supervisor.
+older one, because workers outlive the supervisor. A worker is asked to leave by SIGTERM: that works
+without a connection, too.
 """
 
 from enum import StrEnum
@@ -51,13 +52,7 @@ class Delta(msgspec.Struct, frozen=True, tag="delta"):
     removed: tuple[DeviceId, ...] = ()
 
 
-class Drain(msgspec.Struct, frozen=True, tag="drain"):
-    """Close the streams, remove your sockets, leave."""
-
-    reason: str
-
-
-ToWorker = Snapshot | Delta | Drain
+ToWorker = Snapshot | Delta
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):

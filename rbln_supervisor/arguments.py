@@ -1,0 +1,181 @@
+"""The command line as options: our flags, and those of the reference's binary and entrypoint.
+
+The reference takes Go's flags: one dash or two, ``-flag=value`` or ``-flag value``, booleans only
+as ``-flag`` or ``-flag=value``, and words at the end are ignored. Its log flags are accepted and
+change nothing but the level: lines always go to standard error.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, get_args
+
+from rbln_supervisor.options import Options
+from rbln_worker.contract.version import VERSION
+from rbln_worker.core.registration import Choice
+from rbln_worker.log import Format
+
+_BOOLEANS: Final = {
+    **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
+    **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
+}
+_SWITCHES: Final = frozenset({"use-cdi", "logtostderr", "alsologtostderr"})
+_IGNORED: Final = (
+    *("logtostderr", "alsologtostderr", "stderrthreshold", "log_dir", "log-dir", "log_link"),
+    *("logbuflevel", "v", "vmodule", "log_backtrace_at"),
+)
+_LEVELS: Final = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+
+
+def parse(argv: Sequence[str], *, in_container: bool) -> Options:
+    """The options; exits with 2 and the usage where they can't be understood."""
+    given, words = _parser().parse_known_args([_normal(word) for word in argv])
+    unknown = [word for word in words if word.startswith("-")]
+    if unknown:
+        _parser().error(f"unknown option {unknown[0]}")
+    if words:
+        print(f"rbln-supervisor: ignored: {' '.join(words)}", file=sys.stderr)  # noqa: T201
+    return Options(
+        config_file=given.config_file,
+        resource_prefix=given.resource_prefix,
+        use_cdi=given.use_cdi,
+        registration=given.registration,
+        kubelet_dir=given.kubelet_dir,
+        run_dir=given.run_dir,
+        host_root=given.host_root,
+        in_container=in_container,
+        gone_grace_s=given.gone_grace,
+        rescan_s=given.rescan_interval,
+        log_level=given.log_level,
+        log_format=given.log_format,
+    )
+
+
+def _normal(word: str) -> str:
+    """A word with two dashes, and a value where it is a switch without one."""
+    if not word.startswith("-") or word in {"-", "--", "-h"}:
+        return word
+    name, equals, value = word.lstrip("-").partition("=")
+    if name in _SWITCHES and not equals:
+        return f"--{name}=true"
+    return f"--{name}{equals}{value}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    default = Options()
+    parser = argparse.ArgumentParser(
+        prog="rbln-supervisor",
+        description="Kubernetes device plugin: one worker process for each resource pool.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=VERSION)
+    option = parser.add_argument
+    option(
+        "--config-file",
+        type=Path,
+        default=default.config_file,
+        metavar="FILE",
+        help="the resource pools, JSON or YAML (%(default)s)",
+    )
+    option(
+        "--resource-prefix",
+        default=default.resource_prefix,
+        metavar="DNS-NAME",
+        help="prefix of pools that name none (%(default)s)",
+    )
+    option("--use-cdi", type=_boolean, default=False, metavar="BOOL", help=argparse.SUPPRESS)
+    option(
+        "--registration",
+        choices=get_args(Choice),
+        default=default.registration,
+        help="how the kubelet learns of the pools; auto: through the plugin watcher where its "
+        "folder exists (%(default)s)",
+    )
+    option(
+        "--kubelet-dir",
+        type=_absolute,
+        default=default.kubelet_dir,
+        metavar="DIR",
+        help="the kubelet's folder on the host (%(default)s)",
+    )
+    option(
+        "--run-dir",
+        type=_existing_or_new,
+        default=default.run_dir,
+        metavar="DIR",
+        help="for sockets, locks and last log lines (%(default)s)",
+    )
+    option(
+        "--host-root",
+        type=_existing_or_new,
+        default=default.host_root,
+        metavar="DIR",
+        help="where the host's /sys, /dev and --kubelet-dir lie (%(default)s)",
+    )
+    option(
+        "--gone-grace",
+        type=_seconds,
+        default=default.gone_grace_s,
+        metavar="SECONDS",
+        help="how long a device that vanished stays listed as Unhealthy (%(default)g)",
+    )
+    option(
+        "--rescan-interval",
+        type=_seconds,
+        default=default.rescan_s,
+        metavar="SECONDS",
+        help="how often to look for devices without being told (%(default)g)",
+    )
+    option(
+        "--log-level",
+        type=_level,
+        default=default.log_level,
+        metavar="LEVEL",
+        help="debug, info, warning or error; a number, as the reference takes, is info (info)",
+    )
+    option("--log-format", choices=get_args(Format), default=default.log_format)
+    for name in _IGNORED:
+        option(f"--{name}", default=None, help=argparse.SUPPRESS)
+    return parser
+
+
+def _boolean(text: str) -> bool:
+    if text not in _BOOLEANS:
+        raise argparse.ArgumentTypeError(f"expected true or false, got {text!r}")
+    return _BOOLEANS[text]
+
+
+def _absolute(text: str) -> Path:
+    path = Path(text)
+    if not path.is_absolute():
+        raise argparse.ArgumentTypeError(f"expected a path from the root, got {text!r}")
+    return path
+
+
+def _existing_or_new(text: str) -> Path:
+    return Path(text).absolute()
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"expected seconds above 0, got {text!r}")
+    return seconds
+
+
+def _level(text: str) -> int:
+    if text.isascii() and text.isdigit():
+        return logging.INFO
+    if text.lower() not in _LEVELS:
+        raise argparse.ArgumentTypeError(f"expected {', '.join(_LEVELS)} or a number, got {text!r}")
+    return _LEVELS[text.lower()]

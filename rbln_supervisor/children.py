@@ -1,0 +1,160 @@
+"""The one place that forks: workers are born, signalled and reaped here."""
+
+import contextlib
+import fcntl
+import gc
+import os
+import signal
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+from inotify_simple import INotify
+
+from rbln_worker import main
+from rbln_worker.boot import Boot
+
+
+class Life(msgspec.Struct, frozen=True):
+    """A worker process, by a descriptor that can't be reused for another one as a pid can."""
+
+    pid: int
+    pidfd: int
+    """Readable once the process has ended (pidfd_open(2))."""
+    ours: bool
+    """Forked by this supervisor, so that its exit status can be read."""
+
+
+def warm() -> None:
+    """Get ready to fork: what workers share is imported by now, and stays in shared pages.
+
+    ``rbln_worker.main`` brings gRPC and all else with it; nothing of gRPC is used in this process.
+    """
+    INotify().close()  # finds the C library, once for all
+    gc.collect()
+    gc.freeze()  # or a collection in a worker would write to every object's page
+
+
+def worker(boot: Boot) -> Life:
+    """Fork a pool's worker; OSError if that can't be."""
+    return spawn(lambda: main.run(boot))
+
+
+def spawn(body: Callable[[], int]) -> Life:
+    """Fork a process that runs ``body`` and exits with what it returns; OSError if it can't be.
+
+    Signals are blocked around the fork: a child that still has our handlers and wake-up descriptor
+    would swallow a signal meant for it, or send it to us.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        with warnings.catch_warnings():
+            # Python 3.12 warns of any thread. Those there are belong to libzmq, hold none of our
+            # locks and are not used in the child, which makes a context of its own.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+        if pid == 0:
+            _live(body, before)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return Life(pid, os.pidfd_open(pid), ours=True)
+
+
+def stranger(pid: int) -> Life:
+    """A process that somebody else forked; OSError where it has ended."""
+    return Life(pid, os.pidfd_open(pid), ours=False)
+
+
+def send(life: Life, number: signal.Signals) -> None:
+    """Signal a process that may have ended meanwhile."""
+    try:
+        signal.pidfd_send_signal(life.pidfd, number)
+    except ProcessLookupError:
+        return
+
+
+def reap(life: Life) -> str:
+    """How an ended process ended, in words; its descriptor is closed."""
+    os.close(life.pidfd)
+    if not life.ours:
+        return "ended"
+    _, status = os.waitpid(life.pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    return f"exit code {code}"
+
+
+def lock_holder(path: Path) -> int | None:
+    """The process that holds a pool's lock file; None where nobody does.
+
+    Raises:
+        PermissionError: somebody does who can't be seen from here (another PID namespace).
+    """
+    try:
+        file = path.open("r+")
+    except FileNotFoundError:
+        return None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = _pid_in(file.read(64))
+            if pid is not None and _has_open(pid, os.fstat(file.fileno())):
+                return pid
+            raise PermissionError(
+                f"{path} is locked by a process that can't be seen from here"
+            ) from None
+    return None
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a living worker holds a pool's lock file, seen from here or not."""
+    try:
+        return lock_holder(path) is not None
+    except PermissionError:
+        return True
+
+
+def _pid_in(text: str) -> int | None:
+    word = text.split(" ", 1)[0]
+    return int(word) if word.isascii() and word.isdigit() else None
+
+
+def _has_open(pid: int, file: os.stat_result) -> bool:
+    try:
+        links = list(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
+    for link in links:
+        try:
+            found = link.stat()
+        except OSError:  # closed meanwhile
+            continue
+        if (found.st_dev, found.st_ino) == (file.st_dev, file.st_ino):
+            return True
+    return False
+
+
+def _live(body: Callable[[], int], mask: set[int | signal.Signals]) -> NoReturn:
+    code = 70
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        # Sockets, pidfds, locks and the inotify instance are the parent's.
+        _close_all_but_standard()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        code = body()
+    finally:
+        os._exit(code)  # no exit handlers: they are the parent's
+
+
+def _close_all_but_standard() -> None:
+    # Listed, not counted up: a container's limit may be a billion descriptors.
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - Path would open one more
+        if int(name) > 2:
+            with contextlib.suppress(OSError):  # the listing's own descriptor
+                os.close(int(name))

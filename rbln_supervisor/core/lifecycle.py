@@ -1,0 +1,198 @@
+"""The life of a pool's worker, as a table with every cell written down.
+
+Words of the table: a *wanted* pool has a device; a *stranger* is a living worker that an earlier
+supervisor forked and that holds the pool's lock. Asking to leave is SIGTERM, by pidfd.
+"""
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from rbln_supervisor.core import restart
+
+HELLO_WITHIN_S: Final = 10.0
+"""A worker that has not said hello by then never will."""
+BEAT_WITHIN_S: Final = 5.0
+"""A worker that has not been heard of for this long hangs."""
+LEAVE_WITHIN_S: Final = 1.5
+"""A worker that was asked to leave has this long; then it is killed."""
+
+
+class State(StrEnum):
+    """Where the life is."""
+
+    NONE = "none"
+    """No worker, none wanted."""
+    STARTING = "starting"
+    """Forked; no hello yet."""
+    UP = "up"
+    """Said hello, and beats."""
+    DOWN = "down"
+    """Dead; the next life is due at the deadline."""
+    LEAVING = "leaving"
+    """Asked to leave; killed at the deadline."""
+    STRANGER = "stranger"
+    """A stranger was asked to leave; killed at the deadline. Ours is forked when it has ended."""
+    KILLED = "killed"
+    """SIGKILL is sent; its end is all that is missing."""
+
+
+class Act(StrEnum):
+    """What the shell has to do."""
+
+    SPAWN = "spawn"
+    DRAIN = "drain"
+    KILL = "kill"
+
+
+class Child(msgspec.Struct, frozen=True):
+    """A pool's worker and what is known of its lives."""
+
+    state: State = State.NONE
+    wanted: bool = False
+    born: float = 0.0
+    deadline: float | None = None
+    deaths: int = 0
+    """In a row."""
+    restarts: int = 0
+    """Lives that began after an end nobody had asked for."""
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """The pool has devices."""
+
+
+class Unwanted(msgspec.Struct, frozen=True):
+    """The pool is gone, or the supervisor leaves."""
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """Any message of the worker's: it lives."""
+
+
+class MetStranger(msgspec.Struct, frozen=True):
+    """Instead of a spawn: a stranger holds the pool's lock."""
+
+
+class Died(msgspec.Struct, frozen=True):
+    """The process has ended; ``chance`` in [0, 1) decides the jitter of the next delay."""
+
+    chance: float
+
+
+class Overdue(msgspec.Struct, frozen=True):
+    """The deadline has passed."""
+
+
+Event = Wanted | Unwanted | Heard | MetStranger | Died | Overdue
+Rule = Callable[[Child, Event, float], tuple[Child, tuple[Act, ...]]]
+
+
+def step(child: Child, event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
+    """The child after an event, and what to do."""
+    return TABLE[child.state, type(event)](child, event, now)
+
+
+def _stay(child: Child, _event: Event, _now: float) -> tuple[Child, tuple[Act, ...]]:
+    return child, ()
+
+
+def _note_wanted(child: Child, event: Event, _now: float) -> tuple[Child, tuple[Act, ...]]:
+    return msgspec.structs.replace(child, wanted=isinstance(event, Wanted)), ()
+
+
+def _spawn(child: Child, _event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
+    born = msgspec.structs.replace(
+        child, state=State.STARTING, wanted=True, born=now, deadline=now + HELLO_WITHIN_S
+    )
+    return born, (Act.SPAWN,)
+
+
+def _up(child: Child, _event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
+    return msgspec.structs.replace(child, state=State.UP, deadline=now + BEAT_WITHIN_S), ()
+
+
+def _kill(child: Child, _event: Event, _now: float) -> tuple[Child, tuple[Act, ...]]:
+    return msgspec.structs.replace(child, state=State.KILLED, deadline=None), (Act.KILL,)
+
+
+def _drain(child: Child, _event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
+    leaving = msgspec.structs.replace(
+        child, state=State.LEAVING, wanted=False, deadline=now + LEAVE_WITHIN_S
+    )
+    return leaving, (Act.DRAIN,)
+
+
+def _drain_stranger(child: Child, _event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
+    waiting = msgspec.structs.replace(child, state=State.STRANGER, deadline=now + LEAVE_WITHIN_S)
+    return waiting, (Act.DRAIN,)
+
+
+def _forget(child: Child, _event: Event, _now: float) -> tuple[Child, tuple[Act, ...]]:
+    return msgspec.structs.replace(child, state=State.NONE, wanted=False, deadline=None), ()
+
+
+def _bury(child: Child, event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
+    """An end that nobody had asked for."""
+    if not child.wanted:
+        return _forget(child, event, now)
+    deaths = restart.deaths_in_a_row(child.deaths, now - child.born)
+    chance = event.chance if isinstance(event, Died) else 0.5
+    wait = restart.delay_s(deaths, chance)
+    down = msgspec.structs.replace(
+        child, state=State.DOWN, deadline=now + wait, deaths=deaths, restarts=child.restarts + 1
+    )
+    return down, ()
+
+
+def _left(child: Child, event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
+    """The end that was asked for; the pool may have come back meanwhile."""
+    return _spawn(child, event, now) if child.wanted else _forget(child, event, now)
+
+
+TABLE: Final[Mapping[tuple[State, type[Event]], Rule]] = {
+    (State.NONE, Wanted): _spawn,
+    (State.NONE, Unwanted): _stay,
+    (State.NONE, Heard): _stay,
+    (State.NONE, MetStranger): _stay,
+    (State.NONE, Died): _stay,
+    (State.NONE, Overdue): _stay,
+    (State.STARTING, Wanted): _stay,
+    (State.STARTING, Unwanted): _drain,
+    (State.STARTING, Heard): _up,
+    (State.STARTING, MetStranger): _drain_stranger,
+    (State.STARTING, Died): _bury,
+    (State.STARTING, Overdue): _kill,
+    (State.UP, Wanted): _stay,
+    (State.UP, Unwanted): _drain,
+    (State.UP, Heard): _up,
+    (State.UP, MetStranger): _stay,
+    (State.UP, Died): _bury,
+    (State.UP, Overdue): _kill,
+    (State.DOWN, Wanted): _stay,
+    (State.DOWN, Unwanted): _forget,
+    (State.DOWN, Heard): _stay,
+    (State.DOWN, MetStranger): _stay,
+    (State.DOWN, Died): _stay,
+    (State.DOWN, Overdue): _spawn,
+    (State.LEAVING, Wanted): _note_wanted,
+    (State.LEAVING, Unwanted): _note_wanted,
+    (State.LEAVING, Heard): _stay,
+    (State.LEAVING, MetStranger): _stay,
+    (State.LEAVING, Died): _left,
+    (State.LEAVING, Overdue): _kill,
+    (State.STRANGER, Wanted): _note_wanted,
+    (State.STRANGER, Unwanted): _note_wanted,
+    (State.STRANGER, Heard): _stay,
+    (State.STRANGER, MetStranger): _stay,
+    (State.STRANGER, Died): _left,
+    (State.STRANGER, Overdue): _kill,
+    (State.KILLED, Wanted): _note_wanted,
+    (State.KILLED, Unwanted): _note_wanted,
+    (State.KILLED, Heard): _stay,
+    (State.KILLED, MetStranger): _stay,
+    (State.KILLED, Died): _bury,
+    (State.KILLED, Overdue): _stay,
+}

@@ -1,0 +1,132 @@
+"""A pool as people see it: one word for its state, and the reason where it does not serve."""
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+import msgspec
+
+from rbln_supervisor.core.config import InvalidPool
+from rbln_supervisor.core.lifecycle import Child, State
+from rbln_supervisor.core.roster import Roster
+from rbln_supervisor.core.status import DeviceStatus, PoolState, PoolStatus, WorkerStatus
+from rbln_worker.contract.device import Device
+from rbln_worker.contract.health import Verdict
+from rbln_worker.contract.messages import Phase, Report
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What the supervisor knows of a pool."""
+
+    roster: Roster | None
+    child: Child
+    pid: int | None
+    report: Report | None
+    last_exit: str | None
+    last_log: tuple[str, ...] = ()
+
+
+NO_DEVICES: Final = "no device of the node matches its selectors"
+NO_WORKER: Final = "its worker is not running"
+NOT_LOOKED_AT: Final = "its worker has not looked at it yet"
+
+
+def pool_status(seen: Seen, now: float) -> PoolStatus:
+    """A configured pool."""
+    state, reason = _state(seen)
+    report = seen.report
+    backoff = seen.child.deadline if seen.child.state is State.DOWN else None
+    return PoolStatus(
+        state=state,
+        registered=state == "serving",
+        registration=_registration(report),
+        reason=reason,
+        endpoint=(report.endpoint or None) if report else None,
+        worker=WorkerStatus(
+            pid=seen.pid,
+            restarts=seen.child.restarts,
+            last_exit=seen.last_exit,
+            last_log=seen.last_log,
+            backoff_s=None if backoff is None else round(max(0.0, backoff - now), 1),
+        ),
+        devices=_devices(seen),
+    )
+
+
+def invalid_status(pool: InvalidPool) -> PoolStatus:
+    """A pool whose configuration can't be used."""
+    return PoolStatus(
+        state="invalid",
+        registered=False,
+        registration=None,
+        reason="; ".join(str(complaint) for complaint in pool.complaints),
+        endpoint=None,
+        worker=WorkerStatus(),
+        devices={},
+    )
+
+
+def ready(pools: Mapping[str, PoolStatus]) -> bool:
+    """Every valid pool that has devices is listed by the kubelet."""
+    return all(
+        pool.registered for pool in pools.values() if pool.devices and pool.state != "invalid"
+    )
+
+
+def _state(seen: Seen) -> tuple[PoolState, str]:
+    match seen.child.state:
+        case State.NONE:
+            return "waiting", NO_DEVICES
+        case State.DOWN:
+            return "backoff", f"its worker ended: {seen.last_exit}"
+        case State.KILLED:
+            return "backoff", "its worker did not answer and is being killed"
+        case State.STRANGER:
+            return "starting", "waiting for the worker of an earlier supervisor to leave"
+        case State.LEAVING:
+            return "starting", "its former worker is leaving"
+        case State.STARTING:
+            return "starting", "its worker is starting"
+        case State.UP:
+            return _reported(seen.report)
+
+
+def _reported(report: Report | None) -> tuple[PoolState, str]:
+    if report is None:
+        return "starting", "its worker is starting"
+    match report.phase:
+        case Phase.REGISTERED:
+            return "serving", ""
+        case Phase.WAITING:
+            return "waiting", report.reason
+        case Phase.REGISTERING:
+            return "starting", report.reason or "the kubelet has not listed it yet"
+
+
+def _registration(
+    report: Report | None,
+) -> Literal["kubelet-sock", "plugin-watcher"] | None:
+    match report.registration if report else "":
+        case "kubelet-sock":
+            return "kubelet-sock"
+        case "plugin-watcher":
+            return "plugin-watcher"
+        case _:
+            return None
+
+
+def _devices(seen: Seen) -> dict[str, DeviceStatus]:
+    judged = {one.id: one.verdict for one in seen.report.devices} if seen.report else {}
+    unknown = NOT_LOOKED_AT if seen.child.state in {State.UP, State.STARTING} else NO_WORKER
+    return {
+        device.id: _device(device, judged.get(device.id) or Verdict(healthy=False, reason=unknown))
+        for device in (seen.roster.devices.values() if seen.roster else ())
+    }
+
+
+def _device(device: Device, verdict: Verdict) -> DeviceStatus:
+    healthy = verdict.healthy and device.gone is None
+    return DeviceStatus(
+        health="Healthy" if healthy else "Unhealthy",
+        reason=device.gone or verdict.reason,
+        numa=device.function.numa_node,
+    )

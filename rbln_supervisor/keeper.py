@@ -1,0 +1,178 @@
+"""Keeps one pool's worker: forks it, feeds it the pool's wanted state, and buries it."""
+
+import logging
+import random
+import secrets
+import signal
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+import msgspec
+
+from rbln_supervisor import children
+from rbln_supervisor.children import Life
+from rbln_supervisor.core import lifecycle
+from rbln_supervisor.core.lifecycle import Act, Child, Died, MetStranger, State
+from rbln_supervisor.core.roster import Roster, message
+from rbln_supervisor.core.summary import Seen
+from rbln_supervisor.router import Router
+from rbln_worker.boot import FOLDERS, Boot
+from rbln_worker.contract.messages import (
+    Beat,
+    Hello,
+    Report,
+    ToSupervisor,
+    Wanted,
+    encode,
+)
+from rbln_worker.host.sockets import remove_dead
+
+STALE_S: Final = 2.0
+"""A worker that beats an older generation this long after it was sent the newest has lost it."""
+_TAIL_LINES: Final = 20
+_TAIL_BYTES: Final = 8192
+
+log = logging.getLogger(__name__)
+
+
+class Obituary(msgspec.Struct, frozen=True):
+    """How a life ended."""
+
+    how: str
+    at: float
+    """Monotonic seconds."""
+    last_log: tuple[str, ...]
+
+
+class Keeper:
+    """A pool that runs or ran."""
+
+    def __init__(self, boot: Boot, session: str) -> None:
+        self._boot = boot
+        self._session = session
+        self._held: int | None = None
+        self._sent_at = 0.0
+        self.configured = True
+        self.roster: Roster | None = None
+        self.child = Child()
+        self.life: Life | None = None
+        self.incarnation = ""
+        self.identity: bytes | None = None
+        self.report: Report | None = None
+        self.obituary: Obituary | None = None
+
+    def event(self, event: lifecycle.Event) -> None:
+        """Take the pool's worker through an event, and act."""
+        before = self.child.state
+        self.child, acts = lifecycle.step(self.child, event, monotonic())
+        if before is not State.KILLED and self.child.state is State.KILLED:
+            log.warning("killing a worker that does not answer", extra=self._names())
+        for act in acts:
+            self._perform(act)
+
+    def hear(self, sender: bytes, said: ToSupervisor) -> None:
+        """Take in a message of the pool's worker."""
+        self.event(lifecycle.Heard())
+        match said:
+            case Hello(session=session, generation=generation):
+                self.identity = sender
+                self._held = generation if session == self._session else None
+            case Report():
+                self.report = said
+            case Wanted():
+                self._held = None
+            case Beat(session=session, generation=generation):
+                current = session == self._session and generation == self._held
+                if not current and monotonic() - self._sent_at > STALE_S:
+                    self._held = None
+
+    def feed(self, router: Router) -> None:
+        """Send the worker what it lacks; what it can't take now is newer next time."""
+        roster = self.roster
+        if roster is None or self.identity is None or self._held == roster.generation:
+            return
+        update = message(roster, self._session, self._held)
+        if router.send(self.identity, encode(update)):
+            self._held = roster.generation
+            self._sent_at = monotonic()
+
+    def bury(self) -> None:
+        """Take note of the end of the worker, whose pidfd has turned readable."""
+        if self.life is None:
+            return
+        asked = self.child.state in {State.LEAVING, State.STRANGER}
+        how = children.reap(self.life)
+        self._end(how)
+        if asked:
+            log.info("worker left", extra=self._names() | {"how": how})
+        else:
+            log.error("worker died", extra=self._names() | {"how": how})
+        self.event(Died(random.random()))  # noqa: S311 - jitter
+
+    def seen(self, now: float) -> Seen:
+        """What is known of the pool, for people."""
+        end = self.obituary
+        return Seen(
+            roster=self.roster,
+            child=self.child,
+            pid=self.life.pid if self.life else None,
+            report=self.report,
+            last_exit=f"{end.how} {now - end.at:.0f} s ago" if end else None,
+            last_log=end.last_log if end else (),
+        )
+
+    def _perform(self, act: Act) -> None:
+        match act:
+            case Act.SPAWN:
+                self._spawn()
+            case Act.DRAIN if self.life:
+                children.send(self.life, signal.SIGTERM)
+            case Act.KILL if self.life:
+                children.send(self.life, signal.SIGKILL)
+            case _:
+                pass
+
+    def _spawn(self) -> None:
+        try:
+            holder = children.lock_holder(self._boot.lock_path)
+            if holder is not None:
+                self.life = children.stranger(holder)
+                log.info("a worker of an earlier supervisor leaves first", extra=self._names())
+                self.event(MetStranger())
+                return
+            self.incarnation = secrets.token_hex(8)
+            boot = msgspec.structs.replace(self._boot, incarnation=self.incarnation)
+            self.life = children.worker(boot)
+        except OSError as error:
+            self._end(f"could not be started: {error}")
+            log.exception("worker could not be started", extra={"pool": self._boot.pool})
+            self.event(Died(random.random()))  # noqa: S311 - jitter
+        else:
+            log.info("worker started", extra=self._names())
+
+    def _end(self, how: str) -> None:
+        if self.report and self.report.endpoint:
+            # A killed worker leaves its socket, and the kubelet would go on dialing it.
+            folder = FOLDERS[self.report.registration]
+            remove_dead(self._boot.kubelet_dir / folder / self.report.endpoint)
+        self.obituary = Obituary(how, monotonic(), _tail(self._boot.tail_path))
+        self.life = None
+        self.identity = None
+        self.incarnation = ""
+        self._held = None
+        self.report = None
+
+    def _names(self) -> dict[str, object]:
+        return {"pool": self._boot.pool, "pid": self.life.pid if self.life else None}
+
+
+def _tail(path: Path) -> tuple[str, ...]:
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - _TAIL_BYTES))
+            lines = file.read(_TAIL_BYTES).decode(errors="replace").splitlines()
+    except OSError:
+        return ()
+    return tuple(lines[-_TAIL_LINES:])

@@ -1,0 +1,123 @@
+"""The command line of rbln-supervisor: options in, one life, an exit code out."""
+
+import contextlib
+import fcntl
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import zmq
+
+from rbln_supervisor import children, config_file
+from rbln_supervisor.arguments import parse
+from rbln_supervisor.core import config
+from rbln_supervisor.core.commands import CONTROL_SOCKET, REQUEST_BYTES_MOST
+from rbln_supervisor.options import Options
+from rbln_supervisor.router import NotBound, Router
+from rbln_supervisor.supervisor import Supervisor
+from rbln_worker import log
+from rbln_worker.contract.messages import FRAME_BYTES_MOST
+from rbln_worker.link import WORKERS_SOCKET
+
+_QUEUED_MOST = 16
+"""Messages that wait for a peer that doesn't read. To a worker each is a whole state or one step:
+one that missed some asks for a snapshot, and its beats tell if it is behind."""
+
+_log = logging.getLogger(__name__)
+
+
+class CannotStart(Exception):
+    """Nothing was started; the text says what to do."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run until a signal; 0 after one, 1 where nothing can be served, 2 for wrong usage."""
+    options = parse(sys.argv[1:] if argv is None else argv, in_container=in_container(os.environ))
+    try:
+        return _run(options)
+    except config.ConfigError as error:
+        complaints = error.errors
+    except (CannotStart, NotBound) as error:
+        complaints = (str(error),)
+    for complaint in complaints:
+        print(f"rbln-supervisor: {complaint}", file=sys.stderr)  # noqa: T201
+    return 1
+
+
+def in_container(environment: Mapping[str, str]) -> bool:
+    """Whether the root directory is a container's own, so that the host's files aren't there.
+
+    Kubernetes sets the first variable in every container, podman and systemd-nspawn the second.
+    """
+    return (
+        "KUBERNETES_SERVICE_HOST" in environment
+        or "container" in environment
+        or Path("/.dockerenv").exists()
+    )
+
+
+def _run(options: Options) -> int:
+    os.umask(0o022)
+    configured = config.parse(config_file.read(options.config_file), prefix=options.resource_prefix)
+    log.setup("supervisor", options.log_level, options.log_format)
+    _note(configured, options)
+    with _run_dir_lock(options.run_dir):
+        children.warm()
+        context = zmq.Context()
+        with (
+            Router(
+                context,
+                options.run_dir / WORKERS_SOCKET,
+                bytes_most=FRAME_BYTES_MOST,
+                queued=_QUEUED_MOST,
+            ) as hub,
+            Router(
+                context,
+                options.run_dir / CONTROL_SOCKET,
+                bytes_most=REQUEST_BYTES_MOST,
+                queued=_QUEUED_MOST,
+            ) as control,
+        ):
+            code = Supervisor(options, configured, hub, control).run()
+        context.term()
+        for name in (WORKERS_SOCKET, CONTROL_SOCKET):
+            (options.run_dir / name).unlink(missing_ok=True)
+        return code
+
+
+def _note(configured: config.NodeConfig, options: Options) -> None:
+    for warning in configured.warnings:
+        _log.warning(warning)
+    for pool in configured.invalid:
+        for complaint in pool.complaints:
+            _log.error("pool is invalid", extra={"pool": pool.name, "why": str(complaint)})
+    if options.use_cdi:
+        _log.warning("--use-cdi is accepted, and not built yet: device nodes are given directly")
+
+
+@contextlib.contextmanager
+def _run_dir_lock(run_dir: Path) -> Iterator[None]:
+    """Be the only supervisor of a run directory (flock(2): the kernel lets go at our end)."""
+    try:
+        (run_dir / "pools").mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = (run_dir / "supervisor.lock").open("a+")
+    except OSError as error:
+        raise CannotStart(
+            f"{error.filename or run_dir}: {error.strerror}: --run-dir has to be a folder that "
+            "can be written to"
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise CannotStart(
+                f"another rbln-supervisor (pid {file.read(16).strip() or 'unknown'}) serves from "
+                f"{run_dir}: stop it, or give this one a --run-dir of its own"
+            ) from error
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield

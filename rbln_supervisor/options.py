@@ -1,0 +1,41 @@
+"""The command line as one value, read once."""
+
+import logging
+from pathlib import Path
+
+import msgspec
+
+from rbln_worker.core.registration import Choice
+from rbln_worker.log import Format
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What rbln-supervisor was asked to do."""
+
+    config_file: Path = Path("/etc/pcidp/config.json")
+    resource_prefix: str = "intel.com"
+    """For pools that name none."""
+    use_cdi: bool = False
+    registration: Choice = "auto"
+    kubelet_dir: Path = Path("/var/lib/kubelet")
+    """On the host: below host_root."""
+    run_dir: Path = Path("/run/rbln")
+    """Sockets, locks and last log lines; not below host_root."""
+    host_root: Path = Path("/")
+    in_container: bool = False
+    gone_grace_s: float = 300.0
+    """How long a device that vanished stays listed as Unhealthy."""
+    rescan_s: float = 60.0
+    """Seconds between two looks at the node that nobody asked for."""
+    log_level: int = logging.INFO
+    log_format: Format = "text"
+
+    @property
+    def kubelet_folder(self) -> Path:
+        """Where the kubelet's folders really lie."""
+        return self.host_root / self.kubelet_dir.relative_to("/")
+
+    @property
+    def host_visible(self) -> bool:
+        """The host's own files lie below host_root, as they don't in a container's own root."""
+        return not (self.in_container and self.host_root == Path("/"))

@@ -1,0 +1,151 @@
+"""All pools of the node: configuration and devices become what each worker should serve."""
+
+import logging
+import random
+from collections.abc import Callable, Iterable, Mapping
+from time import monotonic
+from typing import Final
+
+from rbln_supervisor import children, node
+from rbln_supervisor.core.assign import assign
+from rbln_supervisor.core.config import NodeConfig
+from rbln_supervisor.core.lifecycle import State, Unwanted, Wanted
+from rbln_supervisor.core.roster import Node, Roster, advance, next_leave
+from rbln_supervisor.keeper import Keeper
+from rbln_supervisor.options import Options
+from rbln_worker.contract.pool import PoolName
+
+RESCAN_JITTER: Final = 0.1
+"""The share of the rescan interval by which it varies, so that nodes don't look in step."""
+
+log = logging.getLogger(__name__)
+
+
+class Pools:
+    """The keepers, by pool, and what was last seen of the node."""
+
+    def __init__(
+        self, options: Options, config: NodeConfig, keeper: Callable[[PoolName], Keeper]
+    ) -> None:
+        self._options = options
+        self._keeper = keeper
+        self._node: Node | None = None
+        self._rescan_at = 0.0
+        self.config = config
+        self.keepers: dict[PoolName, Keeper] = {}
+        self.problems: tuple[str, ...] = ()
+        """What was wrong with the last look."""
+
+    @property
+    def due(self) -> float:
+        """When to look at the node again (monotonic seconds)."""
+        leaves = (
+            next_leave(keeper.roster, self._options.gone_grace_s)
+            for keeper in self.keepers.values()
+            if keeper.roster
+        )
+        return min([self._rescan_at, *(leave for leave in leaves if leave is not None)])
+
+    @property
+    def functions(self) -> int:
+        """Candidates that the last look found."""
+        return len(self._node.functions) if self._node else 0
+
+    def look(self) -> tuple[PoolName, ...]:
+        """Look at the node now; the pools that this changed."""
+        interval = self._options.rescan_s
+        jitter = random.uniform(-RESCAN_JITTER, RESCAN_JITTER)  # noqa: S311
+        self._rescan_at = monotonic() + interval * (1 + jitter)
+        try:
+            look = node.look(self._options.host_root, self.config.pools)
+        except node.NotRead as error:
+            self._report((f"the node's devices can't be listed: {error}",))
+            return self._apply()
+        self._report(look.problems)
+        self._node = look.node
+        return self._apply()
+
+    def configure(self, config: NodeConfig) -> None:
+        """Serve the pools of a configuration from now on."""
+        self.config = config
+        names = {pool.spec.name for pool in config.pools}
+        for name, keeper in self.keepers.items():
+            if name not in names:
+                keeper.configured = False
+                keeper.event(Unwanted())
+        self.look()
+
+    def dismiss_strangers(self) -> None:
+        """Ask workers of an earlier supervisor to leave whose pools are configured no more."""
+        for path in sorted((self._options.run_dir / "pools").glob("*.lock")):
+            name = PoolName(path.stem.replace("_", "/", 1))  # a DNS name has no underscore
+            if name in self.keepers or not children.is_locked(path):
+                continue
+            keeper = self.keepers[name] = self._keeper(name)
+            keeper.configured = False
+            keeper.event(Wanted())
+            keeper.event(Unwanted())
+
+    def leave(self) -> None:
+        """Ask every worker to leave."""
+        for keeper in self.keepers.values():
+            keeper.event(Unwanted())
+
+    def forget_departed(self) -> None:
+        """Drop the keepers of pools that are configured no more and have no worker any more."""
+        for name in [
+            name
+            for name, keeper in self.keepers.items()
+            if not keeper.configured and keeper.child.state is State.NONE
+        ]:
+            del self.keepers[name]
+
+    def _apply(self) -> tuple[PoolName, ...]:
+        changed = []
+        found = self._node or Node({}, {})
+        assigned = assign(self.config.pools, found.functions.values())
+        owner = {device: name for name, devices in assigned.items() for device in devices}
+        for pool in self.config.pools:
+            name = pool.spec.name
+            keeper = self.keepers.get(name)
+            if keeper is None:
+                keeper = self.keepers[name] = self._keeper(name)
+            if not keeper.configured:
+                # It comes back with nothing: a roster of before was for another configuration.
+                keeper.configured = True
+                keeper.roster = None
+            before = keeper.roster or Roster(pool.spec)
+            keeper.roster = advance(
+                before,
+                pool.spec,
+                assigned[name],
+                {device for device, other in owner.items() if other != name},
+                found,
+                now=monotonic(),
+                grace_s=self._options.gone_grace_s,
+            )
+            if keeper.roster.devices:
+                keeper.event(Wanted())
+            if keeper.roster.generation != before.generation:
+                changed.append(name)
+        return tuple(changed)
+
+    def _report(self, problems: Iterable[str]) -> None:
+        now = tuple(problems)
+        for problem in now:
+            if problem not in self.problems:
+                log.warning(problem)
+        self.problems = now
+
+
+def differences(before: NodeConfig, after: NodeConfig) -> Mapping[str, tuple[str, ...]]:
+    """Which pools a new configuration adds, removes, changes and leaves as they are."""
+    old = {pool.spec.name: pool for pool in before.pools}
+    new = {pool.spec.name: pool for pool in after.pools}
+    both = old.keys() & new.keys()
+    return {
+        "added": tuple(sorted(new.keys() - old.keys())),
+        "removed": tuple(sorted(old.keys() - new.keys())),
+        "changed": tuple(sorted(name for name in both if old[name] != new[name])),
+        "unchanged": tuple(sorted(name for name in both if old[name] == new[name])),
+    }

@@ -1,0 +1,119 @@
+"""A ZeroMQ ROUTER on an ipc path that never waits, reads a bounded share, and counts what it drops.
+
+An oversized frame ends its sender's connection inside libzmq, and nobody is told why. It is seen
+all the same: as a connection that ended before a frame of it could be read.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+PATH_BYTES_MOST: Final = 107
+"""sun_path without its end, unix(7)."""
+_READ_MOST: Final = 256
+"""Frames that are read in one turn, so that no sender can keep the loop from its other work."""
+_UNREAD: Final = "connections ended before a frame could be read"
+
+
+class NotBound(Exception):
+    """The socket can't be made; the text says why."""
+
+
+class Frame(NamedTuple):
+    """The last frame of a message, and where an answer goes."""
+
+    sender: bytes
+    payload: bytes
+
+
+class Router:
+    """Frames from many peers, frames to each."""
+
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], path: Path, *, bytes_most: int, queued: int
+    ) -> None:
+        """Bind at ``path``; NotBound.
+
+        Args:
+            context: of this process.
+            path: an ipc path; a file there is replaced.
+            bytes_most: a longer frame ends its sender's connection.
+            queued: messages that libzmq keeps for a peer that doesn't read; then sends fail.
+        """
+        if len(str(path).encode()) > PATH_BYTES_MOST:
+            raise NotBound(
+                f"{path}: a socket's path has {PATH_BYTES_MOST} bytes at most (unix(7)); "
+                "give --run-dir a shorter path"
+            )
+        self.dropped: Counter[str] = Counter()
+        # By descriptor and not by connection alone: a number is given out again while the end of
+        # its last connection is still on its way to us.
+        self._spoke: defaultdict[int, dict[bytes, None]] = defaultdict(dict)
+        self._ended: list[int] = []
+        self.socket = context.socket(zmq.ROUTER)
+        self.socket.linger = 0
+        self.socket.router_mandatory = True  # an unknown peer is an error, not a silent loss
+        self.socket.sndhwm = queued
+        self.socket.maxmsgsize = bytes_most
+        self.monitor = self.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        try:
+            self.socket.bind(f"ipc://{path}")
+        except zmq.ZMQError as error:
+            self.close()
+            raise NotBound(f"{path}: {error.strerror}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self, linger_ms: int = 0) -> None:
+        """Stop; frames that are on their way have ``linger_ms``."""
+        self.socket.disable_monitor()
+        self.monitor.close(0)
+        self.socket.close(linger_ms)
+
+    def receive(self) -> Iterator[Frame]:
+        """What has come, in order."""
+        # A connection's end is reported after its frames were queued: read the reports first, the
+        # frames then, and only after that say whose end came without any.
+        while self.monitor.poll(0):
+            self._ended.append(int(recv_monitor_message(self.monitor)["value"]))
+        for _ in range(_READ_MOST):
+            try:
+                frames = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                break
+            sender = frames[0].bytes
+            self._spoke[int(frames[-1].get(zmq.SRCFD))][sender] = None
+            yield Frame(sender, frames[-1].bytes)
+        else:
+            return
+        for descriptor in self._ended:
+            senders = self._spoke[descriptor]
+            if senders:
+                del senders[next(iter(senders))]
+            else:
+                self.dropped[_UNREAD] += 1
+        self._ended.clear()
+
+    def send(self, receiver: bytes, payload: bytes) -> bool:
+        """Send, or say that the peer is gone or takes nothing now."""
+        try:
+            self.socket.send_multipart((receiver, payload), zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            if error.errno in {zmq.EAGAIN, zmq.EHOSTUNREACH}:
+                return False
+            raise
+        return True

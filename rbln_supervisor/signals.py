@@ -1,0 +1,34 @@
+"""Signals as ordinary input: a handler does nothing, a byte on a descriptor is the event."""
+
+import contextlib
+import signal
+import socket
+from collections.abc import Iterator
+from typing import Final
+
+_HEARD: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+
+
+@contextlib.contextmanager
+def inbox() -> Iterator[socket.socket]:
+    """A socket on which the numbers of arriving signals can be read, a byte each."""
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        reader.settimeout(0)
+        writer.settimeout(0)
+        handlers = {number: signal.signal(number, lambda *_: None) for number in _HEARD}
+        before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        try:
+            yield reader
+        finally:
+            signal.set_wakeup_fd(before)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
+def arrived(reader: socket.socket) -> frozenset[signal.Signals]:
+    """The signals that came since the last time."""
+    try:
+        return frozenset(signal.Signals(number) for number in reader.recv(256))
+    except BlockingIOError:
+        return frozenset()

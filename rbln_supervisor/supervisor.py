@@ -1,0 +1,221 @@
+"""The loop: wait, take in what happened, do what follows. It never waits for a worker."""
+
+import logging
+import math
+import os
+import secrets
+import signal
+from collections import Counter
+from time import monotonic
+from typing import Final
+
+import msgspec
+import zmq
+
+from rbln_supervisor import config_file, signals
+from rbln_supervisor.core import config, summary
+from rbln_supervisor.core.commands import (
+    Node,
+    Refused,
+    Reload,
+    Reloaded,
+    Reply,
+    Request,
+    Rescan,
+    Rescanned,
+    Status,
+    encode,
+    to_request,
+)
+from rbln_supervisor.core.lifecycle import Overdue, State
+from rbln_supervisor.core.status import NodeStatus, PoolStatus, SupervisorStatus
+from rbln_supervisor.keeper import Keeper
+from rbln_supervisor.options import Options
+from rbln_supervisor.pools import Pools, differences
+from rbln_supervisor.router import Router
+from rbln_worker.boot import Boot
+from rbln_worker.contract.messages import Hello, UnreadableFrame, to_supervisor
+from rbln_worker.contract.pool import PoolName
+from rbln_worker.contract.version import VERSION
+
+LONGEST_WAIT_S: Final = 60.0
+
+log = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """One life of rbln-supervisor, from its first look at the node to its last worker's end."""
+
+    def __init__(
+        self, options: Options, configured: config.NodeConfig, hub: Router, control: Router
+    ) -> None:
+        self._options = options
+        self._hub = hub
+        self._control = control
+        self._session = secrets.token_hex(8)
+        self._born = monotonic()
+        self._leaving = False
+        self._counts: Counter[str] = Counter()
+        self._refused_reload: tuple[str, ...] = ()
+        self._pools = Pools(options, configured, self._keeper)
+
+    def run(self) -> int:
+        """Serve until a signal says otherwise; the exit code."""
+        with signals.inbox() as signalled:
+            self._pools.look()
+            self._pools.dismiss_strangers()
+            log.info("ready to serve", extra={"pools": len(self._pools.config.pools)})
+            while True:
+                ended = self._wait(signalled.fileno())
+                for number in signals.arrived(signalled):
+                    self._signal(number)
+                for keeper in ended:
+                    keeper.bury()
+                self._hear()
+                self._answer()
+                self._catch_up()
+                if self._leaving and all(
+                    keeper.child.state is State.NONE for keeper in self._pools.keepers.values()
+                ):
+                    return 0
+
+    def _wait(self, signalled: int) -> list[Keeper]:
+        """Wait for anything; the keepers whose process has ended."""
+        poller = zmq.Poller()
+        for router in (self._hub, self._control):
+            poller.register(router.socket, zmq.POLLIN)
+            poller.register(router.monitor, zmq.POLLIN)
+        poller.register(signalled, zmq.POLLIN)
+        lives = {
+            keeper.life.pidfd: keeper
+            for keeper in self._pools.keepers.values()
+            if keeper.life is not None
+        }
+        for pidfd in lives:
+            poller.register(pidfd, zmq.POLLIN)
+        deadlines = [
+            keeper.child.deadline
+            for keeper in self._pools.keepers.values()
+            if keeper.child.deadline is not None
+        ]
+        wait_s = min([*deadlines, self._pools.due]) - monotonic()
+        woken = poller.poll(math.ceil(1000 * min(max(wait_s, 0.0), LONGEST_WAIT_S)))
+        return [lives[source] for source, _ in woken if source in lives]
+
+    def _signal(self, number: signal.Signals) -> None:
+        if number is signal.SIGHUP:
+            self._reload()
+            return
+        log.info("leaving", extra={"why": number.name})
+        self._leaving = True
+        self._pools.leave()
+
+    def _hear(self) -> None:
+        for sender, payload in self._hub.receive():
+            try:
+                said = to_supervisor(payload)
+            except UnreadableFrame:
+                self._hub.dropped["unreadable worker frames"] += 1
+                continue
+            keeper = self._whose(sender, said if isinstance(said, Hello) else None)
+            if keeper is None:
+                self._hub.dropped["frames of unknown workers"] += 1
+            else:
+                keeper.hear(sender, said)
+
+    def _whose(self, sender: bytes, hello: Hello | None) -> Keeper | None:
+        for keeper in self._pools.keepers.values():
+            if hello is None:
+                if keeper.identity == sender:
+                    return keeper
+            elif keeper.incarnation == hello.incarnation:
+                return keeper
+        return None
+
+    def _answer(self) -> None:
+        for sender, payload in self._control.receive():
+            try:
+                request = to_request(payload)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                self._control.dropped["unreadable control frames"] += 1
+                reply: Reply = Refused((f"that is no request: {error}"[:300],))
+            else:
+                reply = self._obey(request)
+            if not self._control.send(sender, encode(reply)):
+                self._control.dropped["answers nobody took"] += 1
+
+    def _obey(self, request: Request) -> Reply:
+        match request:
+            case Status():
+                return Node(self._status())
+            case Reload():
+                return self._reload()
+            case Rescan():
+                changed = self._pools.look()
+                return Rescanned(self._pools.functions, changed, self._pools.problems)
+
+    def _reload(self) -> Reply:
+        if self._leaving:
+            return Refused(("the supervisor is leaving",))
+        path = self._options.config_file
+        try:
+            wanted = config.strict(
+                config.parse(config_file.read(path), prefix=self._options.resource_prefix)
+            )
+        except config.ConfigError as error:
+            self._counts["reloads refused"] += 1
+            self._refused_reload = tuple(f"reload refused: {line}" for line in error.errors)
+            log.warning("reload refused, nothing changed", extra={"why": "; ".join(error.errors)})
+            return Refused(error.errors)
+        self._refused_reload = ()
+        self._counts["reloads"] += 1
+        changes = differences(self._pools.config, wanted)
+        self._pools.configure(wanted)
+        log.info("reloaded", extra={kind: ",".join(names) for kind, names in changes.items()})
+        return Reloaded(**changes, warnings=wanted.warnings)
+
+    def _catch_up(self) -> None:
+        now = monotonic()
+        if not self._leaving and now >= self._pools.due:
+            self._pools.look()
+        for keeper in self._pools.keepers.values():
+            if keeper.child.deadline is not None and now >= keeper.child.deadline:
+                keeper.event(Overdue())
+            keeper.feed(self._hub)
+        self._pools.forget_departed()
+
+    def _keeper(self, pool: PoolName) -> Keeper:
+        options = self._options
+        boot = Boot(
+            pool=pool,
+            incarnation="",
+            run_dir=options.run_dir,
+            root=options.host_root,
+            kubelet_dir=options.kubelet_folder,
+            registration=options.registration,
+            host_visible=options.host_visible,
+            log_level=options.log_level,
+            log_format=options.log_format,
+        )
+        return Keeper(boot, self._session)
+
+    def _status(self) -> NodeStatus:
+        now = monotonic()
+        pools: dict[str, PoolStatus] = {
+            name: summary.pool_status(keeper.seen(now), now)
+            for name, keeper in self._pools.keepers.items()
+            if keeper.configured
+        }
+        pools |= {pool.name: summary.invalid_status(pool) for pool in self._pools.config.invalid}
+        counts = self._counts + self._hub.dropped + self._control.dropped
+        return NodeStatus(
+            supervisor=SupervisorStatus(
+                pid=os.getpid(),
+                version=VERSION,
+                uptime_s=round(now - self._born, 1),
+                ready=summary.ready(pools) and not self._leaving,
+                problems=(*self._refused_reload, *self._pools.problems),
+                counters=dict(sorted(counts.items())),
+            ),
+            pools=dict(sorted(pools.items())),
+        )

@@ -1,0 +1,51 @@
+"""What a worker is born with; everything else it is told over its link."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from rbln_worker.contract.pool import PoolName
+from rbln_worker.core.registration import Choice
+from rbln_worker.log import Format
+
+FOLDERS: Final[Mapping[str, str]] = {
+    "kubelet-sock": "device-plugins",
+    "plugin-watcher": "plugins_registry",
+}
+"""Where plugins' sockets lie below the kubelet's folder, by the way of registration."""
+
+
+class Boot(msgspec.Struct, frozen=True):
+    """The same for every pool but for the first two."""
+
+    pool: PoolName
+    incarnation: str
+    """Unique for every life of every worker."""
+    run_dir: Path
+    root: Path
+    """Prefix of the host's /sys and /dev."""
+    kubelet_dir: Path
+    """Where the kubelet's folders really lie, ``root`` included."""
+    registration: Choice
+    host_visible: bool
+    """The host's own files lie below ``root`` (not only its /sys and /dev)."""
+    log_level: int = logging.INFO
+    log_format: Format = "text"
+
+    @property
+    def stem(self) -> str:
+        """The pool's part of file names."""
+        return self.pool.replace("/", "_")
+
+    @property
+    def lock_path(self) -> Path:
+        """Held by the pool's one owner for as long as it lives."""
+        return self.run_dir / "pools" / f"{self.stem}.lock"
+
+    @property
+    def tail_path(self) -> Path:
+        """The last log lines of the pool's latest worker."""
+        return self.run_dir / "pools" / f"{self.stem}.log"

@@ -1,0 +1,85 @@
+"""What a container is told about its devices: nodes, mounts and environment variables."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from rbln_worker.contract.device import DeviceId
+from rbln_worker.contract.pool import PoolName
+from rbln_worker.core.providers.offer import Mount, Node, Question
+from rbln_worker.core.providers.registry import providers
+
+
+class DeviceAnswer(msgspec.Struct, frozen=True):
+    """A device's share in the answer to Allocate, and what stands against giving it out."""
+
+    id: DeviceId
+    nodes: tuple[Node, ...]
+    """No host path twice."""
+    mounts: tuple[Mount, ...]
+    info: str
+    """The device's member of the ``_INFO`` object: ``"<id>":{…}``."""
+    faults: tuple[str, ...] = ()
+
+
+class EnvNames(msgspec.Struct, frozen=True):
+    """The three variables of a pool."""
+
+    resource: str
+    """``PCI_RESOURCE_…``: read by KubeVirt."""
+    devices: str
+    info: str
+
+
+def answer(question: Question) -> DeviceAnswer:
+    """What the device's providers offer, put together."""
+    offers = [provider(question) for provider in providers(question.device, question.pool)]
+    sections = {name: dict(keys) for offer in offers for name, keys in offer.info.items()}
+    return DeviceAnswer(
+        id=question.device.id,
+        nodes=first_by_host(node for offer in offers for node in offer.nodes),
+        mounts=tuple(dict.fromkeys(mount for offer in offers for mount in offer.mounts)),
+        info=f"{go_json(question.device.id)}:{go_json(sections)}",
+        faults=tuple(fault for offer in offers for fault in offer.faults),
+    )
+
+
+def first_by_host(nodes: Iterable[Node]) -> tuple[Node, ...]:
+    """The nodes without those whose host path came before."""
+    kept: dict[str, Node] = {}
+    for node in nodes:
+        kept.setdefault(node.host, node)
+    return tuple(kept.values())
+
+
+def env_names(pool: PoolName) -> EnvNames:
+    """The names as the reference makes them: dots become underscores, dashes stay."""
+    word = pool.replace("/", "_").replace(".", "_").upper()
+    return EnvNames(f"PCI_RESOURCE_{word}", f"PCIDEVICE_{word}", f"PCIDEVICE_{word}_INFO")
+
+
+def envs(names: EnvNames, ids: Iterable[str], infos: Mapping[str, str]) -> dict[str, str]:
+    """The variables for a container that gets these devices.
+
+    Args:
+        names: the pool's variables.
+        ids: the device IDs, sorted; one that was asked for twice is listed twice.
+        infos: DeviceAnswer.info by device ID, for at least these devices.
+    """
+    listed = tuple(ids)
+    joined = ",".join(listed)
+    members = ",".join(infos[device] for device in dict.fromkeys(listed))
+    return {names.resource: joined, names.devices: joined, names.info: f"{{{members}}}"}
+
+
+_HTML_SAFE: Final = str.maketrans(
+    {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+)
+
+
+def go_json(value: object) -> str:
+    """Compact JSON with sorted keys, escaped as Go's encoding/json does (HTML-safe, UTF-8)."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return text.translate(_HTML_SAFE)

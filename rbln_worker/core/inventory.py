@@ -1,0 +1,47 @@
+"""The devices that are mine: the supervisor's snapshots and deltas, applied in order."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from rbln_worker.contract.device import Device, DeviceId
+from rbln_worker.contract.messages import Delta, Snapshot
+from rbln_worker.contract.pool import PoolSpec
+
+
+class Inventory(msgspec.Struct, frozen=True):
+    """The wanted state of the pool that a worker holds."""
+
+    session: str
+    generation: int
+    pool: PoolSpec
+    devices: Mapping[DeviceId, Device]
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """A delta on something that is not held: a snapshot is needed."""
+
+
+def apply(held: Inventory | None, message: Snapshot | Delta) -> Inventory | Gap:
+    """The state after a message; what is older than the held state changes nothing."""
+    match message:
+        case Snapshot():
+            if held and held.session == message.session and held.generation > message.generation:
+                return held
+            return Inventory(
+                message.session,
+                message.generation,
+                message.pool,
+                {device.id: device for device in message.devices},
+            )
+        case Delta():
+            if held is None or held.session != message.session:
+                return Gap()
+            if message.generation <= held.generation:
+                return held
+            if message.base != held.generation:
+                return Gap()
+            devices = {**held.devices, **{device.id: device for device in message.changed}}
+            for device in message.removed:
+                devices.pop(device, None)
+            return Inventory(message.session, message.generation, held.pool, devices)

@@ -1,0 +1,263 @@
+"""Where a pool stands with the kubelet, and what to do about it next.
+
+One endpoint is registered once: whoever has to register again serves a fresh socket first, because
+kubelets differ in what a second Register with a known socket does (nothing, or an error, or a new
+client that the old one's end then evicts). The two ways to be found:
+
+* ``kubelet-sock``: the plugin calls Register on the kubelet's socket; the kubelet dials back. A
+  kubelet that starts deletes every socket in the folder.
+* ``plugin-watcher``: the kubelet finds the plugin's socket in plugins_registry and asks it; a
+  kubelet that starts finds it again by itself.
+
+In both, a finished ListAndWatch stream is never opened again by the kubelet.
+"""
+
+from enum import StrEnum
+from typing import Final, Literal
+
+import msgspec
+
+from rbln_worker.contract.messages import Phase
+
+Choice = Literal["auto", "kubelet-sock", "plugin-watcher"]
+Way = Literal["kubelet-sock", "plugin-watcher"]
+
+LISTED_WITHIN_S: Final = 5.0
+"""After a registration the kubelet opens its stream at once; later than this it never will."""
+STREAM_GAP_S: Final = 0.05
+"""After a stream's end a kubelet that restarts is about to remove our socket: look again then."""
+RETRY_FIRST_S: Final = 0.01
+RETRY_MOST_S: Final = 5.0
+WATCHER_RETRY_MOST_S: Final = 60.0
+
+
+NOBODY: Final = "nobody answers on kubelet.sock: waiting for the kubelet"
+NO_SOCKET: Final = "no kubelet.sock: waiting for the kubelet"
+
+
+class View(msgspec.Struct, frozen=True):
+    """What lies in the kubelet's folders."""
+
+    kubelet: tuple[int, ...] | None
+    """Identifies the kubelet's socket file; another value is another kubelet. None: no socket."""
+    sock_folder: bool
+    registry_folder: bool
+    served: bool
+    """Our own socket file is there and is the one that we made."""
+
+
+class Step(StrEnum):
+    """How far the registration has come."""
+
+    AWAY = "away"
+    """Nothing to register with."""
+    OPENING = "opening"
+    """A fresh endpoint is being opened."""
+    CALLING = "calling"
+    """Register is under way."""
+    REFUSED = "refused"
+    """The last attempt failed; the next is due."""
+    UNLISTED = "unlisted"
+    """Registered or waiting to be found; no stream yet."""
+    LISTED = "listed"
+    """The kubelet holds a stream."""
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """The whole state."""
+
+    choice: Choice
+    step: Step = Step.AWAY
+    way: Way | None = None
+    view: View | None = None
+    failures: int = 0
+    """In a row."""
+    due: float | None = None
+    """When to act if nothing happens (monotonic seconds)."""
+    again: bool = False
+    """What is due is the same Register again, on the endpoint that was never taken."""
+    reason: str = ""
+    """Why the kubelet does not list the pool."""
+
+
+class Looked(msgspec.Struct, frozen=True):
+    """Somebody looked into the folders."""
+
+    view: View
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """The fresh endpoint serves."""
+
+
+class NotOpened(msgspec.Struct, frozen=True):
+    """There is no fresh endpoint."""
+
+    why: str
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """The kubelet took the registration."""
+
+
+class NotTaken(msgspec.Struct, frozen=True):
+    """The kubelet did not."""
+
+    why: str
+    reached: bool
+    """It may have heard us; if not, the same endpoint can be registered again."""
+
+
+class Streams(msgspec.Struct, frozen=True):
+    """How many ListAndWatch streams the current endpoint has."""
+
+    count: int
+
+
+class Overdue(msgspec.Struct, frozen=True):
+    """What was due is due."""
+
+
+Event = Looked | Opened | NotOpened | Taken | NotTaken | Streams | Overdue
+
+
+class Act(StrEnum):
+    """What the shell has to do."""
+
+    OPEN = "open"
+    """Open a fresh endpoint for the chosen way; the one before it goes when this one is listed."""
+    REGISTER = "register"
+    """Call Register with the current endpoint."""
+
+
+def advance(standing: Standing, event: Event, now: float) -> tuple[Standing, Act | None]:
+    """The standing after an event, and what to do."""
+    after = standing
+    match event:
+        case Looked(view=view):
+            return _look(standing, view, now)
+        case Opened() if standing.step is Step.OPENING:  # else the kubelet went away meanwhile
+            return _opened(standing, now)
+        case Overdue():
+            return _overdue(standing)
+        case NotOpened(why=why):
+            after = _failed(standing, why, now, again=False)
+        # A kubelet that asked for the stream has taken us, whatever it said before or after.
+        case Taken() if standing.step is not Step.LISTED:
+            after = _to(standing, Step.UNLISTED, due=now + LISTED_WITHIN_S)
+        case NotTaken(why=why, reached=reached) if standing.step is not Step.LISTED:
+            after = _failed(standing, why if reached else NOBODY, now, again=not reached)
+        case Streams(count=count):
+            after = _streams(standing, count, now)
+        case Opened() | Taken() | NotTaken():
+            pass
+    return after, None
+
+
+def phase(standing: Standing) -> Phase:
+    """Where the pool stands, in the words that people read."""
+    if standing.step is Step.LISTED:
+        return Phase.REGISTERED
+    nobody_there = standing.step is Step.AWAY or standing.reason in {NOBODY, NO_SOCKET}
+    return Phase.WAITING if nobody_there else Phase.REGISTERING
+
+
+def _look(standing: Standing, view: View, now: float) -> tuple[Standing, Act | None]:
+    before = standing.view
+    standing = msgspec.structs.replace(standing, view=view)
+    way = choose(standing.choice, view)
+    absent = _absent(way, view)
+    if absent:
+        return msgspec.structs.replace(
+            standing, step=Step.AWAY, way=way, due=None, failures=0, reason=absent
+        ), None
+    another_kubelet = before is not None and before.kubelet != view.kubelet
+    if standing.step is Step.AWAY or way != standing.way:
+        return _open(msgspec.structs.replace(standing, way=way, failures=0))
+    if standing.step is Step.OPENING:
+        return standing, None
+    if standing.step is Step.REFUSED and not standing.again:  # a fresh one is due anyway
+        due = now if another_kubelet else standing.due
+        return msgspec.structs.replace(standing, due=due), None
+    if not view.served:
+        return _open(msgspec.structs.replace(standing, reason="its socket was removed"))
+    if another_kubelet and view.kubelet is not None:
+        if way == "kubelet-sock":
+            return _open(msgspec.structs.replace(standing, failures=0))
+        if standing.step is not Step.LISTED:
+            return msgspec.structs.replace(standing, failures=0, due=now + LISTED_WITHIN_S), None
+    return standing, None
+
+
+def choose(choice: Choice, view: View) -> Way:
+    """The way to be found: as asked, else by the plugin watcher where its folder exists."""
+    if choice == "auto":
+        return "plugin-watcher" if view.registry_folder else "kubelet-sock"
+    return choice
+
+
+def _absent(way: Way, view: View) -> str:
+    if way == "plugin-watcher":
+        return "" if view.registry_folder else "no plugins_registry folder: waiting for the kubelet"
+    if not view.sock_folder:
+        return "no device-plugins folder: waiting for the kubelet"
+    return "" if view.kubelet else NO_SOCKET
+
+
+def _streams(standing: Standing, count: int, now: float) -> Standing:
+    if standing.step in {Step.AWAY, Step.OPENING}:
+        return standing
+    if count:
+        return msgspec.structs.replace(
+            standing, step=Step.LISTED, due=None, failures=0, again=False, reason=""
+        )
+    if standing.step is not Step.LISTED:
+        return standing
+    wait = STREAM_GAP_S if standing.way == "kubelet-sock" else LISTED_WITHIN_S
+    return msgspec.structs.replace(
+        standing, step=Step.UNLISTED, due=now + wait, reason="the kubelet closed its stream"
+    )
+
+
+def _opened(standing: Standing, now: float) -> tuple[Standing, Act | None]:
+    if standing.way == "kubelet-sock":
+        return _to(standing, Step.CALLING, due=None), Act.REGISTER
+    patience = min(WATCHER_RETRY_MOST_S, LISTED_WITHIN_S * 2.0**standing.failures)
+    return _to(standing, Step.UNLISTED, due=now + patience), None
+
+
+def _overdue(standing: Standing) -> tuple[Standing, Act | None]:
+    if standing.step is Step.REFUSED:
+        if standing.again:
+            return _to(standing, Step.CALLING, due=None), Act.REGISTER
+        return _open(standing)
+    if standing.step is not Step.UNLISTED:
+        return msgspec.structs.replace(standing, due=None), None
+    if standing.way == "plugin-watcher" and not (standing.view and standing.view.kubelet):
+        # Nobody is there to find a fresh socket either; the next kubelet finds this one.
+        return msgspec.structs.replace(standing, due=None, reason=NO_SOCKET), None
+    reason = standing.reason or f"no ListAndWatch within {LISTED_WITHIN_S:g} s of registering"
+    failures = standing.failures + 1
+    return _open(msgspec.structs.replace(standing, failures=failures, reason=reason))
+
+
+def _open(standing: Standing) -> tuple[Standing, Act]:
+    return _to(standing, Step.OPENING, due=None), Act.OPEN
+
+
+def _to(standing: Standing, step: Step, *, due: float | None) -> Standing:
+    return msgspec.structs.replace(standing, step=step, due=due, again=False)
+
+
+def _failed(standing: Standing, why: str, now: float, *, again: bool) -> Standing:
+    if standing.step is Step.AWAY:
+        return standing
+    wait = min(RETRY_MOST_S, RETRY_FIRST_S * 2.0**standing.failures)
+    return msgspec.structs.replace(
+        standing,
+        step=Step.REFUSED,
+        failures=min(standing.failures + 1, 30),
+        due=now + wait,
+        again=again,
+        reason=why,
+    )

@@ -1,0 +1,1 @@
+"""What the node is, read from its kernel: bytes become facts here, and nothing is judged."""

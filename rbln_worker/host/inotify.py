@@ -1,0 +1,86 @@
+"""Files that come and go in folders that may not exist yet (inotify(7))."""
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from inotify_simple import INotify, flags
+
+_MASK: Final = (
+    flags.CREATE
+    | flags.DELETE
+    | flags.MOVED_TO
+    | flags.MOVED_FROM
+    | flags.DELETE_SELF
+    | flags.MOVE_SELF
+    | flags.ONLYDIR
+)
+
+
+class FolderWatch:
+    """One inotify instance (a node has 128 for each user by default) on any number of folders.
+
+    A folder that does not exist is waited for at its nearest ancestor that does.
+    """
+
+    def __init__(self, folders: tuple[Path, ...]) -> None:
+        """Watch ``folders``; OSError (EMFILE) where the node has no instance left."""
+        self._inotify = INotify(nonblocking=True)
+        self._folders = folders
+        self._watched: dict[int, Path] = {}
+        self._arm()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._inotify.close()
+
+    def fileno(self) -> int:
+        """Readable when something happened."""
+        return int(self._inotify.fileno())
+
+    def drain(self) -> frozenset[Path]:
+        """The folders in which something happened, or that came or went themselves."""
+        touched: set[Path] = set()
+        for event in self._inotify.read(timeout=0):
+            where = self._watched.get(event.wd)
+            if where is None:  # an overflow: anything may have happened
+                touched.update(self._folders)
+                continue
+            touched.update(
+                folder for folder in self._folders if folder == where or where in folder.parents
+            )
+            if event.mask & flags.IGNORED:
+                self._watched.pop(event.wd, None)
+        if touched:
+            self._arm()
+        return frozenset(touched)
+
+    def _arm(self) -> None:
+        wanted: dict[int, Path] = {}
+        for folder in self._folders:
+            # Between finding the ancestor and watching it the next level may have been made, so
+            # look again until the nearest one stays the nearest.
+            nearest = None
+            while nearest != (nearest := _nearest(folder)):
+                try:
+                    wanted[self._inotify.add_watch(nearest, _MASK)] = nearest
+                except OSError:  # gone in between: its parent is next
+                    continue
+        for stale in self._watched.keys() - wanted.keys():
+            try:
+                self._inotify.rm_watch(stale)
+            except OSError:  # the kernel dropped it with its folder
+                continue
+        self._watched = wanted
+
+
+def _nearest(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.parents) if os.path.isdir(place))

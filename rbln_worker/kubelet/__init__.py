@@ -1,0 +1,1 @@
+"""The kubelet's language: gRPC and protobuf stay inside this package."""

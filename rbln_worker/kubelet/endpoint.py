@@ -1,0 +1,55 @@
+"""Our socket: a fresh name for every one, serving before anybody hears of it."""
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+import grpc
+import grpc.aio
+
+_OPTIONS: Final = (("grpc.so_reuseport", 0),)
+
+
+class NoEndpoint(Exception):
+    """The socket can't be served; the text says why."""
+
+
+class Endpoint:
+    """A gRPC server on a unix socket that is its own."""
+
+    def __init__(self, server: grpc.aio.Server, path: Path, inode: tuple[int, int]) -> None:
+        self._server = server
+        self._inode = inode
+        self.path = path
+
+    @classmethod
+    async def open(
+        cls, path: Path, services: Callable[[str], Iterable[grpc.GenericRpcHandler]]
+    ) -> "Endpoint":
+        """Serve at ``path``, where nothing is yet; NoEndpoint."""
+        server = grpc.aio.server(options=_OPTIONS)
+        server.add_generic_rpc_handlers(tuple(services(str(path))))
+        try:
+            server.add_insecure_port(f"unix:{path}")
+            await server.start()
+            found = os.stat(path)  # noqa: PTH116 - a local socket that was just made
+        except (RuntimeError, OSError) as error:  # gRPC says RuntimeError where it can't bind
+            await server.stop(None)
+            raise NoEndpoint(f"can't serve on {path}: {error}") from error
+        return cls(server, path, (found.st_dev, found.st_ino))
+
+    def there(self) -> bool:
+        """Whether the socket's file is still the one that was made."""
+        try:
+            found = os.stat(self.path)  # noqa: PTH116
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self._inode
+
+    async def close(self, grace_s: float | None = None) -> None:
+        """End the streams and calls; the file goes too, if it is still ours."""
+        ours = self.there()
+        await self._server.stop(grace_s)
+        if ours:
+            self.path.unlink(missing_ok=True)

@@ -1,0 +1,162 @@
+"""The calls of the kubelet, answered from what was prepared: no call reads a file."""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+import msgspec
+
+from rbln_worker.contract.device import DeviceId
+from rbln_worker.contract.pool import PoolName
+from rbln_worker.core.answer import EnvNames
+from rbln_worker.kubelet import translate
+from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
+from rbln_worker.kubelet.api import pluginregistration_pb2 as registration
+from rbln_worker.kubelet.board import Board
+from rbln_worker.kubelet.service import handlers
+
+API_VERSION: Final = "v1beta1"
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+log = logging.getLogger(__name__)
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """What a pool answers with at this moment; replaced as a whole when a device changes."""
+
+    pool: PoolName
+    names: EnvNames
+    shares: Mapping[str, translate.Share] = {}
+    """Of the devices that may be given out."""
+    refusals: Mapping[str, str] = {}
+    """Why the other devices of the pool may not."""
+
+
+class DevicePlugin:
+    """The services behind one endpoint."""
+
+    def __init__(
+        self,
+        prepared: Callable[[], Prepared],
+        board: Board,
+        *,
+        on_streams: Callable[[int], None],
+        on_notified: Callable[[bool, str], None],
+    ) -> None:
+        """Answer from ``prepared`` and ``board``.
+
+        ``on_streams`` hears how many ListAndWatch streams are open, ``on_notified`` what the plugin
+        watcher says of a registration (taken or not, and why not).
+        """
+        self._prepared = prepared
+        self._board = board
+        self._on_streams = on_streams
+        self._on_notified = on_notified
+        self._streams = 0
+        self._socket_path = ""
+
+    def services(self, socket_path: str) -> tuple[grpc.GenericRpcHandler, ...]:
+        """The handlers for a server on ``socket_path``."""
+        self._socket_path = socket_path
+        return (
+            handlers(
+                pb.DESCRIPTOR.services_by_name["DevicePlugin"],
+                {
+                    "GetDevicePluginOptions": self.options,
+                    "ListAndWatch": self.list_and_watch,
+                    "GetPreferredAllocation": self.preferred,
+                    "Allocate": self.allocate,
+                    "PreStartContainer": self.pre_start,
+                },
+            ),
+            handlers(
+                registration.DESCRIPTOR.services_by_name["Registration"],
+                {"GetInfo": self.info, "NotifyRegistrationStatus": self.notified},
+            ),
+        )
+
+    async def options(self, _request: pb.Empty, _context: Context) -> pb.DevicePluginOptions:
+        """As the reference: no PreStartContainer, a preferred allocation for every pool."""
+        return OPTIONS
+
+    async def list_and_watch(self, _request: pb.Empty, _context: Context) -> AsyncIterator[bytes]:
+        """The devices, again whenever something of them changed."""
+        self._streams += 1
+        self._on_streams(self._streams)
+        try:
+            async for message in self._board.watch():
+                yield message
+        finally:
+            self._streams -= 1
+            self._on_streams(self._streams)
+
+    async def preferred(
+        self, request: pb.PreferredAllocationRequest, _context: Context
+    ) -> pb.PreferredAllocationResponse:
+        """No preference: the kubelet chooses."""
+        answer = pb.PreferredAllocationResponse()
+        for _ in request.container_requests:
+            answer.container_responses.add()
+        return answer
+
+    async def allocate(self, request: pb.AllocateRequest, context: Context) -> pb.AllocateResponse:
+        """What each container gets; INVALID_ARGUMENT or FAILED_PRECONDITION, and nothing done.
+
+        The kubelet keeps the answer and gives it to the container again after a restart.
+        """
+        prepared = self._prepared()
+        answer = pb.AllocateResponse()
+        for container in request.container_requests:
+            for device in container.devicesIDs:
+                if device not in prepared.shares:
+                    await self._refuse(prepared, DeviceId(device), context)
+            translate.fill(
+                answer.container_responses.add(),
+                prepared.names,
+                container.devicesIDs,
+                prepared.shares,
+            )
+            log.info("allocated", extra={"devices": ",".join(sorted(container.devicesIDs))})
+        return answer
+
+    async def pre_start(
+        self, _request: pb.PreStartContainerRequest, _context: Context
+    ) -> pb.PreStartContainerResponse:
+        """Nothing to do: the options say that it needn't be called."""
+        return pb.PreStartContainerResponse()
+
+    async def info(
+        self, _request: registration.InfoRequest, _context: Context
+    ) -> registration.PluginInfo:
+        """Who this socket is, for the plugin watcher."""
+        return registration.PluginInfo(
+            type="DevicePlugin",
+            name=self._prepared().pool,
+            endpoint=self._socket_path,
+            supported_versions=["v1alpha1", API_VERSION],
+        )
+
+    async def notified(
+        self, request: registration.RegistrationStatus, _context: Context
+    ) -> registration.RegistrationStatusResponse:
+        """The plugin watcher's verdict on our registration."""
+        self._on_notified(request.plugin_registered, request.error)
+        return registration.RegistrationStatusResponse()
+
+    async def _refuse(self, prepared: Prepared, device: DeviceId, context: Context) -> None:
+        if device in prepared.refusals:
+            code = grpc.StatusCode.FAILED_PRECONDITION
+            why = f"device {device} of {prepared.pool} can't be used: {prepared.refusals[device]}"
+        else:
+            code = grpc.StatusCode.INVALID_ARGUMENT
+            why = f"device {device[:80]!r} is not one of {prepared.pool}"
+        log.warning("allocation refused", extra={"why": why})
+        await context.abort(code, why)
+
+
+OPTIONS: Final = pb.DevicePluginOptions(
+    pre_start_required=False, get_preferred_allocation_available=True
+)

@@ -1,0 +1,55 @@
+"""gRPC handlers and calls straight from a protobuf service descriptor."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+
+def handlers(
+    service: ServiceDescriptor, methods: Mapping[str, Callable[..., Any]]
+) -> grpc.GenericRpcHandler:
+    """The handlers of a service; a method may answer with a message or with its bytes."""
+    table = {name: _handler(service.methods_by_name[name], methods[name]) for name in methods}
+    return grpc.method_handlers_generic_handler(service.full_name, table)
+
+
+async def call(
+    channel: grpc.aio.Channel,
+    service: ServiceDescriptor,
+    name: str,
+    request: Message,
+    wait_s: float,
+) -> Message:
+    """One unary call; grpc.aio.AioRpcError where it fails or takes longer than ``wait_s``."""
+    method = service.methods_by_name[name]
+    stub = channel.unary_unary(
+        f"/{service.full_name}/{name}",
+        request_serializer=_to_bytes,
+        response_deserializer=GetMessageClass(method.output_type).FromString,
+    )
+    answer: Message = await stub(request, timeout=wait_s)
+    return answer
+
+
+def _handler(
+    method: MethodDescriptor, function: Callable[..., Any]
+) -> "grpc.RpcMethodHandler[Any, Any]":
+    make = (
+        grpc.unary_stream_rpc_method_handler
+        if method.server_streaming
+        else grpc.unary_unary_rpc_method_handler
+    )
+    return make(
+        function,
+        request_deserializer=GetMessageClass(method.input_type).FromString,
+        response_serializer=_to_bytes,
+    )
+
+
+def _to_bytes(answer: Message | bytes) -> bytes:
+    return answer if isinstance(answer, bytes) else answer.SerializeToString()

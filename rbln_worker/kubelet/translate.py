@@ -1,0 +1,101 @@
+"""Our values as the kubelet's messages, ready to send.
+
+A repeated field's members may stand anywhere in a serialized message and are concatenated by the
+reader (protobuf.dev, "Encoding", order of fields), so a device's share of an
+Allocate answer is serialized once, when the device changes, and an answer is a join of bytes.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from rbln_worker.contract.device import Device, DeviceId
+from rbln_worker.contract.health import Verdict
+from rbln_worker.contract.pool import PoolSpec
+from rbln_worker.core.answer import DeviceAnswer, EnvNames, envs
+from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
+
+
+class Share(msgspec.Struct, frozen=True):
+    """A device's share of an Allocate answer: serialized members, by what must not come twice."""
+
+    info: str
+    nodes: tuple[tuple[str, bytes], ...]
+    """Host path and the serialized member of ``devices``."""
+    mounts: tuple[tuple[str, bytes], ...]
+    """Container path and the serialized member of ``mounts``."""
+
+
+def share(answer: DeviceAnswer) -> Share:
+    """What a device adds to an answer."""
+    return Share(
+        info=answer.info,
+        nodes=tuple(
+            (
+                node.host,
+                pb.ContainerAllocateResponse(
+                    devices=[
+                        pb.DeviceSpec(
+                            container_path=node.container, host_path=node.host, permissions="rw"
+                        )
+                    ]
+                ).SerializeToString(),
+            )
+            for node in answer.nodes
+        ),
+        mounts=tuple(
+            (
+                mount.container,
+                pb.ContainerAllocateResponse(
+                    mounts=[
+                        pb.Mount(
+                            container_path=mount.container, host_path=mount.host, read_only=True
+                        )
+                    ]
+                ).SerializeToString(),
+            )
+            for mount in answer.mounts
+        ),
+    )
+
+
+def fill(
+    answer: pb.ContainerAllocateResponse,
+    names: EnvNames,
+    ids: Sequence[str],
+    shares: Mapping[str, Share],
+) -> None:
+    """Fill in the answer for a container that gets these devices, all of which have a share."""
+    ordered = sorted(ids)
+    parts: dict[tuple[str, str], bytes] = {}
+    for device in dict.fromkeys(ordered):
+        for host_path, part in shares[device].nodes:
+            parts.setdefault(("node", host_path), part)
+        for container_path, part in shares[device].mounts:
+            parts.setdefault(("mount", container_path), part)
+    infos = {device: shares[device].info for device in ordered}
+    answer.envs.update(envs(names, ordered, infos))
+    answer.MergeFromString(b"".join(parts.values()))
+
+
+def device_list(
+    devices: Mapping[DeviceId, Device], verdicts: Mapping[DeviceId, Verdict], pool: PoolSpec
+) -> bytes:
+    """A ListAndWatch message: every device, sorted by ID, with its health and NUMA node."""
+    return pb.ListAndWatchResponse(
+        devices=[
+            pb.Device(
+                ID=device,
+                health="Healthy" if verdicts[device].healthy else "Unhealthy",
+                topology=_topology(devices[device], pool),
+            )
+            for device in sorted(devices)
+        ]
+    ).SerializeToString()
+
+
+def _topology(device: Device, pool: PoolSpec) -> pb.TopologyInfo | None:
+    node = device.function.numa_node
+    if node is None or pool.exclude_topology:
+        return None  # no topology at all: a node -1 makes the kubelet refuse to align anything
+    return pb.TopologyInfo(nodes=[pb.NUMANode(ID=node)])

@@ -1,0 +1,116 @@
+"""Log lines: to standard error without ever waiting for its reader, and to a pool's tail file."""
+
+import json
+import logging
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal
+
+Format = Literal["text", "json"]
+
+TAIL_BYTES_MOST: Final = 64 * 1024
+"""A tail file that is longer begins anew: it holds what a person reads after a death."""
+
+_PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
+
+def setup(who: str, level: int, form: Format, tail: Path | None = None) -> None:
+    """Send this process's log lines where they belong; ``who`` is named in each."""
+    handlers: list[logging.Handler] = [_Descriptor(_standard_error(), None)]
+    if tail is not None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+        handlers.append(_Descriptor(os.open(tail, flags, 0o600), TAIL_BYTES_MOST))
+    formatter = _Json(who) if form == "json" else _Text(who)
+    for handler in handlers:
+        handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def last_words(text: str) -> None:
+    """Write what the logging module can't any more, to every place that lines go to."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _Descriptor):
+            handler.write(text)
+
+
+def tail_descriptor() -> int | None:
+    """The tail file's descriptor, for a fault handler that can only write to one."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _Descriptor) and handler.bytes_most is not None:
+            return handler.fd
+    return None
+
+
+def _standard_error() -> int:
+    # Opened anew the description is ours alone and may be non-blocking: a container runtime that
+    # stops reading must not stop us. Where that can't be (a socket), the shared one has to do.
+    try:
+        return os.open("/proc/self/fd/2", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return 2
+
+
+class _Descriptor(logging.Handler):
+    """Whole lines to a descriptor; a line that finds no room is counted and left out."""
+
+    def __init__(self, fd: int, bytes_most: int | None) -> None:
+        super().__init__()
+        self.fd = fd
+        self.bytes_most = bytes_most
+        self._left_out = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.write(self.format(record) + "\n")
+
+    def write(self, text: str) -> None:
+        if self._left_out:
+            text = f"({self._left_out} lines left out: nobody read them)\n{text}"
+        try:
+            if self.bytes_most is not None and os.fstat(self.fd).st_size > self.bytes_most:
+                os.ftruncate(self.fd, 0)
+            os.write(self.fd, text.encode(errors="replace"))
+        except OSError:  # full or gone: there is no other place to say so
+            self._left_out += 1
+        else:
+            self._left_out = 0
+
+
+def _when(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+
+
+def _extra(record: logging.LogRecord) -> dict[str, object]:
+    return {key: value for key, value in vars(record).items() if key not in _PLAIN}
+
+
+class _Text(logging.Formatter):
+    def __init__(self, who: str) -> None:
+        super().__init__()
+        self._who = who
+
+    def format(self, record: logging.LogRecord) -> str:
+        facts = "".join(f" {key}={value}" for key, value in _extra(record).items())
+        trace = f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""
+        line = f"{record.levelname:<7} {self._who}: {record.getMessage()}{facts}{trace}"
+        return f"{_when(record)} {line}"
+
+
+class _Json(logging.Formatter):
+    def __init__(self, who: str) -> None:
+        super().__init__()
+        self._who = who
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields: dict[str, object] = {
+            "time": _when(record),
+            "level": record.levelname.lower(),
+            "who": self._who,
+            "message": record.getMessage(),
+            **_extra(record),
+        }
+        if record.exc_info:
+            fields["trace"] = self.formatException(record.exc_info)
+        return json.dumps(fields, default=str)

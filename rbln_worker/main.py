@@ -1,0 +1,64 @@
+"""The first code of a worker after the fork, and its last."""
+
+import asyncio
+import contextlib
+import faulthandler
+import fcntl
+import os
+import signal
+import traceback
+from collections.abc import Iterator
+
+from rbln_worker import log
+from rbln_worker.boot import Boot
+from rbln_worker.contract.exits import Exit
+from rbln_worker.link import Link
+from rbln_worker.worker import Worker
+
+
+def run(boot: Boot) -> int:
+    """Live one life; the exit code. The caller leaves by os._exit."""
+    try:
+        return _live(boot)
+    except BaseException:  # noqa: BLE001 - the last frame of this process
+        log.last_words(traceback.format_exc())
+        return Exit.CRASHED
+
+
+def _live(boot: Boot) -> int:
+    boot.lock_path.parent.mkdir(mode=0o700, exist_ok=True)
+    with _pool_lock(boot) as held:
+        if not held:
+            return Exit.POOL_TAKEN
+        # Only the owner may begin the tail file anew.
+        log.setup(boot.pool, boot.log_level, boot.log_format, boot.tail_path)
+        tail = log.tail_descriptor()
+        if tail is not None:
+            faulthandler.enable(tail)
+        return asyncio.run(_serve(boot))
+
+
+async def _serve(boot: Boot) -> Exit:
+    loop = asyncio.get_running_loop()
+    with Link(boot.run_dir) as link:
+        worker = Worker(boot, link)
+        loop.add_signal_handler(signal.SIGTERM, worker.drain, "SIGTERM")
+        # Ctrl-C reaches the whole process group; the supervisor drains its workers itself.
+        loop.add_signal_handler(signal.SIGINT, lambda: None)
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)
+        return await worker.run()
+
+
+@contextlib.contextmanager
+def _pool_lock(boot: Boot) -> Iterator[bool]:
+    """Hold the pool's lock file (flock(2): the kernel lets go when this process ends)."""
+    with boot.lock_path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        file.truncate(0)
+        file.write(f"{os.getpid()} {boot.incarnation}\n")
+        file.flush()
+        yield True

@@ -1,0 +1,218 @@
+"""Keeps the pool known to the kubelet: acts out what core/registration decides."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from rbln_worker.boot import FOLDERS
+from rbln_worker.contract.messages import Phase
+from rbln_worker.contract.pool import PoolName
+from rbln_worker.core import registration
+from rbln_worker.core.registration import Act, Standing, Step
+from rbln_worker.host.sockets import YOUNG_S, PathTooLong, fresh_name, sweep
+from rbln_worker.kubelet.board import Board
+from rbln_worker.kubelet.endpoint import Endpoint, NoEndpoint
+from rbln_worker.kubelet.plugin import DevicePlugin, Prepared
+from rbln_worker.kubelet.register import NotRegistered, register
+
+LOOK_AGAIN_S: Final = 2.0
+"""The folders are looked at this often even if inotify says nothing (it can overflow)."""
+
+log = logging.getLogger(__name__)
+
+
+class Registrar:
+    """The pool's endpoints and its standing with the kubelet."""
+
+    def __init__(
+        self,
+        kubelet_dir: Path,
+        pool: PoolName,
+        choice: registration.Choice,
+        prepared: Callable[[], Prepared],
+        *,
+        on_change: Callable[[], None],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+    ) -> None:
+        self._sock_folder = kubelet_dir / FOLDERS["kubelet-sock"]
+        self._registry_folder = kubelet_dir / FOLDERS["plugin-watcher"]
+        self._pool = pool
+        self._stem = pool.replace("/", "_")
+        self._prepared = prepared
+        self._on_change = on_change
+        self._spawn = spawn
+        self._standing = Standing(choice=choice)
+        self._plugin: DevicePlugin | None = None
+        self._endpoint: Endpoint | None = None
+        self._retired: list[Endpoint] = []
+        self._alarm: asyncio.TimerHandle | None = None
+        self.board = Board()
+        self.registrations = 0
+
+    @property
+    def folders(self) -> tuple[Path, Path]:
+        """The folders in which something may happen that ``look`` should see."""
+        return self._sock_folder, self._registry_folder
+
+    @property
+    def phase(self) -> Phase:
+        """Where the pool stands, in the words that people read."""
+        return registration.phase(self._standing)
+
+    @property
+    def reason(self) -> str:
+        """Why the kubelet does not list the pool; empty where it does."""
+        return self._standing.reason
+
+    @property
+    def way(self) -> str:
+        """``kubelet-sock`` or ``plugin-watcher``; empty before there was a choice."""
+        return self._standing.way or ""
+
+    @property
+    def endpoint(self) -> str:
+        """The file name of the socket that is served."""
+        return self._endpoint.path.name if self._endpoint else ""
+
+    async def run(self) -> None:
+        """Look at the folders, now and for ever."""
+        self._sweep()
+        asyncio.get_running_loop().call_later(2 * YOUNG_S, self._sweep)
+        while True:
+            self.look()
+            await asyncio.sleep(LOOK_AGAIN_S)  # the backstop of inotify, which can lose events
+
+    def look(self) -> None:
+        """Look at the kubelet's folders and act on what changed."""
+        self._event(registration.Looked(self._view()))
+
+    async def close(self, within_s: float) -> None:
+        """End every stream and remove every socket of ours."""
+        served = [*self._retired, *([self._endpoint] if self._endpoint else [])]
+        closing = [asyncio.create_task(endpoint.close()) for endpoint in served]
+        if closing:
+            await asyncio.wait(closing, timeout=within_s)
+
+    def _view(self) -> registration.View:
+        return registration.View(
+            kubelet=_identity(self._sock_folder / "kubelet.sock"),
+            sock_folder=self._sock_folder.is_dir(),
+            registry_folder=self._registry_folder.is_dir(),
+            served=self._endpoint is not None and self._endpoint.there(),
+        )
+
+    def _event(self, event: registration.Event) -> None:
+        loop = asyncio.get_running_loop()
+        before = self._standing
+        self._standing, act = registration.advance(before, event, loop.time())
+        self._note(before, self._standing)
+        if self._alarm:
+            self._alarm.cancel()
+        due = self._standing.due
+        self._alarm = None if due is None else loop.call_at(due, self._overdue)
+        match act:
+            case Act.OPEN:
+                self._spawn(self._open())
+            case Act.REGISTER:
+                self._spawn(self._register())
+            case None:
+                pass
+        if before != self._standing:
+            self._on_change()
+
+    def _overdue(self) -> None:
+        self._event(registration.Looked(self._view()))
+        due = self._standing.due
+        if due is not None and due <= asyncio.get_running_loop().time():
+            self._event(registration.Overdue())
+
+    async def _open(self) -> None:
+        folder = (
+            self._registry_folder if self._standing.way == "plugin-watcher" else self._sock_folder
+        )
+        self._retire()
+        plugin = DevicePlugin(
+            self._prepared,
+            self.board,
+            on_streams=lambda count: self._streams(plugin, count),
+            on_notified=lambda taken, why: self._notified(plugin, why, taken=taken),
+        )
+        self._plugin = plugin
+        try:
+            path = folder / fresh_name(folder, self._stem)
+            endpoint = await Endpoint.open(path, plugin.services)
+        except (PathTooLong, NoEndpoint) as error:
+            self._event(registration.NotOpened(str(error)))
+            return
+        if plugin is not self._plugin:  # the kubelet went and came while this one opened
+            await endpoint.close()
+            return
+        self._endpoint = endpoint
+        log.info("serving", extra={"endpoint": endpoint.path.name})
+        self._event(registration.Opened())
+
+    async def _register(self) -> None:
+        endpoint = self._endpoint
+        if endpoint is None:
+            return
+        try:
+            await register(
+                self._sock_folder / "kubelet.sock",
+                endpoint=endpoint.path.name,
+                pool=self._pool,
+            )
+        except NotRegistered as error:
+            if endpoint is self._endpoint:
+                self._event(registration.NotTaken(error.why, reached=error.reached))
+        else:
+            if endpoint is self._endpoint:
+                self._event(registration.Taken())
+
+    def _notified(self, plugin: DevicePlugin, why: str, *, taken: bool) -> None:
+        if plugin is not self._plugin:
+            return
+        if taken:
+            self._event(registration.Taken())
+        else:
+            refusal = f"the kubelet's plugin watcher refused it: {why[:300]}"
+            self._event(registration.NotTaken(refusal, reached=True))
+
+    def _streams(self, plugin: DevicePlugin, count: int) -> None:
+        if plugin is self._plugin:
+            self._event(registration.Streams(count))
+
+    def _retire(self) -> None:
+        if self._endpoint is None:
+            return
+        # It serves on until the next one is listed, so that a living kubelet never sees a gap.
+        self._retired.append(self._endpoint)
+        self._endpoint = None
+        while len(self._retired) > 1:
+            self._spawn(self._retired.pop(0).close())
+
+    def _note(self, before: Standing, after: Standing) -> None:
+        if after.step is Step.LISTED and before.step is not Step.LISTED:
+            self.registrations += 1
+            log.info("registered: the kubelet lists the pool", extra={"by": after.way})
+            while self._retired:
+                self._spawn(self._retired.pop().close())
+        elif after.reason and after.reason != before.reason:
+            log.warning("not registered", extra={"why": after.reason})
+
+    def _sweep(self) -> None:
+        now = datetime.now(UTC).timestamp()
+        for folder in self.folders:
+            for path in sweep(folder, self._stem, now):
+                log.info("removed a socket that nobody served", extra={"path": str(path)})
+
+
+def _identity(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns

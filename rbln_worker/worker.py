@@ -1,0 +1,261 @@
+"""The loop of a worker: the supervisor's word and its own looks at devices become answers."""
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Mapping
+from typing import Final
+
+from rbln_worker.boot import Boot
+from rbln_worker.contract.device import Device, DeviceId
+from rbln_worker.contract.exits import Exit
+from rbln_worker.contract.health import Judged, Verdict
+from rbln_worker.contract.messages import (
+    BEAT_S,
+    Beat,
+    Hello,
+    Phase,
+    Report,
+    ToWorker,
+    Wanted,
+)
+from rbln_worker.contract.pool import PoolSpec
+from rbln_worker.contract.version import VERSION
+from rbln_worker.core.answer import env_names
+from rbln_worker.core.inventory import Gap, Inventory, apply
+from rbln_worker.host.inotify import FolderWatch
+from rbln_worker.kubelet.plugin import Prepared
+from rbln_worker.kubelet.translate import device_list, share
+from rbln_worker.link import Link
+from rbln_worker.prober import Finding, Prober, unread
+from rbln_worker.registrar import Registrar
+
+LOOK_AGAIN_S: Final = 10.0
+"""Every device is looked at this often even if nothing points at it."""
+CLOSE_WITHIN_S: Final = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Worker:
+    """One pool, from its first snapshot to its drain."""
+
+    def __init__(self, boot: Boot, link: Link) -> None:
+        self._boot = boot
+        self._link = link
+        self._inventory: Inventory | None = None
+        self._findings: dict[DeviceId, Finding] = {}
+        self._concluded: PoolSpec | None = None
+        self._prepared = Prepared(boot.pool, env_names(boot.pool))
+        self._prober = Prober(boot.root, host_visible=boot.host_visible)
+        self._group = asyncio.TaskGroup()
+        self._registrar = Registrar(
+            boot.kubelet_dir,
+            boot.pool,
+            boot.registration,
+            lambda: self._prepared,
+            on_change=self._tell,
+            spawn=self._group.create_task,
+        )
+        self._dev_folders = (boot.root / "dev", boot.root / "dev" / "vfio")
+        self._told: Report | None = None
+        self._drained = asyncio.Event()
+        self._look_wanted = asyncio.Event()
+        self._stale: set[DeviceId] = set()
+        """Devices to look at next: what is known of them may have changed."""
+
+    def drain(self, reason: str) -> None:
+        """Begin to leave."""
+        if not self._drained.is_set():
+            log.info("leaving", extra={"why": reason})
+            self._drained.set()
+
+    async def run(self) -> Exit:
+        """Serve until drained."""
+        loop = asyncio.get_running_loop()
+        for fd in self._link.filenos():
+            loop.add_reader(fd, self._hear)
+        self._hear()
+        with contextlib.ExitStack() as stack:
+            self._watch_folders(stack)
+            serving = asyncio.create_task(self._serve())
+            drained = asyncio.create_task(self._drained.wait())
+            await asyncio.wait({serving, drained}, return_when=asyncio.FIRST_COMPLETED)
+            try:
+                if serving.done():
+                    serving.result()  # raises: serving has no other end
+            finally:
+                serving.cancel()
+                drained.cancel()
+                await self._registrar.close(CLOSE_WITHIN_S)
+        return Exit.DRAINED
+
+    async def _serve(self) -> None:
+        # An error that nobody handled in any of these ends them all, and this life with them.
+        async with self._group:
+            self._group.create_task(self._beat())
+            self._group.create_task(self._look())
+
+    def _watch_folders(self, stack: contextlib.ExitStack) -> None:
+        folders = (*self._registrar.folders, *self._dev_folders)
+        try:
+            watch = stack.enter_context(FolderWatch(folders))
+        except OSError as error:
+            # fs.inotify.max_user_instances; the looks at intervals still see everything, later
+            log.warning("no inotify: changes are seen later", extra={"why": error.strerror})
+            return
+        loop = asyncio.get_running_loop()
+        loop.add_reader(watch.fileno(), self._folders_changed, watch)
+        stack.callback(loop.remove_reader, watch.fileno())
+
+    def _folders_changed(self, watch: FolderWatch) -> None:
+        touched = watch.drain()
+        if touched.intersection(self._registrar.folders) and self._inventory is not None:
+            self._registrar.look()
+        if touched.intersection(self._dev_folders):
+            self._look_at_all()
+
+    # The link
+
+    def _hear(self) -> None:
+        if self._link.connected():
+            self._introduce()
+        for message in self._link.receive():
+            self._adopt(message)
+
+    def _say(self, message: Beat | Report | Wanted | Hello) -> bool:
+        sent = self._link.send(message)
+        # receive() after send(): libzmq's descriptor signals on edges
+        asyncio.get_running_loop().call_soon(self._hear)
+        return sent
+
+    def _introduce(self) -> None:
+        held = self._inventory
+        self._say(
+            Hello(
+                pool=self._boot.pool,
+                pid=os.getpid(),
+                incarnation=self._boot.incarnation,
+                version=VERSION,
+                session=held.session if held else "",
+                generation=held.generation if held else 0,
+            )
+        )
+        self._told = None
+        self._tell()
+
+    def _adopt(self, message: ToWorker) -> None:
+        before = self._inventory
+        after = apply(before, message)
+        if isinstance(after, Gap):
+            self._say(Wanted(before.generation if before else 0))
+            return
+        self._inventory = after
+        known = before.devices if before and before.pool == after.pool else {}
+        self._stale |= {
+            device for device, value in after.devices.items() if known.get(device) != value
+        }
+        self._look_wanted.set()
+
+    async def _beat(self) -> None:
+        while True:
+            held = self._inventory
+            self._say(
+                Beat(
+                    session=held.session if held else "",
+                    generation=held.generation if held else 0,
+                    dropped_frames=self._link.dropped_frames,
+                )
+            )
+            await asyncio.sleep(BEAT_S)
+
+    def _tell(self) -> None:
+        report = self._report()
+        if report != self._told and self._say(report):
+            self._told = report
+
+    def _report(self) -> Report:
+        if self._inventory is None:
+            return Report(Phase.WAITING, reason="for the supervisor's first word")
+        return Report(
+            phase=self._registrar.phase,
+            reason=self._registrar.reason,
+            registration=self._registrar.way,
+            endpoint=self._registrar.endpoint,
+            devices=tuple(
+                Judged(device, finding.verdict)
+                for device, finding in sorted(self._findings.items())
+            ),
+            registrations=self._registrar.registrations,
+        )
+
+    # The devices
+
+    def _look_at_all(self) -> None:
+        if self._inventory is not None:
+            self._stale.update(self._inventory.devices)
+            self._look_wanted.set()
+
+    async def _look(self) -> None:
+        while True:
+            try:
+                await asyncio.wait_for(self._look_wanted.wait(), LOOK_AGAIN_S)
+            except TimeoutError:
+                self._look_at_all()
+            self._look_wanted.clear()
+            stale, self._stale = self._stale, set()
+            held = self._inventory
+            if held is not None:
+                chosen = [held.devices[device] for device in stale if device in held.devices]
+                self._group.create_task(self._follow(chosen, held))
+
+    async def _follow(self, chosen: list[Device], held: Inventory) -> None:
+        looked_at = {device.id: device for device in chosen}
+        async for found in self._prober.look(chosen, held.pool):
+            now = self._inventory
+            if now is None:
+                return
+            # The supervisor's word may have changed under a slow look: then it says nothing, and
+            # a device that hung and is asked about again is looked at once it has answered.
+            current = {d: f for d, f in found.items() if now.devices.get(d) == looked_at[d]}
+            if len(current) < len(found):
+                self._stale.update(found.keys() - current.keys())
+                self._look_wanted.set()
+            self._conclude(now, current)
+
+    def _conclude(self, held: Inventory, found: Mapping[DeviceId, Finding]) -> None:
+        before = self._findings
+        findings = {
+            device: found.get(device) or before.get(device) or unread(value, held.pool)
+            for device, value in held.devices.items()
+        }
+        if findings == before and self._concluded == held.pool:
+            return
+        self._findings = findings
+        self._concluded = held.pool
+        verdicts = {device: finding.verdict for device, finding in findings.items()}
+        _note_changes({device: finding.verdict for device, finding in before.items()}, verdicts)
+        self._prepared = Prepared(
+            pool=held.pool.name,
+            names=self._prepared.names,
+            shares={d: share(f.answer) for d, f in findings.items() if f.verdict.healthy},
+            refusals={d: v.reason for d, v in verdicts.items() if not v.healthy},
+        )
+        self._registrar.board.show(device_list(held.devices, verdicts, held.pool))
+        if not before:  # nothing is registered before there is something true to say
+            self._group.create_task(self._registrar.run())
+        self._tell()
+
+
+def _note_changes(before: Mapping[DeviceId, Verdict], after: Mapping[DeviceId, Verdict]) -> None:
+    for device in sorted(before.keys() | after.keys()):
+        verdict = after.get(device)
+        if verdict == before.get(device):
+            continue
+        if verdict is None:
+            log.info("device left", extra={"device": device})
+        elif verdict.healthy:
+            log.info("device healthy", extra={"device": device})
+        else:
+            log.warning("device unhealthy", extra={"device": device, "why": verdict.reason})
