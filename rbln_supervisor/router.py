@@ -17,6 +17,11 @@ PATH_BYTES_MOST: Final = 107
 """sun_path without its end, unix(7)."""
 _READ_MOST: Final = 256
 """Frames that are read in one turn, so that no sender can keep the loop from its other work."""
+_NO_HANDSHAKE: Final = (
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
 _UNREAD: Final = "connections ended before a frame could be read"
 
 
@@ -55,12 +60,13 @@ class Router:
         # its last connection is still on its way to us.
         self._spoke: defaultdict[int, dict[bytes, None]] = defaultdict(dict)
         self._ended: list[int] = []
+        self._strange = False
         self.socket = context.socket(zmq.ROUTER)
         self.socket.linger = 0
         self.socket.router_mandatory = True  # an unknown peer is an error, not a silent loss
         self.socket.sndhwm = queued
         self.socket.maxmsgsize = bytes_most
-        self.monitor = self.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self.monitor = self.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | _NO_HANDSHAKE)
         try:
             self.socket.bind(f"ipc://{path}")
         except zmq.ZMQError as error:
@@ -89,7 +95,11 @@ class Router:
         # A connection's end is reported after its frames were queued: read the reports first, the
         # frames then, and only after that say whose end came without any.
         while self.monitor.poll(0):
-            self._ended.append(int(recv_monitor_message(self.monitor)["value"]))
+            report = recv_monitor_message(self.monitor)
+            if report["event"] == zmq.EVENT_DISCONNECTED and not self._strange:
+                self._ended.append(int(report["value"]))
+            # Whoever spoke no ZeroMQ (rbln-ctl knocking, say) ends with two reports in a row.
+            self._strange = report["event"] != zmq.EVENT_DISCONNECTED
         for _ in range(_READ_MOST):
             try:
                 frames = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
