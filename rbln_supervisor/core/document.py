@@ -10,7 +10,7 @@ import re
 from typing import Final, NamedTuple, NoReturn
 
 from rbln_supervisor.core import relaxed_json, yaml_document
-from rbln_supervisor.core.places import DocumentError, bounded, found, place
+from rbln_supervisor.core.places import DocumentError, bounded, found, place, shown
 from rbln_supervisor.core.repeated import merge
 
 _BOM: Final = b"\xef\xbb\xbf"
@@ -111,7 +111,7 @@ def _load(text: str) -> Document:
 
     def collect(pairs: list[tuple[str, object]]) -> dict[str, object]:
         value, repeated = merge(pairs)
-        twice.extend(f"key {json.dumps(key)} is repeated (the last counts)" for key in repeated)
+        twice.extend(f"key {shown(key)} is repeated (the last counts)" for key in repeated)
         return value
 
     value: object = json.loads(

@@ -4,12 +4,10 @@ The kubelet registers a plugin only if IsExtendedResourceName holds (pkg/apis/co
 qualified name even after ``requests.`` is put before it, and none of Kubernetes' own.
 """
 
-import json
 import re
 from typing import Final
 
-SHOWN_MOST: Final = 80
-"""Characters of a wrong value that a message repeats."""
+from rbln_supervisor.core.places import shown
 
 _PREFIX_MOST: Final = 253 - len("requests.")
 _NAME_MOST: Final = 63
@@ -44,9 +42,3 @@ def wrong_name(name: str) -> str | None:
             f"{shown(name)}: expected letters, digits, _ and -, with a letter or digit at both ends"
         )
     return None
-
-
-def shown(value: str) -> str:
-    """A value in quotes, on one line, not too long."""
-    text = value if len(value) <= SHOWN_MOST else f"{value[:SHOWN_MOST]}…"
-    return json.dumps(text, ensure_ascii=not text.isprintable())

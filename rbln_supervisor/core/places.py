@@ -1,11 +1,15 @@
 """Where in a file something is and what stands there, in the words that people and editors use."""
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Final
 
 LINES_MOST: Final = 20
 """Lines of one kind; then "and N more": a wrong file is often wrong in one way many times."""
+
+SHOWN_MOST: Final = 80
+"""Characters of a value that a message repeats."""
 
 _WORD: Final = re.compile(r"[\w.+-]{1,24}")
 
@@ -28,6 +32,12 @@ def found(text: str, index: int) -> str:
         return f"'{word[0]}'"
     character = text[index]
     return f"'{character}'" if character.isprintable() else f"U+{ord(character):04X}"
+
+
+def shown(value: str) -> str:
+    """A value in quotes, on one line, not too long."""
+    text = value if len(value) <= SHOWN_MOST else f"{value[:SHOWN_MOST]}…"
+    return json.dumps(text, ensure_ascii=not text.isprintable())
 
 
 def kind(value: object) -> str:

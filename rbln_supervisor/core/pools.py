@@ -6,7 +6,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 from rbln_supervisor.core import selectors
-from rbln_supervisor.core.names import shown, wrong_name, wrong_prefix
+from rbln_supervisor.core.names import wrong_name, wrong_prefix
+from rbln_supervisor.core.places import shown
 from rbln_supervisor.core.selectors import ALL_KEYS, DEVICE_TYPES, SelectorObject
 from rbln_supervisor.core.shape import (
     Complaint,

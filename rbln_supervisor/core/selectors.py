@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from rbln_supervisor.core.names import shown
+from rbln_supervisor.core.places import shown
 from rbln_supervisor.core.shape import (
     Field,
     Notes,

@@ -5,12 +5,11 @@ Built from the parser's events, so that nothing is resolved behind a person's ba
 YAML 1.1, and ``0000:35:00.0`` a number in base 60; here both are what was written).
 """
 
-import json
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from rbln_supervisor.core.places import DocumentError, bounded, found, kind, place
+from rbln_supervisor.core.places import DocumentError, bounded, found, kind, place, shown
 from rbln_supervisor.core.repeated import merge
 
 if TYPE_CHECKING:
@@ -123,7 +122,7 @@ def _collection(ended: _Open, warnings: list[str]) -> object:
         return ended.items
     value, repeated = merge(zip(ended.keys, ended.items, strict=True))
     warnings += [
-        f"{_place(ended.start)}: key {json.dumps(key)} is repeated in this object (the last counts)"
+        f"{_place(ended.start)}: key {shown(key)} is repeated in this object (the last counts)"
         for key in repeated
     ]
     return value
@@ -146,7 +145,7 @@ def _scalar(
         case "str":
             pass
         case "int" | "float" | "timestamp" | "value" if event.tag is None:
-            warnings.append(f"{_place(event)}: {value} is read as text (quote it)")
+            warnings.append(f"{_place(event)}: {shown(value)} is read as text (quote it)")
         case other:
             _fail(event, f"expected a plain value, got one with the tag {other}")
     # "\ud800" in double quotes names half a character

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 import zmq
 
-from rbln_supervisor.core.commands import Reply, Request, encode, to_reply
+from rbln_supervisor.core.commands import CONTROL_SOCKET, Reply, Request, encode, to_reply
 
 TIMEOUT_S: Final = 5.0
 """A supervisor answers in one turn of its loop; one that needs longer hangs."""
@@ -31,7 +31,7 @@ def ask(run_dir: Path, request: Request, *, timeout_s: float = TIMEOUT_S) -> Rep
         UnreachableError: Nobody is there, or nobody answers in time.
         UnreadableAnswerError: The answer can't be understood.
     """
-    path = run_dir / "control.sock"
+    path = run_dir / CONTROL_SOCKET
     _knock(path)
     with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
         dealer.linger = 0

@@ -1,6 +1,7 @@
 """The command line of rbln-ctl: what it asks, what it prints, how it ends."""
 
 import argparse
+import contextlib
 import io
 import os
 import sys
@@ -39,20 +40,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # not every locale can say all we print
     try:
-        code = _run(_parser().parse_args(argv))
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        _drop_output()  # the reader had enough, as with ``| head``
-        return Exit.DONE
+        return _run(_parser().parse_args(argv))
     except KeyboardInterrupt:
-        _drop_output()
         return Exit.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last frame of this process
-        _drop_output()
         _complain(f"{type(error).__name__}: {error}")
         return Exit.REFUSED
-    return code
+    finally:
+        _close_output()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -131,10 +126,10 @@ def _ask(run_dir: Path, request: commands.Request, *, as_json: bool) -> Exit:
 
             _write(render.text(status, sys.stdout))
         case commands.Reloaded(warnings=warnings):
-            print(words.reloaded(reply))
+            _write(f"{words.reloaded(reply)}\n")
             _complain(*warnings, said="warning")
         case commands.Rescanned(problems=problems):
-            print(words.rescanned(reply))
+            _write(f"{words.rescanned(reply)}\n")
             _complain(*problems, said="warning")
     return Exit.DONE
 
@@ -156,7 +151,7 @@ def _validate(file: str, prefix: str, *, as_json: bool) -> Exit:
         names = [pool.spec.name for pool in checked.pools]
         _print_json({"valid": True, "pools": names, "warnings": checked.warnings})
     else:
-        print(words.validated(file, checked))
+        _write(f"{words.validated(file, checked)}\n")
         _complain(*checked.warnings, said=f"{file}: warning")
     return Exit.DONE
 
@@ -166,16 +161,26 @@ def _print_json(value: object) -> None:
 
 
 def _write(text: str) -> None:
-    if sys.stdout is not None:
+    if sys.stdout is None:
+        return
+    try:
         sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        pass  # the reader has enough, as with ``| head``; that is no failure
 
 
 def _complain(*lines: str, said: str = "rbln-ctl") -> None:
-    for line in lines:
-        print(words.plain(f"{said}: {line}"), file=sys.stderr)
+    with contextlib.suppress(OSError):  # nobody listens; the exit code still tells
+        for line in lines:
+            print(words.plain(f"{said}: {line}"), file=sys.stderr, flush=True)
 
 
-def _drop_output() -> None:
-    """Let Python's own flush at the end find nothing to say, and nowhere to fail."""
-    if sys.stdout is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+def _close_output() -> None:
+    """Let Python's own flush at the end find nothing to say, or nowhere to fail."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -320,6 +320,29 @@ def test_a_reader_that_has_enough(run_dir: Path, flag: str) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize("flags", [("--json",), ()])
+def test_a_failure_is_one_even_if_nobody_listens(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "rbln_supervisor.ctl", "validate", str(tmp_path), *flags],
+        cwd=ROOT,
+        stdout=writer,
+        stderr=writer,
+        timeout=60,
+        check=False,
+    )
+    os.close(writer)
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("arguments", ["status", "validate conf/atom.json", "--help", "stat"])
+def test_without_output_or_errors_there_is_an_exit_code(arguments: str) -> None:
+    command = f"{sys.executable} -m rbln_supervisor.ctl {arguments} >&- 2>&- --run-dir /nowhere"
+    done = subprocess.run(["sh", "-c", command], cwd=ROOT, timeout=60, check=False)
+    assert done.returncode == {"status": 3, "stat": 2}.get(arguments, 0)
+
+
 def test_an_output_that_takes_nothing(run_dir: Path) -> None:
     with (
         supervisor(run_dir, commands.encode(commands.Node(STATUS))),

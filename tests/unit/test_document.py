@@ -105,8 +105,8 @@ ACCEPTED = {
     b"a: 0010\nb: 0000:35:00.0": (
         {"a": "0010", "b": "0000:35:00.0"},
         [
-            "line 1, column 4: 0010 is read as text (quote it)",
-            "line 2, column 4: 0000:35:00.0 is read as text (quote it)",
+            'line 1, column 4: "0010" is read as text (quote it)',
+            'line 2, column 4: "0000:35:00.0" is read as text (quote it)',
         ],
     ),
     b"a: !!str 12": ({"a": "12"}, []),
