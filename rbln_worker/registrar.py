@@ -49,6 +49,7 @@ class Registrar:
         self._plugin: DevicePlugin | None = None
         self._endpoint: Endpoint | None = None
         self._retired: list[Endpoint] = []
+        self._closed = False
         self._alarm: asyncio.TimerHandle | None = None
         self.board = Board()
         self.registrations = 0
@@ -91,7 +92,10 @@ class Registrar:
         self._event(registration.Looked(self._view()))
 
     async def close(self, within_s: float) -> None:
-        """End every stream and remove every socket of ours."""
+        """End every stream and remove every socket of ours; nothing is opened after that."""
+        self._closed = True
+        if self._alarm:
+            self._alarm.cancel()
         served = [*self._retired, *([self._endpoint] if self._endpoint else [])]
         closing = [asyncio.create_task(endpoint.close()) for endpoint in served]
         if closing:
@@ -106,6 +110,8 @@ class Registrar:
         )
 
     def _event(self, event: registration.Event) -> None:
+        if self._closed:
+            return
         loop = asyncio.get_running_loop()
         before = self._standing
         self._standing, act = registration.advance(before, event, loop.time())

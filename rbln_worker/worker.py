@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from rbln_worker.boot import Boot
 from rbln_worker.contract.device import Device, DeviceId
@@ -60,42 +60,48 @@ class Worker:
         )
         self._dev_folders = (boot.root / "dev", boot.root / "dev" / "vfio")
         self._told: Report | None = None
-        self._drained = asyncio.Event()
+        self._end: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._look_wanted = asyncio.Event()
         self._stale: set[DeviceId] = set()
         """Devices to look at next: what is known of them may have changed."""
 
     def drain(self, reason: str) -> None:
         """Begin to leave."""
-        if not self._drained.is_set():
+        if not self._end.done():
             log.info("leaving", extra={"why": reason})
-            self._drained.set()
+            self._end.set_result(Exit.DRAINED)
 
     async def run(self) -> Exit:
-        """Serve until drained."""
+        """Serve until drained; an error that nobody handled is raised here."""
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._callback_failed)
         for fd in self._link.filenos():
             loop.add_reader(fd, self._hear)
         self._hear()
         with contextlib.ExitStack() as stack:
             self._watch_folders(stack)
             serving = asyncio.create_task(self._serve())
-            drained = asyncio.create_task(self._drained.wait())
-            await asyncio.wait({serving, drained}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({serving, self._end}, return_when=asyncio.FIRST_COMPLETED)
             try:
-                if serving.done():
-                    serving.result()  # raises: serving has no other end
+                return serving.result() if serving.done() else self._end.result()
             finally:
                 serving.cancel()
-                drained.cancel()
                 await self._registrar.close(CLOSE_WITHIN_S)
-        return Exit.DRAINED
 
-    async def _serve(self) -> None:
+    def _callback_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        # asyncio would log an error in a callback and go on; half a worker is worse than none.
+        error = context.get("exception")
+        if "handle" in context and error is not None and not self._end.done():
+            self._end.set_exception(error)
+        else:
+            loop.default_exception_handler(context)
+
+    async def _serve(self) -> Exit:
         # An error that nobody handled in any of these ends them all, and this life with them.
         async with self._group:
             self._group.create_task(self._beat())
             self._group.create_task(self._look())
+        return Exit.DRAINED  # never: the two go on until they are cancelled
 
     def _watch_folders(self, stack: contextlib.ExitStack) -> None:
         folders = (*self._registrar.folders, *self._dev_folders)

@@ -23,7 +23,8 @@ def judge(device: Device, answer: DeviceAnswer, missing: tuple[str, ...]) -> Ver
     if answer.faults:
         return Verdict(healthy=False, reason="; ".join(answer.faults))
     if missing:
-        return Verdict(healthy=False, reason=f"{', '.join(missing)} does not exist")
+        verb = "does" if len(missing) == 1 else "do"
+        return Verdict(healthy=False, reason=f"{', '.join(missing)} {verb} not exist")
     return HEALTHY
 
 
