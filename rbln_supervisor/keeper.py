@@ -101,13 +101,12 @@ class Keeper:
         """Take note of the end of the worker, whose pidfd has turned readable."""
         if self.life is None:
             return
-        asked = self.child.state in {State.LEAVING, State.STRANGER}
-        how = children.reap(self.life)
-        self._end(how)
-        if asked:
-            log.info("worker left", extra=self._names() | {"how": how})
+        facts = self._names() | {"how": (how := children.reap(self.life))}
+        if self.child.state in {State.LEAVING, State.STRANGER}:
+            log.info("worker left", extra=facts)
         else:
-            log.error("worker died", extra=self._names() | {"how": how})
+            log.error("worker died", extra=facts)
+        self._end(how)
         self.event(Died(random.random()))  # noqa: S311 - jitter
 
     def seen(self, now: float) -> Seen:
