@@ -59,6 +59,7 @@ class Worker:
             spawn=self._group.create_task,
         )
         self._dev_folders = (boot.root / "dev", boot.root / "dev" / "vfio")
+        self._greeted = False
         self._told: Report | None = None
         self._end: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._look_wanted = asyncio.Event()
@@ -126,19 +127,23 @@ class Worker:
 
     def _hear(self) -> None:
         if self._link.connected():
-            self._introduce()
+            self._greeted = False
         for message in self._link.receive():
             self._adopt(message)
+        if not self._greeted:
+            self._greet()
 
     def _say(self, message: Beat | Report | Wanted | Hello) -> bool:
         sent = self._link.send(message)
-        # receive() after send(): libzmq's descriptor signals on edges
-        asyncio.get_running_loop().call_soon(self._hear)
+        if sent:  # receive() after send(): libzmq's descriptor signals on edges
+            asyncio.get_running_loop().call_soon(self._hear)
         return sent
 
-    def _introduce(self) -> None:
+    def _greet(self) -> None:
+        # The handshake is reported before the connection takes frames: then this is tried again
+        # when the socket's descriptor says that something changed, and with every beat.
         held = self._inventory
-        self._say(
+        self._greeted = self._say(
             Hello(
                 pool=self._boot.pool,
                 pid=os.getpid(),
@@ -148,8 +153,9 @@ class Worker:
                 generation=held.generation if held else 0,
             )
         )
-        self._told = None
-        self._tell()
+        if self._greeted:
+            self._told = None
+            self._tell()
 
     def _adopt(self, message: ToWorker) -> None:
         before = self._inventory
@@ -167,18 +173,21 @@ class Worker:
     async def _beat(self) -> None:
         while True:
             held = self._inventory
-            self._say(
-                Beat(
-                    session=held.session if held else "",
-                    generation=held.generation if held else 0,
-                    dropped_frames=self._link.dropped_frames,
+            if self._greeted:
+                self._say(
+                    Beat(
+                        session=held.session if held else "",
+                        generation=held.generation if held else 0,
+                        dropped_frames=self._link.dropped_frames,
+                    )
                 )
-            )
+            else:
+                self._greet()
             await asyncio.sleep(BEAT_S)
 
     def _tell(self) -> None:
         report = self._report()
-        if report != self._told and self._say(report):
+        if self._greeted and report != self._told and self._say(report):
             self._told = report
 
     def _report(self) -> Report:

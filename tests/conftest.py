@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.sim.kubelet import SimKubelet
+from tests.sim.kubelet_admission import Dialling
+
 # No deadline for an example: the machines that run these are shared.
 settings.register_profile("dev", max_examples=50, deadline=None)
 settings.register_profile(
@@ -28,3 +31,10 @@ def short_path() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="rb-", dir="/tmp"))
     yield path
     shutil.rmtree(path)
+
+
+@pytest.fixture(params=list(Dialling), ids=lambda dialling: dialling.name.lower())
+def kubelet(request: pytest.FixtureRequest, short_path: Path) -> Iterator[SimKubelet]:
+    """A running kubelet with a plugin watcher, once of each habit of dialling."""
+    with SimKubelet(short_path, plugin_watcher=True, dialling=request.param) as kubelet:
+        yield kubelet

@@ -52,6 +52,7 @@ class SimKubelet:
         self.folder = folder
         self.plugins = folder / "device-plugins"
         self.registry = folder / "plugins_registry"
+        self.socket = self.plugins / SOCKET
         self.knobs = Knobs()
         self._has_watcher = plugin_watcher
         self._dialling = dialling
@@ -106,7 +107,7 @@ class SimKubelet:
         """Make kubelet.sock anew without any other change, as serveWithRetry may."""
         life = self._alive()
         life.socket.close()
-        (self.plugins / SOCKET).unlink()
+        self.socket.unlink()
         life.socket = KubeletSocket(self.plugins, life.admission.register)
 
     # What it saw
@@ -153,6 +154,14 @@ class SimKubelet:
             if self._book.changed.wait_for(lambda: bool(condition(self)), deadline_s):
                 return
         raise AssertionError(f"not within {deadline_s} s: {what}\n{self.story()}")
+
+    def wait_listed(self, name: str, allocatable: int, capacity: int | None = None) -> None:
+        """Wait until the node shows so many devices; all of them healthy where only one is said."""
+        wanted = (allocatable, allocatable if capacity is None else capacity)
+        self.wait(
+            lambda _: ((seen := self.resource(name)).allocatable, seen.capacity) == wanted,
+            what=f"{wanted[0]} of {wanted[1]} devices of {name}",
+        )
 
     def story(self) -> str:
         """All that it saw, for people."""
