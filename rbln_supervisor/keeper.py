@@ -30,7 +30,8 @@ from rbln_worker.host.sockets import remove_dead
 
 STALE_S: Final = 2.0
 """A worker that beats an older generation this long after it was sent the newest has lost it."""
-_TAIL_LINES: Final = 20
+_TAIL_LINES: Final = 50
+"""A fault's whole trace and what was logged before it."""
 _TAIL_BYTES: Final = 8192
 
 log = logging.getLogger(__name__)

@@ -34,7 +34,8 @@ def _live(boot: Boot) -> int:
         log.setup(boot.pool, boot.log_level, boot.log_format, boot.tail_path)
         tail = log.tail_descriptor()
         if tail is not None:
-            faulthandler.enable(tail)
+            # One thread's trace: its first lines, which name the fault, have to fit into a status.
+            faulthandler.enable(tail, all_threads=False)
         return asyncio.run(_serve(boot))
 
 
