@@ -104,7 +104,7 @@ class Supervisor:
 
     def _signal(self, number: signal.Signals) -> None:
         if number is signal.SIGHUP:
-            self._reload()
+            self._obey(Reload())
             return
         log.info("leaving", extra={"why": number.name})
         self._leaving = True
@@ -148,6 +148,8 @@ class Supervisor:
         match request:
             case Status():
                 return Node(self._status())
+            case Reload() | Rescan() if self._leaving:  # either would ask for workers again
+                return Refused(("the supervisor is leaving",))
             case Reload():
                 return self._reload()
             case Rescan():
@@ -155,8 +157,6 @@ class Supervisor:
                 return Rescanned(self._pools.functions, changed, self._pools.problems)
 
     def _reload(self) -> Reply:
-        if self._leaving:
-            return Refused(("the supervisor is leaving",))
         path = self._options.config_file
         try:
             wanted = config.strict(
