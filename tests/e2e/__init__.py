@@ -1,1 +1,4 @@
-"""End-to-end suites on the real thing: scripts/e2e starts them, scripts/test never collects them."""
+"""The whole system on the real thing: a real kubelet (kubelet), a real kernel (kernel).
+
+Run by ``scripts/e2e``, as root; never collected by ``scripts/test``.
+"""

@@ -200,3 +200,9 @@ def run_supervisor(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         timeout=30,
         check=False,
     )
+
+
+def details_of(error: BaseException) -> str:
+    """The text of the status that a failed call ended with."""
+    assert isinstance(error, grpc.Call)
+    return error.details()
