@@ -33,7 +33,7 @@ def warm() -> None:
 
     ``rbln_worker.main`` brings gRPC and all else with it; nothing of gRPC is used in this process.
     """
-    # gRPC's core reads it at its first use, in a worker; its notes on ended connections say nothing.
+    # Read by gRPC's core at its first use, in a worker: its notes on ended connections say nothing.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     INotify().close()  # finds the C library, once for all
     gc.collect()
