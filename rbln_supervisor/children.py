@@ -1,7 +1,6 @@
 """The one place that forks: workers are born, signalled and reaped here."""
 
 import contextlib
-import ctypes
 import fcntl
 import gc
 import os
@@ -38,14 +37,6 @@ def warm() -> None:
     INotify().close()  # finds the C library, once for all
     gc.collect()
     gc.freeze()  # or a collection in a worker would write to every object's page
-    _trim()
-
-
-def _trim() -> None:
-    # Imports leave megabytes of freed memory in glibc's heap, and each fork would map them again.
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:  # other C libraries have none
-        trim(0)
 
 
 def worker(boot: Boot) -> Life:
