@@ -27,6 +27,7 @@ _MODALIAS: Final = re.compile(
     r"sv[0-9A-F]{8}sd[0-9A-F]{8}bc(?P<base_class>[0-9A-F]{2})sc[0-9A-F]{2}i[0-9A-F]{2}\s*"
 )
 _ATTRIBUTE_BYTES: Final = 4096  # sysfs answers one page at most
+_NUMA_NODES_MOST: Final = 1024  # CONFIG_NODES_SHIFT is 10 at most
 
 
 class Unreadable(msgspec.Struct, frozen=True):
@@ -126,10 +127,13 @@ def _identity(path: str) -> tuple[str, str, int]:
 
 def _link_name(path: str, name: str) -> str:
     try:
-        return os.path.basename(os.readlink(f"{path}/{name}"))
+        found = os.path.basename(os.readlink(f"{path}/{name}"))
     except OSError as error:
         # readlink says EINVAL of a file or directory that is no link
         raise ValueError(f"{name}: expected a link, {error.strerror}") from error
+    if not found.isprintable():  # bytes that are no text could not be sent to a worker
+        raise ValueError(f"{name}: expected a link to a name, got {found[:40]!a}")
+    return found
 
 
 def _numa_node(path: str) -> int | None:
@@ -137,4 +141,4 @@ def _numa_node(path: str) -> int | None:
         node = int(attribute(f"{path}/numa_node"))
     except (OSError, ValueError):
         return None  # as good as -1: the device is used, without a topology hint
-    return node if node >= 0 else None
+    return node if 0 <= node < _NUMA_NODES_MOST else None
