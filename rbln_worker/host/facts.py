@@ -11,7 +11,7 @@ from rbln_worker.host.sysfs import PCI_DEVICES, attribute
 
 TOOL: Final = "usr/local/bin/rbln-stat"
 _POOLS_FILE_BYTES: Final = 65536
-_NODE_NAME: Final = re.compile(r"rbln\d+")
+_NODE_NAME: Final = re.compile(r"rbln[0-9]{1,6}")
 
 
 def read(root: Path, device: Device, *, host_visible: bool) -> Facts:
