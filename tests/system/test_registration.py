@@ -1,0 +1,236 @@
+"""Pools become known to a kubelet, whatever it does meanwhile."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.sim.kubelet import SimKubelet
+from tests.sim.kubelet_admission import Dialling
+from tests.sim.kubelet_book import Keeping
+from tests.sim.stack import Stack
+from tests.system.scene import (
+    ATOM,
+    ATOM_POOL,
+    ATOMS,
+    TWO_POOLS,
+    VM,
+    allocatable,
+    config,
+    eventually,
+    pool_status,
+    served,
+    sight,
+    sockets,
+    streams,
+    untouched,
+)
+
+pytestmark = pytest.mark.system
+
+ONE_POOL = config(ATOM_POOL)
+
+WAYS = ["kubelet-sock", "plugin-watcher"]
+
+
+def watching(folder: Path) -> SimKubelet:
+    """A kubelet with a plugin watcher."""
+    return SimKubelet(folder, plugin_watcher=True)
+
+
+def dead_socket(path: Path) -> None:
+    """A socket whose server has ended without removing it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(socket.socket(socket.AF_UNIX)) as server:
+        server.bind(str(path))
+        server.listen()
+
+
+# How a pool becomes known
+
+
+@pytest.mark.parametrize("keeping", list(Keeping), ids=lambda keeping: keeping.name.lower())
+@pytest.mark.parametrize("dialling", list(Dialling), ids=lambda dialling: dialling.name.lower())
+@pytest.mark.parametrize("way", WAYS)
+def test_any_kubelet_lists_every_pool_once(way: str, dialling: Dialling, keeping: Keeping) -> None:
+    with Stack(
+        TWO_POOLS,
+        kubelet=lambda folder: SimKubelet(
+            folder,
+            plugin_watcher=way == "plugin-watcher",
+            dialling=dialling,
+            keeping=keeping,
+        ),
+    ) as stack:
+        status = served(stack)
+        for name, seen in status.pools.items():
+            assert seen.registration == way  # auto: the watcher where its folder exists
+            (registration,) = (r for r in stack.kubelet.registrations if r.resource == name)
+            assert (registration.path, registration.endpoint) == (way, seen.endpoint)
+            assert streams(stack, name) == (seen.endpoint,)
+            assert len(stack.kubelet.messages(name)) == 1
+            assert stack.kubelet.options(name).get_preferred_allocation_available
+            assert not stack.kubelet.options(name).pre_start_required
+            stack.kubelet.prestart(name, seen.devices)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_refused_registration_is_tried_again(way: str) -> None:
+    stack = Stack(ONE_POOL, registration=way, kubelet=watching)
+    stack.kubelet.knobs.refusal = "not today"
+    with stack:
+        seen = pool_status(stack, ATOM, lambda seen: "not today" in seen.reason, what="the reason")
+        assert (seen.state, seen.registered) == ("starting", False)
+        stack.kubelet.wait(lambda k: len(k.registrations) >= 3, what="three attempts")
+        stack.kubelet.knobs.refusal = None
+        served(stack, ATOM)
+        assert sum("not today" in line for line in stack.log.splitlines()) == 1
+        endpoints = [r.endpoint for r in stack.kubelet.registrations if way == "kubelet-sock"]
+        assert len(set(endpoints)) == len(endpoints)  # whatever was heard of is not used again
+
+
+def test_a_kubelet_socket_that_refuses_connections_is_waited_for() -> None:
+    stack = Stack(TWO_POOLS, late_kubelet=True)
+    dead_socket(stack.kubelet.plugins / "kubelet.sock")
+    with stack:
+        for name in (ATOM, VM):
+            reason = pool_status(
+                stack, name, lambda seen: seen.state == "waiting", what="waiting"
+            ).reason
+            assert reason == "nobody answers on kubelet.sock: waiting for the kubelet"
+        stack.kubelet.start()
+        served(stack)
+        assert len(stack.kubelet.registrations) == 2
+        assert stack.log.count("nobody answers on kubelet.sock") == 2
+
+
+def test_a_kubelet_socket_that_is_made_twice_within_a_moment() -> None:
+    with Stack(TWO_POOLS) as stack:
+        before = {name: seen.endpoint for name, seen in served(stack).pools.items()}
+        workers = stack.workers()
+        stack.kubelet.recreate_socket()
+        stack.kubelet.recreate_socket()
+        after = stack.wait_status(
+            lambda status: all(
+                seen.registered and seen.endpoint != before[name]
+                for name, seen in status.pools.items()
+            ),
+            what="fresh registrations",
+        )
+        eventually(
+            lambda: all(
+                streams(stack, name) == (seen.endpoint,) for name, seen in after.pools.items()
+            ),
+            what="one stream a pool, to the fresh socket",
+        )
+        for name, seen in after.pools.items():
+            assert stack.kubelet.resource(name).allocatable == len(seen.devices)
+        assert stack.workers() == workers
+        eventually(
+            lambda: sockets(stack) == {p.endpoint for p in stack.status().pools.values()},
+            what="the end of the old sockets",
+        )
+
+
+def test_a_kubelet_that_takes_a_pool_and_never_lists_it() -> None:
+    stack = Stack(ONE_POOL)
+    stack.kubelet.knobs.dials = False
+    with stack:
+        stack.kubelet.wait(lambda k: len(k.registrations) >= 2, 20.0, what="another attempt")
+        first, second = (r.endpoint for r in stack.kubelet.registrations[:2])
+        assert first != second
+        reason = pool_status(stack, ATOM, lambda seen: seen.reason, what="a reason").reason
+        assert reason == "no ListAndWatch within 5 s of registering"
+        stack.kubelet.knobs.dials = True
+        served(stack, ATOM, deadline_s=20.0)
+
+
+# How it stays known
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_stream_that_the_kubelet_ends(way: str) -> None:
+    with Stack(TWO_POOLS, registration=way, kubelet=watching) as stack:
+        served(stack)
+        before = sight(stack, ATOM)
+        with untouched(stack, VM):
+            stack.kubelet.close_stream(ATOM)
+            stack.kubelet.wait(lambda k: k.endings, what="the end of the stream")
+            allocatable(stack, ATOM, len(ATOMS), 20.0)
+            after = pool_status(stack, ATOM, lambda seen: seen.registered, what="registered again")
+        assert after.worker.pid == before.pid
+        assert after.endpoint != before.endpoint
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_socket_of_ours_that_somebody_removes(way: str) -> None:
+    with Stack(TWO_POOLS, registration=way, kubelet=watching) as stack:
+        served(stack)
+        before = sight(stack, ATOM)
+        assert before.endpoint is not None
+        folder = stack.kubelet.plugins if way == "kubelet-sock" else stack.kubelet.registry
+        with untouched(stack, VM):
+            (folder / before.endpoint).unlink()
+            after = pool_status(
+                stack,
+                ATOM,
+                lambda seen: seen.endpoint != before.endpoint and seen.registered,
+                what="a fresh socket",
+            )
+            allocatable(stack, ATOM, len(ATOMS))
+        assert after.worker.pid == before.pid
+        assert stack.kubelet.resource(ATOM).endpoint == after.endpoint
+
+
+def test_the_folder_of_the_watcher_may_come_later() -> None:
+    with Stack(ONE_POOL) as stack:
+        assert served(stack, ATOM).pools[ATOM].registration == "kubelet-sock"
+        stack.kubelet.registry.mkdir()
+        seen = pool_status(
+            stack, ATOM, lambda seen: seen.registration == "plugin-watcher", what="the other way"
+        )
+        assert seen.endpoint is not None
+        assert (stack.kubelet.registry / seen.endpoint).is_socket()
+        # Nobody watches that folder here: the kubelet keeps what it has.
+        assert stack.kubelet.resource(ATOM).allocatable == len(ATOMS)
+
+
+# Whose sockets are whose
+
+
+@contextmanager
+def listener(path: Path) -> Iterator[None]:
+    with closing(socket.socket(socket.AF_UNIX)) as server:
+        server.bind(str(path))
+        server.listen()
+        yield
+
+
+def test_dead_sockets_of_ours_are_swept_and_others_are_left() -> None:
+    stack = Stack(ONE_POOL, late_kubelet=True)  # a kubelet would sweep, too
+    folder = stack.kubelet.registry
+    dead = [
+        folder / "rebellions.ai_ATOM-0123456789abcdef.sock",
+        folder / "rebellions.ai_ATOM.sock",
+        stack.kubelet.plugins / "rebellions.ai_ATOM-fedcba9876543210.sock",
+    ]
+    left = [
+        folder / "rebellions.ai_VM-0123456789abcdef.sock",
+        folder / "rebellions.ai_ATOM-mine.sock",
+        folder / "other.sock",
+    ]
+    for path in (*dead, *left):
+        dead_socket(path)
+    plain = folder / "rebellions.ai_ATOM-00000000000000ff.sock"
+    plain.write_text("no socket")
+    living = folder / "rebellions.ai_ATOM-00000000000000aa.sock"
+    with listener(living), stack:
+        seen = pool_status(stack, ATOM, lambda seen: seen.endpoint, what="a socket")
+        eventually(
+            lambda: not any(path.exists() for path in dead), what="the dead sockets are gone"
+        )
+        assert seen.endpoint is not None
+        assert {*sockets(stack)} == {*(path.name for path in left), living.name, seen.endpoint}
+        assert plain.read_text() == "no socket"
