@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from rbln_supervisor.core.config import ConfigError
+from rbln_supervisor.core.configuration.config import ConfigError
 
 SIZE_MOST: Final = 1024 * 1024
 """Bytes. A ConfigMap holds no more, and a larger file is the wrong file."""

@@ -12,8 +12,8 @@ import zmq
 
 from rbln_supervisor import children, config_file
 from rbln_supervisor.arguments import parse
-from rbln_supervisor.core import config
 from rbln_supervisor.core.commands import CONTROL_SOCKET, REQUEST_BYTES_MOST
+from rbln_supervisor.core.configuration import config
 from rbln_supervisor.options import Options
 from rbln_supervisor.router import NotBound, Router
 from rbln_supervisor.supervisor import Supervisor

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rbln_supervisor.core.assign import BASE_CLASSES
-from rbln_supervisor.core.pools import PoolConfig
+from rbln_supervisor.core.configuration.pool import PoolConfig
 from rbln_supervisor.core.roster import Node
 from rbln_worker.host import sysfs
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from rbln_supervisor import children, node
 from rbln_supervisor.core.assign import assign
-from rbln_supervisor.core.config import NodeConfig
+from rbln_supervisor.core.configuration.config import NodeConfig
 from rbln_supervisor.core.lifecycle import State, Unwanted, Wanted
 from rbln_supervisor.core.roster import Node, Roster, advance, next_leave
 from rbln_supervisor.keeper import Keeper

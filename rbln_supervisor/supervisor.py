@@ -13,7 +13,7 @@ import msgspec
 import zmq
 
 from rbln_supervisor import config_file, signals
-from rbln_supervisor.core import config, summary
+from rbln_supervisor.core import summary
 from rbln_supervisor.core.commands import (
     Node,
     Refused,
@@ -27,6 +27,7 @@ from rbln_supervisor.core.commands import (
     encode,
     to_request,
 )
+from rbln_supervisor.core.configuration import config
 from rbln_supervisor.core.lifecycle import Overdue, State
 from rbln_supervisor.core.status import NodeStatus, PoolStatus, SupervisorStatus
 from rbln_supervisor.keeper import Keeper

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -114,7 +115,7 @@ def show_status(stack: Stack) -> None:
     """The table as a person gets it."""
     command = [sys.executable, "-m", "rbln_supervisor.ctl", "--run-dir", str(stack.run_dir)]
     sys.stdout.flush()
-    os.spawnv(os.P_WAIT, sys.executable, [*command, "status"])
+    subprocess.run([*command, "status"], check=True)
 
 
 def wait_for_ctrl_c(stack: Stack) -> None:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from rbln_supervisor.core.pools import PoolConfig
-from rbln_supervisor.core.selectors import SelectorObject
+from rbln_supervisor.core.configuration.pool import PoolConfig
+from rbln_supervisor.core.configuration.selectors import SelectorObject
 from rbln_worker.contract.device import REBELLIONS, Device, DeviceId, PciFunction
 from rbln_worker.contract.pool import DeviceType, PoolName
 

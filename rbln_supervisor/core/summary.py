@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from rbln_supervisor.core.config import InvalidPool
+from rbln_supervisor.core.configuration.config import InvalidPool
 from rbln_supervisor.core.lifecycle import Child, State
 from rbln_supervisor.core.roster import Roster
 from rbln_supervisor.core.status import DeviceStatus, PoolState, PoolStatus, WorkerStatus

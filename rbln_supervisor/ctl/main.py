@@ -13,7 +13,8 @@ from typing import Final
 import msgspec
 
 from rbln_supervisor import config_file
-from rbln_supervisor.core import commands, config
+from rbln_supervisor.core import commands
+from rbln_supervisor.core.configuration import config
 from rbln_supervisor.ctl import words
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from rbln_supervisor.core.commands import Reloaded, Rescanned
-from rbln_supervisor.core.config import NodeConfig
+from rbln_supervisor.core.configuration.config import NodeConfig
 
 
 def reloaded(reply: Reloaded) -> str:

@@ -189,7 +189,10 @@ def test_the_folder_of_the_watcher_may_come_later() -> None:
         assert served(stack, ATOM).pools[ATOM].registration == "kubelet-sock"
         stack.kubelet.registry.mkdir()
         seen = pool_status(
-            stack, ATOM, lambda seen: seen.registration == "plugin-watcher", what="the other way"
+            stack,
+            ATOM,
+            lambda seen: seen.registration == "plugin-watcher" and seen.endpoint,
+            what="the other way",
         )
         assert seen.endpoint is not None
         assert (stack.kubelet.registry / seen.endpoint).is_socket()

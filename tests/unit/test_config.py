@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rbln_supervisor.core.config import (
+from rbln_supervisor.core.configuration.config import (
     Complaint,
     ConfigError,
     InvalidPool,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rbln_supervisor import config_file
-from rbln_supervisor.core.config import SelectorObject, parse, strict
+from rbln_supervisor.core.configuration.config import SelectorObject, parse, strict
 
 CONF = Path(__file__).parents[2] / "conf"
 ATOM_IDS = (
@@ -14,7 +14,7 @@ ATOM_IDS = (
 )
 
 
-@pytest.mark.parametrize("path", sorted(CONF.iterdir()), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(CONF.glob("*.[jy]*")), ids=lambda path: path.name)
 def test_a_sample_is_right_in_all_its_pools(path: Path) -> None:
     config = strict(parse(config_file.read(path), prefix="intel.com"))
     assert all(pool.spec.prefix == "rebellions.ai" for pool in config.pools)

@@ -7,7 +7,7 @@ qualified name even after ``requests.`` is put before it, and none of Kubernetes
 import re
 from typing import Final
 
-from rbln_supervisor.core.places import shown
+from rbln_supervisor.core.configuration.places import shown
 
 _PREFIX_MOST: Final = 253 - len("requests.")
 _NAME_MOST: Final = 63

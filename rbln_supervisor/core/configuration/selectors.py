@@ -6,8 +6,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from rbln_supervisor.core.places import shown
-from rbln_supervisor.core.shape import (
+from rbln_supervisor.core.configuration.places import shown
+from rbln_supervisor.core.configuration.shape import (
     Field,
     Notes,
     boolean,

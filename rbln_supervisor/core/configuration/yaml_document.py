@@ -9,8 +9,15 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from rbln_supervisor.core.places import DocumentError, bounded, found, kind, place, shown
-from rbln_supervisor.core.repeated import merge
+from rbln_supervisor.core.configuration.places import (
+    DocumentError,
+    bounded,
+    found,
+    kind,
+    place,
+    shown,
+)
+from rbln_supervisor.core.configuration.repeated import merge
 
 if TYPE_CHECKING:
     import yaml

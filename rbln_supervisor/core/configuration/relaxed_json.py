@@ -6,7 +6,7 @@ Every character keeps its place, so that an error found later is where its line 
 import re
 from typing import Final
 
-from rbln_supervisor.core.places import LINES_MOST, DocumentError, place
+from rbln_supervisor.core.configuration.places import LINES_MOST, DocumentError, place
 
 # No alternative can fail once it has begun (an end that is missing is taken for the end of the
 # line or file), so that no text makes this slow.

@@ -5,11 +5,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from rbln_supervisor.core import selectors
-from rbln_supervisor.core.names import wrong_name, wrong_prefix
-from rbln_supervisor.core.places import shown
-from rbln_supervisor.core.selectors import ALL_KEYS, DEVICE_TYPES, SelectorObject
-from rbln_supervisor.core.shape import (
+from rbln_supervisor.core.configuration import selectors
+from rbln_supervisor.core.configuration.names import wrong_name, wrong_prefix
+from rbln_supervisor.core.configuration.places import shown
+from rbln_supervisor.core.configuration.selectors import ALL_KEYS, DEVICE_TYPES, SelectorObject
+from rbln_supervisor.core.configuration.shape import (
     Complaint,
     Field,
     Notes,

@@ -9,9 +9,9 @@ import json
 import re
 from typing import Final, NamedTuple, NoReturn
 
-from rbln_supervisor.core import relaxed_json, yaml_document
-from rbln_supervisor.core.places import DocumentError, bounded, found, place, shown
-from rbln_supervisor.core.repeated import merge
+from rbln_supervisor.core.configuration import relaxed_json, yaml_document
+from rbln_supervisor.core.configuration.places import DocumentError, bounded, found, place, shown
+from rbln_supervisor.core.configuration.repeated import merge
 
 _BOM: Final = b"\xef\xbb\xbf"
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")

@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from rbln_supervisor.core.places import kind
-from rbln_supervisor.core.repeated import merge
+from rbln_supervisor.core.configuration.places import kind
+from rbln_supervisor.core.configuration.repeated import merge
 
 _UNKNOWN_MOST: Final = 10
 """Unknown keys of one object that are named; looking for the nearest key is slow."""

@@ -9,12 +9,12 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from rbln_supervisor.core import document, pools
-from rbln_supervisor.core.names import wrong_prefix
-from rbln_supervisor.core.places import DocumentError, bounded
-from rbln_supervisor.core.pools import PoolConfig
-from rbln_supervisor.core.selectors import SelectorObject
-from rbln_supervisor.core.shape import Complaint, Field, Notes, expected, fields
+from rbln_supervisor.core.configuration import document
+from rbln_supervisor.core.configuration.names import wrong_prefix
+from rbln_supervisor.core.configuration.places import DocumentError, bounded
+from rbln_supervisor.core.configuration.pool import PoolConfig, Read, read
+from rbln_supervisor.core.configuration.selectors import SelectorObject
+from rbln_supervisor.core.configuration.shape import Complaint, Field, Notes, expected, fields
 
 __all__ = [  # what reads a configuration needs no other module for it
     "Complaint",
@@ -77,7 +77,7 @@ def parse(raw: bytes, *, prefix: str) -> NodeConfig:
         raise ConfigError([str(error)]) from None
     notes = Notes()
     notes.warnings += accepted
-    config = _sort_out([pools.read(at, prefix, notes) for at in _resource_list(value, notes)])
+    config = _sort_out([read(at, prefix, notes) for at in _resource_list(value, notes)])
     if not config.pools:
         _refuse(config, notes.warnings)
     return msgspec.structs.replace(config, warnings=bounded(notes.warnings, WARNINGS_MOST))
@@ -116,11 +116,11 @@ def _resource_list(value: object, notes: Notes) -> list[Field]:
     raise ConfigError(map(str, notes.complaints), notes.warnings)
 
 
-def _sort_out(read: list[pools.Read]) -> NodeConfig:
+def _sort_out(pools: list[Read]) -> NodeConfig:
     """Who is usable: no complaints, and a name that no usable pool before it has."""
-    valid: dict[str, pools.Read] = {}
-    refused: list[tuple[pools.Read, tuple[Complaint, ...]]] = []
-    for pool in read:
+    valid: dict[str, Read] = {}
+    refused: list[tuple[Read, tuple[Complaint, ...]]] = []
+    for pool in pools:
         complaints = pool.complaints
         if first := valid.get(pool.name):
             text = f"{pool.name} is the name of {first.place}, expected a name of its own"
