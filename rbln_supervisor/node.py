@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from rbln_supervisor.core.assign import BASE_CLASSES
 from rbln_supervisor.core.configuration.pool import PoolConfig
-from rbln_supervisor.core.roster import Node
+from rbln_supervisor.core.node import Node
+from rbln_supervisor.core.types.registry import KINDS
 from rbln_worker.host import sysfs
 
 
@@ -27,7 +27,7 @@ def look(root: Path, pools: Iterable[PoolConfig]) -> Look:
     configured = tuple(pools)
     found = sysfs.scan(
         root,
-        base_classes=frozenset(BASE_CLASSES[pool.spec.device_type] for pool in configured),
+        base_classes=frozenset(KINDS[pool.spec.device_type].base_class for pool in configured),
         acpi_indexes=any(
             selector.acpi_indexes for pool in configured for selector in pool.selectors
         ),
@@ -36,6 +36,9 @@ def look(root: Path, pools: Iterable[PoolConfig]) -> Look:
         raise NotRead(found.failed)
     unreadable = {str(function.bdf): function.why for function in found.unreadable}
     return Look(
-        Node({function.bdf: function for function in found.functions}, unreadable),
+        Node(
+            functions={function.bdf: function for function in found.functions},
+            unreadable=unreadable,
+        ),
         tuple(f"device {bdf} is left out: {why}" for bdf, why in unreadable.items()),
     )

@@ -10,7 +10,8 @@ from rbln_supervisor import children, node
 from rbln_supervisor.core.assign import assign
 from rbln_supervisor.core.configuration.config import NodeConfig
 from rbln_supervisor.core.lifecycle import State, Unwanted, Wanted
-from rbln_supervisor.core.roster import Node, Roster, advance, next_leave
+from rbln_supervisor.core.node import Node
+from rbln_supervisor.core.roster import Roster, advance, next_leave
 from rbln_supervisor.keeper import Keeper
 from rbln_supervisor.options import Options
 from rbln_worker.contract.pool import PoolName
@@ -102,7 +103,7 @@ class Pools:
 
     def _apply(self) -> tuple[PoolName, ...]:
         changed = []
-        found = self._node or Node({}, {})
+        found = self._node or Node()
         assigned = assign(self.config.pools, found.functions.values())
         owner = {device: name for name, devices in assigned.items() for device in devices}
         for pool in self.config.pools:

@@ -1,15 +1,12 @@
 """Which pool gets which device: the first pool of the file, by its first selector that matches."""
 
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable
 
 from rbln_supervisor.core.configuration.pool import PoolConfig
 from rbln_supervisor.core.configuration.selectors import SelectorObject
+from rbln_supervisor.core.types.registry import KINDS
 from rbln_worker.contract.device import REBELLIONS, Device, DeviceId, PciFunction
-from rbln_worker.contract.pool import DeviceType, PoolName
-
-BASE_CLASSES: Final[Mapping[DeviceType, int]] = {"accelerator": 0x12}
-"""The PCI base class of a type's candidates (PCI code and ID assignment, 1.19)."""
+from rbln_worker.contract.pool import PoolName
 
 
 def assign(
@@ -23,7 +20,7 @@ def assign(
     }
     assigned: dict[PoolName, dict[DeviceId, Device]] = {}
     for pool in pools:
-        base_class = BASE_CLASSES[pool.spec.device_type]
+        base_class = KINDS[pool.spec.device_type].base_class
         taken = [
             function
             for function in free.values()

@@ -10,18 +10,10 @@ from collections.abc import Container, Mapping
 import msgspec
 
 from rbln_supervisor.core.assign import unusable
+from rbln_supervisor.core.node import Node
 from rbln_worker.contract.device import Device, DeviceId, PciFunction
 from rbln_worker.contract.messages import Delta, Snapshot, ToWorker
 from rbln_worker.contract.pool import PoolSpec
-
-
-class Node(msgspec.Struct, frozen=True):
-    """What the last look at the node found."""
-
-    functions: Mapping[str, PciFunction]
-    """By address."""
-    unreadable: Mapping[str, str]
-    """Address → why."""
 
 
 class Roster(msgspec.Struct, frozen=True):

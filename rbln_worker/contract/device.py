@@ -1,17 +1,48 @@
 """A device of the node, as one value."""
 
-from typing import Final, NewType
+from typing import Final, Literal, NewType
 
 import msgspec
 
 DeviceId = NewType("DeviceId", str)
-"""What the kubelet knows a device by: the PCI address as sysfs spells it."""
+"""What the kubelet knows a device by: a PCI address, or an auxiliary device's name."""
 
 Bdf = NewType("Bdf", str)
 """A PCI address, ``domain:bus:device.function``, as the entry's name below /sys/bus/pci/devices."""
 
+AuxName = NewType("AuxName", str)
+"""An auxiliary device's name, as the entry's below /sys/bus/auxiliary/devices: mlx5_core.sf.4."""
+
 REBELLIONS: Final = "1eff"
 """The PCI vendor id of Rebellions."""
+
+
+class Vdpa(msgspec.Struct, frozen=True):
+    """A vDPA device of a function (Documentation/ABI/testing/sysfs-bus-vdpa)."""
+
+    name: str
+    kind: Literal["vhost", "virtio", ""]
+    """By the bus driver that is bound to it: vhost_vdpa, virtio_vdpa, or another or none."""
+
+
+class Network(msgspec.Struct, frozen=True):
+    """What makes a function or a sub-function a network device."""
+
+    interfaces: tuple[str, ...] = ()
+    """Of this network namespace, sorted; the first one is "the" interface."""
+    link_type: str = ""
+    """As iproute2 says it (``ether``, ``infiniband``); the PF's where there is no interface."""
+    pkey: str = ""
+    """The partition key at index 0 of an InfiniBand port, such as 0x8001."""
+    rdma: tuple[str, ...] = ()
+    """Names of its RDMA devices, sorted."""
+    rdma_capable: bool = False
+    """It has RDMA devices, or devlink says that it may (they can lie in another namespace)."""
+    vdpa: Vdpa | None = None
+    ddp_profile: str = ""
+    """The DDP package that is loaded; read only where a selector asks for it."""
+    default_route: bool = False
+    """The node's default route leaves through it, or through something above it."""
 
 
 class PciFunction(msgspec.Struct, frozen=True):
@@ -36,6 +67,38 @@ class PciFunction(msgspec.Struct, frozen=True):
     """The firmware's index of the slot (_DSM), empty where it gives none."""
     has_vfs: bool = False
     """A physical function whose virtual functions are enabled."""
+    sriov: bool = False
+    """It has the file sriov_totalvfs."""
+    pf: Bdf | None = None
+    """The physical function of a virtual one."""
+    pf_name: str = ""
+    """The physical function's interface (its uplink representor in switchdev mode)."""
+    index: int | None = None
+    """A virtual function's number at its physical function."""
+    bridges: tuple[Bdf, ...] = ()
+    """The PCI-to-PCI bridges above it, from the root port down."""
+    network: Network | None = None
+
+
+class Subfunction(msgspec.Struct, frozen=True):
+    """A scalable function: an auxiliary device below a PCI function."""
+
+    name: AuxName
+    kind: str
+    """The middle part of its name: ``sf``."""
+    number: int
+    """``sfnum``."""
+    pf: Bdf
+    pf_name: str
+    network: Network
+
+
+class Grants(msgspec.Struct, frozen=True):
+    """What the selector object that took a device gives to its containers."""
+
+    rdma: bool = False
+    vhost_net: bool = False
+    vdpa: Literal["vhost", "virtio", ""] = ""
 
 
 class Device(msgspec.Struct, frozen=True):
@@ -43,8 +106,31 @@ class Device(msgspec.Struct, frozen=True):
 
     id: DeviceId
     function: PciFunction
+    """Of an auxiliary device: its parent."""
+    subfunction: Subfunction | None = None
+    grants: Grants = Grants()
     gone: str | None = None
     """Why the device can't be used although it is still listed (unplugged, driver unbound, …).
 
     None while it is there. Such a device is Unhealthy and leaves after a grace time.
     """
+
+    @property
+    def network(self) -> Network | None:
+        """Its own network facts."""
+        return self.subfunction.network if self.subfunction else self.function.network
+
+    @property
+    def pf(self) -> Bdf | None:
+        """The physical function above it."""
+        return self.subfunction.pf if self.subfunction else self.function.pf
+
+    @property
+    def pf_name(self) -> str:
+        """That function's interface."""
+        return self.subfunction.pf_name if self.subfunction else self.function.pf_name
+
+    @property
+    def index(self) -> int | None:
+        """Its number at that function: VF index or SF number."""
+        return self.subfunction.number if self.subfunction else self.function.index

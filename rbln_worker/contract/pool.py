@@ -8,7 +8,7 @@ import msgspec
 PoolName = NewType("PoolName", str)
 """The extended resource's whole name, ``prefix/name``, as pods ask for it."""
 
-DeviceType = Literal["accelerator"]
+DeviceType = Literal["accelerator", "netDevice", "auxNetDevice"]
 
 
 class PoolSpec(msgspec.Struct, frozen=True):

@@ -1,0 +1,29 @@
+"""What the last look at the node found."""
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from rbln_supervisor.core.types.kind import Candidate
+from rbln_supervisor.core.types.registry import KINDS
+from rbln_worker.contract.device import Bdf, PciFunction, Subfunction
+from rbln_worker.contract.pool import DeviceType
+
+
+class Node(msgspec.Struct, frozen=True):
+    """Its functions and sub-functions, and what could not be read."""
+
+    functions: Mapping[Bdf, PciFunction] = {}
+    """By address, sorted."""
+    subfunctions: Mapping[Bdf, tuple[Subfunction, ...]] = {}
+    """By the address of the PCI function that they belong to, each sorted by name."""
+    unreadable: Mapping[str, str] = {}
+    """Address or name → why."""
+
+
+def candidates(node: Node, device_type: DeviceType) -> Iterator[Candidate]:
+    """The devices of the node that are of a type, sorted by ID of their functions."""
+    kind = KINDS[device_type]
+    for bdf, function in node.functions.items():
+        if function.base_class == kind.base_class:
+            yield from kind.candidates(function, node.subfunctions.get(bdf, ()))

@@ -1,0 +1,27 @@
+"""Processing accelerators: NPUs and their like, each PCI function a device."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from rbln_supervisor.core.types.kind import Candidate, Kind
+from rbln_worker.contract.device import REBELLIONS, Device, DeviceId, PciFunction, Subfunction
+
+
+def candidates(function: PciFunction, _: Iterable[Subfunction]) -> Iterable[Candidate]:
+    """The function itself, unless it has given its place to its virtual functions."""
+    yield Candidate(Device(DeviceId(function.bdf), function), _refusal(function))
+
+
+def _refusal(function: PciFunction) -> str | None:
+    if function.driver is None:
+        return "no driver is bound to it"
+    if function.vendor == REBELLIONS and function.has_vfs:
+        return "its virtual functions are enabled: they are given out in its place"
+    return None
+
+
+KIND: Final = Kind(
+    base_class=0x12,
+    selectors=("vendors", "devices", "drivers", "pciAddresses", "acpiIndexes"),
+    candidates=candidates,
+)

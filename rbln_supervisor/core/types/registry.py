@@ -1,0 +1,12 @@
+"""Every type of device, by the configuration's word for it."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from rbln_supervisor.core.types import accelerator
+from rbln_supervisor.core.types.kind import Kind
+from rbln_worker.contract.pool import DeviceType
+
+KINDS: Final[Mapping[DeviceType, Kind]] = {
+    "accelerator": accelerator.KIND,
+}
