@@ -19,7 +19,8 @@ from rbln_worker.core.answer import DeviceAnswer, answer
 from rbln_worker.core.facts import Facts
 from rbln_worker.core.health import judge, silent
 from rbln_worker.core.providers.offer import Question
-from rbln_worker.host import facts
+from rbln_worker.core.providers.registry import needs
+from rbln_worker.host.facts import Reader
 
 SOON_S: Final = 0.1
 """How long the quick devices wait for the others, so that all come in one message."""
@@ -33,6 +34,11 @@ class Finding(msgspec.Struct, frozen=True):
 
     verdict: Verdict
     answer: DeviceAnswer
+
+    @property
+    def refusal(self) -> str:
+        """Why the device can't be given out; empty where it can."""
+        return self.answer.away if self.verdict.healthy else self.verdict.reason
 
 
 class Prober:
@@ -54,8 +60,9 @@ class Prober:
         loop = asyncio.get_running_loop()
         chosen = [device for device in devices if device.id not in self._hanging]
         found = {device.id: _unlooked(device, pool) for device in chosen if device.gone is not None}
+        reader = Reader(self._root, host_visible=self._host_visible)
         looks = {
-            loop.run_in_executor(self._threads, self._examine, device, pool): device
+            loop.run_in_executor(self._threads, _examine, reader, device, pool): device
             for device in chosen
             if device.gone is None
         }
@@ -80,11 +87,11 @@ class Prober:
                 left = None
                 yield {looks[look].id: _unlooked(looks[look], pool) for look in pending}
 
-    def _examine(self, device: Device, pool: PoolSpec) -> Finding:
-        found = facts.read(self._root, device, host_visible=self._host_visible)
-        told = answer(Question(device, pool, found))
-        missing = facts.missing_nodes(self._root, tuple(node.host for node in told.nodes))
-        return Finding(judge(device, told, missing), told)
+
+def _examine(reader: Reader, device: Device, pool: PoolSpec) -> Finding:
+    told = answer(Question(device, pool, reader.read(needs(device, pool))))
+    missing = reader.missing(node.host for node in told.nodes)
+    return Finding(judge(device, told, missing), told)
 
 
 def _unlooked(device: Device, pool: PoolSpec) -> Finding:

@@ -34,6 +34,8 @@ from rbln_worker.registrar import Registrar
 LOOK_AGAIN_S: Final = 10.0
 """Every device is looked at this often even if nothing points at it."""
 CLOSE_WITHIN_S: Final = 1.0
+_DEV_FOLDERS: Final = ("dev", "dev/vfio", "dev/infiniband", "dev/net")
+"""Where the nodes lie that containers are given."""
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +60,7 @@ class Worker:
             on_change=self._tell,
             spawn=self._group.create_task,
         )
-        self._dev_folders = (boot.root / "dev", boot.root / "dev" / "vfio")
+        self._dev_folders = tuple(boot.root / folder for folder in _DEV_FOLDERS)
         self._greeted = False
         self._told: Report | None = None
         self._end: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
@@ -254,8 +256,8 @@ class Worker:
         self._prepared = Prepared(
             pool=held.pool.name,
             names=self._prepared.names,
-            shares={d: share(f.answer) for d, f in findings.items() if f.verdict.healthy},
-            refusals={d: v.reason for d, v in verdicts.items() if not v.healthy},
+            shares={d: share(f.answer) for d, f in findings.items() if not f.refusal},
+            refusals={d: f.refusal for d, f in findings.items() if f.refusal},
         )
         self._registrar.board.show(device_list(held.devices, verdicts, held.pool))
         if not before:  # nothing is registered before there is something true to say

@@ -22,6 +22,8 @@ class DeviceAnswer(msgspec.Struct, frozen=True):
     info: str
     """The device's member of the ``_INFO`` object: ``"<id>":{…}``."""
     faults: tuple[str, ...] = ()
+    away: str = ""
+    """Why it can't be given out now although it is in order; empty where it can."""
 
 
 class EnvNames(msgspec.Struct, frozen=True):
@@ -35,7 +37,7 @@ class EnvNames(msgspec.Struct, frozen=True):
 
 def answer(question: Question) -> DeviceAnswer:
     """What the device's providers offer, put together."""
-    offers = [provider(question) for provider in providers(question.device, question.pool)]
+    offers = [provider.offer(question) for provider in providers(question.device, question.pool)]
     sections = {name: dict(keys) for offer in offers for name, keys in offer.info.items()}
     return DeviceAnswer(
         id=question.device.id,
@@ -43,6 +45,7 @@ def answer(question: Question) -> DeviceAnswer:
         mounts=tuple(dict.fromkeys(mount for offer in offers for mount in offer.mounts)),
         info=f"{go_json(question.device.id)}:{go_json(sections)}",
         faults=tuple(fault for offer in offers for fault in offer.faults),
+        away="; ".join(offer.away for offer in offers if offer.away),
     )
 
 

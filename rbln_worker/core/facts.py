@@ -1,6 +1,56 @@
-"""What was read of a device, before anybody judges it."""
+"""What providers may need to know of a device's files: questions, and what was read in answer.
+
+A provider names its needs and judges what comes; only rbln_worker/host/facts.py reads. A need is
+a value, so that what many devices share (a class's folder, a common node) is read once a look.
+"""
+
+from collections.abc import Mapping
 
 import msgspec
+
+
+class Text(msgspec.Struct, frozen=True):
+    """The text of a file."""
+
+    path: str
+    """From the host's root, as all paths here."""
+
+
+class Link(msgspec.Struct, frozen=True):
+    """The last part of what a symbolic link leads to."""
+
+    path: str
+
+
+class Names(msgspec.Struct, frozen=True):
+    """The entries of a folder, sorted."""
+
+    path: str
+
+
+class Texts(msgspec.Struct, frozen=True):
+    """The text of the file of one name in each entry of a folder, by entry, sorted.
+
+    Entries without it are left out, and a folder that is not there has no entries.
+    """
+
+    folder: str
+    file: str
+
+
+class There(msgspec.Struct, frozen=True):
+    """Whether a path exists."""
+
+    path: str
+
+
+class HostFile(msgspec.Struct, frozen=True):
+    """Whether a file of the host's own exists; where such files can't be seen, it is taken to."""
+
+    path: str
+
+
+Need = Text | Link | Names | Texts | There | HostFile
 
 
 class Missing(msgspec.Struct, frozen=True):
@@ -9,16 +59,32 @@ class Missing(msgspec.Struct, frozen=True):
     why: str
 
 
-class Facts(msgspec.Struct, frozen=True):
-    """What the providers may need to know; None where a device of this driver has no such thing."""
+Fact = str | tuple[str, ...] | Mapping[str, str] | bool | Missing
 
-    rbln_node: str | Missing | None = None
-    """The driver's name for the NPU, such as ``rbln3``: /dev/rbln3 is its node."""
-    rsd_there: bool = False
-    """Whether /dev/rsd0 exists: products of the REBEL family need none."""
-    tool_there: bool = True
-    """False only where the host's files can be seen and rbln-stat is not among them."""
-    iommu_group: str | Missing | None = None
-    """The number of the function's IOMMU group."""
-    noiommu: bool = False
-    """The group is one of vfio's without an IOMMU (``vfio-noiommu``)."""
+_NOT_READ = Missing("not read")
+
+
+class Facts:
+    """What was read for a device's providers; what was not read says so."""
+
+    def __init__(self, read: Mapping[Need, Fact] | None = None) -> None:
+        self._read = read or {}
+
+    def text(self, need: Text | Link) -> str | Missing:
+        """A file's text, or a link's last part."""
+        fact = self._read.get(need, _NOT_READ)
+        return fact if isinstance(fact, str | Missing) else _NOT_READ
+
+    def names(self, need: Names) -> tuple[str, ...] | Missing:
+        """A folder's entries."""
+        fact = self._read.get(need, _NOT_READ)
+        return fact if isinstance(fact, tuple | Missing) else _NOT_READ
+
+    def texts(self, need: Texts) -> Mapping[str, str]:
+        """A file's text by entry of a folder."""
+        fact = self._read.get(need)
+        return fact if isinstance(fact, Mapping) else {}
+
+    def there(self, need: There | HostFile) -> bool:
+        """Whether something exists; not where nobody looked."""
+        return self._read.get(need) is True

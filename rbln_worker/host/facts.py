@@ -1,80 +1,88 @@
 """What a device's driver and /dev say of it: read by its worker, because such files can hang."""
 
 import os
-import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from rbln_worker.contract.device import REBELLIONS, Device, PciFunction
-from rbln_worker.core.facts import Facts, Missing
-from rbln_worker.host.sysfs import PCI_DEVICES, attribute
+from rbln_worker.core.facts import (
+    Fact,
+    Facts,
+    HostFile,
+    Link,
+    Missing,
+    Names,
+    Need,
+    Text,
+    Texts,
+    There,
+)
 
-TOOL: Final = "usr/local/bin/rbln-stat"
-_POOLS_FILE_BYTES: Final = 65536
-_NODE_NAME: Final = re.compile(r"rbln[0-9]{1,6}")
-
-
-def read(root: Path, device: Device, *, host_visible: bool) -> Facts:
-    """Everything that the providers may need to know of a device, by its driver; may block.
-
-    ``host_visible``: the host's files lie below ``root``, so that a missing tool is missing there
-    and not just in our own container.
-    """
-    function = device.function
-    tool_missing = host_visible and not os.path.exists(root / TOOL)
-    match function.driver:
-        case "rebellions" if function.vendor == REBELLIONS:
-            return Facts(
-                rbln_node=_rbln_node(root, function),
-                rsd_there=_there(root, "/dev/rsd0"),
-                tool_there=not tool_missing,
-            )
-        case "vfio-pci":
-            return _vfio(root, function)
-        case _:
-            return Facts()
+_FILE_BYTES: Final = 65536
+"""More of a file is not read; sysfs answers a page."""
 
 
-def missing_nodes(root: Path, paths: tuple[str, ...]) -> tuple[str, ...]:
-    """Which of the host's device nodes are not there."""
-    return tuple(path for path in paths if not _there(root, path))
+class Reader:
+    """One look: what several devices need is read once, and no later than by the first of them."""
 
+    def __init__(self, root: Path, *, host_visible: bool) -> None:
+        """Read below ``root``.
 
-def _there(root: Path, path: str) -> bool:
-    return os.path.exists(f"{root}{path}")
+        ``host_visible``: the host's own files lie there, too, so that one that is missing there is
+        missing, and not just out of sight in our own container.
+        """
+        self._root = str(root).rstrip("/")
+        self._host_visible = host_visible
+        # Shared by threads, without a lock: two that ask at once read the same thing twice.
+        self._read: dict[Need, Fact] = {}
 
+    def read(self, needs: Iterable[Need]) -> Facts:
+        """Answer all of them; may block."""
+        found: dict[Need, Fact] = {}
+        for need in needs:
+            known = self._read.get(need)
+            found[need] = self._read[need] = self._answer(need) if known is None else known
+        return Facts(found)
 
-def _rbln_node(root: Path, function: PciFunction) -> str | Missing:
-    """The node's name from the driver's ``pools`` file.
+    def missing(self, paths: Iterable[str]) -> tuple[str, ...]:
+        """Which of the host's device nodes are not there."""
+        return tuple(path for path in paths if not self._there(path))
 
-    The first line is a header (``poolinfo - 0.1``), the second begins with the name and a space.
-    """
-    place = f"sys/bus/pci/drivers/rebellions/{function.bdf}/pools"
-    try:
-        with open(root / place, "rb") as file:
-            text = file.read(_POOLS_FILE_BYTES).decode(errors="replace")
-    except OSError as error:
-        return Missing(f"/{place}: {error.strerror}")
-    lines = text.splitlines()
-    if len(lines) < 2:
-        return Missing(f"/{place}: expected a second line that names the node, got {len(lines)}")
-    name = lines[1].split(maxsplit=1)[0] if lines[1].strip() else ""
-    # The name becomes a path that the container runtime opens as root: nothing but rblnN may.
-    if not _NODE_NAME.fullmatch(name):
-        return Missing(f"/{place}: expected a node name such as rbln0, got {name[:40]!r}")
-    return name
+    def _answer(self, need: Need) -> Fact:
+        try:
+            match need:
+                case Text(path):
+                    return self._text(path)
+                case Link(path):
+                    return os.path.basename(os.readlink(f"{self._root}{path}"))
+                case Names(path):
+                    return tuple(sorted(os.listdir(f"{self._root}{path}")))
+                case Texts(folder, file):
+                    return self._texts(folder, file)
+                case There(path):
+                    return self._there(path)
+                case HostFile(path):
+                    return not self._host_visible or self._there(path)
+        except OSError as error:
+            place = need.folder if isinstance(need, Texts) else need.path
+            return Missing(f"{place}: {error.strerror}")
 
+    def _there(self, path: str) -> bool:
+        return os.path.exists(f"{self._root}{path}")
 
-def _vfio(root: Path, function: PciFunction) -> Facts:
-    path = f"{root}/{PCI_DEVICES}/{function.bdf}/iommu_group"
-    try:
-        group = os.path.basename(os.readlink(path))
-    except OSError as error:
-        return Facts(iommu_group=Missing(f"iommu_group: {error.strerror}"))
-    if not group.isascii() or not group.isdigit():
-        return Facts(iommu_group=Missing(f"iommu_group: expected a number, got {group[:40]!r}"))
-    try:
-        unprotected = attribute(f"{path}/name") == "vfio-noiommu"  # drivers/vfio/group.c
-    except OSError:
-        unprotected = False  # ordinary groups have no name
-    return Facts(iommu_group=group, noiommu=unprotected)
+    def _text(self, path: str) -> str:
+        with open(f"{self._root}{path}", "rb") as file:
+            return file.read(_FILE_BYTES).decode(errors="replace")
+
+    def _texts(self, folder: str, file: str) -> Mapping[str, str]:
+        try:
+            entries = sorted(os.listdir(f"{self._root}{folder}"))
+        except OSError:
+            return {}
+        found = {}
+        for entry in entries:
+            try:
+                found[entry] = self._text(f"{folder}/{entry}/{file}")
+            except OSError:  # it has none, or went meanwhile
+                continue
+        return found

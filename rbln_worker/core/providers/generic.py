@@ -1,8 +1,25 @@
 """Nothing but the device's ID: for drivers that need no node."""
 
-from rbln_worker.core.providers.offer import Offer, Question
+from typing import Final
+
+from rbln_worker.contract.device import REBELLIONS, Device
+from rbln_worker.contract.pool import PoolSpec
+from rbln_worker.core.providers.offer import Offer, Provider, Question
+
+
+def carried(device: Device, pool: PoolSpec) -> bool:
+    """Every device but the NPUs that have a provider of their own."""
+    function = device.function
+    return not (
+        pool.device_type == "accelerator"
+        and function.vendor == REBELLIONS
+        and function.driver in {"rebellions", "vfio-pci"}
+    )
 
 
 def offer(question: Question) -> Offer:
-    """The section ``generic``."""
+    """The section ``generic``: a PCI address or an auxiliary device's name."""
     return Offer(info={"generic": {"deviceID": question.device.id}})
+
+
+PROVIDER: Final = Provider(carried, offer)

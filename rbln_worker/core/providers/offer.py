@@ -1,12 +1,12 @@
-"""What one provider puts into a container."""
+"""What a provider is, what it is asked, and what it puts into a container."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from rbln_worker.contract.device import Device
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.facts import Facts
+from rbln_worker.core.facts import Facts, Need
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -32,6 +32,8 @@ class Offer(msgspec.Struct, frozen=True):
     """Sections of the ``_INFO`` variable: section → key → value."""
     faults: tuple[str, ...] = ()
     """Why a container that got this device could not use it."""
+    away: str = ""
+    """Why a device that is in order can't be given out now: a container has it, say."""
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -42,6 +44,38 @@ class Question(msgspec.Struct, frozen=True):
     facts: Facts
 
 
+def no_needs(_: Device) -> tuple[Need, ...]:
+    """For providers that have to read nothing."""
+    return ()
+
+
+class Provider(msgspec.Struct, frozen=True):
+    """One kind of access to a device."""
+
+    carried: Callable[[Device, PoolSpec], bool]
+    """Whether a device of a pool is accessed in this way."""
+    offer: Callable[[Question], Offer]
+    needs: Callable[[Device], tuple[Need, ...]] = no_needs
+    """What has to be read of a device before ``offer`` can be asked."""
+
+
 def same_path(path: str) -> Node:
     """A node with the same path on both sides."""
     return Node(host=path, container=path)
+
+
+def pci_home(device: Device) -> str:
+    """The directory of a device's PCI function (an auxiliary device's parent)."""
+    return f"/sys/bus/pci/devices/{device.function.bdf}"
+
+
+def home(device: Device) -> str:
+    """The directory of the device itself."""
+    if device.subfunction is not None:
+        return f"/sys/bus/auxiliary/devices/{device.subfunction.name}"
+    return pci_home(device)
+
+
+def brief(why: str, device: Device) -> str:
+    """A reason without the directory of the device's function, which its readers know."""
+    return why.replace(f"{pci_home(device)}/", "")

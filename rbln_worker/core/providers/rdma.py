@@ -1,0 +1,87 @@
+"""The RDMA devices of a function or sub-function (Documentation/infiniband/user_verbs.rst)."""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from rbln_worker.contract.device import Device
+from rbln_worker.contract.pool import PoolSpec
+from rbln_worker.core.facts import Facts, Missing, Names, Need, Texts, There
+from rbln_worker.core.providers import vdpa
+from rbln_worker.core.providers.offer import Offer, Provider, Question, home, same_path
+
+_MANAGER: Final = There("/dev/infiniband/rdma_cm")
+_MAD: Final = Texts("/sys/class/infiniband_mad", "ibdev")
+_KINDS: Final = (
+    ("ucm", Texts("/sys/class/infiniband_cm", "ibdev")),
+    ("issm", _MAD),
+    ("umad", _MAD),
+    ("uverbs", Texts("/sys/class/infiniband_verbs", "ibdev")),
+)
+"""What a node's name contains and where it is found, in the order of the nodes."""
+_KEYS: Final = frozenset({"issm", "umad", "uverbs"})
+"""Those that have a key; a ucm has none at the reference."""
+_NODE_NAME: Final = re.compile(r"[a-z_]+[0-9]{1,6}")
+
+
+def carried(device: Device, pool: PoolSpec) -> bool:
+    """Taken by a selector with isRdma, able to, and not given out as a vDPA device."""
+    network = device.network
+    return (
+        device.grants.rdma
+        and network is not None
+        and network.rdma_capable
+        and not vdpa.carried(device, pool)
+    )
+
+
+def needs(device: Device) -> tuple[Need, ...]:
+    """Its RDMA devices now, and which nodes belong to which."""
+    return _folder(device), _MANAGER, *dict.fromkeys(place for _, place in _KINDS)
+
+
+def offer(question: Question) -> Offer:
+    """For each RDMA device its nodes, and the connection manager's.
+
+    Where there are several the reference's keys are the last one's; each has keys of its own, too.
+    """
+    names = devices(question.device, question.facts)
+    if not names:
+        return Offer(
+            info={"rdma": {}},
+            away="it has no RDMA device here (a container has it, or no RDMA driver is loaded)",
+        )
+    keys = {"rdma_dev": names[0]}
+    paths: dict[str, None] = {}
+    for name in names:
+        for key, path in _nodes(name, question.facts):
+            paths.setdefault(path)
+            if key:
+                keys[key] = path
+                if len(names) > 1:
+                    keys[f"{name}/{key}"] = path
+    faults = () if any("/uverbs" in path for path in paths) else ("no uverbs node belongs to it",)
+    return Offer(nodes=tuple(same_path(path) for path in paths), info={"rdma": keys}, faults=faults)
+
+
+def devices(device: Device, facts: Facts) -> tuple[str, ...]:
+    """The names of a device's RDMA devices that are in this network namespace, sorted."""
+    names = facts.names(_folder(device))
+    return () if isinstance(names, Missing) else names
+
+
+def _nodes(name: str, facts: Facts) -> Iterator[tuple[str, str]]:
+    """Key, empty where there is none, and path."""
+    for kind, place in _KINDS:
+        for entry, owner in facts.texts(place).items():
+            if kind in entry and owner.strip() == name and _NODE_NAME.fullmatch(entry):
+                yield (kind if kind in _KEYS else ""), f"/dev/infiniband/{entry}"
+    if facts.there(_MANAGER):
+        yield "rdma_cm", _MANAGER.path
+
+
+def _folder(device: Device) -> Names:
+    return Names(f"{home(device)}/infiniband")
+
+
+PROVIDER: Final = Provider(carried, offer, needs)

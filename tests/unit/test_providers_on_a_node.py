@@ -1,0 +1,177 @@
+"""Providers on files as Linux has them, with devices as the supervisor would describe them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rbln_worker.contract.device import (
+    AuxName,
+    Bdf,
+    Device,
+    DeviceId,
+    Grants,
+    Network,
+    PciFunction,
+    Subfunction,
+    Vdpa,
+)
+from rbln_worker.contract.pool import DeviceType, PoolSpec
+from rbln_worker.core.answer import DeviceAnswer, answer
+from rbln_worker.core.facts import HostFile, Missing, Names, Text, Texts, There
+from rbln_worker.core.providers.offer import Question
+from rbln_worker.core.providers.registry import needs
+from rbln_worker.host.facts import Reader
+from tests.sim import conformance
+from tests.sim.node import SimNode
+
+GRANTS = {"nic-rdma-vfs": Grants(rdma=True), "nic-vhost": Grants(vhost_net=True)}
+
+
+def devices(node: SimNode, case: str) -> dict[str, Device]:
+    """The PCI functions of a node; a worker is told of them by its supervisor."""
+    return {
+        bdf: Device(
+            DeviceId(bdf),
+            PciFunction(
+                bdf=Bdf(bdf),
+                vendor=found.vendor,
+                product=found.device,
+                base_class=2,
+                driver=found.driver,
+                numa_node=found.numa,
+                network=Network(rdma_capable=found.rdma is not None),
+            ),
+            grants=GRANTS.get(case, Grants()),
+        )
+        for bdf, found in node.devices.items()
+    }
+
+
+def subfunctions(node: SimNode) -> dict[str, Device]:
+    parents = devices(node, "")
+    return {
+        sf.name: Device(
+            DeviceId(sf.name),
+            parents[bdf].function,
+            Subfunction(
+                AuxName(sf.name),
+                "sf",
+                sf.sfnum,
+                Bdf(bdf),
+                "p0",
+                Network(rdma_capable=sf.rdma is not None),
+            ),
+            Grants(rdma=True),
+        )
+        for bdf, found in node.devices.items()
+        for sf in found.sfs
+    }
+
+
+def told(root: Path, device: Device, spec: PoolSpec) -> tuple[DeviceAnswer, tuple[str, ...]]:
+    reader = Reader(root, host_visible=True)
+    found = answer(Question(device, spec, reader.read(needs(device, spec))))
+    return found, reader.missing(node.host for node in found.nodes)
+
+
+@pytest.mark.parametrize(
+    ("case", "device_type"),
+    [
+        ("nic-uio", "netDevice"),
+        ("nic-vhost", "netDevice"),
+        ("nic-rdma-vfs", "netDevice"),
+        ("nic-noiommu", "netDevice"),
+        ("nic-dpdk-vfs", "netDevice"),
+        ("nic-kernel-vfs", "netDevice"),
+        ("sf-rdma", "auxNetDevice"),
+    ],
+)
+def test_as_the_reference_answers(tmp_path: Path, case: str, device_type: DeviceType) -> None:
+    recorded = conformance.load(case)
+    node = SimNode(tmp_path)
+    recorded.node.build(node)
+    known = subfunctions(node) if device_type == "auxNetDevice" else devices(node, case)
+    spec = PoolSpec("p", "n", device_type)
+    compared = 0
+    for pool in recorded.expected.pools.values():
+        for grant in pool.allocate:
+            if len(grant.ids) != 1:
+                continue
+            (name,) = grant.ids
+            found, missing = told(tmp_path, known[name], spec)
+            assert (found.faults, found.away, missing) == ((), "", ())
+            assert sorted([n.host, n.container, "rw"] for n in found.nodes) == [
+                list(node) for node in grant.devices
+            ]
+            (expected,) = (v for v in grant.envs.values() if isinstance(v, dict))
+            actual = json.loads(f"{{{found.info}}}")[name]
+            for section, keys in expected[name].items():
+                assert keys.items() <= actual[section].items()
+            compared += 1
+    assert compared
+
+
+@pytest.fixture
+def uio(tmp_path: Path) -> tuple[SimNode, Device]:
+    node = SimNode(tmp_path)
+    conformance.load("nic-uio").node.build(node)
+    return node, devices(node, "nic-uio")["0000:3b:02.0"]
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        lambda node, home: node.tree.remove(f"{home}/uio"),
+        lambda node, home: node.tree.remove(f"{home}/uio/uio0"),
+        lambda node, home: (node.tree.remove(f"{home}/uio"), node.tree.write(f"{home}/uio", "")),
+        lambda node, _: node.remove_dev_node("uio0"),
+    ],
+    ids=["no folder", "an empty folder", "a file", "no node"],
+)
+def test_a_broken_uio_function_has_a_reason(
+    tmp_path: Path, uio: tuple[SimNode, Device], break_it: Callable[[SimNode, str], object]
+) -> None:
+    node, device = uio
+    break_it(node, node.home(device.id))
+    found, missing = told(tmp_path, device, PoolSpec("p", "n", "netDevice"))
+    assert found.faults or missing == ("/dev/uio0",)
+
+
+def test_a_vdpa_device_is_found_by_its_folder(tmp_path: Path) -> None:
+    node = SimNode(tmp_path)
+    node.tree.directory("/sys/bus/vdpa/devices/vdpa2/vhost-vdpa-1")
+    node.add_dev_node("vhost-vdpa-1")
+    network = Network(vdpa=Vdpa("vdpa2", "vhost"))
+    device = Device(
+        DeviceId("0000:01:00.2"),
+        PciFunction(Bdf("0000:01:00.2"), "15b3", "101e", 2, "mlx5_core", 0, network=network),
+        grants=Grants(vdpa="vhost"),
+    )
+    found, missing = told(tmp_path, device, PoolSpec("p", "n", "netDevice"))
+    assert [n.host for n in found.nodes] == ["/dev/vhost-vdpa-1"]
+    assert not missing
+
+
+def test_a_look_reads_what_is_shared_once(tmp_path: Path) -> None:
+    node = SimNode(tmp_path)
+    conformance.load("nic-rdma-vfs").node.build(node)
+    reader = Reader(tmp_path, host_visible=True)
+    shared = Texts("/sys/class/infiniband_verbs", "ibdev")
+    before = reader.read([shared]).texts(shared)
+    assert before["uverbs20"] == "mlx5_20\n"
+    node.tree.remove("/sys/class/infiniband_verbs")
+    assert reader.read([shared]).texts(shared) == before
+    assert not Reader(tmp_path, host_visible=True).read([shared]).texts(shared)
+
+
+def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    reader = Reader(tmp_path, host_visible=False)
+    wants = Text("/folder"), Names("/nowhere"), There("/nowhere"), HostFile("/nowhere")
+    facts = reader.read(wants)
+    assert facts.text(wants[0]) == Missing("/folder: Is a directory")
+    assert facts.names(wants[1]) == Missing("/nowhere: No such file or directory")
+    assert not facts.there(wants[2])
+    assert facts.there(wants[3])
