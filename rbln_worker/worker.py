@@ -24,6 +24,7 @@ from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.contract.version import VERSION
 from rbln_worker.core.answer import env_names
 from rbln_worker.core.inventory import Gap, Inventory, apply
+from rbln_worker.core.prefer import layout
 from rbln_worker.host.inotify import FolderWatch
 from rbln_worker.kubelet.plugin import Prepared
 from rbln_worker.kubelet.translate import device_list, share
@@ -258,6 +259,7 @@ class Worker:
             names=self._prepared.names,
             shares={d: share(f.answer) for d, f in findings.items() if not f.refusal},
             refusals={d: f.refusal for d, f in findings.items() if f.refusal},
+            layout=layout(held.pool, held.devices.values()),
         )
         self._registrar.board.show(device_list(held.devices, verdicts, held.pool))
         if not before:  # nothing is registered before there is something true to say

@@ -11,6 +11,7 @@ import msgspec
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pool import PoolName
 from rbln_worker.core.answer import EnvNames
+from rbln_worker.core.prefer import Layout, Refused, choose
 from rbln_worker.kubelet import translate
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.api import pluginregistration_pb2 as registration
@@ -33,6 +34,8 @@ class Prepared(msgspec.Struct, frozen=True):
     """Of the devices that may be given out."""
     refusals: Mapping[str, str] = {}
     """Why the other devices of the pool may not."""
+    layout: Layout = Layout()
+    """Where all of its devices sit."""
 
 
 class DevicePlugin:
@@ -94,12 +97,27 @@ class DevicePlugin:
             self._on_streams(self._streams)
 
     async def preferred(
-        self, request: pb.PreferredAllocationRequest, _context: Context
+        self, request: pb.PreferredAllocationRequest, context: Context
     ) -> pb.PreferredAllocationResponse:
-        """No preference: the kubelet chooses."""
+        """What goes best together, for each container; nothing where the kubelet may choose.
+
+        UNKNOWN, as the reference says it, where the devices would be spread over NUMA nodes and the
+        pool forbids it: the kubelet then fails the pod. Nothing else is an error.
+        """
+        known = self._prepared().layout
         answer = pb.PreferredAllocationResponse()
-        for _ in request.container_requests:
-            answer.container_responses.add()
+        for container in request.container_requests:
+            chosen = choose(
+                known,
+                container.available_deviceIDs,
+                container.must_include_deviceIDs,
+                container.allocation_size,
+            )
+            if isinstance(chosen, Refused):
+                log.warning("no preference possible", extra={"why": chosen.why})
+                await context.abort(grpc.StatusCode.UNKNOWN, chosen.why)
+            else:
+                answer.container_responses.add(deviceIDs=chosen)
         return answer
 
     async def allocate(self, request: pb.AllocateRequest, context: Context) -> pb.AllocateResponse:
