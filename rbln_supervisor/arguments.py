@@ -46,6 +46,7 @@ def parse(argv: Sequence[str], *, in_container: bool) -> Options:
         config_file=given.config_file,
         resource_prefix=given.resource_prefix,
         use_cdi=given.use_cdi,
+        cdi_mode=given.cdi_mode,
         registration=given.registration,
         kubelet_dir=given.kubelet_dir,
         run_dir=given.run_dir,
@@ -90,7 +91,20 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DNS-NAME",
         help="prefix of pools that name none (%(default)s)",
     )
-    option("--use-cdi", type=_boolean, default=False, metavar="BOOL", help=argparse.SUPPRESS)
+    option(
+        "--use-cdi",
+        type=_boolean,
+        default=default.use_cdi,
+        metavar="BOOL",
+        help="let the container runtime add devices, by CDI specs in /var/run/cdi (false)",
+    )
+    option(
+        "--cdi-mode",
+        choices=("annotations", "cri", "both"),
+        default=default.cdi_mode,
+        help="how the runtime is told of devices: annotations for old runtimes, the kubelet's own "
+        "field (cri), or both, which every kubelet and runtime takes (%(default)s)",
+    )
     option(
         "--registration",
         choices=get_args(Choice),

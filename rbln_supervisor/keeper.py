@@ -13,7 +13,7 @@ import msgspec
 from rbln_supervisor import children
 from rbln_supervisor.children import Life
 from rbln_supervisor.core import lifecycle
-from rbln_supervisor.core.lifecycle import Act, Child, Died, MetStranger, State
+from rbln_supervisor.core.lifecycle import Act, Child, Died, MetStranger, State, Unwanted
 from rbln_supervisor.core.roster import Roster, message
 from rbln_supervisor.core.summary import Seen
 from rbln_supervisor.router import Router
@@ -26,6 +26,7 @@ from rbln_worker.contract.messages import (
     Wanted,
     encode,
 )
+from rbln_worker.host.ledger import clear
 from rbln_worker.host.sockets import remove_dead
 
 STALE_S: Final = 2.0
@@ -71,6 +72,9 @@ class Keeper:
             log.warning("killing a worker that does not answer", extra=self._names())
         for act in acts:
             self._perform(act)
+        if self.child.state is State.NONE and isinstance(event, Unwanted | Died):
+            # Nobody wants the pool, and nobody serves it any more: what its workers left goes too.
+            clear(self._boot.ledger_path)
 
     def hear(self, sender: bytes, said: ToSupervisor) -> None:
         """Take in a message of the pool's worker."""

@@ -62,7 +62,7 @@ def _run(options: Options) -> int:
     os.umask(0o022)
     configured = config.parse(config_file.read(options.config_file), prefix=options.resource_prefix)
     log.setup("supervisor", options.log_level, options.log_format)
-    _note(configured, options)
+    _note(configured)
     with _run_dir_lock(options.run_dir):
         children.warm()
         context = zmq.Context()
@@ -87,14 +87,12 @@ def _run(options: Options) -> int:
         return code
 
 
-def _note(configured: config.NodeConfig, options: Options) -> None:
+def _note(configured: config.NodeConfig) -> None:
     for warning in configured.warnings:
         _log.warning(warning)
     for pool in configured.invalid:
         for complaint in pool.complaints:
             _log.error("pool is invalid", extra={"pool": pool.name, "why": str(complaint)})
-    if options.use_cdi:
-        _log.warning("--use-cdi is accepted, and not built yet: device nodes are given directly")
 
 
 @contextlib.contextmanager

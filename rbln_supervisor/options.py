@@ -2,9 +2,11 @@
 
 import logging
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
+from rbln_worker.core.cdi import Mode
 from rbln_worker.core.registration import Choice
 from rbln_worker.log import Format
 
@@ -16,6 +18,7 @@ class Options(msgspec.Struct, frozen=True):
     resource_prefix: str = "intel.com"
     """For pools that name none."""
     use_cdi: bool = False
+    cdi_mode: Literal["annotations", "cri", "both"] = "both"
     registration: Choice = "auto"
     kubelet_dir: Path = Path("/var/lib/kubelet")
     """On the host: below host_root."""
@@ -29,6 +32,11 @@ class Options(msgspec.Struct, frozen=True):
     """Seconds between two looks at the node that nobody asked for."""
     log_level: int = logging.INFO
     log_format: Format = "text"
+
+    @property
+    def cdi(self) -> Mode:
+        """How devices are claimed from the container runtime."""
+        return self.cdi_mode if self.use_cdi else "off"
 
     @property
     def kubelet_folder(self) -> Path:

@@ -77,14 +77,19 @@ class Pools:
         self.look()
 
     def dismiss_strangers(self) -> None:
-        """Ask workers of an earlier supervisor to leave whose pools are configured no more."""
+        """End what an earlier supervisor left of pools that are configured no more.
+
+        Their workers are asked to leave; their files are removed.
+        """
         for path in sorted((self._options.run_dir / "pools").glob("*.lock")):
             name = PoolName(path.stem.replace("_", "/", 1))  # a DNS name has no underscore
-            if name in self.keepers or not children.is_locked(path):
+            if name in self.keepers:
                 continue
-            keeper = self.keepers[name] = self._keeper(name)
+            keeper = self._keeper(name)
             keeper.configured = False
-            keeper.event(Wanted())
+            if children.is_locked(path):
+                self.keepers[name] = keeper
+                keeper.event(Wanted())
             keeper.event(Unwanted())
 
     def leave(self) -> None:

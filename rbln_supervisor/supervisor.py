@@ -195,6 +195,7 @@ class Supervisor:
             kubelet_dir=options.kubelet_folder,
             registration=options.registration,
             host_visible=options.host_visible,
+            cdi=options.cdi,
             log_level=options.log_level,
             log_format=options.log_format,
         )

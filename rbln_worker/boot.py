@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from rbln_worker.contract.pool import PoolName
+from rbln_worker.core.cdi import Mode
 from rbln_worker.core.registration import Choice
 from rbln_worker.log import Format
 
@@ -32,6 +33,8 @@ class Boot(msgspec.Struct, frozen=True):
     registration: Choice
     host_visible: bool
     """The host's own files lie below ``root`` (not only its /sys and /dev)."""
+    cdi: Mode = "off"
+    """How devices are claimed from the container runtime; ``off``: they are given directly."""
     log_level: int = logging.INFO
     log_format: Format = "text"
 
@@ -44,6 +47,11 @@ class Boot(msgspec.Struct, frozen=True):
     def lock_path(self) -> Path:
         """Held by the pool's one owner for as long as it lives."""
         return self.run_dir / "pools" / f"{self.stem}.lock"
+
+    @property
+    def ledger_path(self) -> Path:
+        """The list of the pool's files on the host; kept until the pool is gone."""
+        return self.run_dir / "pools" / f"{self.stem}.files"
 
     @property
     def tail_path(self) -> Path:

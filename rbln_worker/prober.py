@@ -5,7 +5,7 @@ whatever flags it was opened with, and no descriptor can tell beforehand.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -35,17 +35,16 @@ class Finding(msgspec.Struct, frozen=True):
     verdict: Verdict
     answer: DeviceAnswer
 
-    @property
-    def refusal(self) -> str:
-        """Why the device can't be given out; empty where it can."""
-        return self.answer.away if self.verdict.healthy else self.verdict.reason
-
 
 class Prober:
     """Looks at devices; one whose last look still hangs is not looked at again until it ends."""
 
-    def __init__(self, root: Path, *, host_visible: bool) -> None:
+    def __init__(
+        self, root: Path, *, host_visible: bool, write_info: Callable[[DeviceAnswer], str]
+    ) -> None:
+        """Look below ``root``; ``write_info`` writes a device's file, or says why it can't be."""
         self._root = root
+        self._write_info = write_info
         self._host_visible = host_visible
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="probe")
         self._hanging: set[DeviceId] = set()
@@ -62,7 +61,7 @@ class Prober:
         found = {device.id: _unlooked(device, pool) for device in chosen if device.gone is not None}
         reader = Reader(self._root, host_visible=self._host_visible)
         looks = {
-            loop.run_in_executor(self._threads, _examine, reader, device, pool): device
+            loop.run_in_executor(self._threads, self._examine, reader, device, pool): device
             for device in chosen
             if device.gone is None
         }
@@ -87,11 +86,13 @@ class Prober:
                 left = None
                 yield {looks[look].id: _unlooked(looks[look], pool) for look in pending}
 
-
-def _examine(reader: Reader, device: Device, pool: PoolSpec) -> Finding:
-    told = answer(Question(device, pool, reader.read(needs(device, pool))))
-    missing = reader.missing(node.host for node in told.nodes)
-    return Finding(judge(device, told, missing), told)
+    def _examine(self, reader: Reader, device: Device, pool: PoolSpec) -> Finding:
+        told = answer(Question(device, pool, reader.read(needs(device, pool))))
+        missing = reader.missing(node.host for node in told.nodes)
+        verdict = judge(device, told, missing)
+        if verdict.healthy and (problem := self._write_info(told)):
+            verdict = Verdict(healthy=False, reason=problem)
+        return Finding(verdict, told)
 
 
 def _unlooked(device: Device, pool: PoolSpec) -> Finding:

@@ -16,7 +16,8 @@ from rbln_worker.core.registration import Act, Standing, Step
 from rbln_worker.host.sockets import YOUNG_S, PathTooLong, fresh_name, sweep
 from rbln_worker.kubelet.board import Board
 from rbln_worker.kubelet.endpoint import Endpoint, NoEndpoint
-from rbln_worker.kubelet.plugin import DevicePlugin, Prepared
+from rbln_worker.kubelet.plugin import DevicePlugin
+from rbln_worker.kubelet.prepared import Prepared
 from rbln_worker.kubelet.register import NotRegistered, register
 
 LOOK_AGAIN_S: Final = 2.0

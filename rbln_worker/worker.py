@@ -24,10 +24,10 @@ from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.contract.version import VERSION
 from rbln_worker.core.answer import env_names
 from rbln_worker.core.inventory import Gap, Inventory, apply
-from rbln_worker.core.prefer import layout
+from rbln_worker.files import Files
 from rbln_worker.host.inotify import FolderWatch
-from rbln_worker.kubelet.plugin import Prepared
-from rbln_worker.kubelet.translate import device_list, share
+from rbln_worker.kubelet.prepared import Prepared, prepare
+from rbln_worker.kubelet.translate import device_list
 from rbln_worker.link import Link
 from rbln_worker.prober import Finding, Prober, unread
 from rbln_worker.registrar import Registrar
@@ -49,9 +49,14 @@ class Worker:
         self._link = link
         self._inventory: Inventory | None = None
         self._findings: dict[DeviceId, Finding] = {}
-        self._concluded: PoolSpec | None = None
+        self._verdicts: dict[DeviceId, Verdict] = {}
+        self._concluded: Inventory | None = None
+        """The state of which the kubelet hears."""
         self._prepared = Prepared(boot.pool, env_names(boot.pool))
-        self._prober = Prober(boot.root, host_visible=boot.host_visible)
+        self._files = Files(boot)
+        self._prober = Prober(
+            boot.root, host_visible=boot.host_visible, write_info=self._files.write_info
+        )
         self._group = asyncio.TaskGroup()
         self._registrar = Registrar(
             boot.kubelet_dir,
@@ -90,6 +95,7 @@ class Worker:
                 return serving.result() if serving.done() else self._end.result()
             finally:
                 serving.cancel()
+                self._files.save()
                 await self._registrar.close(CLOSE_WITHIN_S)
 
     def _callback_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -202,10 +208,11 @@ class Worker:
             registration=self._registrar.way,
             endpoint=self._registrar.endpoint,
             devices=tuple(
-                Judged(device, finding.verdict)
-                for device, finding in sorted(self._findings.items())
+                Judged(device, verdict) for device, verdict in sorted(self._verdicts.items())
             ),
             registrations=self._registrar.registrations,
+            problems=self._files.problems(self._inventory.pool),
+            failed_writes=self._files.failures,
         )
 
     # The devices
@@ -231,6 +238,7 @@ class Worker:
     async def _follow(self, chosen: list[Device], held: Inventory) -> None:
         looked_at = {device.id: device for device in chosen}
         async for found in self._prober.look(chosen, held.pool):
+            await self._specify(found)
             now = self._inventory
             if now is None:
                 return
@@ -241,30 +249,56 @@ class Worker:
                 self._stale.update(found.keys() - current.keys())
                 self._look_wanted.set()
             self._conclude(now, current)
+            self._files.settle(now.pool, now.devices)
+            self._tell()  # files may have become a problem, or none any more
 
-    def _conclude(self, held: Inventory, found: Mapping[DeviceId, Finding]) -> None:
+    async def _specify(self, found: Mapping[DeviceId, Finding]) -> None:
+        """Before the kubelet hears of devices the runtime has to."""
+        held = self._inventory
+        if held is not None and self._files.uses_cdi(held.pool):
+            merged = self._merged(held, found)
+            await self._files.specify(held.pool, {d: f.answer for d, f in merged.items()})
+
+    def _merged(
+        self, held: Inventory, found: Mapping[DeviceId, Finding]
+    ) -> dict[DeviceId, Finding]:
         before = self._findings
-        findings = {
+        return {
             device: found.get(device) or before.get(device) or unread(value, held.pool)
             for device, value in held.devices.items()
         }
-        if findings == before and self._concluded == held.pool:
+
+    def _conclude(self, held: Inventory, found: Mapping[DeviceId, Finding]) -> None:
+        first = self._concluded is None
+        findings = self._merged(held, found)
+        verdicts = {device: self._verdict(held.pool, f) for device, f in findings.items()}
+        if (findings, verdicts) == (self._findings, self._verdicts) and held is self._concluded:
             return
+        _note_changes(self._verdicts, verdicts)
         self._findings = findings
-        self._concluded = held.pool
-        verdicts = {device: finding.verdict for device, finding in findings.items()}
-        _note_changes({device: finding.verdict for device, finding in before.items()}, verdicts)
-        self._prepared = Prepared(
-            pool=held.pool.name,
-            names=self._prepared.names,
-            shares={d: share(f.answer) for d, f in findings.items() if not f.refusal},
-            refusals={d: f.refusal for d, f in findings.items() if f.refusal},
-            layout=layout(held.pool, held.devices.values()),
+        self._verdicts = verdicts
+        self._concluded = held
+        self._prepared = prepare(
+            held.pool,
+            self._prepared.names,
+            held.devices,
+            {device: finding.answer for device, finding in findings.items()},
+            {device: why for device in verdicts if (why := self._refusal(device))},
+            self._boot.cdi if self._files.uses_cdi(held.pool) else "off",
         )
         self._registrar.board.show(device_list(held.devices, verdicts, held.pool))
-        if not before:  # nothing is registered before there is something true to say
+        if first:  # nothing is registered before there is something true to say
             self._group.create_task(self._registrar.run())
         self._tell()
+
+    def _verdict(self, pool: PoolSpec, finding: Finding) -> Verdict:
+        if finding.verdict.healthy and (why := self._files.unspecified(pool, finding.answer)):
+            return Verdict(healthy=False, reason=why)
+        return finding.verdict
+
+    def _refusal(self, device: DeviceId) -> str:
+        verdict = self._verdicts[device]
+        return self._findings[device].answer.away if verdict.healthy else verdict.reason
 
 
 def _note_changes(before: Mapping[DeviceId, Verdict], after: Mapping[DeviceId, Verdict]) -> None:

@@ -36,6 +36,8 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     """The last log lines of the life that ended."""
     backoff_s: float | None = None
     """Seconds until it is started again."""
+    failed_writes: int = 0
+    """How often this life could not write a file for container runtimes or CNI plugins."""
 
 
 class DeviceStatus(msgspec.Struct, frozen=True):
@@ -59,6 +61,8 @@ class PoolStatus(msgspec.Struct, frozen=True):
     worker: WorkerStatus
     devices: Mapping[str, DeviceStatus]
     """By device ID, sorted."""
+    problems: tuple[str, ...] = ()
+    """What is wrong although the pool may serve, one line each."""
 
 
 class NodeStatus(msgspec.Struct, frozen=True):

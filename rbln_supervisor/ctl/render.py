@@ -107,6 +107,7 @@ def _notes(pool: PoolStatus) -> Iterator[str]:
     """Why a pool is as it is, the newest first."""
     if pool.reason:
         yield plain(pool.reason)
+    yield from map(plain, pool.problems)
     if pool.worker.backoff_s is not None:
         yield f"starts again in {pool.worker.backoff_s:.1f} s"
     if pool.worker.last_exit:

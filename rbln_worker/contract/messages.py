@@ -81,6 +81,10 @@ class Report(msgspec.Struct, frozen=True, tag="report"):
     devices: tuple[Judged, ...] = ()
     registrations: int = 0
     """How often the kubelet took this worker's registration."""
+    problems: tuple[str, ...] = ()
+    """What is wrong with the pool although it may serve, one line each."""
+    failed_writes: int = 0
+    """How often a file for container runtimes or CNI plugins could not be written."""
 
 
 class Beat(msgspec.Struct, frozen=True, tag="beat"):

@@ -8,6 +8,7 @@ import msgspec
 
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pool import PoolName
+from rbln_worker.core.devinfo import DeviceInfo, device_info
 from rbln_worker.core.providers.offer import Mount, Node, Question
 from rbln_worker.core.providers.registry import providers
 
@@ -24,6 +25,8 @@ class DeviceAnswer(msgspec.Struct, frozen=True):
     faults: tuple[str, ...] = ()
     away: str = ""
     """Why it can't be given out now although it is in order; empty where it can."""
+    file: DeviceInfo | None = None
+    """Its device-info file, where its pool has them."""
 
 
 class EnvNames(msgspec.Struct, frozen=True):
@@ -46,6 +49,7 @@ def answer(question: Question) -> DeviceAnswer:
         info=f"{go_json(question.device.id)}:{go_json(sections)}",
         faults=tuple(fault for offer in offers for fault in offer.faults),
         away="; ".join(offer.away for offer in offers if offer.away),
+        file=device_info(question),
     )
 
 

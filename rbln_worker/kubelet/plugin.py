@@ -1,21 +1,19 @@
 """The calls of the kubelet, answered from what was prepared: no call reads a file."""
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import grpc
 import grpc.aio
-import msgspec
 
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.contract.pool import PoolName
-from rbln_worker.core.answer import EnvNames
-from rbln_worker.core.prefer import Layout, Refused, choose
+from rbln_worker.core.prefer import Refused, choose
 from rbln_worker.kubelet import translate
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.api import pluginregistration_pb2 as registration
 from rbln_worker.kubelet.board import Board
+from rbln_worker.kubelet.prepared import Prepared
 from rbln_worker.kubelet.service import handlers
 
 API_VERSION: Final = "v1beta1"
@@ -23,19 +21,6 @@ API_VERSION: Final = "v1beta1"
 Context = grpc.aio.ServicerContext[Any, Any]
 
 log = logging.getLogger(__name__)
-
-
-class Prepared(msgspec.Struct, frozen=True):
-    """What a pool answers with at this moment; replaced as a whole when a device changes."""
-
-    pool: PoolName
-    names: EnvNames
-    shares: Mapping[str, translate.Share] = {}
-    """Of the devices that may be given out."""
-    refusals: Mapping[str, str] = {}
-    """Why the other devices of the pool may not."""
-    layout: Layout = Layout()
-    """Where all of its devices sit."""
 
 
 class DevicePlugin:
@@ -136,6 +121,7 @@ class DevicePlugin:
                 prepared.names,
                 container.devicesIDs,
                 prepared.shares,
+                prepared.annotation,
             )
             log.info("allocated", extra={"devices": ",".join(sorted(container.devicesIDs))})
         return answer

@@ -13,6 +13,7 @@ from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.health import Verdict
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.answer import DeviceAnswer, EnvNames, envs
+from rbln_worker.core.cdi import Mode, has_edits
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 
 
@@ -24,10 +25,18 @@ class Share(msgspec.Struct, frozen=True):
     """Host path and the serialized member of ``devices``."""
     mounts: tuple[tuple[str, bytes], ...]
     """Container path and the serialized member of ``mounts``."""
+    claims: tuple[tuple[str, bytes], ...] = ()
+    """The device's name for the container runtime and the serialized member of ``cdi_devices``."""
 
 
-def share(answer: DeviceAnswer) -> Share:
-    """What a device adds to an answer."""
+def share(answer: DeviceAnswer, mode: Mode, claim: str) -> Share:
+    """What a device adds to an answer; with CDI that is its name, where a spec tells the rest."""
+    if mode != "off":
+        claims = pb.ContainerAllocateResponse()
+        if mode in {"cri", "both"}:
+            claims.cdi_devices.add(name=claim)
+        told = ((claim, claims.SerializeToString()),) if has_edits(answer) else ()
+        return Share(answer.info, (), (), told)
     return Share(
         info=answer.info,
         nodes=tuple(
@@ -64,8 +73,12 @@ def fill(
     names: EnvNames,
     ids: Sequence[str],
     shares: Mapping[str, Share],
+    annotation: str = "",
 ) -> None:
-    """Fill in the answer for a container that gets these devices, all of which have a share."""
+    """Fill in the answer for a container that gets these devices, all of which have a share.
+
+    ``annotation`` is the key for devices that are claimed; empty: they aren't, or not in this way.
+    """
     ordered = sorted(ids)
     parts: dict[tuple[str, str], bytes] = {}
     for device in dict.fromkeys(ordered):
@@ -73,9 +86,15 @@ def fill(
             parts.setdefault(("node", host_path), part)
         for container_path, part in shares[device].mounts:
             parts.setdefault(("mount", container_path), part)
+        for claimed, part in shares[device].claims:
+            parts.setdefault(("claim", claimed), part)
     infos = {device: shares[device].info for device in ordered}
     answer.envs.update(envs(names, ordered, infos))
     answer.MergeFromString(b"".join(parts.values()))
+    if annotation:
+        claims = ",".join(name for kind, name in parts if kind == "claim")
+        if claims:
+            answer.annotations[annotation] = claims
 
 
 def device_list(

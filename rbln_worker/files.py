@@ -1,0 +1,146 @@
+"""The files that a pool keeps on its host: a device-info file a device, and its CDI spec.
+
+They are written when what they say changes, never in a call: a device is given out only once its
+files are there. Writing can wait for a disk, so it happens in threads, the prober's or our own.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from rbln_worker.boot import Boot
+from rbln_worker.contract.device import DeviceId
+from rbln_worker.contract.pool import PoolSpec
+from rbln_worker.core import cdi, devinfo
+from rbln_worker.core.answer import DeviceAnswer
+from rbln_worker.host.ledger import Ledger, remove_marked
+
+SPEC_WITHIN_S: Final = 5.0
+"""A spec whose disk takes longer is not there."""
+
+log = logging.getLogger(__name__)
+
+
+class Files:
+    """What lies on the host for a pool, and what is wrong with it."""
+
+    def __init__(self, boot: Boot) -> None:
+        self._mode = boot.cdi
+        self._infos = _below(boot.root, devinfo.FOLDER)
+        self._specs = _below(boot.root, cdi.FOLDER)
+        self._ledger = Ledger(boot.ledger_path)
+        # One thread: a spec is never overtaken by an older one.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="files")
+        self._specifying = asyncio.Lock()
+        self._write: asyncio.Future[str] | None = None
+        self._settled: asyncio.Future[None] | None = None
+        self._spec_place: Path | None = None
+        """Where the spec lies that claims can refer to."""
+        self._specified: Mapping[DeviceId, DeviceAnswer] = {}
+        """What it tells of."""
+        self._spec_problem = ""
+        self._list_problem = ""
+        self._swept = False
+
+    @property
+    def failures(self) -> int:
+        """How many files could not be written."""
+        return self._ledger.failures
+
+    def problems(self, pool: PoolSpec) -> tuple[str, ...]:
+        """What people should know."""
+        unusable = cdi.unusable(pool) if self._mode != "off" else None
+        problems = (unusable, self._spec_problem, self._list_problem)
+        return tuple(problem for problem in problems if problem)
+
+    # Device-info files
+
+    def write_info(self, answer: DeviceAnswer) -> str:
+        """Have the device's file there; why that can't be, or nothing. May block."""
+        if answer.file is None:
+            return ""
+        place = self._infos / answer.file.name
+        problem = self._ledger.keep(place, answer.file.text, devinfo.MODE)
+        return f"its device-info file can't be written: {problem}" if problem else ""
+
+    # The spec
+
+    def uses_cdi(self, pool: PoolSpec) -> bool:
+        """Whether the pool's devices are claimed from the runtime."""
+        return self._mode != "off" and cdi.unusable(pool) is None
+
+    async def specify(self, pool: PoolSpec, answers: Mapping[DeviceId, DeviceAnswer]) -> None:
+        """Have a spec there that tells of these devices; afterwards, ``unspecified`` knows."""
+        if not self.uses_cdi(pool):
+            return
+        async with self._specifying:
+            place = self._specs / cdi.file_names(pool)[pool.device_type]
+            text = cdi.spec(pool, answers.values())
+            problem = "" if text is None else await self._in_time(place, text)
+            if problem and problem != self._spec_problem:
+                log.error("the pool's CDI spec can't be written", extra={"why": problem})
+            self._spec_problem = f"its CDI spec can't be written: {problem}" if problem else ""
+            if not problem:
+                self._spec_place, self._specified = (None if text is None else place), answers
+            elif self._spec_place != place:
+                self._spec_place, self._specified = None, {}
+
+    def unspecified(self, pool: PoolSpec, answer: DeviceAnswer) -> str:
+        """Why a device can't be claimed although it has to be; nothing where all is well."""
+        if not self.uses_cdi(pool) or not cdi.has_edits(answer):
+            return ""
+        there = self._specified.get(answer.id)
+        if there and (there.nodes, there.mounts) == (answer.nodes, answer.mounts):
+            return ""
+        return self._spec_problem or "it is not in the pool's CDI spec yet"
+
+    async def _in_time(self, place: Path, text: str) -> str:
+        late = f"{place}: not written within {SPEC_WITHIN_S:g} s"
+        if self._write is not None and not self._write.done():
+            return late
+        loop = asyncio.get_running_loop()
+        self._write = loop.run_in_executor(
+            self._thread, self._ledger.keep, place, text, cdi.FILE_MODE
+        )
+        done, _ = await asyncio.wait({self._write}, timeout=SPEC_WITHIN_S)
+        return self._write.result() if done else late
+
+    # All of them
+
+    def settle(self, pool: PoolSpec, devices: Iterable[DeviceId]) -> None:
+        """Begin to remove what belongs to nobody any more, and to write down what is ours."""
+        if self._settled is not None and not self._settled.done():
+            return  # the next look comes soon
+        kept = []
+        if pool.device_type == "netDevice":
+            kept = [self._infos / devinfo.name(pool, device) for device in devices]
+        if self.uses_cdi(pool) and (self._spec_place or self._spec_problem):
+            # One of an earlier life is better than none, while ours can't be written.
+            kept.append(self._specs / cdi.file_names(pool)[pool.device_type])
+        loop = asyncio.get_running_loop()
+        self._settled = loop.run_in_executor(self._thread, self._settle, pool, kept)
+        self._settled.add_done_callback(lambda settled: settled.cancelled() or settled.result())
+
+    def save(self) -> None:
+        """Write down what is ours, at the end of this life. May block."""
+        self._list_problem = self._ledger.save()
+
+    def _settle(self, pool: PoolSpec, kept: list[Path]) -> None:
+        self._ledger.drop_others(kept)
+        if not self._swept:  # of a life whose list is lost
+            self._swept = True
+            for name in cdi.file_names(pool).values():
+                if self._specs / name not in kept:
+                    remove_marked(self._specs / name, cdi.mark(pool))
+        self.save()
+
+
+def _below(root: Path, folder: str) -> Path:
+    """Where a folder of the host's lies; /var/run is a link from the root on many hosts."""
+    name = folder.removeprefix("/")
+    if (root / "var/run").is_symlink() and name.startswith("var/run/"):
+        name = name.removeprefix("var/")
+    return root / name

@@ -1,0 +1,152 @@
+"""Files on the host that are a pool's own, and the list of them that outlives its worker.
+
+Files come whole (made aside, then renamed) and go only if they are still the very ones that were
+put there: another instance of this plugin may have taken a name over, during an upgrade, say. What
+somebody else has put in a file's place is theirs, and stays.
+"""
+
+import os
+import secrets
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+_FOLDER_MODE: Final = 0o755
+
+Identity = tuple[int, int]
+"""Inode number and time of the last status change in nanoseconds: numbers are used again."""
+
+
+class _Entries(msgspec.Struct, frozen=True):
+    files: dict[str, Identity]
+    """By path."""
+
+
+_DECODER: Final = msgspec.json.Decoder(_Entries)
+
+
+class Ledger:
+    """The files of one pool; its methods may be called from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Go on with the list at ``path``, which the pool's former worker may have left."""
+        self._path = path
+        # Devices are looked at in threads, and each look may end with a file.
+        self._lock = threading.Lock()
+        self._files = _load(path)
+        self._texts: dict[str, str] = {}
+        """What was written in this life."""
+        self._saved = dict(self._files)
+        self.failures = 0
+        """Files that could not be written."""
+
+    def keep(self, place: Path, text: str, mode: int) -> str:
+        """Have a file there with this text; why that can't be, or nothing.
+
+        The first time it is written whatever is there, so that it is ours from now on.
+        """
+        name = str(place)
+        if self._texts.get(name) == text and os.path.exists(place):
+            return ""
+        try:
+            identity = _write(place, text.encode(), mode)
+        except OSError as error:
+            self.failures += 1
+            if _text(place) == text:  # of an earlier life: as good
+                return ""
+            return f"{error.filename or place}: {error.strerror}"
+        with self._lock:
+            self._files[name] = identity
+            self._texts[name] = text
+        return ""
+
+    def drop_others(self, kept: Iterable[Path]) -> None:
+        """Remove the files of ours that are none of these."""
+        names = {str(place) for place in kept}
+        with self._lock:
+            others = {name: self._files[name] for name in self._files.keys() - names}
+        for name, identity in others.items():
+            _remove(name, identity)
+            with self._lock:
+                if self._files.get(name) == identity:
+                    del self._files[name]
+                    self._texts.pop(name, None)
+
+    def save(self) -> str:
+        """Write the list down if it changed; why that can't be, or nothing."""
+        with self._lock:
+            files = dict(self._files)
+        if files == self._saved:
+            return ""
+        try:
+            _write(self._path, msgspec.json.encode(_Entries(files)), 0o600)
+        except OSError as error:
+            self.failures += 1
+            return f"{self._path}: {error.strerror}"
+        self._saved = files
+        return ""
+
+
+def clear(path: Path) -> None:
+    """Remove all files of a pool that nobody serves any more, and the list."""
+    for name, identity in _load(path).items():
+        _remove(name, identity)
+    path.unlink(missing_ok=True)
+
+
+def remove_marked(place: Path, mark: str) -> None:
+    """Remove a file that begins as ours do, whether or not a list says that it is ours."""
+    try:
+        with open(place, "rb") as file:
+            marked = file.read(len(mark.encode())) == mark.encode()
+        if marked:
+            os.unlink(place)
+    except OSError:  # none, or out of reach
+        return
+
+
+def _load(path: Path) -> dict[str, Identity]:
+    try:
+        return _DECODER.decode(path.read_bytes()).files
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):  # none, or no list of ours
+        return {}
+
+
+def _write(place: Path, content: bytes, mode: int) -> Identity:
+    os.makedirs(place.parent, _FOLDER_MODE, exist_ok=True)
+    # A name that nobody reads: neither runtimes (.json, .yaml) nor CNI plugins (-device.json).
+    aside = place.parent / f".{secrets.token_hex(8)}.tmp"
+    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            with open(fd, "wb", closefd=False) as file:
+                file.write(content)
+            os.fchmod(fd, mode)
+            os.fsync(fd)
+            os.rename(aside, place)
+        except OSError:
+            os.unlink(aside)
+            raise
+        status = os.fstat(fd)  # a rename is a change of status on some file systems
+    finally:
+        os.close(fd)
+    return status.st_ino, status.st_ctime_ns
+
+
+def _remove(name: str, identity: Identity) -> None:
+    try:
+        status = os.lstat(name)
+        if (status.st_ino, status.st_ctime_ns) == identity:
+            os.unlink(name)
+    except OSError:  # gone already, or out of reach
+        return
+
+
+def _text(place: Path) -> str | None:
+    try:
+        return place.read_text(errors="replace")
+    except OSError:
+        return None
