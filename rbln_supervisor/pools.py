@@ -104,8 +104,7 @@ class Pools:
     def _apply(self) -> tuple[PoolName, ...]:
         changed = []
         found = self._node or Node()
-        assigned = assign(self.config.pools, found.functions.values())
-        owner = {device: name for name, devices in assigned.items() for device in devices}
+        assigned = assign(self.config.pools, found)
         for pool in self.config.pools:
             name = pool.spec.name
             keeper = self.keepers.get(name)
@@ -118,9 +117,9 @@ class Pools:
             before = keeper.roster or Roster(pool.spec)
             keeper.roster = advance(
                 before,
-                pool.spec,
-                assigned[name],
-                {device for device, other in owner.items() if other != name},
+                pool,
+                assigned.devices[name],
+                assigned.taken,
                 found,
                 now=monotonic(),
                 grace_s=self._options.gone_grace_s,
