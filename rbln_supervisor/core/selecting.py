@@ -43,7 +43,11 @@ class Questions:
     def __init__(self, wanted: SelectorObject, keys: Iterable[str]) -> None:
         """``keys`` are those of its type of device, in their order."""
         self.wanted = wanted
-        asked = ((key, _TABLE[key].test(getattr(wanted, ATTRIBUTES[key]))) for key in keys)
+        asked = (
+            (key, QUESTIONS[key].test(getattr(wanted, ATTRIBUTES[key])))
+            for key in keys
+            if key in QUESTIONS
+        )
         self._tests = tuple((key, test) for key, test in asked if test is not None)
 
     def match(self, device: Device) -> bool:
@@ -57,28 +61,33 @@ class Questions:
         """What turns a device away; None where the object wants it."""
         for key, test in self._tests:
             if not test(device):
-                return Objection(key, _spelled(self.wanted, key), _TABLE[key].has(device))
+                return Objection(key, _spelled(self.wanted, key), QUESTIONS[key].has(device))
         return None
+
+
+def values(device: Device, keys: Iterable[str]) -> dict[str, str]:
+    """What each key is compared with; empty where the device has nothing of the kind."""
+    return {key: QUESTIONS[key].has(device) for key in keys if key in QUESTIONS}
 
 
 def _spelled(wanted: SelectorObject, key: str) -> tuple[str, ...]:
     match getattr(wanted, ATTRIBUTES[key]):
-        case tuple() as values:
-            return tuple(map(str, values))
+        case tuple() as several:
+            return tuple(map(str, several))
         case True:
             return ("true",)
-        case value:
-            return (str(value),)
+        case one:
+            return (str(one),)
 
 
-def _one_of(value: Callable[[Device], str]) -> Question:
+def _one_of(has: Callable[[Device], str]) -> Question:
     """A list of texts, one of which the device's value has to be, letter by letter."""
 
-    def test(values: tuple[str, ...]) -> Test | None:
-        wanted = frozenset(values) - {""}  # what a device doesn't have can't be asked for
-        return (lambda device: value(device) in wanted) if values else None
+    def test(wanted: tuple[str, ...]) -> Test | None:
+        texts = frozenset(wanted) - {""}  # what a device doesn't have can't be asked for
+        return (lambda device: has(device) in texts) if wanted else None
 
-    return Question(value, test)
+    return Question(has, test)
 
 
 def _function_of(pf: Callable[[Device], str]) -> Question:
@@ -89,8 +98,8 @@ def _function_of(pf: Callable[[Device], str]) -> Question:
         return f"{pf(device)}{index}" if pf(device) else ""
 
     def test(entries: tuple[PfFunctions, ...]) -> Test | None:
-        wanted = FunctionSet(entries)
-        return (lambda device: wanted.has(pf(device), device.index)) if entries else None
+        functions = FunctionSet(entries)
+        return (lambda device: functions.has(pf(device), device.index)) if entries else None
 
     return Question(has, test)
 
@@ -148,7 +157,7 @@ def _is_rdma(device: Device) -> bool:
     return device.network is not None and device.network.rdma_capable
 
 
-_TABLE: Final[Mapping[str, Question]] = {
+QUESTIONS: Final[Mapping[str, Question]] = {
     "vendors": _one_of(_vendor),
     "devices": _one_of(_product),
     "drivers": _one_of(_driver),
@@ -164,10 +173,9 @@ _TABLE: Final[Mapping[str, Question]] = {
         lambda device: "true" if _is_rdma(device) else "false",
         lambda wanted: _is_rdma if wanted else None,
     ),
-    # Asks for something to be given, and turns nothing away.
-    "needVhostNet": Question(lambda _: "", lambda _: None),
     "vdpaType": Question(
         _vdpa_type,
         lambda wanted: (lambda device: _vdpa_type(device) == wanted) if wanted else None,
     ),
 }
+"""By key; needVhostNet has none: it asks for something to be given, and turns nothing away."""
