@@ -52,6 +52,20 @@ class Pools:
         """Candidates that the last look found."""
         return len(self._node.functions) if self._node else 0
 
+    @property
+    def node(self) -> Node | None:
+        """What the last look found; None before the first."""
+        return self._node
+
+    @property
+    def rosters(self) -> Mapping[PoolName, Roster]:
+        """What the configured pools list."""
+        return {
+            name: keeper.roster
+            for name, keeper in self.keepers.items()
+            if keeper.configured and keeper.roster is not None
+        }
+
     def look(self) -> tuple[PoolName, ...]:
         """Look at the node now; the pools that this changed."""
         interval = self._options.rescan_s
@@ -136,16 +150,3 @@ class Pools:
             if problem not in self.problems:
                 log.warning(problem)
         self.problems = now
-
-
-def differences(before: NodeConfig, after: NodeConfig) -> Mapping[str, tuple[str, ...]]:
-    """Which pools a new configuration adds, removes, changes and leaves as they are."""
-    old = {pool.spec.name: pool for pool in before.pools}
-    new = {pool.spec.name: pool for pool in after.pools}
-    both = old.keys() & new.keys()
-    return {
-        "added": tuple(sorted(new.keys() - old.keys())),
-        "removed": tuple(sorted(old.keys() - new.keys())),
-        "changed": tuple(sorted(name for name in both if old[name] != new[name])),
-        "unchanged": tuple(sorted(name for name in both if old[name] == new[name])),
-    }

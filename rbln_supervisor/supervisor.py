@@ -13,8 +13,10 @@ import msgspec
 import zmq
 
 from rbln_supervisor import config_file, signals
-from rbln_supervisor.core import summary
+from rbln_supervisor.core import inquiries, summary
 from rbln_supervisor.core.commands import (
+    DryRun,
+    Explain,
     Node,
     Refused,
     Reload,
@@ -28,11 +30,12 @@ from rbln_supervisor.core.commands import (
     to_request,
 )
 from rbln_supervisor.core.configuration import config
+from rbln_supervisor.core.difference import changes
 from rbln_supervisor.core.lifecycle import Overdue, State
 from rbln_supervisor.core.status import NodeStatus, PoolStatus, SupervisorStatus
 from rbln_supervisor.keeper import Keeper
 from rbln_supervisor.options import Options
-from rbln_supervisor.pools import Pools, differences
+from rbln_supervisor.pools import Pools
 from rbln_supervisor.router import Router
 from rbln_worker.boot import Boot
 from rbln_worker.contract.messages import Hello, UnreadableFrame, to_supervisor
@@ -149,6 +152,14 @@ class Supervisor:
         match request:
             case Status():
                 return Node(self._status())
+            case Explain() | DryRun():
+                return inquiries.answer(
+                    request,
+                    self._pools.config,
+                    self._pools.node,
+                    self._pools.rosters,
+                    self._options.resource_prefix,
+                )
             case Reload() | Rescan() if self._leaving:  # either would ask for workers again
                 return Refused(("the supervisor is leaving",))
             case Reload():
@@ -170,10 +181,10 @@ class Supervisor:
             return Refused(error.errors)
         self._refused_reload = ()
         self._counts["reloads"] += 1
-        changes = differences(self._pools.config, wanted)
+        changed = changes(self._pools.config, wanted)
         self._pools.configure(wanted)
-        log.info("reloaded", extra={kind: ",".join(names) for kind, names in changes.items()})
-        return Reloaded(**changes, warnings=wanted.warnings)
+        log.info("reloaded", extra={kind: ",".join(names) for kind, names in changed.items()})
+        return Reloaded(**changed, warnings=wanted.warnings)
 
     def _catch_up(self) -> None:
         now = monotonic()
