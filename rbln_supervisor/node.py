@@ -37,9 +37,9 @@ def needs(pools: Iterable[PoolConfig], *, allow_default_route: bool) -> Needs:
     )
 
 
-def look(root: Path, needs: Needs) -> Look:
+def look(root: Path, needed: Needs) -> Look:
     """Look at the node; may wait for as long as the kernel lets it."""
-    found = host.look(root, needs)
+    found = host.look(root, needed)
     if found.failed is not None:
         return Look(failed=f"the node's devices can't be listed: {found.failed}")
     unreadable = {device.name: device.why for device in found.unreadable}

@@ -71,10 +71,10 @@ class Pools:
         interval = self._options.rescan_s
         jitter = random.uniform(-RESCAN_JITTER, RESCAN_JITTER)  # noqa: S311
         self._rescan_at = monotonic() + interval * (1 + jitter)
-        try:
-            look = node.look(self._options.host_root, self.config.pools)
-        except node.NotRead as error:
-            self._report((f"the node's devices can't be listed: {error}",))
+        needed = node.needs(self.config.pools, allow_default_route=False)
+        look = node.look(self._options.host_root, needed)
+        if look.failed is not None:
+            self._report((look.failed,))
             return self._apply()
         self._report(look.problems)
         self._node = look.node

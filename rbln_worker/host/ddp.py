@@ -40,9 +40,7 @@ _ANSWER: Final[msgspec.json.Decoder[_Answer]] = msgspec.json.Decoder(_Answer)
 class DdpTool:
     """The tool, for the time of one look."""
 
-    def __init__(
-        self, tool: str = TOOL, *, call_s: float = CALL_S, all_s: float = ALL_S
-    ) -> None:
+    def __init__(self, tool: str = TOOL, *, call_s: float = CALL_S, all_s: float = ALL_S) -> None:
         self._tool = tool
         self._call_s = call_s
         self._until = monotonic() + all_s

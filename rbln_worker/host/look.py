@@ -14,9 +14,7 @@ from rbln_worker.host.sysfs import PCI_DEVICES
 def look(root: Path, needs: Needs) -> Inventory:
     """Look at the node below ``root``; never raises for what is on disk."""
     try:
-        scan = pci.scan(
-            f"{root}", base_classes=needs.base_classes, acpi_indexes=needs.acpi_indexes
-        )
+        scan = pci.scan(f"{root}", base_classes=needs.base_classes, acpi_indexes=needs.acpi_indexes)
     except OSError as error:
         return Inventory(failed=f"/{PCI_DEVICES}: {error.strerror}")
     if any(one.function.base_class == NETWORK for one in scan.found.values()):

@@ -154,9 +154,9 @@ class Networks:
         asked = (one.function.pf, one.function.bdf) if one.function.pf else (one.function.bdf,)
         for bdf in asked:
             if bdf not in self._packages:
-                self._packages[bdf] = self._devlink.running(
-                    bdf, _PACKAGE
-                ) or self._ddptool.package(bdf)
+                self._packages[bdf] = self._devlink.running(bdf, _PACKAGE) or self._ddptool.package(
+                    bdf
+                )
             if self._packages[bdf]:
                 return self._packages[bdf]
         return ""

@@ -100,7 +100,7 @@ def _function(
 def _numbered(home: str, found: Mapping[Bdf, Found]) -> dict[Bdf, Found]:
     """The same functions, and of each virtual one its number: the PF's links are read once."""
     numbers: dict[Bdf, Mapping[str, int]] = {}
-    for bdf, one in found.items():
+    for one in found.values():
         pf = one.function.pf
         if pf is not None and pf not in numbers:
             entries = found[pf].entries if pf in found else names(f"{home}/{pf}")
@@ -109,9 +109,7 @@ def _numbered(home: str, found: Mapping[Bdf, Found]) -> dict[Bdf, Found]:
         bdf: one
         if one.function.pf is None
         else one._replace(
-            function=msgspec.structs.replace(
-                one.function, index=numbers[one.function.pf].get(bdf)
-            )
+            function=msgspec.structs.replace(one.function, index=numbers[one.function.pf].get(bdf))
         )
         for bdf, one in found.items()
     }

@@ -35,7 +35,7 @@ def scan(root: str) -> dict[str, Vdpa]:
 
 
 def _owner(place: str) -> str | None:
-    """The nearest function above a device's directory: …/0000:03:00.2/vdpa0, …/mlx5_core.sf.4/…"""
+    """The nearest function above a device's directory (…/0000:03:00.2/vdpa0)."""
     for part in reversed(place.split("/")[:-1]):
         match = auxiliary.NAME.fullmatch(part)
         if PCI_ADDRESS.fullmatch(part) or (match and match["kind"] == "sf"):

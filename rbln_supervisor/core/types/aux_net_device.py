@@ -8,9 +8,7 @@ from rbln_supervisor.core.types.net_device import DEFAULT_ROUTE
 from rbln_worker.contract.device import Device, DeviceId, PciFunction, Subfunction
 
 
-def candidates(
-    function: PciFunction, subfunctions: Iterable[Subfunction]
-) -> Iterable[Candidate]:
+def candidates(function: PciFunction, subfunctions: Iterable[Subfunction]) -> Iterable[Candidate]:
     """The sub-functions; their function is no device of this type, whatever its own state."""
     for one in subfunctions:
         device = Device(DeviceId(one.name), function, one)
