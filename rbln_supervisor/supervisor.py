@@ -181,7 +181,7 @@ class Supervisor:
             return Refused(error.errors)
         self._refused_reload = ()
         self._counts["reloads"] += 1
-        changed = changes(self._pools.config, wanted)
+        changed = changes(self._pools.config, wanted)._asdict()
         self._pools.configure(wanted)
         log.info("reloaded", extra={kind: ",".join(names) for kind, names in changed.items()})
         return Reloaded(**changed, warnings=wanted.warnings)
