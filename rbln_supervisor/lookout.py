@@ -4,21 +4,23 @@ A configuration comes into force together with a look that was made for it, or n
 """
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable
 from time import monotonic
 
 from rbln_supervisor import config_file, node
-from rbln_supervisor.core.commands import Refused, Reloaded, Reply, Rescanned
+from rbln_supervisor.core import inquiries
+from rbln_supervisor.core.commands import DryRun, Refused, Reloaded, Reply, Rescanned
 from rbln_supervisor.core.configuration import config
 from rbln_supervisor.core.difference import changes
-from rbln_supervisor.core.looks import Batch, Looks
+from rbln_supervisor.core.looks import Batch, Looks, Trial
 from rbln_supervisor.node import Look
 from rbln_supervisor.options import Options
 from rbln_supervisor.pools import Pools
 from rbln_supervisor.scout import Scout
 
-LEAVING = Refused(("the supervisor is leaving",))
+_LEAVING = Refused(("the supervisor is leaving",))
 _CROWDED = Refused(("too many wait for a look at the node already, ask again later",))
 
 log = logging.getLogger(__name__)
@@ -53,25 +55,23 @@ class Lookout:
     @property
     def due(self) -> float:
         """When ``turn`` has to be called at the latest (monotonic seconds)."""
+        if self._leaving:
+            return math.inf
         if self._scout.deadline is not None:
             return self._scout.deadline
-        return 0.0 if self._looks.waiting else self._pools.due
+        return 0.0 if self._looks.is_one_wanted else self._pools.due
 
     def rescan(self, asker: bytes) -> Reply | None:
         """A look for its own sake; None: answered later."""
-        if self._leaving:  # whatever is found would ask for workers again
-            return LEAVING
-        if self._looks.is_full:
-            return _CROWDED
+        if no := self._no():
+            return no
         self._looks = self._looks.ask(asker)
         return None
 
     def reload(self, asker: bytes | None) -> Reply | None:
         """Read the configuration file, and look at the node for it; None: answered later."""
-        if self._leaving:
-            return LEAVING
-        if self._looks.is_full:
-            return _CROWDED
+        if no := self._no():
+            return no
         path, prefix = self._options.config_file, self._options.resource_prefix
         try:
             wanted = config.strict(config.parse(config_file.read(path), prefix=prefix))
@@ -80,34 +80,55 @@ class Lookout:
         self._looks = self._looks.ask_for(wanted, asker)
         return None
 
+    def try_out(self, asker: bytes, request: DryRun) -> Reply | None:
+        """Look at the node as a configuration would, and tell the effect; None: answered later."""
+        if no := self._no():
+            return no
+        prefix = request.prefix or self._options.resource_prefix
+        try:
+            wanted = config.strict(config.parse(request.config, prefix=prefix))
+        except config.ConfigError as error:
+            return Refused(error.errors)
+        self._looks = self._looks.ask_about(Trial(wanted, asker, request))
+        return None
+
     def turn(self) -> None:
         """Take in a look that has ended, and begin the next one where one is due."""
         now = monotonic()
         look = self._scout.turn(now)
         if self._leaving:
             return
-        if look is not None:
+        if look is not None and self._looks.running is not None:
             self._ended(look)
+        elif look is not None:  # the one before can't be ended, so that none can begin
+            self._pools.take_in(look)
+            while self._looks.is_one_wanted:
+                self._looks = self._looks.begin()
+                self._ended(look)
         if self._scout.is_busy:
             return
-        if self._looks.waiting is None and now >= self._pools.due:
+        if not self._looks.is_one_wanted and now >= self._pools.due:
             self._looks = self._looks.ask(None)
-        if self._looks.waiting is not None:
+        if self._looks.is_one_wanted:
             self._begin()
 
     def leave(self) -> None:
         """No more looks; whoever waits for one hears that."""
         self._leaving = True
         self._scout.end()
-        for batch in (self._looks.running, self._looks.waiting):
-            for asker in (batch.rescans | batch.reloads) if batch else ():
-                self._answer(asker, LEAVING)
+        for asker in self._looks.askers:
+            self._answer(asker, _LEAVING)
         self._looks = Looks()
+
+    def _no(self) -> Refused | None:
+        if self._leaving:  # whatever is found would ask for workers again
+            return _LEAVING
+        return _CROWDED if self._looks.is_full else None
 
     def _begin(self) -> None:
         self._looks = self._looks.begin()
-        batch = self._looks.running or Batch()
-        pools = (batch.config or self._pools.config).pools
+        look = self._looks.running
+        pools = (look.config if look and look.config else self._pools.config).pools
         allowed = self._options.allow_default_route
         try:
             self._scout.begin(node.needs(pools, allow_default_route=allowed))
@@ -115,9 +136,23 @@ class Lookout:
             self._ended(Look(failed=f"the node can't be looked at: {error.strerror}"))
 
     def _ended(self, look: Look) -> None:
-        self._looks, batch = self._looks.end()
-        wanted = batch.config
-        reply = self._reloaded(wanted, look) if wanted is not None else None
+        self._looks, ended = self._looks.end()
+        match ended:
+            case Trial():
+                self._answer(ended.asker, self._tried(ended, look))
+            case Batch():
+                self._take_in(ended, look)
+            case None:
+                pass  # nobody waits for it any more
+
+    def _tried(self, trial: Trial, look: Look) -> Reply:
+        if look.failed is not None:
+            return Refused((look.failed,))
+        pools, prefix = self._pools, self._options.resource_prefix
+        return inquiries.answer(trial.request, pools.config, look.node, pools.rosters, prefix)
+
+    def _take_in(self, batch: Batch, look: Look) -> None:
+        reply = self._reloaded(batch.config, look) if batch.config is not None else None
         if self._pools.node is None and look.failed is None:
             log.info("ready to serve", extra={"pools": len(self._pools.config.pools)})
         touched = self._pools.take_in(look)
@@ -134,14 +169,9 @@ class Lookout:
         self._pools.configure(wanted)
         self._refused = ()
         self.counts["reloads"] += 1
-        log.info("reloaded", extra={kind: ",".join(names) for kind, names in changed.items()})
-        return Reloaded(
-            added=changed["added"],
-            removed=changed["removed"],
-            changed=changed["changed"],
-            unchanged=changed["unchanged"],
-            warnings=wanted.warnings,
-        )
+        words = {kind: ",".join(names) for kind, names in changed._asdict().items()}
+        log.info("reloaded", extra=words)
+        return Reloaded(*changed, warnings=wanted.warnings)
 
     def _refuse(self, errors: tuple[str, ...]) -> Refused:
         self.counts["reloads refused"] += 1

@@ -155,7 +155,9 @@ class Supervisor:
         match request:
             case Status():
                 return Node(self._status())
-            case Explain() | DryRun():
+            case DryRun():
+                return self._lookout.try_out(asker, request)
+            case Explain():
                 return inquiries.answer(
                     request,
                     self._pools.config,

@@ -1,7 +1,7 @@
 """What another configuration would change: of the pools, and on this node, of their devices."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -15,6 +15,15 @@ from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.pool import PoolName
 
 Change = Literal["added", "changed", "unchanged", "removed"]
+
+
+class Changes(NamedTuple):
+    """Pools by what another configuration does to them, sorted by name."""
+
+    added: tuple[PoolName, ...]
+    removed: tuple[PoolName, ...]
+    changed: tuple[PoolName, ...]
+    unchanged: tuple[PoolName, ...]
 
 
 class PoolPlan(msgspec.Struct, frozen=True):
@@ -52,17 +61,17 @@ class Plan(msgspec.Struct, frozen=True):
     """Of the file."""
 
 
-def changes(before: NodeConfig, after: NodeConfig) -> Mapping[Change, tuple[PoolName, ...]]:
+def changes(before: NodeConfig, after: NodeConfig) -> Changes:
     """Which pools a new configuration adds, removes, changes and leaves as they are."""
     old = {pool.spec.name: pool for pool in before.pools}
     new = {pool.spec.name: pool for pool in after.pools}
-    both = old.keys() & new.keys()
-    return {
-        "added": tuple(sorted(new.keys() - old.keys())),
-        "removed": tuple(sorted(old.keys() - new.keys())),
-        "changed": tuple(sorted(name for name in both if old[name] != new[name])),
-        "unchanged": tuple(sorted(name for name in both if old[name] == new[name])),
-    }
+    both = sorted(old.keys() & new.keys())
+    return Changes(
+        added=tuple(sorted(new.keys() - old.keys())),
+        removed=tuple(sorted(old.keys() - new.keys())),
+        changed=tuple(name for name in both if old[name] != new[name]),
+        unchanged=tuple(name for name in both if old[name] == new[name]),
+    )
 
 
 def plan(
@@ -79,14 +88,19 @@ def plan(
         after: the configuration that is asked about.
         node: what the last look found.
     """
-    change = {name: kind for kind, names in changes(before, after).items() for name in names}
+    changed = changes(before, after)
+    change: dict[PoolName, Change] = {
+        **dict.fromkeys(changed.added, "added"),
+        **dict.fromkeys(changed.changed, "changed"),
+        **dict.fromkeys(changed.unchanged, "unchanged"),
+    }
     assigned = assign(after.pools, node)
     tally = tallies(after.pools, node)
     pools = {
         name: PoolPlan(change[name], tuple(devices), tally[name])
         for name, devices in assigned.devices.items()
     }
-    gone = {name: PoolPlan("removed") for name, kind in change.items() if kind == "removed"}
+    gone = {name: PoolPlan("removed") for name in changed.removed}
     now = {device: name for name, devices in served.items() for device in devices}
     then = {device: place.pool for device, place in assigned.taken.items()}
     moves = tuple(

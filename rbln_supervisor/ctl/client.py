@@ -10,6 +10,7 @@ import zmq
 
 from rbln_supervisor.core.commands import (
     CONTROL_SOCKET,
+    DryRun,
     Reload,
     Reply,
     Request,
@@ -42,7 +43,8 @@ def ask(run_dir: Path, request: Request, *, timeout_s: float | None = None) -> R
         UnreadableAnswerError: The answer can't be understood.
     """
     if timeout_s is None:
-        timeout_s = LOOK_TIMEOUT_S if isinstance(request, Reload | Rescan) else TIMEOUT_S
+        looks = isinstance(request, Reload | Rescan | DryRun)
+        timeout_s = LOOK_TIMEOUT_S if looks else TIMEOUT_S
     path = run_dir / CONTROL_SOCKET
     _knock(path)
     with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
