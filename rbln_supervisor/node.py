@@ -1,44 +1,56 @@
-"""What devices the node has now."""
+"""What a look at the node is for, and what came of it."""
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+
+import msgspec
 
 from rbln_supervisor.core.configuration.pool import PoolConfig
 from rbln_supervisor.core.node import Node
 from rbln_supervisor.core.types.registry import KINDS
-from rbln_worker.host import sysfs
+from rbln_worker.host import look as host
+from rbln_worker.host.inventory import Needs
 
 
-class NotRead(Exception):
-    """The node's devices can't be listed: what was known of them still stands."""
-
-
-class Look(NamedTuple):
+class Look(msgspec.Struct, frozen=True):
     """One look at the node."""
 
-    node: Node
-    problems: tuple[str, ...]
-    """One line for each function that can't be described."""
+    node: Node = Node()
+    problems: tuple[str, ...] = ()
+    """One line for each device that can't be described, and for what is not known of all."""
+    failed: str | None = None
+    """Why there is no node in it; what was known before still stands."""
 
 
-def look(root: Path, pools: Iterable[PoolConfig]) -> Look:
-    """The PCI functions that any of the pools could want; NotRead."""
-    configured = tuple(pools)
-    found = sysfs.scan(
-        root,
-        base_classes=frozenset(KINDS[pool.spec.device_type].base_class for pool in configured),
-        acpi_indexes=any(
-            selector.acpi_indexes for pool in configured for selector in pool.selectors
-        ),
+def needs(pools: Iterable[PoolConfig], *, allow_default_route: bool) -> Needs:
+    """What has to be known of the node so that its devices can be given to these pools."""
+    pools = tuple(pools)
+    types = {pool.spec.device_type for pool in pools}
+    selectors = tuple(selector for pool in pools for selector in pool.selectors)
+    return Needs(
+        base_classes=frozenset(KINDS[name].base_class for name in types),
+        acpi_indexes=any(selector.acpi_indexes for selector in selectors),
+        subfunctions="auxNetDevice" in types,
+        rdma=any(selector.is_rdma for selector in selectors),
+        ddp_profiles=any(selector.ddp_profiles for selector in selectors),
+        default_routes=not allow_default_route,
     )
+
+
+def look(root: Path, needed: Needs) -> Look:
+    """Look at the node; may wait for as long as the kernel lets it."""
+    found = host.look(root, needed)
     if found.failed is not None:
-        raise NotRead(found.failed)
-    unreadable = {str(function.bdf): function.why for function in found.unreadable}
+        return Look(failed=f"the node's devices can't be listed: {found.failed}")
+    unreadable = {device.name: device.why for device in found.unreadable}
     return Look(
         Node(
             functions={function.bdf: function for function in found.functions},
+            subfunctions=found.subfunctions,
             unreadable=unreadable,
         ),
-        tuple(f"device {bdf} is left out: {why}" for bdf, why in unreadable.items()),
+        (
+            *(f"device {name} is left out: {why}" for name, why in unreadable.items()),
+            *found.problems,
+        ),
     )

@@ -1,59 +1,77 @@
-"""Which pool gets which device: the first pool of the file, by its first selector that matches."""
+"""Which pool gets which device: the first pool of the file, by its first object that matches.
 
-from collections.abc import Iterable
+A device is decided on alone, so that neither the order of the inventory nor the other devices have
+a say in it. That holds across types: a sub-function and its PCI function are two devices.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import msgspec
 
 from rbln_supervisor.core.configuration.pool import PoolConfig
 from rbln_supervisor.core.configuration.selectors import SelectorObject
+from rbln_supervisor.core.node import Node, candidates
+from rbln_supervisor.core.selecting import Questions
 from rbln_supervisor.core.types.registry import KINDS
-from rbln_worker.contract.device import REBELLIONS, Device, DeviceId, PciFunction
-from rbln_worker.contract.pool import PoolName
+from rbln_worker.contract.device import Device, DeviceId, Grants
+from rbln_worker.contract.pool import DeviceType, PoolName
 
 
-def assign(
-    pools: Iterable[PoolConfig], functions: Iterable[PciFunction]
-) -> dict[PoolName, dict[DeviceId, Device]]:
-    """The devices of each pool, sorted by ID; no device is in two pools."""
-    free = {
-        function.bdf: function
-        for function in sorted(functions, key=lambda function: function.bdf)
-        if function.driver is not None
-    }
-    assigned: dict[PoolName, dict[DeviceId, Device]] = {}
+class Place(NamedTuple):
+    """A selector object of a pool."""
+
+    pool: PoolName
+    selector: int
+    """Its index in the pool's ``selectors``."""
+
+
+class Assignment(NamedTuple):
+    """Every device that a pool has."""
+
+    devices: Mapping[PoolName, Mapping[DeviceId, Device]]
+    """Of each pool, also of one that has none; sorted by ID."""
+    taken: Mapping[DeviceId, Place]
+    """What took a device; no device is in two pools."""
+
+
+class Asked(NamedTuple):
+    """A selector object that can be asked."""
+
+    place: Place
+    grants: Grants
+    questions: Questions
+
+
+def assign(pools: Iterable[PoolConfig], node: Node) -> Assignment:
+    """The devices of each pool."""
+    pools = tuple(pools)
+    devices: dict[PoolName, dict[DeviceId, Device]] = {pool.spec.name: {} for pool in pools}
+    taken: dict[DeviceId, Place] = {}
+    for device_type in dict.fromkeys(pool.spec.device_type for pool in pools):
+        objects = tuple(asked(pools, device_type))
+        for candidate in candidates(node, device_type):
+            device = candidate.device
+            if candidate.refusal is None and (first := _first(objects, device)):
+                granted = msgspec.structs.replace(device, grants=first.grants)
+                devices[first.place.pool][device.id] = granted
+                taken[device.id] = first.place
+    return Assignment({name: dict(sorted(each.items())) for name, each in devices.items()}, taken)
+
+
+def asked(pools: Iterable[PoolConfig], device_type: DeviceType) -> Iterator[Asked]:
+    """The selector objects of a type's pools, in the order in which they are asked."""
+    keys = KINDS[device_type].selectors
     for pool in pools:
-        base_class = KINDS[pool.spec.device_type].base_class
-        taken = [
-            function
-            for function in free.values()
-            if function.base_class == base_class
-            and unusable(function) is None
-            and any(matches(selector, function) for selector in pool.selectors)
-        ]
-        assigned[pool.spec.name] = {
-            DeviceId(function.bdf): Device(DeviceId(function.bdf), function) for function in taken
-        }
-        for function in taken:
-            del free[function.bdf]
-    return assigned
+        if pool.spec.device_type == device_type:
+            for index, selector in enumerate(pool.selectors):
+                place = Place(pool.spec.name, index)
+                yield Asked(place, _grants(selector), Questions(selector, keys))
 
 
-def matches(selector: SelectorObject, function: PciFunction) -> bool:
-    """Whether each list that is not empty holds the function's value, letter by letter."""
-    return all(
-        not wanted or value in wanted
-        for wanted, value in (
-            (selector.vendors, function.vendor),
-            (selector.devices, function.product),
-            (selector.drivers, function.driver),
-            (selector.pci_addresses, function.bdf),
-            (selector.acpi_indexes, function.acpi_index),
-        )
-    )
+def _first(objects: Iterable[Asked], device: Device) -> Asked | None:
+    return next((one for one in objects if one.questions.match(device)), None)
 
 
-def unusable(function: PciFunction) -> str | None:
-    """Why no pool can have a function, whatever its selectors say; None where one can."""
-    if function.driver is None:
-        return "no driver is bound to it"
-    if function.vendor == REBELLIONS and function.has_vfs:
-        return "its virtual functions are enabled: they are given out in its place"
-    return None
+def _grants(selector: SelectorObject) -> Grants:
+    return Grants(rdma=selector.is_rdma, vhost_net=selector.need_vhost_net, vdpa=selector.vdpa_type)

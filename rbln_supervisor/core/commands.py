@@ -4,13 +4,15 @@ from typing import Final
 
 import msgspec
 
+from rbln_supervisor.core.difference import Plan
+from rbln_supervisor.core.explain import Explanation
 from rbln_supervisor.core.status import NodeStatus
 
 CONTROL_SOCKET: Final = "control.sock"
 """Its name in the run directory."""
 
-REQUEST_BYTES_MOST: Final = 64 * 1024
-"""A longer request ends its sender's connection."""
+REQUEST_BYTES_MOST: Final = 2 * 1024 * 1024
+"""A longer request ends its sender's connection. A configuration has 1 MiB, in base64 4/3 of it."""
 
 
 class Status(msgspec.Struct, frozen=True, tag="status"):
@@ -25,7 +27,23 @@ class Rescan(msgspec.Struct, frozen=True, tag="rescan"):
     """Look for devices now."""
 
 
-Request = Status | Reload | Rescan
+class Explain(msgspec.Struct, frozen=True, tag="explain"):
+    """Why is a device where it is?"""
+
+    device: str
+    """Its ID, or another name that it can be told by."""
+
+
+class DryRun(msgspec.Struct, frozen=True, tag="dry-run"):
+    """What would a reload of this configuration do?"""
+
+    config: bytes
+    """The file's."""
+    prefix: str | None = None
+    """Of pools that name none; None: the supervisor's own."""
+
+
+Request = Status | Reload | Rescan | Explain | DryRun
 
 
 class Node(msgspec.Struct, frozen=True, tag="node"):
@@ -52,6 +70,18 @@ class Rescanned(msgspec.Struct, frozen=True, tag="rescanned"):
     problems: tuple[str, ...] = ()
 
 
+class Explained(msgspec.Struct, frozen=True, tag="explained"):
+    """The answer to Explain."""
+
+    explanation: Explanation
+
+
+class Planned(msgspec.Struct, frozen=True, tag="planned"):
+    """The answer to DryRun."""
+
+    plan: Plan
+
+
 class Refused(msgspec.Struct, frozen=True, tag="refused"):
     """The request was refused or failed; nothing changed."""
 
@@ -59,7 +89,7 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     """One line each: what, where, what was expected."""
 
 
-Reply = Node | Reloaded | Rescanned | Refused
+Reply = Node | Reloaded | Rescanned | Explained | Planned | Refused
 
 _REQUEST: Final[msgspec.json.Decoder[Request]] = msgspec.json.Decoder(Request)
 _REPLY: Final[msgspec.json.Decoder[Reply]] = msgspec.json.Decoder(Reply)

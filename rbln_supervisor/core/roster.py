@@ -9,9 +9,14 @@ from collections.abc import Container, Mapping
 
 import msgspec
 
-from rbln_supervisor.core.assign import unusable
+from rbln_supervisor.core.assign import asked
+from rbln_supervisor.core.configuration.pool import PoolConfig
+from rbln_supervisor.core.configuration.selectors import SelectorObject
 from rbln_supervisor.core.node import Node
-from rbln_worker.contract.device import Device, DeviceId, PciFunction
+from rbln_supervisor.core.selecting import Objection
+from rbln_supervisor.core.types.kind import Candidate
+from rbln_supervisor.core.types.registry import KINDS
+from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.messages import Delta, Snapshot, ToWorker
 from rbln_worker.contract.pool import PoolSpec
 
@@ -31,13 +36,15 @@ class Roster(msgspec.Struct, frozen=True):
     """What this generation changed."""
     renewed: bool = True
     """The pool itself changed with this generation."""
+    selectors: tuple[SelectorObject, ...] = ()
+    """Those that the devices were chosen by."""
 
 
 def advance(
     before: Roster,
-    pool: PoolSpec,
+    pool: PoolConfig,
     present: Mapping[DeviceId, Device],
-    others: Container[DeviceId],
+    taken: Container[DeviceId],
     node: Node,
     *,
     now: float,
@@ -49,7 +56,7 @@ def advance(
         before: the roster so far.
         pool: the pool as it is configured now.
         present: the devices that are assigned to the pool now.
-        others: the devices that are assigned to any other pool: they leave this one at once.
+        taken: the devices that any pool has now: those of another one leave this one at once.
         node: what was found.
         now: monotonic seconds.
         grace_s: how long a device that is gone stays listed.
@@ -58,21 +65,21 @@ def advance(
         device: since
         for device, value in before.devices.items()
         if device not in present
-        and device not in others
-        and not _unwanted(value, node)
+        and device not in taken
+        and not _unwanted(value, before, pool, node)
         and now - (since := before.gone_since.get(device, now)) < grace_s
     }
     gone = {
         device: msgspec.structs.replace(
-            before.devices[device], gone=_why_gone(before.devices[device].function, node)
+            before.devices[device], gone=_why_gone(before.devices[device], pool, node)
         )
         for device in gone_since
     }
     devices = dict(sorted({**present, **gone}.items()))
-    if pool == before.pool and devices == before.devices and before.generation:
-        return msgspec.structs.replace(before, gone_since=gone_since)
+    if pool.spec == before.pool and devices == before.devices and before.generation:
+        return msgspec.structs.replace(before, gone_since=gone_since, selectors=pool.selectors)
     return Roster(
-        pool=pool,
+        pool=pool.spec,
         devices=devices,
         gone_since=gone_since,
         generation=before.generation + 1,
@@ -80,7 +87,8 @@ def advance(
             device for device in devices.values() if before.devices.get(device.id) != device
         ),
         removed=tuple(sorted(before.devices.keys() - devices.keys())),
-        renewed=pool != before.pool,
+        renewed=pool.spec != before.pool,
+        selectors=pool.selectors,
     )
 
 
@@ -96,18 +104,49 @@ def next_leave(roster: Roster, grace_s: float) -> float | None:
     return min((since + grace_s for since in roster.gone_since.values()), default=None)
 
 
-def _unwanted(device: Device, node: Node) -> bool:
-    """The device is as it was: what changed is the configuration, and that is meant."""
-    return device.gone is None and node.functions.get(device.function.bdf) == device.function
+def _unwanted(device: Device, before: Roster, pool: PoolConfig, node: Node) -> bool:
+    """The device is not wanted any more: with its former configuration, the pool would have it.
+
+    What is asked is whether the former selectors want it, and not whether it is as it was: facts
+    that no selector sees come and go (an interface that a pod has is in none of our namespaces),
+    and what is read depends on the configuration.
+    """
+    if pool.spec.device_type != before.pool.device_type:
+        return True
+    now = _now(device, before.pool, node)
+    if device.gone is not None or now is None or now.refusal is not None:
+        return False
+    former = PoolConfig(before.pool, before.selectors)
+    objects = asked([former], before.pool.device_type)
+    return any(one.questions.match(now.device) for one in objects)
 
 
-def _why_gone(function: PciFunction, node: Node) -> str:
-    now = node.functions.get(function.bdf)
+def _why_gone(device: Device, pool: PoolConfig, node: Node) -> str:
+    now = _now(device, pool.spec, node)
     if now is None:
-        why = node.unreadable.get(function.bdf)
+        why = node.unreadable.get(device.id) or node.unreadable.get(device.function.bdf)
         return f"can't be read: {why}" if why else "unplugged"
-    if why := unusable(now):
-        return why
-    if now.driver != function.driver:
-        return f"driver {now.driver} is bound to it, {function.driver} was"
-    return "it changed: no selector of the pool matches it any more"
+    if now.refusal is not None:
+        return now.refusal
+    before, after = device.function.driver, now.device.function.driver
+    if before != after:
+        return f"driver {after} is bound to it, {before} was"
+    objections = [
+        one.questions.objection(now.device) for one in asked([pool], pool.spec.device_type)
+    ]
+    match objections:
+        case [Objection(key=key, has=has)]:
+            return f"it changed: the pool's {key} turn it away, it has {has or 'none'}"
+        case _:
+            return "it changed: no selector object of the pool matches it any more"
+
+
+def _now(device: Device, pool: PoolSpec, node: Node) -> Candidate | None:
+    """What the node has by this ID now."""
+    bdf = device.function.bdf
+    function = node.functions.get(bdf)
+    kind = KINDS[pool.device_type]
+    if function is None or function.base_class != kind.base_class:
+        return None
+    found = kind.candidates(function, node.subfunctions.get(bdf, ()))
+    return next((one for one in found if one.device.id == device.id), None)

@@ -6,6 +6,7 @@ import pytest
 
 from rbln_supervisor import config_file
 from rbln_supervisor.core.configuration.config import SelectorObject, parse, strict
+from rbln_supervisor.core.ranges import PfFunctions, Range
 
 CONF = Path(__file__).parents[2] / "conf"
 ATOM_IDS = (
@@ -142,21 +143,27 @@ README_SAMPLE = """\
 
 def test_the_readmes_sample_loads_with_its_comma_and_its_tab() -> None:
     assert "\n\t}\n" in README_SAMPLE
-    config = parse(README_SAMPLE.encode(), prefix="intel.com")
+    config = strict(parse(README_SAMPLE.encode(), prefix="intel.com"))
     assert config.warnings == ("line 86, column 15: trailing comma (accepted)",)
-    assert [pool.spec.name for pool in config.pools] == ["intel.com/intel_fpga"]
-    assert config.pools[0].selectors == (SelectorObject(vendors=("8086",), devices=("0d90",)),)
-    assert [pool.name for pool in config.invalid] == [
-        "intel.com/intel_sriov_netdevice",
-        "intel.com/intel_sriov_dpdk",
-        "mellanox.com/mlnx_sriov_rdma",
-        "intel.com/infiniband_rdma_netdevs",
-        "intel.com/ct6dx_vdpa_vhost",
-        "nvidia.com/bf2_sf",
-        "intel.com/intel_sriov_netdevice_additional_env",
-        "broadcom.com/brcm_sriov_bnxt",
-        "intel.com/old_selectors_syntax_example",
-    ]
-    for pool in config.invalid:
-        (complaint,) = pool.complaints  # nothing is wrong but the type
-        assert "not served by this version yet" in complaint.text
+    assert {pool.spec.name: pool.spec.device_type for pool in config.pools} == {
+        "intel.com/intel_sriov_netdevice": "netDevice",
+        "intel.com/intel_sriov_dpdk": "netDevice",
+        "mellanox.com/mlnx_sriov_rdma": "netDevice",
+        "intel.com/infiniband_rdma_netdevs": "netDevice",
+        "intel.com/ct6dx_vdpa_vhost": "netDevice",
+        "intel.com/intel_fpga": "accelerator",
+        "nvidia.com/bf2_sf": "auxNetDevice",
+        "intel.com/intel_sriov_netdevice_additional_env": "netDevice",
+        "broadcom.com/brcm_sriov_bnxt": "netDevice",
+        "intel.com/old_selectors_syntax_example": "netDevice",
+    }
+    selectors = {pool.spec.resource: pool.selectors for pool in config.pools}
+    assert selectors["ct6dx_vdpa_vhost"][0].vdpa_type == "vhost"
+    assert selectors["bf2_sf"] == (
+        SelectorObject(
+            vendors=("15b3",),
+            devices=("a2d6",),
+            pf_names=(PfFunctions("p0", (Range(1, 5),)),),
+            aux_types=("sf",),
+        ),
+    )

@@ -8,7 +8,7 @@ import msgspec
 from rbln_supervisor.core.configuration import selectors
 from rbln_supervisor.core.configuration.names import wrong_name, wrong_prefix
 from rbln_supervisor.core.configuration.places import shown
-from rbln_supervisor.core.configuration.selectors import ALL_KEYS, DEVICE_TYPES, SelectorObject
+from rbln_supervisor.core.configuration.selectors import ATTRIBUTES, SelectorObject
 from rbln_supervisor.core.configuration.shape import (
     Complaint,
     Field,
@@ -21,7 +21,9 @@ from rbln_supervisor.core.configuration.shape import (
     string,
     text,
 )
-from rbln_worker.contract.pool import PoolSpec
+from rbln_supervisor.core.types.registry import KINDS
+from rbln_worker.contract.device import REBELLIONS
+from rbln_worker.contract.pool import DeviceType, PoolSpec
 
 _NAME_MOST: Final = 320
 """Characters of a wrong name that still names its pool in a status."""
@@ -30,9 +32,8 @@ _KEYS: Final = (
     *("resourceName", "resourcePrefix", "deviceType", "excludeTopology", "allowCrossNuma"),
     *("selectors", "additionalInfo"),
 )
-_BELOW: Final = frozenset(map(fold, ALL_KEYS))
-_SERVED: Final = tuple(name for name, rules in DEVICE_TYPES.items() if rules.served)
-_DEFAULT_TYPE: Final = "netDevice"
+_BELOW: Final = frozenset(map(fold, ATTRIBUTES))
+_DEFAULT_TYPE: Final[DeviceType] = "netDevice"
 
 
 class PoolConfig(msgspec.Struct, frozen=True):
@@ -70,17 +71,21 @@ def read(at: Field, flag: str, file_notes: Notes) -> Read:
 def _read(at: Field, found: Mapping[str, Field], flag: str, notes: Notes) -> PoolConfig:
     resource = _resource(found.get("resourceName"), member(at.place, "resourceName"), notes)
     prefix = _prefix(found.get("resourcePrefix"), flag, notes)
-    device_type = _device_type(found.get("deviceType"), member(at.place, "deviceType"), notes)
+    device_type = _device_type(found.get("deviceType"), notes)
     spec = PoolSpec(
         prefix,
         resource,
-        "accelerator",  # the only type that is served, so that any other has a complaint
+        device_type or _DEFAULT_TYPE,  # without a type there is a complaint
         exclude_topology=boolean(found.get("excludeTopology"), notes),
         allow_cross_numa=boolean(found.get("allowCrossNuma"), notes),
         additional_info=_additional_info(found.get("additionalInfo"), notes),
     )
     place = member(at.place, "selectors")
-    return PoolConfig(spec, selectors.read(found.get("selectors"), place, device_type, notes))
+    objects = selectors.read(found.get("selectors"), place, device_type, notes)
+    if "deviceType" not in found and any(REBELLIONS in each.vendors for each in objects):
+        said = f"missing, which means {_DEFAULT_TYPE} (did you mean accelerator?)"
+        notes.warn(member(at.place, "deviceType"), said)
+    return PoolConfig(spec, objects)
 
 
 def _name(found: Mapping[str, Field], flag: str) -> str:
@@ -111,20 +116,20 @@ def _prefix(at: Field | None, flag: str, notes: Notes) -> str:
     return prefix or flag
 
 
-def _device_type(at: Field | None, place: str, notes: Notes) -> str:
-    word = string(at, notes)
-    if at and not isinstance(at.value, str | None):
-        return ""  # complained of
-    rules = DEVICE_TYPES.get(word or _DEFAULT_TYPE)
-    if rules is None:
-        *others, last = DEVICE_TYPES
-        known = f"{', '.join(others)} or {last}"
-        notes.complain(place, f"unknown deviceType {shown(word)}, expected {known}")
-    elif not rules.served:
-        said = f"{word} is" if word else f"missing, which means {_DEFAULT_TYPE}: it is"
-        served = " or ".join(_SERVED)
-        notes.complain(place, f"{said} not served by this version yet, expected {served}")
-    return word or _DEFAULT_TYPE
+def _device_type(at: Field | None, notes: Notes) -> DeviceType | None:
+    match at:
+        case None | Field(value=None | ""):
+            return _DEFAULT_TYPE
+        case Field(place=place, value=str() as word):
+            for known in KINDS:
+                if word == known:
+                    return known
+            *others, last = KINDS
+            types = f"{', '.join(others)} or {last}"
+            notes.complain(place, f"unknown deviceType {shown(word)}, expected {types}")
+        case wrong:
+            expected(wrong, "string", notes)
+    return None
 
 
 def _additional_info(at: Field | None, notes: Notes) -> Mapping[str, Mapping[str, str]] | None:

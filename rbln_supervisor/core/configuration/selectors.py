@@ -1,11 +1,16 @@
-"""Which devices a pool wants, as its owner wrote it: a type of device is one entry of a table."""
+"""Which devices a pool wants, as its owner wrote it.
+
+Which keys there are is said twice and no more: here by their type, and by each type of device
+(core/types/) as those that it has, in the order in which they are asked.
+"""
 
 import re
-from collections.abc import Mapping
-from typing import Final, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from rbln_supervisor.core import ranges
 from rbln_supervisor.core.configuration.places import shown
 from rbln_supervisor.core.configuration.shape import (
     Field,
@@ -14,68 +19,58 @@ from rbln_supervisor.core.configuration.shape import (
     expected,
     fields,
     fold,
+    member,
     string,
     strings,
+    text,
 )
+from rbln_supervisor.core.types.registry import KINDS
+from rbln_worker.contract.pool import DeviceType
+
+VdpaType = Literal["vhost", "virtio", ""]
 
 
-class SelectorObject(msgspec.Struct, frozen=True):
-    """A device matches if each list that is not empty holds its value, letter by letter."""
+class SelectorObject(msgspec.Struct, frozen=True, rename="camel"):
+    """A device matches if each list that is not empty has its value, letter by letter.
+
+    Attributes are called as in the file, but for Python's spelling of it.
+    """
 
     vendors: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     drivers: tuple[str, ...] = ()
     pci_addresses: tuple[str, ...] = ()
     acpi_indexes: tuple[str, ...] = ()
+    aux_types: tuple[str, ...] = ()
+    pf_names: tuple[ranges.PfFunctions, ...] = ()
+    root_devices: tuple[ranges.PfFunctions, ...] = ()
+    link_types: tuple[str, ...] = ()
+    ddp_profiles: tuple[str, ...] = ()
+    p_keys: tuple[str, ...] = ()
+    is_rdma: bool = False
+    need_vhost_net: bool = False
+    vdpa_type: VdpaType = ""
 
 
-class Rules(msgspec.Struct, frozen=True):
-    """What a configuration may say of a type of device."""
-
-    keys: tuple[str, ...]
-    """Those of a selector object."""
-    served: bool = False
-    """Whether this version can serve a pool of it."""
-
-
-DEVICE_TYPES: Final[Mapping[str, Rules]] = {
-    "accelerator": Rules(
-        ("vendors", "devices", "drivers", "pciAddresses", "acpiIndexes"), served=True
-    ),
-    "netDevice": Rules(
-        (
-            *("vendors", "devices", "drivers", "pciAddresses", "acpiIndexes"),
-            *("pfNames", "rootDevices", "linkTypes", "ddpProfiles", "pKeys"),
-            *("isRdma", "needVhostNet", "vdpaType"),
-        )
-    ),
-    "auxNetDevice": Rules(
-        (
-            *("vendors", "devices", "drivers", "acpiIndexes", "auxTypes"),
-            *("pfNames", "rootDevices", "linkTypes", "isRdma", "needVhostNet"),
-        )
-    ),
+ATTRIBUTES: Final[Mapping[str, str]] = {
+    field.encode_name: field.name for field in msgspec.structs.fields(SelectorObject)
 }
-"""By the configuration's word for the type."""
-
-ALL_KEYS: Final = tuple(dict.fromkeys(key for rules in DEVICE_TYPES.values() for key in rules.keys))
-
-_NO_LISTS: Final[Mapping[str, Literal["boolean", "string"]]] = {
-    "isRdma": "boolean",
-    "needVhostNet": "boolean",
-    "vdpaType": "string",
-}
+"""A key of the file → the attribute that has its value."""
 
 _ID: Final = re.compile(r"[0-9a-f]{4}")
 _ADDRESS: Final = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]")
+_INTERFACE: Final = re.compile(r"[^\s/:#]{1,15}")
+"""dev_valid_name, net/core/dev.c."""
+_WHOLE_ADDRESS: Final = "a whole address such as 0000:3b:00.0"
 
 
 def read(
-    at: Field | None, place: str, device_type: str, notes: Notes
+    at: Field | None, place: str, device_type: DeviceType | None, notes: Notes
 ) -> tuple[SelectorObject, ...]:
     """The selector objects of a pool, in order; complaints where there are none.
 
     ``at`` is the pool's ``selectors``, which may be missing, and ``place`` where it should be.
+    The type is None where it is not known, and so every key may be meant.
     """
     match at:
         case None:
@@ -99,52 +94,106 @@ def is_address(value: str) -> bool:
     return _ADDRESS.fullmatch(value) is not None
 
 
-def _object(at: Field, device_type: str, notes: Notes) -> SelectorObject:
-    rules = DEVICE_TYPES.get(device_type)
-    found = fields(at, rules.keys if rules else ALL_KEYS, notes, hint=_of_another_type)
-    lists: dict[str, tuple[str, ...]] = {}
-    for key, field in (found or {}).items():
-        match _NO_LISTS.get(key):
-            case "boolean":
-                boolean(field, notes)
-            case "string":
-                string(field, notes)
-            case None:
-                lists[key] = strings(field, notes)
-                _warn_of_the_impossible(key, field, notes)
-    return SelectorObject(
-        vendors=lists.get("vendors", ()),
-        devices=lists.get("devices", ()),
-        drivers=lists.get("drivers", ()),
-        pci_addresses=lists.get("pciAddresses", ()),
-        acpi_indexes=lists.get("acpiIndexes", ()),
-    )
+def _object(at: Field, device_type: DeviceType | None, notes: Notes) -> SelectorObject:
+    keys = KINDS[device_type].selectors if device_type else tuple(ATTRIBUTES)
+    found = fields(at, keys, notes, hint=_of_another_type)
+    if found is None:
+        return SelectorObject()
+    values: dict[str, Any] = {
+        ATTRIBUTES[key]: _READERS.get(key, strings)(field, notes) for key, field in found.items()
+    }
+    for key, field in found.items():
+        if key in _SPELLINGS:
+            _warn_of_the_impossible(_SPELLINGS[key], field, notes)
+    if device_type and "auxTypes" in keys:
+        _need_aux_types(found.get("auxTypes"), member(at.place, "auxTypes"), notes)
+    wanted = SelectorObject(**values)
+    if wanted.is_rdma and wanted.vdpa_type:
+        at = found["vdpaType"]
+        said = "expected no vdpaType beside isRdma in one object (two objects may have one each)"
+        notes.complain(at.place, f"{said}, got {shown(wanted.vdpa_type)}")
+    return wanted
 
 
 def _of_another_type(folded: str) -> str | None:
     types = [
-        name
-        for name, rules in DEVICE_TYPES.items()
-        if any(folded == fold(key) for key in rules.keys)
+        name for name, kind in KINDS.items() if any(folded == fold(key) for key in kind.selectors)
     ]
     return f"a key of {' and '.join(types)} pools, ignored" if types else None
 
 
-def _warn_of_the_impossible(key: str, at: Field, notes: Notes) -> None:
-    """Values are compared letter by letter with what sysfs says; some can't be there."""
-    match key:
-        case "vendors" | "devices":
-            right, spelled, what = _ID, _as_id, "four hexadecimal digits in lower case"
-        case "pciAddresses":
-            right, spelled, what = _ADDRESS, _as_address, "a whole address such as 0000:3b:00.0"
-        case _:
-            return
+def _vdpa_type(at: Field, notes: Notes) -> VdpaType:
+    match string(at, notes):
+        case "" | "vhost" | "virtio" as word:
+            return word
+        case other:
+            notes.complain(at.place, f"expected vhost or virtio, got {shown(other)}")
+            return ""
+
+
+def _aux_types(at: Field, notes: Notes) -> tuple[str, ...]:
+    types = strings(at, notes)
     for index, value in enumerate(at.value if isinstance(at.value, list) else ()):
-        if isinstance(value, str) and not right.fullmatch(value):
-            better = spelled(value)
-            meant = f" (did you mean {better}?)" if right.fullmatch(better) else ""
-            place = f"{at.place}[{index}]"
-            notes.warn(place, f"{shown(value)} never matches, expected {what}{meant}")
+        if isinstance(value, str) and value != "sf":
+            notes.complain(f"{at.place}[{index}]", f"expected sf, got {shown(value)}")
+    return types
+
+
+def _need_aux_types(at: Field | None, place: str, notes: Notes) -> None:
+    match at:
+        case None:
+            notes.complain(place, 'missing, expected ["sf"]')
+        case Field(value=None):
+            notes.complain(at.place, 'expected ["sf"], got null')
+        case Field(value=[]):
+            notes.complain(at.place, 'expected ["sf"], got an empty array')
+        case _:
+            pass  # read, and complained of where it is wrong
+
+
+def _functions_of(example: str) -> "_Reader":
+    """A reader of a list of physical functions with ranges; ``example`` is what is expected."""
+
+    def read_functions(at: Field, notes: Notes) -> tuple[ranges.PfFunctions, ...]:
+        if not isinstance(at.value, list):
+            strings(at, notes)  # null, or a complaint
+            return ()
+        found = []
+        for index, value in enumerate(at.value):
+            one = Field(f"{at.place}[{index}]", value)
+            written = text(one, notes)
+            if not isinstance(value, str):
+                continue  # complained of
+            try:
+                found.append(ranges.parse(written))
+            except ranges.MalformedError as error:
+                said = f"expected like {example}, got {shown(written)}"
+                notes.complain(one.place, f"{said}: {error}")
+        return tuple(found)
+
+    return read_functions
+
+
+_Reader = Callable[[Field, Notes], object]
+
+_READERS: Final[Mapping[str, _Reader]] = {
+    "auxTypes": _aux_types,
+    "pfNames": _functions_of("p0#0,2-7,9"),
+    "rootDevices": _functions_of("0000:3b:00.0#0,2-7,9"),
+    "isRdma": boolean,
+    "needVhostNet": boolean,
+    "vdpaType": _vdpa_type,
+}
+"""What reads the value of a key; any other is a list of texts."""
+
+
+class _Spelling(NamedTuple):
+    """How the values of a key are spelled where the kernel says them."""
+
+    right: re.Pattern[str]
+    what: str
+    better: Callable[[str], str] = str.lower
+    """What a wrong one may have meant."""
 
 
 def _as_id(value: str) -> str:
@@ -155,3 +204,45 @@ def _as_id(value: str) -> str:
 def _as_address(value: str) -> str:
     address = value.strip().lower()
     return address if address.count(":") == 2 else f"0000:{address}"
+
+
+def _as_root(value: str) -> str:
+    address, mark, items = value.partition("#")
+    return f"{_as_address(address)}{mark}{items}"
+
+
+def _as_pkey(value: str) -> str:
+    return f"0x{_as_id(value)}"
+
+
+_NAME: Final = re.compile(r".+", re.DOTALL)
+_SPELLINGS: Final[Mapping[str, _Spelling]] = {
+    "vendors": _Spelling(_ID, "four hexadecimal digits in lower case", _as_id),
+    "devices": _Spelling(_ID, "four hexadecimal digits in lower case", _as_id),
+    "drivers": _Spelling(_NAME, "a driver's name"),
+    "pciAddresses": _Spelling(_ADDRESS, _WHOLE_ADDRESS, _as_address),
+    "acpiIndexes": _Spelling(re.compile(r"[0-9]+"), "a decimal number", str.strip),
+    # The part before # is compared in any case; what is malformed has a complaint of its own.
+    "pfNames": _Spelling(
+        re.compile(rf"{_INTERFACE.pattern}(?:#.*)?|#.*|", re.DOTALL),
+        "an interface's name (an address belongs into rootDevices)",
+    ),
+    "rootDevices": _Spelling(
+        re.compile(rf"{_ADDRESS.pattern}(?:#.*)?|#.*|", re.DOTALL | re.IGNORECASE),
+        _WHOLE_ADDRESS,
+        _as_root,
+    ),
+    "linkTypes": _Spelling(re.compile(r"[^A-Z\s]+"), "a link type such as ether or infiniband"),
+    "ddpProfiles": _Spelling(_NAME, "a profile's name"),
+    "pKeys": _Spelling(re.compile(r"0x[0-9a-f]{4}"), "a partition key such as 0x8001", _as_pkey),
+}
+
+
+def _warn_of_the_impossible(spelling: _Spelling, at: Field, notes: Notes) -> None:
+    """Values are compared letter by letter with what the kernel says; some can't be there."""
+    for index, value in enumerate(at.value if isinstance(at.value, list) else ()):
+        if isinstance(value, str) and not spelling.right.fullmatch(value):
+            better = spelling.better(value)
+            meant = f" (did you mean {better}?)" if spelling.right.fullmatch(better) else ""
+            place = f"{at.place}[{index}]"
+            notes.warn(place, f"{shown(value)} never matches, expected {spelling.what}{meant}")

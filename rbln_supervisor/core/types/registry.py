@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Final
 
-from rbln_supervisor.core.types import accelerator
+from rbln_supervisor.core.types import accelerator, aux_net_device, net_device
 from rbln_supervisor.core.types.kind import Kind
 from rbln_worker.contract.pool import DeviceType
 
 KINDS: Final[Mapping[DeviceType, Kind]] = {
     "accelerator": accelerator.KIND,
+    "netDevice": net_device.KIND,
+    "auxNetDevice": aux_net_device.KIND,
 }

@@ -1,0 +1,148 @@
+"""What another configuration would change: of the pools, and on this node, of their devices."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+
+from rbln_supervisor.core.assign import assign
+from rbln_supervisor.core.configuration.config import NodeConfig
+from rbln_supervisor.core.configuration.pool import PoolConfig
+from rbln_supervisor.core.explain import Tally, tallies
+from rbln_supervisor.core.node import Node
+from rbln_supervisor.core.types.registry import KINDS
+from rbln_worker.contract.device import Device, DeviceId
+from rbln_worker.contract.pool import PoolName
+
+Change = Literal["added", "changed", "unchanged", "removed"]
+
+
+class Changes(NamedTuple):
+    """Pools by what another configuration does to them, sorted by name."""
+
+    added: tuple[PoolName, ...]
+    removed: tuple[PoolName, ...]
+    changed: tuple[PoolName, ...]
+    unchanged: tuple[PoolName, ...]
+
+
+class PoolPlan(msgspec.Struct, frozen=True):
+    """What would become of a pool."""
+
+    change: Change
+    """Of its configuration: one that is unchanged may get other devices all the same."""
+    devices: tuple[DeviceId, ...] = ()
+    """Those that it would have, sorted."""
+    tally: Tally = Tally()
+    """What would become of the devices of its type."""
+
+
+class Move(msgspec.Struct, frozen=True):
+    """A device that would be elsewhere."""
+
+    device: DeviceId
+    before: PoolName | None
+    """The pool that has it now."""
+    after: PoolName | None
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a configuration would do on this node. Nothing of it is done."""
+
+    pools: Mapping[PoolName, PoolPlan] = {}
+    """In the order of the file, then those that it has no more."""
+    moves: tuple[Move, ...] = ()
+    """Sorted by device."""
+    stay: int = 0
+    """How many devices stay in their pool."""
+    unread: tuple[str, ...] = ()
+    """What the file asks for and the last look at the node didn't, so that the rest is a guess."""
+    warnings: tuple[str, ...] = ()
+    """Of the file."""
+
+
+def changes(before: NodeConfig, after: NodeConfig) -> Changes:
+    """Which pools a new configuration adds, removes, changes and leaves as they are."""
+    old = {pool.spec.name: pool for pool in before.pools}
+    new = {pool.spec.name: pool for pool in after.pools}
+    both = sorted(old.keys() & new.keys())
+    return Changes(
+        added=tuple(sorted(new.keys() - old.keys())),
+        removed=tuple(sorted(old.keys() - new.keys())),
+        changed=tuple(name for name in both if old[name] != new[name]),
+        unchanged=tuple(name for name in both if old[name] == new[name]),
+    )
+
+
+def plan(
+    before: NodeConfig,
+    served: Mapping[PoolName, Iterable[DeviceId]],
+    after: NodeConfig,
+    node: Node,
+) -> Plan:
+    """What a configuration would do.
+
+    Args:
+        before: the configuration that is served.
+        served: the devices that each pool has now.
+        after: the configuration that is asked about.
+        node: what the last look found.
+    """
+    changed = changes(before, after)
+    change: dict[PoolName, Change] = {
+        **dict.fromkeys(changed.added, "added"),
+        **dict.fromkeys(changed.changed, "changed"),
+        **dict.fromkeys(changed.unchanged, "unchanged"),
+    }
+    assigned = assign(after.pools, node)
+    tally = tallies(after.pools, node)
+    pools = {
+        name: PoolPlan(change[name], tuple(devices), tally[name])
+        for name, devices in assigned.devices.items()
+    }
+    gone = {name: PoolPlan("removed") for name in changed.removed}
+    now = {device: name for name, devices in served.items() for device in devices}
+    then = {device: place.pool for device, place in assigned.taken.items()}
+    moves = tuple(
+        Move(device, now.get(device), then.get(device))
+        for device in sorted(now.keys() | then.keys())
+        if now.get(device) != then.get(device)
+    )
+    return Plan(
+        pools={**pools, **gone},
+        moves=moves,
+        stay=sum(then.get(device) == name for device, name in now.items()),
+        unread=tuple(_unread(before.pools, after.pools)),
+        warnings=after.warnings,
+    )
+
+
+_FACTS: Final = {
+    "acpi_indexes": "acpiIndexes: ACPI indexes",
+    "ddp_profiles": "ddpProfiles: DDP profiles",
+    "is_rdma": "isRdma: whether devices may use RDMA",
+}
+"""What is read only where a selector asks for it."""
+
+
+def _unread(before: Iterable[PoolConfig], after: Iterable[PoolConfig]) -> Iterator[str]:
+    before, after = tuple(before), tuple(after)
+    old = {pool.spec.device_type for pool in before}
+    new = {pool.spec.device_type for pool in after}
+    classes = {KINDS[one].base_class for one in old}
+    for one in KINDS:
+        base_class = KINDS[one].base_class
+        if one in new - old and (base_class not in classes or one == "auxNetDevice"):
+            yield f"{one}: no pool that is served now is of this type, its devices were not read"
+    for attribute, what in _FACTS.items():
+        if _asks(after, attribute) and not _asks(before, attribute):
+            yield f"{what} were not read, no pool that is served now asks for them"
+
+
+def _asks(pools: Iterable[PoolConfig], attribute: str) -> bool:
+    return any(getattr(selector, attribute) for pool in pools for selector in pool.selectors)
+
+
+def here(devices: Iterable[Device]) -> tuple[DeviceId, ...]:
+    """Those that are there and not only listed."""
+    return tuple(device.id for device in devices if device.gone is None)

@@ -1,0 +1,65 @@
+"""Questions that change nothing: why is a device where it is, and what would another file do."""
+
+from collections.abc import Mapping
+
+from rbln_supervisor.core.commands import (
+    DryRun,
+    Explain,
+    Explained,
+    Planned,
+    Refused,
+    Reply,
+)
+from rbln_supervisor.core.configuration import config
+from rbln_supervisor.core.difference import here, plan
+from rbln_supervisor.core.explain import explain
+from rbln_supervisor.core.node import Node
+from rbln_supervisor.core.roster import Roster
+from rbln_supervisor.core.types.registry import KINDS
+from rbln_worker.contract.pool import PoolName
+
+
+def answer(
+    request: Explain | DryRun,
+    served: config.NodeConfig,
+    node: Node | None,
+    rosters: Mapping[PoolName, Roster],
+    prefix: str,
+) -> Reply:
+    """The answer.
+
+    Args:
+        request: the question.
+        served: the configuration.
+        node: what the last look found; None where there was none yet.
+        rosters: what each pool lists.
+        prefix: of pools that name none.
+    """
+    if node is None:
+        return Refused(("the node was not read yet, see rbln-ctl status for what hinders it",))
+    match request:
+        case Explain(device=name):
+            gone = {
+                pool: [device for device in roster.devices.values() if device.gone is not None]
+                for pool, roster in rosters.items()
+            }
+            explanation = explain(served, node, name, gone)
+            return Explained(explanation) if explanation else Refused((_unknown(name, served),))
+        case DryRun():
+            try:
+                wanted = config.parse(request.config, prefix=request.prefix or prefix)
+                wanted = config.strict(wanted)
+            except config.ConfigError as error:
+                return Refused(error.errors)
+            now = {pool: here(roster.devices.values()) for pool, roster in rosters.items()}
+            return Planned(plan(served, now, wanted, node))
+
+
+def _unknown(name: str, served: config.NodeConfig) -> str:
+    types = {pool.spec.device_type for pool in served.pools}
+    looked_at = sorted({f"{KINDS[one].base_class:02x}" for one in types})
+    return (
+        f"{name}: no such device among those that pools can have (PCI functions of class "
+        f"{' and '.join(looked_at)} and what belongs to them, when the node was last read); "
+        "expected an ID such as 0000:3b:00.0 or mlx5_core.sf.4, or an interface"
+    )

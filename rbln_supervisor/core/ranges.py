@@ -1,0 +1,107 @@
+"""Functions below a physical one, as a configuration says them: ``p0#0,2-7,9``.
+
+The grammar is ``<PF>[#<item>{,<item>}]`` with ``N`` or ``A-B`` (both ends included) for an item.
+Without ``#`` all of a PF's functions are meant. What the reference takes for "no match" without a
+word (``p0#5-3``, ``p0#x``, ``p0#``) is malformed here, and so are signs, spaces and digits of other
+scripts; a leading zero is none (``p0#02``).
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+NUMBER_MOST: Final = 2**32 - 1
+"""devlink's sfnum is a u32; VF indexes have 16 bits."""
+
+_NUMBER: Final = re.compile(r"[0-9]{1,10}")
+_SHOWN_MOST: Final = 24
+"""Characters of an item that a message repeats."""
+
+
+class MalformedError(ValueError):
+    """The text is none of the grammar; says which part of it."""
+
+
+class Range(msgspec.Struct, frozen=True):
+    """Consecutive indexes."""
+
+    first: int
+    last: int
+    """Included."""
+
+    def __str__(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
+
+
+class PfFunctions(msgspec.Struct, frozen=True):
+    """Some or all functions of a physical one."""
+
+    pf: str
+    """An interface's name or a PCI address, as written."""
+    ranges: tuple[Range, ...] | None = None
+    """In the order of the text; None: all of them."""
+
+    def __str__(self) -> str:
+        if self.ranges is None:
+            return self.pf
+        return f"{self.pf}#{','.join(map(str, self.ranges))}"
+
+
+def parse(text: str) -> PfFunctions:
+    """What a text says.
+
+    Raises:
+        MalformedError: Which part of it is wrong.
+    """
+    pf, *rest = text.split("#")
+    if not pf:
+        raise MalformedError("nothing stands before #" if rest else "it is empty")
+    match rest:
+        case []:
+            return PfFunctions(pf)
+        case [items]:
+            return PfFunctions(pf, tuple(map(_item, items.split(","))))
+        case _:
+            raise MalformedError("# stands in it twice")
+
+
+class FunctionSet:
+    """All that the entries of one list mean, ready to be asked many times."""
+
+    def __init__(self, entries: Iterable[PfFunctions]) -> None:
+        # The reference asks only the first entry that names a PF; a list means all that it says.
+        self._ranges: dict[str, list[Range] | None] = {}
+        for entry in entries:
+            pf = entry.pf.lower()
+            known = self._ranges.setdefault(pf, [])
+            if entry.ranges is None or known is None:
+                self._ranges[pf] = None
+            else:
+                known += entry.ranges
+
+    def has(self, pf: str, index: int | None) -> bool:
+        """Whether one of the entries means a function; ``pf`` is empty where it has no PF."""
+        ranges = self._ranges.get(pf.lower(), ()) if pf else ()
+        if ranges is None:
+            return True
+        return index is not None and any(one.first <= index <= one.last for one in ranges)
+
+
+def _item(text: str) -> Range:
+    if not text:
+        raise MalformedError("a number is missing beside a comma or behind #")
+    first, dash, last = text.partition("-")
+    one = Range(_number(first, text), _number(last if dash else first, text))
+    if one.first > one.last:
+        raise MalformedError(f"{text} begins behind its end")
+    return one
+
+
+def _number(digits: str, item: str) -> int:
+    if not re.fullmatch(r"[0-9]+", digits):
+        raise MalformedError(f"{item[:_SHOWN_MOST]!a} is neither a number nor a range")
+    if not _NUMBER.fullmatch(digits) or int(digits) > NUMBER_MOST:
+        raise MalformedError(f"{digits[:_SHOWN_MOST]} is larger than any number of a function")
+    return int(digits)

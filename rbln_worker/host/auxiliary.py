@@ -1,0 +1,49 @@
+"""Sub-functions: auxiliary devices in the directory of the PCI function that carries them.
+
+``<driver>.<kind>.<number>`` (Documentation/driver-api/auxiliary_bus.rst). Drivers make others for
+their own parts (mlx5_core.eth.0, mlx5_core.rdma.0): they have no ``sfnum`` and are no devices.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from rbln_worker.contract.device import AuxName
+from rbln_worker.host.inventory import Unreadable
+from rbln_worker.host.sysfs import attribute
+
+NAME: Final = re.compile(r"[^\s./]+\.(?P<kind>[^\s./]+)\.[0-9]+")
+_SUBFUNCTION: Final = "sf"
+_NUMBER: Final = re.compile(r"[0-9]{1,10}")
+
+
+class Auxiliary(NamedTuple):
+    """A sub-function, as far as its own directory tells."""
+
+    name: AuxName
+    kind: str
+    number: int
+    path: str
+
+
+def scan(path: str, entries: Iterable[str]) -> Iterator[Auxiliary | Unreadable]:
+    """The sub-functions in a PCI function's directory, sorted by name."""
+    for name in sorted(entries):
+        match = NAME.fullmatch(name)
+        if match is None or not name.isprintable():
+            continue
+        own = f"{path}/{name}"
+        try:
+            if not stat.S_ISDIR(os.lstat(own).st_mode):
+                continue
+            number = attribute(f"{own}/sfnum")
+        except OSError as error:
+            if match["kind"] == _SUBFUNCTION:
+                yield Unreadable(name, f"sfnum: {error.strerror}")
+            continue
+        if _NUMBER.fullmatch(number):
+            yield Auxiliary(AuxName(name), match["kind"], int(number), own)
+        else:
+            yield Unreadable(name, f"sfnum: expected a number, got {number[:40]!r}")

@@ -1,0 +1,108 @@
+"""The DDP package that is loaded into a network adapter, by Intel's ddptool.
+
+Each call is a process, ended when it takes too long; all together have a time, too. Whatever it
+starts stays in the process group of the look at the node, which ends as a whole.
+"""
+
+import contextlib
+import os
+import subprocess
+from time import monotonic
+from typing import Final
+
+import msgspec
+
+TOOL: Final = "ddptool"
+CALL_S: Final = 2.0
+"""How long one call may take."""
+ALL_S: Final = 4.0
+"""How long all calls of a look may take."""
+_ANSWER_BYTES: Final = 65536
+_NONE: Final = 8
+"""The exit code that says: supported, and nothing is loaded."""
+
+
+class _Package(msgspec.Struct, frozen=True):
+    name: str = ""
+
+
+class _Adapter(msgspec.Struct, frozen=True):
+    package: _Package = msgspec.field(name="DDPpackage", default=_Package())
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    adapter: _Adapter = msgspec.field(name="DDPInventory")
+
+
+_ANSWER: Final[msgspec.json.Decoder[_Answer]] = msgspec.json.Decoder(_Answer)
+
+
+class DdpTool:
+    """The tool, for the time of one look."""
+
+    def __init__(self, tool: str = TOOL, *, call_s: float = CALL_S, all_s: float = ALL_S) -> None:
+        self._tool = tool
+        self._call_s = call_s
+        self._until = monotonic() + all_s
+        self._missing = False
+        self.problems: list[str] = []
+
+    def package(self, bdf: str) -> str:
+        """The name of the package that is loaded, or nothing."""
+        left_s = min(self._call_s, self._until - monotonic())
+        if self._missing:
+            return ""
+        if left_s <= 0:
+            self._problem(f"{self._tool}: not every device could be asked in time")
+            return ""
+        try:
+            return _name(self._run(bdf, left_s))
+        except FileNotFoundError:
+            self._missing = True
+            self._problem(f"{self._tool}: not found, so that no device has a DDP profile")
+        except OSError as error:
+            self._problem(f"{self._tool}: {error.strerror}")
+        except subprocess.TimeoutExpired:
+            self._problem(f"{self._tool} -s {bdf}: no answer within {left_s:.1f} s")
+        except ValueError as error:
+            self._problem(f"{self._tool} -s {bdf}: {error}")
+        return ""
+
+    def _run(self, bdf: str, within_s: float) -> bytes:
+        # A file, no pipe: what the tool leaves behind could hold a pipe open.
+        out = os.memfd_create("ddptool", os.MFD_CLOEXEC)
+        try:
+            process = subprocess.Popen(  # noqa: S603
+                [self._tool, "-l", "-a", "-j", "-s", bdf],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.DEVNULL,
+            )
+            try:
+                code = process.wait(within_s)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(0.1)  # SIGKILL does not end a wait for hardware
+                raise
+            if code == _NONE:
+                return b""
+            if code:
+                raise ValueError(f"exit code {code}")
+            return os.pread(out, _ANSWER_BYTES, 0)
+        finally:
+            os.close(out)
+
+    def _problem(self, text: str) -> None:
+        if text not in self.problems:
+            self.problems.append(text)
+
+
+def _name(answer: bytes) -> str:
+    if not answer:
+        return ""
+    try:
+        name = _ANSWER.decode(answer).adapter.package.name
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"unreadable answer ({error})") from error
+    return name if name.isprintable() else ""

@@ -1,0 +1,138 @@
+"""Links of the network namespace as values: what type each is, and which carry a default route."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+_WORDS: Final[Mapping[int, str]] = {
+    0: "generic",
+    1: "ether",
+    2: "eether",
+    3: "ax25",
+    4: "pronet",
+    5: "chaos",
+    6: "ieee802",
+    7: "arcnet",
+    8: "atalk",
+    15: "dlci",
+    19: "atm",
+    23: "metricom",
+    24: "ieee1394",
+    32: "infiniband",
+    256: "slip",
+    257: "cslip",
+    258: "slip6",
+    259: "cslip6",
+    260: "rsrvd",
+    264: "adapt",
+    270: "rose",
+    271: "x25",
+    272: "hwx25",
+    280: "can",
+    512: "ppp",
+    513: "hdlc",
+    516: "lapb",
+    517: "ddcmp",
+    518: "rawhdlc",
+    768: "ipip",
+    769: "tunnel6",
+    770: "frad",
+    771: "skip",
+    772: "loopback",
+    773: "ltalk",
+    774: "fddi",
+    775: "bif",
+    776: "sit",
+    777: "ip/ddp",
+    778: "gre",
+    779: "pimreg",
+    780: "hippi",
+    781: "ash",
+    782: "econet",
+    783: "irda",
+    784: "fcpp",
+    785: "fcal",
+    786: "fcpl",
+    800: "tr",
+    801: "ieee802.11",
+    802: "ieee802.11/prism",
+    803: "ieee802.11/radiotap",
+    804: "ieee802.15.4",
+    805: "ieee802.15.4/monitor",
+    820: "phonet",
+    821: "phonet_pipe",
+    822: "caif",
+    823: "gre6",
+    824: "netlink",
+    825: "6lowpan",
+    0xFFFE: "none",
+    0xFFFF: "void",
+}
+"""ARPHRD_* (linux/if_arp.h) as iproute2 says them (lib/ll_types.c), but 0, which the reference
+calls generic."""
+
+
+class Link(msgspec.Struct, frozen=True):
+    """A link as rtnetlink describes it."""
+
+    index: int
+    name: str
+    type: int
+    """ARPHRD_*."""
+    lower: int | None = None
+    """The link that it lies on (IFLA_LINK): a VLAN's parent, a tunnel's."""
+    master: int | None = None
+    """The link that it belongs to (IFLA_MASTER): a bond, a bridge."""
+
+
+class Links(msgspec.Struct, frozen=True):
+    """What is asked about links; empty where they can't be listed."""
+
+    types: Mapping[str, str] = {}
+    """By name, in iproute2's words."""
+    carriers: frozenset[str] = frozenset()
+    """The names of those through which a default route leaves."""
+
+
+def word(number: int) -> str:
+    """A link's type as people and selectors call it."""
+    return _WORDS.get(number, f"unknown{number}")
+
+
+def summed_up(links: Iterable[Link], routed: Iterable[int]) -> Links:
+    """Types and carriers; ``routed``: the indexes of links that default routes name."""
+    links = tuple(links)
+    carriers = below(links, routed)
+    return Links(
+        types={link.name: word(link.type) for link in links},
+        carriers=frozenset(link.name for link in links if link.index in carriers),
+    )
+
+
+def below(links: Iterable[Link], indexes: Iterable[int]) -> frozenset[int]:
+    """These links and all that packets through them pass, down to the wire.
+
+    Down is from a bond or a bridge to its members, and from a VLAN to its parent. The ends of a
+    veth pair name each other as what they lie on; what is sent into one goes on where the other
+    one belongs to.
+    """
+    by_index = {link.index: link for link in links}
+    under: defaultdict[int, list[int]] = defaultdict(list)
+    for link in by_index.values():
+        if link.master is not None:
+            under[link.master].append(link.index)
+        if link.lower is not None:
+            under[link.index].append(link.lower)
+            peer = by_index.get(link.lower)
+            if peer and peer.lower == link.index and peer.master is not None:
+                under[link.index].append(peer.master)
+    reached: set[int] = set()
+    waiting = list(indexes)
+    while waiting:
+        index = waiting.pop()
+        if index not in reached:
+            reached.add(index)
+            waiting += under[index]
+    return frozenset(reached)

@@ -1,0 +1,27 @@
+"""One look at the node: every file read once, what belongs to a PF shared among its functions.
+
+It may wait for as long as the kernel lets it (rtnl, devlink and device locks): it belongs into a
+process of its own, which somebody watches.
+"""
+
+from pathlib import Path
+
+from rbln_worker.host import pci
+from rbln_worker.host.inventory import NETWORK, Inventory, Needs
+from rbln_worker.host.sysfs import PCI_DEVICES
+
+
+def look(root: Path, needs: Needs) -> Inventory:
+    """Look at the node below ``root``; never raises for what is on disk."""
+    try:
+        scan = pci.scan(f"{root}", base_classes=needs.base_classes, acpi_indexes=needs.acpi_indexes)
+    except OSError as error:
+        return Inventory(failed=f"/{PCI_DEVICES}: {error.strerror}")
+    if any(one.function.base_class == NETWORK for one in scan.found.values()):
+        # Only here: pyroute2, which comes with it, costs 70-100 ms and 12.7 MB.
+        from rbln_worker.host import network  # noqa: PLC0415
+
+        return network.describe(f"{root}", scan, needs)
+    return Inventory(
+        functions=tuple(one.function for one in scan.found.values()), unreadable=scan.unreadable
+    )

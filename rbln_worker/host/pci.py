@@ -1,0 +1,165 @@
+"""The PCI functions of the node, from the files that the PCI core answers by itself.
+
+A function costs four reads (``modalias``, ``numa_node``, its directory, its ``driver`` link), two
+more where it is a virtual one, and one for its place below the bridges. The virtual functions of a
+PF are seen by its ``virtfn*`` links and not by ``sriov_numvfs`` (its read takes the device lock,
+drivers/pci/iov.c, which a write to it holds for as long as enabling takes), and identity comes from
+``modalias`` and not from ``uevent`` (device lock, some kernels). ``acpi_index`` evaluates firmware
+(drivers/pci/pci-label.c) and is read only where it is asked for.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+
+from rbln_worker.contract.device import Bdf, PciFunction
+from rbln_worker.host.inventory import Unreadable
+from rbln_worker.host.sysfs import PCI_ADDRESS, PCI_DEVICES, attribute, link_name, names
+
+# file2alias.c: v, d: vendor and device in eight digits; bc: base class in two.
+_MODALIAS: Final = re.compile(
+    r"pci:v0000(?P<vendor>[0-9A-F]{4})d0000(?P<product>[0-9A-F]{4})"
+    r"sv[0-9A-F]{8}sd[0-9A-F]{8}bc(?P<base_class>[0-9A-F]{2})sc[0-9A-F]{2}i[0-9A-F]{2}\s*"
+)
+_VIRTFN: Final = re.compile(r"virtfn([0-9]{1,5})")
+_NUMA_NODES_MOST: Final = 1024  # CONFIG_NODES_SHIFT is 10 at most
+
+
+class Found(NamedTuple):
+    """A function, and what is needed to learn more of it."""
+
+    function: PciFunction
+    path: str
+    entries: frozenset[str]
+    """The names in its directory."""
+
+
+class Scan(NamedTuple):
+    """One pass over the functions."""
+
+    found: Mapping[Bdf, Found]
+    """By address, sorted."""
+    unreadable: tuple[Unreadable, ...]
+
+
+def scan(root: str, *, base_classes: frozenset[int], acpi_indexes: bool) -> Scan:
+    """The functions of these base classes; OSError where they can't even be listed."""
+    home = f"{root}/{PCI_DEVICES}"
+    found: dict[Bdf, Found] = {}
+    unreadable: list[Unreadable] = []
+    for name in sorted(os.listdir(home)):
+        if not PCI_ADDRESS.fullmatch(name):
+            continue
+        try:
+            one = _function(f"{home}/{name}", Bdf(name), base_classes, acpi_indexes)
+        except OSError as error:
+            where = os.path.basename(error.filename or name)
+            unreadable.append(Unreadable(name, f"{where}: {error.strerror}"))
+        except ValueError as error:
+            unreadable.append(Unreadable(name, str(error)))
+        else:
+            if one is not None:
+                found[Bdf(name)] = one
+    return Scan(_numbered(home, found), tuple(unreadable))
+
+
+def _function(
+    path: str,
+    bdf: Bdf,
+    base_classes: frozenset[int],
+    acpi_indexes: bool,  # noqa: FBT001
+) -> Found | None:
+    vendor, product, base_class = _identity(path)
+    if base_class not in base_classes:
+        return None
+    entries = frozenset(os.listdir(path))
+    pf = link_name(path, "physfn") if "physfn" in entries else None
+    if pf is not None and not PCI_ADDRESS.fullmatch(pf):
+        raise ValueError(f"physfn: expected a link to a PCI function, got {pf[:40]!r}")
+    function = PciFunction(
+        bdf=bdf,
+        vendor=vendor,
+        product=product,
+        base_class=base_class,
+        driver=link_name(path, "driver") if "driver" in entries else None,
+        numa_node=_numa_node(path) if "numa_node" in entries else None,
+        acpi_index=(
+            attribute(f"{path}/acpi_index") if acpi_indexes and "acpi_index" in entries else ""
+        ),
+        has_vfs=any(map(_VIRTFN.fullmatch, entries)),
+        sriov="sriov_totalvfs" in entries,
+        pf=Bdf(pf) if pf is not None else None,
+        bridges=_bridges(path, bdf),
+    )
+    return Found(function, path, entries)
+
+
+def _numbered(home: str, found: Mapping[Bdf, Found]) -> dict[Bdf, Found]:
+    """The same functions, and of each virtual one its number: the PF's links are read once."""
+    numbers: dict[Bdf, Mapping[str, int]] = {}
+    for one in found.values():
+        pf = one.function.pf
+        if pf is not None and pf not in numbers:
+            entries = found[pf].entries if pf in found else names(f"{home}/{pf}")
+            numbers[pf] = _virtual_functions(f"{home}/{pf}", entries)
+    return {
+        bdf: one
+        if one.function.pf is None
+        else one._replace(
+            function=msgspec.structs.replace(one.function, index=numbers[one.function.pf].get(bdf))
+        )
+        for bdf, one in found.items()
+    }
+
+
+def _virtual_functions(path: str, entries: Iterable[str]) -> dict[str, int]:
+    """Address → number, as the links ``virtfn<number>`` say: there may be gaps."""
+    numbers: dict[str, int] = {}
+    for entry in entries:
+        if match := _VIRTFN.fullmatch(entry):
+            try:
+                numbers[link_name(path, entry)] = int(match[1])
+            except ValueError:
+                continue  # this one has no number; it is a device all the same
+    return numbers
+
+
+def _bridges(path: str, bdf: Bdf) -> tuple[Bdf, ...]:
+    """The addresses above it in /sys/devices, where its directory lies below its bridges'."""
+    try:
+        place = os.readlink(path)
+    except OSError:
+        return ()  # the directory itself, as some simulated nodes have it
+    return tuple(
+        Bdf(part) for part in place.split("/") if part != bdf and PCI_ADDRESS.fullmatch(part)
+    )
+
+
+def _identity(path: str) -> tuple[str, str, int]:
+    try:
+        alias = attribute(f"{path}/modalias")
+    except FileNotFoundError:
+        alias = ""
+    if match := _MODALIAS.fullmatch(alias):
+        base_class = int(match["base_class"], 16)
+        return match["vendor"].lower(), match["product"].lower(), base_class
+    number = {name: attribute(f"{path}/{name}") for name in ("vendor", "device", "class")}
+    for name, digits in (("vendor", 4), ("device", 4), ("class", 6)):
+        if not re.fullmatch(rf"0x[0-9a-fA-F]{{{digits}}}", number[name]):
+            raise ValueError(f"{name}: expected 0x and {digits} digits, got {number[name][:40]!r}")
+    return (
+        number["vendor"].removeprefix("0x").lower(),
+        number["device"].removeprefix("0x").lower(),
+        int(number["class"], 16) >> 16,
+    )
+
+
+def _numa_node(path: str) -> int | None:
+    try:
+        node = int(attribute(f"{path}/numa_node"))
+    except (OSError, ValueError):
+        return None  # as good as -1: the device is used, without a topology hint
+    return node if 0 <= node < _NUMA_NODES_MOST else None
