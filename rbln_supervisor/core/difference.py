@@ -57,8 +57,6 @@ class Plan(msgspec.Struct, frozen=True):
     """How many devices stay in their pool."""
     unread: tuple[str, ...] = ()
     """What the file asks for and the last look at the node didn't, so that the rest is a guess."""
-    warnings: tuple[str, ...] = ()
-    """Of the file."""
 
 
 def changes(before: NodeConfig, after: NodeConfig) -> Changes:
@@ -113,7 +111,6 @@ def plan(
         moves=moves,
         stay=sum(then.get(device) == name for device, name in now.items()),
         unread=tuple(_unread(before.pools, after.pools)),
-        warnings=after.warnings,
     )
 
 
