@@ -117,7 +117,7 @@ def plan(
 _FACTS: Final = {
     "acpi_indexes": "acpiIndexes: ACPI indexes",
     "ddp_profiles": "ddpProfiles: DDP profiles",
-    "is_rdma": "isRdma: whether devices may use RDMA",
+    "is_rdma": "isRdma: RDMA devices that lie in other network namespaces",
 }
 """What is read only where a selector asks for it."""
 
