@@ -1,4 +1,4 @@
-"""What a pool lists over time: what is gone stays for a while with its reason, what nobody wants
+"""What is gone stays listed for a while with its reason; what nobody wants does not."""
 any more leaves at once.
 """
 
