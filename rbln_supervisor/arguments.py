@@ -21,7 +21,7 @@ _BOOLEANS: Final = {
     **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
     **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
 }
-_SWITCHES: Final = frozenset({"use-cdi", "logtostderr", "alsologtostderr"})
+_SWITCHES: Final = frozenset({"use-cdi", "allow-default-route", "logtostderr", "alsologtostderr"})
 _IGNORED: Final = (
     *("logtostderr", "alsologtostderr", "stderrthreshold", "log_dir", "log-dir", "log_link"),
     *("logbuflevel", "v", "vmodule", "log_backtrace_at"),
@@ -51,6 +51,7 @@ def parse(argv: Sequence[str], *, in_container: bool) -> Options:
         run_dir=given.run_dir,
         host_root=given.host_root,
         in_container=in_container,
+        allow_default_route=given.allow_default_route,
         gone_grace_s=given.gone_grace,
         rescan_s=given.rescan_interval,
         log_level=given.log_level,
@@ -118,6 +119,13 @@ def _parser() -> argparse.ArgumentParser:
         default=default.host_root,
         metavar="DIR",
         help="where the host's /sys, /dev and --kubelet-dir lie (%(default)s)",
+    )
+    option(
+        "--allow-default-route",
+        type=_boolean,
+        default=default.allow_default_route,
+        metavar="BOOL",
+        help="give out network devices although the node's default route leaves through them",
     )
     option(
         "--gone-grace",

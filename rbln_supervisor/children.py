@@ -44,8 +44,10 @@ def worker(boot: Boot) -> Life:
     return spawn(lambda: main.run(boot))
 
 
-def spawn(body: Callable[[], int]) -> Life:
+def spawn(body: Callable[[], int], *, keep: int | None = None) -> Life:
     """Fork a process that runs ``body`` and exits with what it returns; OSError if it can't be.
+
+    It has no open descriptors but the standard ones, and the one to keep.
 
     Signals are blocked around the fork: a child that still has our handlers and wake-up descriptor
     would swallow a signal meant for it, or send it to us.
@@ -58,7 +60,7 @@ def spawn(body: Callable[[], int]) -> Life:
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
         if pid == 0:
-            _live(body, before)
+            _live(body, before, keep)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return Life(pid, os.pidfd_open(pid), ours=True)
@@ -87,6 +89,27 @@ def reap(life: Life) -> str:
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
     return f"exit code {code}"
+
+
+def has_ended(life: Life) -> bool:
+    """Whether a process of ours has ended; it waits to be reaped then."""
+    return os.waitid(os.P_PIDFD, life.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def kill_group(life: Life) -> None:
+    """End a process of ours and all in its group, if it made itself the leader of one.
+
+    As long as the process is not reaped, its number means nobody else.
+    """
+    send(life, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):  # it has not come to make one
+        os.killpg(life.pid, signal.SIGKILL)
+
+
+def reap_group(life: Life) -> str:
+    """Reap an ended process as ``reap`` does, after the end of all that is left in its group."""
+    kill_group(life)
+    return reap(life)
 
 
 def lock_holder(path: Path) -> int | None:
@@ -140,23 +163,23 @@ def _has_open(pid: int, file: os.stat_result) -> bool:
     return False
 
 
-def _live(body: Callable[[], int], mask: set[int | signal.Signals]) -> NoReturn:
+def _live(body: Callable[[], int], mask: set[int | signal.Signals], keep: int | None) -> NoReturn:
     code = 70
     try:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         # Sockets, pidfds, locks and the inotify instance are the parent's.
-        _close_all_but_standard()
+        _close_all_but_standard(keep)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         code = body()
     finally:
         os._exit(code)  # no exit handlers: they are the parent's
 
 
-def _close_all_but_standard() -> None:
+def _close_all_but_standard(keep: int | None) -> None:
     # Listed, not counted up: a container's limit may be a billion descriptors.
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - Path would open one more
-        if int(name) > 2:
+        if int(name) > 2 and int(name) != keep:
             with contextlib.suppress(OSError):  # the listing's own descriptor
                 os.close(int(name))

@@ -23,6 +23,8 @@ class Options(msgspec.Struct, frozen=True):
     """Sockets, locks and last log lines; not below host_root."""
     host_root: Path = Path("/")
     in_container: bool = False
+    allow_default_route: bool = False
+    """Give out network devices although the node's default route leaves through them."""
     gone_grace_s: float = 300.0
     """How long a device that vanished stays listed as Unhealthy."""
     rescan_s: float = 60.0

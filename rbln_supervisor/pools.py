@@ -1,23 +1,28 @@
 """All pools of the node: configuration and devices become what each worker should serve."""
 
 import logging
+import math
 import random
 from collections.abc import Callable, Iterable, Mapping
 from time import monotonic
 from typing import Final
 
-from rbln_supervisor import children, node
+from rbln_supervisor import children
 from rbln_supervisor.core.assign import assign
 from rbln_supervisor.core.configuration.config import NodeConfig
 from rbln_supervisor.core.lifecycle import State, Unwanted, Wanted
 from rbln_supervisor.core.node import Node
 from rbln_supervisor.core.roster import Roster, advance, next_leave
 from rbln_supervisor.keeper import Keeper
+from rbln_supervisor.node import Look
 from rbln_supervisor.options import Options
 from rbln_worker.contract.pool import PoolName
 
 RESCAN_JITTER: Final = 0.1
 """The share of the rescan interval by which it varies, so that nodes don't look in step."""
+
+AGAIN_S: Final = 5.0
+"""After a look that failed the next one comes soon: devices may be missing until then."""
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +36,9 @@ class Pools:
         self._options = options
         self._keeper = keeper
         self._node: Node | None = None
-        self._rescan_at = 0.0
+        self._rescan_at = math.inf
         self.config = config
-        self.keepers: dict[PoolName, Keeper] = {}
+        self.keepers = {pool.spec.name: keeper(pool.spec.name) for pool in config.pools}
         self.problems: tuple[str, ...] = ()
         """What was wrong with the last look."""
 
@@ -66,29 +71,27 @@ class Pools:
             if keeper.configured and keeper.roster is not None
         }
 
-    def look(self) -> tuple[PoolName, ...]:
-        """Look at the node now; the pools that this changed."""
+    def take_in(self, look: Look) -> tuple[PoolName, ...]:
+        """Put what a look found into force; the pools that this changed."""
         interval = self._options.rescan_s
+        if look.failed is not None:
+            interval = min(interval, AGAIN_S)
+            self._report((look.failed,))
+        else:
+            self._report(look.problems)
+            self._node = look.node
         jitter = random.uniform(-RESCAN_JITTER, RESCAN_JITTER)  # noqa: S311
         self._rescan_at = monotonic() + interval * (1 + jitter)
-        needed = node.needs(self.config.pools, allow_default_route=False)
-        look = node.look(self._options.host_root, needed)
-        if look.failed is not None:
-            self._report((look.failed,))
-            return self._apply()
-        self._report(look.problems)
-        self._node = look.node
         return self._apply()
 
     def configure(self, config: NodeConfig) -> None:
-        """Serve the pools of a configuration from now on."""
+        """Serve the pools of a configuration from now on; what a look found for it comes next."""
         self.config = config
         names = {pool.spec.name for pool in config.pools}
         for name, keeper in self.keepers.items():
             if name not in names:
                 keeper.configured = False
                 keeper.event(Unwanted())
-        self.look()
 
     def dismiss_strangers(self) -> None:
         """Ask workers of an earlier supervisor to leave whose pools are configured no more."""
@@ -117,7 +120,9 @@ class Pools:
 
     def _apply(self) -> tuple[PoolName, ...]:
         changed = []
-        found = self._node or Node()
+        found = self._node
+        if found is None:
+            return ()
         assigned = assign(self.config.pools, found)
         for pool in self.config.pools:
             name = pool.spec.name

@@ -5,14 +5,14 @@ import math
 import os
 import secrets
 import signal
-from collections import Counter
+from collections.abc import Mapping
 from time import monotonic
 from typing import Final
 
 import msgspec
 import zmq
 
-from rbln_supervisor import config_file, signals
+from rbln_supervisor import signals
 from rbln_supervisor.core import inquiries, summary
 from rbln_supervisor.core.commands import (
     DryRun,
@@ -20,20 +20,18 @@ from rbln_supervisor.core.commands import (
     Node,
     Refused,
     Reload,
-    Reloaded,
     Reply,
     Request,
     Rescan,
-    Rescanned,
     Status,
     encode,
     to_request,
 )
 from rbln_supervisor.core.configuration import config
-from rbln_supervisor.core.difference import changes
 from rbln_supervisor.core.lifecycle import Overdue, State
 from rbln_supervisor.core.status import NodeStatus, PoolStatus, SupervisorStatus
 from rbln_supervisor.keeper import Keeper
+from rbln_supervisor.lookout import Lookout
 from rbln_supervisor.options import Options
 from rbln_supervisor.pools import Pools
 from rbln_supervisor.router import Router
@@ -59,16 +57,13 @@ class Supervisor:
         self._session = secrets.token_hex(8)
         self._born = monotonic()
         self._leaving = False
-        self._counts: Counter[str] = Counter()
-        self._refused_reload: tuple[str, ...] = ()
         self._pools = Pools(options, configured, self._keeper)
+        self._lookout = Lookout(options, self._pools, self._reply)
 
     def run(self) -> int:
         """Serve until a signal says otherwise; the exit code."""
         with signals.inbox() as signalled:
-            self._pools.look()
             self._pools.dismiss_strangers()
-            log.info("ready to serve", extra={"pools": len(self._pools.config.pools)})
             while True:
                 ended = self._wait(signalled.fileno())
                 for number in signals.arrived(signalled):
@@ -95,23 +90,26 @@ class Supervisor:
             for keeper in self._pools.keepers.values()
             if keeper.life is not None
         }
-        for pidfd in lives:
-            poller.register(pidfd, zmq.POLLIN)
+        for descriptor in (*lives, *self._lookout.descriptors):
+            poller.register(descriptor, zmq.POLLIN)
         deadlines = [
             keeper.child.deadline
             for keeper in self._pools.keepers.values()
             if keeper.child.deadline is not None
         ]
-        wait_s = min([*deadlines, self._pools.due]) - monotonic()
+        if not self._leaving:
+            deadlines.append(self._lookout.due)
+        wait_s = min(deadlines, default=math.inf) - monotonic()
         woken = poller.poll(math.ceil(1000 * min(max(wait_s, 0.0), LONGEST_WAIT_S)))
         return [lives[source] for source, _ in woken if source in lives]
 
     def _signal(self, number: signal.Signals) -> None:
         if number is signal.SIGHUP:
-            self._obey(Reload())
+            self._lookout.reload(None)
             return
         log.info("leaving", extra={"why": number.name})
         self._leaving = True
+        self._lookout.leave()
         self._pools.leave()
 
     def _hear(self) -> None:
@@ -142,17 +140,24 @@ class Supervisor:
                 request = to_request(payload)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 self._control.dropped["unreadable control frames"] += 1
-                reply: Reply = Refused((f"that is no request: {error}"[:300],))
+                reply: Reply | None = Refused((f"that is no request: {error}"[:300],))
             else:
-                reply = self._obey(request)
-            if not self._control.send(sender, encode(reply)):
-                self._control.dropped["answers nobody took"] += 1
+                reply = self._obey(sender, request)
+            if reply is not None:
+                self._reply(sender, reply)
 
-    def _obey(self, request: Request) -> Reply:
+    def _reply(self, asker: bytes, reply: Reply) -> None:
+        if not self._control.send(asker, encode(reply)):
+            self._control.dropped["answers nobody took"] += 1
+
+    def _obey(self, asker: bytes, request: Request) -> Reply | None:
+        """The answer; None: it comes when the node has been looked at."""
         match request:
             case Status():
                 return Node(self._status())
-            case Explain() | DryRun():
+            case DryRun():
+                return self._lookout.try_out(asker, request)
+            case Explain():
                 return inquiries.answer(
                     request,
                     self._pools.config,
@@ -160,36 +165,14 @@ class Supervisor:
                     self._pools.rosters,
                     self._options.resource_prefix,
                 )
-            case Reload() | Rescan() if self._leaving:  # either would ask for workers again
-                return Refused(("the supervisor is leaving",))
             case Reload():
-                return self._reload()
+                return self._lookout.reload(asker)
             case Rescan():
-                changed = self._pools.look()
-                return Rescanned(self._pools.functions, changed, self._pools.problems)
-
-    def _reload(self) -> Reply:
-        path = self._options.config_file
-        try:
-            wanted = config.strict(
-                config.parse(config_file.read(path), prefix=self._options.resource_prefix)
-            )
-        except config.ConfigError as error:
-            self._counts["reloads refused"] += 1
-            self._refused_reload = tuple(f"reload refused: {line}" for line in error.errors)
-            log.warning("reload refused, nothing changed", extra={"why": "; ".join(error.errors)})
-            return Refused(error.errors)
-        self._refused_reload = ()
-        self._counts["reloads"] += 1
-        changed = changes(self._pools.config, wanted)._asdict()
-        self._pools.configure(wanted)
-        log.info("reloaded", extra={kind: ",".join(names) for kind, names in changed.items()})
-        return Reloaded(**changed, warnings=wanted.warnings)
+                return self._lookout.rescan(asker)
 
     def _catch_up(self) -> None:
+        self._lookout.turn()
         now = monotonic()
-        if not self._leaving and now >= self._pools.due:
-            self._pools.look()
         for keeper in self._pools.keepers.values():
             if keeper.child.deadline is not None and now >= keeper.child.deadline:
                 keeper.event(Overdue())
@@ -219,15 +202,18 @@ class Supervisor:
             if keeper.configured
         }
         pools |= {pool.name: summary.invalid_status(pool) for pool in self._pools.config.invalid}
-        counts = self._counts + self._hub.dropped + self._control.dropped
+        counts = self._lookout.counts + self._hub.dropped + self._control.dropped
         return NodeStatus(
             supervisor=SupervisorStatus(
                 pid=os.getpid(),
                 version=VERSION,
                 uptime_s=round(now - self._born, 1),
-                ready=summary.ready(pools) and not self._leaving,
-                problems=(*self._refused_reload, *self._pools.problems),
+                ready=self._is_ready(pools),
+                problems=self._lookout.problems,
                 counters=dict(sorted(counts.items())),
             ),
             pools=dict(sorted(pools.items())),
         )
+
+    def _is_ready(self, pools: Mapping[str, PoolStatus]) -> bool:
+        return self._pools.node is not None and not self._leaving and summary.ready(pools)

@@ -26,6 +26,7 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 NO_DEVICES: Final = "no device of the node matches its selectors"
+NOT_READ: Final = "the node has not been looked at yet"
 NO_WORKER: Final = "its worker is not running"
 NOT_LOOKED_AT: Final = "its worker has not looked at it yet"
 
@@ -75,7 +76,7 @@ def ready(pools: Mapping[str, PoolStatus]) -> bool:
 def _state(seen: Seen) -> tuple[PoolState, str]:
     match seen.child.state:
         case State.NONE:
-            return "waiting", NO_DEVICES
+            return "waiting", NO_DEVICES if seen.roster else NOT_READ
         case State.DOWN:
             return "backoff", f"its worker ended: {seen.last_exit}"
         case State.KILLED:

@@ -8,10 +8,21 @@ from typing import Final
 import msgspec
 import zmq
 
-from rbln_supervisor.core.commands import CONTROL_SOCKET, Reply, Request, encode, to_reply
+from rbln_supervisor.core.commands import (
+    CONTROL_SOCKET,
+    DryRun,
+    Reload,
+    Reply,
+    Request,
+    Rescan,
+    encode,
+    to_reply,
+)
 
 TIMEOUT_S: Final = 5.0
 """A supervisor answers in one turn of its loop; one that needs longer hangs."""
+LOOK_TIMEOUT_S: Final = 25.0
+"""Where the answer takes a look at the node: one may be on its way, each may take 10 s."""
 ANSWER_BYTES_MOST: Final = 64 * 1024 * 1024
 """A longer answer is never received. A status of 20,000 devices has 3 MiB."""
 
@@ -24,13 +35,16 @@ class UnreadableAnswerError(Exception):
     """Something answered, and it is no answer of a supervisor of ours; one line."""
 
 
-def ask(run_dir: Path, request: Request, *, timeout_s: float = TIMEOUT_S) -> Reply:
+def ask(run_dir: Path, request: Request, *, timeout_s: float | None = None) -> Reply:
     """The answer of the supervisor that owns a run directory.
 
     Raises:
         UnreachableError: Nobody is there, or nobody answers in time.
         UnreadableAnswerError: The answer can't be understood.
     """
+    if timeout_s is None:
+        looks = isinstance(request, Reload | Rescan | DryRun)
+        timeout_s = LOOK_TIMEOUT_S if looks else TIMEOUT_S
     path = run_dir / CONTROL_SOCKET
     _knock(path)
     with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:

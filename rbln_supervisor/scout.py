@@ -1,0 +1,162 @@
+"""A look at the node in a process of its own, so that nothing on the node can hold the loop up.
+
+Thousands of reads, locks behind a netlink dump, devlink, ddptool: whatever the look waits for, it
+waits there. The process is forked (1.5 ms, imports are shared), writes what it found as MessagePack
+into a pipe, and ends. pyroute2 (70-100 ms and 12.7 MB to import) is loaded in it and only where
+there are network functions to look at: the supervisor and its workers never pay for it, and a scout
+pays each time, which is once a minute and not in anybody's way.
+"""
+
+import contextlib
+import fcntl
+import os
+import signal
+import traceback
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+import msgspec
+
+from rbln_supervisor import children, node
+from rbln_supervisor.children import Life
+from rbln_supervisor.node import Look
+from rbln_worker import log
+from rbln_worker.contract.exits import Exit
+from rbln_worker.host.inventory import Needs
+
+DEADLINE_S: Final = 10.0
+"""How long a look may take. One of 4,096 functions takes a second."""
+BYTES_MOST: Final = 32 * 1024 * 1024
+"""What a look may say. 20,000 functions of 600 bytes fit."""
+_PIPE_BYTES: Final = 1024 * 1024
+"""As much as anybody may ask of the kernel (pipe(7)): a turn of the loop can take that."""
+
+_LOOK: Final[msgspec.msgpack.Decoder[Look]] = msgspec.msgpack.Decoder(Look)
+
+
+class _Run:
+    """One process."""
+
+    def __init__(self, life: Life, pipe: int) -> None:
+        self.life = life
+        self.pipe = pipe
+        self.deadline = monotonic() + DEADLINE_S
+        self.said = bytearray()
+        self.given_up = False
+
+
+class Scout:
+    """At most one look at a time. It never waits: ``turn`` says when one has ended."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._run: _Run | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """A process is on its way, or can't be ended."""
+        return self._run is not None
+
+    @property
+    def deadline(self) -> float | None:
+        """When ``turn`` has to be called at the latest (monotonic seconds)."""
+        return self._run.deadline if self._run else None
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """Those that turn readable when ``turn`` has something to do."""
+        if self._run is None:
+            return ()
+        return (
+            (self._run.life.pidfd,)
+            if self._run.given_up
+            else (
+                self._run.life.pidfd,
+                self._run.pipe,
+            )
+        )
+
+    def begin(self, needs: Needs) -> None:
+        """Look at the node, where none is on its way; OSError where there can be no process."""
+        pipe, end = os.pipe2(os.O_CLOEXEC)
+        try:
+            os.set_blocking(pipe, False)
+            with contextlib.suppress(OSError):  # a smaller one takes more turns
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+            life = children.spawn(lambda: _look(end, self._root, needs), keep=end)
+        except OSError:
+            os.close(pipe)
+            raise
+        finally:
+            os.close(end)
+        self._run = _Run(life, pipe)
+
+    def turn(self, now: float) -> Look | None:
+        """What came of the look, once; None where there is nothing new."""
+        run = self._run
+        if run is None:
+            return None
+        self._hear(run)
+        if children.has_ended(run.life):
+            self._hear(run)  # what it said last
+            os.close(run.pipe)
+            self._run = None
+            how = children.reap_group(run.life)
+            return None if run.given_up else _read(run.said, how)
+        if len(run.said) > BYTES_MOST and not run.given_up:
+            return self._give_up(run, now, f"said more than {BYTES_MOST} bytes")
+        if now >= run.deadline and not run.given_up:
+            return self._give_up(run, now, f"took more than {DEADLINE_S:g} s")
+        if now >= run.deadline:
+            run.deadline = now + DEADLINE_S
+            return Look(
+                failed="the last look at the node can't be ended: "
+                f"process {run.life.pid} waits in the kernel"
+            )
+        return None
+
+    def end(self) -> None:
+        """End a process that is on its way; nobody hears of what it found."""
+        if self._run is not None:
+            self._give_up(self._run, monotonic(), "")
+
+    def _give_up(self, run: _Run, now: float, why: str) -> Look:
+        run.given_up = True
+        run.said.clear()
+        run.deadline = now + DEADLINE_S
+        children.kill_group(run.life)
+        return Look(failed=f"the look at the node {why} and was ended")
+
+    def _hear(self, run: _Run) -> None:
+        while len(run.said) <= BYTES_MOST and not run.given_up:
+            try:
+                piece = os.read(run.pipe, _PIPE_BYTES)
+            except BlockingIOError:
+                return
+            if not piece:
+                return
+            run.said += piece
+
+
+def _read(said: bytearray, how: str) -> Look:
+    try:
+        return _LOOK.decode(said)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Look(failed=f"the look at the node ended without a result ({how}), see the log")
+
+
+def _look(pipe: int, root: Path, needs: Needs) -> int:
+    """The life of the process. What it starts is in its group, and ends with it."""
+    try:
+        os.setpgid(0, 0)
+        # Where the supervisor is gone, nobody else ends it (setitimer(2): SIGALRM does).
+        signal.setitimer(signal.ITIMER_REAL, DEADLINE_S + 2)
+        with open(pipe, "wb", closefd=False) as file:
+            file.write(msgspec.msgpack.encode(node.look(root, needs)))
+    except BrokenPipeError:
+        return Exit.DRAINED  # nobody wants to know any more
+    except BaseException:  # noqa: BLE001 - the last frame of this process
+        log.last_words(traceback.format_exc())
+        return Exit.CRASHED
+    return Exit.DRAINED
