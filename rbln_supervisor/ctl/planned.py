@@ -1,4 +1,4 @@
-"""What a configuration would do on this node, for people: pools, devices that move, doubts."""
+"""What a configuration would do on this node, for people: pools, and devices that move."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -24,9 +24,6 @@ def page(plan: Plan, columns: int) -> RenderableType:
     parts: list[RenderableType] = [Text(), _pools(plan, columns), Text(), _summary(plan)]
     if plan.moves:
         parts += [_moves(plan, columns)]
-    if plan.unread:
-        parts += [Text(), Text("Not known before a reload", "bold yellow")]
-        parts += [Text(f"  {plain(line)}") for line in plan.unread]
     return Group(*parts)
 
 

@@ -285,7 +285,6 @@ PLAN = Plan(
         Move(DeviceId("d2"), PoolName("a/z"), None),
     ),
     stay=1,
-    unread=("ddpProfiles: not read",),
 )
 
 
@@ -311,9 +310,6 @@ def test_a_dry_run(run_dir: Path, tmp_path: Path) -> None:
         "DEVICE  NOW  THEN\n"
         "d1      -    a/x\n"
         "d2      a/z  -\n"
-        "\n"
-        "Not known before a reload\n"
-        "  ddpProfiles: not read\n"
     )
     assert (as_json.returncode, as_json.stderr) == (0, "")
     assert json.loads(as_json.stdout) == {

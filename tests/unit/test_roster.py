@@ -1,6 +1,4 @@
 """What is gone stays listed for a while with its reason; what nobody wants does not."""
-any more leaves at once.
-"""
 
 import msgspec
 import pytest
