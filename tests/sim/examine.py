@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from enum import Enum, auto
 from typing import Final
 
 import grpc
@@ -15,15 +14,7 @@ from tests.sim.stack import Stack
 LISTED_DEADLINE_S: Final = 10.0
 
 
-class Preferences(Enum):
-    """How much is asked of GetPreferredAllocation."""
-
-    JUDGED = auto()
-    MAY_BE_EMPTY = auto()
-    """An empty answer is legal whatever was expected, an error is not."""
-
-
-def examine(case: Case, preferences: Preferences) -> None:
+def examine(case: Case) -> None:
     """Start the system on the case's node, ask all that the case answers; AssertionError."""
     links = case.node.links or None
     with Stack(case.config, case.node.build, arguments=case.args, links=links) as stack:
@@ -42,7 +33,7 @@ def examine(case: Case, preferences: Preferences) -> None:
             *(
                 f"{name}: {difference}"
                 for name, pool in case.expected.pools.items()
-                for difference in _pool(stack, case, name, pool, preferences)
+                for difference in _pool(stack, case, name, pool)
             ),
             # Looked at last: by now, what is not expected has had its time to come.
             *(
@@ -53,9 +44,7 @@ def examine(case: Case, preferences: Preferences) -> None:
         assert not differences, "\n".join([f"{case.name}:", *differences])
 
 
-def _pool(
-    stack: Stack, case: Case, name: str, expected: Pool, preferences: Preferences
-) -> Iterator[str]:
+def _pool(stack: Stack, case: Case, name: str, expected: Pool) -> Iterator[str]:
     kubelet = stack.kubelet
     if name not in kubelet.resources:
         yield "not registered"
@@ -70,7 +59,7 @@ def _pool(
         else:
             yield from judge.grant(grant, reply.container_responses[0])
     for preference in expected.preferred:
-        yield from _preference(stack, case, name, expected, preference, preferences)
+        yield from _preference(stack, case, name, expected, preference)
 
 
 def _preference(
@@ -79,7 +68,6 @@ def _preference(
     name: str,
     pool: Pool,
     expected: Preference,
-    preferences: Preferences,
 ) -> Iterator[str]:
     asked = f"preferred {expected.size}"
     offered = judge.offered(expected, pool.devices)
@@ -88,8 +76,6 @@ def _preference(
     except grpc.RpcError as error:
         if expected.error is None:
             yield f"{asked}: {code_of(error)}, expected {list(expected.ids)}"
-        return
-    if preferences is Preferences.MAY_BE_EMPTY and not actual:
         return
     if expected.error is not None:
         yield f"{asked}: {actual}, expected an error"
