@@ -71,6 +71,8 @@ class Worker:
         self._told: Report | None = None
         self._end: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._look_wanted = asyncio.Event()
+        self._concluding = asyncio.Lock()
+        """A conclusion builds on the one before it, and may wait for a file."""
         self._stale: set[DeviceId] = set()
         """Devices to look at next: what is known of them may have changed."""
 
@@ -238,24 +240,25 @@ class Worker:
     async def _follow(self, chosen: list[Device], held: Inventory) -> None:
         looked_at = {device.id: device for device in chosen}
         async for found in self._prober.look(chosen, held.pool):
-            await self._specify(found)
-            now = self._inventory
-            if now is None:
-                return
-            # The supervisor's word may have changed under a slow look: then it says nothing, and
-            # a device that hung and is asked about again is looked at once it has answered.
-            current = {d: f for d, f in found.items() if now.devices.get(d) == looked_at[d]}
-            if len(current) < len(found):
-                self._stale.update(found.keys() - current.keys())
-                self._look_wanted.set()
-            self._conclude(now, current)
+            async with self._concluding:
+                await self._specify(found)
+                now = self._inventory
+                if now is None:
+                    return
+                # The supervisor's word may have changed under a slow look: then it says nothing,
+                # and a device that hung and is asked about again is looked at once it has answered.
+                current = {d: f for d, f in found.items() if now.devices.get(d) == looked_at[d]}
+                if len(current) < len(found):
+                    self._stale.update(found.keys() - current.keys())
+                    self._look_wanted.set()
+                self._conclude(now, current)
             self._files.settle(now.pool, now.devices)
             self._tell()  # files may have become a problem, or none any more
 
     async def _specify(self, found: Mapping[DeviceId, Finding]) -> None:
         """Before the kubelet hears of devices the runtime has to."""
         held = self._inventory
-        if held is not None and self._files.uses_cdi(held.pool):
+        if held is not None and self._boot.cdi != "off":
             merged = self._merged(held, found)
             await self._files.specify(held.pool, {d: f.answer for d, f in merged.items()})
 

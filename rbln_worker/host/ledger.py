@@ -43,21 +43,22 @@ class Ledger:
         self.failures = 0
         """Files that could not be written."""
 
-    def keep(self, place: Path, text: str, mode: int) -> str:
+    def keep(self, place: Path, text: str, mode: int, *, flush: bool) -> str:
         """Have a file there with this text; why that can't be, or nothing.
 
-        The first time it is written whatever is there, so that it is ours from now on.
+        The first time it is written whatever is there, so that it is ours from now on. ``flush``:
+        it is on its disk before it has its name, and so is whole after a power loss, too.
         """
         name = str(place)
         if self._texts.get(name) == text and os.path.exists(place):
             return ""
         try:
-            identity = _write(place, text.encode(), mode)
+            identity = _write(place, text.encode(), mode, flush=flush)
         except OSError as error:
             self.failures += 1
             if _text(place) == text:  # of an earlier life: as good
                 return ""
-            return f"{error.filename or place}: {error.strerror}"
+            return f"{place}: {error.strerror}"
         with self._lock:
             self._files[name] = identity
             self._texts[name] = text
@@ -82,7 +83,7 @@ class Ledger:
         if files == self._saved:
             return ""
         try:
-            _write(self._path, msgspec.json.encode(_Entries(files)), 0o600)
+            _write(self._path, msgspec.json.encode(_Entries(files)), 0o600, flush=True)
         except OSError as error:
             self.failures += 1
             return f"{self._path}: {error.strerror}"
@@ -115,7 +116,7 @@ def _load(path: Path) -> dict[str, Identity]:
         return {}
 
 
-def _write(place: Path, content: bytes, mode: int) -> Identity:
+def _write(place: Path, content: bytes, mode: int, *, flush: bool) -> Identity:
     os.makedirs(place.parent, _FOLDER_MODE, exist_ok=True)
     # A name that nobody reads: neither runtimes (.json, .yaml) nor CNI plugins (-device.json).
     aside = place.parent / f".{secrets.token_hex(8)}.tmp"
@@ -125,7 +126,8 @@ def _write(place: Path, content: bytes, mode: int) -> Identity:
             with open(fd, "wb", closefd=False) as file:
                 file.write(content)
             os.fchmod(fd, mode)
-            os.fsync(fd)
+            if flush:
+                os.fsync(fd)
             os.rename(aside, place)
         except OSError:
             os.unlink(aside)
