@@ -17,7 +17,7 @@ def parts_of(device: SimDevice, home: str) -> Parts:
         return Parts()
     if device.driver == "rebellions":
         return _rebellions(device, home)
-    if device.driver == "vfio-pci":
+    if device.driver.endswith(("vfio-pci", "vfio_pci")):  # the vendors' variants, too
         return _vfio(device)
     return joined(
         _uio(device, home),
