@@ -11,7 +11,7 @@ from time import monotonic
 
 from rbln_supervisor import config_file, node
 from rbln_supervisor.core import inquiries
-from rbln_supervisor.core.commands import DryRun, Refused, Reloaded, Reply, Rescanned
+from rbln_supervisor.core.commands import DryRun, Planned, Refused, Reloaded, Reply, Rescanned
 from rbln_supervisor.core.configuration import config
 from rbln_supervisor.core.difference import changes
 from rbln_supervisor.core.looks import Batch, Looks, Trial
@@ -88,7 +88,7 @@ class Lookout:
         try:
             wanted = config.strict(config.parse(request.config, prefix=prefix))
         except config.ConfigError as error:
-            return Refused(error.errors)
+            return Planned(None, error.errors, error.warnings)
         self._looks = self._looks.ask_about(Trial(wanted, asker, request))
         return None
 

@@ -79,7 +79,11 @@ class Explained(msgspec.Struct, frozen=True, tag="explained"):
 class Planned(msgspec.Struct, frozen=True, tag="planned"):
     """The answer to DryRun."""
 
-    plan: Plan
+    plan: Plan | None
+    """None where the configuration has errors."""
+    errors: tuple[str, ...] = ()
+    """What a reload would be refused for, one line each."""
+    warnings: tuple[str, ...] = ()
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):

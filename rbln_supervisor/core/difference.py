@@ -1,16 +1,14 @@
 """What another configuration would change: of the pools, and on this node, of their devices."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, Literal, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from rbln_supervisor.core.assign import assign
 from rbln_supervisor.core.configuration.config import NodeConfig
-from rbln_supervisor.core.configuration.pool import PoolConfig
 from rbln_supervisor.core.explain import Tally, tallies
 from rbln_supervisor.core.node import Node
-from rbln_supervisor.core.types.registry import KINDS
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.pool import PoolName
 
@@ -55,10 +53,6 @@ class Plan(msgspec.Struct, frozen=True):
     """Sorted by device."""
     stay: int = 0
     """How many devices stay in their pool."""
-    unread: tuple[str, ...] = ()
-    """What the file asks for and the last look at the node didn't, so that the rest is a guess."""
-    warnings: tuple[str, ...] = ()
-    """Of the file."""
 
 
 def changes(before: NodeConfig, after: NodeConfig) -> Changes:
@@ -86,7 +80,7 @@ def plan(
         before: the configuration that is served.
         served: the devices that each pool has now.
         after: the configuration that is asked about.
-        node: what the last look found.
+        node: what a look for it found.
     """
     changed = changes(before, after)
     change: dict[PoolName, Change] = {
@@ -112,35 +106,7 @@ def plan(
         pools={**pools, **gone},
         moves=moves,
         stay=sum(then.get(device) == name for device, name in now.items()),
-        unread=tuple(_unread(before.pools, after.pools)),
-        warnings=after.warnings,
     )
-
-
-_FACTS: Final = {
-    "acpi_indexes": "acpiIndexes: ACPI indexes",
-    "ddp_profiles": "ddpProfiles: DDP profiles",
-    "is_rdma": "isRdma: whether devices may use RDMA",
-}
-"""What is read only where a selector asks for it."""
-
-
-def _unread(before: Iterable[PoolConfig], after: Iterable[PoolConfig]) -> Iterator[str]:
-    before, after = tuple(before), tuple(after)
-    old = {pool.spec.device_type for pool in before}
-    new = {pool.spec.device_type for pool in after}
-    classes = {KINDS[one].base_class for one in old}
-    for one in KINDS:
-        base_class = KINDS[one].base_class
-        if one in new - old and (base_class not in classes or one == "auxNetDevice"):
-            yield f"{one}: no pool that is served now is of this type, its devices were not read"
-    for attribute, what in _FACTS.items():
-        if _asks(after, attribute) and not _asks(before, attribute):
-            yield f"{what} were not read, no pool that is served now asks for them"
-
-
-def _asks(pools: Iterable[PoolConfig], attribute: str) -> bool:
-    return any(getattr(selector, attribute) for pool in pools for selector in pool.selectors)
 
 
 def here(devices: Iterable[Device]) -> tuple[DeviceId, ...]:

@@ -47,12 +47,12 @@ def answer(
             return Explained(explanation) if explanation else Refused((_unknown(name, served),))
         case DryRun():
             try:
-                wanted = config.parse(request.config, prefix=request.prefix or prefix)
-                wanted = config.strict(wanted)
+                parsed = config.parse(request.config, prefix=request.prefix or prefix)
+                wanted = config.strict(parsed)
             except config.ConfigError as error:
-                return Refused(error.errors)
+                return Planned(None, error.errors, error.warnings)
             now = {pool: here(roster.devices.values()) for pool, roster in rosters.items()}
-            return Planned(plan(served, now, wanted, node))
+            return Planned(plan(served, now, wanted, node), warnings=wanted.warnings)
 
 
 def _unknown(name: str, served: config.NodeConfig) -> str:

@@ -15,6 +15,9 @@ import msgspec
 from rbln_supervisor import config_file
 from rbln_supervisor.core import commands
 from rbln_supervisor.core.configuration import config
+from rbln_supervisor.core.difference import Plan
+from rbln_supervisor.core.explain import Explanation
+from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl import words
 
 
@@ -27,6 +30,9 @@ class Exit(IntEnum):
     INTERRUPTED = 130
     """As a shell says of what was ended by SIGINT."""
 
+
+_PREFIX: Final = "intel.com"
+_ANOTHER: Final = "an answer to another question: are rbln-ctl and the supervisor of one version?"
 
 _REQUESTS: Final[dict[str, commands.Request]] = {
     "status": commands.Status(),
@@ -79,6 +85,15 @@ def _parser() -> argparse.ArgumentParser:
         verbs.add_parser(
             verb, help=what, description=what, parents=[everywhere], allow_abbrev=False
         )
+    what = "say which pool has a device and why, or why none has it"
+    explain = verbs.add_parser(
+        "explain", help=what, description=what, parents=[everywhere], allow_abbrev=False
+    )
+    explain.add_argument(
+        "device",
+        metavar="DEVICE",
+        help="its PCI address (0000:3b:00.0, 3b:00.0), auxiliary name, or interface",
+    )
     what = "check a configuration file; needs no supervisor"
     validate = verbs.add_parser(
         "validate", help=what, description=what, parents=[everywhere], allow_abbrev=False
@@ -86,33 +101,37 @@ def _parser() -> argparse.ArgumentParser:
     validate.add_argument("file", metavar="FILE", help="a configuration, JSON or YAML")
     validate.add_argument(
         "--resource-prefix",
-        default="intel.com",
         metavar="PREFIX",
-        help="of pools that name none (default: intel.com)",
+        help=f"of pools that name none (default: {_PREFIX}; the supervisor's with --against-host)",
+    )
+    validate.add_argument(
+        "--against-host",
+        action="store_true",
+        help="ask the supervisor what a reload of the file would do; nothing is done",
     )
     return parser
 
 
 def _run(options: argparse.Namespace) -> Exit:
     as_json: bool = getattr(options, "json", False)
-    if options.verb == "validate":
-        return _validate(options.file, options.resource_prefix, as_json=as_json)
     run_dir: Path = getattr(options, "run_dir", Path("/run/rbln"))
-    return _ask(run_dir, _REQUESTS[options.verb], as_json=as_json)
+    match options.verb:
+        case "validate" if options.against_host:
+            return _try(options.file, options.resource_prefix, run_dir, as_json=as_json)
+        case "validate":
+            return _validate(options.file, options.resource_prefix or _PREFIX, as_json=as_json)
+        case "explain":
+            return _tell(run_dir, commands.Explain(options.device), as_json=as_json)
+        case verb:
+            return _tell(run_dir, _REQUESTS[verb], as_json=as_json)
 
 
-def _ask(run_dir: Path, request: commands.Request, *, as_json: bool) -> Exit:
-    from rbln_supervisor.ctl import client  # noqa: PLC0415 - a validation needs no ZeroMQ
-
-    try:
-        reply = client.ask(run_dir, request)
-    except client.UnreachableError as error:
-        _complain(str(error))
-        return Exit.UNREACHABLE
-    except client.UnreadableAnswerError as error:
-        _complain(str(error))
-        return Exit.REFUSED
+def _tell(run_dir: Path, request: commands.Request, *, as_json: bool) -> Exit:
+    """Ask, and print the answer."""
+    reply = _ask(run_dir, request)
     match reply:
+        case Exit():
+            return reply
         case commands.Refused(errors=errors):
             if as_json:
                 _print_json(reply)
@@ -120,19 +139,52 @@ def _ask(run_dir: Path, request: commands.Request, *, as_json: bool) -> Exit:
             return Exit.REFUSED
         case commands.Node(status=status) if as_json:
             _print_json(status)
+        case commands.Explained(explanation=explanation) if as_json:
+            _print_json(explanation)
         case _ if as_json:
             _print_json(reply)
-        case commands.Node(status=status):
-            from rbln_supervisor.ctl import render  # noqa: PLC0415 - rich only where people read
-
-            _write(render.text(status, sys.stdout))
         case commands.Reloaded(warnings=warnings):
             _write(f"{words.reloaded(reply)}\n")
             _complain(*warnings, said="warning")
         case commands.Rescanned(problems=problems):
             _write(f"{words.rescanned(reply)}\n")
             _complain(*problems, said="warning")
+        case commands.Node(status=status):
+            _write(_page(status))
+        case commands.Explained(explanation=explanation):
+            _write(_page(explanation))
+        case commands.Planned():  # nobody asked for it here
+            _complain(_ANOTHER)
+            return Exit.REFUSED
     return Exit.DONE
+
+
+def _page(answer: NodeStatus | Explanation | Plan) -> str:
+    """An answer that is more than a line."""
+    # rich is loaded where people read, and for nothing else
+    from rbln_supervisor.ctl import explanation, paper, planned, render  # noqa: PLC0415
+
+    match answer:
+        case NodeStatus():
+            return paper.text(lambda columns: render.page(answer, columns), sys.stdout)
+        case Explanation():
+            return paper.text(lambda columns: explanation.page(answer, columns), sys.stdout)
+        case Plan():
+            return paper.text(lambda columns: planned.page(answer, columns), sys.stdout)
+
+
+def _ask(run_dir: Path, request: commands.Request) -> commands.Reply | Exit:
+    """The answer, or how to end without one."""
+    from rbln_supervisor.ctl import client  # noqa: PLC0415 - a validation needs no ZeroMQ
+
+    try:
+        return client.ask(run_dir, request)
+    except client.UnreachableError as error:
+        _complain(str(error))
+        return Exit.UNREACHABLE
+    except client.UnreadableAnswerError as error:
+        _complain(str(error))
+        return Exit.REFUSED
 
 
 def _validate(file: str, prefix: str, *, as_json: bool) -> Exit:
@@ -143,11 +195,7 @@ def _validate(file: str, prefix: str, *, as_json: bool) -> Exit:
         said = file
         checked = config.strict(config.parse(raw, prefix=prefix))
     except config.ConfigError as error:
-        if as_json:
-            _print_json({"valid": False, "errors": error.errors, "warnings": error.warnings})
-        _complain(*error.errors, said=said)
-        _complain(*error.warnings, said=f"{file}: warning")
-        return Exit.REFUSED
+        return _invalid(file, error.errors, error.warnings, said=said, as_json=as_json)
     if as_json:
         names = [pool.spec.name for pool in checked.pools]
         _print_json({"valid": True, "pools": names, "warnings": checked.warnings})
@@ -155,6 +203,47 @@ def _validate(file: str, prefix: str, *, as_json: bool) -> Exit:
         _write(f"{words.validated(file, checked)}\n")
         _complain(*checked.warnings, said=f"{file}: warning")
     return Exit.DONE
+
+
+def _try(file: str, prefix: str | None, run_dir: Path, *, as_json: bool) -> Exit:
+    """Have the supervisor check a file, and say what a reload of it would do."""
+    try:
+        raw = config_file.read(file)
+    except config.ConfigError as error:
+        return _invalid(file, error.errors, error.warnings, said="rbln-ctl", as_json=as_json)
+    reply = _ask(run_dir, commands.DryRun(raw, prefix))
+    match reply:
+        case commands.Planned(plan=None, errors=errors, warnings=warnings):
+            return _invalid(file, errors, warnings, said=file, as_json=as_json)
+        case commands.Planned(plan=plan, warnings=warnings) if plan:
+            names = [name for name, pool in plan.pools.items() if pool.change != "removed"]
+            if as_json:
+                _print_json({"valid": True, "pools": names, "warnings": warnings, "plan": plan})
+            else:
+                valid = f"{words.plain(file)}: valid, {words.count(names, 'pool')}"
+                _write(f"{valid}; a reload would do this (now, nothing is done):\n{_page(plan)}")
+                _complain(*warnings, said=f"{file}: warning")
+            return Exit.DONE
+        case commands.Refused(errors=errors):
+            if as_json:
+                _print_json(reply)
+            _complain(*errors)
+            return Exit.REFUSED
+        case Exit():
+            return reply
+        case _:
+            _complain(_ANOTHER)
+            return Exit.REFUSED
+
+
+def _invalid(
+    file: str, errors: Sequence[str], warnings: Sequence[str], *, said: str, as_json: bool
+) -> Exit:
+    if as_json:
+        _print_json({"valid": False, "errors": errors, "warnings": warnings})
+    _complain(*errors, said=said)
+    _complain(*warnings, said=f"{file}: warning")
+    return Exit.REFUSED
 
 
 def _print_json(value: object) -> None:

@@ -1,10 +1,9 @@
 """A node's status for people: a line on the supervisor, its pools, their devices, what is wrong."""
 
 from collections.abc import Iterator
-from typing import Final, TextIO
+from typing import Final
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -16,10 +15,9 @@ from rbln_supervisor.core.status import (
     PoolStatus,
     SupervisorStatus,
 )
+from rbln_supervisor.ctl.paper import table_for
 from rbln_supervisor.ctl.words import count, duration, plain
 
-PIPE_COLUMNS: Final = 1000
-"""Where no terminal is: a line is as long as what it says, for grep and for reports."""
 NARROW_COLUMNS: Final = 90
 """Below it a table of pools leaves out what can be had with --json."""
 
@@ -30,18 +28,6 @@ _STATE_STYLES: Final[dict[PoolState, str]] = {
     "backoff": "red",
     "invalid": "bold red",
 }
-
-
-def text(status: NodeStatus, stream: TextIO) -> str:
-    """What to write to a stream: with colours and to its width where it is a terminal."""
-    console = Console(file=stream, highlight=False, markup=False, emoji=False)
-    if console.is_terminal:
-        columns = console.width
-    else:
-        columns = console.width = PIPE_COLUMNS
-    with console.capture() as capture:
-        console.print(page(status, columns))
-    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
 def page(status: NodeStatus, columns: int) -> RenderableType:
@@ -71,7 +57,7 @@ def _head(supervisor: SupervisorStatus) -> Text:
 
 def _pools(status: NodeStatus, columns: int) -> Table:
     narrow = columns < NARROW_COLUMNS
-    table = _table(columns)
+    table = table_for(columns)
     name_columns = min(columns // 2, max(map(len, status.pools)))
     table.add_column("RESOURCE", min_width=name_columns, overflow="fold")
     table.add_column("STATE", no_wrap=True)
@@ -114,7 +100,7 @@ def _notes(pool: PoolStatus) -> Iterator[str]:
 
 
 def _devices(name: str, pool: PoolStatus, columns: int, *, id_columns: int) -> Group:
-    table = _table(columns)
+    table = table_for(columns)
     table.add_column("DEVICE", min_width=id_columns, overflow="fold")
     table.add_column("HEALTH", min_width=len("Unhealthy"), no_wrap=True)
     table.add_column("NUMA", justify="right", no_wrap=True)
@@ -145,9 +131,3 @@ def _wrong(status: NodeStatus) -> Iterator[RenderableType]:
         yield Text()
         yield Text("Counters", "bold")
         yield from (Text(f"  {plain(name)}  {n}") for name, n in sorted(counted.items()))
-
-
-def _table(columns: int) -> Table:
-    # A rule below the heads is for eyes; what reads a pipe would have to skip it.
-    box = SIMPLE_HEAD if columns < PIPE_COLUMNS else None
-    return Table(box=box, pad_edge=False, header_style="dim", show_edge=False)

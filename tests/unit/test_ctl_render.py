@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 from rich.console import Console
@@ -14,7 +15,7 @@ from rbln_supervisor.core.status import (
     SupervisorStatus,
     WorkerStatus,
 )
-from rbln_supervisor.ctl import render, words
+from rbln_supervisor.ctl import paper, render, words
 
 NODE = NodeStatus(
     SupervisorStatus(
@@ -99,6 +100,10 @@ def no_wishes_of_the_developers(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+def written(status: NodeStatus, stream: TextIO) -> str:
+    return paper.text(lambda columns: render.page(status, columns), stream)
+
+
 def terminal(columns: int) -> str:
     stream = io.StringIO()
     console = Console(
@@ -109,12 +114,12 @@ def terminal(columns: int) -> str:
 
 
 def test_a_pipe_gets_whole_lines_without_colours() -> None:
-    assert render.text(NODE, io.StringIO()) == GOLDEN
+    assert written(NODE, io.StringIO()) == GOLDEN
 
 
 def test_a_file_gets_the_same(tmp_path: Path) -> None:
     with (tmp_path / "file").open("w") as stream:
-        assert render.text(NODE, stream) == GOLDEN
+        assert written(NODE, stream) == GOLDEN
 
 
 def test_a_terminal_gets_colours() -> None:
@@ -150,7 +155,7 @@ def test_a_narrow_terminal_keeps_the_note() -> None:
 
 def test_a_node_without_pools() -> None:
     status = NodeStatus(SupervisorStatus(1, "0.1.0", 0.2, ready=True), {})
-    assert render.text(status, io.StringIO()) == ("rbln-supervisor 0.1.0  pid 1  up 0 s  ● ready\n")
+    assert written(status, io.StringIO()) == ("rbln-supervisor 0.1.0  pid 1  up 0 s  ● ready\n")
 
 
 @pytest.mark.parametrize(

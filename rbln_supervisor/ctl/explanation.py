@@ -1,0 +1,107 @@
+"""Why a device is where it is, for people: the answer in a line, then what each pool says."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from rbln_supervisor.core.explain import Answer, Explanation, Opinion
+from rbln_supervisor.core.selecting import Objection
+from rbln_supervisor.ctl.paper import table_for
+from rbln_supervisor.ctl.words import plain
+
+_STYLES: Final[dict[Answer, str]] = {
+    "takes": "green",
+    "later": "yellow",
+    "turns away": "red",
+    "other type": "dim",
+    "invalid": "bold red",
+}
+
+
+def page(explanation: Explanation, columns: int) -> RenderableType:
+    """The whole explanation, for a page so many columns wide."""
+    parts: list[RenderableType] = [_head(explanation)]
+    parts += [Text(f"  {plain(note)}", "yellow") for note in explanation.notes]
+    if explanation.pools:
+        parts += [Text(), _pools(explanation, columns)]
+    if explanation.values:
+        parts += [Text(), Text("What selectors see of it"), _values(explanation, columns)]
+    return Group(*parts)
+
+
+def _head(explanation: Explanation) -> Text:
+    head = Text(plain(explanation.device), "bold")
+    if explanation.device_type:
+        head.append(f"  {explanation.device_type}", "not bold")
+    said, style = _answer(explanation)
+    return Text.assemble(head, "  ", (said, style))
+
+
+def _answer(explanation: Explanation) -> tuple[str, str]:
+    if explanation.pool is not None:
+        return f"{plain(explanation.pool)} has it, by selectors[{explanation.selector}]", "green"
+    if explanation.reason:
+        return f"no pool can have it: {plain(explanation.reason)}", "red"
+    if all(opinion.answer in {"other type", "invalid"} for opinion in explanation.pools):
+        return f"no pool has it: none that is valid is for {explanation.device_type}", "yellow"
+    return "no pool has it: each one's selectors turn it away", "yellow"
+
+
+def _pools(explanation: Explanation, columns: int) -> Table:
+    table = table_for(columns)
+    table.add_column("RESOURCE", overflow="fold")
+    table.add_column("ANSWER", no_wrap=True)
+    table.add_column("SELECTORS", no_wrap=True)
+    table.add_column("BECAUSE", overflow="fold")
+    for opinion in explanation.pools:
+        name, answer = Text(plain(opinion.pool), "bold"), Text(opinion.answer)
+        answer.stylize(_STYLES[opinion.answer])
+        for selector, because in _because(opinion, explanation):
+            table.add_row(name, answer, selector, because)
+            name, answer = Text(), Text()
+    return table
+
+
+def _because(opinion: Opinion, explanation: Explanation) -> Iterator[tuple[str, str]]:
+    """For each object that was asked, what it says; the decisive one first."""
+    match opinion.answer:
+        case "takes":
+            yield f"selectors[{opinion.selector}]", "matches"
+        case "later":
+            stands = f"{plain(explanation.pool or '')} stands before it in the file"
+            yield f"selectors[{opinion.selector}]", f"matches, too, but {stands}"
+        case "other type":
+            yield "", f"its devices are no {explanation.device_type}"
+        case "invalid":
+            yield "", "its configuration can't be used, see rbln-ctl status"
+        case "turns away":
+            pass  # all there is to say are its objections
+    for index, objection in enumerate(opinion.objections):
+        yield f"selectors[{index}]", _objection(objection, explanation)
+
+
+def _objection(objection: Objection, explanation: Explanation) -> str:
+    wanted = " or ".join(map(plain, objection.wanted))
+    if objection.has:
+        has = f"it has {plain(objection.has)}"
+    elif objection.key not in {"pfNames", "rootDevices"}:
+        has = "it has none"
+    elif explanation.values.get("rootDevices"):
+        has = "its PF has no interface"
+    else:
+        has = "it lies below no PF"  # and a PF's own name is not meant
+    return f"{objection.key}: {has}, wanted is {wanted}"
+
+
+def _values(explanation: Explanation, columns: int) -> RenderableType:
+    table = table_for(columns)
+    table.show_header = False
+    table.add_column("KEY", no_wrap=True)
+    table.add_column("VALUE", overflow="fold")
+    for key, value in explanation.values.items():
+        table.add_row(key, Text(plain(value)) if value else Text("-", "dim"))
+    return Padding(table, (0, 0, 0, 2), expand=False)

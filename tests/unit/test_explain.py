@@ -1,0 +1,150 @@
+"""What is said of a device that somebody asks about."""
+
+import msgspec
+import pytest
+
+from rbln_supervisor.core.configuration.config import Complaint, InvalidPool
+from rbln_supervisor.core.configuration.selectors import SelectorObject
+from rbln_supervisor.core.explain import Explanation, Opinion, explain
+from rbln_supervisor.core.node import Node
+from rbln_supervisor.core.selecting import Objection
+from rbln_worker.contract.device import Device, DeviceId
+from rbln_worker.contract.pool import PoolName
+from tests.unit.inventory import below, config, node, npu, pf, pool, sf, vf
+
+A = PoolName("x.io/a")
+NODE = node(npu(), pf(), *(vf(index) for index in range(4)), subfunctions=[sf(1), sf(2)])
+FOUR = config(
+    pool("a", "netDevice", SelectorObject(vendors=("15b3",)), below("p0#0-1")),
+    pool("b", "accelerator"),
+    pool("c", "netDevice"),
+    invalid=[InvalidPool("x.io/d", (Complaint("resourceList[3]", "wrong"),))],
+)
+
+
+def told(name: str, found: Node = NODE, **gone: Device) -> Explanation:
+    explanation = explain(FOUR, found, name, {A: gone.values()})
+    assert explanation is not None
+    return explanation
+
+
+def test_a_device_that_a_pool_has() -> None:
+    vendor = Objection("vendors", ("15b3",), "8086")
+    assert told("0000:3b:02.1") == Explanation(
+        DeviceId("0000:3b:02.1"),
+        "netDevice",
+        pool=A,
+        selector=1,
+        pools=(
+            Opinion("x.io/a", "takes", 1, (vendor,)),
+            Opinion("x.io/b", "other type"),
+            Opinion("x.io/c", "later", 0),
+            Opinion("x.io/d", "invalid"),
+        ),
+        values={
+            "vendors": "8086",
+            "devices": "1889",
+            "drivers": "iavf",
+            "pciAddresses": "0000:3b:02.1",
+            "acpiIndexes": "",
+            "pfNames": "p0#1",
+            "rootDevices": "0000:3b:00.0#1",
+            "linkTypes": "ether",
+            "ddpProfiles": "",
+            "pKeys": "",
+            "isRdma": "false",
+            "vdpaType": "",
+        },
+    )
+
+
+def test_a_device_that_no_pool_wants() -> None:
+    explanation = told("mlx5_core.sf.1")
+    assert (explanation.device_type, explanation.pool) == ("auxNetDevice", None)
+    assert [one.answer for one in explanation.pools] == [*["other type"] * 3, "invalid"]
+
+
+def test_each_object_says_why_not() -> None:
+    only = config(FOUR.pools[0])
+    explanation = explain(only, NODE, "0000:3b:02.3", {})
+    assert explanation is not None
+    assert explanation.pools == (
+        Opinion(
+            "x.io/a",
+            "turns away",
+            None,
+            (
+                Objection("vendors", ("15b3",), "8086"),
+                Objection("pfNames", ("p0#0-1",), "p0#3"),
+            ),
+        ),
+    )
+
+
+def test_a_device_that_no_pool_can_have() -> None:
+    explanation = told("0000:3b:00.0")
+    assert explanation.reason == (
+        "its virtual functions are enabled: they are given out in its place"
+    )
+    assert not explanation.pools
+    assert explanation.notes == (
+        "its virtual functions are devices of their own: "
+        "0000:3b:02.0, 0000:3b:02.1, 0000:3b:02.2, 0000:3b:02.3",
+        "its sub-functions are devices of their own: mlx5_core.sf.1, mlx5_core.sf.2",
+    )
+
+
+def test_a_note_names_no_thousand_devices() -> None:
+    explanation = told("3b:00.0", node(pf(), *(vf(index) for index in range(100))))
+    assert explanation.notes[1].endswith("0000:3b:04.2, 0000:3b:04.3, and 80 more")
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "notes"),
+    [
+        ("3b:02.1", "0000:3b:02.1", ("3b:02.1 is read as 0000:3b:02.1",)),
+        ("3B:02.1", "0000:3b:02.1", ("3B:02.1 is read as 0000:3b:02.1",)),
+        (" 0000:3B:02.1", "0000:3b:02.1", (" 0000:3B:02.1 is read as 0000:3b:02.1",)),
+        ("e7", "0000:3b:02.2", ("e7 is an interface of 0000:3b:02.2",)),
+    ],
+)
+def test_other_names_of_a_device(name: str, device: str, notes: tuple[str, ...]) -> None:
+    named = vf(2)
+    assert named.network
+    network = msgspec.structs.replace(named.network, interfaces=("e6", "e7"))
+    explanation = told(name, node(vf(1), vf(2, network=network)))
+    assert (explanation.device, explanation.notes) == (device, notes)
+
+
+def test_a_device_that_can_not_be_read() -> None:
+    found = Node(unreadable={"0000:3b:02.1": "driver: expected a link"})
+    assert told("3b:02.1", found) == Explanation(
+        DeviceId("0000:3b:02.1"),
+        None,
+        reason="it can't be read: driver: expected a link",
+        notes=("3b:02.1 is read as 0000:3b:02.1",),
+    )
+
+
+def test_a_device_that_is_gone_and_still_listed() -> None:
+    device = Device(DeviceId("0000:3b:02.1"), vf(1), gone="unplugged")
+    assert told("0000:3b:02.1", Node(), device=device) == Explanation(
+        DeviceId("0000:3b:02.1"),
+        None,
+        reason="it is not there any more",
+        notes=("x.io/a lists it as Unhealthy for a while: unplugged",),
+    )
+
+
+def test_a_device_that_another_pool_lists_still() -> None:
+    device = Device(DeviceId("0000:3b:02.1"), vf(1), gone="driver x is bound to it, iavf was")
+    explanation = told("0000:3b:02.1", node(vf(1, driver=None)), device=device)
+    assert explanation.reason == "no driver is bound to it"
+    assert explanation.notes == (
+        "x.io/a lists it as Unhealthy for a while: driver x is bound to it, iavf was",
+    )
+
+
+@pytest.mark.parametrize("name", ["", "0000:00:00.0", "nonsense", "p0\n", "\0", "x" * 100_000])
+def test_what_nobody_knows(name: str) -> None:
+    assert explain(FOUR, NODE, name, {}) is None

@@ -1,0 +1,92 @@
+"""What the supervisor answers to questions that change nothing."""
+
+import json
+from typing import Any
+
+from rbln_supervisor.core import inquiries
+from rbln_supervisor.core.commands import DryRun, Explain, Explained, Planned, Refused, Reply
+from rbln_supervisor.core.configuration.selectors import SelectorObject
+from rbln_supervisor.core.difference import Move
+from rbln_supervisor.core.node import Node
+from rbln_supervisor.core.roster import Roster
+from rbln_worker.contract.device import Device, DeviceId
+from rbln_worker.contract.pool import PoolName
+from tests.unit.inventory import config, node, pool, vf
+
+A = PoolName("x.io/a")
+SERVED = config(pool("a", "netDevice", SelectorObject(drivers=("iavf",))))
+THERE = Device(DeviceId("0000:3b:02.0"), vf(0))
+GONE = Device(DeviceId("0000:3b:02.1"), vf(1), gone="unplugged")
+ROSTERS = {A: Roster(SERVED.pools[0].spec, {THERE.id: THERE, GONE.id: GONE})}
+
+
+def answer(request: Explain | DryRun, found: Node | None = node(vf(0))) -> Reply:  # noqa: B008
+    return inquiries.answer(request, SERVED, found, ROSTERS, "flag.io")
+
+
+def file(*pools: dict[str, Any]) -> bytes:
+    return json.dumps({"resourceList": pools}).encode()
+
+
+def test_a_device_that_is_there() -> None:
+    reply = answer(Explain("3b:02.0"))
+    assert isinstance(reply, Explained)
+    assert (reply.explanation.device, reply.explanation.pool) == (THERE.id, A)
+
+
+def test_a_device_that_is_still_listed() -> None:
+    reply = answer(Explain(GONE.id))
+    assert isinstance(reply, Explained)
+    assert reply.explanation.reason == "it is not there any more"
+
+
+def test_a_device_that_nobody_knows() -> None:
+    assert answer(Explain("0000:99:00.0")) == Refused(
+        (
+            "0000:99:00.0: no such device among those that pools can have (PCI functions of class "
+            "02 and what belongs to them, when the node was last read); "
+            "expected an ID such as 0000:3b:00.0 or mlx5_core.sf.4, or an interface",
+        )
+    )
+
+
+def test_nothing_is_known_before_the_first_look() -> None:
+    for request in (Explain("x"), DryRun(file({}))):
+        assert answer(request, None) == Refused(
+            ("the node was not read yet, see rbln-ctl status for what hinders it",)
+        )
+
+
+def test_a_dry_run_counts_what_is_there() -> None:
+    reply = answer(DryRun(file({"resourceName": "b", "selectors": {}})))
+    assert isinstance(reply, Planned)
+    assert reply.plan
+    assert {name: pool.change for name, pool in reply.plan.pools.items()} == {
+        "flag.io/b": "added",
+        A: "removed",
+    }
+    assert reply.plan.moves == (Move(THERE.id, A, PoolName("flag.io/b")),)
+
+
+def test_a_dry_run_has_the_prefix_that_it_is_told() -> None:
+    reply = answer(DryRun(file({"resourceName": "a", "selectors": {"x": 1}}), prefix="x.io"))
+    assert isinstance(reply, Planned)
+    assert reply.plan
+    assert list(reply.plan.pools) == [A]
+    assert reply.warnings == ("resourceList[0].selectors.x: unknown key, ignored",)
+
+
+def test_a_dry_run_is_as_strict_as_a_reload() -> None:
+    good = {"resourceName": "a", "selectors": {}}
+    bad = {"resourceName": "b", "selectors": {"pfNames": ["#"]}, "x": 1}
+    assert answer(DryRun(file(good, bad))) == Planned(
+        None,
+        (
+            'resourceList[1].selectors.pfNames[0]: expected like p0#0,2-7,9, got "#": '
+            "nothing stands before #",
+        ),
+        ("resourceList[1].x: unknown key, ignored",),
+    )
+    assert answer(DryRun(b"{")) == Planned(
+        None, ("line 1, column 2: expected a key in double quotes, got the end of the file",)
+    )

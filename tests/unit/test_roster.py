@@ -1,0 +1,177 @@
+"""What is gone stays listed for a while with its reason; what nobody wants does not."""
+
+import msgspec
+import pytest
+
+from rbln_supervisor.core.assign import assign
+from rbln_supervisor.core.configuration.config import NodeConfig
+from rbln_supervisor.core.configuration.selectors import SelectorObject
+from rbln_supervisor.core.node import Node
+from rbln_supervisor.core.roster import Roster, advance, message, next_leave
+from rbln_worker.contract.device import DeviceId, Network
+from rbln_worker.contract.messages import Delta, Snapshot
+from rbln_worker.contract.pool import PoolName
+from tests.unit.inventory import ETHER, below, config, node, npu, pf, pool, sf, vf
+
+A = PoolName("x.io/a")
+GRACE_S = 300.0
+VF, SF = DeviceId("0000:3b:02.0"), DeviceId("mlx5_core.sf.1")
+
+
+def turn(before: Roster, configured: NodeConfig, found: Node, now: float = 0.0) -> Roster:
+    """The roster of pool a after one more look."""
+    assigned = assign(configured.pools, found)
+    first = configured.pools[0]
+    return advance(
+        *(before, first, assigned.devices[A], assigned.taken, found), now=now, grace_s=GRACE_S
+    )
+
+
+def begin(configured: NodeConfig, found: Node) -> Roster:
+    return turn(Roster(configured.pools[0].spec), configured, found)
+
+
+NICS = config(pool("a", "netDevice", below("p0#0", drivers=("iavf",), link_types=("ether",))))
+SFS = config(pool("a", "auxNetDevice", below("p0", aux_types=("sf",))))
+NPUS = config(pool("a", "accelerator", SelectorObject(vendors=("1eff",))))
+
+DEFAULT_ROUTE = Network(link_type="ether", default_route=True)
+
+# A pool, what it had, what is there then → why its only device is gone.
+GONE: list[tuple[NodeConfig, Node, Node, str]] = [
+    (NICS, node(vf(0)), node(), "unplugged"),
+    (NPUS, node(npu()), node(), "unplugged"),
+    (SFS, node(pf(), subfunctions=[sf(1)]), node(pf()), "unplugged"),
+    (SFS, node(pf(), subfunctions=[sf(1)]), node(), "unplugged"),
+    (NICS, node(vf(0)), Node(unreadable={VF: "driver: no link"}), "can't be read: driver: no link"),
+    (
+        SFS,
+        node(pf(), subfunctions=[sf(1)]),
+        msgspec.structs.replace(node(pf()), unreadable={SF: "sfnum: gone"}),
+        "can't be read: sfnum: gone",
+    ),
+    (
+        SFS,
+        node(pf(), subfunctions=[sf(1)]),
+        Node(unreadable={"0000:3b:00.0": "modalias: odd"}),
+        "can't be read: modalias: odd",
+    ),
+    (NICS, node(vf(0)), node(vf(0, driver=None)), "no driver is bound to it"),
+    (
+        NICS,
+        node(vf(0)),
+        node(vf(0, driver="vfio-pci")),
+        "driver vfio-pci is bound to it, iavf was",
+    ),
+    (
+        NICS,
+        node(vf(0)),
+        node(vf(0, network=Network(link_type="infiniband"))),
+        "it changed: the pool's linkTypes turn it away, it has infiniband",
+    ),
+    (
+        NICS,
+        node(vf(0)),
+        node(vf(0, network=Network())),
+        "it changed: the pool's linkTypes turn it away, it has none",
+    ),
+]
+
+
+@pytest.mark.parametrize(("configured", "before", "after", "why"), GONE)
+def test_what_is_gone_stays_for_a_while_with_its_reason(
+    configured: NodeConfig, before: Node, after: Node, why: str
+) -> None:
+    first = begin(configured, before)
+    second = turn(first, configured, after, now=10.0)
+    (gone,) = second.devices.values()
+    assert gone.gone == why
+    assert msgspec.structs.replace(gone, gone=None) == next(iter(first.devices.values()))
+    assert (second.generation, second.changed, second.removed) == (2, (gone,), ())
+    third = turn(second, configured, after, now=10.0 + GRACE_S - 1)
+    assert (third.generation, third.devices) == (2, second.devices)
+    assert next_leave(third, GRACE_S) == 10.0 + GRACE_S
+    fourth = turn(third, configured, after, now=10.0 + GRACE_S)
+    assert (fourth.devices, fourth.removed) == ({}, (gone.id,))
+
+
+def test_the_nodes_route_takes_a_device_away() -> None:
+    (gone,) = turn(
+        begin(NICS, node(vf(0))), NICS, node(vf(0, network=DEFAULT_ROUTE))
+    ).devices.values()
+    assert gone.gone
+    assert "default route" in gone.gone
+
+
+def test_with_several_objects_none_is_blamed() -> None:
+    two = config(pool("a", "netDevice", below("p0#0"), below("p1")))
+    moved = msgspec.structs.replace(vf(0), index=1)
+    (gone,) = turn(begin(two, node(vf(0))), two, node(moved)).devices.values()
+    assert gone.gone == "it changed: no selector object of the pool matches it any more"
+
+
+@pytest.mark.parametrize(("configured", "before", "after", "why"), GONE)
+def test_what_comes_back_was_never_gone(
+    configured: NodeConfig, before: Node, after: Node, why: str
+) -> None:
+    first = begin(configured, before)
+    back = turn(turn(first, configured, after, now=1.0), configured, before, now=2.0)
+    assert back.devices == first.devices
+    assert not back.gone_since
+
+
+NOT_WANTED: list[tuple[NodeConfig, Node, NodeConfig]] = [
+    (NICS, node(vf(0)), config(pool("a", "netDevice", below("p0#1")))),
+    (SFS, node(pf(), subfunctions=[sf(1)]), config(pool("a", "auxNetDevice", below("p0#1")))),
+    (NPUS, node(npu()), config(pool("a", "accelerator", SelectorObject(vendors=("8086",))))),
+    (NPUS, node(npu()), config(pool("a", "netDevice"))),
+]
+
+
+@pytest.mark.parametrize(("before", "found", "after"), NOT_WANTED)
+def test_what_the_configuration_does_not_want_leaves_at_once(
+    before: NodeConfig, found: Node, after: NodeConfig
+) -> None:
+    first = begin(before, found)
+    assert len(first.devices) == 1
+    second = turn(first, after, found)
+    assert second.devices == {}
+    assert second.removed == tuple(first.devices)
+
+
+def test_facts_that_no_selector_sees_do_not_hide_that_nobody_wants_it() -> None:
+    """A container has the interface now, and the new configuration has read an ACPI index."""
+    later = msgspec.structs.replace(
+        vf(0, network=msgspec.structs.replace(ETHER, interfaces=())), acpi_index="7"
+    )
+    after = config(pool("a", "netDevice", SelectorObject(acpi_indexes=("8",))))
+    assert turn(begin(NICS, node(vf(0))), after, node(later)).devices == {}
+
+
+def test_what_another_pool_has_now_leaves_at_once() -> None:
+    first = begin(NICS, node(vf(0)))
+    two = config(
+        pool("a", "netDevice", below("p0#0", drivers=("iavf",))),
+        pool("b", "netDevice", SelectorObject(drivers=("vfio-pci",))),
+    )
+    assert turn(first, two, node(vf(0, driver="vfio-pci"))).devices == {}
+
+
+def test_other_selectors_for_the_same_devices_are_no_news() -> None:
+    first = begin(NICS, node(vf(0)))
+    wider = config(pool("a", "netDevice"))
+    second = turn(first, wider, node(vf(0)))
+    assert (second.generation, second.selectors) == (1, (SelectorObject(),))
+    # and they count from then on: without them it would not have been wanted
+    third = turn(second, NICS, node(vf(0, driver="vfio-pci")))
+    assert third.devices == {}
+
+
+def test_what_an_object_gives_is_news() -> None:
+    first = begin(NICS, node(vf(0)))
+    vhost = config(pool("a", "netDevice", below("p0#0", need_vhost_net=True)))
+    second = turn(first, vhost, node(vf(0)))
+    (device,) = second.changed
+    assert device.grants.vhost_net
+    assert message(second, "s", held=1) == Delta("s", 1, 2, (device,), ())
+    assert message(second, "s", held=None) == Snapshot("s", 2, vhost.pools[0].spec, (device,))
