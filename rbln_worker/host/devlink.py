@@ -5,10 +5,11 @@ only by a process that looks at a node with network pools. Whatever devlink does
 unknown and hinders nobody: many drivers don't speak it, and older kernels have none.
 """
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any, Final, Literal, Protocol
 
-from pyroute2 import DL
+from pyroute2 import AsyncDL
 from pyroute2.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST
 from pyroute2.netlink.devlink import (
     DEVLINK_CMD_ESWITCH_GET,
@@ -27,7 +28,7 @@ _SWITCHDEV: Final = 1
 class Asked(Protocol):
     """Something that answers devlink's commands."""
 
-    def __call__(self, command: int, bus: Bus | None, device: str) -> tuple[Any, ...]:
+    def __call__(self, command: int, bus: Bus | None, device: str, /) -> tuple[Any, ...]:
         """The answers, none where it doesn't answer; all devices' where no bus is given."""
 
 
@@ -62,22 +63,43 @@ class Devlink:
         return ""
 
 
-def ask(command: int, bus: Bus | None, device: str) -> tuple[Any, ...]:
-    """Ask the kernel; no answer where there is no devlink, no such device or no permission."""
-    message = devlinkcmd()
-    message["cmd"] = command
-    message["version"] = 1
-    if bus is not None:
-        message["attrs"] = [
-            ("DEVLINK_ATTR_BUS_NAME", bus),
-            ("DEVLINK_ATTR_DEV_NAME", device),
-        ]
-    try:
-        with DL() as socket:
-            flags = NLM_F_REQUEST | (NLM_F_DUMP if bus is None else NLM_F_ACK)
-            return tuple(socket.nlm_request(message, msg_type=socket.prid, msg_flags=flags))
-    except (OSError, NetlinkError):
-        return ()
+class Kernel:
+    """The kernel's devlink: no answer where there is none, no such device or no permission."""
+
+    def __init__(self) -> None:
+        self._is_there = True
+
+    def __call__(self, command: int, bus: Bus | None, device: str) -> tuple[Any, ...]:
+        """Ask; see Asked."""
+        if not self._is_there:
+            return ()
+        message = devlinkcmd()
+        message["cmd"] = command
+        message["version"] = 1
+        if bus is not None:
+            message["attrs"] = [
+                ("DEVLINK_ATTR_BUS_NAME", bus),
+                ("DEVLINK_ATTR_DEV_NAME", device),
+            ]
+        flags = NLM_F_REQUEST | (NLM_F_DUMP if bus is None else NLM_F_ACK)
+        try:
+            return asyncio.run(self._ask(message, flags))
+        except (OSError, NetlinkError):
+            return ()
+
+    async def _ask(self, message: devlinkcmd, flags: int) -> tuple[Any, ...]:
+        # pyroute2's own synchronous socket leaves its event loop open where there is no devlink.
+        socket = AsyncDL()
+        try:
+            try:
+                await socket.setup_endpoint()
+            except (OSError, NetlinkError):
+                self._is_there = False
+                return ()
+            answers = await socket.nlm_request(message, msg_type=socket.prid, msg_flags=flags)
+            return tuple([answer async for answer in answers])
+        finally:
+            socket.close()
 
 
 def _is_on(param: Any) -> bool:  # noqa: ANN401 - pyroute2 has no types

@@ -115,14 +115,19 @@ def below(links: Iterable[Link], indexes: Iterable[int]) -> frozenset[int]:
     """These links and all that packets through them pass, down to the wire.
 
     Down is from a bond or a bridge to its members, and from a VLAN to its parent. The ends of a
-    veth pair name each other, so that a route into a bridge over such a pair is followed, too.
+    veth pair name each other as what they lie on; what is sent into one goes on where the other
+    one belongs to.
     """
+    by_index = {link.index: link for link in links}
     under: defaultdict[int, list[int]] = defaultdict(list)
-    for link in links:
-        if link.lower is not None:
-            under[link.index].append(link.lower)
+    for link in by_index.values():
         if link.master is not None:
             under[link.master].append(link.index)
+        if link.lower is not None:
+            under[link.index].append(link.lower)
+            peer = by_index.get(link.lower)
+            if peer and peer.lower == link.index and peer.master is not None:
+                under[link.index].append(peer.master)
     reached: set[int] = set()
     waiting = list(indexes)
     while waiting:

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import msgspec
 
 from rbln_worker.contract.device import Bdf, Network, PciFunction, Subfunction
-from rbln_worker.host import auxiliary, devlink, netdev, rtnetlink, vdpa
+from rbln_worker.host import auxiliary, netdev, rtnetlink, vdpa
 from rbln_worker.host.auxiliary import Auxiliary
 from rbln_worker.host.ddp import DdpTool
-from rbln_worker.host.devlink import Devlink
+from rbln_worker.host.devlink import Devlink, Kernel
 from rbln_worker.host.inventory import NETWORK, Inventory, Needs, Unreadable
 from rbln_worker.host.links import Links
 from rbln_worker.host.pci import Found, Scan
@@ -29,7 +29,7 @@ def describe(root: str, scan: Scan, needs: Needs) -> Inventory:
         links = Links()
         problems.append(f"{error}: link types are sysfs's, default routes are not known")
     ddptool = DdpTool()
-    networks = Networks(root, links, Devlink(devlink.ask), ddptool, needs)
+    networks = Networks(root, links, Devlink(Kernel()), ddptool, needs)
     functions: list[PciFunction] = []
     subfunctions: dict[Bdf, tuple[Subfunction, ...]] = {}
     unreadable = list(scan.unreadable)

@@ -31,6 +31,15 @@ class Subfunction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rdma: Rdma | None = None
 
 
+class Vdpa(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A vDPA device, and the driver of the vdpa bus that is bound to it (vhost_vdpa, …)."""
+
+    name: str
+    driver: str | None = "vhost_vdpa"
+    n: int = 0
+    """vhost_vdpa's node is vhost-vdpa-*n*."""
+
+
 class SimDevice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"code": "class"}):
     """A PCI function as the conformance format describes one (tests/conformance/README.md)."""
 
@@ -59,6 +68,7 @@ class SimDevice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=
     uio: str | None = None
     rdma: Rdma | None = None
     sfs: tuple[Subfunction, ...] = ()
+    vdpa: Vdpa | None = None
 
     @property
     def modalias(self) -> str:

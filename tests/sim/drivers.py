@@ -4,7 +4,7 @@ from typing import Final
 
 from tests.sim.device import SimDevice
 from tests.sim.parts import Parts, joined
-from tests.sim.sysfs_net import interfaces, rdma, subfunction
+from tests.sim.sysfs_net import interfaces, rdma, subfunction, vdpa
 
 STATUS_READY: Final = 0
 KMD: Final = "3.0.0"
@@ -24,6 +24,7 @@ def parts_of(device: SimDevice, home: str) -> Parts:
         interfaces(device.net, home),
         *([rdma(device.rdma, home)] if device.rdma is not None else []),
         *(subfunction(sf, home) for sf in device.sfs),
+        *([vdpa(device.vdpa, home)] if device.vdpa is not None else []),
     )
 
 

@@ -25,7 +25,8 @@ class Preferences(Enum):
 
 def examine(case: Case, preferences: Preferences) -> None:
     """Start the system on the case's node, ask all that the case answers; AssertionError."""
-    with Stack(case.config, case.node.build, arguments=case.args) as stack:
+    links = case.node.links or None
+    with Stack(case.config, case.node.build, arguments=case.args, links=links) as stack:
         # A time-out is no end: what differs is told in detail below.
         with suppress(AssertionError):
             stack.kubelet.wait(

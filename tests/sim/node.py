@@ -147,6 +147,21 @@ class SimNode:
         else:
             self.tree.write(path, value)
 
+    def set_interface(self, bdf: str, interface: str, name: str, value: str | None) -> None:
+        """Change a file of an interface (``type``, ``phys_switch_id``, …); None removes it."""
+        self.set_attribute(bdf, f"net/{interface}/{name}", value)
+
+    def hang(self, bdf: str, name: str) -> None:
+        """Let whoever reads a file of the function's directory wait for ever."""
+        self.tree.fifo(f"{self.home(bdf)}/{name}")
+
+    def renumber_vf(self, bdf: str, number: int) -> None:
+        """Give a virtual function another number at its PF, as where some were taken away."""
+        pf = self._devices[bdf].pf
+        assert pf is not None
+        self.tree.remove(f"{self.home(pf)}/virtfn{self._vfs[pf].index(bdf)}")
+        self.tree.link(f"{self.home(pf)}/virtfn{number}", self.home(bdf))
+
     def set_numa_node(self, bdf: str, numa: int) -> None:
         """Change what ``numa_node`` says."""
         self._devices[bdf] = msgspec.structs.replace(self._devices[bdf], numa=numa)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -17,10 +17,10 @@ import msgspec
 from rbln_supervisor.core.commands import Node, Status
 from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl.client import UnreachableError, ask
-from tests.sim import processes
+from tests.sim import network, processes
 from tests.sim.kubelet import SimKubelet
 from tests.sim.node import SimNode
-from tests.sim.nodes import demo
+from tests.sim.nodes import Link, demo
 
 STOP_DEADLINE_S: Final = 10.0
 ASK_AGAIN_S: Final = 0.02
@@ -53,10 +53,12 @@ class Stack:
         registration: str = "auto",
         kubelet: Callable[[Path], SimKubelet] = SimKubelet,
         late_kubelet: bool = False,
+        links: Mapping[str, Link] | None = None,
     ) -> None:
         """A node is built by ``build``; ``config`` is the file as a value, or as raw text.
 
-        ``kubelet`` makes a kubelet of its folder; a late one is the test's to start.
+        ``kubelet`` makes a kubelet of its folder; a late one is the test's to start. ``links`` are
+        those of a network namespace that the supervisor gets for itself.
         """
         self._home = Path(tempfile.mkdtemp(prefix="rb-", dir="/tmp"))
         self.root = self._home / "n"
@@ -67,6 +69,7 @@ class Stack:
         self.kubelet = kubelet(self.root / "var/lib/kubelet")
         self.arguments = (*arguments, "--registration", registration)
         self._late_kubelet = late_kubelet
+        self._links = links
         self._supervisor: subprocess.Popen[bytes] | None = None
         build(self.node)
         self.write_config(config)
@@ -117,15 +120,18 @@ class Stack:
     def start(self) -> None:
         """Start a supervisor; the first one is started by ``with``."""
         assert self._supervisor is None, "a supervisor runs"
+        command: Sequence[str | Path] = [
+            *(sys.executable, "-m", "rbln_supervisor"),
+            *("--config-file", self.config_file),
+            *("--host-root", self.root),
+            *("--run-dir", self.run_dir),
+            *self.arguments,
+        ]
+        if self._links is not None:
+            command = network.inside(network.commands(self._links), command)
         with self.log_file.open("ab") as log:
             self._supervisor = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "rbln_supervisor"),
-                    *("--config-file", self.config_file),
-                    *("--host-root", self.root),
-                    *("--run-dir", self.run_dir),
-                    *self.arguments,
-                ],
+                command,
                 cwd=REPOSITORY,
                 env={**os.environ, processes.MARK: str(self.run_dir)},
                 stdin=subprocess.DEVNULL,

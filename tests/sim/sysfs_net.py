@@ -1,4 +1,4 @@
-"""What network drivers show in sysfs: interfaces, RDMA devices, subfunctions.
+"""What network drivers show in sysfs: interfaces, RDMA devices, subfunctions, vDPA devices.
 
 Kernel: Documentation/ABI/testing/sysfs-class-net, stable/sysfs-class-infiniband; the verbs and mad
 classes name their device in a file ``ibdev``.
@@ -6,7 +6,7 @@ classes name their device in a file ``ibdev``.
 
 from typing import Final
 
-from tests.sim.device import Rdma, Subfunction
+from tests.sim.device import Rdma, Subfunction, Vdpa
 from tests.sim.parts import Parts, joined
 
 _ETHER: Final = 1
@@ -70,3 +70,18 @@ def subfunction(sf: Subfunction, home: str) -> Parts:
         interfaces(sf.net, own),
         *([rdma(sf.rdma, own)] if sf.rdma is not None else []),
     )
+
+
+def vdpa(device: Vdpa, home: str) -> Parts:
+    """A vDPA device (Documentation/ABI/testing/sysfs-bus-vdpa); vhost_vdpa gives it a node."""
+    own = f"{home}/{device.name}"
+    files = {f"{own}/uevent": f"DRIVER={device.driver}\n" if device.driver else ""}
+    links = {f"/sys/bus/vdpa/devices/{device.name}": own}
+    nodes: frozenset[str] = frozenset()
+    if device.driver is not None:
+        links[f"{own}/driver"] = f"/sys/bus/vdpa/drivers/{device.driver}"
+    if device.driver == "vhost_vdpa":
+        node = f"vhost-vdpa-{device.n}"
+        files[f"{own}/{node}/uevent"] = f"DEVNAME={node}\n"
+        nodes = frozenset({node})
+    return Parts(files, links, nodes)

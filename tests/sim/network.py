@@ -1,0 +1,61 @@
+"""A network namespace of its own for a command, with links as the kernel makes them."""
+
+import os
+import shlex
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Final
+
+import pytest
+
+from tests.sim.nodes import Link
+
+_PLAIN: Final = ("dummy", "ifb")
+"""Kinds of link that stand for a NIC: Ethernet, no peer. Which ones there are is the kernel's."""
+
+
+def commands(links: Mapping[str, Link]) -> list[str]:
+    """What makes these links, each up, and the default routes."""
+    made = ["ip link set lo up"]
+    for number, (name, link) in enumerate(links.items(), start=1):
+        made += [f"ip link add {shlex.quote(name)} type {plain()}", f"ip link set {name} up"]
+        if link.default_route:
+            made += [f"ip addr add 10.0.{number}.1/24 dev {name}"]
+            made += [f"ip route add default via 10.0.{number}.2 dev {name}"]
+    return made
+
+
+def inside(setup: Iterable[str], command: Sequence[object]) -> list[str]:
+    """The command that runs ``command`` in a new namespace after the set-up, with the same pid."""
+    script = " && ".join((*setup, f"exec {shlex.join(str(word) for word in command)}"))
+    return [*_unshare(), "sh", "-c", script]
+
+
+@cache
+def plain() -> str:
+    """The kind of link that stands for a NIC."""
+    for kind in _PLAIN:
+        if can(f"ip link add x type {kind}"):
+            return kind
+    pytest.skip(f"this kernel makes none of {', '.join(_PLAIN)}, or not for us")
+
+
+@cache
+def can(command: str) -> bool:
+    """Whether a command works in a new namespace."""
+    done = subprocess.run(
+        [*_unshare(), "sh", "-c", command], capture_output=True, check=False, timeout=30
+    )
+    return done.returncode == 0
+
+
+def needs(command: str) -> None:
+    """Skip the test where a command does not work in a new namespace."""
+    if not can(command):
+        pytest.skip(f"not on this kernel, or not for this user: {command}")
+
+
+def _unshare() -> tuple[str, ...]:
+    # Whoever is not root becomes it in a user namespace of their own.
+    return ("unshare", "--net") if os.geteuid() == 0 else ("unshare", "--map-root-user", "--net")

@@ -1,0 +1,85 @@
+"""What of a node is a device of which type, and what no pool can have."""
+
+import msgspec
+import pytest
+
+from rbln_supervisor.core.node import Node, candidates
+from rbln_supervisor.core.types.registry import KINDS
+from rbln_worker.contract.device import AuxName, Bdf, Network, PciFunction, Subfunction
+from rbln_worker.contract.pool import DeviceType
+
+NIC = PciFunction(Bdf("0000:5e:00.0"), "8086", "1592", 0x02, "ice", 0, network=Network(("eno1",)))
+VFS_ENABLED = "its virtual functions are enabled: they are given out in its place"
+
+
+def change(function: PciFunction, **facts: object) -> PciFunction:
+    return msgspec.structs.replace(function, **facts)
+
+
+def refusals(
+    device_type: DeviceType, function: PciFunction, *subfunctions: Subfunction
+) -> dict[str, str | None]:
+    node = Node({function.bdf: function}, {function.bdf: subfunctions})
+    return {one.device.id: one.refusal for one in candidates(node, device_type)}
+
+
+def sf(name: str, number: int, **network: object) -> Subfunction:
+    facts = msgspec.structs.replace(Network((f"en{number}",)), **network)
+    return Subfunction(AuxName(name), name.split(".")[1], number, NIC.bdf, "p0", facts)
+
+
+@pytest.mark.parametrize(
+    ("function", "refusal"),
+    [
+        (NIC, None),
+        (change(NIC, sriov=True), None),
+        (change(NIC, sriov=True, has_vfs=True), VFS_ENABLED),
+        (change(NIC, has_vfs=True), None),  # without sriov_totalvfs: the reference gives it out
+        (change(NIC, driver=None), "no driver is bound to it"),
+        (change(NIC, network=None), None),
+    ],
+)
+def test_network_functions(function: PciFunction, refusal: str | None) -> None:
+    assert refusals("netDevice", function) == {NIC.bdf: refusal}
+
+
+def test_the_node_keeps_its_own_way_out() -> None:
+    uplink = change(NIC, network=Network(("eno1",), default_route=True))
+    (why,) = refusals("netDevice", uplink).values()
+    assert why is not None
+    assert "default route" in why
+    assert "--allow-default-route" in why
+
+
+def test_subfunctions_are_devices_whatever_their_function_is() -> None:
+    busy = change(NIC, sriov=True, has_vfs=True, network=Network(("p0",), default_route=True))
+    subfunctions = (sf("mlx5_core.sf.2", 88), sf("mlx5_core.sf.3", 89, default_route=True))
+    found = refusals("auxNetDevice", busy, *subfunctions)
+    assert found["mlx5_core.sf.2"] is None
+    assert "default route" in (found["mlx5_core.sf.3"] or "")
+    assert list(found) == ["mlx5_core.sf.2", "mlx5_core.sf.3"]
+    unbound = refusals("auxNetDevice", change(NIC, driver=None), *subfunctions)
+    assert set(unbound.values()) == {"no driver is bound to its PCI function 0000:5e:00.0"}
+
+
+def test_a_subfunction_and_its_function_are_two_devices() -> None:
+    assert refusals("netDevice", NIC, sf("mlx5_core.sf.2", 0)) == {NIC.bdf: None}
+    assert refusals("accelerator", NIC, sf("mlx5_core.sf.2", 0)) == {}
+
+
+def test_the_pf_of_other_vendors_accelerators_stays() -> None:
+    pf = change(NIC, base_class=0x12, has_vfs=True, sriov=True)
+    assert refusals("accelerator", pf) == {NIC.bdf: None}
+    assert refusals("accelerator", change(pf, vendor="1eff")) == {NIC.bdf: VFS_ENABLED}
+
+
+def test_selectors_are_asked_in_the_documented_order() -> None:
+    first = ("vendors", "devices", "drivers")
+    assert KINDS["accelerator"].selectors == (*first, "pciAddresses", "acpiIndexes")
+    assert KINDS["netDevice"].selectors == (
+        *(*first, "pciAddresses", "acpiIndexes", "pfNames", "rootDevices", "linkTypes"),
+        *("ddpProfiles", "pKeys", "isRdma", "needVhostNet", "vdpaType"),
+    )
+    assert KINDS["auxNetDevice"].selectors == (
+        *(*first, "auxTypes", "pfNames", "rootDevices", "linkTypes", "isRdma", "needVhostNet"),
+    )
