@@ -142,6 +142,7 @@ def test_a_dry_run_looks_with_the_eyes_of_its_configuration() -> None:
         with untouched(stack, ATOM):
             reply = ask(stack.run_dir, DryRun(msgspec.json.encode(WITH_NICS)))
             assert isinstance(reply, Planned)
+            assert reply.plan is not None
             assert reply.plan.pools[NIC].devices == ("0000:5e:00.0",)
             assert NIC not in stack.status().pools
         assert ask(stack.run_dir, Rescan()) == Rescanned(4 + 2)
