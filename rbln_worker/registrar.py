@@ -122,6 +122,7 @@ class Registrar:
         self._alarm = None if due is None else loop.call_at(due, self._overdue)
         match act:
             case Act.OPEN:
+                self._retire()  # at once: no report may name this socket and another way
                 self._spawn(self._open())
             case Act.REGISTER:
                 self._spawn(self._register())
@@ -140,7 +141,6 @@ class Registrar:
         folder = (
             self._registry_folder if self._standing.way == "plugin-watcher" else self._sock_folder
         )
-        self._retire()
         plugin = DevicePlugin(
             self._prepared,
             self.board,
@@ -152,7 +152,8 @@ class Registrar:
             path = folder / fresh_name(folder, self._stem)
             endpoint = await Endpoint.open(path, plugin.services)
         except (PathTooLong, NoEndpoint) as error:
-            self._event(registration.NotOpened(str(error)))
+            if plugin is self._plugin:
+                self._event(registration.NotOpened(str(error)))
             return
         if plugin is not self._plugin:  # the kubelet went and came while this one opened
             await endpoint.close()
