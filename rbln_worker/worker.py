@@ -192,7 +192,7 @@ class Worker:
 
     def _report(self) -> Report:
         if self._inventory is None:
-            return Report(Phase.WAITING, reason="for the supervisor's first word")
+            return Report(Phase.REGISTERING, reason="not told of its devices yet")
         return Report(
             phase=self._registrar.phase,
             reason=self._registrar.reason,

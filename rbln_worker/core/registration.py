@@ -158,8 +158,9 @@ def phase(standing: Standing) -> Phase:
     """Where the pool stands, in the words that people read."""
     if standing.step is Step.LISTED:
         return Phase.REGISTERED
+    looked = standing.view is not None
     nobody_there = standing.step is Step.AWAY or standing.reason in {NOBODY, NO_SOCKET}
-    return Phase.WAITING if nobody_there else Phase.REGISTERING
+    return Phase.WAITING if looked and nobody_there else Phase.REGISTERING
 
 
 def _look(standing: Standing, view: View, now: float) -> tuple[Standing, Act | None]:
