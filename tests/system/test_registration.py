@@ -96,14 +96,30 @@ def test_a_kubelet_socket_that_refuses_connections_is_waited_for() -> None:
     dead_socket(stack.kubelet.plugins / "kubelet.sock")
     with stack:
         for name in (ATOM, VM):
-            reason = pool_status(
-                stack, name, lambda seen: seen.state == "waiting", what="waiting"
-            ).reason
-            assert reason == "nobody answers on kubelet.sock: waiting for the kubelet"
+            seen = pool_status(stack, name, lambda seen: seen.state == "waiting", what="waiting")
+            assert seen.reason == "nobody answers on kubelet.sock: waiting for the kubelet"
         stack.kubelet.start()
         served(stack)
         assert len(stack.kubelet.registrations) == 2
-        assert stack.log.count("nobody answers on kubelet.sock") == 2
+
+
+def test_a_kubelet_socket_that_hangs_up_is_tried_again_and_told_of_once() -> None:
+    stack = Stack(ONE_POOL, late_kubelet=True)
+    stack.kubelet.plugins.mkdir(parents=True)
+    path = stack.kubelet.plugins / "kubelet.sock"
+    with closing(socket.socket(socket.AF_UNIX)) as server:
+        server.bind(str(path))
+        server.listen()
+        with stack:
+            for _ in range(6):
+                server.accept()[0].close()
+            seen = pool_status(stack, ATOM, lambda seen: seen.reason, what="a reason")
+            assert seen.state == "waiting"
+            assert stack.log.count("nobody answers on kubelet.sock") == 1
+            server.close()
+            path.unlink()
+            stack.kubelet.start()
+            served(stack, ATOM)
 
 
 def test_a_kubelet_socket_that_is_made_twice_within_a_moment() -> None:
