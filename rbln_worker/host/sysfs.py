@@ -1,9 +1,10 @@
 """The PCI functions of the node, from the files that the PCI core answers by itself.
 
 None of the files read here waits for hardware, a driver or a lock that a driver holds. That is why
-the virtual functions of a PF are seen by its ``virtfn*`` links and not by ``sriov_numvfs`` (its
-read takes the device lock, drivers/pci/iov.c, which a write to it holds for as long as enabling
-takes), and identity comes from ``modalias`` and not from ``uevent`` (device lock, some kernels).
+the virtual functions of a PF are seen by its ``virtfn*`` links and not by ``sriov_numvfs``: its
+read takes the device lock (drivers/pci/iov.c), which a write to it holds for as long as enabling
+takes, or as a user of a function that is to go has it. ``uevent`` and ``driver_override`` take it,
+too (seen on Linux 6.1), so identity comes from ``modalias``. tests/e2e/kernel scans meanwhile.
 ``acpi_index`` evaluates firmware (drivers/pci/pci-label.c) and is read only where it is asked for.
 """
 
@@ -59,6 +60,8 @@ def scan(root: Path, *, base_classes: frozenset[int], acpi_indexes: bool) -> Inv
         try:
             found = _function(f"{root}/{PCI_DEVICES}/{bdf}", bdf, base_classes, acpi_indexes)
         except OSError as error:
+            if not os.path.lexists(f"{root}/{PCI_DEVICES}/{bdf}"):
+                continue  # it left while we looked: the kernel takes this link away first
             where = os.path.basename(error.filename or bdf)
             unreadable.append(Unreadable(bdf, f"{where}: {error.strerror}"))
         except ValueError as error:
@@ -125,9 +128,11 @@ def _identity(path: str) -> tuple[str, str, int]:
     )
 
 
-def _link_name(path: str, name: str) -> str:
+def _link_name(path: str, name: str) -> str | None:
     try:
         found = os.path.basename(os.readlink(f"{path}/{name}"))
+    except FileNotFoundError:
+        return None  # it went after the directory was listed
     except OSError as error:
         # readlink says EINVAL of a file or directory that is no link
         raise ValueError(f"{name}: expected a link, {error.strerror}") from error
