@@ -68,7 +68,7 @@ def advance(
         if device not in present
         and device not in others
         and not _unwanted(value, node)
-        and now - (since := before.gone_since.get(device, now)) < grace_s
+        and now < (since := before.gone_since.get(device, now)) + grace_s
     }
     gone = {
         device: msgspec.structs.replace(
