@@ -28,7 +28,8 @@ class SimNode:
         self.root = root
         self.tree = Tree(root)
         self._devices: dict[str, SimDevice] = {}
-        self._vfs: dict[str, list[str]] = {}
+        self._vfs: dict[str, dict[str, int]] = {}
+        """VFs with their numbers, by PF."""
         self._nodes: Counter[str] = Counter()
         for path in (pci.DEVICES, pci.DRIVERS, pci.GROUPS, "/sys/class", "/dev", "/proc", "/etc"):
             self.tree.directory(path)
@@ -65,13 +66,13 @@ class SimNode:
         """Unplug a function, and the virtual functions that it has."""
         self.disable_vfs(bdf)
         device, home = self._devices[bdf], self.home(bdf)
+        if device.pf is not None:
+            self._leave_pf(device.pf, bdf)
         self.tree.remove(f"{pci.DEVICES}/{bdf}")
         if device.driver is not None:
             self.unbind(bdf)
         pci.leave_group(self.tree, device)
         self.tree.remove(home)
-        if device.pf is not None:
-            self._leave_pf(device.pf, bdf)
         del self._devices[bdf]
 
     def bind(self, bdf: str, driver: str) -> None:
@@ -136,7 +137,7 @@ class SimNode:
 
     def disable_vfs(self, bdf: str) -> None:
         """Take the function's virtual functions away, as writing 0 to sriov_numvfs does."""
-        for vf in reversed(self._vfs.get(bdf, [])):
+        for vf in tuple(self._vfs.get(bdf, ())):
             self.remove(vf)
 
     def set_attribute(self, bdf: str, name: str, value: str | bytes | None) -> None:
@@ -198,18 +199,15 @@ class SimNode:
                 self.remove_dev_node(name)
 
     def _join_pf(self, pf: str, vf: str) -> None:
-        vfs = self._vfs.setdefault(pf, [])
-        self.tree.link(f"{self.home(pf)}/virtfn{len(vfs)}", self.home(vf))
-        vfs.append(vf)
+        vfs = self._vfs.setdefault(pf, {})
+        number = next(number for number in itertools.count() if number not in vfs.values())
+        self.tree.link(f"{self.home(pf)}/virtfn{number}", self.home(vf))
+        vfs[vf] = number
         self._write_numvfs(pf)
 
     def _leave_pf(self, pf: str, vf: str) -> None:
-        vfs = self._vfs[pf]
-        number = vfs.index(vf)
-        del vfs[number]
-        for later in range(number, len(vfs)):
-            self.tree.link(f"{self.home(pf)}/virtfn{later}", self.home(vfs[later]))
-        self.tree.remove(f"{self.home(pf)}/virtfn{len(vfs)}")
+        number = self._vfs[pf].pop(vf)
+        self.tree.remove(f"{self.home(pf)}/virtfn{number}")
         self._write_numvfs(pf)
 
     def _write_numvfs(self, pf: str) -> None:
