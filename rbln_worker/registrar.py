@@ -13,13 +13,13 @@ from rbln_worker.contract.messages import Phase
 from rbln_worker.contract.pool import PoolName
 from rbln_worker.core import registration
 from rbln_worker.core.registration import Act, Standing, Step
-from rbln_worker.host.sockets import YOUNG_S, PathTooLong, fresh_name, sweep
+from rbln_worker.host.sockets import YOUNG_S, PathTooLong, fresh_name, refuses, sweep
 from rbln_worker.kubelet.board import Board
 from rbln_worker.kubelet.endpoint import Endpoint, NoEndpoint
 from rbln_worker.kubelet.plugin import DevicePlugin, Prepared
 from rbln_worker.kubelet.register import NotRegistered, register
 
-LOOK_AGAIN_S: Final = 2.0
+LOOK_AGAIN_S: Final = 5.0
 """The folders are looked at this often even if inotify says nothing (it can overflow)."""
 
 log = logging.getLogger(__name__)
@@ -102,11 +102,13 @@ class Registrar:
             await asyncio.wait(closing, timeout=within_s)
 
     def _view(self) -> registration.View:
+        kubelet = self._sock_folder / "kubelet.sock"
         return registration.View(
-            kubelet=_identity(self._sock_folder / "kubelet.sock"),
+            kubelet=_identity(kubelet),
             sock_folder=self._sock_folder.is_dir(),
             registry_folder=self._registry_folder.is_dir(),
             served=self._endpoint is not None and self._endpoint.there(),
+            answers=not (registration.asks_for_answers(self._standing) and refuses(kubelet)),
         )
 
     def _event(self, event: registration.Event) -> None:
@@ -196,6 +198,8 @@ class Registrar:
         if self._endpoint is None:
             return
         # It serves on until the next one is listed, so that a living kubelet never sees a gap.
+        if self._endpoint.path.parent == self._registry_folder:
+            self._endpoint.withdraw()
         self._retired.append(self._endpoint)
         self._endpoint = None
         while len(self._retired) > 1:
