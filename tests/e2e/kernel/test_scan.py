@@ -140,27 +140,6 @@ def test_scans_while_functions_come_and_go(
     note("scans while VFs and a driver come and go", f"{scans}, none with a fault", took)
 
 
-def test_a_driver_is_shown_before_it_is_done(pfs: tuple[str, str], note: Note) -> None:
-    """The link comes first, what the driver makes for its device comes last (drivers/base/dd.c)."""
-    pf = pfs[0]
-    disks = pci.DEVICES / pf / "nvme"
-    pci.unbind(pf)
-    assert not disks.exists()
-    binding = threading.Thread(target=pci.rebind, args=(pf, "nvme"))
-    binding.start()
-    try:
-        pci.until(lambda: pci.driver(pf), what="the link")
-        began = monotonic()
-        ready = disks.exists()
-        assert functions()[pf].driver == "nvme"
-        pci.until(disks.exists, what="what the driver makes")
-        took = monotonic() - began
-    finally:
-        binding.join()
-    assert not ready
-    note("driver bound", "its link is there before what it makes", took)
-
-
 def test_a_scan_never_waits_for_a_driver(pfs: tuple[str, str], note: Note) -> None:
     """VFs go when nobody uses them; whoever takes them away holds the PF's lock meanwhile."""
     pf = pfs[0]
