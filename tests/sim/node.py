@@ -1,7 +1,9 @@
 """A simulated node: a directory tree for ``--host-root`` that tests change as hardware would.
 
-Each change is made in the kernel's order, and what readers find a device by appears last and goes
-first: a reader sees a device whole or not at all. Device nodes are plain empty files.
+Each change is made in the kernel's order (drivers/base/core.c and dd.c, drivers/pci/iov.c): a
+function is there before its group and its driver; a driver's link comes before what the driver
+makes, and goes before it. On Linux 6.1 in a VM a vfio group's node came up to 9 ms after the link
+and went up to 38 ms after it. Device nodes are plain empty files.
 """
 
 import itertools
@@ -53,14 +55,13 @@ class SimNode:
             pci.add_bridges(self.tree, tuple(home.split("/")[4:-1]))
             for name, content in pci.attributes(self._devices[device.bdf]).items():
                 self.tree.write(f"{home}/{name}", content)
+            self.tree.link(f"{pci.DEVICES}/{device.bdf}", home)
             pci.join_group(self.tree, device, home)
             if device.pf is not None:
                 self.tree.link(f"{home}/physfn", self.home(device.pf))
+                self._join_pf(device.pf, device.bdf)
             if device.driver is not None:
                 self.bind(device.bdf, device.driver)
-            self.tree.link(f"{pci.DEVICES}/{device.bdf}", home)
-            if device.pf is not None:
-                self._join_pf(device.pf, device.bdf)
 
     def remove(self, bdf: str) -> None:
         """Unplug a function, and the virtual functions that it has."""
@@ -68,9 +69,8 @@ class SimNode:
         device, home = self._devices[bdf], self.home(bdf)
         if device.pf is not None:
             self._leave_pf(device.pf, bdf)
+        self.unbind(bdf)
         self.tree.remove(f"{pci.DEVICES}/{bdf}")
-        if device.driver is not None:
-            self.unbind(bdf)
         pci.leave_group(self.tree, device)
         self.tree.remove(home)
         del self._devices[bdf]
@@ -81,6 +81,8 @@ class SimNode:
             self.unbind(bdf)
         device = self._devices[bdf] = msgspec.structs.replace(self._devices[bdf], driver=driver)
         home = self.home(bdf)
+        self.tree.write(f"{home}/uevent", pci.uevent_text(device))
+        pci.join_driver(self.tree, bdf, home, driver)
         parts = parts_of(device, home)
         for path, text in parts.files.items():
             self.tree.write(path, text)
@@ -89,8 +91,6 @@ class SimNode:
         self._add_nodes(parts.nodes)
         if driver == "rebellions":
             self.tree.write(RBLN_STAT, "#!/bin/sh\n")
-        self.tree.write(f"{home}/uevent", pci.uevent_text(device))
-        pci.join_driver(self.tree, bdf, home, driver)
 
     def unbind(self, bdf: str) -> None:
         """Unbind the driver: all that it made goes, nodes below /dev too."""
