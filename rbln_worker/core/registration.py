@@ -12,8 +12,8 @@ client that the old one's end then evicts). The two ways to be found:
 In both, a finished ListAndWatch stream is never opened again by the kubelet.
 
 Before Kubernetes 1.36 a socket that leaves plugins_registry ends the resource's *latest* endpoint,
-whichever socket that came by (seen on 1.20: DeRegisterPlugin takes a name). So a socket has to leave
-before the next one comes: then both are seen in one turn, and in this order.
+whichever socket that came by (seen on 1.20: DeRegisterPlugin takes a name). So a socket has to
+leave before the next one comes: then both are seen in one turn, and in this order.
 """
 
 from enum import StrEnum
@@ -154,7 +154,9 @@ def advance(standing: Standing, event: Event, now: float) -> tuple[Standing, Act
         case Taken() if standing.step is not Step.LISTED:
             after = _to(standing, Step.UNLISTED, due=now + LISTED_WITHIN_S)
         case NotTaken(why=why, reached=reached) if standing.step is not Step.LISTED:
-            after = _failed(standing, why if reached else NOBODY, now, again=not reached)
+            # A call that broke off when there had been a stream was heard all the same.
+            unheard = not reached and standing.step is Step.CALLING
+            after = _failed(standing, why if reached else NOBODY, now, again=unheard)
         case Streams(count=count):
             after = _streams(standing, count, now)
         case Opened() | Taken() | NotTaken():
