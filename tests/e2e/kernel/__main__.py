@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -55,7 +56,7 @@ def main() -> int:
         text = table.text(table.read(Path(share)), kernel=made.version, total_s=total_s)
     print(text)
     if code == 0 and not sys.argv[1:]:
-        (cache / "table.md").write_text(text)
+        (cache / "results.md").write_text(text)
     return code
 
 
@@ -65,7 +66,7 @@ def words(given: list[str]) -> list[str]:
     return given if any(word.startswith(folder) for word in given) else [folder, *given]
 
 
-def cache_folder(environment: os._Environ[str]) -> Path:
+def cache_folder(environment: Mapping[str, str]) -> Path:
     """Where what takes time to make is kept, from one run and one checkout to the next."""
     chosen = environment.get("RBLN_E2E_CACHE")
     if chosen:
