@@ -32,6 +32,19 @@ def test_functions_are_as_the_simulated_ones(
     )
 
 
+def test_dma_pools_are_listed_newest_first(pfs: tuple[str, str], note: Note) -> None:
+    """What the rebellions driver's devices show in ``pools`` is the kernel's, not the driver's."""
+    began = monotonic()
+    header, *lines = (pci.DEVICES / pfs[0] / "pools").read_text().splitlines()
+    took = monotonic() - began
+    assert header == "poolinfo - 0.1"
+    # drivers/nvme/host/pci.c makes the pool for pages first.
+    assert [line[:16].rstrip() for line in lines] == ["prp list 256", "prp list page"]
+    note(
+        "pools of an NVMe controller", "poolinfo - 0.1, then its DMA pools, the newest first", took
+    )
+
+
 def names(bdf: str) -> set[str]:
     """What a function's directory has."""
     return {path.name for path in (pci.DEVICES / bdf).iterdir()}
