@@ -21,6 +21,8 @@ KERNEL_DRIVER: Final = "virtio-pci"
 KERNEL: Final = "rebellions.ai/KERNEL"
 VM: Final = "rebellions.ai/VM"
 GRACE_S: Final = 3.0
+START_DEADLINE_S: Final = 60.0
+"""4 s on a machine that is not busy with anything else; 10 s were seen."""
 
 Note = Callable[[str, str, float], None]
 """What was tried, what was seen, seconds."""
@@ -112,7 +114,11 @@ def system(share: Path) -> Iterator[System]:
             kubelet_dir=Path(folder, "k"),
             arguments=("--gone-grace", str(GRACE_S)),
         ) as system:
-            system.kubelet.wait_listed(KERNEL, 2)
+            system.kubelet.wait(
+                lambda k: k.resource(KERNEL).allocatable == 2,
+                START_DEADLINE_S,
+                what="both accelerators",
+            )
             seconds = monotonic() - began
             table.note(share, table.Seen("start", "both accelerators are allocatable", seconds))
             yield system
