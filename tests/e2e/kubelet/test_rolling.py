@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.e2e.kubelet.bench import Bench
+from tests.e2e.kubelet.bench import TURN_S, Bench
 from tests.e2e.kubelet.node import HostNode
 from tests.e2e.kubelet.plugin import Plugin
 from tests.system.scene import ATOM, TWO_POOLS, VM
@@ -25,6 +25,9 @@ def test_the_new_instance_takes_over(
         plugin.start()
         plugin.serves(ATOM, VM)
     bench.settled(ATOM)
+    # With a plugin watcher the old socket's end takes the new endpoint along, and the next one is
+    # found a turn later (rbln_worker/core/registration.py says why).
+    assert seen.dark_s < TURN_S + 0.5 if way == "plugin-watcher" else seen.dark_s == 0
     bench.report.add(
         f"the new instance starts, the old one is stopped ({way})", str(seen), seen.dark_s
     )
