@@ -22,6 +22,9 @@ from rbln_worker.kubelet.register import NotRegistered, register
 LOOK_AGAIN_S: Final = 5.0
 """The folders are looked at this often even if inotify says nothing (it can overflow)."""
 
+RETIRED_MOST: Final = 4
+"""Sockets of before that are still served; the oldest goes when there are more."""
+
 log = logging.getLogger(__name__)
 
 
@@ -48,7 +51,7 @@ class Registrar:
         self._standing = Standing(choice=choice)
         self._plugin: DevicePlugin | None = None
         self._endpoint: Endpoint | None = None
-        self._retired: list[Endpoint] = []
+        self._retired: list[tuple[Endpoint, DevicePlugin]] = []
         self._closed = False
         self._alarm: asyncio.TimerHandle | None = None
         self.board = Board()
@@ -96,7 +99,9 @@ class Registrar:
         self._closed = True
         if self._alarm:
             self._alarm.cancel()
-        served = [*self._retired, *([self._endpoint] if self._endpoint else [])]
+        served = [endpoint for endpoint, _ in self._retired]
+        if self._endpoint:
+            served.append(self._endpoint)
         closing = [asyncio.create_task(endpoint.close()) for endpoint in served]
         if closing:
             await asyncio.wait(closing, timeout=within_s)
@@ -195,22 +200,25 @@ class Registrar:
             self._event(registration.Streams(count))
 
     def _retire(self) -> None:
-        if self._endpoint is None:
+        if self._endpoint is None or self._plugin is None:
             return
-        # It serves on until the next one is listed, so that a living kubelet never sees a gap.
         if self._endpoint.path.parent == self._registry_folder:
             self._endpoint.withdraw()
-        self._retired.append(self._endpoint)
+        # A living kubelet may hold a stream while it refuses us or makes its socket anew: what it
+        # reads serves on until the next is listed, so that it never sees a gap.
+        read = [one for one in self._retired if one[1].streams]
+        unread = [one for one in self._retired if not one[1].streams]
+        for endpoint, _ in (*unread, *read[: -RETIRED_MOST + 1]):
+            self._spawn(endpoint.close())
+        self._retired = [*read[-RETIRED_MOST + 1 :], (self._endpoint, self._plugin)]
         self._endpoint = None
-        while len(self._retired) > 1:
-            self._spawn(self._retired.pop(0).close())
 
     def _note(self, before: Standing, after: Standing) -> None:
         if after.step is Step.LISTED and before.step is not Step.LISTED:
             self.registrations += 1
             log.info("registered: the kubelet lists the pool", extra={"by": after.way})
             while self._retired:
-                self._spawn(self._retired.pop().close())
+                self._spawn(self._retired.pop()[0].close())
         elif after.reason and after.reason != before.reason:
             log.warning("not registered", extra={"why": after.reason})
 
