@@ -20,6 +20,7 @@ from tests.system.scene import (
     allocatable,
     config,
     eventually,
+    lowest_allocatable,
     pool_status,
     served,
     sight,
@@ -142,12 +143,32 @@ def test_a_kubelet_socket_that_is_made_twice_within_a_moment() -> None:
             what="one stream a pool, to the fresh socket",
         )
         for name, seen in after.pools.items():
-            assert stack.kubelet.resource(name).allocatable == len(seen.devices)
+            allocatable(stack, name, len(seen.devices))
+            assert lowest_allocatable(stack, name) == len(seen.devices)  # no gap in between
         assert stack.workers() == workers
         eventually(
             lambda: sockets(stack) == {p.endpoint for p in stack.status().pools.values()},
             what="the end of the old sockets",
         )
+
+
+def test_a_kubelet_that_refuses_what_it_lists_already() -> None:
+    """Its socket is new, it takes nobody, and it goes on reading the stream of before."""
+    with Stack(ONE_POOL) as stack:
+        before = served(stack, ATOM).pools[ATOM].endpoint
+        stack.kubelet.knobs.refusal = "not now"
+        stack.kubelet.recreate_socket()
+        stack.kubelet.wait(lambda k: len(k.registrations) >= 5, what="four refusals")
+        assert streams(stack, ATOM) == (before,)
+        stack.node.remove_dev_node("rbln0")
+        allocatable(stack, ATOM, len(ATOMS) - 1)
+        stack.node.add_dev_node("rbln0")
+        allocatable(stack, ATOM, len(ATOMS))
+        stack.kubelet.knobs.refusal = None
+        after = pool_status(stack, ATOM, lambda seen: seen.registered, what="registered again")
+        eventually(lambda: streams(stack, ATOM) == (after.endpoint,), what="the new stream alone")
+        assert lowest_allocatable(stack, ATOM) == len(ATOMS) - 1
+        eventually(lambda: sockets(stack) == {after.endpoint}, what="the end of the old sockets")
 
 
 def test_a_kubelet_that_takes_a_pool_and_never_lists_it() -> None:
