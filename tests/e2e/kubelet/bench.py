@@ -65,8 +65,8 @@ class Bench:
             self.history.wait_for(name, full, full, since=since) for name, full in FULL.items()
         )
 
-    def settled(self, resource: str, quiet_s: float = 2 * TURN_S + 0.5) -> None:
-        """Wait until all devices are allocatable and stay so for two turns of the manager."""
+    def settled(self, resource: str, quiet_s: float = TURN_S + 0.5) -> None:
+        """Wait until all devices are allocatable and stay so for a turn of the manager."""
         self.history.wait_quiet(resource, FULL[resource], quiet_s)
 
     def blip(self, resource: str) -> Blip:

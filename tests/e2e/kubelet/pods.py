@@ -52,6 +52,13 @@ class Pod:
         self.seconds = monotonic() - self._created
         return Container(self._cluster, status["containerStatuses"][0]["containerID"])
 
+    def admitted(self, deadline_s: float = DEADLINE_S) -> bool:
+        """Whether it runs; False where the kubelet refused it."""
+        status = self._until(
+            lambda status: _runs(status) or status.get("phase") == "Failed", "decided", deadline_s
+        )
+        return bool(status["phase"] != "Failed")
+
     def refused(self, deadline_s: float = DEADLINE_S) -> str:
         """The reason for which the kubelet did not admit it."""
         status = self._until(lambda status: status.get("phase") == "Failed", "refused", deadline_s)
