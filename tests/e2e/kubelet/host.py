@@ -48,7 +48,6 @@ def mount_missing_cgroups(traces: Traces) -> None:
         if any(controller in options for _, options in v1):
             continue
         place = _CGROUPS / controller
-        place.mkdir(exist_ok=True)
         traces.add_mount(place)
         subprocess.run(["mount", "-t", "cgroup", "-o", controller, "cgroup", place], check=True)
 

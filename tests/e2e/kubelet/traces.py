@@ -1,5 +1,6 @@
 """What we make on the machine outside of our own folders: written down, and removed at the end."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -24,9 +25,7 @@ class Traces:
 
     def add_device(self, path: Path, device: int) -> None:
         """Make a character device node that isn't there; FileExistsError."""
-        if not path.parent.exists():
-            self._note("folder", path.parent)
-            path.parent.mkdir()
+        self._add_folder(path.parent)
         self._note_new("path", path)
         os.mknod(path, stat.S_IFCHR | 0o666, device)
         path.chmod(0o666)  # the umask took from it
@@ -43,7 +42,8 @@ class Traces:
         self._note("processes", Path(mark))
 
     def add_mount(self, place: Path) -> None:
-        """Somebody is about to mount something there."""
+        """Somebody is about to mount something there; the folder is made where there is none."""
+        self._add_folder(place)
         self._note("mount", place)
 
     def remove(self) -> None:
@@ -54,14 +54,19 @@ class Traces:
                     processes.kill(processes.marked(path))
                 case "mount":
                     subprocess.run(["umount", path], check=False)
-                    Path(path).rmdir()
                 case "tree":
                     shutil.rmtree(path, ignore_errors=True)
-                case "folder" if Path(path).is_dir():
-                    Path(path).rmdir()
+                case "folder":
+                    with contextlib.suppress(OSError):  # somebody else put something into it
+                        Path(path).rmdir()
                 case _:
                     Path(path).unlink(missing_ok=True)
         self._record.unlink(missing_ok=True)
+
+    def _add_folder(self, folder: Path) -> None:
+        if not folder.exists():
+            self._note("folder", folder)
+            folder.mkdir()
 
     def _note_new(self, kind: str, path: Path) -> None:
         # What is there and not on the list is not ours, and must not get on the list.
