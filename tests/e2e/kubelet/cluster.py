@@ -22,6 +22,8 @@ UP_WITHIN_S: Final = 60.0
 AGAIN_S: Final = 0.02
 
 _PARTS: Final = ("kubelet", "kube-scheduler", "kube-apiserver", "etcd")
+_LOG_FOLDERS: Final = (Path("/var/log/pods"), Path("/var/log/containers"))
+"""Where every kubelet puts its pods' logs."""
 _NUMA_NODES: Final = Path("/sys/devices/system/node")
 
 
@@ -49,7 +51,7 @@ class Cluster:
 
     def __enter__(self) -> "Cluster":
         self.down()  # what a run left that was killed
-        self._claim_kubelet_folder()
+        self._claim_folders()
         for path in self.places.logs.glob("*.log"):
             if path.stem not in {"apt", "build"}:
                 path.unlink()
@@ -120,11 +122,12 @@ class Cluster:
                 raise RuntimeError("\n".join([f"{name} did not come up:", *lines]))
             time.sleep(AGAIN_S)
 
-    def _claim_kubelet_folder(self) -> None:
-        try:
-            self.traces.add_folder(KUBELET_DIR)
-        except FileExistsError as error:
-            raise CannotRun(f"{KUBELET_DIR} belongs to another kubelet of this machine") from error
+    def _claim_folders(self) -> None:
+        for folder in (KUBELET_DIR, *_LOG_FOLDERS):
+            try:
+                self.traces.add_folder(folder)
+            except FileExistsError as error:
+                raise CannotRun(f"{folder} belongs to another kubelet of this machine") from error
 
     def _up(self) -> None:
         places, ports = self.places, self.ports
