@@ -25,6 +25,10 @@ LOOK_AGAIN_S: Final = 5.0
 RETIRED_MOST: Final = 4
 """Sockets of before that are still served; the oldest goes when there are more."""
 
+LINGER_S: Final = 1.0
+"""Sockets of before are served so long after the next is listed: a kubelet may hear of a stream's
+end sooner than it reads the first message of another."""
+
 log = logging.getLogger(__name__)
 
 
@@ -129,8 +133,7 @@ class Registrar:
         self._alarm = None if due is None else loop.call_at(due, self._overdue)
         match act:
             case Act.OPEN:
-                self._retire()  # at once: no report may name this socket and another way
-                self._spawn(self._open())
+                self._begin()
             case Act.REGISTER:
                 self._spawn(self._register())
             case None:
@@ -144,10 +147,9 @@ class Registrar:
         if due is not None and due <= asyncio.get_running_loop().time():
             self._event(registration.Overdue())
 
-    async def _open(self) -> None:
-        folder = (
-            self._registry_folder if self._standing.way == "plugin-watcher" else self._sock_folder
-        )
+    def _begin(self) -> None:
+        """Begin to open a fresh endpoint; whatever attempt is still under way is out of date."""
+        self._retire()  # at once: no report may name this socket and another way
         plugin = DevicePlugin(
             self._prepared,
             self.board,
@@ -155,6 +157,10 @@ class Registrar:
             on_notified=lambda taken, why: self._notified(plugin, why, taken=taken),
         )
         self._plugin = plugin
+        by_watcher = self._standing.way == "plugin-watcher"
+        self._spawn(self._open(plugin, self._registry_folder if by_watcher else self._sock_folder))
+
+    async def _open(self, plugin: DevicePlugin, folder: Path) -> None:
         try:
             path = folder / fresh_name(folder, self._stem)
             endpoint = await Endpoint.open(path, plugin.services)
@@ -213,12 +219,18 @@ class Registrar:
         self._retired = [*read[-RETIRED_MOST + 1 :], (self._endpoint, self._plugin)]
         self._endpoint = None
 
+    async def _end_retired(self, retired: tuple[tuple[Endpoint, DevicePlugin], ...]) -> None:
+        await asyncio.sleep(LINGER_S)
+        for one in retired:
+            if one in self._retired:  # else there were too many of them meanwhile
+                self._retired.remove(one)
+                await one[0].close()
+
     def _note(self, before: Standing, after: Standing) -> None:
         if after.step is Step.LISTED and before.step is not Step.LISTED:
             self.registrations += 1
             log.info("registered: the kubelet lists the pool", extra={"by": after.way})
-            while self._retired:
-                self._spawn(self._retired.pop()[0].close())
+            self._spawn(self._end_retired(tuple(self._retired)))
         elif after.reason and after.reason != before.reason:
             log.warning("not registered", extra={"why": after.reason})
 
