@@ -66,6 +66,7 @@ def test_any_kubelet_lists_every_pool_once(way: str, dialling: Dialling, keeping
         ),
     ) as stack:
         status = served(stack)
+        stack.kubelet.wait(lambda k: len(k.registrations) >= 2, what="both registrations")
         for name, seen in status.pools.items():
             assert seen.registration == way  # auto: the watcher where its folder exists
             (registration,) = (r for r in stack.kubelet.registrations if r.resource == name)
