@@ -20,7 +20,6 @@ from rbln_worker.contract.messages import (
     ToWorker,
     Wanted,
 )
-from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.contract.version import VERSION
 from rbln_worker.core.answer import env_names
 from rbln_worker.core.inventory import Gap, Inventory, apply
@@ -46,7 +45,8 @@ class Worker:
         self._link = link
         self._inventory: Inventory | None = None
         self._findings: dict[DeviceId, Finding] = {}
-        self._concluded: PoolSpec | None = None
+        self._concluded: Inventory | None = None
+        """What the kubelet was last told of."""
         self._prepared = Prepared(boot.pool, env_names(boot.pool))
         self._prober = Prober(boot.root, host_visible=boot.host_visible)
         self._group = asyncio.TaskGroup()
@@ -192,7 +192,7 @@ class Worker:
 
     def _report(self) -> Report:
         if self._inventory is None:
-            return Report(Phase.WAITING, reason="for the supervisor's first word")
+            return Report(Phase.REGISTERING, reason="not told of its devices yet")
         return Report(
             phase=self._registrar.phase,
             reason=self._registrar.reason,
@@ -233,7 +233,11 @@ class Worker:
                 return
             # The supervisor's word may have changed under a slow look: then it says nothing, and
             # a device that hung and is asked about again is looked at once it has answered.
-            current = {d: f for d, f in found.items() if now.devices.get(d) == looked_at[d]}
+            current = {
+                d: f
+                for d, f in found.items()
+                if now.devices.get(d) == looked_at[d] and now.pool == held.pool
+            }
             if len(current) < len(found):
                 self._stale.update(found.keys() - current.keys())
                 self._look_wanted.set()
@@ -245,10 +249,11 @@ class Worker:
             device: found.get(device) or before.get(device) or unread(value, held.pool)
             for device, value in held.devices.items()
         }
-        if findings == before and self._concluded == held.pool:
+        if findings == before and held == self._concluded:
             return
+        is_first = self._concluded is None
         self._findings = findings
-        self._concluded = held.pool
+        self._concluded = held
         verdicts = {device: finding.verdict for device, finding in findings.items()}
         _note_changes({device: finding.verdict for device, finding in before.items()}, verdicts)
         self._prepared = Prepared(
@@ -258,7 +263,7 @@ class Worker:
             refusals={d: v.reason for d, v in verdicts.items() if not v.healthy},
         )
         self._registrar.board.show(device_list(held.devices, verdicts, held.pool))
-        if not before:  # nothing is registered before there is something true to say
+        if is_first:  # nothing is registered before there is something true to say
             self._group.create_task(self._registrar.run())
         self._tell()
 

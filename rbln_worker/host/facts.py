@@ -45,9 +45,10 @@ def _there(root: Path, path: str) -> bool:
 
 
 def _rbln_node(root: Path, function: PciFunction) -> str | Missing:
-    """The node's name from the driver's ``pools`` file.
+    """The node's name from the device's ``pools`` file: the driver names a DMA pool after the node.
 
-    The first line is a header (``poolinfo - 0.1``), the second begins with the name and a space.
+    The kernel lists every device's DMA pools there (mm/dmapool.c): a header (``poolinfo - 0.1``),
+    then a line a pool that begins with its name, the newest first.
     """
     place = f"sys/bus/pci/drivers/rebellions/{function.bdf}/pools"
     try:
