@@ -156,9 +156,9 @@ class Keeper:
             log.info("worker started", extra=self._names())
 
     def _end(self, how: str) -> None:
-        if self.report and self.report.endpoint:
+        folder = FOLDERS.get(self.report.registration) if self.report else None
+        if self.report and self.report.endpoint and folder:
             # A killed worker leaves its socket, and the kubelet would go on dialing it.
-            folder = FOLDERS[self.report.registration]
             remove_dead(self._boot.kubelet_dir / folder / self.report.endpoint)
         self.obituary = Obituary(how, monotonic(), _tail(self._boot.tail_path))
         self.life = None

@@ -13,6 +13,7 @@ from rbln_supervisor.core.configuration.config import NodeConfig
 from rbln_supervisor.core.lifecycle import State, Unwanted, Wanted
 from rbln_supervisor.core.node import Node
 from rbln_supervisor.core.roster import Roster, advance, next_leave
+from rbln_supervisor.core.summary import NO_DEVICES
 from rbln_supervisor.keeper import Keeper
 from rbln_supervisor.node import Look
 from rbln_supervisor.options import Options
@@ -150,6 +151,8 @@ class Pools:
             )
             if keeper.roster.devices:
                 keeper.event(Wanted())
+            elif keeper.roster.generation != before.generation:
+                log.info("pool has no devices", extra={"pool": name, "why": NO_DEVICES})
             if keeper.roster.generation != before.generation:
                 changed.append(name)
         return tuple(changed)

@@ -106,7 +106,9 @@ class Router:
             except zmq.Again:
                 break
             sender = frames[0].bytes
-            self._spoke[int(frames[-1].get(zmq.SRCFD))][sender] = None
+            descriptor = _descriptor(frames[-1])
+            if descriptor is not None:
+                self._spoke[descriptor][sender] = None
             yield Frame(sender, frames[-1].bytes)
         else:
             return
@@ -127,3 +129,15 @@ class Router:
                 return False
             raise
         return True
+
+
+def _descriptor(frame: zmq.Frame) -> int | None:
+    """Where a frame came in; None for a peer without a handshake.
+
+    Bytes that are no greeting are taken for a ZMTP 1.0 peer's (libzmq, zmtp_engine.cpp), so that
+    frames may come of anything at all; such frames carry no properties.
+    """
+    try:
+        return int(frame.get(zmq.SRCFD))
+    except zmq.ZMQError:
+        return None

@@ -29,6 +29,8 @@ DEADLINE_S: Final = 10.0
 """How long a look may take. One of 4,096 functions takes a second."""
 BYTES_MOST: Final = 32 * 1024 * 1024
 """What a look may say. 20,000 functions of 600 bytes fit."""
+_GRACE_S: Final = 2.0
+"""How much later a look ends itself, where the supervisor did not."""
 _PIPE_BYTES: Final = 1024 * 1024
 """As much as anybody may ask of the kernel (pipe(7)): a turn of the loop can take that."""
 
@@ -38,10 +40,10 @@ _LOOK: Final[msgspec.msgpack.Decoder[Look]] = msgspec.msgpack.Decoder(Look)
 class _Run:
     """One process."""
 
-    def __init__(self, life: Life, pipe: int) -> None:
+    def __init__(self, life: Life, pipe: int, deadline: float) -> None:
         self.life = life
         self.pipe = pipe
-        self.deadline = monotonic() + DEADLINE_S
+        self.deadline = deadline
         self.said = bytearray()
         self.given_up = False
 
@@ -49,8 +51,12 @@ class _Run:
 class Scout:
     """At most one look at a time. It never waits: ``turn`` says when one has ended."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(
+        self, root: Path, *, deadline_s: float = DEADLINE_S, bytes_most: int = BYTES_MOST
+    ) -> None:
         self._root = root
+        self._deadline_s = deadline_s
+        self._bytes_most = bytes_most
         self._run: _Run | None = None
 
     @property
@@ -84,13 +90,13 @@ class Scout:
             os.set_blocking(pipe, False)
             with contextlib.suppress(OSError):  # a smaller one takes more turns
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-            life = children.spawn(lambda: _look(end, self._root, needs), keep=end)
+            life = children.spawn(lambda: _look(end, self._root, needs, self._deadline_s), keep=end)
         except OSError:
             os.close(pipe)
             raise
         finally:
             os.close(end)
-        self._run = _Run(life, pipe)
+        self._run = _Run(life, pipe, monotonic() + self._deadline_s)
 
     def turn(self, now: float) -> Look | None:
         """What came of the look, once; None where there is nothing new."""
@@ -104,12 +110,12 @@ class Scout:
             self._run = None
             how = children.reap_group(run.life)
             return None if run.given_up else _read(run.said, how)
-        if len(run.said) > BYTES_MOST and not run.given_up:
-            return self._give_up(run, now, f"said more than {BYTES_MOST} bytes")
+        if len(run.said) > self._bytes_most and not run.given_up:
+            return self._give_up(run, now, f"said more than {self._bytes_most} bytes")
         if now >= run.deadline and not run.given_up:
-            return self._give_up(run, now, f"took more than {DEADLINE_S:g} s")
+            return self._give_up(run, now, f"took more than {self._deadline_s:g} s")
         if now >= run.deadline:
-            run.deadline = now + DEADLINE_S
+            run.deadline = now + self._deadline_s
             return Look(
                 failed="the last look at the node can't be ended: "
                 f"process {run.life.pid} waits in the kernel"
@@ -124,12 +130,12 @@ class Scout:
     def _give_up(self, run: _Run, now: float, why: str) -> Look:
         run.given_up = True
         run.said.clear()
-        run.deadline = now + DEADLINE_S
+        run.deadline = now + self._deadline_s
         children.kill_group(run.life)
         return Look(failed=f"the look at the node {why} and was ended")
 
     def _hear(self, run: _Run) -> None:
-        while len(run.said) <= BYTES_MOST and not run.given_up:
+        while len(run.said) <= self._bytes_most and not run.given_up:
             try:
                 piece = os.read(run.pipe, _PIPE_BYTES)
             except BlockingIOError:
@@ -146,12 +152,12 @@ def _read(said: bytearray, how: str) -> Look:
         return Look(failed=f"the look at the node ended without a result ({how}), see the log")
 
 
-def _look(pipe: int, root: Path, needs: Needs) -> int:
+def _look(pipe: int, root: Path, needs: Needs, deadline_s: float) -> int:
     """The life of the process. What it starts is in its group, and ends with it."""
     try:
         os.setpgid(0, 0)
         # Where the supervisor is gone, nobody else ends it (setitimer(2): SIGALRM does).
-        signal.setitimer(signal.ITIMER_REAL, DEADLINE_S + 2)
+        signal.setitimer(signal.ITIMER_REAL, deadline_s + _GRACE_S)
         with open(pipe, "wb", closefd=False) as file:
             file.write(msgspec.msgpack.encode(node.look(root, needs)))
     except BrokenPipeError:

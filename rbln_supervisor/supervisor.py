@@ -130,7 +130,7 @@ class Supervisor:
             if hello is None:
                 if keeper.identity == sender:
                     return keeper
-            elif keeper.incarnation == hello.incarnation:
+            elif keeper.incarnation and keeper.incarnation == hello.incarnation:
                 return keeper
         return None
 

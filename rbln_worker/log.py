@@ -48,7 +48,8 @@ def _standard_error() -> int:
     # Opened anew the description is ours alone and may be non-blocking: a container runtime that
     # stops reading must not stop us. Where that can't be (a socket), the shared one has to do.
     try:
-        return os.open("/proc/self/fd/2", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        return os.open("/proc/self/fd/2", flags)
     except OSError:
         return 2
 

@@ -13,15 +13,22 @@ from rbln_worker.contract.messages import Phase
 from rbln_worker.contract.pool import PoolName
 from rbln_worker.core import registration
 from rbln_worker.core.registration import Act, Standing, Step
-from rbln_worker.host.sockets import YOUNG_S, PathTooLong, fresh_name, sweep
+from rbln_worker.host.sockets import YOUNG_S, PathTooLong, fresh_name, refuses, sweep
 from rbln_worker.kubelet.board import Board
 from rbln_worker.kubelet.endpoint import Endpoint, NoEndpoint
 from rbln_worker.kubelet.plugin import DevicePlugin
 from rbln_worker.kubelet.prepared import Prepared
 from rbln_worker.kubelet.register import NotRegistered, register
 
-LOOK_AGAIN_S: Final = 2.0
+LOOK_AGAIN_S: Final = 5.0
 """The folders are looked at this often even if inotify says nothing (it can overflow)."""
+
+RETIRED_MOST: Final = 4
+"""Sockets of before that are still served; the oldest goes when there are more."""
+
+LINGER_S: Final = 1.0
+"""Sockets of before are served so long after the next is listed: a kubelet may hear of a stream's
+end sooner than it reads the first message of another."""
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +56,7 @@ class Registrar:
         self._standing = Standing(choice=choice)
         self._plugin: DevicePlugin | None = None
         self._endpoint: Endpoint | None = None
-        self._retired: list[Endpoint] = []
+        self._retired: list[tuple[Endpoint, DevicePlugin]] = []
         self._closed = False
         self._alarm: asyncio.TimerHandle | None = None
         self.board = Board()
@@ -97,17 +104,21 @@ class Registrar:
         self._closed = True
         if self._alarm:
             self._alarm.cancel()
-        served = [*self._retired, *([self._endpoint] if self._endpoint else [])]
+        served = [endpoint for endpoint, _ in self._retired]
+        if self._endpoint:
+            served.append(self._endpoint)
         closing = [asyncio.create_task(endpoint.close()) for endpoint in served]
         if closing:
             await asyncio.wait(closing, timeout=within_s)
 
     def _view(self) -> registration.View:
+        kubelet = self._sock_folder / "kubelet.sock"
         return registration.View(
-            kubelet=_identity(self._sock_folder / "kubelet.sock"),
+            kubelet=_identity(kubelet),
             sock_folder=self._sock_folder.is_dir(),
             registry_folder=self._registry_folder.is_dir(),
             served=self._endpoint is not None and self._endpoint.there(),
+            answers=not (registration.asks_for_answers(self._standing) and refuses(kubelet)),
         )
 
     def _event(self, event: registration.Event) -> None:
@@ -123,7 +134,7 @@ class Registrar:
         self._alarm = None if due is None else loop.call_at(due, self._overdue)
         match act:
             case Act.OPEN:
-                self._spawn(self._open())
+                self._begin()
             case Act.REGISTER:
                 self._spawn(self._register())
             case None:
@@ -137,11 +148,9 @@ class Registrar:
         if due is not None and due <= asyncio.get_running_loop().time():
             self._event(registration.Overdue())
 
-    async def _open(self) -> None:
-        folder = (
-            self._registry_folder if self._standing.way == "plugin-watcher" else self._sock_folder
-        )
-        self._retire()
+    def _begin(self) -> None:
+        """Begin to open a fresh endpoint; whatever attempt is still under way is out of date."""
+        self._retire()  # at once: no report may name this socket and another way
         plugin = DevicePlugin(
             self._prepared,
             self.board,
@@ -149,11 +158,16 @@ class Registrar:
             on_notified=lambda taken, why: self._notified(plugin, why, taken=taken),
         )
         self._plugin = plugin
+        by_watcher = self._standing.way == "plugin-watcher"
+        self._spawn(self._open(plugin, self._registry_folder if by_watcher else self._sock_folder))
+
+    async def _open(self, plugin: DevicePlugin, folder: Path) -> None:
         try:
             path = folder / fresh_name(folder, self._stem)
             endpoint = await Endpoint.open(path, plugin.services)
         except (PathTooLong, NoEndpoint) as error:
-            self._event(registration.NotOpened(str(error)))
+            if plugin is self._plugin:
+                self._event(registration.NotOpened(str(error)))
             return
         if plugin is not self._plugin:  # the kubelet went and came while this one opened
             await endpoint.close()
@@ -193,20 +207,31 @@ class Registrar:
             self._event(registration.Streams(count))
 
     def _retire(self) -> None:
-        if self._endpoint is None:
+        if self._endpoint is None or self._plugin is None:
             return
-        # It serves on until the next one is listed, so that a living kubelet never sees a gap.
-        self._retired.append(self._endpoint)
+        if self._endpoint.path.parent == self._registry_folder:
+            self._endpoint.withdraw()
+        # A living kubelet may hold a stream while it refuses us or makes its socket anew: what it
+        # reads serves on until the next is listed, so that it never sees a gap.
+        read = [one for one in self._retired if one[1].streams]
+        unread = [one for one in self._retired if not one[1].streams]
+        for endpoint, _ in (*unread, *read[: -RETIRED_MOST + 1]):
+            self._spawn(endpoint.close())
+        self._retired = [*read[-RETIRED_MOST + 1 :], (self._endpoint, self._plugin)]
         self._endpoint = None
-        while len(self._retired) > 1:
-            self._spawn(self._retired.pop(0).close())
+
+    async def _end_retired(self, retired: tuple[tuple[Endpoint, DevicePlugin], ...]) -> None:
+        await asyncio.sleep(LINGER_S)
+        for one in retired:
+            if one in self._retired:  # else there were too many of them meanwhile
+                self._retired.remove(one)
+                await one[0].close()
 
     def _note(self, before: Standing, after: Standing) -> None:
         if after.step is Step.LISTED and before.step is not Step.LISTED:
             self.registrations += 1
             log.info("registered: the kubelet lists the pool", extra={"by": after.way})
-            while self._retired:
-                self._spawn(self._retired.pop().close())
+            self._spawn(self._end_retired(tuple(self._retired)))
         elif after.reason and after.reason != before.reason:
             log.warning("not registered", extra={"why": after.reason})
 

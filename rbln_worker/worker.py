@@ -203,7 +203,7 @@ class Worker:
 
     def _report(self) -> Report:
         if self._inventory is None:
-            return Report(Phase.WAITING, reason="for the supervisor's first word")
+            return Report(Phase.REGISTERING, reason="not told of its devices yet")
         return Report(
             phase=self._registrar.phase,
             reason=self._registrar.reason,
@@ -247,7 +247,11 @@ class Worker:
                     return
                 # The supervisor's word may have changed under a slow look: then it says nothing,
                 # and a device that hung and is asked about again is looked at once it has answered.
-                current = {d: f for d, f in found.items() if now.devices.get(d) == looked_at[d]}
+                current = {
+                    d: f
+                    for d, f in found.items()
+                    if now.devices.get(d) == looked_at[d] and now.pool == held.pool
+                }
                 if len(current) < len(found):
                     self._stale.update(found.keys() - current.keys())
                     self._look_wanted.set()

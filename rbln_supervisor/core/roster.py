@@ -67,7 +67,7 @@ def advance(
         if device not in present
         and device not in taken
         and not _unwanted(value, before, pool, node)
-        and now - (since := before.gone_since.get(device, now)) < grace_s
+        and now < (since := before.gone_since.get(device, now)) + grace_s
     }
     gone = {
         device: msgspec.structs.replace(

@@ -81,13 +81,20 @@ def _because(opinion: Opinion, explanation: Explanation) -> Iterator[tuple[str, 
         case "turns away":
             pass  # all there is to say are its objections
     for index, objection in enumerate(opinion.objections):
-        yield f"selectors[{index}]", _objection(objection)
+        yield f"selectors[{index}]", _objection(objection, explanation)
 
 
-def _objection(objection: Objection) -> str:
-    has = plain(objection.has) or "none"
+def _objection(objection: Objection, explanation: Explanation) -> str:
     wanted = " or ".join(map(plain, objection.wanted))
-    return f"{objection.key}: it has {has}, wanted is {wanted}"
+    if objection.has:
+        has = f"it has {plain(objection.has)}"
+    elif objection.key not in {"pfNames", "rootDevices"}:
+        has = "it has none"
+    elif explanation.values.get("rootDevices"):
+        has = "its PF has no interface"
+    else:
+        has = "it lies below no PF"  # and a PF's own name is not meant
+    return f"{objection.key}: {has}, wanted is {wanted}"
 
 
 def _values(explanation: Explanation, columns: int) -> RenderableType:

@@ -104,7 +104,7 @@ class Wanted(msgspec.Struct, frozen=True, tag="wanted"):
 
 ToSupervisor = Hello | Report | Beat | Wanted
 
-BEAT_S: Final = 1.0
+BEAT_S: Final = 2.0
 """Seconds between two beats."""
 
 _ENCODER: Final = msgspec.msgpack.Encoder()

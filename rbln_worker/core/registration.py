@@ -6,10 +6,14 @@ client that the old one's end then evicts). The two ways to be found:
 
 * ``kubelet-sock``: the plugin calls Register on the kubelet's socket; the kubelet dials back. A
   kubelet that starts deletes every socket in the folder.
-* ``plugin-watcher``: the kubelet finds the plugin's socket in plugins_registry and asks it; a
-  kubelet that starts finds it again by itself.
+* ``plugin-watcher``: the kubelet finds the plugin's socket in plugins_registry and asks it, at the
+  next turn of a loop of 1 s; a kubelet that starts finds it again by itself.
 
 In both, a finished ListAndWatch stream is never opened again by the kubelet.
+
+Before Kubernetes 1.36 a socket that leaves plugins_registry ends the resource's *latest* endpoint,
+whichever socket that came by (seen on 1.20: DeRegisterPlugin takes a name). So a socket has to
+leave before the next one comes: then both are seen in one turn, and in this order.
 """
 
 from enum import StrEnum
@@ -25,7 +29,8 @@ Way = Literal["kubelet-sock", "plugin-watcher"]
 LISTED_WITHIN_S: Final = 5.0
 """After a registration the kubelet opens its stream at once; later than this it never will."""
 STREAM_GAP_S: Final = 0.05
-"""After a stream's end a kubelet that restarts is about to remove our socket: look again then."""
+"""After a stream's end a kubelet that restarts is about to remove our socket, or has died and
+answers no more: look again then."""
 RETRY_FIRST_S: Final = 0.01
 RETRY_MOST_S: Final = 5.0
 WATCHER_RETRY_MOST_S: Final = 60.0
@@ -44,6 +49,8 @@ class View(msgspec.Struct, frozen=True):
     registry_folder: bool
     served: bool
     """Our own socket file is there and is the one that we made."""
+    answers: bool = True
+    """Somebody listens on the kubelet's socket; looked at only where that makes a difference."""
 
 
 class Step(StrEnum):
@@ -125,7 +132,8 @@ class Act(StrEnum):
     """What the shell has to do."""
 
     OPEN = "open"
-    """Open a fresh endpoint for the chosen way; the one before it goes when this one is listed."""
+    """Open a fresh endpoint for the chosen way. The one before it serves until this one is listed;
+    its file leaves plugins_registry first."""
     REGISTER = "register"
     """Call Register with the current endpoint."""
 
@@ -146,7 +154,9 @@ def advance(standing: Standing, event: Event, now: float) -> tuple[Standing, Act
         case Taken() if standing.step is not Step.LISTED:
             after = _to(standing, Step.UNLISTED, due=now + LISTED_WITHIN_S)
         case NotTaken(why=why, reached=reached) if standing.step is not Step.LISTED:
-            after = _failed(standing, why if reached else NOBODY, now, again=not reached)
+            # A call that broke off when there had been a stream was heard all the same.
+            unheard = not reached and standing.step is Step.CALLING
+            after = _failed(standing, why if reached else NOBODY, now, again=unheard)
         case Streams(count=count):
             after = _streams(standing, count, now)
         case Opened() | Taken() | NotTaken():
@@ -158,8 +168,9 @@ def phase(standing: Standing) -> Phase:
     """Where the pool stands, in the words that people read."""
     if standing.step is Step.LISTED:
         return Phase.REGISTERED
+    looked = standing.view is not None
     nobody_there = standing.step is Step.AWAY or standing.reason in {NOBODY, NO_SOCKET}
-    return Phase.WAITING if nobody_there else Phase.REGISTERING
+    return Phase.WAITING if looked and nobody_there else Phase.REGISTERING
 
 
 def _look(standing: Standing, view: View, now: float) -> tuple[Standing, Act | None]:
@@ -189,6 +200,11 @@ def _look(standing: Standing, view: View, now: float) -> tuple[Standing, Act | N
     return standing, None
 
 
+def asks_for_answers(standing: Standing) -> bool:
+    """Whether it makes a difference that somebody listens on the kubelet's socket."""
+    return standing.way == "plugin-watcher" and standing.step is Step.UNLISTED
+
+
 def choose(choice: Choice, view: View) -> Way:
     """The way to be found: as asked, else by the plugin watcher where its folder exists."""
     if choice == "auto":
@@ -213,9 +229,8 @@ def _streams(standing: Standing, count: int, now: float) -> Standing:
         )
     if standing.step is not Step.LISTED:
         return standing
-    wait = STREAM_GAP_S if standing.way == "kubelet-sock" else LISTED_WITHIN_S
     return msgspec.structs.replace(
-        standing, step=Step.UNLISTED, due=now + wait, reason="the kubelet closed its stream"
+        standing, step=Step.UNLISTED, due=now + STREAM_GAP_S, reason="the kubelet closed its stream"
     )
 
 
@@ -233,9 +248,11 @@ def _overdue(standing: Standing) -> tuple[Standing, Act | None]:
         return _open(standing)
     if standing.step is not Step.UNLISTED:
         return msgspec.structs.replace(standing, due=None), None
-    if standing.way == "plugin-watcher" and not (standing.view and standing.view.kubelet):
+    view = standing.view
+    if standing.way == "plugin-watcher" and not (view and view.kubelet and view.answers):
         # Nobody is there to find a fresh socket either; the next kubelet finds this one.
-        return msgspec.structs.replace(standing, due=None, reason=NO_SOCKET), None
+        reason = NOBODY if view and view.kubelet else NO_SOCKET
+        return msgspec.structs.replace(standing, due=None, reason=reason), None
     reason = standing.reason or f"no ListAndWatch within {LISTED_WITHIN_S:g} s of registering"
     failures = standing.failures + 1
     return _open(msgspec.structs.replace(standing, failures=failures, reason=reason))

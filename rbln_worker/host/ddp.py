@@ -17,6 +17,8 @@ CALL_S: Final = 2.0
 """How long one call may take."""
 ALL_S: Final = 4.0
 """How long all calls of a look may take."""
+PROBLEMS_MOST: Final = 8
+"""What is wrong with one device is mostly wrong with all of them."""
 _ANSWER_BYTES: Final = 65536
 _NONE: Final = 8
 """The exit code that says: supported, and nothing is loaded."""
@@ -94,7 +96,7 @@ class DdpTool:
             os.close(out)
 
     def _problem(self, text: str) -> None:
-        if text not in self.problems:
+        if text not in self.problems and len(self.problems) < PROBLEMS_MOST:
             self.problems.append(text)
 
 

@@ -12,9 +12,9 @@ _UPLINK: Final = re.compile(r"p[0-9]+")
 _PKEY: Final = re.compile(r"0x[0-9a-fA-F]{1,4}")
 
 
-def interfaces(path: str, entries: Iterable[str]) -> tuple[str, ...]:
+def interfaces(path: str) -> tuple[str, ...]:
     """The names of a device's interfaces in this network namespace, sorted."""
-    return names(f"{path}/net") if "net" in entries else ()
+    return names(f"{path}/net")
 
 
 def rdma(path: str, entries: Iterable[str]) -> tuple[str, ...]:

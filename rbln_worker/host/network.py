@@ -48,6 +48,10 @@ def describe(root: str, scan: Scan, needs: Needs) -> Inventory:
     return Inventory(tuple(functions), subfunctions, tuple(unreadable), tuple(problems))
 
 
+_INTEL = "8086"
+"""Only their adapters have DDP packages, and ddptool knows no others."""
+
+
 class _Pf(NamedTuple):
     """What a PF's functions share."""
 
@@ -68,7 +72,9 @@ class Networks:
         self._needs = needs
         self._vdpa = vdpa.scan(root)
         self._pfs: dict[Bdf, _Pf] = {}
-        self._packages: dict[str, str] = {}
+        self._packages: dict[Bdf, str] = {}
+        self._interfaces: dict[str, tuple[str, ...]] = {}
+        self._types: dict[str, str] = {}
         self._enabled: frozenset[str] | None = None
 
     def function(self, one: Found) -> Found:
@@ -116,7 +122,7 @@ class Networks:
 
     def _network(self, path: str, entries: Iterable[str], name: str, otherwise: str) -> Network:
         """``otherwise``: the type of a link that there is none of, the PF's."""
-        interfaces = netdev.interfaces(path, entries)
+        interfaces = self._names(path) if "net" in entries else ()
         rdma = netdev.rdma(path, entries)
         link_type = self._type(path, interfaces[0]) if interfaces else otherwise
         return Network(
@@ -131,12 +137,20 @@ class Networks:
         )
 
     def _type(self, path: str, interface: str) -> str:
-        return self._links.types.get(interface) or netdev.link_type(path, interface)
+        known = self._links.types.get(interface)
+        if known is None and interface not in self._types:
+            self._types[interface] = netdev.link_type(path, interface)
+        return known or self._types[interface]
+
+    def _names(self, path: str) -> tuple[str, ...]:
+        if path not in self._interfaces:
+            self._interfaces[path] = netdev.interfaces(path)
+        return self._interfaces[path]
 
     def _pf(self, bdf: Bdf) -> _Pf:
         if bdf not in self._pfs:
             path = f"{self._home}/{bdf}"
-            interfaces = names(f"{path}/net")
+            interfaces = self._names(path)
             if interfaces and self._devlink.is_switchdev(bdf):
                 name = netdev.uplink(path, interfaces) or ""
             else:
@@ -151,12 +165,14 @@ class Networks:
 
     def _profile(self, one: Found) -> str:
         """The adapter's, as its PF says; a function whose PF says nothing is asked itself."""
-        asked = (one.function.pf, one.function.bdf) if one.function.pf else (one.function.bdf,)
-        for bdf in asked:
+        function = one.function
+        for bdf in (function.pf, function.bdf) if function.pf else (function.bdf,):
             if bdf not in self._packages:
-                self._packages[bdf] = self._devlink.running(bdf, _PACKAGE) or self._ddptool.package(
-                    bdf
-                )
+                self._packages[bdf] = self._package(bdf, function.vendor)
             if self._packages[bdf]:
                 return self._packages[bdf]
         return ""
+
+    def _package(self, bdf: Bdf, vendor: str) -> str:
+        name = self._devlink.running(bdf, _PACKAGE)
+        return name or (self._ddptool.package(bdf) if vendor == _INTEL else "")

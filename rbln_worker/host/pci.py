@@ -2,10 +2,11 @@
 
 A function costs four reads (``modalias``, ``numa_node``, its directory, its ``driver`` link), two
 more where it is a virtual one, and one for its place below the bridges. The virtual functions of a
-PF are seen by its ``virtfn*`` links and not by ``sriov_numvfs`` (its read takes the device lock,
-drivers/pci/iov.c, which a write to it holds for as long as enabling takes), and identity comes from
-``modalias`` and not from ``uevent`` (device lock, some kernels). ``acpi_index`` evaluates firmware
-(drivers/pci/pci-label.c) and is read only where it is asked for.
+PF are seen by its ``virtfn*`` links and not by ``sriov_numvfs``: its read takes the device lock
+(drivers/pci/iov.c), which a write to it holds for as long as enabling takes, or as a user of a
+function that is to go has it. ``uevent`` and ``driver_override`` take it, too (seen on Linux 6.1),
+so identity comes from ``modalias``. tests/e2e/kernel scans meanwhile. ``acpi_index`` evaluates
+firmware (drivers/pci/pci-label.c) and is read only where it is asked for.
 """
 
 import os
@@ -56,6 +57,8 @@ def scan(root: str, *, base_classes: frozenset[int], acpi_indexes: bool) -> Scan
         try:
             one = _function(f"{home}/{name}", Bdf(name), base_classes, acpi_indexes)
         except OSError as error:
+            if not os.path.lexists(f"{home}/{name}"):
+                continue  # it left while we looked: the kernel takes this link away first
             where = os.path.basename(error.filename or name)
             unreadable.append(Unreadable(name, f"{where}: {error.strerror}"))
         except ValueError as error:
@@ -84,7 +87,7 @@ def _function(
         vendor=vendor,
         product=product,
         base_class=base_class,
-        driver=link_name(path, "driver") if "driver" in entries else None,
+        driver=_driver(path) if "driver" in entries else None,
         numa_node=_numa_node(path) if "numa_node" in entries else None,
         acpi_index=(
             attribute(f"{path}/acpi_index") if acpi_indexes and "acpi_index" in entries else ""
@@ -95,6 +98,13 @@ def _function(
         bridges=_bridges(path, bdf),
     )
     return Found(function, path, entries)
+
+
+def _driver(path: str) -> str | None:
+    try:
+        return link_name(path, "driver")
+    except FileNotFoundError:
+        return None  # it went after the directory was listed
 
 
 def _numbered(home: str, found: Mapping[Bdf, Found]) -> dict[Bdf, Found]:
@@ -122,7 +132,7 @@ def _virtual_functions(path: str, entries: Iterable[str]) -> dict[str, int]:
         if match := _VIRTFN.fullmatch(entry):
             try:
                 numbers[link_name(path, entry)] = int(match[1])
-            except ValueError:
+            except (FileNotFoundError, ValueError):
                 continue  # this one has no number; it is a device all the same
     return numbers
 

@@ -58,7 +58,7 @@ def sweep(folder: Path, stem: str, now: float) -> tuple[Path, ...]:
                 ours.fullmatch(path.name)
                 and path.is_socket()
                 and now - path.stat().st_mtime > YOUNG_S
-                and _refuses(path)
+                and refuses(path)
             ):
                 path.unlink()
                 swept.append(path)
@@ -70,12 +70,24 @@ def sweep(folder: Path, stem: str, now: float) -> tuple[Path, ...]:
 def remove_dead(path: Path) -> bool:
     """Remove a socket whose server is known to have ended; False where somebody answers on it."""
     try:
-        dead = path.is_socket() and _refuses(path)
+        dead = path.is_socket() and refuses(path)
         if dead:
             path.unlink()
     except OSError:  # gone in between, or not ours to remove
         return False
     return dead
+
+
+def refuses(path: Path) -> bool:
+    """Whether a socket is there on which nobody listens."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return True
+        except OSError:  # EAGAIN: a full backlog is a living server
+            return False
+    return False
 
 
 def _entries(folder: Path) -> tuple[Path, ...]:
@@ -87,14 +99,3 @@ def _entries(folder: Path) -> tuple[Path, ...]:
 
 def _digest(stem: str) -> str:
     return hashlib.sha256(stem.encode()).hexdigest()[:12]
-
-
-def _refuses(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            return True
-        except OSError:  # EAGAIN: a full backlog is a living server
-            return False
-    return False

@@ -26,9 +26,16 @@ def attribute(path: str) -> str:
 
 
 def link_name(path: str, name: str) -> str:
-    """The last part of where the link ``name`` of a directory leads; ValueError, in words."""
+    """The last part of where the link ``name`` of a directory leads.
+
+    Raises:
+        FileNotFoundError: There is no such entry (any more).
+        ValueError: It is no link, or does not lead to a name; in words.
+    """
     try:
         found = os.path.basename(os.readlink(f"{path}/{name}"))
+    except FileNotFoundError:
+        raise
     except OSError as error:
         # readlink says EINVAL of a file or directory that is no link
         raise ValueError(f"{name}: expected a link, {error.strerror}") from error

@@ -47,6 +47,11 @@ class Endpoint:
             return False
         return (found.st_dev, found.st_ino) == self._inode
 
+    def withdraw(self) -> None:
+        """Remove the file, if it is still ours; whoever is connected is served on."""
+        if self.there():
+            self.path.unlink(missing_ok=True)
+
     async def close(self, grace_s: float | None = None) -> None:
         """End the streams and calls; the file goes too, if it is still ours."""
         ours = self.there()

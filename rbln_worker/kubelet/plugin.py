@@ -43,7 +43,8 @@ class DevicePlugin:
         self._board = board
         self._on_streams = on_streams
         self._on_notified = on_notified
-        self._streams = 0
+        self.streams = 0
+        """ListAndWatch streams that are open."""
         self._socket_path = ""
 
     def services(self, socket_path: str) -> tuple[grpc.GenericRpcHandler, ...]:
@@ -72,14 +73,14 @@ class DevicePlugin:
 
     async def list_and_watch(self, _request: pb.Empty, _context: Context) -> AsyncIterator[bytes]:
         """The devices, again whenever something of them changed."""
-        self._streams += 1
-        self._on_streams(self._streams)
+        self.streams += 1
+        self._on_streams(self.streams)
         try:
             async for message in self._board.watch():
                 yield message
         finally:
-            self._streams -= 1
-            self._on_streams(self._streams)
+            self.streams -= 1
+            self._on_streams(self.streams)
 
     async def preferred(
         self, request: pb.PreferredAllocationRequest, context: Context

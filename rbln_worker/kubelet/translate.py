@@ -29,7 +29,7 @@ class Share(msgspec.Struct, frozen=True):
     """The device's name for the container runtime and the serialized member of ``cdi_devices``."""
 
 
-def share(answer: DeviceAnswer, mode: Mode, claim: str) -> Share:
+def share(answer: DeviceAnswer, mode: Mode = "off", claim: str = "") -> Share:
     """What a device adds to an answer; with CDI that is its name, where a spec tells the rest."""
     if mode != "off":
         claims = pb.ContainerAllocateResponse()

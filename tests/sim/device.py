@@ -85,10 +85,14 @@ class SimDevice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=
         return PRODUCTS.get(f"{int(self.device, 16) & ~1:04x}", "RBLN-UNKNOWN")
 
     def config_space(self) -> bytes:
-        """The 64 bytes of a type 0 header (PCI Local Bus Specification 3.0, 6.1)."""
+        """The 64 bytes of a type 0 header (PCI Local Bus Specification 3.0, 6.1).
+
+        A virtual function has all ones for its vendor and device (SR-IOV 1.1, 3.4.1.1).
+        """
         header = bytearray(64)
-        header[0:2] = int(self.vendor, 16).to_bytes(2, "little")
-        header[2:4] = int(self.device, 16).to_bytes(2, "little")
+        vendor, device = (self.vendor, self.device) if self.pf is None else ("ffff", "ffff")
+        header[0:2] = int(vendor, 16).to_bytes(2, "little")
+        header[2:4] = int(device, 16).to_bytes(2, "little")
         header[4:6] = (0x0006).to_bytes(2, "little")  # memory space on, bus master
         header[9:12] = int(self.code, 16).to_bytes(3, "little")
         return bytes(header)

@@ -29,7 +29,7 @@ def parts_of(device: SimDevice, home: str) -> Parts:
 
 
 def pools_text(rbln: str) -> str:
-    """The rebellions driver's ``pools`` file: a header, then the device's node and its pool."""
+    """The kernel's list of a device's DMA pools: one is named after the driver's node."""
     return f"poolinfo - 0.1\n{rbln}               0    4 1024  1\n"
 
 

@@ -1,5 +1,7 @@
 """A simulated kubelet: a real gRPC peer on real unix sockets that keeps what it saw.
 
+What it has in common with a real one is said, and tested with both, in kubelet_contract.py.
+
 It behaves as pkg/kubelet/cm/devicemanager and pkg/kubelet/pluginmanager do where a device plugin
 can tell; it has no pods and no checkpoint.
 """
@@ -7,6 +9,7 @@ can tell; it has no pods and no checkpoint.
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -33,8 +36,18 @@ from tests.sim.plugin_watcher import PluginWatcher
 CALL_DEADLINE_S: Final = 10.0
 """For the calls that tests make; the kubelet itself waits for Allocate without a limit."""
 
+CHECKPOINT: Final = "kubelet_internal_checkpoint"
+
 Reply = TypeVar("Reply", bound=Message)
 Kind = TypeVar("Kind", Registered, Opened, Listed, Closed)
+
+
+class Cleaning(Enum):
+    """What a kubelet that starts deletes in device-plugins; never a folder."""
+
+    SOCKETS = auto()
+    FILES = auto()
+    """All but its own checkpoint (seen on 1.20)."""
 
 
 class SimKubelet:
@@ -47,8 +60,19 @@ class SimKubelet:
         plugin_watcher: bool = False,
         keeping: Keeping = Keeping.PER_SOCKET,
         dialling: Dialling = Dialling.AFTER_ANSWER,
+        cleaning: Cleaning = Cleaning.SOCKETS,
+        turn_s: float = 0.0,
     ) -> None:
-        """``folder`` is what /var/lib/kubelet is to a real one."""
+        """A kubelet that is stopped.
+
+        Args:
+            folder: what /var/lib/kubelet is to a real one.
+            plugin_watcher: it has one.
+            keeping: its habits, which differ between versions.
+            dialling: likewise.
+            cleaning: likewise.
+            turn_s: from one turn of the plugin watcher to the next; 1 s in a real one.
+        """
         self.folder = folder
         self.plugins = folder / "device-plugins"
         self.registry = folder / "plugins_registry"
@@ -56,6 +80,8 @@ class SimKubelet:
         self.knobs = Knobs()
         self._has_watcher = plugin_watcher
         self._dialling = dialling
+        self._cleaning = cleaning
+        self._turn_s = turn_s
         self._book = Book(keeping)
         self._life: _Life | None = None
         self._born_at = monotonic()
@@ -78,14 +104,15 @@ class SimKubelet:
         self.plugins.mkdir(parents=True, exist_ok=True)
         self.plugins.chmod(0o750)
         for path in self.plugins.iterdir():
-            if stat.S_ISSOCK(path.lstat().st_mode):
+            socket = stat.S_ISSOCK(path.lstat().st_mode)
+            if socket or (self._cleaning is Cleaning.FILES and _is_deleted(path)):
                 path.unlink()
         (self.plugins / "DEPRECATION").write_text("Plugins should use plugins_registry.\n")
         admission = Admission(self._book, self.plugins, self._dialling, self.knobs)
         watcher = None
         if self._has_watcher:
             self.registry.mkdir(exist_ok=True)
-            watcher = PluginWatcher(self.registry, admission.found)
+            watcher = PluginWatcher(self.registry, admission.found, self._turn_s)
         self._life = _Life(admission, watcher, KubeletSocket(self.plugins, admission.register))
 
     def stop(self) -> None:
@@ -93,8 +120,8 @@ class SimKubelet:
         life, self._life = self._life, None
         if life is None:
             return
+        life.socket.close()  # first: who sees its stream end finds nobody there any more
         life.admission.close()
-        life.socket.close()
         if life.watcher is not None:
             life.watcher.close()
 
@@ -238,3 +265,19 @@ class _Life:
     admission: Admission
     watcher: PluginWatcher | None
     socket: KubeletSocket
+
+
+def kubelet_1_20(folder: Path) -> SimKubelet:
+    """A kubelet with the habits of Kubernetes 1.20, which scripts/e2e runs for real."""
+    return SimKubelet(
+        folder,
+        plugin_watcher=True,
+        keeping=Keeping.LATEST,
+        dialling=Dialling.AFTER_ANSWER,
+        cleaning=Cleaning.FILES,
+        turn_s=1.0,
+    )
+
+
+def _is_deleted(path: Path) -> bool:
+    return not path.is_dir() and path.name != CHECKPOINT

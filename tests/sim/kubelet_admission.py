@@ -30,12 +30,17 @@ RETRY_MOST_S: Final = 122.0
 
 
 class Dialling(Enum):
-    """When a plugin is dialled back: kubelets differ, a plugin has to serve before it registers."""
+    """When a plugin that called Register is dialled back: it has to serve before that.
+
+    One that the watcher found is dialled, then told: in every kubelet.
+    """
 
     AFTER_ANSWER = auto()
-    """Register answers, then the plugin is dialled; a dial that fails is told to nobody."""
+    """Before 1.25: Register answers, then the plugin is dialled; a dial that fails is told to
+    nobody. The options are those of Register."""
     BEFORE_ANSWER = auto()
-    """Inside Register; a plugin that can't be dialled in 10 s is refused."""
+    """Inside Register; a plugin that can't be dialled in 10 s is refused. It is asked for its
+    options."""
 
 
 @dataclass
@@ -94,7 +99,8 @@ class Admission:
             self._book.registered(resource, endpoint, path, str(refusal))
             # Go's gRPC makes UNKNOWN of an error that names no code.
             context.abort(grpc.StatusCode.UNKNOWN, str(refusal))
-        self._book.registered(resource, endpoint, path)
+        offers = tuple(field.name for field, value in request.options.ListFields() if value)
+        self._book.registered(resource, endpoint, path, offers=offers)
         if self._dialling is Dialling.AFTER_ANSWER:
             self._later(resource, self._folder / endpoint, path)
         return pb.Empty()
@@ -102,7 +108,7 @@ class Admission:
     def found(self, socket: Path, gone: threading.Event) -> None:
         """The plugin watcher found a socket: register its plugin, again and again until it works.
 
-        The plugin is disconnected when its socket is gone.
+        When its socket is gone it is deregistered, whatever that means to this kubelet.
         """
         clients: list[PluginClient] = []
         retry_s = RETRY_FIRST_S
@@ -112,7 +118,9 @@ class Admission:
             retry_s = min(2 * retry_s, RETRY_MOST_S)
         gone.wait()
         for client in clients:
-            client.close_stream()
+            ended = self._book.to_deregister(client)
+            if ended is not None:
+                ended.close_stream()
 
     def pause(self) -> None:
         """No reader takes a further message."""
@@ -131,7 +139,6 @@ class Admission:
     def _greet(self, socket: Path, clients: list[PluginClient]) -> bool:
         """GetInfo, NotifyRegistrationStatus and the dial; whether the plugin was taken."""
         path: RegistrationPath = "plugin-watcher"
-        early = self._dialling is Dialling.BEFORE_ANSWER
         try:
             with self._channel(socket) as channel:
                 info = unary(channel, WATCHED, "GetInfo", watched.PluginInfo)(
@@ -141,16 +148,13 @@ class Admission:
                 answer = watched.RegistrationStatus(plugin_registered=True)
                 try:
                     self._check(info.name, tuple(info.supported_versions), kind=info.type)
-                    if early:
-                        self._admit(info.name, endpoint, path, clients)
+                    self._admit(info.name, endpoint, path, clients)
                 except Refused as refusal:
                     answer = watched.RegistrationStatus(error=str(refusal))
                 self._book.registered(info.name, endpoint.name, path, answer.error)
                 unary(
                     channel, WATCHED, "NotifyRegistrationStatus", watched.RegistrationStatusResponse
                 )(answer, timeout=self._knobs.dial_deadline_s)
-                if answer.plugin_registered and not early:
-                    self._admit(info.name, endpoint, path, clients)
         except (grpc.RpcError, Refused):
             return False
         return answer.plugin_registered
@@ -194,8 +198,12 @@ class Admission:
         try:
             if closed:
                 raise Refused("the kubelet is going down")
-            client.dial(self._knobs.dial_deadline_s)
-        except (grpc.RpcError, ValueError) as error:  # ValueError: the channel was closed meanwhile
+            if path == "kubelet-sock" and self._dialling is Dialling.AFTER_ANSWER:
+                client.connect(self._knobs.dial_deadline_s)
+            else:
+                client.dial(self._knobs.dial_deadline_s)
+        except (grpc.RpcError, grpc.FutureTimeoutError, ValueError) as error:
+            # ValueError: the channel was closed meanwhile.
             raise Refused(f"failed to dial device plugin: {code_of(error)}") from error
         replaced = self._book.connected(client)
         with self._lock:

@@ -21,12 +21,20 @@ from tests.sim.plugin_client import PluginClient
 
 
 class Keeping(Enum):
-    """What a second registration of a resource does to the first."""
+    """What a kubelet does with two registrations of a resource; newest first."""
 
     PER_SOCKET = auto()
-    """Both stay (kubernetes PR 135437): the newer is asked, the older takes over when it ends."""
+    """Since 1.36 (kubernetes PR 135437): both stay. The newer is asked, the older takes over when
+    it ends; a socket that leaves plugins_registry ends its own connection."""
+    BY_NAME = auto()
+    """1.25 to 1.35: the newer is asked. The end of either ends the newer (runClient looks its
+    client up by the resource's name), and so does a socket that leaves plugins_registry."""
+    LATEST = auto()
+    """Before (seen on 1.20): the newer is asked; the older is neither asked nor ended, and its
+    messages count. Its end changes nothing. A socket that leaves plugins_registry ends the newer,
+    whichever of the two it was."""
     REPLACED = auto()
-    """The newer starts, then the older is stopped."""
+    """Long ago: the newer starts, then the older is stopped."""
 
 
 class Book:
@@ -37,6 +45,8 @@ class Book:
         self.records: list[Record] = []
         self._keeping = keeping
         self._clients: dict[str, list[PluginClient]] = {}
+        self._latest: dict[str, PluginClient] = {}
+        """Who is asked; none where that one's stream has ended."""
         self._devices: dict[str, Mapping[str, SeenDevice]] = {}
         self._last_words: dict[PluginClient, Mapping[str, SeenDevice]] = {}
 
@@ -44,15 +54,22 @@ class Book:
         """A new life of the kubelet begins: only the records stay."""
         with self.changed:
             self._clients.clear()
+            self._latest.clear()
             self._devices.clear()
             self._last_words.clear()
             self.changed.notify_all()
 
     def registered(
-        self, resource: str, endpoint: str, path: RegistrationPath, error: str = ""
+        self,
+        resource: str,
+        endpoint: str,
+        path: RegistrationPath,
+        error: str = "",
+        *,
+        offers: tuple[str, ...] = (),
     ) -> None:
         """A registration was taken, or refused with ``error``."""
-        self._note(Registered(monotonic(), resource, endpoint, path, error))
+        self._note(Registered(monotonic(), resource, endpoint, path, error, offers))
 
     def connected(self, client: PluginClient) -> tuple[PluginClient, ...]:
         """``client`` is the resource's endpoint from now on; the connections to end for it."""
@@ -60,6 +77,7 @@ class Book:
             clients = self._clients.setdefault(client.resource, [])
             replaced = tuple(clients) if self._keeping is Keeping.REPLACED else ()
             self._clients[client.resource] = [c for c in clients if c not in replaced] + [client]
+            self._latest[client.resource] = client
             self._devices.setdefault(client.resource, {})
             self.changed.notify_all()
             return replaced
@@ -81,18 +99,25 @@ class Book:
         with self.changed:
             clients = self._clients.get(client.resource, [])
             if client in clients:
-                was_endpoint = client is clients[-1]
                 clients.remove(client)
                 self._last_words.pop(client, None)
-                if was_endpoint:
+                latest = self._latest.get(client.resource)
+                if client is latest:
                     self._succeed(client.resource, clients)
+                elif latest is not None and self._keeping is Keeping.BY_NAME:
+                    latest.close_stream()
             self._note(Closed(monotonic(), client.resource, client.endpoint, code))
+
+    def to_deregister(self, client: PluginClient) -> PluginClient | None:
+        """Whose connection ends when a client's socket has left plugins_registry."""
+        if self._keeping in {Keeping.BY_NAME, Keeping.LATEST}:
+            return self.endpoint(client.resource)
+        return client
 
     def endpoint(self, resource: str) -> PluginClient | None:
         """The connection that the resource's calls go to."""
         with self.changed:
-            clients = self._clients.get(resource)
-            return clients[-1] if clients else None
+            return self._latest.get(resource)
 
     def holds(self, other: PluginClient) -> bool:
         """Whether the resource is connected by the very same socket, and both may stay."""
@@ -106,13 +131,15 @@ class Book:
         """Every resource that was registered in this life, as the node shows it."""
         with self.changed:
             return {
-                name: Resource(devices, clients[-1].endpoint if clients else None)
+                name: Resource(devices, latest.endpoint if latest else None)
                 for name, devices in self._devices.items()
-                for clients in (self._clients.get(name),)
+                for latest in (self._latest.get(name),)
             }
 
     def _succeed(self, resource: str, survivors: list[PluginClient]) -> None:
-        if survivors:
+        del self._latest[resource]
+        if survivors and self._keeping is Keeping.PER_SOCKET:
+            self._latest[resource] = survivors[-1]
             self._devices[resource] = self._last_words.get(survivors[-1], {})
             return
         self._devices[resource] = {

@@ -1,7 +1,9 @@
 """A simulated node: a directory tree for ``--host-root`` that tests change as hardware would.
 
-Each change is made in the kernel's order, and what readers find a device by appears last and goes
-first: a reader sees a device whole or not at all. Device nodes are plain empty files.
+Each change is made in the kernel's order (drivers/base/core.c and dd.c, drivers/pci/iov.c): a
+function is there before its group and its driver; a driver's link comes before what the driver
+makes, and goes before it. On Linux 6.1 in a VM a vfio group's node came up to 9 ms after the link
+and went up to 38 ms after it. Device nodes are plain empty files.
 """
 
 import itertools
@@ -28,7 +30,8 @@ class SimNode:
         self.root = root
         self.tree = Tree(root)
         self._devices: dict[str, SimDevice] = {}
-        self._vfs: dict[str, list[str]] = {}
+        self._vfs: dict[str, dict[str, int]] = {}
+        """VFs with their numbers, by PF."""
         self._nodes: Counter[str] = Counter()
         for path in (pci.DEVICES, pci.DRIVERS, pci.GROUPS, "/sys/class", "/dev", "/proc", "/etc"):
             self.tree.directory(path)
@@ -52,26 +55,24 @@ class SimNode:
             pci.add_bridges(self.tree, tuple(home.split("/")[4:-1]))
             for name, content in pci.attributes(self._devices[device.bdf]).items():
                 self.tree.write(f"{home}/{name}", content)
+            self.tree.link(f"{pci.DEVICES}/{device.bdf}", home)
             pci.join_group(self.tree, device, home)
             if device.pf is not None:
                 self.tree.link(f"{home}/physfn", self.home(device.pf))
+                self._join_pf(device.pf, device.bdf)
             if device.driver is not None:
                 self.bind(device.bdf, device.driver)
-            self.tree.link(f"{pci.DEVICES}/{device.bdf}", home)
-            if device.pf is not None:
-                self._join_pf(device.pf, device.bdf)
 
     def remove(self, bdf: str) -> None:
         """Unplug a function, and the virtual functions that it has."""
         self.disable_vfs(bdf)
         device, home = self._devices[bdf], self.home(bdf)
-        self.tree.remove(f"{pci.DEVICES}/{bdf}")
-        if device.driver is not None:
-            self.unbind(bdf)
-        pci.leave_group(self.tree, device)
-        self.tree.remove(home)
         if device.pf is not None:
             self._leave_pf(device.pf, bdf)
+        self.unbind(bdf)
+        self.tree.remove(f"{pci.DEVICES}/{bdf}")
+        pci.leave_group(self.tree, device)
+        self.tree.remove(home)
         del self._devices[bdf]
 
     def bind(self, bdf: str, driver: str) -> None:
@@ -80,6 +81,8 @@ class SimNode:
             self.unbind(bdf)
         device = self._devices[bdf] = msgspec.structs.replace(self._devices[bdf], driver=driver)
         home = self.home(bdf)
+        self.tree.write(f"{home}/uevent", pci.uevent_text(device))
+        pci.join_driver(self.tree, bdf, home, driver)
         parts = parts_of(device, home)
         for path, text in parts.files.items():
             self.tree.write(path, text)
@@ -88,8 +91,6 @@ class SimNode:
         self._add_nodes(parts.nodes)
         if driver == "rebellions":
             self.tree.write(RBLN_STAT, "#!/bin/sh\n")
-        self.tree.write(f"{home}/uevent", pci.uevent_text(device))
-        pci.join_driver(self.tree, bdf, home, driver)
 
     def unbind(self, bdf: str) -> None:
         """Unbind the driver: all that it made goes, nodes below /dev too."""
@@ -136,7 +137,7 @@ class SimNode:
 
     def disable_vfs(self, bdf: str) -> None:
         """Take the function's virtual functions away, as writing 0 to sriov_numvfs does."""
-        for vf in reversed(self._vfs.get(bdf, [])):
+        for vf in tuple(self._vfs.get(bdf, ())):
             self.remove(vf)
 
     def set_attribute(self, bdf: str, name: str, value: str | bytes | None) -> None:
@@ -159,8 +160,9 @@ class SimNode:
         """Give a virtual function another number at its PF, as where some were taken away."""
         pf = self._devices[bdf].pf
         assert pf is not None
-        self.tree.remove(f"{self.home(pf)}/virtfn{self._vfs[pf].index(bdf)}")
+        self.tree.remove(f"{self.home(pf)}/virtfn{self._vfs[pf][bdf]}")
         self.tree.link(f"{self.home(pf)}/virtfn{number}", self.home(bdf))
+        self._vfs[pf][bdf] = number
 
     def set_numa_node(self, bdf: str, numa: int) -> None:
         """Change what ``numa_node`` says."""
@@ -213,18 +215,15 @@ class SimNode:
                 self.remove_dev_node(name)
 
     def _join_pf(self, pf: str, vf: str) -> None:
-        vfs = self._vfs.setdefault(pf, [])
-        self.tree.link(f"{self.home(pf)}/virtfn{len(vfs)}", self.home(vf))
-        vfs.append(vf)
+        vfs = self._vfs.setdefault(pf, {})
+        number = next(number for number in itertools.count() if number not in vfs.values())
+        self.tree.link(f"{self.home(pf)}/virtfn{number}", self.home(vf))
+        vfs[vf] = number
         self._write_numvfs(pf)
 
     def _leave_pf(self, pf: str, vf: str) -> None:
-        vfs = self._vfs[pf]
-        number = vfs.index(vf)
-        del vfs[number]
-        for later in range(number, len(vfs)):
-            self.tree.link(f"{self.home(pf)}/virtfn{later}", self.home(vfs[later]))
-        self.tree.remove(f"{self.home(pf)}/virtfn{len(vfs)}")
+        number = self._vfs[pf].pop(vf)
+        self.tree.remove(f"{self.home(pf)}/virtfn{number}")
         self._write_numvfs(pf)
 
     def _write_numvfs(self, pf: str) -> None:

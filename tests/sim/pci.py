@@ -55,8 +55,9 @@ def uevent_text(device: SimDevice) -> str:
     """The variables that the kernel sends with the function's events."""
     driver = f"DRIVER={device.driver}\n" if device.driver is not None else ""
     ids = f"{device.vendor.upper()}:{device.device.upper()}"
+    code = f"{int(device.code, 16):04X}"  # pci_uevent() prints no leading zeros beyond these
     return (
-        f"{driver}PCI_CLASS={device.code.upper()}\nPCI_ID={ids}\nPCI_SUBSYS_ID=0000:0000\n"
+        f"{driver}PCI_CLASS={code}\nPCI_ID={ids}\nPCI_SUBSYS_ID=0000:0000\n"
         f"PCI_SLOT_NAME={device.bdf}\nMODALIAS={device.modalias}\n"
     )
 

@@ -50,8 +50,12 @@ class PluginClient:
         """The socket's file name."""
         return self.socket.name
 
+    def connect(self, deadline_s: float) -> None:
+        """Connect and ask nothing; grpc.FutureTimeoutError if that can't be."""
+        grpc.channel_ready_future(self._channel).result(timeout=deadline_s)
+
     def dial(self, deadline_s: float) -> pb.DevicePluginOptions:
-        """Connect and ask for the options, which the kubelet does first; grpc.RpcError if not."""
+        """Connect and ask for the options; grpc.RpcError if that can't be."""
         return unary(
             self._channel, DEVICE_PLUGIN, "GetDevicePluginOptions", pb.DevicePluginOptions
         )(pb.Empty(), timeout=deadline_s, wait_for_ready=True)

@@ -1,7 +1,8 @@
 """The kubelet's plugin watcher: sockets of a folder, found by inotify.
 
 Kubernetes: pkg/kubelet/pluginmanager/pluginwatcher. What is there at the start is found too; names
-that begin with a dot and what is no socket are ignored.
+that begin with a dot and what is no socket are ignored. What came and went is acted on in turns:
+first what left, then what came.
 """
 
 import os
@@ -9,6 +10,7 @@ import select
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
 import inotify_simple
@@ -25,7 +27,12 @@ Found = Callable[[Path, threading.Event], None]
 class PluginWatcher:
     """Watches a folder in a thread until it is closed."""
 
-    def __init__(self, folder: Path, found: Found) -> None:
+    def __init__(self, folder: Path, found: Found, turn_s: float) -> None:
+        """``turn_s``: from turn to turn; 0: at once."""
+        self._turn_s = turn_s
+        self._began = monotonic()
+        self._wanted: dict[str, Identity] = {}
+        """Sockets by name, as far as inotify told; ``_known`` are those that were acted on."""
         self._folder = folder
         self._found = found
         self._known: dict[str, tuple[Identity, threading.Event]] = {}
@@ -48,38 +55,53 @@ class PluginWatcher:
         os.close(self._woken)
 
     def _run(self) -> None:
-        for entry in sorted(self._folder.iterdir()):
+        for entry in self._folder.iterdir():
             self._look_at(entry.name)
         poll = select.poll()
         poll.register(self._inotify.fileno(), select.POLLIN)
         poll.register(self._woken, select.POLLIN)
-        while self._woken not in dict(poll.poll()):
-            for event in self._inotify.read(timeout=0):
-                if event.mask & _LEFT:
-                    self._forget(event.name)
-                else:
-                    self._look_at(event.name)
+        due: float | None = self._began
+        while True:
+            left_ms = None if due is None else max(0.0, due - monotonic()) * 1000
+            ready = dict(poll.poll(left_ms))
+            if self._woken in ready:
+                return
+            if self._inotify.fileno() in ready:
+                for event in self._inotify.read(timeout=0):
+                    if event.mask & _LEFT:
+                        self._wanted.pop(event.name, None)
+                    else:
+                        self._look_at(event.name)
+                due = self._next_turn() if due is None else due
+            if due is not None and monotonic() >= due:
+                self._act()
+                due = None
+
+    def _next_turn(self) -> float:
+        now = monotonic()
+        if not self._turn_s:
+            return now
+        return now + self._turn_s - (now - self._began) % self._turn_s
 
     def _look_at(self, name: str) -> None:
-        if name.startswith("."):
-            return
         path = self._folder / name
         file = identity(path)
-        if file is None or not path.is_socket() or self._knows(name, file):
-            return
-        self._forget(name)
-        gone = threading.Event()
-        self._known[name] = (file, gone)
-        thread = threading.Thread(
-            target=self._found, args=(path, gone), name=f"found {name}", daemon=True
-        )
-        self._threads.append(thread)
-        thread.start()
+        if not name.startswith(".") and file is not None and path.is_socket():
+            self._wanted[name] = file
 
-    def _knows(self, name: str, file: Identity) -> bool:
-        return name in self._known and self._known[name][0] == file
-
-    def _forget(self, name: str) -> None:
-        if name in self._known:
-            _, gone = self._known.pop(name)
-            gone.set()
+    def _act(self) -> None:
+        for name, (file, gone) in tuple(self._known.items()):
+            if self._wanted.get(name) != file:
+                del self._known[name]
+                gone.set()
+        for name in sorted(self._wanted.keys() - self._known.keys()):
+            gone = threading.Event()
+            self._known[name] = (self._wanted[name], gone)
+            thread = threading.Thread(
+                target=self._found,
+                args=(self._folder / name, gone),
+                name=f"found {name}",
+                daemon=True,
+            )
+            self._threads.append(thread)
+            thread.start()

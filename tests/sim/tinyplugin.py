@@ -46,15 +46,15 @@ class TinyPlugin:
         self._health = dict.fromkeys(devices, "Healthy")
         self._generation = 0
         self._ended = False
+        self._streams = 0
+        self._calls: list[str] = []
         self._changed = threading.Condition()
         self._server = grpc.server(ThreadPoolExecutor(_CALLS_AT_ONCE))
         add_service(
             self._server,
             DEVICE_PLUGIN,
             {
-                "GetDevicePluginOptions": lambda _r, _c: pb.DevicePluginOptions(
-                    get_preferred_allocation_available=True
-                ),
+                "GetDevicePluginOptions": self._options,
                 "ListAndWatch": self._list_and_watch,
                 "GetPreferredAllocation": self._prefer,
                 "Allocate": self._allocate,
@@ -92,6 +92,23 @@ class TinyPlugin:
             self.socket.unlink(missing_ok=True)
         self._server.stop(None).wait()
 
+    @property
+    def calls(self) -> tuple[str, ...]:
+        """What was called, in order, but for calls that concern a container."""
+        with self._changed:
+            return tuple(self._calls)
+
+    @property
+    def streams(self) -> int:
+        """How many ListAndWatch streams are open."""
+        with self._changed:
+            return self._streams
+
+    def wait_streams(self, count: int) -> None:
+        """Wait until so many ListAndWatch streams are open."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._streams == count, _REGISTER_DEADLINE_S)
+
     def register(self, kubelet_socket: Path) -> None:
         """Call Register; grpc.RpcError where the kubelet refuses."""
         request = pb.RegisterRequest(
@@ -124,11 +141,16 @@ class TinyPlugin:
     ) -> Iterator[pb.ListAndWatchResponse]:
         shown = -1
         context.add_callback(self._wake)
+        self._note("ListAndWatch")
+        with self._changed:
+            self._streams += 1
         while True:
             with self._changed:
                 while self._generation == shown and not self._ended and context.is_active():
                     self._changed.wait()
                 if self._ended or not context.is_active():
+                    self._streams -= 1
+                    self._changed.notify_all()
                     return
                 shown = self._generation
                 message = self._message()
@@ -147,6 +169,14 @@ class TinyPlugin:
                 for name, health in self._health.items()
             ]
         )
+
+    def _options(self, _: pb.Empty, __: grpc.ServicerContext) -> pb.DevicePluginOptions:
+        self._note("GetDevicePluginOptions")
+        return pb.DevicePluginOptions(get_preferred_allocation_available=True)
+
+    def _note(self, call: str) -> None:
+        with self._changed:
+            self._calls.append(call)
 
     def _wake(self) -> None:
         with self._changed:
@@ -175,6 +205,7 @@ class TinyPlugin:
         )
 
     def _info(self, _: watched.InfoRequest, __: grpc.ServicerContext) -> watched.PluginInfo:
+        self._note("GetInfo")
         return watched.PluginInfo(
             type=self._kind,
             name=self.resource,
@@ -185,6 +216,7 @@ class TinyPlugin:
     def _notified(
         self, status: watched.RegistrationStatus, _: grpc.ServicerContext
     ) -> watched.RegistrationStatusResponse:
+        self._note("NotifyRegistrationStatus")
         with self._changed:
             self._notifications.append(status)
             self._changed.notify_all()

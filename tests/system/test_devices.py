@@ -215,3 +215,18 @@ def test_a_device_that_flaps() -> None:
             rescan(stack)
             unhealthy(stack, ATOM, FIRST, "no driver is bound to it")
         assert len(stack.kubelet.messages(ATOM)) <= 22
+
+
+def test_a_device_that_moves_to_another_numa_node() -> None:
+    with Stack(TWO_POOLS) as stack:
+        served(stack)
+        assert stack.kubelet.resource(ATOM).devices[FIRST].numa == (0,)
+        with untouched(stack, VM):
+            for numa, seen in ((1, (1,)), (-1, ()), (0, (0,))):
+                stack.node.set_numa_node(FIRST, numa)
+                assert rescan(stack).changed == (ATOM,)
+                stack.kubelet.wait(
+                    lambda k: k.resource(ATOM).devices[FIRST].numa == seen,  # noqa: B023
+                    what=f"NUMA node {numa}",
+                )
+        assert len(stack.kubelet.messages(ATOM)) == 4

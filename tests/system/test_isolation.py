@@ -15,6 +15,7 @@ from tests.system.scene import (
     VM,
     allocatable,
     config,
+    eventually,
     pool,
     pool_status,
     served,
@@ -142,6 +143,25 @@ def test_a_kubelet_that_restarts_finds_every_pool_again(registration: str) -> No
             assert endpoint is not None
             assert stack.kubelet.resource(name).endpoint == endpoint
         assert sockets(stack) == set(after.values())
+
+
+@pytest.mark.parametrize("registration", ["kubelet-sock", "plugin-watcher"])
+def test_a_kubelet_that_restarts_again_and_again(registration: str) -> None:
+    with Stack(
+        TWO_POOLS,
+        registration=registration,
+        kubelet=lambda folder: SimKubelet(folder, plugin_watcher=True),
+    ) as stack:
+        served(stack)
+        workers = stack.workers()
+        for _ in range(6):
+            stack.kubelet.restart()
+        served(stack)
+        assert stack.workers() == workers
+        eventually(
+            lambda: sockets(stack) == {p.endpoint for p in stack.status().pools.values()},
+            what="one socket a pool",
+        )
 
 
 def test_a_pool_that_is_invalid_at_the_start_leaves_the_others_to_serve() -> None:

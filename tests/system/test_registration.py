@@ -20,6 +20,7 @@ from tests.system.scene import (
     allocatable,
     config,
     eventually,
+    lowest_allocatable,
     pool_status,
     served,
     sight,
@@ -65,6 +66,7 @@ def test_any_kubelet_lists_every_pool_once(way: str, dialling: Dialling, keeping
         ),
     ) as stack:
         status = served(stack)
+        stack.kubelet.wait(lambda k: len(k.registrations) >= 2, what="both registrations")
         for name, seen in status.pools.items():
             assert seen.registration == way  # auto: the watcher where its folder exists
             (registration,) = (r for r in stack.kubelet.registrations if r.resource == name)
@@ -96,17 +98,30 @@ def test_a_kubelet_socket_that_refuses_connections_is_waited_for() -> None:
     dead_socket(stack.kubelet.plugins / "kubelet.sock")
     with stack:
         for name in (ATOM, VM):
-            reason = pool_status(
-                stack,
-                name,
-                lambda seen: seen.state == "waiting" and "kubelet.sock" in seen.reason,
-                what="waiting for the kubelet",
-            ).reason
-            assert reason == "nobody answers on kubelet.sock: waiting for the kubelet"
+            seen = pool_status(stack, name, lambda seen: seen.state == "waiting", what="waiting")
+            assert seen.reason == "nobody answers on kubelet.sock: waiting for the kubelet"
         stack.kubelet.start()
         served(stack)
         assert len(stack.kubelet.registrations) == 2
-        assert stack.log.count("nobody answers on kubelet.sock") == 2
+
+
+def test_a_kubelet_socket_that_hangs_up_is_tried_again_and_told_of_once() -> None:
+    stack = Stack(ONE_POOL, late_kubelet=True)
+    stack.kubelet.plugins.mkdir(parents=True)
+    path = stack.kubelet.plugins / "kubelet.sock"
+    with closing(socket.socket(socket.AF_UNIX)) as server:
+        server.bind(str(path))
+        server.listen()
+        with stack:
+            for _ in range(6):
+                server.accept()[0].close()
+            seen = pool_status(stack, ATOM, lambda seen: seen.reason, what="a reason")
+            assert seen.state == "waiting"
+            assert stack.log.count("nobody answers on kubelet.sock") == 1
+            server.close()
+            path.unlink()
+            stack.kubelet.start()
+            served(stack, ATOM)
 
 
 def test_a_kubelet_socket_that_is_made_twice_within_a_moment() -> None:
@@ -129,12 +144,32 @@ def test_a_kubelet_socket_that_is_made_twice_within_a_moment() -> None:
             what="one stream a pool, to the fresh socket",
         )
         for name, seen in after.pools.items():
-            assert stack.kubelet.resource(name).allocatable == len(seen.devices)
+            allocatable(stack, name, len(seen.devices))
+            assert lowest_allocatable(stack, name) == len(seen.devices)  # no gap in between
         assert stack.workers() == workers
         eventually(
             lambda: sockets(stack) == {p.endpoint for p in stack.status().pools.values()},
             what="the end of the old sockets",
         )
+
+
+def test_a_kubelet_that_refuses_what_it_lists_already() -> None:
+    """Its socket is new, it takes nobody, and it goes on reading the stream of before."""
+    with Stack(ONE_POOL) as stack:
+        before = served(stack, ATOM).pools[ATOM].endpoint
+        stack.kubelet.knobs.refusal = "not now"
+        stack.kubelet.recreate_socket()
+        stack.kubelet.wait(lambda k: len(k.registrations) >= 5, what="four refusals")
+        assert streams(stack, ATOM) == (before,)
+        stack.node.remove_dev_node("rbln0")
+        allocatable(stack, ATOM, len(ATOMS) - 1)
+        stack.node.add_dev_node("rbln0")
+        allocatable(stack, ATOM, len(ATOMS))
+        stack.kubelet.knobs.refusal = None
+        after = pool_status(stack, ATOM, lambda seen: seen.registered, what="registered again")
+        eventually(lambda: streams(stack, ATOM) == (after.endpoint,), what="the new stream alone")
+        assert lowest_allocatable(stack, ATOM) == len(ATOMS) - 1
+        eventually(lambda: sockets(stack) == {after.endpoint}, what="the end of the old sockets")
 
 
 def test_a_kubelet_that_takes_a_pool_and_never_lists_it() -> None:

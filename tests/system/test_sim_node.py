@@ -10,6 +10,7 @@ from tests.sim import conformance
 from tests.sim.device import Rdma, SimDevice, Subfunction, shift
 from tests.sim.node import SimNode
 from tests.sim.nodes import demo, npus
+from tests.sim.tree import Tree
 
 NPU = SimDevice(bdf="0000:20:00.0", iommu=50, rbln="rbln0")
 
@@ -130,6 +131,54 @@ def test_virtual_functions(node: SimNode) -> None:
 
 def test_virtual_functions_are_counted_over_the_bus_border() -> None:
     assert shift("0000:3b:1f.7", 1) == "0000:3c:00.0"
+
+
+class Diary(Tree):
+    """A tree that writes down what was made and removed."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.made: list[str] = []
+        self.removed: list[str] = []
+
+    def write(self, path: str | Path, content: str | bytes) -> None:
+        super().write(path, content)
+        self.made.append(str(path))
+
+    def link(self, path: str | Path, target: str | Path) -> None:
+        super().link(path, target)
+        self.made.append(str(path))
+
+    def remove(self, path: str | Path) -> None:
+        super().remove(path)
+        self.removed.append(str(path))
+
+
+def test_the_kernels_order(node: SimNode) -> None:
+    pf = SimDevice(bdf="0000:3b:00.0", driver="vfio-pci", iommu=1, totalvfs=1)
+    node.add(pf)
+    diary = node.tree = Diary(node.root)
+    (vf,) = node.enable_vfs(pf.bdf, 1)
+    home = node.home(vf)
+    coming = (
+        f"{home}/vendor",
+        f"/sys/bus/pci/devices/{vf}",
+        f"{home}/iommu_group",
+        f"{home}/physfn",
+        f"{node.home(pf.bdf)}/virtfn0",
+        f"{home}/driver",
+        "/dev/vfio/2",
+    )
+    assert [path for path in diary.made if path in coming] == list(coming)
+    node.disable_vfs(pf.bdf)
+    going = (
+        f"{node.home(pf.bdf)}/virtfn0",
+        f"{home}/driver",
+        "/dev/vfio/2",
+        f"/sys/bus/pci/devices/{vf}",
+        home,
+    )
+    assert [path for path in diary.removed if path in going] == list(going)
 
 
 def test_noiommu(node: SimNode) -> None:

@@ -581,6 +581,19 @@ def test_what_can_never_match_is_a_warning(selectors: dict[str, object], warning
     assert config.warnings == (f"resourceList[1].selectors[0].{warning}",)
 
 
+def test_more_keys_for_a_subfunction_by_its_name_or_its_functions_address() -> None:
+    infos = {"*": {}, "mlx5_core.sf.4": {"a": "b"}, "0000:3b:00.0": {}}
+    changes = {"deviceType": "auxNetDevice", "selectors": {"auxTypes": ["sf"]}}
+    config = with_good(pool(**changes, additionalInfo=infos))
+    assert config.pools[1].spec.additional_info == infos
+    assert not config.warnings
+    assert with_good(pool(**changes, additionalInfo={"sf.4": {}})).warnings == (
+        'resourceList[1].additionalInfo["sf.4"]: never matches, expected *, '
+        "a name such as mlx5_core.sf.4 or a whole address such as 0000:3b:00.0",
+    )
+    assert with_good(pool(additionalInfo={"mlx5_core.sf.4": {}})).warnings
+
+
 def test_unknown_keys_and_warnings_are_bounded() -> None:
     config = with_good(pool(**{f"key{number}": 1 for number in range(1000)}))
     assert len(config.warnings) == 11

@@ -40,6 +40,23 @@ def test_the_two_drivers() -> None:
     }
 
 
+def test_the_network_functions() -> None:
+    config = parse(config_file.read(CONF / "nics.json"), prefix="intel.com")
+    assert [(pool.spec.resource, pool.spec.device_type) for pool in config.pools] == [
+        ("nic_dpdk", "netDevice"),
+        ("nic", "netDevice"),
+        ("vdpa", "netDevice"),
+        ("rdma", "netDevice"),
+        ("sf", "auxNetDevice"),
+    ]
+    dpdk, _, vdpa, rdma, subfunctions = (pool.selectors[0] for pool in config.pools)
+    assert dpdk.need_vhost_net
+    assert dpdk.pf_names == (PfFunctions("enp59s0f0", (Range(0, 7),)),)
+    assert vdpa.vdpa_type == "vhost"
+    assert rdma.is_rdma
+    assert list(map(str, subfunctions.pf_names)) == ["p0#1-5", "p1"]
+
+
 README_SAMPLE = """\
 {
     "resourceList": [{

@@ -258,6 +258,22 @@ def test_why_a_device_is_in_no_pool(run_dir: Path, explanation: Explanation, lin
     assert done.stdout.splitlines()[0] == line
 
 
+@pytest.mark.parametrize(
+    ("root", "said"),
+    [("", "it lies below no PF"), ("0000:3b:00.0#1", "its PF has no interface")],
+)
+def test_why_a_name_of_a_pf_is_not_meant(run_dir: Path, root: str, said: str) -> None:
+    explanation = Explanation(
+        DeviceId("d"),
+        "netDevice",
+        pools=(Opinion("a/b", "turns away", None, (Objection("pfNames", ("p0",), ""),)),),
+        values={"pfNames": "", "rootDevices": root},
+    )
+    with supervisor(run_dir, commands.encode(commands.Explained(explanation))):
+        done = ctl("explain", "d", "--run-dir", run_dir)
+    assert f"selectors[0]  pfNames: {said}, wanted is p0\n" in done.stdout
+
+
 def test_explain_as_json(run_dir: Path) -> None:
     with supervisor(run_dir, commands.encode(commands.Explained(EXPLANATION))):
         done = ctl("explain", "3b:02.1", "--run-dir", run_dir, "--json")

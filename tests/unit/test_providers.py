@@ -371,3 +371,46 @@ def test_an_npu_has_its_node_and_the_groups(product: str, rsd: Fact, nodes: list
 
 def test_an_npus_tool_is_left_out_where_it_is_missing() -> None:
     assert not told(npu(), ACCELERATOR, {POOLS: "x\nrbln3 0\n", TOOL: False}).mounts
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("header\nrbln0 0 4\n", "rbln0"),
+        ("header\n  rbln12\t0\n", "rbln12"),
+        ("header\nrbln12", "rbln12"),
+        ("header\r\nrbln7 \r\n", "rbln7"),
+        ("\nrbln7\nrbln8\n", "rbln7"),
+    ],
+)
+def test_a_pools_file(text: str, name: str) -> None:
+    found = told(npu(), ACCELERATOR, {POOLS: text})
+    assert info(found) == {"rebellions": {"mount": f"/dev/{name}"}}
+    assert not found.faults
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "expected a second line that names the node, got 0"),
+        ("header\n", "expected a second line that names the node, got 1"),
+        ("header\n\n", "expected a node name such as rbln0, got ''"),
+        ("header\n../../x 0\n", "expected a node name such as rbln0, got '../../x'"),
+        ("header\n/dev/rbln0 0\n", "expected a node name such as rbln0, got '/dev/rbln0'"),
+        ("header\nrbln 0\n", "expected a node name such as rbln0, got 'rbln'"),
+        ("header\nRBLN0 0\n", "expected a node name such as rbln0, got 'RBLN0'"),
+        ("header\nrbln1234567 0\n", "expected a node name such as rbln0, got 'rbln1234567'"),
+        ("header\nrbln\u0661 0\n", "expected a node name such as rbln0, got 'rbln\u0661'"),
+        ("header\n" + "x" * 999, f"expected a node name such as rbln0, got '{'x' * 40}'"),
+    ],
+)
+def test_a_pools_file_that_names_no_node(text: str, why: str) -> None:
+    found = told(npu(), ACCELERATOR, {POOLS: text})
+    assert found.faults == (f"its node is not known ({POOLS.path}: {why})",)
+    assert not found.nodes
+
+
+def test_an_npu_whose_file_cannot_be_read() -> None:
+    found = told(npu(), ACCELERATOR, {POOLS: Missing("pools: gone")})
+    assert found.faults == ("its node is not known (pools: gone)",)
+    assert told(npu(), ACCELERATOR).faults == ("its node is not known (not read)",)

@@ -24,7 +24,8 @@ from rbln_worker.core.providers.offer import Question
 from rbln_worker.core.providers.registry import needs
 from rbln_worker.host.facts import Reader
 from tests.sim import conformance
-from tests.sim.node import SimNode
+from tests.sim.device import SimDevice
+from tests.sim.node import RBLN_STAT, SimNode
 
 GRANTS = {"nic-rdma-vfs": Grants(rdma=True), "nic-vhost": Grants(vhost_net=True)}
 
@@ -175,3 +176,29 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
     assert facts.names(wants[1]) == Missing("/nowhere: No such file or directory")
     assert not facts.there(wants[2])
     assert facts.there(wants[3])
+
+
+def test_missing_nodes(tmp_path: Path) -> None:
+    SimNode(tmp_path).add_dev_node("rbln0")
+    reader = Reader(tmp_path, host_visible=True)
+    assert reader.missing(("/dev/rbln0", "/dev/rbln1", "/dev/vfio/7")) == (
+        "/dev/rbln1",
+        "/dev/vfio/7",
+    )
+
+
+def test_an_npu_and_its_tool(tmp_path: Path) -> None:
+    bdf = "0000:20:00.0"
+    node = SimNode(tmp_path)
+    node.add(SimDevice(bdf, rbln="rbln3"))
+    function = PciFunction(Bdf(bdf), "1eff", "1120", 0x12, "rebellions", 0)
+    device, spec = Device(DeviceId(bdf), function), PoolSpec("p", "n", "accelerator")
+    found, missing = told(tmp_path, device, spec)
+    assert [n.host for n in found.nodes] == ["/dev/rbln3", "/dev/rsd0"]
+    assert (len(found.mounts), missing) == (1, ())
+    node.remove_dev_node("rsd0")
+    node.tree.remove(RBLN_STAT)
+    found, missing = told(tmp_path, device, spec)
+    assert (found.mounts, missing) == ((), ("/dev/rsd0",))
+    out_of_sight = Reader(tmp_path, host_visible=False).read(needs(device, spec))
+    assert answer(Question(device, spec, out_of_sight)).mounts

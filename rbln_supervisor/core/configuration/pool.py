@@ -1,5 +1,6 @@
 """One pool of the configuration file, with all that is wrong in it."""
 
+import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -33,6 +34,7 @@ _KEYS: Final = (
     *("selectors", "additionalInfo"),
 )
 _BELOW: Final = frozenset(map(fold, ATTRIBUTES))
+_AUXILIARY: Final = re.compile(r"\S+\.\S+\.[0-9]+")
 _DEFAULT_TYPE: Final[DeviceType] = "netDevice"
 
 
@@ -78,7 +80,7 @@ def _read(at: Field, found: Mapping[str, Field], flag: str, notes: Notes) -> Poo
         device_type or _DEFAULT_TYPE,  # without a type there is a complaint
         exclude_topology=boolean(found.get("excludeTopology"), notes),
         allow_cross_numa=boolean(found.get("allowCrossNuma"), notes),
-        additional_info=_additional_info(found.get("additionalInfo"), notes),
+        additional_info=_additional_info(found.get("additionalInfo"), device_type, notes),
     )
     place = member(at.place, "selectors")
     objects = selectors.read(found.get("selectors"), place, device_type, notes)
@@ -132,13 +134,15 @@ def _device_type(at: Field | None, notes: Notes) -> DeviceType | None:
     return None
 
 
-def _additional_info(at: Field | None, notes: Notes) -> Mapping[str, Mapping[str, str]] | None:
+def _additional_info(
+    at: Field | None, device_type: DeviceType | None, notes: Notes
+) -> Mapping[str, Mapping[str, str]] | None:
     match at:
         case None | Field(value=None):
             return None
         case Field(place=place, value=dict() as infos):
             return {
-                key: _one_info(key, Field(_entry(place, key), info), notes)
+                key: _one_info(key, Field(_entry(place, key), info), device_type, notes)
                 for key, info in infos.items()
             }
         case wrong:
@@ -146,9 +150,15 @@ def _additional_info(at: Field | None, notes: Notes) -> Mapping[str, Mapping[str
             return None
 
 
-def _one_info(device: str, at: Field, notes: Notes) -> Mapping[str, str]:
-    if device != "*" and not selectors.is_address(device):
-        notes.warn(at.place, "never matches, expected * or a whole address such as 0000:3b:00.0")
+def _one_info(
+    device: str, at: Field, device_type: DeviceType | None, notes: Notes
+) -> Mapping[str, str]:
+    # That of a sub-function's PCI function counts for it, too.
+    is_name = device_type == "auxNetDevice" and _AUXILIARY.fullmatch(device)
+    if device != "*" and not is_name and not selectors.is_address(device):
+        other = ", a name such as mlx5_core.sf.4" if device_type == "auxNetDevice" else ""
+        said = f"never matches, expected *{other} or a whole address such as 0000:3b:00.0"
+        notes.warn(at.place, said)
     match at.value:
         case dict() as info:
             return {

@@ -26,7 +26,7 @@ def carried(device: Device, _: PoolSpec) -> bool:
 
 
 def needs(device: Device) -> tuple[Need, ...]:
-    """The driver's ``pools`` file, which names the node; the group's node; the tool."""
+    """The ``pools`` file, which names the node; the group's node; the tool."""
     return _pools(device), _RSD_THERE, _TOOL_THERE
 
 
@@ -50,9 +50,10 @@ def _pools(device: Device) -> Text:
 
 
 def _node_name(question: Question) -> str | Missing:
-    """The node's name from the driver's ``pools`` file.
+    """The node's name from the device's ``pools`` file: the driver names a DMA pool after the node.
 
-    The first line is a header (``poolinfo - 0.1``), the second begins with the name and a space.
+    The kernel lists every device's DMA pools there (mm/dmapool.c): a header (``poolinfo - 0.1``),
+    then a line a pool that begins with its name, the newest first.
     """
     place = _pools(question.device)
     text = question.facts.text(place)

@@ -1,0 +1,105 @@
+"""What a container really has is what our Allocate answered, and nothing else."""
+
+import pytest
+
+from tests.e2e.kubelet.bench import Bench
+from tests.e2e.kubelet.node import LET_THROUGH, REFUSED, HostNode
+from tests.e2e.kubelet.plugin import WAYS, Plugin
+from tests.e2e.kubelet.pods import Container
+from tests.system.scene import ATOM, ATOMS, VM
+
+# How a plugin was registered makes no difference to what it answers.
+pytestmark = pytest.mark.parametrize("way", WAYS[:1], indirect=True, scope="session")
+
+
+@pytest.fixture
+def plain(plugin: Plugin, bench: Bench) -> Container:
+    """A container without devices: what every container has."""
+    return bench.pod().running()
+
+
+def given(container: Container, resource: str) -> list[str]:
+    """The IDs that a container was told."""
+    variable = f"PCIDEVICE_{resource.replace('/', '_').replace('.', '_').upper()}"
+    return container.environment()[variable].split(",")
+
+
+def test_a_container_gets_exactly_what_allocate_answered(
+    plugin: Plugin, bench: Bench, node: HostNode, plain: Container
+) -> None:
+    pod = bench.pod({ATOM: 2, VM: 1})
+    container = pod.running()
+    answers = [plugin.allocate(name, given(container, name)) for name in (ATOM, VM)]
+    assert len(given(container, ATOM)) == 2
+
+    envs = {key: text for answer in answers for key, text in answer.envs.items()}
+    more = container.environment().items() - plain.environment().items()
+    assert {key: text for key, text in more if key != "HOSTNAME"} == envs
+
+    devices = {each.container_path: each for answer in answers for each in answer.devices}
+    nodes = container.devices()
+    assert nodes.keys() - plain.devices().keys() == devices.keys()
+    assert {path: nodes[path] for path in devices} == {
+        path: node.number(device.host_path) for path, device in devices.items()
+    }
+    assert {path: container.opening(path) for path in devices} == dict.fromkeys(
+        devices, LET_THROUGH
+    )
+
+    mounts = {each.container_path: each for answer in answers for each in answer.mounts}
+    options = container.mounts()
+    assert options.keys() - plain.mounts().keys() == mounts.keys()
+    for path, mount in mounts.items():
+        assert container.is_host_file(path, mount.host_path)
+        assert ("ro" in options[path]) == mount.read_only
+    bench.report.add(
+        f"pod with 2 of {ATOM} and 1 of {VM}",
+        f"running; {len(envs)} variables, {len(devices)} device nodes, {len(mounts)} mount: "
+        "exactly the answers of Allocate",
+        pod.seconds,
+    )
+
+
+def test_a_device_that_was_not_allocated_is_refused(
+    plugin: Plugin, bench: Bench, node: HostNode
+) -> None:
+    container = bench.pod({ATOM: 1}).running()
+    (mine,) = given(container, ATOM)
+    for number, device in enumerate(ATOMS):
+        path = f"/tmp/rbln{number}"
+        seen = node.number(f"/dev/rbln{number}")
+        container.run("mknod", path, "c", str(seen >> 8), str(seen & 0xFF))
+        assert container.opening(path) == (LET_THROUGH if device == mine else REFUSED)
+    bench.report.add(
+        "a container makes itself the nodes of all 4 NPUs",
+        f"its own: {LET_THROUGH} (no driver behind it); the others: {REFUSED}",
+    )
+
+
+def test_preferred_devices_are_respected(plugin: Plugin, bench: Bench) -> None:
+    preferred = plugin.preferred(ATOM, ATOMS, 2)
+    container = bench.pod({ATOM: 2}).running()
+    got = given(container, ATOM)
+    if preferred:
+        assert sorted(got) == sorted(preferred)
+        seen = "it got those that GetPreferredAllocation named"
+    else:
+        assert set(got) < set(ATOMS)
+        seen = "no preference was answered: the kubelet chose by itself"
+    bench.report.add("pod with 2 of 4 free devices", seen)
+
+
+def test_two_pods_share_no_device(plugin: Plugin, bench: Bench) -> None:
+    first, second = (bench.pod({ATOM: 2}).running() for _ in range(2))
+    assert sorted([*given(first, ATOM), *given(second, ATOM)]) == list(ATOMS)
+
+
+def test_what_is_not_free_is_not_given(plugin: Plugin, bench: Bench) -> None:
+    bench.pod({ATOM: 3}).running()
+    assert bench.pod({ATOM: 2}).refused() == "UnexpectedAdmissionError"
+    waiting = bench.pod({ATOM: 2}, scheduled=True)
+    assert "Insufficient rebellions.ai/ATOM" in waiting.unplaced()
+    bench.report.add(
+        "pod with 2 where 1 is free",
+        "put on the node: refused (UnexpectedAdmissionError); left to the scheduler: Pending",
+    )

@@ -1,0 +1,185 @@
+"""Why a device is where it is, and what another file would do: asked of a running supervisor."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rbln_supervisor.config_file import SIZE_MOST
+from tests.sim.device import SimDevice, Subfunction
+from tests.sim.node import SimNode
+from tests.sim.nodes import npus
+from tests.sim.stack import Stack
+from tests.system.scene import config, served
+
+pytestmark = pytest.mark.system
+
+PF, NPU, NEW_NPU = "0000:3b:00.0", "0000:20:00.0", "0000:21:00.0"
+VFS = [f"0000:3b:02.{n}" for n in range(4)]
+
+
+def build(node: SimNode) -> None:
+    node.add(
+        *npus(2),
+        SimDevice(
+            PF,
+            vendor="15b3",
+            device="1017",
+            code="020000",
+            driver="mlx5_core",
+            net=("p0",),
+            totalvfs=8,
+            sfs=(Subfunction("mlx5_core.sf.4", 88, ("en3f0s88",)),),
+        ),
+        *(
+            SimDevice(
+                bdf,
+                vendor="15b3",
+                device="1018",
+                code="020000",
+                driver="mlx5_core",
+                pf=PF,
+                net=(f"p0v{n}",),
+            )
+            for n, bdf in enumerate(VFS)
+        ),
+    )
+
+
+def pool(name: str, device_type: str, *selectors: dict[str, Any]) -> dict[str, object]:
+    return {"resourceName": name, "deviceType": device_type, "selectors": selectors}
+
+
+ATOM = pool("atom", "accelerator", {"pciAddresses": [NPU]})
+NICS = pool("nics", "netDevice", {"vendors": ["8086"]}, {"pfNames": ["p0#0-2"]})
+SFS = pool("sfs", "auxNetDevice", {"auxTypes": ["sf"]})
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    with Stack(config(ATOM, NICS, SFS), build) as stack:
+        served(stack, "intel.com/atom", "intel.com/nics", "intel.com/sfs")
+        yield stack
+
+
+def explained(stack: Stack, device: str) -> dict[str, Any]:
+    done = stack.ctl("explain", device, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "pool_name", "selector"),
+    [
+        (NPU, NPU, "intel.com/atom", 0),
+        (VFS[2], VFS[2], "intel.com/nics", 1),
+        ("3B:02.0", VFS[0], "intel.com/nics", 1),
+        ("p0v1", VFS[1], "intel.com/nics", 1),
+        ("mlx5_core.sf.4", "mlx5_core.sf.4", "intel.com/sfs", 0),
+        (VFS[3], VFS[3], None, None),
+        (NEW_NPU, NEW_NPU, None, None),
+    ],
+)
+def test_what_has_a_device(
+    stack: Stack, asked: str, device: str, pool_name: str | None, selector: int | None
+) -> None:
+    told = explained(stack, asked)
+    assert (told["device"], told["pool"], told["selector"]) == (device, pool_name, selector)
+
+
+def test_what_turned_a_device_away(stack: Stack) -> None:
+    done = stack.ctl("explain", VFS[3])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[:6] == [
+        f"{VFS[3]}  netDevice  no pool has it: each one's selectors turn it away",
+        "",
+        "RESOURCE        ANSWER      SELECTORS     BECAUSE",
+        "intel.com/atom  other type                its devices are no netDevice",
+        "intel.com/nics  turns away  selectors[0]  vendors: it has 15b3, wanted is 8086",
+        "                            selectors[1]  pfNames: it has p0#3, wanted is p0#0-2",
+    ]
+
+
+def test_a_pf_that_has_given_its_place_away(stack: Stack) -> None:
+    told = explained(stack, PF)
+    assert "virtual functions are enabled" in told["reason"]
+    assert any("mlx5_core.sf.4" in note for note in told["notes"])
+
+
+def test_a_device_that_is_not_there(stack: Stack) -> None:
+    done = stack.ctl("explain", "0000:99:00.0")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("rbln-ctl: 0000:99:00.0: no such device among those")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_another_file_would_do(stack: Stack, tmp_path: Path) -> None:
+    """It asks for what no pool asks for now, and still it is known; and nothing is done."""
+    path = tmp_path / "config.json"
+    first = pool("first", "netDevice", {"isRdma": False, "rootDevices": [f"{PF}#2-3"]})
+    npu = pool("atom", "accelerator", {"acpiIndexes": ["7"]})
+    path.write_text(json.dumps(config(first, NICS, npu)))
+    before = stack.status().pools
+    done = stack.ctl("validate", str(path), "--against-host", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    answer = json.loads(done.stdout)
+    assert answer["valid"]
+    assert {
+        name: (each["change"], each["devices"]) for name, each in answer["plan"]["pools"].items()
+    } == {
+        "intel.com/first": ("added", VFS[2:]),
+        "intel.com/nics": ("unchanged", VFS[:2]),
+        "intel.com/atom": ("changed", []),
+        "intel.com/sfs": ("removed", []),
+    }
+    assert answer["plan"]["moves"] == [
+        {"device": NPU, "before": "intel.com/atom", "after": None},
+        {"device": VFS[2], "before": "intel.com/nics", "after": "intel.com/first"},
+        {"device": VFS[3], "before": None, "after": "intel.com/first"},
+        {"device": "mlx5_core.sf.4", "before": "intel.com/sfs", "after": None},
+    ]
+    assert answer["plan"]["stay"] == 2
+    assert {name: each.devices for name, each in stack.status().pools.items()} == {
+        name: each.devices for name, each in before.items()
+    }
+
+
+def test_a_dry_run_does_what_a_reload_does(stack: Stack, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config(ATOM, NICS, SFS)))
+    done = stack.ctl("validate", str(path), "--against-host")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "5 devices would stay in their pool, and no other would move\n" in done.stdout
+
+
+def test_a_wrong_file_is_refused_as_by_a_reload(stack: Stack, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    wrong = pool("nics", "netDevice", {"pfNames": ["p0#0", "p0#3-1"]})
+    path.write_text(json.dumps(config(ATOM, wrong)))
+    done = stack.ctl("validate", str(path), "--against-host")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"{path}: resourceList[1].selectors[0].pfNames[1]: expected like p0#0,2-7,9, "
+        'got "p0#3-1": 3-1 begins behind its end\n'
+    )
+
+
+def test_the_largest_file_reaches_the_supervisor(stack: Stack, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    text = json.dumps(config(ATOM, NICS, SFS))
+    path.write_text(text + " " * (SIZE_MOST - len(text)))
+    done = stack.ctl("validate", str(path), "--against-host")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_device_that_was_unplugged_is_explained_while_it_is_listed() -> None:
+    with Stack(config(ATOM, NICS, SFS), build) as stack:
+        served(stack, "intel.com/atom", "intel.com/nics", "intel.com/sfs")
+        stack.node.remove(VFS[0])
+        assert stack.ctl("rescan").returncode == 0
+        told = explained(stack, VFS[0])
+        assert told["reason"] == "it is not there any more"
+        assert told["notes"] == ["intel.com/nics lists it as Unhealthy for a while: unplugged"]

@@ -1,0 +1,125 @@
+"""The command line: ours, and what the reference's binary and entrypoint are given."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from rbln_supervisor.arguments import parse
+from rbln_supervisor.options import Options
+
+
+def options(*argv: str) -> Options:
+    return parse(argv, in_container=False)
+
+
+def test_nothing_given() -> None:
+    assert options() == Options()
+
+
+def test_everything_given() -> None:
+    assert options(
+        *("--config-file", "/c.json", "--resource-prefix", "rebellions.ai", "--use-cdi"),
+        *("--registration", "plugin-watcher", "--kubelet-dir", "/k", "--run-dir", "/r"),
+        *("--host-root", "/h", "--gone-grace", "1.5", "--rescan-interval", "7"),
+        *("--log-level", "debug", "--log-format", "json"),
+    ) == Options(
+        config_file=Path("/c.json"),
+        resource_prefix="rebellions.ai",
+        use_cdi=True,
+        registration="plugin-watcher",
+        kubelet_dir=Path("/k"),
+        run_dir=Path("/r"),
+        host_root=Path("/h"),
+        gone_grace_s=1.5,
+        rescan_s=7.0,
+        log_level=logging.DEBUG,
+        log_format="json",
+    )
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("-config-file", "/c", "-resource-prefix", "amd.com"),
+        ("-config-file=/c", "-resource-prefix=amd.com"),
+        ("--config-file=/c", "-resource-prefix", "amd.com", "-v=10", "--logtostderr"),
+        ("-config-file=/c", "-resource-prefix=amd.com", "-use-cdi=false", "-alsologtostderr=true"),
+        ("-config-file=/c", "-resource-prefix=amd.com", "--log-dir=d", "--log-level=10"),
+        ("-config-file=/c", "-resource-prefix=amd.com", "-log_dir", "d", "-stderrthreshold", "2"),
+        ("-config-file=/c", "-resource-prefix=amd.com", "-vmodule=a=1", "-log_backtrace_at=a:1"),
+    ],
+)
+def test_the_references_way_of_writing(argv: Sequence[str]) -> None:
+    assert options(*argv) == Options(config_file=Path("/c"), resource_prefix="amd.com")
+
+
+@pytest.mark.parametrize(
+    ("word", "use"),
+    [
+        *((word, True) for word in ("-use-cdi", "--use-cdi", "-use-cdi=1", "--use-cdi=T")),
+        *((word, True) for word in ("-use-cdi=TRUE", "-use-cdi=true", "-use-cdi=True")),
+        *((word, False) for word in ("-use-cdi=0", "--use-cdi=false", "-use-cdi=F")),
+    ],
+)
+def test_switches(word: str, *, use: bool) -> None:
+    assert options(word).use_cdi is use
+
+
+def test_words_at_the_end_are_ignored_and_told_of(capsys: pytest.CaptureFixture[str]) -> None:
+    assert options("-use-cdi", "false") == Options(use_cdi=True)  # as Go reads it
+    assert capsys.readouterr().err == "rbln-supervisor: ignored: false\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "complaint"),
+    [
+        (("--nonsense",), "unknown option --nonsense"),
+        (("-nonsense=7",), "unknown option --nonsense=7"),
+        (("--conf", "x"), "unknown option --conf"),
+        (("--use-cdi=perhaps",), "expected true or false, got 'perhaps'"),
+        (("--registration=x",), "invalid choice: 'x'"),
+        (("--kubelet-dir=k",), "expected a path from the root, got 'k'"),
+        (("--gone-grace=0",), "expected seconds above 0, got '0'"),
+        (("--gone-grace=nan",), "expected seconds above 0, got 'nan'"),
+        (("--rescan-interval=inf",), "expected seconds above 0, got 'inf'"),
+        (("--rescan-interval=soon",), "expected seconds above 0, got 'soon'"),
+        (("--log-level=loud",), "expected debug, info, warning, error or a number"),
+        (("--log-format=xml",), "invalid choice: 'xml'"),
+        (("--config-file",), "expected one argument"),
+    ],
+)
+def test_wrong_usage_ends_with_two_and_says_why(
+    argv: Sequence[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        options(*argv)
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("usage: rbln-supervisor")
+    assert complaint in said
+
+
+def test_help_names_what_people_need_and_not_what_is_ignored(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        options("-h")
+    assert caught.value.code == 0
+    said = capsys.readouterr().out
+    assert "--config-file FILE" in said
+    assert "logtostderr" not in said
+
+
+def test_the_kubelets_folder_lies_below_the_hosts_root() -> None:
+    assert options().kubelet_folder == Path("/var/lib/kubelet")
+    given = options("--host-root", "/h", "--kubelet-dir", "/data/k")
+    assert given.kubelet_folder == Path("/h/data/k")
+    assert options("--run-dir", "r").run_dir == Path.cwd() / "r"
+
+
+def test_a_containers_own_root_shows_nothing_of_the_host() -> None:
+    assert options().host_visible
+    assert not parse([], in_container=True).host_visible
+    assert parse(["--host-root", "/h"], in_container=True).host_visible

@@ -1,0 +1,51 @@
+"""The registrar's own races: what it began earlier ends later than what it began since."""
+
+import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from rbln_worker.contract.messages import Phase
+from rbln_worker.contract.pool import PoolName
+from rbln_worker.core.answer import env_names
+from rbln_worker.core.registration import NOBODY
+from rbln_worker.kubelet.prepared import Prepared
+from rbln_worker.registrar import Registrar
+
+POOL = PoolName("rebellions.ai/ATOM")
+
+
+def test_a_kubelet_that_goes_and_comes_while_a_socket_opens(short_path: Path) -> None:
+    """The older attempt ends after the newer was decided on, and before that has begun."""
+
+    async def story() -> None:
+        begun: list[Coroutine[Any, Any, None]] = []
+        registrar = Registrar(
+            short_path,
+            POOL,
+            "kubelet-sock",
+            lambda: Prepared(POOL, env_names(POOL)),
+            on_change=lambda: None,
+            spawn=begun.append,
+        )
+        folder, _ = registrar.folders
+        folder.mkdir()
+        kubelet = folder / "kubelet.sock"
+        kubelet.touch()
+        registrar.look()
+        kubelet.unlink()
+        registrar.look()
+        kubelet.touch()
+        registrar.look()
+        older, newer = begun
+        await older
+        assert len(begun) == 2, "nothing is registered of what is out of date"
+        await newer
+        assert [path.name for path in folder.iterdir() if path.is_socket()] == [registrar.endpoint]
+        _, _, register = begun
+        await register
+        assert (registrar.phase, registrar.reason) == (Phase.WAITING, NOBODY)
+        await registrar.close(10.0)
+        assert not any(path.is_socket() for path in folder.iterdir())
+
+    asyncio.run(story())

@@ -1,0 +1,185 @@
+"""Where a pool stands with the kubelet: each answer to each thing that can happen."""
+
+import msgspec
+import pytest
+
+from rbln_worker.contract.messages import Phase
+from rbln_worker.core.registration import (
+    LISTED_WITHIN_S,
+    NO_SOCKET,
+    NOBODY,
+    RETRY_FIRST_S,
+    RETRY_MOST_S,
+    STREAM_GAP_S,
+    Act,
+    Choice,
+    Event,
+    Looked,
+    NotOpened,
+    NotTaken,
+    Opened,
+    Overdue,
+    Standing,
+    Step,
+    Streams,
+    Taken,
+    View,
+    advance,
+    choose,
+    phase,
+)
+
+THERE = View(kubelet=(1,), sock_folder=True, registry_folder=False, served=True)
+WATCHED = msgspec.structs.replace(THERE, registry_folder=True)
+
+
+def changed(view: View, **fields: object) -> View:
+    return msgspec.structs.replace(view, **fields)
+
+
+def play(*events: Event, choice: Choice = "auto", now: float = 100.0) -> Standing:
+    standing = Standing(choice)
+    for event in events:
+        standing, _ = advance(standing, event, now)
+    return standing
+
+
+def listed(view: View = THERE) -> Standing:
+    standing = play(Looked(view), Opened(), Taken(), Streams(1))
+    assert standing.step is Step.LISTED
+    return standing
+
+
+def test_serve_then_register_then_be_listed() -> None:
+    standing, act = advance(Standing("auto"), Looked(THERE), 100.0)
+    assert (standing.step, act, standing.way) == (Step.OPENING, Act.OPEN, "kubelet-sock")
+    standing, act = advance(standing, Opened(), 100.0)
+    assert (standing.step, act) == (Step.CALLING, Act.REGISTER)
+    standing, act = advance(standing, Taken(), 100.0)
+    assert (standing.step, act, standing.due) == (Step.UNLISTED, None, 100.0 + LISTED_WITHIN_S)
+    standing, act = advance(standing, Streams(1), 100.0)
+    assert (standing.step, act, standing.due, standing.reason) == (Step.LISTED, None, None, "")
+
+
+def test_the_watcher_finds_what_is_served() -> None:
+    standing, act = advance(Standing("auto"), Looked(WATCHED), 100.0)
+    assert (standing.way, act) == ("plugin-watcher", Act.OPEN)
+    standing, act = advance(standing, Opened(), 100.0)
+    assert (standing.step, act) == (Step.UNLISTED, None)
+    assert advance(standing, Streams(1), 100.0)[0].step is Step.LISTED
+
+
+@pytest.mark.parametrize(
+    ("choice", "view", "way"),
+    [
+        ("auto", THERE, "kubelet-sock"),
+        ("auto", WATCHED, "plugin-watcher"),
+        ("kubelet-sock", WATCHED, "kubelet-sock"),
+        ("plugin-watcher", THERE, "plugin-watcher"),
+    ],
+)
+def test_the_way_is_as_asked_or_as_the_folders_are(choice: Choice, view: View, way: str) -> None:
+    assert choose(choice, view) == way
+
+
+@pytest.mark.parametrize(
+    ("choice", "view", "reason"),
+    [
+        ("auto", changed(THERE, sock_folder=False, kubelet=None), "no device-plugins folder"),
+        ("auto", changed(THERE, kubelet=None), NO_SOCKET),
+        ("plugin-watcher", THERE, "no plugins_registry folder"),
+    ],
+)
+def test_what_is_not_there_is_waited_for(choice: Choice, view: View, reason: str) -> None:
+    standing, act = advance(Standing(choice), Looked(view), 100.0)
+    assert (standing.step, act, standing.due) == (Step.AWAY, None, None)
+    assert standing.reason.startswith(reason)
+    assert phase(standing) is Phase.WAITING
+    # Nothing of what was under way before changes that.
+    for event in (Opened(), NotOpened("x"), NotTaken("x", reached=True), Streams(1), Overdue()):
+        after, act = advance(standing, event, 101.0)
+        assert (after.step, act) == (Step.AWAY, None)
+
+
+def test_a_refusal_is_answered_with_a_fresh_socket_later_and_later() -> None:
+    standing, waits = play(Looked(THERE)), []
+    for _ in range(12):
+        standing, act = advance(standing, Opened(), 100.0)
+        assert act is Act.REGISTER
+        standing, act = advance(standing, NotTaken("no", reached=True), 100.0)
+        assert (standing.step, act, standing.reason) == (Step.REFUSED, None, "no")
+        assert phase(standing) is Phase.REGISTERING
+        assert standing.due is not None
+        waits.append(standing.due - 100.0)
+        standing, act = advance(standing, Overdue(), 100.0)
+        assert act is Act.OPEN
+    assert waits[0] == pytest.approx(RETRY_FIRST_S)
+    assert waits == sorted(waits)
+    assert waits[-1] == RETRY_MOST_S
+
+
+def test_a_kubelet_that_did_not_hear_is_told_the_same_again() -> None:
+    standing = play(Looked(THERE), Opened(), NotTaken("x", reached=False))
+    assert (standing.reason, phase(standing)) == (NOBODY, Phase.WAITING)
+    again, act = advance(standing, Overdue(), 101.0)
+    assert (again.step, act) == (Step.CALLING, Act.REGISTER)
+    # But another kubelet, or a socket that is gone, needs a fresh one.
+    for view in (changed(THERE, kubelet=(2,)), changed(THERE, served=False)):
+        assert advance(standing, Looked(view), 101.0)[1] is Act.OPEN
+
+
+def test_a_call_that_breaks_off_after_a_stream_was_heard() -> None:
+    standing = play(Looked(THERE), Opened(), Streams(1), Streams(0), NotTaken("x", reached=False))
+    assert standing.step is Step.REFUSED
+    assert advance(standing, Overdue(), 101.0)[1] is Act.OPEN
+
+
+def test_a_taken_registration_without_a_stream_is_made_again() -> None:
+    standing, act = advance(play(Looked(THERE), Opened(), Taken()), Overdue(), 200.0)
+    assert (standing.step, act) == (Step.OPENING, Act.OPEN)
+    assert standing.reason == "no ListAndWatch within 5 s of registering"
+
+
+@pytest.mark.parametrize("view", [THERE, WATCHED], ids=["kubelet-sock", "plugin-watcher"])
+def test_a_stream_that_ends_is_never_opened_again(view: View) -> None:
+    standing, act = advance(listed(view), Streams(0), 100.0)
+    assert (standing.step, act, standing.due) == (Step.UNLISTED, None, 100.0 + STREAM_GAP_S)
+    assert advance(standing, Overdue(), 101.0)[1] is Act.OPEN
+    assert advance(listed(view), Streams(2), 100.0)[0].step is Step.LISTED
+
+
+def test_a_socket_of_ours_that_is_gone_is_made_anew() -> None:
+    for view in (THERE, WATCHED):
+        standing, act = advance(listed(view), Looked(changed(view, served=False)), 100.0)
+        assert (standing.step, act) == (Step.OPENING, Act.OPEN)
+        assert standing.reason == "its socket was removed"
+
+
+def test_another_kubelet_is_registered_with_at_once() -> None:
+    standing, act = advance(listed(), Looked(changed(THERE, kubelet=(2,))), 100.0)
+    assert (standing.step, act) == (Step.OPENING, Act.OPEN)
+    # The watcher of another kubelet finds the socket that is there.
+    standing, act = advance(listed(WATCHED), Looked(changed(WATCHED, kubelet=(2,))), 100.0)
+    assert (standing.step, act) == (Step.LISTED, None)
+
+
+def test_the_same_look_again_changes_nothing() -> None:
+    for standing in (listed(), play(Looked(THERE)), play(Looked(THERE), Opened(), Taken())):
+        assert standing.view is not None
+        assert advance(standing, Looked(standing.view), 101.0) == (standing, None)
+
+
+def test_a_late_word_about_a_pool_that_is_listed_means_nothing() -> None:
+    for event in (Taken(), NotTaken("x", reached=True), NotTaken("x", reached=False), Opened()):
+        assert advance(listed(), event, 101.0) == (listed(), None)
+
+
+def test_a_socket_that_cannot_be_opened_is_tried_again() -> None:
+    standing = play(Looked(THERE), NotOpened("no room"))
+    assert (standing.step, standing.reason) == (Step.REFUSED, "no room")
+    assert advance(standing, Overdue(), 101.0)[1] is Act.OPEN
+
+
+def test_before_the_first_look_nobody_is_waited_for() -> None:
+    assert phase(Standing("auto")) is Phase.REGISTERING
+    assert phase(listed()) is Phase.REGISTERED

@@ -1,0 +1,165 @@
+"""A look in a process of its own: what comes of it, and that it always ends."""
+
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from rbln_supervisor import node
+from rbln_supervisor.node import Look
+from rbln_supervisor.scout import Scout
+from rbln_worker.host.inventory import Needs
+from tests.sim import processes
+from tests.sim.device import SimDevice
+from tests.sim.node import SimNode
+from tests.sim.nodes import npus
+from tests.sim.stack import REPOSITORY
+
+NEEDS = Needs(frozenset({0x12, 0x02}))
+SOON_S = 0.3
+
+
+@pytest.fixture
+def sim(tmp_path: Path) -> SimNode:
+    sim = SimNode(tmp_path / "n")
+    sim.add(*npus(4))
+    return sim
+
+
+def result(scout: Scout) -> Look:
+    """Wait as the supervisor does."""
+    while True:
+        deadline = scout.deadline
+        assert deadline is not None
+        select.select(scout.descriptors, [], [], max(0.0, deadline - monotonic()))
+        look = scout.turn(monotonic())
+        if look is not None:
+            return look
+
+
+@contextmanager
+def ended(scout: Scout) -> Iterator[Scout]:
+    yield scout
+    scout.end()
+    while scout.is_busy:
+        select.select(scout.descriptors, [], [], 5)
+        assert scout.turn(monotonic()) is None
+
+
+def test_it_finds_what_a_look_finds(sim: SimNode) -> None:
+    scout = Scout(sim.root)
+    for _ in range(2):
+        scout.begin(NEEDS)
+        look = result(scout)
+        assert look == node.look(sim.root, NEEDS)
+        assert len(look.node.functions) == 4
+    assert not scout.is_busy
+
+
+def test_more_than_a_pipe_holds(sim: SimNode) -> None:
+    sim.add(SimDevice("0000:5e:00.0", driver="x", totalvfs=0, rbln=None, code="020000"))
+    sim.tree.directory("/sys/bus/pci/devices/0000:5e:00.0/net")
+    sim.enable_vfs("0000:5e:00.0", 400, driver="x")
+    scout = Scout(sim.root)
+    scout.begin(NEEDS)
+    assert len(result(scout).node.functions) == 405
+
+
+def test_a_look_that_hangs_is_ended(sim: SimNode) -> None:
+    sim.hang("0000:20:00.0", "numa_node")
+    scout = Scout(sim.root, deadline_s=SOON_S)
+    began = monotonic()
+    scout.begin(NEEDS)
+    assert result(scout) == Look(failed="the look at the node took more than 0.3 s and was ended")
+    assert monotonic() - began < 5
+    with ended(scout):
+        pass
+    sim.set_numa_node("0000:20:00.0", 0)
+    scout = Scout(sim.root)
+    scout.begin(NEEDS)
+    assert result(scout).failed is None
+
+
+def test_a_look_that_says_too_much_is_ended(sim: SimNode) -> None:
+    with ended(Scout(sim.root, bytes_most=100)) as scout:
+        scout.begin(NEEDS)
+        look = result(scout)
+    assert look.failed in {
+        "the look at the node said more than 100 bytes and was ended",
+        "the look at the node ended without a result (exit code 0), see the log",
+    }
+
+
+def test_a_look_that_is_killed(sim: SimNode) -> None:
+    sim.hang("0000:20:00.0", "numa_node")
+    scout = Scout(sim.root)
+    scout.begin(NEEDS)
+    (child,) = children()
+    processes.kill([child])
+    why = "the look at the node ended without a result (killed by SIGKILL), see the log"
+    assert result(scout) == Look(failed=why)
+
+
+def test_nothing_stays_open(sim: SimNode) -> None:
+    before = open_descriptors()
+    scout = Scout(sim.root, deadline_s=SOON_S)
+    scout.begin(NEEDS)
+    result(scout)
+    sim.hang("0000:20:00.0", "numa_node")
+    scout.begin(NEEDS)
+    result(scout)
+    with ended(scout):
+        pass
+    assert open_descriptors() == before
+
+
+def test_what_a_look_started_ends_with_it(
+    sim: SimNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sim.add(SimDevice("0000:5e:00.0", "8086", "1592", "020000", "ice"))
+    tool, left = tmp_path / "ddptool", tmp_path / "left"
+    tool.write_text(f"#!/bin/sh\nsleep 300 &\necho $! > {left}\nexit 8\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    scout = Scout(sim.root)
+    scout.begin(Needs(frozenset({0x02}), ddp_profiles=True))
+    assert result(scout).failed is None
+    assert processes.has_ended(int(left.read_text()), 5)
+
+
+def test_a_look_ends_itself_where_the_supervisor_is_gone(sim: SimNode) -> None:
+    sim.hang("0000:20:00.0", "numa_node")
+    script = f"""
+import os
+from pathlib import Path
+from rbln_supervisor.scout import Scout
+from rbln_worker.host.inventory import Needs
+scout = Scout(Path({str(sim.root)!r}), deadline_s=0.2)
+scout.begin(Needs(frozenset({{0x12}})))
+print(*Path(f"/proc/self/task/{{os.getpid()}}/children").read_text().split(), flush=True)
+os._exit(0)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert processes.has_ended(int(done.stdout), 20)
+
+
+def test_only_a_look_loads_pyroute2() -> None:
+    script = "import sys, rbln_supervisor.main; sys.exit('pyroute2' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, check=True)
+
+
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def children() -> list[int]:
+    text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+    return [int(word) for word in text.split()]

@@ -1,0 +1,48 @@
+"""Who gets an answer from which look."""
+
+from rbln_supervisor.core.commands import DryRun
+from rbln_supervisor.core.configuration.config import NodeConfig
+from rbln_supervisor.core.looks import ASKERS_MOST, Batch, Looks, Trial
+
+OLD, NEW = NodeConfig(()), NodeConfig((), warnings=("newer",))
+
+
+def test_what_is_asked_meanwhile_waits_for_the_next_look() -> None:
+    looks = Looks().ask(b"a").ask(b"b").begin().ask(b"c")
+    looks, ended = looks.end()
+    assert ended == Batch(rescans=frozenset({b"a", b"b"}))
+    assert looks.running is None
+    assert looks.begin().end() == (Looks(), Batch(rescans=frozenset({b"c"})))
+
+
+def test_a_look_that_nobody_asked_for() -> None:
+    looks = Looks().ask(None)
+    assert looks.is_one_wanted
+    assert looks.begin().end() == (Looks(), Batch())
+    assert not Looks().is_one_wanted
+
+
+def test_the_newest_configuration_is_that_of_all_who_asked() -> None:
+    looks = Looks().ask_for(OLD, b"a").ask(b"b").ask_for(NEW, b"c").ask_for(NEW, None)
+    _, ended = looks.begin().end()
+    assert ended == Batch(NEW, frozenset({b"b"}), frozenset({b"a", b"c"}))
+
+
+def test_a_trial_has_a_look_of_its_own_after_the_others() -> None:
+    trial = Trial(NEW, b"t", DryRun(b""))
+    looks = Looks().ask_about(trial).ask(b"a").begin()
+    assert set(looks.askers) == {b"a", b"t"}
+    looks, ended = looks.end()
+    assert ended == Batch(rescans=frozenset({b"a"}))
+    looks, ended = looks.begin().end()
+    assert ended == trial
+    assert not looks.is_one_wanted
+
+
+def test_who_waits_is_bounded() -> None:
+    looks = Looks()
+    for number in range(ASKERS_MOST - 1):
+        looks = looks.ask(b"%d" % number)
+    assert not looks.is_full
+    assert looks.ask(b"0").is_full is False
+    assert looks.ask_about(Trial(NEW, b"t", DryRun(b""))).is_full

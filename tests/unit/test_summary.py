@@ -1,0 +1,135 @@
+"""A pool as people see it."""
+
+import pytest
+
+from rbln_supervisor.core.configuration.config import Complaint, InvalidPool
+from rbln_supervisor.core.lifecycle import Child, State
+from rbln_supervisor.core.roster import Roster
+from rbln_supervisor.core.status import PoolStatus
+from rbln_supervisor.core.summary import (
+    NO_DEVICES,
+    NO_WORKER,
+    NOT_LOOKED_AT,
+    Seen,
+    invalid_status,
+    pool_status,
+    ready,
+)
+from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
+from rbln_worker.contract.health import Judged, Verdict
+from rbln_worker.contract.messages import Phase, Report
+from rbln_worker.contract.pool import PoolSpec
+
+A, B = DeviceId("0000:20:00.0"), DeviceId("0000:21:00.0")
+POOL = PoolSpec("rebellions.ai", "ATOM", "accelerator")
+
+
+def device(name: DeviceId, gone: str | None = None) -> Device:
+    return Device(name, PciFunction(Bdf(name), "1eff", "1120", 0x12, "rebellions", 1), gone=gone)
+
+
+ROSTER = Roster(POOL, {A: device(A), B: device(B)}, generation=1)
+SERVING = Report(
+    Phase.REGISTERED,
+    registration="plugin-watcher",
+    endpoint="x.sock",
+    devices=(Judged(A, Verdict(healthy=True)), Judged(B, Verdict(healthy=False, reason="why"))),
+)
+
+
+def told(
+    state: State,
+    report: Report | None = None,
+    *,
+    roster: Roster | None = ROSTER,
+    deadline: float | None = None,
+) -> PoolStatus:
+    child = Child(state=state, deadline=deadline, restarts=2)
+    seen = Seen(roster, child, 7, report, "killed by SIGKILL 1 s ago", ("a line",))
+    return pool_status(seen, 100.0)
+
+
+@pytest.mark.parametrize(
+    ("state", "report", "word", "reason"),
+    [
+        (State.NONE, None, "waiting", NO_DEVICES),
+        (State.STARTING, None, "starting", "its worker is starting"),
+        (State.UP, None, "starting", "its worker is starting"),
+        (State.UP, Report(Phase.WAITING, "for x"), "waiting", "for x"),
+        (State.UP, Report(Phase.REGISTERING, "no"), "starting", "no"),
+        (State.UP, Report(Phase.REGISTERING), "starting", "the kubelet has not listed it yet"),
+        (State.UP, SERVING, "serving", ""),
+        (State.DOWN, None, "backoff", "its worker ended: killed by SIGKILL 1 s ago"),
+        (State.KILLED, SERVING, "backoff", "its worker did not answer and is being killed"),
+        (State.LEAVING, SERVING, "starting", "its former worker is leaving"),
+        (
+            State.STRANGER,
+            None,
+            "starting",
+            "waiting for the worker of an earlier supervisor to leave",
+        ),
+    ],
+)
+def test_a_word_and_a_reason(state: State, report: Report | None, word: str, reason: str) -> None:
+    seen = told(state, report)
+    assert (seen.state, seen.reason) == (word, reason)
+    assert seen.registered is (word == "serving")
+
+
+def test_every_state_has_a_word() -> None:
+    for state in State:
+        assert told(state).state in {"waiting", "starting", "backoff"}
+
+
+def test_how_it_is_registered() -> None:
+    seen = told(State.UP, SERVING)
+    assert (seen.registration, seen.endpoint) == ("plugin-watcher", "x.sock")
+    strange = told(State.UP, Report(Phase.REGISTERED, registration="by hand"))
+    assert (strange.registration, strange.endpoint) == (None, None)
+
+
+def test_the_worker() -> None:
+    seen = told(State.DOWN, deadline=101.26).worker
+    assert (seen.pid, seen.restarts, seen.last_exit, seen.last_log, seen.backoff_s) == (
+        7,
+        2,
+        "killed by SIGKILL 1 s ago",
+        ("a line",),
+        1.3,
+    )
+    assert told(State.DOWN, deadline=99.0).worker.backoff_s == 0.0
+    assert told(State.UP, deadline=101.0).worker.backoff_s is None
+
+
+def test_devices_are_as_the_worker_says_and_as_the_node_does() -> None:
+    seen = told(State.UP, SERVING).devices
+    assert {name: (d.health, d.reason, d.numa) for name, d in seen.items()} == {
+        A: ("Healthy", "", 1),
+        B: ("Unhealthy", "why", 1),
+    }
+    gone = Roster(POOL, {A: device(A, "unplugged"), B: device(B)})
+    assert told(State.UP, SERVING, roster=gone).devices[A].health == "Unhealthy"
+    assert told(State.UP, SERVING, roster=gone).devices[A].reason == "unplugged"
+
+
+def test_devices_that_nobody_looks_at_are_not_healthy() -> None:
+    for state, reason in ((State.UP, NOT_LOOKED_AT), (State.DOWN, NO_WORKER)):
+        for one in told(state).devices.values():
+            assert (one.health, one.reason) == ("Unhealthy", reason)
+    assert told(State.NONE, roster=None).devices == {}
+
+
+def test_an_invalid_pool() -> None:
+    complaints = (Complaint("resourceList[0].x", "wrong"), Complaint("resourceList[0].y", "odd"))
+    seen = invalid_status(InvalidPool("rebellions.ai/X", complaints))
+    assert (seen.state, seen.registered, seen.devices) == ("invalid", False, {})
+    assert seen.reason == "resourceList[0].x: wrong; resourceList[0].y: odd"
+
+
+def test_ready_is_every_valid_pool_that_has_devices() -> None:
+    serving, starting = told(State.UP, SERVING), told(State.STARTING)
+    empty = told(State.NONE, roster=None)
+    invalid = invalid_status(InvalidPool("x", (Complaint("p", "t"),)))
+    assert ready({"a": serving, "b": empty, "c": invalid})
+    assert not ready({"a": serving, "b": starting})
+    assert ready({})
