@@ -55,7 +55,7 @@ def folder(stack: Stack) -> Path:
 
 
 def specs(stack: Stack) -> list[str]:
-    return sorted(path.name for path in folder(stack).iterdir()) if folder(stack).exists() else []
+    return sorted(path.name for path in folder(stack).glob("*.yaml"))
 
 
 def spec_of(name: str) -> str:
