@@ -34,7 +34,7 @@ class State(StrEnum):
     LEAVING = "leaving"
     """Asked to leave; killed at the deadline."""
     STRANGER = "stranger"
-    """A stranger was asked to leave; killed from the deadline on. Ours is forked when it has ended."""
+    """A stranger was asked to leave; killed from the deadline on. Ours follows its end."""
     KILLED = "killed"
     """SIGKILL is sent; its end is all that is missing."""
 
