@@ -63,7 +63,12 @@ def spawn(body: Callable[[], int], *, keep: int | None = None) -> Life:
             _live(body, before, keep)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return Life(pid, os.pidfd_open(pid), ours=True)
+    try:
+        return Life(pid, os.pidfd_open(pid), ours=True)
+    except OSError:  # no descriptor left: a process that nobody could watch may not live
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
 
 
 def stranger(pid: int) -> Life:

@@ -62,6 +62,8 @@ class Keeper:
         self.incarnation = ""
         self.identity: bytes | None = None
         self.report: Report | None = None
+        self.dropped_frames = 0
+        """Of ours, by the living worker: it could not read them."""
         self.obituary: Obituary | None = None
 
     def event(self, event: lifecycle.Event) -> None:
@@ -87,7 +89,8 @@ class Keeper:
                 self.report = said
             case Wanted():
                 self._held = None
-            case Beat(session=session, generation=generation):
+            case Beat(session=session, generation=generation, dropped_frames=dropped):
+                self.dropped_frames = dropped
                 current = session == self._session and generation == self._held
                 if not current and monotonic() - self._sent_at > STALE_S:
                     self._held = None

@@ -17,7 +17,7 @@ from rbln_supervisor.core.summary import NO_DEVICES
 from rbln_supervisor.keeper import Keeper
 from rbln_supervisor.node import Look
 from rbln_supervisor.options import Options
-from rbln_worker.contract.pool import PoolName
+from rbln_worker.contract.pool import PoolName, pool_of
 
 RESCAN_JITTER: Final = 0.1
 """The share of the rescan interval by which it varies, so that nodes don't look in step."""
@@ -100,7 +100,7 @@ class Pools:
         Their workers are asked to leave; their files are removed.
         """
         for path in sorted((self._options.run_dir / "pools").glob("*.lock")):
-            name = PoolName(path.stem.replace("_", "/", 1))  # a DNS name has no underscore
+            name = pool_of(path.stem)
             if name in self.keepers:
                 continue
             keeper = self._keeper(name)

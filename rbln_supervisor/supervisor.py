@@ -5,6 +5,7 @@ import math
 import os
 import secrets
 import signal
+from collections import Counter
 from collections.abc import Mapping
 from time import monotonic
 from typing import Final
@@ -203,7 +204,13 @@ class Supervisor:
             if keeper.configured
         }
         pools |= {pool.name: summary.invalid_status(pool) for pool in self._pools.config.invalid}
-        counts = self._lookout.counts + self._hub.dropped + self._control.dropped
+        unread = sum(keeper.dropped_frames for keeper in self._pools.keepers.values())
+        counts = (
+            self._lookout.counts
+            + self._hub.dropped
+            + self._control.dropped
+            + Counter({"our frames that workers could not read": unread})
+        )
         return NodeStatus(
             supervisor=SupervisorStatus(
                 pid=os.getpid(),

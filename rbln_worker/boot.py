@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from rbln_worker.contract.pool import PoolName
+from rbln_worker.contract.pool import PoolName, stem
 from rbln_worker.core.cdi import Mode
 from rbln_worker.core.registration import Choice
 from rbln_worker.log import Format
@@ -41,7 +41,7 @@ class Boot(msgspec.Struct, frozen=True):
     @property
     def stem(self) -> str:
         """The pool's part of file names."""
-        return self.pool.replace("/", "_")
+        return stem(self.pool)
 
     @property
     def lock_path(self) -> Path:

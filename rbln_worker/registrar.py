@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from rbln_worker.boot import FOLDERS
 from rbln_worker.contract.messages import Phase
-from rbln_worker.contract.pool import PoolName
+from rbln_worker.contract.pool import PoolName, stem
 from rbln_worker.core import registration
 from rbln_worker.core.registration import Act, Standing, Step
 from rbln_worker.host.sockets import YOUNG_S, PathTooLong, fresh_name, refuses, sweep
@@ -49,7 +49,7 @@ class Registrar:
         self._sock_folder = kubelet_dir / FOLDERS["kubelet-sock"]
         self._registry_folder = kubelet_dir / FOLDERS["plugin-watcher"]
         self._pool = pool
-        self._stem = pool.replace("/", "_")
+        self._stem = stem(pool)
         self._prepared = prepared
         self._on_change = on_change
         self._spawn = spawn

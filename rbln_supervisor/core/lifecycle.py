@@ -34,7 +34,7 @@ class State(StrEnum):
     LEAVING = "leaving"
     """Asked to leave; killed at the deadline."""
     STRANGER = "stranger"
-    """A stranger was asked to leave; killed at the deadline. Ours is forked when it has ended."""
+    """A stranger was asked to leave; killed from the deadline on. Ours follows its end."""
     KILLED = "killed"
     """SIGKILL is sent; its end is all that is missing."""
 
@@ -130,6 +130,10 @@ def _drain_stranger(child: Child, _event: Event, now: float) -> tuple[Child, tup
     return waiting, (Act.DRAIN,)
 
 
+def _kill_stranger(child: Child, _event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
+    return msgspec.structs.replace(child, deadline=now + LEAVE_WITHIN_S), (Act.KILL,)
+
+
 def _forget(child: Child, _event: Event, _now: float) -> tuple[Child, tuple[Act, ...]]:
     return msgspec.structs.replace(child, state=State.NONE, wanted=False, deadline=None), ()
 
@@ -188,7 +192,7 @@ TABLE: Final[Mapping[tuple[State, type[Event]], Rule]] = {
     (State.STRANGER, Heard): _stay,
     (State.STRANGER, MetStranger): _stay,
     (State.STRANGER, Died): _left,
-    (State.STRANGER, Overdue): _kill,
+    (State.STRANGER, Overdue): _kill_stranger,
     (State.KILLED, Wanted): _note_wanted,
     (State.KILLED, Unwanted): _note_wanted,
     (State.KILLED, Heard): _stay,

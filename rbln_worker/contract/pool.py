@@ -31,7 +31,12 @@ class PoolSpec(msgspec.Struct, frozen=True):
         """The resource's whole name."""
         return PoolName(f"{self.prefix}/{self.resource}")
 
-    @property
-    def stem(self) -> str:
-        """The pool's part of a file name: ``prefix_name``, as the reference names its sockets."""
-        return f"{self.prefix}_{self.resource}"
+
+def stem(pool: PoolName) -> str:
+    """The pool's part of file names: ``prefix_name``, as the reference names its sockets."""
+    return pool.replace("/", "_", 1)
+
+
+def pool_of(stem: str) -> PoolName:
+    """The pool of a stem: a prefix is a DNS name and has no underscore."""
+    return PoolName(stem.replace("_", "/", 1))

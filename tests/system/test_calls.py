@@ -95,6 +95,7 @@ def test_a_kubelet_that_reads_nothing_gets_the_newest_when_it_reads() -> None:
         with untouched(stack, VM), reading(stack, ATOM) as reader:
             stack.kubelet.pause_reading()
             changes = 1
+            reader.healthy(changes)
             for _ in range(20):
                 for change in (stack.node.remove_dev_node, stack.node.add_dev_node):
                     change("rbln0")

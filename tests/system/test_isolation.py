@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from tests.sim.kubelet import SimKubelet
+from tests.sim.kubelet_admission import Dialling
 from tests.sim.stack import Stack
 from tests.system.scene import (
     ATOM,
@@ -142,7 +143,7 @@ def test_a_kubelet_that_restarts_finds_every_pool_again(registration: str) -> No
         for name, endpoint in after.items():
             assert endpoint is not None
             assert stack.kubelet.resource(name).endpoint == endpoint
-        assert sockets(stack) == set(after.values())
+        eventually(lambda: sockets(stack) == set(after.values()), what="one socket a pool")
 
 
 @pytest.mark.parametrize("registration", ["kubelet-sock", "plugin-watcher"])
@@ -150,7 +151,9 @@ def test_a_kubelet_that_restarts_again_and_again(registration: str) -> None:
     with Stack(
         TWO_POOLS,
         registration=registration,
-        kubelet=lambda folder: SimKubelet(folder, plugin_watcher=True),
+        kubelet=lambda folder: SimKubelet(
+            folder, plugin_watcher=True, dialling=Dialling.BEFORE_ANSWER
+        ),
     ) as stack:
         served(stack)
         workers = stack.workers()
