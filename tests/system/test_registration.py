@@ -98,7 +98,10 @@ def test_a_kubelet_socket_that_refuses_connections_is_waited_for() -> None:
     dead_socket(stack.kubelet.plugins / "kubelet.sock")
     with stack:
         for name in (ATOM, VM):
-            seen = pool_status(stack, name, lambda seen: seen.state == "waiting", what="waiting")
+            seen = pool_status(
+                stack, name, lambda seen: "kubelet.sock" in seen.reason, what="a reason"
+            )
+            assert seen.state == "waiting"
             assert seen.reason == "nobody answers on kubelet.sock: waiting for the kubelet"
         stack.kubelet.start()
         served(stack)

@@ -118,8 +118,9 @@ def test_a_node_without_a_pci_bus() -> None:
         node.tree.remove("/sys/bus")
 
     with Stack(config(ATOM_POOL), build) as stack:
+        status = stack.wait_status(lambda status: status.supervisor.problems, what="a look")
         waits(stack, ATOM, "the node has not been looked at yet")
-        (problem,) = stack.status().supervisor.problems
+        (problem,) = status.supervisor.problems
         assert problem == (
             "the node's devices can't be listed: /sys/bus/pci/devices: No such file or directory"
         )
