@@ -17,7 +17,7 @@ from rbln_worker.contract.health import Verdict
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.answer import DeviceAnswer, answer
 from rbln_worker.core.facts import Facts
-from rbln_worker.core.health import judge, silent
+from rbln_worker.core.health import UNREAD, judge, silent
 from rbln_worker.core.providers.offer import Question
 from rbln_worker.core.providers.registry import needs
 from rbln_worker.host.facts import Reader
@@ -104,4 +104,4 @@ def _unlooked(device: Device, pool: PoolSpec) -> Finding:
 
 def unread(device: Device, pool: PoolSpec) -> Finding:
     """The finding on a device that nobody has looked at yet."""
-    return Finding(silent(SOON_S), answer(Question(device, pool, Facts())))
+    return Finding(UNREAD, answer(Question(device, pool, Facts())))

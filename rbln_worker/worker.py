@@ -11,17 +11,10 @@ from rbln_worker.boot import Boot
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.health import Judged, Verdict
-from rbln_worker.contract.messages import (
-    BEAT_S,
-    Beat,
-    Hello,
-    Phase,
-    Report,
-    ToWorker,
-    Wanted,
-)
+from rbln_worker.contract.messages import Hello, Phase, Report, ToWorker
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.contract.version import VERSION
+from rbln_worker.conversation import Conversation, Held
 from rbln_worker.core.answer import env_names
 from rbln_worker.core.inventory import Gap, Inventory, apply
 from rbln_worker.files import Files
@@ -46,7 +39,9 @@ class Worker:
 
     def __init__(self, boot: Boot, link: Link) -> None:
         self._boot = boot
-        self._link = link
+        self._conversation = Conversation(
+            link, hello=self._hello, held=self._held, report=self._report, hear=self._adopt
+        )
         self._inventory: Inventory | None = None
         self._findings: dict[DeviceId, Finding] = {}
         self._verdicts: dict[DeviceId, Verdict] = {}
@@ -63,12 +58,10 @@ class Worker:
             boot.pool,
             boot.registration,
             lambda: self._prepared,
-            on_change=self._tell,
+            on_change=self._conversation.tell,
             spawn=self._group.create_task,
         )
         self._dev_folders = tuple(boot.root / folder for folder in _DEV_FOLDERS)
-        self._greeted = False
-        self._told: Report | None = None
         self._end: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._look_wanted = asyncio.Event()
         self._concluding = asyncio.Lock()
@@ -86,9 +79,7 @@ class Worker:
         """Serve until drained; an error that nobody handled is raised here."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._callback_failed)
-        for fd in self._link.filenos():
-            loop.add_reader(fd, self._hear)
-        self._hear()
+        self._conversation.begin()
         with contextlib.ExitStack() as stack:
             self._watch_folders(stack)
             serving = asyncio.create_task(self._serve())
@@ -111,7 +102,7 @@ class Worker:
     async def _serve(self) -> Exit:
         # An error that nobody handled in any of these ends them all, and this life with them.
         async with self._group:
-            self._group.create_task(self._beat())
+            self._group.create_task(self._conversation.beat())
             self._group.create_task(self._look())
         return Exit.DRAINED  # never: the two go on until they are cancelled
 
@@ -134,45 +125,20 @@ class Worker:
         if touched.intersection(self._dev_folders):
             self._look_at_all()
 
-    # The link
+    # The supervisor
 
-    def _hear(self) -> None:
-        if self._link.connected():
-            self._greeted = False
-        for message in self._link.receive():
-            self._adopt(message)
-        if not self._greeted:
-            self._greet()
+    def _hello(self) -> Hello:
+        return Hello(self._boot.pool, os.getpid(), self._boot.incarnation, VERSION, *self._held())
 
-    def _say(self, message: Beat | Report | Wanted | Hello) -> bool:
-        sent = self._link.send(message)
-        if sent:  # receive() after send(): libzmq's descriptor signals on edges
-            asyncio.get_running_loop().call_soon(self._hear)
-        return sent
-
-    def _greet(self) -> None:
-        # The handshake is reported before the connection takes frames: then this is tried again
-        # when the socket's descriptor says that something changed, and with every beat.
+    def _held(self) -> Held:
         held = self._inventory
-        self._greeted = self._say(
-            Hello(
-                pool=self._boot.pool,
-                pid=os.getpid(),
-                incarnation=self._boot.incarnation,
-                version=VERSION,
-                session=held.session if held else "",
-                generation=held.generation if held else 0,
-            )
-        )
-        if self._greeted:
-            self._told = None
-            self._tell()
+        return Held(held.session, held.generation) if held else Held()
 
     def _adopt(self, message: ToWorker) -> None:
         before = self._inventory
         after = apply(before, message)
         if isinstance(after, Gap):
-            self._say(Wanted(before.generation if before else 0))
+            self._conversation.want_snapshot()
             return
         self._inventory = after
         known = before.devices if before and before.pool == after.pool else {}
@@ -180,26 +146,6 @@ class Worker:
             device for device, value in after.devices.items() if known.get(device) != value
         }
         self._look_wanted.set()
-
-    async def _beat(self) -> None:
-        while True:
-            held = self._inventory
-            if self._greeted:
-                self._say(
-                    Beat(
-                        session=held.session if held else "",
-                        generation=held.generation if held else 0,
-                        dropped_frames=self._link.dropped_frames,
-                    )
-                )
-            else:
-                self._greet()
-            await asyncio.sleep(BEAT_S)
-
-    def _tell(self) -> None:
-        report = self._report()
-        if self._greeted and report != self._told and self._say(report):
-            self._told = report
 
     def _report(self) -> Report:
         if self._inventory is None:
@@ -257,7 +203,7 @@ class Worker:
                     self._look_wanted.set()
                 self._conclude(now, current)
             self._files.settle(now.pool, now.devices)
-            self._tell()  # files may have become a problem, or none any more
+            self._conversation.tell()  # files may have become a problem, or none any more
 
     async def _specify(self, found: Mapping[DeviceId, Finding]) -> None:
         """Before the kubelet hears of devices the runtime has to."""
@@ -296,7 +242,7 @@ class Worker:
         self._registrar.board.show(device_list(held.devices, verdicts, held.pool))
         if first:  # nothing is registered before there is something true to say
             self._group.create_task(self._registrar.run())
-        self._tell()
+        self._conversation.tell()
 
     def _verdict(self, pool: PoolSpec, finding: Finding) -> Verdict:
         if finding.verdict.healthy and (why := self._files.unspecified(pool, finding.answer)):

@@ -381,6 +381,8 @@ def test_an_npus_tool_is_left_out_where_it_is_missing() -> None:
         ("header\nrbln12", "rbln12"),
         ("header\r\nrbln7 \r\n", "rbln7"),
         ("\nrbln7\nrbln8\n", "rbln7"),
+        ("header\nrbln7 cmd queue 0 4\nrbln desc 0 4\n", "rbln7"),
+        ("header\ncmd queue 0 4\n../x 0 4\nrbln7 0 4\n", "rbln7"),
     ],
 )
 def test_a_pools_file(text: str, name: str) -> None:

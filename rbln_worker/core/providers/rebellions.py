@@ -64,11 +64,14 @@ def _node_name(question: Question) -> str | Missing:
         return Missing(
             f"{place.path}: expected a second line that names the node, got {len(lines)}"
         )
-    name = lines[1].split(maxsplit=1)[0] if lines[1].strip() else ""
-    # The name becomes a path that the container runtime opens as root: nothing but rblnN may.
-    if not _NODE_NAME.fullmatch(name):
-        return Missing(f"{place.path}: expected a node name such as rbln0, got {name[:40]!r}")
-    return name
+    words = [line.split(maxsplit=1)[0] for line in lines[1:] if line.strip()]
+    # The name becomes a path that the container runtime opens as root: nothing but rblnN may. The
+    # driver may have further pools, and the newest comes first, so it need not be the second line.
+    for word in words:
+        if _NODE_NAME.fullmatch(word):
+            return word
+    got = words[0] if words else ""
+    return Missing(f"{place.path}: expected a node name such as rbln0, got {got[:40]!r}")
 
 
 PROVIDER: Final = Provider(carried, offer, needs)
