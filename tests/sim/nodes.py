@@ -44,14 +44,26 @@ def npus(count: int, *, numa_nodes: int = 1, product: str = "1120") -> tuple[Sim
 
 def demo(node: SimNode) -> None:
     """Four ATOM NPUs on two NUMA nodes, and two ATOM+ that virtual machines may have."""
-    node.add(*npus(4, numa_nodes=2))
-    for n in range(2):
-        node.add(
-            SimDevice(
-                bdf=f"0000:{0x60 + n:02x}:00.0",
-                device="1220",
-                driver="vfio-pci",
-                numa=n,
-                iommu=80 + n,
-            )
+    node.add(*npus(4, numa_nodes=2), *for_machines())
+
+
+def paired(node: SimNode) -> None:
+    """The same with ATOM+ NPUs, each two below a bridge: products whose place is preferred."""
+    for npu in npus(4, numa_nodes=2, product="1220"):
+        above = (f"0000:1{npu.numa}:00.0", f"0000:1{npu.numa + 2}:00.0")
+        node.add(msgspec.structs.replace(npu, parents=above))
+    node.add(*for_machines())
+
+
+def for_machines() -> tuple[SimDevice, ...]:
+    """Two ATOM+ on vfio-pci, one on each NUMA node."""
+    return tuple(
+        SimDevice(
+            bdf=f"0000:{0x60 + n:02x}:00.0",
+            device="1220",
+            driver="vfio-pci",
+            numa=n,
+            iommu=80 + n,
         )
+        for n in range(2)
+    )

@@ -42,7 +42,7 @@ def config(*pools: dict[str, object]) -> dict[str, object]:
     return {"resourceList": list(pools)}
 
 
-ATOM_POOL: Final = pool("ATOM", drivers=["rebellions"])
+ATOM_POOL: Final = pool("ATOM", drivers=["rebellions"], allowCrossNuma=True)
 VM_POOL: Final = pool("VM", drivers=["vfio-pci"])
 TWO_POOLS: Final = config(ATOM_POOL, VM_POOL)
 

@@ -15,7 +15,7 @@ from tests.e2e.kubelet.node import HostNode
 from tests.e2e.kubelet.plugin import WAYS, Plugin
 from tests.e2e.kubelet.report import Report
 from tests.e2e.kubelet.setting import CannotRun, Places, cache_folder
-from tests.sim.nodes import demo
+from tests.sim.nodes import paired
 from tests.system.scene import ATOM, TWO_POOLS, VM
 
 
@@ -58,10 +58,10 @@ def home(cluster: Cluster) -> Path:
 
 @pytest.fixture(scope="session")
 def node(cluster: Cluster, home: Path) -> HostNode:
-    """Four ATOM NPUs on two NUMA nodes, and two for virtual machines."""
+    """Four ATOM+ NPUs in pairs on two NUMA nodes, and two for virtual machines."""
     try:
         node = HostNode(home / "n", cluster.traces)
-        demo(node)
+        paired(node)
     except CannotRun as reason:
         pytest.skip(str(reason))
     return node

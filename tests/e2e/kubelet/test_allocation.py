@@ -77,16 +77,16 @@ def test_a_device_that_was_not_allocated_is_refused(
 
 
 def test_preferred_devices_are_respected(plugin: Plugin, bench: Bench) -> None:
-    preferred = plugin.preferred(ATOM, ATOMS, 2)
-    container = bench.pod({ATOM: 2}).running()
-    got = given(container, ATOM)
-    if preferred:
-        assert sorted(got) == sorted(preferred)
-        seen = "it got those that GetPreferredAllocation named"
-    else:
-        assert set(got) < set(ATOMS)
-        seen = "no preference was answered: the kubelet chose by itself"
-    bench.report.add("pod with 2 of 4 free devices", seen)
+    single = bench.pod({ATOM: 1}).running()
+    free = [device for device in ATOMS if device not in given(single, ATOM)]
+    preferred = plugin.preferred(ATOM, free, 2)
+    assert len(preferred) == 2
+    pair = bench.pod({ATOM: 2}).running()
+    assert sorted(given(pair, ATOM)) == sorted(preferred)
+    bench.report.add(
+        "pod with 2 of 3 free devices, of which 2 lie below one bridge",
+        "it got these, as GetPreferredAllocation said",
+    )
 
 
 def test_two_pods_share_no_device(plugin: Plugin, bench: Bench) -> None:
