@@ -220,9 +220,9 @@ def smaps(pid: int) -> Mapping[str, int]:
 
 
 def cpu_s(pid: int) -> float:
-    """CPU seconds of a process so far (proc_pid_stat(5))."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """CPU seconds of a process so far (Documentation/scheduler/sched-stats.rst: ns a thread)."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((one / "schedstat").read_text().split()[0]) for one in threads) / 1e9
 
 
 def seconds(took: list[float]) -> str:

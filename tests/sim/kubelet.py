@@ -6,6 +6,7 @@ It behaves as pkg/kubelet/cm/devicemanager and pkg/kubelet/pluginmanager do wher
 can tell; it has no pods and no checkpoint.
 """
 
+import contextlib
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -104,9 +105,10 @@ class SimKubelet:
         self.plugins.mkdir(parents=True, exist_ok=True)
         self.plugins.chmod(0o750)
         for path in self.plugins.iterdir():
-            socket = stat.S_ISSOCK(path.lstat().st_mode)
-            if socket or (self._cleaning is Cleaning.FILES and _is_deleted(path)):
-                path.unlink()
+            with contextlib.suppress(FileNotFoundError):  # its plugin removed it meanwhile
+                socket = stat.S_ISSOCK(path.lstat().st_mode)
+                if socket or (self._cleaning is Cleaning.FILES and _is_deleted(path)):
+                    path.unlink()
         (self.plugins / "DEPRECATION").write_text("Plugins should use plugins_registry.\n")
         admission = Admission(self._book, self.plugins, self._dialling, self.knobs)
         watcher = None

@@ -202,7 +202,7 @@ class Admission:
                 client.connect(self._knobs.dial_deadline_s)
             else:
                 client.dial(self._knobs.dial_deadline_s)
-        except (grpc.RpcError, grpc.FutureTimeoutError, ValueError) as error:
+        except (grpc.RpcError, ValueError) as error:
             # ValueError: the channel was closed meanwhile.
             raise Refused(f"failed to dial device plugin: {code_of(error)}") from error
         replaced = self._book.connected(client)

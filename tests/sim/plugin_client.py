@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from tests.sim.files import identity
 from tests.sim.kubelet_records import RegistrationPath, SeenDevice, devices_of
-from tests.sim.rpc import DEVICE_PLUGIN, channel_to, stream, unary
+from tests.sim.rpc import DEVICE_PLUGIN, channel_to, code_of, stream, unary
 
 Reply = TypeVar("Reply", bound=Message)
 
@@ -51,8 +51,19 @@ class PluginClient:
         return self.socket.name
 
     def connect(self, deadline_s: float) -> None:
-        """Connect and ask nothing; grpc.FutureTimeoutError if that can't be."""
-        grpc.channel_ready_future(self._channel).result(timeout=deadline_s)
+        """Connect; grpc.RpcError if that can't be.
+
+        By a call that no plugin has: gRPC's own way to wait for a connection polls it in a thread
+        that fails where the channel is closed meanwhile.
+        """
+        ask: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(
+            "/kubelet.Dial/Nothing", None, None
+        )
+        try:
+            ask(b"", timeout=deadline_s, wait_for_ready=True)
+        except grpc.RpcError as error:
+            if code_of(error) != "UNIMPLEMENTED":
+                raise
 
     def dial(self, deadline_s: float) -> pb.DevicePluginOptions:
         """Connect and ask for the options; grpc.RpcError if that can't be."""
