@@ -126,7 +126,8 @@ def wait_for_ctrl_c(stack: Stack) -> None:
     say(f"   edit {stack.config_file}, then .venv/bin/rbln-ctl --run-dir {stack.run_dir} reload")
     say(f"   kill -9 {pid(stack, ATOM)}        the worker of {ATOM}")
     say(f"   tail -f {stack.log_file}\n\nCtrl-C ends it.")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores the first
+        signal.signal(number, signal.default_int_handler)
     try:
         signal.pause()
     except KeyboardInterrupt:
