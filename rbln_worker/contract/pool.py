@@ -1,14 +1,15 @@
 """What a worker has to know of its resource pool."""
 
 from collections.abc import Mapping
-from typing import Literal, NewType
+from typing import NewType
 
 import msgspec
 
 PoolName = NewType("PoolName", str)
 """The extended resource's whole name, ``prefix/name``, as pods ask for it."""
 
-DeviceType = Literal["accelerator", "netDevice", "auxNetDevice"]
+DeviceType = str
+"""The configuration's word for a type of device; rbln_supervisor/core/types/registry.py has them."""
 
 
 class PoolSpec(msgspec.Struct, frozen=True):

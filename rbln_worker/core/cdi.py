@@ -29,6 +29,7 @@ CLASSES: Final[Mapping[DeviceType, str]] = {
     "accelerator": "net-accel",
     "auxNetDevice": "net-sf",
 }
+"""The reference's words; another type's is its own."""
 _VERSION: Final = "0.5.0"
 _VENDOR: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]*[A-Za-z0-9]")
 _KEY_MOST: Final = 63
@@ -39,7 +40,7 @@ _READ_ONLY: Final = ("ro", "nosuid", "nodev", "bind")
 
 def kind(pool: PoolSpec) -> str:
     """Vendor and class of the pool's devices."""
-    return f"{pool.prefix}/{CLASSES[pool.device_type]}"
+    return f"{pool.prefix}/{_class(pool.device_type)}"
 
 
 def unusable(pool: PoolSpec) -> str | None:
@@ -60,7 +61,7 @@ def claim(pool: PoolSpec, device: DeviceId) -> str:
 
 def annotation_key(pool: PoolSpec) -> str:
     """The annotation for this pool alone: a container may have devices of several."""
-    whole = f"{pool.prefix}_{CLASSES[pool.device_type]}_{pool.resource}"
+    whole = f"{pool.prefix}_{_class(pool.device_type)}_{pool.resource}"
     if len(whole) <= _KEY_MOST and _KEY_NAME.fullmatch(whole):
         return f"cdi.k8s.io/{whole}"
     digest = hashlib.sha256(whole.encode()).hexdigest()[:12]
@@ -70,9 +71,13 @@ def annotation_key(pool: PoolSpec) -> str:
 def file_names(pool: PoolSpec) -> Mapping[DeviceType, str]:
     """What the pool's spec is called, by type: the reference's names."""
     return {
-        device_type: f"sriov-dp-{pool.prefix}-{name}-{pool.resource}.yaml".replace("/", "-")
-        for device_type, name in CLASSES.items()
+        one: f"sriov-dp-{pool.prefix}-{_class(one)}-{pool.resource}.yaml".replace("/", "-")
+        for one in {*CLASSES, pool.device_type}
     }
+
+
+def _class(device_type: DeviceType) -> str:
+    return CLASSES.get(device_type, device_type.lower())
 
 
 def mark(pool: PoolSpec) -> str:
