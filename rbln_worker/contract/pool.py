@@ -9,7 +9,7 @@ PoolName = NewType("PoolName", str)
 """The extended resource's whole name, ``prefix/name``, as pods ask for it."""
 
 DeviceType = str
-"""The configuration's word for a type of device; rbln_supervisor/core/types/registry.py has them."""
+"""A configuration's word for a type of device: a key of the supervisor's registry of types."""
 
 
 class PoolSpec(msgspec.Struct, frozen=True):
