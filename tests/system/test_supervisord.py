@@ -13,7 +13,10 @@ import pytest
 from tests.sim import processes
 from tests.sim.stack import REPOSITORY, Stack
 
-pytestmark = pytest.mark.system
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(os.geteuid() != 0, reason="conf/supervisord.conf names root as its user"),
+]
 
 ATOM = "rebellions.ai/ATOM"
 CONFIG = {
