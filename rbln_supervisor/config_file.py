@@ -61,6 +61,8 @@ def _why(error: OSError | ValueError) -> str:
             return "permission denied, expected a file that this user may read"
         case OSError(strerror=str() as why):
             return f"can't be read: {why}"
+        case ValueError():  # Python's words for it change with its version
+            return "can't be read: a path holds no NUL"
         case _:
             return f"can't be read: {error}"
 

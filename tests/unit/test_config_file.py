@@ -79,7 +79,7 @@ def test_a_file_of_somebody_else(tmp_path: Path) -> None:
 
 
 def test_a_path_that_can_be_none() -> None:
-    assert refusal("a\0b") == "'a\\x00b': can't be read: embedded null byte"
+    assert refusal("a\0b") == "'a\\x00b': can't be read: a path holds no NUL"
     assert refusal("x" * 5000).endswith(": can't be read: File name too long")
 
 
