@@ -62,8 +62,9 @@ class Keeper:
         self.incarnation = ""
         self.identity: bytes | None = None
         self.report: Report | None = None
+        self._dropped_before = 0
         self.dropped_frames = 0
-        """Of ours, by the living worker: it could not read them."""
+        """Of ours: workers could not read them."""
         self.obituary: Obituary | None = None
 
     def event(self, event: lifecycle.Event) -> None:
@@ -90,7 +91,7 @@ class Keeper:
             case Wanted():
                 self._held = None
             case Beat(session=session, generation=generation, dropped_frames=dropped):
-                self.dropped_frames = dropped
+                self.dropped_frames = self._dropped_before + dropped
                 current = session == self._session and generation == self._held
                 if not current and monotonic() - self._sent_at > STALE_S:
                     self._held = None
@@ -163,6 +164,7 @@ class Keeper:
         if self.report and self.report.endpoint and folder:
             # A killed worker leaves its socket, and the kubelet would go on dialing it.
             remove_dead(self._boot.kubelet_dir / folder / self.report.endpoint)
+        self._dropped_before = self.dropped_frames
         self.obituary = Obituary(how, monotonic(), _tail(self._boot.tail_path))
         self.life = None
         self.identity = None

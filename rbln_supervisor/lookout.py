@@ -84,12 +84,10 @@ class Lookout:
         """Look at the node as a configuration would, and tell the effect; None: answered later."""
         if no := self._no():
             return no
-        prefix = request.prefix or self._options.resource_prefix
-        try:
-            wanted = config.strict(config.parse(request.config, prefix=prefix))
-        except config.ConfigError as error:
-            return Planned(None, error.errors, error.warnings)
-        self._looks = self._looks.ask_about(Trial(wanted, asker, request))
+        wanted = inquiries.tried(request, self._options.resource_prefix)
+        if isinstance(wanted, Planned):
+            return wanted
+        self._looks = self._looks.ask_about(Trial(wanted, asker))
         return None
 
     def turn(self) -> None:
@@ -148,8 +146,8 @@ class Lookout:
     def _tried(self, trial: Trial, look: Look) -> Reply:
         if look.failed is not None:
             return Refused((look.failed,))
-        pools, prefix = self._pools, self._options.resource_prefix
-        return inquiries.answer(trial.request, pools.config, look.node, pools.rosters, prefix)
+        pools = self._pools
+        return inquiries.planned(trial.config, pools.config, look.node, pools.rosters)
 
     def _take_in(self, batch: Batch, look: Look) -> None:
         reply = self._reloaded(batch.config, look) if batch.config is not None else None

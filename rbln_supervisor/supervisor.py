@@ -158,14 +158,9 @@ class Supervisor:
                 return Node(self._status())
             case DryRun():
                 return self._lookout.try_out(asker, request)
-            case Explain():
-                return inquiries.answer(
-                    request,
-                    self._pools.config,
-                    self._pools.node,
-                    self._pools.rosters,
-                    self._options.resource_prefix,
-                )
+            case Explain(device=name):
+                pools = self._pools
+                return inquiries.explained(name, pools.config, pools.node, pools.rosters)
             case Reload():
                 return self._lookout.reload(asker)
             case Rescan():

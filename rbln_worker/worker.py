@@ -88,8 +88,8 @@ class Worker:
                 return serving.result() if serving.done() else self._end.result()
             finally:
                 serving.cancel()
-                self._files.save()
                 await self._registrar.close(CLOSE_WITHIN_S)
+                self._files.save()  # last: a disk may keep it waiting
 
     def _callback_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         # asyncio would log an error in a callback and go on; half a worker is worse than none.

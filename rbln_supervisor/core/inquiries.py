@@ -2,14 +2,7 @@
 
 from collections.abc import Mapping
 
-from rbln_supervisor.core.commands import (
-    DryRun,
-    Explain,
-    Explained,
-    Planned,
-    Refused,
-    Reply,
-)
+from rbln_supervisor.core.commands import DryRun, Explained, Planned, Refused, Reply
 from rbln_supervisor.core.configuration import config
 from rbln_supervisor.core.difference import here, plan
 from rbln_supervisor.core.explain import explain
@@ -19,40 +12,47 @@ from rbln_supervisor.core.types.registry import KINDS
 from rbln_worker.contract.pool import PoolName
 
 
-def answer(
-    request: Explain | DryRun,
+def explained(
+    name: str,
     served: config.NodeConfig,
     node: Node | None,
     rosters: Mapping[PoolName, Roster],
-    prefix: str,
 ) -> Reply:
-    """The answer.
+    """Why a device is where it is.
 
     Args:
-        request: the question.
+        name: whatever a person calls it.
         served: the configuration.
         node: what the last look found; None where there was none yet.
         rosters: what each pool lists.
-        prefix: of pools that name none.
     """
     if node is None:
         return Refused(("the node was not read yet, see rbln-ctl status for what hinders it",))
-    match request:
-        case Explain(device=name):
-            gone = {
-                pool: [device for device in roster.devices.values() if device.gone is not None]
-                for pool, roster in rosters.items()
-            }
-            explanation = explain(served, node, name, gone)
-            return Explained(explanation) if explanation else Refused((_unknown(name, served),))
-        case DryRun():
-            try:
-                parsed = config.parse(request.config, prefix=request.prefix or prefix)
-                wanted = config.strict(parsed)
-            except config.ConfigError as error:
-                return Planned(None, error.errors, error.warnings)
-            now = {pool: here(roster.devices.values()) for pool, roster in rosters.items()}
-            return Planned(plan(served, now, wanted, node), warnings=wanted.warnings)
+    gone = {
+        pool: [device for device in roster.devices.values() if device.gone is not None]
+        for pool, roster in rosters.items()
+    }
+    explanation = explain(served, node, name, gone)
+    return Explained(explanation) if explanation else Refused((_unknown(name, served),))
+
+
+def tried(request: DryRun, prefix: str) -> config.NodeConfig | Planned:
+    """The configuration of a dry run; the answer where it is wrong. ``prefix``: if it has none."""
+    try:
+        return config.strict(config.parse(request.config, prefix=request.prefix or prefix))
+    except config.ConfigError as error:
+        return Planned(None, error.errors, error.warnings)
+
+
+def planned(
+    wanted: config.NodeConfig,
+    served: config.NodeConfig,
+    node: Node,
+    rosters: Mapping[PoolName, Roster],
+) -> Planned:
+    """What another configuration would do, on a node that was looked at for it."""
+    now = {pool: here(roster.devices.values()) for pool, roster in rosters.items()}
+    return Planned(plan(served, now, wanted, node), warnings=wanted.warnings)
 
 
 def _unknown(name: str, served: config.NodeConfig) -> str:

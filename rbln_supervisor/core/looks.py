@@ -10,7 +10,6 @@ from typing import Final
 
 import msgspec
 
-from rbln_supervisor.core.commands import DryRun
 from rbln_supervisor.core.configuration.config import NodeConfig
 
 ASKERS_MOST: Final = 256
@@ -38,7 +37,6 @@ class Trial(msgspec.Struct, frozen=True):
 
     config: NodeConfig
     asker: bytes
-    request: DryRun
 
     @property
     def askers(self) -> frozenset[bytes]:

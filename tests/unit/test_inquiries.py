@@ -20,8 +20,15 @@ GONE = Device(DeviceId("0000:3b:02.1"), vf(1), gone="unplugged")
 ROSTERS = {A: Roster(SERVED.pools[0].spec, {THERE.id: THERE, GONE.id: GONE})}
 
 
-def answer(request: Explain | DryRun, found: Node | None = node(vf(0))) -> Reply:  # noqa: B008
-    return inquiries.answer(request, SERVED, found, ROSTERS, "flag.io")
+def answer(request: Explain | DryRun, found: Node = node(vf(0))) -> Reply:  # noqa: B008
+    match request:
+        case Explain(device=name):
+            return inquiries.explained(name, SERVED, found, ROSTERS)
+        case DryRun():
+            wanted = inquiries.tried(request, "flag.io")
+            if isinstance(wanted, Planned):
+                return wanted
+            return inquiries.planned(wanted, SERVED, found, ROSTERS)
 
 
 def file(*pools: dict[str, Any]) -> bytes:
@@ -51,10 +58,9 @@ def test_a_device_that_nobody_knows() -> None:
 
 
 def test_nothing_is_known_before_the_first_look() -> None:
-    for request in (Explain("x"), DryRun(file({}))):
-        assert answer(request, None) == Refused(
-            ("the node was not read yet, see rbln-ctl status for what hinders it",)
-        )
+    assert inquiries.explained("x", SERVED, None, {}) == Refused(
+        ("the node was not read yet, see rbln-ctl status for what hinders it",)
+    )
 
 
 def test_a_dry_run_counts_what_is_there() -> None:

@@ -1,6 +1,5 @@
 """Who gets an answer from which look."""
 
-from rbln_supervisor.core.commands import DryRun
 from rbln_supervisor.core.configuration.config import NodeConfig
 from rbln_supervisor.core.looks import ASKERS_MOST, Batch, Looks, Trial
 
@@ -29,7 +28,7 @@ def test_the_newest_configuration_is_that_of_all_who_asked() -> None:
 
 
 def test_a_trial_has_a_look_of_its_own_after_the_others() -> None:
-    trial = Trial(NEW, b"t", DryRun(b""))
+    trial = Trial(NEW, b"t")
     looks = Looks().ask_about(trial).ask(b"a").begin()
     assert set(looks.askers) == {b"a", b"t"}
     looks, ended = looks.end()
@@ -45,4 +44,4 @@ def test_who_waits_is_bounded() -> None:
         looks = looks.ask(b"%d" % number)
     assert not looks.is_full
     assert looks.ask(b"0").is_full is False
-    assert looks.ask_about(Trial(NEW, b"t", DryRun(b""))).is_full
+    assert looks.ask_about(Trial(NEW, b"t")).is_full
