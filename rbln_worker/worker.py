@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from rbln_worker.boot import Boot
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.health import Judged, Verdict
-from rbln_worker.contract.messages import Hello, Phase, Report, ToWorker
+from rbln_worker.contract.messages import Hello, Nudge, Phase, Report, ToWorker
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.contract.version import VERSION
 from rbln_worker.conversation import Conversation, Held
@@ -123,7 +123,7 @@ class Worker:
         if touched.intersection(self._registrar.folders) and self._inventory is not None:
             self._registrar.look()
         if touched.intersection(self._dev_folders):
-            self._look_at_all()
+            self._look_at()
 
     # The supervisor
 
@@ -135,6 +135,9 @@ class Worker:
         return Held(held.session, held.generation) if held else Held()
 
     def _adopt(self, message: ToWorker) -> None:
+        if isinstance(message, Nudge):
+            self._look_at(message.devices)
+            return
         before = self._inventory
         after = apply(before, message)
         if isinstance(after, Gap):
@@ -165,9 +168,10 @@ class Worker:
 
     # The devices
 
-    def _look_at_all(self) -> None:
+    def _look_at(self, devices: Collection[DeviceId] = ()) -> None:
+        """Look at these devices soon, at all where none is named."""
         if self._inventory is not None:
-            self._stale.update(self._inventory.devices)
+            self._stale.update(devices or self._inventory.devices)
             self._look_wanted.set()
 
     async def _look(self) -> None:
@@ -175,7 +179,7 @@ class Worker:
             try:
                 await asyncio.wait_for(self._look_wanted.wait(), LOOK_AGAIN_S)
             except TimeoutError:
-                self._look_at_all()
+                self._look_at()
             self._look_wanted.clear()
             stale, self._stale = self._stale, set()
             held = self._inventory

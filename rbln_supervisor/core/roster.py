@@ -17,7 +17,7 @@ from rbln_supervisor.core.selecting import Objection
 from rbln_supervisor.core.types.kind import Candidate
 from rbln_supervisor.core.types.registry import KINDS
 from rbln_worker.contract.device import Device, DeviceId
-from rbln_worker.contract.messages import Delta, Snapshot, ToWorker
+from rbln_worker.contract.messages import Delta, Snapshot
 from rbln_worker.contract.pool import PoolSpec
 
 
@@ -92,7 +92,7 @@ def advance(
     )
 
 
-def message(roster: Roster, session: str, held: int | None) -> ToWorker:
+def message(roster: Roster, session: str, held: int | None) -> Snapshot | Delta:
     """What brings a worker that holds generation ``held`` (None: nothing) up to the roster."""
     if held is not None and held == roster.generation - 1 and not roster.renewed:
         return Delta(session, held, roster.generation, roster.changed, roster.removed)

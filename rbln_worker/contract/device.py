@@ -101,6 +101,17 @@ class Grants(msgspec.Struct, frozen=True):
     vdpa: Literal["vhost", "virtio", ""] = ""
 
 
+class LinkState(msgspec.Struct, frozen=True):
+    """A link of the supervisor's network namespace, as rtnetlink tells it (rtnetlink(7))."""
+
+    name: str
+    """Of its interface."""
+    up: bool
+    """By its operational state; one that the kernel calls unknown counts as up."""
+    admin_up: bool = True
+    """Somebody has set it up (IFF_UP): one that is down and not set up has lost no carrier."""
+
+
 class Device(msgspec.Struct, frozen=True):
     """A device that a pool owns."""
 
@@ -109,6 +120,11 @@ class Device(msgspec.Struct, frozen=True):
     """Of an auxiliary device: its parent."""
     subfunction: Subfunction | None = None
     grants: Grants = Grants()
+    link: LinkState | None = None
+    """The link that its traffic passes: its PF's, or its own where it has no PF.
+
+    None where rtnetlink knows none: it has none, or it lies in a container's namespace.
+    """
     gone: str | None = None
     """Why the device can't be used although it is still listed (unplugged, driver unbound, …).
 

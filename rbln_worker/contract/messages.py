@@ -52,7 +52,17 @@ class Delta(msgspec.Struct, frozen=True, tag="delta"):
     removed: tuple[DeviceId, ...] = ()
 
 
-ToWorker = Snapshot | Delta
+class Nudge(msgspec.Struct, frozen=True, tag="nudge"):
+    """Something happened at these devices (the kernel said so): look at them now.
+
+    A hint and no state: who misses one sees the same at the next look.
+    """
+
+    devices: tuple[DeviceId, ...] = ()
+    """At all of them where none is named."""
+
+
+ToWorker = Snapshot | Delta | Nudge
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):

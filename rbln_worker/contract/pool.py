@@ -5,6 +5,8 @@ from typing import NewType
 
 import msgspec
 
+from rbln_worker.contract.health import HealthPolicy
+
 PoolName = NewType("PoolName", str)
 """The extended resource's whole name, ``prefix/name``, as pods ask for it."""
 
@@ -26,6 +28,7 @@ class PoolSpec(msgspec.Struct, frozen=True):
     """A preferred allocation may span NUMA nodes where one has too few devices."""
     additional_info: Mapping[str, Mapping[str, str]] | None = None
     """More keys for containers: ``*`` or a device ID → key → value; None where not configured."""
+    health: HealthPolicy = HealthPolicy()
 
     @property
     def name(self) -> PoolName:

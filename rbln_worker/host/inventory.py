@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from rbln_worker.contract.device import Bdf, PciFunction, Subfunction
+from rbln_worker.contract.device import Bdf, LinkState, PciFunction, Subfunction
 
 NETWORK: Final = 0x02
 """The PCI base class of network controllers."""
@@ -44,3 +44,5 @@ class Inventory(msgspec.Struct, frozen=True):
     """What could not be found out of the node as a whole."""
     failed: str | None = None
     """Why there was nothing to look at; what was known before then still stands."""
+    links: Mapping[int, LinkState] = {}
+    """The links of our network namespace, by index; looked at with network functions only."""
