@@ -53,6 +53,7 @@ class Pair:
         if self.believed == self.roster.generation or fate == "is not sent":
             return
         update = to_worker(encode(message(self.roster, str(self.session), self.believed)))
+        assert isinstance(update, Snapshot | Delta)
         self.believed = self.roster.generation
         match fate:
             case "arrives" | "arrives twice" | "new supervisor":
