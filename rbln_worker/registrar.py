@@ -13,7 +13,7 @@ from rbln_worker.contract.messages import Phase
 from rbln_worker.contract.pool import PoolName, stem
 from rbln_worker.core import registration
 from rbln_worker.core.registration import Act, Standing, Step
-from rbln_worker.host.sockets import YOUNG_S, PathTooLong, fresh_name, refuses, sweep
+from rbln_worker.host.sockets import YOUNG_S, PathTooLong, fresh_name, refuses, sweep, younger
 from rbln_worker.kubelet.board import Board
 from rbln_worker.kubelet.endpoint import Endpoint, NoEndpoint
 from rbln_worker.kubelet.plugin import DevicePlugin
@@ -118,8 +118,12 @@ class Registrar:
             sock_folder=self._sock_folder.is_dir(),
             registry_folder=self._registry_folder.is_dir(),
             served=self._endpoint is not None and self._endpoint.there(),
+            younger=self._younger() if registration.asks_for_others(self._standing) else "",
             answers=not (registration.asks_for_answers(self._standing) and refuses(kubelet)),
         )
+
+    def _younger(self) -> str:
+        return younger(self._endpoint.path, self._stem) if self._endpoint else ""
 
     def _event(self, event: registration.Event) -> None:
         if self._closed:

@@ -31,13 +31,15 @@ LISTED_WITHIN_S: Final = 5.0
 STREAM_GAP_S: Final = 0.05
 """After a stream's end a kubelet that restarts is about to remove our socket, or has died and
 answers no more: look again then."""
+YIELD_S: Final = 30.0
+"""A kubelet that ended our stream for a younger instance's would end that one's for ours if we came
+again. So we wait for its end, but not for ever: it may hang."""
 RETRY_FIRST_S: Final = 0.01
 RETRY_MOST_S: Final = 5.0
 WATCHER_RETRY_MOST_S: Final = 60.0
-
-
 NOBODY: Final = "nobody answers on kubelet.sock: waiting for the kubelet"
 NO_SOCKET: Final = "no kubelet.sock: waiting for the kubelet"
+_ENDED: Final = "the kubelet closed its stream"
 
 
 class View(msgspec.Struct, frozen=True):
@@ -49,6 +51,8 @@ class View(msgspec.Struct, frozen=True):
     registry_folder: bool
     served: bool
     """Our own socket file is there and is the one that we made."""
+    younger: str = ""
+    """A living socket of another instance, younger than ours; looked for only where it matters."""
     answers: bool = True
     """Somebody listens on the kubelet's socket; looked at only where that makes a difference."""
 
@@ -68,6 +72,8 @@ class Step(StrEnum):
     """Registered or waiting to be found; no stream yet."""
     LISTED = "listed"
     """The kubelet holds a stream."""
+    YIELDED = "yielded"
+    """The kubelet ended our stream for a younger instance's (a rolling update): it serves."""
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -147,7 +153,7 @@ def advance(standing: Standing, event: Event, now: float) -> tuple[Standing, Act
         case Opened() if standing.step is Step.OPENING:  # else the kubelet went away meanwhile
             return _opened(standing, now)
         case Overdue():
-            return _overdue(standing)
+            return _overdue(standing, now)
         case NotOpened(why=why):
             after = _failed(standing, why, now, again=False)
         # A kubelet that asked for the stream has taken us, whatever it said before or after.
@@ -169,7 +175,10 @@ def phase(standing: Standing) -> Phase:
     if standing.step is Step.LISTED:
         return Phase.REGISTERED
     looked = standing.view is not None
-    nobody_there = standing.step is Step.AWAY or standing.reason in {NOBODY, NO_SOCKET}
+    nobody_there = standing.step in {Step.AWAY, Step.YIELDED} or standing.reason in {
+        NOBODY,
+        NO_SOCKET,
+    }
     return Phase.WAITING if looked and nobody_there else Phase.REGISTERING
 
 
@@ -190,8 +199,9 @@ def _look(standing: Standing, view: View, now: float) -> tuple[Standing, Act | N
     if standing.step is Step.REFUSED and not standing.again:  # a fresh one is due anyway
         due = now if another_kubelet else standing.due
         return msgspec.structs.replace(standing, due=due), None
-    if not view.served:
-        return _open(msgspec.structs.replace(standing, reason="its socket was removed"))
+    if not view.served or (standing.step is Step.YIELDED and not view.younger):
+        why = "the younger instance has gone" if view.served else "its socket was removed"
+        return _open(msgspec.structs.replace(standing, reason=why))
     if another_kubelet and view.kubelet is not None:
         if way == "kubelet-sock":
             return _open(msgspec.structs.replace(standing, failures=0))
@@ -203,6 +213,11 @@ def _look(standing: Standing, view: View, now: float) -> tuple[Standing, Act | N
 def asks_for_answers(standing: Standing) -> bool:
     """Whether it makes a difference that somebody listens on the kubelet's socket."""
     return standing.way == "plugin-watcher" and standing.step is Step.UNLISTED
+
+
+def asks_for_others(standing: Standing) -> bool:
+    """Whether it makes a difference that another instance serves the resource."""
+    return standing.step is Step.YIELDED or standing.reason == _ENDED
 
 
 def choose(choice: Choice, view: View) -> Way:
@@ -229,9 +244,8 @@ def _streams(standing: Standing, count: int, now: float) -> Standing:
         )
     if standing.step is not Step.LISTED:
         return standing
-    return msgspec.structs.replace(
-        standing, step=Step.UNLISTED, due=now + STREAM_GAP_S, reason="the kubelet closed its stream"
-    )
+    ended = _to(standing, Step.UNLISTED, due=now + STREAM_GAP_S)
+    return msgspec.structs.replace(ended, reason=_ENDED)
 
 
 def _opened(standing: Standing, now: float) -> tuple[Standing, Act | None]:
@@ -241,14 +255,20 @@ def _opened(standing: Standing, now: float) -> tuple[Standing, Act | None]:
     return _to(standing, Step.UNLISTED, due=now + patience), None
 
 
-def _overdue(standing: Standing) -> tuple[Standing, Act | None]:
+def _overdue(standing: Standing, now: float) -> tuple[Standing, Act | None]:
     if standing.step is Step.REFUSED:
         if standing.again:
             return _to(standing, Step.CALLING, due=None), Act.REGISTER
         return _open(standing)
+    if standing.step is Step.YIELDED:
+        return _open(standing)
     if standing.step is not Step.UNLISTED:
         return msgspec.structs.replace(standing, due=None), None
     view = standing.view
+    if view and view.younger and standing.reason == _ENDED:
+        reason = f"a younger instance serves the resource at {view.younger}"
+        standing = msgspec.structs.replace(standing, reason=reason)
+        return _to(standing, Step.YIELDED, due=now + YIELD_S), None
     if standing.way == "plugin-watcher" and not (view and view.kubelet and view.answers):
         # Nobody is there to find a fresh socket either; the next kubelet finds this one.
         reason = NOBODY if view and view.kubelet else NO_SOCKET

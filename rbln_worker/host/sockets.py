@@ -48,9 +48,7 @@ def sweep(folder: Path, stem: str, now: float) -> tuple[Path, ...]:
         stem: the pool's part of the name; the reference's ``<stem>.sock`` counts as well.
         now: wall clock time, to compare with the files' times.
     """
-    ours = re.compile(
-        rf"{re.escape(stem)}(-[0-9a-f]{{16}})?\.sock|.*-{_digest(stem)}-[0-9a-f]{{16}}\.sock"
-    )
+    ours = _named_by(stem)
     swept = []
     for path in _entries(folder):
         try:
@@ -65,6 +63,29 @@ def sweep(folder: Path, stem: str, now: float) -> tuple[Path, ...]:
         except OSError:  # gone in between, or not ours to remove
             continue
     return tuple(swept)
+
+
+def younger(own: Path, stem: str) -> str:
+    """The youngest living socket of the pool that is younger than our own; its name, or nothing.
+
+    Args:
+        own: the socket that we serve.
+        stem: the pool's part of the name.
+    """
+    ours = _named_by(stem)
+    found: list[tuple[int, str]] = []
+    for path in (own, *_entries(own.parent)):
+        try:
+            if ours.fullmatch(path.name) and path.is_socket():
+                found.append((path.stat().st_mtime_ns, path.name))
+        except OSError:  # gone in between
+            continue
+    for _, name in sorted(found, reverse=True):
+        if name == own.name:
+            break
+        if not refuses(own.with_name(name)):
+            return name
+    return ""
 
 
 def remove_dead(path: Path) -> bool:
@@ -88,6 +109,12 @@ def refuses(path: Path) -> bool:
         except OSError:  # EAGAIN: a full backlog is a living server
             return False
     return False
+
+
+def _named_by(stem: str) -> re.Pattern[str]:
+    return re.compile(
+        rf"{re.escape(stem)}(-[0-9a-f]{{16}})?\.sock|.*-{_digest(stem)}-[0-9a-f]{{16}}\.sock"
+    )
 
 
 def _entries(folder: Path) -> tuple[Path, ...]:

@@ -25,6 +25,7 @@ from rbln_worker.core.registration import (
     Taken,
     View,
     advance,
+    asks_for_others,
     choose,
     phase,
 )
@@ -51,6 +52,7 @@ class Registering(RuleBasedStateMachine):
         self.opening: int | None = None
         self.endpoint: int | None = None
         self.served = False
+        self.another = False
         self.registering: int | None = None
         self.heard: set[int | None] = set()
         """Endpoints of which a kubelet may know."""
@@ -78,9 +80,14 @@ class Registering(RuleBasedStateMachine):
             sock_folder=self.sock_folder,
             registry_folder=self.registry_folder,
             served=self.served,
+            younger="another.sock" if self.another and asks_for_others(self.standing) else "",
         )
 
     # The world
+
+    @rule(there=st.booleans())
+    def another_instance_comes_and_goes(self, *, there: bool) -> None:
+        self.another = there
 
     @rule()
     def a_kubelet_starts(self) -> None:
@@ -202,7 +209,7 @@ class Registering(RuleBasedStateMachine):
             case Step.CALLING:
                 assert self.registering is not None
                 assert self.standing.due is None
-            case Step.REFUSED:
+            case Step.REFUSED | Step.YIELDED:
                 assert self.standing.due is not None
                 assert self.standing.reason
             case Step.UNLISTED:

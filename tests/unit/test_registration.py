@@ -11,6 +11,7 @@ from rbln_worker.core.registration import (
     RETRY_FIRST_S,
     RETRY_MOST_S,
     STREAM_GAP_S,
+    YIELD_S,
     Act,
     Choice,
     Event,
@@ -183,3 +184,37 @@ def test_a_socket_that_cannot_be_opened_is_tried_again() -> None:
 def test_before_the_first_look_nobody_is_waited_for() -> None:
     assert phase(Standing("auto")) is Phase.REGISTERING
     assert phase(listed()) is Phase.REGISTERED
+
+
+YOUNGER = changed(THERE, younger="a-2.sock")
+
+
+def ended(view: View) -> Standing:
+    standing, _ = advance(listed(view), Streams(0), 200.0)
+    standing, _ = advance(standing, Looked(view), standing.due or 0.0)
+    standing, _ = advance(standing, Overdue(), standing.due or 0.0)
+    return standing
+
+
+def test_a_stream_that_ended_for_a_younger_instance_is_left_to_it() -> None:
+    standing = ended(YOUNGER)
+    assert standing.step is Step.YIELDED
+    assert standing.reason == "a younger instance serves the resource at a-2.sock"
+    assert phase(standing) is Phase.WAITING
+
+
+def test_the_younger_instance_has_gone() -> None:
+    standing, act = advance(ended(YOUNGER), Looked(THERE), 201.0)
+    assert (standing.step, act) == (Step.OPENING, Act.OPEN)
+
+
+def test_it_may_hang_so_that_nobody_waits_for_ever() -> None:
+    standing = ended(YOUNGER)
+    assert standing.due == pytest.approx(200.0 + STREAM_GAP_S + YIELD_S)
+    standing, act = advance(standing, Overdue(), standing.due or 0.0)
+    assert (standing.step, act) == (Step.OPENING, Act.OPEN)
+
+
+def test_who_was_never_listed_does_not_yield() -> None:
+    standing = play(Looked(YOUNGER), Opened(), Taken(), Overdue())
+    assert standing.step is Step.OPENING
