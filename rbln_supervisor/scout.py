@@ -2,9 +2,7 @@
 
 Thousands of reads, locks behind a netlink dump, devlink, ddptool: whatever the look waits for, it
 waits there. The process is forked (1.5 ms, imports are shared), writes what it found as MessagePack
-into a pipe, and ends. pyroute2 (70-100 ms and 12.7 MB to import) is loaded in it and only where
-there are network functions to look at: the supervisor and its workers never pay for it, and a scout
-pays each time, which is once a minute and not in anybody's way.
+into a pipe, and ends.
 """
 
 import contextlib

@@ -1,35 +1,56 @@
 """What devlink says of functions: eswitch mode, a parameter, the name of what is loaded.
 
-Generic netlink through pyroute2 (Documentation/networking/devlink); like rtnetlink.py imported
-only by a process that looks at a node with network pools. Whatever devlink does not answer is
-unknown and hinders nobody: many drivers don't speak it, and older kernels have none.
+Generic netlink (Documentation/networking/devlink, linux/devlink.h). Whatever devlink does not
+answer is unknown and hinders nobody: many drivers don't speak it, and older kernels have none.
 """
 
-import asyncio
+import sys
 from collections.abc import Iterator
-from typing import Any, Final, Literal, Protocol
+from errno import ENOENT
+from socket import socket
+from struct import Struct
+from typing import Final, Literal, Protocol
 
-from pyroute2 import AsyncDL
-from pyroute2.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST
-from pyroute2.netlink.devlink import (
-    DEVLINK_CMD_ESWITCH_GET,
-    DEVLINK_CMD_INFO_GET,
-    DEVLINK_CMD_PARAM_GET,
-    devlinkcmd,
-)
-from pyroute2.netlink.exceptions import NetlinkError
+from rbln_worker.host import netlink
+from rbln_worker.host.netlink import Malformed
 
 Bus = Literal["pci", "auxiliary"]
 
+ESWITCH_GET: Final = 29
+PARAM_GET: Final = 38
+INFO_GET: Final = 51
+
+_BUS_NAME: Final = 1
+_DEV_NAME: Final = 2
+_ESWITCH_MODE: Final = 25
+_PARAM: Final = 80
+_PARAM_NAME: Final = 81
+_PARAM_VALUES_LIST: Final = 84
+_PARAM_VALUE: Final = 85
+_PARAM_VALUE_DATA: Final = 86
+_INFO_VERSION_RUNNING: Final = 101
+_INFO_VERSION_NAME: Final = 103
+_INFO_VERSION_VALUE: Final = 104
+
 _SWITCHDEV: Final = 1
-"""DEVLINK_ESWITCH_MODE_SWITCHDEV (linux/devlink.h)."""
+"""DEVLINK_ESWITCH_MODE_SWITCHDEV."""
+
+_NETLINK_GENERIC: Final = 16
+_GENLMSGHDR: Final = Struct("=BBH")
+_GENL_ID_CTRL: Final = 16
+_CTRL_CMD_GETFAMILY: Final = 3
+_CTRL_ATTR_FAMILY_ID: Final = 1
+_CTRL_ATTR_FAMILY_NAME: Final = 2
 
 
 class Asked(Protocol):
     """Something that answers devlink's commands."""
 
-    def __call__(self, command: int, bus: Bus | None, device: str, /) -> tuple[Any, ...]:
-        """The answers, none where it doesn't answer; all devices' where no bus is given."""
+    def __call__(self, command: int, bus: Bus | None, device: str, /) -> tuple[bytes, ...]:
+        """The attributes of each answer, as bytes; no answer where it doesn't answer.
+
+        All devices are asked where no bus is given.
+        """
 
 
 class Devlink:
@@ -41,25 +62,26 @@ class Devlink:
     def is_switchdev(self, bdf: str) -> bool:
         """Whether the function's eswitch is in switchdev mode."""
         return any(
-            answer.get_attr("DEVLINK_ATTR_ESWITCH_MODE") == _SWITCHDEV
-            for answer in self._asked(DEVLINK_CMD_ESWITCH_GET, "pci", bdf)
+            int.from_bytes(mode, sys.byteorder) == _SWITCHDEV
+            for answer in self._asked(ESWITCH_GET, "pci", bdf)
+            for mode in _all(answer, _ESWITCH_MODE)
         )
 
     def rdma_enabled(self) -> frozenset[str]:
         """The names of all functions and sub-functions whose parameter ``enable_rdma`` is on."""
         return frozenset(
-            answer.get_attr("DEVLINK_ATTR_DEV_NAME")
-            for answer in self._asked(DEVLINK_CMD_PARAM_GET, None, "")
-            for param in _all(answer, "DEVLINK_ATTR_PARAM")
-            if param.get_attr("DEVLINK_ATTR_PARAM_NAME") == "enable_rdma" and _is_on(param)
+            _text(answer, _DEV_NAME)
+            for answer in self._asked(PARAM_GET, None, "")
+            for param in _all(answer, _PARAM)
+            if _text(param, _PARAM_NAME) == "enable_rdma" and _is_on(param)
         )
 
     def running(self, bdf: str, name: str) -> str:
         """The version of something that runs on a function (``fw.app.name``), or nothing."""
-        for answer in self._asked(DEVLINK_CMD_INFO_GET, "pci", bdf):
-            for version in _all(answer, "DEVLINK_ATTR_INFO_VERSION_RUNNING"):
-                if version.get_attr("DEVLINK_ATTR_INFO_VERSION_NAME") == name:
-                    return str(version.get_attr("DEVLINK_ATTR_INFO_VERSION_VALUE") or "")
+        for answer in self._asked(INFO_GET, "pci", bdf):
+            for version in _all(answer, _INFO_VERSION_RUNNING):
+                if _text(version, _INFO_VERSION_NAME) == name:
+                    return _text(version, _INFO_VERSION_VALUE)
         return ""
 
 
@@ -67,50 +89,69 @@ class Kernel:
     """The kernel's devlink: no answer where there is none, no such device or no permission."""
 
     def __init__(self) -> None:
+        self._family: int | None = None
         self._is_there = True
 
-    def __call__(self, command: int, bus: Bus | None, device: str) -> tuple[Any, ...]:
+    def __call__(self, command: int, bus: Bus | None, device: str) -> tuple[bytes, ...]:
         """Ask; see Asked."""
         if not self._is_there:
             return ()
-        message = devlinkcmd()
-        message["cmd"] = command
-        message["version"] = 1
-        if bus is not None:
-            message["attrs"] = [
-                ("DEVLINK_ATTR_BUS_NAME", bus),
-                ("DEVLINK_ATTR_DEV_NAME", device),
-            ]
-        flags = NLM_F_REQUEST | (NLM_F_DUMP if bus is None else NLM_F_ACK)
         try:
-            return asyncio.run(self._ask(message, flags))
-        except (OSError, NetlinkError):
+            with netlink.opened(_NETLINK_GENERIC) as asked:
+                if self._family is None:
+                    self._family = _family(asked)
+                return _answers(asked, self._family, command, bus, device)
+        except OSError:
+            self._is_there = self._family is not None
             return ()
 
-    async def _ask(self, message: devlinkcmd, flags: int) -> tuple[Any, ...]:
-        # pyroute2's own synchronous socket leaves its event loop open where there is no devlink.
-        socket = AsyncDL()
-        try:
-            try:
-                await socket.setup_endpoint()
-            except (OSError, NetlinkError):
-                self._is_there = False
-                return ()
-            answers = await socket.nlm_request(message, msg_type=socket.prid, msg_flags=flags)
-            return tuple([answer async for answer in answers])
-        finally:
-            socket.close()
+
+def _family(asked: socket) -> int:
+    """Devlink's number among the families of generic netlink; OSError where there is no devlink."""
+    name = netlink.text(_CTRL_ATTR_FAMILY_NAME, "devlink")
+    for answer in _ask(asked, _GENL_ID_CTRL, _CTRL_CMD_GETFAMILY, name, netlink.NLM_F_ACK):
+        for number in _all(answer, _CTRL_ATTR_FAMILY_ID):
+            return int.from_bytes(number, sys.byteorder)
+    raise OSError(ENOENT, "devlink has no number")
 
 
-def _is_on(param: Any) -> bool:  # noqa: ANN401 - pyroute2 has no types
+def _answers(
+    asked: socket, family: int, command: int, bus: Bus | None, device: str
+) -> tuple[bytes, ...]:
+    if bus is None:
+        return _ask(asked, family, command, b"", netlink.NLM_F_DUMP)
+    whom = netlink.text(_BUS_NAME, bus) + netlink.text(_DEV_NAME, device)
+    return _ask(asked, family, command, whom, netlink.NLM_F_ACK)
+
+
+def _ask(
+    asked: socket, family: int, command: int, attributes: bytes, flags: int
+) -> tuple[bytes, ...]:
+    question = _GENLMSGHDR.pack(command, 1, 0) + attributes
+    answers = netlink.ask(asked, family, question, flags=flags)
+    return tuple(answer.payload[_GENLMSGHDR.size :] for answer in answers if answer.kind == family)
+
+
+def _is_on(param: bytes) -> bool:
     # A boolean is a flag: its attribute is there or not (net/devlink/param.c).
     return any(
-        key == "DEVLINK_ATTR_PARAM_VALUE_DATA"
-        for values in _all(param, "DEVLINK_ATTR_PARAM_VALUES_LIST")
-        for value in _all(values, "DEVLINK_ATTR_PARAM_VALUE")
-        for key, _ in value["attrs"]
+        True
+        for values in _all(param, _PARAM_VALUES_LIST)
+        for value in _all(values, _PARAM_VALUE)
+        for _ in _all(value, _PARAM_VALUE_DATA)
     )
 
 
-def _all(answer: Any, name: str) -> Iterator[Any]:  # noqa: ANN401
-    return iter(answer.get_attrs(name))
+def _text(attributes: bytes, wanted: int) -> str:
+    """A string attribute, or nothing."""
+    return next((netlink.string(value) for value in _all(attributes, wanted)), "")
+
+
+def _all(attributes: bytes, wanted: int) -> Iterator[bytes]:
+    """The values of a kind, as far as they can be read; the rest is unknown."""
+    try:
+        for kind, value in netlink.attributes(attributes):
+            if kind == wanted:
+                yield value
+    except Malformed:
+        return

@@ -1,10 +1,12 @@
-"""Links of the network namespace as values: what type each is, and which carry a default route."""
+"""Links of the network namespace as values: type, state, and which carry a default route."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
+
+from rbln_worker.contract.device import LinkState
 
 _WORDS: Final[Mapping[int, str]] = {
     0: "generic",
@@ -73,6 +75,11 @@ _WORDS: Final[Mapping[int, str]] = {
 """ARPHRD_* (linux/if_arp.h) as iproute2 says them (lib/ll_types.c), but 0, which the reference
 calls generic."""
 
+_NOT_PRESENT: Final = 1
+_DOWN: Final = 2
+_LOWER_LAYER_DOWN: Final = 3
+"""IF_OPER_* (linux/if.h, RFC 2863); 0 is unknown, what drivers say that know no carrier."""
+
 
 class Link(msgspec.Struct, frozen=True):
     """A link as rtnetlink describes it."""
@@ -85,6 +92,10 @@ class Link(msgspec.Struct, frozen=True):
     """The link that it lies on (IFLA_LINK): a VLAN's parent, a tunnel's."""
     master: int | None = None
     """The link that it belongs to (IFLA_MASTER): a bond, a bridge."""
+    operstate: int | None = None
+    """IF_OPER_*; None where the message does not say."""
+    admin_up: bool = True
+    """IFF_UP."""
 
 
 class Links(msgspec.Struct, frozen=True):
@@ -94,6 +105,8 @@ class Links(msgspec.Struct, frozen=True):
     """By name, in iproute2's words."""
     carriers: frozenset[str] = frozenset()
     """The names of those through which a default route leaves."""
+    states: Mapping[int, LinkState] = {}
+    """By index."""
 
 
 def word(number: int) -> str:
@@ -101,13 +114,20 @@ def word(number: int) -> str:
     return _WORDS.get(number, f"unknown{number}")
 
 
+def state(link: Link) -> LinkState:
+    """A link's state: unknown, dormant and testing count as up."""
+    down = link.operstate in {_NOT_PRESENT, _DOWN, _LOWER_LAYER_DOWN}
+    return LinkState(link.name, up=not down, admin_up=link.admin_up)
+
+
 def summed_up(links: Iterable[Link], routed: Iterable[int]) -> Links:
-    """Types and carriers; ``routed``: the indexes of links that default routes name."""
+    """Types, carriers, states; ``routed``: the indexes of links that default routes name."""
     links = tuple(links)
     carriers = below(links, routed)
     return Links(
         types={link.name: word(link.type) for link in links},
         carriers=frozenset(link.name for link in links if link.index in carriers),
+        states={link.index: state(link) for link in links},
     )
 
 

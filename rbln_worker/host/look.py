@@ -6,7 +6,7 @@ process of its own, which somebody watches.
 
 from pathlib import Path
 
-from rbln_worker.host import pci
+from rbln_worker.host import network, pci
 from rbln_worker.host.inventory import NETWORK, Inventory, Needs
 from rbln_worker.host.sysfs import PCI_DEVICES
 
@@ -18,9 +18,6 @@ def look(root: Path, needs: Needs) -> Inventory:
     except OSError as error:
         return Inventory(failed=f"/{PCI_DEVICES}: {error.strerror}")
     if any(one.function.base_class == NETWORK for one in scan.found.values()):
-        # Only here: pyroute2, which comes with it, costs 70-100 ms and 12.7 MB.
-        from rbln_worker.host import network  # noqa: PLC0415
-
         return network.describe(f"{root}", scan, needs)
     return Inventory(
         functions=tuple(one.function for one in scan.found.values()), unreadable=scan.unreadable

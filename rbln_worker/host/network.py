@@ -24,7 +24,7 @@ def describe(root: str, scan: Scan, needs: Needs) -> Inventory:
     """The functions of a scan, the network functions among them with all that belongs to them."""
     problems: list[str] = []
     try:
-        links = rtnetlink.read()
+        links = rtnetlink.read(default_routes=needs.default_routes)
     except NoNetlink as error:
         links = Links()
         problems.append(f"{error}: link types are sysfs's, default routes are not known")
@@ -45,7 +45,13 @@ def describe(root: str, scan: Scan, needs: Needs) -> Inventory:
             if found:
                 subfunctions[bdf] = tuple(found)
     problems += ddptool.problems
-    return Inventory(tuple(functions), subfunctions, tuple(unreadable), tuple(problems))
+    return Inventory(
+        functions=tuple(functions),
+        subfunctions=subfunctions,
+        unreadable=tuple(unreadable),
+        problems=tuple(problems),
+        links=links.states,
+    )
 
 
 _INTEL = "8086"

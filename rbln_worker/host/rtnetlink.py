@@ -1,93 +1,166 @@
-"""Links and default routes of this network namespace, by rtnetlink (rtnetlink(7)).
-
-pyroute2 speaks the protocol. Its import costs 70-100 ms and 12.7 MB, so that nothing imports this
-module but the look at a node that has network pools, in a process that ends right after it. What
-it costs a link is decoded here: three attributes of the sixty that a link has, which makes
-it eight times as fast (33 µs a link).
-"""
+"""Links and default routes of this network namespace, by rtnetlink (rtnetlink(7))."""
 
 import sys
 from collections.abc import Iterable, Iterator
-from struct import unpack_from
-from typing import Any, Final
+from errno import EOPNOTSUPP
+from socket import AF_INET, AF_INET6, NETLINK_ROUTE, socket
+from struct import Struct
+from struct import error as StructError  # noqa: N812 - it is named like a variable
+from typing import Final
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
-from pyroute2.netlink.rtnl import RTM_NEWLINK
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-
+from rbln_worker.host import netlink
 from rbln_worker.host.links import Link, Links, summed_up
+from rbln_worker.host.netlink import Malformed
 from rbln_worker.host.sysfs import printable
 
-_IFNAME: Final = 3
-_LINK: Final = 5
-_MASTER: Final = 10
-_LINK_NETNSID: Final = 37
-_TRIES: Final = 3
-"""The kernel marks a dump during which something changed; then it is asked again."""
+PROTOCOL: Final = NETLINK_ROUTE
+RTM_NEWLINK: Final = 16
+RTM_DELLINK: Final = 17
+_RTM_GETLINK: Final = 18
+_RTM_NEWROUTE: Final = 24
+_RTM_GETROUTE: Final = 26
+_RTM_NEWNEXTHOP: Final = 104
+_RTM_GETNEXTHOP: Final = 106
+
+_IFINFOMSG: Final = Struct("=BxHiII")
+_IFF_UP: Final = 0x1
+_IFLA_IFNAME: Final = 3
+_IFLA_LINK: Final = 5
+_IFLA_MASTER: Final = 10
+_IFLA_OPERSTATE: Final = 16
+_IFLA_EXT_MASK: Final = 29
+_IFLA_LINK_NETNSID: Final = 37
+_SKIP_STATS: Final = 1 << 3
+"""RTEXT_FILTER_SKIP_STATS: a driver may have to ask its device for them."""
+
+_RTMSG: Final = Struct("=BBBBBBBBI")
+_RTA_OIF: Final = 4
+_RTA_MULTIPATH: Final = 9
+_RTA_NH_ID: Final = 30
+_RTNEXTHOP: Final = Struct("=HBBi")
+
+_NHMSG: Final = Struct("=BBBBI")
+_NHA_ID: Final = 1
+_NHA_GROUP: Final = 2
+_NHA_OIF: Final = 5
+_NEXTHOP_GRP: Final = Struct("=IBBH")
+
+Route = tuple[frozenset[int], int | None]
+"""The indexes of links that a route leaves by, and its nexthop object where it has one."""
 
 
 class NoNetlink(Exception):
     """Links can't be listed: why."""
 
 
-class _Slim(ifinfmsg):
-    """A link's message of which only what is needed is decoded."""
-
-    def decode_nlas(self, offset: int) -> None:
-        end = self.offset + self.length
-        found: dict[int, bytes] = {}
-        while offset + 4 <= end:
-            length, kind = unpack_from("HH", self.data, offset)
-            if kind in {_IFNAME, _LINK, _MASTER, _LINK_NETNSID}:
-                found[kind] = bytes(self.data[offset + 4 : offset + length])
-            offset += (max(length, 4) + 3) & ~3
-        self["found"] = found
-
-
-def read() -> Links:
-    """The links of this namespace; NoNetlink."""
+def read(*, default_routes: bool = True) -> Links:
+    """The links of this namespace, with or without what default routes leave by; NoNetlink."""
     try:
-        with IPRoute() as netlink:
-            netlink.marshal.msg_map[RTM_NEWLINK] = _Slim
-            links = tuple(map(_link, _dump(netlink.get_links)))
-            routes = _dump(lambda: netlink.get_default_routes(table=None))
+        with netlink.opened(PROTOCOL) as asked:
+            links = _links(asked)
+            return summed_up(links, _leaving_by(asked) if default_routes else ())
     except OSError as error:
         raise NoNetlink(f"links can't be listed: {error.strerror or error}") from error
-    except NetlinkError as error:
-        raise NoNetlink(f"links can't be listed: {error}") from error
-    return summed_up(links, _leaving_by(routes))
+    except Malformed as error:
+        raise NoNetlink(f"links can't be listed: the kernel's answer has {error}") from error
 
 
-def _dump(ask: Any) -> tuple[Any, ...]:  # noqa: ANN401 - pyroute2 has no types
-    for _ in range(_TRIES - 1):
-        try:
-            return tuple(ask())
-        except NetlinkDumpInterrupted:
-            continue
-    return tuple(ask())
-
-
-def _link(message: Any) -> Link:  # noqa: ANN401
-    found: dict[int, bytes] = message["found"]
+def link(payload: bytes) -> Link:
+    """The link that a message is about, with as much as it tells; Malformed."""
+    _, kind, index, flags, _ = _header(_IFINFOMSG, payload)
+    found = dict(netlink.attributes(payload, _IFINFOMSG.size))
+    operstate = found.get(_IFLA_OPERSTATE)
     return Link(
-        index=message["index"],
-        name=printable(found.get(_IFNAME, b"").split(b"\0")[0].decode(errors="surrogateescape")),
-        type=message["ifi_type"],
+        index=index,
+        name=printable(netlink.string(found.get(_IFLA_IFNAME, b""))),
+        type=kind,
         # The index may be of another namespace, and then means nothing here.
-        lower=_number(found.get(_LINK)) if _LINK_NETNSID not in found else None,
-        master=_number(found.get(_MASTER)),
+        lower=_number(found.get(_IFLA_LINK)) if _IFLA_LINK_NETNSID not in found else None,
+        master=_number(found.get(_IFLA_MASTER)),
+        operstate=operstate[0] if operstate else None,
+        admin_up=bool(flags & _IFF_UP),
     )
+
+
+def route(payload: bytes) -> Route:
+    """Where a route leads, if it is a default route of IPv4 or IPv6; else nowhere. Malformed."""
+    family, to_bits, *_ = _header(_RTMSG, payload)
+    # Where IPv6 is turned off the kernel tells all routes of all families, MPLS among them.
+    if to_bits or family not in {AF_INET, AF_INET6}:
+        return frozenset(), None
+    found = dict(netlink.attributes(payload, _RTMSG.size))
+    out = (_number(found.get(_RTA_OIF)), *_hops(found.get(_RTA_MULTIPATH, b"")))
+    return frozenset(filter(None, out)), _number(found.get(_RTA_NH_ID))
+
+
+def nexthop(payload: bytes) -> tuple[int | None, int | None, tuple[int, ...]]:
+    """A nexthop object's id, the link that it leaves by, and the ids of its group; Malformed."""
+    _header(_NHMSG, payload)
+    found = dict(netlink.attributes(payload, _NHMSG.size))
+    group = found.get(_NHA_GROUP, b"")
+    if len(group) % _NEXTHOP_GRP.size:
+        raise Malformed(f"a group of nexthops of {len(group)} bytes")
+    members = tuple(member for member, *_ in _NEXTHOP_GRP.iter_unpack(group))
+    return _number(found.get(_NHA_ID)), _number(found.get(_NHA_OIF)), members
+
+
+def _links(asked: socket) -> tuple[Link, ...]:
+    mask = netlink.attribute(_IFLA_EXT_MASK, _SKIP_STATS.to_bytes(4, sys.byteorder))
+    question = _IFINFOMSG.pack(0, 0, 0, 0, 0) + mask
+    answers = netlink.ask(asked, _RTM_GETLINK, question, flags=netlink.NLM_F_DUMP)
+    return tuple(link(answer.payload) for answer in answers if answer.kind == RTM_NEWLINK)
+
+
+def _leaving_by(asked: socket) -> frozenset[int]:
+    """The indexes of all links that default routes leave by, in every table."""
+    question = _RTMSG.pack(0, 0, 0, 0, 0, 0, 0, 0, 0)
+    answers = netlink.ask(asked, _RTM_GETROUTE, question, flags=netlink.NLM_F_DUMP)
+    routes = [route(answer.payload) for answer in answers if answer.kind == _RTM_NEWROUTE]
+    leaving = frozenset[int]().union(*(out for out, _ in routes))
+    # The kernel says an object's links with the route, unless net.ipv4.nexthop_compat_mode is 0.
+    objects = {known for out, known in routes if known is not None and not out}
+    return leaving | _behind(asked, objects) if objects else leaving
+
+
+def _behind(asked: socket, ids: Iterable[int]) -> frozenset[int]:
+    """The links that nexthop objects leave by, those of groups by their members."""
+    question = _NHMSG.pack(0, 0, 0, 0, 0)
+    try:
+        answers = netlink.ask(asked, _RTM_GETNEXTHOP, question, flags=netlink.NLM_F_DUMP)
+    except OSError as error:
+        if error.errno == EOPNOTSUPP:  # before 5.3 there were none
+            return frozenset()
+        raise
+    links: dict[int, int] = {}
+    groups: dict[int, tuple[int, ...]] = {}
+    for answer in answers:
+        known, out, members = nexthop(answer.payload)
+        if answer.kind == _RTM_NEWNEXTHOP and known is not None:
+            groups[known] = members
+            if out is not None:
+                links[known] = out
+    ids = tuple(ids)
+    members_too = {*ids, *(member for known in ids for member in groups.get(known, ()))}
+    return frozenset(links[known] for known in members_too if known in links)
+
+
+def _hops(value: bytes) -> Iterator[int]:
+    """The links of a route of several paths (struct rtnexthop, each with its attributes)."""
+    offset = 0
+    while offset + _RTNEXTHOP.size <= len(value):
+        length, _, _, index = _RTNEXTHOP.unpack_from(value, offset)
+        if not _RTNEXTHOP.size <= length <= len(value) - offset:
+            raise Malformed(f"a path of {length} bytes at {offset}: {len(value) - offset} are left")
+        yield index
+        offset += (length + 3) & ~3
+
+
+def _header(header: Struct, payload: bytes) -> tuple[int, ...]:
+    try:
+        return header.unpack_from(payload)
+    except StructError as error:
+        raise Malformed(f"a header of {len(payload)} bytes, not {header.size}") from error
 
 
 def _number(value: bytes | None) -> int | None:
     return (int.from_bytes(value, sys.byteorder) or None) if value else None
-
-
-def _leaving_by(routes: Iterable[Any]) -> Iterator[int]:
-    """The indexes of the links that routes leave by, one path or several."""
-    for route in routes:
-        for hop in (route, *(route.get_attr("RTA_MULTIPATH") or ())):
-            index = hop.get_attr("RTA_OIF") if hop is route else hop["oif"]
-            if index:
-                yield index
