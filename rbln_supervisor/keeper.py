@@ -4,6 +4,7 @@ import logging
 import random
 import secrets
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -18,9 +19,11 @@ from rbln_supervisor.core.roster import Roster, message
 from rbln_supervisor.core.summary import Seen
 from rbln_supervisor.router import Router
 from rbln_worker.boot import FOLDERS, Boot
+from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.messages import (
     Beat,
     Hello,
+    Nudge,
     Report,
     ToSupervisor,
     Wanted,
@@ -55,6 +58,8 @@ class Keeper:
         self._session = session
         self._held: int | None = None
         self._sent_at = 0.0
+        self._nudged: frozenset[DeviceId] | None = None
+        """Devices that the worker shall look at; none at all means every one."""
         self.configured = True
         self.roster: Roster | None = None
         self.child = Child()
@@ -99,12 +104,25 @@ class Keeper:
     def feed(self, router: Router) -> None:
         """Send the worker what it lacks; what it can't take now is newer next time."""
         roster = self.roster
-        if roster is None or self.identity is None or self._held == roster.generation:
+        if roster is None or self.identity is None:
             return
-        update = message(roster, self._session, self._held)
-        if router.send(self.identity, encode(update)):
+        if self._held != roster.generation:
+            update = message(roster, self._session, self._held)
+            if not router.send(self.identity, encode(update)):
+                return
             self._held = roster.generation
             self._sent_at = monotonic()
+        if self._nudged is not None:
+            nudge = Nudge(tuple(sorted(self._nudged)))
+            if router.send(self.identity, encode(nudge)):
+                self._nudged = None
+
+    def nudge(self, devices: Iterable[DeviceId]) -> None:
+        """Have the worker look at devices soon, at all where none is named."""
+        wanted = frozenset(devices)
+        # None that wait, or all of them: whoever waits for more gets less to say.
+        whole = not wanted or self._nudged == frozenset()
+        self._nudged = frozenset() if whole else wanted | (self._nudged or frozenset())
 
     def bury(self) -> None:
         """Take note of the end of the worker, whose pidfd has turned readable."""
@@ -170,6 +188,7 @@ class Keeper:
         self.identity = None
         self.incarnation = ""
         self._held = None
+        self._nudged = None  # the next life looks at all of them anyway
         self.report = None
 
     def _names(self) -> dict[str, object]:

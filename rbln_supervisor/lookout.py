@@ -61,6 +61,16 @@ class Lookout:
             return self._scout.deadline
         return 0.0 if self._looks.is_one_wanted else self._pools.due
 
+    @property
+    def took_s(self) -> float:
+        """How long the last look took."""
+        return self._scout.took_s
+
+    def look(self) -> None:
+        """Have the node looked at: something happened there."""
+        if not self._leaving:
+            self._looks = self._looks.ask(None)
+
     def rescan(self, asker: bytes) -> Reply | None:
         """A look for its own sake; None: answered later."""
         if no := self._no():
@@ -128,6 +138,7 @@ class Lookout:
         look = self._looks.running
         pools = (look.config if look and look.config else self._pools.config).pools
         allowed = self._options.allow_default_route
+        self._pools.look_begins()
         try:
             self._scout.begin(node.needs(pools, allow_default_route=allowed))
         except OSError as error:

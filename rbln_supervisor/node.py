@@ -1,6 +1,6 @@
 """What a look at the node is for, and what came of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -8,6 +8,7 @@ import msgspec
 from rbln_supervisor.core.configuration.pool import PoolConfig
 from rbln_supervisor.core.node import Node
 from rbln_supervisor.core.types.registry import KINDS
+from rbln_worker.contract.device import LinkState
 from rbln_worker.host import look as host
 from rbln_worker.host.inventory import Needs
 
@@ -16,6 +17,8 @@ class Look(msgspec.Struct, frozen=True):
     """One look at the node."""
 
     node: Node = Node()
+    links: Mapping[int, LinkState] = {}
+    """Of our network namespace, by index."""
     problems: tuple[str, ...] = ()
     """One line for each device that can't be described, and for what is not known of all."""
     failed: str | None = None
@@ -49,6 +52,7 @@ def look(root: Path, needed: Needs) -> Look:
             subfunctions=found.subfunctions,
             unreadable=unreadable,
         ),
+        found.links,
         (
             *(f"device {name} is left out: {why}" for name, why in unreadable.items()),
             *found.problems,

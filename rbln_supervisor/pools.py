@@ -4,19 +4,24 @@ import logging
 import math
 import random
 from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
 from time import monotonic
 from typing import Final
 
 from rbln_supervisor import children
 from rbln_supervisor.core.assign import assign
 from rbln_supervisor.core.configuration.config import NodeConfig
+from rbln_supervisor.core.kernel_events import touched
 from rbln_supervisor.core.lifecycle import State, Unwanted, Wanted
+from rbln_supervisor.core.links import Links, linked, named
+from rbln_supervisor.core.memory import remember
 from rbln_supervisor.core.node import Node
-from rbln_supervisor.core.roster import Roster, advance, next_leave
+from rbln_supervisor.core.roster import Roster, advance, next_leave, relink
 from rbln_supervisor.core.summary import NO_DEVICES
 from rbln_supervisor.keeper import Keeper
 from rbln_supervisor.node import Look
 from rbln_supervisor.options import Options
+from rbln_worker.contract.device import Bdf, LinkState
 from rbln_worker.contract.pool import PoolName, pool_of
 
 RESCAN_JITTER: Final = 0.1
@@ -28,6 +33,17 @@ AGAIN_S: Final = 5.0
 log = logging.getLogger(__name__)
 
 
+class Heard(Enum):
+    """What news of a link mean."""
+
+    NOTHING = "nothing"
+    """Nothing, or it is no device's."""
+    LINK = "link"
+    """It came up or went down."""
+    INTERFACE = "interface"
+    """An interface came, went or has another name: the node has to be looked at."""
+
+
 class Pools:
     """The keepers, by pool, and what was last seen of the node."""
 
@@ -37,6 +53,8 @@ class Pools:
         self._options = options
         self._keeper = keeper
         self._node: Node | None = None
+        self._links = Links()
+        self._named: frozenset[str] = frozenset()
         self._rescan_at = math.inf
         self.config = config
         self.keepers = {pool.spec.name: keeper(pool.spec.name) for pool in config.pools}
@@ -80,10 +98,39 @@ class Pools:
             self._report((look.failed,))
         else:
             self._report(look.problems)
-            self._node = look.node
+            self._node = remember(self._node or Node(), look.node)
+            self._links = self._links.looked(look.links)
+            self._named = named(self._node)
         jitter = random.uniform(-RESCAN_JITTER, RESCAN_JITTER)  # noqa: S311
         self._rescan_at = monotonic() + interval * (1 + jitter)
         return self._apply()
+
+    def look_begins(self) -> None:
+        """What is heard of links from now on is newer than what this look will say."""
+        self._links = self._links.begin()
+
+    def hear_link(self, index: int, state: LinkState | None) -> Heard:
+        """The kernel tells of a link (None: it is gone); what has to be done about it."""
+        before = self._links.known.get(index)
+        self._links = self._links.hear(index, state)
+        names = {link.name for link in (before, state) if link is not None} & self._named
+        if not names or before == state:
+            return Heard.NOTHING
+        if before is None or state is None or before.name != state.name:
+            return Heard.INTERFACE
+        return Heard.LINK
+
+    def relink(self) -> None:
+        """Tell workers of links that came up or went down."""
+        links = self._links.by_name()
+        for keeper in self.keepers.values():
+            if keeper.configured and keeper.roster is not None:
+                keeper.roster = relink(keeper.roster, links)
+
+    def nudge(self, functions: Iterable[Bdf | None]) -> None:
+        """Have workers look at devices of which the kernel spoke; None: at all."""
+        for pool, devices in touched(functions, self.rosters).items():
+            self.keepers[pool].nudge(devices)
 
     def configure(self, config: NodeConfig) -> None:
         """Serve the pools of a configuration from now on; what a look found for it comes next."""
@@ -130,6 +177,7 @@ class Pools:
         if found is None:
             return ()
         assigned = assign(self.config.pools, found)
+        links = self._links.by_name()
         for pool in self.config.pools:
             name = pool.spec.name
             keeper = self.keepers.get(name)
@@ -143,7 +191,7 @@ class Pools:
             keeper.roster = advance(
                 before,
                 pool,
-                assigned.devices[name],
+                {d: linked(device, links) for d, device in assigned.devices[name].items()},
                 assigned.taken,
                 found,
                 now=monotonic(),

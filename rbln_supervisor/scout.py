@@ -38,9 +38,10 @@ _LOOK: Final[msgspec.msgpack.Decoder[Look]] = msgspec.msgpack.Decoder(Look)
 class _Run:
     """One process."""
 
-    def __init__(self, life: Life, pipe: int, deadline: float) -> None:
+    def __init__(self, life: Life, pipe: int, began: float, deadline: float) -> None:
         self.life = life
         self.pipe = pipe
+        self.began = began
         self.deadline = deadline
         self.said = bytearray()
         self.given_up = False
@@ -56,6 +57,8 @@ class Scout:
         self._deadline_s = deadline_s
         self._bytes_most = bytes_most
         self._run: _Run | None = None
+        self.took_s = 0.0
+        """How long the last look took that came to its end."""
 
     @property
     def is_busy(self) -> bool:
@@ -94,7 +97,7 @@ class Scout:
             raise
         finally:
             os.close(end)
-        self._run = _Run(life, pipe, monotonic() + self._deadline_s)
+        self._run = _Run(life, pipe, began := monotonic(), began + self._deadline_s)
 
     def turn(self, now: float) -> Look | None:
         """What came of the look, once; None where there is nothing new."""
@@ -106,6 +109,7 @@ class Scout:
             self._hear(run)  # what it said last
             os.close(run.pipe)
             self._run = None
+            self.took_s = now - run.began
             how = children.reap_group(run.life)
             return None if run.given_up else _read(run.said, how)
         if len(run.said) > self._bytes_most and not run.given_up:

@@ -32,6 +32,8 @@ from rbln_supervisor.core.configuration import config
 from rbln_supervisor.core.lifecycle import Overdue, State
 from rbln_supervisor.core.status import NodeStatus, PoolStatus, SupervisorStatus
 from rbln_supervisor.keeper import Keeper
+from rbln_supervisor.kernel import Kernel
+from rbln_supervisor.kubelet_folder import KubeletFolder
 from rbln_supervisor.lookout import Lookout
 from rbln_supervisor.options import Options
 from rbln_supervisor.pools import Pools
@@ -60,6 +62,9 @@ class Supervisor:
         self._leaving = False
         self._pools = Pools(options, configured, self._keeper)
         self._lookout = Lookout(options, self._pools, self._reply)
+        # Before the first look, so that nothing happens between it and what is heard.
+        self._kernel = Kernel(self._pools, self._lookout.look, lambda: self._lookout.took_s)
+        self._kubelet = KubeletFolder(options.kubelet_folder)
 
     def run(self) -> int:
         """Serve until a signal says otherwise; the exit code."""
@@ -73,6 +78,8 @@ class Supervisor:
                     keeper.bury()
                 self._hear()
                 self._answer()
+                self._kernel.hear()
+                self._kubelet.turn()
                 self._catch_up()
                 if self._leaving and all(
                     keeper.child.state is State.NONE for keeper in self._pools.keepers.values()
@@ -91,7 +98,8 @@ class Supervisor:
             for keeper in self._pools.keepers.values()
             if keeper.life is not None
         }
-        for descriptor in (*lives, *self._lookout.descriptors):
+        watched = (self._lookout, self._kernel, self._kubelet)
+        for descriptor in (*lives, *(fd for one in watched for fd in one.descriptors)):
             poller.register(descriptor, zmq.POLLIN)
         deadlines = [
             keeper.child.deadline
@@ -100,6 +108,8 @@ class Supervisor:
         ]
         if not self._leaving:
             deadlines.append(self._lookout.due)
+            if self._kernel.due is not None:
+                deadlines.append(self._kernel.due)
         wait_s = min(deadlines, default=math.inf) - monotonic()
         woken = poller.poll(math.ceil(1000 * min(max(wait_s, 0.0), LONGEST_WAIT_S)))
         return [lives[source] for source, _ in woken if source in lives]
@@ -167,6 +177,7 @@ class Supervisor:
                 return self._lookout.rescan(asker)
 
     def _catch_up(self) -> None:
+        self._kernel.turn()
         self._lookout.turn()
         now = monotonic()
         for keeper in self._pools.keepers.values():
@@ -204,6 +215,8 @@ class Supervisor:
             self._lookout.counts
             + self._hub.dropped
             + self._control.dropped
+            + self._kernel.counts
+            + Counter({"kubelet restarts": self._kubelet.restarts})
             + Counter({"our frames that workers could not read": unread})
         )
         return NodeStatus(
@@ -212,7 +225,11 @@ class Supervisor:
                 version=VERSION,
                 uptime_s=round(now - self._born, 1),
                 ready=self._is_ready(pools),
-                problems=self._lookout.problems,
+                problems=(
+                    *self._lookout.problems,
+                    *self._kernel.problems,
+                    *self._kubelet.problems,
+                ),
                 counters=dict(sorted(counts.items())),
             ),
             pools=dict(sorted(pools.items())),

@@ -12,11 +12,12 @@ import msgspec
 from rbln_supervisor.core.assign import asked
 from rbln_supervisor.core.configuration.pool import PoolConfig
 from rbln_supervisor.core.configuration.selectors import SelectorObject
+from rbln_supervisor.core.links import linked
 from rbln_supervisor.core.node import Node
 from rbln_supervisor.core.selecting import Objection
 from rbln_supervisor.core.types.kind import Candidate
 from rbln_supervisor.core.types.registry import KINDS
-from rbln_worker.contract.device import Device, DeviceId
+from rbln_worker.contract.device import Device, DeviceId, LinkState
 from rbln_worker.contract.messages import Delta, Snapshot
 from rbln_worker.contract.pool import PoolSpec
 
@@ -89,6 +90,25 @@ def advance(
         removed=tuple(sorted(before.devices.keys() - devices.keys())),
         renewed=pool.spec != before.pool,
         selectors=pool.selectors,
+    )
+
+
+def relink(before: Roster, links: Mapping[str, LinkState]) -> Roster:
+    """The roster after links came up or went down; ``links`` by name."""
+    changed = {
+        device.id: after
+        for device in before.devices.values()
+        if device.gone is None and (after := linked(device, links)) is not device
+    }
+    if not changed:
+        return before
+    return msgspec.structs.replace(
+        before,
+        devices={**before.devices, **changed},
+        generation=before.generation + 1,
+        changed=tuple(changed.values()),
+        removed=(),
+        renewed=False,
     )
 
 

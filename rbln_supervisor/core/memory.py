@@ -1,0 +1,62 @@
+"""What is known of a network function though it can't be seen now, because a pod has its interface.
+
+An interface that is moved into a pod's network namespace takes along what selectors ask for: the
+type of its link, its partition key, its RDMA devices, its PF's name. As long as the same driver is
+bound, the function is the same, and stays in its pool (sriov-network-device-plugin reads it once).
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from rbln_supervisor.core.node import Node
+from rbln_worker.contract.device import Bdf, Network, PciFunction, Subfunction
+
+
+def remember(before: Node, now: Node) -> Node:
+    """What a look found, and of what it could not see what an earlier one saw."""
+    functions = {
+        bdf: _function(before.functions.get(bdf), function)
+        for bdf, function in now.functions.items()
+    }
+    subfunctions = {
+        bdf: _subfunctions(before, bdf, now, several) for bdf, several in now.subfunctions.items()
+    }
+    return msgspec.structs.replace(now, functions=functions, subfunctions=subfunctions)
+
+
+def _function(before: PciFunction | None, now: PciFunction) -> PciFunction:
+    if before is None or now.network is None or now.driver is None or now.driver != before.driver:
+        return now
+    network = _network(before.network, now.network)
+    pf_name = now.pf_name or (before.pf_name if now.pf == before.pf else "")
+    if network == now.network and pf_name == now.pf_name:
+        return now
+    return msgspec.structs.replace(now, network=network, pf_name=pf_name)
+
+
+def _subfunctions(
+    before: Node, bdf: Bdf, now: Node, several: tuple[Subfunction, ...]
+) -> tuple[Subfunction, ...]:
+    former, function = before.functions.get(bdf), now.functions.get(bdf)
+    if former is None or function is None or former.driver != function.driver:
+        return several
+    known: Mapping[str, Subfunction] = {one.name: one for one in before.subfunctions.get(bdf, ())}
+    return tuple(
+        msgspec.structs.replace(one, network=_network(known[one.name].network, one.network))
+        if one.name in known and known[one.name].number == one.number
+        else one
+        for one in several
+    )
+
+
+def _network(before: Network | None, now: Network) -> Network:
+    if before is None or now.interfaces:
+        return now
+    return msgspec.structs.replace(
+        now,
+        link_type=before.link_type or now.link_type,
+        pkey=now.pkey or before.pkey,
+        rdma_capable=now.rdma_capable or before.rdma_capable,
+        ddp_profile=now.ddp_profile or before.ddp_profile,
+    )

@@ -1,0 +1,117 @@
+"""The kernel's word: what happens to devices (uevents) and to links (rtnetlink), as it happens.
+
+Both come on sockets of the loop, and say no more than "look again": what there is now is found out
+by a look, or for a link that came up or went down, is in the message itself. Where a socket can't
+be had, or the kernel dropped messages because many came at once, looks find out everything, later.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from time import monotonic
+from typing import Final, TypeVar
+
+from rbln_supervisor.core import kernel_events
+from rbln_supervisor.core.pace import Pace
+from rbln_supervisor.pools import Heard, Pools
+from rbln_worker.contract.device import Bdf
+from rbln_worker.host.link_events import LinkSocket
+from rbln_worker.host.uevent import UeventSocket
+
+READ_MOST: Final = 2048
+"""Messages of each socket in one turn (some 10 µs each): a storm may not keep the loop."""
+
+S = TypeVar("S")
+
+log = logging.getLogger(__name__)
+
+
+class Kernel:
+    """Hears of changes, and has them looked at: soon, but many of them together."""
+
+    def __init__(
+        self, pools: Pools, look: Callable[[], None], look_takes_s: Callable[[], float]
+    ) -> None:
+        """``look`` asks for a look at the node; ``look_takes_s``: how long the last one took."""
+        self._pools = pools
+        self._look = look
+        self._look_takes_s = look_takes_s
+        self._looks = Pace()
+        self._relinks = Pace()
+        self._touched: set[Bdf | None] = set()
+        self.problems: tuple[str, ...] = ()
+        self.counts: Counter[str] = Counter()
+        self._uevents = self._open(UeventSocket, "kernel uevents")
+        self._links = self._open(LinkSocket, "link changes")
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """Those that turn readable when ``hear`` has something to do."""
+        return tuple(one.fileno() for one in (self._uevents, self._links) if one is not None)
+
+    @property
+    def due(self) -> float | None:
+        """When ``turn`` has to be called at the latest (monotonic seconds)."""
+        dues = [due for due in (self._looks.due, self._relinks.due) if due is not None]
+        return min(dues, default=None)
+
+    def hear(self) -> None:
+        """Take in what the kernel said."""
+        now = monotonic()
+        if self._uevents is not None:
+            self._hear_uevents(self._uevents, now)
+        if self._links is not None:
+            self._hear_links(self._links, now)
+
+    def turn(self) -> None:
+        """Do what is due about it."""
+        now = monotonic()
+        if self._looks.due is not None and now >= self._looks.due:
+            self._looks = self._looks.acted(now, took_s=self._look_takes_s())
+            self._look()
+            if self._touched:
+                self._pools.nudge(self._touched)
+                self._touched = set()
+        if self._relinks.due is not None and now >= self._relinks.due:
+            self._relinks = self._relinks.acted(now)
+            self._pools.relink()
+
+    def _hear_uevents(self, socket: UeventSocket, now: float) -> None:
+        heard = socket.drain(READ_MOST)
+        if heard.lost:
+            self._missed("uevents", now)
+        for event in heard.items:
+            if kernel_events.concerns(event.subsystem, event.devpath):
+                self.counts["kernel events about devices"] += 1
+                self._touched.add(kernel_events.function(event.devpath))
+                self._looks = self._looks.heard(now)
+
+    def _hear_links(self, socket: LinkSocket, now: float) -> None:
+        heard = socket.drain(READ_MOST)
+        if heard.lost:
+            self._missed("link changes", now)
+        for change in heard.items:
+            match self._pools.hear_link(change.index, change.state):
+                case Heard.LINK:
+                    self.counts["link changes of devices"] += 1
+                    self._relinks = self._relinks.heard(now)
+                case Heard.INTERFACE:
+                    self.counts["link changes of devices"] += 1
+                    self._looks = self._looks.heard(now)
+                case Heard.NOTHING:
+                    pass
+
+    def _missed(self, what: str, now: float) -> None:
+        self.counts[f"times that {what} were lost"] += 1
+        log.info("the kernel dropped messages, everything is looked at", extra={"of": what})
+        self._touched.add(None)
+        self._looks = self._looks.heard(now)
+
+    def _open(self, kind: Callable[[], S], what: str) -> S | None:
+        try:
+            return kind()
+        except OSError as error:
+            said = f"{what} can't be heard ({error.strerror}): changes are seen by looks only"
+            log.warning(said)
+            self.problems = (*self.problems, said)
+            return None

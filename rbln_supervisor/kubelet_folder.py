@@ -1,0 +1,63 @@
+"""The kubelet's folder, watched for people: workers watch it themselves, to register again."""
+
+import logging
+import os
+from pathlib import Path
+
+from rbln_worker.host.inotify import FolderWatch
+
+log = logging.getLogger(__name__)
+
+
+class KubeletFolder:
+    """Whether there is a kubelet, and how often there was a new one."""
+
+    def __init__(self, kubelet_dir: Path) -> None:
+        self._socket = kubelet_dir / "device-plugins" / "kubelet.sock"
+        self._identity: tuple[int, int, int] | None = None
+        self._known = False
+        self._problem = ""
+        self.restarts = 0
+        try:
+            self._watch: FolderWatch | None = FolderWatch((self._socket.parent,))
+        except OSError as error:  # fs.inotify.max_user_instances
+            self._watch = None
+            self._problem = f"no inotify for the kubelet's folder ({error.strerror})"
+            log.warning(self._problem)
+        self._look()
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """Those that turn readable when ``turn`` has something to do."""
+        return (self._watch.fileno(),) if self._watch else ()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What people should know."""
+        if self._problem:
+            return (self._problem,)
+        if self._identity is None:
+            return (
+                f"no kubelet: {self._socket} is not there (is --kubelet-dir right?); "
+                "pools register as soon as it is",
+            )
+        return ()
+
+    def turn(self) -> None:
+        """Take in what happened in the folder."""
+        if self._watch is not None and self._watch.drain():
+            self._look()
+
+    def _look(self) -> None:
+        try:
+            found = os.lstat(self._socket)
+        except OSError:
+            self._identity = None
+            return
+        identity = (found.st_dev, found.st_ino, found.st_mtime_ns)
+        if identity == self._identity:
+            return
+        if self._known:
+            self.restarts += 1
+            log.info("a kubelet made its socket anew", extra={"restarts": self.restarts})
+        self._identity, self._known = identity, True

@@ -1,0 +1,72 @@
+"""What uevents mean to pools."""
+
+import pytest
+
+from rbln_supervisor.core.kernel_events import concerns, function, touched
+from rbln_supervisor.core.roster import Roster
+from rbln_worker.contract.device import Bdf, Device, DeviceId
+from rbln_worker.contract.pool import PoolName, PoolSpec
+from tests.unit.inventory import P0, npu, pf, sf
+
+NPU = "/devices/pci0000:20/0000:20:01.0/0000:23:00.0"
+
+
+@pytest.mark.parametrize(
+    ("subsystem", "devpath", "expected"),
+    [
+        ("pci", NPU, True),
+        ("auxiliary", "/devices/pci0000:3a/0000:3b:00.0/mlx5_core.sf.4", True),
+        ("net", "/devices/pci0000:3a/0000:3b:00.0/net/p0", True),
+        ("vfio", "/devices/virtual/vfio/17", True),
+        ("rebellions", "/devices/virtual/rebellions/rbln0", True),
+        ("", NPU, True),
+        ("net", "/devices/virtual/net/veth12", False),
+        ("block", "/devices/pci0000:00/0000:00:04.0/nvme/nvme0/nvme0n1", False),
+        ("usb", "/devices/pci0000:00/0000:00:14.0/usb1", False),
+        ("", "/devices/system/cpu/cpu1", False),
+        ("", "", False),
+    ],
+)
+def test_which_events_concern_devices(subsystem: str, devpath: str, *, expected: bool) -> None:
+    assert concerns(subsystem, devpath) is expected
+
+
+@pytest.mark.parametrize(
+    ("devpath", "expected"),
+    [
+        (NPU, "0000:23:00.0"),
+        (f"{NPU}/rebellions/rbln0", "0000:23:00.0"),
+        ("/devices/virtual/vfio/17", None),
+        ("10000:e1:00.0", "10000:e1:00.0"),
+        ("/devices/0000:23:00.9", None),
+    ],
+)
+def test_which_function_an_event_names(devpath: str, expected: str | None) -> None:
+    assert function(devpath) == expected
+
+
+ATOM, SF = PoolName("x.io/atom"), PoolName("x.io/sf")
+ROSTERS = {
+    ATOM: Roster(
+        PoolSpec("x.io", "atom", "accelerator"),
+        {
+            DeviceId(bdf): Device(DeviceId(bdf), npu(bdf))
+            for bdf in ("0000:23:00.0", "0000:24:00.0")
+        },
+    ),
+    SF: Roster(
+        PoolSpec("x.io", "sf", "auxNetDevice"),
+        {DeviceId(one.name): Device(DeviceId(one.name), pf(), one) for one in (sf(4), sf(5))},
+    ),
+    PoolName("x.io/none"): Roster(PoolSpec("x.io", "none", "accelerator")),
+}
+
+
+def test_devices_of_the_functions_that_are_named() -> None:
+    assert touched([Bdf("0000:24:00.0")], ROSTERS) == {ATOM: ("0000:24:00.0",)}
+    assert touched([P0, Bdf("0000:99:00.0")], ROSTERS) == {SF: ("mlx5_core.sf.4", "mlx5_core.sf.5")}
+    assert touched([], ROSTERS) == {}
+
+
+def test_all_devices_where_none_is_named() -> None:
+    assert touched([None, Bdf("0000:24:00.0")], ROSTERS) == {ATOM: (), SF: ()}

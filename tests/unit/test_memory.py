@@ -1,0 +1,63 @@
+"""A function whose interface a pod has is still what it was."""
+
+import msgspec
+
+from rbln_supervisor.core.memory import remember
+from rbln_supervisor.core.node import Node
+from rbln_worker.contract.device import Network, PciFunction
+from tests.unit.inventory import P0, node, pf, sf, vf
+
+IB = Network(interfaces=("ib0",), link_type="infiniband", pkey="0x8001", rdma_capable=True)
+AWAY = Network()
+
+
+def seen(*looks: Node) -> Node:
+    known = Node()
+    for look in looks:
+        known = remember(known, look)
+    return known
+
+
+def without_pf_name(function: PciFunction) -> PciFunction:
+    return msgspec.structs.replace(function, pf_name="")
+
+
+def test_what_selectors_ask_for_stays() -> None:
+    after = seen(node(vf(0, network=IB)), node(vf(0, network=AWAY)), node(vf(0, network=AWAY)))
+    network = after.functions[vf(0).bdf].network
+    assert network == msgspec.structs.replace(IB, interfaces=())
+
+
+def test_the_name_of_a_pf_that_a_pod_has_stays() -> None:
+    after = seen(node(pf(), vf(0)), node(pf(), without_pf_name(vf(0, network=AWAY))))
+    assert after.functions[vf(0).bdf].pf_name == "p0"
+
+
+def test_an_interface_that_is_here_says_what_it_is() -> None:
+    now = Network(interfaces=("ib0",), link_type="infiniband")
+    assert (
+        seen(node(vf(0, network=IB)), node(vf(0, network=now))).functions[vf(0).bdf].network == now
+    )
+
+
+def test_another_driver_makes_another_device_of_it() -> None:
+    other = vf(0, driver="vfio-pci", network=AWAY)
+    assert seen(node(vf(0, network=IB)), node(other)).functions[other.bdf] == other
+
+
+def test_a_function_that_was_away_begins_anew() -> None:
+    after = seen(node(vf(0, network=IB)), node(), node(vf(0, network=AWAY)))
+    assert after.functions[vf(0).bdf].network == AWAY
+
+
+def test_sub_functions_too() -> None:
+    after = seen(
+        node(pf(), subfunctions=[sf(4, network=IB)]), node(pf(), subfunctions=[sf(4, network=AWAY)])
+    )
+    assert after.subfunctions[P0][0].network.pkey == "0x8001"
+
+
+def test_another_sub_function_of_the_same_name() -> None:
+    other = msgspec.structs.replace(sf(4, network=AWAY), number=99)
+    after = seen(node(pf(), subfunctions=[sf(4, network=IB)]), node(pf(), subfunctions=[other]))
+    assert after.subfunctions[P0] == (other,)
