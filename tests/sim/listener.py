@@ -35,8 +35,8 @@ class Listener(Generic[T]):
         self, item: type[T], setup: Iterable[str] = (), buffer_bytes: int = BUFFER_BYTES
     ) -> None:
         """``setup``: the commands before it listens."""
-        module = ("-X", "dev", "-W", "error", "-m", "tests.sim.listener")
-        command = (sys.executable, *module, NAMES[item], f"{buffer_bytes}")
+        command: list[object] = [sys.executable, "-X", "dev", "-W", "error"]
+        command += ["-m", "tests.sim.listener", NAMES[item], buffer_bytes]
         self._heard: type[Any] = Heard[item]  # type: ignore[valid-type]
         self._process = subprocess.Popen(
             network.inside(setup, command),

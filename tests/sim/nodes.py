@@ -11,7 +11,7 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     default_route: bool = False
     pair: bool = False
-    """One end of a veth pair: it loses its carrier when the other end (network.peer) is set down."""
+    """One end of a veth pair, which loses its carrier when the other (network.peer) is set down."""
 
 
 class NodeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
