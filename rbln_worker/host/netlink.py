@@ -10,7 +10,7 @@ from errno import EAGAIN, EBADMSG, EMSGSIZE
 from itertools import count
 from os import strerror
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 NLM_F_REQUEST: Final = 0x1
 NLM_F_ACK: Final = 0x4
@@ -120,7 +120,17 @@ def opened(protocol: int, timeout_s: float = TIMEOUT_S) -> socket.socket:
     return opened
 
 
-def ask(asked: socket.socket, kind: int, payload: bytes, *, flags: int) -> tuple[Message, ...]:
+class Channel(Protocol):
+    """As much of a socket as a question needs."""
+
+    def sendto(self, data: bytes, address: tuple[int, int], /) -> object:
+        """See socket.socket."""
+
+    def recvmsg(self, size: int, /) -> tuple[bytes, Any, int, Any]:
+        """See socket.socket."""
+
+
+def ask(asked: Channel, kind: int, payload: bytes, *, flags: int) -> tuple[Message, ...]:
     """The kernel's answers, all of a dump (``NLM_F_DUMP``), or what comes before ``NLM_F_ACK``.
 
     Raises:
@@ -136,7 +146,7 @@ def ask(asked: socket.socket, kind: int, payload: bytes, *, flags: int) -> tuple
     raise OSError(EAGAIN, "something changed whenever it was listed")
 
 
-def _answers(asked: socket.socket, sequence: int) -> tuple[tuple[Message, ...], bool]:
+def _answers(asked: Channel, sequence: int) -> tuple[tuple[Message, ...], bool]:
     """Those to one question, and whether they are of different times."""
     answers: list[Message] = []
     interrupted = False
@@ -152,7 +162,7 @@ def _answers(asked: socket.socket, sequence: int) -> tuple[tuple[Message, ...], 
                 answers.append(message)
 
 
-def _received(asked: socket.socket) -> tuple[Message, ...]:
+def _received(asked: Channel) -> tuple[Message, ...]:
     datagram, _, flags, (port, _) = asked.recvmsg(RECEIVE_BYTES)
     if port != 0:
         return ()  # another process may write to this socket; the kernel is port 0

@@ -1,4 +1,7 @@
-"""A network namespace of its own for a command, with links as the kernel makes them."""
+"""A network namespace of its own for a command, with links as the kernel makes them.
+
+What runs in a namespace is reached by its pid: ``run(stack.pid, "ip link set eno1 down")``.
+"""
 
 import os
 import shlex
@@ -19,11 +22,30 @@ def commands(links: Mapping[str, Link]) -> list[str]:
     """What makes these links, each up, and the default routes."""
     made = ["ip link set lo up"]
     for number, (name, link) in enumerate(links.items(), start=1):
-        made += [f"ip link add {shlex.quote(name)} type {plain()}", f"ip link set {name} up"]
+        kind = f"veth peer name {peer(name)}" if link.pair else plain()
+        made += [f"ip link add {shlex.quote(name)} type {kind}", f"ip link set {name} up"]
+        if link.pair:
+            made += [f"ip link set {peer(name)} up"]
         if link.default_route:
             made += [f"ip addr add 10.0.{number}.1/24 dev {name}"]
             made += [f"ip route add default via 10.0.{number}.2 dev {name}"]
     return made
+
+
+def peer(name: str) -> str:
+    """The other end of a link that is a pair."""
+    return f"{name}-peer"
+
+
+def entered(pid: int) -> tuple[str, ...]:
+    """What goes before a command so that it runs in the namespace of a process of ours."""
+    nsenter = ("nsenter", "--target", f"{pid}", "--net")
+    return nsenter if os.geteuid() == 0 else (*nsenter, "--user", "--preserve-credentials")
+
+
+def run(pid: int, *setup: str) -> None:
+    """Run shell commands, one after the other, where the process ``pid`` is; they have to work."""
+    subprocess.run([*entered(pid), "sh", "-ec", "\n".join(setup)], check=True, timeout=60)
 
 
 def inside(setup: Iterable[str], command: Sequence[object]) -> list[str]:

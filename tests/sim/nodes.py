@@ -10,6 +10,8 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An interface in the network namespace."""
 
     default_route: bool = False
+    pair: bool = False
+    """One end of a veth pair, which loses its carrier when the other (network.peer) is set down."""
 
 
 class NodeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -150,6 +150,52 @@ def test_a_peer_in_another_namespace_is_nobody_here() -> None:
     assert links.carriers == {"veth0"}
 
 
+COMPAT: Final = "echo {} > /proc/sys/net/ipv4/nexthop_compat_mode"
+
+
+@pytest.mark.parametrize("compatible", [0, 1])
+@pytest.mark.parametrize(
+    ("route", "carriers"),
+    [
+        ("ip route add default nhid 7", {"eno1"}),
+        ("ip route add default nhid 9", {"eno1", "eno2"}),
+        ("ip -6 route add default nhid 6", {"eno2"}),
+        ("ip -6 route add 2001:db8:7::/48 nhid 6", set()),
+    ],
+)
+def test_by_nexthop_objects(compatible: int, route: str, carriers: set[str]) -> None:
+    """With the switch off, the kernel names only the object (ip-sysctl.rst)."""
+    links = seen(
+        "ip link set lo up",
+        *plain("eno1", "eno2", "eno3"),
+        "ip addr add 10.9.1.1/24 dev eno1 && ip addr add 10.9.2.1/24 dev eno2",
+        "ip -6 addr add 2001:db8::1/64 dev eno2 nodad",
+        "ip nexthop add id 6 via 2001:db8::2 dev eno2",
+        "ip nexthop add id 7 via 10.9.1.2 dev eno1 && ip nexthop add id 8 via 10.9.2.2 dev eno2",
+        "ip nexthop add id 5 dev eno3",
+        "ip nexthop add id 9 group 7/8",
+        COMPAT.format(compatible),
+        route,
+    )
+    assert links.carriers == carriers
+
+
+def test_states() -> None:
+    links = seen(
+        *plain("eno1", "eno2"),
+        "ip link set eno2 down",
+        "ip link add veth0 type veth peer name veth1 && ip link set veth0 up",
+    )
+    states = {state.name: (state.up, state.admin_up) for state in links.states.values()}
+    assert states == {
+        "lo": (False, False),
+        "eno1": (True, True),
+        "eno2": (False, False),
+        "veth0": (False, True),
+        "veth1": (False, False),
+    }
+
+
 def nics(node: SimNode) -> None:
     for number in (0, 1):
         bdf = f"0000:5e:00.{number}"

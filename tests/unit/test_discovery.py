@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from struct import pack
+from typing import Final
 
 import msgspec
 import pytest
 
 from rbln_worker.contract.device import AuxName, Bdf, Network, PciFunction, Vdpa
-from rbln_worker.host import links, pci
+from rbln_worker.host import links, netlink, pci, rtnetlink
 from rbln_worker.host.ddp import DdpTool
-from rbln_worker.host.devlink import Bus, Devlink
+from rbln_worker.host.devlink import ESWITCH_GET, Bus, Devlink
 from rbln_worker.host.inventory import Inventory, Needs, Unreadable
 from rbln_worker.host.links import Link, Links
 from rbln_worker.host.look import look
@@ -120,21 +122,21 @@ def test_a_domain_of_five_digits(node: SimNode) -> None:
 # Names of PFs, types of links
 
 
+SWITCHDEV: Final = netlink.attribute(25, pack("=H", 1))
+"""DEVLINK_ATTR_ESWITCH_MODE."""
+
+
 class Answers:
-    """Devlink, as far as it is asked."""
+    """A kernel whose devlink says switchdev of some."""
 
     def __init__(self, *switchdev: str) -> None:
         self.switchdev = switchdev
         self.asked: list[str] = []
 
-    def __call__(self, _: int, bus: Bus | None, device: str) -> tuple[object, ...]:
-        assert bus == "pci"
+    def __call__(self, command: int, bus: Bus | None, device: str) -> tuple[bytes, ...]:
+        assert (command, bus) == (ESWITCH_GET, "pci")
         self.asked.append(device)
-        return (self,) if device in self.switchdev else ()
-
-    def get_attr(self, name: str) -> int:
-        assert name == "DEVLINK_ATTR_ESWITCH_MODE"
-        return 1
+        return (SWITCHDEV,) if device in self.switchdev else ()
 
 
 def described(node: SimNode, bdf: str, devlink: Answers, known: Iterable[Link] = ()) -> PciFunction:
@@ -189,6 +191,15 @@ def test_rtnetlink_knows_types_better_than_sysfs(node: SimNode) -> None:
     (link,) = known = (Link(2, "eno1", 32),)
     facts = described(node, vf, Answers(), known).network
     assert (facts and facts.link_type, links.word(link.type)) == ("infiniband", "infiniband")
+
+
+def test_links_are_told_with_network_functions_only(node: SimNode) -> None:
+    npu = SimDevice("0000:01:00.0", rbln="rbln0")
+    node.add(npu)
+    assert found(node).links == {}
+    node.add(NIC)
+    assert found(node).links == rtnetlink.read().states
+    assert found(node).links[1].name == "lo"
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,11 @@
 """Devlink's answers, in the bytes that the kernel sends (include/uapi/linux/devlink.h)."""
 
 from struct import pack
-from typing import Any, Final
+from typing import Final
 
 import pytest
-from pyroute2.netlink.devlink import (
-    DEVLINK_CMD_ESWITCH_GET,
-    DEVLINK_CMD_INFO_GET,
-    DEVLINK_CMD_PARAM_GET,
-    devlinkcmd,
-)
 
-from rbln_worker.host.devlink import Bus, Devlink, Kernel
+from rbln_worker.host.devlink import ESWITCH_GET, INFO_GET, PARAM_GET, Bus, Devlink, Kernel
 
 BUS_NAME: Final = 1
 DEV_NAME: Final = 2
@@ -37,22 +31,18 @@ def text(kind: int, value: str) -> bytes:
     return attribute(kind, value.encode() + b"\0")
 
 
-def answer(device: str, *attributes: bytes) -> devlinkcmd:
-    body = pack("BBH", 1, 1, 0) + text(BUS_NAME, "pci") + text(DEV_NAME, device)
-    body += b"".join(attributes)
-    message = devlinkcmd(pack("IHHII", 16 + len(body), 20, 0, 1, 0) + body)
-    message.decode()
-    return message
+def answer(device: str, *attributes: bytes) -> bytes:
+    return text(BUS_NAME, "pci") + text(DEV_NAME, device) + b"".join(attributes)
 
 
 class Said:
     """Answers to one command."""
 
-    def __init__(self, command: int, *answers: devlinkcmd, bus: Bus | None = "pci") -> None:
+    def __init__(self, command: int, *answers: bytes, bus: Bus | None = "pci") -> None:
         self._expected = (command, bus)
         self._answers = answers
 
-    def __call__(self, command: int, bus: Bus | None, device: str) -> tuple[Any, ...]:
+    def __call__(self, command: int, bus: Bus | None, device: str) -> tuple[bytes, ...]:
         assert (command, bus) == self._expected
         assert bool(device) == (bus is not None)
         return self._answers
@@ -60,14 +50,12 @@ class Said:
 
 @pytest.mark.parametrize("mode", [0, 1, 2])
 def test_the_mode_of_an_eswitch(mode: int) -> None:
-    said = Said(
-        DEVLINK_CMD_ESWITCH_GET, answer("0000:03:00.0", attribute(ESWITCH_MODE, pack("H", mode)))
-    )
+    said = Said(ESWITCH_GET, answer("0000:03:00.0", attribute(ESWITCH_MODE, pack("H", mode))))
     assert Devlink(said).is_switchdev("0000:03:00.0") is (mode == 1)
 
 
 def test_no_answer_is_no_switchdev() -> None:
-    assert not Devlink(Said(DEVLINK_CMD_ESWITCH_GET)).is_switchdev("0000:03:00.0")
+    assert not Devlink(Said(ESWITCH_GET)).is_switchdev("0000:03:00.0")
 
 
 def param(name: str, *values: bool) -> bytes:
@@ -88,7 +76,7 @@ def param(name: str, *values: bool) -> bytes:
 
 def test_who_may_have_rdma_devices() -> None:
     said = Said(
-        DEVLINK_CMD_PARAM_GET,
+        PARAM_GET,
         answer("0000:03:00.2", param("enable_rdma", True)),
         answer("0000:03:00.3", param("enable_rdma", False)),
         answer("0000:03:00.3", param("enable_eth", True)),
@@ -107,7 +95,7 @@ def version(name: str, value: str) -> bytes:
 
 def test_the_name_of_what_is_loaded() -> None:
     said = Said(
-        DEVLINK_CMD_INFO_GET,
+        INFO_GET,
         answer(
             "0000:5e:00.0",
             version("fw.mgmt", "7.2"),
@@ -117,6 +105,15 @@ def test_the_name_of_what_is_loaded() -> None:
     )
     assert Devlink(said).running("0000:5e:00.0", "fw.app.name") == "ICE COMMS Package"
     assert Devlink(said).running("0000:5e:00.0", "fw.undi") == ""
+
+
+def test_what_is_cut_off_is_unknown() -> None:
+    name, mode = version("fw.app.name", "ICE"), attribute(ESWITCH_MODE, pack("H", 1))
+    device = "0000:5e:00.0"
+    assert Devlink(Said(INFO_GET, answer(device, name)[:-5])).running(device, "fw.app.name") == ""
+    assert not Devlink(Said(ESWITCH_GET, answer(device, mode)[:-3])).is_switchdev(device)
+    on = Said(PARAM_GET, answer(device, param("enable_rdma", True))[:-1], bus=None)
+    assert Devlink(on).rdma_enabled() == frozenset()
 
 
 def test_a_device_that_does_not_exist_says_nothing() -> None:

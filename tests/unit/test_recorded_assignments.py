@@ -3,20 +3,16 @@
 Without plugin and kubelet; tests/system/test_conformance.py asks for all that a kubelet hears.
 """
 
-import subprocess
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import pytest
 
+from rbln_supervisor import node
 from rbln_supervisor.core.assign import assign
 from rbln_supervisor.core.configuration.config import NodeConfig, parse, strict
 from rbln_supervisor.core.explain import explain
-from rbln_supervisor.node import Look, needs
-from rbln_worker.host.inventory import Needs
 from tests.sim import conformance
 from tests.sim.node import SimNode
 
@@ -27,16 +23,6 @@ IN_A_NAMESPACE: Final = {"nic-default-route-excluded"}
 
 NAMES: Final = sorted({*conformance.names()} - IN_A_NAMESPACE)
 
-# A look belongs into a process that ends after it: pyroute2 leaves things open.
-LOOK: Final = """
-import sys, msgspec
-from pathlib import Path
-from rbln_supervisor.node import look
-from rbln_worker.host.inventory import Needs
-asked = msgspec.json.decode(sys.stdin.buffer.read(), type=list[tuple[str, Needs]])
-sys.stdout.buffer.write(msgspec.json.encode([look(Path(root), needs) for root, needs in asked]))
-"""
-
 
 def configured(name: str) -> NodeConfig:
     case = conformance.load(name)
@@ -46,28 +32,11 @@ def configured(name: str) -> NodeConfig:
     return strict(parse(msgspec.json.encode(case.config), prefix=prefix))
 
 
-@pytest.fixture(scope="module")
-def looks(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Look]:
-    asked: list[tuple[str, Needs]] = []
-    for name in NAMES:
-        root = tmp_path_factory.mktemp(name)
-        conformance.load(name).node.build(SimNode(root))
-        asked.append((str(root), needs(configured(name).pools, allow_default_route=False)))
-    done = subprocess.run(
-        [sys.executable, "-c", LOOK],
-        cwd=ROOT,
-        input=msgspec.json.encode(asked),
-        capture_output=True,
-        timeout=60,
-        check=True,
-    )
-    found = msgspec.json.decode(done.stdout, type=list[Look])
-    return dict(zip(NAMES, found, strict=True))
-
-
 @pytest.mark.parametrize("name", NAMES)
-def test_pools_have_the_recorded_devices(name: str, looks: Mapping[str, Look]) -> None:
-    config, look = configured(name), looks[name]
+def test_pools_have_the_recorded_devices(name: str, tmp_path: Path) -> None:
+    config = configured(name)
+    conformance.load(name).node.build(SimNode(tmp_path))
+    look = node.look(tmp_path, node.needs(config.pools, allow_default_route=False))
     assert look.failed is None
     devices = assign(config.pools, look.node).devices
     recorded = conformance.load(name).expected.pools

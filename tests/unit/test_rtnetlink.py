@@ -2,7 +2,8 @@
 
 import pytest
 
-from rbln_worker.host.links import Link, below, summed_up, word
+from rbln_worker.contract.device import LinkState
+from rbln_worker.host.links import Link, below, state, summed_up, word
 
 ENO1, ENO2, BOND, VLAN, BRIDGE, ENO3, VETH, PEER = range(2, 10)
 
@@ -55,3 +56,28 @@ def test_types_are_iproute2s(number: int, name: str) -> None:
 
 def test_a_type_without_a_name() -> None:
     assert word(4711) == "unknown4711"
+
+
+@pytest.mark.parametrize(
+    ("operstate", "up"),
+    [
+        (None, True),
+        (0, True),  # unknown
+        (1, False),  # not present
+        (2, False),  # down
+        (3, False),  # lower layer down
+        (4, True),  # testing
+        (5, True),  # dormant
+        (6, True),  # up
+        (77, True),  # of a newer kernel
+    ],
+)
+@pytest.mark.parametrize("admin_up", [True, False])
+def test_a_link_is_up_unless_the_kernel_says_down(
+    operstate: int | None,
+    up: bool,  # noqa: FBT001
+    admin_up: bool,  # noqa: FBT001
+) -> None:
+    link = Link(7, "eno1", 1, operstate=operstate, admin_up=admin_up)
+    assert state(link) == LinkState("eno1", up, admin_up)
+    assert summed_up([link], ()).states == {7: LinkState("eno1", up, admin_up)}

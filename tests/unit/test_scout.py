@@ -151,11 +151,6 @@ os._exit(0)
     assert processes.has_ended(int(done.stdout), 20)
 
 
-def test_only_a_look_loads_pyroute2() -> None:
-    script = "import sys, rbln_supervisor.main; sys.exit('pyroute2' in sys.modules)"
-    subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, check=True)
-
-
 def open_descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 

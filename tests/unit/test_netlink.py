@@ -1,0 +1,246 @@
+"""Netlink's messages, and questions to a kernel that answers as told."""
+
+import socket
+from collections.abc import Callable, Iterator
+from errno import EAGAIN, EBADMSG, EMSGSIZE, ENODEV, EPERM
+from struct import pack, unpack_from
+from typing import Final
+
+import pytest
+
+from rbln_worker.host import netlink, rtnetlink
+from rbln_worker.host.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, Malformed, Message
+from tests.sim import netlink_frames as frames
+
+ERROR: Final = 2
+DONE: Final = 3
+NOOP: Final = 1
+ANSWER: Final = 16
+MULTI: Final = 2
+
+
+def message(kind: int, payload: bytes = b"", *, flags: int = 0, sequence: int = 0) -> bytes:
+    header = pack("=IHHII", 16 + len(payload), kind, flags, sequence, 4711)
+    return header + payload + bytes(-len(payload) % 4)
+
+
+def test_a_request() -> None:
+    body = netlink.text(1, "eno1") + netlink.nested(2, netlink.attribute(3, b"\7"))
+    asked = netlink.request(18, NLM_F_DUMP, 5, body)
+    assert asked == (
+        pack("=IHHII", 16 + 12 + 12, 18, 0x301, 5, 0)
+        + (pack("=HH", 9, 1) + b"eno1\0\0\0\0")
+        + (pack("=HH", 12, 2 | 0x8000) + pack("=HH", 5, 3) + b"\7\0\0\0")
+    )
+
+
+def test_an_attribute_that_is_too_large() -> None:
+    assert len(netlink.attribute(1, bytes(65531))) == 65536
+    with pytest.raises(ValueError, match="65532 bytes: at most 65531"):
+        netlink.attribute(1, bytes(65532))
+
+
+def test_several_messages_in_a_datagram() -> None:
+    datagram = message(16, b"abc") + message(DONE, sequence=7)
+    assert list(netlink.messages(datagram)) == [
+        Message(16, 0, 0, 4711, b"abc"),
+        Message(DONE, 0, 7, 4711, b""),
+    ]
+
+
+@pytest.mark.parametrize("length", [0, 1, 15, 21, 0xFFFFFFFF])
+def test_a_message_with_a_wrong_length(length: int) -> None:
+    wrong = pack("=IHHII", length, 16, 0, 0, 0) + b"abcd"
+    read = netlink.messages(message(16, b"abcd") + wrong)
+    assert next(read).payload == b"abcd"
+    with pytest.raises(Malformed, match=f"a message of {length} bytes at 20: 20 are left"):
+        next(read)
+
+
+def test_a_header_that_is_cut() -> None:
+    with pytest.raises(Malformed, match="header at 0: 15 bytes"):
+        list(netlink.messages(message(16)[:15]))
+
+
+@pytest.mark.parametrize("length", [0, 1, 3, 9, 0xFFFF])
+def test_an_attribute_with_a_wrong_length(length: int) -> None:
+    read = netlink.attributes(netlink.attribute(1, b"ab") + pack("=HH", length, 2) + b"abcd")
+    assert next(read) == (1, b"ab")
+    with pytest.raises(Malformed, match=f"an attribute of {length} bytes at 8: 8 are left"):
+        next(read)
+
+
+def test_less_than_an_attribute_at_the_end_is_nothing() -> None:
+    """As with the kernel: a driver that pads oddly must not cost the list of all links."""
+    assert list(netlink.attributes(netlink.attribute(1, b"ab") + b"\1\2\3")) == [(1, b"ab")]
+
+
+class Scripted:
+    """A kernel that answers each question by what a function makes of its number."""
+
+    def __init__(self, *answers: Callable[[int], list[bytes]], port: int = 0) -> None:
+        self.answers = list(answers)
+        self.asked: list[bytes] = []
+        self.waiting: list[bytes] = []
+        self.port = port
+        self.flags = 0
+
+    def sendto(self, data: bytes, address: tuple[int, int], /) -> int:
+        assert address == (0, 0)
+        self.asked.append(data)
+        (sequence,) = unpack_from("=I", data, 8)
+        self.waiting += self.answers.pop(0)(sequence)
+        return len(data)
+
+    def recvmsg(self, size: int, /) -> tuple[bytes, list[object], int, tuple[int, int]]:
+        if not self.waiting:
+            raise TimeoutError("timed out")
+        return self.waiting.pop(0)[:size], [], self.flags, (self.port, 0)
+
+
+def asked(kernel: Scripted, flags: int = NLM_F_DUMP) -> list[bytes]:
+    return [one.payload for one in netlink.ask(kernel, 18, b"\0" * 16, flags=flags)]
+
+
+def test_a_dump_of_several_datagrams() -> None:
+    kernel = Scripted(
+        lambda n: [
+            message(ANSWER, b"1", sequence=n) + message(ANSWER, b"2", sequence=n),
+            message(NOOP, sequence=n) + message(ANSWER, b"3", sequence=n),
+            message(DONE, pack("=i", 0), sequence=n),
+        ]
+    )
+    assert asked(kernel) == [b"1", b"2", b"3"]
+
+
+def test_an_answer_and_its_acknowledgement() -> None:
+    kernel = Scripted(
+        lambda n: [
+            message(ANSWER, b"one", sequence=n),
+            message(ERROR, pack("=i", 0) + bytes(16), sequence=n),
+        ]
+    )
+    assert asked(kernel, NLM_F_ACK) == [b"one"]
+
+
+@pytest.mark.parametrize("kind", [ERROR, DONE])
+def test_the_kernels_refusal(kind: int) -> None:
+    kernel = Scripted(
+        lambda n: [
+            message(ANSWER, b"one", sequence=n),
+            message(kind, pack("=i", -ENODEV) + bytes(16), sequence=n),
+        ]
+    )
+    with pytest.raises(OSError, match="No such device") as refused:
+        asked(kernel)
+    assert refused.value.errno == ENODEV
+
+
+def test_a_late_answer_to_another_question() -> None:
+    kernel = Scripted(
+        lambda n: [
+            message(ERROR, pack("=i", -EPERM), sequence=n - 1),
+            message(ANSWER, b"late", sequence=n - 1) + message(DONE, sequence=n - 1),
+            message(ANSWER, b"new", sequence=n) + message(DONE, sequence=n),
+        ]
+    )
+    assert asked(kernel) == [b"new"]
+
+
+def interrupted(sequence: int) -> list[bytes]:
+    return [
+        message(ANSWER, b"old", sequence=sequence, flags=MULTI),
+        message(ANSWER, b"more", sequence=sequence, flags=MULTI | NLM_F_DUMP_INTR),
+        message(DONE, pack("=i", 0), sequence=sequence, flags=MULTI),
+    ]
+
+
+def whole(sequence: int) -> list[bytes]:
+    return [message(ANSWER, b"new", sequence=sequence) + message(DONE, sequence=sequence)]
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_an_interrupted_dump_is_asked_for_again(times: int) -> None:
+    kernel = Scripted(*[interrupted] * times, whole)
+    assert asked(kernel) == [b"new"]
+    assert len(kernel.asked) == times + 1
+
+
+def test_but_not_for_ever() -> None:
+    kernel = Scripted(*[interrupted] * 9)
+    with pytest.raises(OSError, match="something changed") as told:
+        asked(kernel)
+    assert (told.value.errno, len(kernel.asked)) == (EAGAIN, 4)
+
+
+def test_no_answer() -> None:
+    with pytest.raises(TimeoutError):
+        asked(Scripted(lambda _: []))
+
+
+def test_an_answer_of_a_process_is_none() -> None:
+    with pytest.raises(TimeoutError):
+        asked(Scripted(whole, port=4711))
+
+
+def test_an_answer_that_is_cut_off() -> None:
+    kernel = Scripted(whole)
+    kernel.flags = socket.MSG_TRUNC
+    with pytest.raises(OSError, match="more than 65536 bytes") as told:
+        asked(kernel)
+    assert told.value.errno == EMSGSIZE
+
+
+@pytest.mark.parametrize(
+    "wrong", [b"x", message(ANSWER)[:12], message(ANSWER, b"abcd")[:-1]], ids=repr
+)
+def test_an_answer_that_can_not_be_read(wrong: bytes) -> None:
+    with pytest.raises(OSError, match="can't be read") as told:
+        asked(Scripted(lambda n: [message(ANSWER, sequence=n), wrong]))
+    assert told.value.errno == EBADMSG
+
+
+def test_an_error_without_a_number() -> None:
+    with pytest.raises(OSError, match="cut off"):
+        asked(Scripted(lambda n: [message(ERROR, b"\1\2", sequence=n)]))
+
+
+@pytest.fixture
+def kernel() -> Iterator[socket.socket]:
+    with netlink.opened(rtnetlink.PROTOCOL) as opened:
+        yield opened
+
+
+def test_the_real_kernel_refuses(kernel: socket.socket) -> None:
+    with pytest.raises(OSError, match="No such device"):
+        netlink.ask(kernel, 18, pack("=BxHiII", 0, 0, 0x7FFFFFFF, 0, 0), flags=NLM_F_ACK)
+
+
+def test_the_real_kernel_answers_again_and_again(kernel: socket.socket) -> None:
+    question = pack("=BxHiII", 0, 0, 1, 0, 0)
+    for _ in range(3):
+        (answer,) = netlink.ask(kernel, 18, question, flags=NLM_F_ACK)
+        assert rtnetlink.link(answer.payload).index == 1
+
+
+def test_a_silent_channel_is_given_up() -> None:
+    """Nothing follows an answer that nobody asked to be acknowledged."""
+    with netlink.opened(rtnetlink.PROTOCOL, timeout_s=0.05) as opened, pytest.raises(TimeoutError):
+        netlink.ask(opened, 18, pack("=BxHiII", 0, 0, 1, 0, 0), flags=0)
+
+
+def payload(frame: bytes) -> bytes:
+    (one,) = netlink.messages(frame)
+    return one.payload
+
+
+def test_what_linux_says_of_a_link() -> None:
+    link = rtnetlink.link(payload(frames.LINK))
+    assert (link.name, link.type, link.operstate, link.admin_up) == ("eno1", 1, 2, True)
+    assert link.lower is None  # its number is of another namespace
+    assert link.master is not None
+
+
+def test_what_linux_says_of_nexthop_objects() -> None:
+    assert rtnetlink.route(payload(frames.ROUTE)) == (frozenset({4, 5}), 9)
+    assert rtnetlink.nexthop(payload(frames.NEXTHOP)) == (9, None, (7, 8))
