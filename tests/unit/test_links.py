@@ -81,7 +81,7 @@ def test_only_devices_that_hang_on_a_link_change_with_it() -> None:
     roster = Roster(PoolSpec("x.io", "a", "netDevice"), devices, generation=7)
     after = relink(roster, {"p0": DOWN})
     assert (after.generation, after.renewed) == (8, False)
-    assert {one.id for one in after.changed} == {vf(0).bdf, vf(1).bdf}
+    assert [one.function.bdf for one in after.changed] == [vf(0).bdf, vf(1).bdf]
     assert relink(after, {"p0": DOWN}) is after
 
 
