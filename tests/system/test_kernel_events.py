@@ -226,7 +226,7 @@ def test_what_was_lost_is_looked_at() -> None:
         ("/devices/virtual/net/veth1", "net"),
         ("/devices/pci0000:00/0000:00:04.0/nvme/nvme0", "nvme"),
         ("/devices/\udcff\udcfe", "pci\udcff"),
-        ("/" + "x" * 1500, "block"),
+        ("/" + "x" * 800, "block"),
     ],
 )
 def test_events_of_others_are_nobodys(devpath: str, subsystem: str) -> None:
@@ -247,6 +247,7 @@ def test_a_kubelets_restarts_are_counted() -> None:
         served(stack)
         assert stack.status().supervisor.counters["kubelet restarts"] == 1
         stack.kubelet.stop()
+        stack.kubelet.socket.unlink()
         status = stack.wait_status(lambda s: s.supervisor.problems, what="a problem")
         (problem,) = status.supervisor.problems
         assert problem.startswith("no kubelet: ")
