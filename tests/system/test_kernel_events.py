@@ -216,8 +216,11 @@ def test_what_was_lost_is_looked_at() -> None:
             )
         finally:
             os.kill(stack.pid, signal.SIGCONT)
-        allocatable(stack, ATOM, len(ATOMS) - 1)
-        assert stack.status().supervisor.counters["times that uevents were lost"] >= 1
+        stack.wait_status(
+            lambda s: "times that uevents were lost" in s.supervisor.counters, what="a loss"
+        )
+        reason = "no driver is bound to it"
+        pool_status(stack, ATOM, lambda p: p.devices[NPU].reason == reason, what="a look")
 
 
 @pytest.mark.parametrize(
