@@ -30,12 +30,12 @@ class Kernel:
     """Hears of changes, and has them looked at: soon, but many of them together."""
 
     def __init__(
-        self, pools: Pools, look: Callable[[], None], look_takes_s: Callable[[], float]
+        self, pools: Pools, look: Callable[[], None], look_costs_s: Callable[[], float]
     ) -> None:
-        """``look`` asks for a look at the node; ``look_takes_s``: how long the last one took."""
+        """``look`` asks for a look at the node; ``look_costs_s``: CPU time of the last one."""
         self._pools = pools
         self._look = look
-        self._look_takes_s = look_takes_s
+        self._look_costs_s = look_costs_s
         self._looks = Pace()
         self._relinks = Pace()
         self._touched: set[Bdf | None] = set()
@@ -67,7 +67,7 @@ class Kernel:
         """Do what is due about it."""
         now = monotonic()
         if self._looks.due is not None and now >= self._looks.due:
-            self._looks = self._looks.acted(now, took_s=self._look_takes_s())
+            self._looks = self._looks.acted(now, cost_s=self._look_costs_s())
             self._look()
             if self._touched:
                 self._pools.nudge(self._touched)

@@ -62,9 +62,9 @@ class Lookout:
         return 0.0 if self._looks.is_one_wanted else self._pools.due
 
     @property
-    def took_s(self) -> float:
-        """How long the last look took."""
-        return self._scout.took_s
+    def cost_s(self) -> float:
+        """Seconds of a core that the last look took."""
+        return self._scout.cost_s
 
     def look(self) -> None:
         """Have the node looked at: something happened there."""

@@ -8,6 +8,7 @@ into a pipe, and ends.
 import contextlib
 import fcntl
 import os
+import resource
 import signal
 import traceback
 from pathlib import Path
@@ -38,10 +39,9 @@ _LOOK: Final[msgspec.msgpack.Decoder[Look]] = msgspec.msgpack.Decoder(Look)
 class _Run:
     """One process."""
 
-    def __init__(self, life: Life, pipe: int, began: float, deadline: float) -> None:
+    def __init__(self, life: Life, pipe: int, deadline: float) -> None:
         self.life = life
         self.pipe = pipe
-        self.began = began
         self.deadline = deadline
         self.said = bytearray()
         self.given_up = False
@@ -57,8 +57,8 @@ class Scout:
         self._deadline_s = deadline_s
         self._bytes_most = bytes_most
         self._run: _Run | None = None
-        self.took_s = 0.0
-        """How long the last look took that came to its end."""
+        self.cost_s = 0.0
+        """Seconds of a core that the last look took which came to its end."""
 
     @property
     def is_busy(self) -> bool:
@@ -97,7 +97,7 @@ class Scout:
             raise
         finally:
             os.close(end)
-        self._run = _Run(life, pipe, began := monotonic(), began + self._deadline_s)
+        self._run = _Run(life, pipe, monotonic() + self._deadline_s)
 
     def turn(self, now: float) -> Look | None:
         """What came of the look, once; None where there is nothing new."""
@@ -109,8 +109,9 @@ class Scout:
             self._hear(run)  # what it said last
             os.close(run.pipe)
             self._run = None
-            self.took_s = now - run.began
+            before = _of_children_s()
             how = children.reap_group(run.life)
+            self.cost_s = _of_children_s() - before
             return None if run.given_up else _read(run.said, how)
         if len(run.said) > self._bytes_most and not run.given_up:
             return self._give_up(run, now, f"said more than {self._bytes_most} bytes")
@@ -152,6 +153,12 @@ def _read(said: bytearray, how: str) -> Look:
         return _LOOK.decode(said)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Look(failed=f"the look at the node ended without a result ({how}), see the log")
+
+
+def _of_children_s() -> float:
+    """CPU time of all processes that were reaped so far (getrusage(2))."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _look(pipe: int, root: Path, needs: Needs, deadline_s: float) -> int:

@@ -63,7 +63,7 @@ class Supervisor:
         self._pools = Pools(options, configured, self._keeper)
         self._lookout = Lookout(options, self._pools, self._reply)
         # Before the first look, so that nothing happens between it and what is heard.
-        self._kernel = Kernel(self._pools, self._lookout.look, lambda: self._lookout.took_s)
+        self._kernel = Kernel(self._pools, self._lookout.look, lambda: self._lookout.cost_s)
         self._kubelet = KubeletFolder(options.kubelet_folder)
 
     def run(self) -> int:

@@ -20,12 +20,17 @@ from rich.table import Table
 
 from rbln_supervisor.core.commands import Rescan
 from rbln_supervisor.ctl.client import ask
+from tests.sim import network
 from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
-from tests.sim.nodes import npus
+from tests.sim.nodes import Link, npus
 from tests.sim.stack import Stack
+from tests.sim.uevents import Injector, pci
 
 ROUNDS: Final = 7
+EVENTS: Final = 100
+PAUSE_S: Final = 0.3
+"""Between two changes: bursts are taken together, which is not what is measured."""
 CALLS: Final = 1000
 IDLE_S: Final = 20.0
 
@@ -48,6 +53,9 @@ def main() -> int:
         kubelet_restarted(stack)
         stop(stack)
     driver_changed()
+    for others in (0, 1024):
+        kernel_spoke(others)
+    link_changed()
     console.print(table)
     return 0
 
@@ -125,6 +133,67 @@ def rescanned(stack: Stack, *, healthy: int) -> float:
     ask(stack.run_dir, Rescan())
     stack.kubelet.wait_listed("intel.com/F", healthy, 1)
     return last_listed(stack) - began
+
+
+def kernel_spoke(others: int) -> None:
+    """From a uevent to the message, after a driver was unbound or bound.
+
+    Args:
+        others: devices of the node beside the one that changes.
+    """
+    card = SimDevice(bdf="0000:f1:00.0", vendor="8086", device="0d90", driver="dfl-pci")
+    selectors = [{"drivers": [card.driver]}, {"drivers": ["rebellions"]}]
+    pools = [
+        {"resourceName": name, "deviceType": "accelerator", "selectors": wanted}
+        for name, wanted in zip("FN", selectors, strict=True)
+    ]
+    took = []
+    with Stack(
+        {"resourceList": pools}, lambda node: node.add(card, *npus(others)), links={}
+    ) as stack:
+        wait_listed(stack)
+        with Injector(stack.pid) as tell:
+            for change in range(EVENTS):
+                if change % 2:
+                    stack.node.bind(card.bdf, "dfl-pci")
+                else:
+                    stack.node.unbind(card.bdf)
+                began = monotonic()
+                tell(pci("bind" if change % 2 else "unbind", card.bdf))
+                stack.kubelet.wait_listed("intel.com/F", change % 2, 1)
+                took.append(last_listed(stack) - began)
+                threading.Event().wait(PAUSE_S)
+    row(f"uevent → message, {others + 1} devices, p50 / p99 of {EVENTS}", quantiles(took))
+
+
+def link_changed() -> None:
+    """From a link's loss of carrier, or its return, to the message that its VFs have changed."""
+    pf = SimDevice("0000:5e:00.0", "8086", "1592", "020000", "ice", net=("p0",), totalvfs=8)
+    vfs = [
+        SimDevice(f"0000:5e:02.{n}", "8086", "1889", "020000", "iavf", pf=pf.bdf) for n in range(8)
+    ]
+    pool = {
+        "resourceName": "V",
+        "selectors": {"pfNames": ["p0"]},
+        # Each change is one of its own here, and not a link that flaps.
+        "health": {"probation": {"againSeconds": 0.05, "mostSeconds": 0.05}},
+    }
+    downs: list[float] = []
+    ups: list[float] = []
+    with Stack(
+        {"resourceList": [pool]}, lambda node: node.add(pf, *vfs), links={"p0": Link(pair=True)}
+    ) as stack:
+        stack.kubelet.wait_listed("intel.com/V", len(vfs))
+        peer = network.peer("p0")
+        for _ in range(EVENTS // 2):
+            for took, state, healthy in ((downs, "down", 0), (ups, "up", len(vfs))):
+                began = monotonic()
+                network.run(stack.pid, f"ip link set {peer} {state}")
+                stack.kubelet.wait_listed("intel.com/V", healthy, len(vfs))
+                took.append(last_listed(stack) - began)
+                threading.Event().wait(PAUSE_S)
+    row(f"link lost → message, p50 / p99 of {len(downs)}", quantiles(downs))
+    row(f"link back → message, p50 / p99 of {len(ups)}", quantiles(ups))
 
 
 def kubelet_restarted(stack: Stack) -> None:
@@ -229,6 +298,13 @@ def seconds(took: list[float]) -> str:
     """Median and range."""
     least, middle, most = (1000 * s for s in (min(took), statistics.median(took), max(took)))
     return f"{middle:.0f} ms ({least:.0f} to {most:.0f})"
+
+
+def quantiles(took: list[float]) -> str:
+    """Of latencies."""
+    ordered = sorted(took)
+    middle, most = ordered[len(ordered) // 2], ordered[len(ordered) * 99 // 100]
+    return f"{middle * 1000:.0f} / {most * 1000:.0f} ms"
 
 
 def row(figure: str, measured: str) -> None:

@@ -36,9 +36,9 @@ class Pace(msgspec.Struct, frozen=True):
         lacking = 1.0 - self._left(now)
         return msgspec.structs.replace(self, due=now + max(SETTLE_S, lacking / PER_S))
 
-    def acted(self, now: float, *, took_s: float = 0.0) -> "Pace":
-        """The act begins; ``took_s``: how long acts take."""
-        price = 1.0 + PRICE_PER_S * took_s
+    def acted(self, now: float, *, cost_s: float = 0.0) -> "Pace":
+        """The act begins; ``cost_s``: seconds of a core that acts take."""
+        price = 1.0 + PRICE_PER_S * cost_s
         return Pace(turns=max(self._left(now) - price, -BURST), at=now)
 
     def _left(self, now: float) -> float:

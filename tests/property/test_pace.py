@@ -9,7 +9,7 @@ WAITS = st.lists(st.floats(0.0, 0.5), max_size=200)
 COSTS = st.floats(0.0, 0.3)
 
 
-def played(waits: list[float], took_s: float = 0.0) -> tuple[list[float], list[float]]:
+def played(waits: list[float], cost_s: float = 0.0) -> tuple[list[float], list[float]]:
     """When events came, and when somebody acted who always acts in time."""
     pace, now = Pace(), 0.0
     events, acts = [], []
@@ -17,7 +17,7 @@ def played(waits: list[float], took_s: float = 0.0) -> tuple[list[float], list[f
         now += wait
         while pace.due is not None and pace.due <= now:
             acts.append(pace.due)
-            pace = pace.acted(pace.due, took_s=took_s)
+            pace = pace.acted(pace.due, cost_s=cost_s)
         if wait != 1000.0:
             events.append(now)
             pace = pace.heard(now)
@@ -25,14 +25,14 @@ def played(waits: list[float], took_s: float = 0.0) -> tuple[list[float], list[f
 
 
 @given(WAITS, COSTS)
-def test_every_event_is_followed_by_an_act(waits: list[float], took_s: float) -> None:
-    events, acts = played(waits, took_s)
+def test_every_event_is_followed_by_an_act(waits: list[float], cost_s: float) -> None:
+    events, acts = played(waits, cost_s)
     assert all(any(act > event for act in acts) for event in events)
 
 
 @given(WAITS, COSTS)
-def test_no_act_without_an_event_since_the_one_before(waits: list[float], took_s: float) -> None:
-    events, acts = played(waits, took_s)
+def test_no_act_without_an_event_since_the_one_before(waits: list[float], cost_s: float) -> None:
+    events, acts = played(waits, cost_s)
     for before, act in zip([-1.0, *acts], acts, strict=False):
         assert any(before <= event < act for event in events)
 
@@ -46,10 +46,10 @@ def test_acts_are_bounded(waits: list[float]) -> None:
 
 @given(st.lists(st.floats(0.0, 0.02), min_size=1, max_size=20), st.floats(0.01, 0.3))
 def test_a_storm_does_not_cost_more_than_a_share_of_a_core(
-    waits: list[float], took_s: float
+    waits: list[float], cost_s: float
 ) -> None:
-    events, acts = played(waits * 100, took_s)
-    price = 1 + PRICE_PER_S * took_s
+    events, acts = played(waits * 100, cost_s)
+    price = 1 + PRICE_PER_S * cost_s
     assert len(acts) <= (2 * BURST + PER_S * (acts[-1] - events[0])) / price + 2
 
 
