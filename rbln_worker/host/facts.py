@@ -8,6 +8,7 @@ from typing import Final
 from rbln_worker.core.facts import (
     Fact,
     Facts,
+    Head,
     HostFile,
     Link,
     Missing,
@@ -53,6 +54,8 @@ class Reader:
             match need:
                 case Text(path):
                     return self._text(path)
+                case Head(path, size):
+                    return self._head(path, size)
                 case Link(path):
                     return os.path.basename(os.readlink(f"{self._root}{path}"))
                 case Names(path):
@@ -65,7 +68,8 @@ class Reader:
                     return not self._host_visible or self._there(path)
         except OSError as error:
             place = need.folder if isinstance(need, Texts) else need.path
-            return Missing(f"{place}: {error.strerror}")
+            absent = isinstance(error, FileNotFoundError | NotADirectoryError)
+            return Missing(f"{place}: {error.strerror}", absent=absent)
 
     def _there(self, path: str) -> bool:
         return os.path.exists(f"{self._root}{path}")
@@ -73,6 +77,11 @@ class Reader:
     def _text(self, path: str) -> str:
         with open(f"{self._root}{path}", "rb") as file:
             return file.read(_FILE_BYTES).decode(errors="replace")
+
+    def _head(self, path: str, size: int) -> bytes:
+        # Not buffered: of a config space no more is read than was asked for.
+        with open(f"{self._root}{path}", "rb", buffering=0) as file:
+            return file.read(size)
 
     def _texts(self, folder: str, file: str) -> Mapping[str, str]:
         try:
