@@ -44,24 +44,30 @@ class Finding(msgspec.Struct, frozen=True):
     """Why a container could not use that."""
 
 
-_SILENT: Final = Finding(evidence.silent(ANSWER_WITHIN_S))
-
-
 class Prober:
     """Looks at devices, one look at a device at a time."""
 
     def __init__(
-        self, root: Path, *, host_visible: bool, write_info: Callable[[DeviceAnswer], str]
+        self,
+        root: Path,
+        *,
+        host_visible: bool,
+        write_info: Callable[[DeviceAnswer], str],
+        answer_within_s: float = ANSWER_WITHIN_S,
+        hanging_most: int = HANGING_MOST,
     ) -> None:
         """Look below ``root``; ``write_info`` writes a device's file, or says why it can't be."""
+        self._answer_within_s = answer_within_s
+        self._hanging_most = hanging_most
         self._root = root
         self._write_info = write_info
         self._host_visible = host_visible
-        self._threads = ThreadPoolExecutor(SLOTS + HANGING_MOST, thread_name_prefix="probe")
+        self._threads = ThreadPoolExecutor(SLOTS + hanging_most, thread_name_prefix="probe")
         self._slots = asyncio.Semaphore(SLOTS)
         self._late = 0
         """Looks that gave their slot back and have not ended."""
         self._under_way: set[DeviceId] = set()
+        self._no_answer = Finding(evidence.silent(answer_within_s))
         self._silent: set[DeviceId] = set()
         """Those of which it was said that they don't answer."""
         self._missed: set[DeviceId] = set()
@@ -77,7 +83,7 @@ class Prober:
         """
         wanted = {device.id: device for device in devices if device.gone is None}
         self._missed |= wanted.keys() & self._under_way
-        silent = dict.fromkeys(wanted.keys() & self._silent, _SILENT)
+        silent = dict.fromkeys(wanted.keys() & self._silent, self._no_answer)
         chosen = [device for device in wanted.values() if device.id not in self._under_way]
         self._under_way.update(device.id for device in chosen)
         reader = Reader(self._root, host_visible=self._host_visible)
@@ -90,7 +96,7 @@ class Prober:
         if pending:
             done, pending = await asyncio.wait(pending, timeout=SOON_S)
         yield {**silent, **self._ended(looks, done)}
-        deadline: float | None = began + ANSWER_WITHIN_S
+        deadline: float | None = began + self._answer_within_s
         while pending:
             now = asyncio.get_running_loop().time()
             done, pending = await asyncio.wait(
@@ -102,7 +108,7 @@ class Prober:
                 yield self._ended(looks, done)
             else:
                 deadline = None
-                silent = {looks[look]: _SILENT for look in pending}
+                silent = {looks[look]: self._no_answer for look in pending}
                 self._silent |= silent.keys()
                 yield silent
 
@@ -125,7 +131,7 @@ class Prober:
     async def _one(self, reader: Reader, device: Device, pool: PoolSpec) -> Finding:
         loop = asyncio.get_running_loop()
         async with self._slots:
-            if self._late >= HANGING_MOST:
+            if self._late >= self._hanging_most:
                 return Finding(evidence.not_asked(self._late))
             look = loop.run_in_executor(self._threads, self._examine, reader, device, pool)
             await asyncio.wait({look}, timeout=LATE_S)
