@@ -1,12 +1,10 @@
 """Looks at devices whose files hang, with real files and real threads."""
 
 import asyncio
-import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,6 +14,7 @@ from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Unknown
 from rbln_worker.prober import SLOTS, Finding, Prober
 from tests.sim.node import SimNode
 from tests.sim.nodes import npus
+from tests.sim.tree import Tree
 
 POOL = PoolSpec("rebellions.ai", "ATOM", "accelerator")
 
@@ -31,9 +30,17 @@ def build(root: Path, count: int) -> tuple[SimNode, list[Device]]:
 
 
 @contextmanager
-def looking(root: Path, **limits: Any) -> Iterator[Prober]:
+def looking(
+    root: Path, *, answer_within_s: float = 5.0, hanging_most: int = 64
+) -> Iterator[Prober]:
     """A prober; at the end whoever hangs at a pipe is let go, so that its thread can end."""
-    yield Prober(root, host_visible=True, write_info=lambda _: "", **limits)
+    yield Prober(
+        root,
+        host_visible=True,
+        write_info=lambda _: "",
+        answer_within_s=answer_within_s,
+        hanging_most=hanging_most,
+    )
     release(root)
 
 
@@ -44,17 +51,10 @@ async def until(condition: Callable[[], bool]) -> None:
 
 def release(root: Path, text: str = "0\n") -> None:
     """Answer everybody who hangs, and whoever comes later finds a file."""
+    tree = Tree(root)
     for path in root.rglob("*"):
         if path.is_fifo():
-            try:
-                writer = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-            except OSError:
-                continue  # nobody reads it
-            aside = path.with_name(f"{path.name}.new")
-            aside.write_text(text)
-            aside.replace(path)
-            os.write(writer, text.encode())
-            os.close(writer)
+            tree.answer(f"/{path.relative_to(root)}", text)
 
 
 async def settled(
