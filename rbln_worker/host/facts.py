@@ -75,13 +75,18 @@ class Reader:
         return os.path.exists(f"{self._root}{path}")
 
     def _text(self, path: str) -> str:
-        with open(f"{self._root}{path}", "rb") as file:
-            return file.read(_FILE_BYTES).decode(errors="replace")
+        return self._head(path, _FILE_BYTES).decode(errors="replace")
 
     def _head(self, path: str, size: int) -> bytes:
-        # Not buffered: of a config space no more is read than was asked for.
-        with open(f"{self._root}{path}", "rb", buffering=0) as file:
-            return file.read(size)
+        # Python's own files cost three times as much, and read more than they are asked for.
+        descriptor = os.open(f"{self._root}{path}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            read = os.read(descriptor, size)
+            while 0 < len(read) < size and (more := os.read(descriptor, size - len(read))):
+                read += more
+            return read
+        finally:
+            os.close(descriptor)
 
     def _texts(self, folder: str, file: str) -> Mapping[str, str]:
         try:

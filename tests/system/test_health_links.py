@@ -1,4 +1,4 @@
-"""A link that falls makes the devices Unhealthy whose traffic it carries; real links, real netlink."""
+"""A link that falls makes devices Unhealthy whose traffic it carries: real links, real netlink."""
 
 from collections.abc import Mapping
 
@@ -29,7 +29,7 @@ def net(name: str, driver: str, **health: object) -> dict[str, object]:
     }
 
 
-NPU_POOL = {
+NPU_POOL: dict[str, object] = {
     "resourceName": "npus",
     "resourcePrefix": "rebellions.ai",
     "deviceType": "accelerator",
@@ -75,9 +75,8 @@ def first(stack: Stack, name: str, phase: str) -> DeviceStatus:
 
 
 def test_a_pf_whose_link_falls_takes_its_vfs_with_it() -> None:
-    with Stack(
-        config(net("nics", "ice"), net("dpdk", "vfio-pci"), NPU_POOL), build, links=LINKS
-    ) as stack:
+    pools = config(net("nics", "ice"), net("dpdk", "vfio-pci"), NPU_POOL)
+    with Stack(pools, build, links=LINKS) as stack:
         serving(stack)
         with untouched(stack, NICS, NPUS):
             ip(stack, "p0 down")
@@ -98,9 +97,8 @@ def test_a_pf_whose_link_falls_takes_its_vfs_with_it() -> None:
 
 
 def test_a_cable_that_is_pulled() -> None:
-    network.needs(
-        f"ip link add x type {network.plain()} && ip link set x up && ip link set x carrier off"
-    )
+    made = f"ip link add x type {network.plain()} && ip link set x up"
+    network.needs(f"{made} && ip link set x carrier off")
     with Stack(config(net("nics", "ice"), NPU_POOL), build, links=LINKS) as stack:
         allocatable(stack, NICS, 1)
         ip(stack, "eno1 carrier off")
