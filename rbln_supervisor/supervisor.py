@@ -30,7 +30,7 @@ from rbln_supervisor.core.commands import (
 )
 from rbln_supervisor.core.configuration import config
 from rbln_supervisor.core.lifecycle import Overdue, State
-from rbln_supervisor.core.status import NodeStatus, PoolStatus, SupervisorStatus
+from rbln_supervisor.core.status import DeviceStatus, NodeStatus, PoolStatus, SupervisorStatus
 from rbln_supervisor.keeper import Keeper
 from rbln_supervisor.kernel import Kernel
 from rbln_supervisor.kubelet_folder import KubeletFolder
@@ -170,7 +170,9 @@ class Supervisor:
                 return self._lookout.try_out(asker, request)
             case Explain(device=name):
                 pools = self._pools
-                return inquiries.explained(name, pools.config, pools.node, pools.rosters)
+                return inquiries.explained(
+                    name, pools.config, pools.node, pools.rosters, self._health
+                )
             case Reload():
                 return self._lookout.reload(asker)
             case Rescan():
@@ -201,6 +203,10 @@ class Supervisor:
             log_format=options.log_format,
         )
         return Keeper(boot, self._session)
+
+    def _health(self, pool: PoolName) -> Mapping[str, DeviceStatus]:
+        now = monotonic()
+        return summary.pool_status(self._pools.keepers[pool].seen(now), now).devices
 
     def _status(self) -> NodeStatus:
         now = monotonic()

@@ -12,21 +12,21 @@ from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.health import Judged, Verdict
 from rbln_worker.contract.messages import Hello, Nudge, Phase, Report, ToWorker
-from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.contract.version import VERSION
 from rbln_worker.conversation import Conversation, Held
-from rbln_worker.core.answer import env_names
+from rbln_worker.core.answer import DeviceAnswer, env_names
+from rbln_worker.core.health.case import without_link
+from rbln_worker.core.health.evidence import look_again_s
 from rbln_worker.core.inventory import Gap, Inventory, apply
 from rbln_worker.files import Files
 from rbln_worker.host.inotify import FolderWatch
+from rbln_worker.judge import Judge
 from rbln_worker.kubelet.prepared import Prepared, prepare
 from rbln_worker.kubelet.translate import device_list
 from rbln_worker.link import Link
 from rbln_worker.prober import Finding, Prober, unread
 from rbln_worker.registrar import Registrar
 
-LOOK_AGAIN_S: Final = 10.0
-"""Every device is looked at this often even if nothing points at it."""
 CLOSE_WITHIN_S: Final = 1.0
 _DEV_FOLDERS: Final = ("dev", "dev/vfio", "dev/infiniband", "dev/net")
 """Where the nodes lie that containers are given."""
@@ -43,8 +43,13 @@ class Worker:
             link, hello=self._hello, held=self._held, report=self._report, hear=self._adopt
         )
         self._inventory: Inventory | None = None
-        self._findings: dict[DeviceId, Finding] = {}
-        self._verdicts: dict[DeviceId, Verdict] = {}
+        self._answers: Mapping[DeviceId, DeviceAnswer] = {}
+        """The last ones that were found out."""
+        self._unusable: dict[DeviceId, str] = {}
+        """Why containers could not use them, by the last look."""
+        self._verdicts: Mapping[DeviceId, Verdict] = {}
+        self._hidden: frozenset[DeviceId] = frozenset()
+        self._judge = Judge(overdue=self._reconsider, doubted=lambda one: self._look_at({one}))
         self._concluded: Inventory | None = None
         """The state of which the kubelet hears."""
         self._prepared = Prepared(boot.pool, env_names(boot.pool))
@@ -144,11 +149,15 @@ class Worker:
             self._conversation.want_snapshot()
             return
         self._inventory = after
+        self._judge.adopt(after, listing=self._concluded is not None)
         known = before.devices if before and before.pool == after.pool else {}
         self._stale |= {
-            device for device, value in after.devices.items() if known.get(device) != value
+            device
+            for device, value in after.devices.items()
+            if device not in known or without_link(known[device]) != without_link(value)
         }
         self._look_wanted.set()
+        self._reconsider()  # what the word says needs no file: it doesn't wait for any
 
     def _report(self) -> Report:
         if self._inventory is None:
@@ -177,7 +186,8 @@ class Worker:
     async def _look(self) -> None:
         while True:
             try:
-                await asyncio.wait_for(self._look_wanted.wait(), LOOK_AGAIN_S)
+                devices = self._inventory.devices.values() if self._inventory else ()
+                await asyncio.wait_for(self._look_wanted.wait(), look_again_s(devices))
             except TimeoutError:
                 self._look_at()
             self._look_wanted.clear()
@@ -195,17 +205,18 @@ class Worker:
                 now = self._inventory
                 if now is None:
                     return
-                # The supervisor's word may have changed under a slow look: then it says nothing,
-                # and a device that hung and is asked about again is looked at once it has answered.
+                # The supervisor's word may have changed under a slow look: then it says nothing.
                 current = {
-                    d: f
-                    for d, f in found.items()
-                    if now.devices.get(d) == looked_at[d] and now.pool == held.pool
+                    device: finding
+                    for device, finding in found.items()
+                    if device in now.devices
+                    and without_link(now.devices[device]) == without_link(looked_at[device])
+                    and now.pool == held.pool
                 }
-                if len(current) < len(found):
-                    self._stale.update(found.keys() - current.keys())
-                    self._look_wanted.set()
                 self._conclude(now, current)
+                outdated = self._prober.missed() | (found.keys() - current.keys())
+                if outdated:
+                    self._look_at(outdated)
             self._files.settle(now.pool, now.devices)
             self._conversation.tell()  # files may have become a problem, or none any more
 
@@ -213,59 +224,63 @@ class Worker:
         """Before the kubelet hears of devices the runtime has to."""
         held = self._inventory
         if held is not None and self._boot.cdi != "off":
-            merged = self._merged(held, found)
-            await self._files.specify(held.pool, {d: f.answer for d, f in merged.items()})
+            await self._files.specify(held.pool, self._merged(held, found))
 
     def _merged(
         self, held: Inventory, found: Mapping[DeviceId, Finding]
-    ) -> dict[DeviceId, Finding]:
-        before = self._findings
+    ) -> dict[DeviceId, DeviceAnswer]:
         return {
-            device: found.get(device) or before.get(device) or unread(value, held.pool)
+            device: (device in found and found[device].answer)
+            or self._answers.get(device)
+            or unread(value, held.pool)
             for device, value in held.devices.items()
         }
 
+    def _reconsider(self) -> None:
+        """Say what has to be said without a look: the word changed, or a deadline has passed."""
+        now, last = self._inventory, self._concluded
+        # Before the first look there is nothing to say, and an answer is of one pool.
+        if now is not None and last is not None and now.pool == last.pool:
+            self._conclude(now, {})
+
     def _conclude(self, held: Inventory, found: Mapping[DeviceId, Finding]) -> None:
         first = self._concluded is None
-        findings = self._merged(held, found)
-        verdicts = {device: self._verdict(held.pool, f) for device, f in findings.items()}
-        if (findings, verdicts) == (self._findings, self._verdicts) and held is self._concluded:
+        answers = self._merged(held, found)
+        self._judge.look({device: finding.evidence for device, finding in found.items()})
+        unfiled = {
+            device: why
+            for device, answer in answers.items()
+            if (why := self._files.unspecified(held.pool, answer))
+        }
+        verdicts = self._judge.judge(held.pool, unfiled)
+        hidden = self._judge.hidden()
+        unusable = {device: why for device, why in self._unusable.items() if device in answers}
+        unusable |= {device: one.unusable for device, one in found.items() if one.answer}
+        before = (self._answers, self._verdicts, self._hidden, self._unusable, self._concluded)
+        if (answers, verdicts, hidden, unusable) == before[:4] and held is before[4]:
             return
-        _note_changes(self._verdicts, verdicts)
-        self._findings = findings
+        self._answers = answers
         self._verdicts = verdicts
+        self._hidden = hidden
+        self._unusable = unusable
         self._concluded = held
         self._prepared = prepare(
             held.pool,
             self._prepared.names,
             held.devices,
-            {device: finding.answer for device, finding in findings.items()},
+            answers,
             {device: why for device in verdicts if (why := self._refusal(device))},
             self._boot.cdi if self._files.uses_cdi(held.pool) else "off",
         )
-        self._registrar.board.show(device_list(held.devices, verdicts, held.pool))
+        listed = {d: device for d, device in held.devices.items() if d not in hidden}
+        self._registrar.board.show(device_list(listed, verdicts, held.pool))
         if first:  # nothing is registered before there is something true to say
             self._group.create_task(self._registrar.run())
         self._conversation.tell()
 
-    def _verdict(self, pool: PoolSpec, finding: Finding) -> Verdict:
-        if finding.verdict.healthy and (why := self._files.unspecified(pool, finding.answer)):
-            return Verdict(healthy=False, reason=why)
-        return finding.verdict
-
     def _refusal(self, device: DeviceId) -> str:
         verdict = self._verdicts[device]
-        return self._findings[device].answer.away if verdict.healthy else verdict.reason
-
-
-def _note_changes(before: Mapping[DeviceId, Verdict], after: Mapping[DeviceId, Verdict]) -> None:
-    for device in sorted(before.keys() | after.keys()):
-        verdict = after.get(device)
-        if verdict == before.get(device):
-            continue
-        if verdict is None:
-            log.info("device left", extra={"device": device})
-        elif verdict.healthy:
-            log.info("device healthy", extra={"device": device})
-        else:
-            log.warning("device unhealthy", extra={"device": device, "why": verdict.reason})
+        if not verdict.healthy:
+            return verdict.reason
+        # One that is suspected may lack what its containers need: the kubelet hears of it later.
+        return self._unusable.get(device) or self._answers[device].away

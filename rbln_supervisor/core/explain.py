@@ -14,6 +14,7 @@ from rbln_supervisor.core.configuration.config import NodeConfig
 from rbln_supervisor.core.configuration.pool import PoolConfig
 from rbln_supervisor.core.node import Node, candidates
 from rbln_supervisor.core.selecting import Objection, values
+from rbln_supervisor.core.status import DeviceStatus
 from rbln_supervisor.core.types.kind import Candidate
 from rbln_supervisor.core.types.registry import KINDS
 from rbln_worker.contract.device import Device, DeviceId
@@ -70,6 +71,8 @@ class Explanation(msgspec.Struct, frozen=True):
     values: Mapping[str, str] = {}
     """What each key that a selector of its type can have is compared with."""
     notes: tuple[str, ...] = ()
+    health: DeviceStatus | None = None
+    """How it is, where a pool lists it."""
 
 
 def explain(

@@ -1,6 +1,8 @@
 """Questions that change nothing: why is a device where it is, and what would another file do."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+
+import msgspec
 
 from rbln_supervisor.core.commands import DryRun, Explained, Planned, Refused, Reply
 from rbln_supervisor.core.configuration import config
@@ -8,6 +10,7 @@ from rbln_supervisor.core.difference import here, plan
 from rbln_supervisor.core.explain import explain
 from rbln_supervisor.core.node import Node
 from rbln_supervisor.core.roster import Roster
+from rbln_supervisor.core.status import DeviceStatus
 from rbln_supervisor.core.types.registry import KINDS
 from rbln_worker.contract.pool import PoolName
 
@@ -17,14 +20,16 @@ def explained(
     served: config.NodeConfig,
     node: Node | None,
     rosters: Mapping[PoolName, Roster],
+    health: Callable[[PoolName], Mapping[str, DeviceStatus]],
 ) -> Reply:
-    """Why a device is where it is.
+    """Why a device is where it is, and how it is.
 
     Args:
         name: whatever a person calls it.
         served: the configuration.
         node: what the last look found; None where there was none yet.
         rosters: what each pool lists.
+        health: how the devices are that a pool lists.
     """
     if node is None:
         return Refused(("the node was not read yet, see rbln-ctl status for what hinders it",))
@@ -33,7 +38,13 @@ def explained(
         for pool, roster in rosters.items()
     }
     explanation = explain(served, node, name, gone)
-    return Explained(explanation) if explanation else Refused((_unknown(name, served),))
+    if explanation is None:
+        return Refused((_unknown(name, served),))
+    lister = next(
+        (p for p, roster in rosters.items() if explanation.device in roster.devices), None
+    )
+    how = health(lister).get(explanation.device) if lister else None
+    return Explained(msgspec.structs.replace(explanation, health=how))
 
 
 def tried(request: DryRun, prefix: str) -> config.NodeConfig | Planned:

@@ -5,6 +5,8 @@ from typing import Literal
 
 import msgspec
 
+from rbln_worker.contract.health import HealthPhase
+
 PoolState = Literal["starting", "serving", "waiting", "backoff", "invalid"]
 """``starting``: its worker lives and the kubelet does not list it yet; ``serving``: it is listed;
 ``waiting``: for a kubelet or a device; ``backoff``: its worker ended and is started again later;
@@ -44,8 +46,19 @@ class DeviceStatus(msgspec.Struct, frozen=True):
     """A device of a pool."""
 
     health: Literal["Healthy", "Unhealthy"]
+    """What the kubelet hears."""
     reason: str
+    """Why it is not Healthy, or what is suspected; empty where all is well."""
     numa: int | None
+    phase: HealthPhase = HealthPhase.HEALTHY
+    """Where it really stands: ``suspect`` and ``unknown`` are still Healthy for a while,
+    ``probation`` is still Unhealthy."""
+    source: str = ""
+    """Where the reason comes from: ``sysfs``, ``link``, ``node``, ``npu-status``, …"""
+    since: float | None = None
+    """When it came to this phase (seconds since the epoch)."""
+    warnings: tuple[str, ...] = ()
+    """What is odd about it although it works."""
 
 
 class PoolStatus(msgspec.Struct, frozen=True):

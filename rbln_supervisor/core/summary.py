@@ -10,7 +10,7 @@ from rbln_supervisor.core.lifecycle import Child, State
 from rbln_supervisor.core.roster import Roster
 from rbln_supervisor.core.status import DeviceStatus, PoolState, PoolStatus, WorkerStatus
 from rbln_worker.contract.device import Device
-from rbln_worker.contract.health import Verdict
+from rbln_worker.contract.health import HealthPhase, Verdict
 from rbln_worker.contract.messages import Phase, Report
 
 
@@ -119,17 +119,25 @@ def _registration(
 
 def _devices(seen: Seen) -> dict[str, DeviceStatus]:
     judged = {one.id: one.verdict for one in seen.report.devices} if seen.report else {}
-    unknown = NOT_LOOKED_AT if seen.child.state in {State.UP, State.STARTING} else NO_WORKER
+    why = NOT_LOOKED_AT if seen.child.state in {State.UP, State.STARTING} else NO_WORKER
     return {
-        device.id: _device(device, judged.get(device.id) or Verdict(healthy=False, reason=unknown))
+        device.id: _device(device, judged.get(device.id) or Verdict(healthy=False, reason=why))
         for device in (seen.roster.devices.values() if seen.roster else ())
     }
 
 
 def _device(device: Device, verdict: Verdict) -> DeviceStatus:
-    healthy = verdict.healthy and device.gone is None
+    if device.gone is not None and verdict.healthy:  # its worker will say so in a moment
+        verdict = Verdict(healthy=False, reason=device.gone, source="sysfs")
+    phase = verdict.phase
+    if not verdict.healthy and phase is HealthPhase.HEALTHY:  # nobody said more
+        phase = HealthPhase.UNHEALTHY
     return DeviceStatus(
-        health="Healthy" if healthy else "Unhealthy",
+        health="Healthy" if verdict.healthy else "Unhealthy",
         reason=device.gone or verdict.reason,
         numa=device.function.numa_node,
+        phase=phase,
+        source=verdict.source,
+        since=verdict.since or None,
+        warnings=verdict.warnings,
     )

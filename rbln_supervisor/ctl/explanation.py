@@ -10,8 +10,11 @@ from rich.text import Text
 
 from rbln_supervisor.core.explain import Answer, Explanation, Opinion
 from rbln_supervisor.core.selecting import Objection
+from rbln_supervisor.core.status import DeviceStatus
+from rbln_supervisor.ctl import render
 from rbln_supervisor.ctl.paper import table_for
-from rbln_supervisor.ctl.words import plain
+from rbln_supervisor.ctl.words import ago, plain
+from rbln_worker.contract.health import HealthPhase
 
 _STYLES: Final[dict[Answer, str]] = {
     "takes": "green",
@@ -22,9 +25,11 @@ _STYLES: Final[dict[Answer, str]] = {
 }
 
 
-def page(explanation: Explanation, columns: int) -> RenderableType:
-    """The whole explanation, for a page so many columns wide."""
+def page(explanation: Explanation, columns: int, now: float) -> RenderableType:
+    """The whole explanation, for a page so many columns wide; ``now``: seconds since the epoch."""
     parts: list[RenderableType] = [_head(explanation)]
+    if explanation.health is not None:
+        parts += _health(explanation.health, now)
     parts += [Text(f"  {plain(note)}", "yellow") for note in explanation.notes]
     if explanation.pools:
         parts += [Text(), _pools(explanation, columns)]
@@ -49,6 +54,17 @@ def _answer(explanation: Explanation) -> tuple[str, str]:
     if all(opinion.answer in {"other type", "invalid"} for opinion in explanation.pools):
         return f"no pool has it: none that is valid is for {explanation.device_type}", "yellow"
     return "no pool has it: each one's selectors turn it away", "yellow"
+
+
+def _health(device: DeviceStatus, now: float) -> Iterator[Text]:
+    """How the device is, in a line, and what is odd about it."""
+    line = Text("  ").append_text(render.health(device))
+    if device.phase is not HealthPhase.HEALTHY:
+        parts = (render.why(device), ago(device.since, now))
+        line.append("".join(f"  {part}" for part in parts if part))
+    yield line
+    for warning in device.warnings:
+        yield Text(f"  warning: {plain(warning)}", "yellow")
 
 
 def _pools(explanation: Explanation, columns: int) -> Table:

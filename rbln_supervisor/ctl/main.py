@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
 from typing import Final
@@ -164,11 +165,12 @@ def _page(answer: NodeStatus | Explanation | Plan) -> str:
     # rich is loaded where people read, and for nothing else
     from rbln_supervisor.ctl import explanation, paper, planned, render  # noqa: PLC0415
 
+    now = datetime.now(UTC).timestamp()
     match answer:
         case NodeStatus():
-            return paper.text(lambda columns: render.page(answer, columns), sys.stdout)
+            return paper.text(lambda columns: render.page(answer, columns, now), sys.stdout)
         case Explanation():
-            return paper.text(lambda columns: explanation.page(answer, columns), sys.stdout)
+            return paper.text(lambda columns: explanation.page(answer, columns, now), sys.stdout)
         case Plan():
             return paper.text(lambda columns: planned.page(answer, columns), sys.stdout)
 

@@ -16,7 +16,8 @@ from rbln_supervisor.core.status import (
     SupervisorStatus,
 )
 from rbln_supervisor.ctl.paper import table_for
-from rbln_supervisor.ctl.words import count, duration, plain
+from rbln_supervisor.ctl.words import ago, count, duration, plain
+from rbln_worker.contract.health import HealthPhase
 
 NARROW_COLUMNS: Final = 90
 """Below it a table of pools leaves out what can be had with --json."""
@@ -30,15 +31,15 @@ _STATE_STYLES: Final[dict[PoolState, str]] = {
 }
 
 
-def page(status: NodeStatus, columns: int) -> RenderableType:
-    """The whole status, for a page so many columns wide."""
+def page(status: NodeStatus, columns: int, now: float) -> RenderableType:
+    """The whole status, for a page so many columns wide; ``now``: seconds since the epoch."""
     parts: list[RenderableType] = [_head(status.supervisor)]
     if status.pools:
         parts += [Text(), _pools(status, columns)]
     ids = [len(device) for pool in status.pools.values() for device in pool.devices]
     for name, pool in status.pools.items():
         if pool.devices:
-            parts += [Text(), _devices(name, pool, columns, id_columns=max(ids))]
+            parts += [Text(), _devices(name, pool, columns, now, id_columns=max(ids))]
     parts += _wrong(status)
     return Group(*parts)
 
@@ -100,21 +101,39 @@ def _notes(pool: PoolStatus) -> Iterator[str]:
         yield f"last exit: {plain(pool.worker.last_exit)}"
 
 
-def _devices(name: str, pool: PoolStatus, columns: int, *, id_columns: int) -> Group:
+def _devices(name: str, pool: PoolStatus, columns: int, now: float, *, id_columns: int) -> Group:
+    all_well = all(is_.phase is HealthPhase.HEALTHY for is_ in pool.devices.values())
     table = table_for(columns)
     table.add_column("DEVICE", min_width=id_columns, overflow="fold")
     table.add_column("HEALTH", min_width=len("Unhealthy"), no_wrap=True)
     table.add_column("NUMA", justify="right", no_wrap=True)
+    if not all_well:
+        table.add_column("SINCE", no_wrap=True)
     table.add_column("REASON", overflow="fold")
     for device, is_ in pool.devices.items():
         numa = "-" if is_.numa is None else str(is_.numa)
-        table.add_row(Text(plain(device)), _health(is_), Text(numa), Text(plain(is_.reason)))
+        cells = [Text(plain(device)), health(is_), Text(numa)]
+        if not all_well:
+            cells.append(Text("" if is_.phase is HealthPhase.HEALTHY else ago(is_.since, now)))
+        table.add_row(*cells, Text(why(is_)))
+        for warning in is_.warnings:
+            table.add_row(*[Text()] * len(cells), Text(f"warning: {plain(warning)}", "yellow"))
     head = Text.assemble((plain(name), "bold"), f"  {count(list(pool.devices), 'device')}")
     return Group(head, Padding(table, (0, 0, 0, 2), expand=False))
 
 
-def _health(device: DeviceStatus) -> Text:
-    return Text(device.health, "green" if device.health == "Healthy" else "red")
+def health(device: DeviceStatus) -> Text:
+    """What the kubelet hears, and where it really stands if that is not the same."""
+    style = "green" if device.health == "Healthy" else "red"
+    if device.phase in {HealthPhase.HEALTHY, HealthPhase.UNHEALTHY}:
+        return Text(device.health, style)
+    return Text.assemble((device.health, style), (f" ({device.phase})", "yellow"))
+
+
+def why(device: DeviceStatus) -> str:
+    """Why it is not Healthy, or what is suspected, and who says so."""
+    source = f"{plain(device.source)}: " if device.source and device.reason else ""
+    return f"{source}{plain(device.reason)}"
 
 
 def _wrong(status: NodeStatus) -> Iterator[RenderableType]:

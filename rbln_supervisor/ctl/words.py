@@ -47,6 +47,11 @@ def duration(seconds: float) -> str:
     return " ".join(f"{value} {unit}" for value, unit in units[first : first + 2])
 
 
+def ago(since: float | None, now: float) -> str:
+    """How long ago a time was, both in seconds since the epoch; nothing where it isn't known."""
+    return "" if since is None else f"{duration(now - since)} ago"
+
+
 def count(things: Sequence[object], noun: str) -> str:
     """``1 pool``, ``2 pools``."""
     return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"

@@ -16,6 +16,13 @@ class Text(msgspec.Struct, frozen=True):
     """From the host's root, as all paths here."""
 
 
+class Head(msgspec.Struct, frozen=True):
+    """The first bytes of a file."""
+
+    path: str
+    size: int
+
+
 class Link(msgspec.Struct, frozen=True):
     """The last part of what a symbolic link leads to."""
 
@@ -50,16 +57,18 @@ class HostFile(msgspec.Struct, frozen=True):
     path: str
 
 
-Need = Text | Link | Names | Texts | There | HostFile
+Need = Text | Head | Link | Names | Texts | There | HostFile
 
 
 class Missing(msgspec.Struct, frozen=True):
     """A fact that could not be read, and why."""
 
     why: str
+    absent: bool = False
+    """There is no such file (ENOENT), which for some files is an answer."""
 
 
-Fact = str | tuple[str, ...] | Mapping[str, str] | bool | Missing
+Fact = str | bytes | tuple[str, ...] | Mapping[str, str] | bool | Missing
 
 _NOT_READ = Missing("not read")
 
@@ -74,6 +83,11 @@ class Facts:
         """A file's text, or a link's last part."""
         fact = self._read.get(need, _NOT_READ)
         return fact if isinstance(fact, str | Missing) else _NOT_READ
+
+    def head(self, need: Head) -> bytes | Missing:
+        """A file's first bytes."""
+        fact = self._read.get(need, _NOT_READ)
+        return fact if isinstance(fact, bytes | Missing) else _NOT_READ
 
     def names(self, need: Names) -> tuple[str, ...] | Missing:
         """A folder's entries."""

@@ -185,6 +185,10 @@ class SimNode:
         """Let reads of the NPU's status wait for ever, as on wedged hardware."""
         self.tree.fifo(f"/sys/class/rebellions/{rbln}/status")
 
+    def answer_status(self, rbln: str, status: int) -> None:
+        """Let them go: who waits and who comes reads this status."""
+        self.tree.answer(f"/sys/class/rebellions/{rbln}/status", f"{status}\n")
+
     def set_class_attribute(self, rbln: str, name: str, value: str | None) -> None:
         """Change a file of /sys/class/rebellions/<rblnN>; None removes it."""
         path = f"/sys/class/rebellions/{rbln}/{name}"

@@ -41,6 +41,18 @@ class Tree:
         os.mkfifo(aside)
         self._into_place(aside, path)
 
+    def answer(self, path: str | Path, content: str) -> None:
+        """Put a file in the place of such a pipe; who hangs there reads the same."""
+        try:
+            # Both ends: a pipe that nobody reads yet can't be opened for writing alone.
+            pipe = os.open(self.at(path), os.O_RDWR | os.O_NONBLOCK)
+        except FileNotFoundError:
+            self.write(path, content)
+            return
+        self.write(path, content)
+        os.write(pipe, content.encode())
+        os.close(pipe)
+
     def directory(self, path: str | Path) -> None:
         """Make a directory and those above it."""
         self.at(path).mkdir(parents=True, exist_ok=True)

@@ -168,6 +168,7 @@ FUNCTIONS = "expected like p0#0,2-7,9, got"
 ROOTS = "expected like 0000:3b:00.0#0,2-7,9, got"
 OBJECTS = "expected object or array of objects"
 
+SECONDS = "expected a number of seconds from 0 to 86400"
 COMPLAINTS: list[tuple[dict[str, object], str]] = [
     ({"resourceName": NOTHING}, "resourceName: missing, expected string"),
     ({"resourceName": None}, "resourceName: expected string, got null"),
@@ -223,6 +224,19 @@ COMPLAINTS: list[tuple[dict[str, object], str]] = [
     ({"additionalInfo": []}, "additionalInfo: expected object, got array"),
     ({"additionalInfo": {"*": "a"}}, 'additionalInfo["*"]: expected object, got string'),
     ({"additionalInfo": {"*": {"a": 1}}}, 'additionalInfo["*"]["a"]: expected string, got number'),
+    ({"health": []}, "health: expected object, got array"),
+    ({"health": {"linkState": "on"}}, "health.linkState: expected boolean, got string"),
+    ({"health": {"suspectSeconds": "0.03"}}, "health.suspectSeconds: expected number, got string"),
+    ({"health": {"suspectSeconds": True}}, "health.suspectSeconds: expected number, got boolean"),
+    ({"health": {"SUSPECTSECONDS": [1]}}, "health.SUSPECTSECONDS: expected number, got array"),
+    ({"health": {"unknownHoldSeconds": -1}}, f"health.unknownHoldSeconds: {SECONDS}, got -1"),
+    ({"health": {"unknownHoldSeconds": 86400.5}}, f"health.unknownHoldSeconds: {SECONDS}, "
+                                                  "got 86400.5"),
+    ({"health": {"unknownHoldSeconds": 10**400}}, f"health.unknownHoldSeconds: {SECONDS}, "
+                                                  "got a longer one"),
+    ({"health": {"probation": 5}}, "health.probation: expected object, got number"),
+    ({"health": {"probation": {"calmSeconds": {}}}}, "health.probation.calmSeconds: "
+                                                     "expected number, got object"),
     ({"resourceName": "other"}, "resourceName: rebellions.ai/other is the name of resourceList[0], "
                                 "expected a name of its own"),
 ]  # fmt: skip
@@ -334,6 +348,19 @@ WARNINGS: list[tuple[dict[str, object], str]] = [
     ({"selector": {}}, "selector: unknown key, ignored (did you mean selectors?)"),
     ({"zzz": {}}, "zzz: unknown key, ignored"),
     ({"a b\n": {}}, '["a b\\n"]: unknown key, ignored'.removeprefix(".")),
+    (
+        {"health": {"suspectSecond": 1}},
+        "health.suspectSecond: unknown key, ignored (did you mean suspectSeconds?)",
+    ),
+    (
+        {"health": {"probation": {"linkState": True}}},
+        "health.probation.linkState: unknown key, ignored",
+    ),
+    (
+        {"health": {"probation": {"mostSeconds": 2}}},
+        "health.probation.mostSeconds: 2 is less than firstSeconds or againSeconds, "
+        "and counts for them",
+    ),
     ({"vendors": []}, "vendors: a selector, ignored here (it belongs into selectors)"),
     (
         {"SelectorObjs": []},

@@ -4,10 +4,12 @@ import io
 from pathlib import Path
 from typing import TextIO
 
+import msgspec
 import pytest
 from rich.console import Console
 
 from rbln_supervisor.core.commands import Reloaded, Rescanned
+from rbln_supervisor.core.explain import Explanation
 from rbln_supervisor.core.status import (
     DeviceStatus,
     NodeStatus,
@@ -15,8 +17,12 @@ from rbln_supervisor.core.status import (
     SupervisorStatus,
     WorkerStatus,
 )
-from rbln_supervisor.ctl import paper, render, words
+from rbln_supervisor.ctl import explanation, paper, render, words
+from rbln_worker.contract.device import DeviceId
+from rbln_worker.contract.health import HealthPhase
+from rbln_worker.contract.pool import PoolName
 
+NOW = 1_764_000_000.0
 NODE = NodeStatus(
     SupervisorStatus(
         4711,
@@ -36,7 +42,19 @@ NODE = NodeStatus(
             worker=WorkerStatus(4720, last_log=("an old line",)),
             devices={
                 "0000:3b:00.0": DeviceStatus("Healthy", "", 0),
-                "10000:3c:00.0": DeviceStatus("Unhealthy", "npu-status: FAULT for 12 s", 1),
+                "10000:3c:00.0": DeviceStatus(
+                    "Unhealthy",
+                    "its status is FAULT (3)",
+                    1,
+                    HealthPhase.UNHEALTHY,
+                    "npu-status",
+                    NOW - 12.3,
+                    ("its PCIe link runs at 16.0 GT/s x8,\x1b it can do 32.0 GT/s x16",),
+                ),
+                "10000:3d:00.0": DeviceStatus(
+                    "Healthy", "\x1b[31mno answer", 1, HealthPhase.UNKNOWN, "files", NOW - 3700
+                ),
+                "10000:3e:00.0": DeviceStatus("Unhealthy", "unplugged", None),
             },
         ),
         "rebellions.ai/ATOM_VM": PoolStatus(
@@ -66,16 +84,20 @@ GOLDEN = """\
 rbln-supervisor 0.1.0  pid 4711  up 3 h 12 min  ● not ready
 
 RESOURCE               STATE    DEVICES  VIA             WORKER  RESTARTS  NOTE
-rebellions.ai/ATOM     serving      1/2  plugin-watcher    4720         0
+rebellions.ai/ATOM     serving      2/4  plugin-watcher    4720         0
 rebellions.ai/ATOM_VM  backoff      1/1  -                    -         7  starts again in 3.2 s; \
 last exit: killed by SIGKILL 12 s ago
 resourceList[2]        invalid      0/0  -                    -         0  \
 resourceList[2].selectors[0].vendors: expected array, got string
 
-rebellions.ai/ATOM  2 devices
-  DEVICE         HEALTH     NUMA  REASON
-  0000:3b:00.0   Healthy       0
-  10000:3c:00.0  Unhealthy     1  npu-status: FAULT for 12 s
+rebellions.ai/ATOM  4 devices
+  DEVICE         HEALTH             NUMA  SINCE          REASON
+  0000:3b:00.0   Healthy               0
+  10000:3c:00.0  Unhealthy             1  12 s ago       npu-status: its status is FAULT (3)
+                                                         warning: its PCIe link runs at \
+16.0 GT/s x8,\\x1b it can do 32.0 GT/s x16
+  10000:3d:00.0  Healthy (unknown)     1  1 h 1 min ago  files: \\x1b[31mno answer
+  10000:3e:00.0  Unhealthy             -                 unplugged
 
 rebellions.ai/ATOM_VM  1 device
   DEVICE         HEALTH     NUMA  REASON
@@ -101,7 +123,7 @@ def no_wishes_of_the_developers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def written(status: NodeStatus, stream: TextIO) -> str:
-    return paper.text(lambda columns: render.page(status, columns), stream)
+    return paper.text(lambda columns: render.page(status, columns, NOW), stream)
 
 
 def terminal(columns: int) -> str:
@@ -109,7 +131,7 @@ def terminal(columns: int) -> str:
     console = Console(
         file=stream, force_terminal=True, color_system="standard", width=columns, markup=False
     )
-    console.print(render.page(NODE, columns))
+    console.print(render.page(NODE, columns, NOW))
     return stream.getvalue()
 
 
@@ -135,7 +157,7 @@ def test_a_terminal_gets_colours() -> None:
 @pytest.mark.parametrize("columns", [1, 10, 40, 60, 80, 89, 90, 120, 200])
 def test_no_terminal_is_too_narrow(columns: int) -> None:
     stream = io.StringIO()
-    Console(file=stream, width=columns, markup=False).print(render.page(NODE, columns))
+    Console(file=stream, width=columns, markup=False).print(render.page(NODE, columns, NOW))
     lines = stream.getvalue().splitlines()
     assert all(len(line) <= columns for line in lines)
     if columns >= 40:
@@ -146,7 +168,7 @@ def test_no_terminal_is_too_narrow(columns: int) -> None:
 
 def test_a_narrow_terminal_keeps_the_note() -> None:
     stream = io.StringIO()
-    Console(file=stream, width=80, markup=False).print(render.page(NODE, 80))
+    Console(file=stream, width=80, markup=False).print(render.page(NODE, 80, NOW))
     text = stream.getvalue()
     assert "VIA" not in text
     assert "rebellions.ai/ATOM_VM   backoff" in text
@@ -183,3 +205,17 @@ def test_results_without_changes() -> None:
 
 def test_no_text_steers_a_terminal() -> None:
     assert words.plain("ä € 字 \x1b]0;x\x07\n\u202e") == "ä € 字 \\x1b]0;x\\x07\\n\\u202e"
+
+
+def test_an_explanation_says_how_the_device_is() -> None:
+    sick = NODE.pools["rebellions.ai/ATOM"].devices["10000:3c:00.0"]
+    told = Explanation(DeviceId("10000:3c:00.0"), "accelerator", PoolName("x.io/a"), 0, health=sick)
+    page = paper.text(lambda columns: explanation.page(told, columns, NOW), io.StringIO())
+    assert page.splitlines() == [
+        "10000:3c:00.0  accelerator  x.io/a has it, by selectors[0]",
+        "  Unhealthy  npu-status: its status is FAULT (3)  12 s ago",
+        "  warning: its PCIe link runs at 16.0 GT/s x8,\\x1b it can do 32.0 GT/s x16",
+    ]
+    well = msgspec.structs.replace(told, health=DeviceStatus("Healthy", "", 1))
+    page = paper.text(lambda columns: explanation.page(well, columns, NOW), io.StringIO())
+    assert page.splitlines()[1:] == ["  Healthy"]

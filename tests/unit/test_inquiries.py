@@ -1,6 +1,7 @@
 """What the supervisor answers to questions that change nothing."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from rbln_supervisor.core import inquiries
@@ -9,7 +10,9 @@ from rbln_supervisor.core.configuration.selectors import SelectorObject
 from rbln_supervisor.core.difference import Move
 from rbln_supervisor.core.node import Node
 from rbln_supervisor.core.roster import Roster
+from rbln_supervisor.core.status import DeviceStatus
 from rbln_worker.contract.device import Device, DeviceId
+from rbln_worker.contract.health import HealthPhase
 from rbln_worker.contract.pool import PoolName
 from tests.unit.inventory import config, node, pool, vf
 
@@ -20,10 +23,19 @@ GONE = Device(DeviceId("0000:3b:02.1"), vf(1), gone="unplugged")
 ROSTERS = {A: Roster(SERVED.pools[0].spec, {THERE.id: THERE, GONE.id: GONE})}
 
 
+FINE = DeviceStatus("Healthy", "", 0)
+UNPLUGGED = DeviceStatus("Unhealthy", "unplugged", 0, HealthPhase.UNHEALTHY, "sysfs", 5.0)
+
+
+def health(pool: PoolName) -> Mapping[str, DeviceStatus]:
+    assert pool == A
+    return {THERE.id: FINE, GONE.id: UNPLUGGED}
+
+
 def answer(request: Explain | DryRun, found: Node = node(vf(0))) -> Reply:  # noqa: B008
     match request:
         case Explain(device=name):
-            return inquiries.explained(name, SERVED, found, ROSTERS)
+            return inquiries.explained(name, SERVED, found, ROSTERS, health)
         case DryRun():
             wanted = inquiries.tried(request, "flag.io")
             if isinstance(wanted, Planned):
@@ -39,12 +51,14 @@ def test_a_device_that_is_there() -> None:
     reply = answer(Explain("3b:02.0"))
     assert isinstance(reply, Explained)
     assert (reply.explanation.device, reply.explanation.pool) == (THERE.id, A)
+    assert reply.explanation.health == FINE
 
 
 def test_a_device_that_is_still_listed() -> None:
     reply = answer(Explain(GONE.id))
     assert isinstance(reply, Explained)
     assert reply.explanation.reason == "it is not there any more"
+    assert reply.explanation.health == UNPLUGGED
 
 
 def test_a_device_that_nobody_knows() -> None:
@@ -58,7 +72,7 @@ def test_a_device_that_nobody_knows() -> None:
 
 
 def test_nothing_is_known_before_the_first_look() -> None:
-    assert inquiries.explained("x", SERVED, None, {}) == Refused(
+    assert inquiries.explained("x", SERVED, None, {}, health) == Refused(
         ("the node was not read yet, see rbln-ctl status for what hinders it",)
     )
 

@@ -31,7 +31,7 @@ from rbln_worker.core.facts import (
     Texts,
     There,
 )
-from rbln_worker.core.health import HEALTHY, judge
+from rbln_worker.core.health.evidence import unusable
 from rbln_worker.core.providers.offer import Question
 from rbln_worker.core.providers.registry import needs, providers
 
@@ -287,9 +287,8 @@ def test_without_the_connection_manager_the_rest_is_given() -> None:
 
 @pytest.mark.parametrize("names", [(), GONE])
 def test_an_rdma_device_in_a_pods_namespace_is_healthy_and_not_given_out(names: Fact) -> None:
-    device = nic(network=RDMA, grants=CAN)
-    found = told(device, pool(), rdma_facts(HOME, names))
-    assert judge(device, found, ()) == HEALTHY
+    found = told(nic(network=RDMA, grants=CAN), pool(), rdma_facts(HOME, names))
+    assert unusable(found, ()) == ""
     assert "it has no RDMA device here" in found.away
     assert info(found)["rdma"] == {}
 
@@ -325,13 +324,10 @@ def test_vdpa_for_the_kernel_has_none() -> None:
 
 
 def test_vhost_net_has_both_nodes_or_the_device_is_unhealthy() -> None:
-    device = nic(grants=Grants(vhost_net=True))
-    found = told(device, pool())
+    found = told(nic(grants=Grants(vhost_net=True)), pool())
     assert hosts(found) == ["/dev/vhost-net", "/dev/net/tun"]
     assert info(found)["vhost"] == {"net-mount": "/dev/vhost-net", "tun-mount": "/dev/net/tun"}
-    verdict = judge(device, found, ("/dev/net/tun",))
-    assert not verdict.healthy
-    assert verdict.reason == "/dev/net/tun does not exist"
+    assert unusable(found, ("/dev/net/tun",)) == "/dev/net/tun does not exist"
 
 
 def test_additional_info_of_an_auxiliary_device_is_keyed_by_everything_it_is_called() -> None:

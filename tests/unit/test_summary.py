@@ -1,11 +1,12 @@
 """A pool as people see it."""
 
+import msgspec
 import pytest
 
 from rbln_supervisor.core.configuration.config import Complaint, InvalidPool
 from rbln_supervisor.core.lifecycle import Child, State
 from rbln_supervisor.core.roster import Roster
-from rbln_supervisor.core.status import PoolStatus
+from rbln_supervisor.core.status import DeviceStatus, PoolStatus
 from rbln_supervisor.core.summary import (
     NO_DEVICES,
     NO_WORKER,
@@ -16,7 +17,7 @@ from rbln_supervisor.core.summary import (
     ready,
 )
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
-from rbln_worker.contract.health import Judged, Verdict
+from rbln_worker.contract.health import HealthPhase, Judged, Verdict
 from rbln_worker.contract.messages import Phase, Report
 from rbln_worker.contract.pool import PoolSpec
 
@@ -107,9 +108,26 @@ def test_devices_are_as_the_worker_says_and_as_the_node_does() -> None:
         A: ("Healthy", "", 1),
         B: ("Unhealthy", "why", 1),
     }
+    assert [d.phase for d in seen.values()] == ["healthy", "unhealthy"]
     gone = Roster(POOL, {A: device(A, "unplugged"), B: device(B)})
+    assert told(State.UP, SERVING, roster=gone).devices[A].phase == "unhealthy"
     assert told(State.UP, SERVING, roster=gone).devices[A].health == "Unhealthy"
     assert told(State.UP, SERVING, roster=gone).devices[A].reason == "unplugged"
+
+
+def test_all_that_a_worker_says_of_a_device_is_told() -> None:
+    verdict = Verdict(
+        healthy=True,
+        reason="silent",
+        phase=HealthPhase.UNKNOWN,
+        source="files",
+        since=5.0,
+        warnings=("slow",),
+    )
+    report = msgspec.structs.replace(SERVING, devices=(Judged(A, verdict),))
+    assert told(State.UP, report).devices[A] == DeviceStatus(
+        "Healthy", "silent", 1, HealthPhase.UNKNOWN, "files", 5.0, ("slow",)
+    )
 
 
 def test_devices_that_nobody_looks_at_are_not_healthy() -> None:

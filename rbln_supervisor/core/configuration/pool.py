@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from rbln_supervisor.core.configuration import selectors
+from rbln_supervisor.core.configuration import health, selectors
 from rbln_supervisor.core.configuration.names import wrong_name, wrong_prefix
 from rbln_supervisor.core.configuration.places import shown
 from rbln_supervisor.core.configuration.selectors import ATTRIBUTES, SelectorObject
@@ -31,7 +31,7 @@ _NAME_MOST: Final = 320
 
 _KEYS: Final = (
     *("resourceName", "resourcePrefix", "deviceType", "excludeTopology", "allowCrossNuma"),
-    *("selectors", "additionalInfo"),
+    *("selectors", "additionalInfo", "health"),
 )
 _BELOW: Final = frozenset(map(fold, ATTRIBUTES))
 _AUXILIARY: Final = re.compile(r"\S+\.\S+\.[0-9]+")
@@ -81,6 +81,7 @@ def _read(at: Field, found: Mapping[str, Field], flag: str, notes: Notes) -> Poo
         exclude_topology=boolean(found.get("excludeTopology"), notes),
         allow_cross_numa=boolean(found.get("allowCrossNuma"), notes),
         additional_info=_additional_info(found.get("additionalInfo"), device_type, notes),
+        health=health.read(found.get("health"), notes),
     )
     place = member(at.place, "selectors")
     objects = selectors.read(found.get("selectors"), place, device_type, notes)

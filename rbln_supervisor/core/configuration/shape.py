@@ -146,7 +146,7 @@ def text(at: Field, notes: Notes) -> str:
     if not isinstance(at.value, str):
         expected(at, "string", notes)
         return ""
-    return at.value
+    return str(at.value)  # not a kind of text that no encoder knows (numbers.Unquoted)
 
 
 def _nearest(key: str, names: Mapping[str, str]) -> str:

@@ -2,13 +2,16 @@
 
 Built from the parser's events, so that nothing is resolved behind a person's back: no aliases
 (a few lines of them stand for gigabytes), no tags, no numbers (``devices: [0010]`` is eight in
-YAML 1.1, and ``0000:35:00.0`` a number in base 60; here both are what was written).
+YAML 1.1, and ``0000:35:00.0`` a number in base 60; here both are what was written). Where a key
+wants a number, its reader makes one of the text.
 """
 
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from rbln_supervisor.core.configuration.numbers import KEYS as NUMBER_KEYS
+from rbln_supervisor.core.configuration.numbers import Unquoted
 from rbln_supervisor.core.configuration.places import (
     DocumentError,
     bounded,
@@ -18,6 +21,7 @@ from rbln_supervisor.core.configuration.places import (
     shown,
 )
 from rbln_supervisor.core.configuration.repeated import merge
+from rbln_supervisor.core.configuration.shape import fold
 
 if TYPE_CHECKING:
     import yaml
@@ -42,6 +46,9 @@ class _Open:
 
     def wants_key(self) -> bool:
         return self.is_mapping and len(self.keys) == len(self.items)
+
+    def wants_number(self) -> bool:
+        return len(self.keys) > len(self.items) and fold(self.keys[-1]) in NUMBER_KEYS
 
 
 def read(text: str) -> tuple[object, tuple[str, ...]]:
@@ -96,7 +103,13 @@ def _build(events: "Iterable[yaml.Event]") -> tuple[object, tuple[str, ...]]:
                 ended = stack.pop()
                 _put(stack[-1] if stack else root, ended.start, _collection(ended, warnings))
             case yaml.ScalarEvent():
-                value = _scalar(event, resolver, warnings)
+                wants_number = bool(stack) and stack[-1].wants_number()
+                odd: list[str] = []
+                value = _scalar(event, resolver, odd)
+                if wants_number and odd:
+                    value = Unquoted(value)
+                else:
+                    warnings += odd
                 _put(stack[-1] if stack else root, event, value)
             case _:
                 pass  # where the stream and the document begin and end

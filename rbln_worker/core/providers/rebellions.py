@@ -21,7 +21,12 @@ _NODE_NAME: Final = re.compile(r"rbln[0-9]{1,6}")
 
 
 def carried(device: Device, _: PoolSpec) -> bool:
-    """The vendor's devices, bound to the vendor's driver."""
+    """NPUs."""
+    return is_npu(device)
+
+
+def is_npu(device: Device) -> bool:
+    """One of the vendor's devices, bound to the vendor's driver."""
     return device.function.vendor == REBELLIONS and device.function.driver == "rebellions"
 
 

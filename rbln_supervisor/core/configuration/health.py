@@ -1,0 +1,50 @@
+"""How a pool's devices are judged: its ``health`` key, of which every part may be left out."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from rbln_supervisor.core.configuration.numbers import seconds
+from rbln_supervisor.core.configuration.shape import Field, Notes, boolean, fields
+from rbln_worker.contract.health import HealthPolicy, Probation
+
+KEYS: Final = ("linkState", "suspectSeconds", "unknownHoldSeconds", "probation")
+PROBATION_KEYS: Final = ("firstSeconds", "againSeconds", "mostSeconds", "calmSeconds")
+
+_DEFAULT: Final = HealthPolicy()
+
+
+def read(at: Field | None, notes: Notes) -> HealthPolicy:
+    """The policy; the default one where it is missing, null or (with a complaint) no object."""
+    found = _object(at, KEYS, notes)
+    link = found.get("linkState")
+    return HealthPolicy(
+        link_state=_DEFAULT.link_state if link is None else _switch(link, notes),
+        suspect_s=seconds(found.get("suspectSeconds"), _DEFAULT.suspect_s, notes),
+        unknown_hold_s=seconds(found.get("unknownHoldSeconds"), _DEFAULT.unknown_hold_s, notes),
+        probation=_probation(found.get("probation"), notes),
+    )
+
+
+def _switch(at: Field, notes: Notes) -> bool:
+    return _DEFAULT.link_state if at.value is None else boolean(at, notes)
+
+
+def _probation(at: Field | None, notes: Notes) -> Probation:
+    found, default = _object(at, PROBATION_KEYS, notes), _DEFAULT.probation
+    read = Probation(
+        first_s=seconds(found.get("firstSeconds"), default.first_s, notes),
+        again_s=seconds(found.get("againSeconds"), default.again_s, notes),
+        most_s=seconds(found.get("mostSeconds"), default.most_s, notes),
+        calm_s=seconds(found.get("calmSeconds"), default.calm_s, notes),
+    )
+    most = found.get("mostSeconds")
+    if most is not None and read.most_s < max(read.first_s, read.again_s):
+        said = f"{read.most_s:g} is less than firstSeconds or againSeconds, and counts for them"
+        notes.warn(most.place, said)
+    return read
+
+
+def _object(at: Field | None, keys: tuple[str, ...], notes: Notes) -> Mapping[str, Field]:
+    if at is None or at.value is None:
+        return {}
+    return fields(at, keys, notes) or {}

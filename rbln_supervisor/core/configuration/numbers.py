@@ -1,0 +1,62 @@
+"""Times of a configuration: which keys have one, and how a file may write it."""
+
+import re
+from typing import Final
+
+from rbln_supervisor.core.configuration.places import shown
+from rbln_supervisor.core.configuration.shape import Field, Notes, expected, fold
+
+SECONDS_MOST: Final = 86_400.0
+"""A day. Whoever means "never" has other keys for it, or finds that there are none."""
+
+KEYS: Final = frozenset(
+    map(
+        fold,
+        (
+            *("suspectSeconds", "unknownHoldSeconds"),
+            *("firstSeconds", "againSeconds", "mostSeconds", "calmSeconds"),
+        ),
+    )
+)
+"""The keys whose values are numbers, folded. YAML's others are read as they stand, as text."""
+
+_DECIMAL: Final = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,15})(?:\.[0-9]{0,15})?", re.ASCII)
+
+
+class Unquoted(str):
+    """A number as YAML has it; quoted ones are text."""
+
+    __slots__ = ()
+
+
+def seconds(at: Field | None, default: float, notes: Notes) -> float:
+    """A time in seconds; the default where it is missing, null or (with a complaint) none."""
+    match at:
+        case None | Field(value=None):
+            return default
+        case Field(value=Unquoted() as text) if _DECIMAL.fullmatch(text):
+            return _bounded(at, float(text), default, notes)
+        case Field(place=place, value=Unquoted() as text):
+            notes.complain(place, f"expected a plain decimal number, got {shown(text)}")
+        case Field(value=bool()):
+            expected(at, "number", notes)
+        case Field(value=int() | float() as number):
+            return _bounded(at, number, default, notes)
+        case _:
+            expected(at, "number", notes)
+    return default
+
+
+def _bounded(at: Field, number: float, default: float, notes: Notes) -> float:
+    if 0 <= number <= SECONDS_MOST:  # as it stands: an integer may be too long for a float
+        return float(number)
+    wanted = f"expected a number of seconds from 0 to {SECONDS_MOST:.0f}"
+    notes.complain(at.place, f"{wanted}, got {_short(number)}")
+    return default
+
+
+def _short(number: float) -> str:
+    try:
+        return f"{number:g}"
+    except OverflowError:
+        return "a longer one"

@@ -1,0 +1,109 @@
+"""What a look at a device's files found, as far as its health goes."""
+
+from collections.abc import Collection, Iterable
+from typing import Final
+
+import msgspec
+
+from rbln_worker.contract.device import Device
+from rbln_worker.core.answer import DeviceAnswer
+from rbln_worker.core.facts import Facts, Need
+from rbln_worker.core.health import npu, pcie
+from rbln_worker.core.health.observation import Bad, Doubt, Observation, Unknown, worst
+from rbln_worker.core.providers import rebellions
+
+OFTEN_S: Final = 2.0
+SELDOM_S: Final = 10.0
+OFTEN_DEVICES_MOST: Final = 32
+"""A bigger pool is looked at less often: a look costs some 0.2 ms of CPU a device."""
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """What a look found."""
+
+    seen: Observation
+    warnings: tuple[str, ...] = ()
+    fatal_errors: int | None = None
+    """As counted since the function came (AER); None where nobody counts."""
+
+
+def needs(device: Device, answer: DeviceAnswer) -> tuple[Need, ...]:
+    """What has to be read to judge a device, once it is known what containers get of it."""
+    name = _npu(device, answer)
+    return (*pcie.needs(device), *(npu.needs(name) if name else ()))
+
+
+def awake_needs(device: Device, facts: Facts) -> tuple[Need, ...]:
+    """What may be read after these."""
+    return pcie.awake_needs(device, facts)
+
+
+def unusable(answer: DeviceAnswer, missing: tuple[str, ...]) -> str:
+    """Why a container could not use what it would get; empty where it could.
+
+    Args:
+        answer: what a container would get.
+        missing: which of the answer's host paths do not exist.
+    """
+    if answer.faults:
+        return "; ".join(answer.faults)
+    if missing:
+        verb = "does" if len(missing) == 1 else "do"
+        return f"{', '.join(missing)} {verb} not exist"
+    return ""
+
+
+def gather(
+    device: Device, answer: DeviceAnswer, facts: Facts, *, unusable: str, unwritten: str
+) -> Evidence:
+    """All of it.
+
+    Args:
+        device: as the supervisor sees it.
+        answer: what a container would get.
+        facts: what was read of ``needs`` and ``awake_needs``.
+        unusable: as above.
+        unwritten: why its device-info file is not there; empty where it is, or none is wanted.
+    """
+    seen: list[Observation] = []
+    name = _npu(device, answer)
+    seen.append(pcie.config_space(device, facts))
+    if name:
+        seen.append(npu.observe(name, facts))
+    if unusable:
+        seen.append(Doubt("node", unusable))
+    if unwritten:
+        seen.append(Bad("device-info", unwritten))
+    warning = pcie.link_warning(device, facts)
+    return Evidence(
+        worst(seen),
+        warnings=(warning,) if warning else (),
+        fatal_errors=pcie.fatal_total(device, facts),
+    )
+
+
+def silent(seconds: float) -> Evidence:
+    """A look that did not end in time."""
+    return Evidence(Unknown("files", f"its files did not answer within {seconds:g} s"))
+
+
+def not_asked(hanging: int) -> Evidence:
+    """No look, because too many hang."""
+    return Evidence(Unknown("files", f"not looked at: {hanging} looks hang already"))
+
+
+def look_again_s(devices: Collection[Device]) -> float:
+    """How long to wait between two looks that nothing asked for, at all devices of a pool.
+
+    The status of an NPU is a file that tells nobody of its changes.
+    """
+    often = len(devices) <= OFTEN_DEVICES_MOST and _any_npu(devices)
+    return OFTEN_S if often else SELDOM_S
+
+
+def _any_npu(devices: Iterable[Device]) -> bool:
+    return any(rebellions.is_npu(device) for device in devices)
+
+
+def _npu(device: Device, answer: DeviceAnswer) -> str | None:
+    return npu.name_of(answer.nodes) if rebellions.is_npu(device) else None

@@ -1,0 +1,307 @@
+"""Where a device stands, over time, as a table with every cell written down.
+
+Two rules shape it. Falling: what may be a flicker has to last (SUSPECT), what is sure doesn't, and
+what nobody can tell leaves the last word standing for a bounded time (UNKNOWN). Rising: whoever
+fell is watched (PROBATION), longer with every fall, so that a device that flaps settles on
+Unhealthy. New evidence goes before a deadline that has passed unasked: a late timer condemns
+nobody.
+
+How often the kubelet's list can change is bounded whatever the evidence does: n recoveries take at
+least the sum of ``probation_s`` of 1 … n, until ``calm_s`` of health have passed. With the defaults
+that is 6 falls within the first minute, 9 within the first ten, then at most two changes in 300 s.
+"""
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+import msgspec
+
+from rbln_worker.contract.health import HealthPhase, HealthPolicy, Probation, Verdict
+from rbln_worker.core.health.observation import Bad, Doubt, Good, Observation, Unknown
+
+SUSPICIONS_MOST: Final = 3
+"""So many of them within SUSPICIONS_WITHIN_S are no flicker any more."""
+SUSPICIONS_WITHIN_S: Final = 10.0
+NOT_LOOKED_AT: Final = "not looked at yet"
+_DOUBLINGS_MOST: Final = 60
+"""Any time in seconds is at its most by then, and no float overflows."""
+
+
+class State(StrEnum):
+    """Where a device stands: the phases that people see, and one before them."""
+
+    NEW = "new"
+    """Nothing is known of it, or of a newcomer only that it may not be complete yet."""
+    HEALTHY = "healthy"
+    SUSPECT = "suspect"
+    UNHEALTHY = "unhealthy"
+    PROBATION = "probation"
+    UNKNOWN = "unknown"
+
+
+PHASES: Final[Mapping[State, HealthPhase]] = {
+    State.NEW: HealthPhase.UNHEALTHY,
+    State.HEALTHY: HealthPhase.HEALTHY,
+    State.SUSPECT: HealthPhase.SUSPECT,
+    State.UNHEALTHY: HealthPhase.UNHEALTHY,
+    State.PROBATION: HealthPhase.PROBATION,
+    State.UNKNOWN: HealthPhase.UNKNOWN,
+}
+SHOWN_HEALTHY: Final = frozenset({State.HEALTHY, State.SUSPECT, State.UNKNOWN})
+
+
+class Moment(NamedTuple):
+    """A time on both clocks, in seconds: decisions go by the first, people by the second."""
+
+    at: float
+    """Monotonic."""
+    epoch: float
+    """Since 1970."""
+
+
+class Record(msgspec.Struct, frozen=True):
+    """Where a device stands, and what of its past counts."""
+
+    state: State = State.NEW
+    seen: Observation | None = None
+    """The evidence that it stands on."""
+    source: str = ""
+    reason: str = NOT_LOOKED_AT
+    """Why it is not Healthy, or what is suspected; of a device on probation: why it fell."""
+    since: float = 0.0
+    """When it came to this state (seconds since the epoch)."""
+    deadline: float | None = None
+    """When it has to be asked again without new evidence (monotonic seconds)."""
+    newcomer: bool = False
+    """Not listed while it is NEW: it came to a pool that was listed already."""
+    well: Moment | None = None
+    """When it became Healthy for the kubelet, the last time; None: it never was."""
+    left: float = 0.0
+    """When the evidence was last good of a device that is shown Healthy (monotonic seconds)."""
+    suspicions: tuple[float, ...] = ()
+    """When the latest ones began (monotonic seconds)."""
+    falls: int = 0
+
+
+class Due(msgspec.Struct, frozen=True):
+    """The deadline has passed, and the evidence is what it was."""
+
+
+Event = Observation | Due
+Rule = Callable[[Record, Event, Moment, HealthPolicy], Record]
+
+
+def step(record: Record, event: Event, now: Moment, policy: HealthPolicy) -> Record:
+    """The record after new evidence or after its deadline; equal evidence changes nothing."""
+    if event == record.seen or (isinstance(event, Due) and not overdue(record, now)):
+        return record
+    return TABLE[record.state, type(event)](record, event, now, policy)
+
+
+def due(record: Record) -> float | None:
+    """When to come with Due (monotonic seconds); None for a device at rest."""
+    return record.deadline
+
+
+def overdue(record: Record, now: Moment) -> bool:
+    """Whether that time has come."""
+    return record.deadline is not None and record.deadline <= now.at
+
+
+def listed(record: Record) -> bool:
+    """Whether the kubelet hears of the device."""
+    return not (record.newcomer and record.state is State.NEW)
+
+
+def verdict(record: Record, warnings: tuple[str, ...] = ()) -> Verdict:
+    """What is said of the device."""
+    reason = record.reason
+    if record.state is State.PROBATION:
+        reason = f"watched before it is Healthy again; it was: {reason}"
+    return Verdict(
+        healthy=record.state in SHOWN_HEALTHY,
+        reason=reason,
+        phase=PHASES[record.state],
+        source=record.source,
+        since=record.since,
+        warnings=warnings,
+    )
+
+
+def probation_s(probation: Probation, falls: int) -> float:
+    """How long a device is watched after so many falls."""
+    doublings = min(falls - 3, _DOUBLINGS_MOST)
+    wanted = probation.first_s if falls < 3 else probation.again_s * 2.0**doublings
+    return float(min(wanted, probation.most_s))
+
+
+def _stay(record: Record, _event: Event, _now: Moment, _policy: HealthPolicy) -> Record:
+    return record
+
+
+def _seen(record: Record, event: Event) -> Observation | None:
+    return record.seen if isinstance(event, Due) else event
+
+
+def _told(event: Event) -> tuple[str, str]:
+    """Source and reason of what speaks against a device."""
+    return ("", "") if isinstance(event, Good | Due) else (event.source, event.reason)
+
+
+def _note(record: Record, event: Event, _now: Moment, _policy: HealthPolicy) -> Record:
+    """It stands where it stood, for another reason."""
+    source, reason = _told(event)
+    return msgspec.structs.replace(record, seen=_seen(record, event), source=source, reason=reason)
+
+
+def _rise(record: Record, event: Event, now: Moment, _policy: HealthPolicy) -> Record:
+    """Healthy for the kubelet from now on."""
+    return Record(
+        State.HEALTHY,
+        _seen(record, event),
+        reason="",
+        since=now.epoch,
+        well=now,
+        falls=record.falls,
+        newcomer=record.newcomer,
+    )
+
+
+def _clear(record: Record, event: Event, now: Moment, _policy: HealthPolicy) -> Record:
+    """Nothing was the matter: for the kubelet it was Healthy all the time."""
+    since = now.epoch if record.well is None else record.well.epoch
+    return msgspec.structs.replace(
+        record,
+        state=State.HEALTHY,
+        seen=_seen(record, event),
+        source="",
+        reason="",
+        since=since,
+        deadline=None,
+    )
+
+
+def _fall(record: Record, event: Event, now: Moment, policy: HealthPolicy) -> Record:
+    """Unhealthy from now on."""
+    source, reason = (record.source, record.reason) if isinstance(event, Due) else _told(event)
+    calm_s = policy.probation.calm_s
+    calm = record.state in SHOWN_HEALTHY and record.well and now.at - record.well.at >= calm_s
+    return msgspec.structs.replace(
+        record,
+        state=State.UNHEALTHY,
+        seen=_seen(record, event),
+        source=source,
+        reason=reason,
+        since=now.epoch,
+        deadline=None,
+        suspicions=(),
+        falls=(0 if calm else record.falls) + 1,
+    )
+
+
+def _suspect(record: Record, event: Event, now: Moment, policy: HealthPolicy) -> Record:
+    earlier = tuple(at for at in record.suspicions if now.at - at < SUSPICIONS_WITHIN_S)
+    if len(earlier) + 1 >= SUSPICIONS_MOST:
+        fallen = _fall(record, event, now, policy)
+        often = f"{fallen.reason} ({SUSPICIONS_MOST} times within {SUSPICIONS_WITHIN_S:g} s)"
+        return msgspec.structs.replace(fallen, reason=often)
+    if policy.suspect_s <= 0:
+        return _fall(record, event, now, policy)
+    return msgspec.structs.replace(
+        _note(record, event, now, policy),
+        state=State.SUSPECT,
+        since=now.epoch,
+        deadline=now.at + policy.suspect_s,
+        left=now.at if record.state is State.HEALTHY else record.left,
+        suspicions=(*earlier, now.at),
+    )
+
+
+def _lose_sight(record: Record, event: Event, now: Moment, policy: HealthPolicy) -> Record:
+    # Counted from the last good evidence: a device that is now suspect and now unknown, and never
+    # good, is not held for ever.
+    left = now.at if record.state is State.HEALTHY else record.left
+    return msgspec.structs.replace(
+        _note(record, event, now, policy),
+        state=State.UNKNOWN,
+        since=now.epoch,
+        deadline=left + policy.unknown_hold_s,
+        left=left,
+    )
+
+
+def _give_up(record: Record, event: Event, now: Moment, policy: HealthPolicy) -> Record:
+    """It was unknown for too long."""
+    fallen = _fall(record, event, now, policy)
+    why = f"unknown for {policy.unknown_hold_s:g} s: {record.reason}"
+    return msgspec.structs.replace(fallen, reason=why)
+
+
+def _recover(record: Record, event: Event, now: Moment, policy: HealthPolicy) -> Record:
+    """Nothing speaks against it any more."""
+    watched_s = probation_s(policy.probation, record.falls)
+    if record.well is None or watched_s <= 0:  # nobody loses what he has not seen
+        return _rise(record, event, now, policy)
+    return msgspec.structs.replace(
+        record,
+        state=State.PROBATION,
+        seen=_seen(record, event),
+        since=now.epoch,
+        deadline=now.at + watched_s,
+    )
+
+
+def _relapse(record: Record, event: Event, now: Moment, policy: HealthPolicy) -> Record:
+    """Unhealthy as before, and no nearer to being Healthy; not knowing is no further fall."""
+    fallen = _fall(record, event, now, policy)
+    if isinstance(event, Unknown):
+        return msgspec.structs.replace(fallen, falls=record.falls)
+    return fallen
+
+
+def _condemn(record: Record, event: Event, now: Moment, policy: HealthPolicy) -> Record:
+    """A device that never was Healthy is not: no fall."""
+    return msgspec.structs.replace(_fall(record, event, now, policy), falls=record.falls)
+
+
+def _await(record: Record, event: Event, now: Moment, policy: HealthPolicy) -> Record:
+    """A newcomer may not be complete yet: its node follows its driver (by up to 9 ms: vfio)."""
+    if not record.newcomer or policy.suspect_s <= 0:
+        return _condemn(record, event, now, policy)
+    deadline = now.at + policy.suspect_s if record.deadline is None else record.deadline
+    return msgspec.structs.replace(_note(record, event, now, policy), deadline=deadline)
+
+
+TABLE: Final[Mapping[tuple[State, type[Event]], Rule]] = {
+    (State.NEW, Good): _rise,
+    (State.NEW, Bad): _condemn,
+    (State.NEW, Doubt): _await,
+    (State.NEW, Unknown): _condemn,
+    (State.NEW, Due): _condemn,
+    (State.HEALTHY, Good): _stay,
+    (State.HEALTHY, Bad): _fall,
+    (State.HEALTHY, Doubt): _suspect,
+    (State.HEALTHY, Unknown): _lose_sight,
+    (State.HEALTHY, Due): _stay,
+    (State.SUSPECT, Good): _clear,
+    (State.SUSPECT, Bad): _fall,
+    (State.SUSPECT, Doubt): _note,
+    (State.SUSPECT, Unknown): _lose_sight,
+    (State.SUSPECT, Due): _fall,
+    (State.UNHEALTHY, Good): _recover,
+    (State.UNHEALTHY, Bad): _note,
+    (State.UNHEALTHY, Doubt): _note,
+    (State.UNHEALTHY, Unknown): _note,
+    (State.UNHEALTHY, Due): _stay,
+    (State.PROBATION, Good): _stay,
+    (State.PROBATION, Bad): _relapse,
+    (State.PROBATION, Doubt): _relapse,
+    (State.PROBATION, Unknown): _relapse,
+    (State.PROBATION, Due): _rise,
+    (State.UNKNOWN, Good): _clear,
+    (State.UNKNOWN, Bad): _fall,
+    (State.UNKNOWN, Doubt): _suspect,
+    (State.UNKNOWN, Unknown): _note,
+    (State.UNKNOWN, Due): _give_up,
+}

@@ -1,0 +1,65 @@
+"""An NPU's own word: /sys/class/rebellions/<rblnN>/status, whose numbers depend on the driver."""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from rbln_worker.core.facts import Facts, Missing, Text
+from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Observation, Unknown
+from rbln_worker.core.providers.offer import Node
+
+SOURCE: Final = "npu-status"
+KNOWN_UP_TO: Final = (3, 5)
+"""The newest drivers whose numbers are known; a later one puts PROBING before INIT."""
+
+_NODE: Final = re.compile(r"/dev/(rbln[0-9]{1,6})")
+_VERSION: Final = re.compile(r"v?([0-9]{1,4})\.([0-9]{1,4})(?:[.+~-].*)?", re.ASCII)
+_NUMBER: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
+
+_WORDS: Final = {0: "READY", 1: "BUSY", 2: "INIT", 3: "FAULT", 4: "FINISH"}
+"""Up to KNOWN_UP_TO. The first two are the same in all drivers."""
+_USABLE: Final = frozenset({0, 1})
+_FAULT: Final = 3
+
+
+def name_of(nodes: Iterable[Node]) -> str | None:
+    """The NPU's name (``rbln0``), from the nodes that its containers get."""
+    for node in nodes:
+        if found := _NODE.fullmatch(node.host):
+            return found[1]
+    return None
+
+
+def needs(name: str) -> tuple[Text, Text]:
+    """Its status, and the version of its driver."""
+    return _file(name, "status"), _file(name, "kernel_version")
+
+
+def observe(name: str, facts: Facts) -> Observation:
+    """What the driver says of it; a driver that says nothing (an older one) says nothing bad."""
+    status, version = (facts.text(need) for need in needs(name))
+    if isinstance(status, Missing):
+        return GOOD if status.absent else Unknown(SOURCE, f"its status can't be read: {status.why}")
+    said = status.strip()
+    if not _NUMBER.fullmatch(said):
+        return Unknown(SOURCE, f"its status: expected a number, got {said[:40]!r}")
+    number = int(said)
+    if number in _USABLE:
+        return GOOD
+    word = _WORDS.get(number)
+    if not _known(version) or word is None:
+        driver = "unknown version" if isinstance(version, Missing) else version.strip()[:40]
+        return Unknown(SOURCE, f"nobody knows the status {number} of its driver ({driver})")
+    if number == _FAULT:
+        return Bad(SOURCE, f"its status is {word} ({number})")
+    return Doubt(SOURCE, f"its status is {word} ({number})")
+
+
+def _known(version: str | Missing) -> bool:
+    if isinstance(version, Missing) or not (found := _VERSION.fullmatch(version.strip())):
+        return False
+    return (int(found[1]), int(found[2])) <= KNOWN_UP_TO
+
+
+def _file(name: str, file: str) -> Text:
+    return Text(f"/sys/class/rebellions/{name}/{file}")

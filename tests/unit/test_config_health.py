@@ -1,0 +1,147 @@
+"""How a configuration says by what times devices are judged, in JSON and in YAML."""
+
+import json
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbln_supervisor.core.configuration.config import ConfigError, NodeConfig, parse, strict
+from rbln_worker.contract.health import HealthPolicy, Probation
+from rbln_worker.contract.messages import Snapshot, encode, to_worker
+
+YAML = """
+resourceList:
+  - resourceName: ATOM
+    deviceType: accelerator
+    selectors: {drivers: [rebellions]}
+    health:
+      linkState: false
+      suspectSeconds: 0.25
+      unknownHoldSeconds: 60
+      probation: {firstSeconds: 1., againSeconds: 10, mostSeconds: 600, calmSeconds: 0}
+"""
+EVERY_KEY = HealthPolicy(
+    link_state=False,
+    suspect_s=0.25,
+    unknown_hold_s=60.0,
+    probation=Probation(1.0, 10.0, 600.0, 0.0),
+)
+
+
+def of(health: object) -> NodeConfig:
+    pool = {"resourceName": "A", "selectors": {"drivers": ["x"]}, "health": health}
+    return strict(parse(json.dumps({"resourceList": [pool]}).encode(), prefix="intel.com"))
+
+
+def yaml(health: str, more: str = "") -> NodeConfig:
+    text = f"resourceList: [{{resourceName: A, selectors: {{}}, health: {health}{more}}}]"
+    return strict(parse(text.encode(), prefix="intel.com"))
+
+
+@pytest.mark.parametrize(
+    "health", [None, {}, {"probation": None}, {"linkState": None, "suspectSeconds": None}]
+)
+def test_what_is_not_said_has_its_default(health: object) -> None:
+    assert of(health).pools[0].spec.health == HealthPolicy()
+
+
+def test_every_key_in_yaml() -> None:
+    config = strict(parse(YAML.encode(), prefix="intel.com"))
+    assert config.pools[0].spec.health == EVERY_KEY
+    assert config.warnings == ()
+
+
+def test_every_key_in_json() -> None:
+    said = {
+        "linkState": False,
+        "suspectSeconds": 0.25,
+        "unknownHoldSeconds": 60,
+        "probation": {
+            "firstSeconds": 1,
+            "againSeconds": 10.0,
+            "mostSeconds": 600,
+            "calmSeconds": 0,
+        },
+    }
+    assert of(said).pools[0].spec.health == EVERY_KEY
+
+
+def test_keys_match_whatever_their_case() -> None:
+    assert of({"SuspectSeconds": 1}).pools[0].spec.health.suspect_s == 1.0
+
+
+@pytest.mark.parametrize(
+    ("value", "got"),
+    [
+        (".nan", 'expected a plain decimal number, got ".nan"'),
+        ("-.inf", 'expected a plain decimal number, got "-.inf"'),
+        ("1:30", 'expected a plain decimal number, got "1:30"'),
+        ("010", 'expected a plain decimal number, got "010"'),
+        ("0x1f", 'expected a plain decimal number, got "0x1f"'),
+        ("1_000", 'expected a plain decimal number, got "1_000"'),
+        ("2026-11-24", 'expected a plain decimal number, got "2026-11-24"'),
+        ("-0.5", "expected a number of seconds from 0 to 86400, got -0.5"),
+        ("1000000", "expected a number of seconds from 0 to 86400, got 1e+06"),
+        ("'5'", "expected number, got string"),
+        ("5s", "expected number, got string"),
+        ("yes", "expected number, got boolean"),
+    ],
+)
+def test_numbers_that_yaml_has_and_nobody_means(value: str, got: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        yaml(f"{{suspectSeconds: {value}}}")
+    assert caught.value.errors == (f"resourceList[0].health.suspectSeconds: {got}",)
+
+
+def test_numbers_of_json_that_are_none() -> None:
+    for number in ("NaN", "Infinity", "-Infinity", "1e999", "-1e999", "9" * 5000):
+        raw = (
+            f'{{"resourceList": [{{"resourceName": "A", "health": {{"suspectSeconds": {number}}}, '
+        )
+        with pytest.raises(ConfigError):
+            strict(parse(f'{raw}"selectors": {{}}}}]}}'.encode(), prefix="intel.com"))
+
+
+def test_the_same_words_elsewhere_are_text() -> None:
+    """Additional keys for containers may be called anything, and cross the socket to a worker."""
+    config = yaml("{}", ", additionalInfo: {'*': {firstSeconds: 5}}")
+    spec = config.pools[0].spec
+    assert spec.additional_info == {"*": {"firstSeconds": "5"}}
+    sent = to_worker(encode(Snapshot("s", 1, spec, ())))
+    assert isinstance(sent, Snapshot)
+    assert sent.pool == spec
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=5,
+)
+TIMES = ("suspectSeconds", "unknownHoldSeconds")
+PARTS = ("firstSeconds", "againSeconds", "mostSeconds", "calmSeconds")
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            **dict.fromkeys((*TIMES, "linkState"), VALUES),
+            "probation": st.fixed_dictionaries({}, optional=dict.fromkeys(PARTS, VALUES)) | VALUES,
+        },
+    )
+    | VALUES
+)
+def test_whatever_it_says_a_policy_is_possible(health: object) -> None:
+    try:
+        policy = of(health).pools[0].spec.health
+    except ConfigError:
+        return  # the words are tested above
+    times = (policy.suspect_s, policy.unknown_hold_s, *_times(policy.probation))
+    assert all(0 <= time <= 86_400 for time in times)
+    assert isinstance(health, Mapping | None)
+
+
+def _times(probation: Probation) -> tuple[float, ...]:
+    return probation.first_s, probation.again_s, probation.most_s, probation.calm_s

@@ -1,0 +1,175 @@
+"""Looks at devices whose files hang, with real files and real threads."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
+from rbln_worker.contract.pool import PoolSpec
+from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Unknown
+from rbln_worker.prober import SLOTS, Finding, Prober
+from tests.sim.node import SimNode
+from tests.sim.nodes import npus
+from tests.sim.tree import Tree
+
+POOL = PoolSpec("rebellions.ai", "ATOM", "accelerator")
+
+
+def build(root: Path, count: int) -> tuple[SimNode, list[Device]]:
+    node = SimNode(root)
+    made = npus(count)
+    node.add(*made)
+    return node, [
+        Device(DeviceId(n.bdf), PciFunction(Bdf(n.bdf), "1eff", n.device, 0x12, "rebellions", 0))
+        for n in made
+    ]
+
+
+@contextmanager
+def looking(
+    root: Path, *, answer_within_s: float = 5.0, hanging_most: int = 64
+) -> Iterator[Prober]:
+    """A prober; at the end whoever hangs at a pipe is let go, so that its thread can end."""
+    yield Prober(
+        root,
+        host_visible=True,
+        write_info=lambda _: "",
+        answer_within_s=answer_within_s,
+        hanging_most=hanging_most,
+    )
+    release(root)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 - what happens inside of a prober has no event
+        await asyncio.sleep(0.001)
+
+
+def release(root: Path, text: str = "0\n") -> None:
+    """Answer everybody who hangs, and whoever comes later finds a file."""
+    tree = Tree(root)
+    for path in root.rglob("*"):
+        if path.is_fifo():
+            tree.answer(f"/{path.relative_to(root)}", text)
+
+
+async def settled(
+    one: Prober, devices: list[Device], enough: Callable[[Mapping[DeviceId, Finding]], bool]
+) -> Mapping[DeviceId, Finding]:
+    """All that was found as soon as it is enough; the look goes on without us."""
+    found: dict[DeviceId, Finding] = {}
+    async for more in one.look(devices, POOL):
+        found |= more
+        if enough(found):
+            break
+    return found
+
+
+def run(scene: Awaitable[None]) -> None:
+    async def limited() -> None:
+        await asyncio.wait_for(scene, 30)
+
+    asyncio.run(limited())
+
+
+def test_quick_devices_come_together(tmp_path: Path) -> None:
+    node, devices = build(tmp_path, 6)
+    node.set_status("rbln1", 3)
+    node.remove_dev_node("rbln2")
+
+    async def scene() -> None:
+        with looking(tmp_path) as one:
+            batches = [found async for found in one.look(devices, POOL)]
+        (found,) = (batch for batch in batches if batch)
+        seen = [found[device.id].evidence.seen for device in devices]
+        assert seen[0] == seen[3] == GOOD
+        assert isinstance(seen[1], Bad)
+        assert isinstance(seen[2], Doubt)
+        assert found[devices[2].id].unusable == "/dev/rbln2 does not exist"
+        assert [found[device.id].answer is not None for device in devices] == [True] * 6
+
+    run(scene())
+
+
+def test_a_look_without_devices_ends_with_nothing(tmp_path: Path) -> None:
+    _, devices = build(tmp_path, 1)
+    gone = Device(devices[0].id, devices[0].function, gone="unplugged")
+
+    async def scene() -> None:
+        with looking(tmp_path) as one:
+            for chosen in ([], [gone]):
+                assert [found async for found in one.look(chosen, POOL)] == [{}]
+
+    run(scene())
+
+
+@pytest.mark.parametrize("hanging", [1, 6])
+def test_those_that_hang_keep_nobody(tmp_path: Path, hanging: int) -> None:
+    node, devices = build(tmp_path, hanging + 5)
+    for device in range(hanging):
+        node.hang_status(f"rbln{device}")
+
+    async def scene() -> None:
+        with looking(tmp_path) as one:
+            well = {device.id for device in devices[hanging:]}
+            found = await settled(one, devices, lambda found: well <= found.keys())
+            assert {device: f.evidence.seen for device, f in found.items()} == dict.fromkeys(
+                well, GOOD
+            )
+            for _ in range(3):  # and no more at later looks
+                found = await settled(one, devices, lambda found: well <= found.keys())
+                assert found.keys() == well
+
+    run(scene())
+
+
+def test_who_does_not_answer_in_time_is_unknown_until_he_does(tmp_path: Path) -> None:
+    node, devices = build(tmp_path, 1)
+    node.hang_status("rbln0")
+
+    async def scene() -> None:
+        with looking(tmp_path, answer_within_s=0.3) as one:
+            looks = one.look(devices, POOL)
+            assert await anext(looks) == {}
+            silent = (await anext(looks))[devices[0].id]
+            assert isinstance(silent.evidence.seen, Unknown)
+            assert silent.answer is None
+            # Who asks again hears the same at once, and that he has to come back.
+            assert [found async for found in one.look(devices, POOL)] == [{devices[0].id: silent}]
+            assert one.missed() == set()
+            release(tmp_path, "3\n")
+            late = (await anext(looks))[devices[0].id]
+            assert isinstance(late.evidence.seen, Bad)
+            assert one.missed() == {devices[0].id}
+            assert one.missed() == set()
+            assert [found async for found in looks] == []
+
+    run(scene())
+
+
+def test_no_more_than_so_many_hang(tmp_path: Path) -> None:
+    node, devices = build(tmp_path, 8)
+    for device in range(5):
+        node.hang_status(f"rbln{device}")
+    threads = threading.active_count()
+
+    async def scene() -> None:
+        with looking(tmp_path, hanging_most=3) as one:
+            await settled(one, devices[:3], lambda _: True)
+            await until(lambda: one._late == 3)
+            found = await settled(one, devices[3:], lambda found: len(found) == 5)
+            for finding in found.values():
+                assert finding.evidence.seen == Unknown(
+                    "files", "not looked at: 3 looks hang already"
+                )
+            assert threading.active_count() - threads <= 3 + SLOTS
+            release(tmp_path)
+            await until(lambda: one._late == 0)
+            found = await settled(one, devices[5:], lambda found: len(found) == 3)
+            assert {finding.evidence.seen for finding in found.values()} == {GOOD}
+
+    run(scene())
