@@ -163,3 +163,14 @@ def test_a_link_that_is_down_from_the_start() -> None:
         allocatable(stack, NICS, 0)
         network.change(stack.pid, "ip link set eno1 up")
         allocatable(stack, NICS, 1)
+
+
+def test_a_link_that_flaps_a_thousand_times_a_second_ends_where_it_is() -> None:
+    with Stack(config(net("nics", "ice")), build, links={"eno1": Link(pair=True)}) as stack:
+        allocatable(stack, NICS, 1)
+        peer = network.peer("eno1")
+        flap = f"ip link set {peer} down\nip link set {peer} up\n"
+        network.run(stack.pid, flap * 300, f"ip link set {peer} down")
+        allocatable(stack, NICS, 0)
+        first(stack, NICS, "unhealthy")
+        assert len(stack.kubelet.messages(NICS)) <= 10
