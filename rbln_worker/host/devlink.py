@@ -35,7 +35,7 @@ _INFO_VERSION_VALUE: Final = 104
 _SWITCHDEV: Final = 1
 """DEVLINK_ESWITCH_MODE_SWITCHDEV."""
 
-_NETLINK_GENERIC: Final = 16
+NETLINK_GENERIC: Final = 16
 _GENLMSGHDR: Final = Struct("=BBH")
 _GENL_ID_CTRL: Final = 16
 _CTRL_CMD_GETFAMILY: Final = 3
@@ -97,39 +97,39 @@ class Kernel:
         if not self._is_there:
             return ()
         try:
-            with netlink.opened(_NETLINK_GENERIC) as asked:
+            with netlink.opened(NETLINK_GENERIC) as asked:
                 if self._family is None:
-                    self._family = _family(asked)
+                    self._family = family(asked, "devlink")
                 return _answers(asked, self._family, command, bus, device)
         except OSError:
             self._is_there = self._family is not None
             return ()
 
 
-def _family(asked: socket) -> int:
-    """Devlink's number among the families of generic netlink; OSError where there is no devlink."""
-    name = netlink.text(_CTRL_ATTR_FAMILY_NAME, "devlink")
-    for answer in _ask(asked, _GENL_ID_CTRL, _CTRL_CMD_GETFAMILY, name, netlink.NLM_F_ACK):
+def family(asked: socket, name: str) -> int:
+    """The number of a family of generic netlink; OSError where the kernel doesn't have it."""
+    whom = netlink.text(_CTRL_ATTR_FAMILY_NAME, name)
+    for answer in _ask(asked, _GENL_ID_CTRL, _CTRL_CMD_GETFAMILY, whom, netlink.NLM_F_ACK):
         for number in _all(answer, _CTRL_ATTR_FAMILY_ID):
             return int.from_bytes(number, sys.byteorder)
-    raise OSError(ENOENT, "devlink has no number")
+    raise OSError(ENOENT, f"the family {name} has no number")
 
 
 def _answers(
-    asked: socket, family: int, command: int, bus: Bus | None, device: str
+    asked: socket, number: int, command: int, bus: Bus | None, device: str
 ) -> tuple[bytes, ...]:
     if bus is None:
-        return _ask(asked, family, command, b"", netlink.NLM_F_DUMP)
+        return _ask(asked, number, command, b"", netlink.NLM_F_DUMP)
     whom = netlink.text(_BUS_NAME, bus) + netlink.text(_DEV_NAME, device)
-    return _ask(asked, family, command, whom, netlink.NLM_F_ACK)
+    return _ask(asked, number, command, whom, netlink.NLM_F_ACK)
 
 
 def _ask(
-    asked: socket, family: int, command: int, attributes: bytes, flags: int
+    asked: socket, number: int, command: int, attributes: bytes, flags: int
 ) -> tuple[bytes, ...]:
     question = _GENLMSGHDR.pack(command, 1, 0) + attributes
-    answers = netlink.ask(asked, family, question, flags=flags)
-    return tuple(answer.payload[_GENLMSGHDR.size :] for answer in answers if answer.kind == family)
+    answers = netlink.ask(asked, number, question, flags=flags)
+    return tuple(answer.payload[_GENLMSGHDR.size :] for answer in answers if answer.kind == number)
 
 
 def _is_on(param: bytes) -> bool:

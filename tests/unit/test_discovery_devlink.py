@@ -5,6 +5,7 @@ from typing import Final
 
 import pytest
 
+from rbln_worker.host import devlink, netlink
 from rbln_worker.host.devlink import ESWITCH_GET, INFO_GET, PARAM_GET, Bus, Devlink, Kernel
 
 BUS_NAME: Final = 1
@@ -114,6 +115,13 @@ def test_what_is_cut_off_is_unknown() -> None:
     assert not Devlink(Said(ESWITCH_GET, answer(device, mode)[:-3])).is_switchdev(device)
     on = Said(PARAM_GET, answer(device, param("enable_rdma", True))[:-1], bus=None)
     assert Devlink(on).rdma_enabled() == frozenset()
+
+
+def test_the_kernel_numbers_its_families() -> None:
+    with netlink.opened(devlink.NETLINK_GENERIC) as asked:
+        assert devlink.family(asked, "nlctrl") == 16  # GENL_ID_CTRL, the one that is fixed
+        with pytest.raises(OSError, match="No such file"):
+            devlink.family(asked, "nobody")
 
 
 def test_a_device_that_does_not_exist_says_nothing() -> None:
