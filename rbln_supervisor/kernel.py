@@ -59,9 +59,19 @@ class Kernel:
         """Take in what the kernel said."""
         now = monotonic()
         if self._uevents is not None:
-            self._hear_uevents(self._uevents, now)
+            try:
+                self._hear_uevents(self._uevents, now)
+            except OSError as error:
+                self._uevents.close()
+                self._uevents = None
+                self._report("kernel uevents", error)
         if self._links is not None:
-            self._hear_links(self._links, now)
+            try:
+                self._hear_links(self._links, now)
+            except OSError as error:
+                self._links.close()
+                self._links = None
+                self._report("link changes", error)
 
     def turn(self) -> None:
         """Do what is due about it."""
@@ -103,7 +113,8 @@ class Kernel:
 
     def _missed(self, what: str, now: float) -> None:
         self.counts[f"times that {what} were lost"] += 1
-        log.info("the kernel dropped messages, everything is looked at", extra={"of": what})
+        if None not in self._touched:
+            log.info("the kernel dropped messages, everything is looked at", extra={"of": what})
         self._touched.add(None)
         self._looks = self._looks.heard(now)
 
@@ -111,7 +122,10 @@ class Kernel:
         try:
             return kind()
         except OSError as error:
-            said = f"{what} can't be heard ({error.strerror}): changes are seen by looks only"
-            log.warning(said)
-            self.problems = (*self.problems, said)
+            self._report(what, error)
             return None
+
+    def _report(self, what: str, error: OSError) -> None:
+        said = f"{what} can't be heard ({error.strerror}): changes are seen by looks only"
+        log.warning(said)
+        self.problems = (*self.problems, said)

@@ -54,16 +54,6 @@ def inside(setup: Iterable[str], command: Sequence[object]) -> list[str]:
     return [*_unshare(), "sh", "-c", script]
 
 
-def change(pid: int, command: str) -> None:
-    """Run a command in the namespace of a process that was started ``inside`` one."""
-    user = () if os.geteuid() == 0 else ("--user", "--preserve-credentials")
-    subprocess.run(
-        ["nsenter", "--target", str(pid), *user, "--net", "sh", "-c", command],
-        check=True,
-        timeout=30,
-    )
-
-
 @cache
 def plain() -> str:
     """The kind of link that stands for a NIC."""

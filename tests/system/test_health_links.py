@@ -60,7 +60,7 @@ def serving(stack: Stack) -> None:
 
 
 def ip(stack: Stack, words: str) -> None:
-    network.change(stack.pid, f"ip link set {words}")
+    network.run(stack.pid, f"ip link set {words}")
 
 
 def first(stack: Stack, name: str, phase: str) -> DeviceStatus:
@@ -159,9 +159,9 @@ def test_files_that_hang_keep_no_link() -> None:
 def test_a_link_that_is_down_from_the_start() -> None:
     with Stack(config(net("nics", "ice"), NPU_POOL), build, links={"p0": Link()}) as stack:
         allocatable(stack, NICS, 1)  # nobody knows its link: it may be a container's
-        network.change(stack.pid, f"ip link add eno1 type {network.plain()}")
+        network.run(stack.pid, f"ip link add eno1 type {network.plain()}")
         allocatable(stack, NICS, 0)
-        network.change(stack.pid, "ip link set eno1 up")
+        network.run(stack.pid, "ip link set eno1 up")
         allocatable(stack, NICS, 1)
 
 
