@@ -8,13 +8,17 @@ import signal
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import msgspec
 from inotify_simple import INotify
 
 from rbln_worker import main
 from rbln_worker.boot import Boot
+from rbln_worker.contract import exits
+
+_LOCK_BYTES: Final = 64
+"""More than a pid and an incarnation have."""
 
 
 class Life(msgspec.Struct, frozen=True):
@@ -71,11 +75,6 @@ def spawn(body: Callable[[], int], *, keep: int | None = None) -> Life:
         raise
 
 
-def stranger(pid: int) -> Life:
-    """A process that somebody else forked; OSError where it has ended."""
-    return Life(pid, os.pidfd_open(pid), ours=False)
-
-
 def send(life: Life, number: signal.Signals) -> None:
     """Signal a process that may have ended meanwhile."""
     try:
@@ -88,12 +87,12 @@ def reap(life: Life) -> str:
     """How an ended process ended, in words; its descriptor is closed."""
     os.close(life.pidfd)
     if not life.ours:
-        return "ended"
+        return "ended; it was forked by an earlier supervisor"
     _, status = os.waitpid(life.pid, 0)
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
-    return f"exit code {code}"
+    return f"exit code {code}{exits.meaning(code)}"
 
 
 def has_ended(life: Life) -> bool:
@@ -117,11 +116,20 @@ def reap_group(life: Life) -> str:
     return reap(life)
 
 
-def lock_holder(path: Path) -> int | None:
-    """The process that holds a pool's lock file; None where nobody does.
+class Stranger(msgspec.Struct, frozen=True):
+    """A living worker that somebody else forked."""
+
+    life: Life
+    incarnation: str
+    """As its pool's lock file says; its hello says the same."""
+
+
+def lock_holder(path: Path) -> Stranger | None:
+    """The worker that holds a pool's lock file; None where nobody does.
 
     Raises:
-        PermissionError: somebody does who can't be seen from here (another PID namespace).
+        PermissionError: somebody does who can't be seen from here (another PID namespace), or who
+            has not written yet who he is.
     """
     try:
         file = path.open("r+")
@@ -131,26 +139,30 @@ def lock_holder(path: Path) -> int | None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            pid = _pid_in(file.read(64))
-            if pid is not None and _has_open(pid, os.fstat(file.fileno())):
-                return pid
+            found = _stranger(file.read(_LOCK_BYTES), os.fstat(file.fileno()))
+            if found is not None:
+                return found
             raise PermissionError(
                 f"{path} is locked by a process that can't be seen from here"
             ) from None
     return None
 
 
-def is_locked(path: Path) -> bool:
-    """Whether a living worker holds a pool's lock file, seen from here or not."""
+def _stranger(text: str, file: os.stat_result) -> Stranger | None:
+    """Who a lock file says that holds it, if he does."""
+    words = text.split()
+    if len(words) != 2 or not (words[0].isascii() and words[0].isdigit()):
+        return None
+    pid = int(words[0])
     try:
-        return lock_holder(path) is not None
-    except PermissionError:
-        return True
-
-
-def _pid_in(text: str) -> int | None:
-    word = text.split(" ", 1)[0]
-    return int(word) if word.isascii() and word.isdigit() else None
+        pidfd = os.pidfd_open(pid)
+    except (ProcessLookupError, OverflowError):
+        return None
+    # Only now: the descriptor stands for the process of which this is asked, whatever comes.
+    if _has_open(pid, file):
+        return Stranger(Life(pid, pidfd, ours=False), words[1])
+    os.close(pidfd)
+    return None
 
 
 def _has_open(pid: int, file: os.stat_result) -> bool:
@@ -169,7 +181,7 @@ def _has_open(pid: int, file: os.stat_result) -> bool:
 
 
 def _live(body: Callable[[], int], mask: set[int | signal.Signals], keep: int | None) -> NoReturn:
-    code = 70
+    code: int = exits.Exit.CRASHED
     try:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):

@@ -1,6 +1,7 @@
-"""Keeps one pool's worker: forks it, feeds it the pool's wanted state, and buries it."""
+"""Keeps one pool's worker: forks or adopts it, feeds it the pool's state, and buries it."""
 
 import logging
+import os
 import random
 import secrets
 import signal
@@ -14,8 +15,17 @@ import msgspec
 from rbln_supervisor import children
 from rbln_supervisor.children import Life
 from rbln_supervisor.core import lifecycle
-from rbln_supervisor.core.lifecycle import Act, Child, Died, MetStranger, State, Unwanted
-from rbln_supervisor.core.roster import Roster, message
+from rbln_supervisor.core.lifecycle import (
+    Act,
+    Child,
+    Died,
+    MetStranger,
+    Recalled,
+    State,
+    Unfit,
+    Unwanted,
+)
+from rbln_supervisor.core.roster import Roster, message, recalled
 from rbln_supervisor.core.summary import Seen
 from rbln_supervisor.router import Router
 from rbln_worker.boot import FOLDERS, Boot
@@ -23,12 +33,15 @@ from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.messages import (
     Beat,
     Hello,
+    Holds,
     Nudge,
+    Recall,
     Report,
     ToSupervisor,
     Wanted,
     encode,
 )
+from rbln_worker.contract.version import VERSION
 from rbln_worker.host.ledger import clear
 from rbln_worker.host.sockets import remove_dead
 
@@ -60,6 +73,8 @@ class Keeper:
         self._sent_at = 0.0
         self._nudged: frozenset[DeviceId] | None = None
         """Devices that the worker shall look at; none at all means every one."""
+        self._recalled = False
+        """A stranger was asked what it holds."""
         self.configured = True
         self.roster: Roster | None = None
         self.child = Child()
@@ -71,6 +86,33 @@ class Keeper:
         self.dropped_frames = 0
         """Of ours: workers could not read them."""
         self.obituary: Obituary | None = None
+
+    @property
+    def is_adopting(self) -> bool:
+        """The pool's state is a stranger's to tell: it may know of devices that nobody sees."""
+        return self.child.state is State.ADOPTING
+
+    def meet(self) -> bool:
+        """Whether a stranger serves the pool; it is adopted then, if it may be.
+
+        Raises:
+            OSError: somebody does who can't be seen, or watched.
+        """
+        met = children.lock_holder(self._boot.lock_path)
+        if met is None:
+            return False
+        self.life, self.incarnation = met.life, met.incarnation
+        log.info("a worker of an earlier supervisor serves", extra=self._names())
+        self.event(MetStranger())
+        return True
+
+    def is_said_by(self, hello: Hello) -> bool:
+        """Whether a hello is that of the pool's one worker."""
+        return (
+            self.life is not None
+            and (hello.pid, hello.pool) == (self.life.pid, self._boot.pool)
+            and hello.incarnation == self.incarnation != ""
+        )
 
     def event(self, event: lifecycle.Event) -> None:
         """Take the pool's worker through an event, and act."""
@@ -91,12 +133,19 @@ class Keeper:
             case Hello(session=session, generation=generation):
                 self.identity = sender
                 self._held = generation if session == self._session else None
+                self._recalled = False
+                if self.is_adopting and (why := self._unfit(said)):
+                    log.warning("worker is replaced", extra=self._names() | {"why": why})
+                    self.event(Unfit())
+            case Holds():
+                self._adopt(said)
             case Report():
                 self.report = said
             case Wanted():
                 self._held = None
             case Beat(session=session, generation=generation, dropped_frames=dropped):
                 self.dropped_frames = self._dropped_before + dropped
+                self._recalled = False  # it beats and has not answered: ask again
                 current = session == self._session and generation == self._held
                 if not current and monotonic() - self._sent_at > STALE_S:
                     self._held = None
@@ -104,7 +153,13 @@ class Keeper:
     def feed(self, router: Router) -> None:
         """Send the worker what it lacks; what it can't take now is newer next time."""
         roster = self.roster
-        if roster is None or self.identity is None:
+        if self.identity is None or self.child.state is State.STRANGER:
+            return
+        if self.is_adopting:
+            if not self._recalled:
+                self._recalled = router.send(self.identity, encode(Recall(os.getpid())))
+            return
+        if roster is None:
             return
         if self._held != roster.generation:
             update = message(roster, self._session, self._held)
@@ -161,11 +216,7 @@ class Keeper:
 
     def _spawn(self) -> None:
         try:
-            holder = children.lock_holder(self._boot.lock_path)
-            if holder is not None:
-                self.life = children.stranger(holder)
-                log.info("a worker of an earlier supervisor leaves first", extra=self._names())
-                self.event(MetStranger())
+            if self.meet():
                 return
             self.incarnation = secrets.token_hex(8)
             boot = msgspec.structs.replace(self._boot, incarnation=self.incarnation)
@@ -176,6 +227,22 @@ class Keeper:
             self.event(Died(random.random()))  # noqa: S311 - jitter
         else:
             log.info("worker started", extra=self._names())
+
+    def _unfit(self, hello: Hello) -> str:
+        """Why a stranger may not be adopted; nothing where it may."""
+        if hello.version != VERSION:
+            return f"it is of version {hello.version}, this is {VERSION}"
+        if hello.options != self._boot.digest:
+            return "it was forked with other options than those of now"
+        return ""
+
+    def _adopt(self, said: Holds) -> None:
+        if not self.is_adopting or (said.pool and said.pool.name != self._boot.pool):
+            return
+        if said.pool is not None:
+            self.roster = recalled(said.pool, said.devices, self.roster, now=monotonic())
+        log.info("worker adopted", extra=self._names() | {"devices": len(said.devices)})
+        self.event(Recalled())
 
     def _end(self, how: str) -> None:
         folder = FOLDERS.get(self.report.registration) if self.report else None

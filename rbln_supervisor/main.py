@@ -5,8 +5,11 @@ import fcntl
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from time import monotonic, sleep
+from typing import Final, TextIO
 
 import zmq
 
@@ -18,12 +21,17 @@ from rbln_supervisor.options import Options
 from rbln_supervisor.router import NotBound, Router
 from rbln_supervisor.supervisor import Supervisor
 from rbln_worker import log
+from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.messages import FRAME_BYTES_MOST
 from rbln_worker.link import WORKERS_SOCKET
 
 _QUEUED_MOST = 16
 """Messages that wait for a peer that doesn't read. To a worker each is a whole state or one step:
 one that missed some asks for a snapshot, and its beats tell if it is behind."""
+
+_LOCK_WITHIN_S: Final = 2.0
+"""What a predecessor has to end; a look at the node that it had just forked lets go at once."""
+_LOCK_AGAIN_S: Final = 0.02
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +41,7 @@ class CannotStart(Exception):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run until a signal; 0 after one, 1 where nothing can be served, 2 for wrong usage."""
+    """Run until a signal; the exit code (contract/exits.py), by argparse for wrong usage."""
     options = parse(sys.argv[1:] if argv is None else argv, in_container=in_container(os.environ))
     try:
         return _run(options)
@@ -41,9 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         complaints = error.errors
     except (CannotStart, NotBound) as error:
         complaints = (str(error),)
+    except Exception:  # noqa: BLE001 - the last frame of this process
+        log.last_words(traceback.format_exc())
+        return Exit.CRASHED
     for complaint in complaints:
         print(f"rbln-supervisor: {complaint}", file=sys.stderr)  # noqa: T201
-    return 1
+    return Exit.UNUSABLE
 
 
 def in_container(environment: Mapping[str, str]) -> bool:
@@ -107,15 +118,28 @@ def _run_dir_lock(run_dir: Path) -> Iterator[None]:
             "can be written to"
         ) from error
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not _is_locked(file):
             file.seek(0)
             raise CannotStart(
                 f"another rbln-supervisor (pid {file.read(16).strip() or 'unknown'}) serves from "
                 f"{run_dir}: stop it, or give this one a --run-dir of its own"
-            ) from error
+            )
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
         yield
+
+
+def _is_locked(file: TextIO) -> bool:
+    """Whether the lock could be had, also from a predecessor that is about to end."""
+    end = monotonic() + _LOCK_WITHIN_S
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if monotonic() >= end:
+                return False
+            # flock(2) has no deadline, and no descriptor tells when a lock is free.
+            sleep(_LOCK_AGAIN_S)
+        else:
+            return True

@@ -8,7 +8,6 @@ from enum import Enum
 from time import monotonic
 from typing import Final
 
-from rbln_supervisor import children
 from rbln_supervisor.core.assign import assign
 from rbln_supervisor.core.configuration.config import NodeConfig
 from rbln_supervisor.core.kernel_events import touched
@@ -56,6 +55,8 @@ class Pools:
         self._links = Links()
         self._named: frozenset[str] = frozenset()
         self._rescan_at = math.inf
+        self._late: set[PoolName] = set()
+        """Pools that have to take in the last look when they are adopted."""
         self.config = config
         self.keepers = {pool.spec.name: keeper(pool.spec.name) for pool in config.pools}
         self.problems: tuple[str, ...] = ()
@@ -141,21 +142,30 @@ class Pools:
                 keeper.configured = False
                 keeper.event(Unwanted())
 
-    def dismiss_strangers(self) -> None:
-        """End what an earlier supervisor left of pools that are configured no more.
+    def take_over(self) -> None:
+        """Adopt the living workers that an earlier supervisor left.
 
-        Their workers are asked to leave; their files are removed.
+        Those of pools that are configured no more are asked to leave; their files are removed.
         """
         for path in sorted((self._options.run_dir / "pools").glob("*.lock")):
             name = pool_of(path.stem)
+            keeper = self.keepers.get(name) or self._keeper(name)
+            try:
+                met = keeper.meet()
+            except OSError as error:  # whoever wants to start a worker for it finds that, too
+                log.warning("a pool's worker can't be adopted", extra={"pool": name, "why": error})
+                continue
             if name in self.keepers:
                 continue
-            keeper = self._keeper(name)
             keeper.configured = False
-            if children.is_locked(path):
+            if met:
                 self.keepers[name] = keeper
-                keeper.event(Wanted())
             keeper.event(Unwanted())
+
+    def catch_up(self) -> None:
+        """Have pools take in the last look that could not while they were adopted."""
+        if any(not self.keepers[name].is_adopting for name in self._late if name in self.keepers):
+            self._apply()
 
     def leave(self) -> None:
         """Ask every worker to leave."""
@@ -176,6 +186,7 @@ class Pools:
         found = self._node
         if found is None:
             return ()
+        self._late.clear()
         assigned = assign(self.config.pools, found)
         links = self._links.by_name()
         for pool in self.config.pools:
@@ -187,6 +198,9 @@ class Pools:
                 # It comes back with nothing: a roster of before was for another configuration.
                 keeper.configured = True
                 keeper.roster = None
+            if keeper.is_adopting:
+                self._late.add(name)
+                continue
             before = keeper.roster or Roster(pool.spec)
             keeper.roster = advance(
                 before,

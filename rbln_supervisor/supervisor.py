@@ -69,7 +69,7 @@ class Supervisor:
     def run(self) -> int:
         """Serve until a signal says otherwise; the exit code."""
         with signals.inbox() as signalled:
-            self._pools.dismiss_strangers()
+            self._pools.take_over()
             while True:
                 ended = self._wait(signalled.fileno())
                 for number in signals.arrived(signalled):
@@ -141,7 +141,7 @@ class Supervisor:
             if hello is None:
                 if keeper.identity == sender:
                     return keeper
-            elif keeper.incarnation and keeper.incarnation == hello.incarnation:
+            elif keeper.is_said_by(hello):
                 return keeper
         return None
 
@@ -185,6 +185,9 @@ class Supervisor:
         for keeper in self._pools.keepers.values():
             if keeper.child.deadline is not None and now >= keeper.child.deadline:
                 keeper.event(Overdue())
+        if not self._leaving:
+            self._pools.catch_up()
+        for keeper in self._pools.keepers.values():
             keeper.feed(self._hub)
         self._pools.forget_departed()
 
@@ -242,4 +245,6 @@ class Supervisor:
         )
 
     def _is_ready(self, pools: Mapping[str, PoolStatus]) -> bool:
-        return self._pools.node is not None and not self._leaving and summary.ready(pools)
+        adopting = any(keeper.is_adopting for keeper in self._pools.keepers.values())
+        settled = self._pools.node is not None and not adopting and not self._leaving
+        return settled and summary.ready(pools)

@@ -1,5 +1,6 @@
 """What a worker is born with; everything else it is told over its link."""
 
+import hashlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,6 +38,14 @@ class Boot(msgspec.Struct, frozen=True):
     """How devices are claimed from the container runtime; ``off``: they are given directly."""
     log_level: int = logging.INFO
     log_format: Format = "text"
+    alone_s: float = 3600.0
+    """How often a worker that no supervisor listens to says so in its log."""
+
+    @property
+    def digest(self) -> str:
+        """What tells apart workers that were forked with other options, whatever their pool."""
+        shared = msgspec.structs.replace(self, pool=PoolName(""), incarnation="")
+        return hashlib.sha256(msgspec.json.encode(shared, enc_hook=str)).hexdigest()[:16]
 
     @property
     def stem(self) -> str:

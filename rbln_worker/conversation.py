@@ -1,11 +1,25 @@
 """What a worker and whichever supervisor there is say to each other, kept up to date."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
-from rbln_worker.contract.messages import BEAT_S, Beat, Hello, Report, ToWorker, Wanted
+from rbln_worker import log as lines
+from rbln_worker.contract.messages import (
+    BEAT_S,
+    Beat,
+    Hello,
+    Holds,
+    Recall,
+    Report,
+    State,
+    ToSupervisor,
+    Wanted,
+)
 from rbln_worker.link import Link
+
+log = logging.getLogger(__name__)
 
 
 class Held(NamedTuple):
@@ -24,16 +38,22 @@ class Conversation:
         *,
         hello: Callable[[], Hello],
         held: Callable[[], Held],
+        holds: Callable[[], Holds],
         report: Callable[[], Report],
-        hear: Callable[[ToWorker], None],
+        hear: Callable[[State], None],
+        alone_s: float,
     ) -> None:
+        """``alone_s``: how often it is logged that no supervisor has taken a word."""
         self._link = link
         self._hello = hello
         self._held = held
+        self._holds = holds
         self._report = report
         self._hear = hear
         self._greeted = False
         self._told: Report | None = None
+        self._alone_s = alone_s
+        self._taken_at = self._noted_at = asyncio.get_running_loop().time()
 
     def begin(self) -> None:
         """Listen from now on."""
@@ -60,13 +80,18 @@ class Conversation:
                 self._say(Beat(session, generation, self._link.dropped_frames))
             else:
                 self._greet()
+            self._note_alone()
             await asyncio.sleep(BEAT_S)
 
     def _listen(self) -> None:
         if self._link.connected():
             self._greeted = False
         for message in self._link.receive():
-            self._hear(message)
+            if isinstance(message, Recall):
+                lines.follow(message.supervisor)
+                self._say(self._holds())
+            else:
+                self._hear(message)
         if not self._greeted:
             self._greet()
 
@@ -78,8 +103,19 @@ class Conversation:
             self._told = None
             self.tell()
 
-    def _say(self, message: Beat | Report | Wanted | Hello) -> bool:
+    def _say(self, message: ToSupervisor) -> bool:
         sent = self._link.send(message)
         if sent:  # receive() after send(): libzmq's descriptor signals on edges
-            asyncio.get_running_loop().call_soon(self._listen)
+            loop = asyncio.get_running_loop()
+            self._taken_at = self._noted_at = loop.time()
+            loop.call_soon(self._listen)
         return sent
+
+    def _note_alone(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._noted_at >= self._alone_s:
+            self._noted_at = now
+            log.warning(
+                "no supervisor listens; the pool is served on",
+                extra={"for_s": round(now - self._taken_at)},
+            )

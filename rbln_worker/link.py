@@ -21,7 +21,7 @@ from rbln_worker.contract.messages import (
 WORKERS_SOCKET: Final = "workers.sock"
 _QUEUED_MOST: Final = 64  # state is sent again after a reconnect, so little needs to be kept
 _RECONNECT_MS: Final = 20
-_RECONNECT_MOST_MS: Final = 500
+_RECONNECT_MOST_MS: Final = 100
 
 log = logging.getLogger(__name__)
 

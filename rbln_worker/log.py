@@ -31,9 +31,27 @@ def setup(who: str, level: int, form: Format, tail: Path | None = None) -> None:
 
 def last_words(text: str) -> None:
     """Write what the logging module can't any more, to every place that lines go to."""
-    for handler in logging.getLogger().handlers:
+    for handler in logging.getLogger().handlers or [_Descriptor(2, None)]:
         if isinstance(handler, _Descriptor):
             handler.write(text)
+
+
+def follow(pid: int) -> None:
+    """Send lines to a process's standard error, in the place of one whose reader may be gone.
+
+    supervisord reads a program's standard error by a pipe, and closes it when the program ends.
+    Where it can't be opened (a socket of journald's, say), nothing changes: that one lasts.
+    """
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _Descriptor) and handler.bytes_most is None:
+            try:
+                fd = _reopened(f"/proc/{pid}/fd/2")
+            except OSError:
+                return
+            os.dup2(fd, 2, inheritable=False)  # gRPC's core and the interpreter write there
+            if handler.fd != 2:
+                os.close(handler.fd)
+            handler.fd = fd
 
 
 def tail_descriptor() -> int | None:
@@ -48,10 +66,13 @@ def _standard_error() -> int:
     # Opened anew the description is ours alone and may be non-blocking: a container runtime that
     # stops reading must not stop us. Where that can't be (a socket), the shared one has to do.
     try:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        return os.open("/proc/self/fd/2", flags)
+        return _reopened("/proc/self/fd/2")
     except OSError:
         return 2
+
+
+def _reopened(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
 
 
 class _Descriptor(logging.Handler):

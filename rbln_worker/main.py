@@ -8,10 +8,12 @@ import os
 import signal
 import traceback
 from collections.abc import Iterator
+from typing import TextIO
 
 from rbln_worker import log
 from rbln_worker.boot import Boot
 from rbln_worker.contract.exits import Exit
+from rbln_worker.contract.messages import BEAT_S
 from rbln_worker.link import Link
 from rbln_worker.worker import Worker
 
@@ -28,7 +30,7 @@ def run(boot: Boot) -> int:
 def _live(boot: Boot) -> int:
     boot.lock_path.parent.mkdir(mode=0o700, exist_ok=True)
     with _pool_lock(boot) as held:
-        if not held:
+        if held is None:
             return Exit.POOL_TAKEN
         # Only the owner may begin the tail file anew.
         log.setup(boot.pool, boot.log_level, boot.log_format, boot.tail_path)
@@ -36,10 +38,10 @@ def _live(boot: Boot) -> int:
         if tail is not None:
             # One thread's trace: its first lines, which name the fault, have to fit into a status.
             faulthandler.enable(tail, all_threads=False)
-        return asyncio.run(_serve(boot))
+        return asyncio.run(_serve(boot, held))
 
 
-async def _serve(boot: Boot) -> Exit:
+async def _serve(boot: Boot, held: TextIO) -> Exit:
     loop = asyncio.get_running_loop()
     with Link(boot.run_dir) as link:
         worker = Worker(boot, link)
@@ -47,19 +49,37 @@ async def _serve(boot: Boot) -> Exit:
         # Ctrl-C reaches the whole process group; the supervisor drains its workers itself.
         loop.add_signal_handler(signal.SIGINT, lambda: None)
         loop.add_signal_handler(signal.SIGHUP, lambda: None)
-        return await worker.run()
+        watching = asyncio.create_task(_watch(boot, held, worker))
+        try:
+            return await worker.run()
+        finally:
+            watching.cancel()
+
+
+async def _watch(boot: Boot, held: TextIO, worker: Worker) -> None:
+    """Leave when the pool is another worker's: its lock file is not the one that is held.
+
+    Somebody has removed ours, so that the next supervisor did not know of us. As long as there is
+    no other file the pool is served by nobody else.
+    """
+    ours = os.fstat(held.fileno())
+    while True:
+        await asyncio.sleep(BEAT_S)
+        with contextlib.suppress(OSError):
+            if not os.path.samestat(ours, boot.lock_path.stat()):
+                worker.drain("the pool's lock file was replaced", Exit.POOL_LOST)
 
 
 @contextlib.contextmanager
-def _pool_lock(boot: Boot) -> Iterator[bool]:
-    """Hold the pool's lock file (flock(2): the kernel lets go when this process ends)."""
+def _pool_lock(boot: Boot) -> Iterator[TextIO | None]:
+    """Hold the pool's lock file (flock(2): the kernel lets go when this process ends), or None."""
     with boot.lock_path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            yield False
+            yield None
             return
         file.truncate(0)
         file.write(f"{os.getpid()} {boot.incarnation}\n")
         file.flush()
-        yield True
+        yield file

