@@ -14,7 +14,9 @@ from rbln_worker.contract.messages import (
     Beat,
     Delta,
     Hello,
+    Holds,
     Phase,
+    Recall,
     Report,
     Snapshot,
     ToSupervisor,
@@ -37,9 +39,12 @@ TO_WORKER: tuple[ToWorker, ...] = (
     Snapshot("s", 3, POOL, (DEVICE,)),
     Snapshot("", 0, PoolSpec("a", "b", "accelerator"), ()),
     Delta("s", 3, 4, (DEVICE,), (DeviceId("x"),)),
+    Recall(7),
 )
 TO_SUPERVISOR: tuple[ToSupervisor, ...] = (
-    Hello(PoolName("a.b/c"), 1, "i", "v", "s", 7),
+    Hello(PoolName("a.b/c"), 1, "i", "v", "s", 7, "o"),
+    Holds(POOL, (DEVICE,)),
+    Holds(),
     Report(Phase.WAITING, "r", "kubelet-sock", "e", (Judged(DEVICE.id, Verdict(healthy=True)),)),
     Beat("s", 3, 9),
     Wanted(3),
@@ -101,7 +106,7 @@ def test_a_frame_that_is_nested_without_end_is_unreadable() -> None:
 
 @pytest.mark.parametrize("message", [*TO_WORKER, *TO_SUPERVISOR], ids=lambda m: type(m).__name__)
 def test_a_newer_peers_fields_are_ignored(message: ToWorker | ToSupervisor) -> None:
-    read = to_worker if isinstance(message, Snapshot | Delta) else to_supervisor
+    read = to_worker if message in TO_WORKER else to_supervisor
     fields = msgspec.msgpack.decode(encode(message))
     assert read(msgspec.msgpack.encode({**fields, "since_2_0": [1, {"x": None}]})) == message
 

@@ -7,7 +7,7 @@ from rbln_supervisor.core.assign import assign
 from rbln_supervisor.core.configuration.config import NodeConfig
 from rbln_supervisor.core.configuration.selectors import SelectorObject
 from rbln_supervisor.core.node import Node
-from rbln_supervisor.core.roster import Roster, advance, message, next_leave
+from rbln_supervisor.core.roster import Roster, advance, message, next_leave, recalled
 from rbln_worker.contract.device import DeviceId, Network
 from rbln_worker.contract.messages import Delta, Snapshot
 from rbln_worker.contract.pool import PoolName
@@ -175,3 +175,50 @@ def test_what_an_object_gives_is_news() -> None:
     assert device.grants.vhost_net
     assert message(second, "s", held=1) == Delta("s", 1, 2, (device,), ())
     assert message(second, "s", held=None) == Snapshot("s", 2, vhost.pools[0].spec, (device,))
+
+
+# What an earlier supervisor's worker holds
+
+
+def held(roster: Roster, *, now: float = 0.0) -> Roster:
+    """What the next supervisor makes of a worker that holds this."""
+    return recalled(roster.pool, roster.devices.values(), None, now=now)
+
+
+@pytest.mark.parametrize(("configured", "before", "after", "why"), GONE)
+def test_what_was_gone_under_an_earlier_supervisor_has_its_grace_time_from_now_on(
+    configured: NodeConfig, before: Node, after: Node, why: str
+) -> None:
+    gone = turn(begin(configured, before), configured, after, now=10.0)
+    again = turn(held(gone, now=100.0), configured, after, now=100.0)
+    assert again.devices == gone.devices
+    assert again.generation == 1
+    assert next_leave(again, GRACE_S) == 100.0 + GRACE_S
+    assert turn(again, configured, after, now=99.0 + GRACE_S).devices == gone.devices
+    assert not turn(again, configured, after, now=100.0 + GRACE_S).devices
+
+
+@pytest.mark.parametrize(("configured", "before", "after", "why"), GONE)
+def test_what_went_without_a_supervisor_is_gone(
+    configured: NodeConfig, before: Node, after: Node, why: str
+) -> None:
+    (gone,) = turn(held(begin(configured, before)), configured, after, now=1.0).devices.values()
+    assert gone.gone == why
+
+
+def test_the_same_devices_are_no_news_to_the_next_supervisor() -> None:
+    first = begin(NPUS, node(npu()))
+    second = turn(held(first), NPUS, node(npu()), now=5.0)
+    assert (second.devices, second.generation, second.gone_since) == (first.devices, 1, {})
+    assert second.selectors == NPUS.pools[0].selectors
+    assert isinstance(message(second, "s", None), Snapshot)
+
+
+def test_what_another_file_does_not_want_left_with_its_supervisor() -> None:
+    other = config(pool("a", "accelerator", SelectorObject(vendors=("8086",))))
+    assert not turn(held(begin(NPUS, node(npu()))), other, node(npu()), now=1.0).devices
+
+
+def test_what_a_worker_holds_comes_after_what_was_known_of_its_pool() -> None:
+    before = begin(NPUS, node(npu()))
+    assert recalled(before.pool, (), before, now=0.0).generation == before.generation + 1

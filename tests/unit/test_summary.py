@@ -61,6 +61,13 @@ def told(
         (State.UP, Report(Phase.REGISTERING), "starting", "the kubelet has not listed it yet"),
         (State.UP, SERVING, "serving", ""),
         (State.DOWN, None, "backoff", "its worker ended: killed by SIGKILL 1 s ago"),
+        (
+            State.ADOPTING,
+            None,
+            "starting",
+            "the worker of an earlier supervisor has not said hello yet",
+        ),
+        (State.ADOPTING, SERVING, "serving", ""),
         (State.KILLED, SERVING, "backoff", "its worker did not answer and is being killed"),
         (State.LEAVING, SERVING, "starting", "its former worker is leaving"),
         (

@@ -1,0 +1,45 @@
+"""What tells apart workers that were forked with other options."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from rbln_worker.boot import Boot
+from rbln_worker.contract.pool import PoolName
+
+BOOT = Boot(
+    pool=PoolName("x.io/a"),
+    incarnation="1",
+    run_dir=Path("/r"),
+    root=Path("/"),
+    kubelet_dir=Path("/k"),
+    registration="auto",
+    host_visible=True,
+)
+OTHER: dict[str, object] = {
+    "run_dir": Path("/r2"),
+    "root": Path("/host"),
+    "kubelet_dir": Path("/k2"),
+    "registration": "kubelet-sock",
+    "host_visible": False,
+    "cdi": "both",
+    "log_level": 10,
+    "log_format": "json",
+    "alone_s": 1.0,
+}
+
+
+def test_pools_and_lives_have_the_same_options() -> None:
+    other = msgspec.structs.replace(BOOT, pool=PoolName("x.io/b"), incarnation="2")
+    assert other.digest == BOOT.digest
+    assert len(BOOT.digest) == 16
+
+
+def test_all_options_are_asked_for() -> None:
+    assert {*OTHER, "pool", "incarnation"} == set(Boot.__struct_fields__)
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_each_option_counts(name: str) -> None:
+    assert msgspec.structs.replace(BOOT, **{name: OTHER[name]}).digest != BOOT.digest
