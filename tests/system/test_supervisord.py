@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from rbln_supervisor.core.status import NodeStatus
+from rbln_supervisor.ctl.client import UnreachableError
 from tests.sim import processes
 from tests.sim.stack import REPOSITORY, Stack
+from tests.system.scene import eventually, untouched
 
 pytestmark = [
     pytest.mark.system,
@@ -35,6 +38,7 @@ CONFIG = {
 def supervisord(stack: Stack) -> Iterator[subprocess.Popen[bytes]]:
     """A real supervisord in the place of the stack's own supervisor."""
     stack.stop()
+    stack.run_dir.mkdir(mode=0o700, exist_ok=True)
     binaries = Path(sys.executable).parent
     arguments = f"--config-file {stack.config_file} --host-root {stack.root}"
     with stack.log_file.open("ab") as log:
@@ -44,6 +48,7 @@ def supervisord(stack: Stack) -> Iterator[subprocess.Popen[bytes]]:
             env={
                 **os.environ,
                 "PATH": f"{binaries}:{os.environ['PATH']}",
+                "PYTHONPATH": str(REPOSITORY),  # or the program is that of the installed package
                 "RBLN_RUN_DIR": str(stack.run_dir),
                 "RBLN_ARGUMENTS": arguments,
                 processes.MARK: str(stack.run_dir),
@@ -60,27 +65,93 @@ def supervisord(stack: Stack) -> Iterator[subprocess.Popen[bytes]]:
         running.wait()
 
 
-def test_a_dead_supervisor_is_started_again_and_a_stop_leaves_nothing() -> None:
-    with Stack(CONFIG) as stack:
-        stack.kubelet.wait_listed(ATOM, 4)
-        with supervisord(stack) as running:
-            stack.kubelet.wait_listed(ATOM, 4)
-            first = ask_pid(stack)
-            listed = len(stack.kubelet.openings)
-            os.kill(first, signal.SIGKILL)
-            stack.kubelet.wait(
-                lambda k: len(k.openings) > listed and k.resource(ATOM).allocatable == 4,
-                what="the next supervisor's worker is listed",
+def answering(stack: Stack, *, other_than: int = 0) -> NodeStatus:
+    """The status as soon as a supervisor is ready, and it is not that one."""
+    found: list[NodeStatus] = []
+
+    def ready() -> bool:
+        try:
+            status = stack.status()
+        except UnreachableError:
+            return False
+        if status.supervisor.pid == other_than or not status.supervisor.ready:
+            return False
+        found.append(status)
+        return True
+
+    eventually(ready, what="a supervisor is ready")
+    return found[-1]
+
+
+def pid_of(status: NodeStatus) -> int:
+    """The worker's."""
+    pid = status.pools[ATOM].worker.pid
+    assert pid is not None
+    return pid
+
+
+def test_a_dead_supervisor_is_nobodys_and_a_stop_leaves_nothing() -> None:
+    with Stack(CONFIG) as stack, supervisord(stack) as running:
+        status = answering(stack)
+        worker = pid_of(status)
+        with untouched(stack, ATOM):
+            for _ in range(2):
+                first = status.supervisor.pid
+                os.kill(first, signal.SIGKILL)
+                status = answering(stack, other_than=first)
+                assert (pid_of(status), status.pools[ATOM].state) == (worker, "serving")
+                assert status.pools[ATOM].worker.restarts == 0
+
+        running.send_signal(signal.SIGTERM)
+        assert processes.has_ended(running.pid, 10.0), stack.story()
+        assert running.wait() == 0
+        assert not processes.survivors(stack.processes(), deadline_s=1.0)
+        assert not list(stack.kubelet.plugins.glob("rebellions.ai*"))
+
+
+def test_a_worker_outlives_the_pipe_of_its_standard_error_and_gets_the_next_one() -> None:
+    with Stack(CONFIG) as stack, supervisord(stack) as running:
+        first = answering(stack)
+        worker = pid_of(first)
+        # supervisord is stopped, so that nobody reads and nobody starts the next one …
+        running.send_signal(signal.SIGSTOP)
+        os.kill(first.supervisor.pid, signal.SIGKILL)
+        stack.node.remove_dev_node("rbln0")
+        stack.kubelet.wait_listed(ATOM, 3, 4)
+        tail = stack.run_dir / "pools" / "rebellions.ai_ATOM.log"
+        eventually(lambda: "device unhealthy" in tail.read_text(), what="a line of its own")
+        # … then it closes the pipe and starts one. What is said in between nobody reads.
+        running.send_signal(signal.SIGCONT)
+        stack.node.add_dev_node("rbln0")
+        stack.kubelet.wait_listed(ATOM, 4, 4)
+        second = answering(stack, other_than=first.supervisor.pid)
+        assert pid_of(second) == worker
+        seen = stack.log.count("device unhealthy device=0000:21:00.0")
+        stack.node.remove_dev_node("rbln1")
+        eventually(
+            lambda: stack.log.count("device unhealthy device=0000:21:00.0") > seen,
+            what="its lines come by the next supervisor's pipe",
+        )
+        assert stderr_of(worker) == stderr_of(second.supervisor.pid)
+
+
+def stderr_of(pid: int) -> str:
+    """The pipe."""
+    return str(Path(f"/proc/{pid}/fd/2").readlink())
+
+
+def test_a_supervisor_that_can_not_start_leaves_the_workers_alone() -> None:
+    with Stack(CONFIG) as stack, supervisord(stack) as running:
+        first = answering(stack)
+        with untouched(stack, ATOM):
+            stack.write_config("{")
+            os.kill(first.supervisor.pid, signal.SIGKILL)
+            eventually(
+                lambda: stack.log.count("rbln-supervisor: ") >= 2, what="two starts that fail"
             )
-            assert ask_pid(stack) != first
-
-            running.send_signal(signal.SIGTERM)
-            assert processes.has_ended(running.pid, 10.0), stack.story()
-            assert running.wait() == 0
-            assert not processes.survivors(stack.processes(), deadline_s=1.0)
-            assert not list(stack.kubelet.plugins.glob("rebellions.ai*"))
-
-
-def ask_pid(stack: Stack) -> int:
-    """The pid of the supervisor that answers."""
-    return stack.status().supervisor.pid
+            stack.write_config(CONFIG)
+            second = answering(stack, other_than=first.supervisor.pid)
+        assert pid_of(second) == pid_of(first)
+        running.send_signal(signal.SIGTERM)
+        assert processes.has_ended(running.pid, 10.0), stack.story()
+        assert not processes.survivors(stack.processes(), deadline_s=1.0)
