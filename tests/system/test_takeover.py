@@ -1,7 +1,6 @@
-"""Between two supervisors: workers serve on, and the next one takes over, on the node or beside."""
+"""Without a supervisor, and with two of them (who goes on with living workers: test_adoption)."""
 
 import os
-import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,19 +15,16 @@ from tests.sim.kubelet import SimKubelet
 from tests.sim.stack import REPOSITORY, Stack
 from tests.system.scene import (
     ATOM,
-    ATOM_POOL,
     ATOMS,
     TWO_POOLS,
     VM,
     VMS,
     allocatable,
-    config,
     eventually,
     lowest_allocatable,
     run_supervisor,
     served,
     sight,
-    sockets,
     streams,
     supervisor,
     untouched,
@@ -67,67 +63,6 @@ def test_workers_find_a_new_kubelet_without_a_supervisor() -> None:
         stack.kubelet.restart()
         allocatable(stack, ATOM, len(ATOMS))
         allocatable(stack, VM, len(VMS))
-
-
-def test_the_next_supervisor_takes_over() -> None:
-    with Stack(TWO_POOLS) as stack:
-        served(stack)
-        stack.kill()
-        stack.start()
-        served(stack)
-        eventually(
-            lambda: sorted(stack.processes()) == sorted([stack.pid, *stack.workers().values()]),
-            what="one worker a pool, and nobody else",
-        )
-        for name, ids in ((ATOM, ATOMS), (VM, VMS)):
-            allocatable(stack, name, len(ids))
-            assert len(streams(stack, name)) == 1
-        assert len(sockets(stack)) == 2
-
-
-def test_the_next_supervisor_takes_over_from_a_worker_that_hangs() -> None:
-    with Stack(TWO_POOLS) as stack:
-        served(stack)
-        hangs = stack.workers()[ATOM]
-        stack.kill()
-        os.kill(hangs, signal.SIGSTOP)
-        stack.start()
-        stack.wait_status(
-            lambda s: all(p.worker.pid not in {None, hangs} for p in s.pools.values()),
-            20.0,
-            what="a worker for each pool, and not the one that hangs",
-        )
-        served(stack)
-        assert hangs not in stack.processes()
-
-
-def test_the_next_supervisor_ends_the_worker_of_a_pool_that_left_the_file() -> None:
-    with Stack(TWO_POOLS) as stack:
-        served(stack)
-        stack.kill()
-        stack.write_config(config(ATOM_POOL))
-        stack.start()
-        served(stack, ATOM)
-        eventually(
-            lambda: sorted(stack.processes()) == sorted([stack.pid, *stack.workers().values()]),
-            what="the other worker's end",
-        )
-        assert stack.status().pools.keys() == {ATOM}
-        assert len(sockets(stack)) == 1
-        assert not streams(stack, VM)
-
-
-def test_a_supervisor_that_dies_again_and_again() -> None:
-    with Stack(TWO_POOLS) as stack:
-        for _ in range(4):
-            served(stack)
-            stack.kill()
-            stack.start()
-        served(stack)
-        eventually(
-            lambda: sorted(stack.processes()) == sorted([stack.pid, *stack.workers().values()]),
-            what="one worker a pool, and nobody else",
-        )
 
 
 # Two supervisors
