@@ -47,6 +47,7 @@ def main() -> int:
     with pools_of(3, 16) as stack:
         allocate(stack)
         worker_killed(stack)
+        supervisor_killed(stack)
         memory(stack)
         idle(stack)
     with pools_of(8, 16) as stack:
@@ -98,6 +99,21 @@ def worker_killed(stack: Stack) -> None:
         listed_anew(stack, name, old)
         took.append(last_listed(stack) - began)
     row("worker killed → its pool listed again", seconds(took))
+
+
+def supervisor_killed(stack: Stack) -> None:
+    """From SIGKILL to a next one, started at once, that has adopted all workers and says ready."""
+    took = []
+    before = len(stack.kubelet.messages())
+    for _ in range(ROUNDS):
+        began = monotonic()
+        stack.kill()
+        stack.start()
+        stack.wait_status(lambda status: status.supervisor.ready, what="the next one is ready")
+        took.append(monotonic() - began)
+    row("supervisor killed, started → workers adopted, ready", seconds(took))
+    messages = len(stack.kubelet.messages()) - before
+    row(f"… messages to the kubelet, of {ROUNDS} times", str(messages))
 
 
 def listed_anew(stack: Stack, name: str, former: str | None) -> None:
