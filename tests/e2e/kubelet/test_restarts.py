@@ -25,15 +25,17 @@ def test_a_killed_worker_is_replaced(plugin: Plugin, bench: Bench, way: str) -> 
     bench.report.add(f"a worker is killed ({way})", f"{seen}; {VM} never moved", seen.dark_s)
 
 
-def test_a_killed_supervisor_is_replaced(plugin: Plugin, bench: Bench, way: str) -> None:
+def test_a_killed_supervisor_is_nobodys(plugin: Plugin, bench: Bench, way: str) -> None:
     container = bench.pod({ATOM: 2}).running()
-    with bench.untouched(container):
+    before = plugin.worker(ATOM)
+    with bench.untouched(container, resources=(ATOM, VM)):
         plugin.kill()
         plugin.start()
         plugin.serves(ATOM, VM)
         bench.settled(ATOM)
+    assert plugin.worker(ATOM) == before
     seen = bench.blip(ATOM)
-    assert seen.dark_s < BLIP_S[way]
+    assert seen.dark_s == 0
     bench.report.add(f"the supervisor is killed and started again ({way})", str(seen), seen.dark_s)
 
 
