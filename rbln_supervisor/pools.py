@@ -103,7 +103,7 @@ class Pools:
             self._named = named(self._node)
         jitter = random.uniform(-RESCAN_JITTER, RESCAN_JITTER)  # noqa: S311
         self._rescan_at = monotonic() + interval * (1 + jitter)
-        return self._apply()
+        return self.apply()
 
     def look_begins(self) -> None:
         """What is heard of links from now on is newer than what this look will say."""
@@ -171,7 +171,8 @@ class Pools:
         ]:
             del self.keepers[name]
 
-    def _apply(self) -> tuple[PoolName, ...]:
+    def apply(self) -> tuple[PoolName, ...]:
+        """Assign what was last seen by the configuration in force; the pools that this changed."""
         changed = []
         found = self._node
         if found is None:
