@@ -123,7 +123,7 @@ class Reloads:
         held = look.held or Held()
         objections = holders.objections(lost, held)
         if objections and not force:
-            return self._refuse(objections)
+            return self._refuse((*objections, holders.advice(held)))
         served = {name: here(roster.devices.values()) for name, roster in rosters.items()}
         planned = plan(pools.config, served, wanted, look.node)
         self._trial = _OnTrial(

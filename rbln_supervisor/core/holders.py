@@ -24,13 +24,15 @@ def objections(taken: Taken, held: Held) -> tuple[str, ...]:
         count = len(taken)
         return (
             f"it takes {count} device{'' if count == 1 else 's'} from pools, and the kubelet does "
-            f"not say whether pods have them ({held.unknown}); mend that, or use rbln-ctl reload "
-            "--force",
+            f"not say whether pods have them ({held.unknown})",
         )
-    lines = bounded(tuple(_lines(taken, held.holdings)))
-    if not lines:
-        return ()
-    return (*lines, "let these pods end first, or take the devices with rbln-ctl reload --force")
+    return bounded(tuple(_lines(taken, held.holdings)))
+
+
+def advice(held: Held) -> str:
+    """What to do where there are objections."""
+    first = "let these pods end first" if held.unknown is None else "mend that"
+    return f"{first}, or take the devices with rbln-ctl reload --force"
 
 
 def unchecked(taken: Taken, held: Held) -> tuple[str, ...]:

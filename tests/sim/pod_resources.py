@@ -56,6 +56,10 @@ class PodResources:
         """Take calls from now on, and don't answer."""
         self._answering.clear()
 
+    def resume(self) -> None:
+        """Answer again, also what was taken meanwhile."""
+        self._answering.set()
+
     def start(self) -> None:
         """Serve."""
         self.socket.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +68,7 @@ class PodResources:
         self._aside = Path(tempfile.mkdtemp(prefix="rbp-", dir="/tmp"))
         (self._aside / "p").symlink_to(self.socket.parent)
         self._server = grpc.server(ThreadPoolExecutor(_CALLS_AT_ONCE))
-        handler: "grpc.RpcMethodHandler[bytes, bytes]" = grpc.unary_unary_rpc_method_handler(
+        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(
             self._list
         )
         self._server.add_generic_rpc_handlers(
