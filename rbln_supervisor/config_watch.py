@@ -79,6 +79,7 @@ class ConfigWatch:
         if now < self._quiet.due:
             return False
         self._quiet = Quiet()
+        self._arm(now)  # a way that changed while it was walked may have said nothing
         return True
 
     def close(self) -> None:
@@ -94,11 +95,14 @@ class ConfigWatch:
             return False
         happened = False
         for event in self._inotify.read(timeout=0):
+            if event.mask & flags.Q_OVERFLOW:  # anything may have happened
+                happened = True
             place = self._watched.get(event.wd)
+            if place is None:  # a watch that was given up
+                continue
             if event.mask & flags.IGNORED:
-                self._watched.pop(event.wd, None)
-            # No place: the queue overflowed. No name: the place itself.
-            happened |= place is None or not event.name or event.name in place.names
+                del self._watched[event.wd]
+            happened |= not event.name or event.name in place.names  # no name: the place itself
         return happened
 
     def _arm(self, now: float) -> None:

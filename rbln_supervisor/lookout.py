@@ -82,14 +82,14 @@ class Lookout:
 
     def rescan(self, asker: bytes) -> Reply | None:
         """A look for its own sake; None: answered later."""
-        if no := self._no():
+        if no := self._no(asker):
             return no
         self._looks = self._looks.ask(asker)
         return None
 
     def reload(self, asker: bytes | None, *, force: bool = False) -> Reply | None:
         """Read the configuration file, and look at the node for it; None: answered later."""
-        if no := self._no():
+        if no := self._no(asker):
             return no
         wanted = self._reloads.read()
         if isinstance(wanted, Refused):
@@ -99,7 +99,7 @@ class Lookout:
 
     def try_out(self, asker: bytes, request: DryRun) -> Reply | None:
         """Look at the node as a configuration would, and tell the effect; None: answered later."""
-        if no := self._no():
+        if no := self._no(asker):
             return no
         wanted = inquiries.tried(request, self._options.resource_prefix)
         if isinstance(wanted, Planned):
@@ -139,10 +139,10 @@ class Lookout:
             self._answer(asker, _LEAVING)
         self._looks = Looks()
 
-    def _no(self) -> Refused | None:
+    def _no(self, asker: bytes | None) -> Refused | None:
         if self._leaving:  # whatever is found would ask for workers again
             return _LEAVING
-        return _CROWDED if self._looks.is_full else None
+        return _CROWDED if asker is not None and self._looks.is_full else None
 
     def _begin(self) -> None:
         self._looks = self._looks.begin()
