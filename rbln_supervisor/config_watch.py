@@ -171,7 +171,7 @@ def _way(path: str) -> Iterator[_Place]:
         if name == "..":
             here = os.path.dirname(here)  # noqa: PTH120 - no link is in it any more
             continue
-        step = os.path.join(here, name)  # noqa: PTH118 - as above
+        step = os.path.join(here, name)  # noqa: PTH118 - strings, as readlink's
         try:
             mode = os.lstat(step).st_mode
         except (OSError, ValueError):  # ValueError: a NUL, which no file has in its name
