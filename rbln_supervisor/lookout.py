@@ -180,7 +180,11 @@ class Lookout:
             return Refused((look.failed,))
         pools = self._pools
         return inquiries.planned(
-            trial.config, pools.config, look.node, pools.rosters, look.held or Held()
+            trial.config,
+            pools.config,
+            pools.known(look.node),
+            pools.rosters,
+            look.held or Held(),
         )
 
     def _take_in(self, batch: Batch, look: Look) -> None:

@@ -98,12 +98,16 @@ class Pools:
             self._report((look.failed,))
         else:
             self._report(look.problems)
-            self._node = remember(self._node or Node(), look.node)
+            self._node = self.known(look.node)
             self._links = self._links.looked(look.links)
             self._named = named(self._node)
         jitter = random.uniform(-RESCAN_JITTER, RESCAN_JITTER)  # noqa: S311
         self._rescan_at = monotonic() + interval * (1 + jitter)
         return self.apply()
+
+    def known(self, found: Node) -> Node:
+        """What a look found, with what earlier ones know of what it could not see."""
+        return remember(self._node or Node(), found)
 
     def look_begins(self) -> None:
         """What is heard of links from now on is newer than what this look will say."""

@@ -117,15 +117,15 @@ class Reloads:
         if look.failed is not None:
             return self._refuse((look.failed,))
         pools = self._pools
-        rosters = pools.rosters
+        node, rosters = pools.known(look.node), pools.rosters
         listed = {name: tuple(roster.devices) for name, roster in rosters.items()}
-        lost = taken(pools.config, listed, wanted, look.node)
+        lost = taken(pools.config, listed, wanted, node)
         held = look.held or Held()
         objections = holders.objections(lost, held)
         if objections and not force:
             return self._refuse((*objections, holders.advice(held)))
         served = {name: here(roster.devices.values()) for name, roster in rosters.items()}
-        planned = plan(pools.config, served, wanted, look.node)
+        planned = plan(pools.config, served, wanted, node)
         self._trial = _OnTrial(
             former=pools.config,
             reply=Reloaded(
@@ -135,7 +135,7 @@ class Reloads:
                 forced=objections,
             ),
             restarts={name: keeper.child.restarts for name, keeper in pools.keepers.items()},
-            started=starts(pools.config, wanted, look.node)
+            started=starts(pools.config, wanted, node)
             - {name for name, keeper in pools.keepers.items() if keeper.child.wanted},
             deadline=monotonic() + WITHIN_S,
         )
