@@ -21,7 +21,9 @@ _BOOLEANS: Final = {
     **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
     **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
 }
-_SWITCHES: Final = frozenset({"use-cdi", "allow-default-route", "logtostderr", "alsologtostderr"})
+_SWITCHES: Final = frozenset(
+    {"use-cdi", "allow-default-route", "watch-config", "logtostderr", "alsologtostderr"}
+)
 _IGNORED: Final = (
     *("logtostderr", "alsologtostderr", "stderrthreshold", "log_dir", "log-dir", "log_link"),
     *("logbuflevel", "v", "vmodule", "log_backtrace_at"),
@@ -53,6 +55,7 @@ def parse(argv: Sequence[str], *, in_container: bool) -> Options:
         host_root=given.host_root,
         in_container=in_container,
         allow_default_route=given.allow_default_route,
+        watch_config=given.watch_config,
         gone_grace_s=given.gone_grace,
         rescan_s=given.rescan_interval,
         log_level=given.log_level,
@@ -140,6 +143,13 @@ def _parser() -> argparse.ArgumentParser:
         default=default.allow_default_route,
         metavar="BOOL",
         help="give out network devices although the node's default route leaves through them",
+    )
+    option(
+        "--watch-config",
+        type=_boolean,
+        default=default.watch_config,
+        metavar="BOOL",
+        help="reload when the configuration file changes (true)",
     )
     option(
         "--gone-grace",

@@ -9,16 +9,16 @@ from collections import Counter
 from collections.abc import Callable
 from time import monotonic
 
-from rbln_supervisor import config_file, node
+from rbln_supervisor import node
 from rbln_supervisor.core import inquiries
-from rbln_supervisor.core.commands import DryRun, Planned, Refused, Reloaded, Reply, Rescanned
-from rbln_supervisor.core.configuration import config
-from rbln_supervisor.core.difference import changes
+from rbln_supervisor.core.commands import DryRun, Planned, Refused, Reply, Rescanned
 from rbln_supervisor.core.looks import Batch, Looks, Trial
 from rbln_supervisor.node import Look
 from rbln_supervisor.options import Options
 from rbln_supervisor.pools import Pools
-from rbln_supervisor.scout import Scout
+from rbln_supervisor.reloads import Reloads
+from rbln_supervisor.scout import Pods, Scout
+from rbln_worker.contract.holding import Held
 
 _LEAVING = Refused(("the supervisor is leaving",))
 _CROWDED = Refused(("too many wait for a look at the node already, ask again later",))
@@ -30,27 +30,35 @@ class Lookout:
     """Requests that take a look at the node, and the looks that nobody asked for."""
 
     def __init__(
-        self, options: Options, pools: Pools, answer: Callable[[bytes, Reply], None]
+        self,
+        options: Options,
+        pools: Pools,
+        reloads: Reloads,
+        answer: Callable[[bytes, Reply], None],
     ) -> None:
         """``answer`` sends an answer to a request that was not answered at once."""
         self._options = options
         self._pools = pools
+        self._reloads = reloads
         self._answer = answer
         self._scout = Scout(options.host_root)
         self._looks = Looks().ask(None)
         self._leaving = False
-        self._refused: tuple[str, ...] = ()
-        self.counts: Counter[str] = Counter()
 
     @property
     def problems(self) -> tuple[str, ...]:
         """One line each: why the last reload was refused, and what is wrong with the node."""
-        return (*self._refused, *self._pools.problems)
+        return (*self._reloads.problems, *self._pools.problems)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """What happened so far."""
+        return self._reloads.counts
 
     @property
     def descriptors(self) -> tuple[int, ...]:
         """Those that turn readable when ``turn`` has something to do."""
-        return self._scout.descriptors
+        return (*self._scout.descriptors, *self._reloads.descriptors)
 
     @property
     def due(self) -> float:
@@ -58,8 +66,9 @@ class Lookout:
         if self._leaving:
             return math.inf
         if self._scout.deadline is not None:
-            return self._scout.deadline
-        return 0.0 if self._looks.is_one_wanted else self._pools.due
+            return min(self._scout.deadline, self._reloads.due)
+        look_at = 0.0 if self._looks.is_one_wanted else self._pools.due
+        return min(look_at, self._reloads.due)
 
     @property
     def cost_s(self) -> float:
@@ -73,26 +82,24 @@ class Lookout:
 
     def rescan(self, asker: bytes) -> Reply | None:
         """A look for its own sake; None: answered later."""
-        if no := self._no():
+        if no := self._no(asker):
             return no
         self._looks = self._looks.ask(asker)
         return None
 
-    def reload(self, asker: bytes | None) -> Reply | None:
+    def reload(self, asker: bytes | None, *, force: bool = False) -> Reply | None:
         """Read the configuration file, and look at the node for it; None: answered later."""
-        if no := self._no():
+        if no := self._no(asker):
             return no
-        path, prefix = self._options.config_file, self._options.resource_prefix
-        try:
-            wanted = config.strict(config.parse(config_file.read(path), prefix=prefix))
-        except config.ConfigError as error:
-            return self._refuse(error.errors)
-        self._looks = self._looks.ask_for(wanted, asker)
+        wanted = self._reloads.read()
+        if isinstance(wanted, Refused):
+            return wanted
+        self._looks = self._looks.ask_for(wanted, asker, force=force)
         return None
 
     def try_out(self, asker: bytes, request: DryRun) -> Reply | None:
         """Look at the node as a configuration would, and tell the effect; None: answered later."""
-        if no := self._no():
+        if no := self._no(asker):
             return no
         wanted = inquiries.tried(request, self._options.resource_prefix)
         if isinstance(wanted, Planned):
@@ -106,6 +113,8 @@ class Lookout:
         look = self._scout.turn(now)
         if self._leaving:
             return
+        if wanted := self._reloads.noticed(now):
+            self._looks = self._looks.ask_for(wanted, None)
         if look is not None and self._looks.running is not None:
             self._ended(look)
         elif look is not None:  # the one before can't be ended, so that none can begin
@@ -113,6 +122,7 @@ class Lookout:
             while self._looks.is_one_wanted:
                 self._looks = self._looks.begin()
                 self._ended(look)
+        self._settle(now)
         if self._scout.is_busy:
             return
         if not self._looks.is_one_wanted and now >= self._pools.due:
@@ -124,23 +134,34 @@ class Lookout:
         """No more looks; whoever waits for one hears that."""
         self._leaving = True
         self._scout.end()
+        self._reloads.close()
         for asker in self._looks.askers:
             self._answer(asker, _LEAVING)
         self._looks = Looks()
 
-    def _no(self) -> Refused | None:
+    def _no(self, asker: bytes | None) -> Refused | None:
         if self._leaving:  # whatever is found would ask for workers again
             return _LEAVING
-        return _CROWDED if self._looks.is_full else None
+        return _CROWDED if asker is not None and self._looks.is_full else None
 
     def _begin(self) -> None:
         self._looks = self._looks.begin()
         look = self._looks.running
-        pools = (look.config if look and look.config else self._pools.config).pools
+        served = self._pools.config
+        wanted = look.config if look else None
+        # What is served has to be found, too, and what may come back: who asked for less would see
+        # devices as gone that are only not looked for.
+        configs = (served, wanted, self._reloads.former)
+        pools = [pool for each in configs if each for pool in each.pools]
         allowed = self._options.allow_default_route
         self._pools.look_begins()
+        asked = Pods(
+            self._options.kubelet_folder, frozenset(pool.spec.name for pool in served.pools)
+        )
         try:
-            self._scout.begin(node.needs(pools, allow_default_route=allowed))
+            self._scout.begin(
+                node.needs(pools, allow_default_route=allowed), asked if wanted else None
+            )
         except OSError as error:
             self._ended(Look(failed=f"the node can't be looked at: {error.strerror}"))
 
@@ -158,32 +179,33 @@ class Lookout:
         if look.failed is not None:
             return Refused((look.failed,))
         pools = self._pools
-        return inquiries.planned(trial.config, pools.config, look.node, pools.rosters)
+        return inquiries.planned(
+            trial.config,
+            pools.config,
+            pools.known(look.node),
+            pools.rosters,
+            look.held or Held(),
+        )
 
     def _take_in(self, batch: Batch, look: Look) -> None:
-        reply = self._reloaded(batch.config, look) if batch.config is not None else None
+        refused = None
+        if batch.config is not None:
+            refused = self._reloads.begin(batch.config, look, force=batch.force)
         if self._pools.node is None and look.failed is None:
             log.info("ready to serve", extra={"pools": len(self._pools.config.pools)})
         touched = self._pools.take_in(look)
-        if reply is not None:
+        if refused is not None:
             for asker in batch.reloads:
-                self._answer(asker, reply)
+                self._answer(asker, refused)
+        elif batch.config is not None:
+            self._looks = self._looks.hold(batch.reloads)
         for asker in batch.rescans:
             self._answer(asker, Rescanned(self._pools.functions, touched, self._pools.problems))
 
-    def _reloaded(self, wanted: config.NodeConfig, look: Look) -> Reply:
-        if look.failed is not None:
-            return self._refuse((look.failed,))
-        changed = changes(self._pools.config, wanted)
-        self._pools.configure(wanted)
-        self._refused = ()
-        self.counts["reloads"] += 1
-        words = {kind: ",".join(names) for kind, names in changed._asdict().items()}
-        log.info("reloaded", extra=words)
-        return Reloaded(*changed, warnings=wanted.warnings)
-
-    def _refuse(self, errors: tuple[str, ...]) -> Refused:
-        self.counts["reloads refused"] += 1
-        self._refused = tuple(f"reload refused: {line}" for line in errors)
-        log.warning("reload refused, nothing changed", extra={"why": "; ".join(errors)})
-        return Refused(errors)
+    def _settle(self, now: float) -> None:
+        """Tell what came of a configuration that was on trial."""
+        outcome = self._reloads.outcome(now)
+        if outcome is not None:
+            self._looks, askers = self._looks.release()
+            for asker in askers:
+                self._answer(asker, outcome)

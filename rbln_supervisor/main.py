@@ -71,7 +71,8 @@ def in_container(environment: Mapping[str, str]) -> bool:
 
 def _run(options: Options) -> int:
     os.umask(0o022)
-    configured = config.parse(config_file.read(options.config_file), prefix=options.resource_prefix)
+    raw = config_file.read(options.config_file)
+    configured = config.parse(raw, prefix=options.resource_prefix)
     log.setup("supervisor", options.log_level, options.log_format)
     _note(configured)
     with _run_dir_lock(options.run_dir):
@@ -91,7 +92,7 @@ def _run(options: Options) -> int:
                 queued=_QUEUED_MOST,
             ) as control,
         ):
-            code = Supervisor(options, configured, hub, control).run()
+            code = Supervisor(options, configured, raw, hub, control).run()
         context.term()
         for name in (WORKERS_SOCKET, CONTROL_SOCKET):
             (options.run_dir / name).unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from rbln_supervisor.core.configuration.pool import PoolConfig
 from rbln_supervisor.core.node import Node
 from rbln_supervisor.core.types.registry import KINDS
 from rbln_worker.contract.device import LinkState
+from rbln_worker.contract.holding import Held
 from rbln_worker.host import look as host
 from rbln_worker.host.inventory import Needs
 
@@ -23,6 +24,8 @@ class Look(msgspec.Struct, frozen=True):
     """One line for each device that can't be described, and for what is not known of all."""
     failed: str | None = None
     """Why there is no node in it; what was known before still stands."""
+    held: Held | None = None
+    """Who has which device; None where that was not asked."""
 
 
 def needs(pools: Iterable[PoolConfig], *, allow_default_route: bool) -> Needs:

@@ -30,6 +30,8 @@ class Options(msgspec.Struct, frozen=True):
     """Give out network devices although the node's default route leaves through them."""
     gone_grace_s: float = 300.0
     """How long a device that vanished stays listed as Unhealthy."""
+    watch_config: bool = True
+    """Reload when the configuration file changes."""
     rescan_s: float = 60.0
     """Seconds between two looks at the node that nobody asked for."""
     log_level: int = logging.INFO

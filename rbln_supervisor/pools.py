@@ -99,12 +99,16 @@ class Pools:
             self._report((look.failed,))
         else:
             self._report(look.problems)
-            self._node = remember(self._node or Node(), look.node)
+            self._node = self.known(look.node)
             self._links = self._links.looked(look.links)
             self._named = named(self._node)
         jitter = random.uniform(-RESCAN_JITTER, RESCAN_JITTER)  # noqa: S311
         self._rescan_at = monotonic() + interval * (1 + jitter)
-        return self._apply()
+        return self.apply()
+
+    def known(self, found: Node) -> Node:
+        """What a look found, with what earlier ones know of what it could not see."""
+        return remember(self._node or Node(), found)
 
     def look_begins(self) -> None:
         """What is heard of links from now on is newer than what this look will say."""
@@ -181,7 +185,8 @@ class Pools:
         ]:
             del self.keepers[name]
 
-    def _apply(self) -> tuple[PoolName, ...]:
+    def apply(self) -> tuple[PoolName, ...]:
+        """Assign what was last seen by the configuration in force; the pools that this changed."""
         changed = []
         found = self._node
         if found is None:

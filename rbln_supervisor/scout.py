@@ -3,6 +3,9 @@
 Thousands of reads, locks behind a netlink dump, devlink, ddptool: whatever the look waits for, it
 waits there. The process is forked (1.5 ms, imports are shared), writes what it found as MessagePack
 into a pipe, and ends.
+
+The look for a new configuration also asks the kubelet who has which device. It does so last, so
+that the answer is as young as can be when the configuration comes into force.
 """
 
 import contextlib
@@ -11,9 +14,10 @@ import os
 import resource
 import signal
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -23,9 +27,10 @@ from rbln_supervisor.node import Look
 from rbln_worker import log
 from rbln_worker.contract.exits import Exit
 from rbln_worker.host.inventory import Needs
+from rbln_worker.kubelet import pod_resources
 
 DEADLINE_S: Final = 10.0
-"""How long a look may take. One of 4,096 functions takes a second."""
+"""How long a look may take. One of 4,096 functions takes a second, a kubelet's silence two."""
 BYTES_MOST: Final = 32 * 1024 * 1024
 """What a look may say. 20,000 functions of 600 bytes fit."""
 _GRACE_S: Final = 2.0
@@ -34,6 +39,14 @@ _PIPE_BYTES: Final = 1024 * 1024
 """As much as anybody may ask of the kernel (pipe(7)): a turn of the loop can take that."""
 
 _LOOK: Final[msgspec.msgpack.Decoder[Look]] = msgspec.msgpack.Decoder(Look)
+
+
+class Pods(NamedTuple):
+    """A question to the kubelet: who has devices of these resources?"""
+
+    kubelet_dir: Path
+    """Where the kubelet's folders really lie."""
+    resources: frozenset[str]
 
 
 class _Run:
@@ -84,14 +97,17 @@ class Scout:
             )
         )
 
-    def begin(self, needs: Needs) -> None:
+    def begin(self, needs: Needs, pods: Pods | None = None) -> None:
         """Look at the node, where none is on its way; OSError where there can be no process."""
         pipe, end = os.pipe2(os.O_CLOEXEC)
         try:
             os.set_blocking(pipe, False)
             with contextlib.suppress(OSError):  # a smaller one takes more turns
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-            life = children.spawn(lambda: _look(end, self._root, needs, self._deadline_s), keep=end)
+            life = children.spawn(
+                lambda: _live(end, lambda: _look(self._root, needs, pods), self._deadline_s),
+                keep=end,
+            )
         except OSError:
             os.close(pipe)
             raise
@@ -161,14 +177,23 @@ def _of_children_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _look(pipe: int, root: Path, needs: Needs, deadline_s: float) -> int:
+def _look(root: Path, needs: Needs, pods: Pods | None) -> Look:
+    look = node.look(root, needs)
+    if pods is None or look.failed is not None:
+        return look
+    return msgspec.structs.replace(
+        look, held=pod_resources.held(pods.kubelet_dir / pod_resources.SOCKET, pods.resources)
+    )
+
+
+def _live(pipe: int, look: Callable[[], Look], deadline_s: float) -> int:
     """The life of the process. What it starts is in its group, and ends with it."""
     try:
         os.setpgid(0, 0)
         # Where the supervisor is gone, nobody else ends it (setitimer(2): SIGALRM does).
         signal.setitimer(signal.ITIMER_REAL, deadline_s + _GRACE_S)
         with open(pipe, "wb", closefd=False) as file:
-            file.write(msgspec.msgpack.encode(node.look(root, needs)))
+            file.write(msgspec.msgpack.encode(look()))
     except BrokenPipeError:
         return Exit.DRAINED  # nobody wants to know any more
     except BaseException:  # noqa: BLE001 - the last frame of this process

@@ -37,6 +37,7 @@ from rbln_supervisor.kubelet_folder import KubeletFolder
 from rbln_supervisor.lookout import Lookout
 from rbln_supervisor.options import Options
 from rbln_supervisor.pools import Pools
+from rbln_supervisor.reloads import Reloads
 from rbln_supervisor.router import Router
 from rbln_worker.boot import Boot
 from rbln_worker.contract.messages import Hello, UnreadableFrame, to_supervisor
@@ -52,8 +53,14 @@ class Supervisor:
     """One life of rbln-supervisor, from its first look at the node to its last worker's end."""
 
     def __init__(
-        self, options: Options, configured: config.NodeConfig, hub: Router, control: Router
+        self,
+        options: Options,
+        configured: config.NodeConfig,
+        raw: bytes,
+        hub: Router,
+        control: Router,
     ) -> None:
+        """``raw`` is the file that ``configured`` was read from."""
         self._options = options
         self._hub = hub
         self._control = control
@@ -61,7 +68,9 @@ class Supervisor:
         self._born = monotonic()
         self._leaving = False
         self._pools = Pools(options, configured, self._keeper)
-        self._lookout = Lookout(options, self._pools, self._reply)
+        self._lookout = Lookout(
+            options, self._pools, Reloads(options, self._pools, raw), self._reply
+        )
         # Before the first look, so that nothing happens between it and what is heard.
         self._kernel = Kernel(self._pools, self._lookout.look, lambda: self._lookout.cost_s)
         self._kubelet = KubeletFolder(options.kubelet_folder)
@@ -173,8 +182,8 @@ class Supervisor:
                 return inquiries.explained(
                     name, pools.config, pools.node, pools.rosters, self._health
                 )
-            case Reload():
-                return self._lookout.reload(asker)
+            case Reload(force=force):
+                return self._lookout.reload(asker, force=force)
             case Rescan():
                 return self._lookout.rescan(asker)
 

@@ -33,7 +33,7 @@ def main() -> int:
     keep: bool = parser.parse_args().keep
     say("A node with 4 ATOM NPUs on two NUMA nodes, and 2 on vfio-pci for virtual machines.")
     began = monotonic()
-    with Stack(CONFIG.read_text()) as stack:
+    with Stack(CONFIG.read_text(), watch_config=True) as stack:
         registered(stack, began)
         allocated(stack)
         worker_killed(stack)
@@ -123,7 +123,7 @@ def wait_for_ctrl_c(stack: Stack) -> None:
     say(f"\nIt runs on. In a second terminal, from {REPOSITORY}:\n")
     say(f"   .venv/bin/rbln-ctl --run-dir {stack.run_dir} status")
     say(f"   .venv/bin/rbln-ctl --run-dir {stack.run_dir} rescan")
-    say(f"   edit {stack.config_file}, then .venv/bin/rbln-ctl --run-dir {stack.run_dir} reload")
+    say(f"   edit {stack.config_file}        it is watched")
     say(f"   kill -9 {pid(stack, ATOM)}        the worker of {ATOM}")
     say(f"   tail -f {stack.log_file}\n\nCtrl-C ends it.")
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores the first

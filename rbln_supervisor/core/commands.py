@@ -19,8 +19,11 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     """How is the node?"""
 
 
-class Reload(msgspec.Struct, frozen=True, tag="reload"):
+class Reload(msgspec.Struct, frozen=True, tag="reload", omit_defaults=True):
     """Read the configuration file again; all of it is right, or nothing changes."""
+
+    force: bool = False
+    """Also where it takes devices that pods have."""
 
 
 class Rescan(msgspec.Struct, frozen=True, tag="rescan"):
@@ -53,13 +56,17 @@ class Node(msgspec.Struct, frozen=True, tag="node"):
 
 
 class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):
-    """What a reload changed: pool names, sorted."""
+    """What a reload changed: pool names, sorted. It is in force, and its new pools have started."""
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     unchanged: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    forced: tuple[str, ...] = ()
+    """What it would have been refused for without force, one line each."""
+    plan: Plan | None = None
+    """What became of each pool, and which devices moved."""
 
 
 class Rescanned(msgspec.Struct, frozen=True, tag="rescanned"):
@@ -84,6 +91,8 @@ class Planned(msgspec.Struct, frozen=True, tag="planned"):
     errors: tuple[str, ...] = ()
     """What a reload would be refused for, one line each."""
     warnings: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+    """What a reload would be refused for without force, one line each."""
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):

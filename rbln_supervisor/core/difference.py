@@ -109,6 +109,41 @@ def plan(
     )
 
 
+def taken(
+    before: NodeConfig,
+    listed: Mapping[PoolName, Iterable[DeviceId]],
+    after: NodeConfig,
+    node: Node,
+) -> Mapping[tuple[PoolName, DeviceId], PoolName | None]:
+    """The devices that another configuration takes from pools, each with the pool that gets it.
+
+    Both configurations are asked about the same node: what the hardware has taken is not counted.
+
+    Args:
+        before: the configuration that is served.
+        listed: the devices that each pool lists, also those that are gone.
+        after: the configuration that is asked about.
+        node: what a look found that was made for both.
+    """
+    old, new = assign(before.pools, node), assign(after.pools, node)
+    stays = {pool.spec.name for pool in after.pools}
+    lost: dict[tuple[PoolName, DeviceId], PoolName | None] = {}
+    for pool in before.pools:
+        name = pool.spec.name
+        for device in sorted({*old.devices[name], *listed.get(name, ())}):
+            then = new.taken[device].pool if device in new.taken else None
+            gone = device not in old.devices[name] and then is None
+            if then != name and not (gone and name in stays):
+                lost[name, device] = then
+    return lost
+
+
+def starts(before: NodeConfig, after: NodeConfig, node: Node) -> frozenset[PoolName]:
+    """The pools that have devices by another configuration, and have none by the one before."""
+    old, new = assign(before.pools, node).devices, assign(after.pools, node).devices
+    return frozenset(name for name, devices in new.items() if devices and not old.get(name))
+
+
 def here(devices: Iterable[Device]) -> tuple[DeviceId, ...]:
     """Those that are there and not only listed."""
     return tuple(device.id for device in devices if device.gone is None)

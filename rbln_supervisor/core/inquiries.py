@@ -4,14 +4,16 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from rbln_supervisor.core import holders
 from rbln_supervisor.core.commands import DryRun, Explained, Planned, Refused, Reply
 from rbln_supervisor.core.configuration import config
-from rbln_supervisor.core.difference import here, plan
+from rbln_supervisor.core.difference import here, plan, taken
 from rbln_supervisor.core.explain import explain
 from rbln_supervisor.core.node import Node
 from rbln_supervisor.core.roster import Roster
 from rbln_supervisor.core.status import DeviceStatus
 from rbln_supervisor.core.types.registry import KINDS
+from rbln_worker.contract.holding import Held
 from rbln_worker.contract.pool import PoolName
 
 
@@ -60,10 +62,16 @@ def planned(
     served: config.NodeConfig,
     node: Node,
     rosters: Mapping[PoolName, Roster],
+    held: Held,
 ) -> Planned:
-    """What another configuration would do, on a node that was looked at for it."""
+    """What another configuration would do, on a node that was looked at for both."""
     now = {pool: here(roster.devices.values()) for pool, roster in rosters.items()}
-    return Planned(plan(served, now, wanted, node), warnings=wanted.warnings)
+    listed = {pool: tuple(roster.devices) for pool, roster in rosters.items()}
+    return Planned(
+        plan(served, now, wanted, node),
+        warnings=wanted.warnings,
+        held=holders.objections(taken(served, listed, wanted, node), held),
+    )
 
 
 def _unknown(name: str, served: config.NodeConfig) -> str:

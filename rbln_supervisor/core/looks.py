@@ -3,6 +3,9 @@
 One look at a time; what is asked while one is on its way waits for the next one, because the first
 may have passed what has changed since. All that wait for a look get their answer from the same,
 but who only tries a configuration: nobody else may see what is looked at for it.
+
+While a configuration that came into force is on trial (its new pools have to start, or it is taken
+back) the next one waits; looks go on.
 """
 
 from collections.abc import Iterator
@@ -25,6 +28,8 @@ class Batch(msgspec.Struct, frozen=True):
     """Who asked for a look."""
     reloads: frozenset[bytes] = frozenset()
     """Who asked for the configuration."""
+    force: bool = False
+    """The configuration may take devices that pods have."""
 
     @property
     def askers(self) -> frozenset[bytes]:
@@ -48,39 +53,48 @@ class Looks(msgspec.Struct, frozen=True):
     """The look that is on its way, and those after it."""
 
     running: Batch | Trial | None = None
-    batch: Batch | None = None
+    rescan: Batch | None = None
     """The next one whose findings come into force."""
+    reload: Batch | None = None
+    """What comes into force with it, where it may."""
+    on_trial: frozenset[bytes] | None = None
+    """Who asked for the configuration that is on trial; None where none is."""
     trials: tuple[Trial, ...] = ()
 
     @property
     def is_one_wanted(self) -> bool:
         """A look waits to begin."""
-        return self.batch is not None or bool(self.trials)
+        return self._is_reload_next or self.rescan is not None or bool(self.trials)
 
     @property
     def is_full(self) -> bool:
         """Nobody else can wait."""
-        waiting = self.batch.askers if self.batch else ()
-        return len(waiting) + len(self.trials) >= ASKERS_MOST
+        waiting = sum(len(batch.askers) for batch in (self.rescan, self.reload) if batch)
+        return waiting + len(self.trials) >= ASKERS_MOST
 
     @property
     def askers(self) -> Iterator[bytes]:
         """All that wait."""
-        for look in (self.running, self.batch, *self.trials):
+        for look in (self.running, self.rescan, self.reload, *self.trials):
             yield from look.askers if look else ()
+        yield from self.on_trial or ()
 
     def ask(self, asker: bytes | None) -> "Looks":
         """Somebody asks for a look; None: nobody, and yet there shall be one."""
-        batch = self.batch or Batch()
-        rescans = batch.rescans | _some(asker)
-        return msgspec.structs.replace(self, batch=msgspec.structs.replace(batch, rescans=rescans))
+        rescans = (self.rescan or Batch()).rescans | _some(asker)
+        return msgspec.structs.replace(self, rescan=Batch(rescans=rescans))
 
-    def ask_for(self, config: NodeConfig, asker: bytes | None) -> "Looks":
-        """Somebody asks for a configuration, which is newer than what others asked for."""
-        batch = self.batch or Batch()
-        reloads = batch.reloads | _some(asker)
-        wanted = msgspec.structs.replace(batch, config=config, reloads=reloads)
-        return msgspec.structs.replace(self, batch=wanted)
+    def ask_for(self, config: NodeConfig, asker: bytes | None, *, force: bool = False) -> "Looks":
+        """Somebody asks for a configuration, which is newer than what others asked for.
+
+        Force is meant for what one has seen: it does not carry over to a newer configuration.
+        """
+        before = self.reload or Batch()
+        force = force or (before.force and before.config == config)
+        reloads = before.reloads | _some(asker)
+        return msgspec.structs.replace(
+            self, reload=Batch(config=config, force=force, reloads=reloads)
+        )
 
     def ask_about(self, trial: Trial) -> "Looks":
         """Somebody asks what a configuration would do."""
@@ -88,13 +102,30 @@ class Looks(msgspec.Struct, frozen=True):
 
     def begin(self) -> "Looks":
         """The next look begins."""
-        if self.batch is not None:
-            return Looks(running=self.batch, trials=self.trials)
-        return Looks(running=self.trials[0], trials=self.trials[1:])
+        replace = msgspec.structs.replace
+        if self.reload is not None and self._is_reload_next:
+            rescans = self.rescan.rescans if self.rescan else frozenset()
+            running = replace(self.reload, rescans=rescans)
+            return replace(self, running=running, rescan=None, reload=None)
+        if self.rescan is not None:
+            return replace(self, running=self.rescan, rescan=None)
+        return replace(self, running=self.trials[0], trials=self.trials[1:])
 
     def end(self) -> tuple["Looks", Batch | Trial | None]:
         """The look that was on its way ended: what remains, and what it was for."""
         return msgspec.structs.replace(self, running=None), self.running
+
+    def hold(self, askers: frozenset[bytes]) -> "Looks":
+        """A configuration is on trial, and these wait for what comes of it."""
+        return msgspec.structs.replace(self, on_trial=askers)
+
+    def release(self) -> tuple["Looks", frozenset[bytes]]:
+        """The trial is over: what remains, and who waits for what came of it."""
+        return msgspec.structs.replace(self, on_trial=None), self.on_trial or frozenset()
+
+    @property
+    def _is_reload_next(self) -> bool:
+        return self.reload is not None and self.on_trial is None
 
 
 def _some(asker: bytes | None) -> frozenset[bytes]:

@@ -11,10 +11,12 @@ import zmq
 from rbln_supervisor.core.commands import (
     CONTROL_SOCKET,
     DryRun,
+    Explain,
     Reload,
     Reply,
     Request,
     Rescan,
+    Status,
     encode,
     to_reply,
 )
@@ -23,6 +25,9 @@ TIMEOUT_S: Final = 5.0
 """A supervisor answers in one turn of its loop; one that needs longer hangs."""
 LOOK_TIMEOUT_S: Final = 25.0
 """Where the answer takes a look at the node: one may be on its way, each may take 10 s."""
+RELOAD_TIMEOUT_S: Final = 60.0
+"""A look may be on its way (10 s), another configuration on trial (10 s); then come a look (10 s)
+and the start of new pools (10 s)."""
 ANSWER_BYTES_MOST: Final = 64 * 1024 * 1024
 """A longer answer is never received. A status of 20,000 devices has 3 MiB."""
 
@@ -43,8 +48,7 @@ def ask(run_dir: Path, request: Request, *, timeout_s: float | None = None) -> R
         UnreadableAnswerError: The answer can't be understood.
     """
     if timeout_s is None:
-        looks = isinstance(request, Reload | Rescan | DryRun)
-        timeout_s = LOOK_TIMEOUT_S if looks else TIMEOUT_S
+        timeout_s = _timeout_s(request)
     path = run_dir / CONTROL_SOCKET
     _knock(path)
     with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
@@ -59,6 +63,16 @@ def ask(run_dir: Path, request: Request, *, timeout_s: float | None = None) -> R
             )
         frames = dealer.recv_multipart()
     return _read(frames, path)
+
+
+def _timeout_s(request: Request) -> float:
+    match request:
+        case Reload():
+            return RELOAD_TIMEOUT_S
+        case Rescan() | DryRun():
+            return LOOK_TIMEOUT_S
+        case Status() | Explain():
+            return TIMEOUT_S
 
 
 def _knock(path: Path) -> None:

@@ -37,7 +37,6 @@ _ANOTHER: Final = "an answer to another question: are rbln-ctl and the superviso
 
 _REQUESTS: Final[dict[str, commands.Request]] = {
     "status": commands.Status(),
-    "reload": commands.Reload(),
     "rescan": commands.Rescan(),
 }
 
@@ -80,12 +79,18 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
     for verb, what in {
         "status": "show pools, workers and devices",
-        "reload": "read the configuration file again; all of it, or nothing changes",
         "rescan": "look for devices now",
     }.items():
         verbs.add_parser(
             verb, help=what, description=what, parents=[everywhere], allow_abbrev=False
         )
+    what = "read the configuration file again; all of it, or nothing changes"
+    reload = verbs.add_parser(
+        "reload", help=what, description=what, parents=[everywhere], allow_abbrev=False
+    )
+    reload.add_argument(
+        "--force", action="store_true", help="also where it takes devices that pods have"
+    )
     what = "say which pool has a device and why, or why none has it"
     explain = verbs.add_parser(
         "explain", help=what, description=what, parents=[everywhere], allow_abbrev=False
@@ -121,6 +126,8 @@ def _run(options: argparse.Namespace) -> Exit:
             return _try(options.file, options.resource_prefix, run_dir, as_json=as_json)
         case "validate":
             return _validate(options.file, options.resource_prefix or _PREFIX, as_json=as_json)
+        case "reload":
+            return _tell(run_dir, commands.Reload(force=options.force), as_json=as_json)
         case "explain":
             return _tell(run_dir, commands.Explain(options.device), as_json=as_json)
         case verb:
@@ -144,9 +151,8 @@ def _tell(run_dir: Path, request: commands.Request, *, as_json: bool) -> Exit:
             _print_json(explanation)
         case _ if as_json:
             _print_json(reply)
-        case commands.Reloaded(warnings=warnings):
-            _write(f"{words.reloaded(reply)}\n")
-            _complain(*warnings, said="warning")
+        case commands.Reloaded():
+            _say(reply)
         case commands.Rescanned(problems=problems):
             _write(f"{words.rescanned(reply)}\n")
             _complain(*problems, said="warning")
@@ -160,8 +166,16 @@ def _tell(run_dir: Path, request: commands.Request, *, as_json: bool) -> Exit:
     return Exit.DONE
 
 
-def _page(answer: NodeStatus | Explanation | Plan) -> str:
-    """An answer that is more than a line."""
+def _say(reply: commands.Reloaded) -> None:
+    _write(f"{words.reloaded(reply)}\n")
+    if reply.plan and words.is_a_change(reply):
+        _write(_page(reply.plan, done=True))
+    _complain(*reply.forced, said="forced")
+    _complain(*reply.warnings, said="warning")
+
+
+def _page(answer: NodeStatus | Explanation | Plan, *, done: bool = False) -> str:
+    """An answer that is more than a line; ``done``: a plan that has become true."""
     # rich is loaded where people read, and for nothing else
     from rbln_supervisor.ctl import explanation, paper, planned, render  # noqa: PLC0415
 
@@ -172,7 +186,7 @@ def _page(answer: NodeStatus | Explanation | Plan) -> str:
         case Explanation():
             return paper.text(lambda columns: explanation.page(answer, columns, now), sys.stdout)
         case Plan():
-            return paper.text(lambda columns: planned.page(answer, columns), sys.stdout)
+            return paper.text(lambda columns: planned.page(answer, columns, done=done), sys.stdout)
 
 
 def _ask(run_dir: Path, request: commands.Request) -> commands.Reply | Exit:
@@ -217,13 +231,15 @@ def _try(file: str, prefix: str | None, run_dir: Path, *, as_json: bool) -> Exit
     match reply:
         case commands.Planned(plan=None, errors=errors, warnings=warnings):
             return _invalid(file, errors, warnings, said=file, as_json=as_json)
-        case commands.Planned(plan=plan, warnings=warnings) if plan:
+        case commands.Planned(plan=plan, warnings=warnings, held=held) if plan:
             names = [name for name, pool in plan.pools.items() if pool.change != "removed"]
             if as_json:
-                _print_json({"valid": True, "pools": names, "warnings": warnings, "plan": plan})
+                told = {"valid": True, "pools": names, "warnings": warnings, "plan": plan}
+                _print_json({**told, "held": held})
             else:
                 valid = f"{words.plain(file)}: valid, {words.count(names, 'pool')}"
                 _write(f"{valid}; a reload would do this (now, nothing is done):\n{_page(plan)}")
+                _complain(*held, said="a reload would be refused")
                 _complain(*warnings, said=f"{file}: warning")
             return Exit.DONE
         case commands.Refused(errors=errors):

@@ -1,4 +1,4 @@
-"""What a configuration would do on this node, for people: pools, and devices that move."""
+"""What a configuration would do on this node, or did: pools, and devices that move."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -19,11 +19,12 @@ _STYLES: Final[dict[Change, str]] = {
 }
 
 
-def page(plan: Plan, columns: int) -> RenderableType:
-    """The whole plan, for a page so many columns wide."""
-    parts: list[RenderableType] = [Text(), _pools(plan, columns), Text(), _summary(plan)]
+def page(plan: Plan, columns: int, *, done: bool = False) -> RenderableType:
+    """The whole plan, for a page so many columns wide; ``done``: it has become true."""
+    summary = Text(_done(plan) if done else _summary(plan))
+    parts: list[RenderableType] = [Text(), _pools(plan, columns), Text(), summary]
     if plan.moves:
-        parts += [_moves(plan, columns)]
+        parts += [_moves(plan, columns, ("FROM", "TO") if done else ("NOW", "THEN"))]
     return Group(*parts)
 
 
@@ -56,22 +57,27 @@ def _notes(pool: PoolPlan) -> Iterator[str]:
         yield f"{tally.refused} that no pool can have"
 
 
-def _summary(plan: Plan) -> Text:
+def _summary(plan: Plan) -> str:
     stay = f"{count(range(plan.stay), 'device')} would stay in {_its(plan.stay)} pool"
     if not plan.moves:
-        return Text(f"{stay}, and no other would move")
-    return Text(f"{stay}, {len(plan.moves)} would move:")
+        return f"{stay}, and no other would move"
+    return f"{stay}, {len(plan.moves)} would move:"
+
+
+def _done(plan: Plan) -> str:
+    stayed = f"{count(range(plan.stay), 'device')} stayed in {_its(plan.stay)} pool"
+    return f"{stayed}, {len(plan.moves)} moved:" if plan.moves else f"{stayed}, none moved"
 
 
 def _its(number: int) -> str:
     return "its" if number == 1 else "their"
 
 
-def _moves(plan: Plan, columns: int) -> Table:
+def _moves(plan: Plan, columns: int, heads: tuple[str, str]) -> Table:
     table = table_for(columns)
     table.add_column("DEVICE", overflow="fold")
-    table.add_column("NOW", overflow="fold")
-    table.add_column("THEN", overflow="fold")
+    for head in heads:
+        table.add_column(head, overflow="fold")
     for move in plan.moves:
         before, after = (
             Text(plain(name)) if name else Text("-", "dim") for name in (move.before, move.after)

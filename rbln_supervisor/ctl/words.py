@@ -7,16 +7,19 @@ from rbln_supervisor.core.configuration.config import NodeConfig
 
 
 def reloaded(reply: Reloaded) -> str:
-    """A sentence, then a line for each pool that is not what it was."""
-    moved = {"+": reply.added, "-": reply.removed, "~": reply.changed}
-    lines = [f"  {sign} {plain(name)}" for sign, names in moved.items() for name in names]
-    if not lines:
+    """A sentence."""
+    if not is_a_change(reply):
         return f"reloaded: nothing changed, {count(reply.unchanged, 'pool')} as before"
-    head = (
-        f"reloaded: {len(reply.added)} added, {len(reply.removed)} removed, "
+    return (
+        f"reloaded: {count(reply.added, 'pool')} added, {len(reply.removed)} removed, "
         f"{len(reply.changed)} changed, {len(reply.unchanged)} unchanged"
     )
-    return "\n".join([head, *lines])
+
+
+def is_a_change(reply: Reloaded) -> bool:
+    """Whether a reload changed a pool, or moved a device."""
+    moves = reply.plan.moves if reply.plan else ()
+    return bool(reply.added or reply.removed or reply.changed or moves)
 
 
 def rescanned(reply: Rescanned) -> str:

@@ -3,7 +3,7 @@
 What it has in common with a real one is said, and tested with both, in kubelet_contract.py.
 
 It behaves as pkg/kubelet/cm/devicemanager and pkg/kubelet/pluginmanager do where a device plugin
-can tell; it has no pods and no checkpoint.
+can tell; it has no pods but those that a test tells of, and no checkpoint.
 """
 
 import contextlib
@@ -33,6 +33,7 @@ from tests.sim.kubelet_records import (
 from tests.sim.kubelet_socket import SOCKET, KubeletSocket
 from tests.sim.plugin_client import PluginClient
 from tests.sim.plugin_watcher import PluginWatcher
+from tests.sim.pod_resources import PodResources
 
 CALL_DEADLINE_S: Final = 10.0
 """For the calls that tests make; the kubelet itself waits for Allocate without a limit."""
@@ -79,6 +80,8 @@ class SimKubelet:
         self.registry = folder / "plugins_registry"
         self.socket = self.plugins / SOCKET
         self.knobs = Knobs()
+        self.pods = PodResources(folder)
+        """Who has which device; only tests know, whatever was allocated."""
         self._has_watcher = plugin_watcher
         self._dialling = dialling
         self._cleaning = cleaning
@@ -115,6 +118,7 @@ class SimKubelet:
         if self._has_watcher:
             self.registry.mkdir(exist_ok=True)
             watcher = PluginWatcher(self.registry, admission.found, self._turn_s)
+        self.pods.start()
         self._life = _Life(admission, watcher, KubeletSocket(self.plugins, admission.register))
 
     def stop(self) -> None:
@@ -124,6 +128,7 @@ class SimKubelet:
             return
         life.socket.close()  # first: who sees its stream end finds nobody there any more
         life.admission.close()
+        self.pods.stop()
         if life.watcher is not None:
             life.watcher.close()
 

@@ -24,6 +24,7 @@ class Stack(System):
         registration: str = "auto",
         kubelet: Callable[[Path], SimKubelet] = SimKubelet,
         late_kubelet: bool = False,
+        watch_config: bool = False,
         links: Mapping[str, Link] | None = None,
     ) -> None:
         """A node is built by ``build``; the rest is System's."""
@@ -36,6 +37,7 @@ class Stack(System):
             registration=registration,
             kubelet=kubelet,
             late_kubelet=late_kubelet,
+            watch_config=watch_config,
             links=links,
         )
         self.node = SimNode(self.root)

@@ -53,12 +53,14 @@ class System:
         kubelet: Callable[[Path], SimKubelet] = SimKubelet,
         kubelet_dir: Path = Path("/var/lib/kubelet"),
         late_kubelet: bool = False,
+        watch_config: bool = False,
         links: Mapping[str, Link] | None = None,
     ) -> None:
         """``root`` holds the node; ``home`` is a folder of our own, with a short path.
 
         ``config`` is the file as a value, or as raw text. ``kubelet`` makes a kubelet of its folder
-        (``kubelet_dir`` below ``root``); a late one is the test's to start. ``links`` are those of
+        (``kubelet_dir`` below ``root``); a late one is the test's to start. The file is not watched
+        unless ``watch_config`` says so: most tests reload when they say so. ``links`` are those of
         a network namespace that the supervisor gets for itself.
         """
         self._home = home
@@ -71,6 +73,7 @@ class System:
             *("--kubelet-dir", str(kubelet_dir)),
             *arguments,
             *("--registration", registration),
+            f"--watch-config={watch_config}",
         )
         self._late_kubelet = late_kubelet
         self._links = links

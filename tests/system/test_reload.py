@@ -53,12 +53,16 @@ def test_pools_are_added_removed_changed_and_left_alone() -> None:
                 pool("SECOND", pciAddresses=list(ATOMS[1:3])),
                 pool("NEW", pciAddresses=list(ATOMS[3:])),
             )
-            assert reply == Reloaded(
-                added=(NEW,),
-                removed=("rebellions.ai/FIRST",),
-                changed=("rebellions.ai/SECOND",),
-                unchanged=(VM,),
-            )
+            assert (reply.added, reply.removed) == ((NEW,), ("rebellions.ai/FIRST",))
+            assert (reply.changed, reply.unchanged) == (("rebellions.ai/SECOND",), (VM,))
+            assert reply.plan
+            assert [(move.device, move.before, move.after) for move in reply.plan.moves] == [
+                (ATOMS[0], "rebellions.ai/FIRST", None),
+                (ATOMS[2], None, "rebellions.ai/SECOND"),
+                (ATOMS[3], None, NEW),
+            ]
+            assert reply.plan.stay == len(VMS) + 1
+            assert stack.status().pools[NEW].worker.pid  # it is up when the answer comes
             allocatable(stack, "rebellions.ai/SECOND", 2)
             served(stack, NEW)
             stack.kubelet.wait(

@@ -23,6 +23,7 @@ def test_everything_given() -> None:
         *("--config-file", "/c.json", "--resource-prefix", "rebellions.ai", "--use-cdi"),
         *("--registration", "plugin-watcher", "--kubelet-dir", "/k", "--run-dir", "/r"),
         *("--host-root", "/h", "--gone-grace", "1.5", "--rescan-interval", "7"),
+        "--watch-config=false",
         *("--log-level", "debug", "--log-format", "json"),
     ) == Options(
         config_file=Path("/c.json"),
@@ -32,6 +33,7 @@ def test_everything_given() -> None:
         kubelet_dir=Path("/k"),
         run_dir=Path("/r"),
         host_root=Path("/h"),
+        watch_config=False,
         gone_grace_s=1.5,
         rescan_s=7.0,
         log_level=logging.DEBUG,

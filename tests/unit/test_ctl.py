@@ -144,15 +144,41 @@ def test_a_locale_that_knows_no_bullet(run_dir: Path) -> None:
 
 
 def test_reload(run_dir: Path) -> None:
-    reply = commands.Reloaded(("a/new",), ("a/old",), ("a/x", "a/y"), ("a/same",), ("w: odd",))
+    reply = commands.Reloaded(
+        ("a/y",), ("a/z",), ("a/x",), (), ("w: odd",), forced=("d: had",), plan=PLAN
+    )
     with supervisor(run_dir, commands.encode(reply)) as asked:
         done = ctl("reload", "--run-dir", run_dir)
     assert asked == [b'{"type":"reload"}']
-    assert (done.returncode, done.stderr) == (0, "warning: w: odd\n")
+    assert (done.returncode, done.stderr) == (0, "forced: d: had\nwarning: w: odd\n")
     assert done.stdout == (
-        "reloaded: 1 added, 1 removed, 2 changed, 1 unchanged\n"
-        "  + a/new\n  - a/old\n  ~ a/x\n  ~ a/y\n"
+        "reloaded: 1 pool added, 1 removed, 1 changed, 0 unchanged\n"
+        "\n"
+        "RESOURCE  POOL     DEVICES  NOTE\n"
+        "a/x       changed        2  3 turned away; 1 had by pools before it; "
+        "1 that no pool can have\n"
+        "a/y       added          0  the node has no device of its type\n"
+        "a/z       removed        0\n"
+        "\n"
+        "1 device stayed in its pool, 2 moved:\n"
+        "DEVICE  FROM  TO\n"
+        "d1      -     a/x\n"
+        "d2      a/z   -\n"
     )
+
+
+def test_a_reload_that_changes_nothing_is_a_line(run_dir: Path) -> None:
+    plan = Plan({PoolName("a/x"): PoolPlan("unchanged")}, stay=3)
+    reply = commands.Reloaded(unchanged=("a/x",), plan=plan)
+    with supervisor(run_dir, commands.encode(reply)):
+        done = ctl("reload", "--run-dir", run_dir)
+    assert done.stdout == "reloaded: nothing changed, 1 pool as before\n"
+
+
+def test_a_reload_with_force(run_dir: Path) -> None:
+    with supervisor(run_dir, commands.encode(commands.Reloaded(unchanged=("a/b",)))) as asked:
+        ctl("reload", "--force", "--run-dir", run_dir)
+    assert asked == [b'{"type":"reload","force":true}']
 
 
 def test_reload_as_json(run_dir: Path) -> None:
@@ -166,6 +192,8 @@ def test_reload_as_json(run_dir: Path) -> None:
         "changed": [],
         "unchanged": ["a/b"],
         "warnings": [],
+        "forced": [],
+        "plan": None,
     }
 
 
@@ -307,12 +335,15 @@ PLAN = Plan(
 def test_a_dry_run(run_dir: Path, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_bytes(b"\xff{}")
-    reply = commands.Planned(PLAN, warnings=("line 1: odd",))
+    reply = commands.Planned(PLAN, warnings=("line 1: odd",), held=("d2: had by a pod",))
     with supervisor(run_dir, commands.encode(reply)) as asked:
         done = ctl("validate", path, "--against-host", "--run-dir", run_dir)
         as_json = ctl("validate", path, "--against-host", "--run-dir", run_dir, "--json")
     assert asked == [b'{"type":"dry-run","config":"/3t9","prefix":null}'] * 2
-    assert (done.returncode, done.stderr) == (0, f"{path}: warning: line 1: odd\n")
+    assert (done.returncode, done.stderr) == (
+        0,
+        f"a reload would be refused: d2: had by a pod\n{path}: warning: line 1: odd\n",
+    )
     assert done.stdout == (
         f"{path}: valid, 2 pools; a reload would do this (now, nothing is done):\n"
         "\n"
@@ -333,6 +364,7 @@ def test_a_dry_run(run_dir: Path, tmp_path: Path) -> None:
         "pools": ["a/x", "a/y"],
         "warnings": ["line 1: odd"],
         "plan": json.loads(msgspec.json.encode(PLAN)),
+        "held": ["d2: had by a pod"],
     }
 
 

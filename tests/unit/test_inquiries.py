@@ -13,6 +13,7 @@ from rbln_supervisor.core.roster import Roster
 from rbln_supervisor.core.status import DeviceStatus
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.health import HealthPhase
+from rbln_worker.contract.holding import Held, Holding
 from rbln_worker.contract.pool import PoolName
 from tests.unit.inventory import config, node, pool, vf
 
@@ -32,7 +33,11 @@ def health(pool: PoolName) -> Mapping[str, DeviceStatus]:
     return {THERE.id: FINE, GONE.id: UNPLUGGED}
 
 
-def answer(request: Explain | DryRun, found: Node = node(vf(0))) -> Reply:  # noqa: B008
+def answer(
+    request: Explain | DryRun,
+    found: Node = node(vf(0)),  # noqa: B008
+    held: Held = Held(),  # noqa: B008
+) -> Reply:
     match request:
         case Explain(device=name):
             return inquiries.explained(name, SERVED, found, ROSTERS, health)
@@ -40,7 +45,7 @@ def answer(request: Explain | DryRun, found: Node = node(vf(0))) -> Reply:  # no
             wanted = inquiries.tried(request, "flag.io")
             if isinstance(wanted, Planned):
                 return wanted
-            return inquiries.planned(wanted, SERVED, found, ROSTERS)
+            return inquiries.planned(wanted, SERVED, found, ROSTERS, held)
 
 
 def file(*pools: dict[str, Any]) -> bytes:
@@ -86,6 +91,16 @@ def test_a_dry_run_counts_what_is_there() -> None:
         A: "removed",
     }
     assert reply.plan.moves == (Move(THERE.id, A, PoolName("flag.io/b")),)
+
+
+def test_a_dry_run_tells_who_has_what_it_would_take() -> None:
+    holding = Holding(A, THERE.id, "ml", "train-0", "main")
+    request = DryRun(file({"resourceName": "b", "selectors": {}}))
+    reply = answer(request, held=Held((holding,)))
+    assert isinstance(reply, Planned)
+    assert reply.held[0] == (
+        f"{THERE.id}: pod ml/train-0, container main, has it as {A}, and flag.io/b would get it"
+    )
 
 
 def test_a_dry_run_has_the_prefix_that_it_is_told() -> None:

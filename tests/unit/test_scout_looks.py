@@ -45,3 +45,24 @@ def test_who_waits_is_bounded() -> None:
     assert not looks.is_full
     assert looks.ask(b"0").is_full is False
     assert looks.ask_about(Trial(NEW, b"t")).is_full
+
+
+def test_while_one_is_on_trial_the_next_configuration_waits_and_looks_do_not() -> None:
+    looks = Looks().ask_for(OLD, b"a").begin().end()[0].hold(frozenset({b"a"}))
+    looks = looks.ask_for(NEW, b"b")
+    assert not looks.is_one_wanted
+    looks = looks.ask(b"c")
+    assert set(looks.askers) == {b"a", b"b", b"c"}
+    looks, ended = looks.begin().end()
+    assert ended == Batch(rescans=frozenset({b"c"}))
+    looks, told = looks.release()
+    assert told == {b"a"}
+    looks, ended = looks.begin().end()
+    assert ended == Batch(NEW, reloads=frozenset({b"b"}))
+
+
+def test_force_is_for_what_one_has_seen() -> None:
+    forced = Looks().ask_for(OLD, b"a", force=True)
+    same, newer = forced.ask_for(OLD, b"b"), forced.ask_for(NEW, b"b")
+    assert same.reload == Batch(OLD, reloads=frozenset({b"a", b"b"}), force=True)
+    assert newer.reload == Batch(NEW, reloads=frozenset({b"a", b"b"}))

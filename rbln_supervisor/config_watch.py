@@ -1,0 +1,197 @@
+"""Notices that a file is another one, however that comes about (inotify(7)).
+
+A ConfigMap is a link to ``..data/config.json``, and ``..data`` a link that is swapped; editors put
+a new file in the old one's place; folders are replaced, and come later than the supervisor. So
+every step on the way from the root to the file is watched: links and missing names by the folder
+that has or lacks them, folders and the file by themselves (a file that is mounted alone is written
+to in a folder that is not seen from here). Without inotify the file is looked at now and then.
+"""
+
+import errno
+import math
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from inotify_simple import INotify, flags
+
+from rbln_supervisor.core.quiet import Quiet
+
+AGAIN_S: Final = 10.0
+"""Between two looks at a file that can't be watched."""
+LINKS_MOST: Final = 40
+"""As many as the kernel follows (path_resolution(7))."""
+_TRIES: Final = 8
+"""To watch a path that changes meanwhile; the next event is the next try."""
+
+_ITSELF: Final = (
+    flags.CLOSE_WRITE | flags.ATTRIB | flags.DELETE_SELF | flags.MOVE_SELF | flags.DONT_FOLLOW
+)
+_NAMES: Final = _ITSELF | flags.CREATE | flags.DELETE | flags.MOVED_FROM | flags.MOVED_TO
+_LIMITS: Final = {
+    errno.EMFILE: "no inotify instance is left, raise fs.inotify.max_user_instances",
+    errno.ENOSPC: "no inotify watch is left, raise fs.inotify.max_user_watches",
+}
+
+
+class _Place(NamedTuple):
+    """A folder or file on the way, and the names in it that are steps on it."""
+
+    path: str
+    names: frozenset[str] = frozenset()
+
+    @property
+    def mask(self) -> int:
+        return int(_NAMES if self.names else _ITSELF)
+
+
+class ConfigWatch:
+    """One inotify instance on one path. It never waits: ``turn`` says when to look at the file."""
+
+    def __init__(self, path: Path, now: float) -> None:
+        """Watch ``path``; the first look is due soon, for what changed before."""
+        self._path = os.path.abspath(path)  # noqa: PTH100 - Path has nothing that keeps links
+        self._watched: dict[int, _Place] = {}
+        self._again_at = math.inf
+        self._quiet = Quiet().touch(now)
+        self._inotify: INotify | None = None
+        self.problem: str | None = None
+        """Why changes are not noticed at once, and what to do; None where they are."""
+        self._arm(now)
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """Those that turn readable when ``turn`` has something to do."""
+        return (int(self._inotify.fileno()),) if self._inotify else ()
+
+    @property
+    def due(self) -> float:
+        """When ``turn`` has to be called at the latest (monotonic seconds)."""
+        return min(self._quiet.due, self._again_at)
+
+    def turn(self, now: float) -> bool:
+        """Take in what happened; whether to look at the file now."""
+        if self._happened() or now >= self._again_at:
+            self._quiet = self._quiet.touch(now)
+            self._arm(now)
+        if now < self._quiet.due:
+            return False
+        self._quiet = Quiet()
+        self._arm(now)  # a way that changed while it was walked may have said nothing
+        return True
+
+    def close(self) -> None:
+        """Notice nothing any more."""
+        if self._inotify:
+            self._inotify.close()
+        self._inotify = None
+        self._quiet, self._again_at = Quiet(), math.inf
+
+    def _happened(self) -> bool:
+        """Something on the way changed, or may have."""
+        if self._inotify is None:
+            return False
+        happened = False
+        for event in self._inotify.read(timeout=0):
+            if event.mask & flags.Q_OVERFLOW:  # anything may have happened
+                happened = True
+            place = self._watched.get(event.wd)
+            if place is None:  # a watch that was given up
+                continue
+            if event.mask & flags.IGNORED:
+                del self._watched[event.wd]
+            happened |= not event.name or event.name in place.names  # no name: the place itself
+        return happened
+
+    def _arm(self, now: float) -> None:
+        try:
+            if self._inotify is None:
+                self._inotify = INotify(nonblocking=True)
+            self._watch_all(self._inotify)
+        except OSError as error:
+            limit = _LIMITS.get(error.errno or 0, error.strerror)
+            self.problem = (
+                f"changes of {self._path} are noticed within {AGAIN_S:g} s only ({limit}); "
+                "rbln-ctl reload reads it at once"
+            )
+            self._again_at = now + AGAIN_S
+        else:
+            self.problem = None
+            self._again_at = math.inf
+
+    def _watch_all(self, inotify: INotify) -> None:
+        """Watch all places on the way; OSError where one can't be."""
+        seen: Mapping[tuple[int, int], _Place] = {}
+        for _ in range(_TRIES):
+            before, seen = seen, _places(self._path)
+            if seen == before:
+                return
+            watched: dict[int, _Place] = {}
+            failed = None
+            for place in seen.values():
+                try:
+                    watched[inotify.add_watch(place.path, place.mask)] = place
+                except (FileNotFoundError, NotADirectoryError):
+                    continue  # gone meanwhile, as the next walk will see
+                except OSError as error:
+                    failed = error
+            for stale in self._watched.keys() - watched.keys():
+                try:
+                    inotify.rm_watch(stale)
+                except OSError:  # the kernel dropped it with what it was on
+                    continue
+            self._watched = watched
+            if failed is not None:
+                raise failed
+
+
+def _places(path: str) -> Mapping[tuple[int, int], _Place]:
+    """What lies on the way to a file, by device and inode."""
+    places: dict[tuple[int, int], _Place] = {}
+    for place in _way(path):
+        try:
+            found = os.lstat(place.path)
+        except OSError:
+            continue
+        known = places.get((found.st_dev, found.st_ino), place)
+        places[found.st_dev, found.st_ino] = _Place(known.path, known.names | place.names)
+    return places
+
+
+def _way(path: str) -> Iterator[_Place]:
+    """The steps from the root to a file, as far as there are any."""
+    here, links = "/", 0
+    rest = path.split("/")[::-1]
+    while rest:
+        name = rest.pop()
+        if name in {"", "."}:
+            continue
+        if name == "..":
+            here = os.path.dirname(here)  # noqa: PTH120 - no link is in it any more
+            continue
+        step = os.path.join(here, name)  # noqa: PTH118 - strings, as readlink's
+        try:
+            mode = os.lstat(step).st_mode
+        except (OSError, ValueError):  # ValueError: a NUL, which no file has in its name
+            yield _Place(here, frozenset({name}))
+            return
+        if stat.S_ISLNK(mode):
+            yield _Place(here, frozenset({name}))
+            links += 1
+            try:
+                target = os.readlink(step)  # noqa: PTH115
+            except OSError:  # replaced meanwhile
+                return
+            if links > LINKS_MOST:
+                return
+            here = "/" if target.startswith("/") else here
+            rest += target.split("/")[::-1]
+        elif stat.S_ISDIR(mode) and any(rest):
+            yield _Place(step)
+            here = step
+        else:
+            yield _Place(here, frozenset({name}))
+            yield _Place(step)
+            return

@@ -1,0 +1,56 @@
+"""What a reload would take from pods: who has what, and what is said of it."""
+
+from collections.abc import Iterator, Mapping
+
+from rbln_supervisor.core.configuration.places import bounded
+from rbln_worker.contract.device import DeviceId
+from rbln_worker.contract.holding import Held, Holding
+from rbln_worker.contract.pool import PoolName
+
+Taken = Mapping[tuple[PoolName, DeviceId], PoolName | None]
+"""Devices that a configuration takes from a pool, with the pool that gets each."""
+
+
+def objections(taken: Taken, held: Held) -> tuple[str, ...]:
+    """Why these devices can't be taken without force, one line each; empty where they can.
+
+    What no container has can be taken. Where the kubelet could not be asked because it offers no
+    such socket, nobody objects; where it does and did not answer, the reload is not known to be
+    harmless.
+    """
+    if not taken:
+        return ()
+    if held.unknown is not None:
+        count = len(taken)
+        return (
+            f"it takes {count} device{'' if count == 1 else 's'} from pools, and the kubelet does "
+            f"not say whether pods have them ({held.unknown})",
+        )
+    return bounded(tuple(_lines(taken, held.holdings)))
+
+
+def advice(held: Held) -> str:
+    """What to do where there are objections."""
+    first = "let these pods end first" if held.unknown is None else "mend that"
+    return f"{first}, or take the devices with rbln-ctl reload --force"
+
+
+def unchecked(taken: Taken, held: Held) -> tuple[str, ...]:
+    """What has to be said of a reload that takes devices and asked nobody."""
+    if not taken or held.absent is None:
+        return ()
+    return (
+        f"devices left their pools, and nobody could say whether pods have them: {held.absent} is "
+        "not there",
+    )
+
+
+def _lines(taken: Taken, holdings: tuple[Holding, ...]) -> Iterator[str]:
+    for one in holdings:
+        key = PoolName(one.resource), DeviceId(one.device)
+        if key in taken:
+            to = taken[key]
+            yield (
+                f"{one.device}: pod {one.namespace}/{one.pod}, container {one.container}, has it "
+                f"as {one.resource}, and {f'{to} would get it' if to else 'no pool would have it'}"
+            )

@@ -1,0 +1,216 @@
+"""Configurations on their way into force: read, held against what pods have, tried, taken back.
+
+A reload stays in force if the pools that it starts come up. If one does not, what was in force
+before comes back, and with it each device to its pool; pools that are the same in both notice
+neither.
+"""
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from time import monotonic
+from typing import NamedTuple
+
+from rbln_supervisor import config_file
+from rbln_supervisor.config_watch import ConfigWatch
+from rbln_supervisor.core import holders
+from rbln_supervisor.core.births import WITHIN_S, Birth, failures
+from rbln_supervisor.core.commands import Refused, Reloaded, Reply
+from rbln_supervisor.core.configuration import config
+from rbln_supervisor.core.difference import changes, here, plan, starts, taken
+from rbln_supervisor.core.lifecycle import State
+from rbln_supervisor.node import Look
+from rbln_supervisor.options import Options
+from rbln_supervisor.pools import Pools
+from rbln_worker.contract.holding import Held
+from rbln_worker.contract.pool import PoolName
+
+Tried = bytes | tuple[str, ...]
+"""What a file was when it was read: its bytes, or why it had none."""
+
+log = logging.getLogger(__name__)
+
+
+class _OnTrial(NamedTuple):
+    """A configuration that is in force as long as nothing is wrong with it."""
+
+    former: config.NodeConfig
+    reply: Reloaded
+    restarts: Mapping[PoolName, int]
+    """Of the pools that there were before."""
+    started: frozenset[PoolName]
+    """The pools that get their first worker by it."""
+    deadline: float
+
+
+class Reloads:
+    """The configuration file, and what becomes of what is in it."""
+
+    def __init__(self, options: Options, pools: Pools, raw: bytes) -> None:
+        """``raw`` is what the configuration in force was read from."""
+        self._options = options
+        self._pools = pools
+        self._tried: Tried = raw
+        self._newest: config.NodeConfig | None = None
+        self._refused: tuple[str, ...] = ()
+        self._trial: _OnTrial | None = None
+        watched = options.watch_config
+        self._watch = ConfigWatch(options.config_file, monotonic()) if watched else None
+        self.counts: Counter[str] = Counter()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """One line each: why the last reload was refused, and why changes may not be noticed."""
+        unwatched = self._watch.problem if self._watch else None
+        return (*self._refused, *([unwatched] if unwatched else []))
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """Those that turn readable when ``noticed`` has something to do."""
+        return self._watch.descriptors if self._watch else ()
+
+    @property
+    def due(self) -> float:
+        """When to ask ``noticed`` and ``outcome`` again at the latest (monotonic seconds)."""
+        return min(
+            self._watch.due if self._watch else math.inf,
+            self._trial.deadline if self._trial else math.inf,
+        )
+
+    @property
+    def former(self) -> config.NodeConfig | None:
+        """What comes back if the configuration that is on trial fails."""
+        return self._trial.former if self._trial else None
+
+    def close(self) -> None:
+        """Notice nothing any more."""
+        self._trial = None
+        if self._watch:
+            self._watch.close()
+
+    def read(self) -> config.NodeConfig | Refused:
+        """The configuration in the file, all of it right."""
+        self._tried = self._file()
+        return self._parsed(self._tried)
+
+    def noticed(self, now: float) -> config.NodeConfig | None:
+        """The configuration of a file that has changed, once; None also where it can't be used."""
+        if self._watch is None or not self._watch.turn(now):
+            return None
+        found = self._file()
+        if found == self._tried:
+            return None
+        self._tried = found
+        log.info("the configuration file has changed")
+        wanted = self._parsed(found)
+        return None if isinstance(wanted, Refused) else wanted
+
+    def begin(self, wanted: config.NodeConfig, look: Look, *, force: bool) -> Refused | None:
+        """Put a configuration into force, on trial; what the look found has to be taken in next.
+
+        Args:
+            wanted: the configuration.
+            look: made for it and for the one that is in force.
+            force: also where it takes devices that pods have.
+        """
+        if look.failed is not None:
+            return self._refuse((look.failed,))
+        pools = self._pools
+        node, rosters = pools.known(look.node), pools.rosters
+        listed = {name: tuple(roster.devices) for name, roster in rosters.items()}
+        lost = taken(pools.config, listed, wanted, node)
+        held = look.held or Held()
+        objections = holders.objections(lost, held)
+        if objections and not force:
+            return self._refuse((*objections, holders.advice(held)))
+        served = {name: here(roster.devices.values()) for name, roster in rosters.items()}
+        planned = plan(pools.config, served, wanted, node)
+        self._trial = _OnTrial(
+            former=pools.config,
+            reply=Reloaded(
+                *changes(pools.config, wanted),
+                plan=planned,
+                warnings=(*wanted.warnings, *holders.unchecked(lost, held)),
+                forced=objections,
+            ),
+            restarts={name: keeper.child.restarts for name, keeper in pools.keepers.items()},
+            started=starts(pools.config, wanted, node)
+            - {name for name, keeper in pools.keepers.items() if keeper.child.wanted},
+            deadline=monotonic() + WITHIN_S,
+        )
+        pools.configure(wanted)
+        return None
+
+    def outcome(self, now: float) -> Reply | None:
+        """What came of the configuration on trial, once; None where none is, or it still is."""
+        trial = self._trial
+        if trial is None:
+            return None
+        births = tuple(self._births(trial))
+        failed = failures(births, is_overdue=now >= trial.deadline)
+        if not failed and not all(birth.is_up for birth in births):
+            return None
+        self._trial = None
+        return self._roll_back(trial, failed) if failed else self._keep(trial.reply)
+
+    def _births(self, trial: _OnTrial) -> Iterator[Birth]:
+        for name in sorted(trial.started):
+            keeper = self._pools.keepers[name]
+            end = keeper.obituary
+            yield Birth(
+                name,
+                is_up=keeper.child.state is State.UP and keeper.report is not None,
+                has_died=keeper.child.restarts > trial.restarts.get(name, 0),
+                how=end.how if end else "",
+                last_line=end.last_log[-1] if end and end.last_log else "",
+            )
+
+    def _keep(self, reply: Reloaded) -> Reply:
+        if self._pools.config is self._newest:  # else a newer one waits, or was refused meanwhile
+            self._refused = ()
+        self.counts["reloads"] += 1
+        words = {
+            kind: ",".join(getattr(reply, kind))
+            for kind in ("added", "removed", "changed", "unchanged")
+        }
+        moved = len(reply.plan.moves) if reply.plan else 0
+        forced = {"forced": "; ".join(reply.forced)} if reply.forced else {}
+        log.info("reloaded", extra={**words, "moved": moved, **forced})
+        return reply
+
+    def _roll_back(self, trial: _OnTrial, failed: tuple[str, ...]) -> Reply:
+        self._pools.configure(trial.former)
+        self._pools.apply()
+        errors = tuple(f"rolled back: {line}" for line in failed)
+        self.counts["reloads rolled back"] += 1
+        self._refused = tuple(f"reload {line}" for line in errors)
+        log.error("reload rolled back, the former configuration is in force", extra=_why(failed))
+        return Refused(errors)
+
+    def _file(self) -> Tried:
+        try:
+            return config_file.read(self._options.config_file)
+        except config.ConfigError as error:
+            return error.errors
+
+    def _parsed(self, found: Tried) -> config.NodeConfig | Refused:
+        self._newest = None
+        if isinstance(found, tuple):
+            return self._refuse(found)
+        try:
+            wanted = config.strict(config.parse(found, prefix=self._options.resource_prefix))
+        except config.ConfigError as error:
+            return self._refuse(error.errors)
+        self._newest = wanted
+        return wanted
+
+    def _refuse(self, errors: tuple[str, ...]) -> Refused:
+        self.counts["reloads refused"] += 1
+        self._refused = tuple(f"reload refused: {line}" for line in errors)
+        log.warning("reload refused, nothing changed", extra=_why(errors))
+        return Refused(errors)
+
+
+def _why(lines: tuple[str, ...]) -> dict[str, str]:
+    return {"why": "; ".join(lines)}

@@ -1,0 +1,72 @@
+"""Asking the kubelet which pods have which devices (pod-resources API v1, KEP-606)."""
+
+import os
+from collections.abc import Container, Iterator
+from pathlib import Path
+from typing import Final
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from rbln_worker.contract.holding import Held, Holding
+from rbln_worker.kubelet.api import podresources_pb2 as pb
+
+SOCKET: Final = Path("pod-resources/kubelet.sock")
+"""Below the kubelet's folder."""
+WITHIN_S: Final = 2.0
+BYTES_MOST: Final = 16 * 1024 * 1024
+"""A longer answer is an error. It is what the kubelet's own clients take at most."""
+NAME_MOST: Final = 253
+"""Characters of a pod's name (RFC 1123, as Kubernetes has it); what follows is cut off."""
+
+_METHOD: Final = f"/{pb.DESCRIPTOR.services_by_name['PodResourcesLister'].full_name}/List"
+_OPTIONS: Final = (
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.default_authority", "localhost"),
+    ("grpc.max_receive_message_length", BYTES_MOST),
+)
+
+
+def held(socket: Path, resources: Container[str], *, within_s: float = WITHIN_S) -> Held:
+    """What containers have of these resources; waits so many seconds at most."""
+    try:
+        os.stat(socket)  # noqa: PTH116 - a local socket: one call, no waiting
+    except (FileNotFoundError, NotADirectoryError):
+        return Held(absent=f"{socket}")
+    except OSError as error:
+        return Held(unknown=f"{socket}: {error.strerror}")
+    try:
+        answer = pb.ListPodResourcesResponse.FromString(_list(socket, within_s))
+    except grpc.RpcError as error:
+        return Held(unknown=f"{socket}: {_why(error)}")
+    except DecodeError:
+        return Held(unknown=f"{socket}: List: the answer can't be understood")
+    return Held(tuple(sorted(_holdings(answer, resources))))
+
+
+def _list(socket: Path, within_s: float) -> bytes:
+    with grpc.insecure_channel(f"unix:{socket}", options=_OPTIONS) as channel:
+        # Bytes, and no message: gRPC would only say that it could not read one.
+        call = channel.unary_unary(
+            _METHOD, request_serializer=bytes, response_deserializer=lambda answer: answer
+        )
+        answer: bytes = call(b"", timeout=within_s)  # the request has no fields
+        return answer
+
+
+def _why(error: Exception) -> str:
+    if not isinstance(error, grpc.Call):
+        return "List failed"
+    details = " ".join((error.details() or "").split())
+    return f"List: {error.code().name}: {details[:300]}"
+
+
+def _holdings(answer: pb.ListPodResourcesResponse, resources: Container[str]) -> Iterator[Holding]:
+    for pod in answer.pod_resources:
+        names = pod.namespace[:NAME_MOST], pod.name[:NAME_MOST]
+        for container in pod.containers:
+            for devices in container.devices:
+                if devices.resource_name in resources:
+                    for device in devices.device_ids:
+                        holder = container.name[:NAME_MOST]
+                        yield Holding(devices.resource_name, device, *names, holder)

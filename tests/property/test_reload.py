@@ -1,0 +1,201 @@
+"""What a reload takes, who objects, who waits for it, and when a file is looked at."""
+
+import math
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbln_supervisor.core import holders
+from rbln_supervisor.core.assign import assign
+from rbln_supervisor.core.configuration.config import NodeConfig
+from rbln_supervisor.core.configuration.pool import PoolConfig
+from rbln_supervisor.core.configuration.selectors import SelectorObject
+from rbln_supervisor.core.difference import starts, taken
+from rbln_supervisor.core.looks import Looks, Trial
+from rbln_supervisor.core.node import Node
+from rbln_supervisor.core.quiet import MOST_S, QUIET_S, Quiet
+from rbln_worker.contract.device import DeviceId, PciFunction
+from rbln_worker.contract.holding import Held, Holding
+from rbln_worker.contract.pool import PoolName, PoolSpec
+from tests.property.worlds import FUNCTIONS
+
+BUSES = range(5)
+CONFIG = st.lists(
+    st.tuples(st.sampled_from("abc"), st.sets(st.sampled_from(BUSES))),
+    min_size=1,
+    max_size=3,
+    unique_by=lambda pool: pool[0],
+)
+"""Pools, each with the buses whose devices it selects."""
+
+
+def configured(pools: list[tuple[str, set[int]]]) -> NodeConfig:
+    return NodeConfig(
+        tuple(
+            PoolConfig(
+                PoolSpec("x.io", name, "accelerator"),
+                tuple(SelectorObject(pci_addresses=(f"0000:0{bus}:00.0",)) for bus in buses),
+            )
+            for name, buses in pools
+        )
+    )
+
+
+def node_of(functions: list[PciFunction]) -> Node:
+    return Node({function.bdf: function for function in functions})
+
+
+@given(CONFIG, CONFIG, FUNCTIONS)
+def test_each_device_stays_or_is_taken(
+    old: list[tuple[str, set[int]]], new: list[tuple[str, set[int]]], functions: list[PciFunction]
+) -> None:
+    before, after, node = configured(old), configured(new), node_of(functions)
+    was, then = assign(before.pools, node), assign(after.pools, node)
+    lost = taken(before, was.devices, after, node)
+    for device, place in was.taken.items():
+        new_place = then.taken.get(device)
+        if new_place is not None and new_place.pool == place.pool:
+            assert (place.pool, device) not in lost
+        else:
+            assert lost[place.pool, device] == (new_place.pool if new_place else None)
+    assert lost.keys() <= {(place.pool, device) for device, place in was.taken.items()}
+    first = starts(before, after, node)
+    assert all(then.devices[name] and not was.devices.get(name) for name in first)
+    assert first >= {name for name, devices in then.devices.items() if devices} - was.devices.keys()
+
+
+@given(CONFIG, FUNCTIONS, st.sets(st.sampled_from(BUSES)))
+def test_the_same_configuration_takes_nothing(
+    pools: list[tuple[str, set[int]]], functions: list[PciFunction], gone: set[int]
+) -> None:
+    config, node = configured(pools), node_of(functions)
+    listed = {
+        pool.spec.name: [DeviceId(f"0000:0{bus}:00.0") for bus in gone] for pool in config.pools
+    }
+    assert taken(config, {}, config, node) == {}
+    # What is listed and gone is not taken by a configuration, unless another pool has it.
+    lost = taken(config, listed, config, node)
+    assert all(to is not None and to != pool for (pool, _), to in lost.items())
+
+
+@given(CONFIG, CONFIG, FUNCTIONS, st.sets(st.sampled_from(BUSES)))
+def test_a_pool_that_goes_loses_also_what_is_gone(
+    old: list[tuple[str, set[int]]],
+    new: list[tuple[str, set[int]]],
+    functions: list[PciFunction],
+    gone: set[int],
+) -> None:
+    before, after = configured(old), configured(new)
+    listed = {
+        pool.spec.name: [DeviceId(f"0000:0{bus}:00.0") for bus in gone] for pool in before.pools
+    }
+    lost = taken(before, listed, after, node_of(functions))
+    for name in listed.keys() - {pool.spec.name for pool in after.pools}:
+        assert {(name, device) for device in listed[name]} <= lost.keys()
+
+
+KEYS = st.tuples(
+    st.sampled_from([PoolName("x.io/a"), PoolName("x.io/b")]),
+    st.sampled_from([DeviceId("d0"), DeviceId("d1"), DeviceId("d2")]),
+)
+
+
+@given(
+    st.dictionaries(KEYS, st.sampled_from([None, PoolName("x.io/c")])),
+    st.lists(KEYS, unique=True),
+    st.sampled_from([None, "no answer"]),
+)
+def test_who_has_what_is_taken_objects(
+    lost: dict[tuple[PoolName, DeviceId], PoolName | None],
+    had: list[tuple[PoolName, DeviceId]],
+    unknown: str | None,
+) -> None:
+    holdings = tuple(Holding(resource, device, "ns", "p", "c") for resource, device in had)
+    lines = holders.objections(lost, Held(holdings, unknown=unknown))
+    if unknown is not None:
+        assert len(lines) == bool(lost)
+        assert all(unknown in line for line in lines)
+    else:
+        both = [key for key in had if key in lost]
+        assert len(lines) == len(both)
+        for (resource, device), line in zip(both, lines, strict=True):
+            assert line.startswith(f"{device}: pod ns/p, container c, has it as {resource}, ")
+    assert holders.unchecked(lost, Held(holdings, unknown=unknown)) == ()
+
+
+def test_a_flood_of_objections_is_bounded() -> None:
+    a = PoolName("x.io/a")
+    lost = {(a, DeviceId(f"d{number}")): None for number in range(10_000)}
+    held = Held(tuple(Holding(a, device, "ns", "p", "c") for _, device in lost))
+    lines = holders.objections(lost, held)
+    assert len(lines) < 1000
+    assert lines[-1].endswith(" more")
+
+
+@given(st.lists(st.floats(0, 2), min_size=1, max_size=30))
+def test_a_file_is_looked_at_when_it_is_quiet_or_has_waited(gaps: list[float]) -> None:
+    """Each change is followed by a look, not at once and not later than it may be."""
+    quiet, now, looked = Quiet(), 0.0, [0.0]
+    changes = []
+    for gap in gaps:
+        now += gap
+        if quiet.due <= now:
+            looked.append(quiet.due)
+            quiet = Quiet()
+        changes.append(now)
+        quiet = quiet.touch(now)
+        assert now < quiet.due <= now + QUIET_S or quiet.due == (quiet.first or 0) + MOST_S
+    looked.append(quiet.due)
+    assert math.isinf(Quiet().due)
+    for change in changes:
+        assert min(look for look in looked if look >= change) <= change + MOST_S
+    assert looked[-1] >= changes[-1]
+    assert all(b - a >= QUIET_S * 0.99 for a, b in pairwise(looked[1:]))
+
+
+OLD, NEW = NodeConfig(()), NodeConfig((), warnings=("newer",))
+
+
+@given(st.lists(st.sampled_from(["ask", "for", "force", "about", "begin", "end", "over"])))
+def test_nobody_who_asks_is_forgotten(story: list[str]) -> None:
+    """Each asker waits until it is told; a configuration waits while another is on trial."""
+    looks, waiting, number = Looks(), set[bytes](), 0
+    for what in story:
+        number += 1
+        asker = b"%d" % number
+        match what:
+            case "ask":
+                looks = looks.ask(asker)
+            case "for" | "force":
+                config = OLD if number % 2 else NEW
+                looks = looks.ask_for(config, asker, force=what == "force")
+                assert looks.reload is not None
+                assert looks.reload.config is config
+                assert looks.reload.force or what == "for"
+            case "about":
+                looks = looks.ask_about(Trial(NEW, asker))
+            case "begin" if looks.running is None and looks.is_one_wanted:
+                looks = looks.begin()
+                assert looks.running is not None
+                if looks.on_trial is not None and not isinstance(looks.running, Trial):
+                    assert looks.running.config is None
+                continue
+            case "end" if looks.running is not None:
+                looks, ended = looks.end()
+                assert ended is not None
+                if isinstance(ended, Trial) or ended.config is None:
+                    waiting -= ended.askers
+                else:
+                    looks = looks.hold(ended.reloads)
+                    waiting -= ended.rescans
+                continue
+            case "over" if looks.on_trial is not None:
+                looks, told = looks.release()
+                waiting -= told
+                continue
+            case _:
+                continue
+        waiting.add(asker)
+        assert set(looks.askers) == waiting
+    assert set(looks.askers) == waiting

@@ -1,0 +1,205 @@
+"""What a reload would take from pods, it takes by force only."""
+
+import json
+import os
+import signal
+
+import grpc
+import pytest
+
+from rbln_supervisor.core.commands import DryRun, Planned, Refused, Reload, Reloaded, Reply
+from rbln_supervisor.core.difference import Plan
+from rbln_supervisor.ctl.client import ask
+from tests.sim.stack import Stack
+from tests.system.scene import (
+    ATOM,
+    ATOM_POOL,
+    ATOMS,
+    TWO_POOLS,
+    VM,
+    VM_POOL,
+    VMS,
+    allocatable,
+    config,
+    pool,
+    served,
+    untouched,
+)
+
+pytestmark = pytest.mark.system
+
+NEW = "rebellions.ai/NEW"
+MOVED = config(pool("NEW", pciAddresses=[ATOMS[0]]), ATOM_POOL, VM_POOL)
+"""ATOM's first device is another pool's."""
+HELD = (
+    f"{ATOMS[0]}: pod ml/train-0, container main, has it as {ATOM}, and {NEW} would get it",
+    "let these pods end first, or take the devices with rbln-ctl reload --force",
+)
+
+
+def reload(stack: Stack, value: object, *, force: bool = False) -> Reply:
+    stack.write_config(value)
+    return ask(stack.run_dir, Reload(force=force))
+
+
+def test_a_device_that_a_pod_has_stays_until_the_pod_ends() -> None:
+    with Stack(TWO_POOLS) as stack:
+        served(stack)
+        pods = stack.kubelet.pods
+        pods.hold(ATOM, ATOMS[:1])
+        with untouched(stack, ATOM, VM):
+            assert reload(stack, MOVED) == Refused(HELD)
+            supervisor = stack.status().supervisor
+            assert supervisor.problems == tuple(f"reload refused: {line}" for line in HELD)
+            assert supervisor.counters["reloads refused"] == 1
+            done = stack.ctl("reload")
+            assert (done.returncode, done.stdout) == (1, "")
+            assert done.stderr == "".join(f"rbln-ctl: {line}\n" for line in HELD)
+        pods.release()
+        with untouched(stack, VM):
+            assert isinstance(reload(stack, MOVED), Reloaded)
+            allocatable(stack, NEW, 1)
+        assert stack.status().supervisor.problems == ()
+
+
+def test_by_force_it_is_taken() -> None:
+    with Stack(TWO_POOLS) as stack:
+        served(stack)
+        stack.kubelet.pods.hold(ATOM, ATOMS[:1])
+        with untouched(stack, VM):
+            stack.write_config(MOVED)
+            done = stack.ctl("reload", "--force")
+            assert done.returncode == 0
+            assert done.stderr == "".join(f"forced: {line}\n" for line in HELD[:1])
+            assert f"{ATOMS[0]}  {ATOM}  {NEW}" in done.stdout
+            allocatable(stack, NEW, 1)
+            allocatable(stack, ATOM, len(ATOMS) - 1)
+
+
+def test_a_signal_and_a_changed_file_never_force() -> None:
+    with Stack(TWO_POOLS, watch_config=True) as stack:
+        served(stack)
+        stack.kubelet.pods.hold(ATOM, ATOMS[:1])
+        with untouched(stack, ATOM, VM):
+            stack.write_config(MOVED)
+            stack.wait_status(lambda s: s.supervisor.problems, what="the file's refusal")
+            os.kill(stack.pid, signal.SIGHUP)
+            status = stack.wait_status(
+                lambda s: s.supervisor.counters["reloads refused"] == 2, what="the signal's"
+            )
+            assert status.supervisor.problems == tuple(f"reload refused: {line}" for line in HELD)
+
+
+def test_pools_that_go_and_devices_that_no_pool_has() -> None:
+    with Stack(TWO_POOLS) as stack:
+        served(stack)
+        pods = stack.kubelet.pods
+        pods.hold(VM, [VMS[0]], pod="vm-1", container="qemu")
+        pods.hold(ATOM, ATOMS[1:3], pod="train-7")
+        fewer = pool("ATOM", pciAddresses=[ATOMS[0]], allowCrossNuma=True)
+        with untouched(stack, ATOM, VM):
+            reply = reload(stack, config(fewer))
+            assert isinstance(reply, Refused)
+            assert reply.errors[:-1] == (
+                f"{ATOMS[1]}: pod ml/train-7, container main, has it as {ATOM}, "
+                "and no pool would have it",
+                f"{ATOMS[2]}: pod ml/train-7, container main, has it as {ATOM}, "
+                "and no pool would have it",
+                f"{VMS[0]}: pod ml/vm-1, container qemu, has it as {VM}, and no pool would have it",
+            )
+
+
+def test_what_pods_have_and_keep_hinders_nothing() -> None:
+    with Stack(TWO_POOLS) as stack:
+        served(stack)
+        pods = stack.kubelet.pods
+        pods.hold(ATOM, ATOMS[1:])
+        pods.hold(VM, VMS)
+        pods.hold("other.io/thing", ATOMS[:1])
+        with untouched(stack, VM):
+            changed = {**ATOM_POOL, "additionalInfo": {"*": {"rack": "7"}}}
+            assert isinstance(reload(stack, config(changed, VM_POOL)), Reloaded)
+            reply = reload(stack, MOVED)
+            assert isinstance(reply, Reloaded)
+            assert (reply.forced, reply.warnings) == ((), ())
+            allocatable(stack, NEW, 1)
+
+
+def test_a_kubelet_that_has_no_such_socket() -> None:
+    with Stack(TWO_POOLS) as stack:
+        served(stack)
+        stack.kubelet.pods.hold(ATOM, ATOMS)
+        stack.kubelet.pods.remove()
+        with untouched(stack, VM):
+            reply = reload(stack, MOVED)
+            assert isinstance(reply, Reloaded)
+            assert reply.warnings == (
+                "devices left their pools, and nobody could say whether pods have them: "
+                f"{stack.kubelet.pods.socket} is not there",
+            )
+            allocatable(stack, NEW, 1)
+            assert ask(stack.run_dir, Reload()) == Reloaded(
+                unchanged=(ATOM, NEW, VM), plan=reply_plan(stack)
+            )
+
+
+def reply_plan(stack: Stack) -> Plan | None:
+    reply = ask(stack.run_dir, DryRun(stack.config_file.read_bytes()))
+    assert isinstance(reply, Planned)
+    return reply.plan
+
+
+def unknown(stack: Stack, why: str) -> None:
+    """A reload that takes something is refused, because the kubelet does not say; not by force."""
+    before = stack.config_file.read_bytes()
+    reply = reload(stack, MOVED)
+    assert isinstance(reply, Refused)
+    error, advice = reply.errors
+    start = "it takes 1 device from pools, and the kubelet does not say whether pods have them ("
+    assert error.startswith(f"{start}{stack.kubelet.pods.socket}: List: {why}"), error
+    assert advice == "mend that, or take the devices with rbln-ctl reload --force"
+    stack.write_config(before.decode())
+    assert isinstance(ask(stack.run_dir, Reload()), Reloaded)  # which takes nothing
+
+
+def test_a_kubelet_that_does_not_answer() -> None:
+    with Stack(TWO_POOLS) as stack:
+        served(stack)
+        pods = stack.kubelet.pods
+        with untouched(stack, ATOM, VM):
+            pods.error = grpc.StatusCode.RESOURCE_EXHAUSTED
+            unknown(stack, "RESOURCE_EXHAUSTED: as the test wants it")
+            pods.error = None
+            pods.garbage = b"\xff" * 1000
+            unknown(stack, "the answer can't be understood")
+            pods.garbage = b"\x0a\x06\x0a\x04\xff\xff\xff\xff"  # a name that is no UTF-8
+            unknown(stack, "the answer can't be understood")
+            pods.garbage = b"\x00" * (17 * 1024 * 1024)
+            unknown(stack, "RESOURCE_EXHAUSTED")
+            pods.garbage = None
+            pods.hang()
+            unknown(stack, "DEADLINE_EXCEEDED")
+        assert isinstance(reload(stack, MOVED, force=True), Reloaded)
+        allocatable(stack, NEW, 1)
+
+
+def test_a_kubelet_that_is_down() -> None:
+    with Stack(TWO_POOLS) as stack:
+        served(stack)
+        stack.kubelet.stop()
+        unknown(stack, "UNAVAILABLE")
+        assert isinstance(reload(stack, MOVED, force=True), Reloaded)  # though nobody lists NEW
+        stack.kubelet.start()
+        served(stack, NEW, ATOM, VM)
+
+
+def test_a_dry_run_says_what_would_be_refused() -> None:
+    with Stack(TWO_POOLS) as stack:
+        served(stack)
+        stack.kubelet.pods.hold(ATOM, ATOMS[:1])
+        file = stack.config_file.with_suffix(".next")
+        file.write_text(json.dumps(MOVED))
+        with untouched(stack, ATOM, VM):
+            done = stack.ctl("validate", str(file), "--against-host")
+        assert done.returncode == 0
+        assert done.stderr == "".join(f"a reload would be refused: {line}\n" for line in HELD[:1])
