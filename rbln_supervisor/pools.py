@@ -13,7 +13,7 @@ from rbln_supervisor.core.configuration.config import NodeConfig
 from rbln_supervisor.core.kernel_events import touched
 from rbln_supervisor.core.lifecycle import State, Unwanted, Wanted
 from rbln_supervisor.core.links import Links, linked, named
-from rbln_supervisor.core.memory import remember
+from rbln_supervisor.core.memory import remember, seen_in
 from rbln_supervisor.core.node import Node
 from rbln_supervisor.core.roster import Roster, advance, next_leave, relink
 from rbln_supervisor.core.summary import NO_DEVICES
@@ -168,8 +168,14 @@ class Pools:
 
     def catch_up(self) -> None:
         """Have pools take in the last look that could not while they were adopted."""
-        if any(not self.keepers[name].is_adopting for name in self._late if name in self.keepers):
-            self._apply()
+        there = [self.keepers[name] for name in self._late if name in self.keepers]
+        recalled = [keeper.roster for keeper in there if not keeper.is_adopting]
+        if not recalled:
+            return
+        if self._node is not None:
+            devices = [one for roster in recalled if roster for one in roster.devices.values()]
+            self._node = remember(seen_in(devices), self._node)
+        self.apply()
 
     def leave(self) -> None:
         """Ask every worker to leave."""

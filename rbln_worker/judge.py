@@ -9,10 +9,10 @@ from typing import Final
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.health import HealthPhase, Verdict
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.health import case, machine
+from rbln_worker.core.health import case, standing
 from rbln_worker.core.health.case import Case
 from rbln_worker.core.health.evidence import Evidence
-from rbln_worker.core.health.machine import Moment
+from rbln_worker.core.health.standing import Moment
 from rbln_worker.core.inventory import Inventory
 
 _PASSING: Final = frozenset({HealthPhase.SUSPECT, HealthPhase.PROBATION})
@@ -69,7 +69,7 @@ class Judge:
     def hidden(self) -> frozenset[DeviceId]:
         """Devices that the kubelet doesn't hear of yet."""
         return frozenset(
-            device for device, one in self._cases.items() if not machine.listed(one.record)
+            device for device, one in self._cases.items() if not standing.listed(one.record)
         )
 
     def _set_timer(self, now: Moment) -> None:
@@ -109,7 +109,7 @@ def _note(device: DeviceId, old: Verdict | None, verdict: Verdict) -> None:
 
 def _quiet(old: Verdict | None, verdict: Verdict) -> bool:
     """Neither the kubelet nor most people care."""
-    if verdict.phase in _PASSING or verdict.reason == machine.NOT_LOOKED_AT:
+    if verdict.phase in _PASSING or verdict.reason == standing.NOT_LOOKED_AT:
         return True
     back = old is not None and old.phase in _PASSING and old.healthy == verdict.healthy
     return back and verdict.phase is not HealthPhase.UNKNOWN

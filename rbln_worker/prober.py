@@ -5,9 +5,11 @@ whatever flags it was opened with, and no descriptor can tell beforehand.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
 import msgspec
@@ -27,11 +29,13 @@ SOON_S: Final = 0.1
 ANSWER_WITHIN_S: Final = 5.0
 """Nobody knows how a device is whose files took longer, until they answer."""
 SLOTS: Final = 4
-"""Looks at a time, without those that are late."""
+"""Threads that look at a time, without those that hang."""
 LATE_S: Final = 0.1
-"""A look that takes longer leaves its slot to others."""
+"""A thread that is at one device for longer hangs, and leaves its slot to another one."""
 HANGING_MOST: Final = 64
-"""Late looks at a time, each with a thread of its own; beyond them nobody looks."""
+"""So many may hang; beyond them nobody looks."""
+_REMEMBERED_MOST: Final = 4096
+"""Answers that need not be made again; then they begin anew."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -42,6 +46,30 @@ class Finding(msgspec.Struct, frozen=True):
     """What a container would get; None where that was not found out."""
     unusable: str = ""
     """Why a container could not use that."""
+
+
+class _Look:
+    """A look at some devices, by some threads: each takes the next device when it has time.
+
+    A deque's ends are safe to use from several threads, and so is one attribute.
+    """
+
+    def __init__(self, reader: Reader, chosen: Iterable[Device], pool: PoolSpec) -> None:
+        self.reader = reader
+        self.pool = pool
+        self.todo = deque(chosen)
+        self.done: deque[tuple[DeviceId, Finding]] = deque()
+        self.pending = {device.id for device in self.todo}
+        """Of which nothing was told yet."""
+        self.turns: set[asyncio.Task[None]] = set()
+
+
+class _Turn:
+    """A thread's part of a look."""
+
+    def __init__(self) -> None:
+        self.began = monotonic()
+        """At the device that it is at."""
 
 
 class Prober:
@@ -57,26 +85,26 @@ class Prober:
         hanging_most: int = HANGING_MOST,
     ) -> None:
         """Look below ``root``; ``write_info`` writes a device's file, or says why it can't be."""
-        self._answer_within_s = answer_within_s
-        self._hanging_most = hanging_most
         self._root = root
-        self._write_info = write_info
         self._host_visible = host_visible
+        self._write_info = write_info
+        self._answer_within_s = answer_within_s
+        self._no_answer = Finding(evidence.silent(answer_within_s))
+        self._hanging_most = hanging_most
+        self._hanging = 0
         self._threads = ThreadPoolExecutor(SLOTS + hanging_most, thread_name_prefix="probe")
         self._slots = asyncio.Semaphore(SLOTS)
-        self._late = 0
-        """Looks that gave their slot back and have not ended."""
         self._under_way: set[DeviceId] = set()
-        self._no_answer = Finding(evidence.silent(answer_within_s))
         self._silent: set[DeviceId] = set()
         """Those of which it was said that they don't answer."""
         self._missed: set[DeviceId] = set()
         """Asked for while a look was under way, which may have seen what was before."""
+        self._remembered: dict[DeviceId, tuple[Question, DeviceAnswer]] = {}
 
     async def look(
         self, devices: Iterable[Device], pool: PoolSpec
     ) -> AsyncIterator[Mapping[DeviceId, Finding]]:
-        """Findings as they come: those of quick devices together, then each late one.
+        """Findings as they come: those of quick devices together, then the late ones.
 
         A device that does not answer in time gets a finding that says so, and its real one later.
         One whose last look is still under way is ``missed``.
@@ -87,40 +115,28 @@ class Prober:
         chosen = [device for device in wanted.values() if device.id not in self._under_way]
         self._under_way.update(device.id for device in chosen)
         reader = Reader(self._root, host_visible=self._host_visible)
-        looks = {
-            asyncio.create_task(self._one(reader, device, pool)): device.id for device in chosen
-        }
-        done: set[asyncio.Task[Finding]] = set()
-        pending = set(looks)
-        began = asyncio.get_running_loop().time()
-        if pending:
-            done, pending = await asyncio.wait(pending, timeout=SOON_S)
-        yield {**silent, **self._ended(looks, done)}
-        deadline: float | None = began + self._answer_within_s
-        while pending:
-            now = asyncio.get_running_loop().time()
-            done, pending = await asyncio.wait(
-                pending,
-                timeout=None if deadline is None else max(0.0, deadline - now),
+        look = _Look(reader, chosen, pool)
+        began = monotonic()
+        self._add_turns(look, min(SLOTS, len(chosen)))
+        if look.turns:
+            await asyncio.wait(look.turns, timeout=SOON_S)
+        yield {**silent, **self._told(look)}
+        told_silent = False
+        while look.pending:
+            wait = LATE_S
+            if not look.todo and monotonic() - began > SOON_S + LATE_S:  # who is left hangs
+                wait = began + self._answer_within_s - monotonic()
+            await asyncio.wait(
+                look.turns,
+                timeout=None if told_silent else max(0.0, wait),
                 return_when=asyncio.FIRST_COMPLETED,
             )
-            if done:
-                yield self._ended(looks, done)
-            else:
-                deadline = None
-                silent = {looks[look]: self._no_answer for look in pending}
-                self._silent |= silent.keys()
-                yield silent
-
-    def _ended(
-        self,
-        looks: Mapping[asyncio.Task[Finding], DeviceId],
-        done: Iterable[asyncio.Task[Finding]],
-    ) -> Mapping[DeviceId, Finding]:
-        found = {looks[look]: look.result() for look in done}
-        self._under_way -= found.keys()
-        self._silent -= found.keys()
-        return found
+            if found := self._told(look):
+                yield found
+            if not told_silent and monotonic() >= began + self._answer_within_s:
+                told_silent = True
+                self._silent |= look.pending
+                yield dict.fromkeys(look.pending, self._no_answer)
 
     def missed(self) -> set[DeviceId]:
         """Whom to look at again: their looks have ended, and somebody asked meanwhile."""
@@ -128,23 +144,61 @@ class Prober:
         self._missed -= ended
         return ended
 
-    async def _one(self, reader: Reader, device: Device, pool: PoolSpec) -> Finding:
+    def _told(self, look: _Look) -> dict[DeviceId, Finding]:
+        """What was found since the last time."""
+        for turn in [turn for turn in look.turns if turn.done()]:
+            look.turns.remove(turn)
+            turn.result()  # an error that nobody handled is this worker's end
+        found = {}
+        while look.done:
+            device, finding = look.done.popleft()
+            found[device] = finding
+        look.pending -= found.keys()
+        self._under_way -= found.keys()
+        self._silent -= found.keys()
+        return found
+
+    def _add_turns(self, look: _Look, count: int) -> None:
+        for _ in range(count):
+            look.turns.add(asyncio.create_task(self._turn(look)))
+
+    async def _turn(self, look: _Look) -> None:
+        """Have a thread look until nothing is left to do, and another one if it hangs."""
         loop = asyncio.get_running_loop()
         async with self._slots:
-            if self._late >= self._hanging_most:
-                return Finding(evidence.not_asked(self._late))
-            look = loop.run_in_executor(self._threads, self._examine, reader, device, pool)
-            await asyncio.wait({look}, timeout=LATE_S)
-            self._late += not look.done()
-        if look.done():
-            return look.result()
+            if self._hanging >= self._hanging_most:
+                not_asked = Finding(evidence.not_asked(self._hanging))
+                while look.todo:
+                    look.done.append((look.todo.popleft().id, not_asked))
+                return
+            turn = _Turn()
+            thread = loop.run_in_executor(self._threads, self._work, look, turn)
+            while not thread.done() and monotonic() < turn.began + LATE_S:
+                await asyncio.wait({thread}, timeout=turn.began + LATE_S - monotonic())
+            self._hanging += not thread.done()
+        if thread.done():
+            thread.result()
+            return
+        if look.todo:
+            self._add_turns(look, 1)
         try:
-            return await look
+            await thread
         finally:
-            self._late -= 1
+            self._hanging -= 1
+
+    # In a thread
+
+    def _work(self, look: _Look, turn: _Turn) -> None:
+        while True:
+            try:
+                device = look.todo.popleft()
+            except IndexError:
+                return
+            turn.began = monotonic()
+            look.done.append((device.id, self._examine(look.reader, device, look.pool)))
 
     def _examine(self, reader: Reader, device: Device, pool: PoolSpec) -> Finding:
-        told = answer(Question(device, pool, reader.read(needs(device, pool))))
+        told = self._answer(Question(device, pool, reader.read(needs(device, pool))))
         missing = reader.missing(node.host for node in told.nodes)
         unusable = evidence.unusable(told, missing)
         unwritten = "" if unusable else self._write_info(told)
@@ -153,6 +207,18 @@ class Prober:
         facts = reader.read((*asked, *further))
         found = evidence.gather(device, told, facts, unusable=unusable, unwritten=unwritten)
         return Finding(found, told, unusable or unwritten)
+
+    def _answer(self, question: Question) -> DeviceAnswer:
+        """The answer, made once as long as nothing that it is made of changes."""
+        device = question.device.id
+        remembered = self._remembered.get(device)
+        if remembered is not None and remembered[0] == question:
+            return remembered[1]
+        if len(self._remembered) >= _REMEMBERED_MOST:
+            self._remembered.clear()
+        told = answer(question)
+        self._remembered[device] = (question, told)
+        return told
 
 
 def unread(device: Device, pool: PoolSpec) -> DeviceAnswer:

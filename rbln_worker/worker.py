@@ -197,17 +197,22 @@ class Worker:
             self._look_wanted.set()
 
     async def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        all_seen_at = loop.time()
         while True:
+            devices = self._inventory.devices.values() if self._inventory else ()
             try:
-                devices = self._inventory.devices.values() if self._inventory else ()
-                await asyncio.wait_for(self._look_wanted.wait(), look_again_s(devices))
+                async with asyncio.timeout_at(all_seen_at + look_again_s(devices)):
+                    await self._look_wanted.wait()
             except TimeoutError:
                 self._look_at()
             self._look_wanted.clear()
             stale, self._stale = self._stale, set()
             held = self._inventory
+            chosen = [held.devices[one] for one in stale if one in held.devices] if held else []
+            if held is None or len(chosen) == len(held.devices):
+                all_seen_at = loop.time()
             if held is not None:
-                chosen = [held.devices[device] for device in stale if device in held.devices]
                 self._group.create_task(self._follow(chosen, held))
 
     async def _follow(self, chosen: list[Device], held: Inventory) -> None:

@@ -5,12 +5,13 @@ type of its link, its partition key, its RDMA devices, its PF's name. As long as
 bound, the function is the same, and stays in its pool (sriov-network-device-plugin reads it once).
 """
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from rbln_supervisor.core.node import Node
-from rbln_worker.contract.device import Bdf, Network, PciFunction, Subfunction
+from rbln_worker.contract.device import Bdf, Device, Network, PciFunction, Subfunction
 
 
 def remember(before: Node, now: Node) -> Node:
@@ -23,6 +24,19 @@ def remember(before: Node, now: Node) -> Node:
         bdf: _subfunctions(before, bdf, now, several) for bdf, several in now.subfunctions.items()
     }
     return msgspec.structs.replace(now, functions=functions, subfunctions=subfunctions)
+
+
+def seen_in(devices: Iterable[Device]) -> Node:
+    """What a supervisor that is gone saw of the devices that its workers hold."""
+    functions: dict[Bdf, PciFunction] = {}
+    subfunctions: defaultdict[Bdf, tuple[Subfunction, ...]] = defaultdict(tuple)
+    for device in devices:
+        if device.gone is not None:
+            continue
+        functions[device.function.bdf] = device.function
+        if device.subfunction is not None:
+            subfunctions[device.function.bdf] += (device.subfunction,)
+    return Node(functions, subfunctions)
 
 
 def _function(before: PciFunction | None, now: PciFunction) -> PciFunction:

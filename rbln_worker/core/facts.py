@@ -73,11 +73,14 @@ Fact = str | bytes | tuple[str, ...] | Mapping[str, str] | bool | Missing
 _NOT_READ = Missing("not read")
 
 
-class Facts:
+class Facts:  # noqa: PLW1641 - no key of anything
     """What was read for a device's providers; what was not read says so."""
 
     def __init__(self, read: Mapping[Need, Fact] | None = None) -> None:
         self._read = read or {}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Facts) and self._read == other._read
 
     def text(self, need: Text | Link) -> str | Missing:
         """A file's text, or a link's last part."""

@@ -97,14 +97,14 @@ def test_a_pf_whose_link_falls_takes_its_vfs_with_it() -> None:
 
 
 def test_a_cable_that_is_pulled() -> None:
-    made = f"ip link add x type {network.plain()} && ip link set x up"
-    network.needs(f"{made} && ip link set x carrier off")
-    with Stack(config(net("nics", "ice"), NPU_POOL), build, links=LINKS) as stack:
+    links = {"eno1": Link(pair=True)}
+    peer = network.peer("eno1")
+    with Stack(config(net("nics", "ice"), NPU_POOL), build, links=links) as stack:
         allocatable(stack, NICS, 1)
-        ip(stack, "eno1 carrier off")
+        ip(stack, f"{peer} down")
         allocatable(stack, NICS, 0)
         assert first(stack, NICS, "unhealthy").reason == "its link eno1 is down (no carrier)"
-        ip(stack, "eno1 carrier on")
+        ip(stack, f"{peer} up")
         allocatable(stack, NICS, 1)
 
 

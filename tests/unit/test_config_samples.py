@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from rbln_supervisor import config_file
+from rbln_supervisor.core.configuration import health
 from rbln_supervisor.core.configuration.config import SelectorObject, parse, strict
 from rbln_supervisor.core.ranges import PfFunctions, Range
+from rbln_worker.contract.health import HealthPolicy
 
 CONF = Path(__file__).parents[2] / "conf"
 ATOM_IDS = (
@@ -51,10 +53,18 @@ def test_the_network_functions() -> None:
     ]
     dpdk, _, vdpa, rdma, subfunctions = (pool.selectors[0] for pool in config.pools)
     assert dpdk.need_vhost_net
+    assert config.pools[0].spec.health == HealthPolicy(suspect_s=3)
     assert dpdk.pf_names == (PfFunctions("enp59s0f0", (Range(0, 7),)),)
     assert vdpa.vdpa_type == "vhost"
     assert rdma.is_rdma
     assert list(map(str, subfunctions.pf_names)) == ["p0#1-5", "p1"]
+
+
+def test_a_sample_has_every_key_of_health_with_its_default() -> None:
+    raw = config_file.read(CONF / "products.yaml")
+    for key in (*health.KEYS, *health.PROBATION_KEYS):
+        assert f"{key}:".encode() in raw
+    assert parse(raw, prefix="intel.com").pools[-1].spec.health == HealthPolicy()
 
 
 README_SAMPLE = """\

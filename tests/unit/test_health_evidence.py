@@ -21,9 +21,9 @@ from rbln_worker.core.facts import Fact, Facts, Head, Missing, Need, Text
 from rbln_worker.core.health import case, evidence, npu, pcie, word
 from rbln_worker.core.health.case import Case
 from rbln_worker.core.health.evidence import Evidence
-from rbln_worker.core.health.machine import Moment, Record, State
 from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Observation, Unknown
 from rbln_worker.core.health.pcie import FatalErrors
+from rbln_worker.core.health.standing import Moment, Record, State
 from rbln_worker.core.providers.offer import Node
 
 BDF = DeviceId("0000:20:00.0")

@@ -6,23 +6,18 @@ import msgspec
 import pytest
 
 from rbln_worker.contract.health import HealthPhase, HealthPolicy, Probation
-from rbln_worker.core.health.machine import (
+from rbln_worker.core.health.machine import TABLE, Due, Event, due, probation_s, step
+from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Good, Observation, Unknown, worst
+from rbln_worker.core.health.standing import (
     NOT_LOOKED_AT,
     PHASES,
     SHOWN_HEALTHY,
-    TABLE,
-    Due,
-    Event,
     Moment,
     Record,
     State,
-    due,
     listed,
-    probation_s,
-    step,
     verdict,
 )
-from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Good, Observation, Unknown, worst
 
 POLICY = HealthPolicy()
 FAULT = Bad("npu-status", "its status is FAULT (3)")

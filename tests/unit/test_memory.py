@@ -2,9 +2,9 @@
 
 import msgspec
 
-from rbln_supervisor.core.memory import remember
+from rbln_supervisor.core.memory import remember, seen_in
 from rbln_supervisor.core.node import Node
-from rbln_worker.contract.device import Network, PciFunction
+from rbln_worker.contract.device import Device, DeviceId, Network, PciFunction
 from tests.unit.inventory import P0, node, pf, sf, vf
 
 IB = Network(interfaces=("ib0",), link_type="infiniband", pkey="0x8001", rdma_capable=True)
@@ -61,3 +61,20 @@ def test_another_sub_function_of_the_same_name() -> None:
     other = msgspec.structs.replace(sf(4, network=AWAY), number=99)
     after = seen(node(pf(), subfunctions=[sf(4, network=IB)]), node(pf(), subfunctions=[other]))
     assert after.subfunctions[P0] == (other,)
+
+
+def test_workers_hold_what_their_supervisor_saw() -> None:
+    held = (
+        Device(DeviceId(vf(0).bdf), vf(0, network=IB)),
+        Device(DeviceId(vf(1).bdf), vf(1, network=IB), gone="unplugged"),
+        Device(DeviceId("mlx5_core.sf.4"), pf(), sf(4, network=IB)),
+        Device(DeviceId("mlx5_core.sf.5"), pf(), sf(5, network=IB)),
+    )
+    now = node(
+        *(pf(), vf(0, network=AWAY), vf(1, network=AWAY)),
+        subfunctions=[sf(4, network=AWAY), sf(5, network=AWAY)],
+    )
+    after = remember(seen_in(held), now)
+    assert after.functions[vf(0).bdf].network == msgspec.structs.replace(IB, interfaces=())
+    assert after.functions[vf(1).bdf].network == AWAY
+    assert [one.network.pkey for one in after.subfunctions[P0]] == ["0x8001", "0x8001"]

@@ -160,7 +160,7 @@ def test_no_more_than_so_many_hang(tmp_path: Path) -> None:
     async def scene() -> None:
         with looking(tmp_path, hanging_most=3) as one:
             await settled(one, devices[:3], lambda _: True)
-            await until(lambda: one._late == 3)
+            await until(lambda: one._hanging == 3)
             found = await settled(one, devices[3:], lambda found: len(found) == 5)
             for finding in found.values():
                 assert finding.evidence.seen == Unknown(
@@ -168,7 +168,7 @@ def test_no_more_than_so_many_hang(tmp_path: Path) -> None:
                 )
             assert threading.active_count() - threads <= 3 + SLOTS
             release(tmp_path)
-            await until(lambda: one._late == 0)
+            await until(lambda: one._hanging == 0)
             found = await settled(one, devices[5:], lambda found: len(found) == 3)
             assert {finding.evidence.seen for finding in found.values()} == {GOOD}
 

@@ -4,11 +4,12 @@ import msgspec
 
 from rbln_worker.contract.device import Device
 from rbln_worker.contract.health import HealthPolicy, Verdict
-from rbln_worker.core.health import machine, pcie, word
+from rbln_worker.core.health import machine, pcie, standing, word
 from rbln_worker.core.health.evidence import Evidence
-from rbln_worker.core.health.machine import Due, Moment, Record
+from rbln_worker.core.health.machine import Due
 from rbln_worker.core.health.observation import GOOD, Bad, Observation, worst
 from rbln_worker.core.health.pcie import FatalErrors
+from rbln_worker.core.health.standing import Moment, Record
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -74,7 +75,7 @@ def due(case: Case, now: float) -> float | None:
 
 def verdict(case: Case) -> Verdict:
     """What is said of the device."""
-    return machine.verdict(case.record, case.evidence.warnings if case.evidence else ())
+    return standing.verdict(case.record, case.evidence.warnings if case.evidence else ())
 
 
 def identity(device: Device) -> tuple[object, ...]:

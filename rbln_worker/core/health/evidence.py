@@ -15,7 +15,7 @@ from rbln_worker.core.providers import rebellions
 OFTEN_S: Final = 2.0
 SELDOM_S: Final = 10.0
 OFTEN_DEVICES_MOST: Final = 32
-"""A bigger pool is looked at less often: a look costs some 0.2 ms of CPU a device."""
+"""A bigger pool is looked at less often: a look costs some 0.1 ms of CPU a device."""
 
 
 class Evidence(msgspec.Struct, frozen=True):

@@ -41,6 +41,8 @@ def awake_needs(device: Device, facts: Facts) -> tuple[Need, ...]:
     """What reaches the function itself; nothing of one that sleeps, which a read would wake."""
     if facts.text(_runtime_status(device)) in {"suspended\n", "suspended"}:
         return ()
+    if device.pf is not None:  # a VF has no link of its own, and says 0 and Unknown
+        return (_config(device),)
     return (_config(device), *(_link(device, file) for file in _LINK_FILES))
 
 
