@@ -108,7 +108,7 @@ class Pools:
 
     def known(self, found: Node) -> Node:
         """What a look found, with what earlier ones know of what it could not see."""
-        return remember(self._node or Node(), found)
+        return remember(self._node or _recalled(self.keepers.values()), found)
 
     def look_begins(self) -> None:
         """What is heard of links from now on is newer than what this look will say."""
@@ -168,14 +168,11 @@ class Pools:
 
     def catch_up(self) -> None:
         """Have pools take in the last look that could not while they were adopted."""
-        there = [self.keepers[name] for name in self._late if name in self.keepers]
-        recalled = [keeper.roster for keeper in there if not keeper.is_adopting]
-        if not recalled:
-            return
-        if self._node is not None:
-            devices = [one for roster in recalled if roster for one in roster.devices.values()]
-            self._node = remember(seen_in(devices), self._node)
-        self.apply()
+        late = [self.keepers[name] for name in self._late if name in self.keepers]
+        came = [keeper for keeper in late if not keeper.is_adopting]
+        if came and self._node is not None:
+            self._node = remember(_recalled(came), self._node)
+            self.apply()
 
     def leave(self) -> None:
         """Ask every worker to leave."""
@@ -236,3 +233,9 @@ class Pools:
             if problem not in self.problems:
                 log.warning(problem)
         self.problems = now
+
+
+def _recalled(keepers: Iterable[Keeper]) -> Node:
+    """What an earlier supervisor saw of the devices that adopted workers hold."""
+    rosters = (keeper.roster for keeper in keepers if keeper.roster is not None)
+    return seen_in(device for roster in rosters for device in roster.devices.values())
