@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 
 import grpc
@@ -10,6 +11,10 @@ import pytest
 from rbln_supervisor.core.commands import DryRun, Planned, Refused, Reload, Reloaded, Reply
 from rbln_supervisor.core.difference import Plan
 from rbln_supervisor.ctl.client import ask
+from rbln_worker.contract.pool import PoolName
+from tests.sim.device import SimDevice
+from tests.sim.node import SimNode
+from tests.sim.nodes import demo
 from tests.sim.stack import Stack
 from tests.system.scene import (
     ATOM,
@@ -123,6 +128,34 @@ def test_what_pods_have_and_keep_hinders_nothing() -> None:
             assert isinstance(reply, Reloaded)
             assert (reply.forced, reply.warnings) == ((), ())
             allocatable(stack, NEW, 1)
+
+
+def test_a_function_whose_interface_a_pod_has_stays_where_it_is() -> None:
+    """Its selectors ask for what can't be seen now; a look for a reload knows it all the same."""
+    bdf, nic = "0000:5e:00.0", "intel.com/nic"
+    nic_pool: dict[str, object] = {"resourceName": "nic", "selectors": [{"linkTypes": ["ether"]}]}
+
+    def build(node: SimNode) -> None:
+        demo(node)
+        node.add(SimDevice(bdf, "8086", "1592", "020000", "ice", net=("nic0",)))
+
+    with Stack(config(ATOM_POOL, nic_pool), build) as stack:
+        served(stack, ATOM, nic)
+        stack.kubelet.pods.hold(nic, [bdf])
+        shutil.rmtree((stack.root / "sys/bus/pci/devices" / bdf / "net").resolve() / "nic0")
+        with untouched(stack, ATOM):
+            reply = reload(stack, config(ATOM_POOL, VM_POOL, nic_pool))
+            assert isinstance(reply, Reloaded), reply
+            assert reply.added == (VM,)
+            assert reply.plan
+            assert {move.device for move in reply.plan.moves} == set(VMS)
+            assert reply.plan.pools[PoolName(nic)].devices == (bdf,)
+            assert stack.status().pools[nic].devices[bdf].health == "Healthy"
+            refused = reload(stack, config(ATOM_POOL, VM_POOL))
+            assert isinstance(refused, Refused)
+            assert refused.errors[0] == (
+                f"{bdf}: pod ml/train-0, container main, has it as {nic}, and no pool would have it"
+            )
 
 
 def test_a_kubelet_that_has_no_such_socket() -> None:
