@@ -119,7 +119,7 @@ def _run_dir_lock(run_dir: Path) -> Iterator[None]:
             "can be written to"
         ) from error
     with file:
-        if not _is_locked(file):
+        if not _take(file):
             file.seek(0)
             raise CannotStart(
                 f"another rbln-supervisor (pid {file.read(16).strip() or 'unknown'}) serves from "
@@ -131,8 +131,8 @@ def _run_dir_lock(run_dir: Path) -> Iterator[None]:
         yield
 
 
-def _is_locked(file: TextIO) -> bool:
-    """Whether the lock could be had, also from a predecessor that is about to end."""
+def _take(file: TextIO) -> bool:
+    """Lock the file, or say that a predecessor did not let go of it in time."""
     end = monotonic() + _LOCK_WITHIN_S
     while True:
         try:

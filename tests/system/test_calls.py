@@ -15,8 +15,8 @@ from tests.system.scene import (
     ATOM,
     ATOM_POOL,
     ATOMS,
-    TWO_POOLS,
     VM,
+    VM_POOL,
     VMS,
     allocatable,
     config,
@@ -90,7 +90,9 @@ def test_two_streams_get_every_change_and_one_that_ends_harms_nobody() -> None:
 
 
 def test_a_kubelet_that_reads_nothing_gets_the_newest_when_it_reads() -> None:
-    with Stack(TWO_POOLS) as stack:
+    briefly = {"firstSeconds": 0.05, "againSeconds": 0.05, "mostSeconds": 0.05}
+    patient = {**ATOM_POOL, "health": {"probation": briefly}}
+    with Stack(config(patient, VM_POOL)) as stack:
         served(stack)
         with untouched(stack, VM), reading(stack, ATOM) as reader:
             stack.kubelet.pause_reading()

@@ -173,7 +173,7 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
     wants = Text("/folder"), Names("/nowhere"), There("/nowhere"), HostFile("/nowhere")
     facts = reader.read(wants)
     assert facts.text(wants[0]) == Missing("/folder: Is a directory")
-    assert facts.names(wants[1]) == Missing("/nowhere: No such file or directory")
+    assert facts.names(wants[1]) == Missing("/nowhere: No such file or directory", absent=True)
     assert not facts.there(wants[2])
     assert facts.there(wants[3])
 
