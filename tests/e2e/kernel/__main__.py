@@ -9,12 +9,14 @@ from time import monotonic
 from typing import Final
 
 from tests.e2e.kernel import table
-from tests.e2e.kernel.vm import boot, debian
+from tests.e2e.kernel.vm import boot
+from tests.e2e.kernel.vm.debian import CannotRun
+from tests.e2e.kernel.vm.emulator import emulator
 from tests.e2e.kernel.vm.image import image
 
 REPOSITORY: Final = Path(__file__).parents[3]
 DEADLINE_S: Final = 240.0
-PYTEST: Final = ("-p", "pytest_timeout", "-p", "no:cacheprovider", "--confcutdir=tests/e2e")
+PYTEST: Final = ("-rs", "-p", "pytest_timeout", "-p", "no:cacheprovider", "--confcutdir=tests/e2e")
 """Without plugins that nobody here uses: each module takes its time to import."""
 
 
@@ -23,9 +25,9 @@ def main() -> int:
     cache = cache_folder(os.environ)
     began = monotonic()
     try:
-        emulator = debian.emulator()
+        qemu = emulator(cache)
         made = image(cache)
-    except debian.CannotRun as why:
+    except CannotRun as why:
         print(f"e2e kernel: not run: {why}")
         return 0
     ready_s = monotonic() - began
@@ -34,7 +36,7 @@ def main() -> int:
         began = monotonic()
         try:
             code = boot.run(
-                emulator,
+                qemu,
                 made,
                 (sys.executable, "-m", "pytest", *PYTEST, *words(sys.argv[1:])),
                 share=Path(share),
@@ -46,6 +48,7 @@ def main() -> int:
                     "PYTHONDONTWRITEBYTECODE": "1",
                     "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
                     "RBLN_VM_SHARE": boot.SHARE,
+                    "RBLN_VM_WITHOUT_NETWORK": qemu.without_network,
                 },
                 deadline_s=DEADLINE_S,
             )

@@ -2,27 +2,31 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import Final
 
 import pytest
 
-from tests.e2e.kernel import pci, table
-from tests.e2e.kernel.vm.machine import ACCELERATOR
+from rbln_supervisor.core.status import NodeStatus
+from tests.e2e.kernel import net, pci, pools, table
+from tests.e2e.kernel.listening import Listening
+from tests.e2e.kernel.net import Cards
+from tests.e2e.kernel.pools import CARDS, KERNEL, KERNEL_DRIVER
+from tests.e2e.kernel.vm.machine import ACCELERATOR, NETWORK_PF
 from tests.e2e.kernel.vm.qmp import Qmp
 from tests.sim.system import System
-from tests.system.scene import config, pool
 
 SHARE: Final = "RBLN_VM_SHARE"
-KERNEL_DRIVER: Final = "virtio-pci"
-"""Of the accelerators: virtio_blk is bound to a device below theirs, on the virtio bus."""
-KERNEL: Final = "rebellions.ai/KERNEL"
-VM: Final = "rebellions.ai/VM"
+WITHOUT_NETWORK: Final = "RBLN_VM_WITHOUT_NETWORK"
+"""Why there are no network cards, where there are none."""
 GRACE_S: Final = 3.0
+NEVER_S: Final = 86400.0
+"""Between two looks that nothing gave a reason for: none of them helps here."""
 START_DEADLINE_S: Final = 60.0
-"""4 s on a machine that is not busy with anything else; 10 s were seen."""
+"""5 s on a machine that is not busy with anything else; 10 s were seen."""
 
 Note = Callable[[str, str, float], None]
 """What was tried, what was seen, seconds."""
@@ -55,14 +59,56 @@ def monitor() -> Iterator[Qmp]:
         yield monitor
 
 
+@pytest.fixture(scope="session")
+def listening() -> Iterator[Listening]:
+    with Listening() as listening:
+        yield listening
+
+
+@pytest.fixture(scope="session")
+def named() -> Cards | None:
+    """The network cards, their interfaces as ``pools`` has them; None where there are none."""
+    if os.environ.get(WITHOUT_NETWORK):
+        return None
+    cards = Cards(*net.pfs())
+    net.rename(net.interface(cards.quiet), net.QUIET)
+    net.rename(net.interface(cards.linked), net.LINKED)
+    net.ip("link", "set", net.LINKED, "up")
+    return cards
+
+
+@pytest.fixture
+def cards(named: Cards | None) -> Iterator[Cards]:
+    """The network cards, without VFs, then and after."""
+    if named is None:
+        pytest.skip(os.environ[WITHOUT_NETWORK])
+    yield named
+    for pf in named:
+        pci.set_vfs(pf, 0)
+
+
 @pytest.fixture
 def plug(monitor: Qmp) -> Iterator[Callable[[str, str], str]]:
     """Plug an accelerator with a name into a slot; its address. It goes with the test."""
+    with _plugging(monitor, ACCELERATOR) as plug:
+        yield plug
+
+
+@pytest.fixture
+def plug_card(monitor: Qmp, cards: Cards) -> Iterator[Callable[[str, str], str]]:
+    """The same with a network card."""
+    assert cards
+    with _plugging(monitor, NETWORK_PF) as plug:
+        yield plug
+
+
+@contextmanager
+def _plugging(monitor: Qmp, what: Mapping[str, object]) -> Iterator[Callable[[str, str], str]]:
     plugged: dict[str, str] = {}
 
     def plug(name: str, slot: str) -> str:
         before = pci.addresses()
-        monitor("device_add", **ACCELERATOR, id=name, bus=slot)
+        monitor("device_add", **what, id=name, bus=slot)
         plugged[name] = pci.appeared(before)
         return plugged[name]
 
@@ -75,8 +121,12 @@ def plug(monitor: Qmp) -> Iterator[Callable[[str, str], str]]:
 
 @pytest.fixture
 def pfs() -> Iterator[tuple[str, str]]:
-    """The two controllers with SR-IOV, that of NUMA node 0 first; without VFs, then and after."""
-    first, second = sorted(path.parent.name for path in pci.DEVICES.glob("*/sriov_totalvfs"))
+    """The two NVMe controllers, that of NUMA node 0 first; without VFs, then and after."""
+    first, second = sorted(
+        address
+        for address in pci.addresses()
+        if pci.attribute(address, "class") == "0x010802" and not pci.is_vf(address)
+    )
     yield first, second
     for pf in (first, second):
         pci.set_vfs(pf, 0)
@@ -98,27 +148,39 @@ def accelerators() -> Iterator[tuple[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def system(share: Path) -> Iterator[System]:
-    """Supervisor, workers and simulated kubelet: one for all tests, starting takes seconds."""
-    vendors = [pci.VIRTIO_VENDOR]
-    pools = config(
-        pool("KERNEL", vendors=vendors, drivers=[KERNEL_DRIVER]),
-        pool("VM", vendors=vendors, drivers=["vfio-pci"]),
-    )
+def system(share: Path, named: Cards | None) -> Iterator[System]:
+    """Supervisor, workers and simulated kubelet: one for all tests, starting takes seconds.
+
+    Nobody asks it to look at the node, and it doesn't look by itself: it has to hear of things.
+    """
     with tempfile.TemporaryDirectory(prefix="rb-", dir="/tmp") as folder:
         began = monotonic()
         with System(
-            pools,
+            pools.configuration(named and named.linked),
             Path("/"),
             Path(folder),
             kubelet_dir=Path(folder, "k"),
-            arguments=("--gone-grace", str(GRACE_S)),
+            arguments=("--gone-grace", str(GRACE_S), "--rescan-interval", str(NEVER_S)),
         ) as system:
             system.kubelet.wait(
-                lambda k: k.resource(KERNEL).allocatable == 2,
+                lambda k: (
+                    k.resource(KERNEL).allocatable == 2
+                    and (named is None or k.resource(CARDS).allocatable == 1)
+                ),
                 START_DEADLINE_S,
-                what="both accelerators",
+                what="what is there from the start",
             )
             seconds = monotonic() - began
-            table.note(share, table.Seen("start", "both accelerators are allocatable", seconds))
+            table.note(share, table.Seen("start", "all pools with devices are listed", seconds))
             yield system
+
+
+def reason(system: System, pool: str, address: str, wanted: str = "") -> str:
+    """Why a device is not healthy, as rbln-ctl says it; ``wanted``: wait until it says that."""
+
+    def said(status: NodeStatus) -> str:
+        device = status.pools[pool].devices.get(address)
+        return device.reason if device and wanted in device.reason else ""
+
+    status = system.wait_status(said, what=f"a reason {wanted!r} for {address}")
+    return said(status)

@@ -68,8 +68,15 @@ def write(address: str, name: str, value: str) -> None:
 
 def driver(address: str) -> str | None:
     """The bound driver."""
-    link = DEVICES / address / "driver"
-    return link.readlink().name if link.is_symlink() else None
+    try:
+        return (DEVICES / address / "driver").readlink().name
+    except FileNotFoundError:
+        return None
+
+
+def is_vf(address: str) -> bool:
+    """It is a virtual function."""
+    return (DEVICES / address / "physfn").is_symlink()
 
 
 def group(address: str) -> str:
@@ -105,9 +112,9 @@ def vfs(pf: str) -> tuple[str, ...]:
     return tuple(link.readlink().name for link in links)
 
 
-def set_vfs(pf: str, count: int) -> None:
-    """Have so many virtual functions; no driver tries them."""
-    write(pf, "sriov_drivers_autoprobe", "0")
+def set_vfs(pf: str, count: int, *, drivers: bool = False) -> None:
+    """Have so many virtual functions; ``drivers``: they are bound as they come."""
+    write(pf, "sriov_drivers_autoprobe", str(int(drivers)))
     write(pf, "sriov_numvfs", "0")
     if count:
         write(pf, "sriov_numvfs", str(count))

@@ -1,4 +1,7 @@
-"""The whole system on the real /sys and /dev: what the kubelet hears of accelerators."""
+"""The whole system on the real /sys and /dev: what the kubelet hears of accelerators.
+
+Nobody asks for a look: what happens is heard.
+"""
 
 import json
 from collections.abc import Callable
@@ -7,42 +10,15 @@ from time import monotonic
 
 from google.protobuf.json_format import MessageToDict
 
-from rbln_supervisor.core.commands import Rescan, Rescanned
-from rbln_supervisor.ctl.client import ask
 from tests.e2e.kernel import pci
-from tests.e2e.kernel.conftest import GRACE_S, KERNEL, KERNEL_DRIVER, VM, Note
+from tests.e2e.kernel.conftest import GRACE_S, Note, reason
+from tests.e2e.kernel.listening import Listening
+from tests.e2e.kernel.pools import KERNEL, KERNEL_DRIVER, VM
+from tests.e2e.kernel.told import AWAY, HEALTHY, UNHEALTHY, Told, heard
 from tests.e2e.kernel.vm.machine import SLOTS
 from tests.e2e.kernel.vm.qmp import Qmp
 from tests.sim.kubelet_records import SeenDevice
 from tests.sim.system import System
-
-HEALTHY = "Healthy"
-UNHEALTHY = "Unhealthy"
-
-
-def rescan(system: System) -> None:
-    assert isinstance(ask(system.run_dir, Rescan()), Rescanned)
-
-
-def heard(system: System, name: str, address: str, health: str | None) -> float:
-    """Look for devices now; seconds until the kubelet hears so of a device (None: it left)."""
-    began = monotonic()
-    rescan(system)
-    system.kubelet.wait(
-        lambda k: (
-            (device.health if (device := k.resource(name).devices.get(address)) else None) == health
-        ),
-        what=f"{address} of {name} is {health}",
-    )
-    return monotonic() - began
-
-
-def reason(system: System, name: str, address: str) -> str:
-    """Why a device is not healthy, as rbln-ctl says it."""
-    status = system.wait_status(
-        lambda status: status.pools[name].devices[address].reason, what=f"a reason for {address}"
-    )
-    return status.pools[name].devices[address].reason
 
 
 def test_numa_nodes_reach_the_kubelet(
@@ -51,41 +27,50 @@ def test_numa_nodes_reach_the_kubelet(
     plug: Callable[[str, str], str],
     note: Note,
 ) -> None:
+    for address in accelerators:
+        heard(system.kubelet, KERNEL, address, HEALTHY)
+    told = Told(system.kubelet, KERNEL)
+    began = monotonic()
     nowhere = plug("one", SLOTS[0])
-    took = heard(system, KERNEL, nowhere, HEALTHY)
+    came = heard(system.kubelet, KERNEL, nowhere, HEALTHY)
     assert system.kubelet.resource(KERNEL).devices == {
         accelerators[0]: SeenDevice(HEALTHY, (0,)),
         accelerators[1]: SeenDevice(HEALTHY, (1,)),
         nowhere: SeenDevice(HEALTHY, ()),
     }
-    note("accelerators on NUMA node 0, 1 and none", "so ListAndWatch says", took)
+    assert told.ways(KERNEL)[nowhere] == (AWAY, HEALTHY)
+    note("accelerators on NUMA node 0, 1 and none (plugged now)", "so it says", came - began)
 
 
 def test_a_device_for_virtual_machines(
-    system: System, accelerators: tuple[str, str], note: Note
+    system: System, accelerators: tuple[str, str], listening: Listening, note: Note
 ) -> None:
     address = accelerators[1]
-    heard(system, KERNEL, address, HEALTHY)
+    heard(system.kubelet, KERNEL, address, HEALTHY)
     group = pci.group(address)
     assert not Path("/dev/vfio", group).exists()
+    told = Told(system.kubelet, KERNEL, VM)
     began = monotonic()
     pci.bind(address, "vfio-pci")
-    bound = monotonic() - began
-    took = heard(system, VM, address, HEALTHY)
-    system.kubelet.wait(
-        lambda k: address not in k.resource(KERNEL).devices, what="it left the other pool"
-    )
+    bound = listening.last("bind", address, began)
+    came = heard(system.kubelet, VM, address, HEALTHY)
+    left = heard(system.kubelet, KERNEL, address, AWAY)
+    assert told.ways(VM) == {address: (AWAY, HEALTHY)}
+    # Without a driver for a moment: a look can fall into it.
+    assert told.ways(KERNEL)[address] in {(HEALTHY, AWAY), (HEALTHY, UNHEALTHY, AWAY)}
+    assert told.superfluous() == ()
     assert system.kubelet.resource(VM).devices[address].numa == (1,)
-    note("virtio-pci → vfio-pci", f"/dev/vfio/{group} by itself", bound)
-    note("rescan", "it left its pool, and is allocatable in that of vfio-pci", took)
+    note("virtio-pci → vfio-pci", f"/dev/vfio/{group} by itself, bound", bound - began)
+    note("… its bind → KERNEL", "it left", left - bound)
+    note("… its bind → VM (a worker starts)", "Healthy", came - bound)
 
     began = monotonic()
     reply = system.kubelet.allocate(VM, [[address]])
     took = monotonic() - began
     (answer,) = reply.container_responses
-    told = MessageToDict(answer, preserving_proto_field_name=True)
+    said = MessageToDict(answer, preserving_proto_field_name=True)
     node = f"/dev/vfio/{group}"
-    assert told["devices"] == [
+    assert said["devices"] == [
         {"container_path": path, "host_path": path, "permissions": "rw"}
         for path in ("/dev/vfio/vfio", node)
     ]
@@ -99,71 +84,76 @@ def test_a_device_for_virtual_machines(
     for path in ("/dev/vfio/vfio", node):
         assert Path(path).is_char_device()
     assert pci.viable(group)
-    with pci.in_use(address):
-        assert heard(system, VM, address, HEALTHY)
     note("Allocate", f"{node}: opened, its group is viable, its device can be had", took)
+    told = Told(system.kubelet, KERNEL, VM)
+    with pci.in_use(address):
+        pass
+    began = monotonic()
+    pci.rebind(address, KERNEL_DRIVER)
+    bound = listening.last("bind", address, began)
+    came = heard(system.kubelet, KERNEL, address, HEALTHY)
+    heard(system.kubelet, VM, address, AWAY)
+    assert told.ways(KERNEL)[address] == (AWAY, HEALTHY)
+    assert told.ways(VM)[address] in {(HEALTHY, AWAY), (HEALTHY, UNHEALTHY, AWAY)}
+    assert told.superfluous() == ()
+    note(
+        "vfio-pci → virtio-pci: its bind → KERNEL",
+        "Healthy; used and let go: no word",
+        came - bound,
+    )
 
 
 def test_an_unbound_device_is_unhealthy_until_it_is_bound_again(
-    system: System, accelerators: tuple[str, str], note: Note
+    system: System, accelerators: tuple[str, str], listening: Listening, note: Note
 ) -> None:
     address = accelerators[0]
-    heard(system, KERNEL, address, HEALTHY)
+    heard(system.kubelet, KERNEL, address, HEALTHY)
+    told = Told(system.kubelet, KERNEL)
+    began = monotonic()
     pci.unbind(address)
-    took = heard(system, KERNEL, address, UNHEALTHY)
+    unbound = listening.last("unbind", address, began)
+    fell = heard(system.kubelet, KERNEL, address, UNHEALTHY)
     assert reason(system, KERNEL, address) == "no driver is bound to it"
-    note("driver unbound, rescan", "Unhealthy: no driver is bound to it", took)
+    note("driver unbound: unbind → KERNEL", "Unhealthy: no driver is bound to it", fell - unbound)
+    began = monotonic()
     pci.rebind(address, KERNEL_DRIVER)
-    took = heard(system, KERNEL, address, HEALTHY)
-    note("driver bound again, rescan", "Healthy", took)
+    bound = listening.last("bind", address, began)
+    rose = heard(system.kubelet, KERNEL, address, HEALTHY)
+    assert told.ways(KERNEL)[address] == (HEALTHY, UNHEALTHY, HEALTHY)
+    assert len(told.messages(KERNEL)) == told.steps(KERNEL)
+    note("… and bound again: bind → KERNEL", "Healthy", rose - bound)
 
 
 def test_an_unplugged_device_is_unhealthy_and_leaves(
-    system: System, monitor: Qmp, plug: Callable[[str, str], str], note: Note
+    system: System,
+    monitor: Qmp,
+    plug: Callable[[str, str], str],
+    listening: Listening,
+    note: Note,
 ) -> None:
+    told = Told(system.kubelet, KERNEL)
     began = monotonic()
     address = plug("two", SLOTS[1])
-    plugged = monotonic() - began
-    took = heard(system, KERNEL, address, HEALTHY)
-    note("an accelerator is plugged", f"in /sys, bound to {KERNEL_DRIVER}", plugged)
-    note("rescan", "it is allocatable", took)
+    bound = listening.last("bind", address, began)
+    came = heard(system.kubelet, KERNEL, address, HEALTHY)
+    note("an accelerator is plugged", f"in /sys, bound to {KERNEL_DRIVER}", bound - began)
+    note("… its bind → KERNEL", "it is allocatable", came - bound)
 
     began = monotonic()
     monitor("device_del", id="two")
-    pci.until(lambda: address not in pci.addresses(), what=f"{address} is gone")
-    unplugged = monotonic() - began
-    took = heard(system, KERNEL, address, UNHEALTHY)
-    assert reason(system, KERNEL, address) == "unplugged"
-    note("it is unplugged", "gone from /sys", unplugged)
-    note("rescan", "Unhealthy: unplugged", took)
+    gone = listening.last("remove", address, began)
+    fell = heard(system.kubelet, KERNEL, address, UNHEALTHY)
+    assert reason(system, KERNEL, address) in {"unplugged", "no driver is bound to it"}
+    note("it is unplugged", "gone from /sys", gone - began)
+    note("… its remove → KERNEL", "Unhealthy", fell - gone)
     monitor.wait("DEVICE_DELETED", "two")
+    assert reason(system, KERNEL, address, "unplugged") == "unplugged"
 
+    left = heard(system.kubelet, KERNEL, address, AWAY)
+    assert told.ways(KERNEL)[address] == (AWAY, HEALTHY, UNHEALTHY, AWAY)
+    assert len(told.messages(KERNEL)) == told.steps(KERNEL)
+    note(f"after a grace time of {GRACE_S:.0f} s", "it left", left - fell)
     began = monotonic()
-    system.kubelet.wait(
-        lambda k: address not in k.resource(KERNEL).devices, what="it leaves the list"
-    )
-    note(f"after a grace time of {GRACE_S:.0f} s", "it left the list", monotonic() - began)
     assert plug("two", SLOTS[1]) == address
-    took = heard(system, KERNEL, address, HEALTHY)
-    note("plugged into the same slot, rescan", "Healthy at the same address", took)
-
-
-def test_a_device_in_use_is_unplugged(
-    system: System, monitor: Qmp, plug: Callable[[str, str], str], note: Note
-) -> None:
-    """A device that a virtual machine has stays until it lets go: to our eyes without a driver."""
-    address = plug("three", SLOTS[0])
-    pci.bind(address, "vfio-pci")
-    heard(system, VM, address, HEALTHY)
-    with pci.in_use(address):
-        monitor("device_del", id="three")
-        pci.until(lambda: pci.driver(address) is None, what="the kernel begins")
-        took = heard(system, VM, address, UNHEALTHY)
-        why = reason(system, VM, address)
-        assert address in pci.addresses()
-    began = monotonic()
-    pci.until(lambda: address not in pci.addresses(), what=f"{address} is gone")
-    note("unplugged while its vfio device is open, rescan", f"Unhealthy: {why}", took)
-    note("its user lets go", "gone from /sys", monotonic() - began)
-    heard(system, VM, address, UNHEALTHY)
-    monitor.wait("DEVICE_DELETED", "three")
+    came = heard(system.kubelet, KERNEL, address, HEALTHY)
+    note("plugged into the same slot", "Healthy at the same address", came - began)

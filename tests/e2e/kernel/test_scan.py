@@ -11,7 +11,8 @@ from rbln_worker.contract.device import PciFunction
 from rbln_worker.host.inventory import Inventory, Needs
 from rbln_worker.host.look import look
 from tests.e2e.kernel import pci
-from tests.e2e.kernel.conftest import KERNEL_DRIVER, Note
+from tests.e2e.kernel.conftest import Note
+from tests.e2e.kernel.pools import KERNEL_DRIVER
 from tests.e2e.kernel.vm.machine import VFS
 
 ALL: Final = frozenset({0x00, 0x01, 0x02, 0x06, 0x07, 0x08, 0x0C, 0x12})

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Final
 
 from tests.e2e.kernel.vm import machine
+from tests.e2e.kernel.vm.emulator import Emulator
 from tests.e2e.kernel.vm.image import Image
 
 SHARE: Final = "/run/vm/share"
@@ -29,7 +30,7 @@ class Crashed(Exception):
 
 
 def run(
-    emulator: str,
+    emulator: Emulator,
     image: Image,
     command: Sequence[str],
     *,
@@ -60,8 +61,13 @@ def run(
                 "setpriv",
                 "--pdeathsig",
                 "KILL",
-                emulator,
-                *machine.arguments(image.kernel, image.initramfs, wires),
+                *emulator.command,
+                *machine.arguments(
+                    image.kernel,
+                    image.initramfs,
+                    wires,
+                    network=not emulator.without_network,
+                ),
             ),
             stdin=subprocess.DEVNULL,
             stdout=complaints,

@@ -5,38 +5,29 @@ import platform
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-EMULATOR: Final = "qemu-system-x86_64"
-_EMULATOR_PACKAGE: Final = "qemu-system-x86"
 _APT_DEADLINE_S: Final = 300.0
+_AS_OURSELVES: Final = ("-o", "APT::Sandbox::User=root")
+"""apt downloads as user _apt otherwise, who may not write to our folders."""
+_RELEASE: Final = "/etc/os-release"
 
 
 class CannotRun(Exception):
     """This machine can't have the VM; the text says why."""
 
 
-def emulator() -> str:
-    """The path of QEMU, which is installed where we may; CannotRun."""
-    if platform.machine() != "x86_64":
-        raise CannotRun(f"the VM runs this machine's programs on x86_64, this is {os.uname()[4]}")
-    if found := shutil.which(EMULATOR):
-        return found
-    if shutil.which("apt-get") is None:
-        raise CannotRun(f"no {EMULATOR} in PATH, and no apt-get to install it with")
-    if os.geteuid() != 0:
-        raise CannotRun(f"no {EMULATOR} in PATH, and only root may apt-get install it")
-    apt = ("apt-get", "-qq", "install", "--no-install-recommends", "--yes", _EMULATOR_PACKAGE)
+def install(package: str) -> None:
+    """Install a package; CannotRun."""
+    apt = ("apt-get", "-qq", "install", "--no-install-recommends", "--yes", package)
     try:
         _run(*apt)
     except CannotRun:  # package lists can be missing or old, as in a fresh container
         _run("apt-get", "-qq", "update")
         _run(*apt)
-    found = shutil.which(EMULATOR)
-    if found is None:
-        raise CannotRun(f"{_EMULATOR_PACKAGE} is installed and has no {EMULATOR}")
-    return found
 
 
 def kernel_package() -> str:
@@ -54,12 +45,37 @@ def kernel_package() -> str:
     return found[1]
 
 
-def unpack(packages: tuple[str, ...], into: Path) -> None:
+@contextmanager
+def backports(folder: Path) -> Iterator[tuple[str, ...]]:
+    """Words for apt-get that let it see this Debian's backports and nothing else; CannotRun.
+
+    The machine's own package lists stay as they are; the folder is removed at the end.
+    """
+    release = platform.freedesktop_os_release() if Path(_RELEASE).exists() else {}
+    if release.get("ID") != "debian" or shutil.which("apt-get") is None:
+        raise CannotRun("this is no Debian, whose backports may have it")
+    suite = f"{release.get('VERSION_CODENAME')}-backports"
+    for name in ("lists/partial", "cache/archives/partial"):
+        (folder / name).mkdir(parents=True)
+    (folder / "sources.list").write_text(f"deb http://deb.debian.org/debian {suite} main\n")
+    places = (
+        *(("Etc::sourceparts", "-"), ("Etc::sourcelist", "sources.list")),
+        *(("State::lists", "lists"), ("Cache", "cache")),
+    )
+    words = [f"Dir::{name}={place if place == '-' else folder / place}" for name, place in places]
+    chosen = ("-t", suite, *(word for one in words for word in ("-o", one)))
+    _run("apt-get", "-qq", *_AS_OURSELVES, *chosen, "update")
+    try:
+        yield chosen
+    finally:
+        shutil.rmtree(folder)
+
+
+def unpack(packages: tuple[str, ...], into: Path, options: tuple[str, ...] = ()) -> None:
     """Put the files of packages into a folder, without installing any; CannotRun."""
     debs = into / "debs"
     debs.mkdir(parents=True)
-    # apt downloads as user _apt, who may not write here.
-    _run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", *packages, cwd=debs)
+    _run("apt-get", "-qq", *_AS_OURSELVES, *options, "download", *packages, cwd=debs)
     for deb in debs.iterdir():
         _run("dpkg-deb", "--extract", str(deb), str(into))
     shutil.rmtree(debs)

@@ -17,6 +17,7 @@ INIT: Final = Path(__file__).with_name("init.sh")
 MODULES: Final = (
     *("virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay"),  # to boot with
     *("virtio_blk", "nvme", "vfio-pci", "vfio_iommu_type1"),  # to be tried
+    *("igb", "igbvf", "pci-pf-stub"),  # where QEMU has network cards with SR-IOV
 )
 """All are loaded at the start: no udev runs in the VM that would load one for a device."""
 

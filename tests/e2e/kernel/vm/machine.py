@@ -17,6 +17,10 @@ ACCELERATOR: Final = {
     "share-rw": True,  # all of them have the same empty disk
 }
 """What QEMU is told of a device that says it is a processing accelerator."""
+NETWORK_PF: Final = {"driver": "igb", "romfile": ""}
+"""What QEMU is told of a network card with SR-IOV (up to 7 VFs); nothing boots from it."""
+NETWORK_NAME: Final = "net"
+"""QEMU's name of those that are there from the start; their NUMA node follows."""
 SLOTS: Final = ("slot0", "slot1")
 """Empty ones."""
 
@@ -36,8 +40,8 @@ class Wires(NamedTuple):
     """A folder that the guest can write to."""
 
 
-def arguments(kernel: Path, initramfs: Path, wires: Wires) -> tuple[str, ...]:
-    """QEMU's, without its name."""
+def arguments(kernel: Path, initramfs: Path, wires: Wires, *, network: bool) -> tuple[str, ...]:
+    """QEMU's, without its name; ``network``: it has network cards with SR-IOV."""
     return (
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         # KVM inside of a VM of somebody else's can hang where it looks present.
@@ -48,6 +52,7 @@ def arguments(kernel: Path, initramfs: Path, wires: Wires) -> tuple[str, ...]:
         *_files("share", wires.share, readonly=False),
         *_talk(wires),
         *_pci(),
+        *(_network() if network else ()),
     )
 
 
@@ -111,6 +116,14 @@ def _pci() -> Iterator[str]:
         yield from ("-device", json.dumps(accelerator))
     for number, name in enumerate(SLOTS):
         yield from _port(name, "pcie.0", 30 + number)
+
+
+def _network() -> Iterator[str]:
+    """A network card on each NUMA node. No wire leads from any; their links are up all the same."""
+    for node in range(NUMA_NODES):
+        yield from _port(f"net-port{node}", f"bus{node}", 40 + node)
+        card = {**NETWORK_PF, "id": f"{NETWORK_NAME}{node}", "bus": f"net-port{node}"}
+        yield from ("-device", json.dumps(card))
 
 
 def _port(name: str, bus: str, number: int) -> Iterator[str]:

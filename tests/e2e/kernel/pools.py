@@ -1,0 +1,55 @@
+"""The resource pools of the VM, one configuration for all tests."""
+
+from typing import Final
+
+from tests.e2e.kernel import net, pci
+from tests.system.scene import config, pool
+
+KERNEL_DRIVER: Final = "virtio-pci"
+"""Of the accelerators: virtio_blk is bound to a device below theirs, on the virtio bus."""
+
+KERNEL: Final = "rebellions.ai/KERNEL"
+"""Accelerators on their own driver."""
+VM: Final = "rebellions.ai/VM"
+"""Accelerators on vfio-pci."""
+LINKED: Final = "rebellions.ai/LINKED"
+"""The PF whose interface is up, while it has no VFs."""
+LINKED_VFS: Final = "rebellions.ai/LINKED_VFS"
+"""Its VFs."""
+CARDS: Final = "rebellions.ai/CARDS"
+"""All other network PFs, while they have no VFs."""
+DPDK: Final = "rebellions.ai/DPDK"
+"""VFs on vfio-pci, whosever."""
+VFS: Final = "rebellions.ai/VFS"
+"""VFs of the other PF that is there from the start."""
+RENAMED: Final = "rebellions.ai/RENAMED"
+"""VFs of a PF that has another name."""
+OTHERS: Final = "rebellions.ai/OTHERS"
+"""VFs of all other PFs."""
+
+OTHER_NAME: Final = "uplink"
+
+
+def _network(name: str, product: str, **selectors: list[str]) -> dict[str, object]:
+    wanted = {"vendors": [net.INTEL], "devices": [product], **selectors}
+    return pool(name.partition("/")[2], deviceType="netDevice", selectors=wanted)
+
+
+def _accelerators(name: str, driver: str) -> dict[str, object]:
+    return pool(name.partition("/")[2], vendors=[pci.VIRTIO_VENDOR], drivers=[driver])
+
+
+def configuration(linked: str | None) -> dict[str, object]:
+    """The file; ``linked`` is the address of the PF whose interface is up, if there is one."""
+    first = [] if linked is None else [_network(LINKED, net.PF, pciAddresses=[linked])]
+    return config(
+        _accelerators(KERNEL, KERNEL_DRIVER),
+        _accelerators(VM, "vfio-pci"),
+        *first,
+        _network(LINKED_VFS, net.VF, pfNames=[net.LINKED]),
+        _network(CARDS, net.PF),
+        _network(DPDK, net.VF, drivers=["vfio-pci"]),
+        _network(VFS, net.VF, pfNames=[net.QUIET]),
+        _network(RENAMED, net.VF, pfNames=[OTHER_NAME]),
+        _network(OTHERS, net.VF),
+    )
