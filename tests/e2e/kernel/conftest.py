@@ -32,6 +32,11 @@ Note = Callable[[str, str, float], None]
 """What was tried, what was seen, seconds."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """First what needs no system: it would look at the node whenever one of these changes it."""
+    items.sort(key=lambda item: isinstance(item, pytest.Function) and "system" in item.fixturenames)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def share() -> Path:
     """The folder that outlives the VM."""

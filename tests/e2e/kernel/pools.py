@@ -28,15 +28,28 @@ OTHERS: Final = "rebellions.ai/OTHERS"
 """VFs of all other PFs."""
 
 OTHER_NAME: Final = "uplink"
+QUICK: Final = {"againSeconds": 0.05, "mostSeconds": 0.05}
+"""These tests take devices away more often than is forgiven to hardware that flaps."""
 
 
 def _network(name: str, product: str, **selectors: list[str]) -> dict[str, object]:
-    wanted = {"vendors": [net.INTEL], "devices": [product], **selectors}
-    return pool(name.partition("/")[2], deviceType="netDevice", selectors=wanted)
+    """Only the pools that are about links go by them: igb resets its card to have VFs."""
+    linked = name in {LINKED, LINKED_VFS}
+    return pool(
+        name.partition("/")[2],
+        deviceType="netDevice",
+        selectors={"vendors": [net.INTEL], "devices": [product], **selectors},
+        health={} if linked else {"linkState": False, "probation": QUICK},
+    )
 
 
 def _accelerators(name: str, driver: str) -> dict[str, object]:
-    return pool(name.partition("/")[2], vendors=[pci.VIRTIO_VENDOR], drivers=[driver])
+    return pool(
+        name.partition("/")[2],
+        vendors=[pci.VIRTIO_VENDOR],
+        drivers=[driver],
+        health={"probation": QUICK},
+    )
 
 
 def configuration(linked: str | None) -> dict[str, object]:
