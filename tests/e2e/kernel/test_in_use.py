@@ -81,7 +81,7 @@ def test_a_device_in_use_is_unplugged(
         heard(system.kubelet, VM, address, UNHEALTHY)
         assert reason(system, VM, address) == "no driver is bound to it"
         assert address in pci.addresses()
-    freed = monotonic()
+        freed = monotonic()
     gone = listening.last("remove", address, began)
     note("unplugged while its vfio device is open", "no word of the kernel", freed - began)
     note("… status, Allocate, rescan and another device's driver meanwhile", "answered", took)

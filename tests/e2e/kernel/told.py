@@ -11,6 +11,8 @@ HEALTHY: Final = "Healthy"
 UNHEALTHY: Final = "Unhealthy"
 AWAY: Final = "-"
 """Not in the list."""
+DEADLINE_S: Final = 30.0
+"""A worker that starts for it takes a second; ten on a machine with eight others to run."""
 
 Way = tuple[str, ...]
 """A device's states, one after the other; the first is that before."""
@@ -65,7 +67,8 @@ def heard(kubelet: SimKubelet, pool: str, device: str, wanted: str) -> float:
         seen = kubelet.resource(pool).devices.get(device)
         return seen.health if seen else AWAY
 
-    kubelet.wait(lambda k: now(k) == wanted, what=f"{device} of {pool} is {wanted}")
+    what = f"{device} of {pool} is {wanted}"
+    kubelet.wait(lambda k: now(k) == wanted, DEADLINE_S, what=what)
     at = 0.0
     for message in reversed(kubelet.messages(pool)):
         if state(message, device) != wanted:
