@@ -1,0 +1,86 @@
+"""Workers that die and hang."""
+
+import signal
+from random import Random
+
+from tests.chaos import pools
+from tests.chaos.fault import Plan
+from tests.chaos.touch import Touch
+from tests.chaos.world import World
+
+HANG_S = 15.0
+"""A worker is killed 5 s after its last beat."""
+
+
+def dies(world: World, rng: Random) -> Plan:
+    """A worker is killed, faults, or leaves for no reason."""
+    number = rng.choice((signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGTERM))
+    return _ended(world, rng, number, seen_s=10.0)
+
+
+def hangs(world: World, rng: Random) -> Plan:
+    """A worker is stopped; nobody lets it go on."""
+    return _ended(world, rng, signal.SIGSTOP, seen_s=HANG_S)
+
+
+def all_die(world: World, _: Random) -> Plan:
+    """All of them at once, as where memory runs out."""
+    workers = world.stack.workers()
+
+    def inject() -> None:
+        for pid in workers.values():
+            world.kill(pid, signal.SIGKILL)
+
+    return Plan(
+        what="SIGKILL to all workers",
+        uses=frozenset({"supervisor", *(f"worker {pool}" for pool in pools.REST)}),
+        touches=dict.fromkeys(pools.REST, Touch.WORKER),
+        inject=inject,
+        seen=lambda: all(_is_another(world, pool, pid) for pool, pid in workers.items()),
+    )
+
+
+def dies_twice(world: World, rng: Random) -> Plan:
+    """A worker, and the one that comes after it."""
+    pool = rng.choice(sorted(pools.REST))
+    first = world.pid(pool)
+    second: list[int] = []
+
+    def next_one() -> bool:
+        status = world.status()
+        pid = status.pools[pool].worker.pid if status else None
+        if pid not in {None, first}:
+            second.append(pid or 0)
+        return bool(second)
+
+    def inject() -> None:
+        world.kill(first, signal.SIGKILL)
+        world.wait(next_one, f"another worker of {pool}", 40.0)
+        world.kill(second[0], signal.SIGKILL)
+
+    return Plan(
+        what=f"{pool} dies, and again in its back-off",
+        uses=frozenset({"supervisor", f"worker {pool}"}),
+        touches={pool: Touch.WORKER},
+        inject=inject,
+        seen=lambda: _is_another(world, pool, second[0]),
+        seen_s=45.0,
+    )
+
+
+def _ended(world: World, rng: Random, number: signal.Signals, seen_s: float) -> Plan:
+    pool = rng.choice(sorted(pools.REST))
+    pid = world.pid(pool)
+    return Plan(
+        what=f"{number.name} to the worker of {pool}",
+        uses=frozenset({f"worker {pool}"}),
+        touches={pool: Touch.WORKER},
+        inject=lambda: world.kill(pid, number),
+        seen=lambda: _is_another(world, pool, pid),
+        seen_s=seen_s,
+    )
+
+
+def _is_another(world: World, pool: str, pid: int) -> bool:
+    status = world.status()
+    return status is not None and status.pools[pool].worker.pid not in {None, pid}

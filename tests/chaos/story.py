@@ -1,0 +1,148 @@
+"""What is broken when: dealt by a seed, checked after every step."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from random import Random
+from time import monotonic, sleep
+from typing import Final
+
+import msgspec
+
+from tests.chaos import invariants, pools
+from tests.chaos.fault import Fault, Plan, nothing
+from tests.chaos.touch import Touch, union
+from tests.chaos.world import World
+
+CONVERGE_S: Final = 10.0
+"""From the end of the last fault, and of a back-off that was begun before, to rest."""
+AT_ONCE: Final = (1,) * 6 + (2,) * 3 + (3,)
+"""How many faults a step has."""
+ANSWERS: Final = 5
+"""Calls that undisturbed pools have to answer while a fault lasts."""
+_AGAIN_S: Final = 0.02
+
+
+class Broken(Exception):
+    """An invariant does not hold; the text says which."""
+
+
+class Tally(msgspec.Struct):
+    """What came of a kind of fault."""
+
+    injected: int = 0
+    alone: int = 0
+    lost: int = 0
+    """Calls that failed in steps that had it, as they may."""
+    slowest_s: float = 0.0
+    """From its undo, or from it where nothing undoes it, to rest; where it was alone."""
+
+
+class Step(msgspec.Struct, frozen=True):
+    """What was done."""
+
+    names: tuple[str, ...]
+    what: tuple[str, ...]
+    lost: int
+    converged_s: float
+
+
+Deck = Mapping[str, Fault]
+
+
+def tell(world: World, deck: Deck, rng: Random, until: float) -> Iterator[Step]:
+    """Break things until a time (monotonic seconds); Broken where that has an effect it may not."""
+    hand: list[str] = []
+    while monotonic() < until:
+        chosen: dict[str, Plan] = {}
+        wanted = rng.choice(AT_ONCE)
+        tries = 0
+        while len(chosen) < wanted and tries < 2 * wanted + 2:
+            tries += 1
+            if not hand:
+                hand = rng.sample(sorted(deck), len(deck))
+            name = hand.pop()
+            plan = deck[name](world, rng)
+            if plan is None:
+                continue
+            if name in chosen or any(plan.uses & other.uses for other in chosen.values()):
+                hand.insert(0, name)
+            else:
+                chosen[name] = plan
+        if chosen:
+            yield _step(world, chosen, rng)
+
+
+def _step(world: World, chosen: Mapping[str, Plan], rng: Random) -> Step:
+    plans = tuple(chosen.values())
+    words = ", ".join(plan.what for plan in plans)
+    before = invariants.sight(world)
+    touches = union(plan.touches for plan in plans)
+    world.load.touch(touches)
+    try:
+        for plan in plans:
+            plan.inject()
+        injected_at = monotonic()
+        alone = plans[0] if len(plans) == 1 else None
+        if alone is not None and alone.seen is not None:
+            world.wait(alone.seen, f"the effect of: {words}", alone.seen_s)
+        calm = [pool for pool in pools.REST if touches.get(pool, Touch.NOTHING) is Touch.NOTHING]
+        silent = world.load.wait_answers(calm, ANSWERS, CONVERGE_S)
+        if silent:
+            raise Broken(f"{words}: {silent} answer no more")
+    except AssertionError as error:
+        raise Broken(f"{words}: {error}") from error
+    finally:
+        for plan in rng.sample(plans, len(plans)):
+            plan.undo()
+    undone_at = monotonic()
+    converge(world, words)
+    once = all(plan.undo is nothing for plan in plans)
+    took_s = monotonic() - (injected_at if once else undone_at)
+    world.load.rest()
+    silent = world.load.wait_answers(pools.REST, 1, CONVERGE_S)
+    wrong = [f"{pool} answers no calls" for pool in silent]
+    wrong += invariants.broken(world, before, touches)
+    wrong += _left(before.files, invariants.files(world))
+    if wrong:
+        raise Broken("\n".join((f"{words}:", *wrong)))
+    return Step(
+        names=tuple(chosen),
+        what=tuple(plan.what for plan in plans),
+        lost=len(world.load.losses) - before.losses,
+        converged_s=took_s,
+    )
+
+
+def converge(world: World, words: str) -> None:
+    """Wait until the world is at rest."""
+    began = monotonic()
+    patience = CONVERGE_S
+    while why := invariants.unsettled(world):
+        waited = monotonic() - began
+        if (left_s := invariants.backoff_s(world)) > 0:
+            patience = max(patience, waited + left_s + CONVERGE_S)
+        if waited > patience:
+            raise Broken(f"{words}: not at rest {patience:.0f} s later: {why}")
+        sleep(_AGAIN_S)
+
+
+def count(
+    steps: Iterable[Step], told: Callable[[Step], None], tallies: dict[str, Tally]
+) -> None:
+    """Into tallies by kind; ``told`` hears of each step."""
+    for step in steps:
+        told(step)
+        for name in step.names:
+            tally = tallies.setdefault(name, Tally())
+            tally.injected += 1
+            tally.lost += step.lost
+            if len(step.names) == 1:
+                tally.alone += 1
+                tally.slowest_s = max(tally.slowest_s, step.converged_s)
+    return tallies
+
+
+def _left(before: frozenset[str], after: frozenset[str]) -> Iterator[str]:
+    for path in sorted(after - before):
+        yield f"{path} was left behind"
+    for path in sorted(before - after):
+        yield f"{path} is missing"
