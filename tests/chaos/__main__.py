@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 from rich.console import Console
 
-from tests.chaos import measure, story
+from tests.chaos import measure, pools, story
 from tests.chaos.deck import DECK
 from tests.chaos.report import Report, centiles, show
 from tests.chaos.world import World
@@ -31,7 +31,9 @@ def main(argv: Sequence[str]) -> int:
     if arguments.list:
         print("\n".join(sorted(DECK)))
         return 0
-    namespace = os.environ.get(_INSIDE) == "1" or _go_inside(argv)
+    namespace = os.environ.get(_INSIDE) == "1"
+    if not namespace:
+        _go_inside(argv)
     deck = {name: DECK[name] for name in arguments.only or DECK}
     seed: int = arguments.seed if arguments.seed is not None else secrets.randbelow(1_000_000)
     print(f"seed {seed} (again: --seed {seed})", flush=True)
@@ -63,7 +65,7 @@ def run(seed: int, seconds: float, deck: story.Deck, *, namespace: bool) -> Repo
     with world:
         story.converge(world, "the start")
         world.load.rest()
-        world.load.wait_answers(story.pools.REST, int(QUIET_S * 30), 60.0)
+        world.load.wait_answers(pools.REST, int(QUIET_S * 30), 60.0)
         start = measure.memory(world.stack.processes())
         try:
             steps = story.tell(world, deck, rng, monotonic() + seconds)
@@ -87,16 +89,15 @@ def run(seed: int, seconds: float, deck: story.Deck, *, namespace: bool) -> Repo
     )
 
 
-def _go_inside(argv: Sequence[str]) -> bool:
-    """Begin again in namespaces of our own; False where that can't be."""
+def _go_inside(argv: Sequence[str]) -> None:
+    """Begin again in namespaces of our own; comes back where that can't be."""
     # Links and uevents need a network namespace, read-only and full file systems one of mounts.
     own = ["unshare", "--net", "--mount", "--propagation", "private"]
     if os.geteuid() != 0:
         own.insert(1, "--map-root-user")
-    if subprocess.run([*own, "true"], capture_output=True, check=False).returncode != 0:
-        return False
-    environment = {**os.environ, _INSIDE: "1"}
-    os.execvpe("unshare", [*own, sys.executable, "-m", "tests.chaos", *argv], environment)  # noqa: S606
+    if subprocess.run([*own, "true"], capture_output=True, check=False).returncode == 0:
+        command = [*own, sys.executable, "-m", "tests.chaos", *argv]
+        os.execvpe("unshare", command, {**os.environ, _INSIDE: "1"})  # noqa: S606
 
 
 def _parser() -> argparse.ArgumentParser:

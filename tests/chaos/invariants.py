@@ -1,9 +1,11 @@
 """What holds whatever is broken; each check returns what it found against it, one line each."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from rbln_supervisor.core.status import NodeStatus, WorkerStatus
+from rbln_worker.contract.exits import Exit
 from tests.chaos import pools
 from tests.chaos.load import Loss, forbidden
 from tests.chaos.touch import Touch, Touches
@@ -12,6 +14,10 @@ from tests.sim.kubelet_records import Closed, Listed, Opened, Record, Registered
 
 BRIEF: Final = 5
 """Of many like it so many are told."""
+
+
+_CRASHED: Final = f"exit code {Exit.CRASHED.value} "
+_ERRORS: Final = ("Traceback (most recent call last)", '"trace": ')
 
 
 class Sight(NamedTuple):
@@ -50,9 +56,12 @@ def broken(world: World, before: Sight, touches: Touches) -> Iterator[str]:
         now = status.pools[name].worker
         if touches.get(name, Touch.NOTHING) < Touch.WORKER and now.pid != pid:
             yield f"{name} has another worker: {pid}, then {now.pid} ({now.last_exit})"
+        if now.pid != pid and (now.last_exit or "").startswith(_CRASHED):
+            yield f"{name} ended by an error of its own: {now.last_log}"
     for silence in world.pulse.silences[before.silences :]:
         yield f"the supervisor did not answer: {silence.why}"
     yield from world.load.failures
+    yield from _errors(world.stack.log_file, before.log)
 
 
 def unsettled(world: World) -> str:
@@ -60,28 +69,7 @@ def unsettled(world: World) -> str:
     status = world.status()
     if status is None:
         return "the supervisor does not answer"
-    if not world.is_listed():
-        seen = {
-            name: f"{(r := world.kubelet.resource(name)).allocatable}/{r.capacity}"
-            for name in pools.REST
-        }
-        return f"the kubelet lists {seen}"
-    if status.pools.keys() != pools.REST.keys():
-        return f"the supervisor has pools {sorted(status.pools)}"
-    for name, rest in pools.REST.items():
-        pool = status.pools[name]
-        sick = [d for d, device in pool.devices.items() if device.health != "Healthy"]
-        if sick or sorted(pool.devices) != sorted(rest.devices):
-            return f"{name} has devices {sorted(pool.devices)}, sick {sick}"
-        if pool.state != "serving" or not pool.registered or pool.reason:
-            return f"{name} is {pool.state}: {pool.reason}"
-        if pool.endpoint != world.endpoint(name):
-            return f"{name} serves {pool.endpoint}, the kubelet asks {world.endpoint(name)}"
-        if pool.problems:
-            return f"{name} has problems {pool.problems}"
-    if not status.supervisor.ready:
-        return "the supervisor is not ready"
-    return _remains(world, status)
+    return next(_differences(world, status), "")
 
 
 def backoff_s(world: World) -> float:
@@ -112,12 +100,36 @@ def files(world: World) -> frozenset[str]:
     )
 
 
-def _remains(world: World, status: NodeStatus) -> str:
+def _differences(world: World, status: NodeStatus) -> Iterator[str]:
+    if not world.is_listed():
+        listed = {name: world.kubelet.resource(name) for name in pools.REST}
+        shown = {name: f"{seen.allocatable}/{seen.capacity}" for name, seen in listed.items()}
+        yield f"the kubelet lists {shown}"
+    if status.pools.keys() != pools.REST.keys():
+        yield f"the supervisor has pools {sorted(status.pools)}"
+        return
+    for name, rest in pools.REST.items():
+        pool = status.pools[name]
+        sick = {d: seen.reason for d, seen in pool.devices.items() if seen.health != "Healthy"}
+        if sick or sorted(pool.devices) != sorted(rest.devices):
+            yield f"{name} has devices {sorted(pool.devices)}, sick {sick}"
+        if pool.state != "serving" or not pool.registered or pool.reason:
+            yield f"{name} is {pool.state}: {pool.reason}"
+        if pool.endpoint != world.endpoint(name):
+            yield f"{name} serves {pool.endpoint}, the kubelet asks {world.endpoint(name)}"
+        if pool.problems:
+            yield f"{name} has problems {pool.problems}"
+    if not status.supervisor.ready or status.supervisor.problems:
+        yield f"the supervisor is not ready, or has problems {status.supervisor.problems}"
+    yield from _remains(world, status)
+
+
+def _remains(world: World, status: NodeStatus) -> Iterator[str]:
     """What belongs to nobody."""
     ours = {status.supervisor.pid, *(pool.worker.pid for pool in status.pools.values())}
     orphans = set(world.stack.processes()) - ours
     if orphans:
-        return f"processes {sorted(orphans)} belong to nobody"
+        yield f"processes {sorted(orphans)} belong to nobody"
     served = {pool.endpoint for pool in status.pools.values()}
     kubelet = world.kubelet
     sockets = {
@@ -128,8 +140,17 @@ def _remains(world: World, status: NodeStatus) -> str:
         if path.is_socket() and path != kubelet.socket
     }
     if sockets != served:
-        return f"sockets {sorted(sockets)} lie there, served are {sorted(map(str, served))}"
-    return ""
+        yield f"sockets {sorted(sockets)} lie there, served are {sorted(map(str, served))}"
+
+
+def _errors(log: Path, since: int) -> Iterator[str]:
+    """Errors that nobody had foreseen."""
+    with log.open("rb") as file:
+        file.seek(since)
+        lines = file.read().decode(errors="replace").splitlines()
+    wrong = [n for n, line in enumerate(lines) if any(word in line for word in _ERRORS)]
+    for n in wrong[:BRIEF]:
+        yield "an error that nobody handled: " + " ".join(lines[n : n + 30])[:2000]
 
 
 def _calls(losses: Iterable[Loss]) -> Iterator[str]:

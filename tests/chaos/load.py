@@ -12,6 +12,7 @@ import grpc
 
 from tests.chaos.touch import Touch, Touches
 from tests.sim.kubelet import SimKubelet
+from tests.sim.rpc import code_of
 
 PAUSE_S: Final = 0.02
 """Between two calls to a pool: some 40 a second, so that six pools leave a core for the faults."""
@@ -164,7 +165,6 @@ def forbidden(loss: Loss) -> bool:
     return loss.touch is Touch.LISTS and loss.code not in REFUSALS
 
 
-def _why(error: grpc.RpcError) -> tuple[str, str]:
-    if isinstance(error, grpc.Call):
-        return error.code().name, str(error.details())[:200]
-    return type(error).__name__, str(error)[:200]
+def _why(error: BaseException) -> tuple[str, str]:
+    details = error.details() if isinstance(error, grpc.Call) else error
+    return code_of(error), str(details)[:200]

@@ -97,8 +97,11 @@ CONFIG: Final[Mapping[str, Any]] = {"resourceList": [rest.config for rest in RES
 
 LINKS: Final[Mapping[str, Link]] = {
     name: Link()
-    for name in ("ens1f0", *(f"ens1f0v{n}" for n in range(4)), "ens2f0", "p0")
-    + tuple(f"en3f0s{n}" for n in range(3))
+    for name in (
+        *("ens1f0", "ens2f0", "p0"),
+        *(f"ens1f0v{n}" for n in range(4)),
+        *(f"en3f0s{n}" for n in range(3)),
+    )
 }
 """Interfaces of the network functions, as far as a kernel driver has them."""
 

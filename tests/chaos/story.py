@@ -94,7 +94,7 @@ def _step(world: World, chosen: Mapping[str, Plan], rng: Random) -> Step:
         for plan in rng.sample(plans, len(plans)):
             plan.undo()
     undone_at = monotonic()
-    converge(world, words)
+    converge(world, words, max(plan.rest_s for plan in plans))
     once = all(plan.undo is nothing for plan in plans)
     took_s = monotonic() - (injected_at if once else undone_at)
     world.load.rest()
@@ -112,22 +112,19 @@ def _step(world: World, chosen: Mapping[str, Plan], rng: Random) -> Step:
     )
 
 
-def converge(world: World, words: str) -> None:
+def converge(world: World, words: str, patience_s: float = CONVERGE_S) -> None:
     """Wait until the world is at rest."""
     began = monotonic()
-    patience = CONVERGE_S
     while why := invariants.unsettled(world):
         waited = monotonic() - began
         if (left_s := invariants.backoff_s(world)) > 0:
-            patience = max(patience, waited + left_s + CONVERGE_S)
-        if waited > patience:
-            raise Broken(f"{words}: not at rest {patience:.0f} s later: {why}")
+            patience_s = max(patience_s, waited + left_s + CONVERGE_S)
+        if waited > patience_s:
+            raise Broken(f"{words}: not at rest {patience_s:.0f} s later: {why}")
         sleep(_AGAIN_S)
 
 
-def count(
-    steps: Iterable[Step], told: Callable[[Step], None], tallies: dict[str, Tally]
-) -> None:
+def count(steps: Iterable[Step], told: Callable[[Step], None], tallies: dict[str, Tally]) -> None:
     """Into tallies by kind; ``told`` hears of each step."""
     for step in steps:
         told(step)
@@ -138,7 +135,6 @@ def count(
             if len(step.names) == 1:
                 tally.alone += 1
                 tally.slowest_s = max(tally.slowest_s, step.converged_s)
-    return tallies
 
 
 def _left(before: frozenset[str], after: frozenset[str]) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import socket
+import struct
 import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -24,6 +26,10 @@ from tests.sim.stack import Stack
 GRACE_S: Final = 1.0
 """--gone-grace: a device that went to another pool leaves its former one soon."""
 _AGAIN_S: Final = 0.01
+_UEVENTS: Final = 15
+_TYPE: Final = 16
+"""Of any netlink message that is not netlink's own (NLMSG_MIN_TYPE)."""
+_REQUEST: Final = 1
 
 Condition = Callable[[], object]
 
@@ -48,7 +54,6 @@ class World:
         )
         self.load = Load(self.stack.kubelet, pools.REST, seed)
         self.pulse = Pulse(self.stack)
-        self._inject: uevents.Injector | None = None
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -56,7 +61,6 @@ class World:
             if self.namespace:
                 for line in network.commands(pools.LINKS):
                     subprocess.run(["sh", "-c", line], check=True)
-                self._inject = stack.enter_context(uevents.Injector(os.getpid()))
             stack.enter_context(self.stack)
             self.wait(self.is_listed, "every pool is listed", 20.0)
             stack.enter_context(self.load)
@@ -143,10 +147,15 @@ class World:
 
     def tell(self, *frames: bytes) -> None:
         """Say what happened as the kernel would; where that can't be, have the node looked at."""
-        if self._inject is not None:
-            self._inject(*frames)
-        else:
+        if not self.namespace:
             self.ask(Rescan())
+            return
+        # Not by sim.uevents.Injector, which has the kernel's word that every listener heard: here
+        # it is the point of many frames that some don't.
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _UEVENTS) as kernel:
+            for frame in frames:
+                header = struct.pack("=IHHII", 16 + len(frame), _TYPE, _REQUEST, 0, 0)
+                kernel.sendto(header + frame, (0, 0))
 
     def tell_of(self, action: str, bdf: str) -> None:
         """Say of a PCI function that it came, went, was bound, …."""
@@ -159,7 +168,7 @@ class World:
         except ProcessLookupError:
             return
 
-    def ip(self, *lines: str) -> None:
-        """Run ip(8) in the namespace, once for all lines."""
+    def set_links(self, *lines: str) -> None:
+        """Change links in the namespace, by one call of ip(8) for all of its lines."""
         text = "\n".join(lines)
         subprocess.run(["ip", "-batch", "-"], input=text, text=True, check=True, timeout=60)

@@ -8,8 +8,9 @@ from tests.chaos.fault import Plan
 from tests.chaos.touch import Touch
 from tests.chaos.world import World
 
-HANG_S = 15.0
-"""A worker is killed 5 s after its last beat."""
+HANG_S = 25.0
+"""A worker is killed 5 s after its last beat, 10 s after the fork of a supervisor that awaits
+its hello."""
 
 
 def dies(world: World, rng: Random) -> Plan:
@@ -78,6 +79,7 @@ def _ended(world: World, rng: Random, number: signal.Signals, seen_s: float) -> 
         inject=lambda: world.kill(pid, number),
         seen=lambda: _is_another(world, pool, pid),
         seen_s=seen_s,
+        rest_s=seen_s,
     )
 
 
