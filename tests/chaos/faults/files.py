@@ -38,6 +38,7 @@ def devinfo_full(world: World, _: Random) -> Plan | None:
         touches=INFO,
         inject=inject,
         undo=undo,
+        seen=lambda: not any(world.is_healthy(pools.NIC, device) for device in pools.NICS),
     )
 
 

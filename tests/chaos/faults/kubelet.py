@@ -137,7 +137,9 @@ def folder_removed(world: World, _: Random) -> Plan:
 
     def inject() -> None:
         world.kubelet.stop()
-        shutil.rmtree(world.kubelet.folder)
+        aside = world.kubelet.folder.with_name("deleted")
+        world.kubelet.folder.rename(aside)  # whole: workers may be about to make a socket in it
+        shutil.rmtree(aside)
 
     return Plan(
         what="the kubelet's folder is deleted",
