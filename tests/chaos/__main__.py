@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 from rich.console import Console
 
-from tests.chaos import measure, pools, story
+from tests.chaos import growth, measure, pools, story
 from tests.chaos.deck import DECK
 from tests.chaos.report import Report, centiles, show
 from tests.chaos.world import World
@@ -52,7 +52,12 @@ def run(seed: int, seconds: float, deck: story.Deck, *, namespace: bool) -> Repo
     tallies: dict[str, story.Tally] = {}
     began = monotonic()
 
+    samples: list[growth.Sample] = []
+
     def told(step: story.Step) -> None:
+        at = monotonic() - began
+        if not samples or at - samples[-1].at >= growth.EVERY_S:
+            samples.append(growth.Sample(at, measure.memory(world.stack.processes())))
         print(
             f"{monotonic() - began:7.1f} s  {'; '.join(step.what)}"
             f"  (at rest after {step.converged_s:.2f} s, {step.lost} calls failed)",
@@ -63,7 +68,7 @@ def run(seed: int, seconds: float, deck: story.Deck, *, namespace: bool) -> Repo
     world = World(seed, namespace=namespace, registration=registration, cdi=rng.random() < 0.5)
     print(f"registration {registration}, CDI {world.cdi}, namespace {namespace}", flush=True)
     with world:
-        story.converge(world, "the start")
+        story.converge(world, None)
         world.load.rest()
         world.load.wait_answers(pools.REST, int(QUIET_S * 30), 60.0)
         start = measure.memory(world.stack.processes())
@@ -72,8 +77,9 @@ def run(seed: int, seconds: float, deck: story.Deck, *, namespace: bool) -> Repo
             story.count(steps, told, tallies)
         except story.Broken as error:
             broken = str(error)
-            print(world.stack.story(), file=sys.stderr)
+            print(error.account, file=sys.stderr)
         end = measure.memory(world.stack.processes())
+        broken = broken or growth.grows(samples, monotonic() - began)
     return Report(
         seed=seed,
         seconds=monotonic() - began,

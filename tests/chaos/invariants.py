@@ -1,12 +1,13 @@
 """What holds whatever is broken; each check returns what it found against it, one line each."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from itertools import chain
+from time import monotonic
 from typing import Final, NamedTuple
 
 from rbln_supervisor.core.status import NodeStatus, WorkerStatus
 from rbln_worker.contract.exits import Exit
-from tests.chaos import pools
+from tests.chaos import journal, pools
 from tests.chaos.load import Loss, forbidden
 from tests.chaos.touch import Touch, Touches
 from tests.chaos.world import World
@@ -17,12 +18,13 @@ BRIEF: Final = 5
 
 
 _CRASHED: Final = f"exit code {Exit.CRASHED.value} "
-_ERRORS: Final = ("Traceback (most recent call last)", '"trace": ')
 
 
 class Sight(NamedTuple):
     """What is compared before and after."""
 
+    at: float
+    """Monotonic seconds."""
     records: int
     losses: int
     silences: int
@@ -36,6 +38,7 @@ def sight(world: World) -> Sight:
     """What is seen of a world at rest."""
     status = world.stack.status()
     return Sight(
+        at=monotonic(),
         records=len(world.records),
         losses=len(world.load.losses),
         silences=len(world.pulse.silences),
@@ -61,15 +64,17 @@ def broken(world: World, before: Sight, touches: Touches) -> Iterator[str]:
     for silence in world.pulse.silences[before.silences :]:
         yield f"the supervisor did not answer: {silence.why}"
     yield from world.load.failures
-    yield from _errors(world.stack.log_file, before.log)
+    lines = journal.since(world.stack.log_file, before.log)
+    yield from journal.errors(lines)
+    yield from journal.untold(lines, records)
 
 
-def unsettled(world: World) -> str:
+def unsettled(world: World, before: frozenset[str] | None) -> str:
     """The first thing in which the world differs from one where nothing is broken; or nothing."""
     status = world.status()
     if status is None:
         return "the supervisor does not answer"
-    return next(_differences(world, status), "")
+    return next(chain(_differences(world, status), _files(world, before)), "")
 
 
 def backoff_s(world: World) -> float:
@@ -124,6 +129,12 @@ def _differences(world: World, status: NodeStatus) -> Iterator[str]:
     yield from _remains(world, status)
 
 
+def _files(world: World, before: frozenset[str] | None) -> Iterator[str]:
+    now = files(world)
+    if before is not None and now != before:
+        yield f"left behind: {sorted(now - before)}, missing: {sorted(before - now)}"
+
+
 def _remains(world: World, status: NodeStatus) -> Iterator[str]:
     """What belongs to nobody."""
     ours = {status.supervisor.pid, *(pool.worker.pid for pool in status.pools.values())}
@@ -141,16 +152,6 @@ def _remains(world: World, status: NodeStatus) -> Iterator[str]:
     }
     if sockets != served:
         yield f"sockets {sorted(sockets)} lie there, served are {sorted(map(str, served))}"
-
-
-def _errors(log: Path, since: int) -> Iterator[str]:
-    """Errors that nobody had foreseen."""
-    with log.open("rb") as file:
-        file.seek(since)
-        lines = file.read().decode(errors="replace").splitlines()
-    wrong = [n for n, line in enumerate(lines) if any(word in line for word in _ERRORS)]
-    for n in wrong[:BRIEF]:
-        yield "an error that nobody handled: " + " ".join(lines[n : n + 30])[:2000]
 
 
 def _calls(losses: Iterable[Loss]) -> Iterator[str]:

@@ -7,10 +7,11 @@ from typing import Final
 
 import msgspec
 
-from tests.chaos import invariants, pools
+from tests.chaos import invariants, journal, pools
 from tests.chaos.fault import Fault, Plan, nothing
 from tests.chaos.touch import Touch, union
 from tests.chaos.world import World
+from tests.sim.kubelet_records import in_words
 
 CONVERGE_S: Final = 10.0
 """From the end of the last fault, and of a back-off that was begun before, to rest."""
@@ -23,6 +24,11 @@ _AGAIN_S: Final = 0.02
 
 class Broken(Exception):
     """An invariant does not hold; the text says which."""
+
+    def __init__(self, what: str, account: str) -> None:
+        super().__init__(what)
+        self.account = account
+        """What everybody saw since the last rest."""
 
 
 class Tally(msgspec.Struct):
@@ -75,35 +81,38 @@ def _step(world: World, chosen: Mapping[str, Plan], rng: Random) -> Step:
     plans = tuple(chosen.values())
     words = ", ".join(plan.what for plan in plans)
     before = invariants.sight(world)
+    try:
+        return _break(world, chosen, rng, before)
+    except AssertionError as error:
+        raise Broken(f"{words}: {error}", account(world, before)) from error
+
+
+def _break(world: World, chosen: Mapping[str, Plan], rng: Random, before: invariants.Sight) -> Step:
+    plans = tuple(chosen.values())
     touches = union(plan.touches for plan in plans)
     world.load.touch(touches)
+    began = monotonic()
     try:
         for plan in plans:
             plan.inject()
-        injected_at = monotonic()
-        alone = plans[0] if len(plans) == 1 else None
-        if alone is not None and alone.seen is not None:
-            world.wait(alone.seen, f"the effect of: {words}", alone.seen_s)
+        if len(plans) == 1 and plans[0].seen is not None:
+            world.wait(plans[0].seen, "its effect", plans[0].seen_s)
         calm = [pool for pool in pools.REST if touches.get(pool, Touch.NOTHING) is Touch.NOTHING]
         silent = world.load.wait_answers(calm, ANSWERS, CONVERGE_S)
-        if silent:
-            raise Broken(f"{words}: {silent} answer no more")
-    except AssertionError as error:
-        raise Broken(f"{words}: {error}") from error
+        assert not silent, f"{silent} answer no more"
     finally:
-        for plan in rng.sample(plans, len(plans)):
+        undone = [plan for plan in rng.sample(plans, len(plans)) if plan.undo is not nothing]
+        for plan in undone:
             plan.undo()
-    undone_at = monotonic()
-    converge(world, words, max(plan.rest_s for plan in plans))
-    once = all(plan.undo is nothing for plan in plans)
-    took_s = monotonic() - (injected_at if once else undone_at)
+    if undone:
+        began = monotonic()
+    converge(world, before.files, max(plan.rest_s for plan in plans))
+    took_s = monotonic() - began
     world.load.rest()
     silent = world.load.wait_answers(pools.REST, 1, CONVERGE_S)
     wrong = [f"{pool} answers no calls" for pool in silent]
     wrong += invariants.broken(world, before, touches)
-    wrong += _left(before.files, invariants.files(world))
-    if wrong:
-        raise Broken("\n".join((f"{words}:", *wrong)))
+    assert not wrong, "\n".join(("", *wrong))
     return Step(
         names=tuple(chosen),
         what=tuple(plan.what for plan in plans),
@@ -112,16 +121,28 @@ def _step(world: World, chosen: Mapping[str, Plan], rng: Random) -> Step:
     )
 
 
-def converge(world: World, words: str, patience_s: float = CONVERGE_S) -> None:
-    """Wait until the world is at rest."""
+def converge(world: World, files: frozenset[str] | None, patience_s: float = CONVERGE_S) -> None:
+    """Wait until the world is at rest, and these files are what lies there."""
     began = monotonic()
-    while why := invariants.unsettled(world):
+    while why := invariants.unsettled(world, files):
         waited = monotonic() - began
         if (left_s := invariants.backoff_s(world)) > 0:
             patience_s = max(patience_s, waited + left_s + CONVERGE_S)
-        if waited > patience_s:
-            raise Broken(f"{words}: not at rest {patience_s:.0f} s later: {why}")
+        assert waited < patience_s, f"not at rest {patience_s:.0f} s later: {why}"
         sleep(_AGAIN_S)
+
+
+def account(world: World, since: invariants.Sight) -> str:
+    """What everybody saw since then."""
+    status = world.status()
+    lines = journal.since(world.stack.log_file, since.log)
+    return "\n".join(
+        (
+            in_words(world.records[since.records :], since.at),
+            msgspec.json.format(msgspec.json.encode(status)).decode(),
+            *(line for line in lines if '"message": "allocated"' not in line),
+        )
+    )
 
 
 def count(steps: Iterable[Step], told: Callable[[Step], None], tallies: dict[str, Tally]) -> None:
@@ -135,10 +156,3 @@ def count(steps: Iterable[Step], told: Callable[[Step], None], tallies: dict[str
             if len(step.names) == 1:
                 tally.alone += 1
                 tally.slowest_s = max(tally.slowest_s, step.converged_s)
-
-
-def _left(before: frozenset[str], after: frozenset[str]) -> Iterator[str]:
-    for path in sorted(after - before):
-        yield f"{path} was left behind"
-    for path in sorted(before - after):
-        yield f"{path} is missing"

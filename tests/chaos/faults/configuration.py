@@ -28,7 +28,7 @@ def pool_added(world: World, _: Random) -> Plan:
         world,
         "a pool is added, and takes a device of another",
         msgspec.json.encode(changed),
-        {pools.ATOM: Touch.LISTS},
+        {pools.ATOM: Touch.LISTS, "rebellions.ai/EXTRA": Touch.WORKER},
         lambda: world.is_healthy("rebellions.ai/EXTRA", pools.ATOMS[0]),
     )
 
