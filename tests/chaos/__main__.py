@@ -37,14 +37,16 @@ def main(argv: Sequence[str]) -> int:
     deck = {name: DECK[name] for name in arguments.only or DECK}
     seed: int = arguments.seed if arguments.seed is not None else secrets.randbelow(1_000_000)
     print(f"seed {seed} (again: --seed {seed})", flush=True)
-    report = run(seed, arguments.minutes * 60, deck, namespace=namespace)
+    report = run(seed, arguments.minutes * 60, deck, arguments.steps, namespace=namespace)
     show(report, Console(width=None if sys.stdout.isatty() else 110))
     if arguments.json:
         arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
     return 1 if report.broken else 0
 
 
-def run(seed: int, seconds: float, deck: story.Deck, *, namespace: bool) -> Report:
+def run(
+    seed: int, seconds: float, deck: story.Deck, steps: int | None, *, namespace: bool
+) -> Report:
     """One run of a world of its own."""
     rng = Random(seed)  # noqa: S311
     registration = rng.choice(("kubelet-sock", "plugin-watcher"))
@@ -73,8 +75,8 @@ def run(seed: int, seconds: float, deck: story.Deck, *, namespace: bool) -> Repo
         world.load.wait_answers(pools.REST, int(QUIET_S * 30), 60.0)
         start = measure.memory(world.stack.processes())
         try:
-            steps = story.tell(world, deck, rng, monotonic() + seconds)
-            story.count(steps, told, tallies)
+            story_so_far = story.tell(world, deck, rng, monotonic() + seconds, steps)
+            story.count(story_so_far, told, tallies)
         except story.Broken as error:
             broken = str(error)
             print(error.account, file=sys.stderr)
@@ -109,6 +111,7 @@ def _go_inside(argv: Sequence[str]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/chaos", description=__doc__)
     parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--steps", type=int, help="so many, if there is time for them")
     parser.add_argument("--seed", type=int, help="replays a run; without it one is drawn")
     parser.add_argument("--only", type=_names, help="these faults, with commas between them")
     parser.add_argument("--json", type=Path, metavar="FILE", help="the table as JSON, too")

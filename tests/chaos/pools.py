@@ -29,6 +29,13 @@ DPDKS: Final = tuple(f"0000:d8:0a.{n}" for n in range(4))
 SFS: Final = tuple(f"mlx5_core.sf.{n}" for n in (2, 3, 4))
 
 
+HEALTH: Final = {
+    "unknownHoldSeconds": 2,
+    "probation": {"firstSeconds": 0.05, "againSeconds": 0.1, "mostSeconds": 1, "calmSeconds": 5},
+}
+"""Devices fall again and again here: nobody waits minutes until one is believed."""
+
+
 class Rest(NamedTuple):
     """A pool when nothing is broken."""
 
@@ -42,6 +49,7 @@ def _pool(prefix: str, name: str, kind: str, selectors: object, **rest: object) 
         "resourceName": name,
         "deviceType": kind,
         "selectors": selectors,
+        "health": HEALTH,
         **rest,
     }
 

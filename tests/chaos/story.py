@@ -54,10 +54,16 @@ class Step(msgspec.Struct, frozen=True):
 Deck = Mapping[str, Fault]
 
 
-def tell(world: World, deck: Deck, rng: Random, until: float) -> Iterator[Step]:
-    """Break things until a time (monotonic seconds); Broken where that has an effect it may not."""
+def tell(
+    world: World, deck: Deck, rng: Random, until: float, steps: int | None = None
+) -> Iterator[Step]:
+    """Break things until a time (monotonic seconds), or so many times.
+
+    Broken where that has an effect it may not.
+    """
     hand: list[str] = []
-    while monotonic() < until:
+    told = 0
+    while monotonic() < until and told != steps:
         chosen: dict[str, Plan] = {}
         wanted = rng.choice(AT_ONCE)
         tries = 0
@@ -75,6 +81,7 @@ def tell(world: World, deck: Deck, rng: Random, until: float) -> Iterator[Step]:
                 chosen[name] = plan
         if chosen:
             yield _step(world, chosen, rng)
+            told += 1
 
 
 def _step(world: World, chosen: Mapping[str, Plan], rng: Random) -> Step:
