@@ -8,7 +8,9 @@ from tests.chaos.fault import Plan
 from tests.chaos.touch import Touch
 from tests.chaos.world import World
 
-HANG_S = 25.0
+BACK_OFF_S = 45.0
+"""A worker that died again and again waits 30 s, and a fifth more."""
+HANG_S = BACK_OFF_S + 15.0
 """A worker is killed 5 s after its last beat, 10 s after the fork of a supervisor that awaits
 its hello."""
 
@@ -16,7 +18,7 @@ its hello."""
 def dies(world: World, rng: Random) -> Plan:
     """A worker is killed, faults, or leaves for no reason."""
     number = rng.choice((signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGTERM))
-    return _ended(world, rng, number, seen_s=10.0)
+    return _ended(world, rng, number, seen_s=BACK_OFF_S)
 
 
 def hangs(world: World, rng: Random) -> Plan:
@@ -38,6 +40,7 @@ def all_die(world: World, _: Random) -> Plan:
         touches=dict.fromkeys(pools.REST, Touch.WORKER),
         inject=inject,
         seen=lambda: all(_is_another(world, pool, pid) for pool, pid in workers.items()),
+        seen_s=BACK_OFF_S,
     )
 
 
@@ -56,7 +59,7 @@ def dies_twice(world: World, rng: Random) -> Plan:
 
     def inject() -> None:
         world.kill(first, signal.SIGKILL)
-        world.wait(next_one, f"another worker of {pool}", 40.0)
+        world.wait(next_one, f"another worker of {pool}", BACK_OFF_S)
         world.kill(second[0], signal.SIGKILL)
 
     return Plan(
@@ -65,7 +68,7 @@ def dies_twice(world: World, rng: Random) -> Plan:
         touches={pool: Touch.WORKER},
         inject=inject,
         seen=lambda: _is_another(world, pool, second[0]),
-        seen_s=45.0,
+        seen_s=BACK_OFF_S,
     )
 
 
