@@ -67,5 +67,6 @@ DECK: Final[Mapping[str, Fault]] = {
     "device-info folder full": files.devinfo_full,
     "device-info folder read-only": files.devinfo_read_only,
     "run directory read-only": files.run_dir_read_only,
+    "supervisor's sockets removed": files.sockets_removed,
     "list of files removed": files.own_files_removed,
 }

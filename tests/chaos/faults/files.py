@@ -2,6 +2,7 @@
 
 import contextlib
 import resource
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -98,6 +99,31 @@ def file_table_full(world: World, rng: Random) -> Plan:
         what=f"the worker of {pool} may open nothing",
         uses=frozenset({"kubelet", pool, f"worker {pool}"}),
         touches={pool: Touch.LISTS},
+        inject=inject,
+        undo=undo,
+    )
+
+
+def sockets_removed(world: World, rng: Random) -> Plan:
+    """The supervisor's sockets vanish; a worker that is born after that finds them again."""
+    folder = world.stack.run_dir
+    pool = rng.choice(sorted(pools.REST))
+    pid = world.pid(pool)
+
+    def inject() -> None:
+        world.pulse.expect_silence()
+        for name in ("control.sock", "workers.sock"):
+            (folder / name).unlink()
+
+    def undo() -> None:
+        world.wait(world.status, "the supervisor can be reached again")
+        world.pulse.expect_answers()
+        world.kill(pid, signal.SIGKILL)
+
+    return Plan(
+        what=f"the supervisor's sockets are removed, then {pool} dies",
+        touches={pool: Touch.WORKER},
+        uses=frozenset({"supervisor", "run dir", *(f"worker {each}" for each in pools.REST)}),
         inject=inject,
         undo=undo,
     )
