@@ -160,15 +160,16 @@ def test_any_list_of_files_is_one_and_removes_nothing_else(
 
 
 @given(content=st.binary(max_size=200) | st.text(max_size=70).map(str.encode))
-def test_any_lock_file_is_held_or_free(
+def test_any_lock_file_is_free_or_held_by_somebody_unknown(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
     path = tmp_path_factory.mktemp("lock") / "pool.lock"
     path.write_bytes(content)
-    assert not children.is_locked(path)
+    assert children.lock_holder(path) is None
     with path.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert children.is_locked(path)
+        with pytest.raises(OSError, match=r"can't be seen|Invalid argument"):
+            children.lock_holder(path)
 
 
 # Files of drivers

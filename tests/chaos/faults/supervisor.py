@@ -10,7 +10,7 @@ from tests.chaos.world import World
 
 USES = frozenset({"supervisor"})
 
-AFTER_ITS_DEATH: Touches = dict.fromkeys(pools.REST, Touch.WORKER)
+AFTER_ITS_DEATH: Touches = {}
 """Workers serve on, and the next supervisor adopts them."""
 
 
