@@ -76,7 +76,8 @@ def _read(lines: Iterable[str]) -> Iterator[Line]:
 
 
 def _changes(records: Iterable[Record]) -> Counter[tuple[str, str, str]]:
-    changes: Counter[tuple[str, str, str]] = Counter()
+    """How often each of them was seen, on the stream that saw it most: two may see the same one."""
+    changes: dict[str, Counter[tuple[str, str, str]]] = {}
     shown: dict[tuple[str, str], Mapping[str, SeenDevice]] = {}
     for record in records:
         key = (record.resource, record.endpoint)
@@ -85,10 +86,14 @@ def _changes(records: Iterable[Record]) -> Counter[tuple[str, str, str]]:
                 for device, before in shown.get(key, {}).items():
                     now = devices.get(device)
                     if now is not None and now.health != before.health:
-                        changes[(record.resource, device, now.health)] += 1
+                        seen = changes.setdefault(record.endpoint, Counter())
+                        seen[(record.resource, device, now.health)] += 1
                 shown[key] = devices
             case Opened() | Closed():
                 shown.pop(key, None)
             case _:
                 pass
-    return changes
+    most: Counter[tuple[str, str, str]] = Counter()
+    for each in changes.values():
+        most |= each
+    return most

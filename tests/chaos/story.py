@@ -90,8 +90,9 @@ def _step(world: World, chosen: Mapping[str, Plan], rng: Random) -> Step:
     before = invariants.sight(world)
     try:
         return _break(world, chosen, rng, before)
-    except AssertionError as error:
-        raise Broken(f"{words}: {error}", account(world, before)) from error
+    except Exception as error:
+        what = f"{error}" if isinstance(error, AssertionError) else f"{error!r}"
+        raise Broken(f"{words}: {what}", account(world, before)) from error
 
 
 def _break(world: World, chosen: Mapping[str, Plan], rng: Random, before: invariants.Sight) -> Step:
@@ -113,12 +114,17 @@ def _break(world: World, chosen: Mapping[str, Plan], rng: Random, before: invari
             plan.undo()
     if undone:
         began = monotonic()
-    converge(world, before.files, max(plan.rest_s for plan in plans))
-    took_s = monotonic() - began
+    patience_s = max(plan.rest_s for plan in plans)
+    while True:
+        converge(world, before.files, patience_s)
+        took_s = monotonic() - began
+        # What was done a moment ago may not have begun to show: calls would break off.
+        silent = world.load.wait_answers(pools.REST, 1, CONVERGE_S)
+        assert not silent, f"{silent} answer no calls"
+        if not invariants.unsettled(world, before.files):
+            break
     world.load.rest()
-    silent = world.load.wait_answers(pools.REST, 1, CONVERGE_S)
-    wrong = [f"{pool} answers no calls" for pool in silent]
-    wrong += invariants.broken(world, before, touches)
+    wrong = list(invariants.broken(world, before, touches))
     assert not wrong, "\n".join(("", *wrong))
     return Step(
         names=tuple(chosen),

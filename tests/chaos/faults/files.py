@@ -10,6 +10,7 @@ from random import Random
 
 from tests.chaos import pools
 from tests.chaos.fault import Plan
+from tests.chaos.faults import workers
 from tests.chaos.measure import descriptors
 from tests.chaos.touch import Touch
 from tests.chaos.world import World
@@ -119,6 +120,7 @@ def sockets_removed(world: World, rng: Random) -> Plan:
         world.wait(world.status, "the supervisor can be reached again")
         world.pulse.expect_answers()
         world.kill(pid, signal.SIGKILL)
+        world.wait(lambda: workers.is_another(world, pool, pid), f"another worker of {pool}", 45.0)
 
     return Plan(
         what=f"the supervisor's sockets are removed, then {pool} dies",

@@ -39,7 +39,7 @@ def all_die(world: World, _: Random) -> Plan:
         uses=frozenset({"supervisor", *(f"worker {pool}" for pool in pools.REST)}),
         touches=dict.fromkeys(pools.REST, Touch.WORKER),
         inject=inject,
-        seen=lambda: all(_is_another(world, pool, pid) for pool, pid in workers.items()),
+        seen=lambda: all(is_another(world, pool, pid) for pool, pid in workers.items()),
         seen_s=BACK_OFF_S,
     )
 
@@ -67,7 +67,7 @@ def dies_twice(world: World, rng: Random) -> Plan:
         uses=frozenset({"supervisor", f"worker {pool}"}),
         touches={pool: Touch.WORKER},
         inject=inject,
-        seen=lambda: _is_another(world, pool, second[0]),
+        seen=lambda: is_another(world, pool, second[0]),
         seen_s=BACK_OFF_S,
     )
 
@@ -80,12 +80,13 @@ def _ended(world: World, rng: Random, number: signal.Signals, seen_s: float) -> 
         uses=frozenset({f"worker {pool}"}),
         touches={pool: Touch.WORKER},
         inject=lambda: world.kill(pid, number),
-        seen=lambda: _is_another(world, pool, pid),
+        seen=lambda: is_another(world, pool, pid),
         seen_s=seen_s,
         rest_s=seen_s,
     )
 
 
-def _is_another(world: World, pool: str, pid: int) -> bool:
+def is_another(world: World, pool: str, pid: int) -> bool:
+    """Whether a pool has a worker that is not this one."""
     status = world.status()
     return status is not None and status.pools[pool].worker.pid not in {None, pid}
