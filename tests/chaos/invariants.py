@@ -110,6 +110,8 @@ def _differences(world: World, status: NodeStatus) -> Iterator[str]:
         listed = {name: world.kubelet.resource(name) for name in pools.REST}
         shown = {name: f"{seen.allocatable}/{seen.capacity}" for name, seen in listed.items()}
         yield f"the kubelet lists {shown}"
+    if any(world.streams[pool] != 1 for pool in pools.REST):
+        yield f"the kubelet holds streams {dict(world.streams)}"
     if status.pools.keys() != pools.REST.keys():
         yield f"the supervisor has pools {sorted(status.pools)}"
         return

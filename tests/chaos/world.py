@@ -5,7 +5,8 @@ import signal
 import socket
 import struct
 import subprocess
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from time import monotonic, sleep
 from types import TracebackType
@@ -19,7 +20,7 @@ from tests.chaos.load import Load
 from tests.chaos.pulse import Pulse
 from tests.sim import network, uevents
 from tests.sim.kubelet import SimKubelet
-from tests.sim.kubelet_records import Record
+from tests.sim.kubelet_records import Closed, Opened, Record
 from tests.sim.node import SimNode
 from tests.sim.stack import Stack
 
@@ -55,6 +56,8 @@ class World:
         self.load = Load(self.stack.kubelet, pools.REST, seed)
         self.pulse = Pulse(self.stack)
         self._stack = ExitStack()
+        self._streams: Counter[str] = Counter()
+        self._counted = 0
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -92,6 +95,17 @@ class World:
     def records(self) -> tuple[Record, ...]:
         """All that the kubelet saw."""
         return self.kubelet.records
+
+    @property
+    def streams(self) -> Mapping[str, int]:
+        """How many streams the kubelet holds, by pool."""
+        for record in self.records[self._counted :]:
+            self._counted += 1
+            if isinstance(record, Opened):
+                self._streams[record.resource] += 1
+            elif isinstance(record, Closed):
+                self._streams[record.resource] -= 1
+        return self._streams
 
     def status(self) -> NodeStatus | None:
         """The supervisor's; None where it does not answer."""
