@@ -22,6 +22,8 @@ from tests.chaos.world import World
 
 QUIET_S: Final = 2.0
 """How long nothing is broken, for the figures to compare with."""
+PATIENT_S: Final = 60.0
+"""A run that is as long also waits for deadlines of many seconds."""
 _INSIDE: Final = "RBLN_CHAOS_INSIDE"
 
 
@@ -67,7 +69,13 @@ def run(
         )
 
     gc.freeze()
-    world = World(seed, namespace=namespace, registration=registration, cdi=rng.random() < 0.5)
+    world = World(
+        seed,
+        namespace=namespace,
+        patient=seconds >= PATIENT_S,
+        registration=registration,
+        cdi=rng.random() < 0.5,
+    )
     print(f"registration {registration}, CDI {world.cdi}, namespace {namespace}", flush=True)
     with world:
         story.converge(world, None)

@@ -38,9 +38,16 @@ Condition = Callable[[], object]
 class World:
     """A running system under load, from ``with`` to the end of the block."""
 
-    def __init__(self, seed: int, *, namespace: bool, registration: str, cdi: bool) -> None:
-        """``namespace``: this process has a network namespace of its own."""
+    def __init__(
+        self, seed: int, *, namespace: bool, patient: bool, registration: str, cdi: bool
+    ) -> None:
+        """A world of an own kind.
+
+        ``namespace``: this process has namespaces of its own; ``patient``: there is time to see
+        deadlines pass.
+        """
         self.namespace = namespace
+        self.patient = patient
         self.cdi = cdi
         watcher = registration == "plugin-watcher"
         self.stack = Stack(

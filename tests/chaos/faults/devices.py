@@ -170,6 +170,8 @@ def file_hangs(world: World, rng: Random) -> Plan:
         touches={pool: Touch.LISTS},
         inject=begin,
         undo=undo,
+        seen=(lambda: not world.is_healthy(pool, bdf)) if _lasts(world, rng) else None,
+        seen_s=15.0,
     )
 
 
@@ -182,11 +184,17 @@ def look_hangs(world: World, rng: Random) -> Plan:
         inject()
         world.tell_of("change", bdf)
 
+    def given_up() -> bool:
+        status = world.status()
+        return status is not None and any("was ended" in p for p in status.supervisor.problems)
+
     return Plan(
         what=f"a look at the node hangs at {bdf}",
         uses=frozenset({"look", *pools.REST}),
         inject=begin,
         undo=undo,
+        seen=given_up if _lasts(world, rng) else None,
+        seen_s=20.0,
     )
 
 
@@ -207,6 +215,11 @@ def sriov(world: World, rng: Random) -> Plan:
             world.tell_of("bind", vf.bdf)
 
     return _plan(world, f"sriov_numvfs of {pf}: 0", {pool: bdfs}, inject, undo)
+
+
+def _lasts(world: World, rng: Random) -> bool:
+    """Whether a hang outlasts the deadline of whoever waits for it."""
+    return rng.random() < 0.25 and world.patient  # drawn in any case, so that a seed says the same
 
 
 def _any(rng: Random) -> tuple[str, str]:
