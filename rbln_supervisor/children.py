@@ -132,7 +132,7 @@ def lock_holder(path: Path) -> Stranger | None:
             has not written yet who he is.
     """
     try:
-        file = path.open("r+")
+        file = path.open("r+", errors="replace")
     except FileNotFoundError:
         return None
     with file:

@@ -1,5 +1,6 @@
 """Keeps one pool's worker: forks or adopts it, feeds it the pool's state, and buries it."""
 
+import contextlib
 import logging
 import os
 import random
@@ -190,6 +191,17 @@ class Keeper:
             log.error("worker died", extra=facts)
         self._end(how)
         self.event(Died(random.random()))  # noqa: S311 - jitter
+
+    def forget(self) -> None:
+        """Remove what was the workers' own: the pool is configured no more, and none of them lives.
+
+        Its lock goes only if nobody holds it: whoever lives unseen would not be found by it else.
+        """
+        boot = self._boot
+        with contextlib.suppress(OSError):
+            boot.tail_path.unlink(missing_ok=True)
+            if children.lock_holder(boot.lock_path) is None:
+                boot.lock_path.unlink(missing_ok=True)
 
     def seen(self, now: float) -> Seen:
         """What is known of the pool, for people."""

@@ -162,9 +162,11 @@ class Pools:
             if name in self.keepers:
                 continue
             keeper.configured = False
+            keeper.event(Unwanted())
             if met:
                 self.keepers[name] = keeper
-            keeper.event(Unwanted())
+            else:
+                keeper.forget()
 
     def catch_up(self) -> None:
         """Have pools take in the last look that could not while they were adopted."""
@@ -186,7 +188,7 @@ class Pools:
             for name, keeper in self.keepers.items()
             if not keeper.configured and keeper.child.state is State.NONE
         ]:
-            del self.keepers[name]
+            self.keepers.pop(name).forget()
 
     def apply(self) -> tuple[PoolName, ...]:
         """Assign what was last seen by the configuration in force; the pools that this changed."""

@@ -4,6 +4,8 @@ An oversized frame ends its sender's connection inside libzmq, and nobody is tol
 all the same: as a connection that ended before a frame of it could be read.
 """
 
+import logging
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +25,8 @@ _NO_HANDSHAKE: Final = (
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 )
 _UNREAD: Final = "connections ended before a frame could be read"
+
+log = logging.getLogger(__name__)
 
 
 class NotBound(Exception):
@@ -67,8 +71,11 @@ class Router:
         self.socket.sndhwm = queued
         self.socket.maxmsgsize = bytes_most
         self.monitor = self.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | _NO_HANDSHAKE)
+        self._path = path
+        self.problem = ""
+        """Why nobody new can connect; empty where all is well."""
         try:
-            self.socket.bind(f"ipc://{path}")
+            self._bind()
         except zmq.ZMQError as error:
             self.close()
             raise NotBound(f"{path}: {error.strerror}") from error
@@ -89,6 +96,28 @@ class Router:
         self.socket.disable_monitor()
         self.monitor.close(0)
         self.socket.close(linger_ms)
+
+    def keep(self) -> None:
+        """Bind again where the socket's file was removed: whoever is connected stays so."""
+        if _identity(self._path) == self._file:
+            self.problem = ""
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            # The listener without a file stays until the end: while libzmq takes one down, it
+            # removes whatever has its name.
+            self._bind()
+        except (OSError, zmq.ZMQError) as error:
+            if not self.problem:
+                self.problem = f"{self._path} was removed and can't be made anew: {error.strerror}"
+                log.error(self.problem)  # noqa: TRY400 - the error is in it
+        else:
+            self.problem = ""
+            log.warning("a socket was removed, it is made anew", extra={"path": str(self._path)})
+
+    def _bind(self) -> None:
+        self.socket.bind(f"ipc://{self._path}")
+        self._file = _identity(self._path)
 
     def receive(self) -> Iterator[Frame]:
         """What has come, in order."""
@@ -129,6 +158,14 @@ class Router:
                 return False
             raise
         return True
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_ctime_ns
 
 
 def _descriptor(frame: zmq.Frame) -> int | None:

@@ -188,6 +188,8 @@ class Supervisor:
                 return self._lookout.rescan(asker)
 
     def _catch_up(self) -> None:
+        for router in (self._hub, self._control):
+            router.keep()
         self._kernel.turn()
         self._lookout.turn()
         now = monotonic()
@@ -247,6 +249,7 @@ class Supervisor:
                     *self._lookout.problems,
                     *self._kernel.problems,
                     *self._kubelet.problems,
+                    *(r.problem for r in (self._hub, self._control) if r.problem),
                 ),
                 counters=dict(sorted(counts.items())),
             ),

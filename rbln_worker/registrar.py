@@ -57,6 +57,8 @@ class Registrar:
         self._plugin: DevicePlugin | None = None
         self._endpoint: Endpoint | None = None
         self._retired: list[tuple[Endpoint, DevicePlugin]] = []
+        self._remains: list[Endpoint] = []
+        """Closed, but their files could not be removed yet."""
         self._closed = False
         self._alarm: asyncio.TimerHandle | None = None
         self.board = Board()
@@ -93,6 +95,7 @@ class Registrar:
         asyncio.get_running_loop().call_later(2 * YOUNG_S, self._sweep)
         while True:
             self.look()
+            self._clear_remains()
             await asyncio.sleep(LOOK_AGAIN_S)  # the backstop of inotify, which can lose events
 
     def look(self) -> None:
@@ -174,7 +177,7 @@ class Registrar:
                 self._event(registration.NotOpened(str(error)))
             return
         if plugin is not self._plugin:  # the kubelet went and came while this one opened
-            await endpoint.close()
+            await self._end(endpoint)
             return
         self._endpoint = endpoint
         log.info("serving", extra={"endpoint": endpoint.path.name})
@@ -220,7 +223,7 @@ class Registrar:
         read = [one for one in self._retired if one[1].streams]
         unread = [one for one in self._retired if not one[1].streams]
         for endpoint, _ in (*unread, *read[: -RETIRED_MOST + 1]):
-            self._spawn(endpoint.close())
+            self._spawn(self._end(endpoint))
         self._retired = [*read[-RETIRED_MOST + 1 :], (self._endpoint, self._plugin)]
         self._endpoint = None
 
@@ -229,7 +232,18 @@ class Registrar:
         for one in retired:
             if one in self._retired:  # else there were too many of them meanwhile
                 self._retired.remove(one)
-                await one[0].close()
+                await self._end(one[0])
+
+    async def _end(self, endpoint: Endpoint) -> None:
+        await endpoint.close()
+        if endpoint.there():
+            log.warning("a socket can't be removed", extra={"path": str(endpoint.path)})
+            self._remains.append(endpoint)
+
+    def _clear_remains(self) -> None:
+        for endpoint in self._remains:
+            endpoint.withdraw()
+        self._remains = [endpoint for endpoint in self._remains if endpoint.there()]
 
     def _note(self, before: Standing, after: Standing) -> None:
         if after.step is Step.LISTED and before.step is not Step.LISTED:

@@ -257,6 +257,8 @@ class Worker:
     def _reconsider(self) -> None:
         """Say what has to be said without a look: the word changed, or a deadline has passed."""
         now, last = self._inventory, self._concluded
+        if self._end.done():  # a deadline that passes while the rest is taken down
+            return
         # Before the first look there is nothing to say, and an answer is of one pool.
         if now is not None and last is not None and now.pool == last.pool:
             self._conclude(now, {})

@@ -22,6 +22,7 @@ settings.register_profile(
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
+settings.register_profile("long", max_examples=10_000, deadline=None)  # --hypothesis-profile=long
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 

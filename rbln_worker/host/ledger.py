@@ -145,7 +145,7 @@ def _remove(name: str, identity: Identity) -> None:
         status = os.lstat(name)
         if (status.st_ino, status.st_ctime_ns) == identity:
             os.unlink(name)
-    except OSError:  # gone already, or out of reach
+    except (OSError, ValueError):  # gone already, or out of reach; or no path of ours (a NUL)
         return
 
 

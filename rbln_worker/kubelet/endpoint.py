@@ -1,5 +1,6 @@
 """Our socket: a fresh name for every one, serving before anybody hears of it."""
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -48,13 +49,20 @@ class Endpoint:
         return (found.st_dev, found.st_ino) == self._inode
 
     def withdraw(self) -> None:
-        """Remove the file, if it is still ours; whoever is connected is served on."""
+        """Remove the file, if it is still ours; whoever is connected is served on.
+
+        It stays ``there`` where that can't be: in a folder that became read-only.
+        """
         if self.there():
-            self.path.unlink(missing_ok=True)
+            self._remove()
 
     async def close(self, grace_s: float | None = None) -> None:
-        """End the streams and calls; the file goes too, if it is still ours."""
+        """End the streams and calls; the file goes too, as in ``withdraw``."""
         ours = self.there()
         await self._server.stop(grace_s)
         if ours:
+            self._remove()
+
+    def _remove(self) -> None:
+        with contextlib.suppress(OSError):  # whoever asked looks whether it is there
             self.path.unlink(missing_ok=True)

@@ -1,0 +1,232 @@
+"""What others can write: requests, lists, locks, drivers' files. It is understood, or told of."""
+
+import contextlib
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbln_supervisor import children, node
+from rbln_supervisor.core import inquiries
+from rbln_supervisor.core.assign import assign
+from rbln_supervisor.core.commands import DryRun, Planned, Refused, encode, to_reply, to_request
+from rbln_supervisor.core.configuration import config
+from rbln_supervisor.core.kernel_events import concerns, function, touched
+from rbln_worker.contract.device import Device
+from rbln_worker.contract.pool import PoolSpec
+from rbln_worker.core.answer import answer
+from rbln_worker.core.health import evidence, npu
+from rbln_worker.core.health.observation import Good
+from rbln_worker.core.providers.offer import Question
+from rbln_worker.core.providers.registry import needs
+from rbln_worker.host import uevent
+from rbln_worker.host.facts import Reader
+from rbln_worker.host.ledger import Ledger, clear
+from tests.chaos import pools
+from tests.property.test_discovery import damaged, entries
+from tests.sim.node import SimNode
+
+JSON: Final = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+TAGS: Final = st.sampled_from(["status", "reload", "rescan", "explain", "dry-run", "stop", ""])
+FIELDS: Final = st.dictionaries(st.sampled_from(["device", "config", "prefix", "force"]), JSON)
+
+CONFIG: Final = config.parse(msgspec.json.encode(pools.CONFIG), prefix="intel.com")
+
+
+@contextlib.contextmanager
+def built() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="rb-") as folder:
+        sim = SimNode(Path(folder))
+        pools.build(sim)
+        yield sim.root
+
+
+with built() as _root:
+    NODE: Final = node.look(_root, node.needs(CONFIG.pools, allow_default_route=False)).node
+    ENTRIES: Final = [
+        entry for entry in entries(_root) if "/net/" not in entry or entry.endswith("type")
+    ]
+ASSIGNED: Final = assign(CONFIG.pools, NODE).devices
+
+
+@pytest.fixture(scope="module")
+def root() -> Iterator[Path]:
+    with built() as folder:
+        yield folder
+
+
+# The control socket
+
+
+@given(
+    st.binary(max_size=300) | st.builds(lambda b: b'{"type":"explain","device":' + b, st.binary())
+)
+def test_any_bytes_are_a_request_or_none(frame: bytes) -> None:
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+        assert encode(to_request(frame))
+
+
+@given(TAGS, FIELDS)
+def test_a_request_of_any_fields_is_one_or_none(tag: str, fields: dict[str, object]) -> None:
+    with contextlib.suppress(msgspec.DecodeError):
+        assert encode(to_request(msgspec.json.encode({"type": tag, **fields})))
+
+
+@given(name=st.text() | st.from_regex(r"[0-9a-f:.]{1,14}", fullmatch=True))
+def test_any_name_is_explained_or_refused(name: str) -> None:
+    reply = inquiries.explained(name, CONFIG, NODE, {}, lambda _: {})
+    assert to_reply(encode(reply)) == reply
+
+
+@given(raw=st.binary(max_size=300), prefix=st.none() | st.text())
+def test_any_configuration_is_tried_or_complained_of(raw: bytes, prefix: str | None) -> None:
+    match inquiries.tried(DryRun(raw, prefix), "intel.com"):
+        case Planned(plan=None, errors=errors) as reply:
+            assert errors
+            assert to_reply(encode(reply)) == reply
+        case config.NodeConfig():
+            pass
+        case other:
+            pytest.fail(f"{other}")
+
+
+def test_a_question_before_the_first_look_is_refused() -> None:
+    assert isinstance(inquiries.explained("x", CONFIG, None, {}, lambda _: {}), Refused)
+
+
+# The kernel's socket
+
+
+@given(
+    st.binary(max_size=400)
+    | st.builds(
+        lambda path, subsystem: b"add@" + path + b"\0SUBSYSTEM=" + subsystem,
+        st.binary(max_size=80),
+        st.sampled_from([b"pci", b"net", b"", b"\xff"]),
+    )
+)
+def test_any_event_is_about_devices_or_is_not(frame: bytes) -> None:
+    event = uevent.parse(frame)
+    if event is not None and concerns(event.subsystem, event.devpath):
+        named = function(event.devpath)
+        assert named is None or named in event.devpath
+        assert touched([named], {}) == {}
+
+
+# Files of our own that somebody else has written
+
+
+PATHS: Final = st.sampled_from(["/", "", ".", "..", "a\0b", "\udc00", "x" * 5000]) | st.text()
+LISTS: Final = st.fixed_dictionaries(
+    {
+        "files": st.dictionaries(
+            PATHS.filter(lambda path: path.isprintable() or "\0" in path),
+            st.lists(st.integers(-(2**70), 2**70), min_size=2, max_size=2),
+            max_size=4,
+        )
+    }
+)
+
+
+@given(content=st.binary(max_size=200) | LISTS.map(msgspec.json.encode))
+def test_any_list_of_files_is_one_and_removes_nothing_else(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    folder = tmp_path_factory.mktemp("list")
+    other = folder / "other"
+    other.write_text("somebody's")
+    path = folder / "pool.files"
+    path.write_bytes(content)
+    ledger = Ledger(path)
+    assert ledger.keep(folder / "ours", "text", 0o644, flush=False) == ""
+    ledger.drop_others([folder / "ours"])
+    assert ledger.save() == ""
+    assert (folder / "ours").read_text() == "text"
+    path.write_bytes(content)
+    clear(path)
+    assert other.read_text() == "somebody's"
+    assert not path.exists()
+
+
+@given(content=st.binary(max_size=200) | st.text(max_size=70).map(str.encode))
+def test_any_lock_file_is_free_or_held_by_somebody_unknown(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    path = tmp_path_factory.mktemp("lock") / "pool.lock"
+    path.write_bytes(content)
+    assert children.lock_holder(path) is None
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(OSError, match=r"can't be seen|Invalid argument"):
+            children.lock_holder(path)
+
+
+# Files of drivers
+
+
+STATUSES: Final = st.binary(max_size=60) | st.from_regex(rb"-?[0-9]{1,5000}\n?", fullmatch=True)
+
+
+@given(status=STATUSES, version=STATUSES | st.from_regex(rb"[0-9]{1,30}(\.[0-9]{0,30}){0,3}"))
+def test_any_status_of_an_npu_is_judged(root: Path, status: bytes, version: bytes) -> None:
+    home = root / "sys/class/rebellions/rbln0"
+    (home / "status").write_bytes(status)
+    (home / "kernel_version").write_bytes(version)
+    try:
+        facts = Reader(root, host_visible=True).read(npu.needs("rbln0"))
+    finally:
+        (home / "status").write_text("0\n")
+        (home / "kernel_version").write_text("3.0.0\n")
+    seen = npu.observe("rbln0", facts)
+    assert isinstance(seen, Good) or seen.reason.isprintable()
+
+
+@given(
+    damages=st.lists(
+        st.tuples(
+            st.sampled_from(ENTRIES),
+            st.sampled_from(["bytes", "directory", "gone", "link"]),
+            st.binary(max_size=300)
+            | st.sampled_from([b"", b"0\n", b"\xff" * 64, b"9" * 200, b"nowhere", b"/etc"]),
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_no_damage_ends_a_workers_look(root: Path, damages: list[tuple[str, str, bytes]]) -> None:
+    """Whatever its files hold, a device has an answer and evidence, and no odd path in either."""
+    with contextlib.ExitStack() as stack:
+        for path, what, value in damages:
+            stack.enter_context(damaged(root, path, what, value))
+        reader = Reader(root, host_visible=True)
+        for device, pool in _devices():
+            told = answer(Question(device, pool, reader.read(needs(device, pool))))
+            missing = reader.missing(one.host for one in told.nodes)
+            unusable = evidence.unusable(told, missing)
+            asked = evidence.needs(device, told)
+            further = evidence.awake_needs(device, reader.read(asked))
+            facts = reader.read((*asked, *further))
+            found = evidence.gather(device, told, facts, unusable=unusable, unwritten="")
+            said = "" if isinstance(found.seen, Good) else found.seen.reason
+            assert all(text.isprintable() for text in (said, *found.warnings))
+            for one in told.nodes:
+                assert one.host.startswith("/dev/")
+                assert os.path.normpath(one.host) == one.host
+                assert one.host.isprintable()
+
+
+def _devices() -> Iterator[tuple[Device, PoolSpec]]:
+    for pool in CONFIG.pools:
+        for device in ASSIGNED[pool.spec.name].values():
+            yield device, pool.spec
