@@ -120,17 +120,21 @@ class Scout:
         run = self._run
         if run is None:
             return None
-        self._hear(run)
-        if children.has_ended(run.life):
-            self._hear(run)  # what it said last
+        has_ended = children.has_ended(run.life)
+        self._hear(run)  # after that: what it said last is among it
+        too_much = len(run.said) > self._bytes_most
+        wordy = f"said more than {self._bytes_most} bytes"
+        if has_ended:
             os.close(run.pipe)
             self._run = None
             before = _of_children_s()
             how = children.reap_group(run.life)
             self.cost_s = _of_children_s() - before
-            return None if run.given_up else _read(run.said, how)
-        if len(run.said) > self._bytes_most and not run.given_up:
-            return self._give_up(run, now, f"said more than {self._bytes_most} bytes")
+            if run.given_up:
+                return None
+            return Look(failed=_ended(wordy)) if too_much else _read(run.said, how)
+        if too_much and not run.given_up:
+            return self._give_up(run, now, wordy)
         if now >= run.deadline and not run.given_up:
             return self._give_up(run, now, f"took more than {self._deadline_s:g} s")
         if now >= run.deadline:
@@ -151,7 +155,7 @@ class Scout:
         run.said.clear()
         run.deadline = now + self._deadline_s
         children.kill_group(run.life)
-        return Look(failed=f"the look at the node {why} and was ended")
+        return Look(failed=_ended(why))
 
     def _hear(self, run: _Run) -> None:
         while len(run.said) <= self._bytes_most and not run.given_up:
@@ -162,6 +166,10 @@ class Scout:
             if not piece:
                 return
             run.said += piece
+
+
+def _ended(why: str) -> str:
+    return f"the look at the node {why} and was ended"
 
 
 def _read(said: bytearray, how: str) -> Look:
