@@ -12,6 +12,7 @@ from rbln_worker.boot import FOLDERS
 from rbln_worker.contract.messages import Phase
 from rbln_worker.contract.pool import PoolName, stem
 from rbln_worker.core import registration
+from rbln_worker.core import registration_events as events
 from rbln_worker.core.registration import Act, Standing, Step
 from rbln_worker.host.sockets import YOUNG_S, PathTooLong, fresh_name, refuses, sweep, younger
 from rbln_worker.kubelet.board import Board
@@ -100,7 +101,7 @@ class Registrar:
 
     def look(self) -> None:
         """Look at the kubelet's folders and act on what changed."""
-        self._event(registration.Looked(self._view()))
+        self._event(events.Looked(self._view()))
 
     async def close(self, within_s: float) -> None:
         """End every stream and remove every socket of ours; nothing is opened after that."""
@@ -114,9 +115,9 @@ class Registrar:
         if closing:
             await asyncio.wait(closing, timeout=within_s)
 
-    def _view(self) -> registration.View:
+    def _view(self) -> events.View:
         kubelet = self._sock_folder / "kubelet.sock"
-        return registration.View(
+        return events.View(
             kubelet=_identity(kubelet),
             sock_folder=self._sock_folder.is_dir(),
             registry_folder=self._registry_folder.is_dir(),
@@ -128,7 +129,7 @@ class Registrar:
     def _younger(self) -> str:
         return younger(self._endpoint.path, self._stem) if self._endpoint else ""
 
-    def _event(self, event: registration.Event) -> None:
+    def _event(self, event: events.Event) -> None:
         if self._closed:
             return
         loop = asyncio.get_running_loop()
@@ -150,10 +151,10 @@ class Registrar:
             self._on_change()
 
     def _overdue(self) -> None:
-        self._event(registration.Looked(self._view()))
+        self._event(events.Looked(self._view()))
         due = self._standing.due
         if due is not None and due <= asyncio.get_running_loop().time():
-            self._event(registration.Overdue())
+            self._event(events.Overdue())
 
     def _begin(self) -> None:
         """Begin to open a fresh endpoint; whatever attempt is still under way is out of date."""
@@ -161,7 +162,7 @@ class Registrar:
         plugin = DevicePlugin(
             self._prepared,
             self.board,
-            on_streams=lambda count: self._streams(plugin, count),
+            on_streams=lambda before, now: self._streams(plugin, before, now),
             on_notified=lambda taken, why: self._notified(plugin, why, taken=taken),
         )
         self._plugin = plugin
@@ -174,14 +175,14 @@ class Registrar:
             endpoint = await Endpoint.open(path, plugin.services)
         except (PathTooLong, NoEndpoint) as error:
             if plugin is self._plugin:
-                self._event(registration.NotOpened(str(error)))
+                self._event(events.NotOpened(str(error)))
             return
         if plugin is not self._plugin:  # the kubelet went and came while this one opened
             await self._end(endpoint)
             return
         self._endpoint = endpoint
         log.info("serving", extra={"endpoint": endpoint.path.name})
-        self._event(registration.Opened())
+        self._event(events.Opened())
 
     async def _register(self) -> None:
         endpoint = self._endpoint
@@ -195,23 +196,25 @@ class Registrar:
             )
         except NotRegistered as error:
             if endpoint is self._endpoint:
-                self._event(registration.NotTaken(error.why, reached=error.reached))
+                self._event(events.NotTaken(error.why, reached=error.reached))
         else:
             if endpoint is self._endpoint:
-                self._event(registration.Taken())
+                self._event(events.Taken())
 
     def _notified(self, plugin: DevicePlugin, why: str, *, taken: bool) -> None:
         if plugin is not self._plugin:
             return
         if taken:
-            self._event(registration.Taken())
+            self._event(events.Taken())
         else:
             refusal = f"the kubelet's plugin watcher refused it: {why[:300]}"
-            self._event(registration.NotTaken(refusal, reached=True))
+            self._event(events.NotTaken(refusal, reached=True))
 
-    def _streams(self, plugin: DevicePlugin, count: int) -> None:
+    def _streams(self, plugin: DevicePlugin, before: int, now: int) -> None:
         if plugin is self._plugin:
-            self._event(registration.Streams(count))
+            self._event(events.Streams(now))
+        elif now > before:
+            self._event(events.Overtaken())
 
     def _retire(self) -> None:
         if self._endpoint is None or self._plugin is None:

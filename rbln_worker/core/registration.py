@@ -22,6 +22,18 @@ from typing import Final, Literal
 import msgspec
 
 from rbln_worker.contract.messages import Phase
+from rbln_worker.core.registration_events import (
+    Event,
+    Looked,
+    NotOpened,
+    NotTaken,
+    Opened,
+    Overdue,
+    Overtaken,
+    Streams,
+    Taken,
+    View,
+)
 
 Choice = Literal["auto", "kubelet-sock", "plugin-watcher"]
 Way = Literal["kubelet-sock", "plugin-watcher"]
@@ -40,21 +52,6 @@ WATCHER_RETRY_MOST_S: Final = 60.0
 NOBODY: Final = "nobody answers on kubelet.sock: waiting for the kubelet"
 NO_SOCKET: Final = "no kubelet.sock: waiting for the kubelet"
 _ENDED: Final = "the kubelet closed its stream"
-
-
-class View(msgspec.Struct, frozen=True):
-    """What lies in the kubelet's folders."""
-
-    kubelet: tuple[int, ...] | None
-    """Identifies the kubelet's socket file; another value is another kubelet. None: no socket."""
-    sock_folder: bool
-    registry_folder: bool
-    served: bool
-    """Our own socket file is there and is the one that we made."""
-    younger: str = ""
-    """A living socket of another instance, younger than ours; looked for only where it matters."""
-    answers: bool = True
-    """Somebody listens on the kubelet's socket; looked at only where that makes a difference."""
 
 
 class Step(StrEnum):
@@ -93,47 +90,6 @@ class Standing(msgspec.Struct, frozen=True):
     """Why the kubelet does not list the pool."""
 
 
-class Looked(msgspec.Struct, frozen=True):
-    """Somebody looked into the folders."""
-
-    view: View
-
-
-class Opened(msgspec.Struct, frozen=True):
-    """The fresh endpoint serves."""
-
-
-class NotOpened(msgspec.Struct, frozen=True):
-    """There is no fresh endpoint."""
-
-    why: str
-
-
-class Taken(msgspec.Struct, frozen=True):
-    """The kubelet took the registration."""
-
-
-class NotTaken(msgspec.Struct, frozen=True):
-    """The kubelet did not."""
-
-    why: str
-    reached: bool
-    """It may have heard us; if not, the same endpoint can be registered again."""
-
-
-class Streams(msgspec.Struct, frozen=True):
-    """How many ListAndWatch streams the current endpoint has."""
-
-    count: int
-
-
-class Overdue(msgspec.Struct, frozen=True):
-    """What was due is due."""
-
-
-Event = Looked | Opened | NotOpened | Taken | NotTaken | Streams | Overdue
-
-
 class Act(StrEnum):
     """What the shell has to do."""
 
@@ -154,6 +110,11 @@ def advance(standing: Standing, event: Event, now: float) -> tuple[Standing, Act
             return _opened(standing, now)
         case Overdue():
             return _overdue(standing, now)
+        # Two registrations were on their way at once. The former is about to end, and where it is
+        # the latest to the kubelet its end would leave the pool without one: a third decides it.
+        case Overtaken() if standing.step is Step.LISTED:
+            reason = "the kubelet took a former socket last"
+            return _open(msgspec.structs.replace(standing, reason=reason))
         case NotOpened(why=why):
             after = _failed(standing, why, now, again=False)
         # A kubelet that asked for the stream has taken us, whatever it said before or after.
@@ -165,7 +126,7 @@ def advance(standing: Standing, event: Event, now: float) -> tuple[Standing, Act
             after = _failed(standing, why if reached else NOBODY, now, again=unheard)
         case Streams(count=count):
             after = _streams(standing, count, now)
-        case Opened() | Taken() | NotTaken():
+        case Opened() | Taken() | NotTaken() | Overtaken():
             pass
     return after, None
 

@@ -31,13 +31,13 @@ class DevicePlugin:
         prepared: Callable[[], Prepared],
         board: Board,
         *,
-        on_streams: Callable[[int], None],
+        on_streams: Callable[[int, int], None],
         on_notified: Callable[[bool, str], None],
     ) -> None:
         """Answer from ``prepared`` and ``board``.
 
-        ``on_streams`` hears how many ListAndWatch streams are open, ``on_notified`` what the plugin
-        watcher says of a registration (taken or not, and why not).
+        ``on_streams`` hears how many ListAndWatch streams were open and are now, ``on_notified``
+        what the plugin watcher says of a registration (taken or not, and why not).
         """
         self._prepared = prepared
         self._board = board
@@ -74,13 +74,13 @@ class DevicePlugin:
     async def list_and_watch(self, _request: pb.Empty, _context: Context) -> AsyncIterator[bytes]:
         """The devices, again whenever something of them changed."""
         self.streams += 1
-        self._on_streams(self.streams)
+        self._on_streams(self.streams - 1, self.streams)
         try:
             async for message in self._board.watch():
                 yield message
         finally:
             self.streams -= 1
-            self._on_streams(self.streams)
+            self._on_streams(self.streams + 1, self.streams)
 
     async def preferred(
         self, request: pb.PreferredAllocationRequest, context: Context

@@ -13,21 +13,23 @@ from hypothesis.stateful import (
 from rbln_worker.core.registration import (
     Act,
     Choice,
+    Standing,
+    Step,
+    advance,
+    asks_for_others,
+    choose,
+    phase,
+)
+from rbln_worker.core.registration_events import (
     Event,
     Looked,
     NotOpened,
     NotTaken,
     Opened,
     Overdue,
-    Standing,
-    Step,
     Streams,
     Taken,
     View,
-    advance,
-    asks_for_others,
-    choose,
-    phase,
 )
 
 STEPS_MOST = 60

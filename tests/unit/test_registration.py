@@ -14,20 +14,23 @@ from rbln_worker.core.registration import (
     YIELD_S,
     Act,
     Choice,
+    Standing,
+    Step,
+    advance,
+    choose,
+    phase,
+)
+from rbln_worker.core.registration_events import (
     Event,
     Looked,
     NotOpened,
     NotTaken,
     Opened,
     Overdue,
-    Standing,
-    Step,
+    Overtaken,
     Streams,
     Taken,
     View,
-    advance,
-    choose,
-    phase,
 )
 
 THERE = View(kubelet=(1,), sock_folder=True, registry_folder=False, served=True)
@@ -213,6 +216,17 @@ def test_it_may_hang_so_that_nobody_waits_for_ever() -> None:
     assert standing.due == pytest.approx(200.0 + STREAM_GAP_S + YIELD_S)
     standing, act = advance(standing, Overdue(), standing.due or 0.0)
     assert (standing.step, act) == (Step.OPENING, Act.OPEN)
+
+
+def test_a_kubelet_that_took_the_former_socket_last() -> None:
+    standing, act = advance(listed(), Overtaken(), 200.0)
+    assert (standing.step, act) == (Step.OPENING, Act.OPEN)
+    assert standing.reason == "the kubelet took a former socket last"
+
+
+def test_a_stream_to_the_former_socket_before_the_fresh_one_is_listed() -> None:
+    standing = play(Looked(THERE), Opened(), Taken())
+    assert advance(standing, Overtaken(), 200.0) == (standing, None)
 
 
 def test_who_was_never_listed_does_not_yield() -> None:
