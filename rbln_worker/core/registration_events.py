@@ -1,4 +1,4 @@
-"""What a registration hears of: what lies in the kubelet's folders, and what came of what was begun."""
+"""What a registration hears of: the kubelet's folders, and the ends of what was begun."""
 
 import msgspec
 
