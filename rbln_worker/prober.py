@@ -20,6 +20,7 @@ from rbln_worker.core.answer import DeviceAnswer, answer
 from rbln_worker.core.facts import Facts
 from rbln_worker.core.health import evidence
 from rbln_worker.core.health.evidence import Evidence
+from rbln_worker.core.health.pcie import Depth
 from rbln_worker.core.providers.offer import Question
 from rbln_worker.core.providers.registry import needs
 from rbln_worker.host.facts import Reader
@@ -30,6 +31,8 @@ ANSWER_WITHIN_S: Final = 5.0
 """Nobody knows how a device is whose files took longer, until they answer."""
 SLOTS: Final = 4
 """Threads that look at a time, without those that hang."""
+A_TURN: Final = 32
+"""So many devices are worth a thread of their own, as long as none hangs."""
 LATE_S: Final = 0.1
 """A thread that is at one device for longer hangs, and leaves its slot to another one."""
 HANGING_MOST: Final = 64
@@ -54,9 +57,12 @@ class _Look:
     A deque's ends are safe to use from several threads, and so is one attribute.
     """
 
-    def __init__(self, reader: Reader, chosen: Iterable[Device], pool: PoolSpec) -> None:
+    def __init__(
+        self, reader: Reader, chosen: Iterable[Device], pool: PoolSpec, depth: Depth
+    ) -> None:
         self.reader = reader
         self.pool = pool
+        self.depth = depth
         self.todo = deque(chosen)
         self.done: deque[tuple[DeviceId, Finding]] = deque()
         self.pending = {device.id for device in self.todo}
@@ -102,7 +108,7 @@ class Prober:
         self._remembered: dict[DeviceId, tuple[Question, DeviceAnswer]] = {}
 
     async def look(
-        self, devices: Iterable[Device], pool: PoolSpec
+        self, devices: Iterable[Device], pool: PoolSpec, depth: Depth = Depth.WHOLE
     ) -> AsyncIterator[Mapping[DeviceId, Finding]]:
         """Findings as they come: those of quick devices together, then the late ones.
 
@@ -115,9 +121,9 @@ class Prober:
         chosen = [device for device in wanted.values() if device.id not in self._under_way]
         self._under_way.update(device.id for device in chosen)
         reader = Reader(self._root, host_visible=self._host_visible)
-        look = _Look(reader, chosen, pool)
+        look = _Look(reader, chosen, pool, depth)
         began = monotonic()
-        self._add_turns(look, min(SLOTS, len(chosen)))
+        self._add_turns(look, min(SLOTS, -(-len(chosen) // A_TURN)))
         if look.turns:
             await asyncio.wait(look.turns, timeout=SOON_S)
         yield {**silent, **self._told(look)}
@@ -179,8 +185,7 @@ class Prober:
         if thread.done():
             thread.result()
             return
-        if look.todo:
-            self._add_turns(look, 1)
+        self._add_turns(look, min(SLOTS, len(look.todo)))
         try:
             await thread
         finally:
@@ -195,17 +200,18 @@ class Prober:
             except IndexError:
                 return
             turn.began = monotonic()
-            look.done.append((device.id, self._examine(look.reader, device, look.pool)))
+            look.done.append((device.id, self._examine(look, device)))
 
-    def _examine(self, reader: Reader, device: Device, pool: PoolSpec) -> Finding:
-        told = self._answer(Question(device, pool, reader.read(needs(device, pool))))
+    def _examine(self, look: _Look, device: Device) -> Finding:
+        reader, depth = look.reader, look.depth
+        told = self._answer(Question(device, look.pool, reader.read(needs(device, look.pool))))
         missing = reader.missing(node.host for node in told.nodes)
         unusable = evidence.unusable(told, missing)
         unwritten = "" if unusable else self._write_info(told)
-        asked = evidence.needs(device, told)
-        further = evidence.awake_needs(device, reader.read(asked))
+        asked = evidence.needs(device, told, depth)
+        further = evidence.further_needs(device, told, reader.read(asked), depth)
         facts = reader.read((*asked, *further))
-        found = evidence.gather(device, told, facts, unusable=unusable, unwritten=unwritten)
+        found = evidence.gather(device, told, facts, depth, unusable=unusable, unwritten=unwritten)
         return Finding(found, told, unusable or unwritten)
 
     def _answer(self, question: Question) -> DeviceAnswer:

@@ -16,7 +16,8 @@ from rbln_worker.contract.version import VERSION
 from rbln_worker.conversation import Conversation, Held
 from rbln_worker.core.answer import DeviceAnswer, env_names
 from rbln_worker.core.health.case import without_link
-from rbln_worker.core.health.evidence import look_again_s
+from rbln_worker.core.health.evidence import SELDOM_S, look_again_s
+from rbln_worker.core.health.pcie import Depth
 from rbln_worker.core.inventory import Gap, Inventory, apply
 from rbln_worker.files import Files
 from rbln_worker.host.inotify import FolderWatch
@@ -198,26 +199,30 @@ class Worker:
 
     async def _look(self) -> None:
         loop = asyncio.get_running_loop()
-        all_seen_at = loop.time()
+        all_seen_at = whole_at = loop.time()
         while True:
+            depth = Depth.WHOLE
             devices = self._inventory.devices.values() if self._inventory else ()
             try:
                 async with asyncio.timeout_at(all_seen_at + look_again_s(devices)):
                     await self._look_wanted.wait()
             except TimeoutError:
                 self._look_at()
+                if loop.time() < whole_at + SELDOM_S:
+                    depth = Depth.BRIEF
             self._look_wanted.clear()
             stale, self._stale = self._stale, set()
             held = self._inventory
             chosen = [held.devices[one] for one in stale if one in held.devices] if held else []
             if held is None or len(chosen) == len(held.devices):
                 all_seen_at = loop.time()
+                whole_at = all_seen_at if depth is Depth.WHOLE else whole_at
             if held is not None:
-                self._group.create_task(self._follow(chosen, held))
+                self._group.create_task(self._follow(chosen, held, depth))
 
-    async def _follow(self, chosen: list[Device], held: Inventory) -> None:
+    async def _follow(self, chosen: list[Device], held: Inventory, depth: Depth) -> None:
         looked_at = {device.id: device for device in chosen}
-        async for found in self._prober.look(chosen, held.pool):
+        async for found in self._prober.look(chosen, held.pool, depth):
             async with self._concluding:
                 await self._specify(found)
                 now = self._inventory
@@ -231,10 +236,12 @@ class Worker:
                     and without_link(now.devices[device]) == without_link(looked_at[device])
                     and now.pool == held.pool
                 }
-                self._conclude(now, current)
+                changed = self._conclude(now, current)
                 outdated = self._prober.missed() | (found.keys() - current.keys())
                 if outdated:
                     self._look_at(outdated)
+            if not changed and depth is Depth.BRIEF:
+                continue
             self._files.settle(now.pool, now.devices)
             self._conversation.tell()  # files may have become a problem, or none any more
 
@@ -263,7 +270,8 @@ class Worker:
         if now is not None and last is not None and now.pool == last.pool:
             self._conclude(now, {})
 
-    def _conclude(self, held: Inventory, found: Mapping[DeviceId, Finding]) -> None:
+    def _conclude(self, held: Inventory, found: Mapping[DeviceId, Finding]) -> bool:
+        """Say what there is to say; whether it is anything new."""
         first = self._concluded is None
         answers = self._merged(held, found)
         self._judge.look({device: finding.evidence for device, finding in found.items()})
@@ -278,7 +286,7 @@ class Worker:
         unusable |= {device: one.unusable for device, one in found.items() if one.answer}
         before = (self._answers, self._verdicts, self._hidden, self._unusable, self._concluded)
         if (answers, verdicts, hidden, unusable) == before[:4] and held is before[4]:
-            return
+            return False
         self._answers = answers
         self._verdicts = verdicts
         self._hidden = hidden
@@ -297,6 +305,7 @@ class Worker:
         if first:  # nothing is registered before there is something true to say
             self._group.create_task(self._registrar.run())
         self._conversation.tell()
+        return True
 
     def _refusal(self, device: DeviceId) -> str:
         verdict = self._verdicts[device]

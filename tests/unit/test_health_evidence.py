@@ -22,7 +22,7 @@ from rbln_worker.core.health import case, evidence, npu, pcie, word
 from rbln_worker.core.health.case import Case
 from rbln_worker.core.health.evidence import Evidence
 from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Observation, Unknown
-from rbln_worker.core.health.pcie import FatalErrors
+from rbln_worker.core.health.pcie import Depth, FatalErrors
 from rbln_worker.core.health.standing import Moment, Record, State
 from rbln_worker.core.providers.offer import Node
 
@@ -34,6 +34,7 @@ VERSION = "/sys/class/rebellions/rbln3/kernel_version"
 ABSENT = Missing("no such file", absent=True)
 UNREADABLE = Missing("Input/output error")
 POLICY = HealthPolicy()
+WHOLE, BRIEF = Depth.WHOLE, Depth.BRIEF
 
 
 def answer(*faults: str) -> DeviceAnswer:
@@ -105,8 +106,8 @@ def test_the_npus_name_is_that_of_its_node() -> None:
     for path in ("/dev/rbln", "/dev/rbln3/..", "/dev/vfio/3", "/dev/rbln1234567", "/dev/rbln3\n"):
         assert npu.name_of([Node(path, path)]) is None
     vfio = msgspec.structs.replace(NPU.function, driver="vfio-pci")
-    of_vfio = evidence.needs(msgspec.structs.replace(NPU, function=vfio), answer())
-    assert Text(STATUS) in evidence.needs(NPU, answer())
+    of_vfio = evidence.needs(msgspec.structs.replace(NPU, function=vfio), answer(), WHOLE)
+    assert Text(STATUS) in evidence.needs(NPU, answer(), WHOLE)
     assert Text(STATUS) not in of_vfio
 
 
@@ -137,7 +138,7 @@ def test_a_function_that_fell_off_the_bus(header: bytes | Missing, dead: bool) -
 )
 def test_a_function_that_sleeps_is_not_woken(power: str | Missing, read: bool) -> None:  # noqa: FBT001
     facts = Facts({Text(f"{HOME}/power/runtime_status"): power})
-    needs = evidence.awake_needs(NPU, facts)
+    needs = evidence.further_needs(NPU, answer(), facts, WHOLE)
     assert (Head(f"{HOME}/config", 64) in needs) is read
     assert (Text(f"{HOME}/current_link_speed") in needs) is read
 
@@ -192,16 +193,16 @@ def test_a_link_below_its_best_is_a_warning(
     said = pcie.link_warning(NPU, facts)
     assert (said is None) is (warning is None)
     assert warning is None or (said is not None and warning in said)
-    found = evidence.gather(nic(), answer(), facts, unusable="", unwritten="")
+    found = evidence.gather(nic(), answer(), facts, WHOLE, unusable="", unwritten="")
     assert (found.seen, found.warnings) == (GOOD, (said,) if said else ())
 
 
 @given(st.binary(max_size=100), st.text())
 def test_any_files_are_some_evidence(config: bytes, text: str) -> None:
-    needs: dict[Need, Fact] = dict.fromkeys(evidence.needs(NPU, answer()), text)
-    needs |= dict.fromkeys(evidence.awake_needs(NPU, Facts()), text)
+    needs: dict[Need, Fact] = dict.fromkeys(evidence.needs(NPU, answer(), WHOLE), text)
+    needs |= dict.fromkeys(evidence.further_needs(NPU, answer(), Facts(), WHOLE), text)
     needs[Head(f"{HOME}/config", 64)] = config
-    found = evidence.gather(NPU, answer(), Facts(needs), unusable="", unwritten="")
+    found = evidence.gather(NPU, answer(), Facts(needs), WHOLE, unusable="", unwritten="")
     assert isinstance(found.seen, GOOD.__class__ | Bad | Doubt | Unknown)
 
 
@@ -210,7 +211,7 @@ def test_any_files_are_some_evidence(config: bytes, text: str) -> None:
 
 def gathered(unusable: str = "", unwritten: str = "", said: str = "0\n") -> Observation:
     facts = Facts({Text(STATUS): said, Text(VERSION): "3.0.0\n"})
-    return evidence.gather(NPU, answer(), facts, unusable=unusable, unwritten=unwritten).seen
+    return evidence.gather(NPU, answer(), facts, WHOLE, unusable=unusable, unwritten=unwritten).seen
 
 
 def test_what_a_container_could_not_use() -> None:
@@ -374,3 +375,25 @@ def test_warnings_are_those_of_the_last_look() -> None:
     one = case.looked(healthy(), Evidence(GOOD, warnings=("slow",)), 1.0)
     assert case.verdict(one).warnings == ("slow",)
     assert case.verdict(case.looked(one, evidence.silent(5), 2.0)).warnings == ()
+
+
+def test_a_brief_look_reads_what_may_turn_bad_within_seconds() -> None:
+    needs = evidence.needs(NPU, answer(), BRIEF)
+    assert set(needs) == {Text(STATUS), Text(f"{HOME}/power/runtime_status")}
+    ready = Facts({Text(STATUS): "1\n"})
+    assert evidence.further_needs(NPU, answer(), ready, BRIEF) == (Head(f"{HOME}/config", 64),)
+    odd = Facts({Text(STATUS): "3\n"})  # whose number is it?
+    assert Text(VERSION) in evidence.further_needs(NPU, answer(), odd, BRIEF)
+    vf = msgspec.structs.replace(NPU, function=msgspec.structs.replace(NPU.function, pf=Bdf("x")))
+    assert len(evidence.further_needs(vf, answer(), ready, WHOLE)) == 1
+
+
+def test_a_brief_look_leaves_what_it_does_not_look_for() -> None:
+    whole = Evidence(GOOD, warnings=("slow",), fatal_errors=1)
+    one = case.looked(healthy(), whole, 1.0)
+    facts = Facts({Text(STATUS): "0\n"})
+    brief = evidence.gather(NPU, answer(), facts, BRIEF, unusable="", unwritten="")
+    assert (brief.seen, brief.warnings, brief.fatal_errors) == (GOOD, None, None)
+    after = case.looked(one, brief, 2.0)
+    assert case.verdict(after).warnings == ("slow",)
+    assert after.fatal == one.fatal

@@ -39,6 +39,9 @@ def told(case: Case | None, device: Device, *, listing: bool) -> Case:
 
 def looked(case: Case, evidence: Evidence, now: float) -> Case:
     """The case after a look, which ended ``now`` (monotonic seconds)."""
+    if evidence.warnings is None:
+        before = case.evidence.warnings if case.evidence else ()
+        evidence = msgspec.structs.replace(evidence, warnings=before)
     fatal = pcie.remember(case.fatal, evidence.fatal_errors, now)
     return msgspec.structs.replace(case, evidence=evidence, fatal=fatal)
 
@@ -75,7 +78,7 @@ def due(case: Case, now: float) -> float | None:
 
 def verdict(case: Case) -> Verdict:
     """What is said of the device."""
-    return standing.verdict(case.record, case.evidence.warnings if case.evidence else ())
+    return standing.verdict(case.record, (case.evidence and case.evidence.warnings) or ())
 
 
 def identity(device: Device) -> tuple[object, ...]:

@@ -10,6 +10,7 @@ from rbln_worker.core.answer import DeviceAnswer
 from rbln_worker.core.facts import Facts, Need
 from rbln_worker.core.health import npu, pcie
 from rbln_worker.core.health.observation import Bad, Doubt, Observation, Unknown, worst
+from rbln_worker.core.health.pcie import Depth
 from rbln_worker.core.providers import rebellions
 
 OFTEN_S: Final = 2.0
@@ -22,20 +23,25 @@ class Evidence(msgspec.Struct, frozen=True):
     """What a look found."""
 
     seen: Observation
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] | None = ()
+    """None: nobody looked for what deserves one."""
     fatal_errors: int | None = None
     """As counted since the function came (AER); None where nobody counts."""
 
 
-def needs(device: Device, answer: DeviceAnswer) -> tuple[Need, ...]:
+def needs(device: Device, answer: DeviceAnswer, depth: Depth) -> tuple[Need, ...]:
     """What has to be read to judge a device, once it is known what containers get of it."""
     name = _npu(device, answer)
-    return (*pcie.needs(device), *(npu.needs(name) if name else ()))
+    return (*pcie.needs(device, depth), *(npu.needs(name) if name else ()))
 
 
-def awake_needs(device: Device, facts: Facts) -> tuple[Need, ...]:
-    """What may be read after these."""
-    return pcie.awake_needs(device, facts)
+def further_needs(
+    device: Device, answer: DeviceAnswer, facts: Facts, depth: Depth
+) -> tuple[Need, ...]:
+    """What has to be read, and may be, after these."""
+    name = _npu(device, answer)
+    of_npu = npu.further_needs(name, facts) if name else ()
+    return (*pcie.further_needs(device, facts, depth), *of_npu)
 
 
 def unusable(answer: DeviceAnswer, missing: tuple[str, ...]) -> str:
@@ -54,14 +60,21 @@ def unusable(answer: DeviceAnswer, missing: tuple[str, ...]) -> str:
 
 
 def gather(
-    device: Device, answer: DeviceAnswer, facts: Facts, *, unusable: str, unwritten: str
+    device: Device,
+    answer: DeviceAnswer,
+    facts: Facts,
+    depth: Depth,
+    *,
+    unusable: str,
+    unwritten: str,
 ) -> Evidence:
     """All of it.
 
     Args:
         device: as the supervisor sees it.
         answer: what a container would get.
-        facts: what was read of ``needs`` and ``awake_needs``.
+        facts: what was read of ``needs`` and ``further_needs``.
+        depth: with which they were asked for.
         unusable: as above.
         unwritten: why its device-info file is not there; empty where it is, or none is wanted.
     """
@@ -77,7 +90,7 @@ def gather(
     warning = pcie.link_warning(device, facts)
     return Evidence(
         worst(seen),
-        warnings=(warning,) if warning else (),
+        warnings=None if depth is Depth.BRIEF else (warning,) if warning else (),
         fatal_errors=pcie.fatal_total(device, facts),
     )
 

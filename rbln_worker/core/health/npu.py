@@ -30,14 +30,22 @@ def name_of(nodes: Iterable[Node]) -> str | None:
     return None
 
 
-def needs(name: str) -> tuple[Text, Text]:
-    """Its status, and the version of its driver."""
-    return _file(name, "status"), _file(name, "kernel_version")
+def needs(name: str) -> tuple[Text, ...]:
+    """Its status."""
+    return (_file(name, "status"),)
+
+
+def further_needs(name: str, facts: Facts) -> tuple[Text, ...]:
+    """The version of its driver, where the status means different things to different ones."""
+    status = facts.text(_file(name, "status"))
+    if isinstance(status, Missing) or status.strip() in {"0", "1"}:
+        return ()
+    return (_file(name, "kernel_version"),)
 
 
 def observe(name: str, facts: Facts) -> Observation:
     """What the driver says of it; a driver that says nothing (an older one) says nothing bad."""
-    status, version = (facts.text(need) for need in needs(name))
+    status, version = (facts.text(_file(name, file)) for file in ("status", "kernel_version"))
     if isinstance(status, Missing):
         return GOOD if status.absent else Unknown(SOURCE, f"its status can't be read: {status.why}")
     said = status.strip()
