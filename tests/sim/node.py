@@ -15,8 +15,10 @@ from typing import Final
 import msgspec
 
 from tests.sim import pci
-from tests.sim.device import SimDevice, shift
+from tests.sim.device import SimDevice, Subfunction, shift
 from tests.sim.drivers import parts_of, pools_text
+from tests.sim.parts import Parts
+from tests.sim.sysfs_net import subfunction
 from tests.sim.tree import Tree
 
 RBLN_STAT: Final = "/usr/local/bin/rbln-stat"
@@ -83,12 +85,7 @@ class SimNode:
         home = self.home(bdf)
         self.tree.write(f"{home}/uevent", pci.uevent_text(device))
         pci.join_driver(self.tree, bdf, home, driver)
-        parts = parts_of(device, home)
-        for path, text in parts.files.items():
-            self.tree.write(path, text)
-        for path, target in parts.links.items():
-            self.tree.link(path, target)
-        self._add_nodes(parts.nodes)
+        self._join(parts_of(device, home))
         if driver == "rebellions":
             self.tree.write(RBLN_STAT, "#!/bin/sh\n")
 
@@ -139,6 +136,24 @@ class SimNode:
         """Take the function's virtual functions away, as writing 0 to sriov_numvfs does."""
         for vf in tuple(self._vfs.get(bdf, ())):
             self.remove(vf)
+
+    def add_subfunction(self, bdf: str, sf: Subfunction) -> None:
+        """Make an auxiliary device below a function, as devlink does."""
+        device = self._devices[bdf]
+        self._devices[bdf] = msgspec.structs.replace(device, sfs=(*device.sfs, sf))
+        self._join(subfunction(sf, self.home(bdf)))
+
+    def remove_subfunction(self, bdf: str, name: str) -> None:
+        """Take it away."""
+        device, home = self._devices[bdf], self.home(bdf)
+        (sf,) = (one for one in device.sfs if one.name == name)
+        rest = tuple(one for one in device.sfs if one.name != name)
+        self._devices[bdf] = msgspec.structs.replace(device, sfs=rest)
+        parts = subfunction(sf, home)
+        for path in parts.links:
+            self.tree.remove(path)
+        self._remove_nodes(parts.nodes)
+        self.tree.remove(f"{home}/{name}")
 
     def set_attribute(self, bdf: str, name: str, value: str | bytes | None) -> None:
         """Change a file of the function's directory (``class``, ``config``, …); None removes it."""
@@ -204,6 +219,13 @@ class SimNode:
     def remove_dev_node(self, name: str) -> None:
         """Take a node below /dev away."""
         self.tree.remove(f"/dev/{name}")
+
+    def _join(self, parts: Parts) -> None:
+        for path, text in parts.files.items():
+            self.tree.write(path, text)
+        for path, target in parts.links.items():
+            self.tree.link(path, target)
+        self._add_nodes(parts.nodes)
 
     def _add_nodes(self, names: Iterable[str]) -> None:
         """Nodes can be shared (rsd0, a group's): the first user makes them, the last ends them."""

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
+import msgspec
 import pytest
 
-from tests.sim.device import SimDevice
+from tests.sim.device import SimDevice, Subfunction
 from tests.sim.node import SimNode
 from tests.sim.nodes import Link, demo, npus
 from tests.sim.stack import Stack
@@ -153,6 +154,42 @@ def test_an_answer_follows_its_node() -> None:
 
         eventually(lambda: node() == "/dev/rbln9", what="the answer names the new node")
         assert messages(stack, ATOM) == before, "the kubelet has nothing to know of it"
+
+
+def test_an_answer_follows_its_iommu_group() -> None:
+    with hearing(TWO_POOLS) as (stack, tell):
+        served(stack)
+        device = msgspec.structs.replace(stack.node.devices[VMS[0]], iommu=99)
+        stack.node.remove(VMS[0])
+        stack.node.add(device)
+        tell(pci("bind", VMS[0], DRIVER="vfio-pci"))
+
+        def node() -> str:
+            answer = stack.kubelet.allocate(VM, [[VMS[0]]]).container_responses[0]
+            return answer.devices[-1].host_path
+
+        eventually(lambda: node() == "/dev/vfio/99", what="the answer names the new group")
+        allocatable(stack, VM, len(VMS))
+
+
+def test_sub_functions_are_made_and_destroyed() -> None:
+    pf = SimDevice(PF, "15b3", "101d", "020000", "mlx5_core", net=("p0",), totalvfs=8)
+    sf = Subfunction("mlx5_core.sf.4", 88, ("en3f0s88",))
+    pools = config(
+        {"resourceName": "sf", "deviceType": "auxNetDevice", "selectors": {"auxTypes": ["sf"]}}
+    )
+    with hearing(pools, lambda node: node.add(pf)) as (stack, tell):
+        home = f"/devices/pci0000:5e/{PF}/{sf.name}"
+        stack.node.add_subfunction(PF, sf)
+        tell(frame("add", home, "auxiliary"))
+        allocatable(stack, "intel.com/sf", 1)
+        stack.node.remove_subfunction(PF, sf.name)
+        tell(frame("remove", home, "auxiliary"))
+        allocatable(stack, "intel.com/sf", 0)
+        assert stack.kubelet.resource("intel.com/sf").devices.keys() == {sf.name}
+        stack.node.add_subfunction(PF, sf)
+        tell(frame("add", home, "auxiliary"))
+        allocatable(stack, "intel.com/sf", 1)
 
 
 def test_an_interface_in_a_pod_leaves_its_device_where_it_is() -> None:
