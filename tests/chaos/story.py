@@ -100,16 +100,18 @@ def _break(world: World, chosen: Mapping[str, Plan], rng: Random, before: invari
     touches = union(plan.touches for plan in plans)
     world.load.touch(touches)
     began = monotonic()
+    injected: list[Plan] = []
     try:
         for plan in plans:
             plan.inject()
+            injected.append(plan)
         if len(plans) == 1 and plans[0].seen is not None:
             world.wait(plans[0].seen, "its effect", plans[0].seen_s)
         calm = [pool for pool in pools.REST if touches.get(pool, Touch.NOTHING) is Touch.NOTHING]
         silent = world.load.wait_answers(calm, ANSWERS, CONVERGE_S)
         assert not silent, f"{silent} answer no more"
     finally:
-        undone = [plan for plan in rng.sample(plans, len(plans)) if plan.undo is not nothing]
+        undone = [p for p in rng.sample(injected, len(injected)) if p.undo is not nothing]
         for plan in undone:
             plan.undo()
     if undone:

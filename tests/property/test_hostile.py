@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn, composite
 
 from rbln_supervisor import children, node
 from rbln_supervisor.core import inquiries
@@ -20,6 +21,7 @@ from rbln_supervisor.core.commands import DryRun, Planned, Refused, encode, to_r
 from rbln_supervisor.core.configuration import config
 from rbln_supervisor.core.kernel_events import concerns, function, touched
 from rbln_worker.contract.device import Device
+from rbln_worker.contract.holding import Held
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.answer import answer
 from rbln_worker.core.health import evidence, npu
@@ -30,9 +32,12 @@ from rbln_worker.core.providers.registry import needs
 from rbln_worker.host import uevent
 from rbln_worker.host.facts import Reader
 from rbln_worker.host.ledger import Ledger, clear
+from rbln_worker.kubelet.api import podresources_pb2 as podresources
+from rbln_worker.kubelet.pod_resources import held
 from tests.chaos import pools
 from tests.property.test_discovery import damaged, entries
 from tests.sim.node import SimNode
+from tests.sim.pod_resources import PodResources
 
 JSON: Final = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -123,6 +128,39 @@ def test_any_event_is_about_devices_or_is_not(frame: bytes) -> None:
         named = function(event.devpath)
         assert named is None or named in event.devpath
         assert touched([named], {}) == {}
+
+
+# The kubelet
+
+
+@pytest.fixture(scope="module")
+def lister() -> Iterator[PodResources]:
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="rbk-") as folder:
+        served = PodResources(Path(folder))
+        served.start()
+        yield served
+        served.stop()
+
+
+@composite
+def damaged_answers(draw: DrawFn) -> bytes:
+    device = podresources.ContainerDevices(
+        resource_name=draw(st.sampled_from(["a/x", ""]) | st.text(max_size=20)),
+        device_ids=draw(st.lists(st.text(max_size=20), max_size=3)),
+    )
+    container = podresources.ContainerResources(name=draw(st.text()), devices=[device] * 2)
+    pod = podresources.PodResources(name=draw(st.text()), containers=[container])
+    whole = podresources.ListPodResourcesResponse(pod_resources=[pod]).SerializeToString()
+    cut = draw(st.integers(0, len(whole)))
+    return whole[:cut] + draw(st.binary(max_size=10)) + whole[cut:][draw(st.integers(0, 3)) :]
+
+
+@given(answer=damaged_answers() | st.binary(max_size=100))
+def test_any_answer_says_who_has_what_or_why_not(lister: PodResources, answer: bytes) -> None:
+    lister.garbage = answer
+    said = held(lister.socket, {"a/x"})
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(said), type=Held) == said
+    assert said.unknown is None or said.unknown.isprintable()
 
 
 # Files of our own that somebody else has written
