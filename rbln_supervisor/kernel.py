@@ -7,13 +7,13 @@ be had, or the kernel dropped messages because many came at once, looks find out
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Final, TypeVar
 
 from rbln_supervisor.core import kernel_events
 from rbln_supervisor.core.pace import Pace
-from rbln_supervisor.pools import Heard, Pools
+from rbln_supervisor.pools import Pools
 from rbln_worker.contract.device import Bdf
 from rbln_worker.host.link_events import LinkSocket
 from rbln_worker.host.uevent import UeventSocket
@@ -30,9 +30,18 @@ class Kernel:
     """Hears of changes, and has them looked at: soon, but many of them together."""
 
     def __init__(
-        self, pools: Pools, look: Callable[[], None], look_costs_s: Callable[[], float]
+        self,
+        pools: Pools,
+        look: Callable[[Iterable[Bdf | None]], None],
+        look_costs_s: Callable[[], float],
     ) -> None:
-        """``look`` asks for a look at the node; ``look_costs_s``: CPU time of the last one."""
+        """Hear from now on.
+
+        Args:
+            pools: whose devices are meant.
+            look: asks for a look at functions (None: at any).
+            look_costs_s: seconds of a core that the last look took.
+        """
         self._pools = pools
         self._look = look
         self._look_costs_s = look_costs_s
@@ -78,10 +87,9 @@ class Kernel:
         now = monotonic()
         if self._looks.due is not None and now >= self._looks.due:
             self._looks = self._looks.acted(now, cost_s=self._look_costs_s())
-            self._look()
-            if self._touched:
-                self._pools.nudge(self._touched)
-                self._touched = set()
+            self._look(self._touched)
+            self._pools.nudge(self._touched)
+            self._touched = set()
         if self._relinks.due is not None and now >= self._relinks.due:
             self._relinks = self._relinks.acted(now)
             self._pools.relink()
@@ -101,15 +109,13 @@ class Kernel:
         if heard.lost:
             self._missed("link changes", now)
         for change in heard.items:
-            match self._pools.hear_link(change.index, change.state):
-                case Heard.LINK:
-                    self.counts["link changes of devices"] += 1
-                    self._relinks = self._relinks.heard(now)
-                case Heard.INTERFACE:
-                    self.counts["link changes of devices"] += 1
-                    self._looks = self._looks.heard(now)
-                case Heard.NOTHING:
-                    pass
+            news = self._pools.hear_link(change.index, change.state)
+            if news.is_news:
+                self.counts["link changes of devices"] += 1
+                self._relinks = self._relinks.heard(now)
+            if news.moved:
+                self._touched |= news.moved
+                self._looks = self._looks.heard(now)
 
     def _missed(self, what: str, now: float) -> None:
         self.counts[f"times that {what} were lost"] += 1

@@ -6,18 +6,20 @@ A configuration comes into force together with a look that was made for it, or n
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import monotonic
 
 from rbln_supervisor import node
 from rbln_supervisor.core import inquiries
 from rbln_supervisor.core.commands import DryRun, Planned, Refused, Reply, Rescanned
 from rbln_supervisor.core.looks import Batch, Looks, Trial
+from rbln_supervisor.core.partial import concerned
 from rbln_supervisor.node import Look
 from rbln_supervisor.options import Options
 from rbln_supervisor.pools import Pools
 from rbln_supervisor.reloads import Reloads
 from rbln_supervisor.scout import Pods, Scout
+from rbln_worker.contract.device import Bdf
 from rbln_worker.contract.holding import Held
 
 _LEAVING = Refused(("the supervisor is leaving",))
@@ -75,10 +77,12 @@ class Lookout:
         """Seconds of a core that the last look took."""
         return self._scout.cost_s
 
-    def look(self) -> None:
-        """Have the node looked at: something happened there."""
+    def look(self, named: Iterable[Bdf | None]) -> None:
+        """Have the node looked at: something happened to these functions (None: to any)."""
+        known = self._pools.node
         if not self._leaving:
-            self._looks = self._looks.ask(None)
+            only = None if known is None else concerned(named, known)
+            self._looks = self._looks.ask(None, only=only)
 
     def rescan(self, asker: bytes) -> Reply | None:
         """A look for its own sake; None: answered later."""
@@ -149,6 +153,7 @@ class Lookout:
         look = self._looks.running
         served = self._pools.config
         wanted = look.config if look else None
+        only = look.only if isinstance(look, Batch) else None
         # What is served has to be found, too, and what may come back: who asked for less would see
         # devices as gone that are only not looked for.
         configs = (served, wanted, self._reloads.former)
@@ -160,7 +165,8 @@ class Lookout:
         )
         try:
             self._scout.begin(
-                node.needs(pools, allow_default_route=allowed), asked if wanted else None
+                node.needs(pools, allow_default_route=allowed, only=only),
+                asked if wanted else None,
             )
         except OSError as error:
             self._ended(Look(failed=f"the node can't be looked at: {error.strerror}"))

@@ -8,7 +8,7 @@ import msgspec
 from rbln_supervisor.core.configuration.pool import PoolConfig
 from rbln_supervisor.core.node import Node
 from rbln_supervisor.core.types.registry import KINDS
-from rbln_worker.contract.device import LinkState
+from rbln_worker.contract.device import Bdf, LinkState
 from rbln_worker.contract.holding import Held
 from rbln_worker.host import look as host
 from rbln_worker.host.inventory import Needs
@@ -26,14 +26,22 @@ class Look(msgspec.Struct, frozen=True):
     """Why there is no node in it; what was known before still stands."""
     held: Held | None = None
     """Who has which device; None where that was not asked."""
+    looked: frozenset[Bdf] | None = None
+    """Which functions were looked at; None: all, and what is not in it is not there."""
 
 
-def needs(pools: Iterable[PoolConfig], *, allow_default_route: bool) -> Needs:
-    """What has to be known of the node so that its devices can be given to these pools."""
+def needs(
+    pools: Iterable[PoolConfig], *, allow_default_route: bool, only: frozenset[Bdf] | None = None
+) -> Needs:
+    """What has to be known of the node so that its devices can be given to these pools.
+
+    ``only``: of these functions; None: of all.
+    """
     pools = tuple(pools)
     types = {pool.spec.device_type for pool in pools}
     selectors = tuple(selector for pool in pools for selector in pool.selectors)
     return Needs(
+        only=only,
         base_classes=frozenset(KINDS[name].base_class for name in types),
         acpi_indexes=any(selector.acpi_indexes for selector in selectors),
         subfunctions="auxNetDevice" in types,
@@ -60,4 +68,5 @@ def look(root: Path, needed: Needs) -> Look:
             *(f"device {name} is left out: {why}" for name, why in unreadable.items()),
             *found.problems,
         ),
+        looked=found.looked,
     )

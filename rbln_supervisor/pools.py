@@ -4,9 +4,8 @@ import logging
 import math
 import random
 from collections.abc import Callable, Iterable, Mapping
-from enum import Enum
 from time import monotonic
-from typing import Final
+from typing import Final, NamedTuple
 
 from rbln_supervisor.core.assign import assign
 from rbln_supervisor.core.configuration.config import NodeConfig
@@ -15,6 +14,7 @@ from rbln_supervisor.core.lifecycle import State, Unwanted, Wanted
 from rbln_supervisor.core.links import Links, linked, named
 from rbln_supervisor.core.memory import remember, seen_in
 from rbln_supervisor.core.node import Node
+from rbln_supervisor.core.partial import has_network, merged
 from rbln_supervisor.core.roster import Roster, advance, next_leave, relink
 from rbln_supervisor.core.summary import NO_DEVICES
 from rbln_supervisor.keeper import Keeper
@@ -27,20 +27,19 @@ RESCAN_JITTER: Final = 0.1
 """The share of the rescan interval by which it varies, so that nodes don't look in step."""
 
 AGAIN_S: Final = 5.0
-"""After a look that failed the next one comes soon: devices may be missing until then."""
+"""After a look that failed the next one comes soon: devices may be missing until then. So it does
+after one that asked for no routes: a function may carry one by now."""
 
 log = logging.getLogger(__name__)
 
 
-class Heard(Enum):
+class Heard(NamedTuple):
     """What news of a link mean."""
 
-    NOTHING = "nothing"
-    """Nothing, or it is no device's."""
-    LINK = "link"
-    """It came up or went down."""
-    INTERFACE = "interface"
-    """An interface came, went or has another name: the node has to be looked at."""
+    is_news: bool = False
+    """It is a device's, and differs from what was known."""
+    moved: frozenset[Bdf] = frozenset()
+    """Functions whose interface came, went or has another name: they have to be looked at."""
 
 
 class Pools:
@@ -53,7 +52,7 @@ class Pools:
         self._keeper = keeper
         self._node: Node | None = None
         self._links = Links()
-        self._named: frozenset[str] = frozenset()
+        self._named: Mapping[str, frozenset[Bdf]] = {}
         self._rescan_at = math.inf
         self._late: set[PoolName] = set()
         """Pools that have to take in the last look when they are adopted."""
@@ -97,6 +96,9 @@ class Pools:
         if look.failed is not None:
             interval = min(interval, AGAIN_S)
             self._report((look.failed,))
+        elif look.looked is not None:
+            self._take_in_some(look, look.looked)
+            return self.apply()
         else:
             self._report(look.problems)
             self._node = self.known(look.node)
@@ -118,12 +120,12 @@ class Pools:
         """The kernel tells of a link (None: it is gone); what has to be done about it."""
         before = self._links.known.get(index)
         self._links = self._links.hear(index, state)
-        names = {link.name for link in (before, state) if link is not None} & self._named
+        names = {link.name for link in (before, state) if link is not None} & self._named.keys()
         if not names or before == state:
-            return Heard.NOTHING
-        if before is None or state is None or before.name != state.name:
-            return Heard.INTERFACE
-        return Heard.LINK
+            return Heard()
+        if before is not None and state is not None and before.name == state.name:
+            return Heard(is_news=True)
+        return Heard(is_news=True, moved=frozenset().union(*(self._named[name] for name in names)))
 
     def relink(self) -> None:
         """Tell workers of links that came up or went down."""
@@ -228,6 +230,14 @@ class Pools:
             if keeper.roster.generation != before.generation:
                 changed.append(name)
         return tuple(changed)
+
+    def _take_in_some(self, look: Look, looked: frozenset[Bdf]) -> None:
+        """What a look at a few functions found: all else is as it was."""
+        self._report(dict.fromkeys((*self.problems, *look.problems)))
+        self._node = self.known(merged(self._node or Node(), look.node, looked))
+        self._named = named(self._node)
+        if has_network(look.node):
+            self._rescan_at = min(self._rescan_at, monotonic() + AGAIN_S)
 
     def _report(self, problems: Iterable[str]) -> None:
         now = tuple(problems)

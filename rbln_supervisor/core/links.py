@@ -5,12 +5,13 @@ every change meanwhile. What was told since a look began is newer than what the 
 to it: told changes come in order, and a lost one leads to another look.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Mapping
 
 import msgspec
 
 from rbln_supervisor.core.node import Node
-from rbln_worker.contract.device import Device, LinkState
+from rbln_worker.contract.device import Bdf, Device, LinkState
 
 
 class Links(msgspec.Struct, frozen=True):
@@ -55,21 +56,19 @@ def linked(device: Device, links: Mapping[str, LinkState]) -> Device:
     return device if device.link == link else msgspec.structs.replace(device, link=link)
 
 
-def named(node: Node) -> frozenset[str]:
-    """The interfaces of a node's functions: what happens to other links concerns nobody."""
-    return frozenset(_interfaces(node))
-
-
-def _interfaces(node: Node) -> Iterable[str]:
+def named(node: Node) -> Mapping[str, frozenset[Bdf]]:
+    """The interfaces of a node's functions, and whose each is: other links concern nobody."""
+    owners: defaultdict[str, set[Bdf]] = defaultdict(set)
     for function in node.functions.values():
-        if function.pf_name:
-            yield function.pf_name
-        if function.network is not None:
-            yield from function.network.interfaces
-    for several in node.subfunctions.values():
+        if function.pf is not None and function.pf_name:
+            owners[function.pf_name].add(function.pf)
+        for interface in function.network.interfaces if function.network else ():
+            owners[interface].add(function.bdf)
+    for bdf, several in node.subfunctions.items():
         for one in several:
-            yield one.pf_name
-            yield from one.network.interfaces
+            for interface in (one.pf_name, *one.network.interfaces):
+                owners[interface].add(bdf)
+    return {interface: frozenset(functions) for interface, functions in owners.items()}
 
 
 def _applied(

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from rbln_supervisor.core.configuration.config import NodeConfig
+from rbln_worker.contract.device import Bdf
 
 ASKERS_MOST: Final = 256
 """Who wait for a look; whoever comes later is refused."""
@@ -30,6 +31,8 @@ class Batch(msgspec.Struct, frozen=True):
     """Who asked for the configuration."""
     force: bool = False
     """The configuration may take devices that pods have."""
+    only: frozenset[Bdf] | None = None
+    """The functions to look at; None: all."""
 
     @property
     def askers(self) -> frozenset[bytes]:
@@ -79,10 +82,18 @@ class Looks(msgspec.Struct, frozen=True):
             yield from look.askers if look else ()
         yield from self.on_trial or ()
 
-    def ask(self, asker: bytes | None) -> "Looks":
-        """Somebody asks for a look; None: nobody, and yet there shall be one."""
-        rescans = (self.rescan or Batch()).rescans | _some(asker)
-        return msgspec.structs.replace(self, rescan=Batch(rescans=rescans))
+    def ask(self, asker: bytes | None, *, only: frozenset[Bdf] | None = None) -> "Looks":
+        """Somebody asks for a look; None: nobody, and yet there shall be one.
+
+        ``only``: at these functions, where nobody asks for more; None: at all.
+        """
+        if self.rescan is None:
+            return msgspec.structs.replace(self, rescan=Batch(rescans=_some(asker), only=only))
+        before = self.rescan
+        both = None if only is None or before.only is None else only | before.only
+        return msgspec.structs.replace(
+            self, rescan=Batch(rescans=before.rescans | _some(asker), only=both)
+        )
 
     def ask_for(self, config: NodeConfig, asker: bytes | None, *, force: bool = False) -> "Looks":
         """Somebody asks for a configuration, which is newer than what others asked for.

@@ -15,6 +15,8 @@ class Needs(msgspec.Struct, frozen=True):
     """What of a node has to be looked at; nothing else is read."""
 
     base_classes: frozenset[int] = frozenset()
+    only: frozenset[Bdf] | None = None
+    """These functions alone, and the PFs of those among them that are virtual; None: all."""
     acpi_indexes: bool = False
     subfunctions: bool = False
     rdma: bool = False
@@ -46,3 +48,5 @@ class Inventory(msgspec.Struct, frozen=True):
     """Why there was nothing to look at; what was known before then still stands."""
     links: Mapping[int, LinkState] = {}
     """The links of our network namespace, by index; looked at with network functions only."""
+    looked: frozenset[Bdf] | None = None
+    """Which functions were looked at; None: all. One that is not found is not there."""

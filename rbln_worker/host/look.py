@@ -14,11 +14,13 @@ from rbln_worker.host.sysfs import PCI_DEVICES
 def look(root: Path, needs: Needs) -> Inventory:
     """Look at the node below ``root``; never raises for what is on disk."""
     try:
-        scan = pci.scan(f"{root}", base_classes=needs.base_classes, acpi_indexes=needs.acpi_indexes)
+        scan = pci.scan(f"{root}", needs)
     except OSError as error:
         return Inventory(failed=f"/{PCI_DEVICES}: {error.strerror}")
     if any(one.function.base_class == NETWORK for one in scan.found.values()):
         return network.describe(f"{root}", scan, needs)
     return Inventory(
-        functions=tuple(one.function for one in scan.found.values()), unreadable=scan.unreadable
+        functions=tuple(one.function for one in scan.found.values()),
+        unreadable=scan.unreadable,
+        looked=scan.looked,
     )

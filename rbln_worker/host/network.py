@@ -21,13 +21,19 @@ _PACKAGE = "fw.app.name"
 
 
 def describe(root: str, scan: Scan, needs: Needs) -> Inventory:
-    """The functions of a scan, the network functions among them with all that belongs to them."""
+    """The functions of a scan, the network functions among them with all that belongs to them.
+
+    A look at a few of them is on its way because something happens to them now: then drivers hold
+    the rtnl lock, for which a dump would wait (a second, seen with igb). So it asks sysfs for link
+    types, and leaves states and routes to whole looks.
+    """
     problems: list[str] = []
-    try:
-        links = rtnetlink.read(default_routes=needs.default_routes)
-    except NoNetlink as error:
-        links = Links()
-        problems.append(f"{error}: link types are sysfs's, default routes are not known")
+    links = Links()
+    if needs.only is None:
+        try:
+            links = rtnetlink.read(default_routes=needs.default_routes)
+        except NoNetlink as error:
+            problems.append(f"{error}: link types are sysfs's, default routes are not known")
     ddptool = DdpTool()
     networks = Networks(root, links, Devlink(Kernel()), ddptool, needs)
     functions: list[PciFunction] = []
@@ -51,6 +57,7 @@ def describe(root: str, scan: Scan, needs: Needs) -> Inventory:
         unreadable=tuple(unreadable),
         problems=tuple(problems),
         links=links.states,
+        looked=scan.looked,
     )
 
 

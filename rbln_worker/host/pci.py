@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from rbln_worker.contract.device import Bdf, PciFunction
-from rbln_worker.host.inventory import Unreadable
+from rbln_worker.host.inventory import Needs, Unreadable
 from rbln_worker.host.sysfs import PCI_ADDRESS, PCI_DEVICES, attribute, link_name, names
 
 # file2alias.c: v, d: vendor and device in eight digits; bc: base class in two.
@@ -44,18 +44,31 @@ class Scan(NamedTuple):
     found: Mapping[Bdf, Found]
     """By address, sorted."""
     unreadable: tuple[Unreadable, ...]
+    looked: frozenset[Bdf] | None = None
+    """Which addresses were looked at, where not all were."""
 
 
-def scan(root: str, *, base_classes: frozenset[int], acpi_indexes: bool) -> Scan:
-    """The functions of these base classes; OSError where they can't even be listed."""
+def scan(root: str, needs: Needs) -> Scan:
+    """The functions that are needed; OSError where they can't even be listed."""
     home = f"{root}/{PCI_DEVICES}"
+    if needs.only is None:
+        return _scan(home, os.listdir(home), needs)
+    os.stat(home)
+    some = _scan(home, needs.only, needs)
+    pfs = {one.function.pf for one in some.found.values() if one.function.pf is not None}
+    looked = needs.only | pfs
+    whole = _scan(home, looked, needs) if pfs - needs.only else some
+    return whole._replace(looked=looked)
+
+
+def _scan(home: str, listed: Iterable[str], needs: Needs) -> Scan:
     found: dict[Bdf, Found] = {}
     unreadable: list[Unreadable] = []
-    for name in sorted(os.listdir(home)):
+    for name in sorted(listed):
         if not PCI_ADDRESS.fullmatch(name):
             continue
         try:
-            one = _function(f"{home}/{name}", Bdf(name), base_classes, acpi_indexes)
+            one = _function(f"{home}/{name}", Bdf(name), needs.base_classes, needs.acpi_indexes)
         except OSError as error:
             if not os.path.lexists(f"{home}/{name}"):
                 continue  # it left while we looked: the kernel takes this link away first

@@ -140,7 +140,7 @@ class Answers:
 
 
 def described(node: SimNode, bdf: str, devlink: Answers, known: Iterable[Link] = ()) -> PciFunction:
-    scan = pci.scan(f"{node.root}", base_classes=frozenset({0x02}), acpi_indexes=False)
+    scan = pci.scan(f"{node.root}", WITHOUT_RDMA)
     known_links = links.summed_up(known, ())
     networks = Networks(f"{node.root}", known_links, Devlink(devlink), DdpTool(), WITHOUT_RDMA)
     return networks.function(scan.found[Bdf(bdf)]).function
@@ -178,7 +178,7 @@ def test_a_pf_is_asked_once_for_all_its_functions(node: SimNode) -> None:
     node.add(NIC)
     vfs = node.enable_vfs(PF, 4, driver="iavf")
     devlink = Answers(PF)
-    scan = pci.scan(f"{node.root}", base_classes=frozenset({0x02}), acpi_indexes=False)
+    scan = pci.scan(f"{node.root}", WITHOUT_RDMA)
     networks = Networks(f"{node.root}", Links(), Devlink(devlink), DdpTool(), WITHOUT_RDMA)
     for vf in vfs:
         networks.function(scan.found[Bdf(vf)])

@@ -73,7 +73,7 @@ def test_the_interfaces_of_a_node() -> None:
     found = named(
         node(pf(), vf(0, network=Network(interfaces=("v0",))), npu(), subfunctions=[sf(1)])
     )
-    assert found == {"p0", "v0", "e0"}
+    assert found == {"p0": {P0}, "v0": {vf(0).bdf}, "e0": {P0}}
 
 
 def test_only_devices_that_hang_on_a_link_change_with_it() -> None:

@@ -2,6 +2,7 @@
 
 from rbln_supervisor.core.configuration.config import NodeConfig
 from rbln_supervisor.core.looks import ASKERS_MOST, Batch, Looks, Trial
+from rbln_worker.contract.device import Bdf
 
 OLD, NEW = NodeConfig(()), NodeConfig((), warnings=("newer",))
 
@@ -66,3 +67,19 @@ def test_force_is_for_what_one_has_seen() -> None:
     same, newer = forced.ask_for(OLD, b"b"), forced.ask_for(NEW, b"b")
     assert same.reload == Batch(OLD, reloads=frozenset({b"a", b"b"}), force=True)
     assert newer.reload == Batch(NEW, reloads=frozenset({b"a", b"b"}))
+
+
+A, B = Bdf("0000:20:00.0"), Bdf("0000:21:00.0")
+
+
+def test_looks_at_a_few_functions_are_one_look() -> None:
+    looks = Looks().ask(None, only=frozenset({A})).ask(None, only=frozenset({B}))
+    assert looks.begin().running == Batch(only=frozenset({A, B}))
+
+
+def test_who_asks_for_all_gets_all() -> None:
+    whole = Batch(rescans=frozenset({b"a"}))
+    assert Looks().ask(b"a").ask(None, only=frozenset({A})).begin().running == whole
+    assert Looks().ask(None, only=frozenset({A})).ask(b"a").begin().running == whole
+    with_config = Looks().ask(None, only=frozenset({A})).ask_for(NEW, None).begin()
+    assert with_config.running == Batch(NEW)
