@@ -117,7 +117,8 @@ def _differences(world: World, status: NodeStatus) -> Iterator[str]:
         return
     for name, rest in pools.REST.items():
         pool = status.pools[name]
-        sick = {d: seen.reason for d, seen in pool.devices.items() if seen.health != "Healthy"}
+        # Nor any in doubt: what is unknown now may be Unhealthy in a moment.
+        sick = {d: seen.reason for d, seen in pool.devices.items() if seen.phase != "healthy"}
         if sick or sorted(pool.devices) != sorted(rest.devices):
             yield f"{name} has devices {sorted(pool.devices)}, sick {sick}"
         if pool.state != "serving" or not pool.registered or pool.reason:
