@@ -17,8 +17,8 @@ from rbln_worker.contract.device import (
 )
 from rbln_worker.contract.health import HealthPolicy
 from rbln_worker.core.answer import DeviceAnswer
-from rbln_worker.core.facts import Fact, Facts, Head, Missing, Need, Text
-from rbln_worker.core.health import case, evidence, npu, pcie, word
+from rbln_worker.core.facts import Fact, Facts, Head, Link, Missing, Need, Text
+from rbln_worker.core.health import case, driver, evidence, npu, pcie, word
 from rbln_worker.core.health.case import Case
 from rbln_worker.core.health.evidence import Evidence
 from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Observation, Unknown
@@ -379,7 +379,9 @@ def test_warnings_are_those_of_the_last_look() -> None:
 
 def test_a_brief_look_reads_what_may_turn_bad_within_seconds() -> None:
     needs = evidence.needs(NPU, answer(), BRIEF)
-    assert set(needs) == {Text(STATUS), Text(f"{HOME}/power/runtime_status")}
+    assert set(needs) == {
+        *(Link(f"{HOME}/driver"), Text(STATUS), Text(f"{HOME}/power/runtime_status"))
+    }
     ready = Facts({Text(STATUS): "1\n"})
     assert evidence.further_needs(NPU, answer(), ready, BRIEF) == (Head(f"{HOME}/config", 64),)
     odd = Facts({Text(STATUS): "3\n"})  # whose number is it?
@@ -397,3 +399,16 @@ def test_a_brief_look_leaves_what_it_does_not_look_for() -> None:
     after = case.looked(one, brief, 2.0)
     assert case.verdict(after).warnings == ("slow",)
     assert after.fatal == one.fatal
+
+
+@pytest.mark.parametrize(
+    ("bound", "seen"),
+    [
+        ("rebellions", GOOD),
+        ("vfio-pci", Doubt("sysfs", "driver vfio-pci is bound to it, rebellions was")),
+        (ABSENT, Doubt("sysfs", "no driver is bound to it")),
+        (UNREADABLE, GOOD),
+    ],
+)
+def test_the_driver_that_is_bound(bound: str | Missing, seen: Observation) -> None:
+    assert driver.observe(NPU, Facts({Link(f"{HOME}/driver"): bound})) == seen

@@ -8,7 +8,7 @@ import msgspec
 from rbln_worker.contract.device import Device
 from rbln_worker.core.answer import DeviceAnswer
 from rbln_worker.core.facts import Facts, Need
-from rbln_worker.core.health import npu, pcie
+from rbln_worker.core.health import driver, npu, pcie
 from rbln_worker.core.health.observation import Bad, Doubt, Observation, Unknown, worst
 from rbln_worker.core.health.pcie import Depth
 from rbln_worker.core.providers import rebellions
@@ -32,7 +32,7 @@ class Evidence(msgspec.Struct, frozen=True):
 def needs(device: Device, answer: DeviceAnswer, depth: Depth) -> tuple[Need, ...]:
     """What has to be read to judge a device, once it is known what containers get of it."""
     name = _npu(device, answer)
-    return (*pcie.needs(device, depth), *(npu.needs(name) if name else ()))
+    return (*driver.needs(device), *pcie.needs(device, depth), *(npu.needs(name) if name else ()))
 
 
 def further_needs(
@@ -80,6 +80,7 @@ def gather(
     """
     seen: list[Observation] = []
     name = _npu(device, answer)
+    seen.append(driver.observe(device, facts))
     seen.append(pcie.config_space(device, facts))
     if name:
         seen.append(npu.observe(name, facts))
