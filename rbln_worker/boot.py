@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from rbln_worker.contract.figures import Figures
 from rbln_worker.contract.pool import PoolName, stem
 from rbln_worker.core.cdi import Mode
 from rbln_worker.core.registration import Choice
@@ -21,7 +22,7 @@ FOLDERS: Final[Mapping[str, str]] = {
 
 
 class Boot(msgspec.Struct, frozen=True):
-    """The same for every pool but for the first two."""
+    """The same for every pool but for the first two, and what was counted."""
 
     pool: PoolName
     incarnation: str
@@ -40,11 +41,15 @@ class Boot(msgspec.Struct, frozen=True):
     log_format: Format = "text"
     alone_s: float = 3600.0
     """How often a worker that no supervisor listens to says so in its log."""
+    earlier: Figures = Figures()
+    """What the pool's workers before this one counted."""
 
     @property
     def digest(self) -> str:
         """What tells apart workers that were forked with other options, whatever their pool."""
-        shared = msgspec.structs.replace(self, pool=PoolName(""), incarnation="")
+        shared = msgspec.structs.replace(
+            self, pool=PoolName(""), incarnation="", earlier=Figures()
+        )
         return hashlib.sha256(msgspec.json.encode(shared, enc_hook=str)).hexdigest()[:16]
 
     @property

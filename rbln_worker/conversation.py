@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from rbln_worker import log as lines
+from rbln_worker.contract.figures import Figures
 from rbln_worker.contract.messages import (
     BEAT_S,
     Beat,
@@ -40,6 +41,7 @@ class Conversation:
         held: Callable[[], Held],
         holds: Callable[[], Holds],
         report: Callable[[], Report],
+        figures: Callable[[], Figures],
         hear: Callable[[State], None],
         alone_s: float,
     ) -> None:
@@ -49,9 +51,11 @@ class Conversation:
         self._held = held
         self._holds = holds
         self._report = report
+        self._figures = figures
         self._hear = hear
         self._greeted = False
         self._told: Report | None = None
+        self._counted: Figures | None = None
         self._alone_s = alone_s
         self._taken_at = self._noted_at = asyncio.get_running_loop().time()
 
@@ -78,6 +82,7 @@ class Conversation:
             if self._greeted:
                 session, generation = self._held()
                 self._say(Beat(session, generation, self._link.dropped_frames))
+                self._tell_figures()
             else:
                 self._greet()
             self._note_alone()
@@ -100,8 +105,15 @@ class Conversation:
         # when the socket's descriptor says that something changed, and with every beat.
         self._greeted = self._say(self._hello())
         if self._greeted:
-            self._told = None
+            self._told = self._counted = None
             self.tell()
+            self._tell_figures()
+
+    def _tell_figures(self) -> None:
+        # Never with a call: what is counted may cost a message a beat, however much happens.
+        figures = self._figures()
+        if figures != self._counted and self._say(figures):
+            self._counted = figures
 
     def _say(self, message: ToSupervisor) -> bool:
         sent = self._link.send(message)

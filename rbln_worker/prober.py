@@ -23,6 +23,7 @@ from rbln_worker.core.health.evidence import Evidence
 from rbln_worker.core.health.pcie import Depth
 from rbln_worker.core.providers.offer import Question
 from rbln_worker.core.providers.registry import needs
+from rbln_worker.core.tally import Tally
 from rbln_worker.host.facts import Reader
 
 SOON_S: Final = 0.1
@@ -64,7 +65,8 @@ class _Look:
         self.pool = pool
         self.depth = depth
         self.todo = deque(chosen)
-        self.done: deque[tuple[DeviceId, Finding]] = deque()
+        self.done: deque[tuple[DeviceId, Finding, float | None]] = deque()
+        """… and how many seconds the look at it took, where there was one."""
         self.pending = {device.id for device in self.todo}
         """Of which nothing was told yet."""
         self.turns: set[asyncio.Task[None]] = set()
@@ -87,6 +89,7 @@ class Prober:
         *,
         host_visible: bool,
         write_info: Callable[[DeviceAnswer], str],
+        tally: Tally,
         answer_within_s: float = ANSWER_WITHIN_S,
         hanging_most: int = HANGING_MOST,
     ) -> None:
@@ -94,6 +97,7 @@ class Prober:
         self._root = root
         self._host_visible = host_visible
         self._write_info = write_info
+        self._tally = tally
         self._answer_within_s = answer_within_s
         self._no_answer = Finding(evidence.silent(answer_within_s))
         self._hanging_most = hanging_most
@@ -157,8 +161,10 @@ class Prober:
             turn.result()  # an error that nobody handled is this worker's end
         found = {}
         while look.done:
-            device, finding = look.done.popleft()
+            device, finding, took_s = look.done.popleft()
             found[device] = finding
+            if took_s is not None:
+                self._tally.look(took_s)
         look.pending -= found.keys()
         self._under_way -= found.keys()
         self._silent -= found.keys()
@@ -175,14 +181,17 @@ class Prober:
             if self._hanging >= self._hanging_most:
                 not_asked = Finding(evidence.not_asked(self._hanging))
                 while look.todo:
-                    look.done.append((look.todo.popleft().id, not_asked))
+                    look.done.append((look.todo.popleft().id, not_asked, None))
                 return
             turn = _Turn()
             thread = loop.run_in_executor(self._threads, self._work, look, turn)
             while not thread.done() and monotonic() < turn.began + LATE_S:
                 await asyncio.wait({thread}, timeout=turn.began + LATE_S - monotonic())
-            self._hanging += not thread.done()
-        if thread.done():
+            if hangs := not thread.done():
+                self._hanging += 1
+                self._tally.hung += 1
+                self._tally.hanging = self._hanging
+        if not hangs:
             thread.result()
             return
         self._add_turns(look, min(SLOTS, len(look.todo)))
@@ -190,6 +199,7 @@ class Prober:
             await thread
         finally:
             self._hanging -= 1
+            self._tally.hanging = self._hanging
 
     # In a thread
 
@@ -200,7 +210,8 @@ class Prober:
             except IndexError:
                 return
             turn.began = monotonic()
-            look.done.append((device.id, self._examine(look, device)))
+            found = self._examine(look, device)
+            look.done.append((device.id, found, monotonic() - turn.began))
 
     def _examine(self, look: _Look, device: Device) -> Finding:
         reader, depth = look.reader, look.depth

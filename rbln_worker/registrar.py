@@ -14,6 +14,7 @@ from rbln_worker.contract.pool import PoolName, stem
 from rbln_worker.core import registration
 from rbln_worker.core import registration_events as events
 from rbln_worker.core.registration import Act, Standing, Step
+from rbln_worker.core.tally import Tally
 from rbln_worker.host.sockets import YOUNG_S, PathTooLong, fresh_name, refuses, sweep, younger
 from rbln_worker.kubelet.board import Board
 from rbln_worker.kubelet.endpoint import Endpoint, NoEndpoint
@@ -44,6 +45,7 @@ class Registrar:
         choice: registration.Choice,
         prepared: Callable[[], Prepared],
         *,
+        tally: Tally,
         on_change: Callable[[], None],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
@@ -52,9 +54,12 @@ class Registrar:
         self._pool = pool
         self._stem = stem(pool)
         self._prepared = prepared
+        self._tally = tally
         self._on_change = on_change
         self._spawn = spawn
         self._standing = Standing(choice=choice)
+        self._unlisted_at: float | None = None
+        """Since when there has been something to register with, and no stream."""
         self._plugin: DevicePlugin | None = None
         self._endpoint: Endpoint | None = None
         self._retired: list[tuple[Endpoint, DevicePlugin]] = []
@@ -136,6 +141,7 @@ class Registrar:
         before = self._standing
         self._standing, act = registration.advance(before, event, loop.time())
         self._note(before, self._standing)
+        self._count(before, self._standing, loop.time())
         if self._alarm:
             self._alarm.cancel()
         due = self._standing.due
@@ -162,6 +168,7 @@ class Registrar:
         plugin = DevicePlugin(
             self._prepared,
             self.board,
+            self._tally,
             on_streams=lambda before, now: self._streams(plugin, before, now),
             on_notified=lambda taken, why: self._notified(plugin, why, taken=taken),
         )
@@ -255,6 +262,16 @@ class Registrar:
             self._spawn(self._end_retired(tuple(self._retired)))
         elif after.reason and after.reason != before.reason:
             log.warning("not registered", extra={"why": after.reason})
+
+    def _count(self, before: Standing, after: Standing, now: float) -> None:
+        if after.failures > before.failures:
+            self._tally.refusals += 1
+        if after.step is Step.LISTED and before.step is not Step.LISTED:
+            self._tally.registered(now - (now if self._unlisted_at is None else self._unlisted_at))
+        if after.step in {Step.AWAY, Step.YIELDED, Step.LISTED}:
+            self._unlisted_at = None
+        elif self._unlisted_at is None:
+            self._unlisted_at = now
 
     def _sweep(self) -> None:
         now = datetime.now(UTC).timestamp()

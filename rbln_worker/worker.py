@@ -19,6 +19,7 @@ from rbln_worker.core.health.case import without_link
 from rbln_worker.core.health.evidence import SELDOM_S, look_again_s
 from rbln_worker.core.health.pcie import Depth
 from rbln_worker.core.inventory import Gap, Inventory, apply
+from rbln_worker.core.tally import Tally
 from rbln_worker.files import Files
 from rbln_worker.host.inotify import FolderWatch
 from rbln_worker.judge import Judge
@@ -40,12 +41,14 @@ class Worker:
 
     def __init__(self, boot: Boot, link: Link) -> None:
         self._boot = boot
+        self._tally = Tally(boot.earlier)
         self._conversation = Conversation(
             link,
             hello=self._hello,
             held=self._held,
             holds=self._holds,
             report=self._report,
+            figures=lambda: self._tally.figures(failed_writes=self._files.failures),
             hear=self._adopt,
             alone_s=boot.alone_s,
         )
@@ -62,7 +65,10 @@ class Worker:
         self._prepared = Prepared(boot.pool, env_names(boot.pool))
         self._files = Files(boot)
         self._prober = Prober(
-            boot.root, host_visible=boot.host_visible, write_info=self._files.write_info
+            boot.root,
+            host_visible=boot.host_visible,
+            write_info=self._files.write_info,
+            tally=self._tally,
         )
         self._group = asyncio.TaskGroup()
         self._registrar = Registrar(
@@ -70,6 +76,7 @@ class Worker:
             boot.pool,
             boot.registration,
             lambda: self._prepared,
+            tally=self._tally,
             on_change=self._conversation.tell,
             spawn=self._group.create_task,
         )

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from rbln_worker.contract.device import Device, DeviceId
+from rbln_worker.contract.figures import Figures
 from rbln_worker.contract.health import Judged
 from rbln_worker.contract.pool import PoolName, PoolSpec
 
@@ -133,7 +134,7 @@ class Wanted(msgspec.Struct, frozen=True, tag="wanted"):
     generation: int = 0
 
 
-ToSupervisor = Hello | Holds | Report | Beat | Wanted
+ToSupervisor = Hello | Holds | Report | Beat | Wanted | Figures
 
 BEAT_S: Final = 2.0
 """Seconds between two beats."""

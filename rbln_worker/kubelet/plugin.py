@@ -1,14 +1,17 @@
 """The calls of the kubelet, answered from what was prepared: no call reads a file."""
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from typing import Any, Final
+from collections.abc import AsyncIterator, Awaitable, Callable
+from time import perf_counter
+from typing import Any, Final, TypeVar
 
 import grpc
 import grpc.aio
 
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.core.prefer import Refused, choose
+from rbln_worker.core.tally import Tally
 from rbln_worker.kubelet import translate
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.api import pluginregistration_pb2 as registration
@@ -19,6 +22,8 @@ from rbln_worker.kubelet.service import handlers
 API_VERSION: Final = "v1beta1"
 
 Context = grpc.aio.ServicerContext[Any, Any]
+Asked = TypeVar("Asked")
+Answered = TypeVar("Answered")
 
 log = logging.getLogger(__name__)
 
@@ -30,17 +35,19 @@ class DevicePlugin:
         self,
         prepared: Callable[[], Prepared],
         board: Board,
+        tally: Tally,
         *,
         on_streams: Callable[[int, int], None],
         on_notified: Callable[[bool, str], None],
     ) -> None:
-        """Answer from ``prepared`` and ``board``.
+        """Answer from ``prepared`` and ``board``, and count that in ``tally``.
 
         ``on_streams`` hears how many ListAndWatch streams were open and are now, ``on_notified``
         what the plugin watcher says of a registration (taken or not, and why not).
         """
         self._prepared = prepared
         self._board = board
+        self._tally = tally
         self._on_streams = on_streams
         self._on_notified = on_notified
         self.streams = 0
@@ -56,8 +63,10 @@ class DevicePlugin:
                 {
                     "GetDevicePluginOptions": self.options,
                     "ListAndWatch": self.list_and_watch,
-                    "GetPreferredAllocation": self.preferred,
-                    "Allocate": self.allocate,
+                    "GetPreferredAllocation": self._counted(
+                        "GetPreferredAllocation", self.preferred
+                    ),
+                    "Allocate": self._counted("Allocate", self.allocate),
                     "PreStartContainer": self.pre_start,
                 },
             ),
@@ -74,12 +83,16 @@ class DevicePlugin:
     async def list_and_watch(self, _request: pb.Empty, _context: Context) -> AsyncIterator[bytes]:
         """The devices, again whenever something of them changed."""
         self.streams += 1
+        self._tally.streams += 1
+        self._tally.opened += 1
         self._on_streams(self.streams - 1, self.streams)
         try:
             async for message in self._board.watch():
+                self._tally.messages += 1
                 yield message
         finally:
             self.streams -= 1
+            self._tally.streams -= 1
             self._on_streams(self.streams + 1, self.streams)
 
     async def preferred(
@@ -124,6 +137,7 @@ class DevicePlugin:
                 prepared.shares,
                 prepared.annotation,
             )
+            self._tally.allocated += len(container.devicesIDs)
             log.info("allocated", extra={"devices": ",".join(sorted(container.devicesIDs))})
         return answer
 
@@ -151,6 +165,21 @@ class DevicePlugin:
         self._on_notified(request.plugin_registered, request.error)
         return registration.RegistrationStatusResponse()
 
+    def _counted(
+        self, method: str, answer: Callable[[Asked, Context], Awaitable[Answered]]
+    ) -> Callable[[Asked, Context], Awaitable[Answered]]:
+        async def counted(request: Asked, context: Context) -> Answered:
+            began = perf_counter()
+            try:
+                answered = await answer(request, context)
+            except BaseException as error:
+                self._tally.call(method, _code(context, error), perf_counter() - began)
+                raise
+            self._tally.call(method, "OK", perf_counter() - began)
+            return answered
+
+        return counted
+
     async def _refuse(self, prepared: Prepared, device: DeviceId, context: Context) -> None:
         if device in prepared.refusals:
             code = grpc.StatusCode.FAILED_PRECONDITION
@@ -160,6 +189,15 @@ class DevicePlugin:
             why = f"device {device[:80]!r} is not one of {prepared.pool}"
         log.warning("allocation refused", extra={"why": why})
         await context.abort(code, why)
+
+
+def _code(context: Context, error: BaseException) -> str:
+    """The status code that a call ends with; gRPC says UNKNOWN for an error that nobody handled."""
+    if isinstance(error, asyncio.CancelledError):
+        return "CANCELLED"
+    code = context.code()  # a number, whatever its type says; 0 where nobody set one
+    named = (one.name for one in grpc.StatusCode if code and code in {one, one.value[0]})
+    return next(named, "UNKNOWN")
 
 
 OPTIONS: Final = pb.DevicePluginOptions(

@@ -11,6 +11,7 @@ import pytest
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Unknown
+from rbln_worker.core.tally import Tally
 from rbln_worker.prober import SLOTS, Finding, Prober
 from tests.sim.node import SimNode
 from tests.sim.nodes import npus
@@ -38,6 +39,7 @@ def looking(
         root,
         host_visible=True,
         write_info=lambda _: "",
+        tally=Tally(),
         answer_within_s=answer_within_s,
         hanging_most=hanging_most,
     )

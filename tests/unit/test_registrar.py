@@ -9,6 +9,7 @@ from rbln_worker.contract.messages import Phase
 from rbln_worker.contract.pool import PoolName
 from rbln_worker.core.answer import env_names
 from rbln_worker.core.registration import NOBODY
+from rbln_worker.core.tally import Tally
 from rbln_worker.kubelet.prepared import Prepared
 from rbln_worker.registrar import Registrar
 
@@ -25,6 +26,7 @@ def test_a_kubelet_that_goes_and_comes_while_a_socket_opens(short_path: Path) ->
             POOL,
             "kubelet-sock",
             lambda: Prepared(POOL, env_names(POOL)),
+            tally=Tally(),
             on_change=lambda: None,
             spawn=begun.append,
         )

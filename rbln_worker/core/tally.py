@@ -1,0 +1,86 @@
+"""What a worker counts, while it counts: one object that is changed, because calls can't wait.
+
+A call costs two additions; values (contract/figures.py) are made of them once a beat.
+"""
+
+from bisect import bisect_left
+
+import msgspec
+
+from rbln_worker.contract.figures import BOUNDS_S, METHODS, Calls, Figures, Histogram, inherited
+
+
+class Stopwatch:
+    """A histogram that is changed."""
+
+    __slots__ = ("_counts", "_sum_s")
+
+    def __init__(self, earlier: Histogram) -> None:
+        self._counts = list(earlier.counts)
+        self._sum_s = earlier.sum_s
+
+    def add(self, seconds: float) -> None:
+        """It took so long once more."""
+        self._counts[bisect_left(BOUNDS_S, seconds)] += 1
+        self._sum_s += seconds
+
+    @property
+    def value(self) -> Histogram:
+        """All so far."""
+        return Histogram(tuple(self._counts), self._sum_s)
+
+
+class Tally:
+    """The figures of a pool, from those of the worker before this one."""
+
+    def __init__(self, earlier: Figures | None = None) -> None:
+        self._earlier = before = inherited(earlier or Figures())
+        calls = {method: before.calls.get(method, Calls()) for method in METHODS}
+        self._codes = {method: dict(each.codes) for method, each in calls.items()}
+        self._took = {method: Stopwatch(each.took) for method, each in calls.items()}
+        self._looks = Stopwatch(before.looks)
+        self._to_register = Stopwatch(before.to_register)
+        self._registrations = before.registrations
+        self.refusals = before.refusals
+        self.allocated = before.allocated
+        self.messages = before.messages
+        self.opened = before.opened
+        self.streams = 0
+        self.hung = before.hung
+        self.hanging = 0
+
+    def call(self, method: str, code: str, seconds: float) -> None:
+        """A call was answered with a gRPC status code."""
+        codes = self._codes[method]
+        codes[code] = codes.get(code, 0) + 1
+        self._took[method].add(seconds)
+
+    def look(self, seconds: float) -> None:
+        """A device was looked at."""
+        self._looks.add(seconds)
+
+    def registered(self, seconds: float) -> None:
+        """The kubelet lists the pool, so long after it could."""
+        self._registrations += 1
+        self._to_register.add(seconds)
+
+    def figures(self, *, failed_writes: int = 0) -> Figures:
+        """All so far; ``failed_writes``: those of this life."""
+        return msgspec.structs.replace(
+            self._earlier,
+            calls={
+                method: Calls(dict(self._codes[method]), self._took[method].value)
+                for method in METHODS
+            },
+            allocated=self.allocated,
+            messages=self.messages,
+            opened=self.opened,
+            streams=self.streams,
+            registrations=self._registrations,
+            refusals=self.refusals,
+            to_register=self._to_register.value,
+            looks=self._looks.value,
+            hung=self.hung,
+            hanging=self.hanging,
+            failed_writes=self._earlier.failed_writes + failed_writes,
+        )
