@@ -8,7 +8,7 @@ import signal
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 import msgspec
 from inotify_simple import INotify
@@ -83,16 +83,26 @@ def send(life: Life, number: signal.Signals) -> None:
         return
 
 
-def reap(life: Life) -> str:
-    """How an ended process ended, in words; its descriptor is closed."""
+class End(NamedTuple):
+    """How a process ended."""
+
+    how: str
+    """In words."""
+    cause: str
+    """As a label: ``SIGKILL``, ``exit-70``, ``unknown``."""
+
+
+def reap(life: Life) -> End:
+    """How an ended process ended; its descriptor is closed."""
     os.close(life.pidfd)
     if not life.ours:
-        return "ended; it was forked by an earlier supervisor"
+        return End("ended; it was forked by an earlier supervisor", "unknown")
     _, status = os.waitpid(life.pid, 0)
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
-        return f"killed by {signal.Signals(-code).name}"
-    return f"exit code {code}{exits.meaning(code)}"
+        name = signal.Signals(-code).name
+        return End(f"killed by {name}", name)
+    return End(f"exit code {code}{exits.meaning(code)}", f"exit-{code}")
 
 
 def has_ended(life: Life) -> bool:
@@ -110,7 +120,7 @@ def kill_group(life: Life) -> None:
         os.killpg(life.pid, signal.SIGKILL)
 
 
-def reap_group(life: Life) -> str:
+def reap_group(life: Life) -> End:
     """Reap an ended process as ``reap`` does, after the end of all that is left in its group."""
     kill_group(life)
     return reap(life)

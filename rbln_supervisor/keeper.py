@@ -16,6 +16,7 @@ import msgspec
 from rbln_supervisor import children
 from rbln_supervisor.children import Life
 from rbln_supervisor.core import lifecycle
+from rbln_supervisor.core.account import Account
 from rbln_supervisor.core.lifecycle import (
     Act,
     Child,
@@ -31,6 +32,7 @@ from rbln_supervisor.core.summary import Seen
 from rbln_supervisor.router import Router
 from rbln_worker.boot import FOLDERS, Boot
 from rbln_worker.contract.device import DeviceId
+from rbln_worker.contract.figures import Figures, inherited
 from rbln_worker.contract.messages import (
     Beat,
     Hello,
@@ -87,6 +89,7 @@ class Keeper:
         self.dropped_frames = 0
         """Of ours: workers could not read them."""
         self.obituary: Obituary | None = None
+        self.account = Account()
 
     @property
     def is_adopting(self) -> bool:
@@ -142,6 +145,8 @@ class Keeper:
                 self._adopt(said)
             case Report():
                 self.report = said
+            case Figures():
+                self.account.figures = said
             case Wanted():
                 self._held = None
             case Beat(session=session, generation=generation, dropped_frames=dropped):
@@ -168,6 +173,7 @@ class Keeper:
                 return
             self._held = roster.generation
             self._sent_at = monotonic()
+            self.account.told(self._sent_at)
         if self._nudged is not None:
             nudge = Nudge(tuple(sorted(self._nudged)))
             if router.send(self.identity, encode(nudge)):
@@ -184,13 +190,19 @@ class Keeper:
         """Take note of the end of the worker, whose pidfd has turned readable."""
         if self.life is None:
             return
-        facts = self._names() | {"how": (how := children.reap(self.life))}
+        end = children.reap(self.life)
+        facts = self._names() | {"how": end.how}
+        cause = "hang" if self.child.state is State.KILLED else end.cause
         if self.child.state in {State.LEAVING, State.STRANGER}:
             log.info("worker left", extra=facts)
         else:
             log.error("worker died", extra=facts)
-        self._end(how)
-        self.event(Died(random.random()))  # noqa: S311 - jitter
+        self._end(end.how)
+        self._die(cause)
+
+    def weigh(self, now: float) -> None:
+        """Count what was lost until now (monotonic seconds)."""
+        self.account.weigh(self.roster, self.child.state, self.report, now)
 
     def forget(self) -> None:
         """Remove what was the workers' own: the pool is configured no more, and none of them lives.
@@ -231,14 +243,23 @@ class Keeper:
             if self.meet():
                 return
             self.incarnation = secrets.token_hex(8)
-            boot = msgspec.structs.replace(self._boot, incarnation=self.incarnation)
+            earlier = self.account.figures = inherited(self.account.figures or Figures())
+            boot = msgspec.structs.replace(
+                self._boot, incarnation=self.incarnation, earlier=earlier
+            )
             self.life = children.worker(boot)
         except OSError as error:
             self._end(f"could not be started: {error}")
             log.exception("worker could not be started", extra={"pool": self._boot.pool})
-            self.event(Died(random.random()))  # noqa: S311 - jitter
+            self._die("not-started")
         else:
             log.info("worker started", extra=self._names())
+
+    def _die(self, cause: str) -> None:
+        before = self.child.restarts
+        self.event(Died(random.random()))  # noqa: S311 - jitter
+        if self.child.restarts > before:
+            self.account.restarts[cause] += 1
 
     def _unfit(self, hello: Hello) -> str:
         """Why a stranger may not be adopted; nothing where it may."""
@@ -254,6 +275,7 @@ class Keeper:
         if said.pool is not None:
             self.roster = recalled(said.pool, said.devices, self.roster, now=monotonic())
         log.info("worker adopted", extra=self._names() | {"devices": len(said.devices)})
+        self.account.adoptions += 1
         self.event(Recalled())
 
     def _end(self, how: str) -> None:
@@ -262,6 +284,9 @@ class Keeper:
             # A killed worker leaves its socket, and the kubelet would go on dialing it.
             remove_dead(self._boot.kubelet_dir / folder / self.report.endpoint)
         self._dropped_before = self.dropped_frames
+        self.account.forgive()
+        if self.account.figures is not None:
+            self.account.figures = inherited(self.account.figures)
         self.obituary = Obituary(how, monotonic(), _tail(self._boot.tail_path))
         self.life = None
         self.identity = None

@@ -32,14 +32,15 @@ class Kernel:
     def __init__(
         self,
         pools: Pools,
-        look: Callable[[Iterable[Bdf | None]], None],
+        look: Callable[[Iterable[Bdf | None], float], None],
         look_costs_s: Callable[[], float],
     ) -> None:
         """Hear from now on.
 
         Args:
             pools: whose devices are meant.
-            look: asks for a look at functions (None: at any).
+            look: asks for a look at functions (None: at any), told when the first word of them came
+                (monotonic seconds).
             look_costs_s: seconds of a core that the last look took.
         """
         self._pools = pools
@@ -47,6 +48,9 @@ class Kernel:
         self._look_costs_s = look_costs_s
         self._looks = Pace()
         self._relinks = Pace()
+        self._look_since = 0.0
+        self._relink_since = 0.0
+        """The first word that was not acted on yet, where something is due (monotonic seconds)."""
         self._touched: set[Bdf | None] = set()
         self.problems: tuple[str, ...] = ()
         self.counts: Counter[str] = Counter()
@@ -87,12 +91,12 @@ class Kernel:
         now = monotonic()
         if self._looks.due is not None and now >= self._looks.due:
             self._looks = self._looks.acted(now, cost_s=self._look_costs_s())
-            self._look(self._touched)
+            self._look(self._touched, self._look_since)
             self._pools.nudge(self._touched)
             self._touched = set()
         if self._relinks.due is not None and now >= self._relinks.due:
             self._relinks = self._relinks.acted(now)
-            self._pools.relink()
+            self._pools.relink(self._relink_since)
 
     def _hear_uevents(self, socket: UeventSocket, now: float) -> None:
         heard = socket.drain(READ_MOST)
@@ -102,7 +106,7 @@ class Kernel:
             if kernel_events.concerns(event.subsystem, event.devpath):
                 self.counts["kernel events about devices"] += 1
                 self._touched.add(kernel_events.function(event.devpath))
-                self._looks = self._looks.heard(now)
+                self._want_look(now)
 
     def _hear_links(self, socket: LinkSocket, now: float) -> None:
         heard = socket.drain(READ_MOST)
@@ -112,16 +116,23 @@ class Kernel:
             news = self._pools.hear_link(change.index, change.state)
             if news.is_news:
                 self.counts["link changes of devices"] += 1
+                if self._relinks.due is None:
+                    self._relink_since = now
                 self._relinks = self._relinks.heard(now)
             if news.moved:
                 self._touched |= news.moved
-                self._looks = self._looks.heard(now)
+                self._want_look(now)
 
     def _missed(self, what: str, now: float) -> None:
         self.counts[f"times that {what} were lost"] += 1
         if None not in self._touched:
             log.info("the kernel dropped messages, everything is looked at", extra={"of": what})
         self._touched.add(None)
+        self._want_look(now)
+
+    def _want_look(self, now: float) -> None:
+        if self._looks.due is None:
+            self._look_since = now
         self._looks = self._looks.heard(now)
 
     def _open(self, kind: Callable[[], S], what: str) -> S | None:

@@ -13,6 +13,7 @@ from rbln_supervisor import node
 from rbln_supervisor.core import inquiries
 from rbln_supervisor.core.commands import DryRun, Planned, Refused, Reply, Rescanned
 from rbln_supervisor.core.looks import Batch, Looks, Trial
+from rbln_supervisor.core.measures import LookMeasures
 from rbln_supervisor.core.partial import concerned
 from rbln_supervisor.node import Look
 from rbln_supervisor.options import Options
@@ -20,6 +21,7 @@ from rbln_supervisor.pools import Pools
 from rbln_supervisor.reloads import Reloads
 from rbln_supervisor.scout import Pods, Scout
 from rbln_worker.contract.device import Bdf
+from rbln_worker.contract.figures import observed
 from rbln_worker.contract.holding import Held
 
 _LEAVING = Refused(("the supervisor is leaving",))
@@ -45,7 +47,9 @@ class Lookout:
         self._answer = answer
         self._scout = Scout(options.host_root)
         self._looks = Looks().ask(None)
+        self._began = 0.0
         self._leaving = False
+        self.measures = LookMeasures()
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -77,12 +81,15 @@ class Lookout:
         """Seconds of a core that the last look took."""
         return self._scout.cost_s
 
-    def look(self, named: Iterable[Bdf | None]) -> None:
-        """Have the node looked at: something happened to these functions (None: to any)."""
+    def look(self, named: Iterable[Bdf | None], heard: float) -> None:
+        """Have the node looked at: something happened to these functions (None: to any).
+
+        ``heard``: when the kernel first said so (monotonic seconds).
+        """
         known = self._pools.node
         if not self._leaving:
             only = None if known is None else concerned(named, known)
-            self._looks = self._looks.ask(None, only=only)
+            self._looks = self._looks.ask(None, only=only, heard=heard)
 
     def rescan(self, asker: bytes) -> Reply | None:
         """A look for its own sake; None: answered later."""
@@ -149,6 +156,7 @@ class Lookout:
         return _CROWDED if asker is not None and self._looks.is_full else None
 
     def _begin(self) -> None:
+        self._began = monotonic()
         self._looks = self._looks.begin()
         look = self._looks.running
         served = self._pools.config
@@ -172,6 +180,12 @@ class Lookout:
             self._ended(Look(failed=f"the node can't be looked at: {error.strerror}"))
 
     def _ended(self, look: Look) -> None:
+        before = self.measures
+        self.measures = LookMeasures(
+            took=observed(before.took, monotonic() - self._began),
+            failed=before.failed + (look.failed is not None),
+            cpu_s=self._scout.costs_s,
+        )
         self._looks, ended = self._looks.end()
         match ended:
             case Trial():
@@ -200,6 +214,8 @@ class Lookout:
         if self._pools.node is None and look.failed is None:
             log.info("ready to serve", extra={"pools": len(self._pools.config.pools)})
         touched = self._pools.take_in(look)
+        for name in touched:
+            self._pools.keepers[name].account.owe(batch.heard)
         if refused is not None:
             for asker in batch.reloads:
                 self._answer(asker, refused)

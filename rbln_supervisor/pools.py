@@ -127,12 +127,14 @@ class Pools:
             return Heard(is_news=True)
         return Heard(is_news=True, moved=frozenset().union(*(self._named[name] for name in names)))
 
-    def relink(self) -> None:
-        """Tell workers of links that came up or went down."""
+    def relink(self, heard: float) -> None:
+        """Tell workers of links that came up or went down, as was ``heard`` (monotonic seconds)."""
         links = self._links.by_name()
         for keeper in self.keepers.values():
             if keeper.configured and keeper.roster is not None:
-                keeper.roster = relink(keeper.roster, links)
+                before, keeper.roster = keeper.roster, relink(keeper.roster, links)
+                if keeper.roster is not before:
+                    keeper.account.owe(heard)
 
     def nudge(self, functions: Iterable[Bdf | None]) -> None:
         """Have workers look at devices of which the kernel spoke; None: at all."""

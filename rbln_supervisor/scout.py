@@ -72,6 +72,8 @@ class Scout:
         self._run: _Run | None = None
         self.cost_s = 0.0
         """Seconds of a core that the last look took which came to its end."""
+        self.costs_s = 0.0
+        """… and all of them together."""
 
     @property
     def is_busy(self) -> bool:
@@ -128,8 +130,9 @@ class Scout:
             os.close(run.pipe)
             self._run = None
             before = _of_children_s()
-            how = children.reap_group(run.life)
+            how = children.reap_group(run.life).how
             self.cost_s = _of_children_s() - before
+            self.costs_s += self.cost_s
             if run.given_up:
                 return None
             return Look(failed=_ended(wordy)) if too_much else _read(run.said, how)

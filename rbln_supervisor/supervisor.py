@@ -18,6 +18,8 @@ from rbln_supervisor.core import inquiries, summary
 from rbln_supervisor.core.commands import (
     DryRun,
     Explain,
+    Measured,
+    Metrics,
     Node,
     Refused,
     Reload,
@@ -30,6 +32,7 @@ from rbln_supervisor.core.commands import (
 )
 from rbln_supervisor.core.configuration import config
 from rbln_supervisor.core.lifecycle import Overdue, State
+from rbln_supervisor.core.measures import Measures, NodeMeasures
 from rbln_supervisor.core.status import DeviceStatus, NodeStatus, PoolStatus, SupervisorStatus
 from rbln_supervisor.keeper import Keeper
 from rbln_supervisor.kernel import Kernel
@@ -175,6 +178,8 @@ class Supervisor:
         match request:
             case Status():
                 return Node(self._status())
+            case Metrics():
+                return Measured(self._measures())
             case DryRun():
                 return self._lookout.try_out(asker, request)
             case Explain(device=name):
@@ -200,6 +205,7 @@ class Supervisor:
             self._pools.catch_up()
         for keeper in self._pools.keepers.values():
             keeper.feed(self._hub)
+            keeper.weigh(now)
         self._pools.forget_departed()
 
     def _keeper(self, pool: PoolName) -> Keeper:
@@ -254,6 +260,38 @@ class Supervisor:
                 counters=dict(sorted(counts.items())),
             ),
             pools=dict(sorted(pools.items())),
+        )
+
+    def _measures(self) -> Measures:
+        now = monotonic()
+        kernel, reloads = self._kernel.counts, self._lookout.counts
+        dropped = self._hub.dropped + self._control.dropped
+        unread = sum(keeper.dropped_frames for keeper in self._pools.keepers.values())
+        return Measures(
+            status=self._status(),
+            node=NodeMeasures(
+                looks=self._lookout.measures,
+                kubelet_restarts=self._kubelet.restarts,
+                reloads={
+                    "ok": reloads["reloads"],
+                    "refused": reloads["reloads refused"],
+                    "rolled-back": reloads["reloads rolled back"],
+                },
+                kernel_events={
+                    "uevent": kernel["kernel events about devices"],
+                    "link": kernel["link changes of devices"],
+                },
+                kernel_events_lost={
+                    "uevent": kernel["times that uevents were lost"],
+                    "link": kernel["times that link changes were lost"],
+                },
+                dropped={**dropped, "our frames that workers could not read": unread},
+            ),
+            pools={
+                name: keeper.account.measures(now)
+                for name, keeper in sorted(self._pools.keepers.items())
+                if keeper.configured
+            },
         )
 
     def _is_ready(self, pools: Mapping[str, PoolStatus]) -> bool:

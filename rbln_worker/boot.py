@@ -47,9 +47,7 @@ class Boot(msgspec.Struct, frozen=True):
     @property
     def digest(self) -> str:
         """What tells apart workers that were forked with other options, whatever their pool."""
-        shared = msgspec.structs.replace(
-            self, pool=PoolName(""), incarnation="", earlier=Figures()
-        )
+        shared = msgspec.structs.replace(self, pool=PoolName(""), incarnation="", earlier=Figures())
         return hashlib.sha256(msgspec.json.encode(shared, enc_hook=str)).hexdigest()[:16]
 
     @property

@@ -6,6 +6,7 @@ import msgspec
 
 from rbln_supervisor.core.difference import Plan
 from rbln_supervisor.core.explain import Explanation
+from rbln_supervisor.core.measures import Measures
 from rbln_supervisor.core.status import NodeStatus
 
 CONTROL_SOCKET: Final = "control.sock"
@@ -17,6 +18,10 @@ REQUEST_BYTES_MOST: Final = 2 * 1024 * 1024
 
 class Status(msgspec.Struct, frozen=True, tag="status"):
     """How is the node?"""
+
+
+class Metrics(msgspec.Struct, frozen=True, tag="metrics"):
+    """How is the node, and what was counted?"""
 
 
 class Reload(msgspec.Struct, frozen=True, tag="reload", omit_defaults=True):
@@ -46,13 +51,19 @@ class DryRun(msgspec.Struct, frozen=True, tag="dry-run"):
     """Of pools that name none; None: the supervisor's own."""
 
 
-Request = Status | Reload | Rescan | Explain | DryRun
+Request = Status | Metrics | Reload | Rescan | Explain | DryRun
 
 
 class Node(msgspec.Struct, frozen=True, tag="node"):
     """The answer to Status."""
 
     status: NodeStatus
+
+
+class Measured(msgspec.Struct, frozen=True, tag="measured"):
+    """The answer to Metrics."""
+
+    measures: Measures
 
 
 class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):
@@ -102,7 +113,7 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     """One line each: what, where, what was expected."""
 
 
-Reply = Node | Reloaded | Rescanned | Explained | Planned | Refused
+Reply = Node | Measured | Reloaded | Rescanned | Explained | Planned | Refused
 
 _REQUEST: Final[msgspec.json.Decoder[Request]] = msgspec.json.Decoder(Request)
 _REPLY: Final[msgspec.json.Decoder[Reply]] = msgspec.json.Decoder(Reply)

@@ -33,6 +33,8 @@ class Batch(msgspec.Struct, frozen=True):
     """The configuration may take devices that pods have."""
     only: frozenset[Bdf] | None = None
     """The functions to look at; None: all."""
+    heard: float | None = None
+    """When the kernel first spoke of what is looked for (monotonic seconds), where it did."""
 
     @property
     def askers(self) -> frozenset[bytes]:
@@ -82,17 +84,32 @@ class Looks(msgspec.Struct, frozen=True):
             yield from look.askers if look else ()
         yield from self.on_trial or ()
 
-    def ask(self, asker: bytes | None, *, only: frozenset[Bdf] | None = None) -> "Looks":
+    def ask(
+        self,
+        asker: bytes | None,
+        *,
+        only: frozenset[Bdf] | None = None,
+        heard: float | None = None,
+    ) -> "Looks":
         """Somebody asks for a look; None: nobody, and yet there shall be one.
 
-        ``only``: at these functions, where nobody asks for more; None: at all.
+        Args:
+            asker: who.
+            only: at these functions, where nobody asks for more; None: at all.
+            heard: when the kernel first spoke of what is looked for (monotonic seconds).
         """
+        wanted = Batch(rescans=_some(asker), only=only, heard=heard)
         if self.rescan is None:
-            return msgspec.structs.replace(self, rescan=Batch(rescans=_some(asker), only=only))
+            return msgspec.structs.replace(self, rescan=wanted)
         before = self.rescan
         both = None if only is None or before.only is None else only | before.only
         return msgspec.structs.replace(
-            self, rescan=Batch(rescans=before.rescans | _some(asker), only=both)
+            self,
+            rescan=Batch(
+                rescans=before.rescans | wanted.rescans,
+                only=both,
+                heard=heard if before.heard is None else before.heard,
+            ),
         )
 
     def ask_for(self, config: NodeConfig, asker: bytes | None, *, force: bool = False) -> "Looks":
@@ -115,8 +132,8 @@ class Looks(msgspec.Struct, frozen=True):
         """The next look begins."""
         replace = msgspec.structs.replace
         if self.reload is not None and self._is_reload_next:
-            rescans = self.rescan.rescans if self.rescan else frozenset()
-            running = replace(self.reload, rescans=rescans)
+            rescan = self.rescan or Batch()
+            running = replace(self.reload, rescans=rescan.rescans, heard=rescan.heard)
             return replace(self, running=running, rescan=None, reload=None)
         if self.rescan is not None:
             return replace(self, running=self.rescan, rescan=None)

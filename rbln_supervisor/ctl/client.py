@@ -12,6 +12,7 @@ from rbln_supervisor.core.commands import (
     CONTROL_SOCKET,
     DryRun,
     Explain,
+    Metrics,
     Reload,
     Reply,
     Request,
@@ -71,7 +72,7 @@ def _timeout_s(request: Request) -> float:
             return RELOAD_TIMEOUT_S
         case Rescan() | DryRun():
             return LOOK_TIMEOUT_S
-        case Status() | Explain():
+        case Status() | Metrics() | Explain():
             return TIMEOUT_S
 
 

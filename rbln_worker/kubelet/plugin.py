@@ -137,8 +137,8 @@ class DevicePlugin:
                 prepared.shares,
                 prepared.annotation,
             )
-            self._tally.allocated += len(container.devicesIDs)
             log.info("allocated", extra={"devices": ",".join(sorted(container.devicesIDs))})
+        self._tally.allocated += sum(len(one.devicesIDs) for one in request.container_requests)
         return answer
 
     async def pre_start(

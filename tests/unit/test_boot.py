@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from rbln_worker.boot import Boot
+from rbln_worker.contract.figures import Figures
 from rbln_worker.contract.pool import PoolName
 
 BOOT = Boot(
@@ -31,13 +32,15 @@ OTHER: dict[str, object] = {
 
 
 def test_pools_and_lives_have_the_same_options() -> None:
-    other = msgspec.structs.replace(BOOT, pool=PoolName("x.io/b"), incarnation="2")
+    other = msgspec.structs.replace(
+        BOOT, pool=PoolName("x.io/b"), incarnation="2", earlier=Figures(allocated=1)
+    )
     assert other.digest == BOOT.digest
     assert len(BOOT.digest) == 16
 
 
 def test_all_options_are_asked_for() -> None:
-    assert {*OTHER, "pool", "incarnation"} == set(Boot.__struct_fields__)
+    assert {*OTHER, "pool", "incarnation", "earlier"} == set(Boot.__struct_fields__)
 
 
 @pytest.mark.parametrize("name", OTHER)
