@@ -202,7 +202,8 @@ class Keeper:
 
     def weigh(self, now: float) -> None:
         """Count what was lost until now (monotonic seconds)."""
-        self.account.weigh(self.roster, self.child.state, self.report, now)
+        roster = self.roster if self.configured else None
+        self.account.weigh(roster, self.child.state, self.report, now)
 
     def forget(self) -> None:
         """Remove what was the workers' own: the pool is configured no more, and none of them lives.

@@ -30,28 +30,30 @@ class Held(NamedTuple):
     generation: int = 0
 
 
+class Words(NamedTuple):
+    """What a worker has to say of itself, asked for whenever it may have changed."""
+
+    hello: Callable[[], Hello]
+    held: Callable[[], Held]
+    holds: Callable[[], Holds]
+    report: Callable[[], Report]
+    figures: Callable[[], Figures]
+
+
 class Conversation:
     """Says hello on every connection, beats, and repeats the report whenever it changed."""
 
     def __init__(
         self,
         link: Link,
+        words: Words,
         *,
-        hello: Callable[[], Hello],
-        held: Callable[[], Held],
-        holds: Callable[[], Holds],
-        report: Callable[[], Report],
-        figures: Callable[[], Figures],
         hear: Callable[[State], None],
         alone_s: float,
     ) -> None:
         """``alone_s``: how often it is logged that no supervisor has taken a word."""
         self._link = link
-        self._hello = hello
-        self._held = held
-        self._holds = holds
-        self._report = report
-        self._figures = figures
+        self._words = words
         self._hear = hear
         self._greeted = False
         self._told: Report | None = None
@@ -68,19 +70,19 @@ class Conversation:
 
     def tell(self) -> None:
         """Send the report, if it differs from what was told."""
-        report = self._report()
+        report = self._words.report()
         if self._greeted and report != self._told and self._say(report):
             self._told = report
 
     def want_snapshot(self) -> None:
         """Ask for the whole state: there is a gap behind the held one."""
-        self._say(Wanted(self._held().generation))
+        self._say(Wanted(self._words.held().generation))
 
     async def beat(self) -> None:
         """Say at intervals that this worker lives, and what it holds; never ends."""
         while True:
             if self._greeted:
-                session, generation = self._held()
+                session, generation = self._words.held()
                 self._say(Beat(session, generation, self._link.dropped_frames))
                 self._tell_figures()
             else:
@@ -94,7 +96,7 @@ class Conversation:
         for message in self._link.receive():
             if isinstance(message, Recall):
                 lines.follow(message.supervisor)
-                self._say(self._holds())
+                self._say(self._words.holds())
             else:
                 self._hear(message)
         if not self._greeted:
@@ -103,7 +105,7 @@ class Conversation:
     def _greet(self) -> None:
         # The handshake is reported before the connection takes frames: then this is tried again
         # when the socket's descriptor says that something changed, and with every beat.
-        self._greeted = self._say(self._hello())
+        self._greeted = self._say(self._words.hello())
         if self._greeted:
             self._told = self._counted = None
             self.tell()
@@ -111,7 +113,7 @@ class Conversation:
 
     def _tell_figures(self) -> None:
         # Never with a call: what is counted may cost a message a beat, however much happens.
-        figures = self._figures()
+        figures = self._words.figures()
         if figures != self._counted and self._say(figures):
             self._counted = figures
 

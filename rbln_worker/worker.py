@@ -13,7 +13,7 @@ from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.health import Judged, Verdict
 from rbln_worker.contract.messages import Hello, Holds, Nudge, Phase, Report, State
 from rbln_worker.contract.version import VERSION
-from rbln_worker.conversation import Conversation, Held
+from rbln_worker.conversation import Conversation, Held, Words
 from rbln_worker.core.answer import DeviceAnswer, env_names
 from rbln_worker.core.health.case import without_link
 from rbln_worker.core.health.evidence import SELDOM_S, look_again_s
@@ -44,11 +44,13 @@ class Worker:
         self._tally = Tally(boot.earlier)
         self._conversation = Conversation(
             link,
-            hello=self._hello,
-            held=self._held,
-            holds=self._holds,
-            report=self._report,
-            figures=lambda: self._tally.figures(failed_writes=self._files.failures),
+            Words(
+                hello=self._hello,
+                held=self._held,
+                holds=self._holds,
+                report=self._report,
+                figures=lambda: self._tally.figures(failed_writes=self._files.failures),
+            ),
             hear=self._adopt,
             alone_s=boot.alone_s,
         )

@@ -160,7 +160,7 @@ def _tell(run_dir: Path, request: commands.Request, *, as_json: bool) -> Exit:
             _write(_page(status))
         case commands.Explained(explanation=explanation):
             _write(_page(explanation))
-        case commands.Planned():  # nobody asked for it here
+        case commands.Planned() | commands.Measured():  # nobody asked for it here
             _complain(_ANOTHER)
             return Exit.REFUSED
     return Exit.DONE

@@ -195,9 +195,9 @@ def _code(context: Context, error: BaseException) -> str:
     """The status code that a call ends with; gRPC says UNKNOWN for an error that nobody handled."""
     if isinstance(error, asyncio.CancelledError):
         return "CANCELLED"
-    code = context.code()  # a number, whatever its type says; 0 where nobody set one
-    named = (one.name for one in grpc.StatusCode if code and code in {one, one.value[0]})
-    return next(named, "UNKNOWN")
+    code: object = context.code()  # a number, whatever its type says; 0 where nobody set one
+    failures = (one for one in grpc.StatusCode if one is not grpc.StatusCode.OK)
+    return next((one.name for one in failures if code in {one, one.value[0]}), "UNKNOWN")
 
 
 OPTIONS: Final = pb.DevicePluginOptions(

@@ -1,0 +1,154 @@
+"""What is measured, as families of samples."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from itertools import accumulate
+from typing import Final, get_args
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from rbln_supervisor.core.loss import source_of
+from rbln_supervisor.core.measures import Measures, NodeMeasures, PoolMeasures
+from rbln_supervisor.core.status import PoolState, PoolStatus
+from rbln_supervisor.exporter.catalog import CATALOG, Entry
+from rbln_supervisor.exporter.processes import Process
+from rbln_worker.contract.figures import BOUNDS_S, METHODS, Calls, Figures, Histogram
+from rbln_worker.contract.health import HealthPhase
+
+Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
+
+_BOUNDS: Final = (*(repr(bound) for bound in BOUNDS_S), "+Inf")
+
+
+class Page(Collector):
+    """The samples of one scrape; a family without any is left out."""
+
+    def __init__(self) -> None:
+        self._families = {entry.name: _family(entry) for entry in CATALOG}
+
+    def collect(self) -> Iterable[Family]:
+        """The families, in the catalog's order."""
+        return [family for family in self._families.values() if family.samples]
+
+    def put(self, name: str, value: float, *labels: str) -> None:
+        """A sample of a gauge or counter."""
+        family = self._families[name]
+        assert not isinstance(family, HistogramMetricFamily)  # noqa: S101 - narrows
+        family.add_metric(labels, value)
+
+    def took(self, name: str, histogram: Histogram, *labels: str) -> None:
+        """The samples of a histogram."""
+        family = self._families[name]
+        assert isinstance(family, HistogramMetricFamily)  # noqa: S101 - narrows
+        counts = (*histogram.counts, *(0,) * len(_BOUNDS))[: len(_BOUNDS)]
+        buckets = [[bound, n] for bound, n in zip(_BOUNDS, accumulate(counts), strict=True)]
+        family.add_metric(labels, buckets, histogram.sum_s)
+
+
+def fill(page: Page, measures: Measures, *, device_series: bool) -> None:
+    """Put what a supervisor answered on a page.
+
+    Args:
+        page: a new one.
+        measures: the answer.
+        device_series: also a series for each device.
+    """
+    supervisor = measures.status.supervisor
+    page.put("rbln_supervisor_info", 1, supervisor.version)
+    page.put("rbln_supervisor_uptime_seconds", supervisor.uptime_s)
+    page.put("rbln_supervisor_ready", supervisor.ready)
+    page.put("rbln_problems", len(supervisor.problems))
+    _node(page, measures.node)
+    for name, pool in measures.status.pools.items():
+        _status(page, name, pool, device_series=device_series)
+    for name, counted in measures.pools.items():
+        _pool(page, name, counted)
+        if counted.figures is not None:
+            _figures(page, name, counted.figures)
+
+
+def fill_processes(page: Page, processes: Iterable[Process]) -> None:
+    """Put what /proc says on a page."""
+    for one in processes:
+        labels = one.role, one.pool
+        page.put("rbln_process_resident_memory_bytes", one.rss_bytes, *labels)
+        if one.pss_bytes is not None:
+            page.put("rbln_process_proportional_memory_bytes", one.pss_bytes, *labels)
+        page.put("rbln_process_cpu_seconds_total", one.cpu_s, *labels)
+        page.put("rbln_process_open_fds", one.open_fds, *labels)
+        page.put("rbln_process_start_time_seconds", one.started, *labels)
+
+
+def _node(page: Page, node: NodeMeasures) -> None:
+    page.put("rbln_kubelet_restarts_total", node.kubelet_restarts)
+    page.took("rbln_node_look_duration_seconds", node.looks.took)
+    page.put("rbln_node_look_failures_total", node.looks.failed)
+    page.put("rbln_node_look_cpu_seconds_total", node.looks.cpu_s)
+    _each(page, "rbln_reloads_total", node.reloads)
+    _each(page, "rbln_kernel_events_total", node.kernel_events)
+    _each(page, "rbln_kernel_events_lost_total", node.kernel_events_lost)
+    dropped = {kind.replace(" ", "-"): count for kind, count in node.dropped.items()}
+    _each(page, "rbln_dropped_frames_total", dropped)
+
+
+def _status(page: Page, name: str, pool: PoolStatus, *, device_series: bool) -> None:
+    for state in get_args(PoolState):
+        page.put("rbln_pool_state", pool.state == state, name, state)
+    page.put("rbln_pool_problems", len(pool.problems), name)
+    # Always there, so that a pool whose last healthy device falls says 0.
+    counts = Counter({("Healthy", str(HealthPhase.HEALTHY), ""): 0})
+    for device in pool.devices.values():
+        well = device.phase is HealthPhase.HEALTHY
+        counts[device.health, str(device.phase), "" if well else source_of(device.source)] += 1
+    for (health, phase, source), count in sorted(counts.items()):
+        page.put("rbln_devices", count, name, health, phase, source)
+    warned = sum(bool(device.warnings) for device in pool.devices.values())
+    page.put("rbln_devices_warned", warned, name)
+    if device_series:
+        for device_id, device in pool.devices.items():
+            page.put("rbln_device_healthy", device.health == "Healthy", name, device_id)
+
+
+def _pool(page: Page, name: str, counted: PoolMeasures) -> None:
+    for cause, count in counted.restarts.items():
+        page.put("rbln_worker_restarts_total", count, name, cause)
+    page.put("rbln_workers_adopted_total", counted.adoptions, name)
+    page.took("rbln_event_latency_seconds", counted.latency, name)
+    for lost in counted.lost:
+        labels = name, lost.cause, lost.source
+        page.put("rbln_lost_allocatable_seconds_total", lost.seconds, *labels)
+
+
+def _figures(page: Page, name: str, figures: Figures) -> None:
+    for method in METHODS:
+        calls = figures.calls.get(method, Calls())
+        for code, count in sorted(({"OK": 0} | dict(calls.codes)).items()):
+            page.put("rbln_rpcs_total", count, name, method, code)
+        page.took("rbln_rpc_duration_seconds", calls.took, name, method)
+    page.put("rbln_allocated_devices_total", figures.allocated, name)
+    page.put("rbln_list_streams", figures.streams, name)
+    page.put("rbln_list_streams_opened_total", figures.opened, name)
+    page.put("rbln_list_messages_total", figures.messages, name)
+    page.put("rbln_registrations_total", figures.registrations, name)
+    page.put("rbln_registration_failures_total", figures.refusals, name)
+    page.took("rbln_registration_duration_seconds", figures.to_register, name)
+    page.took("rbln_device_look_duration_seconds", figures.looks, name)
+    page.put("rbln_device_looks_hung_total", figures.hung, name)
+    page.put("rbln_device_looks_hanging", figures.hanging, name)
+    page.put("rbln_failed_writes_total", figures.failed_writes, name)
+
+
+def _each(page: Page, name: str, counts: Mapping[str, int]) -> None:
+    for label, count in sorted(counts.items()):
+        page.put(name, count, label)
+
+
+def _family(entry: Entry) -> Family:
+    match entry.kind:
+        case "counter":
+            return CounterMetricFamily(entry.name, entry.text, labels=entry.labels)
+        case "gauge":
+            return GaugeMetricFamily(entry.name, entry.text, labels=entry.labels)
+        case "histogram":
+            return HistogramMetricFamily(entry.name, entry.text, labels=entry.labels)

@@ -1,0 +1,123 @@
+"""The command line of rbln-exporter: serve until a signal."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple, get_args
+
+from rbln_supervisor.exporter.pages import Pages
+from rbln_supervisor.exporter.web import Server
+from rbln_worker import log
+from rbln_worker.contract.exits import Exit
+from rbln_worker.contract.version import VERSION
+from rbln_worker.log import Format
+
+LISTEN: Final = "127.0.0.1:9420"
+LISTEN_VARIABLE: Final = "RBLN_EXPORTER_LISTEN"
+TIMEOUT_S: Final = 2.0
+"""A supervisor answers in one turn of its loop: milliseconds."""
+
+_log = logging.getLogger(__name__)
+
+
+class Address(NamedTuple):
+    """Where to listen."""
+
+    host: str
+    port: int
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until a signal; the exit code: 0 then, 1 if it can't listen, 2 for wrong usage."""
+    listen = os.environ.get(LISTEN_VARIABLE, LISTEN)
+    options = _parser(listen).parse_args(argv)
+    log.setup("exporter", logging.INFO, options.log_format)
+    # Before any thread is there: all of them leave the signals to sigwait.
+    ends = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    pages = Pages(
+        options.run_dir, timeout_s=options.timeout, device_series=not options.no_device_series
+    )
+    try:
+        server = Server(*options.listen, pages.get)
+    except (OSError, OverflowError) as error:
+        address = ":".join(map(str, options.listen))
+        print(  # noqa: T201
+            f"rbln-exporter: can't listen on {address} ({error}): give --listen another address",
+            file=sys.stderr,
+        )
+        return Exit.UNUSABLE
+    serving = threading.Thread(target=server.serve_forever, name="http", daemon=True)
+    serving.start()
+    _log.info("serving", extra={"host": options.listen.host, "port": server.server_port})
+    ended_by = signal.Signals(signal.sigwait(ends))
+    _log.info("leaving", extra={"why": ended_by.name})
+    server.shutdown()
+    server.server_close()
+    return Exit.DRAINED
+
+
+def _parser(listen: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rbln-exporter",
+        description="Prometheus metrics and probes of the Rebellions device plugin on this node: "
+        "/metrics, /healthz (the supervisor answers), /readyz (pools are registered).",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=VERSION)
+    parser.add_argument(
+        "--run-dir",
+        type=Path,
+        default=Path("/run/rbln"),
+        metavar="DIR",
+        help="the supervisor's folder (%(default)s)",
+    )
+    parser.add_argument(
+        "--listen",
+        type=_address,
+        default=listen,
+        metavar="ADDRESS:PORT",
+        help=f"where to serve; [::]:9420 is every address ({LISTEN_VARIABLE}, or {LISTEN})",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=TIMEOUT_S,
+        metavar="SECONDS",
+        help="how long the supervisor may take to answer (%(default)g)",
+    )
+    parser.add_argument(
+        "--no-device-series",
+        action="store_true",
+        help="leave out rbln_device_healthy, which has a series for each device",
+    )
+    parser.add_argument("--log-format", choices=get_args(Format), default="text")
+    return parser
+
+
+def _address(text: str) -> Address:
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        host = ""  # an IPv6 address without brackets: its last part is no port
+    if not (host and colon and port.isascii() and port.isdigit() and int(port) < 65536):
+        raise argparse.ArgumentTypeError(
+            f"expected an address and a port, such as {LISTEN} or [::]:9420, got {text!r}"
+        )
+    return Address(host, int(port))
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"expected seconds above 0, got {text!r}")
+    return seconds
