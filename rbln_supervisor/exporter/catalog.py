@@ -167,7 +167,7 @@ CATALOG: Final = (
 def table() -> str:
     """The list as it stands in README.md."""
     rows = (
-        f"| `{entry.name}` | {entry.kind} | {', '.join(entry.labels) or '–'} | {entry.text} |"
+        f"| `{entry.name}` | {entry.kind} | {', '.join(entry.labels) or '-'} | {entry.text} |"
         for entry in CATALOG
     )
     return "\n".join(("| metric | kind | labels | |", "|---|---|---|---|", *rows))

@@ -42,8 +42,9 @@ class Page(Collector):
         family = self._families[name]
         assert isinstance(family, HistogramMetricFamily)  # noqa: S101 - narrows
         counts = (*histogram.counts, *(0,) * len(_BOUNDS))[: len(_BOUNDS)]
-        buckets = [[bound, n] for bound, n in zip(_BOUNDS, accumulate(counts), strict=True)]
-        family.add_metric(labels, buckets, histogram.sum_s)
+        family.add_metric(
+            labels, tuple(zip(_BOUNDS, accumulate(counts), strict=True)), histogram.sum_s
+        )
 
 
 def fill(page: Page, measures: Measures, *, device_series: bool) -> None:

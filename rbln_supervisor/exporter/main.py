@@ -43,18 +43,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     pages = Pages(
         options.run_dir, timeout_s=options.timeout, device_series=not options.no_device_series
     )
+    address: Address = options.listen
     try:
-        server = Server(*options.listen, pages.get)
+        server = Server(address.host, address.port, pages.get)
     except (OSError, OverflowError) as error:
-        address = ":".join(map(str, options.listen))
         print(  # noqa: T201
-            f"rbln-exporter: can't listen on {address} ({error}): give --listen another address",
+            f"rbln-exporter: can't listen on {address.host} port {address.port} ({error}): "
+            "give --listen another address",
             file=sys.stderr,
         )
         return Exit.UNUSABLE
     serving = threading.Thread(target=server.serve_forever, name="http", daemon=True)
     serving.start()
-    _log.info("serving", extra={"host": options.listen.host, "port": server.server_port})
+    _log.info("serving", extra={"host": address.host, "port": server.server_port})
     ended_by = signal.Signals(signal.sigwait(ends))
     _log.info("leaving", extra={"why": ended_by.name})
     server.shutdown()
