@@ -52,8 +52,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception:  # noqa: BLE001 - the last frame of this process
         log.last_words(traceback.format_exc())
         return Exit.CRASHED
+    if options.log_format == "json":
+        log.setup("supervisor", options.log_level, options.log_format)
     for complaint in complaints:
-        print(f"rbln-supervisor: {complaint}", file=sys.stderr)  # noqa: T201
+        if options.log_format == "json":
+            _log.critical(complaint)
+        else:
+            print(f"rbln-supervisor: {complaint}", file=sys.stderr)  # noqa: T201
     return Exit.UNUSABLE
 
 

@@ -33,7 +33,7 @@ def last_words(text: str) -> None:
     """Write what the logging module can't any more, to every place that lines go to."""
     for handler in logging.getLogger().handlers or [_Descriptor(2, None)]:
         if isinstance(handler, _Descriptor):
-            handler.write(text)
+            handler.write(handler.form(text))
 
 
 def follow(pid: int) -> None:
@@ -87,9 +87,13 @@ class _Descriptor(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self.write(self.format(record) + "\n")
 
+    def form(self, text: str) -> str:
+        """A text that is no record's, as it stands among lines of this form."""
+        return self.formatter.plain(text) if isinstance(self.formatter, _Json) else text
+
     def write(self, text: str) -> None:
         if self._left_out:
-            text = f"({self._left_out} lines left out: nobody read them)\n{text}"
+            text = self.form(f"({self._left_out} lines left out: nobody read them)\n") + text
         try:
             if self.bytes_most is not None and os.fstat(self.fd).st_size > self.bytes_most:
                 os.ftruncate(self.fd, 0)
@@ -130,9 +134,27 @@ class _Json(logging.Formatter):
             "time": _when(record),
             "level": record.levelname.lower(),
             "who": self._who,
+            "logger": record.name,
             "message": record.getMessage(),
-            **_extra(record),
         }
         if record.exc_info:
             fields["trace"] = self.formatException(record.exc_info)
-        return json.dumps(fields, default=str)
+        # A fact that is named like one of these stands beside it.
+        fields |= {f"{key}_" if key in fields else key: v for key, v in _extra(record).items()}
+        return _object(fields)
+
+    def plain(self, text: str) -> str:
+        """A text that is no record's: a last word, its last line first."""
+        lines = text.rstrip("\n").splitlines() or [""]
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        fields = {"time": now, "level": "error", "who": self._who, "logger": __name__}
+        rest = {"trace": text} if len(lines) > 1 else {}
+        return _object(fields | {"message": lines[-1]} | rest) + "\n"
+
+
+def _object(fields: dict[str, object] | dict[str, str]) -> str:
+    """One line, and JSON whatever is in it: NaN is none, and a set has no form of its own."""
+    try:
+        return json.dumps(fields, default=str, allow_nan=False)
+    except ValueError:
+        return json.dumps({key: str(value) for key, value in fields.items()})

@@ -18,6 +18,10 @@ from rbln_worker.contract.health import HealthPhase
 
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
+# A counter whose first sample is 1 has not increased for Prometheus: what alerts ask for is there
+# from the beginning.
+_RESTARTS: Final = ("SIGKILL", "SIGSEGV", "exit-70", "hang")
+_LOSSES: Final = (("worker-down", ""), ("kubelet-away", ""), ("unregistered", ""))
 _BOUNDS: Final = (*(repr(bound) for bound in BOUNDS_S), "+Inf")
 
 
@@ -112,13 +116,14 @@ def _status(page: Page, name: str, pool: PoolStatus, *, device_series: bool) -> 
 
 
 def _pool(page: Page, name: str, counted: PoolMeasures) -> None:
-    for cause, count in counted.restarts.items():
+    for cause, count in (dict.fromkeys(_RESTARTS, 0) | dict(counted.restarts)).items():
         page.put("rbln_worker_restarts_total", count, name, cause)
     page.put("rbln_workers_adopted_total", counted.adoptions, name)
     page.took("rbln_event_latency_seconds", counted.latency, name)
-    for lost in counted.lost:
-        labels = name, lost.cause, lost.source
-        page.put("rbln_lost_allocatable_seconds_total", lost.seconds, *labels)
+    lost = dict.fromkeys(_LOSSES, 0.0)
+    lost |= {(one.cause, one.source): one.seconds for one in counted.lost}
+    for (cause, source), seconds in lost.items():
+        page.put("rbln_lost_allocatable_seconds_total", seconds, name, cause, source)
 
 
 def _figures(page: Page, name: str, figures: Figures) -> None:

@@ -63,7 +63,7 @@ class Pages:
         fill_processes(page, ourselves())
         # Not the library's choose_encoder: it believes the header's version, whatever that is.
         if openmetrics.CONTENT_TYPE_LATEST.partition(";")[0] in accept:
-            body = openmetrics.generate_latest(page)
+            body: bytes = openmetrics.generate_latest(page)  # type: ignore[no-untyped-call]
             return Answer(HTTPStatus.OK, openmetrics.CONTENT_TYPE_LATEST, body)
         return Answer(HTTPStatus.OK, _TEXT_FORMAT, generate_latest(page))
 

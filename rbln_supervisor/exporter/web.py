@@ -85,7 +85,7 @@ class Server(ThreadingHTTPServer):
                     with contextlib.suppress(OSError):  # it ends by itself just now
                         request.shutdown(socket.SHUT_RDWR)
 
-    def handle_error(self, _request: Connection, client_address: object) -> None:
+    def handle_error(self, _request: Connection, _client_address: object) -> None:
         """Log a client that left, or an error of ours: neither ends the server."""
         log.error("a request failed", exc_info=sys.exception())
 

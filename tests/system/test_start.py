@@ -241,8 +241,21 @@ def test_log_lines_as_json() -> None:
         served(stack)
         said = [json.loads(line) for line in stack.log.splitlines()]
         assert {entry["who"] for entry in said} == {"supervisor", ATOM, VM}
+        assert all({"time", "level", "logger", "message"} <= entry.keys() for entry in said)
         (died,) = (entry for entry in said if entry["message"] == "worker died")
         assert (died["level"], died["pool"]) == ("error", ATOM)
+
+
+def test_what_ends_a_start_is_json_too(tmp_path: Path) -> None:
+    config_file = tmp_path / "c.json"
+    config_file.write_text("{")
+    ended = run_supervisor(
+        *("--config-file", config_file, "--run-dir", tmp_path / "r", "--log-format", "json")
+    )
+    (line,) = ended.stderr.splitlines()
+    said = json.loads(line)
+    assert (ended.returncode, said["level"], said["who"]) == (1, "critical", "supervisor")
+    assert str(config_file) in said["message"] or "line 1" in said["message"]
 
 
 def test_a_deep_kubelet_folder_gets_hashed_socket_names() -> None:

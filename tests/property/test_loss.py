@@ -1,0 +1,159 @@
+"""Lost allocatable, in simulated time: what is counted is what was lost, and nothing twice."""
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbln_supervisor.core.account import Account
+from rbln_supervisor.core.lifecycle import State
+from rbln_supervisor.core.loss import Loss, Why, advance, lost, source_of
+from rbln_supervisor.core.roster import Roster
+from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
+from rbln_worker.contract.health import Judged, Verdict
+from rbln_worker.contract.messages import Phase, Report
+from rbln_worker.contract.pool import PoolSpec
+
+IDS = tuple(DeviceId(f"0000:2{n}:00.0") for n in range(4))
+WELL, ILL = Verdict(healthy=True), Verdict(healthy=False, reason="r", source="link")
+
+
+def roster(gone: Iterable[DeviceId] = (), ids: Iterable[DeviceId] = IDS) -> Roster:
+    return Roster(
+        PoolSpec("a.b", "c", "accelerator"),
+        {
+            one: Device(
+                one,
+                PciFunction(Bdf(one), "1eff", "1120", 0x12, "rebellions", 0),
+                gone="unplugged" if one in gone else None,
+            )
+            for one in ids
+        },
+    )
+
+
+def report(phase: Phase = Phase.REGISTERED, **verdicts: Verdict) -> Report:
+    """By the position of a device, ``d0`` to ``d3``; Healthy where nothing is said."""
+    return Report(
+        phase, devices=tuple(Judged(one, verdicts.get(f"d{n}", WELL)) for n, one in enumerate(IDS))
+    )
+
+
+SEEN = [
+    (State.UP, report(), {}),
+    (State.UP, report(d1=ILL), {Why("unhealthy", "link"): 1}),
+    (State.UP, report(Phase.REGISTERING, d1=ILL), {Why("unregistered"): 4}),
+    (State.UP, report(Phase.WAITING), {Why("kubelet-away"): 4}),
+    (State.UP, None, {Why("unregistered"): 4}),
+    (State.UP, Report(Phase.REGISTERED), {Why("unhealthy", "not-looked-at"): 4}),
+    (State.UP, report(d0=Verdict(healthy=True, source="node")), {}),
+    (State.UP, report(d0=Verdict(healthy=False, source="x" * 99)), {Why("unhealthy", "other"): 1}),
+    (State.ADOPTING, None, {}),
+    *(
+        (state, report(), {Why("worker-down"): 4})
+        for state in State
+        if state not in {State.UP, State.ADOPTING}
+    ),
+]
+
+
+@pytest.mark.parametrize(("state", "said", "wanted"), SEEN)
+def test_what_is_lost_at_a_moment(
+    state: State, said: Report | None, wanted: dict[Why, int]
+) -> None:
+    assert lost(roster(), state, said) == wanted
+    assert lost(None, state, said) == {}
+
+
+def test_a_device_that_is_gone_counts_while_it_is_listed() -> None:
+    assert lost(roster(gone=IDS[:1]), State.UP, report()) == {Why("unhealthy", "sysfs"): 1}
+    assert lost(roster(ids=IDS[1:]), State.UP, report()) == {}
+
+
+def test_a_worker_that_is_killed_costs_its_devices_while_they_are_not_listed() -> None:
+    account = Account()
+    moments: list[tuple[float, State, Report | None]] = [
+        (10.0, State.UP, report()),
+        (20.0, State.DOWN, None),
+        (20.5, State.STARTING, None),
+        (21.0, State.UP, report(Phase.REGISTERING)),
+        (21.25, State.UP, report(d0=ILL)),
+        (23.25, State.UP, report()),
+    ]
+    for at, state, said in moments:
+        account.weigh(roster(), state, said, at)
+    counted = account.measures(99.0)
+    assert [(one.cause, one.source, one.seconds) for one in counted.lost] == [
+        ("unhealthy", "link", pytest.approx(1 * 2.0)),
+        ("unregistered", "", pytest.approx(4 * 0.25)),
+        ("worker-down", "", pytest.approx(4 * 1.0)),
+    ]
+
+
+def test_what_is_lost_now_grows_with_every_question() -> None:
+    account = Account()
+    account.weigh(roster(), State.DOWN, None, 5.0)
+    seconds = [account.measures(at).lost[0].seconds for at in (6.0, 6.0, 8.0)]
+    assert seconds == [4.0, 4.0, 12.0]
+
+
+def test_the_kernels_first_word_counts_until_the_worker_is_told() -> None:
+    account = Account()
+    account.told(1.0)
+    account.owe(None)
+    account.told(2.0)
+    assert account.measures(2.0).latency.count == 0
+    account.owe(3.0)
+    account.owe(3.5)
+    account.told(3.02)
+    account.told(4.0)
+    latency = account.measures(4.0).latency
+    assert (latency.count, latency.sum_s) == (1, pytest.approx(0.02))
+    account.owe(5.0)
+    account.forgive()
+    account.told(6.0)
+    assert account.measures(6.0).latency.count == 1
+
+
+def test_sources_are_bounded() -> None:
+    assert {source_of(s) for s in ("", "link", "x", "y")} == {"not-looked-at", "link", "other"}
+
+
+STATES = st.sampled_from([(state, said) for state, said, _ in SEEN])
+STEPS = st.lists(st.tuples(st.floats(0, 1e4), STATES), min_size=1, max_size=30)
+
+
+@given(STEPS, st.floats(0, 100))
+def test_it_is_the_sum_over_time_whoever_asks_in_between(
+    steps: list[tuple[float, tuple[State, Report | None]]], rest: float
+) -> None:
+    steps = sorted(steps, key=lambda step: step[0])
+    account, asked = Account(), Account()
+    before: dict[tuple[str, str], float] = {}
+    for at, (state, said) in steps:
+        account.weigh(roster(), state, said, at)
+        asked.weigh(roster(), state, said, at)
+        now = {(one.cause, one.source): one.seconds for one in asked.measures(at).lost}
+        assert all(now.get(why, 0.0) >= seconds for why, seconds in before.items())
+        before = now
+    end = steps[-1][0] + rest
+    wanted: dict[tuple[str, str], float] = {}
+    for (at, (state, said)), (until, _) in pairwise([*steps, (end, steps[-1][1])]):
+        for why, count in lost(roster(), state, said).items():
+            wanted[why] = wanted.get(why, 0.0) + count * (until - at)
+    for one in (account, asked):
+        counted = {(each.cause, each.source): each.seconds for each in one.measures(end).lost}
+        assert {why: s for why, s in counted.items() if s} == pytest.approx(
+            {tuple(why): s for why, s in wanted.items() if s}
+        )
+        assert sum(counted.values()) <= len(IDS) * (end - steps[0][0]) * (1 + 1e-9) + 1e-9
+
+
+@given(st.floats(0, 1e6), st.floats(0, 1e6))
+def test_time_that_seems_to_go_back_counts_nothing(first: float, second: float) -> None:
+    loss = advance(Loss(), {Why("worker-down"): 2}, first)
+    after = advance(loss, {}, second)
+    assert after.seconds[Why("worker-down")] == 2 * max(0.0, second - first)
+    assert after.at == max(first, second)
