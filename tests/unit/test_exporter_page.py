@@ -1,0 +1,192 @@
+"""What of an answer becomes which sample, in both formats."""
+
+import math
+import re
+
+import pytest
+from prometheus_client.exposition import generate_latest
+from prometheus_client.openmetrics import parser as openmetrics_parser
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from rbln_supervisor.core.measures import (
+    LookMeasures,
+    Lost,
+    Measures,
+    NodeMeasures,
+    PoolMeasures,
+)
+from rbln_supervisor.core.status import (
+    DeviceStatus,
+    NodeStatus,
+    PoolStatus,
+    SupervisorStatus,
+    WorkerStatus,
+)
+from rbln_supervisor.exporter.catalog import CATALOG
+from rbln_supervisor.exporter.families import Page, fill, fill_processes
+from rbln_supervisor.exporter.processes import Process
+from rbln_worker.contract.figures import BOUNDS_S, Calls, Figures, Histogram, observed
+from rbln_worker.contract.health import HealthPhase
+
+POOL = "rebellions.ai/ATOM"
+DEVICES = {
+    "a": DeviceStatus("Healthy", "", 0),
+    "b": DeviceStatus("Healthy", "no node", 0, HealthPhase.SUSPECT, "node"),
+    "c": DeviceStatus("Unhealthy", "down", 0, HealthPhase.UNHEALTHY, "link", warnings=("slow",)),
+    "d": DeviceStatus("Unhealthy", "down", 0, HealthPhase.UNHEALTHY, "link"),
+}
+FIGURES = Figures(
+    calls={"Allocate": Calls({"OK": 3, "INVALID_ARGUMENT": 1}, observed(Histogram(), 0.002))},
+    allocated=7,
+)
+STATUS = PoolStatus("serving", True, "kubelet-sock", "", "s.sock", WorkerStatus(7), DEVICES)  # noqa: FBT003
+MEASURES = Measures(
+    NodeStatus(SupervisorStatus(1, "0.1.0", 3.5, ready=True, problems=("p",)), {POOL: STATUS}),
+    NodeMeasures(
+        looks=LookMeasures(observed(Histogram(), 0.05), failed=1, cpu_s=0.01),
+        kubelet_restarts=2,
+        reloads={"ok": 1, "refused": 0, "rolled-back": 0},
+        kernel_events={"uevent": 5, "link": 6},
+        kernel_events_lost={"uevent": 0, "link": 1},
+        dropped={"unreadable worker frames": 4},
+    ),
+    {
+        POOL: PoolMeasures(
+            FIGURES,
+            {"SIGKILL": 2},
+            adoptions=1,
+            lost=(Lost("unhealthy", "link", 2.5), Lost("worker-down", "", 0.5)),
+        )
+    },
+)
+
+
+def page(measures: Measures = MEASURES, *, device_series: bool = True) -> Page:
+    made = Page()
+    made.put("rbln_up", 1)
+    fill(made, measures, device_series=device_series)
+    fill_processes(made, [Process("worker", POOL, 2048, None, 0.5, 12, 1e9)])
+    return made
+
+
+def samples(made: Page) -> list[Sample]:
+    families = text_string_to_metric_families(generate_latest(made).decode())
+    return [sample for family in families for sample in family.samples]
+
+
+def value(made: Page, name: str, **labels: str) -> float:
+    """Of the one sample with these labels."""
+    (found,) = (
+        one for one in samples(made) if one.name == name and labels.items() <= one.labels.items()
+    )
+    return float(found.value)
+
+
+def test_samples_of_every_kind() -> None:
+    made = page()
+    assert value(made, "rbln_rpcs_total", method="Allocate", code="OK") == 3
+    assert value(made, "rbln_rpcs_total", method="Allocate", code="INVALID_ARGUMENT") == 1
+    assert value(made, "rbln_rpcs_total", method="GetPreferredAllocation") == 0
+    assert value(made, "rbln_allocated_devices_total") == 7
+    assert value(made, "rbln_worker_restarts_total", cause="SIGKILL") == 2
+    assert value(made, "rbln_worker_restarts_total", cause="hang") == 0
+    assert value(made, "rbln_lost_allocatable_seconds_total", source="link") == 2.5
+    assert value(made, "rbln_lost_allocatable_seconds_total", cause="kubelet-away") == 0
+    assert value(made, "rbln_devices", phase="unhealthy", source="link") == 2
+    assert value(made, "rbln_devices", phase="suspect", health="Healthy", source="node") == 1
+    assert value(made, "rbln_devices_warned") == 1
+    assert value(made, "rbln_pool_state", state="serving") == 1
+    assert value(made, "rbln_pool_state", state="backoff") == 0
+    assert value(made, "rbln_dropped_frames_total", kind="unreadable-worker-frames") == 4
+    assert value(made, "rbln_supervisor_info", version="0.1.0") == 1
+    assert value(made, "rbln_process_open_fds", process="worker", pool=POOL) == 12
+    assert value(made, "rbln_device_healthy", device="c") == 0
+
+
+def test_a_histogram_is_cumulated_and_has_its_sum() -> None:
+    made = page()
+    name = "rbln_rpc_duration_seconds"
+    counts = {
+        float(one.labels["le"]): one.value
+        for one in samples(made)
+        if one.name == f"{name}_bucket" and one.labels["method"] == "Allocate"
+    }
+    assert counts == {bound: float(bound >= 0.002) for bound in (*BOUNDS_S, math.inf)}
+    assert value(made, f"{name}_count", method="Allocate") == 1
+    assert value(made, f"{name}_sum", method="Allocate") == 0.002
+
+
+@pytest.mark.parametrize("counts", [(), (1,), (1,) * 99])
+def test_a_histogram_of_another_version_has_all_buckets(counts: tuple[int, ...]) -> None:
+    made = Page()
+    made.took("rbln_event_latency_seconds", Histogram(counts), POOL)
+    buckets = [one for one in samples(made) if one.name.endswith("_bucket")]
+    assert len(buckets) == len(BOUNDS_S) + 1
+
+
+def test_the_catalog_is_what_there_is() -> None:
+    """Every metric is on a page that has everything, with these labels and of this kind."""
+    made = page()
+    full = Page()
+    fill_processes(full, [Process("supervisor", "", 1, 1, 0.5, 12, 1e9)])
+    families = {
+        family.name: family
+        for one in (made, full)
+        for family in text_string_to_metric_families(generate_latest(one).decode())
+    }
+    assert set(families) == {entry.name.removesuffix("_total") for entry in CATALOG}
+    for entry in CATALOG:
+        family = families[entry.name.removesuffix("_total")]
+        assert family.type == entry.kind
+        assert {
+            tuple(set(one.labels) - {"le"}) and frozenset(set(one.labels) - {"le"}) or ()
+            for one in family.samples
+        } == {frozenset(entry.labels) or ()}
+
+
+def test_names_are_as_prometheus_wants_them() -> None:
+    for entry in CATALOG:
+        assert re.fullmatch(r"rbln_[a-z_]+", entry.name)
+        assert entry.name.endswith("_total") == (entry.kind == "counter")
+        assert not re.search(r"_(ms|milliseconds|kb|mb)(_|$)", entry.name)
+        if entry.kind == "histogram":
+            assert entry.name.endswith("_seconds")
+    assert len({entry.name for entry in CATALOG}) == len(CATALOG)
+
+
+def test_both_formats_say_the_same() -> None:
+    text = generate_openmetrics(page()).decode()  # type: ignore[no-untyped-call]
+    families = openmetrics_parser.text_string_to_metric_families(text)
+    spoken = {
+        (one.name, frozenset(one.labels.items()), one.value)
+        for family in families
+        for one in family.samples
+    }
+    assert spoken == {
+        (one.name, frozenset(one.labels.items()), one.value) for one in samples(page())
+    }
+
+
+def test_no_device_series() -> None:
+    without = samples(page(device_series=False))
+    assert not any("device" in one.labels for one in without)
+    assert len(samples(page())) - len(without) == len(DEVICES)
+
+
+def test_a_pool_whose_worker_has_not_spoken_has_no_counters_of_it() -> None:
+    made = page(
+        Measures(MEASURES.status, NodeMeasures(), {POOL: PoolMeasures(figures=None, adoptions=0)})
+    )
+    names = {one.name for one in samples(made)}
+    assert "rbln_rpcs_total" not in names
+    assert "rbln_workers_adopted_total" in names
+
+
+def test_hostile_labels_stay_labels() -> None:
+    evil = 'x"\n\\} 1\nrbln_up 5'
+    measures = Measures(NodeStatus(MEASURES.status.supervisor, {evil: STATUS}), NodeMeasures(), {})
+    made = page(measures)
+    assert value(made, "rbln_up") == 1
+    assert value(made, "rbln_pool_state", pool=evil, state="serving") == 1
