@@ -1,9 +1,11 @@
 """conf/supervisord.conf under the real supervisord: what the container's entrypoint does."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +53,7 @@ def supervisord(stack: Stack) -> Iterator[subprocess.Popen[bytes]]:
                 "PYTHONPATH": str(REPOSITORY),  # or the program is that of the installed package
                 "RBLN_RUN_DIR": str(stack.run_dir),
                 "RBLN_ARGUMENTS": arguments,
+                "RBLN_EXPORTER_LISTEN": "127.0.0.1:0",
                 processes.MARK: str(stack.run_dir),
             },
             stdin=subprocess.DEVNULL,
@@ -107,6 +110,37 @@ def test_a_dead_supervisor_is_nobodys_and_a_stop_leaves_nothing() -> None:
         assert running.wait() == 0
         assert not processes.survivors(stack.processes(), deadline_s=1.0)
         assert not list(stack.kubelet.plugins.glob("rebellions.ai*"))
+
+
+def test_the_exporters_end_is_nobody_elses() -> None:
+    with Stack(CONFIG) as stack, supervisord(stack) as running:
+        status = answering(stack)
+        with untouched(stack, ATOM):
+            seen = 0
+            for _ in range(2):
+                eventually(lambda n=seen: len(ports(stack)) > n, what="an exporter serves")
+                seen = len(ports(stack))
+                assert ready(ports(stack)[-1])
+                (exporter,) = (
+                    pid
+                    for pid in stack.processes()
+                    if b"rbln-exporter" in Path(f"/proc/{pid}/cmdline").read_bytes()
+                )
+                os.kill(exporter, signal.SIGKILL)
+        assert answering(stack).supervisor.pid == status.supervisor.pid
+        running.send_signal(signal.SIGTERM)
+        assert processes.has_ended(running.pid, 10.0), stack.story()
+        assert not processes.survivors(stack.processes(), deadline_s=1.0)
+
+
+def ports(stack: Stack) -> list[int]:
+    """Of the exporters that have served."""
+    return [int(port) for port in re.findall(r"exporter: serving .*port=(\d+)", stack.log)]
+
+
+def ready(port: int) -> bool:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10) as answer:  # noqa: S310
+        return bool(answer.status == 200)
 
 
 def test_a_worker_outlives_the_pipe_of_its_standard_error_and_gets_the_next_one() -> None:

@@ -118,7 +118,7 @@ def test_counters_are_not_asked_for_their_value(where: str, query: str) -> None:
 
 def test_the_parser_refuses_what_is_no_query() -> None:
     for wrong in ("sum(", "rbln_up ==", "rate(rbln_up)[5m]", "rbln_up{x=}"):
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError, match=r"."):
             selectors(wrong)
 
 
