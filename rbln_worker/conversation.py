@@ -3,10 +3,10 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from rbln_worker import log as lines
-from rbln_worker.contract.figures import Figures
+from rbln_worker.contract.figures import Figures, differ
 from rbln_worker.contract.messages import (
     BEAT_S,
     Beat,
@@ -19,6 +19,9 @@ from rbln_worker.contract.messages import (
     Wanted,
 )
 from rbln_worker.link import Link
+
+LOOKS_EVERY: Final = 8
+"""Beats between two messages that tell of nothing but looks at devices."""
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +61,8 @@ class Conversation:
         self._greeted = False
         self._told: Report | None = None
         self._counted: Figures | None = None
+        self._untold = 0
+        """Beats since figures were told."""
         self._alone_s = alone_s
         self._taken_at = self._noted_at = asyncio.get_running_loop().time()
 
@@ -114,8 +119,10 @@ class Conversation:
     def _tell_figures(self) -> None:
         # Never with a call: what is counted may cost a message a beat, however much happens.
         figures = self._words.figures()
-        if figures != self._counted and self._say(figures):
-            self._counted = figures
+        self._untold += 1
+        wanted = differ(self._counted, figures) or self._untold >= LOOKS_EVERY
+        if wanted and figures != self._counted and self._say(figures):
+            self._counted, self._untold = figures, 0
 
     def _say(self, message: ToSupervisor) -> bool:
         sent = self._link.send(message)

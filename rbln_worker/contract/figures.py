@@ -60,7 +60,8 @@ class Figures(msgspec.Struct, frozen=True, tag="figures"):
     """From the moment when the pool was not listed, and something there to register with, to the
     kubelet's stream."""
     looks: Histogram = Histogram()
-    """Looks at single devices."""
+    """Looks at single devices. Where nothing else has changed, they are said with every 8th beat:
+    a message that nobody waits for costs more than it says."""
     hung: int = 0
     """Looks at a device that took longer than a thread waits for others (prober.LATE_S) …"""
     hanging: int = 0
@@ -74,6 +75,15 @@ def observed(histogram: Histogram, seconds: float) -> Histogram:
     counts = list(histogram.counts)
     counts[bisect_left(BOUNDS_S, seconds)] += 1
     return Histogram(tuple(counts), histogram.sum_s + seconds)
+
+
+def differ(before: Figures | None, after: Figures) -> bool:
+    """Whether more has happened than looks at devices, which go on whatever happens."""
+    if before is None:
+        return True
+    looks = Histogram()
+    replace = msgspec.structs.replace
+    return replace(before, looks=looks) != replace(after, looks=looks)
 
 
 def inherited(figures: Figures) -> Figures:

@@ -8,6 +8,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -116,10 +117,8 @@ def test_the_exporters_end_is_nobody_elses() -> None:
     with Stack(CONFIG) as stack, supervisord(stack) as running:
         status = answering(stack)
         with untouched(stack, ATOM):
-            seen = 0
-            for _ in range(2):
-                eventually(lambda n=seen: len(ports(stack)) > n, what="an exporter serves")
-                seen = len(ports(stack))
+            for life in (1, 2):
+                eventually(partial(serves, stack, life), what="an exporter serves")
                 assert ready(ports(stack)[-1])
                 (exporter,) = (
                     pid
@@ -138,8 +137,12 @@ def ports(stack: Stack) -> list[int]:
     return [int(port) for port in re.findall(r"exporter: serving .*port=(\d+)", stack.log)]
 
 
+def serves(stack: Stack, life: int) -> bool:
+    return len(ports(stack)) == life
+
+
 def ready(port: int) -> bool:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10) as answer:  # noqa: S310
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10) as answer:
         return bool(answer.status == 200)
 
 

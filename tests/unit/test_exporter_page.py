@@ -2,7 +2,9 @@
 
 import math
 import re
+from pathlib import Path
 
+import msgspec
 import pytest
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
@@ -179,6 +181,47 @@ def test_a_pool_whose_worker_has_not_spoken_has_no_counters_of_it() -> None:
     names = {one.name for one in samples(made)}
     assert "rbln_rpcs_total" not in names
     assert "rbln_workers_adopted_total" in names
+
+
+def number_of_series(pools: int, devices: int) -> int:
+    """Of a node where all is well; ``devices``: of each pool."""
+    listed = {f"0000:{n:02x}:00.0": DeviceStatus("Healthy", "", 0) for n in range(devices)}
+    status = msgspec.structs.replace(STATUS, devices=listed)
+    names = [f"rebellions.ai/P{n}" for n in range(pools)]
+    made = Page()
+    made.put("rbln_up", 1)
+    unread = {"our frames that workers could not read": 0}
+    fill(
+        made,
+        Measures(
+            NodeStatus(MEASURES.status.supervisor, dict.fromkeys(names, status)),
+            msgspec.structs.replace(MEASURES.node, dropped=unread),
+            dict.fromkeys(names, PoolMeasures(Figures())),
+        ),
+        device_series=True,
+    )
+    fill_processes(
+        made,
+        [
+            Process(role, name, 1, 1, 1.0, 1, 1.0)
+            for role, name in (
+                ("supervisor", ""),
+                ("exporter", ""),
+                *(("worker", name) for name in names),
+            )
+        ],
+    )
+    return len(samples(made))
+
+
+def test_the_readme_says_how_many_series_there_are() -> None:
+    base, one = number_of_series(0, 0), number_of_series(1, 0)
+    pool, device = one - base, number_of_series(1, 1) - one
+    assert device == 1
+    assert number_of_series(4, 64) == base + 4 * pool + 256
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    assert f"**Series of a node.** {base}, {pool} a pool, and one a device" in readme
+    assert f"{base + 4 * pool + 256}\nwith four pools of 256" in readme
 
 
 def test_hostile_labels_stay_labels() -> None:

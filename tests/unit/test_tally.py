@@ -8,6 +8,7 @@ from rbln_worker.contract.figures import (
     Calls,
     Figures,
     Histogram,
+    differ,
     inherited,
     observed,
 )
@@ -55,6 +56,16 @@ def test_figures_are_values_that_later_calls_do_not_change() -> None:
     tally.call("Allocate", "OK", 1.0)
     tally.look(1.0)
     assert before == Tally().figures() != tally.figures()
+
+
+def test_looks_alone_are_no_news() -> None:
+    tally = Tally()
+    before = tally.figures()
+    tally.look(0.1)
+    assert not differ(before, tally.figures())
+    assert differ(None, before)
+    tally.call("Allocate", "OK", 0.1)
+    assert differ(before, tally.figures())
 
 
 def test_figures_are_a_message() -> None:
