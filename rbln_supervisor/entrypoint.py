@@ -23,7 +23,7 @@ _PROGRAM: Final = "/etc/rbln/supervisord.conf"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code where nothing is started (contract/exits.py); else it does not return."""
+    """The exit code where nothing is started (contract/exits.py); else this never returns."""
     arguments = sys.argv[1:] if argv is None else argv
     environment = os.environ
     options = parse(
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse(f"--run-dir {options.run_dir}: {error.strerror}")
     program = environment.get("RBLN_SUPERVISORD_CONF") or _PROGRAM
     supervisord = str(Path(sys.executable).parent / "supervisord")
-    os.execve(  # noqa: S606 - no shell is wanted: words are handed over as they are
+    return os.execve(  # noqa: S606 - no shell is wanted: words are handed over as they are
         supervisord,
         [supervisord, "-c", program],
         environment_of(options.run_dir, arguments, environment),
