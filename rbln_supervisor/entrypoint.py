@@ -66,3 +66,7 @@ def _refuse(*complaints: str) -> int:
     for complaint in complaints:
         print(f"rbln-supervisor: {complaint}", file=sys.stderr)  # noqa: T201
     return Exit.UNUSABLE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -18,6 +18,8 @@ from tests.e2e.kubelet import packages, setting
 
 PACKAGES: Final = ("buildah", "podman", "runc", "debootstrap")
 DISK_BYTES_LEAST: Final = 3 * 1024**3
+SLOW: Final = ("-o", "timeout=300", "-o", "faulthandler_timeout=240")
+"""One of the tests builds the image a second time, from nothing."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -58,8 +60,10 @@ def _run(engine: Engine, places: Places, arguments: Sequence[str]) -> int:
     _say(f"image built in {build.build(engine, places):.1f} s")
     places.results.unlink(missing_ok=True)
     folder = str(Path(__file__).parent)
-    words = ("-p", "no:xdist", "-p", "no:cacheprovider")
+    words = ("-p", "no:xdist", "-p", "no:cacheprovider", *SLOW)
     code = int(pytest.main([*words, folder, *arguments]))
+    if places.results.exists():
+        print(places.results.read_text())
     _say(f"{monotonic() - began:.1f} s in all")
     return code
 

@@ -27,11 +27,10 @@ def engine(places: Places) -> Engine:
 
 @pytest.fixture(scope="session")
 def report(places: Places) -> Iterator[Report]:
-    """Where results go; printed at the end."""
+    """Where results go; __main__ prints them."""
     report = Report("image on Debian, podman, runc")
     yield report
     report.write(places.results)
-    print(f"\n{report.table()}")
 
 
 @pytest.fixture

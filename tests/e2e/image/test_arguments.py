@@ -121,8 +121,9 @@ def test_what_can_not_be_started_ends(
         seconds = monotonic() - container.started_at
         assert words in container.log
         assert "supervisord started" not in container.log
+    given = " ".join(arguments) or "a file without a usable pool"
     report.add(
-        f"started with {' '.join(arguments) or 'a wrong file'}", f"exit code {code:d}", seconds
+        f"started with {given}", f"exit code {code:d}, the reason is the log's line", seconds
     )
 
 
