@@ -81,40 +81,48 @@ def test_a_file_with_an_odd_name_and_cdi(engine: Engine) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text", "code", "words"),
     [
-        pytest.param((), "{", Exit.UNUSABLE, "rbln-supervisor: line 1", id="no-document"),
+        pytest.param(
+            (), "{", Exit.UNUSABLE, "rbln-supervisor: line 1", id="a-file-that-is-no-document"
+        ),
         pytest.param(
             (),
             config(pool("AT OM", drivers=["rebellions"])),
             Exit.UNUSABLE,
             'rbln-supervisor: resourceList[0].resourceName: "AT OM": expected',
-            id="no-usable-pool",
+            id="no-pool-that-is-usable",
         ),
         pytest.param(
             ("--config-file=/etc/pcidp/none",),
             TWO_POOLS,
             Exit.UNUSABLE,
             "rbln-supervisor: /etc/pcidp/none: no such file",
-            id="no-file",
+            id="a-file-that-is-missing",
         ),
         pytest.param(
             ("--run-dir=/etc/rbln/run",),
             TWO_POOLS,
             Exit.UNUSABLE,
             "rbln-supervisor: --run-dir /etc/rbln/run: Read-only file system",
-            id="no-place",
+            id="a-run-directory-that-can-not-be",
         ),
         pytest.param(
             ("--usecdi",),
             TWO_POOLS,
             Exit.USAGE,
             "rbln-supervisor: error: unknown option --usecdi",
-            id="unknown-option",
+            id="an-unknown-option",
         ),
         pytest.param(("--help",), TWO_POOLS, 0, "usage: rbln-supervisor", id="help"),
     ],
 )
 def test_what_can_not_be_started_ends(
-    engine: Engine, report: Report, arguments: Sequence[str], text: object, code: int, words: str
+    engine: Engine,
+    report: Report,
+    request: pytest.FixtureRequest,
+    arguments: Sequence[str],
+    text: object,
+    code: int,
+    words: str,
 ) -> None:
     with Container(engine, arguments=arguments, config=text) as container:
         assert container.wait() == code
