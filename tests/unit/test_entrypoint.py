@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from rbln_supervisor.entrypoint import environment_of, main
 from rbln_worker.contract.exits import Exit
+from tests.sim.stack import REPOSITORY
 
 words = st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 
@@ -38,3 +39,11 @@ def test_an_option_that_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
         main(("--log-level=10", "--usecdi"))
     assert ended.value.code == Exit.USAGE
     assert "unknown option --usecdi" in capsys.readouterr().err
+
+
+def test_a_run_directory_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "c.json").write_bytes((REPOSITORY / "conf/atom.json").read_bytes())
+    for place in ("c.json", "c.json/r"):
+        run_dir = tmp_path / place
+        assert main((f"--config-file={tmp_path}/c.json", f"--run-dir={run_dir}")) == Exit.UNUSABLE
+        assert f"rbln-supervisor: {run_dir}: " in capsys.readouterr().err

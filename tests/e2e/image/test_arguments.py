@@ -102,8 +102,15 @@ def test_a_file_with_an_odd_name_and_cdi(engine: Engine) -> None:
             ("--run-dir=/etc/rbln/run",),
             TWO_POOLS,
             Exit.UNUSABLE,
-            "rbln-supervisor: --run-dir /etc/rbln/run: Read-only file system",
+            "rbln-supervisor: /etc/rbln/run: Read-only file system: --run-dir has to be",
             id="a-run-directory-that-can-not-be",
+        ),
+        pytest.param(
+            ("--run-dir=/etc",),
+            TWO_POOLS,
+            Exit.UNUSABLE,
+            "rbln-supervisor: /etc: Read-only file system: --run-dir has to be",
+            id="one-that-can-not-be-written-to",
         ),
         pytest.param(
             ("--usecdi",),
@@ -129,10 +136,9 @@ def test_what_can_not_be_started_ends(
         seconds = monotonic() - container.started_at
         assert words in container.log
         assert "supervisord started" not in container.log
-    given = " ".join(arguments) or "a file without a usable pool"
-    report.add(
-        f"started with {given}", f"exit code {code:d}, the reason is the log's line", seconds
-    )
+    if code:
+        what = request.node.callspec.id.replace("-", " ")
+        report.add(f"started with {what}", f"exit code {code:d}: `{words} …`", seconds)
 
 
 def test_a_file_that_is_wrong_later_is_waited_for(engine: Engine) -> None:

@@ -73,9 +73,11 @@ def test_a_killed_supervisor_is_nobodys(container: Container, report: Report) ->
     assert (stopped.code, container.sockets()) == (0, set())
 
 
-@pytest.mark.parametrize("kubelet", [SimKubelet, kubelet_1_20])
+@pytest.mark.parametrize(
+    ("kubelet", "way"), [(SimKubelet, "kubelet-sock"), (kubelet_1_20, "plugin-watcher")]
+)
 def test_a_stop_is_clean(
-    engine: Engine, report: Report, kubelet: Callable[[Path], SimKubelet]
+    engine: Engine, report: Report, kubelet: Callable[[Path], SimKubelet], way: str
 ) -> None:
     with Container(engine, kubelet=kubelet) as container:
         listed(container)
@@ -88,7 +90,9 @@ def test_a_stop_is_clean(
         assert log.count("worker left") == log.count("how=exit code 0") == 2
         assert "stopped: rbln-supervisor (exit status 0)" in log
         assert "SIGKILL" not in log
-    report.add("podman stop", "exit code 0, both workers drained, no socket left", stopped.seconds)
+    report.add(
+        f"podman stop ({way})", "exit code 0, both workers left, no socket is left", stopped.seconds
+    )
 
 
 def test_it_starts_again_after_it_was_killed(container: Container) -> None:
