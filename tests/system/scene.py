@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import grpc
 
 from rbln_supervisor.core.status import NodeStatus, PoolStatus
+from tests.sim.kubelet import SimKubelet
 from tests.sim.kubelet_records import Closed, Listed, Opened, Record
 from tests.sim.stack import REPOSITORY, Stack
 
@@ -91,6 +92,20 @@ def eventually(condition: Callable[[], object], *, what: str, deadline_s: float 
         sleep(_AGAIN_S)
 
 
+class Scene(Protocol):
+    """What can be seen of a system, wherever it runs."""
+
+    @property
+    def kubelet(self) -> SimKubelet:
+        """Its kubelet."""
+
+    def status(self) -> NodeStatus:
+        """What the supervisor says."""
+
+    def story(self) -> str:
+        """What everybody saw."""
+
+
 class Sight(NamedTuple):
     """All that could tell a pool's users that something happened."""
 
@@ -100,7 +115,7 @@ class Sight(NamedTuple):
     records: tuple[Record, ...]
 
 
-def sight(stack: Stack, name: str) -> Sight:
+def sight(stack: Scene, name: str) -> Sight:
     """What is seen of a pool now."""
     seen = stack.status().pools[name]
     records = tuple(record for record in stack.kubelet.records if record.resource == name)
@@ -108,7 +123,7 @@ def sight(stack: Stack, name: str) -> Sight:
 
 
 @contextmanager
-def untouched(stack: Stack, *names: str) -> Iterator[None]:
+def untouched(stack: Scene, *names: str) -> Iterator[None]:
     """Whatever the block does, these pools' users notice nothing.
 
     Same worker, same socket, no message, no end of a stream, and none of the calls fails that are

@@ -38,23 +38,22 @@ CONFIG = {
 
 
 @contextmanager
-def supervisord(stack: Stack) -> Iterator[subprocess.Popen[bytes]]:
-    """A real supervisord in the place of the stack's own supervisor."""
+def supervisord(stack: Stack, config_file: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """A real supervisord in the place of the stack's own supervisor, as the image starts it."""
     stack.stop()
-    stack.run_dir.mkdir(mode=0o700, exist_ok=True)
     binaries = Path(sys.executable).parent
-    arguments = f"--config-file {stack.config_file} --host-root {stack.root}"
+    chosen = ("--config-file", config_file or stack.config_file, "--host-root", stack.root)
     with stack.log_file.open("ab") as log:
         running = subprocess.Popen(
-            [binaries / "supervisord", "-c", REPOSITORY / "conf/supervisord.conf"],
+            [sys.executable, "-m", "rbln_supervisor.entrypoint", *chosen],
             cwd=REPOSITORY,
             env={
                 **os.environ,
                 "PATH": f"{binaries}:{os.environ['PATH']}",
                 "PYTHONPATH": str(REPOSITORY),  # or the program is that of the installed package
                 "RBLN_RUN_DIR": str(stack.run_dir),
-                "RBLN_ARGUMENTS": arguments,
                 "RBLN_EXPORTER_LISTEN": "127.0.0.1:0",
+                "RBLN_SUPERVISORD_CONF": str(REPOSITORY / "conf/supervisord.conf"),
                 processes.MARK: str(stack.run_dir),
             },
             stdin=subprocess.DEVNULL,
@@ -170,6 +169,18 @@ def test_a_worker_outlives_the_pipe_of_its_standard_error_and_gets_the_next_one(
             what="its lines come by the next supervisor's pipe",
         )
         assert stderr_of(worker) == stderr_of(second.supervisor.pid)
+
+
+def test_a_file_with_an_odd_name_is_found() -> None:
+    with Stack(CONFIG) as stack:
+        odd = stack.config_file.with_name('it\'s %(here)s; #1 "$HOME" \\ \n %s*.json')
+        odd.write_bytes(stack.config_file.read_bytes())
+        stack.write_config("{")
+        with supervisord(stack, odd) as running:
+            assert answering(stack).pools[ATOM].worker.pid is not None
+            running.send_signal(signal.SIGTERM)
+            assert processes.has_ended(running.pid, 10.0), stack.story()
+            assert running.wait() == 0
 
 
 def stderr_of(pid: int) -> str:

@@ -17,7 +17,8 @@ class Row(NamedTuple):
 class Report:
     """Rows, in the order in which they were measured."""
 
-    def __init__(self) -> None:
+    def __init__(self, title: str = f"kubelet {VERSION}, containerd") -> None:
+        self.title = title
         self.rows: list[Row] = []
 
     def add(self, tried: str, seen: str, seconds: float | None = None) -> None:
@@ -27,7 +28,7 @@ class Report:
     def table(self) -> str:
         """All of them in Markdown."""
         head = [
-            f"kubelet {VERSION}, containerd",
+            self.title,
             "",
             "| tried | seen | seconds |",
             "|---|---|---:|",
