@@ -7,6 +7,7 @@ change nothing but the level: lines always go to standard error.
 
 import argparse
 import logging
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +35,10 @@ _LEVELS: Final = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
+_SIZE: Final = re.compile(r"([0-9]{1,19})(|KiB|MiB|GiB)", re.ASCII)
+_UNITS: Final = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_MEMORY_LEAST: Final = 256 << 20
+"""A small pool's worker has 125 MiB, of which 104 are its threads' stacks."""
 
 
 def parse(argv: Sequence[str], *, in_container: bool) -> Options:
@@ -58,6 +63,7 @@ def parse(argv: Sequence[str], *, in_container: bool) -> Options:
         watch_config=given.watch_config,
         gone_grace_s=given.gone_grace,
         rescan_s=given.rescan_interval,
+        worker_memory_max=given.worker_memory_max,
         log_level=given.log_level,
         log_format=given.log_format,
     )
@@ -166,6 +172,14 @@ def _parser() -> argparse.ArgumentParser:
         help="how often to look for devices without being told (%(default)g)",
     )
     option(
+        "--worker-memory-max",
+        type=_memory,
+        default=default.worker_memory_max,
+        metavar="SIZE",
+        help="how much memory of its own a worker may have, stacks of its threads included, such "
+        "as 512MiB; at least 256MiB, or none for no limit (1GiB)",
+    )
+    option(
         "--log-level",
         type=_level,
         default=default.log_level,
@@ -203,6 +217,19 @@ def _seconds(text: str) -> float:
     if not 0 < seconds < 1e9:
         raise argparse.ArgumentTypeError(f"expected seconds above 0, got {text!r}")
     return seconds
+
+
+def _memory(text: str) -> int:
+    """Bytes; 0 for no limit."""
+    if text == "none":
+        return 0
+    found = _SIZE.fullmatch(text)
+    size = int(found[1]) * _UNITS[found[2] or ""] if found else 0
+    if not _MEMORY_LEAST <= size < 1 << 62:
+        raise argparse.ArgumentTypeError(
+            f"expected none, or at least 256MiB (a number of bytes, KiB, MiB or GiB), got {text!r}"
+        )
+    return size
 
 
 def _level(text: str) -> int:

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 import random
 import secrets
 import signal
@@ -163,7 +162,7 @@ class Keeper:
             return
         if self.is_adopting:
             if not self._recalled:
-                self._recalled = router.send(self.identity, encode(Recall(os.getpid())))
+                self._recalled = router.send(self.identity, encode(Recall()))
             return
         if roster is None:
             return
@@ -281,7 +280,7 @@ class Keeper:
 
     def _end(self, how: str) -> None:
         folder = FOLDERS.get(self.report.registration) if self.report else None
-        if self.report and self.report.endpoint and folder:
+        if self.report and folder and _is_name(self.report.endpoint):
             # A killed worker leaves its socket, and the kubelet would go on dialing it.
             remove_dead(self._boot.kubelet_dir / folder / self.report.endpoint)
         self._dropped_before = self.dropped_frames
@@ -298,6 +297,11 @@ class Keeper:
 
     def _names(self) -> dict[str, object]:
         return {"pool": self._boot.pool, "pid": self.life.pid if self.life else None}
+
+
+def _is_name(endpoint: str) -> bool:
+    """Whether a worker's word is the name of a file in its folder, and of none elsewhere."""
+    return endpoint not in {"", ".", ".."} and "/" not in endpoint and "\0" not in endpoint
 
 
 def _tail(path: Path) -> tuple[str, ...]:

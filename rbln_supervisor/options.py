@@ -34,6 +34,8 @@ class Options(msgspec.Struct, frozen=True):
     """Reload when the configuration file changes."""
     rescan_s: float = 60.0
     """Seconds between two looks at the node that nobody asked for."""
+    worker_memory_max: int = 1 << 30
+    """Bytes of memory of its own that a worker may have; 0: as many as it likes."""
     log_level: int = logging.INFO
     log_format: Format = "text"
 

@@ -24,15 +24,20 @@ import msgspec
 from rbln_supervisor import children, node
 from rbln_supervisor.children import Life
 from rbln_supervisor.node import Look
-from rbln_worker import log
+from rbln_worker import limits, log
 from rbln_worker.contract.exits import Exit
 from rbln_worker.host.inventory import Needs
 from rbln_worker.kubelet import pod_resources
+from rbln_worker.privileges import Capability, keep_only
 
 DEADLINE_S: Final = 10.0
 """How long a look may take. One of 4,096 functions takes a second, a kubelet's silence two."""
 BYTES_MOST: Final = 32 * 1024 * 1024
 """What a look may say. 20,000 functions of 600 bytes fit."""
+LOOKS_KEEP: Final = (Capability.NET_ADMIN,)
+"""devlink tells an eswitch's mode to nobody else (net/devlink, GENL_ADMIN_PERM)."""
+DDPTOOL_KEEPS: Final = (Capability.SYS_ADMIN,)
+"""It reads the config space beyond 64 bytes."""
 _GRACE_S: Final = 2.0
 """How much later a look ends itself, where the supervisor did not."""
 _PIPE_BYTES: Final = 1024 * 1024
@@ -107,7 +112,9 @@ class Scout:
             with contextlib.suppress(OSError):  # a smaller one takes more turns
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
             life = children.spawn(
-                lambda: _live(end, lambda: _look(self._root, needs, pods), self._deadline_s),
+                lambda: _live(
+                    end, lambda: _confined_look(self._root, needs, pods), self._deadline_s
+                ),
                 keep=end,
             )
         except OSError:
@@ -186,6 +193,12 @@ def _of_children_s() -> float:
     """CPU time of all processes that were reaped so far (getrusage(2))."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+def _confined_look(root: Path, needs: Needs, pods: Pods | None) -> Look:
+    keep_only(*LOOKS_KEEP, *(DDPTOOL_KEEPS if needs.ddp_profiles else ()))
+    limits.go_first()  # where it can't be, workers have said so
+    return _look(root, needs, pods)
 
 
 def _look(root: Path, needs: Needs, pods: Pods | None) -> Look:

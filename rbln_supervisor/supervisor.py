@@ -37,6 +37,7 @@ from rbln_supervisor.core.status import DeviceStatus, NodeStatus, PoolStatus, Su
 from rbln_supervisor.keeper import Keeper
 from rbln_supervisor.kernel import Kernel
 from rbln_supervisor.kubelet_folder import KubeletFolder
+from rbln_supervisor.lender import Lender
 from rbln_supervisor.lookout import Lookout
 from rbln_supervisor.options import Options
 from rbln_supervisor.pools import Pools
@@ -62,8 +63,10 @@ class Supervisor:
         raw: bytes,
         hub: Router,
         control: Router,
+        lender: Lender,
     ) -> None:
         """``raw`` is the file that ``configured`` was read from."""
+        self._lender = lender
         self._options = options
         self._hub = hub
         self._control = control
@@ -92,6 +95,7 @@ class Supervisor:
                 self._answer()
                 self._kernel.hear()
                 self._kubelet.turn()
+                self._lender.turn()
                 self._catch_up()
                 if self._leaving and all(
                     keeper.child.state is State.NONE for keeper in self._pools.keepers.values()
@@ -110,7 +114,7 @@ class Supervisor:
             for keeper in self._pools.keepers.values()
             if keeper.life is not None
         }
-        watched = (self._lookout, self._kernel, self._kubelet)
+        watched = (self._lookout, self._kernel, self._kubelet, self._lender)
         for descriptor in (*lives, *(fd for one in watched for fd in one.descriptors)):
             poller.register(descriptor, zmq.POLLIN)
         deadlines = [
@@ -219,6 +223,7 @@ class Supervisor:
             registration=options.registration,
             host_visible=options.host_visible,
             cdi=options.cdi,
+            memory_most=options.worker_memory_max,
             log_level=options.log_level,
             log_format=options.log_format,
         )

@@ -37,6 +37,8 @@ class Boot(msgspec.Struct, frozen=True):
     """The host's own files lie below ``root`` (not only its /sys and /dev)."""
     cdi: Mode = "off"
     """How devices are claimed from the container runtime; ``off``: they are given directly."""
+    memory_most: int = 0
+    """Bytes of memory of its own that a worker may have; 0: as many as it likes."""
     log_level: int = logging.INFO
     log_format: Format = "text"
     alone_s: float = 3600.0

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from rbln_worker import log as lines
+from rbln_worker import stderr
 from rbln_worker.contract.figures import Figures, differ
 from rbln_worker.contract.messages import (
     BEAT_S,
@@ -100,7 +101,7 @@ class Conversation:
             self._greeted = False
         for message in self._link.receive():
             if isinstance(message, Recall):
-                lines.follow(message.supervisor)
+                stderr.borrow(self._link.run_dir, lines.follow)
                 self._say(self._words.holds())
             else:
                 self._hear(message)

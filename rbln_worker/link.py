@@ -34,6 +34,7 @@ class Link:
     """
 
     def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.linger = 0

@@ -36,8 +36,8 @@ def last_words(text: str) -> None:
             handler.write(handler.form(text))
 
 
-def follow(pid: int) -> None:
-    """Send lines to a process's standard error, in the place of one whose reader may be gone.
+def follow(stderr: int) -> None:
+    """Send lines to another standard error, in the place of one whose reader may be gone.
 
     supervisord reads a program's standard error by a pipe, and closes it when the program ends.
     Where it can't be opened (a socket of journald's, say), nothing changes: that one lasts.
@@ -45,7 +45,7 @@ def follow(pid: int) -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, _Descriptor) and handler.bytes_most is None:
             try:
-                fd = _reopened(f"/proc/{pid}/fd/2")
+                fd = _reopened(f"/proc/self/fd/{stderr}")
             except OSError:
                 return
             os.dup2(fd, 2, inheritable=False)  # gRPC's core and the interpreter write there

@@ -4,17 +4,19 @@ import asyncio
 import contextlib
 import faulthandler
 import fcntl
+import logging
 import os
 import signal
 import traceback
 from collections.abc import Iterator
 from typing import TextIO
 
-from rbln_worker import log
+from rbln_worker import limits, log
 from rbln_worker.boot import Boot
 from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.messages import BEAT_S
 from rbln_worker.link import Link
+from rbln_worker.privileges import NotGivenUp, keep_only
 from rbln_worker.worker import Worker
 
 
@@ -22,18 +24,43 @@ def run(boot: Boot) -> int:
     """Live one life; the exit code. The caller leaves by os._exit."""
     try:
         return _live(boot)
-    except BaseException:  # noqa: BLE001 - the last frame of this process
+    except NotGivenUp as error:
+        log.last_words(f"{boot.pool}: its privileges can't be given up: {error}\n")
+        return Exit.PRIVILEGED
+    except BaseException as error:  # noqa: BLE001 - the last frame of this process
         log.last_words(traceback.format_exc())
-        return Exit.CRASHED
+        if not _is_lack_of_memory(error):
+            return Exit.CRASHED
+        most = f"{boot.memory_most} bytes, --worker-memory-max" if boot.memory_most else "no limit"
+        log.last_words(f"{boot.pool}: out of memory (it may have {most})\n")
+        return Exit.OUT_OF_MEMORY
+
+
+def _is_lack_of_memory(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(MemoryError) is not None
+    return isinstance(error, MemoryError)
 
 
 def _live(boot: Boot) -> int:
+    # First, while there is no other thread: what is given up is a thread's own. A worker needs no
+    # capability: sockets, lists and specs lie in folders of its own user, what it reads of a device
+    # anybody may read (of the config space the first 64 bytes), and nodes it only looks at.
+    keep_only()
+    os.umask(0o077)
+    limits.leave_no_image()
+    limits.bound_memory(boot.memory_most)
+    not_first = limits.go_first()
     boot.lock_path.parent.mkdir(mode=0o700, exist_ok=True)
     with _pool_lock(boot) as held:
         if held is None:
             return Exit.POOL_TAKEN
         # Only the owner may begin the tail file anew.
         log.setup(boot.pool, boot.log_level, boot.log_format, boot.tail_path)
+        if not_first:
+            logging.getLogger(__name__).warning(
+                "out of memory, the kernel may take the supervisor first", extra={"why": not_first}
+            )
         tail = log.tail_descriptor()
         if tail is not None:
             # One thread's trace: its first lines, which name the fault, have to fit into a status.

@@ -14,16 +14,22 @@ class Exit(IntEnum):
     """The supervisor's command line is wrong: no restart will help."""
     CRASHED = 70
     """An error nobody handled; its traceback is in the log."""
+    OUT_OF_MEMORY = 71
+    """A worker needed more memory than it may have (``--worker-memory-max``) or there is."""
     POOL_TAKEN = 75
     """A worker found that another living one holds the pool's lock."""
     POOL_LOST = 76
     """A worker's lock file is not in its place any more: another worker can take the pool."""
+    PRIVILEGED = 77
+    """A worker could not give up its privileges, and does not work with them."""
 
 
 _WORDS = {
     Exit.CRASHED: "an error nobody handled",
+    Exit.OUT_OF_MEMORY: "out of memory",
     Exit.POOL_TAKEN: "another worker holds the pool's lock",
     Exit.POOL_LOST: "the pool's lock file was removed or replaced",
+    Exit.PRIVILEGED: "it could not give up its privileges",
 }
 
 

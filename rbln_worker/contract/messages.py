@@ -67,10 +67,8 @@ class Recall(msgspec.Struct, frozen=True, tag="recall"):
     """What do you hold? The first word to a worker of an earlier supervisor's; state comes after.
 
     Who saw the node before knows of devices that are gone or that nobody can describe any more.
+    It also means that a standard error can be borrowed, for the log (rbln_worker/stderr.py).
     """
-
-    supervisor: int
-    """The pid of the one that asks: log lines go to its standard error from now on."""
 
 
 State = Snapshot | Delta | Nudge

@@ -119,7 +119,7 @@ def _load(path: Path) -> dict[str, Identity]:
 
 
 def _write(place: Path, content: bytes, mode: int, *, flush: bool) -> Identity:
-    os.makedirs(place.parent, _FOLDER_MODE, exist_ok=True)
+    _make_folder(place.parent)
     # A name that nobody reads: neither runtimes (.json, .yaml) nor CNI plugins (-device.json).
     aside = place.parent / f".{secrets.token_hex(8)}.tmp"
     fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -138,6 +138,18 @@ def _write(place: Path, content: bytes, mode: int, *, flush: bool) -> Identity:
     finally:
         os.close(fd)
     return status.st_ino, status.st_ctime_ns
+
+
+def _make_folder(folder: Path) -> None:
+    """A folder that everybody may read, whatever our umask; those above it as well."""
+    if os.path.isdir(folder):
+        return
+    _make_folder(folder.parent)
+    try:
+        os.mkdir(folder)
+        os.chmod(folder, _FOLDER_MODE)
+    except FileExistsError:  # another pool's worker made it; or it is none, as the next step says
+        return
 
 
 def _remove(name: str, identity: Identity) -> None:

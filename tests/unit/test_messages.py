@@ -39,7 +39,7 @@ TO_WORKER: tuple[ToWorker, ...] = (
     Snapshot("s", 3, POOL, (DEVICE,)),
     Snapshot("", 0, PoolSpec("a", "b", "accelerator"), ()),
     Delta("s", 3, 4, (DEVICE,), (DeviceId("x"),)),
-    Recall(7),
+    Recall(),
 )
 TO_SUPERVISOR: tuple[ToSupervisor, ...] = (
     Hello(PoolName("a.b/c"), 1, "i", "v", "s", 7, "o"),

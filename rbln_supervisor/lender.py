@@ -1,0 +1,59 @@
+"""Lends our standard error to workers that an earlier supervisor forked (rbln_worker/stderr.py)."""
+
+import contextlib
+import logging
+import socket
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from rbln_worker.stderr import STDERR_SOCKET
+
+_WAITING_MOST: Final = 128
+"""Workers that asked and were not answered yet; further ones keep what they have."""
+_STDERR: Final = 2
+
+log = logging.getLogger(__name__)
+
+
+class Lender:
+    """Whoever connects gets the descriptor: the run directory is open to our own user alone."""
+
+    def __init__(self, run_dir: Path) -> None:
+        """Listen in ``run_dir``; OSError."""
+        self._path = run_dir / STDERR_SOCKET
+        self._path.unlink(missing_ok=True)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        self._socket.bind(str(self._path))
+        self._socket.listen(_WAITING_MOST)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._socket.close()
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """Those that turn readable when ``turn`` has something to do."""
+        return () if self._socket.fileno() < 0 else (self._socket.fileno(),)
+
+    def turn(self) -> None:
+        """Answer whoever asks."""
+        while self.descriptors:
+            try:
+                asker, _ = self._socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                # The descriptor would stay readable, and the loop would never rest.
+                log.warning("adopted workers keep their standard error", extra={"why": error})
+                self._socket.close()
+                return
+            with asker, contextlib.suppress(OSError):  # gone meanwhile
+                socket.send_fds(asker, [b"\0"], [_STDERR], socket.MSG_DONTWAIT)

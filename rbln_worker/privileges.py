@@ -1,0 +1,112 @@
+"""What a process may do beyond its user's own: given up for good, before it does anything else.
+
+Privileges belong to a thread (capabilities(7)), so this is for a process that has no other one yet.
+"""
+
+import ctypes
+import errno
+import os
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any, ClassVar, Final
+
+_PR_CAPBSET_READ: Final = 23
+_PR_CAPBSET_DROP: Final = 24
+_PR_SET_NO_NEW_PRIVS: Final = 38
+_PR_CAP_AMBIENT: Final = 47
+_PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
+_VERSION_3: Final = 0x20080522
+"""linux/capability.h: 64 bits, as two structures of 32."""
+
+
+class Capability(IntEnum):
+    """Those that anybody here has a use for (linux/capability.h)."""
+
+    DAC_OVERRIDE = 1
+    """Files of other users."""
+    SETPCAP = 8
+    """Taking capabilities out of one's bounding set."""
+    NET_ADMIN = 12
+    SYS_ADMIN = 21
+
+
+class NotGivenUp(Exception):
+    """The kernel refused to take a privilege away; the text says which call failed, and why."""
+
+
+Fields = Sequence[tuple[str, type[Any]] | tuple[str, type[Any], int]]
+
+
+class _Header(ctypes.Structure):
+    _fields_: ClassVar[Fields] = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _Data(ctypes.Structure):
+    _fields_: ClassVar[Fields] = (
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    )
+
+
+def keep_only(*kept: Capability) -> None:
+    """Keep these capabilities, as far as they are held, and never gain others.
+
+    Where a process may not narrow its bounding set (it lacks CAP_SETPCAP: an ordinary user, most
+    containers), that stays: with no_new_privs nothing can be gained by it any more (prctl(2)).
+
+    Raises:
+        NotGivenUp: nothing else may go wrong, so whoever asked must not go on.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    wanted = sum(1 << capability for capability in kept)
+    _prctl(libc, "PR_SET_NO_NEW_PRIVS", _PR_SET_NO_NEW_PRIVS, 1)
+    held, permitted = _held(libc)
+    if held >> Capability.SETPCAP & 1:
+        _narrow(libc, wanted)
+    try:
+        _prctl(libc, "PR_CAP_AMBIENT", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a kernel before 4.3 has no such set
+            raise NotGivenUp(str(error)) from error
+    data = (_Data * 2)(*(_half(held & wanted, permitted & wanted, shift) for shift in (0, 32)))
+    if libc.capset(ctypes.byref(_Header(_VERSION_3, 0)), data):
+        raise NotGivenUp(f"capset: {os.strerror(ctypes.get_errno())}")
+
+
+def _half(effective: int, permitted: int, shift: int) -> _Data:
+    low = 0xFFFFFFFF
+    return _Data(effective >> shift & low, permitted >> shift & low, 0)
+
+
+def _held(libc: ctypes.CDLL) -> tuple[int, int]:
+    """The effective and the permitted set."""
+    data = (_Data * 2)()
+    if libc.capget(ctypes.byref(_Header(_VERSION_3, 0)), data):
+        raise NotGivenUp(f"capget: {os.strerror(ctypes.get_errno())}")
+    return (
+        data[0].effective | data[1].effective << 32,
+        data[0].permitted | data[1].permitted << 32,
+    )
+
+
+def _narrow(libc: ctypes.CDLL, wanted: int) -> None:
+    for number in range(64):
+        inside = libc.prctl(_PR_CAPBSET_READ, ctypes.c_ulong(number), *_zeros(3))
+        if inside < 0:  # EINVAL: the kernel knows no more of them
+            return
+        if inside and not wanted >> number & 1:
+            try:
+                _prctl(libc, f"PR_CAPBSET_DROP {number}", _PR_CAPBSET_DROP, number)
+            except OSError as error:
+                raise NotGivenUp(str(error)) from error
+
+
+def _prctl(libc: ctypes.CDLL, name: str, option: int, argument: int) -> None:
+    if libc.prctl(option, ctypes.c_ulong(argument), *_zeros(3)):
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
+
+
+def _zeros(count: int) -> tuple[ctypes.c_ulong, ...]:
+    return tuple(ctypes.c_ulong(0) for _ in range(count))
