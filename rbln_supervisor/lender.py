@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import select
 import socket
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +27,8 @@ class Lender:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         self._socket.bind(str(self._path))
         self._socket.listen(_WAITING_MOST)
+        self._waiting = select.poll()
+        self._waiting.register(self._socket, select.POLLIN)
 
     def __enter__(self) -> Self:
         return self
@@ -45,7 +48,9 @@ class Lender:
 
     def turn(self) -> None:
         """Answer whoever asks."""
-        while self.descriptors:
+        # Only where somebody waits: accept(2) takes a descriptor before it looks, and there may be
+        # none.
+        while self._waiting.poll(0):
             try:
                 asker, _ = self._socket.accept()
             except BlockingIOError:
@@ -53,6 +58,7 @@ class Lender:
             except OSError as error:
                 # The descriptor would stay readable, and the loop would never rest.
                 log.warning("adopted workers keep their standard error", extra={"why": error})
+                self._waiting.unregister(self._socket)
                 self._socket.close()
                 return
             with asker, contextlib.suppress(OSError):  # gone meanwhile

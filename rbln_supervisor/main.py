@@ -10,7 +10,7 @@ from typing import Final
 
 import zmq
 
-from rbln_supervisor import children, config_file, run_dir
+from rbln_supervisor import children, config_file, descriptors, run_dir
 from rbln_supervisor.arguments import parse
 from rbln_supervisor.core.commands import CONTROL_SOCKET, REQUEST_BYTES_MOST
 from rbln_supervisor.core.configuration import config
@@ -79,6 +79,7 @@ def in_container(environment: Mapping[str, str]) -> bool:
 def _run(options: Options) -> int:
     os.umask(0o077)
     limits.leave_no_image()
+    descriptors.raise_limit()
     keep_only(*_KEPT)
     raw = config_file.read(options.config_file)
     configured = config.parse(raw, prefix=options.resource_prefix)

@@ -4,6 +4,7 @@ An oversized frame ends its sender's connection inside libzmq, and nobody is tol
 all the same: as a connection that ended before a frame of it could be read.
 """
 
+import contextlib
 import logging
 import os
 from collections import Counter, defaultdict
@@ -17,6 +18,8 @@ from zmq.utils.monitor import recv_monitor_message
 
 PATH_BYTES_MOST: Final = 107
 """sun_path without its end, unix(7)."""
+HIDDEN: Final = ".hidden"
+"""The end of a socket's name, in the place of ``.sock``, while nobody may connect."""
 _READ_MOST: Final = 256
 """Frames that are read in one turn, so that no sender can keep the loop from its other work."""
 _NO_HANDSHAKE: Final = (
@@ -74,6 +77,8 @@ class Router:
         self._path = path
         self.problem = ""
         """Why nobody new can connect; empty where all is well."""
+        self._is_open = True
+        self._hidden = path.with_suffix(HIDDEN)
         try:
             self._bind()
         except zmq.ZMQError as error:
@@ -99,6 +104,8 @@ class Router:
 
     def keep(self) -> None:
         """Bind again where the socket's file was removed: whoever is connected stays so."""
+        if not self._is_open:
+            self._show()
         if _identity(self._path) == self._file:
             self.problem = ""
             return
@@ -114,6 +121,26 @@ class Router:
         else:
             self.problem = ""
             log.warning("a socket was removed, it is made anew", extra={"path": str(self._path)})
+
+    def refuse(self, why: str) -> None:
+        """Take no connection until ``keep``; whoever is connected stays so.
+
+        The socket is hidden by another name. To unbind it would end what it has taken.
+        """
+        if not self._is_open:
+            return
+        self._is_open = False
+        self.problem = f"{self._path.name}: {why}"
+        log.error(self.problem)
+        with contextlib.suppress(OSError):  # it was removed: nobody can connect
+            self._path.rename(self._hidden)
+
+    def _show(self) -> None:
+        self._is_open = True
+        with contextlib.suppress(OSError):  # it was removed meanwhile, and is made anew
+            if not self._path.exists():
+                self._hidden.rename(self._path)
+                self._file = _identity(self._path)
 
     def _bind(self) -> None:
         self.socket.bind(f"ipc://{self._path}")

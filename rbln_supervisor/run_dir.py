@@ -20,9 +20,11 @@ from rbln_worker.stderr import STDERR_SOCKET
 POOLS: Final = "pools"
 _LOCK: Final = "supervisor.lock"
 _OURS: Final = frozenset(
-    {_LOCK, POOLS, CONTROL_SOCKET, WORKERS_SOCKET, STDERR_SOCKET, "supervisord.pid"}
+    {_LOCK, POOLS, "supervisord.pid"}
+    | {CONTROL_SOCKET, WORKERS_SOCKET, STDERR_SOCKET}
+    | {"control.hidden", "workers.hidden"}  # router.py
 )
-"""All that we put there (the last one by conf/supervisord.conf)."""
+"""All that we put there (supervisord.pid by conf/supervisord.conf)."""
 _MODE: Final = 0o700
 
 _LOCK_WITHIN_S: Final = 2.0

@@ -34,6 +34,7 @@ from rbln_supervisor.core.configuration import config
 from rbln_supervisor.core.lifecycle import Overdue, State
 from rbln_supervisor.core.measures import Measures, NodeMeasures
 from rbln_supervisor.core.status import DeviceStatus, NodeStatus, PoolStatus, SupervisorStatus
+from rbln_supervisor.descriptors import shortage
 from rbln_supervisor.keeper import Keeper
 from rbln_supervisor.kernel import Kernel
 from rbln_supervisor.kubelet_folder import KubeletFolder
@@ -73,6 +74,7 @@ class Supervisor:
         self._session = secrets.token_hex(8)
         self._born = monotonic()
         self._leaving = False
+        self._shortage = ""
         self._pools = Pools(options, configured, self._keeper)
         self._lookout = Lookout(
             options, self._pools, Reloads(options, self._pools, raw), self._reply
@@ -197,8 +199,12 @@ class Supervisor:
                 return self._lookout.rescan(asker)
 
     def _catch_up(self) -> None:
+        self._shortage = shortage(self._shortage)
         for router in (self._hub, self._control):
-            router.keep()
+            if self._shortage:
+                router.refuse(self._shortage)
+            else:
+                router.keep()
         self._kernel.turn()
         self._lookout.turn()
         now = monotonic()
