@@ -8,10 +8,12 @@ import os
 import resource
 from typing import Final
 
-FEW: Final = 16
-"""From here on no connection is taken. A turn of the loop takes fewer, a fork three."""
-ENOUGH: Final = 32
-"""From here on they are taken again."""
+FEW: Final = 256
+"""From here on no connection is taken (from a quarter on, where the limit is low).
+
+libzmq takes connections in a thread of its own: some 50 in the millisecond that a turn of the loop
+may last. It says so, and the next turn comes at once. A fork needs three.
+"""
 WANTED: Final = 65536
 """As many as nobody needs; the usual 1024 can be used up by connections to our sockets."""
 
@@ -34,7 +36,8 @@ def shortage(before: str) -> str:
             f"no connection is taken: {error.strerror} (a limit of {limit}); raise its LimitNOFILE"
         )
     os.close(lowest)
-    least = ENOUGH if before else FEW
+    few = min(FEW, limit // 4)
+    least = few + few // 2 if before else few
     if limit == resource.RLIM_INFINITY or limit - lowest >= least:
         return ""
     return before or (

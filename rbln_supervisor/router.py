@@ -73,7 +73,9 @@ class Router:
         self.socket.router_mandatory = True  # an unknown peer is an error, not a silent loss
         self.socket.sndhwm = queued
         self.socket.maxmsgsize = bytes_most
-        self.monitor = self.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | _NO_HANDSHAKE)
+        self.monitor = self.socket.get_monitor_socket(
+            zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | _NO_HANDSHAKE
+        )
         self._path = path
         self.problem = ""
         """Why nobody new can connect; empty where all is well."""
@@ -152,6 +154,8 @@ class Router:
         # frames then, and only after that say whose end came without any.
         while self.monitor.poll(0):
             report = recv_monitor_message(self.monitor)
+            if report["event"] == zmq.EVENT_ACCEPTED:  # wakes whoever counts descriptors
+                continue
             if report["event"] == zmq.EVENT_DISCONNECTED and not self._strange:
                 self._ended.append(int(report["value"]))
             # Whoever spoke no ZeroMQ (rbln-ctl knocking, say) ends with two reports in a row.

@@ -216,8 +216,8 @@ class Prober:
     def _examine(self, look: _Look, device: Device) -> Finding:
         reader, depth = look.reader, look.depth
         told = self._answer(Question(device, look.pool, reader.read(needs(device, look.pool))))
-        missing = reader.missing(node.host for node in told.nodes)
-        unusable = evidence.unusable(told, missing)
+        places = [node.host for node in told.nodes]
+        unusable = evidence.unusable(told, reader.missing(places), reader.unfit(places))
         unwritten = "" if unusable else self._write_info(told)
         asked = evidence.needs(device, told, depth)
         further = evidence.further_needs(device, told, reader.read(asked), depth)

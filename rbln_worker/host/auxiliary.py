@@ -14,7 +14,7 @@ from rbln_worker.contract.device import AuxName
 from rbln_worker.host.inventory import Unreadable
 from rbln_worker.host.sysfs import attribute
 
-NAME: Final = re.compile(r"[^\s./]+\.(?P<kind>[^\s./]+)\.[0-9]+")
+NAME: Final = re.compile(r"[\w-]+\.(?P<kind>[\w-]+)\.[0-9]{1,10}", re.ASCII)
 _SUBFUNCTION: Final = "sf"
 _NUMBER: Final = re.compile(r"[0-9]{1,10}")
 
@@ -32,7 +32,7 @@ def scan(path: str, entries: Iterable[str]) -> Iterator[Auxiliary | Unreadable]:
     """The sub-functions in a PCI function's directory, sorted by name."""
     for name in sorted(entries):
         match = NAME.fullmatch(name)
-        if match is None or not name.isprintable():
+        if match is None:
             continue
         own = f"{path}/{name}"
         try:

@@ -18,6 +18,7 @@ from rbln_worker.core.facts import (
     Texts,
     There,
 )
+from rbln_worker.host import nodes
 
 _FILE_BYTES: Final = 65536
 """More of a file is not read; sysfs answers a page."""
@@ -36,6 +37,9 @@ class Reader:
         self._host_visible = host_visible
         # Shared by threads, without a lock: two that ask at once read the same thing twice.
         self._read: dict[Need, Fact] = {}
+        self._nodes: dict[str, str] = {}
+        """What is wrong with nodes; several devices share some."""
+        self._real: bool | None = None
 
     def read(self, needs: Iterable[Need]) -> Facts:
         """Answer all of them; may block."""
@@ -47,7 +51,20 @@ class Reader:
 
     def missing(self, paths: Iterable[str]) -> tuple[str, ...]:
         """Which of the host's device nodes are not there."""
-        return tuple(path for path in paths if not self._there(path))
+        return tuple(path for path in paths if self._fault(path) == nodes.MISSING)
+
+    def unfit(self, paths: Iterable[str]) -> tuple[str, ...]:
+        """What is wrong with those that are."""
+        faults = ((path, self._fault(path)) for path in paths)
+        return tuple(f"{path} {why}" for path, why in faults if why not in {"", nodes.MISSING})
+
+    def _fault(self, path: str) -> str:
+        if self._real is None:
+            self._real = nodes.is_real(self._root)
+        known = self._nodes.get(path)
+        if known is None:
+            known = self._nodes[path] = nodes.fault(self._root, path, real=self._real)
+        return known
 
     def _answer(self, need: Need) -> Fact:
         try:

@@ -11,7 +11,7 @@ from typing import Final
 PCI_DEVICES: Final = "sys/bus/pci/devices"
 
 # Domains have four digits, or more where a controller makes its own (Intel VMD: 10000:e1:00.0).
-PCI_ADDRESS: Final = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+PCI_ADDRESS: Final = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 
 _ATTRIBUTE_BYTES: Final = 4096  # sysfs answers one page at most
 

@@ -11,7 +11,7 @@ LINES_MOST: Final = 20
 SHOWN_MOST: Final = 80
 """Characters of a value that a message repeats."""
 
-_WORD: Final = re.compile(r"[\w.+-]{1,24}")
+_WORD: Final = re.compile(r"[\w.+-]")
 
 
 class DocumentError(Exception):
@@ -25,11 +25,14 @@ def place(text: str, index: int) -> str:
 
 
 def found(text: str, index: int) -> str:
-    """What stands at an index, short and printable."""
+    """What stands at an index, short and printable.
+
+    A word is not repeated: in a broken file it may be a value of additionalInfo that lost a quote.
+    """
     if index >= len(text):
         return "the end of the file"
-    if word := _WORD.match(text, index):
-        return f"'{word[0]}'"
+    if _WORD.match(text, index):
+        return "a word"
     character = text[index]
     return f"'{character}'" if character.isprintable() else f"U+{ord(character):04X}"
 

@@ -33,6 +33,7 @@ _UNPRINTABLE: Final = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 )
 _TAG: Final = "tag:yaml.org,2002:"
+_TAGS: Final = frozenset({"binary", "merge", "omap", "pairs", "set", "seq", "map"})
 
 
 class _Open:
@@ -120,7 +121,7 @@ def _build(events: "Iterable[yaml.Event]") -> tuple[object, tuple[str, ...]]:
 
 def _check(event: "yaml.CollectionStartEvent", *, depth: int) -> None:
     if event.tag is not None:
-        _fail(event, f"expected a plain value, got one with the tag {event.tag}")
+        _fail(event, f"expected a plain value, got {_tagged(event.tag)}")
     if depth >= DEPTH_MOST:
         _fail(event, f"expected at most {DEPTH_MOST} levels of nesting")
 
@@ -165,11 +166,17 @@ def _scalar(
         case "str":
             pass
         case "int" | "float" | "timestamp" | "value" if event.tag is None:
-            warnings.append(f"{_place(event)}: {shown(value)} is read as text (quote it)")
+            warnings.append(f"{_place(event)}: a number or date is read as text (quote it)")
         case other:
-            _fail(event, f"expected a plain value, got one with the tag {other}")
+            _fail(event, f"expected a plain value, got {_tagged(other)}")
     # "\ud800" in double quotes names half a character
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _tagged(tag: str) -> str:
+    # Others are not repeated: "password: !secret" is a value that lost its quotes.
+    known = tag.removeprefix(_TAG) in _TAGS
+    return f"one with the tag {tag}" if known else "one with a tag of its own"
 
 
 def _place(event: "yaml.Event") -> str:

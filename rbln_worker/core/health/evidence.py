@@ -44,19 +44,20 @@ def further_needs(
     return (*pcie.further_needs(device, facts, depth), *of_npu)
 
 
-def unusable(answer: DeviceAnswer, missing: tuple[str, ...]) -> str:
+def unusable(answer: DeviceAnswer, missing: tuple[str, ...], unfit: tuple[str, ...] = ()) -> str:
     """Why a container could not use what it would get; empty where it could.
 
     Args:
         answer: what a container would get.
         missing: which of the answer's host paths do not exist.
+        unfit: what is wrong with others of them, each with its path.
     """
     if answer.faults:
         return "; ".join(answer.faults)
     if missing:
         verb = "does" if len(missing) == 1 else "do"
-        return f"{', '.join(missing)} {verb} not exist"
-    return ""
+        return "; ".join((f"{', '.join(missing)} {verb} not exist", *unfit))
+    return "; ".join(unfit)
 
 
 def gather(

@@ -1,0 +1,71 @@
+"""Device nodes of the host: what a container runtime, which opens them as root, would find."""
+
+import os
+import stat
+from typing import Final
+
+MISSING: Final = "does not exist"
+
+_DEV: Final = "/dev"
+_LINKS_MOST: Final = 40
+"""As many as the kernel follows (path_resolution(7))."""
+_KINDS: Final = {
+    stat.S_IFREG: "a file",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFBLK: "a block device",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def is_real(root: str) -> bool:
+    """Whether the host's /dev is one: a simulated node's, of plain files, has no null device."""
+    try:
+        return stat.S_ISCHR(os.stat(f"{root}{_DEV}/null").st_mode)
+    except OSError:
+        return False
+
+
+def fault(root: str, path: str, *, real: bool) -> str:
+    """What speaks against giving a node out, without its path; nothing where all is well.
+
+    Links are followed as the host would: from its own root, and not out of its /dev.
+
+    Args:
+        root: where the host's root lies.
+        path: the node's, below /dev.
+        real: the node has to be a character device.
+    """
+    if not path.startswith(f"{_DEV}/"):
+        return f"does not lie in {_DEV}"
+    here, rest, links, mode = _DEV, path.split("/")[:1:-1], 0, stat.S_IFDIR
+    try:
+        while rest:
+            name = rest.pop()
+            if name in {"", "."}:
+                continue
+            if name == "..":
+                here = here.rpartition("/")[0]
+                mode = stat.S_IFDIR
+                continue
+            mode = os.lstat(f"{root}{here}/{name}").st_mode
+            if not stat.S_ISLNK(mode):
+                here = f"{here}/{name}"
+                continue
+            links += 1
+            if links > _LINKS_MOST:
+                return "is a link that leads nowhere"
+            target = os.readlink(f"{root}{here}/{name}")
+            here = "" if target.startswith("/") else here
+            rest += target.split("/")[::-1]
+    except (FileNotFoundError, NotADirectoryError):
+        return MISSING
+    except OSError as error:
+        return f"can't be looked at ({error.strerror})"
+    except ValueError:  # a NUL
+        return MISSING
+    if not here.startswith(f"{_DEV}/"):
+        return f"is a link that leads out of {_DEV}"
+    if real and not stat.S_ISCHR(mode):
+        return f"is {_KINDS.get(stat.S_IFMT(mode), 'something else')}, no character device"
+    return ""
