@@ -69,6 +69,21 @@ def test_switches(word: str, *, use: bool) -> None:
     assert options(word).use_cdi is use
 
 
+@pytest.mark.parametrize(
+    ("word", "size"),
+    [
+        ("none", 0),
+        ("268435456", 1 << 28),
+        ("262144KiB", 1 << 28),
+        ("300MiB", 300 << 20),
+        ("2GiB", 2 << 30),
+    ],
+)
+def test_sizes(word: str, size: int) -> None:
+    assert options("--worker-memory-max", word).worker_memory_max == size
+    assert options().worker_memory_max == 1 << 30
+
+
 def test_words_at_the_end_are_ignored_and_told_of(capsys: pytest.CaptureFixture[str]) -> None:
     assert options("-use-cdi", "false") == Options(use_cdi=True)  # as Go reads it
     assert capsys.readouterr().err == "rbln-supervisor: ignored: false\n"
@@ -90,6 +105,10 @@ def test_words_at_the_end_are_ignored_and_told_of(capsys: pytest.CaptureFixture[
         (("--log-level=loud",), "expected debug, info, warning, error or a number"),
         (("--log-format=xml",), "invalid choice: 'xml'"),
         (("--config-file",), "expected one argument"),
+        *(
+            ((f"--worker-memory-max={word}",), "expected none, or at least 256MiB (a number of")
+            for word in ("", "0", "255MiB", "-1", "1e9", "1TiB", "512 MiB", "9" * 19 + "GiB", "all")
+        ),
     ],
 )
 def test_wrong_usage_ends_with_two_and_says_why(
