@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from rbln_supervisor import config_file
+from rbln_supervisor import config_file, run_dir
 from rbln_supervisor.arguments import parse
 from rbln_supervisor.core.configuration import config
 from rbln_supervisor.options import Options
@@ -32,10 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     try:
         config.parse(config_file.read(options.config_file), prefix=options.resource_prefix)
-        options.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        run_dir.prepare(options.run_dir)
         os.close(os.open(options.run_dir, os.O_TMPFILE | os.O_WRONLY, 0o600))
     except config.ConfigError as error:
         return _refuse(*error.errors)
+    except run_dir.NotUsable as error:
+        return _refuse(str(error))
     except OSError as error:
         return _refuse(
             f"{error.filename or options.run_dir}: {error.strerror}: --run-dir has to be a folder "

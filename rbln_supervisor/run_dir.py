@@ -44,7 +44,7 @@ def held(path: Path) -> Iterator[None]:
         NotUsable: it can't be made, is open to others, or another supervisor has it.
     """
     try:
-        _make(path)
+        prepare(path)
         # No link: what it leads to would be made empty.
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         file = os.fdopen(os.open(path / _LOCK, flags, 0o600), "r+")
@@ -65,7 +65,8 @@ def held(path: Path) -> Iterator[None]:
         yield
 
 
-def _make(path: Path) -> None:
+def prepare(path: Path) -> None:
+    """Have the folder there, for us alone; NotUsable, or OSError where that can't be."""
     path.mkdir(mode=_MODE, parents=True, exist_ok=True)
     _close(path, everything_is_ours=frozenset(os.listdir(path)) <= _OURS)  # noqa: PTH208
     pools = path / POOLS
