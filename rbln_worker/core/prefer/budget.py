@@ -2,8 +2,8 @@
 
 from typing import Final
 
-STEPS_MOST: Final = 20_000
-"""Of one call. A step takes some 0.3 µs."""
+STEPS_MOST: Final = 50_000
+"""Of one call. A step takes some 0.1 µs."""
 
 
 class Spent(Exception):

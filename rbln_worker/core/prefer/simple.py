@@ -26,11 +26,11 @@ def _nodes(question: Question) -> Iterator[int]:
     others = sorted(
         question.room.keys() - question.touched, key=lambda node: (-question.room[node], node)
     )
-    for node in others:
+    for n, node in enumerate(others):
         if left <= 0:
             return
         if question.room[node] >= left:
-            holding = [one for one in others if question.room[one] >= left]
+            holding = [one for one in others[n:] if question.room[one] >= left]
             yield min(holding, key=lambda one: (question.room[one], one))
             return
         yield node
