@@ -1,4 +1,4 @@
-"""GetPreferredAllocation at the call's edge: an answer to whatever is asked, and to whatever breaks.
+"""GetPreferredAllocation at the call's edge: an answer whatever is asked, and whatever breaks.
 
 An error would cost the pod its admission, and it is a question of taste. So nothing but the refusal
 that a pool asks for is an error, and what a bug breaks is answered without preference.

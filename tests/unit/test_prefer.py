@@ -70,7 +70,7 @@ def asked(
     used: tuple[str, ...] = (),
     steps: int = STEPS_MOST,
 ) -> list[str]:
-    """The answer to a question that offers all that is not used, as bridges and counts: N.BxCOUNT."""
+    """The answer where all that is not used is offered, as bridges and counts: N.BxCOUNT."""
     chosen = ask(known, known.places.keys() - set(used), must, size, steps)
     assert isinstance(chosen, Preferred), chosen
     assert set(must) <= set(chosen.devices)

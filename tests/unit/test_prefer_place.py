@@ -65,8 +65,8 @@ CHAINS: list[Chain] = [
     ),  # a switch more
     lambda card, n: ("r", "u", "d", "u2", "d2", "u3", f"d{card}", f"cu{card}", f"cd{card}.{n}"),
     lambda card, n: (f"r{card}", f"cu{card}", f"cd{card}.{n}"),  # a switch less
-    lambda card, n: (f"r{card}", f"cu{card}"),  # and without the card's ports
-    lambda card, n: (f"r{card}",),
+    lambda card, _: (f"r{card}", f"cu{card}"),  # and without the card's ports
+    lambda card, _: (f"r{card}",),
 ]
 
 
@@ -137,14 +137,16 @@ def test_a_bridge_whose_devices_are_said_to_be_on_two_numa_nodes_is_two() -> Non
 
 def test_hostile_chains_harm_nobody() -> None:
     strange: list[Chain] = [
-        lambda card, n: ["x"] * 2000,
+        lambda *_: ["x"] * 2000,
         lambda card, n: [f"{card}", f"{n}", f"{card}", "", "\x00"],
-        lambda card, n: [""] * n,
+        lambda _, n: [""] * n,
     ]
     for chain in strange:
         for policy in ("", "topology", "spread"):
             found = groups(cards(chain), policy)
-            assert sorted(device for group in found for device in group) == sorted(sum(WHOLE, []))
+            assert sorted(device for group in found for device in group) == sorted(
+                device for card in WHOLE for device in card
+            )
 
 
 def test_without_a_preference_nothing_is_looked_at() -> None:

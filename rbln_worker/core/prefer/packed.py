@@ -1,9 +1,9 @@
 """Closely packed: what is begun is filled, so that whole cards stay free for who needs whole ones.
 
 The best by, in this order: NUMA nodes that are touched; whole bridges that are begun (whole: all of
-the pool's devices below it are to choose from); how much the bridges of the chosen devices are used,
-each device counting its bridge's; devices that are left over below the bridges that are begun; how
-much the NUMA nodes are used; the numbers of the NUMA nodes, the addresses of the bridges. Below a
+the pool's devices below it are to choose from); how much the bridges of the chosen devices are
+used, counted for each device; devices that are left over below the bridges that are begun; how much
+the NUMA nodes are used; the numbers of the NUMA nodes, the addresses of the bridges. Below a
 bridge the most used physical functions are filled first.
 
 Used is a device of the pool that the request does not offer: the kubelet gave it to a container, or
