@@ -19,6 +19,7 @@ from rbln_worker.host.sockets import YOUNG_S, PathTooLong, fresh_name, refuses, 
 from rbln_worker.kubelet.board import Board
 from rbln_worker.kubelet.endpoint import Endpoint, NoEndpoint
 from rbln_worker.kubelet.plugin import DevicePlugin
+from rbln_worker.kubelet.preferences import Preferences
 from rbln_worker.kubelet.prepared import Prepared
 from rbln_worker.kubelet.register import NotRegistered, register
 
@@ -68,6 +69,7 @@ class Registrar:
         self._closed = False
         self._alarm: asyncio.TimerHandle | None = None
         self.board = Board()
+        self.preferences = Preferences(on_change)
         self.registrations = 0
 
     @property
@@ -168,6 +170,7 @@ class Registrar:
         plugin = DevicePlugin(
             self._prepared,
             self.board,
+            self.preferences,
             self._tally,
             on_streams=lambda before, now: self._streams(plugin, before, now),
             on_notified=lambda taken, why: self._notified(plugin, why, taken=taken),

@@ -194,8 +194,12 @@ class Worker:
                 Judged(device, verdict) for device, verdict in sorted(self._verdicts.items())
             ),
             registrations=self._registrar.registrations,
-            problems=self._files.problems(self._inventory.pool),
+            problems=(
+                *self._files.problems(self._inventory.pool),
+                *self._registrar.preferences.problems,
+            ),
             failed_writes=self._files.failures,
+            simple_preferences=self._registrar.preferences.simple,
         )
 
     # The devices

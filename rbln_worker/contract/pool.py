@@ -1,7 +1,7 @@
 """What a worker has to know of its resource pool."""
 
 from collections.abc import Mapping
-from typing import NewType
+from typing import Literal, NewType
 
 import msgspec
 
@@ -12,6 +12,9 @@ PoolName = NewType("PoolName", str)
 
 DeviceType = str
 """A configuration's word for a type of device: a key of the supervisor's registry of types."""
+
+Preferring = Literal["", "topology", "packed", "spread", "none"]
+"""A policy for preferred allocations; empty: topology for the products that it is known of."""
 
 
 class PoolSpec(msgspec.Struct, frozen=True):
@@ -26,6 +29,7 @@ class PoolSpec(msgspec.Struct, frozen=True):
     """Advertise no NUMA node."""
     allow_cross_numa: bool = False
     """A preferred allocation may span NUMA nodes where one has too few devices."""
+    preferred_allocation: Preferring = ""
     additional_info: Mapping[str, Mapping[str, str]] | None = None
     """More keys for containers: ``*`` or a device ID → key → value; None where not configured."""
     health: HealthPolicy = HealthPolicy()

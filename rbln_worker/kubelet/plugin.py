@@ -10,12 +10,13 @@ import grpc
 import grpc.aio
 
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.core.prefer import Refused, choose
+from rbln_worker.core.prefer.choose import Refused
 from rbln_worker.core.tally import Tally
 from rbln_worker.kubelet import translate
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.api import pluginregistration_pb2 as registration
 from rbln_worker.kubelet.board import Board
+from rbln_worker.kubelet.preferences import Preferences
 from rbln_worker.kubelet.prepared import Prepared
 from rbln_worker.kubelet.service import handlers
 
@@ -35,18 +36,20 @@ class DevicePlugin:
         self,
         prepared: Callable[[], Prepared],
         board: Board,
+        preferences: Preferences,
         tally: Tally,
         *,
         on_streams: Callable[[int, int], None],
         on_notified: Callable[[bool, str], None],
     ) -> None:
-        """Answer from ``prepared`` and ``board``, and count that in ``tally``.
+        """Answer from ``prepared``, ``board`` and ``preferences``, and count that in ``tally``.
 
         ``on_streams`` hears how many ListAndWatch streams were open and are now, ``on_notified``
         what the plugin watcher says of a registration (taken or not, and why not).
         """
         self._prepared = prepared
         self._board = board
+        self._preferences = preferences
         self._tally = tally
         self._on_streams = on_streams
         self._on_notified = on_notified
@@ -95,28 +98,16 @@ class DevicePlugin:
             self._tally.streams -= 1
             self._on_streams(self.streams + 1, self.streams)
 
-    async def preferred(
-        self, request: pb.PreferredAllocationRequest, context: Context
-    ) -> pb.PreferredAllocationResponse:
+    async def preferred(self, request: pb.PreferredAllocationRequest, context: Context) -> bytes:
         """What goes best together, for each container; nothing where the kubelet may choose.
 
         UNKNOWN, as the reference says it, where the devices would be spread over NUMA nodes and the
         pool forbids it: the kubelet then fails the pod. Nothing else is an error.
         """
-        known = self._prepared().layout
-        answer = pb.PreferredAllocationResponse()
-        for container in request.container_requests:
-            chosen = choose(
-                known,
-                container.available_deviceIDs,
-                container.must_include_deviceIDs,
-                container.allocation_size,
-            )
-            if isinstance(chosen, Refused):
-                log.warning("no preference possible", extra={"why": chosen.why})
-                await context.abort(grpc.StatusCode.UNKNOWN, chosen.why)
-            else:
-                answer.container_responses.add(deviceIDs=chosen)
+        answer = await self._preferences.answer(self._prepared().layout, request)
+        if isinstance(answer, Refused):
+            log.warning("no preference possible", extra={"why": answer.why})
+            await context.abort(grpc.StatusCode.UNKNOWN, answer.why)
         return answer
 
     async def allocate(self, request: pb.AllocateRequest, context: Context) -> pb.AllocateResponse:

@@ -8,7 +8,7 @@ from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.pool import PoolName, PoolSpec
 from rbln_worker.core.answer import DeviceAnswer, EnvNames
 from rbln_worker.core.cdi import Mode, annotation_key, claim
-from rbln_worker.core.prefer import Layout, layout
+from rbln_worker.core.prefer.place import Layout, layout
 from rbln_worker.kubelet.translate import Share, share
 
 

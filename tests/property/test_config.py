@@ -51,6 +51,8 @@ POOL = st.fixed_dictionaries(
         "deviceType": st.sampled_from(["accelerator", "accelerator", "netDevice", "x"]) | VALUES,
         "excludeTopology": st.booleans() | VALUES,
         "allowCrossNuma": st.booleans() | VALUES,
+        "preferredAllocation": st.sampled_from(["topology", "packed", "spread", "none", ""])
+        | VALUES,
         "selectors": SELECTOR | st.lists(SELECTOR, max_size=3) | VALUES,
         "additionalInfo": st.dictionaries(st.text(), st.dictionaries(st.text(), st.text()))
         | VALUES,
@@ -179,6 +181,7 @@ def test_case_never_matters(data: st.DataObject) -> None:
             spell("resourceName"): "ATOM",
             spell("deviceType"): "accelerator",
             spell("allowCrossNuma"): True,
+            spell("preferredAllocation"): "spread",
             spell("additionalInfo"): {"*": {"Key": "v"}},
             spell("selectors"): [selector],
         }

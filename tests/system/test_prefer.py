@@ -5,11 +5,14 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
+from rbln_supervisor.core.commands import Reload, Reloaded
+from rbln_supervisor.ctl.client import ask
+from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
-from tests.sim.rpc import code_of
+from tests.sim.rpc import DEVICE_PLUGIN, channel_to, code_of, unary
 from tests.sim.stack import Stack
-from tests.system.scene import config, details_of, pool, served
+from tests.system.scene import config, details_of, eventually, pool, served
 
 pytestmark = pytest.mark.system
 
@@ -85,6 +88,96 @@ def test_what_would_cross_is_refused_where_the_pool_forbids_it(
 
 def test_another_product_is_left_to_the_kubelet(stack: Stack) -> None:
     assert stack.kubelet.preferred(OLD, ["0000:70:00.0"], [], 1) == []
+
+
+def test_a_reload_brings_another_policy_to_the_worker_that_serves() -> None:
+    everything = [bdf for card in CARDS[:2] for bdf in card]
+    choices = {
+        "packed": [everything[1], everything[2]],
+        "spread": [everything[1], everything[4]],
+        "none": [],
+        "topology": [everything[1], everything[2]],
+    }
+
+    def of(policy: str) -> dict[str, object]:
+        return pool("FREE", pciAddresses=everything, preferredAllocation=policy)
+
+    with Stack(config(of("topology")), build) as stack:
+        served(stack, FREE)
+        workers = stack.workers()
+        for policy, choice in choices.items():
+            stack.write_config(config(of(policy)))
+            assert isinstance(ask(stack.run_dir, Reload()), Reloaded)
+            eventually(
+                lambda choice=choice: (  # type: ignore[misc]
+                    stack.kubelet.preferred(FREE, everything[1:], [], 2) == choice
+                ),
+                what=f"the choice of {policy}",
+            )
+        assert stack.workers() == workers
+
+
+def test_a_switch_more_or_less_turns_nothing_off() -> None:
+    deep = ("0000:01:00.0", "0000:02:00.0", "0000:03:00.0", "0000:04:00.0", "0000:05:00.0")
+    above = (deep, deep, ("0000:06:00.0",))
+
+    def build(node: SimNode) -> None:
+        node.add(
+            *(
+                SimDevice(
+                    bdf,
+                    device="1250",
+                    numa=0,
+                    rbln=f"rbln{4 * number + n}",
+                    parents=(*above[number], f"0000:1{number}:00.0", f"0000:2{number}:0{n}.0"),
+                )
+                for number, card in enumerate(CARDS[:3])
+                for n, bdf in enumerate(card)
+            )
+        )
+
+    with Stack(config(pool("FREE", devices=["1250"])), build) as stack:
+        served(stack, FREE)
+        available = [*CARDS[0][1:], *CARDS[1], *CARDS[2][2:]]
+        choices = {2: CARDS[2][2:], 3: CARDS[0][1:], 4: CARDS[1], 5: CARDS[0][1:] + CARDS[2][2:]}
+        for size, choice in choices.items():
+            assert stack.kubelet.preferred(FREE, available, [], size) == list(choice)
+
+
+def test_a_hostile_call_gets_an_answer_and_harms_nobody(stack: Stack) -> None:
+    everything = [bdf for card in CARDS for bdf in card]
+    worker = stack.status().pools[FREE].worker
+    one = pb.ContainerPreferredAllocationRequest
+    strangers = [f"device {n}" for n in range(50_000)]
+    requests = (
+        pb.PreferredAllocationRequest(
+            container_requests=[one(available_deviceIDs=everything, allocation_size=7)] * 3000
+        ),
+        pb.PreferredAllocationRequest(container_requests=[one()] * 500_000),
+        pb.PreferredAllocationRequest(
+            container_requests=[
+                one(
+                    available_deviceIDs=[*strangers, *everything * 100],
+                    must_include_deviceIDs=strangers,
+                    allocation_size=2**31 - 1,
+                )
+            ]
+        ),
+    )
+    endpoint = stack.kubelet.resource(FREE).endpoint
+    assert endpoint is not None
+    with channel_to(stack.kubelet.plugins / endpoint) as channel:
+        call = unary(
+            channel, DEVICE_PLUGIN, "GetPreferredAllocation", pb.PreferredAllocationResponse
+        )
+        for request in requests:
+            answer = call(request, timeout=60)
+            assert len(answer.container_responses) == len(request.container_requests)
+        assert list(answer.container_responses[0].deviceIDs) == everything
+    assert stack.kubelet.preferred(FREE, everything, [], 4) == list(CARDS[0])
+    after = stack.status().pools[FREE]
+    assert (after.worker.pid, after.worker.restarts) == (worker.pid, 0)
+    assert after.problems == ()
 
 
 @pytest.mark.parametrize("name", [FREE, OLD])

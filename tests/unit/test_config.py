@@ -53,6 +53,7 @@ def test_a_pool_of_every_key() -> None:
                     "deviceType": "accelerator",
                     "excludeTopology": True,
                     "allowCrossNuma": True,
+                    "preferredAllocation": "packed",
                     "selectors": {
                         "vendors": ["1eff"],
                         "devices": ["1250", "1251"],
@@ -74,6 +75,7 @@ def test_a_pool_of_every_key() -> None:
                     "accelerator",
                     exclude_topology=True,
                     allow_cross_numa=True,
+                    preferred_allocation="packed",
                     additional_info={"*": {"a": "b"}, "0000:3b:00.0": {}},
                 ),
                 (
@@ -105,8 +107,30 @@ def test_selectors_that_say_nothing_match_everything(selectors: object) -> None:
 
 
 def test_null_is_the_default() -> None:
-    config = with_good(pool(excludeTopology=None, allowCrossNuma=None, additionalInfo=None))
+    config = with_good(pool(excludeTopology=None, allowCrossNuma=None, preferredAllocation=None))
     assert config.pools[1].spec == PoolSpec("rebellions.ai", "ATOM", "accelerator")
+
+
+@pytest.mark.parametrize("policy", ["", "topology", "packed", "spread", "none"])
+def test_a_pool_names_its_policy_for_preferred_allocations(policy: str) -> None:
+    in_json = with_good(pool(preferredAllocation=policy))
+    text = f"{{resourceName: ATOM, selectors: {{}}, preferredAllocation: {policy}}}"
+    in_yaml = parse(f"resourceList: [{text}]".encode(), prefix="intel.com")
+    for config in (in_json, in_yaml):
+        assert config.pools[-1].spec.preferred_allocation == policy
+        assert not config.invalid
+        assert not config.warnings
+
+
+@pytest.mark.parametrize(
+    "policy", ["a\n" * 9999, "none ", "\x00", "\N{LATIN SMALL LETTER LONG S}pread"]
+)
+def test_another_policy_is_refused_on_one_line(policy: str) -> None:
+    (invalid,) = with_good(pool(preferredAllocation=policy)).invalid
+    (complaint,) = map(str, invalid.complaints)
+    assert "expected topology, packed, spread or none, got " in complaint
+    assert len(complaint) < 300
+    assert complaint.isprintable()
 
 
 def test_an_empty_additional_info_is_given() -> None:
@@ -210,6 +234,10 @@ COMPLAINTS: list[tuple[dict[str, object], str]] = [
     ({"deviceType": 0}, "deviceType: expected string, got number"),
     ({"excludeTopology": "true"}, "excludeTopology: expected boolean, got string"),
     ({"allowCrossNuma": 1}, "allowCrossNuma: expected boolean, got number"),
+    ({"preferredAllocation": True}, "preferredAllocation: expected string, got boolean"),
+    ({"preferredAllocation": ["packed"]}, "preferredAllocation: expected string, got array"),
+    ({"preferredAllocation": "Packed"}, "preferredAllocation: expected topology, packed, spread "
+                                        'or none, got "Packed"'),
     ({"selectors": NOTHING}, f"selectors: missing, {OBJECTS}"),
     ({"selectors": None}, f"selectors: {OBJECTS}, got null"),
     ({"selectors": "1eff"}, f"selectors: {OBJECTS}, got string"),

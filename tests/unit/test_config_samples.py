@@ -60,6 +60,13 @@ def test_the_network_functions() -> None:
     assert list(map(str, subfunctions.pf_names)) == ["p0#1-5", "p1"]
 
 
+def test_preferred_allocations() -> None:
+    pools = parse(config_file.read(CONF / "products.yaml"), prefix="intel.com").pools
+    assert {p.spec.resource: p.spec.preferred_allocation for p in pools}["CA25"] == "packed"
+    pools = parse(config_file.read(CONF / "nics.json"), prefix="intel.com").pools
+    assert {p.spec.resource: p.spec.preferred_allocation for p in pools}["nic"] == "spread"
+
+
 def test_a_sample_has_every_key_of_health_with_its_default() -> None:
     raw = config_file.read(CONF / "products.yaml")
     for key in (*health.KEYS, *health.PROBATION_KEYS):

@@ -24,14 +24,14 @@ from rbln_supervisor.core.configuration.shape import (
 )
 from rbln_supervisor.core.types.registry import KINDS
 from rbln_worker.contract.device import REBELLIONS
-from rbln_worker.contract.pool import DeviceType, PoolSpec
+from rbln_worker.contract.pool import DeviceType, PoolSpec, Preferring
 
 _NAME_MOST: Final = 320
 """Characters of a wrong name that still names its pool in a status."""
 
 _KEYS: Final = (
     *("resourceName", "resourcePrefix", "deviceType", "excludeTopology", "allowCrossNuma"),
-    *("selectors", "additionalInfo", "health"),
+    *("preferredAllocation", "selectors", "additionalInfo", "health"),
 )
 _BELOW: Final = frozenset(map(fold, ATTRIBUTES))
 _AUXILIARY: Final = re.compile(r"\S+\.\S+\.[0-9]+")
@@ -80,6 +80,7 @@ def _read(at: Field, found: Mapping[str, Field], flag: str, notes: Notes) -> Poo
         device_type or _DEFAULT_TYPE,  # without a type there is a complaint
         exclude_topology=boolean(found.get("excludeTopology"), notes),
         allow_cross_numa=boolean(found.get("allowCrossNuma"), notes),
+        preferred_allocation=_preferring(found.get("preferredAllocation"), notes),
         additional_info=_additional_info(found.get("additionalInfo"), device_type, notes),
         health=health.read(found.get("health"), notes),
     )
@@ -133,6 +134,18 @@ def _device_type(at: Field | None, notes: Notes) -> DeviceType | None:
         case wrong:
             expected(wrong, "string", notes)
     return None
+
+
+def _preferring(at: Field | None, notes: Notes) -> Preferring:
+    if at is None:
+        return ""
+    match string(at, notes):
+        case "" | "topology" | "packed" | "spread" | "none" as policy:
+            return policy
+        case other:
+            said = f"expected topology, packed, spread or none, got {shown(other)}"
+            notes.complain(at.place, said)
+            return ""
 
 
 def _additional_info(

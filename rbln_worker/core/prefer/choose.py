@@ -1,0 +1,94 @@
+"""The answer to one container's request, whatever is asked."""
+
+from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
+from typing import Final
+
+import msgspec
+
+from rbln_worker.contract.device import DeviceId
+from rbln_worker.contract.pool import Preferring
+from rbln_worker.core.prefer import packed, spread, topology
+from rbln_worker.core.prefer.budget import Budget, Spent
+from rbln_worker.core.prefer.place import Layout, Place
+from rbln_worker.core.prefer.question import Bridge, Question, question
+from rbln_worker.core.prefer.simple import simple
+
+_Best = Callable[[Question, Budget], tuple[DeviceId, ...]]
+
+_BEST: Final[Mapping[Preferring, _Best]] = {
+    "": topology.best,
+    "topology": topology.best,
+    "packed": packed.best,
+    "spread": spread.best,
+}
+_INCLUDED: Final[Callable[[Bridge], int]] = attrgetter("included")
+_BEGUN: Final[Callable[[Bridge], int]] = attrgetter("begun")
+
+
+class Preferred(msgspec.Struct, frozen=True):
+    """What to prefer: sorted, and empty where the kubelet may choose as it likes."""
+
+    devices: tuple[DeviceId, ...] = ()
+    simply: bool = False
+    """The budget was too small for the best choice: a legal one."""
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The pool's devices may not be spread over NUMA nodes, and no node has enough of them."""
+
+    why: str
+
+
+def choose(
+    known: Layout, available: Iterable[str], must: Iterable[str], size: int, budget: Budget
+) -> Preferred | Refused:
+    """The devices to prefer.
+
+    Whatever is asked: names that are no devices of the pool are passed over, and a size that can't
+    be had is answered with what must be included, or with all there is.
+    """
+    if known.policy == "none":
+        return Preferred()
+    ours = known.places.keys()
+    included = ours & must
+    if size <= len(included):
+        return Preferred(tuple(sorted(included)))
+    free = (ours & available) - included
+    places = {device: place for device, place in known.places.items() if place is not None}
+    offered = included | free
+    if not offered or not offered <= places.keys():
+        return Preferred()  # another product: the reference has no answer
+    may_cross = known.may_cross or size > _most(places[device] for device in offered)
+    if len(offered) < size:
+        return Preferred(tuple(sorted(offered))) if may_cross else _refused(size)
+    asked = question(
+        places,
+        tuple(sorted(included)),
+        tuple(sorted(free)),
+        size - len(included),
+        may_cross=may_cross,
+    )
+    if not may_cross and len(asked.touched) + asked.further() > 1:
+        return _refused(size)
+    return _answer(asked, known.policy, budget)
+
+
+def _answer(asked: Question, policy: Preferring, budget: Budget) -> Preferred:
+    try:
+        return Preferred(_BEST[policy](asked, budget))
+    except Spent:
+        first = _BEGUN if policy == "packed" else _INCLUDED
+        return Preferred(simple(asked, first), simply=True)
+
+
+def _most(places: Iterable[Place]) -> float:
+    """A request for more means to cross."""
+    return max(float("inf") if one.numa_most is None else one.numa_most for one in places)
+
+
+def _refused(size: int) -> Refused:
+    return Refused(
+        "cross-NUMA allocation not possible: no NUMA node with sufficient devices "
+        f"(>= {size}) found, topology-aware allocation failed"
+    )

@@ -1,0 +1,79 @@
+"""Closely packed: what is begun is filled, so that whole cards stay free for who needs whole ones.
+
+The best by, in this order: NUMA nodes that are touched; whole bridges that are begun (whole: all of
+the pool's devices below it are to choose from); how much the bridges of the chosen devices are
+used, counted for each device; devices that are left over below the bridges that are begun; how much
+the NUMA nodes are used; the numbers of the NUMA nodes, the addresses of the bridges. Below a
+bridge the most used physical functions are filled first.
+
+Used is a device of the pool that the request does not offer: the kubelet gave it to a container, or
+it is sick. What must be included counts as used.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from rbln_worker.contract.device import DeviceId
+from rbln_worker.core.prefer.budget import Budget
+from rbln_worker.core.prefer.fewest import fewest
+from rbln_worker.core.prefer.question import Bridge, Question
+
+
+class _Try(NamedTuple):
+    whole: int
+    used: int
+    below_them: int
+    nodes_used: int
+    filled: Sequence[Bridge]
+    chosen: Sequence[Bridge]
+
+
+def best(question: Question, budget: Budget) -> tuple[DeviceId, ...]:
+    """The choice, sorted; Spent."""
+    nodes_used = Counter(place.numa for place in question.places.values())
+    nodes_used.subtract(question.room)
+    budget.spend(len(question.bridges))
+    begun = sorted(
+        (bridge for bridge in question.bridges if bridge.begun),
+        key=lambda bridge: (-bridge.begun, bridge.size),
+    )
+    whole = [bridge for bridge in question.bridges if not bridge.begun]
+    tries = []
+    for reach in question.reaches(budget):
+        filled = [bridge for bridge in begun if bridge.numa in reach]
+        left = question.needed - sum(bridge.size for bridge in filled)
+        near = [bridge for bridge in whole if bridge.numa in reach]
+        chosen = fewest(near, left, budget)
+        tries.append(
+            _Try(
+                len(chosen),
+                -_used(filled, question.needed),
+                sum(bridge.size for bridge in chosen),
+                -sum(nodes_used[node] for node in reach),
+                filled,
+                chosen,
+            )
+        )
+    found = min(tries, key=lambda tried: tried[:4])
+    order = [*found.filled, *sorted(found.chosen, key=lambda bridge: -bridge.size)]
+    return question.answer(_devices(question, order))
+
+
+def _used(filled: Sequence[Bridge], needed: int) -> int:
+    total = 0
+    for bridge in filled:
+        taken = min(needed, bridge.size)
+        total += taken * bridge.begun
+        needed -= taken
+    return total
+
+
+def _devices(question: Question, order: Sequence[Bridge]) -> Iterator[DeviceId]:
+    places = question.places
+    used = Counter(place.pf for place in places.values())
+    used.subtract(places[device].pf for device in question.free)
+    for bridge in order:
+        yield from sorted(
+            bridge.devices, key=lambda one: (-used[places[one].pf], places[one].pf, one)
+        )

@@ -1,0 +1,101 @@
+"""Where the devices of a pool sit: NUMA nodes, bridges, physical functions.
+
+A device's *bridge* is the one that its card has in common. The reference counts it from the root
+port, at a depth for each product. That depth is kept where it applies: there is such a bridge, it
+is not merely the port of one NPU, and it has no more NPUs below it than belong together. Elsewhere
+(a switch more or less above the card, a virtual machine, another product) it is the deepest bridge
+below which there is more than one of the pool's physical functions. Where there is none, a physical
+function is by itself, with its virtual ones.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from rbln_worker.contract.device import Bdf, Device, DeviceId
+from rbln_worker.contract.pool import PoolSpec, Preferring
+
+
+class Card(msgspec.Struct, frozen=True):
+    """How a product sits in a server, as the reference has it."""
+
+    depth: int
+    """Which of a device's bridges, counted from the root port, its group shares."""
+    together: int
+    """As many NPUs lie below that bridge at most: more are several groups."""
+    numa_most: int
+    """As many devices a NUMA node has at most: whoever asks for more means to cross."""
+
+
+_CA25: Final = Card(depth=2, together=4, numa_most=16)  # four NPUs a card
+_CA22: Final = Card(depth=1, together=8, numa_most=8)  # one NPU a card: the bridge is the server's
+CARDS: Final[Mapping[str, Card]] = {"1250": _CA25, "1251": _CA25, "1220": _CA22, "1221": _CA22}
+"""By PCI device id, physical and virtual functions."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a device sits."""
+
+    numa: int
+    """-1 where the kernel knows none: such devices count as one node's."""
+    bridge: Bdf
+    """The physical function itself where it shares no bridge."""
+    pf: Bdf
+    """The physical function above the device, or the one that it is."""
+    numa_most: int | None = None
+    """None: no number is known from which on a request has to cross."""
+
+    @property
+    def below(self) -> tuple[int, Bdf]:
+        """What makes two devices neighbours."""
+        return self.numa, self.bridge
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """Where the devices of a pool sit; None for one of which it is not known."""
+
+    places: Mapping[DeviceId, Place | None] = {}
+    may_cross: bool = False
+    policy: Preferring = ""
+
+
+def layout(pool: PoolSpec, devices: Iterable[Device]) -> Layout:
+    """The layout of a pool; without a policy only that of products which the reference knows."""
+    policy = pool.preferred_allocation
+    if policy == "none":
+        return Layout(policy=policy)
+    devices = tuple(devices)
+    chains = {_pf(device): device.function.bridges for device in devices}
+    below = Counter(bridge for chain in chains.values() for bridge in chain)
+    places: dict[DeviceId, Place | None] = {}
+    for device in devices:
+        card = CARDS.get(device.function.product)
+        known = card is not None or policy != ""
+        places[device.id] = _place(device, card, below) if known else None
+    return Layout(places, pool.allow_cross_numa, policy)
+
+
+def _place(device: Device, card: Card | None, below: Mapping[Bdf, int]) -> Place:
+    pf, numa = _pf(device), device.function.numa_node
+    return Place(
+        numa=-1 if numa is None else numa,
+        bridge=_bridge(device.function.bridges, card, below) or pf,
+        pf=pf,
+        numa_most=card.numa_most if card else None,
+    )
+
+
+def _pf(device: Device) -> Bdf:
+    return device.pf or device.function.bdf
+
+
+def _bridge(chain: Sequence[Bdf], card: Card | None, below: Mapping[Bdf, int]) -> Bdf | None:
+    shared = next((n for n in reversed(range(len(chain))) if below[chain[n]] > 1), None)
+    if card is not None and card.depth + 1 < len(chain):
+        by_depth = card.depth
+        fits = below[chain[by_depth]] <= card.together
+        if fits or shared is None or shared < by_depth:
+            return chain[by_depth]
+    return None if shared is None else chain[shared]

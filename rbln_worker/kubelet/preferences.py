@@ -1,0 +1,101 @@
+"""GetPreferredAllocation at the call's edge: an answer whatever is asked, and whatever breaks.
+
+An error would cost the pod its admission, and it is a question of taste. So nothing but the refusal
+that a pool asks for is an error, and what a bug breaks is answered without preference.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from itertools import islice
+from typing import Final
+
+from rbln_worker.contract.device import DeviceId
+from rbln_worker.core.prefer.budget import STEPS_MOST, Budget
+from rbln_worker.core.prefer.choose import Preferred, Refused, choose
+from rbln_worker.core.prefer.place import Layout
+from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
+
+CONTAINERS_MOST: Final = 64
+"""Of one call; the kubelet asks for one container at a time. More of them get no preference."""
+
+_EMPTY: Final = pb.PreferredAllocationResponse(
+    container_responses=[pb.ContainerPreferredAllocationResponse()]
+).SerializeToString()
+
+log = logging.getLogger(__name__)
+
+
+class Preferences:
+    """The answers of a pool, and what is counted of them."""
+
+    def __init__(self, on_change: Callable[[], None], steps: int = STEPS_MOST) -> None:
+        """``on_change`` hears when something was counted; ``steps``: the budget of a call."""
+        self._on_change = on_change
+        self._steps = steps
+        self._cause = ""
+        """Of the last failure."""
+        self.failures = 0
+        """Answers without preference because choosing failed."""
+        self.simple = 0
+        """Answers that are legal and may not be the best, because the budget was spent."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong, for people."""
+        if not self.failures:
+            return ()
+        often = "once" if self.failures == 1 else f"{self.failures} times"
+        return (
+            f"preferred allocation failed {often}, devices were given as they come: {self._cause}",
+        )
+
+    async def answer(
+        self, known: Layout, request: pb.PreferredAllocationRequest
+    ) -> bytes | Refused:
+        """What goes best together, for each container, as a message."""
+        budget = Budget(self._steps)
+        answer = pb.PreferredAllocationResponse()
+        for container in islice(request.container_requests, CONTAINERS_MOST):
+            chosen = self._chosen(known, container, budget)
+            if isinstance(chosen, Refused):
+                return chosen
+            answer.container_responses.add(deviceIDs=chosen.devices)
+            await asyncio.sleep(0)  # others have their turn between any two
+        beyond = len(request.container_requests) - len(answer.container_responses)
+        return answer.SerializeToString() + beyond * _EMPTY
+
+    def _chosen(
+        self, known: Layout, container: pb.ContainerPreferredAllocationRequest, budget: Budget
+    ) -> Preferred | Refused:
+        available, must = container.available_deviceIDs, container.must_include_deviceIDs
+        size = container.allocation_size
+        try:
+            chosen = choose(known, available, must, size, budget)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it may not fail the pod
+            self._failed(error)
+            return Preferred(_unchosen(container))
+        if isinstance(chosen, Preferred) and chosen.simply:
+            self.simple += 1
+            self._on_change()
+            log.debug(
+                "preferred without a search: too much to try",
+                extra={"size": size, "available": len(available)},
+            )
+        return chosen
+
+    def _failed(self, error: Exception) -> None:
+        cause = f"{type(error).__name__}: {error}"[:200]
+        self.failures += 1
+        if cause != self._cause:  # one line a cause: admission of pods is tried again and again
+            self._cause = cause
+            log.error("preferred allocation failed, any devices were given", exc_info=error)
+        self._on_change()
+
+
+def _unchosen(container: pb.ContainerPreferredAllocationRequest) -> tuple[DeviceId, ...]:
+    """What must be included, and any others up to the size."""
+    must = set(container.must_include_deviceIDs)
+    others = sorted(set(container.available_deviceIDs) - must)
+    fill = others[: max(0, container.allocation_size - len(must))]
+    return tuple(DeviceId(name) for name in sorted((*must, *fill)))
