@@ -109,7 +109,7 @@ def test_a_file_with_an_odd_name_and_cdi(engine: Engine) -> None:
             ("--run-dir=/etc",),
             TWO_POOLS,
             Exit.UNUSABLE,
-            "rbln-supervisor: /etc: Read-only file system: --run-dir has to be",
+            "rbln-supervisor: /etc: can't be written to: --run-dir has to be",
             id="one-that-can-not-be-written-to",
         ),
         pytest.param(
