@@ -1,5 +1,7 @@
 """The image in a container, beside a simulated node and kubelet: started, asked, stopped."""
 
+import http.client
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +25,7 @@ from tests.system.scene import TWO_POOLS
 WORDS: Final = (
     *("--network", "host", "--log-driver", "k8s-file"),
     *("--ulimit", "nofile=20000:20000", "--ulimit", "nproc=4096:4096"),
+    *("--env", "RBLN_EXPORTER_LISTEN=127.0.0.1:0"),
 )
 """For podman, wherever it runs: network functions are looked at in the host's namespace."""
 
@@ -167,6 +170,18 @@ class Container:
         """All that was written to its standard output and error."""
         told = self._engine.tried("logs", self.name)
         return told.stdout + told.stderr
+
+    def scraped(self, path: str) -> int:
+        """The HTTP status of a page of the newest exporter; 0 where none has served yet."""
+        ports = re.findall(r"exporter: serving .*port=(\d+)", self.log)
+        if not ports:
+            return 0
+        connection = http.client.HTTPConnection("127.0.0.1", int(ports[-1]), timeout=10.0)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status
+        finally:
+            connection.close()
 
     def sockets(self) -> set[str]:
         """What lies in the kubelet's folders beside the kubelet's own socket."""

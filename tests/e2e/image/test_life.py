@@ -34,6 +34,9 @@ def test_pools_are_listed_and_devices_given_out(container: Container, report: Re
     assert "● ready" in shown.stdout
     assert shown.stdout.count("serving") == 2
 
+    eventually(lambda: container.scraped("/readyz") == 200, what="the exporter finds it ready")
+    assert container.scraped("/metrics") == 200
+
     # All of that without a capability, and without any place to write to but its run directory.
     told = container.run("sh", "-c", CAPABILITIES).stdout.split()
     assert told == ["CapEff:", f"{0:016x}", "CapBnd:", f"{0:016x}", "NoNewPrivs:", "1"]
@@ -89,6 +92,7 @@ def test_a_stop_is_clean(
         log = container.log
         assert log.count("worker left") == log.count("how=exit code 0") == 2
         assert "stopped: rbln-supervisor (exit status 0)" in log
+        assert "stopped: rbln-exporter (exit status 0)" in log
         assert "SIGKILL" not in log
     report.add(
         f"podman stop ({way})", "exit code 0, both workers left, no socket is left", stopped.seconds
