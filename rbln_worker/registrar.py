@@ -187,7 +187,9 @@ class Registrar:
             if plugin is self._plugin:
                 self._event(events.NotOpened(str(error)))
             return
-        if plugin is not self._plugin:  # the kubelet went and came while this one opened
+        if self._closed:  # at once: this task is cancelled where it next waits
+            endpoint.withdraw()
+        if self._closed or plugin is not self._plugin:  # the kubelet went and came meanwhile
             await self._end(endpoint)
             return
         self._endpoint = endpoint

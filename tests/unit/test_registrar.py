@@ -51,3 +51,29 @@ def test_a_kubelet_that_goes_and_comes_while_a_socket_opens(short_path: Path) ->
         assert not any(path.is_socket() for path in folder.iterdir())
 
     asyncio.run(story())
+
+
+def test_a_socket_that_opens_while_the_worker_leaves_is_removed(short_path: Path) -> None:
+    """SIGTERM between the decision to open and the opening, which doesn't wait in between."""
+
+    async def story() -> None:
+        begun: list[Coroutine[Any, Any, None]] = []
+        registrar = Registrar(
+            short_path,
+            POOL,
+            "kubelet-sock",
+            lambda: Prepared(POOL, env_names(POOL)),
+            tally=Tally(),
+            on_change=lambda: None,
+            spawn=begun.append,
+        )
+        folder, _ = registrar.folders
+        folder.mkdir()
+        (folder / "kubelet.sock").touch()
+        registrar.look()
+        await registrar.close(10.0)
+        (opening,) = begun
+        await opening
+        assert not any(path.is_socket() for path in folder.iterdir())
+
+    asyncio.run(story())
