@@ -1,6 +1,7 @@
 """The command line of rbln-supervisor: options in, one life, an exit code out."""
 
 import contextlib
+import faulthandler
 import fcntl
 import logging
 import os
@@ -14,6 +15,7 @@ from typing import Final, TextIO
 import zmq
 
 from rbln_supervisor import children, config_file
+from rbln_supervisor.announcer import announcer
 from rbln_supervisor.arguments import parse
 from rbln_supervisor.core.commands import CONTROL_SOCKET, REQUEST_BYTES_MOST
 from rbln_supervisor.core.configuration import config
@@ -80,6 +82,9 @@ def _run(options: Options) -> int:
     configured = config.parse(raw, prefix=options.resource_prefix)
     log.setup("supervisor", options.log_level, options.log_format)
     _note(configured)
+    tell = announcer(os.environ)
+    # systemd ends one that hangs by SIGABRT: where it hung stands in the log then.
+    faulthandler.enable()
     with _run_dir_lock(options.run_dir):
         children.warm()
         context = zmq.Context()
@@ -97,7 +102,7 @@ def _run(options: Options) -> int:
                 queued=_QUEUED_MOST,
             ) as control,
         ):
-            code = Supervisor(options, configured, raw, hub, control).run()
+            code = Supervisor(options, configured, raw, hub, control, tell).run()
         context.term()
         for name in (WORKERS_SOCKET, CONTROL_SOCKET):
             (options.run_dir / name).unlink(missing_ok=True)
