@@ -6,6 +6,7 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 
+from rbln_supervisor.exporter import main as exporter
 from rbln_worker.contract.version import VERSION
 from tests.manifests.objects import (
     CHART,
@@ -94,6 +95,13 @@ def test_selinux_is_the_same_in_both(tools: Tools, tmp_path: Path) -> None:
     assert comparable(ours) == comparable(theirs)
 
 
+def test_a_capability_is_the_same_in_both(tools: Tools, tmp_path: Path) -> None:
+    ours = composed(tools, tmp_path, "net-admin")
+    theirs = objects(tools.template(CHART, "--set", "capabilities.add={NET_ADMIN}"))
+    assert container(ours)["securityContext"]["capabilities"]["add"] == ["NET_ADMIN"]
+    assert comparable(ours) == comparable(theirs)
+
+
 def composed(tools: Tools, folder: Path, component: str) -> dict[Key, Object]:
     """The base with a component, as somebody's own kustomization has it."""
     copy = folder / "kubernetes"
@@ -121,6 +129,7 @@ def composed(tools: Tools, folder: Path, component: str) -> dict[Key, Object]:
         (("--set", "kubeletDir=var/lib/kubelet"), "kubeletDir"),
         (("--set-json", 'config={"resourceList":[]}'), "resourceList"),
         (("--set", "useCdi=perhaps"), "useCdi"),
+        (("--set", "capabilities.add={SYS_ADMIN}"), "capabilities"),
     ],
 )
 def test_values_that_mean_nothing_are_refused(
@@ -163,7 +172,7 @@ def test_a_pod_monitor_without_a_port_of_the_pod(tools: Tools) -> None:
         tools.template(
             CHART,
             *("--set", "podMonitor.enabled=true", "--set", "podMonitor.labels.release=prometheus"),
-            *("--set", "exporterArguments=--listen 0.0.0.0:9420"),
+            *("--set", "exporterListen=0.0.0.0:9420"),
         )
     )
     monitor = of_kind(found, "PodMonitor")
@@ -176,9 +185,17 @@ def test_a_pod_monitor_without_a_port_of_the_pod(tools: Tools) -> None:
         "10.0.0.7:9420",
         "[fd00::7]:9420",
     ]
-    assert {"name": "RBLN_EXPORTER_ARGUMENTS", "value": "--listen 0.0.0.0:9420"} in container(
-        found
-    )["env"]
+    assert listens(found) == "0.0.0.0:9420"
+
+
+def test_the_exporter_listens_where_it_does_by_itself(kustomized: dict[Key, Object]) -> None:
+    assert listens(kustomized) == exporter.LISTEN
+
+
+def listens(found: dict[Key, Object]) -> str:
+    """What the exporter is told."""
+    environment = {one["name"]: one.get("value") for one in container(found)["env"]}
+    return str(environment[exporter.LISTEN_VARIABLE])
 
 
 def _address(endpoint: Object, ip: str) -> str:

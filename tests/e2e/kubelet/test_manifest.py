@@ -1,7 +1,7 @@
 """The DaemonSet's pod at a real kubelet and container runtime: what it sees, and what it may not.
 
-The image is a busybox that does nothing; all else is as it is rendered. A kubelet of 1.20 knows every
-field of the pod (the DaemonSet's maxSurge came later).
+The image is a busybox that does nothing; all else is as it is rendered. A kubelet of 1.20 knows
+every field of the pod (the DaemonSet's maxSurge came later).
 """
 
 import contextlib
@@ -33,7 +33,7 @@ MADE: Final = tuple(
 def spec() -> Object:
     """The pod's, with everything that any overlay mounts."""
     try:
-        tools = fetched(PACKAGES[sorted(PACKAGES)[-1]])
+        tools = fetched(PACKAGES[max(PACKAGES)])
     except CannotRun as reason:
         pytest.skip(f"manifests not rendered: {reason}")
     found = pod(objects(tools.kustomize(KUSTOMIZE / "overlays/cdi")))
