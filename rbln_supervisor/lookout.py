@@ -77,6 +77,11 @@ class Lookout:
         return min(look_at, self._reloads.due)
 
     @property
+    def is_reloading(self) -> bool:
+        """A configuration is on its way into force, or on trial."""
+        return self._looks.is_reloading
+
+    @property
     def cost_s(self) -> float:
         """Seconds of a core that the last look took."""
         return self._scout.cost_s

@@ -1,5 +1,6 @@
 """The command line of rbln-supervisor: options in, one life, an exit code out."""
 
+import faulthandler
 import logging
 import os
 import sys
@@ -11,6 +12,7 @@ from typing import Final
 import zmq
 
 from rbln_supervisor import children, config_file, descriptors, run_dir
+from rbln_supervisor.announcer import announcer
 from rbln_supervisor.arguments import parse
 from rbln_supervisor.core.commands import CONTROL_SOCKET, REQUEST_BYTES_MOST
 from rbln_supervisor.core.configuration import config
@@ -85,6 +87,9 @@ def _run(options: Options) -> int:
     configured = config.parse(raw, prefix=options.resource_prefix)
     log.setup("supervisor", options.log_level, options.log_format)
     _note(configured)
+    tell = announcer(os.environ)
+    # systemd ends one that hangs by SIGABRT: where it hung stands in the log then.
+    faulthandler.enable()
     with run_dir.held(options.run_dir):
         children.warm()
         context = zmq.Context()
@@ -103,7 +108,7 @@ def _run(options: Options) -> int:
             ) as control,
             Lender(options.run_dir) as lender,
         ):
-            code = Supervisor(options, configured, raw, hub, control, lender).run()
+            code = Supervisor(options, configured, raw, hub, control, lender, tell).run()
         context.term()
         for name in (WORKERS_SOCKET, CONTROL_SOCKET, STDERR_SOCKET):
             (options.run_dir / name).unlink(missing_ok=True)

@@ -14,6 +14,7 @@ import msgspec
 import zmq
 
 from rbln_supervisor import signals
+from rbln_supervisor.announcer import Announcer
 from rbln_supervisor.core import inquiries, summary
 from rbln_supervisor.core.commands import (
     DryRun,
@@ -33,6 +34,7 @@ from rbln_supervisor.core.commands import (
 from rbln_supervisor.core.configuration import config
 from rbln_supervisor.core.lifecycle import Overdue, State
 from rbln_supervisor.core.measures import Measures, NodeMeasures
+from rbln_supervisor.core.notices import Facts, in_hand, status_line
 from rbln_supervisor.core.status import DeviceStatus, NodeStatus, PoolStatus, SupervisorStatus
 from rbln_supervisor.descriptors import shortage
 from rbln_supervisor.keeper import Keeper
@@ -65,12 +67,15 @@ class Supervisor:
         hub: Router,
         control: Router,
         lender: Lender,
+        announcer: Announcer,
     ) -> None:
         """``raw`` is the file that ``configured`` was read from."""
         self._lender = lender
         self._options = options
         self._hub = hub
         self._control = control
+        self._announcer = announcer
+        self._hangups = 0
         self._session = secrets.token_hex(8)
         self._born = monotonic()
         self._leaving = False
@@ -124,6 +129,7 @@ class Supervisor:
             for keeper in self._pools.keepers.values()
             if keeper.child.deadline is not None
         ]
+        deadlines.append(self._announcer.due)
         if not self._leaving:
             deadlines.append(self._lookout.due)
             if self._kernel.due is not None:
@@ -134,12 +140,15 @@ class Supervisor:
 
     def _signal(self, number: signal.Signals) -> None:
         if number is signal.SIGHUP:
+            self._hangups += 1
             self._lookout.reload(None)
+            self._announcer.turn(self._facts, at_once=True)
             return
         log.info("leaving", extra={"why": number.name})
         self._leaving = True
         self._lookout.leave()
         self._pools.leave()
+        self._announcer.turn(self._facts, at_once=True)
 
     def _hear(self) -> None:
         for sender, payload in self._hub.receive():
@@ -217,6 +226,7 @@ class Supervisor:
             keeper.feed(self._hub)
             keeper.weigh(now)
         self._pools.forget_departed()
+        self._announcer.turn(self._facts)
 
     def _keeper(self, pool: PoolName) -> Keeper:
         options = self._options
@@ -266,6 +276,7 @@ class Supervisor:
                     *self._lookout.problems,
                     *self._kernel.problems,
                     *self._kubelet.problems,
+                    *self._announcer.problems,
                     *(r.problem for r in (self._hub, self._control) if r.problem),
                 ),
                 counters=dict(sorted(counts.items())),
@@ -305,7 +316,20 @@ class Supervisor:
             },
         )
 
+    def _facts(self) -> Facts:
+        pools = self._status().pools
+        return Facts(
+            settled=self._is_settled and in_hand(pools),
+            leaving=self._leaving,
+            reloading=self._lookout.is_reloading,
+            hangups=self._hangups,
+            status=status_line(pools),
+        )
+
     def _is_ready(self, pools: Mapping[str, PoolStatus]) -> bool:
+        return self._is_settled and summary.ready(pools)
+
+    @property
+    def _is_settled(self) -> bool:
         adopting = any(keeper.is_adopting for keeper in self._pools.keepers.values())
-        settled = self._pools.node is not None and not adopting and not self._leaving
-        return settled and summary.ready(pools)
+        return self._pools.node is not None and not adopting and not self._leaving

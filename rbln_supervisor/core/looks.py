@@ -72,6 +72,12 @@ class Looks(msgspec.Struct, frozen=True):
         return self._is_reload_next or self.rescan is not None or bool(self.trials)
 
     @property
+    def is_reloading(self) -> bool:
+        """A configuration waits for a look, has one, or is on trial."""
+        running = isinstance(self.running, Batch) and self.running.config is not None
+        return running or self.reload is not None or self.on_trial is not None
+
+    @property
     def is_full(self) -> bool:
         """Nobody else can wait."""
         waiting = sum(len(batch.askers) for batch in (self.rescan, self.reload) if batch)

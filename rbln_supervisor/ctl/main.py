@@ -19,7 +19,7 @@ from rbln_supervisor.core.configuration import config
 from rbln_supervisor.core.difference import Plan
 from rbln_supervisor.core.explain import Explanation
 from rbln_supervisor.core.status import NodeStatus
-from rbln_supervisor.ctl import words
+from rbln_supervisor.ctl import probe, words
 
 
 class Exit(IntEnum):
@@ -100,6 +100,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DEVICE",
         help="its PCI address (0000:3b:00.0, 3b:00.0), auxiliary name, or interface",
     )
+    what = "end with 0 where the supervisor answers (alive), or has all pools listed (ready)"
+    asked = verbs.add_parser(
+        "probe", help=what, description=what, parents=[everywhere], allow_abbrev=False
+    )
+    asked.add_argument("question", choices=("alive", "ready"))
     what = "check a configuration file; needs no supervisor"
     validate = verbs.add_parser(
         "validate", help=what, description=what, parents=[everywhere], allow_abbrev=False
@@ -130,6 +135,8 @@ def _run(options: argparse.Namespace) -> Exit:
             return _tell(run_dir, commands.Reload(force=options.force), as_json=as_json)
         case "explain":
             return _tell(run_dir, commands.Explain(options.device), as_json=as_json)
+        case "probe":
+            return _probe(run_dir, until_ready=options.question == "ready")
         case verb:
             return _tell(run_dir, _REQUESTS[verb], as_json=as_json)
 
@@ -164,6 +171,21 @@ def _tell(run_dir: Path, request: commands.Request, *, as_json: bool) -> Exit:
             _complain(_ANOTHER)
             return Exit.REFUSED
     return Exit.DONE
+
+
+def _probe(run_dir: Path, *, until_ready: bool) -> Exit:
+    """Answer a kubelet, which shows what is complained of; nothing is printed else."""
+    reply = _ask(run_dir, commands.Status())
+    match reply:
+        case Exit():
+            return reply
+        case commands.Node(status=status):
+            missing = probe.unready(status) if until_ready else ()
+            _complain(*missing)
+            return Exit.REFUSED if missing else Exit.DONE
+        case _:
+            _complain(_ANOTHER)
+            return Exit.REFUSED
 
 
 def _say(reply: commands.Reloaded) -> None:

@@ -15,7 +15,7 @@ from tests.e2e.kernel.vm.emulator import emulator
 from tests.e2e.kernel.vm.image import image
 
 REPOSITORY: Final = Path(__file__).parents[3]
-DEADLINE_S: Final = 240.0
+DEADLINE_S: Final = 420.0
 PYTEST: Final = ("-rs", "-p", "pytest_timeout", "-p", "no:cacheprovider", "--confcutdir=tests/e2e")
 """Without plugins that nobody here uses: each module takes its time to import."""
 

@@ -1,0 +1,214 @@
+"""What the pod may do and what it sees: all that the code needs, and nothing that it doesn't."""
+
+import json
+import re
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from rbln_supervisor import config_file
+from rbln_supervisor.arguments import parse
+from rbln_supervisor.core.commands import CONTROL_SOCKET
+from rbln_supervisor.core.configuration import config
+from rbln_supervisor.ctl.main import Exit
+from rbln_supervisor.ctl.main import main as rbln_ctl
+from rbln_supervisor.options import Options
+from rbln_worker.boot import FOLDERS
+from rbln_worker.core import cdi, devinfo
+from rbln_worker.kubelet import pod_resources
+from tests.manifests.objects import (
+    KUSTOMIZE,
+    NAMES,
+    REPOSITORY,
+    Key,
+    Object,
+    container,
+    of_kind,
+    pod,
+    values_of,
+)
+
+
+def mounts(found: dict[Key, Object]) -> dict[str, Object]:
+    """By the path in the container: what is mounted there, and how."""
+    volumes = {one["name"]: one for one in pod(found)["volumes"]}
+    asked = container(found)["volumeMounts"]
+    assert {one["name"] for one in asked} == volumes.keys(), "no volume without a mount"
+    return {one["mountPath"]: one | volumes[one["name"]] for one in asked}
+
+
+def options(found: dict[Key, Object]) -> Options:
+    """The flags, as the program that they are for reads them."""
+    return parse(container(found)["args"], in_container=True)
+
+
+def written(found: dict[Key, Object]) -> set[str]:
+    """Folders in which files or sockets are made, from the code's own constants."""
+    chosen = options(found)
+    ways = FOLDERS if chosen.registration == "auto" else {chosen.registration: ""}
+    folders = {str(chosen.kubelet_dir / FOLDERS[way]) for way in ways}
+    folders |= {str(chosen.run_dir), devinfo.FOLDER}
+    if chosen.cdi != "off":
+        folders.add(cdi.FOLDER)
+    return folders
+
+
+def read(found: dict[Key, Object]) -> set[str]:
+    """Folders in which something is only read."""
+    chosen = options(found)
+    asked = (chosen.kubelet_dir / pod_resources.SOCKET).parent
+    return {str(chosen.config_file.parent), str(asked), "/dev"}
+
+
+def paths_in_code() -> set[str]:
+    """Every path from the root that the code names in a string, by its first two parts."""
+    found = set()
+    for package in ("rbln_supervisor", "rbln_worker"):
+        for path in (REPOSITORY / package).rglob("*.py"):
+            for text in re.findall(r"""["'](/(?:[a-z][\w.-]*/?)+)""", path.read_text()):
+                found.add("/" + "/".join(PurePosixPath(text).parts[1:3]))
+    return found
+
+
+def test_all_that_the_code_needs_is_mounted_and_nothing_else(
+    kustomized: dict[Key, Object],
+) -> None:
+    seen = mounts(kustomized)
+    assert seen.keys() == written(kustomized) | read(kustomized)
+    for path, mount in seen.items():
+        assert mount.get("readOnly", False) == (path not in written(kustomized)), path
+        if "hostPath" in mount:
+            assert mount["hostPath"]["path"] == path, "the host's path is the container's"
+            assert mount["hostPath"]["type"], path
+        assert "subPath" not in mount, "what is mounted by subPath is never updated"
+
+
+def test_the_code_names_no_path_that_nobody_has_thought_of() -> None:
+    """A new one has to be mounted, or has a reason here why it need not be."""
+    known = {
+        *("/etc/pcidp", "/run/rbln", "/var/lib", "/var/run"),  # mounted
+        "/dev",  # mounted
+        *("/sys", "/proc"),  # every container's
+        "/devices",  # below /sys, as the kernel's events name devices
+        "/uverbs",  # a part of a name
+        "/usr/local",  # rbln-stat: given to containers, not looked for from one
+        "/usr/bin",  # where a container finds it
+    }
+    for path in paths_in_code():
+        first = "/" + PurePosixPath(path).parts[1]
+        assert {path, first} & known, f"{path} is not mounted"
+
+
+def test_sys_is_the_runtimes_own() -> None:
+    """Read-only and whole; hostNetwork makes its interfaces the host's."""
+    text = (KUSTOMIZE / "base/daemonset.yaml").read_text()
+    assert "hostNetwork: true" in text
+    assert "mountPath: /sys" not in text
+
+
+def test_no_right_that_is_not_needed(kustomized: dict[Key, Object]) -> None:
+    spec, one = pod(kustomized), container(kustomized)
+    assert one["securityContext"] == {
+        "runAsUser": 0,
+        "runAsGroup": 0,
+        "privileged": False,
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert spec["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}
+    assert True not in list(values_of(kustomized_all(kustomized), "privileged"))
+    assert spec["hostNetwork"] is True
+    assert not {"hostPID", "hostIPC", "shareProcessNamespace"} & spec.keys()
+    tokens = set(values_of(kustomized_all(kustomized), "automountServiceAccountToken"))
+    assert tokens == {False}
+    assert {key.kind for key in kustomized} == {"ConfigMap", "DaemonSet", "ServiceAccount"}
+
+
+def kustomized_all(found: dict[Key, Object]) -> list[Object]:
+    return list(found.values())
+
+
+def test_names_are_the_references(kustomized: dict[Key, Object]) -> None:
+    assert set(kustomized) == {
+        Key("ConfigMap", "kube-system", "rbln-device-plugin-config"),
+        Key("DaemonSet", "kube-system", "rbln-device-plugin"),
+        Key("ServiceAccount", "kube-system", "rbln-device-plugin"),
+    }
+    daemons = of_kind(kustomized, "DaemonSet")
+    assert daemons["spec"]["selector"] == {"matchLabels": {"name": "rbln-device-plugin"}}
+    assert {"tier": "node", "app": "rbln-device-plugin"}.items() <= daemons["metadata"][
+        "labels"
+    ].items()
+    assert container(kustomized)["name"] == "device-plugin"
+
+
+def test_what_refers_to_something_finds_it(kustomized: dict[Key, Object]) -> None:
+    daemons, spec = of_kind(kustomized, "DaemonSet"), pod(kustomized)
+    labels = daemons["spec"]["template"]["metadata"]["labels"]
+    assert daemons["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    namespace = daemons["metadata"]["namespace"]
+    assert Key("ServiceAccount", namespace, spec["serviceAccountName"]) in kustomized
+    (name,) = (one["configMap"]["name"] for one in spec["volumes"] if "configMap" in one)
+    data = kustomized[Key("ConfigMap", namespace, name)]["data"]
+    assert options(kustomized).config_file.name in data
+
+
+def test_an_image_has_a_version(kustomized: dict[Key, Object]) -> None:
+    (image,) = set(values_of(kustomized_all(kustomized), "image"))
+    assert re.fullmatch(r"[a-z0-9./-]+:[0-9]+\.[0-9]+\.[0-9]+", str(image))
+
+
+def test_the_pools_are_right_and_need_no_indulgence(kustomized: dict[Key, Object]) -> None:
+    (text,) = of_kind(kustomized, "ConfigMap")["data"].values()
+    json.loads(text)  # what the reference reads, too
+    read_as = config.strict(config.parse(text.encode(), prefix=options(kustomized).resource_prefix))
+    assert read_as.warnings == ()
+    assert {pool.spec.prefix for pool in read_as.pools} == {"rebellions.ai"}
+
+
+def pools(path: Path) -> tuple[object, ...]:
+    return config.parse(config_file.read(path), prefix="intel.com").pools
+
+
+def test_the_pools_are_those_of_the_samples() -> None:
+    of_base = pools(KUSTOMIZE / "base/config.json")
+    assert of_base == pools(REPOSITORY / "conf/atom.json")
+    both = pools(REPOSITORY / "conf/atom-and-vm.json")
+    assert pools(KUSTOMIZE / "overlays/vfio/config.json") == both[1:]
+    assert pools(KUSTOMIZE / "overlays/npu-sriov/config.json")[:1] == of_base
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rbln_ctl_says_so_too(name: str) -> None:
+    file = KUSTOMIZE / "overlays" / name / "config.json"
+    file = file if file.exists() else KUSTOMIZE / "base/config.json"
+    assert rbln_ctl(["validate", str(file)]) == Exit.DONE
+
+
+def test_only_the_cdi_overlay_uses_cdi(kustomized: dict[Key, Object], overlay: str) -> None:
+    assert (options(kustomized).cdi != "off") == (overlay == "cdi")
+
+
+def test_an_update_never_takes_a_resource_away(kustomized: dict[Key, Object]) -> None:
+    assert of_kind(kustomized, "DaemonSet")["spec"]["updateStrategy"] == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+    }
+    one = container(kustomized)
+    # A port on the node's network is taken on the node: the new pod would wait for the old one to
+    # go, which waits for the new one.
+    assert "ports" not in one
+    # Each of two instances has its own lock: a folder of the host would be shared.
+    assert "emptyDir" in mounts(kustomized)[str(options(kustomized).run_dir)]
+    for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert one[kind]["exec"]["command"][:2] == ["rbln-ctl", "probe"], kind
+        assert one[kind]["timeoutSeconds"] >= 5, kind
+    assert pod(kustomized)["terminationGracePeriodSeconds"] >= 10
+
+
+def test_files_of_the_container_that_must_be_writable_are(kustomized: dict[Key, Object]) -> None:
+    run = str(options(kustomized).run_dir)
+    one = container(kustomized)
+    assert PurePosixPath(one["terminationMessagePath"]).parent == PurePosixPath(run)
+    assert len(f"{run}/{CONTROL_SOCKET}") < 107
