@@ -56,6 +56,11 @@ def pool_status(seen: Seen, now: float) -> PoolStatus:
     )
 
 
+def state(seen: Seen) -> tuple[PoolState, str]:
+    """A configured pool's state, and the reason where it does not serve."""
+    return _state(seen)
+
+
 def invalid_status(pool: InvalidPool) -> PoolStatus:
     """A pool whose configuration can't be used."""
     return PoolStatus(
