@@ -85,6 +85,7 @@ class Keeper:
         self.child = Child()
         self.life: Life | None = None
         self.incarnation = ""
+        self._version = ""
         self.identity: bytes | None = None
         self.report: Report | None = None
         self._dropped_before = 0
@@ -139,6 +140,7 @@ class Keeper:
         match said:
             case Hello(session=session, generation=generation):
                 self.identity = sender
+                self._version = said.version
                 self._held = generation if session == self._session else None
                 self._recalled = False
                 if self.is_adopting and (why := self._unfit(said)):
@@ -235,6 +237,7 @@ class Keeper:
             report=self.report,
             last_exit=f"{end.how} {now - end.at:.0f} s ago" if end else None,
             last_log=end.last_log if end else (),
+            version=self._version,
         )
 
     def _perform(self, act: Act) -> None:
@@ -303,7 +306,7 @@ class Keeper:
         self.obituary = Obituary(how, monotonic(), _tail(self._boot.tail_path))
         self.life = None
         self.identity = None
-        self.incarnation = ""
+        self.incarnation = self._version = ""
         self._held = None
         self._nudged = None  # the next life looks at all of them anyway
         self.report = None

@@ -112,6 +112,8 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         _ARGUMENTS.get(name, _none)(one)
+    # For the scripts of completion: no help of it, for nobody types it.
+    verbs.add_parser("complete", parents=[everywhere]).add_argument("words", nargs="*")
     return whole
 
 
