@@ -94,5 +94,5 @@ def load(run_dir: Path) -> Options:
 
 def _path(kind: type[Any], value: object) -> Path:
     if kind is not Path or not isinstance(value, str):
-        raise NotImplementedError(kind)
+        raise TypeError(f"expected a path, got {type(value).__name__}")
     return Path(value)

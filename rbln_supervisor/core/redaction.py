@@ -23,7 +23,7 @@ every text would go with a value such as ``1``."""
 
 _INFO: Final = fold("additionalInfo")
 _NAME: Final = (
-    r"(?:pass(?:word|wd|phrase)?|pwd|secret|token|credentials?|api[-_.]?key|access[-_.]?key"
+    r"(?:pass(?:word|wd|phrase)|(?<![a-z])pass(?![a-z])|pwd|secret|token|credentials?|api[-_.]?key|access[-_.]?key"
     r"|private[-_.]?key|client[-_.]?key|authorization|cookie)"
 )
 _NAMED: Final = re.compile(_NAME, re.IGNORECASE)
@@ -90,17 +90,21 @@ def redact(text: str, known: Iterable[str] = ()) -> Redacted:
             removed += text.count(spelled)
             text = text.replace(spelled, HIDDEN)
     for pattern in _PATTERNS:
-        text, count = pattern.subn(_without, text)
+        text, count = _without(pattern, text)
         removed += count
     return Redacted(text, removed)
 
 
-def _without(match: re.Match[str]) -> str:
-    for group in ("secret", "other", "bare"):
-        if group in match.re.groupindex and match[group] is not None:
-            start, end = (at - match.start() for at in match.span(group))
-            return f"{match[0][:start]}{HIDDEN}{match[0][end:]}"
-    return HIDDEN
+def _without(pattern: re.Pattern[str], text: str) -> Redacted:
+    """A text without what a pattern calls a secret; what is removed already stays so."""
+    pieces, removed, at = [], 0, 0
+    for match in pattern.finditer(text):
+        group = next(name for name in pattern.groupindex if match[name] is not None)
+        start, end = match.span(group)
+        if match[group] not in HIDDEN:
+            pieces += [text[at:start], HIDDEN]
+            removed, at = removed + 1, end
+    return Redacted("".join((*pieces, text[at:])), removed)
 
 
 def _spellings(secret: str) -> Iterator[str]:

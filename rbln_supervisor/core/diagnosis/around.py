@@ -134,6 +134,15 @@ def kubelet(facts: Facts) -> Iterator[Finding]:
         yield from _closed(
             found.registry, "plugins-registry-closed", "plugins can't put sockets there"
         )
+    if found.pod_resources.there and not found.pod_resources.answers:
+        yield Finding(
+            "pod-resources-silent",
+            "warning",
+            found.pod_resources.path,
+            "nobody answers there: a reload that takes devices from pools is refused meanwhile",
+            "systemctl status kubelet; rbln-ctl reload --force takes them all the same",
+            (found.pod_resources.why,),
+        )
     if not found.pod_resources.there:
         yield Finding(
             "pod-resources-missing",
