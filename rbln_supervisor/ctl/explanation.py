@@ -45,7 +45,7 @@ def next_step(explanation: Explanation) -> str:
     if explanation.pool is not None:
         if health is not None and health.health != "Healthy":
             return f"rbln-ctl events --device {device}; rbln-ctl doctor"
-        return f"nothing: pods get it as {explanation.pool} (kubectl describe node has how many)"
+        return f"nothing to mend; pods get it as {explanation.pool}: kubectl describe node"
     if explanation.reason:
         return _mend(explanation)
     nearest = _nearest(explanation)

@@ -161,7 +161,12 @@ def _pool(name: str, pool: PoolStatus) -> Iterator[Finding]:
         )
     for problem in pool.problems:
         yield Finding(
-            "pool-problem", "warning", name, problem, f"rbln-ctl status --pool {short}; df -h"
+            "pool-problem",
+            "warning",
+            name,
+            "something is wrong with it although it may serve",
+            f"rbln-ctl status --pool {short}; df -h",
+            evidence([problem]),
         )
 
 
