@@ -28,10 +28,12 @@ from rbln_supervisor.core.lifecycle import (
 )
 from rbln_supervisor.core.roster import Roster, message, recalled
 from rbln_supervisor.core.summary import Seen
+from rbln_supervisor.journal import Journal
 from rbln_supervisor.router import Router
 from rbln_worker.boot import FOLDERS, Boot
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.figures import Figures, inherited
+from rbln_worker.contract.history import History
 from rbln_worker.contract.messages import (
     Beat,
     Hello,
@@ -68,8 +70,9 @@ class Obituary(msgspec.Struct, frozen=True):
 class Keeper:
     """A pool that runs or ran."""
 
-    def __init__(self, boot: Boot, session: str) -> None:
+    def __init__(self, boot: Boot, session: str, journal: Journal) -> None:
         self._boot = boot
+        self._journal = journal
         self._session = session
         self._held: int | None = None
         self._sent_at = 0.0
@@ -82,6 +85,7 @@ class Keeper:
         self.child = Child()
         self.life: Life | None = None
         self.incarnation = ""
+        self._version = ""
         self.identity: bytes | None = None
         self.report: Report | None = None
         self._dropped_before = 0
@@ -123,6 +127,7 @@ class Keeper:
         self.child, acts = lifecycle.step(self.child, event, monotonic())
         if before is not State.KILLED and self.child.state is State.KILLED:
             log.warning("killing a worker that does not answer", extra=self._names())
+            self._note("hangs", f"pid {self.life.pid if self.life else None} is killed")
         for act in acts:
             self._perform(act)
         if self.child.state is State.NONE and isinstance(event, Unwanted | Died):
@@ -135,10 +140,12 @@ class Keeper:
         match said:
             case Hello(session=session, generation=generation):
                 self.identity = sender
+                self._version = said.version
                 self._held = generation if session == self._session else None
                 self._recalled = False
                 if self.is_adopting and (why := self._unfit(said)):
                     log.warning("worker is replaced", extra=self._names() | {"why": why})
+                    self._note("replaced", why)
                     self.event(Unfit())
             case Holds():
                 self._adopt(said)
@@ -146,6 +153,8 @@ class Keeper:
                 self.report = said
             case Figures():
                 self.account.figures = said
+            case History(happened=happened):
+                self._journal.hear(self._boot.pool, self.incarnation, happened)
             case Wanted():
                 self._held = None
             case Beat(session=session, generation=generation, dropped_frames=dropped):
@@ -194,8 +203,10 @@ class Keeper:
         cause = "hang" if self.child.state is State.KILLED else end.cause
         if self.child.state in {State.LEAVING, State.STRANGER}:
             log.info("worker left", extra=facts)
+            self._note("left", end.how)
         else:
             log.error("worker died", extra=facts)
+            self._note("died", end.how)
         self._end(end.how)
         self._die(cause)
 
@@ -210,6 +221,7 @@ class Keeper:
         Its lock goes only if nobody holds it: whoever lives unseen would not be found by it else.
         """
         boot = self._boot
+        self._journal.forget(boot.pool)
         with contextlib.suppress(OSError):
             boot.tail_path.unlink(missing_ok=True)
             if children.lock_holder(boot.lock_path) is None:
@@ -225,6 +237,7 @@ class Keeper:
             report=self.report,
             last_exit=f"{end.how} {now - end.at:.0f} s ago" if end else None,
             last_log=end.last_log if end else (),
+            version=self._version,
         )
 
     def _perform(self, act: Act) -> None:
@@ -251,9 +264,11 @@ class Keeper:
         except OSError as error:
             self._end(f"could not be started: {error}")
             log.exception("worker could not be started", extra={"pool": self._boot.pool})
+            self._note("not started", str(error))
             self._die("not-started")
         else:
             log.info("worker started", extra=self._names())
+            self._note("started", f"pid {self.life.pid}")
 
     def _die(self, cause: str) -> None:
         before = self.child.restarts
@@ -276,6 +291,7 @@ class Keeper:
             self.roster = recalled(said.pool, said.devices, self.roster, now=monotonic())
         log.info("worker adopted", extra=self._names() | {"devices": len(said.devices)})
         self.account.adoptions += 1
+        self._note("adopted", f"pid {self.life.pid if self.life else None}")
         self.event(Recalled())
 
     def _end(self, how: str) -> None:
@@ -290,10 +306,13 @@ class Keeper:
         self.obituary = Obituary(how, monotonic(), _tail(self._boot.tail_path))
         self.life = None
         self.identity = None
-        self.incarnation = ""
+        self.incarnation = self._version = ""
         self._held = None
         self._nudged = None  # the next life looks at all of them anyway
         self.report = None
+
+    def _note(self, what: str, why: str) -> None:
+        self._journal.note("worker", what, pool=self._boot.pool, why=why)
 
     def _names(self) -> dict[str, object]:
         return {"pool": self._boot.pool, "pid": self.life.pid if self.life else None}

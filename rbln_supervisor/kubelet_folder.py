@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from rbln_worker.host.inotify import FolderWatch
@@ -12,7 +13,9 @@ log = logging.getLogger(__name__)
 class KubeletFolder:
     """Whether there is a kubelet, and how often there was a new one."""
 
-    def __init__(self, kubelet_dir: Path) -> None:
+    def __init__(self, kubelet_dir: Path, note: Callable[[str, str], None]) -> None:
+        """``note`` is told what became of the kubelet, and what that is known by."""
+        self._note = note
         self._socket = kubelet_dir / "device-plugins" / "kubelet.sock"
         self._identity: tuple[int, int, int] | None = None
         self._known = False
@@ -52,6 +55,8 @@ class KubeletFolder:
         try:
             found = os.lstat(self._socket)
         except OSError:
+            if self._identity is not None:
+                self._note("gone", f"{self._socket} is not there any more")
             self._identity = None
             return
         identity = (found.st_dev, found.st_ino, found.st_mtime_ns)
@@ -60,4 +65,5 @@ class KubeletFolder:
         if self._known:
             self.restarts += 1
             log.info("a kubelet made its socket anew", extra={"restarts": self.restarts})
+            self._note("restarted", f"{self._socket} was made anew")
         self._identity, self._known = identity, True

@@ -1,5 +1,6 @@
 """The command line of rbln-supervisor: options in, one life, an exit code out."""
 
+import contextlib
 import faulthandler
 import logging
 import os
@@ -17,7 +18,7 @@ from rbln_supervisor.arguments import parse
 from rbln_supervisor.core.commands import CONTROL_SOCKET, REQUEST_BYTES_MOST
 from rbln_supervisor.core.configuration import config
 from rbln_supervisor.lender import Lender
-from rbln_supervisor.options import Options
+from rbln_supervisor.options import Options, save
 from rbln_supervisor.router import NotBound, Router
 from rbln_supervisor.scout import DDPTOOL_KEEPS, LOOKS_KEEP
 from rbln_supervisor.supervisor import Supervisor
@@ -91,6 +92,8 @@ def _run(options: Options) -> int:
     # systemd ends one that hangs by SIGABRT: where it hung stands in the log then.
     faulthandler.enable()
     with run_dir.held(options.run_dir):
+        with contextlib.suppress(OSError):  # only people who ask without us miss it
+            save(options)
         children.warm()
         context = zmq.Context()
         with (

@@ -1,14 +1,21 @@
 """The command line as one value, read once."""
 
 import logging
+import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from rbln_worker.core.cdi import Mode
 from rbln_worker.core.registration import Choice
 from rbln_worker.log import Format
+
+FILE: Final = "options.json"
+"""In the run directory: what the last supervisor there was asked to do."""
+ASIDE: Final = f"{FILE}.new"
+"""While it is written."""
+_BYTES_MOST: Final = 64 * 1024
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -53,3 +60,39 @@ class Options(msgspec.Struct, frozen=True):
     def host_visible(self) -> bool:
         """The host's own files lie below host_root, as they don't in a container's own root."""
         return not (self.in_container and self.host_root == Path("/"))
+
+
+class OptionsUnknown(Exception):
+    """The options of a run directory can't be read; the text says why."""
+
+
+def save(options: Options) -> None:
+    """Write the options down for who asks when this process is no more; OSError."""
+    raw = msgspec.json.encode(options, enc_hook=str)
+    aside = options.run_dir / ASIDE
+    aside.write_bytes(raw)
+    aside.replace(options.run_dir / FILE)
+
+
+def load(run_dir: Path) -> Options:
+    """The options of the last supervisor of a run directory.
+
+    Raises:
+        OptionsUnknown: They are not there, or are no options of ours.
+    """
+    path = run_dir / FILE
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            raw = file.read(_BYTES_MOST)
+        return msgspec.json.decode(raw, type=Options, dec_hook=_path)
+    except OSError as error:
+        raise OptionsUnknown(f"{path}: {error.strerror}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise OptionsUnknown(f"{path}: {error}") from error
+
+
+def _path(kind: type[Any], value: object) -> Path:
+    if kind is not Path or not isinstance(value, str):
+        raise TypeError(f"expected a path, got {type(value).__name__}")
+    return Path(value)

@@ -20,6 +20,7 @@ from rbln_supervisor.core.commands import Refused, Reloaded, Reply
 from rbln_supervisor.core.configuration import config
 from rbln_supervisor.core.difference import changes, here, plan, starts, taken
 from rbln_supervisor.core.lifecycle import State
+from rbln_supervisor.journal import Journal
 from rbln_supervisor.node import Look
 from rbln_supervisor.options import Options
 from rbln_supervisor.pools import Pools
@@ -47,10 +48,11 @@ class _OnTrial(NamedTuple):
 class Reloads:
     """The configuration file, and what becomes of what is in it."""
 
-    def __init__(self, options: Options, pools: Pools, raw: bytes) -> None:
+    def __init__(self, options: Options, pools: Pools, raw: bytes, journal: Journal) -> None:
         """``raw`` is what the configuration in force was read from."""
         self._options = options
         self._pools = pools
+        self._journal = journal
         self._tried: Tried = raw
         self._newest: config.NodeConfig | None = None
         self._refused: tuple[str, ...] = ()
@@ -177,6 +179,7 @@ class Reloads:
         moved = len(reply.plan.moves) if reply.plan else 0
         forced = {"forced": "; ".join(reply.forced)} if reply.forced else {}
         log.info("reloaded", extra={**words, "moved": moved, **forced})
+        self._journal.note("reload", "done", why=_told(reply))
         return reply
 
     def _roll_back(self, trial: _OnTrial, failed: tuple[str, ...]) -> Reply:
@@ -186,6 +189,7 @@ class Reloads:
         self.counts["reloads rolled back"] += 1
         self._refused = tuple(f"reload {line}" for line in errors)
         log.error("reload rolled back, the former configuration is in force", extra=_why(failed))
+        self._journal.note("reload", "rolled back", why="; ".join(failed))
         return Refused(errors)
 
     def _file(self) -> Tried:
@@ -209,8 +213,19 @@ class Reloads:
         self.counts["reloads refused"] += 1
         self._refused = tuple(f"reload refused: {line}" for line in errors)
         log.warning("reload refused, nothing changed", extra=_why(errors))
+        self._journal.note("reload", "refused", why="; ".join(errors))
         return Refused(errors)
 
 
 def _why(lines: tuple[str, ...]) -> dict[str, str]:
     return {"why": "; ".join(lines)}
+
+
+def _told(reply: Reloaded) -> str:
+    counts = {
+        "added": reply.added,
+        "removed": reply.removed,
+        "changed": reply.changed,
+        "unchanged": reply.unchanged,
+    }
+    return ", ".join(f"{len(names)} {word}" for word, names in counts.items())

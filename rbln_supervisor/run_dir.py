@@ -13,6 +13,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Final, TextIO
 
+from rbln_supervisor import journal, options
 from rbln_supervisor.core.commands import CONTROL_SOCKET
 from rbln_worker.link import WORKERS_SOCKET
 from rbln_worker.stderr import STDERR_SOCKET
@@ -23,6 +24,7 @@ _OURS: Final = frozenset(
     {_LOCK, POOLS, "supervisord.pid"}
     | {CONTROL_SOCKET, WORKERS_SOCKET, STDERR_SOCKET}
     | {"control.hidden", "workers.hidden"}  # router.py
+    | {journal.FILE, journal.FORMER, options.FILE, options.ASIDE}
 )
 """All that we put there (supervisord.pid by conf/supervisord.conf)."""
 _MODE: Final = 0o700

@@ -18,7 +18,9 @@ from rbln_supervisor.announcer import Announcer
 from rbln_supervisor.core import inquiries, summary
 from rbln_supervisor.core.commands import (
     DryRun,
+    Events,
     Explain,
+    Happened,
     Measured,
     Metrics,
     Node,
@@ -32,11 +34,13 @@ from rbln_supervisor.core.commands import (
     to_request,
 )
 from rbln_supervisor.core.configuration import config
+from rbln_supervisor.core.events import chosen
 from rbln_supervisor.core.lifecycle import Overdue, State
 from rbln_supervisor.core.measures import Measures, NodeMeasures
 from rbln_supervisor.core.notices import Facts, in_hand, status_line
 from rbln_supervisor.core.status import DeviceStatus, NodeStatus, PoolStatus, SupervisorStatus
 from rbln_supervisor.descriptors import shortage
+from rbln_supervisor.journal import Journal
 from rbln_supervisor.keeper import Keeper
 from rbln_supervisor.kernel import Kernel
 from rbln_supervisor.kubelet_folder import KubeletFolder
@@ -80,13 +84,20 @@ class Supervisor:
         self._born = monotonic()
         self._leaving = False
         self._shortage = ""
+        self._journal = Journal(options.run_dir)
+        self._journal.note("supervisor", "started", why=f"version {VERSION}, pid {os.getpid()}")
         self._pools = Pools(options, configured, self._keeper)
         self._lookout = Lookout(
-            options, self._pools, Reloads(options, self._pools, raw), self._reply
+            options,
+            self._pools,
+            Reloads(options, self._pools, raw, self._journal),
+            self._reply,
         )
         # Before the first look, so that nothing happens between it and what is heard.
         self._kernel = Kernel(self._pools, self._lookout.look, lambda: self._lookout.cost_s)
-        self._kubelet = KubeletFolder(options.kubelet_folder)
+        self._kubelet = KubeletFolder(
+            options.kubelet_folder, lambda what, why: self._journal.note("kubelet", what, why=why)
+        )
 
     def run(self) -> int:
         """Serve until a signal says otherwise; the exit code."""
@@ -145,6 +156,8 @@ class Supervisor:
             self._announcer.turn(self._facts, at_once=True)
             return
         log.info("leaving", extra={"why": number.name})
+        if not self._leaving:
+            self._journal.note("supervisor", "leaves", why=number.name)
         self._leaving = True
         self._lookout.leave()
         self._pools.leave()
@@ -197,6 +210,9 @@ class Supervisor:
                 return Measured(self._measures())
             case DryRun():
                 return self._lookout.try_out(asker, request)
+            case Events(query=query):
+                events = self._journal.events
+                return Happened(chosen(events, query), self._journal.newest)
             case Explain(device=name):
                 pools = self._pools
                 return inquiries.explained(
@@ -226,7 +242,20 @@ class Supervisor:
             keeper.feed(self._hub)
             keeper.weigh(now)
         self._pools.forget_departed()
+        self._record(now)
         self._announcer.turn(self._facts)
+
+    def _record(self, now: float) -> None:
+        if not self._leaving:
+            # While a pool is adopted its state is what it was: it is only not known yet.
+            self._journal.stands(
+                {
+                    name: summary.state(keeper.seen(now))
+                    for name, keeper in self._pools.keepers.items()
+                    if keeper.configured and keeper.roster and not keeper.is_adopting
+                }
+            )
+        self._journal.flush()
 
     def _keeper(self, pool: PoolName) -> Keeper:
         options = self._options
@@ -243,7 +272,7 @@ class Supervisor:
             log_level=options.log_level,
             log_format=options.log_format,
         )
-        return Keeper(boot, self._session)
+        return Keeper(boot, self._session, self._journal)
 
     def _health(self, pool: PoolName) -> Mapping[str, DeviceStatus]:
         now = monotonic()
@@ -277,6 +306,7 @@ class Supervisor:
                     *self._kernel.problems,
                     *self._kubelet.problems,
                     *self._announcer.problems,
+                    *([self._journal.problem] if self._journal.problem else []),
                     *(r.problem for r in (self._hub, self._control) if r.problem),
                 ),
                 counters=dict(sorted(counts.items())),

@@ -71,3 +71,11 @@ class Boot(msgspec.Struct, frozen=True):
     def tail_path(self) -> Path:
         """The last log lines of the pool's latest worker."""
         return self.run_dir / "pools" / f"{self.stem}.log"
+
+
+def host_folder(root: Path, folder: str) -> Path:
+    """Where a folder of the host's lies; /var/run is a link from the root on many hosts."""
+    name = folder.removeprefix("/")
+    if (root / "var/run").is_symlink() and name.startswith("var/run/"):
+        name = name.removeprefix("var/")
+    return root / name

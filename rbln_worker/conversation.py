@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from rbln_worker import log as lines
 from rbln_worker import stderr
 from rbln_worker.contract.figures import Figures, differ
+from rbln_worker.contract.history import Happening, History
 from rbln_worker.contract.messages import (
     BEAT_S,
     Beat,
@@ -42,6 +43,8 @@ class Words(NamedTuple):
     holds: Callable[[], Holds]
     report: Callable[[], Report]
     figures: Callable[[], Figures]
+    history: Callable[[int], tuple[Happening, ...]]
+    """What happened after a number."""
 
 
 class Conversation:
@@ -64,6 +67,7 @@ class Conversation:
         self._counted: Figures | None = None
         self._untold = 0
         """Beats since figures were told."""
+        self._told_until = 0
         self._alone_s = alone_s
         self._taken_at = self._noted_at = asyncio.get_running_loop().time()
 
@@ -75,9 +79,14 @@ class Conversation:
         self._listen()
 
     def tell(self) -> None:
-        """Send the report, if it differs from what was told."""
+        """Send the report, if it differs from what was told, and what happened since."""
+        if not self._greeted:
+            return
+        happened = self._words.history(self._told_until)
+        if happened and self._say(History(happened)):
+            self._told_until = happened[-1].number
         report = self._words.report()
-        if self._greeted and report != self._told and self._say(report):
+        if report != self._told and self._say(report):
             self._told = report
 
     def want_snapshot(self) -> None:
@@ -114,6 +123,7 @@ class Conversation:
         self._greeted = self._say(self._words.hello())
         if self._greeted:
             self._told = self._counted = None
+            self._told_until = 0
             self.tell()
             self._tell_figures()
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from rbln_worker.boot import Boot
+from rbln_worker.boot import Boot, host_folder
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core import cdi, devinfo
@@ -29,8 +29,8 @@ class Files:
 
     def __init__(self, boot: Boot) -> None:
         self._mode = boot.cdi
-        self._infos = _below(boot.root, devinfo.FOLDER)
-        self._specs = _below(boot.root, cdi.FOLDER)
+        self._infos = host_folder(boot.root, devinfo.FOLDER)
+        self._specs = host_folder(boot.root, cdi.FOLDER)
         self._ledger = Ledger(boot.ledger_path)
         # One thread: a spec is never overtaken by an older one.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="files")
@@ -138,11 +138,3 @@ class Files:
                 if self._specs / name not in kept:
                     remove_marked(self._specs / name, cdi.mark(pool))
         self.save()
-
-
-def _below(root: Path, folder: str) -> Path:
-    """Where a folder of the host's lies; /var/run is a link from the root on many hosts."""
-    name = folder.removeprefix("/")
-    if (root / "var/run").is_symlink() and name.startswith("var/run/"):
-        name = name.removeprefix("var/")
-    return root / name

@@ -20,6 +20,7 @@ from rbln_worker.core.health.evidence import SELDOM_S, look_again_s
 from rbln_worker.core.health.pcie import Depth
 from rbln_worker.core.inventory import Gap, Inventory, apply
 from rbln_worker.core.tally import Tally
+from rbln_worker.diary import Diary
 from rbln_worker.files import Files
 from rbln_worker.host.inotify import FolderWatch
 from rbln_worker.judge import Judge
@@ -42,6 +43,7 @@ class Worker:
     def __init__(self, boot: Boot, link: Link) -> None:
         self._boot = boot
         self._tally = Tally(boot.earlier)
+        self._diary = Diary()
         self._conversation = Conversation(
             link,
             Words(
@@ -50,6 +52,7 @@ class Worker:
                 holds=self._holds,
                 report=self._report,
                 figures=lambda: self._tally.figures(failed_writes=self._files.failures),
+                history=self._diary.after,
             ),
             hear=self._adopt,
             alone_s=boot.alone_s,
@@ -79,7 +82,7 @@ class Worker:
             boot.registration,
             lambda: self._prepared,
             tally=self._tally,
-            on_change=self._conversation.tell,
+            on_change=self._standing_changed,
             spawn=self._group.create_task,
         )
         self._dev_folders = tuple(boot.root / folder for folder in _DEV_FOLDERS)
@@ -202,6 +205,12 @@ class Worker:
             simple_preferences=self._registrar.preferences.simple,
         )
 
+    def _standing_changed(self) -> None:
+        registrar = self._registrar
+        listed = registrar.phase is Phase.REGISTERED
+        self._diary.stands(listed=listed, way=registrar.way, reason=registrar.reason)
+        self._conversation.tell()
+
     # The devices
 
     def _look_at(self, devices: Collection[DeviceId] = ()) -> None:
@@ -301,6 +310,7 @@ class Worker:
         if (answers, verdicts, hidden, unusable) == before[:4] and held is before[4]:
             return False
         self._answers = answers
+        self._diary.judged(self._verdicts, verdicts)
         self._verdicts = verdicts
         self._hidden = hidden
         self._unusable = unusable

@@ -5,6 +5,7 @@ from typing import Final
 import msgspec
 
 from rbln_supervisor.core.difference import Plan
+from rbln_supervisor.core.events import Event, Query
 from rbln_supervisor.core.explain import Explanation
 from rbln_supervisor.core.measures import Measures
 from rbln_supervisor.core.status import NodeStatus
@@ -42,6 +43,12 @@ class Explain(msgspec.Struct, frozen=True, tag="explain"):
     """Its ID, or another name that it can be told by."""
 
 
+class Events(msgspec.Struct, frozen=True, tag="events"):
+    """What has happened?"""
+
+    query: Query = Query()
+
+
 class DryRun(msgspec.Struct, frozen=True, tag="dry-run"):
     """What would a reload of this configuration do?"""
 
@@ -51,7 +58,7 @@ class DryRun(msgspec.Struct, frozen=True, tag="dry-run"):
     """Of pools that name none; None: the supervisor's own."""
 
 
-Request = Status | Metrics | Reload | Rescan | Explain | DryRun
+Request = Status | Metrics | Reload | Rescan | Explain | Events | DryRun
 
 
 class Node(msgspec.Struct, frozen=True, tag="node"):
@@ -94,6 +101,15 @@ class Explained(msgspec.Struct, frozen=True, tag="explained"):
     explanation: Explanation
 
 
+class Happened(msgspec.Struct, frozen=True, tag="happened"):
+    """The answer to Events."""
+
+    events: tuple[Event, ...]
+    """As they were recorded, the newest last."""
+    newest: int
+    """The number of the newest that there is, whether it was asked for or not."""
+
+
 class Planned(msgspec.Struct, frozen=True, tag="planned"):
     """The answer to DryRun."""
 
@@ -113,7 +129,7 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     """One line each: what, where, what was expected."""
 
 
-Reply = Node | Measured | Reloaded | Rescanned | Explained | Planned | Refused
+Reply = Node | Measured | Reloaded | Rescanned | Explained | Happened | Planned | Refused
 
 _REQUEST: Final[msgspec.json.Decoder[Request]] = msgspec.json.Decoder(Request)
 _REPLY: Final[msgspec.json.Decoder[Reply]] = msgspec.json.Decoder(Reply)

@@ -42,6 +42,8 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     """How often this life could not write a file for container runtimes or CNI plugins."""
     simple_preferences: int = 0
     """Preferred allocations of this life that were not searched for: too much to try."""
+    version: str = ""
+    """As it said hello; another one than the supervisor's until it is replaced."""
 
 
 class DeviceStatus(msgspec.Struct, frozen=True):

@@ -23,6 +23,7 @@ class Seen(msgspec.Struct, frozen=True):
     report: Report | None
     last_exit: str | None
     last_log: tuple[str, ...] = ()
+    version: str = ""
 
 
 NO_DEVICES: Final = "no device of the node matches its selectors"
@@ -50,10 +51,16 @@ def pool_status(seen: Seen, now: float) -> PoolStatus:
             backoff_s=None if backoff is None else round(max(0.0, backoff - now), 1),
             failed_writes=report.failed_writes if report else 0,
             simple_preferences=report.simple_preferences if report else 0,
+            version=seen.version,
         ),
         devices=_devices(seen),
         problems=report.problems if report else (),
     )
+
+
+def state(seen: Seen) -> tuple[PoolState, str]:
+    """A configured pool's state, and the reason where it does not serve."""
+    return _state(seen)
 
 
 def invalid_status(pool: InvalidPool) -> PoolStatus:

@@ -3,7 +3,9 @@
 import os
 import socket
 from pathlib import Path
-from typing import Final
+from time import monotonic
+from types import TracebackType
+from typing import Final, Self
 
 import msgspec
 import zmq
@@ -11,6 +13,7 @@ import zmq
 from rbln_supervisor.core.commands import (
     CONTROL_SOCKET,
     DryRun,
+    Events,
     Explain,
     Metrics,
     Reload,
@@ -58,12 +61,85 @@ def ask(run_dir: Path, request: Request, *, timeout_s: float | None = None) -> R
         dealer.connect(f"ipc://{path}")
         dealer.send(encode(request))
         if not dealer.poll(round(timeout_s * 1000)):
-            raise UnreachableError(
-                f"no answer from {path} within {timeout_s:g} s: "
-                "the supervisor hangs or is overloaded, see its log"
-            )
+            raise _silent(path, timeout_s)
         frames = dealer.recv_multipart()
     return _read(frames, path)
+
+
+class Session:
+    """Many questions over one connection, to whichever supervisor there is at the time.
+
+    An answer that comes too late would be taken for that to the next question: the connection is
+    made anew then.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        """Connect when something is asked, again and again."""
+        self._path = run_dir / CONTROL_SOCKET
+        self._context = zmq.Context()
+        self._dealer: zmq.Socket[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._hang_up()
+        self._context.term()
+
+    def ask(self, request: Request, timeout_s: float) -> Reply:
+        """The answer of the supervisor that is there.
+
+        Raises:
+            UnreachableError: Nobody is there, or nobody answers in time.
+            UnreadableAnswerError: The answer can't be understood.
+        """
+        end = monotonic() + timeout_s
+        try:
+            dealer = self._connected(end)
+            dealer.send(encode(request), zmq.NOBLOCK)
+            dealer.poll(_left_ms(end))
+            frames = dealer.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            self._hang_up()
+            raise _silent(self._path, timeout_s) from None
+        except BaseException:
+            self._hang_up()
+            raise
+        return _read(frames, self._path)
+
+    def _connected(self, end: float) -> "zmq.Socket[bytes]":
+        """The connection, with somebody at its other end; zmq.Again where that took too long."""
+        if self._dealer is None or not self._dealer.poll(0, zmq.POLLOUT):
+            _knock(self._path)
+        if self._dealer is None:
+            self._dealer = self._context.socket(zmq.DEALER)
+            self._dealer.linger = 0
+            self._dealer.immediate = True  # nothing queues for a supervisor that isn't there
+            self._dealer.maxmsgsize = ANSWER_BYTES_MOST
+            self._dealer.connect(f"ipc://{self._path}")
+        self._dealer.poll(_left_ms(end), zmq.POLLOUT)
+        return self._dealer
+
+    def _hang_up(self) -> None:
+        if self._dealer is not None:
+            self._dealer.close(0)
+            self._dealer = None
+
+
+def _left_ms(end: float) -> int:
+    return max(0, round(1000 * (end - monotonic())))
+
+
+def _silent(path: Path, timeout_s: float) -> UnreachableError:
+    return UnreachableError(
+        f"no answer from {path} within {timeout_s:g} s: "
+        "the supervisor hangs or is overloaded, see its log"
+    )
 
 
 def _timeout_s(request: Request) -> float:
@@ -72,7 +148,7 @@ def _timeout_s(request: Request) -> float:
             return RELOAD_TIMEOUT_S
         case Rescan() | DryRun():
             return LOOK_TIMEOUT_S
-        case Status() | Metrics() | Explain():
+        case Status() | Metrics() | Explain() | Events():
             return TIMEOUT_S
 
 

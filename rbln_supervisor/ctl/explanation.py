@@ -35,7 +35,61 @@ def page(explanation: Explanation, columns: int, now: float) -> RenderableType:
         parts += [Text(), _pools(explanation, columns)]
     if explanation.values:
         parts += [Text(), Text("What selectors see of it"), _values(explanation, columns)]
+    parts += [Text(), Text.assemble(("next: ", "bold"), plain(next_step(explanation)))]
     return Group(*parts)
+
+
+def next_step(explanation: Explanation) -> str:
+    """What somebody would do who wants a pod to have the device."""
+    device, health = explanation.device, explanation.health
+    if explanation.pool is not None:
+        if health is not None and health.health != "Healthy":
+            return f"rbln-ctl events --device {device}; rbln-ctl doctor"
+        return f"nothing to mend; pods get it as {explanation.pool}: kubectl describe node"
+    if explanation.reason:
+        return _mend(explanation)
+    nearest = _nearest(explanation)
+    if nearest is None:
+        return (
+            f"give the configuration a pool with deviceType {explanation.device_type}; "
+            "then rbln-ctl validate FILE --against-host"
+        )
+    opinion, index, objection = nearest
+    has = f" takes {objection.has}" if objection.has else " does not ask for it"
+    return (
+        f"if {opinion.pool} shall have it: change its selectors[{index}] so that {objection.key}"
+        f"{has}; then rbln-ctl validate FILE --against-host"
+    )
+
+
+def _mend(explanation: Explanation) -> str:
+    """What to do where no selector can help; by the words of the types (core/types)."""
+    device, reason = explanation.device, explanation.reason
+    if reason.startswith("no driver"):
+        return (
+            f"lspci -ks {device}; modprobe its driver, "
+            f"echo {device} > /sys/bus/pci/drivers/DRIVER/bind; rbln-ctl rescan"
+        )
+    if reason.startswith("its virtual functions"):
+        return "rbln-ctl explain one of its virtual functions"
+    if reason.startswith("the node's default route"):
+        return "ip route show default; give out another one"
+    return f"rbln-ctl events --device {device}; dmesg | grep {device}; rbln-ctl rescan"
+
+
+def _nearest(explanation: Explanation) -> tuple[Opinion, int, Objection] | None:
+    """The pool's object that came furthest before it turned the device away."""
+    keys = list(explanation.values)
+    found = [
+        (keys.index(objection.key) if objection.key in keys else -1, opinion, index, objection)
+        for opinion in explanation.pools
+        if opinion.answer == "turns away"
+        for index, objection in enumerate(opinion.objections)
+    ]
+    if not found:
+        return None
+    _, opinion, index, objection = max(found, key=lambda one: one[0])
+    return opinion, index, objection
 
 
 def _head(explanation: Explanation) -> Text:

@@ -15,6 +15,7 @@ import msgspec
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.figures import Figures
 from rbln_worker.contract.health import Judged
+from rbln_worker.contract.history import History
 from rbln_worker.contract.pool import PoolName, PoolSpec
 
 FRAME_BYTES_MOST: Final = 8 * 1024 * 1024
@@ -134,7 +135,7 @@ class Wanted(msgspec.Struct, frozen=True, tag="wanted"):
     generation: int = 0
 
 
-ToSupervisor = Hello | Holds | Report | Beat | Wanted | Figures
+ToSupervisor = Hello | Holds | Report | History | Beat | Wanted | Figures
 
 BEAT_S: Final = 2.0
 """Seconds between two beats."""

@@ -10,7 +10,7 @@ from rbln_supervisor import config_file
 from rbln_supervisor.arguments import parse
 from rbln_supervisor.core.commands import CONTROL_SOCKET
 from rbln_supervisor.core.configuration import config
-from rbln_supervisor.ctl.main import Exit
+from rbln_supervisor.ctl.exits import Exit
 from rbln_supervisor.ctl.main import main as rbln_ctl
 from rbln_supervisor.options import Options
 from rbln_worker.boot import FOLDERS

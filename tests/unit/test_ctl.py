@@ -255,35 +255,50 @@ def test_explain(run_dir: Path) -> None:
         "What selectors see of it\n"
         "  vendors      8086\n"
         "  acpiIndexes  -\n"
+        "\n"
+        "next: nothing to mend; pods get it as a/x: kubectl describe node\n"
     )
 
 
 @pytest.mark.parametrize(
-    ("explanation", "line"),
+    ("explanation", "line", "following"),
     [
         (
             Explanation(DeviceId("d"), "netDevice", reason="no driver is bound to it"),
             "d  netDevice  no pool can have it: no driver is bound to it",
+            "lspci -ks d; modprobe its driver",
         ),
         (
             Explanation(DeviceId("d"), None, reason="it can't be read: modalias\x1b"),
             "d  no pool can have it: it can't be read: modalias\\x1b",
+            "dmesg | grep d; rbln-ctl rescan",
         ),
         (
-            Explanation(DeviceId("d"), "accelerator", pools=(Opinion("a/b", "turns away"),)),
+            Explanation(
+                DeviceId("d"),
+                "accelerator",
+                pools=(Opinion("a/b", "turns away", None, (Objection("drivers", ("x",), "y"),)),),
+                values={"drivers": "y"},
+            ),
             "d  accelerator  no pool has it: each one's selectors turn it away",
+            "change its selectors[0] so that drivers takes y; then rbln-ctl validate",
         ),
         (
             Explanation(DeviceId("d"), "auxNetDevice", pools=(Opinion("a/b", "other type"),)),
             "d  auxNetDevice  no pool has it: none that is valid is for auxNetDevice",
+            "a pool with deviceType auxNetDevice",
         ),
     ],
 )
-def test_why_a_device_is_in_no_pool(run_dir: Path, explanation: Explanation, line: str) -> None:
+def test_why_a_device_is_in_no_pool(
+    run_dir: Path, explanation: Explanation, line: str, following: str
+) -> None:
     with supervisor(run_dir, commands.encode(commands.Explained(explanation))):
         done = ctl("explain", "d", "--run-dir", run_dir)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[0] == line
+    assert done.stdout.splitlines()[-1].startswith("next: ")
+    assert following in done.stdout.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

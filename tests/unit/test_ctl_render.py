@@ -215,7 +215,13 @@ def test_an_explanation_says_how_the_device_is() -> None:
         "10000:3c:00.0  accelerator  x.io/a has it, by selectors[0]",
         "  Unhealthy  npu-status: its status is FAULT (3)  12 s ago",
         "  warning: its PCIe link runs at 16.0 GT/s x8,\\x1b it can do 32.0 GT/s x16",
+        "",
+        "next: rbln-ctl events --device 10000:3c:00.0; rbln-ctl doctor",
     ]
     well = msgspec.structs.replace(told, health=DeviceStatus("Healthy", "", 1))
     page = paper.text(lambda columns: explanation.page(well, columns, NOW), io.StringIO())
-    assert page.splitlines()[1:] == ["  Healthy"]
+    assert page.splitlines()[1:] == [
+        "  Healthy",
+        "",
+        "next: nothing to mend; pods get it as x.io/a: kubectl describe node",
+    ]

@@ -14,7 +14,10 @@ RSD: Final = "/dev/rsd0"
 WITHOUT_RSD: Final = frozenset({"2030", "2031", "2130", "2131"})
 """Products of the rebel100 family, which has no RSD."""
 
-_TOOL: Final = Mount(host="/usr/local/bin/rbln-stat", container="/usr/bin/rbln-stat")
+TOOL: Final = "/usr/local/bin/rbln-stat"
+"""The vendor's status tool, on the host."""
+
+_TOOL: Final = Mount(host=TOOL, container="/usr/bin/rbln-stat")
 _RSD_THERE: Final = There(RSD)
 _TOOL_THERE: Final = HostFile(_TOOL.host)
 _NODE_NAME: Final = re.compile(r"rbln[0-9]{1,6}")

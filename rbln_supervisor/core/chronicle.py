@@ -1,0 +1,143 @@
+"""What has to be recorded: each transition once, whoever tells of it and however often.
+
+A worker tells a new supervisor all that it remembers, and a worker that begins says of each device
+how it is. So what counts is what was recorded last: of a life of a worker the greatest number, of a
+device the last word, of a pool the last state. All three are in the records themselves; where old
+records are dropped, what they said stands at the head of the rest (``Marks``).
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from rbln_supervisor.core.events import Event, bounded
+from rbln_worker.contract.history import Happening
+
+HEARD_MOST: Final = 20_000
+"""Happenings that are taken out of one message: a device each, and more than a worker keeps."""
+DEVICES_MOST: Final = 20_000
+"""Last words on devices that are remembered; beyond them one may be recorded twice."""
+
+
+class Marks(msgspec.Struct, frozen=True, tag="marks"):
+    """What was recorded last."""
+
+    number: int = 0
+    """Of the newest event."""
+    lives: Mapping[str, tuple[str, int]] = {}
+    """By pool: the last life of a worker that told something, and its last number."""
+    words: Mapping[str, tuple[str, str, str]] = {}
+    """By pool and device (``pool device``): word, source, reason; where it is not just Healthy."""
+    states: Mapping[str, str] = {}
+    """By pool."""
+
+
+class Chronicle:
+    """The marks, as they change."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._lives: dict[str, tuple[str, int]] = {}
+        self._words: dict[str, tuple[str, str, str]] = {}
+        self._states: dict[str, str] = {}
+
+    @property
+    def marks(self) -> Marks:
+        """What has to stand before the records that follow."""
+        return Marks(self._number, self._lives, self._words, self._states)
+
+    def read(self, record: Event | Marks) -> None:
+        """Take in a record of before."""
+        if isinstance(record, Marks):
+            self._number = max(self._number, record.number)
+            self._lives |= record.lives
+            self._words = dict(record.words)
+            self._states |= record.states
+            return
+        self._number = max(self._number, record.number)
+        if record.worker:
+            self._lives[record.pool] = (record.worker, record.turn)
+        if record.kind == "device":
+            self._say(record.pool, record.device, (record.what, record.source, record.why))
+        if record.kind == "pool":
+            self._states[record.pool] = record.what
+
+    def record(self, event: Event) -> Event:
+        """An event with its number, and with no more text than one may have."""
+        self._number += 1
+        numbered = msgspec.structs.replace(
+            event,
+            number=self._number,
+            what=bounded(event.what),
+            pool=bounded(event.pool),
+            device=bounded(event.device),
+            source=bounded(event.source),
+            why=bounded(event.why),
+        )
+        self.read(numbered)
+        return numbered
+
+    def told(
+        self, pool: str, life: str, happened: Iterable[Happening], now: float
+    ) -> Iterator[Event]:
+        """Record what a worker tells, as far as it is new.
+
+        Args:
+            pool: the worker's.
+            life: its incarnation.
+            happened: in their order.
+            now: seconds since the epoch; nothing has happened later.
+        """
+        last_life, last = self._lives.get(pool, ("", 0))
+        last = last if last_life == life else 0
+        for one in happened:
+            if one.number <= last:
+                continue
+            last = one.number
+            if not one.device or self._is_news(pool, one):
+                yield self.record(_event(pool, life, one, now))
+
+    def stands(self, pool: str, state: str, why: str, now: float) -> Event | None:
+        """Record a pool's state, where it is another one."""
+        if self._states.get(pool) == state:
+            return None
+        return self.record(Event(0, now, "pool", state, pool, why=why))
+
+    def forget(self, pool: str) -> None:
+        """A pool is configured no more: whatever comes by that name is another one."""
+        self._lives.pop(pool, None)
+        self._states.pop(pool, None)
+        for key in [key for key in self._words if key.startswith(f"{pool} ")]:
+            del self._words[key]
+
+    def _is_news(self, pool: str, one: Happening) -> bool:
+        """Whether a word on a device says something that is not known already."""
+        before = self._words.get(f"{pool} {bounded(one.device)}")
+        if before is None:
+            # A device is taken to be well until somebody says otherwise; a start is no news.
+            return not (one.first and one.word == "Healthy")
+        return before != (one.word, bounded(one.source), bounded(one.reason))
+
+    def _say(self, pool: str, device: str, word: tuple[str, str, str]) -> None:
+        key = f"{pool} {device}"
+        self._words.pop(key, None)
+        if word[0] != "Healthy" and len(self._words) < DEVICES_MOST:
+            self._words[key] = word
+
+
+def _event(pool: str, life: str, one: Happening, now: float) -> Event:
+    at = one.at if math.isfinite(one.at) and 0 < one.at <= now else now
+    return Event(
+        0,
+        round(at, 3),
+        "device" if one.device else "registration",
+        one.word,
+        pool,
+        one.device,
+        source=one.source,
+        why=one.reason,
+        worker=life,
+        turn=one.number,
+    )

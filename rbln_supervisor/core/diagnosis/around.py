@@ -1,0 +1,262 @@
+"""Checks of what the supervisor lives in and by: its folder, itself, the kubelet, kernel limits."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from rbln_supervisor.core.diagnosis.facts import Facts, Folder, Host, Kubelet, RunDir
+from rbln_supervisor.core.diagnosis.finding import Finding, evidence
+
+START: Final = "systemctl start rbln-supervisor (in a container: supervisorctl start all)"
+LOG: Final = "journalctl -u rbln-supervisor -n 100 (in a cluster: kubectl logs of its pod)"
+SECTIONS: Final = tuple(name for name in Host.__struct_fields__ if name != "listing")
+_NEARLY: Final = 0.8
+"""The share of a limit from which on it is worth a word."""
+
+
+def unseen(facts: Facts) -> Iterator[Finding]:
+    """What could not be found out."""
+    if facts.failed:
+        yield Finding(
+            "not-examined", "error", "", "this node could not be examined", LOG, (facts.failed,)
+        )
+        return
+    for section, why in facts.errors.items():
+        yield Finding("not-examined", "error", section, "it could not be looked at", LOG, (why,))
+    for section in SECTIONS:
+        if getattr(facts.host, section) is None and section not in facts.errors:
+            yield Finding(
+                "no-answer",
+                "error",
+                section.replace("_", " "),
+                f"it could not be looked at within {facts.within_s:g} s: something there hangs",
+                "dmesg | tail -50; ps -eo pid,stat,wchan:30,args | grep ' D'",
+            )
+
+
+def supervisor(facts: Facts) -> Iterator[Finding]:
+    """Its folder, and whether it lives and answers."""
+    run_dir = facts.host.run_dir
+    if run_dir is not None:
+        yield from _run_dir(run_dir)
+    if facts.status is None:
+        yield from _silent(facts.unreachable, run_dir)
+    elif facts.status.supervisor.version != facts.version:
+        yield Finding(
+            "version-differs",
+            "warning",
+            "rbln-supervisor",
+            f"it is of version {facts.status.supervisor.version}, rbln-ctl of {facts.version}: "
+            "it was not started again after an upgrade",
+            "systemctl restart rbln-supervisor (no pod loses a device)",
+        )
+
+
+def _run_dir(run_dir: RunDir) -> Iterator[Finding]:
+    folder = run_dir.folder
+    if not folder.there:
+        yield Finding(
+            "run-dir-missing",
+            "error",
+            folder.path,
+            "there is no such folder: no supervisor ever ran here, or it has another --run-dir",
+            f"{START}; or rbln-ctl --run-dir DIR doctor",
+            (folder.why,),
+        )
+    elif not folder.writable:
+        yield Finding(
+            "run-dir-closed",
+            "error",
+            folder.path,
+            "it can't be written to",
+            f"ls -ld {folder.path}; findmnt -T {folder.path} (run rbln-ctl as root)",
+            (folder.why,),
+        )
+
+
+def _silent(why: str, run_dir: RunDir | None) -> Iterator[Finding]:
+    seen = [why] if why else []
+    if run_dir is None or not run_dir.folder.there:
+        return
+    for socket in (run_dir.control, run_dir.workers):
+        if not socket.there:
+            seen.append(f"{socket.path} is not there")
+        elif not socket.answers:
+            seen.append(f"{socket.path}: {socket.why or 'nobody listens'}")
+    if run_dir.locked:
+        yield Finding(
+            "supervisor-hangs",
+            "error",
+            f"pid {run_dir.pid}" if run_dir.pid else "rbln-supervisor",
+            "a supervisor lives (it holds its lock) and does not answer",
+            f"cat /proc/{run_dir.pid}/stack /proc/{run_dir.pid}/wchan; then "
+            "systemctl restart rbln-supervisor (no pod loses a device)",
+            evidence(seen),
+        )
+        return
+    last = f" (the last one's pid was {run_dir.pid})" if run_dir.pid else ""
+    seen.append(f"nobody holds supervisor.lock{last}")
+    if run_dir.serving:
+        pools = ", ".join(run_dir.serving)
+        seen.append(f"workers serve on without it: {pools}")
+    yield Finding(
+        "supervisor-down", "error", "rbln-supervisor", "it does not run", START, evidence(seen)
+    )
+
+
+def kubelet(facts: Facts) -> Iterator[Finding]:
+    """Its folder, its socket, and the folder of its plugin watcher."""
+    found = facts.host.kubelet
+    if found is None:
+        return
+    hint = "is --kubelet-dir right, and in a container: is it mounted? "
+    if not found.folder.there:
+        yield Finding(
+            "kubelet-dir-missing",
+            "error",
+            found.folder.path,
+            "the kubelet's folder is not there",
+            f"{hint}ps -C kubelet -o args=",
+            (found.folder.why,),
+        )
+        return
+    yield from _closed(found.plugins, "kubelet-plugins-closed", "plugins can't put sockets there")
+    yield from _kubelet_socket(found, hint)
+    if found.registration == "plugin-watcher" and not found.registry.there:
+        yield Finding(
+            "plugins-registry-missing",
+            "error",
+            found.registry.path,
+            "--registration plugin-watcher needs this folder",
+            f"{hint}or use --registration kubelet-sock",
+            (found.registry.why,),
+        )
+    if found.registry.there:
+        yield from _closed(
+            found.registry, "plugins-registry-closed", "plugins can't put sockets there"
+        )
+    if found.pod_resources.there and not found.pod_resources.answers:
+        yield Finding(
+            "pod-resources-silent",
+            "warning",
+            found.pod_resources.path,
+            "nobody answers there: a reload that takes devices from pools is refused meanwhile",
+            "systemctl status kubelet; rbln-ctl reload --force takes them all the same",
+            (found.pod_resources.why,),
+        )
+    if not found.pod_resources.there:
+        yield Finding(
+            "pod-resources-missing",
+            "note",
+            found.pod_resources.path,
+            "nobody can tell which pod has which device: a reload is not held against that",
+            f"ls -l {found.pod_resources.path} (in a container: mount its folder)",
+        )
+
+
+def _kubelet_socket(found: Kubelet, hint: str) -> Iterator[Finding]:
+    socket = found.socket
+    if not socket.there:
+        yield Finding(
+            "kubelet-sock-missing",
+            "error",
+            socket.path,
+            "no kubelet serves device plugins there; pools register as soon as one does",
+            f"systemctl status kubelet; {hint.strip()}",
+            (socket.why,),
+        )
+    elif not socket.answers:
+        yield Finding(
+            "kubelet-silent",
+            "error",
+            socket.path,
+            "its socket is there and nobody answers: the kubelet is down, or starts right now",
+            "systemctl status kubelet; journalctl -u kubelet -n 50",
+            (socket.why,),
+        )
+
+
+def _closed(folder: Folder, code: str, cause: str) -> Iterator[Finding]:
+    if not folder.there or not folder.writable:
+        yield Finding(
+            code,
+            "error",
+            folder.path,
+            cause,
+            f"ls -ld {folder.path}; findmnt -T {folder.path}",
+            (folder.why,),
+        )
+
+
+def limits(facts: Facts) -> Iterator[Finding]:
+    """Descriptors and inotify."""
+    found = facts.host.limits
+    if found is None:
+        return
+    for one in found.processes:
+        if one.descriptors_most and one.descriptors >= _NEARLY * one.descriptors_most:
+            yield Finding(
+                "descriptors-short",
+                "error" if one.descriptors >= one.descriptors_most - 2 else "warning",
+                f"pid {one.pid}",
+                f"{one.name} has {one.descriptors} of {one.descriptors_most} descriptors open",
+                f"ls -l /proc/{one.pid}/fd | tail; then raise LimitNOFILE (ulimit -n)",
+            )
+    most = found.inotify_instances_most
+    if found.inotify_error:
+        yield Finding(
+            "inotify-exhausted",
+            "error",
+            "fs.inotify.max_user_instances",
+            "no further inotify instance can be had: changes are seen later, by looks",
+            "sysctl fs.inotify.max_user_instances=1024",
+            (found.inotify_error, f"{found.inotify_instances} of {most} are in use"),
+        )
+    elif most and found.inotify_instances >= _NEARLY * most:
+        yield Finding(
+            "inotify-short",
+            "warning",
+            "fs.inotify.max_user_instances",
+            f"{found.inotify_instances} of {most} inotify instances of this user are in use",
+            "sysctl fs.inotify.max_user_instances=1024",
+        )
+    if 0 < found.inotify_watches_most < 1024:
+        yield Finding(
+            "inotify-watches-short",
+            "warning",
+            "fs.inotify.max_user_watches",
+            f"a user may have {found.inotify_watches_most} inotify watches only",
+            "sysctl fs.inotify.max_user_watches=65536",
+        )
+
+
+def written(facts: Facts) -> Iterator[Finding]:
+    """Folders and files that others read of us."""
+    found = facts.host.written
+    if found is None:
+        return
+    for folder, code, cause in (
+        (found.cdi, "cdi-closed", "CDI specs can't be written there: devices are Unhealthy"),
+        (
+            found.device_info,
+            "device-info-closed",
+            "device-info files can't be written there: network devices are Unhealthy",
+        ),
+    ):
+        if folder is not None and not folder.writable:
+            yield Finding(
+                code,
+                "error",
+                folder.path,
+                cause,
+                f"ls -ld {folder.path}; findmnt -T {folder.path}; df {folder.path}",
+                (folder.why,),
+            )
+    for path, why in found.wrong.items():
+        yield Finding(
+            "spec-invalid",
+            "error",
+            path,
+            "a file of ours that container runtimes or CNI plugins read is not what it should be",
+            f"rm {path} && systemctl restart rbln-supervisor (it is written anew)",
+            (why,),
+        )

@@ -1,0 +1,36 @@
+"""A thing that is wrong, with all that somebody needs who can't ask back."""
+
+from typing import Final, Literal
+
+import msgspec
+
+Severity = Literal["error", "warning", "note"]
+"""``error``: devices can't be given out, or not all; ``warning``: that may come, or something is
+odd; ``note``: worth knowing."""
+
+SEVERITIES: Final[tuple[Severity, ...]] = ("error", "warning", "note")
+
+EVIDENCE_MOST: Final = 8
+"""Lines of evidence; then "and N more"."""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What is wrong, how that is known, and what to do."""
+
+    code: str
+    """Stable, for scripts and runbooks: ``kubelet-silent``."""
+    severity: Severity
+    subject: str
+    """What it is about: a pool, a device, a path; empty where it is the node."""
+    cause: str
+    """A sentence."""
+    next: str
+    """A command, or what to change."""
+    evidence: tuple[str, ...] = ()
+    """What was seen, a line each."""
+
+
+def evidence(lines: list[str]) -> tuple[str, ...]:
+    """Lines, not too many of them."""
+    more = len(lines) - EVIDENCE_MOST
+    return (*lines[:EVIDENCE_MOST], *([f"… and {more} more"] if more > 0 else []))

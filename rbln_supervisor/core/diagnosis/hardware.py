@@ -1,0 +1,114 @@
+"""The node as a configuration sees it: what pools get, and what they just miss."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+
+from rbln_supervisor.core.assign import Asked, Place, asked, assign
+from rbln_supervisor.core.configuration.pool import PoolConfig
+from rbln_supervisor.core.diagnosis.facts import Miss, PoolView, Unclaimed
+from rbln_supervisor.core.node import Node, candidates
+from rbln_supervisor.core.selecting import Objection
+from rbln_supervisor.core.types.kind import Candidate
+from rbln_worker.contract.device import REBELLIONS, Device, DeviceId
+from rbln_worker.contract.pool import DeviceType
+from rbln_worker.core.providers import vfio
+
+ACCELERATOR = "accelerator"
+NO_DRIVER = "no driver is bound to it"
+
+
+def views(pools: Iterable[PoolConfig], node: Node) -> dict[str, PoolView]:
+    """What each pool gets."""
+    pools = tuple(pools)
+    assigned = assign(pools, node)
+    found: dict[str, PoolView] = {}
+    for device_type in dict.fromkeys(pool.spec.device_type for pool in pools):
+        objects = tuple(asked(pools, device_type))
+        every = tuple(candidates(node, device_type))
+        for pool in pools:
+            if pool.spec.device_type == device_type:
+                ours = [one for one in objects if one.place.pool == pool.spec.name]
+                found[pool.spec.name] = _view(
+                    pool, ours, every, assigned.taken, assigned.devices[pool.spec.name]
+                )
+    return {pool.spec.name: found[pool.spec.name] for pool in pools}
+
+
+def unclaimed(pools: Iterable[PoolConfig], node: Node) -> Iterator[Unclaimed]:
+    """Devices without the driver that somebody wants them to have, and NPUs that nobody wants."""
+    pools = tuple(pools)
+    taken = assign(pools, node).taken
+    for device_type in dict.fromkeys((*(pool.spec.device_type for pool in pools), ACCELERATOR)):
+        objects = tuple(asked(pools, device_type))
+        for candidate in candidates(node, device_type):
+            device = candidate.device
+            if device.id in taken or candidate.refusal not in (None, NO_DRIVER):
+                continue
+            near = [one for one in objects if _wants_but_for_driver(one, device)]
+            npu = device.function.vendor == REBELLIONS and device_type == ACCELERATOR
+            if near or npu:
+                yield Unclaimed(
+                    device.id,
+                    device.function.driver or "",
+                    tuple(dict.fromkeys(d for one in near for d in one.questions.wanted.drivers)),
+                    tuple(dict.fromkeys(one.place.pool for one in near)),
+                )
+
+
+def _view(
+    pool: PoolConfig,
+    objects: list[Asked],
+    every: tuple[Candidate, ...],
+    taken: Mapping[DeviceId, Place],
+    devices: Mapping[DeviceId, Device],
+) -> PoolView:
+    earlier: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
+    misses: Counter[tuple[int, str]] = Counter()
+    said: dict[tuple[int, str], Objection] = {}
+    for candidate in every:
+        device = candidate.device
+        place = taken.get(device.id)
+        if candidate.refusal is not None:
+            refused[candidate.refusal] += 1
+        elif place is not None and place.pool == pool.spec.name:
+            continue
+        elif any(one.questions.match(device) for one in objects):
+            earlier[place.pool if place else ""] += 1
+        else:
+            for one in objects:
+                if objection := one.questions.objection(device):
+                    key = one.place.selector, objection.key
+                    misses[key] += 1
+                    said.setdefault(key, objection)
+    nearest = None
+    if misses:
+        key, count = misses.most_common(1)[0]
+        nearest = Miss(key[0], said[key], count)
+    return PoolView(
+        device_type=pool.spec.device_type,
+        candidates=len(every),
+        takes=len(devices),
+        earlier=dict(earlier),
+        refused=dict(refused),
+        nearest=nearest,
+        vfio=_asks_for_vfio(pool) or any(vfio.carried(one, pool.spec) for one in devices.values()),
+    )
+
+
+def _asks_for_vfio(pool: PoolConfig) -> bool:
+    drivers = (driver for selector in pool.selectors for driver in selector.drivers)
+    return any(driver.endswith(("vfio-pci", "vfio_pci")) for driver in drivers)
+
+
+def _wants_but_for_driver(one: Asked, device: Device) -> bool:
+    """All that an object asks before the driver speaks for the device."""
+    objection = one.questions.objection(device)
+    if objection is None:
+        return not device.function.driver
+    return objection.key == "drivers"
+
+
+def types_of(pools: Iterable[PoolConfig]) -> frozenset[DeviceType]:
+    """The types that have to be looked for: those of the pools, and NPUs whoever wants them."""
+    return frozenset({ACCELERATOR, *(pool.spec.device_type for pool in pools)})

@@ -1,0 +1,202 @@
+"""Checks of what the supervisor says of itself, its pools and their devices."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+from rbln_supervisor.core.diagnosis.around import LOG
+from rbln_supervisor.core.diagnosis.facts import Facts
+from rbln_supervisor.core.diagnosis.finding import Finding, Severity, evidence
+from rbln_supervisor.core.status import DeviceStatus, PoolStatus
+from rbln_supervisor.core.summary import NO_DEVICES, NOT_READ
+from rbln_worker.contract.health import HealthPhase
+
+_LOG_LINES: Final = 4
+
+
+class _Problem(NamedTuple):
+    """What a line of the supervisor's problems means."""
+
+    code: str
+    severity: Severity
+    cause: str
+    next: str
+
+
+_PROBLEMS: Final[Mapping[str, _Problem]] = {
+    "reload refused": _Problem(
+        "reload-refused",
+        "error",
+        "the configuration file is not what is in force: its last reload was refused",
+        "rbln-ctl validate FILE --against-host; then rbln-ctl reload",
+    ),
+    "reload rolled back": _Problem(
+        "reload-rolled-back",
+        "error",
+        "the configuration file is not what is in force: pools that it starts did not come up",
+        "rbln-ctl events --since 1h; then rbln-ctl reload",
+    ),
+    "can't be heard": _Problem(
+        "netlink-deaf",
+        "warning",
+        "changes are seen by looks only, up to a minute late",
+        "run it in the host's network namespace (hostNetwork: true), with AF_NETLINK allowed",
+    ),
+    "no inotify": _Problem(
+        "inotify-exhausted",
+        "error",
+        "changes of files are seen later, by looks",
+        "sysctl fs.inotify.max_user_instances=1024",
+    ),
+    "look at the node": _Problem(
+        "look-failed",
+        "error",
+        "the node's devices can't be looked at: what was known before stands",
+        "dmesg | tail -50; ps -eo pid,stat,wchan:30,args | grep ' D'",
+    ),
+    "is left out": _Problem(
+        "device-unreadable", "error", "a device can't be described", "rbln-ctl explain DEVICE"
+    ),
+    "no kubelet:": _Problem("", "error", "", ""),
+    "events are lost": _Problem(
+        "events-unwritten", "warning", "what happens is kept in memory only", "df -h /run"
+    ),
+}
+"""By words of theirs; one with an empty code is found out in another way."""
+
+_COUNTS: Final[Mapping[str, tuple[str, str]]] = {
+    "were lost": ("events-lost", "the kernel dropped messages because too many came at once"),
+    "frames": ("frames-dropped", "messages between our processes were dropped"),
+    "before a frame": ("frames-dropped", "messages between our processes were dropped"),
+}
+
+
+def problems(facts: Facts) -> Iterator[Finding]:
+    """What the supervisor complains of, and what it has counted."""
+    if facts.status is None:
+        return
+    said = facts.status.supervisor
+    for line in said.problems:
+        known = next((one for words, one in _PROBLEMS.items() if words in line), None)
+        if known is None:
+            known = _Problem("problem", "warning", "the supervisor says so", LOG)
+        if known.code:
+            yield Finding(known.code, known.severity, "", known.cause, known.next, (line,))
+    counted: dict[tuple[str, str], list[str]] = {}
+    for name, count in said.counters.items():
+        words = next((one for words, one in _COUNTS.items() if words in name), None)
+        if words and count:
+            counted.setdefault(words, []).append(f"{name}: {count}")
+    for (code, cause), lines in counted.items():
+        yield Finding(
+            code,
+            "warning",
+            "",
+            f"{cause}; a look at everything followed",
+            "rbln-ctl rescan; if the counters of rbln-ctl status go on rising: rbln-ctl "
+            "support-bundle",
+            evidence(lines),
+        )
+
+
+def pools(facts: Facts) -> Iterator[Finding]:
+    """Pools that do not serve, and workers that die."""
+    if facts.status is None:
+        return
+    for name, pool in facts.status.pools.items():
+        yield from _pool(name, pool)
+        version = pool.worker.version
+        if version and version != facts.status.supervisor.version:
+            yield Finding(
+                "version-differs",
+                "warning",
+                name,
+                f"its worker is of version {version}, the supervisor of "
+                f"{facts.status.supervisor.version}: it is replaced when it leaves",
+                f"kill {pool.worker.pid} (it is started anew at once)",
+            )
+
+
+def _pool(name: str, pool: PoolStatus) -> Iterator[Finding]:
+    died = [f"last exit: {pool.worker.last_exit}"] if pool.worker.last_exit else []
+    died += list(pool.worker.last_log[-_LOG_LINES:]) if died else []
+    short = name.rpartition("/")[2]
+    match pool.state:
+        case "invalid":
+            yield Finding(
+                "pool-invalid",
+                "error",
+                name,
+                "its configuration can't be used, so that nobody gets its devices",
+                "rbln-ctl validate FILE; mend it, then rbln-ctl reload",
+                evidence(pool.reason.split("; ")),
+            )
+        case "backoff":
+            yield Finding(
+                "worker-restarting",
+                "error",
+                name,
+                f"its worker dies again and again ({pool.worker.restarts} restarts)",
+                f"rbln-ctl events --pool {short}; rbln-ctl support-bundle",
+                evidence(died),
+            )
+        case "waiting" | "starting" if pool.reason not in (NO_DEVICES, NOT_READ):
+            yield Finding(
+                "pool-unregistered",
+                "error" if pool.state == "waiting" else "warning",
+                name,
+                "the kubelet does not list it, so that its devices are not allocatable",
+                f"rbln-ctl events --pool {short}; journalctl -u kubelet -n 50",
+                evidence([pool.reason]),
+            )
+        case _:
+            pass
+    if pool.state != "backoff" and pool.worker.restarts:
+        yield Finding(
+            "worker-restarted",
+            "warning",
+            name,
+            f"its worker was started again {pool.worker.restarts} times",
+            f"rbln-ctl events --pool {short}",
+            evidence(died),
+        )
+    for problem in pool.problems:
+        yield Finding(
+            "pool-problem",
+            "warning",
+            name,
+            "something is wrong with it although it may serve",
+            f"rbln-ctl status --pool {short}; df -h",
+            evidence([problem]),
+        )
+
+
+def devices(facts: Facts) -> Iterator[Finding]:
+    """Devices that are not well: a finding for each pool and reason, so that a card is one."""
+    if facts.status is None:
+        return
+    for name, pool in facts.status.pools.items():
+        if pool.worker.pid is None:
+            continue  # nobody looks at them: the pool's finding says why
+        groups: dict[tuple[str, Severity, str], list[str]] = {}
+        for device, one in pool.devices.items():
+            for code, severity, cause in _device(one):
+                groups.setdefault((code, severity, cause), []).append(device)
+        for (code, severity, cause), ids in groups.items():
+            yield Finding(
+                code,
+                severity,
+                name,
+                f"{len(ids)} of {len(pool.devices)} devices: {cause}",
+                f"rbln-ctl explain {ids[0]}; rbln-ctl events --device {ids[0]}",
+                evidence(ids),
+            )
+
+
+def _device(one: DeviceStatus) -> Iterator[tuple[str, Severity, str]]:
+    source = f"{one.source}: " if one.source else ""
+    if one.health != "Healthy":
+        yield "device-unhealthy", "error", f"{source}{one.reason or 'Unhealthy'}"
+    elif one.phase is not HealthPhase.HEALTHY:
+        yield "device-suspect", "warning", f"{source}{one.reason or one.phase}"
+    for warning in one.warnings:
+        yield "device-warning", "warning", warning

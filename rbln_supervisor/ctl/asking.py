@@ -1,0 +1,52 @@
+"""Questions of rbln-ctl to a supervisor, and answers for people."""
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from rbln_supervisor.core import commands
+from rbln_supervisor.core.difference import Plan
+from rbln_supervisor.core.explain import Explanation
+from rbln_supervisor.core.status import NodeStatus
+from rbln_supervisor.ctl.exits import Exit
+from rbln_supervisor.ctl.output import complain, write_json
+
+ANOTHER: Final = "an answer to another question: are rbln-ctl and the supervisor of one version?"
+
+
+def ask(run_dir: Path, request: commands.Request) -> commands.Reply | Exit:
+    """The answer, or how to end without one."""
+    from rbln_supervisor.ctl import client  # noqa: PLC0415 - a validation needs no ZeroMQ
+
+    try:
+        return client.ask(run_dir, request)
+    except client.UnreachableError as error:
+        complain(str(error))
+        return Exit.UNREACHABLE
+    except client.UnreadableAnswerError as error:
+        complain(str(error))
+        return Exit.REFUSED
+
+
+def refused(reply: commands.Refused, *, as_json: bool) -> Exit:
+    """Say why nothing changed."""
+    if as_json:
+        write_json(reply)
+    complain(*(reply.errors or ("refused without a reason, see the supervisor's log",)))
+    return Exit.REFUSED
+
+
+def page(answer: NodeStatus | Explanation | Plan, *, done: bool = False) -> str:
+    """An answer that is more than a line; ``done``: a plan that has become true."""
+    # rich is loaded where people read, and for nothing else
+    from rbln_supervisor.ctl import explanation, paper, planned, render  # noqa: PLC0415
+
+    now = datetime.now(UTC).timestamp()
+    match answer:
+        case NodeStatus():
+            return paper.text(lambda columns: render.page(answer, columns, now), sys.stdout)
+        case Explanation():
+            return paper.text(lambda columns: explanation.page(answer, columns, now), sys.stdout)
+        case Plan():
+            return paper.text(lambda columns: planned.page(answer, columns, done=done), sys.stdout)

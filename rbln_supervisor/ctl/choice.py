@@ -1,0 +1,51 @@
+"""The part of a status that somebody wants to see."""
+
+from typing import NamedTuple
+
+import msgspec
+
+from rbln_supervisor.core.events import named
+from rbln_supervisor.core.status import DeviceStatus, NodeStatus
+from rbln_worker.contract.health import HealthPhase
+
+
+class Choice(NamedTuple):
+    """What is wanted."""
+
+    pool: str | None = None
+    """With or without its prefix; None: all."""
+    unhealthy: bool = False
+    """Devices that are not well, and pools that have such or that do not serve."""
+
+
+def chosen(status: NodeStatus, choice: Choice) -> NodeStatus:
+    """The status with what is wanted of it; its shape is the same."""
+    pools = {
+        name: pool
+        for name, pool in status.pools.items()
+        if choice.pool is None or named(name, choice.pool)
+    }
+    if choice.unhealthy:
+        pools = {
+            name: msgspec.structs.replace(
+                pool, devices={d: one for d, one in pool.devices.items() if not is_well(one)}
+            )
+            for name, pool in pools.items()
+        }
+        pools = {
+            name: pool for name, pool in pools.items() if pool.devices or pool.state != "serving"
+        }
+    return msgspec.structs.replace(status, pools=pools)
+
+
+def unknown(status: NodeStatus, choice: Choice) -> str:
+    """What to say where there is no such pool; empty where there is."""
+    if choice.pool is None or any(named(name, choice.pool) for name in status.pools):
+        return ""
+    there = ", ".join(status.pools) or "none"
+    return f"no pool {choice.pool}: there are {there}"
+
+
+def is_well(device: DeviceStatus) -> bool:
+    """Nothing speaks against it."""
+    return device.health == "Healthy" and device.phase is HealthPhase.HEALTHY

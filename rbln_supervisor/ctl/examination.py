@@ -1,0 +1,122 @@
+"""Has this node examined by a process of its own: what hangs there hangs nobody here."""
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from time import monotonic
+from typing import Final, NamedTuple
+
+import msgspec
+
+from rbln_supervisor.core.commands import Node, Status
+from rbln_supervisor.core.diagnosis.facts import Facts, Host
+from rbln_supervisor.ctl.client import Session, UnreachableError, UnreadableAnswerError
+from rbln_worker.contract.version import VERSION
+
+WITHIN_S: Final = 6.0
+"""What each section has; all of them are gathered at once."""
+_GRACE_S: Final = 4.0
+"""For Python's start, and for its end."""
+_BYTES_MOST: Final = 64 * 1024 * 1024
+_STATUS_WITHIN_S: Final = 5.0
+
+
+class Where(NamedTuple):
+    """What somebody knows better than the options of the last supervisor."""
+
+    run_dir: Path
+    config_file: Path | None = None
+    kubelet_dir: Path | None = None
+    host_root: Path | None = None
+
+
+def facts(where: Where, *, listing: bool = False, within_s: float = WITHIN_S) -> Facts:
+    """All that can be found out, in bounded time; ``listing``: for a bundle, too."""
+    status, unreachable = None, ""
+    process = _begin(where, listing=listing, within_s=within_s)
+    try:
+        with Session(where.run_dir) as session:
+            reply = session.ask(Status(), _STATUS_WITHIN_S)
+        if isinstance(reply, Node):
+            status = reply.status
+        else:
+            unreachable = "an answer to another question"
+    except (UnreachableError, UnreadableAnswerError) as error:
+        unreachable = str(error)
+    said, errors = _hear(process, monotonic() + within_s + _GRACE_S)
+    host, failures, failed = _read(said)
+    return Facts(
+        host=host,
+        within_s=within_s,
+        version=VERSION,
+        status=status,
+        unreachable=unreachable,
+        errors=failures,
+        failed=failed or ("" if said else f"it ended without a word: {errors[-300:]}"),
+    )
+
+
+def _begin(where: Where, *, listing: bool, within_s: float) -> subprocess.Popen[bytes]:
+    told = {
+        "run_dir": os.path.abspath(where.run_dir),  # noqa: PTH100 - resolve() would ask the disk
+        "within_s": within_s,
+        "config_file": where.config_file,
+        "kubelet_dir": where.kubelet_dir,
+        "host_root": where.host_root,
+        "listing": listing,
+    }
+    order = msgspec.json.encode({k: v for k, v in told.items() if v is not None}, enc_hook=str)
+    return subprocess.Popen(  # noqa: S603 - this program, and arguments that no shell reads
+        [sys.executable, "-m", "rbln_supervisor.examine", order.decode()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        process_group=0,
+    )
+
+
+def _hear(process: subprocess.Popen[bytes], end: float) -> tuple[bytes, str]:
+    """What it says until it ends, or until that takes too long; then it is nobody's any more."""
+    said: dict[int, bytearray] = {}
+    with selectors.DefaultSelector() as waiting:
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                said[pipe.fileno()] = bytearray()
+                waiting.register(pipe, selectors.EVENT_READ)
+        while waiting.get_map() and sum(map(len, said.values())) < _BYTES_MOST:
+            ready = waiting.select(max(0.0, end - monotonic()))
+            if not ready:
+                break
+            for key, _ in ready:
+                piece = os.read(key.fd, 65536)
+                said[key.fd] += piece
+                if not piece:
+                    waiting.unregister(key.fileobj)
+    if process.poll() is None:
+        # One that waits in the kernel can't be ended, and is not waited for.
+        os.killpg(process.pid, signal.SIGKILL)
+    out, errors = said.values()
+    return bytes(out), errors.decode(errors="replace").strip()
+
+
+def _read(said: bytes) -> tuple[Host, dict[str, str], str]:
+    """The sections, those that failed and why, and why nothing of it can be used."""
+    sections: dict[str, object] = {}
+    failures: dict[str, str] = {}
+    for line in said.splitlines():
+        try:
+            part = msgspec.json.decode(line, type=dict[str, object])
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue  # torn at the end of its time
+        for name, found in part.items():
+            if isinstance(found, str):
+                failures[name] = found
+            else:
+                sections[name] = found
+    try:
+        return msgspec.convert(sections, type=Host), failures, ""
+    except msgspec.ValidationError as error:
+        return Host(), failures, f"its words can't be read: {error}"

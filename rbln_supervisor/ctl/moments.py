@@ -1,0 +1,36 @@
+"""Times as people write them on a command line, and as they read them."""
+
+import argparse
+import re
+from datetime import UTC, datetime
+from typing import Final
+
+_AGO: Final = re.compile(r"(?P<number>[0-9]{1,9})(?P<unit>[smhd])")
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def since(text: str) -> float:
+    """A time in seconds since the epoch: so long ago, or a point in time (UTC if nothing else).
+
+    Raises:
+        argparse.ArgumentTypeError: It is neither.
+    """
+    if ago := _AGO.fullmatch(text.strip().lower()):
+        now = datetime.now(UTC).timestamp()
+        return now - int(ago["number"]) * _SECONDS[ago["unit"]]
+    try:
+        when = datetime.fromisoformat(text.strip())
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(
+            f"expected 90s, 10m, 2h, 3d or a time such as 2026-11-25T08:30, got {text!r}"
+        ) from error
+
+
+def stamp(at: float) -> str:
+    """A time with milliseconds, UTC; what is no time of ours is a dash."""
+    try:
+        when = datetime.fromtimestamp(at, UTC)
+    except (ValueError, OverflowError, OSError):
+        return "-"
+    return f"{when:%Y-%m-%d %H:%M:%S}.{when.microsecond // 1000:03}"

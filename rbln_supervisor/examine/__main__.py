@@ -1,0 +1,83 @@
+"""The program: every section in a thread, a line of JSON for each that comes in time."""
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from queue import Empty, Queue
+from time import monotonic
+
+import msgspec
+
+from rbln_supervisor.examine import hardware, listing, places, processes, written
+from rbln_supervisor.options import Options
+
+_Done = tuple[str, msgspec.Struct | str]
+"""A section's name, and what was found, or the error that ended it."""
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What has to be examined; it is this program's one argument, as JSON."""
+
+    run_dir: str
+    within_s: float
+    config_file: str | None = None
+    """As all that follows: in the place of what the last supervisor was told."""
+    kubelet_dir: str | None = None
+    host_root: str | None = None
+    listing: bool = False
+    """For a support bundle, too."""
+
+
+def main() -> None:
+    """Examine; the process ends whatever still hangs."""
+    order = msgspec.json.decode(sys.argv[1], type=Order)
+    run_dir = Path(order.run_dir)
+    end = monotonic() + order.within_s
+    options, why = places.options(run_dir)
+    options = _with(options, order)
+    sections: dict[str, Callable[[], msgspec.Struct]] = {
+        "run_dir": lambda: places.run_dir(run_dir, why),
+        "kubelet": lambda: places.kubelet(options),
+        "config": lambda: hardware.config(options),
+        "hardware": lambda: hardware.hardware(options),
+        "written": lambda: written.written(options),
+        "limits": lambda: processes.limits(run_dir),
+    }
+    if order.listing:
+        sections["listing"] = lambda: listing.listing(options, run_dir)
+    done: Queue[_Done] = Queue()
+    for name, section in sections.items():
+        threading.Thread(target=_gather, args=(name, section, done), daemon=True).start()
+    for _ in sections:
+        try:
+            name, found = done.get(timeout=max(0.0, end - monotonic()))
+        except Empty:
+            break
+        line = msgspec.json.encode({name: found})
+        sys.stdout.buffer.write(line + b"\n")
+        sys.stdout.buffer.flush()
+    os._exit(0)  # threads that hang are nobody's any more
+
+
+def _gather(name: str, section: Callable[[], msgspec.Struct], done: "Queue[_Done]") -> None:
+    try:
+        done.put((name, section()))
+    except Exception as error:  # noqa: BLE001 - the last frame of this thread
+        done.put((name, f"{type(error).__name__}: {error}"))
+
+
+def _with(options: Options, order: Order) -> Options:
+    told = {
+        "config_file": order.config_file,
+        "kubelet_dir": order.kubelet_dir,
+        "host_root": order.host_root,
+    }
+    return msgspec.structs.replace(
+        options, **{key: Path(value) for key, value in told.items() if value is not None}
+    )
+
+
+if __name__ == "__main__":
+    main()

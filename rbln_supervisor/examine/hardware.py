@@ -1,0 +1,98 @@
+"""The configuration and the node, looked at as a supervisor and its workers would."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from rbln_supervisor import config_file, node
+from rbln_supervisor.core.assign import assign
+from rbln_supervisor.core.configuration import config as configuration
+from rbln_supervisor.core.diagnosis import hardware as view
+from rbln_supervisor.core.diagnosis.facts import Config, Hardware, Unusable
+from rbln_supervisor.core.types.registry import KINDS
+from rbln_supervisor.options import Options
+from rbln_worker.contract.device import Device
+from rbln_worker.contract.pool import PoolSpec
+from rbln_worker.core.answer import answer
+from rbln_worker.core.facts import HostFile, There
+from rbln_worker.core.health import evidence
+from rbln_worker.core.providers import rebellions
+from rbln_worker.core.providers.offer import Question
+from rbln_worker.core.providers.registry import needs
+from rbln_worker.host.facts import Reader
+
+_EXAMINED_MOST: Final = 4096
+"""Devices whose files are read."""
+
+
+def config(options: Options) -> Config:
+    """The configuration file."""
+    path = str(options.config_file)
+    try:
+        read = configuration.parse(
+            config_file.read(options.config_file), prefix=options.resource_prefix
+        )
+    except configuration.ConfigError as error:
+        return Config(path, errors=error.errors, warnings=error.warnings)
+    return Config(
+        path,
+        invalid={pool.name: tuple(map(str, pool.complaints)) for pool in read.invalid},
+        warnings=read.warnings,
+    )
+
+
+def hardware(options: Options) -> Hardware:
+    """What is on the node, and what pools and containers get of it."""
+    try:
+        pools = configuration.parse(
+            config_file.read(options.config_file), prefix=options.resource_prefix
+        ).pools
+    except configuration.ConfigError:
+        pools = ()  # the section on the file says so
+    needed = node.needs(pools, allow_default_route=options.allow_default_route)
+    classes = {KINDS[name].base_class for name in view.types_of(pools)}
+    look = node.look(
+        options.host_root, msgspec.structs.replace(needed, base_classes=frozenset(classes))
+    )
+    if look.failed is not None:
+        return Hardware(failed=look.failed)
+    assigned = assign(pools, look.node)
+    specs = {pool.spec.name: pool.spec for pool in pools}
+    taken = [
+        (device, specs[name])
+        for name, devices in assigned.devices.items()
+        for device in devices.values()
+    ]
+    npus = [device for device, _ in taken if rebellions.is_npu(device)]
+    reader = Reader(options.host_root, host_visible=options.host_visible)
+    node_facts = reader.read((There(rebellions.RSD), HostFile(rebellions.TOOL)))
+    return Hardware(
+        problems=look.problems,
+        pools=dict(view.views(pools, look.node)),
+        unclaimed=tuple(view.unclaimed(pools, look.node)),
+        unusable=tuple(_unusable(reader, taken[:_EXAMINED_MOST])),
+        iommu_groups=_entries(options.host_root / "sys/kernel/iommu_groups"),
+        npus=len(npus),
+        needs_rsd=any(one.function.product not in rebellions.WITHOUT_RSD for one in npus),
+        rsd=node_facts.there(There(rebellions.RSD)),
+        tool=node_facts.there(HostFile(rebellions.TOOL)),
+    )
+
+
+def _unusable(reader: Reader, taken: list[tuple[Device, PoolSpec]]) -> Iterator[Unusable]:
+    for device, pool in taken:
+        told = answer(Question(device, pool, reader.read(needs(device, pool))))
+        # The group's node is missing for all of them at once, and is told of once.
+        nodes = [one.host for one in told.nodes if one.host != rebellions.RSD]
+        if why := evidence.unusable(told, reader.missing(nodes), reader.unfit(nodes)):
+            yield Unusable(pool.name, device.id, why)
+
+
+def _entries(path: Path) -> int:
+    try:
+        return len(os.listdir(path))  # noqa: PTH208 - names only
+    except OSError:
+        return 0

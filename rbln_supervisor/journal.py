@@ -1,0 +1,156 @@
+"""The events of a node: the newest in memory, and in two files of the run directory.
+
+Appending is a write of some hundred bytes for each turn of the loop in which something happened. A
+run directory lies in memory (/run is a tmpfs; in a pod an emptyDir of medium Memory), where that
+takes microseconds; nothing is flushed to a disk, and a full or broken one costs the file, not the
+loop. A file that is full becomes the former one, in the place of the one before it, so that there
+are never more bytes than two of them have.
+"""
+
+import contextlib
+import os
+import stat
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from rbln_supervisor.core.chronicle import HEARD_MOST, Chronicle, Marks
+from rbln_supervisor.core.events import KEPT_MOST, Event, Kind
+from rbln_worker.contract.history import Happening
+
+FILE: Final = "events.jsonl"
+FORMER: Final = "events.1.jsonl"
+BYTES_MOST: Final = 512 * 1024
+"""Of one file, but for the marks at its head. Some 2,500 events."""
+_LINE_BYTES: Final = 16 * 1024 * 1024
+"""What is read of a file at most, whatever somebody put there."""
+
+_ENCODER: Final = msgspec.json.Encoder()
+_EVENT: Final[msgspec.json.Decoder[Event]] = msgspec.json.Decoder(Event)
+_MARKS: Final[msgspec.json.Decoder[Marks]] = msgspec.json.Decoder(Marks)
+
+
+class Journal:
+    """Records what happens. What can't be written is still kept in memory, and said in a status."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._path = run_dir / FILE
+        self._former = run_dir / FORMER
+        self._chronicle = Chronicle()
+        self._kept: deque[Event] = deque(maxlen=KEPT_MOST)
+        self._unwritten: list[Event] = []
+        self._size = 0
+        self._torn = False
+        self.problem = ""
+        """Why the files are behind; empty where all is well."""
+        for record in records(run_dir):
+            self._chronicle.read(record)
+            if isinstance(record, Event):
+                self._kept.append(record)
+        with contextlib.suppress(OSError):
+            raw = _read(self._path)
+            self._size, self._torn = len(raw), bool(raw) and not raw.endswith(b"\n")
+
+    @property
+    def events(self) -> Iterable[Event]:
+        """All that are kept, the oldest first."""
+        return self._kept
+
+    @property
+    def newest(self) -> int:
+        """The number of the last one."""
+        return self._chronicle.marks.number
+
+    def note(self, kind: Kind, what: str, *, pool: str = "", why: str = "") -> None:
+        """Record that something happened now."""
+        self._add(self._chronicle.record(Event(0, _now(), kind, what, pool, why=why)))
+
+    def hear(self, pool: str, life: str, happened: tuple[Happening, ...]) -> None:
+        """Record what a worker tells, as far as it is new."""
+        for event in self._chronicle.told(pool, life, happened[-HEARD_MOST:], _now()):
+            self._add(event)
+
+    def stands(self, states: Mapping[str, tuple[str, str]]) -> None:
+        """Record pools' states (with the reason of each), as far as they are new."""
+        for pool, (state, why) in states.items():
+            if event := self._chronicle.stands(pool, state, why, _now()):
+                self._add(event)
+
+    def forget(self, pool: str) -> None:
+        """The pool is configured no more."""
+        self.note("pool", "removed", pool=pool)
+        self._chronicle.forget(pool)
+
+    def flush(self) -> None:
+        """Write what was recorded; whatever hinders that is told once, and the loop goes on."""
+        if not self._unwritten:
+            return
+        text = b"".join(_ENCODER.encode(event) + b"\n" for event in self._unwritten)
+        self._unwritten.clear()
+        if self._torn:
+            text, self._torn = b"\n" + text, False
+        try:
+            if self._size + len(text) > BYTES_MOST:
+                self._turn_over()
+            written = _append(self._path, text)
+            self._size += written
+            self._torn = written < len(text)
+        except OSError as error:
+            self.problem = f"events are lost at a restart: {self._path}: {error.strerror}"
+            self._torn = True
+        else:
+            self.problem = ""
+
+    def _add(self, event: Event) -> None:
+        self._kept.append(event)
+        self._unwritten.append(event)
+
+    def _turn_over(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._path.replace(self._former)
+        self._size = 0
+        _append(self._path, _ENCODER.encode(self._chronicle.marks) + b"\n")
+
+
+def records(run_dir: Path) -> Iterator[Event | Marks]:
+    """What the files of a run directory hold, the oldest first; what is no record is left out.
+
+    A line may be torn (a supervisor was killed while it wrote), and a file may be anybody's.
+    """
+    for name in (FORMER, FILE):
+        try:
+            raw = _read(run_dir / name)
+        except OSError:
+            continue
+        for line in raw.splitlines():
+            decoder = _MARKS if line.startswith(b'{"type":"marks"') else _EVENT
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                yield decoder.decode(line)
+
+
+def _append(path: Path, text: bytes) -> int:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        written = os.write(descriptor, text)
+    finally:
+        os.close(descriptor)
+    return written
+
+
+def _read(path: Path) -> bytes:
+    """A file's newest bytes; it is opened without waiting, and is a file or an error."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(f"{path} is no file")
+        file.seek(max(0, os.fstat(descriptor).st_size - _LINE_BYTES))
+        return file.read(_LINE_BYTES)
+
+
+def _now() -> float:
+    return round(datetime.now(UTC).timestamp(), 3)

@@ -1,0 +1,103 @@
+"""What people see on a terminal of 80 and of 120 columns, letter by letter.
+
+After a change that is meant: GOLDEN=write scripts/test tests/unit/test_ctl_golden.py, and look at
+what git says.
+"""
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console, RenderableType
+
+from rbln_supervisor.core.diagnosis.finding import Finding
+from rbln_supervisor.core.events import Event
+from rbln_supervisor.core.status import (
+    DeviceStatus,
+    NodeStatus,
+    PoolStatus,
+    SupervisorStatus,
+    WorkerStatus,
+)
+from rbln_supervisor.ctl import findings, happened, render
+from rbln_worker.contract.health import HealthPhase
+
+GOLDEN = Path(__file__).parent / "golden"
+NOW = 1_764_000_000.0
+
+EVENTS = (
+    Event(1, NOW - 90, "supervisor", "started", why="version 0.1.0, pid 7"),
+    Event(2, NOW - 89.5, "registration", "registered", "rebellions.ai/ATOM", source="kubelet-sock"),
+    Event(3, NOW - 89, "pool", "serving", "rebellions.ai/ATOM"),
+    Event(
+        *(4, NOW - 12.25, "device", "Unhealthy", "rebellions.ai/ATOM", "0000:21:00.0"),
+        source="npu-status",
+        why="its status is FAULT (3)\x1b[2J",
+    ),
+    Event(5, NOW - 3, "worker", "died", "rebellions.ai/ATOM", why="killed by SIGKILL"),
+    Event(6, NOW, "reload", "refused", why="resourceList: expected array, got number"),
+    Event(7, float("1e300"), "kubelet", "gone"),
+)
+FINDINGS = (
+    Finding(
+        "pool-empty",
+        "error",
+        "rebellions.ai/ATOM_VM",
+        "no device of the node is its",
+        "rbln-ctl explain DEVICE (of lspci -Dnn); mend its selectors, then rbln-ctl reload",
+        (
+            "6 devices of type accelerator are on the node",
+            "selectors[0].drivers turned 4 away: wanted is vfio-pci, the first has rebellions\x1b",
+        ),
+    ),
+    Finding("config-odd", "note", "/etc/pcidp/config.json", "a comma", "rbln-ctl validate FILE"),
+)
+STATUS = NodeStatus(
+    SupervisorStatus(4711, "0.1.0", 75.5, ready=False, problems=("no kubelet: x is not there",)),
+    {
+        "rebellions.ai/ATOM": PoolStatus(
+            "waiting",
+            registered=False,
+            registration="kubelet-sock",
+            reason="no kubelet.sock: waiting for the kubelet",
+            endpoint=None,
+            worker=WorkerStatus(4720, 2, "killed by SIGKILL 12 s ago"),
+            devices={
+                "0000:20:00.0": DeviceStatus("Healthy", "", 0),
+                "0000:21:00.0": DeviceStatus(
+                    "Unhealthy",
+                    "its status is FAULT (3)",
+                    1,
+                    HealthPhase.UNHEALTHY,
+                    "npu-status",
+                    NOW - 12,
+                ),
+            },
+        )
+    },
+)
+
+PAGES: dict[str, Callable[[int], RenderableType]] = {
+    "status": lambda columns: render.page(STATUS, columns, NOW),
+    "events": lambda columns: happened.page(EVENTS, columns),
+    "doctor": lambda _: findings.page(FINDINGS, "nobody listens"),
+    "well": lambda _: findings.page((), ""),
+}
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page(name: str, columns: int) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, width=columns, markup=False, highlight=False, emoji=False)
+    console.print(PAGES[name](columns))
+    shown = "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
+    path = GOLDEN / f"{name}-{columns}.txt"
+    if os.environ.get("GOLDEN") == "write":
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(shown)
+    assert shown == path.read_text()
+    assert "\x1b" not in shown
+    assert all(len(line) <= columns for line in shown.splitlines())
