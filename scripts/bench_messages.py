@@ -124,7 +124,11 @@ def events(stack: Stack) -> list[tuple[str, Act, Mapping[str, int]]]:
         ("… and comes", lambda: node.add_dev_node("rbln5"), {NPUS: 16}),
         ("a card of four is unplugged", unplug, {NPUS: 12}),
         ("… and plugged", plug, {NPUS: 16}),
-        ("the PF's link falls", lambda: network.run(stack.pid, f"ip link set {peer} down"), {VFS: 0}),
+        (
+            "the PF's link falls",
+            lambda: network.run(stack.pid, f"ip link set {peer} down"),
+            {VFS: 0},
+        ),
         ("… and rises", lambda: network.run(stack.pid, f"ip link set {peer} up"), {VFS: 64}),
         ("a worker is killed", lambda: os.kill(stack.workers()[NPUS], signal.SIGKILL), {NPUS: 16}),
         ("the supervisor is killed, and started", die, {NPUS: 16, VFS: 64}),
@@ -149,9 +153,9 @@ def counted(
     for name, count in after.items():
         stack.kubelet.wait(
             lambda k, name=name, count=count: (
-                k.resource(name).allocatable == count and len(k.records) > first
-            )
-            or "killed, and" in what,
+                (k.resource(name).allocatable == count and len(k.records) > first)
+                or "killed, and" in what
+            ),
             60,
             what=f"{count} of {name}",
         )
@@ -160,7 +164,9 @@ def counted(
         seen = len(stack.kubelet.records)
         sleep(REST_S)
     mine = stack.kubelet.records[first:]
-    counts = (sum(hasattr(r, "devices") and r.resource == name for r in mine) for name in (NPUS, VFS))
+    counts = (
+        sum(hasattr(r, "devices") and r.resource == name for r in mine) for name in (NPUS, VFS)
+    )
     print(f"| {what} | {' | '.join(str(count) for count in counts)} |", flush=True)
 
 

@@ -186,6 +186,14 @@ def ready() -> bool:
     return seen is not None and seen.supervisor.ready
 
 
+def has_no_rights(systemd: Systemd, pid: str) -> bool:
+    """No capability, no new ones, and a filter of system calls (proc(5))."""
+    seen = Path(f"/proc/{systemd.pid}/root/proc", pid, "status").read_text()
+    rights = dict(line.split(":\t", 1) for line in seen.splitlines() if ":\t" in line)
+    found = tuple(rights[name] for name in ("CapEff", "NoNewPrivs", "Seccomp"))
+    return found == ("0" * 16, "1", "2")
+
+
 def worker() -> int | None:
     seen = status()
     return seen.pools[KERNEL].worker.pid if seen else None
@@ -208,11 +216,7 @@ def test_a_life_under_systemd(systemd: Systemd, note: Note) -> None:
         assert (shown["ActiveState"], shown["SubState"]) == ("active", "running")
         note("systemctl start", "READY: both devices are allocatable", took)
 
-        seen = Path(f"/proc/{systemd.pid}/root/proc", shown["MainPID"], "status").read_text()
-        rights = dict(line.split(":\t", 1) for line in seen.splitlines() if ":\t" in line)
-        assert rights["CapEff"] == "0" * 16
-        assert (rights["NoNewPrivs"], rights["Seccomp"]) == ("1", "2")
-
+        assert has_no_rights(systemd, shown["MainPID"])
         assert systemd.ctl("start", EXPORTER).returncode == 0
         until(lambda: page("/readyz") == HTTPStatus.OK, "the exporter says that all is ready")
         assert systemd.ctl("stop", EXPORTER).returncode == 0
