@@ -91,6 +91,8 @@ def test_the_code_names_no_path_that_nobody_has_thought_of() -> None:
         *("/sys", "/proc"),  # every container's
         "/devices",  # below /sys, as the kernel's events name devices
         "/uverbs",  # a part of a name
+        *("/metrics", "/healthz", "/readyz"),  # the exporter's pages
+        "/etc/rbln",  # the image's own
         "/usr/local",  # rbln-stat: given to containers, not looked for from one
         "/usr/bin",  # where a container finds it
     }
