@@ -1,8 +1,8 @@
 """What the kubelet is told: messages by event, and their length by size of the pool.
 
-Real processes on a simulated node, and a simulated kubelet that counts. The node has 16 NPUs (a card
-is four of them), and 64 virtual functions for DPDK below one PF with a real link. docs/fleets.md
-computes with the counts; they depend on no clock, but for the link that flaps for a minute.
+Real processes on a simulated node, and a simulated kubelet that counts. The node has 16 NPUs (a
+card is four of them), and 64 virtual functions for DPDK below one PF with a real link.
+docs/fleets.md computes with the counts; they depend on no clock, but for the link that flaps.
 """
 
 import argparse

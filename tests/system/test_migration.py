@@ -1,7 +1,7 @@
 """docs/migrate.md on a simulated node: the reference leaves while ours serves the same resource.
 
-The reference is found by the plugin watcher, under a socket name that is always the same; ours calls
-Register. What is in between is the kubelet's, and differs by version.
+The reference is found by the plugin watcher, under a socket name that is always the same; ours
+calls Register. What is in between is the kubelet's, and differs by version.
 """
 
 from pathlib import Path
@@ -49,8 +49,8 @@ def test_the_reference_leaves_while_ours_serves(manner: str) -> None:
             )
             assert stack.kubelet.resource(ATOM).devices.keys() == devices.keys()
             assert reference.streams == 1, "the reference knows nothing of it"
-        # Ours before, the reference, ours; and before 1.36 ours once more, because a socket that leaves
-        # plugins_registry ends whoever has the resource's name.
+        # Ours before, the reference, ours; and before 1.36 ours once more, because a socket that
+        # leaves plugins_registry ends whoever has the resource's name.
         lives = 3 if manner == "1.36" else 4
         stack.kubelet.wait(
             lambda k: (

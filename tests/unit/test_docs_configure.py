@@ -1,4 +1,4 @@
-"""docs/configure.md against the code: each key and each flag, with its real default, and no other."""
+"""docs/configure.md against the code: each key, each flag, its real default, and no other."""
 
 import argparse
 import contextlib
@@ -60,7 +60,7 @@ def test_every_selector_says_whose_it_is() -> None:
         assert types_of(row) == {name for name, kind in KINDS.items() if key in kind.selectors}
 
 
-def one_pool(device_type: str, **members: Any) -> NodeConfig:
+def one_pool(device_type: str, **members: object) -> NodeConfig:
     """A configuration of one pool, all right and without a warning."""
     selectors: dict[str, object] = {"auxTypes": ["sf"]} if device_type == "auxNetDevice" else {}
     whole = {

@@ -55,8 +55,8 @@ FORMULAS: Final = formulas()
 @pytest.mark.parametrize(("formula", "said"), FORMULAS)
 def test_formulas(formula: str, said: str) -> None:
     number = said.split()[0].replace(",", "")
-    digits = len(number.partition(".")[2])
-    assert round(value(ast.parse(formula, mode="eval").body), digits) == float(number)
+    _, _, decimals = number.partition(".")
+    assert round(value(ast.parse(formula, mode="eval").body), len(decimals)) == float(number)
 
 
 def test_there_are_formulas() -> None:
