@@ -54,7 +54,7 @@ FORMULAS: Final = formulas()
 
 @pytest.mark.parametrize(("formula", "said"), FORMULAS)
 def test_formulas(formula: str, said: str) -> None:
-    number = said.split()[0].replace(",", "")
+    number = said.split(maxsplit=1)[0].replace(",", "")
     _, _, decimals = number.partition(".")
     assert round(value(ast.parse(formula, mode="eval").body), len(decimals)) == float(number)
 

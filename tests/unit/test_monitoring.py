@@ -1,4 +1,4 @@
-"""Dashboard, alerts and docs/metrics.md speak of metrics that exist, in queries that Prometheus can read."""
+"""Dashboard, alerts and docs/metrics.md speak of metrics that exist, in queries that are queries."""
 
 import json
 import re
