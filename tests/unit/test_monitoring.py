@@ -1,4 +1,4 @@
-"""Dashboard, alerts and docs/metrics.md speak of metrics that exist, in queries that are queries."""
+"""Dashboard, alerts and docs/metrics.md speak of metrics that exist, in queries that are valid."""
 
 import json
 import re
