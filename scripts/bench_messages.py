@@ -1,8 +1,8 @@
 """What the kubelet is told: messages by event, and their length by size of the pool.
 
-Real processes on a simulated node, and a simulated kubelet that counts. The node has 16 NPUs (a card
-is four of them), and 64 virtual functions for DPDK below one PF with a real link. docs/fleets.md
-computes with the counts; they depend on no clock, but for the link that flaps for a minute.
+Real processes on a simulated node, and a simulated kubelet that counts. The node has 16 NPUs (a
+card is four of them), and 64 virtual functions for DPDK below one PF with a real link.
+docs/fleets.md computes with the counts; they depend on no clock, but for the link that flaps.
 """
 
 import argparse
@@ -30,6 +30,7 @@ SIZES: Final = (16, 64, 256, 1024)
 CARD: Final = tuple(f"0000:{0x20 + n:02x}:00.0" for n in range(4))
 REST_S: Final = 2.0
 """How long nothing has to come before what came is counted."""
+SEEN_WITHIN_S: Final = 60.0
 POOLS: Final = {
     "resourceList": [
         {
@@ -114,6 +115,7 @@ def events(stack: Stack) -> list[tuple[str, Act, Mapping[str, int]]]:
     def die() -> None:
         stack.kill()
         stack.start()
+        stack.wait_status(lambda status: status.supervisor.ready, what="it is ready again")
 
     return [
         ("nothing, for 20 s", lambda: sleep(20), {}),
@@ -131,7 +133,7 @@ def events(stack: Stack) -> list[tuple[str, Act, Mapping[str, int]]]:
         ),
         ("… and rises", lambda: network.run(stack.pid, f"ip link set {peer} up"), {VFS: 64}),
         ("a worker is killed", lambda: os.kill(stack.workers()[NPUS], signal.SIGKILL), {NPUS: 16}),
-        ("the supervisor is killed, and started", die, {NPUS: 16, VFS: 64}),
+        ("the supervisor is killed, and started", die, {}),
         ("rbln-ctl reload, nothing is new", lambda: stack.ctl("reload"), {}),
         ("the kubelet restarts", stack.kubelet.restart, {NPUS: 16, VFS: 64}),
     ]
@@ -150,14 +152,14 @@ def counted(
     """Make something happen, and print how many messages of each pool came of it."""
     first = len(stack.kubelet.records) if since is None else since
     act()
-    for name, count in after.items():
+    if after:
         stack.kubelet.wait(
-            lambda k, name=name, count=count: (
-                (k.resource(name).allocatable == count and len(k.records) > first)
-                or "killed, and" in what
+            lambda k: (
+                len(k.records) > first
+                and all(k.resource(name).allocatable == count for name, count in after.items())
             ),
-            60,
-            what=f"{count} of {name}",
+            SEEN_WITHIN_S,
+            what=f"{what}: {dict(after)}",
         )
     seen = -1
     while seen != len(stack.kubelet.records):

@@ -1,6 +1,6 @@
 """Every metric there is: its name, kind and labels, and what it says.
 
-README.md, the dashboard and the alerts are held against this list by tests.
+docs/metrics.md, the dashboard and the alerts are held against this list by tests.
 """
 
 from typing import Final, Literal, NamedTuple
@@ -165,7 +165,7 @@ CATALOG: Final = (
 
 
 def table() -> str:
-    """The list as it stands in README.md."""
+    """The list as it stands in docs/metrics.md."""
     rows = (
         f"| `{entry.name}` | {entry.kind} | {', '.join(entry.labels) or '-'} | {entry.text} |"
         for entry in CATALOG

@@ -214,14 +214,14 @@ def number_of_series(pools: int, devices: int) -> int:
     return len(samples(made))
 
 
-def test_the_readme_says_how_many_series_there_are() -> None:
+def test_the_page_says_how_many_series_there_are() -> None:
     base, one = number_of_series(0, 0), number_of_series(1, 0)
     pool, device = one - base, number_of_series(1, 1) - one
     assert device == 1
     assert number_of_series(4, 64) == base + 4 * pool + 256
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    assert f"**Series of a node.** {base}, {pool} a pool, and one a device" in readme
-    assert f"{base + 4 * pool + 256}\nwith four pools of 256" in readme
+    written = (Path(__file__).parents[2] / "docs/metrics.md").read_text()
+    assert f"**Series of a node.** {base}, {pool} a pool, and one a device" in written
+    assert f"{base + 4 * pool + 256}\nwith four pools and 256 devices" in written
 
 
 def test_hostile_labels_stay_labels() -> None:

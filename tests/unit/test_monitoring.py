@@ -1,4 +1,4 @@
-"""Dashboard, alerts and README speak of metrics that exist, in queries that Prometheus can read."""
+"""Dashboard, alerts and docs/metrics.md speak of metrics that exist, in queries that are valid."""
 
 import json
 import re
@@ -169,4 +169,4 @@ def test_variables_ask_for_what_there_is() -> None:
 
 
 def test_the_readme_has_the_list() -> None:
-    assert table() in (REPOSITORY / "README.md").read_text()
+    assert table() in (REPOSITORY / "docs/metrics.md").read_text()

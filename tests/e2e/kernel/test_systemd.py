@@ -116,7 +116,7 @@ def until(condition: Callable[[], object], what: str, deadline_s: float = DEADLI
 
 
 def installed() -> None:
-    """What README.md says to do on bare metal, but for pip: the machine has no network."""
+    """What docs/install.md says to do on bare metal, but for pip: the machine has no network."""
     library = Path("/opt/rbln/lib")
     for package in ("rbln_supervisor", "rbln_worker"):
         ignore = shutil.ignore_patterns("__pycache__")

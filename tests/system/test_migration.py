@@ -1,0 +1,67 @@
+"""docs/migrate.md on a simulated node: the reference leaves while ours serves the same resource.
+
+The reference is found by the plugin watcher, under a socket name that is always the same; ours
+calls Register. What is in between is the kubelet's, and differs by version.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.sim.kubelet import SimKubelet
+from tests.sim.kubelet_admission import Dialling
+from tests.sim.kubelet_book import Keeping
+from tests.sim.kubelet_records import Closed
+from tests.sim.stack import Stack
+from tests.sim.tinyplugin import TinyPlugin
+from tests.system.scene import ATOM, ATOMS, TWO_POOLS, VM, allocatable, served
+
+pytestmark = pytest.mark.system
+
+SOCKET: Final = "rebellions.ai_ATOM.sock"
+MANNERS: Final = {
+    "1.36": (Keeping.PER_SOCKET, Dialling.BEFORE_ANSWER),
+    "1.25": (Keeping.BY_NAME, Dialling.BEFORE_ANSWER),
+    "1.20": (Keeping.LATEST, Dialling.AFTER_ANSWER),
+}
+
+
+@pytest.mark.parametrize("manner", MANNERS)
+def test_the_reference_leaves_while_ours_serves(manner: str) -> None:
+    keeping, dialling = MANNERS[manner]
+
+    def kubelet(folder: Path) -> SimKubelet:
+        return SimKubelet(folder, plugin_watcher=True, keeping=keeping, dialling=dialling)
+
+    with Stack(TWO_POOLS, registration="kubelet-sock", kubelet=kubelet) as stack:
+        served(stack)
+        assert stack.stop().code == 0
+        devices = {device: n // 2 for n, device in enumerate(ATOMS)}
+        with TinyPlugin(stack.kubelet.registry, ATOM, devices, endpoint=SOCKET) as reference:
+            stack.kubelet.wait(
+                lambda k: k.resource(ATOM).endpoint == SOCKET, 10, what="the reference is asked"
+            )
+            stack.start()
+            served(stack, VM)
+            stack.kubelet.wait(
+                lambda k: k.resource(ATOM).endpoint not in (None, SOCKET), 10, what="ours is asked"
+            )
+            assert stack.kubelet.resource(ATOM).devices.keys() == devices.keys()
+            assert reference.streams == 1, "the reference knows nothing of it"
+        # Ours before, the reference, ours; and before 1.36 ours once more, because a socket that
+        # leaves plugins_registry ends whoever has the resource's name.
+        lives = 3 if manner == "1.36" else 4
+        stack.kubelet.wait(
+            lambda k: (
+                any(isinstance(r, Closed) and r.endpoint == SOCKET for r in k.records)
+                and sum(one.resource == ATOM for one in k.openings) == lives
+                and k.resource(ATOM).allocatable == len(ATOMS)
+            ),
+            10,
+            what=f"the reference's stream has ended, {lives} were opened",
+        )
+        assert stack.kubelet.allocate(ATOM, [ATOMS]).container_responses
+        stack.node.set_status("rbln0", 3)  # seen with the next look: later than what else may come
+        allocatable(stack, ATOM, len(ATOMS) - 1)
+        assert sum(one.resource == ATOM for one in stack.kubelet.openings) == lives

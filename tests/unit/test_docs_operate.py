@@ -1,0 +1,88 @@
+"""docs/operate.md against the code: each word that a status says, and no other."""
+
+import re
+from pathlib import Path
+from typing import Final, get_args
+
+import yaml
+
+from rbln_supervisor.core import diagnosis
+from rbln_supervisor.core.events import Kind
+from rbln_supervisor.core.loss import SOURCES, Cause
+from rbln_supervisor.core.status import PoolState
+from rbln_supervisor.core.summary import NO_DEVICES, NOT_READ
+from rbln_supervisor.ctl.exits import Exit as OfCtl
+from rbln_worker.contract.exits import Exit
+from rbln_worker.contract.health import HealthPhase
+from rbln_worker.core import registration
+from tests.unit.pages import REPOSITORY, rows, spans, text
+
+PAGE: Final = text("operate.md")
+USAGE: Final = 2
+"""argparse's."""
+NO_CODES: Final = frozenset(
+    {"kubelet-sock", "plugin-watcher", "rbln-supervisor", "support-bundle", "vfio-pci"}
+)
+"""Other words with a dash in the checks."""
+
+
+def words(first: str) -> set[str]:
+    """The code in the first cells of a table, or of several."""
+    return {span for row in rows(PAGE, first) for span in spans(row.first)}
+
+
+def test_states_phases_sources_causes_and_kinds() -> None:
+    assert words("state") == set(get_args(PoolState))
+    assert words("phase") == set(HealthPhase)
+    assert words("source") == SOURCES
+    assert words("`cause` of `rbln_lost_allocatable_seconds_total`") == set(get_args(Cause))
+    assert words("kind") == set(get_args(Kind))
+
+
+def test_phases_say_what_the_kubelet_hears() -> None:
+    heard = {row.code("phase"): row.cells["the kubelet hears"] for row in rows(PAGE, "phase")}
+    fallen = {HealthPhase.UNHEALTHY, HealthPhase.PROBATION}
+    assert heard == {phase: "Unhealthy" if phase in fallen else "Healthy" for phase in HealthPhase}
+
+
+def test_reasons_why_a_pool_is_not_listed() -> None:
+    known = {NO_DEVICES, NOT_READ, registration.NOBODY, registration.NO_SOCKET}
+    assert known <= words("reason")
+
+
+def test_exit_codes() -> None:
+    code = rows(PAGE, "code")
+    of_ctl = {int(row.first) for row in code if "of `rbln-ctl`" in row.cells}
+    others = {
+        int(row.first)
+        for row in code
+        if row.first.isdigit() and "of `rbln-ctl`" not in row.cells and "severity" not in row.cells
+    }
+    assert of_ctl == {*OfCtl, USAGE}
+    assert others == set(Exit)
+
+
+def test_findings_of_doctor() -> None:
+    folder = Path(diagnosis.__file__).parent
+    source = "".join(path.read_text() for path in folder.glob("*.py"))
+    said = set(re.findall(r'"([a-z]+(?:-[a-z]+)+)"', source)) - NO_CODES
+    listed = {
+        span for row in rows(PAGE, "code") if "severity" in row.cells for span in spans(row.first)
+    }
+    assert listed == said
+
+
+def test_alerts() -> None:
+    (group,) = yaml.safe_load((REPOSITORY / "deployments/prometheus/alerts.yaml").read_text())[
+        "groups"
+    ]
+    assert words("alert") == {rule["alert"] for rule in group["rules"]}
+
+
+def test_counters() -> None:
+    source = "".join(path.read_text() for path in (REPOSITORY / "rbln_supervisor").glob("*.py"))
+    counted = set(re.findall(r'(?:counts|dropped)\["([a-z ]+)"\]', source))
+    counted |= set(re.findall(r'^_UNREAD: Final = "([a-z ]+)"', source, re.MULTILINE))
+    counted |= set(re.findall(r'Counter\(\{"([a-z ]+)":', source))
+    counted |= {f"times that {what} were lost" for what in ("uevents", "link changes")}
+    assert words("counter") == counted
