@@ -88,7 +88,6 @@ def test_the_code_names_no_path_that_nobody_has_thought_of() -> None:
     known = {
         *("/etc/pcidp", "/run/rbln", "/var/lib", "/var/run"),  # mounted
         "/dev",  # mounted
-        "/etc/rbln",  # supervisord.conf, in the image
         *("/sys", "/proc"),  # every container's
         "/devices",  # below /sys, as the kernel's events name devices
         "/uverbs",  # a part of a name
