@@ -57,6 +57,7 @@ def _run(engine: Engine, places: Places, arguments: Sequence[str]) -> int:
     if tried.returncode:
         raise CannotRun(f"no container can be run here: {tried.stderr.strip()[-300:]}")
     _say(f"bases ready after {monotonic() - began:.1f} s")
+    build.make_room(engine)
     _say(f"image built in {build.build(engine, places):.1f} s")
     places.results.unlink(missing_ok=True)
     folder = str(Path(__file__).parent)

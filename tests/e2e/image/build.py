@@ -28,7 +28,6 @@ _OF_THE_INDEX: Final = ("index-url", "extra-index-url", "trusted-host", "proxy",
 def build(engine: Engine, places: Places, name: str = IMAGE, *, cached: bool = True) -> float:
     """Build it; how many seconds that took. Failed."""
     began = monotonic()
-    _make_room(engine)
     with secrets(pip_settings()) as words:
         engine.buildah(
             *("bud", "--isolation", "chroot", "--layers", "--timestamp", "0", "--pull-never"),
@@ -70,8 +69,11 @@ def secrets(settings: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
         yield ("--secret", f"id=pip.conf,src={file}", *words)
 
 
-def _make_room(engine: Engine) -> None:
-    """Each build leaves its steps behind, and the next one is quick because of them."""
+def make_room(engine: Engine) -> None:
+    """Remove what was built, where it has become much; only before a build that tests rely on.
+
+    Each build leaves its steps behind, and the next one is quick because of them.
+    """
     kept = engine.podman("images", "--all", "--quiet", "--no-trunc").split()
     if len(kept) <= _KEPT_MOST:
         return
