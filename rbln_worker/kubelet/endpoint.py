@@ -11,13 +11,9 @@ import grpc.aio
 
 REQUEST_BYTES_MOST: Final = 4 * 1024 * 1024
 """A longer one is refused (RESOURCE_EXHAUSTED). 20,000 device IDs of 60 bytes are a third of it."""
-CALLS_MOST: Final = 1024
-"""Of one connection at a time, streams included; a kubelet makes a handful. Further ones are
-refused (UNAVAILABLE): gRPC's C core, unlike Go's, does not have them wait."""
 _OPTIONS: Final = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", REQUEST_BYTES_MOST),
-    ("grpc.max_concurrent_streams", CALLS_MOST),
 )
 
 

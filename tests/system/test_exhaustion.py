@@ -111,7 +111,8 @@ def test_requests_are_bounded() -> None:
             request = pb.AllocateRequest()
             request.container_requests.add(devicesIDs=["x" * (REQUEST_BYTES_MOST - 100)])
             calls = [call.future(request, timeout=60.0) for _ in range(96)]
-            assert {one.code().name for one in calls} == {"INVALID_ARGUMENT"}
+            codes = {one.code().name for one in calls}
+            assert codes == {"INVALID_ARGUMENT"}
 
 
 # Descriptors
