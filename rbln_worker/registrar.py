@@ -69,7 +69,7 @@ class Registrar:
         self._closed = False
         self._alarm: asyncio.TimerHandle | None = None
         self.board = Board()
-        self.preferences = Preferences(on_change)
+        self.preferences = Preferences(tally, on_change)
         self.registrations = 0
 
     @property

@@ -202,7 +202,6 @@ class Worker:
                 *self._registrar.preferences.problems,
             ),
             failed_writes=self._files.failures,
-            simple_preferences=self._registrar.preferences.simple,
         )
 
     def _standing_changed(self) -> None:

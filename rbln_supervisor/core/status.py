@@ -40,8 +40,6 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     """Seconds until it is started again."""
     failed_writes: int = 0
     """How often this life could not write a file for container runtimes or CNI plugins."""
-    simple_preferences: int = 0
-    """Preferred allocations of this life that were not searched for: too much to try."""
     version: str = ""
     """As it said hello; another one than the supervisor's until it is replaced."""
 

@@ -50,7 +50,6 @@ def pool_status(seen: Seen, now: float) -> PoolStatus:
             last_log=seen.last_log,
             backoff_s=None if backoff is None else round(max(0.0, backoff - now), 1),
             failed_writes=report.failed_writes if report else 0,
-            simple_preferences=report.simple_preferences if report else 0,
             version=seen.version,
         ),
         devices=_devices(seen),

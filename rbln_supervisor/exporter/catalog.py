@@ -109,6 +109,18 @@ CATALOG: Final = (
     ),
     Entry("rbln_device_looks_hanging", "gauge", _POOL, "Looks at a device that hang now"),
     Entry(
+        "rbln_simple_preferences_total",
+        "counter",
+        _POOL,
+        "Preferred allocations that are legal and maybe not the best: there was too much to try",
+    ),
+    Entry(
+        "rbln_failed_preferences_total",
+        "counter",
+        _POOL,
+        "Preferred allocations without a preference, because choosing failed",
+    ),
+    Entry(
         "rbln_failed_writes_total",
         "counter",
         _POOL,

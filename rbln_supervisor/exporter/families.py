@@ -142,6 +142,8 @@ def _figures(page: Page, name: str, figures: Figures) -> None:
     page.took("rbln_device_look_duration_seconds", figures.looks, name)
     page.put("rbln_device_looks_hung_total", figures.hung, name)
     page.put("rbln_device_looks_hanging", figures.hanging, name)
+    page.put("rbln_simple_preferences_total", figures.simple_preferences, name)
+    page.put("rbln_failed_preferences_total", figures.failed_preferences, name)
     page.put("rbln_failed_writes_total", figures.failed_writes, name)
 
 

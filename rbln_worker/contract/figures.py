@@ -66,6 +66,10 @@ class Figures(msgspec.Struct, frozen=True, tag="figures"):
     """Looks at a device that took longer than a thread waits for others (prober.LATE_S) …"""
     hanging: int = 0
     """… and those that do now."""
+    simple_preferences: int = 0
+    """Preferred allocations that were not searched for, because there was too much to try …"""
+    failed_preferences: int = 0
+    """… and those without a preference, because choosing failed."""
     failed_writes: int = 0
     """Files for container runtimes and CNI plugins that could not be written."""
 

@@ -116,8 +116,6 @@ class Report(msgspec.Struct, frozen=True, tag="report"):
     """What is wrong with the pool although it may serve, one line each."""
     failed_writes: int = 0
     """How often a file for container runtimes or CNI plugins could not be written."""
-    simple_preferences: int = 0
-    """Preferred allocations that were not searched for, because there was too much to try."""
 
 
 class Beat(msgspec.Struct, frozen=True, tag="beat"):

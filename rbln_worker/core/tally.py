@@ -47,6 +47,8 @@ class Tally:
         self.opened = before.opened
         self.streams = 0
         self.hung = before.hung
+        self.simple_preferences = before.simple_preferences
+        self.failed_preferences = before.failed_preferences
         self.hanging = 0
 
     def call(self, method: str, code: str, seconds: float) -> None:
@@ -82,5 +84,7 @@ class Tally:
             looks=self._looks.value,
             hung=self.hung,
             hanging=self.hanging,
+            simple_preferences=self.simple_preferences,
+            failed_preferences=self.failed_preferences,
             failed_writes=self._earlier.failed_writes + failed_writes,
         )

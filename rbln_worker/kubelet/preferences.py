@@ -14,6 +14,7 @@ from rbln_worker.contract.device import DeviceId
 from rbln_worker.core.prefer.budget import STEPS_MOST, Budget
 from rbln_worker.core.prefer.choose import Preferred, Refused, choose
 from rbln_worker.core.prefer.place import Layout
+from rbln_worker.core.tally import Tally
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 
 CONTAINERS_MOST: Final = 64
@@ -27,25 +28,25 @@ log = logging.getLogger(__name__)
 
 
 class Preferences:
-    """The answers of a pool, and what is counted of them."""
+    """The answers of a pool."""
 
-    def __init__(self, on_change: Callable[[], None], steps: int = STEPS_MOST) -> None:
-        """``on_change`` hears when something was counted; ``steps``: the budget of a call."""
-        self._on_change = on_change
+    def __init__(
+        self, tally: Tally, on_failure: Callable[[], None], steps: int = STEPS_MOST
+    ) -> None:
+        """``on_failure`` hears when there are other problems; ``steps``: the budget of a call."""
+        self._tally = tally
+        self._on_failure = on_failure
         self._steps = steps
         self._cause = ""
         """Of the last failure."""
-        self.failures = 0
-        """Answers without preference because choosing failed."""
-        self.simple = 0
-        """Answers that are legal and may not be the best, because the budget was spent."""
+        self._failures = 0
 
     @property
     def problems(self) -> tuple[str, ...]:
         """What is wrong, for people."""
-        if not self.failures:
+        if not self._failures:
             return ()
-        often = "once" if self.failures == 1 else f"{self.failures} times"
+        often = "once" if self._failures == 1 else f"{self._failures} times"
         return (
             f"preferred allocation failed {often}, devices were given as they come: {self._cause}",
         )
@@ -76,8 +77,7 @@ class Preferences:
             self._failed(error)
             return Preferred(_unchosen(container))
         if isinstance(chosen, Preferred) and chosen.simply:
-            self.simple += 1
-            self._on_change()
+            self._tally.simple_preferences += 1
             log.debug(
                 "preferred without a search: too much to try",
                 extra={"size": size, "available": len(available)},
@@ -86,11 +86,12 @@ class Preferences:
 
     def _failed(self, error: Exception) -> None:
         cause = f"{type(error).__name__}: {error}"[:200]
-        self.failures += 1
+        self._failures += 1
+        self._tally.failed_preferences += 1
         if cause != self._cause:  # one line a cause: admission of pods is tried again and again
             self._cause = cause
             log.error("preferred allocation failed, any devices were given", exc_info=error)
-        self._on_change()
+        self._on_failure()
 
 
 def _unchosen(container: pb.ContainerPreferredAllocationRequest) -> tuple[DeviceId, ...]:

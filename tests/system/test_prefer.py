@@ -171,9 +171,9 @@ def test_a_hostile_call_gets_an_answer_and_harms_nobody(stack: Stack) -> None:
             channel, DEVICE_PLUGIN, "GetPreferredAllocation", pb.PreferredAllocationResponse
         )
         answers = [call(request, timeout=60) for request in requests]
-        for request, answer in zip(requests, answers, strict=True):
-            assert len(answer.container_responses) == len(request.container_requests)
-        assert list(answers[-1].container_responses[0].deviceIDs) == everything
+    for request, answer in zip(requests, answers, strict=True):
+        assert len(answer.container_responses) == len(request.container_requests)
+    assert list(answers[-1].container_responses[0].deviceIDs) == everything
     assert stack.kubelet.preferred(FREE, everything, [], 4) == list(CARDS[0])
     after = stack.status().pools[FREE]
     assert (after.worker.pid, after.worker.restarts) == (worker.pid, 0)

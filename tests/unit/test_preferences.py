@@ -10,6 +10,7 @@ from rbln_worker.contract.device import Bdf, DeviceId
 from rbln_worker.core.prefer.budget import STEPS_MOST
 from rbln_worker.core.prefer.choose import Refused
 from rbln_worker.core.prefer.place import Layout, Place
+from rbln_worker.core.tally import Tally
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.preferences import CONTAINERS_MOST, Preferences
 
@@ -45,11 +46,12 @@ def ours(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
 
 
 class Told:
-    """A pool's preferences, and how often something was counted."""
+    """A pool's preferences, what is counted, and how often its problems changed."""
 
     def __init__(self, steps: int = STEPS_MOST) -> None:
         self.times = 0
-        self.preferences = Preferences(self._tell, steps)
+        self.tally = Tally()
+        self.preferences = Preferences(self.tally, self._tell, steps)
 
     def _tell(self) -> None:
         self.times += 1
@@ -91,7 +93,7 @@ def test_what_breaks_is_answered_counted_and_logged_once(caplog: pytest.LogCaptu
     assert record.levelname == "ERROR"
     assert record.exc_info is not None
     assert record.exc_info[0] is TypeError
-    assert (told.preferences.failures, told.times) == (3, 3)
+    assert (told.tally.failed_preferences, told.times) == (3, 3)
     (problem,) = told.preferences.problems
     assert problem.startswith(
         "preferred allocation failed 3 times, devices were given as they come"
@@ -115,10 +117,10 @@ def test_a_spent_budget_is_counted_and_said_at_debug(caplog: pytest.LogCaptureFi
     with caplog.at_level(logging.DEBUG, "rbln_worker.kubelet"):
         answers = told.ask(known(), *[container(IDS, 6, ["0.1"])] * 20)
     assert all(len(set(answer)) == 6 and "0.1" in answer for answer in answers)
-    assert told.preferences.simple == told.times == len(ours(caplog))
-    assert 0 < told.preferences.simple < 20
+    assert told.tally.simple_preferences == len(ours(caplog))
+    assert 0 < told.tally.simple_preferences < 20
     assert {record.levelname for record in ours(caplog)} == {"DEBUG"}
-    assert told.preferences.problems == ()
+    assert (told.times, told.preferences.problems) == (0, ())
 
 
 def test_of_thousands_of_containers_most_are_left_to_the_kubelet() -> None:

@@ -38,6 +38,7 @@ def test_the_next_life_goes_on_but_for_what_was_of_the_moment() -> None:
     first.streams, first.opened, first.messages, first.allocated = 1, 1, 4, 2
     first.hung = first.hanging = 1
     first.refusals = 5
+    first.simple_preferences, first.failed_preferences = 7, 8
     before = first.figures(failed_writes=2)
     second = Tally(before)
     assert second.figures() == inherited(before)
@@ -48,6 +49,7 @@ def test_the_next_life_goes_on_but_for_what_was_of_the_moment() -> None:
     assert after.calls["Allocate"].codes == {"OK": 2}
     assert (after.registrations, after.to_register.count, after.failed_writes) == (2, 2, 3)
     assert (after.opened, after.messages, after.allocated, after.refusals) == (1, 4, 2, 5)
+    assert (after.simple_preferences, after.failed_preferences) == (7, 8)
 
 
 def test_figures_are_values_that_later_calls_do_not_change() -> None:
