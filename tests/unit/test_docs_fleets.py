@@ -2,6 +2,7 @@
 
 import ast
 import operator
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -61,6 +62,17 @@ def test_formulas(formula: str, said: str) -> None:
 
 def test_there_are_formulas() -> None:
     assert len(FORMULAS) > 20
+
+
+def test_series_are_those_of_the_metrics() -> None:
+    """Which a test of the exporter counts."""
+    found = re.search(r"\*\*Series of a node\.\*\* (\d+), (\d+) a pool", text("metrics.md"))
+    assert found is not None
+    base, pool = found.groups()
+    assert f"A node has {base} series, {pool} a pool" in PAGE
+    sums = [formula for formula, _ in FORMULAS if "+" in formula]
+    assert sums
+    assert all(f"{base} + {pool} * " in formula for formula in sums)
 
 
 def test_bytes_of_messages() -> None:
