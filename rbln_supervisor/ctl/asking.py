@@ -37,15 +37,26 @@ def refused(reply: commands.Refused, *, as_json: bool) -> Exit:
     return Exit.REFUSED
 
 
-def page(answer: NodeStatus | Explanation | Plan, *, done: bool = False) -> str:
-    """An answer that is more than a line; ``done``: a plan that has become true."""
+def page(
+    answer: NodeStatus | Explanation | Plan,
+    *,
+    done: bool = False,
+    whole: NodeStatus | None = None,
+) -> str:
+    """An answer that is more than a line.
+
+    Args:
+        answer: of a supervisor.
+        done: a plan that has become true.
+        whole: the status of which the answer is a part.
+    """
     # rich is loaded where people read, and for nothing else
     from rbln_supervisor.ctl import explanation, paper, planned, render  # noqa: PLC0415
 
     now = datetime.now(UTC).timestamp()
     match answer:
         case NodeStatus():
-            return paper.text(lambda columns: render.page(answer, columns, now), sys.stdout)
+            return paper.text(lambda columns: render.page(answer, columns, now, whole), sys.stdout)
         case Explanation():
             return paper.text(lambda columns: explanation.page(answer, columns, now), sys.stdout)
         case Plan():

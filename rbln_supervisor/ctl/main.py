@@ -81,7 +81,7 @@ def _status(options: argparse.Namespace, run_dir: Path, *, as_json: bool) -> Exi
         case commands.Node(status=status) if as_json:
             write_json(chosen(status, choice))
         case commands.Node(status=status):
-            write(page(chosen(status, choice)))
+            write(page(chosen(status, choice), whole=status))
         case commands.Refused():
             return refused(reply, as_json=as_json)
         case _:

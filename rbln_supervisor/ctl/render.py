@@ -31,11 +31,20 @@ _STATE_STYLES: Final[dict[PoolState, str]] = {
 }
 
 
-def page(status: NodeStatus, columns: int, now: float) -> RenderableType:
-    """The whole status, for a page so many columns wide; ``now``: seconds since the epoch."""
+def page(
+    status: NodeStatus, columns: int, now: float, whole: NodeStatus | None = None
+) -> RenderableType:
+    """A status, for a page so many columns wide.
+
+    Args:
+        status: what is shown of it.
+        columns: the page's.
+        now: seconds since the epoch.
+        whole: of which it is a part; devices are counted there.
+    """
     parts: list[RenderableType] = [_head(status.supervisor)]
     if status.pools:
-        parts += [Text(), _pools(status, columns)]
+        parts += [Text(), _pools(status, columns, whole or status)]
     ids = [len(device) for pool in status.pools.values() for device in pool.devices]
     for name, pool in status.pools.items():
         if pool.devices:
@@ -56,7 +65,7 @@ def _head(supervisor: SupervisorStatus) -> Text:
     )
 
 
-def _pools(status: NodeStatus, columns: int) -> Table:
+def _pools(status: NodeStatus, columns: int, whole: NodeStatus) -> Table:
     narrow = columns < NARROW_COLUMNS
     table = table_for(columns)
     name_columns = min(columns // 2, max(map(len, status.pools)))
@@ -70,12 +79,13 @@ def _pools(status: NodeStatus, columns: int) -> Table:
     table.add_column("NOTE", overflow="fold")
     for name, pool in status.pools.items():
         worker = pool.worker
-        healthy = sum(device.health == "Healthy" for device in pool.devices.values())
-        all_well = healthy == len(pool.devices)
+        devices = whole.pools[name].devices
+        healthy = sum(device.health == "Healthy" for device in devices.values())
+        all_well = healthy == len(devices)
         ours = [
             Text(plain(name), "bold"),
             Text(pool.state, _STATE_STYLES[pool.state]),
-            Text(f"{healthy}/{len(pool.devices)}", "" if all_well else "red"),
+            Text(f"{healthy}/{len(devices)}", "" if all_well else "red"),
         ]
         if not narrow:
             ours += [

@@ -105,7 +105,9 @@ def _page(news: _News, choice: Choice, columns: int) -> RenderableType:
     if news.status is not None:
         if none := unknown(news.status, choice):
             parts.append(Text(plain(none), "yellow"))
-        parts.append(render.page(chosen(news.status, choice), columns, now.timestamp()))
+        parts.append(
+            render.page(chosen(news.status, choice), columns, now.timestamp(), news.status)
+        )
     return Group(*parts)
 
 

@@ -281,7 +281,8 @@ def counted(name: str) -> Facts:
 
 def of_pool(pool: PoolStatus) -> Facts:
     status = msgspec.structs.replace(SILENT, pools={"a/b": pool})
-    return msgspec.structs.replace(WELL, status=status)
+    facts = with_host(hardware=Hardware(pools={"a/b": PoolView("accelerator", 1, 1)}))
+    return msgspec.structs.replace(facts, status=status)
 
 
 def worker(version: str) -> Facts:

@@ -141,6 +141,12 @@ FAULTS = [
         "warning",
     ),
     Fault(
+        "config-not-in-force",
+        lambda s: s.write_config(config(ATOM_POOL)),
+        word=f"{VM} is served only",
+        severity="warning",
+    ),
+    Fault(
         "pool-invalid",
         lambda s: s.write_config(config(ATOM_POOL, pool("BAD", vendors="1eff"))),
         "rebellions.ai/BAD",

@@ -10,6 +10,8 @@ import msgspec
 import pytest
 import zmq
 
+from rbln_worker.contract.device import DeviceId
+from rbln_worker.contract.history import Happening, History
 from rbln_worker.contract.messages import Beat, Hello, Phase, Report, Wanted, encode
 from rbln_worker.contract.pool import PoolName
 from tests.sim.stack import Stack
@@ -84,6 +86,7 @@ def test_messages_of_nobodys_worker_are_counted_and_dropped(stack: Stack) -> Non
         Hello(pool=PoolName(ATOM), pid=1, incarnation="", version="0"),
         Hello(pool=PoolName(ATOM), pid=1, incarnation="0123456789abcdef", version="99"),
         Report(Phase.REGISTERED, endpoint="../../x", registration="by hand"),
+        History((Happening(2**63, 1.0, "Unhealthy", DeviceId("x" * 100_000)),)),
         Beat(session="nobody's", generation=2**63),
         Wanted(),
     )

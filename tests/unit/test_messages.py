@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.health import Judged, Verdict
+from rbln_worker.contract.history import Happening, History
 from rbln_worker.contract.messages import (
     FRAME_BYTES_MOST,
     Beat,
@@ -46,6 +47,7 @@ TO_SUPERVISOR: tuple[ToSupervisor, ...] = (
     Holds(POOL, (DEVICE,)),
     Holds(),
     Report(Phase.WAITING, "r", "kubelet-sock", "e", (Judged(DEVICE.id, Verdict(healthy=True)),)),
+    History((Happening(3, 1.5, "Unhealthy", DEVICE.id, "aer", "r", first=True),)),
     Beat("s", 3, 9),
     Wanted(3),
 )
@@ -77,13 +79,17 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
-TAGS = st.sampled_from(["hello", "report", "beat", "wanted", "snapshot", "delta", "stop"])
+TAGS = st.sampled_from(
+    ["hello", "report", "history", "beat", "wanted", "snapshot", "delta", "stop"]
+)
 
 
 @given(
     TAGS,
     st.dictionaries(
-        st.sampled_from(["pool", "pid", "phase", "generation", "session", "devices", "new"]),
+        st.sampled_from(
+            ["pool", "pid", "phase", "generation", "session", "devices", "happened", "new"]
+        ),
         VALUES,
     ),
 )

@@ -33,6 +33,7 @@ def configuration(facts: Facts) -> Iterator[Finding]:
                 mend,
                 evidence(list(complaints)),
             )
+    yield from _not_in_force(facts)
     if found.warnings:
         yield Finding(
             "config-odd",
@@ -41,6 +42,28 @@ def configuration(facts: Facts) -> Iterator[Finding]:
             "the configuration is accepted, although some of it is odd",
             mend,
             evidence(list(found.warnings)),
+        )
+
+
+def _not_in_force(facts: Facts) -> Iterator[Finding]:
+    """The file has other pools than those that are served."""
+    file, node = facts.host.config, facts.host.hardware
+    if facts.status is None or file is None or file.errors or node is None or node.failed:
+        return
+    wanted, served = {*node.pools, *file.invalid}, {*facts.status.pools}
+    if wanted != served:
+        yield Finding(
+            "config-not-in-force",
+            "warning",
+            file.path,
+            "the file has other pools than those that are served",
+            f"rbln-ctl validate {file.path} --against-host; then rbln-ctl reload",
+            evidence(
+                [
+                    *(f"{name} is in the file only" for name in sorted(wanted - served)),
+                    *(f"{name} is served only" for name in sorted(served - wanted)),
+                ]
+            ),
         )
 
 

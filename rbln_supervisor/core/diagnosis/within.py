@@ -47,6 +47,12 @@ _PROBLEMS: Final[Mapping[str, _Problem]] = {
         "changes of files are seen later, by looks",
         "sysctl fs.inotify.max_user_instances=1024",
     ),
+    "no connection is taken": _Problem(
+        "descriptors-short",
+        "error",
+        "the supervisor has few descriptors left: workers and rbln-ctl can't reach it",
+        "ls -l /proc/PID/fd | tail; then raise LimitNOFILE (ulimit -n)",
+    ),
     "look at the node": _Problem(
         "look-failed",
         "error",
@@ -155,7 +161,7 @@ def _pool(name: str, pool: PoolStatus) -> Iterator[Finding]:
             "worker-restarted",
             "warning",
             name,
-            f"its worker was started again {pool.worker.restarts} times",
+            f"its worker ended by itself, and was started again (restarts: {pool.worker.restarts})",
             f"rbln-ctl events --pool {short}",
             evidence(died),
         )
