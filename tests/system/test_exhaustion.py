@@ -65,11 +65,12 @@ def test_a_worker_that_needs_too_much_memory_dies_alone_and_says_so() -> None:
             seen = pool_status(
                 stack,
                 ATOM,
-                lambda seen: seen.state == "backoff" and seen.worker.backoff_s,
-                what="a pool in back-off",
+                # On a busy machine one of its lives may be so slow that it is taken for hung.
+                lambda seen: seen.worker.backoff_s
+                and (seen.worker.last_exit or "").startswith("exit code 71 (out of memory)"),
+                what="a pool in back-off, out of memory",
             )
-            assert seen.worker.last_exit is not None
-            assert seen.worker.last_exit.startswith("exit code 71 (out of memory)")
+            assert seen.state == "backoff"
             assert "exit code 71 (out of memory)" in seen.reason
             assert seen.worker.last_log[-1] == (
                 f"{ATOM}: out of memory (it may have 268435456 bytes, --worker-memory-max)"
