@@ -61,7 +61,7 @@ def keep_only(*kept: Capability) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     wanted = sum(1 << capability for capability in kept)
     _prctl(libc, "PR_SET_NO_NEW_PRIVS", _PR_SET_NO_NEW_PRIVS, 1)
-    held, permitted = _held(libc)
+    held, permitted, inheritable = _held(libc)
     if held >> Capability.SETPCAP & 1:
         _narrow(libc, wanted)
     try:
@@ -69,6 +69,8 @@ def keep_only(*kept: Capability) -> None:
     except OSError as error:
         if error.errno != errno.EINVAL:  # a kernel before 4.3 has no such set
             raise NotGivenUp(str(error)) from error
+    if not (permitted & ~wanted or inheritable):
+        return  # and a seccomp filter may allow no capset at all (systemd's @privileged)
     data = (_Data * 2)(*(_half(held & wanted, permitted & wanted, shift) for shift in (0, 32)))
     if libc.capset(ctypes.byref(_Header(_VERSION_3, 0)), data):
         raise NotGivenUp(f"capset: {os.strerror(ctypes.get_errno())}")
@@ -79,14 +81,15 @@ def _half(effective: int, permitted: int, shift: int) -> _Data:
     return _Data(effective >> shift & low, permitted >> shift & low, 0)
 
 
-def _held(libc: ctypes.CDLL) -> tuple[int, int]:
-    """The effective and the permitted set."""
+def _held(libc: ctypes.CDLL) -> tuple[int, int, int]:
+    """The effective, the permitted and the inheritable set."""
     data = (_Data * 2)()
     if libc.capget(ctypes.byref(_Header(_VERSION_3, 0)), data):
         raise NotGivenUp(f"capget: {os.strerror(ctypes.get_errno())}")
     return (
         data[0].effective | data[1].effective << 32,
         data[0].permitted | data[1].permitted << 32,
+        data[0].inheritable | data[1].inheritable << 32,
     )
 
 
