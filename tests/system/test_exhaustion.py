@@ -66,8 +66,10 @@ def test_a_worker_that_needs_too_much_memory_dies_alone_and_says_so() -> None:
                 stack,
                 ATOM,
                 # On a busy machine one of its lives may be so slow that it is taken for hung.
-                lambda seen: seen.worker.backoff_s
-                and (seen.worker.last_exit or "").startswith("exit code 71 (out of memory)"),
+                lambda seen: (
+                    seen.worker.backoff_s
+                    and (seen.worker.last_exit or "").startswith("exit code 71 (out of memory)")
+                ),
                 what="a pool in back-off, out of memory",
             )
             assert seen.state == "backoff"

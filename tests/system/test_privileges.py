@@ -218,6 +218,25 @@ def test_a_worker_that_keeps_its_privileges_does_nothing_with_them(tmp_path: Pat
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.skipif(platform.machine() not in seccomp.NUMBERS, reason="other system call numbers")
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user has nothing to take away")
+def test_who_has_nothing_to_give_up_need_not_be_allowed_to() -> None:
+    """As below a systemd unit with no capability and a filter of system calls."""
+    given_up = (
+        "from tests.sim.seccomp import refuse; from rbln_worker.privileges import keep_only; "
+        "refuse('capset'); keep_only()"
+    )
+    subprocess.run(
+        [
+            *("setpriv", "--bounding-set=-all", "--inh-caps=-all"),
+            *(sys.executable, "-c", given_up),
+        ],
+        cwd=REPOSITORY,
+        check=True,
+        timeout=30,
+    )
+
+
 # The run directory
 
 
