@@ -32,7 +32,6 @@ from tests.system.scene import (
     allocatable,
     config,
     eventually,
-    pool_status,
     served,
     untouched,
 )
@@ -62,18 +61,17 @@ def test_a_worker_that_needs_too_much_memory_dies_alone_and_says_so() -> None:
     ) as stack:
         served(stack, VM)
         with untouched(stack, VM):
-            seen = pool_status(
-                stack,
-                ATOM,
-                # On a busy machine one of its lives may be so slow that it is taken for hung.
-                lambda seen: (
-                    seen.worker.backoff_s
-                    and (seen.worker.last_exit or "").startswith("exit code 71 (out of memory)")
+            # On a busy machine some of its lives may be so slow that they are taken for hung.
+            status = stack.wait_status(
+                lambda status: (
+                    status.pools[ATOM].state == "backoff"
+                    and "exit code 71 (out of memory)" in status.pools[ATOM].reason
                 ),
+                60.0,
                 what="a pool in back-off, out of memory",
             )
-            assert seen.state == "backoff"
-            assert "exit code 71 (out of memory)" in seen.reason
+            seen = status.pools[ATOM]
+            assert (seen.worker.last_exit or "").startswith("exit code 71 (out of memory)")
             assert seen.worker.last_log[-1] == (
                 f"{ATOM}: out of memory (it may have 268435456 bytes, --worker-memory-max)"
             )
