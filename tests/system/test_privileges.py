@@ -34,7 +34,7 @@ from tests.system.scene import (
 
 pytestmark = pytest.mark.system
 
-NET_ADMIN, SYS_ADMIN, DAC_OVERRIDE, SETPCAP = 1 << 12, 1 << 21, 1 << 1, 1 << 8
+CHOWN, DAC_OVERRIDE, SETPCAP, NET_ADMIN, SYS_ADMIN = (1 << n for n in (0, 1, 8, 12, 21))
 SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 VF = "0000:3b:02.0"
 NIC = "intel.com/nic"
@@ -62,6 +62,12 @@ def build(node: SimNode) -> None:
         SimDevice("0000:3b:00.0", "8086", "1592", "020000", "ice", totalvfs=8, net=("ens1f0",)),
         SimDevice(VF, "8086", "1889", "020000", "vfio-pci", pf="0000:3b:00.0", iommu=20),
     )
+
+
+PRIVILEGED = pytest.mark.skipif(
+    not capabilities(os.getpid())["CapEff"] & CHOWN, reason="root without capabilities, or nobody"
+)
+"""There is something to give up, and a folder can be given away."""
 
 
 @pytest.fixture
@@ -163,6 +169,7 @@ def test_what_others_read_they_can_read_and_nothing_else(stack: Stack) -> None:
 
 
 @pytest.mark.skipif(platform.machine() not in seccomp.NUMBERS, reason="other system call numbers")
+@PRIVILEGED
 def test_a_kernel_that_takes_no_privilege_away_starts_nothing(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text('{"resourceList": [{"resourceName": "a", "selectors": {"drivers": ["x"]}}]}')
@@ -202,6 +209,7 @@ sys.exit(run(Boot(
 
 
 @pytest.mark.skipif(platform.machine() not in seccomp.NUMBERS, reason="other system call numbers")
+@PRIVILEGED
 def test_a_worker_that_keeps_its_privileges_does_nothing_with_them(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", ALONE, tmp_path],
@@ -291,7 +299,7 @@ def test_a_folder_that_others_may_only_read_is_served_from() -> None:
         assert stat.S_IMODE((stack.run_dir / "control.sock").stat().st_mode) & 0o077 == 0
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="nobody else can give a folder away")
+@PRIVILEGED
 def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
     theirs = tmp_path / "r"
     theirs.mkdir()
