@@ -1,5 +1,6 @@
 """What a process may use up, and that it is the one to go where memory runs out."""
 
+import mmap
 import resource
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,8 @@ worker that behaves. It is not more, because on a node a worker that dies gives 
 it should not go before pods that were made to go.
 """
 _OOM_MOST: Final = 1000
+_STACK_BYTES: Final = 8 << 20
+"""The default of RLIMIT_STACK, by which stacks of threads are made."""
 _OOM: Final = Path("/proc/self/oom_score_adj")
 
 
@@ -47,3 +50,13 @@ def bound_memory(most: int) -> None:
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
     if most and not 0 <= hard <= most:
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
+def is_room_for(threads: int) -> bool:
+    """Whether the process may have as much memory more as the stacks of so many threads take."""
+    size = threads * _STACK_BYTES
+    try:
+        mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+    except (OSError, MemoryError):
+        return False
+    return True

@@ -28,18 +28,22 @@ def run(boot: Boot) -> int:
         log.last_words(f"{boot.pool}: its privileges can't be given up: {error}\n")
         return Exit.PRIVILEGED
     except BaseException as error:  # noqa: BLE001 - the last frame of this process
+        # Asked first: to write needs memory, too, and the error holds what was used up.
+        lacks_memory = is_lack_of_memory(error) or not limits.is_room_for(1)
         log.last_words(traceback.format_exc())
-        if not _is_lack_of_memory(error):
+        if not lacks_memory:
             return Exit.CRASHED
         most = f"{boot.memory_most} bytes, --worker-memory-max" if boot.memory_most else "no limit"
         log.last_words(f"{boot.pool}: out of memory (it may have {most})\n")
         return Exit.OUT_OF_MEMORY
 
 
-def _is_lack_of_memory(error: BaseException) -> bool:
+def is_lack_of_memory(error: BaseException) -> bool:
+    """Whether an error, or one of its group, says that there was no memory."""
     if isinstance(error, BaseExceptionGroup):
-        return error.subgroup(MemoryError) is not None
-    return isinstance(error, MemoryError)
+        return any(map(is_lack_of_memory, error.exceptions))
+    # A thread without memory for its stack is a RuntimeError, and has no other name (EAGAIN).
+    return isinstance(error, MemoryError) or str(error) == "can't start new thread"
 
 
 def _live(boot: Boot) -> int:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+from rbln_worker import limits
 from rbln_worker.boot import Boot
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.exits import Exit
@@ -31,6 +32,8 @@ from rbln_worker.prober import Finding, Prober, unread
 from rbln_worker.registrar import Registrar
 
 CLOSE_WITHIN_S: Final = 1.0
+GRPC_THREADS: Final = 8
+"""What it starts at least; on a machine of many cores it has a few more."""
 _DEV_FOLDERS: Final = ("dev", "dev/vfio", "dev/infiniband", "dev/net")
 """Where the nodes lie that containers are given."""
 
@@ -325,6 +328,10 @@ class Worker:
         listed = {d: device for d, device in held.devices.items() if d not in hidden}
         self._registrar.board.show(device_list(listed, verdicts, held.pool))
         if first:  # nothing is registered before there is something true to say
+            if not limits.is_room_for(GRPC_THREADS):
+                raise MemoryError(
+                    "for the threads of gRPC, which waits for ever where it gets none"
+                )
             self._group.create_task(self._registrar.run())
         self._conversation.tell()
         return True

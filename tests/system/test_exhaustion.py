@@ -51,12 +51,16 @@ def look_again(stack: Stack) -> None:
 # Memory
 
 
-def test_a_worker_that_needs_too_much_memory_dies_alone_and_says_so() -> None:
-    """A configuration may be 1 MiB, and each device's answer holds all of its additionalInfo."""
+@pytest.mark.parametrize("count", [80, 192])
+def test_a_worker_that_needs_too_much_memory_dies_alone_and_says_so(count: int) -> None:
+    """A configuration may be 1 MiB, and each device's answer holds all of its additionalInfo.
+
+    It is a device's answer that finds no memory, a thread's stack, or in the narrow case gRPC.
+    """
     greedy = {**ATOM_POOL, "additionalInfo": {"*": {"key": "x" * 900_000}}}
     with Stack(
         config(greedy, VM_POOL),
-        lambda node: node.add(*npus(64), *for_machines()),
+        lambda node: node.add(*npus(count), *for_machines()),
         arguments=("--worker-memory-max", "256MiB"),
     ) as stack:
         served(stack, VM)
@@ -77,7 +81,7 @@ def test_a_worker_that_needs_too_much_memory_dies_alone_and_says_so() -> None:
             )
             stack.write_config(config(ATOM_POOL, VM_POOL))
             assert stack.ctl("reload").returncode == 0
-            stack.kubelet.wait_listed(ATOM, 64, 64)
+            stack.kubelet.wait_listed(ATOM, count, count)
 
 
 @pytest.mark.parametrize(

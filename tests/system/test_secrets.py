@@ -108,7 +108,7 @@ def test_a_traceback_does_not_tell_it() -> None:
     pool_ = {**ATOM_POOL, "additionalInfo": secret}
     with Stack(
         config(pool_, VM_POOL),
-        lambda node: node.add(*npus(64), *for_machines()),
+        lambda node: node.add(*npus(192), *for_machines()),
         arguments=("--worker-memory-max", "256MiB", "--log-level", "debug"),
     ) as stack:
         seen = pool_status(stack, ATOM, lambda seen: seen.state == "backoff", what="a back-off")
