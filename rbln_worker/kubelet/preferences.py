@@ -20,6 +20,9 @@ from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 CONTAINERS_MOST: Final = 64
 """Of one call; the kubelet asks for one container at a time. More of them get no preference."""
 
+CAUSES_MOST: Final = 20
+"""Causes of failures that are logged, each once; a text may name what was asked for."""
+
 _EMPTY: Final = pb.PreferredAllocationResponse(
     container_responses=[pb.ContainerPreferredAllocationResponse()]
 ).SerializeToString()
@@ -39,6 +42,7 @@ class Preferences:
         self._steps = steps
         self._cause = ""
         """Of the last failure."""
+        self._logged: set[str] = set()
         self._failures = 0
 
     @property
@@ -88,8 +92,10 @@ class Preferences:
         cause = f"{type(error).__name__}: {error}"[:200]
         self._failures += 1
         self._tally.failed_preferences += 1
-        if cause != self._cause:  # one line a cause: admission of pods is tried again and again
-            self._cause = cause
+        self._cause = cause
+        # One line a cause: admission of pods is tried again and again.
+        if cause not in self._logged and len(self._logged) < CAUSES_MOST:
+            self._logged.add(cause)
             log.error("preferred allocation failed, any devices were given", exc_info=error)
         self._on_failure()
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections import UserDict
+from collections.abc import ItemsView, Iterable
 
 import pytest
 
@@ -12,7 +13,7 @@ from rbln_worker.core.prefer.choose import Refused
 from rbln_worker.core.prefer.place import Layout, Place
 from rbln_worker.core.tally import Tally
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
-from rbln_worker.kubelet.preferences import CONTAINERS_MOST, Preferences
+from rbln_worker.kubelet.preferences import CAUSES_MOST, CONTAINERS_MOST, Preferences
 
 IDS = [f"{card}.{n}" for card in range(4) for n in range(4)]
 
@@ -154,3 +155,23 @@ def test_others_have_their_turn_between_two_containers() -> None:
 
     asyncio.run(call())
     assert turns >= 10
+
+
+def test_ever_other_causes_are_logged_only_so_often(caplog: pytest.LogCaptureFixture) -> None:
+    told = Told()
+
+    class Odd(UserDict[DeviceId, Place | None]):
+        """Places that can't be read, for another reason each time."""
+
+        times = 0
+
+        def items(self) -> ItemsView[DeviceId, Place | None]:
+            Odd.times += 1
+            raise ValueError(f"the {Odd.times // 2}th reason")
+
+    odd = Layout(Odd(dict(known().places)), may_cross=True, policy="topology")
+    for _ in range(100):
+        assert told.ask(odd, container(IDS, 1)) == [["0.0"]]
+    assert told.tally.failed_preferences == 100
+    assert len(ours(caplog)) == len({record.exc_text for record in ours(caplog)}) == CAUSES_MOST
+    assert "50th reason" in told.preferences.problems[0]
