@@ -2,17 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from time import perf_counter
 from typing import Any, Final, TypeVar
 
 import grpc
 import grpc.aio
 
-from rbln_worker.contract.device import DeviceId
 from rbln_worker.core.prefer.choose import Refused
 from rbln_worker.core.tally import Tally
-from rbln_worker.kubelet import translate
+from rbln_worker.kubelet import allocation
+from rbln_worker.kubelet.allocation import Refusal
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.api import pluginregistration_pb2 as registration
 from rbln_worker.kubelet.board import Board
@@ -21,6 +21,9 @@ from rbln_worker.kubelet.prepared import Prepared
 from rbln_worker.kubelet.service import handlers
 
 API_VERSION: Final = "v1beta1"
+
+LOGGED_MOST: Final = 64
+"""Devices of a container that a log line names."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Asked = TypeVar("Asked")
@@ -111,24 +114,16 @@ class DevicePlugin:
         return answer
 
     async def allocate(self, request: pb.AllocateRequest, context: Context) -> pb.AllocateResponse:
-        """What each container gets; INVALID_ARGUMENT or FAILED_PRECONDITION, and nothing done.
+        """What each container gets, or a status that says why not, and nothing done.
 
         The kubelet keeps the answer and gives it to the container again after a restart.
         """
-        prepared = self._prepared()
-        answer = pb.AllocateResponse()
+        answer = allocation.answer(self._prepared(), request)
+        if isinstance(answer, Refusal):
+            log.warning("allocation refused", extra={"why": answer.why})
+            await context.abort(answer.code, answer.why)
         for container in request.container_requests:
-            for device in container.devicesIDs:
-                if device not in prepared.shares:
-                    await self._refuse(prepared, DeviceId(device), context)
-            translate.fill(
-                answer.container_responses.add(),
-                prepared.names,
-                container.devicesIDs,
-                prepared.shares,
-                prepared.annotation,
-            )
-            log.info("allocated", extra={"devices": ",".join(sorted(container.devicesIDs))})
+            log.info("allocated", extra={"devices": _some(container.devicesIDs)})
         self._tally.allocated += sum(len(one.devicesIDs) for one in request.container_requests)
         return answer
 
@@ -171,15 +166,11 @@ class DevicePlugin:
 
         return counted
 
-    async def _refuse(self, prepared: Prepared, device: DeviceId, context: Context) -> None:
-        if device in prepared.refusals:
-            code = grpc.StatusCode.FAILED_PRECONDITION
-            why = f"device {device} of {prepared.pool} can't be used: {prepared.refusals[device]}"
-        else:
-            code = grpc.StatusCode.INVALID_ARGUMENT
-            why = f"device {device[:80]!r} is not one of {prepared.pool}"
-        log.warning("allocation refused", extra={"why": why})
-        await context.abort(code, why)
+
+def _some(ids: Sequence[str]) -> str:
+    """What a log line holds of them."""
+    named = ",".join(sorted(ids)[:LOGGED_MOST])
+    return named if len(ids) <= LOGGED_MOST else f"{named} and {len(ids) - LOGGED_MOST} more"
 
 
 def _code(context: Context, error: BaseException) -> str:

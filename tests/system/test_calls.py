@@ -180,3 +180,20 @@ def sick() -> Iterator[Stack]:
         assert stack.ctl("rescan").returncode == 0
         allocatable(stack, ATOM, 2)
         yield stack
+
+
+@pytest.mark.parametrize("containers", [[[ATOMS[0]] * 20_000], [[]] * 20_000])
+def test_a_call_that_names_more_than_any_node_has_is_refused_whole(
+    shared: Stack, containers: list[list[str]]
+) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        shared.kubelet.allocate(ATOM, containers)
+    assert code_of(caught.value) == "INVALID_ARGUMENT"
+    assert "a call names 16384 devices and containers at most, not 2000" in details_of(caught.value)
+    assert len(shared.kubelet.allocate(ATOM, [[ATOMS[0]]]).container_responses) == 1
+
+
+def test_all_that_a_call_may_name_is_answered(shared: Stack) -> None:
+    answer = shared.kubelet.allocate(ATOM, [list(ATOMS)] * 3000)
+    assert len(answer.container_responses) == 3000
+    assert {len(one.devices) for one in answer.container_responses} == {5}

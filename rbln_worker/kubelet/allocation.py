@@ -1,0 +1,75 @@
+"""The answer to Allocate, or why there is none: whole or not at all, and in bounded time."""
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Final
+
+import grpc
+import msgspec
+
+from rbln_worker.kubelet import translate
+from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
+from rbln_worker.kubelet.prepared import Prepared
+
+ASKED_MOST: Final = 16_384
+"""Devices and containers that one call may name. The kubelet asks for one container at a time, and
+names a device once (pkg/kubelet/cm/devicemanager); a pool has a few thousand at most."""
+
+ANSWER_MOST_S: Final = 0.1
+"""A kubelet admits one pod after the other, and has no time-out of its own."""
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Nothing was given out."""
+
+    code: grpc.StatusCode
+    why: str
+
+
+def answer(
+    prepared: Prepared, request: pb.AllocateRequest, now: Callable[[], float] = perf_counter
+) -> pb.AllocateResponse | Refusal:
+    """What each container gets: INVALID_ARGUMENT, FAILED_PRECONDITION or DEADLINE_EXCEEDED if not.
+
+    ``now`` is a clock in seconds.
+    """
+    until = now() + ANSWER_MOST_S
+    containers = request.container_requests
+    asked = len(containers) + sum(len(container.devicesIDs) for container in containers)
+    if asked > ASKED_MOST:
+        return Refusal(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            f"a call names {ASKED_MOST} devices and containers at most, not {asked}; "
+            f"{prepared.pool} has {len(prepared.shares)} devices to give",
+        )
+    response = pb.AllocateResponse()
+    for container in containers:
+        if now() > until:
+            return Refusal(
+                grpc.StatusCode.DEADLINE_EXCEEDED,
+                f"{len(containers)} containers took longer than {ANSWER_MOST_S * 1000:.0f} ms: "
+                f"nothing of {prepared.pool} was given out; ask again, for fewer at a time",
+            )
+        ids = container.devicesIDs
+        unknown = next((device for device in ids if device not in prepared.shares), None)
+        if unknown is not None:
+            return _unusable(prepared, unknown)
+        translate.fill(
+            response.container_responses.add(),
+            prepared.names,
+            ids,
+            prepared.shares,
+            prepared.annotation,
+        )
+    return response
+
+
+def _unusable(prepared: Prepared, device: str) -> Refusal:
+    if device in prepared.refusals:
+        return Refusal(
+            grpc.StatusCode.FAILED_PRECONDITION,
+            f"device {device} of {prepared.pool} can't be used: {prepared.refusals[device]}",
+        )
+    return Refusal(
+        grpc.StatusCode.INVALID_ARGUMENT, f"device {device[:80]!r} is not one of {prepared.pool}"
+    )

@@ -1,0 +1,73 @@
+"""The answer to Allocate as a value: whole or not at all, in bounded time."""
+
+from collections.abc import Sequence
+from itertools import count
+
+import grpc
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbln_worker.contract.pool import PoolName
+from rbln_worker.core.answer import env_names
+from rbln_worker.kubelet.allocation import ANSWER_MOST_S, ASKED_MOST, Refusal, answer
+from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
+from rbln_worker.kubelet.prepared import Prepared
+from rbln_worker.kubelet.translate import Share
+
+POOL = PoolName("rebellions.ai/ATOM")
+FREE = ("0000:20:00.0", "0000:21:00.0", "0000:22:00.0")
+SICK = "0000:23:00.0"
+PREPARED = Prepared(
+    pool=POOL,
+    names=env_names(POOL),
+    shares={device: Share(f'"{device}":{{}}', (), ()) for device in FREE},
+    refusals={SICK: "unplugged"},
+)
+
+
+def request(containers: Sequence[Sequence[str]]) -> pb.AllocateRequest:
+    return pb.AllocateRequest(
+        container_requests=[pb.ContainerAllocateRequest(devicesIDs=ids) for ids in containers]
+    )
+
+
+@given(st.lists(st.lists(st.sampled_from([*FREE, SICK, "no such device"]), max_size=5), max_size=5))
+def test_every_container_gets_its_devices_or_none_gets_any(containers: list[list[str]]) -> None:
+    given = answer(PREPARED, request(containers))
+    strange = [device for ids in containers for device in ids if device not in FREE]
+    if strange:
+        assert isinstance(given, Refusal)
+        assert strange[0] in given.why
+        wanted = "FAILED_PRECONDITION" if strange[0] == SICK else "INVALID_ARGUMENT"
+        assert given.code.name == wanted
+    else:
+        assert isinstance(given, pb.AllocateResponse)
+        told = [one.envs["PCIDEVICE_REBELLIONS_AI_ATOM"] for one in given.container_responses]
+        assert told == [",".join(sorted(ids)) for ids in containers]
+
+
+@pytest.mark.parametrize(
+    ("containers", "fits"),
+    [
+        ([[FREE[0]] * (ASKED_MOST - 1)], True),
+        ([[FREE[0]] * ASKED_MOST], False),
+        ([[]] * ASKED_MOST, True),
+        ([[]] * (ASKED_MOST + 1), False),
+    ],
+)
+def test_a_call_may_name_so_many(containers: list[list[str]], *, fits: bool) -> None:
+    given = answer(PREPARED, request(containers))
+    assert isinstance(given, pb.AllocateResponse) == fits
+    if isinstance(given, Refusal):
+        assert given.code is grpc.StatusCode.INVALID_ARGUMENT
+        assert str(ASKED_MOST) in given.why
+        assert "3 devices to give" in given.why
+
+
+def test_one_that_takes_too_long_ends_with_nothing_given_out() -> None:
+    clock = count(0.0, ANSWER_MOST_S / 10)
+    given = answer(PREPARED, request([[FREE[0]]] * 50), now=lambda: next(clock))
+    assert isinstance(given, Refusal)
+    assert given.code is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert "50 containers took longer than 100 ms: nothing of rebellions.ai/ATOM" in given.why
