@@ -31,6 +31,7 @@ class Sight(NamedTuple):
     log: int
     """Bytes."""
     pids: Mapping[str, int | None]
+    endpoints: Mapping[str, str]
     files: frozenset[str]
 
 
@@ -44,6 +45,7 @@ def sight(world: World) -> Sight:
         silences=len(world.pulse.silences),
         log=world.stack.log_file.stat().st_size,
         pids={name: pool.worker.pid for name, pool in status.pools.items()},
+        endpoints={name: world.endpoint(name) for name in status.pools},
         files=files(world),
     )
 
@@ -52,7 +54,7 @@ def broken(world: World, before: Sight, touches: Touches) -> Iterator[str]:
     """What happened since ``before`` that these touches do not allow."""
     yield from _calls(world.load.losses[before.losses :])
     records = world.records[before.records :]
-    yield from _streams(records, touches)
+    yield from _streams(records, touches, before.endpoints)
     yield from repeated(records)
     status = world.stack.status()
     for name, pid in before.pids.items():
@@ -166,12 +168,23 @@ def _calls(losses: Iterable[Loss]) -> Iterator[str]:
         yield f"… and {len(wrong) - BRIEF} calls more"
 
 
-def _streams(records: Iterable[Record], touches: Touches) -> Iterator[str]:
+def _streams(
+    records: Iterable[Record], touches: Touches, endpoints: Mapping[str, str]
+) -> Iterator[str]:
     for record in records:
         touch = touches.get(record.resource, Touch.NOTHING)
         least = Touch.LISTS if isinstance(record, Listed) else Touch.STREAMS
-        if touch < least:
+        if touch < least and not _is_late(record, endpoints):
             yield f"the kubelet saw what it should not{in_words((record,), record.at)}"
+
+
+def _is_late(record: Record, endpoints: Mapping[str, str]) -> bool:
+    """Whether a kubelet gives up a dial, after its 10 s, to a socket that is gone since long."""
+    return (
+        isinstance(record, Registered)
+        and bool(record.error)
+        and record.endpoint != endpoints.get(record.resource)
+    )
 
 
 def repeated(records: Iterable[Record]) -> Iterator[str]:
