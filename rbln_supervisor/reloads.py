@@ -15,6 +15,7 @@ from typing import NamedTuple
 from rbln_supervisor import config_file
 from rbln_supervisor.config_watch import ConfigWatch
 from rbln_supervisor.core import holders
+from rbln_supervisor.core.again import Again
 from rbln_supervisor.core.births import WITHIN_S, Birth, failures
 from rbln_supervisor.core.commands import Refused, Reloaded, Reply
 from rbln_supervisor.core.configuration import config
@@ -56,6 +57,7 @@ class Reloads:
         self._tried: Tried = raw
         self._newest: config.NodeConfig | None = None
         self._refused: tuple[str, ...] = ()
+        self._again = Again()
         self._trial: _OnTrial | None = None
         watched = options.watch_config
         self._watch = ConfigWatch(options.config_file, monotonic()) if watched else None
@@ -78,6 +80,7 @@ class Reloads:
         return min(
             self._watch.due if self._watch else math.inf,
             self._trial.deadline if self._trial else math.inf,
+            self._again.due,
         )
 
     @property
@@ -88,23 +91,35 @@ class Reloads:
     def close(self) -> None:
         """Notice nothing any more."""
         self._trial = None
+        self._again = Again()
         if self._watch:
             self._watch.close()
 
     def read(self) -> config.NodeConfig | Refused:
         """The configuration in the file, all of it right."""
+        self._again = Again()
         self._tried = self._file()
         return self._parsed(self._tried)
 
     def noticed(self, now: float) -> config.NodeConfig | None:
-        """The configuration of a file that has changed, once; None also where it can't be used."""
-        if self._watch is None or not self._watch.turn(now):
+        """The configuration of a file that has changed, once; None also where it can't be used.
+
+        Also that of one that has not, where the kubelet did not say whether it takes what pods have
+        and may have come back.
+        """
+        changed = self._watch is not None and self._watch.turn(now)
+        again = now >= self._again.due
+        if not changed and not again:
             return None
         found = self._file()
-        if found == self._tried:
+        if found != self._tried:
+            self._again = Again()
+            log.info("the configuration file has changed")
+        elif again:
+            self._again = self._again.began()
+        else:
             return None
         self._tried = found
-        log.info("the configuration file has changed")
         wanted = self._parsed(found)
         return None if isinstance(wanted, Refused) else wanted
 
@@ -117,7 +132,11 @@ class Reloads:
             force: also where it takes devices that pods have.
         """
         if look.failed is not None:
-            return self._refuse((look.failed,))
+            return (
+                self._not_now((look.failed,))
+                if self._again.trying
+                else self._refuse((look.failed,))
+            )
         pools = self._pools
         node, rosters = pools.known(look.node), pools.rosters
         listed = {name: tuple(roster.devices) for name, roster in rosters.items()}
@@ -125,7 +144,9 @@ class Reloads:
         held = look.held or Held()
         objections = holders.objections(lost, held)
         if objections and not force:
-            return self._refuse((*objections, holders.advice(held)))
+            errors = (*objections, holders.advice(held))
+            return self._refuse(errors) if held.unknown is None else self._not_now(errors)
+        self._again = Again()
         served = {name: here(roster.devices.values()) for name, roster in rosters.items()}
         planned = plan(pools.config, served, wanted, node)
         self._trial = _OnTrial(
@@ -209,12 +230,22 @@ class Reloads:
         self._newest = wanted
         return wanted
 
+    def _not_now(self, errors: tuple[str, ...]) -> Refused:
+        """Refuse what may go well a moment later, and try it again; the same news is told once."""
+        known = self._again.trying and self._refused == _refused(errors)
+        self._again = self._again.failed(monotonic())
+        return Refused(errors) if known else self._refuse(errors)
+
     def _refuse(self, errors: tuple[str, ...]) -> Refused:
         self.counts["reloads refused"] += 1
-        self._refused = tuple(f"reload refused: {line}" for line in errors)
+        self._refused = _refused(errors)
         log.warning("reload refused, nothing changed", extra=_why(errors))
         self._journal.note("reload", "refused", why="; ".join(errors))
         return Refused(errors)
+
+
+def _refused(errors: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"reload refused: {line}" for line in errors)
 
 
 def _why(lines: tuple[str, ...]) -> dict[str, str]:

@@ -31,8 +31,10 @@ def objections(taken: Taken, held: Held) -> tuple[str, ...]:
 
 def advice(held: Held) -> str:
     """What to do where there are objections."""
-    first = "let these pods end first" if held.unknown is None else "mend that"
-    return f"{first}, or take the devices with rbln-ctl reload --force"
+    force = "take the devices with rbln-ctl reload --force"
+    if held.unknown is None:
+        return f"let these pods end first, or {force}"
+    return f"it is tried again until the kubelet says, or {force}"
 
 
 def unchecked(taken: Taken, held: Held) -> tuple[str, ...]:

@@ -190,7 +190,8 @@ def unknown(stack: Stack, why: str) -> None:
     error, advice = reply.errors
     start = "it takes 1 device from pools, and the kubelet does not say whether pods have them ("
     assert error.startswith(f"{start}{stack.kubelet.pods.socket}: List: {why}"), error
-    assert advice == "mend that, or take the devices with rbln-ctl reload --force"
+    force = "take the devices with rbln-ctl reload --force"
+    assert advice == f"it is tried again until the kubelet says, or {force}"
     stack.write_config(before.decode())
     assert isinstance(ask(stack.run_dir, Reload()), Reloaded)  # which takes nothing
 
@@ -224,6 +225,35 @@ def test_a_kubelet_that_is_down() -> None:
         assert isinstance(reload(stack, MOVED, force=True), Reloaded)  # though nobody lists NEW
         stack.kubelet.start()
         served(stack, NEW, ATOM, VM)
+
+
+def test_a_kubelet_that_comes_back_is_asked_again() -> None:
+    with Stack(TWO_POOLS) as stack:
+        served(stack)
+        stack.kubelet.stop()
+        assert isinstance(reload(stack, MOVED), Refused)
+        stack.kubelet.start()
+        stack.wait_status(lambda status: NEW in status.pools, what="the reload is done")
+        served(stack, NEW, ATOM, VM)
+        status = stack.wait_status(lambda status: status.supervisor.ready, what="ready")
+        assert not status.supervisor.problems
+        assert status.supervisor.counters["reloads refused"] == 1
+        assert stack.log.count("reload refused") == 1
+
+
+def test_a_kubelet_that_never_says_is_asked_until_the_file_is_another_one() -> None:
+    with Stack(TWO_POOLS) as stack:
+        served(stack)
+        pods = stack.kubelet.pods
+        pods.error = grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert isinstance(reload(stack, MOVED), Refused)
+        stack.wait_status(lambda _: pods.asked >= 3, what="it is asked again")
+        assert stack.log.count("reload refused") == 1
+        stack.write_config(TWO_POOLS)
+        stack.wait_status(
+            lambda status: status.supervisor.counters.get("reloads") == 1, what="the other file"
+        )
+        assert not stack.status().supervisor.problems
 
 
 def test_a_dry_run_says_what_would_be_refused() -> None:
