@@ -20,6 +20,7 @@ from rbln_worker.contract.messages import (
     ToSupervisor,
     Wanted,
 )
+from rbln_worker.core.pulse import next_moment
 from rbln_worker.link import Link
 
 LOOKS_EVERY: Final = 8
@@ -103,7 +104,8 @@ class Conversation:
             else:
                 self._greet()
             self._note_alone()
-            await asyncio.sleep(BEAT_S)
+            now = asyncio.get_running_loop().time()
+            await asyncio.sleep(next_moment(now, BEAT_S) - now)
 
     def _listen(self) -> None:
         if self._link.connected():

@@ -21,12 +21,18 @@ class Diary:
         """What happened after a number, as far as it is remembered."""
         return history.after(self._memory, number)
 
-    def judged(self, before: Mapping[DeviceId, Verdict], after: Mapping[DeviceId, Verdict]) -> None:
-        """Note what became of devices."""
+    def judged(
+        self,
+        before: Mapping[DeviceId, Verdict],
+        after: Mapping[DeviceId, Verdict],
+        *,
+        devices: int,
+    ) -> None:
+        """Note what became of those of a pool's devices whose verdicts are others."""
         if self._begun_with is None:
             self._begun_with = frozenset(after)
         happened = history.transitions(before, after, _now(), self._begun_with)
-        self._memory = history.remember(self._memory, happened, devices=len(after))
+        self._memory = history.remember(self._memory, happened, devices=devices)
 
     def stands(self, *, listed: bool, way: str, reason: str) -> None:
         """Note whether the kubelet lists the pool, by which way, and if it does not, why."""

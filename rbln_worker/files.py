@@ -6,7 +6,7 @@ files are there. Writing can wait for a disk, so it happens in threads, the prob
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -20,6 +20,8 @@ from rbln_worker.host.ledger import Ledger, remove_marked
 
 SPEC_WITHIN_S: Final = 5.0
 """A spec whose disk takes longer is not there."""
+LIST_AGAIN_S: Final = 2.0
+"""From one try to write down what is ours to the next, where it can't be: a disk that is full."""
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +29,9 @@ log = logging.getLogger(__name__)
 class Files:
     """What lies on the host for a pool, and what is wrong with it."""
 
-    def __init__(self, boot: Boot) -> None:
+    def __init__(self, boot: Boot, *, on_settled: Callable[[], None]) -> None:
+        """``on_settled`` hears that ``problems`` may be others now."""
+        self._on_settled = on_settled
         self._mode = boot.cdi
         self._infos = host_folder(boot.root, devinfo.FOLDER)
         self._specs = host_folder(boot.root, cdi.FOLDER)
@@ -36,10 +40,14 @@ class Files:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="files")
         self._write: asyncio.Future[str] | None = None
         self._settled: asyncio.Future[None] | None = None
+        self._again: asyncio.TimerHandle | None = None
+        self._latest: tuple[PoolSpec, tuple[DeviceId, ...]] | None = None
         self._spec_place: Path | None = None
         """Where the spec lies that claims can refer to."""
         self._specified: Mapping[DeviceId, DeviceAnswer] = {}
         """What it tells of."""
+        self.edition = 0
+        """Another number whenever ``unspecified`` may say something else."""
         self._spec_problem = ""
         self._list_problem = ""
         self._swept = False
@@ -75,6 +83,11 @@ class Files:
 
     async def specify(self, pool: PoolSpec, answers: Mapping[DeviceId, DeviceAnswer]) -> None:
         """Have a spec there that tells of these devices; afterwards, ``unspecified`` knows."""
+        before = self._spec_place, self._specified, self._spec_problem
+        await self._specify(pool, answers)
+        self.edition += (self._spec_place, self._specified, self._spec_problem) != before
+
+    async def _specify(self, pool: PoolSpec, answers: Mapping[DeviceId, DeviceAnswer]) -> None:
         if not self.uses_cdi(pool):
             self._spec_problem = ""
             return
@@ -116,6 +129,9 @@ class Files:
         """Begin to remove what belongs to nobody any more, and to write down what is ours."""
         if self._settled is not None and not self._settled.done():
             return  # the next look comes soon
+        if self._again is not None:
+            self._again.cancel()
+        self._latest = (pool, tuple(devices))
         kept = []
         if pool.device_type == "netDevice":
             kept = [self._infos / devinfo.name(pool, device) for device in devices]
@@ -124,7 +140,16 @@ class Files:
             kept.append(self._specs / cdi.file_names(pool)[pool.device_type])
         loop = asyncio.get_running_loop()
         self._settled = loop.run_in_executor(self._thread, self._settle, pool, kept)
-        self._settled.add_done_callback(lambda settled: settled.cancelled() or settled.result())
+        self._settled.add_done_callback(self._note_settled)
+
+    def _note_settled(self, settled: asyncio.Future[None]) -> None:
+        if settled.cancelled():
+            return
+        settled.result()
+        self._on_settled()
+        if self._list_problem and self._latest is not None:
+            loop = asyncio.get_running_loop()
+            self._again = loop.call_later(LIST_AGAIN_S, self.settle, *self._latest)
 
     def save(self) -> None:
         """Write down what is ours, at the end of this life. May block."""

@@ -2,20 +2,21 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from rbln_worker.contract.device import DeviceId
+from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.health import HealthPhase, Verdict
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.health import case, standing
 from rbln_worker.core.health.case import Case
 from rbln_worker.core.health.evidence import Evidence
 from rbln_worker.core.health.standing import Moment
-from rbln_worker.core.inventory import Inventory
 
 _PASSING: Final = frozenset({HealthPhase.SUSPECT, HealthPhase.PROBATION})
+_SLACK_S: Final = 0.001
+"""A timer may come a trifle before its time."""
 _LOOK_HALFWAY_BELOW_S: Final = 2.0
 """Longer waits see a look of their own."""
 
@@ -30,15 +31,30 @@ class Judge:
         self._overdue = overdue
         self._doubted = doubted
         self._cases: dict[DeviceId, Case] = {}
-        self._verdicts: dict[DeviceId, Verdict] = {}
+        self._dues: dict[DeviceId, float] = {}
+        """When to judge a device again without new evidence (monotonic seconds)."""
+        self.verdicts: Mapping[DeviceId, Verdict] = {}
+        """The last ones; another mapping when one of them changes."""
+        self.hidden: frozenset[DeviceId] = frozenset()
+        """Devices that the kubelet doesn't hear of yet."""
         self._timer: asyncio.TimerHandle | None = None
 
-    def adopt(self, held: Inventory, *, listing: bool) -> None:
-        """Take the supervisor's word; ``listing``: the kubelet has a list of the pool already."""
-        self._cases = {
-            device: case.told(self._cases.get(device), value, listing=listing)
-            for device, value in held.devices.items()
-        }
+    def adopt(
+        self, devices: Mapping[DeviceId, Device], told: Iterable[DeviceId], *, listing: bool
+    ) -> None:
+        """Take the supervisor's word on some devices.
+
+        Args:
+            devices: all that there are.
+            told: those that are new, others than before, or gone from them.
+            listing: the kubelet has a list of the pool already.
+        """
+        for device in told:
+            if device in devices:
+                one = case.told(self._cases.get(device), devices[device], listing=listing)
+                self._cases[device] = one
+            else:
+                self._cases.pop(device, None)
 
     def look(self, found: Mapping[DeviceId, Evidence]) -> None:
         """Take what looks found."""
@@ -46,39 +62,61 @@ class Judge:
         for device, evidence in found.items():
             self._cases[device] = case.looked(self._cases[device], evidence, now)
 
-    def judge(self, pool: PoolSpec, unfiled: Mapping[DeviceId, str]) -> Mapping[DeviceId, Verdict]:
-        """The verdicts at this moment, on all devices that were adopted.
+    def overdue(self) -> set[DeviceId]:
+        """Whom to judge now, whether or not there is anything new."""
+        now = asyncio.get_running_loop().time() + _SLACK_S
+        return {device for device, due in self._dues.items() if due <= now}
 
-        ``unfiled``: why a device is not in the pool's CDI spec although it has to be.
+    def judge(
+        self, pool: PoolSpec, devices: Iterable[DeviceId], unfiled: Callable[[DeviceId], str]
+    ) -> Mapping[DeviceId, Verdict | None]:
+        """Judge these devices at this moment; those whose verdicts are others than before.
+
+        None for one that has left. ``unfiled`` says why a device is not in the pool's CDI spec
+        although it has to be, or nothing.
         """
         loop = asyncio.get_running_loop()
         now = Moment(loop.time(), round(datetime.now(UTC).timestamp(), 3))
-        before, self._cases = self._cases, {}
-        for device, one in before.items():
-            after = case.judged(one, unfiled.get(device, ""), pool.health, now)
-            self._cases[device] = after
+        changed: dict[DeviceId, Verdict | None] = {}
+        shown, concealed = set[DeviceId](), set[DeviceId]()
+        for device in devices:
+            before = self._cases.get(device)
+            if before is None:
+                self._dues.pop(device, None)
+                shown.add(device)
+                if device in self.verdicts:
+                    changed[device] = None
+                continue
+            after = self._cases[device] = case.judged(before, unfiled(device), pool.health, now)
             wait = after.record.deadline
-            if wait is not None and wait != one.record.deadline and after.record.source != "link":
+            is_new = wait != before.record.deadline and after.record.source != "link"
+            if wait is not None and is_new:
                 self._look_halfway(device, wait - now.at)
-        self._set_timer(now)
-        verdicts = {device: case.verdict(one) for device, one in self._cases.items()}
-        _note_changes(self._verdicts, verdicts)
-        self._verdicts = verdicts
-        return verdicts
+            self._note_due(device, case.due(after, now.at))
+            (shown if standing.listed(after.record) else concealed).add(device)
+            verdict = case.verdict(after)
+            if verdict != self.verdicts.get(device):
+                changed[device] = verdict
+        self._set_timer()
+        self.hidden = (self.hidden - shown) | concealed
+        if changed:
+            _note_changes(self.verdicts, changed)
+            kept = {**self.verdicts, **changed}
+            self.verdicts = {device: one for device, one in kept.items() if one is not None}
+        return changed
 
-    def hidden(self) -> frozenset[DeviceId]:
-        """Devices that the kubelet doesn't hear of yet."""
-        return frozenset(
-            device for device, one in self._cases.items() if not standing.listed(one.record)
-        )
+    def _note_due(self, device: DeviceId, due: float | None) -> None:
+        if due is None:
+            self._dues.pop(device, None)
+        else:
+            self._dues[device] = due
 
-    def _set_timer(self, now: Moment) -> None:
+    def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        dues = (case.due(one, now.at) for one in self._cases.values())
-        first = min((due for due in dues if due is not None), default=None)
-        if first is not None:
+        if self._dues:
+            first = min(self._dues.values())
             self._timer = asyncio.get_running_loop().call_at(first, self._overdue)
 
     def _look_halfway(self, device: DeviceId, seconds: float) -> None:
@@ -87,9 +125,11 @@ class Judge:
             asyncio.get_running_loop().call_later(seconds / 2, self._doubted, device)
 
 
-def _note_changes(before: Mapping[DeviceId, Verdict], after: Mapping[DeviceId, Verdict]) -> None:
-    for device in sorted(before.keys() | after.keys()):
-        verdict, old = after.get(device), before.get(device)
+def _note_changes(
+    before: Mapping[DeviceId, Verdict], changed: Mapping[DeviceId, Verdict | None]
+) -> None:
+    for device in sorted(changed):
+        verdict, old = changed[device], before.get(device)
         if verdict is None:
             log.info("device left", extra={"device": device})
         elif old is None or (old.phase, old.reason) != (verdict.phase, verdict.reason):

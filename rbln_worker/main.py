@@ -15,6 +15,7 @@ from rbln_worker import limits, log
 from rbln_worker.boot import Boot
 from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.messages import BEAT_S
+from rbln_worker.core.pulse import next_moment
 from rbln_worker.link import Link
 from rbln_worker.privileges import NotGivenUp, keep_only
 from rbln_worker.worker import Worker
@@ -94,8 +95,9 @@ async def _watch(boot: Boot, held: TextIO, worker: Worker) -> None:
     no other file the pool is served by nobody else.
     """
     ours = os.fstat(held.fileno())
+    loop = asyncio.get_running_loop()
     while True:
-        await asyncio.sleep(BEAT_S)
+        await asyncio.sleep(next_moment(loop.time(), BEAT_S) - loop.time())
         with contextlib.suppress(OSError):
             if not os.path.samestat(ours, boot.lock_path.stat()):
                 worker.drain("the pool's lock file was replaced", Exit.POOL_LOST)

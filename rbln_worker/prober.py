@@ -8,22 +8,17 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from enum import Enum
 from pathlib import Path
 from time import monotonic
 from typing import Final
 
-import msgspec
-
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.answer import DeviceAnswer, answer
-from rbln_worker.core.facts import Facts
+from rbln_worker.core.answer import DeviceAnswer
 from rbln_worker.core.health import evidence
-from rbln_worker.core.health.evidence import Evidence
-from rbln_worker.core.health.pcie import Depth
-from rbln_worker.core.providers.offer import Question
-from rbln_worker.core.providers.registry import needs
 from rbln_worker.core.tally import Tally
+from rbln_worker.examiner import Examiner, Finding
 from rbln_worker.host.facts import Reader
 
 SOON_S: Final = 0.1
@@ -38,18 +33,14 @@ LATE_S: Final = 0.1
 """A thread that is at one device for longer hangs, and leaves its slot to another one."""
 HANGING_MOST: Final = 64
 """So many may hang; beyond them nobody looks."""
-_REMEMBERED_MOST: Final = 4096
-"""Answers that need not be made again; then they begin anew."""
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """What a look at a device came to."""
+class Depth(Enum):
+    """How much is read of a device."""
 
-    evidence: Evidence
-    answer: DeviceAnswer | None = None
-    """What a container would get; None where that was not found out."""
-    unusable: str = ""
-    """Why a container could not use that."""
+    LOOK = "look"
+    GLANCE = "glance"
+    """What nobody tells of; all of it only where that has changed."""
 
 
 class _Look:
@@ -65,7 +56,7 @@ class _Look:
         self.pool = pool
         self.depth = depth
         self.todo = deque(chosen)
-        self.done: deque[tuple[DeviceId, Finding, float | None]] = deque()
+        self.done: deque[tuple[DeviceId, Finding | None, float | None]] = deque()
         """… and how many seconds the look at it took, where there was one."""
         self.pending = {device.id for device in self.todo}
         """Of which nothing was told yet."""
@@ -96,7 +87,7 @@ class Prober:
         """Look below ``root``; ``write_info`` writes a device's file, or says why it can't be."""
         self._root = root
         self._host_visible = host_visible
-        self._write_info = write_info
+        self._examiner = Examiner(write_info)
         self._tally = tally
         self._answer_within_s = answer_within_s
         self._no_answer = Finding(evidence.silent(answer_within_s))
@@ -109,15 +100,15 @@ class Prober:
         """Those of which it was said that they don't answer."""
         self._missed: set[DeviceId] = set()
         """Asked for while a look was under way, which may have seen what was before."""
-        self._remembered: dict[DeviceId, tuple[Question, DeviceAnswer]] = {}
 
     async def look(
-        self, devices: Iterable[Device], pool: PoolSpec, depth: Depth = Depth.WHOLE
+        self, devices: Iterable[Device], pool: PoolSpec, depth: Depth = Depth.LOOK
     ) -> AsyncIterator[Mapping[DeviceId, Finding]]:
         """Findings as they come: those of quick devices together, then the late ones.
 
         A device that does not answer in time gets a finding that says so, and its real one later.
-        One whose last look is still under way is ``missed``.
+        One whose last look is still under way is ``missed``, and one that a glance finds as it was
+        is passed over.
         """
         wanted = {device.id: device for device in devices if device.gone is None}
         self._missed |= wanted.keys() & self._under_way
@@ -146,6 +137,7 @@ class Prober:
             if not told_silent and monotonic() >= began + self._answer_within_s:
                 told_silent = True
                 self._silent |= look.pending
+                self._examiner.forget(look.pending)
                 yield dict.fromkeys(look.pending, self._no_answer)
 
     def missed(self) -> set[DeviceId]:
@@ -162,12 +154,13 @@ class Prober:
         found = {}
         while look.done:
             device, finding, took_s = look.done.popleft()
-            found[device] = finding
-            if took_s is not None:
+            if finding is not None:
+                found[device] = finding
+            look.pending.discard(device)
+            self._under_way.discard(device)
+            self._silent.discard(device)
+            if finding is not None and took_s is not None:
                 self._tally.look(took_s)
-        look.pending -= found.keys()
-        self._under_way -= found.keys()
-        self._silent -= found.keys()
         return found
 
     def _add_turns(self, look: _Look, count: int) -> None:
@@ -180,6 +173,7 @@ class Prober:
         async with self._slots:
             if self._hanging >= self._hanging_most:
                 not_asked = Finding(evidence.not_asked(self._hanging))
+                self._examiner.forget(device.id for device in look.todo)
                 while look.todo:
                     look.done.append((look.todo.popleft().id, not_asked, None))
                 return
@@ -210,34 +204,6 @@ class Prober:
             except IndexError:
                 return
             turn.began = monotonic()
-            found = self._examine(look, device)
+            examine = self._examiner.glance if look.depth is Depth.GLANCE else self._examiner.look
+            found = examine(look.reader, device, look.pool)
             look.done.append((device.id, found, monotonic() - turn.began))
-
-    def _examine(self, look: _Look, device: Device) -> Finding:
-        reader, depth = look.reader, look.depth
-        told = self._answer(Question(device, look.pool, reader.read(needs(device, look.pool))))
-        places = [node.host for node in told.nodes]
-        unusable = evidence.unusable(told, reader.missing(places), reader.unfit(places))
-        unwritten = "" if unusable else self._write_info(told)
-        asked = evidence.needs(device, told, depth)
-        further = evidence.further_needs(device, told, reader.read(asked), depth)
-        facts = reader.read((*asked, *further))
-        found = evidence.gather(device, told, facts, depth, unusable=unusable, unwritten=unwritten)
-        return Finding(found, told, unusable or unwritten)
-
-    def _answer(self, question: Question) -> DeviceAnswer:
-        """The answer, made once as long as nothing that it is made of changes."""
-        device = question.device.id
-        remembered = self._remembered.get(device)
-        if remembered is not None and remembered[0] == question:
-            return remembered[1]
-        if len(self._remembered) >= _REMEMBERED_MOST:
-            self._remembered.clear()
-        told = answer(question)
-        self._remembered[device] = (question, told)
-        return told
-
-
-def unread(device: Device, pool: PoolSpec) -> DeviceAnswer:
-    """The answer for a device that nobody has looked at yet: what is known of it without files."""
-    return answer(Question(device, pool, Facts()))

@@ -4,31 +4,26 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Sequence
 from typing import Any, Final
 
 from rbln_worker import limits
 from rbln_worker.boot import Boot
-from rbln_worker.contract.device import Device, DeviceId
+from rbln_worker.conclusion import Conclusion, News
+from rbln_worker.contract.device import Device
 from rbln_worker.contract.exits import Exit
-from rbln_worker.contract.health import Judged, Verdict
 from rbln_worker.contract.messages import Hello, Holds, Nudge, Phase, Report, State
 from rbln_worker.contract.version import VERSION
 from rbln_worker.conversation import Conversation, Held, Words
-from rbln_worker.core.answer import DeviceAnswer, env_names
 from rbln_worker.core.health.case import without_link
-from rbln_worker.core.health.evidence import SELDOM_S, look_again_s
-from rbln_worker.core.health.pcie import Depth
 from rbln_worker.core.inventory import Gap, Inventory, apply
 from rbln_worker.core.tally import Tally
 from rbln_worker.diary import Diary
 from rbln_worker.files import Files
 from rbln_worker.host.inotify import FolderWatch
-from rbln_worker.judge import Judge
-from rbln_worker.kubelet.prepared import Prepared, prepare
-from rbln_worker.kubelet.translate import device_list
 from rbln_worker.link import Link
-from rbln_worker.prober import Finding, Prober, unread
+from rbln_worker.looks import Looks
+from rbln_worker.prober import Depth, Prober
 from rbln_worker.registrar import Registrar
 
 CLOSE_WITHIN_S: Final = 1.0
@@ -60,18 +55,14 @@ class Worker:
             hear=self._adopt,
             alone_s=boot.alone_s,
         )
-        self._inventory: Inventory | None = None
-        self._answers: Mapping[DeviceId, DeviceAnswer] = {}
-        """The last ones that were found out."""
-        self._unusable: dict[DeviceId, str] = {}
-        """Why containers could not use them, by the last look."""
-        self._verdicts: Mapping[DeviceId, Verdict] = {}
-        self._hidden: frozenset[DeviceId] = frozenset()
-        self._judge = Judge(overdue=self._reconsider, doubted=lambda one: self._look_at({one}))
-        self._concluded: Inventory | None = None
-        """The state of which the kubelet hears."""
-        self._prepared = Prepared(boot.pool, env_names(boot.pool))
-        self._files = Files(boot)
+        self._files = Files(boot, on_settled=self._conversation.tell)
+        self._conclusion = Conclusion(
+            boot.pool,
+            boot.cdi,
+            self._files,
+            overdue=self._reconsider,
+            doubted=lambda one: self._looks.want({one}),
+        )
         self._prober = Prober(
             boot.root,
             host_visible=boot.host_visible,
@@ -83,18 +74,18 @@ class Worker:
             boot.kubelet_dir,
             boot.pool,
             boot.registration,
-            lambda: self._prepared,
+            lambda: self._conclusion.prepared,
             tally=self._tally,
             on_change=self._standing_changed,
             spawn=self._group.create_task,
         )
         self._dev_folders = tuple(boot.root / folder for folder in _DEV_FOLDERS)
         self._end: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
-        self._look_wanted = asyncio.Event()
+        self._looks = Looks(
+            lambda: self._conclusion.held, self._follow, spawn=self._group.create_task
+        )
         self._concluding = asyncio.Lock()
         """A conclusion builds on the one before it, and may wait for a file."""
-        self._stale: set[DeviceId] = set()
-        """Devices to look at next: what is known of them may have changed."""
 
     def drain(self, reason: str, code: Exit = Exit.DRAINED) -> None:
         """Begin to leave, and end with a code."""
@@ -130,7 +121,7 @@ class Worker:
         # An error that nobody handled in any of these ends them all, and this life with them.
         async with self._group:
             self._group.create_task(self._conversation.beat())
-            self._group.create_task(self._look())
+            self._group.create_task(self._looks.run())
         return Exit.DRAINED  # never: the two go on until they are cancelled
 
     def _watch_folders(self, stack: contextlib.ExitStack) -> None:
@@ -147,10 +138,10 @@ class Worker:
 
     def _folders_changed(self, watch: FolderWatch) -> None:
         touched = watch.drain()
-        if touched.intersection(self._registrar.folders) and self._inventory is not None:
+        if touched.intersection(self._registrar.folders) and self._conclusion.held is not None:
             self._registrar.look()
         if touched.intersection(self._dev_folders):
-            self._look_at()
+            self._looks.want()
 
     # The supervisor
 
@@ -161,47 +152,37 @@ class Worker:
         )
 
     def _holds(self) -> Holds:
-        held = self._inventory
+        held = self._conclusion.held
         return Holds(held.pool, tuple(held.devices.values())) if held else Holds()
 
     def _held(self) -> Held:
-        held = self._inventory
+        held = self._conclusion.held
         return Held(held.session, held.generation) if held else Held()
 
     def _adopt(self, message: State) -> None:
         if isinstance(message, Nudge):
-            self._look_at(message.devices)
+            self._looks.want(message.devices)
             return
-        before = self._inventory
-        after = apply(before, message)
+        after = apply(self._conclusion.held, message)
         if isinstance(after, Gap):
             self._conversation.want_snapshot()
             return
-        self._inventory = after
-        self._judge.adopt(after, listing=self._concluded is not None)
-        known = before.devices if before and before.pool == after.pool else {}
-        self._stale |= {
-            device
-            for device, value in after.devices.items()
-            if device not in known or without_link(known[device]) != without_link(value)
-        }
-        self._look_wanted.set()
+        self._looks.soon(self._conclusion.adopt(after))
         self._reconsider()  # what the word says needs no file: it doesn't wait for any
 
     def _report(self) -> Report:
-        if self._inventory is None:
+        held = self._conclusion.held
+        if held is None:
             return Report(Phase.REGISTERING, reason="not told of its devices yet")
         return Report(
             phase=self._registrar.phase,
             reason=self._registrar.reason,
             registration=self._registrar.way,
             endpoint=self._registrar.endpoint,
-            devices=tuple(
-                Judged(device, verdict) for device, verdict in sorted(self._verdicts.items())
-            ),
+            devices=self._conclusion.judged,
             registrations=self._registrar.registrations,
             problems=(
-                *self._files.problems(self._inventory.pool),
+                *self._files.problems(held.pool),
                 *self._registrar.preferences.problems,
             ),
             failed_writes=self._files.failures,
@@ -215,41 +196,15 @@ class Worker:
 
     # The devices
 
-    def _look_at(self, devices: Collection[DeviceId] = ()) -> None:
-        """Look at these devices soon, at all where none is named."""
-        if self._inventory is not None:
-            self._stale.update(devices or self._inventory.devices)
-            self._look_wanted.set()
-
-    async def _look(self) -> None:
-        loop = asyncio.get_running_loop()
-        all_seen_at = whole_at = loop.time()
-        while True:
-            depth = Depth.WHOLE
-            devices = self._inventory.devices.values() if self._inventory else ()
-            try:
-                async with asyncio.timeout_at(all_seen_at + look_again_s(devices)):
-                    await self._look_wanted.wait()
-            except TimeoutError:
-                self._look_at()
-                if loop.time() < whole_at + SELDOM_S:
-                    depth = Depth.BRIEF
-            self._look_wanted.clear()
-            stale, self._stale = self._stale, set()
-            held = self._inventory
-            chosen = [held.devices[one] for one in stale if one in held.devices] if held else []
-            if held is None or len(chosen) == len(held.devices):
-                all_seen_at = loop.time()
-                whole_at = all_seen_at if depth is Depth.WHOLE else whole_at
-            if held is not None:
-                self._group.create_task(self._follow(chosen, held, depth))
-
-    async def _follow(self, chosen: list[Device], held: Inventory, depth: Depth) -> None:
+    async def _follow(self, chosen: Sequence[Device], held: Inventory, depth: Depth) -> None:
         looked_at = {device.id: device for device in chosen}
         async for found in self._prober.look(chosen, held.pool, depth):
+            if not found and depth is Depth.GLANCE:
+                continue
             async with self._concluding:
-                await self._specify(found)
-                now = self._inventory
+                if self._boot.cdi != "off":  # before the kubelet hears of devices the runtime does
+                    await self._files.specify(held.pool, self._conclusion.merged(found))
+                now = self._conclusion.held
                 if now is None:
                     return
                 # The supervisor's word may have changed under a slow look: then it says nothing.
@@ -260,85 +215,26 @@ class Worker:
                     and without_link(now.devices[device]) == without_link(looked_at[device])
                     and now.pool == held.pool
                 }
-                changed = self._conclude(now, current)
+                self._say(self._conclusion.conclude(current))
                 outdated = self._prober.missed() | (found.keys() - current.keys())
                 if outdated:
-                    self._look_at(outdated)
-            if not changed and depth is Depth.BRIEF:
-                continue
+                    self._looks.want(outdated)
             self._files.settle(now.pool, now.devices)
-            self._conversation.tell()  # files may have become a problem, or none any more
-
-    async def _specify(self, found: Mapping[DeviceId, Finding]) -> None:
-        """Before the kubelet hears of devices the runtime has to."""
-        held = self._inventory
-        if held is not None and self._boot.cdi != "off":
-            await self._files.specify(held.pool, self._merged(held, found))
-
-    def _merged(
-        self, held: Inventory, found: Mapping[DeviceId, Finding]
-    ) -> dict[DeviceId, DeviceAnswer]:
-        return {
-            device: (device in found and found[device].answer)
-            or self._answers.get(device)
-            or unread(value, held.pool)
-            for device, value in held.devices.items()
-        }
 
     def _reconsider(self) -> None:
         """Say what has to be said without a look: the word changed, or a deadline has passed."""
-        now, last = self._inventory, self._concluded
-        if self._end.done():  # a deadline that passes while the rest is taken down
-            return
-        # Before the first look there is nothing to say, and an answer is of one pool.
-        if now is not None and last is not None and now.pool == last.pool:
-            self._conclude(now, {})
+        if not self._end.done():  # a deadline that passes while the rest is taken down
+            self._say(self._conclusion.reconsider())
 
-    def _conclude(self, held: Inventory, found: Mapping[DeviceId, Finding]) -> bool:
-        """Say what there is to say; whether it is anything new."""
-        first = self._concluded is None
-        answers = self._merged(held, found)
-        self._judge.look({device: finding.evidence for device, finding in found.items()})
-        unfiled = {
-            device: why
-            for device, answer in answers.items()
-            if (why := self._files.unspecified(held.pool, answer))
-        }
-        verdicts = self._judge.judge(held.pool, unfiled)
-        hidden = self._judge.hidden()
-        unusable = {device: why for device, why in self._unusable.items() if device in answers}
-        unusable |= {device: one.unusable for device, one in found.items() if one.answer}
-        before = (self._answers, self._verdicts, self._hidden, self._unusable, self._concluded)
-        if (answers, verdicts, hidden, unusable) == before[:4] and held is before[4]:
-            return False
-        self._answers = answers
-        self._diary.judged(self._verdicts, verdicts)
-        self._verdicts = verdicts
-        self._hidden = hidden
-        self._unusable = unusable
-        self._concluded = held
-        self._prepared = prepare(
-            held.pool,
-            self._prepared.names,
-            held.devices,
-            answers,
-            {device: why for device in verdicts if (why := self._refusal(device))},
-            self._boot.cdi if self._files.uses_cdi(held.pool) else "off",
-        )
-        listed = {d: device for d, device in held.devices.items() if d not in hidden}
-        self._registrar.board.show(device_list(listed, verdicts, held.pool))
-        if first:  # nothing is registered before there is something true to say
+    def _say(self, news: News | None) -> None:
+        if news is None:
+            return
+        self._diary.judged(news.before, news.after, devices=len(self._conclusion.judged))
+        self._registrar.board.show(self._conclusion.prepared.message)
+        if news.first:  # nothing is registered before there is something true to say
             if not limits.is_room_for(GRPC_THREADS):
                 raise MemoryError(
                     "for the threads of gRPC, which waits for ever where it gets none"
                 )
             self._group.create_task(self._registrar.run())
         self._conversation.tell()
-        return True
-
-    def _refusal(self, device: DeviceId) -> str:
-        verdict = self._verdicts[device]
-        if not verdict.healthy:
-            return verdict.reason
-        # One that is suspected may lack what its containers need: the kubelet hears of it later.
-        return self._unusable.get(device) or self._answers[device].away

@@ -77,10 +77,9 @@ def main() -> int:
 
 def length(size: int, *, sub: bool = False) -> int:
     """Bytes of a message of a pool of so many healthy devices, each with its NUMA node."""
-    devices = {device.id: device for device in (_device(n, sub=sub) for n in range(size))}
-    verdicts = {device: Verdict(healthy=True) for device in devices}
+    devices = (_device(n, sub=sub) for n in range(size))
     pool = PoolSpec("rebellions.ai", "ATOM", "auxNetDevice" if sub else "accelerator")
-    return len(translate.device_list(devices, verdicts, pool))
+    return sum(len(translate.listed(device, Verdict(healthy=True), pool)) for device in devices)
 
 
 def _device(number: int, *, sub: bool) -> Device:

@@ -43,11 +43,14 @@ class Reader:
 
     def read(self, needs: Iterable[Need]) -> Facts:
         """Answer all of them; may block."""
-        found: dict[Need, Fact] = {}
-        for need in needs:
-            known = self._read.get(need)
-            found[need] = self._read[need] = self._answer(need) if known is None else known
-        return Facts(found)
+        return Facts({need: self.one(need) for need in needs})
+
+    def one(self, need: Need) -> Fact:
+        """Answer one; may block."""
+        known = self._read.get(need)
+        if known is None:
+            known = self._read[need] = self._answer(need)
+        return known
 
     def missing(self, paths: Iterable[str]) -> tuple[str, ...]:
         """Which of the host's device nodes are not there."""

@@ -78,10 +78,10 @@ class Ledger:
                     self._texts.pop(name, None)
 
     def save(self) -> str:
-        """Write the list down if it changed; why that can't be, or nothing."""
+        """Write the list down if it changed or went; why that can't be, or nothing."""
         with self._lock:
             files = dict(self._files)
-        if files == self._saved:
+        if files == self._saved and (not files or self._path.exists()):
             return ""
         try:
             _write(self._path, msgspec.json.encode(_Entries(files)), 0o600, flush=True)

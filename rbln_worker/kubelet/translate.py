@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from rbln_worker.contract.device import Device, DeviceId
+from rbln_worker.contract.device import Device
 from rbln_worker.contract.health import Verdict
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.answer import DeviceAnswer, EnvNames, envs
@@ -97,18 +97,18 @@ def fill(
             answer.annotations[annotation] = claims
 
 
-def device_list(
-    devices: Mapping[DeviceId, Device], verdicts: Mapping[DeviceId, Verdict], pool: PoolSpec
-) -> bytes:
-    """A ListAndWatch message: every device, sorted by ID, with its health and NUMA node."""
+def listed(device: Device, verdict: Verdict, pool: PoolSpec) -> bytes:
+    """A device's share of a ListAndWatch message, which is the shares of all in a row.
+
+    Its health, and its NUMA node where that is known and may be told.
+    """
     return pb.ListAndWatchResponse(
         devices=[
             pb.Device(
-                ID=device,
-                health="Healthy" if verdicts[device].healthy else "Unhealthy",
-                topology=_topology(devices[device], pool),
+                ID=device.id,
+                health="Healthy" if verdict.healthy else "Unhealthy",
+                topology=_topology(device, pool),
             )
-            for device in sorted(devices)
         ]
     ).SerializeToString()
 

@@ -5,13 +5,12 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
-from rbln_worker.contract.health import Verdict
-from rbln_worker.contract.pool import PoolName, PoolSpec
+from rbln_worker.contract.device import DeviceId
+from rbln_worker.contract.pool import PoolName
 from rbln_worker.core.answer import DeviceAnswer, env_names, go_json
 from rbln_worker.core.providers.offer import Mount, Node
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
-from rbln_worker.kubelet.translate import device_list, fill, share
+from rbln_worker.kubelet.translate import fill, share
 
 NAMES = env_names(PoolName("rebellions.ai/ATOM"))
 PATHS = st.sampled_from(["/dev/a", "/dev/b", "/dev/c", "/dev/\u00e9"])
@@ -96,38 +95,3 @@ def test_json_escapes_nothing_else(value: str) -> None:
         return character
 
     assert go_json(value) == f'"{"".join(map(escaped, value))}"'
-
-
-FUNCTION = st.builds(
-    PciFunction,
-    bdf=IDS.map(Bdf),
-    vendor=st.just("1eff"),
-    product=st.just("1120"),
-    base_class=st.just(0x12),
-    driver=st.just("rebellions"),
-    numa_node=st.none() | st.integers(0, 1023),
-)
-
-
-@given(
-    functions=st.lists(FUNCTION, unique_by=lambda f: f.bdf),
-    without=st.booleans(),
-    data=st.data(),
-)
-def test_a_list_has_every_device_once_in_order(
-    *, functions: list[PciFunction], without: bool, data: st.DataObject
-) -> None:
-    devices = {DeviceId(f.bdf): Device(DeviceId(f.bdf), f) for f in functions}
-    verdicts = {device: Verdict(healthy=data.draw(st.booleans())) for device in devices}
-    pool = PoolSpec("rebellions.ai", "ATOM", "accelerator", exclude_topology=without)
-    seen = pb.ListAndWatchResponse.FromString(device_list(devices, verdicts, pool)).devices
-    assert [device.ID for device in seen] == sorted(str(device) for device in devices)
-    for device in seen:
-        assert device.health == (
-            "Healthy" if verdicts[DeviceId(device.ID)].healthy else "Unhealthy"
-        )
-        numa = devices[DeviceId(device.ID)].function.numa_node
-        assert device.HasField("topology") is (numa is not None and not without)
-        assert [node.ID for node in device.topology.nodes] == (
-            [] if numa is None or without else [numa]
-        )

@@ -26,7 +26,6 @@ from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.answer import answer
 from rbln_worker.core.health import evidence, npu
 from rbln_worker.core.health.observation import Good
-from rbln_worker.core.health.pcie import Depth
 from rbln_worker.core.providers.offer import Question
 from rbln_worker.core.providers.registry import needs
 from rbln_worker.host import uevent
@@ -253,14 +252,12 @@ def test_no_damage_ends_a_workers_look(root: Path, damages: list[tuple[str, str,
             told = answer(Question(device, pool, reader.read(needs(device, pool))))
             missing = reader.missing(one.host for one in told.nodes)
             unusable = evidence.unusable(told, missing)
-            asked = evidence.needs(device, told, Depth.WHOLE)
-            further = evidence.further_needs(device, told, reader.read(asked), Depth.WHOLE)
+            asked = evidence.needs(device, told)
+            further = evidence.further_needs(device, told, reader.read(asked))
             facts = reader.read((*asked, *further))
-            found = evidence.gather(
-                device, told, facts, Depth.WHOLE, unusable=unusable, unwritten=""
-            )
+            found = evidence.gather(device, told, facts, unusable=unusable, unwritten="")
             said = "" if isinstance(found.seen, Good) else found.seen.reason
-            assert all(text.isprintable() for text in (said, *(found.warnings or ())))
+            assert all(text.isprintable() for text in (said, *found.warnings))
             for one in told.nodes:
                 assert one.host.startswith("/dev/")
                 assert os.path.normpath(one.host) == one.host

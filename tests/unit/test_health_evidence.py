@@ -22,7 +22,7 @@ from rbln_worker.core.health import case, driver, evidence, npu, pcie, word
 from rbln_worker.core.health.case import Case
 from rbln_worker.core.health.evidence import Evidence
 from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Observation, Unknown
-from rbln_worker.core.health.pcie import Depth, FatalErrors
+from rbln_worker.core.health.pcie import FatalErrors
 from rbln_worker.core.health.standing import Moment, Record, State
 from rbln_worker.core.providers.offer import Node
 
@@ -34,7 +34,6 @@ VERSION = "/sys/class/rebellions/rbln3/kernel_version"
 ABSENT = Missing("no such file", absent=True)
 UNREADABLE = Missing("Input/output error")
 POLICY = HealthPolicy()
-WHOLE, BRIEF = Depth.WHOLE, Depth.BRIEF
 
 
 def answer(*faults: str) -> DeviceAnswer:
@@ -106,8 +105,8 @@ def test_the_npus_name_is_that_of_its_node() -> None:
     for path in ("/dev/rbln", "/dev/rbln3/..", "/dev/vfio/3", "/dev/rbln1234567", "/dev/rbln3\n"):
         assert npu.name_of([Node(path, path)]) is None
     vfio = msgspec.structs.replace(NPU.function, driver="vfio-pci")
-    of_vfio = evidence.needs(msgspec.structs.replace(NPU, function=vfio), answer(), WHOLE)
-    assert Text(STATUS) in evidence.needs(NPU, answer(), WHOLE)
+    of_vfio = evidence.needs(msgspec.structs.replace(NPU, function=vfio), answer())
+    assert Text(STATUS) in evidence.needs(NPU, answer())
     assert Text(STATUS) not in of_vfio
 
 
@@ -138,7 +137,7 @@ def test_a_function_that_fell_off_the_bus(header: bytes | Missing, dead: bool) -
 )
 def test_a_function_that_sleeps_is_not_woken(power: str | Missing, read: bool) -> None:  # noqa: FBT001
     facts = Facts({Text(f"{HOME}/power/runtime_status"): power})
-    needs = evidence.further_needs(NPU, answer(), facts, WHOLE)
+    needs = evidence.further_needs(NPU, answer(), facts)
     assert (Head(f"{HOME}/config", 64) in needs) is read
     assert (Text(f"{HOME}/current_link_speed") in needs) is read
 
@@ -193,16 +192,16 @@ def test_a_link_below_its_best_is_a_warning(
     said = pcie.link_warning(NPU, facts)
     assert (said is None) is (warning is None)
     assert warning is None or (said is not None and warning in said)
-    found = evidence.gather(nic(), answer(), facts, WHOLE, unusable="", unwritten="")
+    found = evidence.gather(nic(), answer(), facts, unusable="", unwritten="")
     assert (found.seen, found.warnings) == (GOOD, (said,) if said else ())
 
 
 @given(st.binary(max_size=100), st.text())
 def test_any_files_are_some_evidence(config: bytes, text: str) -> None:
-    needs: dict[Need, Fact] = dict.fromkeys(evidence.needs(NPU, answer(), WHOLE), text)
-    needs |= dict.fromkeys(evidence.further_needs(NPU, answer(), Facts(), WHOLE), text)
+    needs: dict[Need, Fact] = dict.fromkeys(evidence.needs(NPU, answer()), text)
+    needs |= dict.fromkeys(evidence.further_needs(NPU, answer(), Facts()), text)
     needs[Head(f"{HOME}/config", 64)] = config
-    found = evidence.gather(NPU, answer(), Facts(needs), WHOLE, unusable="", unwritten="")
+    found = evidence.gather(NPU, answer(), Facts(needs), unusable="", unwritten="")
     assert isinstance(found.seen, GOOD.__class__ | Bad | Doubt | Unknown)
 
 
@@ -211,7 +210,7 @@ def test_any_files_are_some_evidence(config: bytes, text: str) -> None:
 
 def gathered(unusable: str = "", unwritten: str = "", said: str = "0\n") -> Observation:
     facts = Facts({Text(STATUS): said, Text(VERSION): "3.0.0\n"})
-    return evidence.gather(NPU, answer(), facts, WHOLE, unusable=unusable, unwritten=unwritten).seen
+    return evidence.gather(NPU, answer(), facts, unusable=unusable, unwritten=unwritten).seen
 
 
 def test_what_a_container_could_not_use() -> None:
@@ -233,10 +232,12 @@ def test_how_often_to_look() -> None:
     nic = msgspec.structs.replace(
         NPU, function=msgspec.structs.replace(NPU.function, vendor="8086")
     )
-    assert evidence.look_again_s([NPU]) == evidence.look_again_s([nic, NPU]) == 2.0
-    assert evidence.look_again_s([NPU] * 32) == 2.0
-    assert evidence.look_again_s([NPU] * 33) == 10.0
-    assert evidence.look_again_s([nic]) == evidence.look_again_s([]) == 10.0
+    assert evidence.changes_untold([NPU])
+    assert evidence.changes_untold([nic, NPU])
+    assert evidence.changes_untold([NPU] * 32)
+    assert not evidence.changes_untold([NPU] * 33)
+    assert not evidence.changes_untold([nic])
+    assert not evidence.changes_untold([])
 
 
 # The supervisor's word
@@ -377,28 +378,32 @@ def test_warnings_are_those_of_the_last_look() -> None:
     assert case.verdict(case.looked(one, evidence.silent(5), 2.0)).warnings == ()
 
 
-def test_a_brief_look_reads_what_may_turn_bad_within_seconds() -> None:
-    needs = evidence.needs(NPU, answer(), BRIEF)
-    assert set(needs) == {
-        *(Link(f"{HOME}/driver"), Text(STATUS), Text(f"{HOME}/power/runtime_status"))
+def test_what_nobody_tells_of_is_what_was_read_of_it() -> None:
+    read: dict[Need, Fact] = {
+        Text(STATUS): "1\n",
+        Text(f"{HOME}/power/runtime_status"): "active\n",
+        Head(f"{HOME}/config", 64): b"\x00" * 64,
+        Link(f"{HOME}/driver"): "rebellions",
     }
-    ready = Facts({Text(STATUS): "1\n"})
-    assert evidence.further_needs(NPU, answer(), ready, BRIEF) == (Head(f"{HOME}/config", 64),)
-    odd = Facts({Text(STATUS): "3\n"})  # whose number is it?
-    assert Text(VERSION) in evidence.further_needs(NPU, answer(), odd, BRIEF)
+    told = evidence.told_by_nobody(NPU, answer(), Facts(read))
+    assert list(told) == [
+        Text(f"{HOME}/power/runtime_status"),  # first: one that sleeps is asked for no more
+        Head(f"{HOME}/config", 64),
+        Text(STATUS),
+    ]
+    asleep: dict[Need, Fact] = {
+        need: fact for need, fact in read.items() if not isinstance(need, Head)
+    }
+    assert Head(f"{HOME}/config", 64) not in evidence.told_by_nobody(NPU, answer(), Facts(asleep))
+    assert not evidence.told_by_nobody(nic(), answer(), Facts(read))
+
+
+def test_what_else_is_read_depends_on_the_first() -> None:
+    ready, odd = Facts({Text(STATUS): "1\n"}), Facts({Text(STATUS): "3\n"})
+    assert Text(VERSION) not in evidence.further_needs(NPU, answer(), ready)
+    assert Text(VERSION) in evidence.further_needs(NPU, answer(), odd)  # whose number is it?
     vf = msgspec.structs.replace(NPU, function=msgspec.structs.replace(NPU.function, pf=Bdf("x")))
-    assert len(evidence.further_needs(vf, answer(), ready, WHOLE)) == 1
-
-
-def test_a_brief_look_leaves_what_it_does_not_look_for() -> None:
-    whole = Evidence(GOOD, warnings=("slow",), fatal_errors=1)
-    one = case.looked(healthy(), whole, 1.0)
-    facts = Facts({Text(STATUS): "0\n"})
-    brief = evidence.gather(NPU, answer(), facts, BRIEF, unusable="", unwritten="")
-    assert (brief.seen, brief.warnings, brief.fatal_errors) == (GOOD, None, None)
-    after = case.looked(one, brief, 2.0)
-    assert case.verdict(after).warnings == ("slow",)
-    assert after.fatal == one.fatal
+    assert evidence.further_needs(vf, answer(), ready) == (Head(f"{HOME}/config", 64),)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Unknown
 from rbln_worker.core.tally import Tally
-from rbln_worker.prober import SLOTS, Finding, Prober
+from rbln_worker.examiner import Finding
+from rbln_worker.prober import SLOTS, Prober
 from tests.sim.node import SimNode
 from tests.sim.nodes import npus
 from tests.sim.tree import Tree

@@ -39,9 +39,6 @@ def told(case: Case | None, device: Device, *, listing: bool) -> Case:
 
 def looked(case: Case, evidence: Evidence, now: float) -> Case:
     """The case after a look, which ended ``now`` (monotonic seconds)."""
-    if evidence.warnings is None:
-        before = case.evidence.warnings if case.evidence else ()
-        evidence = msgspec.structs.replace(evidence, warnings=before)
     fatal = pcie.remember(case.fatal, evidence.fatal_errors, now)
     return msgspec.structs.replace(case, evidence=evidence, fatal=fatal)
 

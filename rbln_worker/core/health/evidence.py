@@ -1,47 +1,52 @@
 """What a look at a device's files found, as far as its health goes."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 import msgspec
 
 from rbln_worker.contract.device import Device
 from rbln_worker.core.answer import DeviceAnswer
-from rbln_worker.core.facts import Facts, Need
+from rbln_worker.core.facts import Fact, Facts, Need
 from rbln_worker.core.health import driver, npu, pcie
 from rbln_worker.core.health.observation import Bad, Doubt, Observation, Unknown, worst
-from rbln_worker.core.health.pcie import Depth
 from rbln_worker.core.providers import rebellions
 
 OFTEN_S: Final = 2.0
 SELDOM_S: Final = 10.0
 OFTEN_DEVICES_MOST: Final = 32
-"""A bigger pool is looked at less often: a look costs some 0.1 ms of CPU a device."""
+"""A bigger pool is looked at less often: a glance costs some 0.04 ms of CPU a device."""
 
 
 class Evidence(msgspec.Struct, frozen=True):
     """What a look found."""
 
     seen: Observation
-    warnings: tuple[str, ...] | None = ()
-    """None: nobody looked for what deserves one."""
+    warnings: tuple[str, ...] = ()
     fatal_errors: int | None = None
     """As counted since the function came (AER); None where nobody counts."""
 
 
-def needs(device: Device, answer: DeviceAnswer, depth: Depth) -> tuple[Need, ...]:
+def needs(device: Device, answer: DeviceAnswer) -> tuple[Need, ...]:
     """What has to be read to judge a device, once it is known what containers get of it."""
     name = _npu(device, answer)
-    return (*driver.needs(device), *pcie.needs(device, depth), *(npu.needs(name) if name else ()))
+    return (*driver.needs(device), *pcie.needs(device), *(npu.needs(name) if name else ()))
 
 
-def further_needs(
-    device: Device, answer: DeviceAnswer, facts: Facts, depth: Depth
-) -> tuple[Need, ...]:
+def further_needs(device: Device, answer: DeviceAnswer, facts: Facts) -> tuple[Need, ...]:
     """What has to be read, and may be, after these."""
     name = _npu(device, answer)
     of_npu = npu.further_needs(name, facts) if name else ()
-    return (*pcie.further_needs(device, facts, depth), *of_npu)
+    return (*pcie.further_needs(device, facts), *of_npu)
+
+
+def told_by_nobody(device: Device, answer: DeviceAnswer, facts: Facts) -> Mapping[Need, Fact]:
+    """What an NPU's look read and what changes without a word of the kernel, in order of reading.
+
+    As long as these facts are what they were, so is the evidence. Empty for whatever is no NPU.
+    """
+    name = _npu(device, answer)
+    return facts.known((*pcie.glance_needs(device), *npu.needs(name))) if name else {}
 
 
 def unusable(answer: DeviceAnswer, missing: tuple[str, ...], unfit: tuple[str, ...] = ()) -> str:
@@ -64,7 +69,6 @@ def gather(
     device: Device,
     answer: DeviceAnswer,
     facts: Facts,
-    depth: Depth,
     *,
     unusable: str,
     unwritten: str,
@@ -75,7 +79,6 @@ def gather(
         device: as the supervisor sees it.
         answer: what a container would get.
         facts: what was read of ``needs`` and ``further_needs``.
-        depth: with which they were asked for.
         unusable: as above.
         unwritten: why its device-info file is not there; empty where it is, or none is wanted.
     """
@@ -92,7 +95,7 @@ def gather(
     warning = pcie.link_warning(device, facts)
     return Evidence(
         worst(seen),
-        warnings=None if depth is Depth.BRIEF else (warning,) if warning else (),
+        warnings=(warning,) if warning else (),
         fatal_errors=pcie.fatal_total(device, facts),
     )
 
@@ -107,13 +110,12 @@ def not_asked(hanging: int) -> Evidence:
     return Evidence(Unknown("files", f"not looked at: {hanging} looks hang already"))
 
 
-def look_again_s(devices: Collection[Device]) -> float:
-    """How long to wait between two looks that nothing asked for, at all devices of a pool.
+def changes_untold(devices: Collection[Device]) -> bool:
+    """Whether to glance at a pool's devices every OFTEN_S, and not only look every SELDOM_S.
 
     The status of an NPU is a file that tells nobody of its changes.
     """
-    often = len(devices) <= OFTEN_DEVICES_MOST and _any_npu(devices)
-    return OFTEN_S if often else SELDOM_S
+    return len(devices) <= OFTEN_DEVICES_MOST and _any_npu(devices)
 
 
 def _any_npu(devices: Iterable[Device]) -> bool:

@@ -4,7 +4,6 @@ Kernel: Documentation/ABI/testing/sysfs-bus-pci, sysfs-bus-pci-devices-aer_stats
 """
 
 import re
-from enum import Enum
 from typing import Final
 
 import msgspec
@@ -25,14 +24,6 @@ _SPEED: Final = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,3})?) GT/s\b.*", re.ASCII |
 _WIDTH: Final = re.compile(r"[0-9]{1,3}", re.ASCII)
 
 
-class Depth(Enum):
-    """How much is read at a look."""
-
-    WHOLE = "whole"
-    BRIEF = "brief"
-    """What may turn from good to bad within seconds, and is told by nobody."""
-
-
 class FatalErrors(msgspec.Struct, frozen=True):
     """What is remembered of a function's fatal errors (AER)."""
 
@@ -41,19 +32,23 @@ class FatalErrors(msgspec.Struct, frozen=True):
     """When a look last found more of them (monotonic seconds); not at the first one."""
 
 
-def needs(device: Device, depth: Depth) -> tuple[Text, ...]:
+def needs(device: Device) -> tuple[Text, ...]:
     """What can be read whatever power state the function is in."""
-    power = _runtime_status(device)
-    return (power, _fatal(device)) if depth is Depth.WHOLE else (power,)
+    return _runtime_status(device), _fatal(device)
 
 
-def further_needs(device: Device, facts: Facts, depth: Depth) -> tuple[Need, ...]:
+def further_needs(device: Device, facts: Facts) -> tuple[Need, ...]:
     """What reaches the function itself; nothing of one that sleeps, which a read would wake."""
     if facts.text(_runtime_status(device)) in {"suspended\n", "suspended"}:
         return ()
-    if depth is Depth.BRIEF or device.pf is not None:  # a VF has no link of its own
+    if device.pf is not None:  # a VF has no link of its own
         return (_config(device),)
     return (_config(device), *(_link(device, file) for file in _LINK_FILES))
+
+
+def glance_needs(device: Device) -> tuple[Need, ...]:
+    """What may turn bad within seconds, and is told by nobody; whether it sleeps goes first."""
+    return _runtime_status(device), _config(device)
 
 
 def config_space(device: Device, facts: Facts) -> Observation:
