@@ -3,7 +3,7 @@
 A step costs what has changed, not what there is: one device among thousands.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import msgspec
 
@@ -12,8 +12,10 @@ from rbln_worker.contract.health import Judged, Verdict
 from rbln_worker.contract.pool import PoolName
 from rbln_worker.core.answer import DeviceAnswer, env_names
 from rbln_worker.core.cdi import Mode
+from rbln_worker.core.facts import There
 from rbln_worker.core.health.case import without_link
 from rbln_worker.core.inventory import Inventory
+from rbln_worker.core.providers.registry import needs
 from rbln_worker.examiner import Finding, unread
 from rbln_worker.files import Files
 from rbln_worker.judge import Judge
@@ -59,6 +61,10 @@ class Conclusion:
         """Why containers could not use them, by the last look."""
         self._edition = 0
         """Of the files, when the last conclusion was made."""
+        self._asked: set[str] = set()
+        """Nodes whose being there says what containers get …"""
+        self._asked_of: Inventory | None = None
+        """… of these devices."""
         self._judged: tuple[Judged, ...] = ()
         self._judged_of: Mapping[DeviceId, Verdict] | None = None
         self.prepared = Prepared(pool, env_names(pool))
@@ -93,6 +99,29 @@ class Conclusion:
         if self.held is None:
             return {}
         return {device: self._answer(self.held, device, found) for device in self.held.devices}
+
+    def concerned(self, nodes: Collection[str]) -> set[DeviceId]:
+        """Devices of which something else may be known since these nodes in /dev came or went.
+
+        Those whose containers get them, those that lack something, and all where it depends on
+        such a node what containers get.
+        """
+        held = self.held
+        if held is None or not nodes:
+            return set()
+        if held is not self._asked_of:
+            asked = {need for one in held.devices.values() for need in needs(one, held.pool)}
+            self._asked = {need.path for need in asked if isinstance(need, There)}
+            self._asked_of = held
+        if not self._asked.isdisjoint(nodes):
+            return set(held.devices)
+        return {
+            one
+            for one in held.devices
+            if one not in self._answers
+            or self._unusable.get(one)
+            or any(node.host in nodes for node in self._answers[one].nodes)
+        }
 
     def reconsider(self) -> News | None:
         """What follows without a look: the word has changed, or a deadline has passed."""

@@ -140,6 +140,11 @@ class Prober:
                 self._examiner.forget(look.pending)
                 yield dict.fromkeys(look.pending, self._no_answer)
 
+    @property
+    def under_way(self) -> frozenset[DeviceId]:
+        """Who is being looked at: what happens now may not be seen by it."""
+        return frozenset(self._under_way)
+
     def missed(self) -> set[DeviceId]:
         """Whom to look at again: their looks have ended, and somebody asked meanwhile."""
         ended = self._missed - self._under_way

@@ -20,7 +20,7 @@ from rbln_worker.core.inventory import Gap, Inventory, apply
 from rbln_worker.core.tally import Tally
 from rbln_worker.diary import Diary
 from rbln_worker.files import Files
-from rbln_worker.host.inotify import FolderWatch
+from rbln_worker.host.inotify import ANYTHING, FolderWatch
 from rbln_worker.link import Link
 from rbln_worker.looks import Looks
 from rbln_worker.prober import Depth, Prober
@@ -138,10 +138,17 @@ class Worker:
 
     def _folders_changed(self, watch: FolderWatch) -> None:
         touched = watch.drain()
-        if touched.intersection(self._registrar.folders) and self._conclusion.held is not None:
+        if touched.keys() & set(self._registrar.folders) and self._conclusion.held is not None:
             self._registrar.look()
-        if touched.intersection(self._dev_folders):
+        nodes = {
+            f"/{folder.relative_to(self._boot.root)}/{name}" if name is not ANYTHING else ANYTHING
+            for folder in touched.keys() & set(self._dev_folders)
+            for name in touched[folder]
+        }
+        if ANYTHING in nodes:
             self._looks.want()
+        elif nodes and (one := self._conclusion.concerned(nodes) | self._prober.under_way):
+            self._looks.want(one)
 
     # The supervisor
 

@@ -1,6 +1,7 @@
 """Files that come and go in folders that may not exist yet (inotify(7))."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -16,6 +17,8 @@ _MASK: Final = (
     | flags.MOVE_SELF
     | flags.ONLYDIR
 )
+ANYTHING: Final = ""
+"""Stands for the name of whatever may have happened."""
 
 
 class FolderWatch:
@@ -46,22 +49,24 @@ class FolderWatch:
         """Readable when something happened."""
         return int(self._inotify.fileno())
 
-    def drain(self) -> frozenset[Path]:
-        """The folders in which something happened, or that came or went themselves."""
-        touched: set[Path] = set()
+    def drain(self) -> Mapping[Path, frozenset[str]]:
+        """The folders in which something happened, with the names of it.
+
+        The name is ANYTHING where the folder came or went itself, or where that is not known.
+        """
+        touched: dict[Path, set[str]] = {}
         for event in self._inotify.read(timeout=0):
             where = self._watched.get(event.wd)
-            if where is None:  # an overflow: anything may have happened
-                touched.update(self._folders)
-                continue
-            touched.update(
-                folder for folder in self._folders if folder == where or where in folder.parents
-            )
-            if event.mask & flags.IGNORED:
+            for folder in self._folders:
+                if folder == where:
+                    touched.setdefault(folder, set()).add(event.name or ANYTHING)
+                elif where is None or where in folder.parents:  # None: an overflow
+                    touched.setdefault(folder, set()).add(ANYTHING)
+            if where is not None and event.mask & flags.IGNORED:
                 self._watched.pop(event.wd, None)
         if touched:
             self._arm()
-        return frozenset(touched)
+        return {folder: frozenset(names) for folder, names in touched.items()}
 
     def _arm(self) -> None:
         wanted: dict[int, Path] = {}

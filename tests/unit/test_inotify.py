@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rbln_worker.host.inotify import FolderWatch
+from rbln_worker.host.inotify import ANYTHING, FolderWatch
 
 
 class Watching:
@@ -24,12 +24,12 @@ class Watching:
         poll = select.poll()
         poll.register(self.watch.fileno(), select.POLLIN)
         while not wanted <= seen and poll.poll(5000):
-            seen |= self.watch.drain()
+            seen |= self.watch.drain().keys()
         return wanted <= seen
 
     def quiet(self) -> bool:
         """Whether there is nothing to tell now: inotify queues in the call that changes."""
-        return self.watch.drain() == frozenset()
+        return not self.watch.drain()
 
 
 @pytest.fixture
@@ -112,7 +112,18 @@ def test_what_happens_elsewhere_is_no_news_of_a_folder_that_is_there(
     (watching.deep.parent / "elsewhere").touch()
     assert watching.quiet()
     (watching.near / "file").touch()
-    assert watching.watch.drain() == {watching.near}
+    assert watching.watch.drain() == {watching.near: {"file"}}
+
+
+def test_what_happened_has_a_name_as_far_as_it_is_known(watching: Watching) -> None:
+    watching.near.mkdir()
+    assert watching.watch.drain()[watching.near] == {ANYTHING}
+    (watching.near / "one").touch()
+    (watching.near / "one").rename(watching.near / "other")
+    assert watching.watch.drain() == {watching.near: {"one", "other"}}
+    (watching.near / "other").unlink()
+    watching.near.rmdir()
+    assert ANYTHING in watching.watch.drain()[watching.near]
 
 
 def test_a_file_in_a_folders_place_is_no_folder(watching: Watching) -> None:
