@@ -60,7 +60,7 @@ class FolderWatch:
             for folder in self._folders:
                 if folder == where:
                     touched.setdefault(folder, set()).add(event.name or ANYTHING)
-                elif where is None or where in folder.parents:  # None: an overflow
+                elif where is None or _leads_to(folder, where, event.name):  # None: an overflow
                     touched.setdefault(folder, set()).add(ANYTHING)
             if where is not None and event.mask & flags.IGNORED:
                 self._watched.pop(event.wd, None)
@@ -85,6 +85,11 @@ class FolderWatch:
             except OSError:  # the kernel dropped it with its folder
                 continue
         self._watched = wanted
+
+
+def _leads_to(folder: Path, where: Path, name: str) -> bool:
+    """Whether what happened above a folder is on the way to it; no name: to ``where`` itself."""
+    return where in folder.parents and name in {"", folder.relative_to(where).parts[0]}
 
 
 def _nearest(folder: Path) -> Path:

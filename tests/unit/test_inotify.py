@@ -113,6 +113,13 @@ def test_what_happens_elsewhere_is_no_news_of_a_folder_that_is_there(
     assert watching.quiet()
     (watching.near / "file").touch()
     assert watching.watch.drain() == {watching.near: {"file"}}
+    (tmp_path / "a" / "elsewhere").mkdir()
+    watching.deep.rmdir()
+    watching.watch.drain()
+    (watching.deep.parent / "elsewhere").unlink()
+    assert watching.quiet()
+    watching.deep.mkdir()
+    assert watching.watch.drain() == {watching.deep: {ANYTHING}}
 
 
 def test_what_happened_has_a_name_as_far_as_it_is_known(watching: Watching) -> None:
