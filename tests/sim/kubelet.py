@@ -184,10 +184,13 @@ class SimKubelet:
         self, condition: Callable[["SimKubelet"], object], deadline_s: float = 10.0, *, what: str
     ) -> None:
         """Wait until ``condition`` holds; AssertionError with all that was seen if it doesn't."""
+        if not self.comes(condition, deadline_s):
+            raise AssertionError(f"not within {deadline_s} s: {what}\n{self.story()}")
+
+    def comes(self, condition: Callable[["SimKubelet"], object], deadline_s: float) -> bool:
+        """Wait; whether ``condition`` held in time."""
         with self._book.changed:
-            if self._book.changed.wait_for(lambda: bool(condition(self)), deadline_s):
-                return
-        raise AssertionError(f"not within {deadline_s} s: {what}\n{self.story()}")
+            return self._book.changed.wait_for(lambda: bool(condition(self)), deadline_s)
 
     def wait_listed(self, name: str, allocatable: int, capacity: int | None = None) -> None:
         """Wait until the node shows so many devices; all of them healthy where only one is said."""
