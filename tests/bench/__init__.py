@@ -1,0 +1,1 @@
+"""How fast, how small: the real processes on simulated nodes of three sizes; scripts/bench."""

@@ -1,0 +1,64 @@
+"""What the kubelet waits for: Allocate and GetPreferredAllocation, from the call to the answer."""
+
+import itertools
+from collections.abc import Callable
+from time import perf_counter
+from typing import Final
+
+import grpc
+
+from tests.bench.measuring import figure
+from tests.bench.scene import CARD
+from tests.bench.values import Figure
+from tests.sim.kubelet import SimKubelet
+from tests.sim.rpc import code_of
+
+PAIR: Final = 2
+
+
+def allocate(kubelet: SimKubelet, resource: str, calls: int) -> list[float]:
+    """Seconds; each call is for the next two devices of the pool."""
+    ids = sorted(kubelet.resource(resource).devices)
+    pairs = itertools.cycle([ids[n : n + PAIR] for n in range(0, len(ids), PAIR)])
+    return _timed(calls, lambda: kubelet.allocate(resource, [next(pairs)]))
+
+
+def prefer(kubelet: SimKubelet, resource: str, calls: int) -> list[float]:
+    """Seconds; all of the pool is free."""
+    ids = sorted(kubelet.resource(resource).devices)
+    return _timed(calls, lambda: kubelet.preferred(resource, ids, [], CARD))
+
+
+def answered(
+    call: Callable[[SimKubelet, str, int], list[float]],
+    kubelet: SimKubelet,
+    resource: str,
+    calls: int,
+) -> tuple[list[float], str]:
+    """The samples; or none, and the status with which the plugin refuses."""
+    try:
+        return call(kubelet, resource, calls), ""
+    except grpc.RpcError as error:
+        return [], code_of(error)
+
+
+def figure_of(
+    name: str,
+    size: str,
+    call: Callable[[SimKubelet, str, int], list[float]],
+    kubelet: SimKubelet,
+    resource: str,
+    calls: int,
+) -> Figure:
+    """The figure of calls."""
+    samples, why = answered(call, kubelet, resource, calls)
+    return figure(name, size, "s", samples, why)
+
+
+def _timed(calls: int, call: Callable[[], object]) -> list[float]:
+    took = []
+    for _ in range(calls):
+        began = perf_counter()
+        call()
+        took.append(perf_counter() - began)
+    return took
