@@ -213,18 +213,18 @@ def worker(turn: Turn) -> bool:
     return turn.waited("worker", took, turn.patience_s)
 
 
-def driver(turn: Turn) -> bool:
-    """From the kernel's word that an NPU's driver is gone to the message; each time another NPU."""
+def npu(turn: Turn) -> bool:
+    """From the first file that goes with an NPU's driver to the message; each time another NPU."""
     arena, last = turn.plugin.arena, turn.size.resources[-1]
     with Injector(arena.pid) as tell:
-        for npu in scene.npus(turn.size.devices)[-turn.size.each :][: turn.rounds.lives]:
+        for one in scene.npus(turn.size.devices)[-turn.size.each :][: turn.rounds.lives]:
             began = monotonic()
-            arena.node.unbind(npu.bdf)
-            tell(pci("unbind", npu.bdf))
+            arena.node.unbind(one.bdf)
+            tell(pci("unbind", one.bdf))
             took = turn.plugin.message_s(last, turn.size.each - 1, began, NEVER_S)
-            seen = turn.waited("driver-gone", took, NEVER_S)
-            arena.node.bind(npu.bdf, "rebellions")
-            tell(pci("bind", npu.bdf))
+            seen = turn.waited("npu-gone", took, NEVER_S)
+            arena.node.bind(one.bdf, "rebellions")
+            tell(pci("bind", one.bdf))
             back = turn.plugin.listed_s(turn.size.devices, began, BACK_S)
             if not seen or back is None:
                 return False
@@ -239,7 +239,7 @@ GROUPS: Final[Mapping[str, Callable[[Turn], bool]]] = {
     "idle": idle,
     "kubelet": kubelet,
     "worker": worker,
-    "driver": driver,
+    "npu": npu,
 }
 """In this order; each says whether the plugin is as it was before."""
 

@@ -10,6 +10,7 @@ FIGURES: Final[Mapping[str, str]] = {
     "prefer": "GetPreferredAllocation of 4 devices of a pool",
     "driver-gone": "driver gone (a kernel uevent) → message",
     "driver-back": "driver back → message, 50 ms of it probation",
+    "npu-gone": "an NPU's driver and node gone, and a kernel uevent → message",
     "rescan-gone": "rescan after a driver went → message",
     "rescan-back": "rescan after it came back → message, 50 ms of it probation",
     "kubelet": "kubelet restart → all pools listed",
@@ -27,6 +28,5 @@ FIGURES: Final[Mapping[str, str]] = {
 }
 OTHERWISE: Final[Mapping[str, str]] = {
     "worker": "the process that serves a pool killed → all pools listed",
-    "driver-gone": "an NPU's driver and node gone (and a kernel uevent) → message",
 }
 """Where two plugins are measured."""

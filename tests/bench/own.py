@@ -121,6 +121,24 @@ def driver(running: Running) -> Iterator[Figure]:
         yield from _gone_and_back(running, "driver", told, running.rounds.events)
 
 
+def npu(running: Running) -> Iterator[Figure]:
+    """From the first file that goes with an NPU's driver to the message; each time another NPU."""
+    stack, last, took = running.stack, running.size.resources[-1], []
+    if running.namespace:
+        with Injector(stack.pid) as tell:
+            npus = scene.npus(running.size.devices)[-running.size.each : -1]
+            for one in npus[: running.rounds.lives]:
+                began = monotonic()
+                stack.node.unbind(one.bdf)
+                tell(pci("unbind", one.bdf))
+                took.append(running.roll.message_s(last, running.size.each - 1, began))
+                stack.node.bind(one.bdf, "rebellions")
+                tell(pci("bind", one.bdf))
+                running.roll.message_s(last, running.size.each, began)
+                threading.Event().wait(PAUSE_S)
+    yield running.figure("npu-gone", "s", took, "no namespace")
+
+
 def rescan(running: Running) -> Iterator[Figure]:
     """From the request for a look to the message."""
 
@@ -175,6 +193,7 @@ GROUPS: Final[Mapping[str, Callable[[Running], Iterator[Figure]]]] = {
     "memory": memory,
     "idle": idle,
     "driver": driver,
+    "npu": npu,
     "rescan": rescan,
     "kubelet": kubelet,
     "worker": worker,

@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 TINY: Final = f"{sys.executable} -m tests.sim.tiny {{config}}"
 QUICK: Final = ("--quick", "--size", "small")
 BOTH: Final = {
-    *("start", "allocate", "prefer", "kubelet", "worker", "driver-gone"),
+    *("start", "allocate", "prefer", "kubelet", "worker", "npu-gone"),
     *("frames", "rss", "pss", "idle"),
 }
 
@@ -64,12 +64,12 @@ def test_both_are_measured_in_the_same_places(tmp_path: Path) -> None:
     report = msgspec.json.decode(file.read_bytes(), type=Report)
     figures = {(one.of, one.name): one for one in report.figures}
     assert figures.keys() == {(of, name) for of in ("ours", "other") for name in BOTH}
-    assert {key for key, one in figures.items() if not one.count} == {("other", "driver-gone")}
-    assert figures["other", "driver-gone"].why == "never (3 s)"
+    assert {key for key, one in figures.items() if not one.count} == {("other", "npu-gone")}
+    assert figures["other", "npu-gone"].why == "never (3 s)"
     for name in BOTH:
         words = OTHERWISE.get(name, FIGURES[name])
         row = next(line for line in out.splitlines() if line.startswith(words))
-        if name == "driver-gone":
+        if name == "npu-gone":
             assert row.endswith(" -")
         else:
             assert float(row.split()[-1]) > 0
