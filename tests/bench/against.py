@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from tests.bench import calls, scene
-from tests.bench.arena import Arena, NotPossible
+from tests.bench.arena import Arena, NotPossible, prove_nodes
 from tests.bench.catalogue import FIGURES
 from tests.bench.measuring import calm, figure, total_kib
 from tests.bench.own import PAUSE_S, idle_cores
@@ -78,6 +78,7 @@ def command(text: str, groups: Collection[str]) -> Command:
     )
     if tried.returncode != 0:
         raise NotPossible(f"--against needs namespaces: {tried.stderr.strip()}")
+    prove_nodes()
     return Command(words)
 
 

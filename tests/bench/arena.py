@@ -44,6 +44,15 @@ class RealNodes(SimNode):
         os.mknod(place, S_IFCHR | 0o666, _NULL)
 
 
+def prove_nodes() -> None:
+    """NotPossible where no device nodes can be made: root of a user namespace may not."""
+    with tempfile.TemporaryDirectory(prefix="rba-", dir="/tmp") as folder:
+        try:
+            os.mknod(Path(folder) / "null", S_IFCHR | 0o666, _NULL)
+        except PermissionError as error:
+            raise NotPossible(f"device nodes can't be made: {error.strerror}") from error
+
+
 class NotPossible(Exception):
     """The namespaces can't be made here; the text says what failed."""
 
@@ -61,9 +70,9 @@ class Arena:
         self._holder: subprocess.Popen[str] | None = None
         try:
             self.node.add(*devices)
-        except PermissionError as error:
+        except BaseException:
             shutil.rmtree(self.home)
-            raise NotPossible(f"device nodes can't be made ({error.strerror})") from error
+            raise
 
     def __enter__(self) -> Self:
         try:

@@ -140,7 +140,10 @@ def test_a_command_that_can_not_be_run_is_told(command: str, said: str) -> None:
 def test_it_is_said_that_root_is_needed() -> None:
     user = os.geteuid()
     if user == 0:
-        os.seteuid(65534)
+        try:
+            os.seteuid(65534)
+        except OSError as error:
+            pytest.skip(f"root that can't be anybody else: {error.strerror}")
     try:
         with pytest.raises(against.NotPossible, match="needs root"):
             against.command("sh {config}", ("start",))
