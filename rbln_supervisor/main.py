@@ -15,7 +15,7 @@ import zmq
 from rbln_supervisor import children, config_file, descriptors, run_dir
 from rbln_supervisor.announcer import announcer
 from rbln_supervisor.arguments import parse
-from rbln_supervisor.core.commands import CONTROL_SOCKET, REQUEST_BYTES_MOST
+from rbln_supervisor.core.commands import CONTROL_SOCKET, HIDDEN, REQUEST_BYTES_MOST
 from rbln_supervisor.core.configuration import config
 from rbln_supervisor.lender import Lender
 from rbln_supervisor.options import Options, save
@@ -114,7 +114,10 @@ def _run(options: Options) -> int:
             code = Supervisor(options, configured, raw, hub, control, lender, tell).run()
         context.term()
         for name in (WORKERS_SOCKET, CONTROL_SOCKET, STDERR_SOCKET):
-            (options.run_dir / name).unlink(missing_ok=True)
+            path = options.run_dir / name
+            for ours in (path, path.with_suffix(HIDDEN)):
+                with contextlib.suppress(OSError):  # gone, or something else in its place
+                    ours.unlink()
         return code
 
 

@@ -200,6 +200,8 @@ class Reloads:
         moved = len(reply.plan.moves) if reply.plan else 0
         forced = {"forced": "; ".join(reply.forced)} if reply.forced else {}
         log.info("reloaded", extra={**words, "moved": moved, **forced})
+        for warning in reply.warnings:  # where the file was read by itself, nobody else says them
+            log.warning(warning)
         self._journal.note("reload", "done", why=_told(reply))
         return reply
 

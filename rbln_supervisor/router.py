@@ -16,10 +16,10 @@ from typing import Final, NamedTuple, Self
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from rbln_supervisor.core.commands import HIDDEN
+
 PATH_BYTES_MOST: Final = 107
 """sun_path without its end, unix(7)."""
-HIDDEN: Final = ".hidden"
-"""The end of a socket's name, in the place of ``.sock``, while nobody may connect."""
 _READ_MOST: Final = 256
 """Frames that are read in one turn, so that no sender can keep the loop from its other work."""
 _NO_HANDSHAKE: Final = (

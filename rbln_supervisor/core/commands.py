@@ -13,6 +13,9 @@ from rbln_supervisor.core.status import NodeStatus
 CONTROL_SOCKET: Final = "control.sock"
 """Its name in the run directory."""
 
+HIDDEN: Final = ".hidden"
+"""The end of a socket's name, in the place of ``.sock``, while nobody may connect."""
+
 REQUEST_BYTES_MOST: Final = 2 * 1024 * 1024
 """A longer request ends its sender's connection. A configuration has 1 MiB, in base64 4/3 of it."""
 

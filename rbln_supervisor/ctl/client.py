@@ -12,6 +12,7 @@ import zmq
 
 from rbln_supervisor.core.commands import (
     CONTROL_SOCKET,
+    HIDDEN,
     DryRun,
     Events,
     Explain,
@@ -161,9 +162,7 @@ def _knock(path: Path) -> None:
         except BlockingIOError:
             pass  # somebody listens, and is busy
         except FileNotFoundError:
-            raise UnreachableError(
-                f"no socket {path}: start rbln-supervisor, or name its folder with --run-dir"
-            ) from None
+            raise UnreachableError(f"no socket {path}: {_absent(path)}") from None
         except ConnectionRefusedError:
             raise UnreachableError(
                 f"nobody listens at {path}: the supervisor that made it is gone, start it again"
@@ -176,6 +175,12 @@ def _knock(path: Path) -> None:
             raise UnreachableError(
                 f"{path} can't be a control socket ({error}): name its folder with --run-dir"
             ) from error
+
+
+def _absent(path: Path) -> str:
+    if os.path.lexists(path.with_suffix(HIDDEN)):
+        return "the supervisor hides it while it has few descriptors left: rbln-ctl doctor"
+    return "start rbln-supervisor, or name its folder with --run-dir"
 
 
 def _read(frames: list[bytes], path: Path) -> Reply:

@@ -6,7 +6,7 @@ import socket as sockets
 from pathlib import Path
 from typing import Final
 
-from rbln_supervisor.core.commands import CONTROL_SOCKET
+from rbln_supervisor.core.commands import CONTROL_SOCKET, HIDDEN
 from rbln_supervisor.core.diagnosis.facts import Folder, Kubelet, RunDir, Socket
 from rbln_supervisor.options import Options, OptionsUnknown, load
 from rbln_worker.boot import FOLDERS
@@ -28,6 +28,8 @@ def options(run_dir: Path) -> tuple[Options, str]:
 def run_dir(path: Path, why: str) -> RunDir:
     """The supervisor's folder."""
     locked, pid = _lock(path / "supervisor.lock")
+    control = path / CONTROL_SOCKET
+    hidden = control.with_suffix(HIDDEN)  # of one that died it may lie there for ever
     serving: dict[str, int] = {}
     for lock in sorted((path / "pools").glob("*.lock")):
         held, holder = _lock(lock)
@@ -35,11 +37,12 @@ def run_dir(path: Path, why: str) -> RunDir:
             serving[pool_of(lock.stem)] = holder or 0
     return RunDir(
         folder=folder(path),
-        control=socket(path / CONTROL_SOCKET),
+        control=socket(control),
         workers=socket(path / WORKERS_SOCKET),
         pid=pid,
         locked=locked,
         options=why,
+        refusing=hidden.exists() and not control.exists(),
         serving=serving,
     )
 

@@ -346,5 +346,5 @@ CLOSED = Folder("/x", there=True, why="read-only")
         ),
     ],
 )
-def test_what_can_hardly_be_arranged(facts: Facts, codes: list[str]) -> None:
+def test_what_facts_come_to(facts: Facts, codes: list[str]) -> None:
     assert [one.code for one in diagnose(facts)] == codes

@@ -1,6 +1,7 @@
 """Runs a command to which the kernel refuses a system call.
 
-``python -m tests.sim.seccomp capset COMMAND …``
+``python -m tests.sim.seccomp capset COMMAND …``, or ``socket:16``: with this first argument only
+(AF_NETLINK).
 """
 
 import ctypes
@@ -12,14 +13,16 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 NUMBERS: Final = {
-    "x86_64": {"capset": 126},
-    "aarch64": {"capset": 91},
+    "x86_64": {"capset": 126, "socket": 41},
+    "aarch64": {"capset": 91, "socket": 198},
 }
 """Of system calls, by machine."""
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _PR_SET_SECCOMP: Final = 22
 _SECCOMP_MODE_FILTER: Final = 2
 _LOAD, _JUMP_EQUAL, _RETURN = 0x20, 0x15, 0x06
+_FIRST_ARGUMENT: Final = 16
+"""Where its lower half lies in struct seccomp_data, on machines that have it first."""
 _ERRNO_EPERM: Final = 0x0005_0001
 _ALLOW: Final = 0x7FFF_0000
 
@@ -33,10 +36,13 @@ class _Program(ctypes.Structure):  # struct sock_fprog
 
 def refuse(call: str) -> None:
     """Let this system call fail with EPERM, here and in all that this process starts."""
-    number = NUMBERS[platform.machine()][call]
+    name, _, first = call.partition(":")
+    number = NUMBERS[platform.machine()][name]
+    only = ((_LOAD, 0, 0, _FIRST_ARGUMENT), (_JUMP_EQUAL, 0, 1, int(first))) if first else ()
     steps = (
         (_LOAD, 0, 0, 0),
-        (_JUMP_EQUAL, 0, 1, number),
+        (_JUMP_EQUAL, 0, 1 + len(only), number),
+        *only,
         (_RETURN, 0, 0, _ERRNO_EPERM),
         (_RETURN, 0, 0, _ALLOW),
     )

@@ -75,6 +75,8 @@ class System:
             *("--registration", registration),
             f"--watch-config={watch_config}",
         )
+        self.under: tuple[str, ...] = ()
+        """A command that runs the supervisor's, with the same pid."""
         self._late_kubelet = late_kubelet
         self._links = links
         self._supervisor: subprocess.Popen[bytes] | None = None
@@ -127,6 +129,7 @@ class System:
         """Start a supervisor; the first one is started by ``with``."""
         assert self._supervisor is None, "a supervisor runs"
         command: Sequence[str | Path] = [
+            *self.under,
             *(sys.executable, "-m", "rbln_supervisor"),
             *("--config-file", self.config_file),
             *("--host-root", self.root),

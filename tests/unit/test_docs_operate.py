@@ -1,12 +1,11 @@
 """docs/operate.md against the code: each word that a status says, and no other."""
 
 import re
-from pathlib import Path
 from typing import Final, get_args
 
 import yaml
 
-from rbln_supervisor.core import diagnosis
+from rbln_supervisor.core.diagnosis.finding import Code
 from rbln_supervisor.core.events import Kind
 from rbln_supervisor.core.loss import SOURCES, Cause
 from rbln_supervisor.core.status import PoolState
@@ -20,10 +19,6 @@ from tests.unit.pages import REPOSITORY, rows, spans, text
 PAGE: Final = text("operate.md")
 USAGE: Final = 2
 """argparse's."""
-NO_CODES: Final = frozenset(
-    {"kubelet-sock", "plugin-watcher", "rbln-supervisor", "support-bundle", "vfio-pci"}
-)
-"""Other words with a dash in the checks."""
 
 
 def words(first: str) -> set[str]:
@@ -63,13 +58,10 @@ def test_exit_codes() -> None:
 
 
 def test_findings_of_doctor() -> None:
-    folder = Path(diagnosis.__file__).parent
-    source = "".join(path.read_text() for path in folder.glob("*.py"))
-    said = set(re.findall(r'"([a-z]+(?:-[a-z]+)+)"', source)) - NO_CODES
     listed = {
         span for row in rows(PAGE, "code") if "severity" in row.cells for span in spans(row.first)
     }
-    assert listed == said
+    assert listed == set(get_args(Code))
 
 
 def test_alerts() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from rbln_supervisor.core.diagnosis.facts import Facts, Folder, Host, Kubelet, RunDir
-from rbln_supervisor.core.diagnosis.finding import Finding, evidence
+from rbln_supervisor.core.diagnosis.finding import Code, Finding, evidence
 
 START: Final = "systemctl start rbln-supervisor (in a container: supervisorctl start all)"
 LOG: Final = "journalctl -u rbln-supervisor -n 100 (in a cluster: kubectl logs of its pod)"
@@ -82,6 +82,16 @@ def _silent(why: str, run_dir: RunDir | None) -> Iterator[Finding]:
             seen.append(f"{socket.path} is not there")
         elif not socket.answers:
             seen.append(f"{socket.path}: {socket.why or 'nobody listens'}")
+    if run_dir.locked and run_dir.refusing:
+        yield Finding(
+            "descriptors-short",
+            "error",
+            f"pid {run_dir.pid}",
+            "the supervisor has few descriptors left, and takes no connection until it has more",
+            f"ls -l /proc/{run_dir.pid}/fd (who is connected?); then raise LimitNOFILE (ulimit -n)",
+            evidence(seen),
+        )
+        return
     if run_dir.locked:
         yield Finding(
             "supervisor-hangs",
@@ -175,7 +185,7 @@ def _kubelet_socket(found: Kubelet, hint: str) -> Iterator[Finding]:
         )
 
 
-def _closed(folder: Folder, code: str, cause: str) -> Iterator[Finding]:
+def _closed(folder: Folder, code: Code, cause: str) -> Iterator[Finding]:
     if not folder.there or not folder.writable:
         yield Finding(
             code,
@@ -234,14 +244,15 @@ def written(facts: Facts) -> Iterator[Finding]:
     found = facts.host.written
     if found is None:
         return
-    for folder, code, cause in (
+    folders: tuple[tuple[Folder | None, Code, str], ...] = (
         (found.cdi, "cdi-closed", "CDI specs can't be written there: devices are Unhealthy"),
         (
             found.device_info,
             "device-info-closed",
             "device-info files can't be written there: network devices are Unhealthy",
         ),
-    ):
+    )
+    for folder, code, cause in folders:
         if folder is not None and not folder.writable:
             yield Finding(
                 code,

@@ -44,6 +44,8 @@ class RunDir(msgspec.Struct, frozen=True):
     """Somebody holds it: a supervisor lives."""
     options: str = ""
     """Why the options of the last supervisor are not known; empty where they are."""
+    refusing: bool = False
+    """Its sockets are hidden, because few descriptors are left."""
     serving: Mapping[str, int] = {}
     """The pids of workers that hold their pool's lock, by pool."""
 

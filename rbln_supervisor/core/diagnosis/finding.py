@@ -8,6 +8,61 @@ Severity = Literal["error", "warning", "note"]
 """``error``: devices can't be given out, or not all; ``warning``: that may come, or something is
 odd; ``note``: worth knowing."""
 
+Code = Literal[
+    "not-examined",
+    "no-answer",
+    "run-dir-missing",
+    "run-dir-closed",
+    "supervisor-down",
+    "supervisor-hangs",
+    "version-differs",
+    "kubelet-dir-missing",
+    "kubelet-sock-missing",
+    "kubelet-silent",
+    "kubelet-plugins-closed",
+    "plugins-registry-closed",
+    "plugins-registry-missing",
+    "pod-resources-missing",
+    "pod-resources-silent",
+    "config-unusable",
+    "pool-invalid",
+    "config-odd",
+    "pool-empty",
+    "pool-unregistered",
+    "pool-problem",
+    "problem",
+    "selectors-overlap",
+    "worker-restarting",
+    "worker-restarted",
+    "driver-missing",
+    "driver-unwanted",
+    "device-unclaimed",
+    "node-missing",
+    "rsd-missing",
+    "rbln-stat-missing",
+    "iommu-off",
+    "device-unhealthy",
+    "device-suspect",
+    "device-warning",
+    "device-unreadable",
+    "look-failed",
+    "reload-refused",
+    "reload-rolled-back",
+    "config-not-in-force",
+    "netlink-deaf",
+    "events-lost",
+    "frames-dropped",
+    "events-unwritten",
+    "inotify-exhausted",
+    "inotify-short",
+    "inotify-watches-short",
+    "descriptors-short",
+    "cdi-closed",
+    "device-info-closed",
+    "spec-invalid",
+]
+"""What docs/operate.md has a row for, and tests/system a real fault that doctor is run against."""
+
 SEVERITIES: Final[tuple[Severity, ...]] = ("error", "warning", "note")
 
 EVIDENCE_MOST: Final = 8
@@ -17,7 +72,7 @@ EVIDENCE_MOST: Final = 8
 class Finding(msgspec.Struct, frozen=True):
     """What is wrong, how that is known, and what to do."""
 
-    code: str
+    code: Code
     """Stable, for scripts and runbooks: ``kubelet-silent``."""
     severity: Severity
     subject: str

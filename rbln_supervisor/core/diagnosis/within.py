@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from rbln_supervisor.core.diagnosis.around import LOG
 from rbln_supervisor.core.diagnosis.facts import Facts
-from rbln_supervisor.core.diagnosis.finding import Finding, Severity, evidence
+from rbln_supervisor.core.diagnosis.finding import Code, Finding, Severity, evidence
 from rbln_supervisor.core.status import DeviceStatus, PoolStatus
 from rbln_supervisor.core.summary import NO_DEVICES, NOT_READ
 from rbln_worker.contract.health import HealthPhase
@@ -16,7 +16,7 @@ _LOG_LINES: Final = 4
 class _Problem(NamedTuple):
     """What a line of the supervisor's problems means."""
 
-    code: str
+    code: Code | None
     severity: Severity
     cause: str
     next: str
@@ -62,14 +62,14 @@ _PROBLEMS: Final[Mapping[str, _Problem]] = {
     "is left out": _Problem(
         "device-unreadable", "error", "a device can't be described", "rbln-ctl explain DEVICE"
     ),
-    "no kubelet:": _Problem("", "error", "", ""),
+    "no kubelet:": _Problem(None, "error", "", ""),
     "events are lost": _Problem(
         "events-unwritten", "warning", "what happens is kept in memory only", "df -h /run"
     ),
 }
-"""By words of theirs; one with an empty code is found out in another way."""
+"""By words of theirs; one without a code is found out in another way."""
 
-_COUNTS: Final[Mapping[str, tuple[str, str]]] = {
+_COUNTS: Final[Mapping[str, tuple[Code, str]]] = {
     "were lost": ("events-lost", "the kernel dropped messages because too many came at once"),
     "frames": ("frames-dropped", "messages between our processes were dropped"),
     "before a frame": ("frames-dropped", "messages between our processes were dropped"),
@@ -87,7 +87,7 @@ def problems(facts: Facts) -> Iterator[Finding]:
             known = _Problem("problem", "warning", "the supervisor says so", LOG)
         if known.code:
             yield Finding(known.code, known.severity, "", known.cause, known.next, (line,))
-    counted: dict[tuple[str, str], list[str]] = {}
+    counted: dict[tuple[Code, str], list[str]] = {}
     for name, count in said.counters.items():
         words = next((one for words, one in _COUNTS.items() if words in name), None)
         if words and count:
@@ -183,7 +183,7 @@ def devices(facts: Facts) -> Iterator[Finding]:
     for name, pool in facts.status.pools.items():
         if pool.worker.pid is None:
             continue  # nobody looks at them: the pool's finding says why
-        groups: dict[tuple[str, Severity, str], list[str]] = {}
+        groups: dict[tuple[Code, Severity, str], list[str]] = {}
         for device, one in pool.devices.items():
             for code, severity, cause in _device(one):
                 groups.setdefault((code, severity, cause), []).append(device)
@@ -198,7 +198,7 @@ def devices(facts: Facts) -> Iterator[Finding]:
             )
 
 
-def _device(one: DeviceStatus) -> Iterator[tuple[str, Severity, str]]:
+def _device(one: DeviceStatus) -> Iterator[tuple[Code, Severity, str]]:
     source = f"{one.source}: " if one.source else ""
     if one.health != "Healthy":
         yield "device-unhealthy", "error", f"{source}{one.reason or 'Unhealthy'}"

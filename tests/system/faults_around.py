@@ -1,0 +1,267 @@
+"""Faults of what the supervisor lives in and by: folders, itself, the kubelet, kernel limits."""
+
+import platform
+import resource
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+import zmq
+from inotify_simple import INotify
+
+from rbln_supervisor.journal import FILE as EVENTS
+from tests.sim import seccomp
+from tests.sim.device import SimDevice
+from tests.sim.kubelet import SimKubelet
+from tests.sim.stack import Stack
+from tests.sim.uevents import Injector, frame
+from tests.system.fault import (
+    Fault,
+    bereft,
+    elsewhere,
+    inside,
+    limited,
+    nothing,
+    of_another_version,
+    read_only,
+    stopped,
+)
+from tests.system.scene import ATOMS, TWO_POOLS, config, eventually, pool
+
+KUBELET: Final = "{root}/var/lib/kubelet"
+NICS: Final = "rebellions.ai/nics"
+_CONNECTIONS: Final = 80
+_FLOOD: Final = 40_000
+"""Events, of which the largest buffer that anybody may have holds some thousand."""
+
+
+# Systems
+
+
+def with_cdi() -> Stack:
+    return Stack(TWO_POOLS, arguments=("--use-cdi",))
+
+
+def with_nic() -> Stack:
+    nic = SimDevice(
+        "0000:5e:00.0", vendor="15b3", device="1017", code="020000", driver="mlx5_core", net=("p0",)
+    )
+    nics = pool("nics", deviceType="netDevice", vendors=["15b3"])
+    return Stack(config(nics), lambda node: node.add(nic))
+
+
+def with_watcher(registration: str) -> Callable[[], Stack]:
+    def watched(folder: Path) -> SimKubelet:
+        return SimKubelet(folder, plugin_watcher=True)
+
+    return lambda: Stack(TWO_POOLS, registration=registration, kubelet=watched)
+
+
+def in_a_namespace() -> Stack:
+    return Stack(TWO_POOLS, arguments=("--rescan-interval", "3600"), links={})
+
+
+# What goes wrong
+
+
+def deaf_kubelet(stack: Stack) -> None:
+    stack.kubelet.stop()
+
+
+def no_kubelet_socket(stack: Stack) -> None:
+    stack.kubelet.stop()
+    stack.kubelet.socket.unlink(missing_ok=True)
+
+
+@contextmanager
+def no_kubelet_folder(stack: Stack) -> Iterator[None]:
+    folder = stack.root / "var/lib/kubelet"
+    aside = folder.rename(folder.with_name("other"))
+    yield
+    aside.rename(folder)
+
+
+def no_registry(stack: Stack) -> None:
+    stack.kubelet.stop()
+    shutil.rmtree(stack.kubelet.registry)
+
+
+def a_file_in_its_place(path: str) -> Callable[[Stack], object]:
+    def change(stack: Stack) -> None:
+        folder = stack.root / path
+        shutil.rmtree(folder)
+        folder.write_text("in the way")
+
+    return change
+
+
+def torn_spec(stack: Stack) -> None:
+    (spec,) = (stack.root / "var/run/cdi").glob("*ATOM*")
+    spec.write_text(f"{spec.read_text().splitlines()[0]}\nno: json")
+
+
+def deaf_supervisor(stack: Stack) -> None:
+    if platform.machine() not in seccomp.NUMBERS:
+        pytest.skip("other system call numbers")
+    stack.kill()
+    stack.under = (sys.executable, "-m", "tests.sim.seccomp", "socket:16")
+    stack.start()
+
+
+def flood(stack: Stack) -> None:
+    with Injector(stack.pid) as tell, stopped(stack):
+        tell(*[frame("add", "/devices/virtual/tty/nothing", "tty")] * _FLOOD)
+
+
+def garbage(stack: Stack) -> None:
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.linger = 10_000
+        dealer.connect(f"ipc://{stack.run_dir}/control.sock")
+        dealer.send(b"garbage")
+
+
+def unwritable_events(stack: Stack) -> None:
+    file = stack.run_dir / EVENTS
+    eventually(file.exists, what="something was written")
+    file.unlink()
+    file.mkdir()
+    stack.node.set_status("rbln1", 3)
+
+
+@contextmanager
+def few_descriptors(stack: Stack) -> Iterator[None]:
+    """Somebody holds connections, so that less than a fifth of the descriptors is left."""
+
+    def used() -> int:
+        return len(list(Path(f"/proc/{stack.pid}/fd").iterdir()))
+
+    before = used()
+    with ExitStack() as opened:
+        for _ in range(_CONNECTIONS):
+            opened.enter_context(socket.socket(socket.AF_UNIX)).connect(
+                f"{stack.run_dir}/control.sock"
+            )
+        eventually(lambda: used() >= before + _CONNECTIONS, what="all are taken")
+        former = resource.prlimit(stack.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(stack.pid, resource.RLIMIT_NOFILE, (int(used() * 1.2), former[1]))
+        eventually((stack.run_dir / "control.hidden").exists, what="it takes nobody any more")
+        yield
+        resource.prlimit(stack.pid, resource.RLIMIT_NOFILE, former)
+
+
+@contextmanager
+def watchers(_: Stack) -> Iterator[None]:
+    with ExitStack() as opened:
+        for _number in range(8):
+            opened.enter_context(INotify())
+        yield
+
+
+@contextmanager
+def hanging_file(stack: Stack) -> Iterator[None]:
+    stack.node.hang(ATOMS[1], "modalias")
+    yield
+    stack.node.set_attribute(ATOMS[1], "modalias", None)
+
+
+FAULTS: Final = (
+    # What can't be found out
+    Fault("not-examined", nothing, "it ended without a word", ask=bereft),
+    Fault("no-answer", nothing, "dmesg", subject="hardware", held=hanging_file),
+    # Its folder, and itself
+    Fault("run-dir-missing", nothing, "--run-dir", subject="/nowhere", ask=elsewhere, exit=3),
+    Fault(
+        "run-dir-closed",
+        nothing,
+        "the file system there is read-only",
+        subject="{run_dir}",
+        ask=read_only("{run_dir}"),
+    ),
+    Fault("supervisor-down", Stack.kill, "workers serve on without it", exit=3),
+    Fault("supervisor-hangs", nothing, "it holds its lock", held=stopped, exit=3),
+    Fault(
+        "version-differs",
+        nothing,
+        "rbln-ctl of 99.0.0",
+        "warning",
+        "rbln-supervisor",
+        ask=of_another_version,
+    ),
+    Fault("events-unwritten", unwritable_events, "Is a directory", "warning"),
+    Fault("frames-dropped", garbage, "unreadable control frames: 1", "warning"),
+    # The kubelet
+    Fault("kubelet-silent", deaf_kubelet, "systemctl status kubelet"),
+    Fault("kubelet-sock-missing", no_kubelet_socket, "--kubelet-dir"),
+    Fault("kubelet-dir-missing", nothing, "--kubelet-dir", subject=KUBELET, held=no_kubelet_folder),
+    Fault(
+        "kubelet-plugins-closed",
+        nothing,
+        "the file system there is read-only",
+        subject=f"{KUBELET}/device-plugins",
+        ask=read_only(f"{KUBELET}/device-plugins"),
+    ),
+    Fault(
+        "plugins-registry-closed",
+        nothing,
+        "the file system there is read-only",
+        subject=f"{KUBELET}/plugins_registry",
+        system=with_watcher("auto"),
+        ask=read_only(f"{KUBELET}/plugins_registry"),
+    ),
+    Fault(
+        "plugins-registry-missing",
+        no_registry,
+        "or use --registration kubelet-sock",
+        subject=f"{KUBELET}/plugins_registry",
+        system=with_watcher("plugin-watcher"),
+    ),
+    Fault(
+        "pod-resources-missing", lambda stack: stack.kubelet.pods.socket.unlink(), "ls -l", "note"
+    ),
+    Fault("pod-resources-silent", lambda stack: stack.kubelet.pods.stop(), "--force", "warning"),
+    # The kernel
+    Fault("netlink-deaf", deaf_supervisor, "hostNetwork: true", "warning"),
+    Fault(
+        "events-lost", flood, "times that uevents were lost: 1", "warning", system=in_a_namespace
+    ),
+    Fault(
+        "inotify-exhausted",
+        nothing,
+        "Too many open files",
+        subject="fs.inotify.max_user_instances",
+        ask=inside("echo 0 > /proc/sys/user/max_inotify_instances", "--user", "--map-root-user"),
+    ),
+    Fault(
+        "inotify-short",
+        nothing,
+        "of 10 inotify instances",
+        "warning",
+        "fs.inotify.max_user_instances",
+        held=watchers,
+        ask=limited("instances", 10),
+    ),
+    Fault(
+        "inotify-watches-short",
+        nothing,
+        "512 inotify watches only",
+        "warning",
+        "fs.inotify.max_user_watches",
+        ask=limited("watches", 512),
+    ),
+    Fault("descriptors-short", nothing, "LimitNOFILE", held=few_descriptors, exit=3),
+    # What others read
+    Fault("cdi-closed", a_file_in_its_place("var/run/cdi"), "Not a directory", system=with_cdi),
+    Fault(
+        "device-info-closed",
+        a_file_in_its_place("var/run/k8s.cni.cncf.io/devinfo/dp"),
+        "Not a directory",
+        system=with_nic,
+        pools=(NICS,),
+    ),
+    Fault("spec-invalid", torn_spec, "it is no JSON", system=with_cdi),
+)

@@ -1,0 +1,190 @@
+"""Faults of the configuration, of pools and workers, and of devices."""
+
+import fcntl
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from tests.sim.node import SimNode
+from tests.sim.stack import Stack
+from tests.system.fault import Fault, nothing
+from tests.system.faults_around import deaf_kubelet, with_cdi
+from tests.system.scene import (
+    ATOM,
+    ATOM_POOL,
+    ATOMS,
+    VM,
+    VM_POOL,
+    VMS,
+    config,
+    eventually,
+    pool,
+    pool_status,
+)
+
+NEW: Final = "rebellions.ai/NEW"
+
+
+def patient() -> Stack:
+    """What speaks against a device of ATOM has to do so for a long time."""
+    return Stack(config({**ATOM_POOL, "health": {"suspectSeconds": 600}}, VM_POOL))
+
+
+def written(*pools: dict[str, object]) -> Callable[[Stack], object]:
+    """Another configuration file, which nobody reads by himself."""
+    return lambda stack: stack.write_config(config(*pools))
+
+
+def reloaded(*pools: dict[str, object]) -> Callable[[Stack], object]:
+    def change(stack: Stack) -> None:
+        stack.write_config(config(*pools))
+        done = stack.ctl("reload")
+        assert done.returncode == 0, done.stderr
+
+    return change
+
+
+def looked(change: Callable[[SimNode], object]) -> Callable[[Stack], object]:
+    """A change of the node that is seen at once."""
+
+    def changed(stack: Stack) -> None:
+        change(stack.node)
+        assert stack.ctl("rescan").returncode == 0
+
+    return changed
+
+
+def garbled(node: SimNode) -> None:
+    """Nothing says what it is."""
+    node.set_attribute(ATOMS[1], "modalias", None)
+    node.set_attribute(ATOMS[1], "vendor", None)
+
+
+def bad_reload(stack: Stack) -> None:
+    stack.write_config({"resourceList": 3})
+    assert stack.ctl("reload").returncode == 1
+
+
+@contextmanager
+def rolled_back(stack: Stack) -> Iterator[None]:
+    """A reload whose new pool has an owner that nobody can find."""
+    lock = stack.run_dir / "pools" / "rebellions.ai_NEW.lock"
+    with lock.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        stack.write_config(config(pool("NEW", pciAddresses=[ATOMS[0]]), ATOM_POOL, VM_POOL))
+        assert stack.ctl("reload").returncode == 1
+        yield
+
+
+def in_the_way(stack: Stack) -> None:
+    """Somebody has put something in the place of the workers' socket."""
+    socket = stack.run_dir / "workers.sock"
+    socket.unlink()
+    socket.mkdir()
+
+
+def kill_worker(stack: Stack) -> None:
+    os.kill(stack.workers()[ATOM], signal.SIGKILL)
+    pool_status(stack, ATOM, lambda now: now.worker.restarts, what="it was started again")
+
+
+def no_worker_can_start(stack: Stack) -> None:
+    log = stack.run_dir / "pools" / "rebellions.ai_ATOM.log"
+    eventually(log.exists, what="its last lines")
+    log.unlink()
+    log.mkdir()
+    os.kill(stack.workers()[ATOM], signal.SIGKILL)
+
+
+def blocked_spec(stack: Stack) -> None:
+    (spec,) = (stack.root / "var/run/cdi").glob("*ATOM*")
+    spec.unlink()
+    spec.mkdir()
+    kill_worker(stack)  # the next one writes it anew
+
+
+def no_iommu(stack: Stack) -> None:
+    for group in (stack.root / "sys/kernel/iommu_groups").iterdir():
+        stack.node.tree.remove(f"/sys/kernel/iommu_groups/{group.name}")
+
+
+FAULTS: Final = (
+    # The configuration
+    Fault("config-unusable", bad_reload, "resourceList: expected array, got number"),
+    Fault("reload-refused", bad_reload, "expected array, got number"),
+    Fault("reload-rolled-back", nothing, f"{NEW} could not start", held=rolled_back),
+    Fault("config-not-in-force", written(ATOM_POOL), f"{VM} is served only", "warning"),
+    Fault(
+        "config-odd",
+        lambda s: s.write_config('{"resourceList": [{"resourceName": "A", "selectors": {},}]}'),
+        "trailing comma",
+        "note",
+    ),
+    Fault(
+        "pool-invalid",
+        written(ATOM_POOL, pool("BAD", vendors="1eff")),
+        "expected array, got string",
+        subject="rebellions.ai/BAD",
+    ),
+    Fault(
+        "pool-empty",
+        written(ATOM_POOL, VM_POOL, pool("NO", vendors=["1234"])),
+        "selectors[0].vendors turned 6 away: wanted is 1234, the first has 1eff",
+        subject="rebellions.ai/NO",
+    ),
+    Fault(
+        "selectors-overlap",
+        written(ATOM_POOL, pool("REST", vendors=["1eff"], drivers=["rebellions", "vfio-pci"])),
+        f"4 are had by {ATOM}",
+        "warning",
+        "rebellions.ai/REST",
+    ),
+    Fault("problem", in_the_way, "workers.sock was removed and can't be made anew", "warning"),
+    # Pools and workers
+    Fault("pool-unregistered", deaf_kubelet, "journalctl -u kubelet", subject=ATOM),
+    Fault("pool-problem", blocked_spec, "can't be written", "warning", ATOM, system=with_cdi),
+    Fault("worker-restarted", kill_worker, "SIGKILL", "warning", ATOM),
+    Fault("worker-restarting", no_worker_can_start, "exit code", subject=ATOM),
+    # Devices
+    Fault("look-failed", looked(lambda n: n.tree.remove("/sys/bus/pci/devices")), "No such file"),
+    Fault(
+        "device-unreadable",
+        looked(garbled),
+        f"device {ATOMS[1]} is left out: vendor: No such file",
+    ),
+    Fault("driver-missing", looked(lambda node: node.unbind(ATOMS[1])), "modprobe rebellions"),
+    Fault(
+        "driver-unwanted",
+        looked(lambda node: node.bind(ATOMS[1], "uio_pci_generic")),
+        "bound to uio_pci_generic, and pools want rebellions",
+        "warning",
+    ),
+    Fault("device-unclaimed", reloaded(pool("ATOM", devices=["1120"])), VMS[0], "warning"),
+    Fault("node-missing", lambda s: s.node.remove_dev_node("rbln2"), "/dev/rbln2", subject=ATOM),
+    Fault("rsd-missing", lambda s: s.node.remove_dev_node("rsd0"), "group", subject="/dev/rsd0"),
+    Fault(
+        "rbln-stat-missing",
+        lambda s: s.node.tree.remove("/usr/local/bin/rbln-stat"),
+        "install",
+        "warning",
+    ),
+    Fault("iommu-off", no_iommu, "intel_iommu=on", subject=VM),
+    Fault("device-unhealthy", lambda s: s.node.set_status("rbln1", 3), "FAULT", subject=ATOM),
+    Fault(
+        "device-suspect",
+        lambda s: s.node.set_status("rbln1", 2),
+        "INIT",
+        "warning",
+        ATOM,
+        system=patient,
+    ),
+    Fault(
+        "device-warning",
+        looked(lambda node: node.set_attribute(ATOMS[1], "current_link_width", "8\n")),
+        "its PCIe link runs at 32.0 GT/s x8",
+        "warning",
+        ATOM,
+    ),
+)
