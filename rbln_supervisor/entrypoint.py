@@ -47,22 +47,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     return os.execve(  # noqa: S606 - no shell is wanted: words are handed over as they are
         supervisord,
         [supervisord, "-c", program],
-        environment_of(options.run_dir, arguments, environment),
+        environment_of(options, arguments, environment),
     )
 
 
 def environment_of(
-    run_dir: Path, arguments: Sequence[str], environment: Mapping[str, str]
+    options: Options, arguments: Sequence[str], environment: Mapping[str, str]
 ) -> dict[str, str]:
     """What conf/supervisord.conf reads: the words, quoted as supervisord takes them apart (shlex).
+
+    The exporter beside the supervisor writes its lines as that does.
 
     supervisord wants a folder for temporary files that it never makes: with a root that is
     read-only there is none but ours.
     """
     return {
-        "TMPDIR": str(run_dir),
+        "TMPDIR": str(options.run_dir),
+        "RBLN_LOG_FORMAT": options.log_format,
         **environment,
-        "RBLN_RUN_DIR": str(run_dir),
+        "RBLN_RUN_DIR": str(options.run_dir),
         "RBLN_ARGUMENTS": shlex.join(arguments),
     }
 

@@ -19,6 +19,7 @@ from rbln_worker.log import Format
 
 LISTEN: Final = "127.0.0.1:9420"
 LISTEN_VARIABLE: Final = "RBLN_EXPORTER_LISTEN"
+FORMAT_VARIABLE: Final = "RBLN_LOG_FORMAT"
 TIMEOUT_S: Final = 2.0
 """A supervisor answers in one turn of its loop: milliseconds."""
 
@@ -35,7 +36,8 @@ class Address(NamedTuple):
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until a signal; the exit code: 0 then, 1 if it can't listen, 2 for wrong usage."""
     listen = os.environ.get(LISTEN_VARIABLE, LISTEN)
-    options = _parser(listen).parse_args(argv)
+    form = os.environ.get(FORMAT_VARIABLE, "text")
+    options = _parser(listen, form).parse_args(argv)
     log.setup("exporter", logging.INFO, options.log_format)
     # Before any thread is there: all of them leave the signals to sigwait.
     ends = {signal.SIGTERM, signal.SIGINT}
@@ -47,11 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         server = Server(address.host, address.port, pages.get)
     except (OSError, OverflowError) as error:
-        print(  # noqa: T201
-            f"rbln-exporter: can't listen on {address.host} port {address.port} ({error}): "
-            "give --listen another address",
-            file=sys.stderr,
+        complaint = (
+            f"can't listen on {address.host} port {address.port} ({error}): "
+            "give --listen another address"
         )
+        if options.log_format == "json":
+            _log.critical(complaint)
+        else:
+            print(f"rbln-exporter: {complaint}", file=sys.stderr)  # noqa: T201
         return Exit.UNUSABLE
     serving = threading.Thread(target=server.serve_forever, name="http", daemon=True)
     serving.start()
@@ -63,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return Exit.DRAINED
 
 
-def _parser(listen: str) -> argparse.ArgumentParser:
+def _parser(listen: str, form: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rbln-exporter",
         description="Prometheus metrics and probes of the Rebellions device plugin on this node: "
@@ -97,7 +102,12 @@ def _parser(listen: str) -> argparse.ArgumentParser:
         action="store_true",
         help="leave out rbln_device_healthy, which has a series for each device",
     )
-    parser.add_argument("--log-format", choices=get_args(Format), default="text")
+    parser.add_argument(
+        "--log-format",
+        choices=get_args(Format),
+        default=form if form in get_args(Format) else "text",
+        help=f"text, or an object a line ({FORMAT_VARIABLE}, or text)",
+    )
     return parser
 
 

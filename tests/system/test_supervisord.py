@@ -1,8 +1,10 @@
 """conf/supervisord.conf under the real supervisord: what the container's entrypoint does."""
 
+import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -38,11 +40,22 @@ CONFIG = {
 
 
 @contextmanager
-def supervisord(stack: Stack, config_file: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def supervisord(
+    stack: Stack,
+    config_file: Path | None = None,
+    *flags: str,
+    listen: str = "127.0.0.1:0",
+) -> Iterator[subprocess.Popen[bytes]]:
     """A real supervisord in the place of the stack's own supervisor, as the image starts it."""
     stack.stop()
     binaries = Path(sys.executable).parent
-    chosen = ("--config-file", config_file or stack.config_file, "--host-root", stack.root)
+    chosen: tuple[str | Path, ...] = (
+        "--config-file",
+        config_file or stack.config_file,
+        "--host-root",
+        stack.root,
+        *flags,
+    )
     with stack.log_file.open("ab") as log:
         running = subprocess.Popen(
             [sys.executable, "-m", "rbln_supervisor.entrypoint", *chosen],
@@ -52,7 +65,7 @@ def supervisord(stack: Stack, config_file: Path | None = None) -> Iterator[subpr
                 "PATH": f"{binaries}:{os.environ['PATH']}",
                 "PYTHONPATH": str(REPOSITORY),  # or the program is that of the installed package
                 "RBLN_RUN_DIR": str(stack.run_dir),
-                "RBLN_EXPORTER_LISTEN": "127.0.0.1:0",
+                "RBLN_EXPORTER_LISTEN": listen,
                 "RBLN_SUPERVISORD_CONF": str(REPOSITORY / "conf/supervisord.conf"),
                 processes.MARK: str(stack.run_dir),
             },
@@ -129,6 +142,38 @@ def test_the_exporters_end_is_nobody_elses() -> None:
         running.send_signal(signal.SIGTERM)
         assert processes.has_ended(running.pid, 10.0), stack.story()
         assert not processes.survivors(stack.processes(), deadline_s=1.0)
+
+
+def test_an_updates_exporter_waits_for_the_address_and_the_pod_is_ready_without() -> None:
+    """Two pods on the node's network, as maxSurge has them for some seconds."""
+    with socket.create_server(("127.0.0.1", 0)) as earlier, Stack(CONFIG) as stack:
+        port = earlier.getsockname()[1]
+        with supervisord(stack, listen=f"127.0.0.1:{port}"):
+            answering(stack)
+            eventually(
+                lambda: stack.log.count("rbln-exporter: can't listen") >= 2, what="it tries again"
+            )
+            assert stack.ctl("probe", "ready").returncode == 0
+            with untouched(stack, ATOM):
+                earlier.close()
+                eventually(partial(serves, stack, 1), what="an exporter serves", deadline_s=20)
+            assert ports(stack) == [port]
+            assert ready(port)
+
+
+def test_all_but_supervisords_own_lines_are_json() -> None:
+    with Stack(CONFIG) as stack:
+        stack.log_file.write_text("")
+        with supervisord(stack, None, "--log-format=json") as running:
+            answering(stack)
+            eventually(lambda: '"exporter"' in stack.log, what="the exporter has said something")
+            running.send_signal(signal.SIGTERM)
+            assert processes.has_ended(running.pid, 10.0), stack.story()
+        own = re.compile(r"[0-9-]{10} [0-9:]{8},[0-9]{3} (INFO|WARN|CRIT) ")
+        begun = stack.log.index("supervisord started")
+        lines = stack.log[begun:].splitlines()[1:]
+        said = [json.loads(line) for line in lines if not own.match(line)]
+        assert {entry["who"] for entry in said} == {"supervisor", ATOM, "exporter"}
 
 
 def ports(stack: Stack) -> list[int]:

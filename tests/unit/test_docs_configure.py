@@ -165,7 +165,7 @@ def options(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
 
 
 def exporter_values(*words: str) -> dict[str, object]:
-    return vars(exporter._parser(exporter.LISTEN).parse_args(words))
+    return vars(exporter._parser(exporter.LISTEN, "text").parse_args(words))
 
 
 def supervisor_values(*words: str) -> dict[str, object]:
@@ -175,7 +175,7 @@ def supervisor_values(*words: str) -> dict[str, object]:
 
 PROGRAMS: Final = (
     (SUPERVISOR, arguments._parser(), supervisor_values),
-    (EXPORTER, exporter._parser(exporter.LISTEN), exporter_values),
+    (EXPORTER, exporter._parser(exporter.LISTEN, "text"), exporter_values),
 )
 
 

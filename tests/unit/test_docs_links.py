@@ -86,7 +86,7 @@ def understood(program: str, words: list[str]) -> None:
         case "rbln-ctl":
             ctl.parser().parse_args(words)
         case "rbln-exporter":
-            exporter._parser(exporter.LISTEN).parse_args(words)
+            exporter._parser(exporter.LISTEN, "text").parse_args(words)
         case _:
             arguments.parse(words, in_container=False)
 

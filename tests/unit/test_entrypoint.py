@@ -8,22 +8,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbln_supervisor.entrypoint import environment_of, main
+from rbln_supervisor.options import Options
 from rbln_worker.contract.exits import Exit
 from tests.sim.stack import REPOSITORY
+
+OPTIONS = Options(run_dir=Path("/r"), log_format="json")
 
 words = st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 
 
 @given(words)
 def test_every_word_arrives_as_it_was(arguments: list[str]) -> None:
-    given = environment_of(Path("/r"), arguments, {})
+    given = environment_of(OPTIONS, arguments, {})
     assert shlex.split(given["RBLN_ARGUMENTS"]) == arguments
 
 
 def test_the_run_directory_is_where_temporary_files_go() -> None:
-    given = environment_of(Path("/r"), (), {"RBLN_RUN_DIR": "/old", "PATH": "/bin"})
-    assert given == {"TMPDIR": "/r", "RBLN_RUN_DIR": "/r", "RBLN_ARGUMENTS": "", "PATH": "/bin"}
-    assert environment_of(Path("/r"), (), {"TMPDIR": "/t"})["TMPDIR"] == "/t"
+    given = environment_of(OPTIONS, (), {"RBLN_RUN_DIR": "/old", "PATH": "/bin"})
+    assert given == {
+        "TMPDIR": "/r",
+        "RBLN_LOG_FORMAT": "json",
+        "RBLN_RUN_DIR": "/r",
+        "RBLN_ARGUMENTS": "",
+        "PATH": "/bin",
+    }
+    assert environment_of(OPTIONS, (), {"TMPDIR": "/t"})["TMPDIR"] == "/t"
 
 
 def test_a_file_that_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
