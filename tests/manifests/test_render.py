@@ -130,6 +130,10 @@ def composed(tools: Tools, folder: Path, component: str) -> dict[Key, Object]:
         (("--set-json", 'config={"resourceList":[]}'), "resourceList"),
         (("--set", "useCdi=perhaps"), "useCdi"),
         (("--set", "capabilities.add={SYS_ADMIN}"), "capabilities"),
+        (("--set", "podLabels.name=mine"), "podLabels"),
+        (("--set", "exporterListen=9420"), "exporterListen"),
+        (("--set", "exporterListen=::1:9420"), "exporterListen"),
+        (("--set", "podMonitor.enabled=true"), "nobody but the node itself"),
     ],
 )
 def test_values_that_mean_nothing_are_refused(
@@ -172,7 +176,7 @@ def test_a_pod_monitor_without_a_port_of_the_pod(tools: Tools) -> None:
         tools.template(
             CHART,
             *("--set", "podMonitor.enabled=true", "--set", "podMonitor.labels.release=prometheus"),
-            *("--set", "exporterListen=0.0.0.0:9420"),
+            *("--set", "exporterListen=0.0.0.0:9421"),
         )
     )
     monitor = of_kind(found, "PodMonitor")
@@ -182,10 +186,10 @@ def test_a_pod_monitor_without_a_port_of_the_pod(tools: Tools) -> None:
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
     assert "port" not in endpoint
     assert [_address(endpoint, ip) for ip in ("10.0.0.7", "fd00::7")] == [
-        "10.0.0.7:9420",
-        "[fd00::7]:9420",
+        "10.0.0.7:9421",
+        "[fd00::7]:9421",
     ]
-    assert listens(found) == "0.0.0.0:9420"
+    assert listens(found) == "0.0.0.0:9421"
 
 
 def test_the_exporter_listens_where_it_does_by_itself(kustomized: dict[Key, Object]) -> None:
