@@ -79,12 +79,34 @@ def _normal(word: str) -> str:
     return f"--{name}{equals}{value}"
 
 
+_MORE: Final = """\
+A switch (BOOL) without a value is on. The reference's flags for its log files are accepted, and
+change nothing.
+
+signals:
+  SIGTERM, SIGINT, SIGQUIT  end the workers and leave
+  SIGHUP                    read the configuration again, as rbln-ctl reload does
+
+exit codes:
+  0   asked to leave, and left
+  1   it can serve nothing; the last lines say what to mend
+  2   wrong usage
+  70  an error of its own; the traceback is in the log
+
+examples:
+  rbln-supervisor --config-file /etc/pcidp/config.json --registration kubelet-sock
+  rbln-ctl validate /etc/pcidp/config.json    # what would it be refused for?
+"""
+
+
 def _parser() -> argparse.ArgumentParser:
     default = Options()
     parser = argparse.ArgumentParser(
         prog="rbln-supervisor",
         description="Kubernetes device plugin: one worker process for each resource pool.",
+        epilog=_MORE,
         allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=VERSION)
     option = parser.add_argument
@@ -148,7 +170,8 @@ def _parser() -> argparse.ArgumentParser:
         type=_boolean,
         default=default.allow_default_route,
         metavar="BOOL",
-        help="give out network devices although the node's default route leaves through them",
+        help="give out network devices although the node's default route leaves through them "
+        "(false)",
     )
     option(
         "--watch-config",
@@ -186,7 +209,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="LEVEL",
         help="debug, info, warning or error; a number, as the reference takes, is info (info)",
     )
-    option("--log-format", choices=get_args(Format), default=default.log_format)
+    option(
+        "--log-format",
+        choices=get_args(Format),
+        default=default.log_format,
+        help="lines of the log: text, or an object each (%(default)s)",
+    )
     for name in _IGNORED:
         option(f"--{name}", default=None, help=argparse.SUPPRESS)
     return parser

@@ -15,12 +15,14 @@ from rbln_supervisor.ctl.output import complain, write_json
 ANOTHER: Final = "an answer to another question: are rbln-ctl and the supervisor of one version?"
 
 
-def ask(run_dir: Path, request: commands.Request) -> commands.Reply | Exit:
-    """The answer, or how to end without one."""
+def ask(
+    run_dir: Path, request: commands.Request, *, timeout_s: float | None = None
+) -> commands.Reply | Exit:
+    """The answer, or how to end without one; ``timeout_s`` is the question's own if it is None."""
     from rbln_supervisor.ctl import client  # noqa: PLC0415 - a validation needs no ZeroMQ
 
     try:
-        return client.ask(run_dir, request)
+        return client.ask(run_dir, request, timeout_s=timeout_s)
     except client.UnreachableError as error:
         complain(str(error))
         return Exit.UNREACHABLE

@@ -92,7 +92,8 @@ def _status(options: argparse.Namespace, run_dir: Path, *, as_json: bool) -> Exi
 
 def _probe(run_dir: Path, *, until_ready: bool) -> Exit:
     """Answer a kubelet, which shows what is complained of; nothing is printed else."""
-    reply = ask(run_dir, commands.Status())
+    within_s = probe.READY_WITHIN_S if until_ready else None
+    reply = ask(run_dir, commands.Status(), timeout_s=within_s)
     match reply:
         case Exit():
             return reply

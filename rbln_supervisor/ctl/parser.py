@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from rbln_supervisor.ctl.moments import since
+from rbln_worker.contract.version import VERSION
 
 PREFIX: Final = "intel.com"
 """The supervisor's default, too."""
@@ -34,7 +35,7 @@ class Verb(NamedTuple):
 
     what: str
     """A line."""
-    examples: str = ""
+    examples: str
 
 
 VERBS: Final[dict[str, Verb]] = {
@@ -59,11 +60,19 @@ VERBS: Final[dict[str, Verb]] = {
         "say which pool has a device and why, or why none has it",
         "  rbln-ctl explain 3b:00.0\n  rbln-ctl explain enp59s0f0v3",
     ),
-    "reload": Verb("read the configuration file again; all of it, or nothing changes"),
-    "rescan": Verb("look for devices now"),
+    "reload": Verb(
+        "read the configuration file again; all of it, or nothing changes",
+        "  rbln-ctl validate /etc/pcidp/config.json --against-host && rbln-ctl reload\n"
+        "  rbln-ctl reload --force",
+    ),
+    "rescan": Verb(
+        "look for devices now",
+        "  modprobe rebellions && rbln-ctl rescan && rbln-ctl status",
+    ),
     "probe": Verb(
         "end with 0 where the supervisor answers (alive), or has all pools listed (ready)",
-        "  rbln-ctl probe ready",
+        "  rbln-ctl probe ready && echo the kubelet lists every pool\n"
+        "  kubectl exec POD -- rbln-ctl probe alive",
     ),
     "validate": Verb(
         "check a configuration file; needs no supervisor",
@@ -103,14 +112,14 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    whole.add_argument("--version", action="version", version=VERSION)
     verbs = whole.add_subparsers(dest="verb", required=True, metavar="COMMAND")
     for name, verb in VERBS.items():
-        examples = f"examples:\n{verb.examples}\n\n" if verb.examples else ""
         one = verbs.add_parser(
             name,
             help=verb.what,
             description=f"{verb.what[0].upper()}{verb.what[1:]}.",
-            epilog=f"{examples}{_CODES}",
+            epilog=f"examples:\n{verb.examples}\n\n{_CODES}",
             parents=[everywhere],
             allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -144,7 +153,7 @@ def _doctor(verb: argparse.ArgumentParser) -> None:
         "--config-file", type=Path, metavar="FILE", help=f"the configuration ({asked})"
     )
     verb.add_argument(
-        "--kubelet-dir", type=Path, metavar="DIR", help="the kubelet's folder; likewise"
+        "--kubelet-dir", type=_absolute, metavar="DIR", help="the kubelet's folder; likewise"
     )
     verb.add_argument("--host-root", type=Path, metavar="DIR", help="where the host lies; likewise")
 
@@ -212,11 +221,17 @@ def _completion(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("shell", choices=("bash", "zsh", "fish"))
 
 
+def _absolute(text: str) -> Path:
+    path = Path(text)
+    if not path.is_absolute():
+        raise argparse.ArgumentTypeError(f"expected a path from the root, got {text!r}")
+    return path
+
+
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 1 << 31):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return int(text)
 
 
 def _seconds(text: str) -> float:

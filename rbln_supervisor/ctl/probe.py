@@ -1,8 +1,12 @@
 """What a kubelet's probes ask: does the supervisor answer, and what keeps it from being ready?"""
 
 from collections.abc import Iterator
+from typing import Final
 
 from rbln_supervisor.core.status import NodeStatus
+
+READY_WITHIN_S: Final = 3.0
+"""Less than a kubelet gives a probe (5 s, in our manifests): one that it ends tells nothing."""
 
 
 def unready(status: NodeStatus) -> tuple[str, ...]:

@@ -68,12 +68,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     return Exit.DRAINED
 
 
+_MORE: Final = """\
+exit codes:
+  0  a signal ended it (SIGTERM, SIGINT)
+  1  it can't listen there
+  2  wrong usage
+
+examples:
+  rbln-exporter --listen [::]:9420 --no-device-series
+  curl -s http://127.0.0.1:9420/readyz
+"""
+
+
 def _parser(listen: str, form: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rbln-exporter",
         description="Prometheus metrics and probes of the Rebellions device plugin on this node: "
         "/metrics, /healthz (the supervisor answers), /readyz (pools are registered).",
+        epilog=_MORE,
         allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=VERSION)
     parser.add_argument(

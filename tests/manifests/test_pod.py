@@ -10,8 +10,10 @@ from rbln_supervisor import config_file
 from rbln_supervisor.arguments import parse
 from rbln_supervisor.core.commands import CONTROL_SOCKET
 from rbln_supervisor.core.configuration import config
+from rbln_supervisor.ctl.client import TIMEOUT_S
 from rbln_supervisor.ctl.exits import Exit
 from rbln_supervisor.ctl.main import main as rbln_ctl
+from rbln_supervisor.ctl.probe import READY_WITHIN_S
 from rbln_supervisor.options import Options
 from rbln_worker.boot import FOLDERS
 from rbln_worker.core import cdi, devinfo
@@ -206,6 +208,9 @@ def test_an_update_never_takes_a_resource_away(kustomized: dict[Key, Object]) ->
     for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert one[kind]["exec"]["command"][:2] == ["rbln-ctl", "probe"], kind
         assert one[kind]["timeoutSeconds"] >= 5, kind
+    # Who is ended has no words: of one that hangs the kubelet shall hear that it does.
+    assert one["readinessProbe"]["timeoutSeconds"] > READY_WITHIN_S + 1
+    assert one["livenessProbe"]["timeoutSeconds"] > TIMEOUT_S + 1
     assert pod(kustomized)["terminationGracePeriodSeconds"] >= 10
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from rbln_supervisor.ctl.probe import READY_WITHIN_S
 from tests.sim import processes
 from tests.sim.nodes import demo
 from tests.sim.stack import REPOSITORY, Stack
+from tests.system.fault import stopped as hanging
 from tests.system.scene import ATOM, TWO_POOLS, VM, eventually, served, supervisor
 
 pytestmark = [
@@ -115,6 +117,10 @@ def test_probes_say_what_is_missing() -> None:
         stack.kubelet.start()
         served(stack)
         eventually(lambda: stack.ctl("probe", "ready").returncode == 0, what="all is listed")
+        with hanging(stack):
+            done = stack.ctl("probe", "ready")
+            assert done.returncode == 3
+            assert f"within {READY_WITHIN_S:g} s: the supervisor hangs" in done.stderr
         stack.kill()
         for question in ("alive", "ready"):
             assert stack.ctl("probe", question).returncode == 3

@@ -1,4 +1,4 @@
-"""What somebody on call uses beside doctor: a live status, a bundle, completion."""
+"""What somebody on call uses beside doctor: a live status, completion."""
 
 import contextlib
 import json
@@ -10,7 +10,6 @@ import signal
 import struct
 import subprocess
 import sys
-import tarfile
 import termios
 from collections.abc import Iterator
 from fcntl import ioctl
@@ -18,25 +17,19 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import msgspec
 import pytest
 
 from tests.sim.stack import REPOSITORY, Stack
 from tests.system.scene import (
     ATOM,
-    ATOM_POOL,
     ATOMS,
     TWO_POOLS,
     VM,
-    VM_POOL,
     allocatable,
-    config,
     served,
 )
 
 pytestmark = pytest.mark.system
-
-SECRET = "hunter2-Tr0ub4dor&3"  # noqa: S105
 
 ENVIRONMENT = {
     name: value
@@ -167,68 +160,6 @@ def test_a_part_of_the_status() -> None:
         none = stack.ctl("status", "--pool", "nope")
         assert (none.returncode, none.stdout) == (1, "")
         assert none.stderr == f"rbln-ctl: no pool nope: there are {ATOM}, {VM}\n"
-
-
-def members(path: Path) -> dict[str, str]:
-    with tarfile.open(path) as tar:
-        return {
-            member.name.partition("/")[2]: content.read().decode()
-            for member in tar.getmembers()
-            if (content := tar.extractfile(member))
-        }
-
-
-@pytest.mark.parametrize("alive", [True, False])
-def test_a_bundle_has_everything_but_secrets(tmp_path: Path, alive: bool) -> None:  # noqa: FBT001
-    secretive = {**ATOM_POOL, "additionalInfo": {"*": {"PASSWORD": SECRET, "a": "b"}}}
-    with Stack(config(secretive, VM_POOL)) as stack:
-        served(stack)
-        log = stack.run_dir / "pools" / "rebellions.ai_ATOM.log"
-        with log.open("a") as file:
-            file.write(f"something logged {json.dumps(SECRET)} and token=abcdefgh12345678\n")
-        if not alive:
-            stack.kill()
-        path = tmp_path / "b.tar.gz"
-        done = stack.ctl("support-bundle", str(path), deadline_s=60)
-        assert done.returncode == (0 if alive else 3), done.stderr
-        assert path.stat().st_mode & 0o777 == 0o600
-        files = members(path)
-        assert all(SECRET not in text and "12345678" not in text for text in files.values())
-        assert {"MANIFEST.txt", "config.json", "doctor.txt", "events.jsonl", "versions.txt"} <= set(
-            files
-        )
-        assert ("status.json" in files) is alive
-        assert "secrets removed: " in files["MANIFEST.txt"]
-        assert "2 from config.json" in files["MANIFEST.txt"]
-        assert files["MANIFEST.txt"] in done.stdout
-        assert "something logged" in files["logs/rebellions.ai_ATOM.log"]
-        assert "0000:20:00.0  vendor=0x1eff" in files["host/pci-functions.txt"]
-        assert len([name for name in files if name.startswith("processes/")]) == (3 if alive else 2)
-        again = stack.ctl("support-bundle", str(path), deadline_s=60)
-        assert again.returncode == 1
-        assert "File exists" in again.stderr
-        link = tmp_path / "link"
-        link.symlink_to(tmp_path / "elsewhere")
-        assert stack.ctl("support-bundle", str(link), deadline_s=60).returncode == 1
-        assert not (tmp_path / "elsewhere").exists()
-        if not alive:
-            stack.start()
-            stack.wait_status(lambda now: now.supervisor.ready, what="it goes on")
-
-
-def test_a_bundle_where_the_configuration_is_torn(tmp_path: Path) -> None:
-    secretive = {**ATOM_POOL, "additionalInfo": {"*": {"x": SECRET}}}
-    with Stack(config(secretive, VM_POOL)) as stack:
-        served(stack)
-        whole = msgspec.json.encode(config(secretive)).decode()
-        stack.write_config(whole[: whole.index("Tr0ub4dor") + 15])
-        stack.ctl("reload")
-        path = tmp_path / "b.tar.gz"
-        assert stack.ctl("support-bundle", str(path), deadline_s=60).returncode == 0
-        files = members(path)
-        assert "config.json" not in files
-        assert "config.json is left out" in files["MANIFEST.txt"]
-        assert all(SECRET not in text for text in files.values())
 
 
 @pytest.fixture(scope="module")
