@@ -158,7 +158,7 @@ FAULTS: Final = (
     Fault(
         "driver-unwanted",
         looked(lambda node: node.bind(ATOMS[1], "uio_pci_generic")),
-        "bound to uio_pci_generic, and pools want rebellions",
+        "1 device bound to uio_pci_generic, and pools want rebellions",
         "warning",
     ),
     Fault("device-unclaimed", reloaded(pool("ATOM", devices=["1120"])), VMS[0], "warning"),

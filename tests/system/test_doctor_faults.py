@@ -1,10 +1,12 @@
 """rbln-ctl doctor against a real fault of each kind that it knows: what it says, how it ends."""
 
+import re
 from typing import get_args
 
 import pytest
 
 from rbln_supervisor.core.diagnosis.finding import Code
+from rbln_supervisor.ctl.parser import parser
 from tests.system import faults_around, faults_within
 from tests.system.fault import Fault, plainly, seen, told
 from tests.system.scene import served
@@ -33,7 +35,11 @@ def test_a_fault_is_found(fault: Fault) -> None:
         if fault.subject:
             assert found["subject"] == fault.subject.format(run_dir=stack.run_dir, root=stack.root)
         assert found["cause"]
+        assert found["evidence"]
+        assert all(found["evidence"])
         assert found["next"]
+        for command in re.findall(r"(rbln-ctl [^;()]+)", found["next"]):
+            parser().parse_args(command.split()[1:])
         assert fault.word in " ".join([found["cause"], *found["evidence"], found["next"]])
         ends = int(said.wrong) if fault.exit is None else fault.exit
         assert (said.exit, page.returncode) == (ends, ends)

@@ -6,7 +6,12 @@ from typing import Final
 from rbln_supervisor.core.diagnosis.facts import Facts, Folder, Host, Kubelet, RunDir
 from rbln_supervisor.core.diagnosis.finding import Code, Finding, evidence
 
-START: Final = "systemctl start rbln-supervisor (in a container: supervisorctl start all)"
+START: Final = (
+    "systemctl start rbln-supervisor (in a pod supervisord tries again by itself: its log says why "
+    "that fails)"
+)
+RESTART: Final = "systemctl restart rbln-supervisor (in a cluster: delete its pod)"
+"""It asks workers to leave; no pod loses a device."""
 LOG: Final = "journalctl -u rbln-supervisor -n 100 (in a cluster: kubectl logs of its pod)"
 SECTIONS: Final = tuple(name for name in Host.__struct_fields__ if name != "listing")
 _NEARLY: Final = 0.8
@@ -28,8 +33,9 @@ def unseen(facts: Facts) -> Iterator[Finding]:
                 "no-answer",
                 "error",
                 section.replace("_", " "),
-                f"it could not be looked at within {facts.within_s:g} s: something there hangs",
+                "it could not be looked at: something there hangs",
                 "dmesg | tail -50; ps -eo pid,stat,wchan:30,args | grep ' D'",
+                (f"no answer within {facts.within_s:g} s",),
             )
 
 
@@ -45,9 +51,9 @@ def supervisor(facts: Facts) -> Iterator[Finding]:
             "version-differs",
             "warning",
             "rbln-supervisor",
-            f"it is of version {facts.status.supervisor.version}, rbln-ctl of {facts.version}: "
             "it was not started again after an upgrade",
-            "systemctl restart rbln-supervisor (no pod loses a device)",
+            f"{RESTART}; no pod loses a device",
+            (f"rbln-ctl is of version {facts.version}, it of {facts.status.supervisor.version}",),
         )
 
 
@@ -68,7 +74,7 @@ def _run_dir(run_dir: RunDir) -> Iterator[Finding]:
             "error",
             folder.path,
             "it can't be written to",
-            f"ls -ld {folder.path}; findmnt -T {folder.path} (run rbln-ctl as root)",
+            f"ls -ld {folder.path}; findmnt -T {folder.path} (as root)",
             (folder.why,),
         )
 
@@ -98,8 +104,8 @@ def _silent(why: str, run_dir: RunDir | None) -> Iterator[Finding]:
             "error",
             f"pid {run_dir.pid}" if run_dir.pid else "rbln-supervisor",
             "a supervisor lives (it holds its lock) and does not answer",
-            f"cat /proc/{run_dir.pid}/stack /proc/{run_dir.pid}/wchan; then "
-            "systemctl restart rbln-supervisor (no pod loses a device)",
+            f"cat /proc/{run_dir.pid}/stack /proc/{run_dir.pid}/wchan; then kill -9 {run_dir.pid}: "
+            "it is started again, and goes on with its workers",
             evidence(seen),
         )
         return
@@ -150,7 +156,7 @@ def kubelet(facts: Facts) -> Iterator[Finding]:
             "warning",
             found.pod_resources.path,
             "nobody answers there: a reload that takes devices from pools is refused meanwhile",
-            "systemctl status kubelet; rbln-ctl reload --force takes them all the same",
+            "systemctl status kubelet; or take them all the same: rbln-ctl reload --force",
             (found.pod_resources.why,),
         )
     if not found.pod_resources.there:
@@ -160,6 +166,7 @@ def kubelet(facts: Facts) -> Iterator[Finding]:
             found.pod_resources.path,
             "nobody can tell which pod has which device: a reload is not held against that",
             f"ls -l {found.pod_resources.path} (in a container: mount its folder)",
+            (found.pod_resources.why,),
         )
 
 
@@ -208,8 +215,9 @@ def limits(facts: Facts) -> Iterator[Finding]:
                 "descriptors-short",
                 "error" if one.descriptors >= one.descriptors_most - 2 else "warning",
                 f"pid {one.pid}",
-                f"{one.name} has {one.descriptors} of {one.descriptors_most} descriptors open",
+                f"{one.name} has few descriptors left",
                 f"ls -l /proc/{one.pid}/fd | tail; then raise LimitNOFILE (ulimit -n)",
+                (f"{one.descriptors} of {one.descriptors_most} are open",),
             )
     most = found.inotify_instances_most
     if found.inotify_error:
@@ -226,16 +234,18 @@ def limits(facts: Facts) -> Iterator[Finding]:
             "inotify-short",
             "warning",
             "fs.inotify.max_user_instances",
-            f"{found.inotify_instances} of {most} inotify instances of this user are in use",
+            "this user has few inotify instances left: changes may be seen later, by looks",
             "sysctl fs.inotify.max_user_instances=1024",
+            (f"{found.inotify_instances} of {most} are in use",),
         )
     if 0 < found.inotify_watches_most < 1024:
         yield Finding(
             "inotify-watches-short",
             "warning",
             "fs.inotify.max_user_watches",
-            f"a user may have {found.inotify_watches_most} inotify watches only",
+            "a user may have few inotify watches only",
             "sysctl fs.inotify.max_user_watches=65536",
+            (f"{found.inotify_watches_most}",),
         )
 
 
@@ -268,6 +278,6 @@ def written(facts: Facts) -> Iterator[Finding]:
             "error",
             path,
             "a file of ours that container runtimes or CNI plugins read is not what it should be",
-            f"rm {path} && systemctl restart rbln-supervisor (it is written anew)",
+            f"rm {path}; then {RESTART}: it is written anew",
             (why,),
         )

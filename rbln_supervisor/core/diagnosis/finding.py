@@ -85,6 +85,11 @@ class Finding(msgspec.Struct, frozen=True):
     """What was seen, a line each."""
 
 
+def counted(number: int, what: str) -> str:
+    """``1 device``, ``2 devices``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def evidence(lines: list[str]) -> tuple[str, ...]:
     """Lines, not too many of them."""
     more = len(lines) - EVIDENCE_MOST

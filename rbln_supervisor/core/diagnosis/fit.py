@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from rbln_supervisor.core.diagnosis.facts import Facts, Hardware, PoolView, Unclaimed
-from rbln_supervisor.core.diagnosis.finding import Finding, evidence
+from rbln_supervisor.core.diagnosis.finding import Finding, counted, evidence
 from rbln_supervisor.core.diagnosis.hardware import NO_DRIVER
 
 
@@ -95,12 +95,13 @@ def hardware(facts: Facts) -> Iterator[Finding]:
             "devices on vfio-pci need an IOMMU, and this node has no IOMMU group",
             "dmesg | grep -i -e dmar -e iommu; boot with intel_iommu=on (AMD: enable it in the "
             "firmware), then check /sys/kernel/iommu_groups",
+            ("/sys/kernel/iommu_groups has no group",),
         )
 
 
 def _pool(name: str, pool: PoolView) -> Iterator[Finding]:
     if pool.takes == 0:
-        lines = [f"{pool.candidates} devices of type {pool.device_type} are on the node"]
+        lines = [f"{counted(pool.candidates, 'device')} of type {pool.device_type} on the node"]
         lines += [f"{count} are had by {other}" for other, count in pool.earlier.items()]
         lines += [f"{count} can be had by no pool: {why}" for why, count in pool.refused.items()]
         if pool.nearest is not None:
@@ -142,18 +143,18 @@ def _drivers(found: Hardware) -> Iterator[Finding]:
             "driver-missing",
             "error",
             "",
-            f"{NO_DRIVER} (of {len(without)} devices)",
+            f"{NO_DRIVER}: {counted(len(without), 'device')}",
             f"lspci -ks {first.device}; modprobe {driver}; "
             f"echo {first.device} > /sys/bus/pci/drivers/{driver}/bind",
             evidence([_named(one) for one in without]),
         )
     for (driver, wanted), ones in others.items():
-        said = f"pools want {' or '.join(wanted)}" if wanted else "no pool wants them"
+        said = f"pools want {' or '.join(wanted)}" if wanted else "no pool wants that"
         yield Finding(
             "driver-unwanted" if wanted else "device-unclaimed",
             "warning",
             "",
-            f"{len(ones)} devices are bound to {driver}, and {said}",
+            f"{counted(len(ones), 'device')} bound to {driver}, and {said}",
             f"rbln-ctl explain {ones[0].device}; have a pool want {driver}, or bind another",
             evidence([_named(one) for one in ones]),
         )
@@ -179,6 +180,7 @@ def _nodes(found: Hardware) -> Iterator[Finding]:
             "/dev/rsd0",
             "the group's node is not there: no container can use an NPU",
             "rbln-stat -L (or the vendor's tool that makes groups); dmesg | grep -i rsd",
+            (f"{counted(found.npus, 'NPU')} in pools, and no such node",),
         )
     if found.npus and not found.tool:
         yield Finding(
@@ -187,6 +189,7 @@ def _nodes(found: Hardware) -> Iterator[Finding]:
             "/usr/local/bin/rbln-stat",
             "the tool is not on this host, so that containers get none",
             "install the vendor's driver package; ls -l /usr/local/bin/rbln-stat",
+            (f"{counted(found.npus, 'NPU')} in pools, and no such file",),
         )
 
 

@@ -98,8 +98,7 @@ def problems(facts: Facts) -> Iterator[Finding]:
             "warning",
             "",
             f"{cause}; a look at everything followed",
-            "rbln-ctl rescan; if the counters of rbln-ctl status go on rising: rbln-ctl "
-            "support-bundle",
+            "rbln-ctl rescan; if they go on rising: rbln-ctl support-bundle",
             evidence(lines),
         )
 
@@ -141,7 +140,7 @@ def _pool(name: str, pool: PoolStatus) -> Iterator[Finding]:
                 "worker-restarting",
                 "error",
                 name,
-                f"its worker dies again and again ({pool.worker.restarts} restarts)",
+                f"its worker dies again and again (restarts: {pool.worker.restarts})",
                 f"rbln-ctl events --pool {short}; rbln-ctl support-bundle",
                 evidence(died),
             )
