@@ -1,0 +1,235 @@
+"""Every metric is moved by what it counts, on a real system, as a real exporter is scraped."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Final, NamedTuple, get_args
+
+import grpc
+import pytest
+
+from rbln_supervisor.core.loss import Cause
+from rbln_supervisor.exporter.catalog import CATALOG, Entry
+from rbln_worker.contract.version import VERSION
+from tests.sim.exporter import Exporter, Scrape, exporting
+from tests.sim.stack import Stack
+from tests.sim.uevents import Injector, pci
+from tests.system import faults_around as around
+from tests.system import faults_within as within
+from tests.system.fault import two_pools
+from tests.system.scene import ATOM, ATOM_POOL, ATOMS, VM, VM_POOL, eventually, served
+
+pytestmark = pytest.mark.system
+
+ELSEWHERE: Final = {
+    "rbln_simple_preferences_total": "tests/unit/test_preferences.py: a pool of thousands",
+    "rbln_failed_preferences_total": "tests/unit/test_preferences.py: an error of our own",
+}
+
+
+class Moved(NamedTuple):
+    """What moves a metric, and to where."""
+
+    name: str
+    arrange: Callable[[Stack], object]
+    labels: Mapping[str, str] = {}
+    falls: bool = False
+    system: Callable[[], Stack] = two_pools
+    held: Callable[[Stack], AbstractContextManager[object]] = nullcontext
+
+
+@contextmanager
+def hanging_status(stack: Stack) -> Iterator[None]:
+    stack.node.hang_status("rbln0")
+    yield
+    stack.node.answer_status("rbln0", 0)
+
+
+@contextmanager
+def hanging_worker(stack: Stack) -> Iterator[None]:
+    os.kill(stack.workers()[ATOM], signal.SIGSTOP)
+    yield  # it is killed, whether it hears that or not
+
+
+def wrong_allocation(stack: Stack) -> None:
+    with pytest.raises(grpc.RpcError):
+        stack.kubelet.allocate(ATOM, [["0000:99:00.0"]])
+
+
+def refusing_kubelet(stack: Stack) -> None:
+    stack.kubelet.knobs.refusal = "not today"
+    stack.kubelet.restart()
+
+
+def kubelet_that_never_dials(stack: Stack) -> None:
+    stack.kubelet.knobs.dials = False
+    stack.kubelet.restart()
+
+
+def unplugged(stack: Stack) -> None:
+    with Injector(stack.pid) as tell:
+        stack.node.remove(ATOMS[0])
+        tell(pci("remove", ATOMS[0]))
+
+
+def adopted(stack: Stack) -> None:
+    stack.kill()
+    stack.start()
+
+
+LOST: Final = "rbln_lost_allocatable_seconds_total"
+RELOADS: Final = "rbln_reloads_total"
+POOL: Final = {"pool": ATOM}
+
+MOVED: Final = (
+    Moved("rbln_up", Stack.kill, falls=True),
+    Moved("rbln_supervisor_ready", around.no_kubelet_socket, falls=True),
+    Moved("rbln_problems", within.in_the_way),
+    Moved("rbln_pool_state", around.no_kubelet_socket, {**POOL, "state": "waiting"}),
+    Moved("rbln_pool_problems", within.blocked_spec, POOL, system=around.with_cdi),
+    Moved(
+        "rbln_devices",
+        lambda s: s.node.set_status("rbln1", 3),
+        {**POOL, "health": "Unhealthy", "phase": "unhealthy", "source": "npu-status"},
+    ),
+    Moved(
+        "rbln_devices_warned",
+        within.looked(lambda n: n.set_attribute(ATOMS[1], "current_link_width", "8\n")),
+        POOL,
+    ),
+    Moved(
+        "rbln_device_healthy",
+        lambda s: s.node.remove_dev_node("rbln1"),
+        {"device": ATOMS[1]},
+        falls=True,
+    ),
+    # Time that was lost, by cause
+    Moved(LOST, within.no_worker_can_start, {**POOL, "cause": "worker-down"}),
+    Moved(LOST, around.no_kubelet_socket, {**POOL, "cause": "kubelet-away"}),
+    Moved(LOST, kubelet_that_never_dials, {**POOL, "cause": "unregistered"}),
+    Moved(
+        LOST,
+        lambda s: s.node.remove_dev_node("rbln1"),
+        {**POOL, "cause": "unhealthy", "source": "node"},
+    ),
+    # Calls and registrations
+    Moved("rbln_rpcs_total", wrong_allocation, {**POOL, "code": "INVALID_ARGUMENT"}),
+    Moved(
+        "rbln_rpc_duration_seconds",
+        lambda s: s.kubelet.preferred(ATOM, ATOMS, [], 2),
+        {**POOL, "method": "GetPreferredAllocation"},
+    ),
+    Moved("rbln_allocated_devices_total", lambda s: s.kubelet.allocate(ATOM, [ATOMS[:2]]), POOL),
+    Moved("rbln_list_streams", around.deaf_kubelet, POOL, falls=True),
+    Moved("rbln_list_streams_opened_total", lambda s: s.kubelet.restart(), POOL),
+    Moved("rbln_list_messages_total", lambda s: s.node.remove_dev_node("rbln1"), POOL),
+    Moved("rbln_registrations_total", within.kill_worker, POOL),
+    Moved("rbln_registration_failures_total", refusing_kubelet, POOL),
+    Moved("rbln_registration_duration_seconds", lambda s: s.kubelet.restart(), POOL),
+    Moved("rbln_kubelet_restarts_total", lambda s: s.kubelet.restart()),
+    # Workers
+    Moved("rbln_worker_restarts_total", within.kill_worker, {**POOL, "cause": "SIGKILL"}),
+    Moved(
+        "rbln_worker_restarts_total",
+        lambda _: None,
+        {**POOL, "cause": "hang"},
+        held=hanging_worker,
+    ),
+    Moved("rbln_worker_restarts_total", within.no_worker_can_start, {**POOL, "cause": "exit-70"}),
+    Moved("rbln_workers_adopted_total", adopted, POOL),
+    Moved("rbln_device_look_duration_seconds", lambda s: s.node.add_dev_node("rbln9"), POOL),
+    Moved("rbln_device_looks_hung_total", lambda _: None, POOL, held=hanging_status),
+    Moved("rbln_device_looks_hanging", lambda _: None, POOL, held=hanging_status),
+    Moved("rbln_failed_writes_total", within.blocked_spec, POOL, system=around.with_cdi),
+    # The node
+    Moved("rbln_event_latency_seconds", unplugged, POOL, system=around.in_a_namespace),
+    Moved("rbln_kernel_events_total", unplugged, {"kind": "uevent"}, system=around.in_a_namespace),
+    Moved(
+        "rbln_kernel_events_lost_total",
+        around.flood,
+        {"kind": "uevent"},
+        system=around.in_a_namespace,
+    ),
+    Moved("rbln_node_look_duration_seconds", lambda s: s.ctl("rescan")),
+    Moved("rbln_node_look_cpu_seconds_total", lambda s: s.ctl("rescan")),
+    Moved(
+        "rbln_node_look_failures_total",
+        within.looked(lambda node: node.tree.remove("/sys/bus/pci/devices")),
+    ),
+    Moved(RELOADS, within.reloaded(ATOM_POOL, VM_POOL), {"outcome": "ok"}),
+    Moved(RELOADS, within.bad_reload, {"outcome": "refused"}),
+    Moved(RELOADS, lambda _: None, {"outcome": "rolled-back"}, held=within.rolled_back),
+    Moved("rbln_dropped_frames_total", around.garbage, {"kind": "unreadable-control-frames"}),
+)
+
+FACTS: Final[Mapping[str, Mapping[str, str]]] = {
+    "rbln_supervisor_info": {"version": VERSION},
+    "rbln_supervisor_uptime_seconds": {},
+    **{
+        entry.name: {"process": "worker", "pool": ATOM}
+        for entry in CATALOG
+        if entry.name.startswith("rbln_process_")
+    },
+}
+"""What is so without anything that happens: above 0."""
+
+
+def test_every_metric_has_what_moves_it() -> None:
+    known = [*dict.fromkeys(one.name for one in MOVED), *FACTS, *ELSEWHERE]
+    assert sorted(known) == sorted(entry.name for entry in CATALOG)
+    causes = {one.labels["cause"] for one in MOVED if one.name == LOST}
+    assert causes == set(get_args(Cause))
+
+
+def read(scrape: Scrape, one: Moved) -> float:
+    """A histogram is moved where its count is."""
+    (entry,) = (entry for entry in CATALOG if entry.name == one.name)
+    return scrape.total(f"{one.name}{_end(entry)}", **one.labels)
+
+
+def _end(entry: Entry) -> str:
+    return "_count" if entry.kind == "histogram" else ""
+
+
+@pytest.mark.parametrize(
+    "one", MOVED, ids=lambda one: "-".join([one.name, *one.labels.values()][:3])
+)
+def test_it_moves(one: Moved, tmp_path: Path) -> None:
+    with one.system() as stack, exporting(stack.run_dir, tmp_path) as exporter:
+        served(stack, ATOM, VM)
+        before = settled(exporter, one)
+        one.arrange(stack)
+        with one.held(stack):
+
+            def moved() -> bool:
+                now = read(exporter.scrape(), one)
+                return now < before if one.falls else now > before
+
+            eventually(moved, what=f"{one.name} {one.labels} moves from {before}", deadline_s=30)
+
+
+def settled(exporter: Exporter, one: Moved) -> float:
+    """Its value, once the worker has told what it counts (with its first beat, 2 s)."""
+    found: list[Scrape] = []
+
+    def told() -> bool:
+        found[:] = [exporter.scrape()]
+        return found[0].value("rbln_list_streams", pool=ATOM) == 1
+
+    eventually(told, what="the worker's figures")
+    return read(found[0], one)
+
+
+def test_facts(tmp_path: Path) -> None:
+    with two_pools() as stack, exporting(stack.run_dir, tmp_path) as exporter:
+        served(stack)
+        for name, labels in FACTS.items():
+            if name == "rbln_process_proportional_memory_bytes" and os.geteuid():
+                continue  # /proc/<pid>/smaps_rollup is root's
+
+            def holds(name: str = name, labels: Mapping[str, str] = labels) -> bool:
+                return exporter.scrape().total(name, **labels) > 0
+
+            eventually(holds, what=name)
