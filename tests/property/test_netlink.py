@@ -77,15 +77,22 @@ def test_a_link_change_is_whole_or_none(frame: bytes) -> None:
     assert all(change.state is None or change.state.name.isprintable() for change in found)
 
 
-@pytest.mark.parametrize("read", [rtnetlink.link, rtnetlink.route, rtnetlink.nexthop])
+@pytest.mark.parametrize(
+    ("read", "its_own"),
+    [
+        (rtnetlink.link, frames.LINK),
+        (rtnetlink.route, frames.ROUTE),
+        (rtnetlink.nexthop, frames.NEXTHOP),
+    ],
+)
 @given(frame=FRAMES)
 def test_rtnetlink_says_malformed_and_nothing_else(
-    read: Callable[[bytes], object], frame: bytes
+    read: Callable[[bytes], object], its_own: bytes, frame: bytes
 ) -> None:
     try:
         found = read(frame[16:])
     except Malformed:
-        assert not any(frame == real for real in REAL)
+        assert frame != its_own  # those of the other kinds may be malformed as one of this
     else:
         assert found is not None
 
