@@ -38,7 +38,8 @@ def warm() -> None:
     """
     # Read by gRPC's core at its first use, in a worker: its notes on ended connections say nothing.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    INotify().close()  # finds the C library, once for all
+    with contextlib.suppress(OSError):  # fs.inotify.max_user_instances: who needs one says so
+        INotify().close()  # finds the C library, once for all
     gc.collect()
     gc.freeze()  # or a collection in a worker would write to every object's page
 

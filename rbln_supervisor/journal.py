@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
 import msgspec
@@ -26,6 +27,8 @@ FILE: Final = "events.jsonl"
 FORMER: Final = "events.1.jsonl"
 BYTES_MOST: Final = 512 * 1024
 """Of one file, but for the marks at its head. Some 2,500 events."""
+AGAIN_S: Final = 2.0
+"""From one try to write to the next, where it can't be: a disk that is full."""
 _LINE_BYTES: Final = 16 * 1024 * 1024
 """What is read of a file at most, whatever somebody put there."""
 
@@ -42,7 +45,9 @@ class Journal:
         self._former = run_dir / FORMER
         self._chronicle = Chronicle()
         self._kept: deque[Event] = deque(maxlen=KEPT_MOST)
-        self._unwritten: list[Event] = []
+        self._unwritten: deque[Event] = deque(maxlen=KEPT_MOST)
+        self._again_at = 0.0
+        """Not before it is tried to write them again (monotonic seconds)."""
         self._size = 0
         self._torn = False
         self.problem = ""
@@ -86,13 +91,12 @@ class Journal:
         self._chronicle.forget(pool)
 
     def flush(self) -> None:
-        """Write what was recorded; whatever hinders that is told once, and the loop goes on."""
-        if not self._unwritten:
+        """Write what was recorded; whatever hinders that is told, and tried again later."""
+        if not self._unwritten or monotonic() < self._again_at:
             return
         text = b"".join(_ENCODER.encode(event) + b"\n" for event in self._unwritten)
-        self._unwritten.clear()
         if self._torn:
-            text, self._torn = b"\n" + text, False
+            text = b"\n" + text
         try:
             if self._size + len(text) > BYTES_MOST:
                 self._turn_over()
@@ -101,8 +105,9 @@ class Journal:
             self._torn = written < len(text)
         except OSError as error:
             self.problem = f"events are lost at a restart: {self._path}: {error.strerror}"
-            self._torn = True
+            self._again_at = monotonic() + AGAIN_S
         else:
+            self._unwritten.clear()
             self.problem = ""
 
     def _add(self, event: Event) -> None:

@@ -16,7 +16,7 @@ from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core import cdi, devinfo
 from rbln_worker.core.answer import DeviceAnswer
-from rbln_worker.host.ledger import Ledger, remove_marked
+from rbln_worker.host.ledger import Ledger, remove_asides, remove_marked
 
 SPEC_WITHIN_S: Final = 5.0
 """A spec whose disk takes longer is not there."""
@@ -159,6 +159,8 @@ class Files:
         self._ledger.drop_others(kept)
         if not self._swept:  # of a life whose list is lost
             self._swept = True
+            for folder in (self._infos, self._specs, self._ledger.folder):
+                remove_asides(folder)
             for name in cdi.file_names(pool).values():
                 if self._specs / name not in kept:
                     remove_marked(self._specs / name, cdi.mark(pool))

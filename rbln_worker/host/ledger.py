@@ -7,15 +7,21 @@ somebody else has put in a file's place is theirs, and stays.
 
 import contextlib
 import os
+import re
 import secrets
 import threading
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+ASIDE_S: Final = 60.0
+"""A file aside that is older is of a writer that was killed."""
 _FOLDER_MODE: Final = 0o755
+_ASIDE: Final = ".rbln-"
+_LEFT: Final = re.compile(re.escape(_ASIDE) + r"[0-9a-f]{16}\.tmp")
 
 Identity = tuple[int, int]
 """Inode number and time of the last status change in nanoseconds: numbers are used again."""
@@ -35,6 +41,8 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         """Go on with the list at ``path``, which the pool's former worker may have left."""
         self._path = path
+        self.folder = path.parent
+        """Where the list lies."""
         # Devices are looked at in threads, and each look may end with a file.
         self._lock = threading.Lock()
         self._files = _load(path)
@@ -81,7 +89,7 @@ class Ledger:
         """Write the list down if it changed or went; why that can't be, or nothing."""
         with self._lock:
             files = dict(self._files)
-        if files == self._saved and (not files or self._path.exists()):
+        if files == self._saved and (not files or self._path.is_file()):
             return ""
         try:
             _write(self._path, msgspec.json.encode(_Entries(files)), 0o600, flush=True)
@@ -111,6 +119,21 @@ def remove_marked(place: Path, mark: str) -> None:
         return
 
 
+def remove_asides(folder: Path) -> None:
+    """Remove what a writer left that was killed between its writing and its renaming."""
+    try:
+        names = [name for name in os.listdir(folder) if _LEFT.fullmatch(name)]
+    except OSError:  # no folder
+        return
+    now = datetime.now(UTC).timestamp()  # as files' times are
+    for name in names:
+        try:
+            if os.lstat(folder / name).st_mtime < now - ASIDE_S:
+                os.unlink(folder / name)
+        except OSError:  # another worker's sweep was faster, or it is out of reach
+            continue
+
+
 def _load(path: Path) -> dict[str, Identity]:
     try:
         return _DECODER.decode(path.read_bytes()).files
@@ -121,7 +144,7 @@ def _load(path: Path) -> dict[str, Identity]:
 def _write(place: Path, content: bytes, mode: int, *, flush: bool) -> Identity:
     _make_folder(place.parent)
     # A name that nobody reads: neither runtimes (.json, .yaml) nor CNI plugins (-device.json).
-    aside = place.parent / f".{secrets.token_hex(8)}.tmp"
+    aside = place.parent / f"{_ASIDE}{secrets.token_hex(8)}.tmp"
     fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         try:

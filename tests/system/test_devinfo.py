@@ -143,6 +143,21 @@ def test_a_file_that_somebody_removes_comes_back(stack: Stack) -> None:
     eventually(lambda: files(stack) == ALL, what="the files are back")
 
 
+def test_a_list_of_files_that_cannot_be_written_is_told_and_written_when_it_can(
+    stack: Stack,
+) -> None:
+    place = stack.run_dir / "pools" / f"{A.replace('/', '_')}.files"
+    content = place.read_bytes()
+    place.unlink()
+    place.mkdir()
+    look_again(stack)
+    told = pool_status(stack, A, lambda seen: seen.problems, what="a problem")
+    assert told.problems == (f"{place}: Is a directory",)
+    place.rmdir()  # nobody looks again for it
+    pool_status(stack, A, lambda seen: not seen.problems, what="no problem any more")
+    assert place.read_bytes() == content
+
+
 def test_a_file_that_cannot_be_written_is_one_devices_trouble() -> None:
     with Stack(BOTH, build, late_kubelet=True) as stack:
         blocked = next(iter(ALL))

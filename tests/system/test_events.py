@@ -193,3 +193,25 @@ def test_somebody_who_follows_sees_a_supervisor_go_and_come() -> None:
         _, errors = following.communicate(timeout=30)
         assert following.returncode == 0
         assert b"Traceback" not in errors
+
+
+def test_what_cannot_be_written_is_written_when_it_can() -> None:
+    with Stack(TWO_POOLS) as stack:
+        served(stack)
+        place = stack.run_dir / journal.FILE
+        place.unlink()
+        place.mkdir()
+        stack.node.set_status("rbln1", 3)
+        problem = f"events are lost at a restart: {place}: Is a directory"
+        stack.wait_status(
+            lambda status: problem in status.supervisor.problems, what="it says what is wrong"
+        )
+        place.rmdir()
+        stack.wait_status(
+            lambda status: not status.supervisor.problems, what="without any other event"
+        )
+        stack.kill()
+        stack.start()
+        stack.wait_status(lambda status: status.supervisor.ready, what="the next one is ready")
+        found = told(stack, lambda now: words(now, ATOMS[1]), what="events of before")
+        assert words(found, ATOMS[1]) == ["Unhealthy"]

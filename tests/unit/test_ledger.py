@@ -1,5 +1,6 @@
 """Files that are ours, and files that others have put in their place."""
 
+import os
 import resource
 import stat
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rbln_worker.host.ledger import Ledger, clear, remove_marked
+from rbln_worker.host.ledger import Ledger, clear, remove_asides, remove_marked
 
 
 def test_a_file_is_whole_and_has_its_mode_and_its_folder(tmp_path: Path) -> None:
@@ -142,6 +143,28 @@ def test_a_list_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "list").write_text("a file")
     ledger.keep(tmp_path / "file", "text", 0o444, flush=False)
     assert "list" in ledger.save()
+
+
+def test_a_list_that_somebody_removes_comes_back(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "list")
+    assert ledger.save() == ""
+    assert not list(tmp_path.iterdir()), "no list of nothing"
+    ledger.keep(tmp_path / "file", "text", 0o444, flush=False)
+    ledger.save()
+    (tmp_path / "list").unlink()
+    assert ledger.save() == ""
+    assert (tmp_path / "list").exists()
+
+
+def test_what_a_killed_writer_left_is_removed_once_it_is_old(tmp_path: Path) -> None:
+    names = (".rbln-0123456789abcdef.tmp", ".rbln-fedcba9876543210.tmp", ".other.tmp", "file")
+    for name in names:
+        (tmp_path / name).touch()
+        if name != names[1]:
+            os.utime(tmp_path / name, (0, 0))
+    remove_asides(tmp_path)
+    remove_asides(tmp_path / "nowhere")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
 
 
 def test_marked_files_are_known_by_their_first_line(tmp_path: Path) -> None:
