@@ -57,7 +57,7 @@ def test_every_container_gets_its_devices_or_none_gets_any(containers: list[list
     ],
 )
 def test_a_call_may_name_so_many(containers: list[list[str]], *, fits: bool) -> None:
-    given = answer(PREPARED, request(containers))
+    given = answer(PREPARED, request(containers), now=lambda: 0.0)
     assert isinstance(given, pb.AllocateResponse) == fits
     if isinstance(given, Refusal):
         assert given.code is grpc.StatusCode.INVALID_ARGUMENT
