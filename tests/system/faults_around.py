@@ -15,7 +15,7 @@ import zmq
 from inotify_simple import INotify
 
 from rbln_supervisor.journal import FILE as EVENTS
-from tests.sim import seccomp
+from tests.sim import network, seccomp
 from tests.sim.device import SimDevice
 from tests.sim.kubelet import SimKubelet
 from tests.sim.stack import Stack
@@ -63,6 +63,7 @@ def with_watcher(registration: str) -> Callable[[], Stack]:
 
 
 def in_a_namespace() -> Stack:
+    network.needs("true")
     return Stack(TWO_POOLS, arguments=("--rescan-interval", "3600"), links={})
 
 
