@@ -2,9 +2,11 @@
 
 import sys
 
-# asyncio imports it where it is there: OpenSSL's libraries in every process, and 9 ms of the start.
-# Nothing here speaks TLS; whatever came to want it would get an ImportError.
-sys.modules.setdefault("ssl", None)  # type: ignore[arg-type] # import system: None forbids it
+# asyncio and hashlib import these where they are there: OpenSSL's libraries in every process, and
+# 9 ms of the start. Nothing here speaks TLS, and Python has SHA-256 of its own; whatever came to
+# want more would get an ImportError (None: docs.python.org, The import system).
+for name in ("ssl", "_hashlib"):
+    sys.modules.setdefault(name, None)  # type: ignore[arg-type]
 
 from rbln_supervisor.main import main  # noqa: E402
 

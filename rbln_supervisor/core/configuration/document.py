@@ -9,7 +9,7 @@ import json
 import re
 from typing import Final, NamedTuple, NoReturn
 
-from rbln_supervisor.core.configuration import relaxed_json, yaml_document
+from rbln_supervisor.core.configuration import relaxed_json
 from rbln_supervisor.core.configuration.places import DocumentError, bounded, found, place, shown
 from rbln_supervisor.core.configuration.repeated import merge
 
@@ -85,6 +85,9 @@ def _read_text(text: str) -> Document:
     except (json.JSONDecodeError, _NoNumberError):
         before = _BEFORE_DOCUMENT.match(text)
         if before is None or text[before.end() : before.end() + 1] not in ("{", "["):
+            # Most files are JSON: neither the time nor the memory is spent on what they don't need.
+            from rbln_supervisor.core.configuration import yaml_document  # noqa: PLC0415
+
             return Document(*yaml_document.read(text))
     else:
         return Document(value, (*warnings, *more))
