@@ -6,7 +6,6 @@ import random
 import secrets
 import signal
 from collections.abc import Iterable
-from pathlib import Path
 from time import monotonic
 from typing import Final
 
@@ -29,8 +28,9 @@ from rbln_supervisor.core.lifecycle import (
 from rbln_supervisor.core.roster import Roster, message, recalled
 from rbln_supervisor.core.summary import Seen
 from rbln_supervisor.journal import Journal
+from rbln_supervisor.obituary import Obituary, clear_socket, obituary
 from rbln_supervisor.router import Router
-from rbln_worker.boot import FOLDERS, Boot
+from rbln_worker.boot import Boot
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.figures import Figures, inherited
 from rbln_worker.contract.history import History
@@ -47,24 +47,11 @@ from rbln_worker.contract.messages import (
 )
 from rbln_worker.contract.version import VERSION
 from rbln_worker.host.ledger import clear
-from rbln_worker.host.sockets import remove_dead
 
 STALE_S: Final = 2.0
 """A worker that beats an older generation this long after it was sent the newest has lost it."""
-_TAIL_LINES: Final = 50
-"""A fault's whole trace and what was logged before it."""
-_TAIL_BYTES: Final = 8192
 
 log = logging.getLogger(__name__)
-
-
-class Obituary(msgspec.Struct, frozen=True):
-    """How a life ended."""
-
-    how: str
-    at: float
-    """Monotonic seconds."""
-    last_log: tuple[str, ...]
 
 
 class Keeper:
@@ -295,15 +282,12 @@ class Keeper:
         self.event(Recalled())
 
     def _end(self, how: str) -> None:
-        folder = FOLDERS.get(self.report.registration) if self.report else None
-        if self.report and folder and _is_name(self.report.endpoint):
-            # A killed worker leaves its socket, and the kubelet would go on dialing it.
-            remove_dead(self._boot.kubelet_dir / folder / self.report.endpoint)
+        clear_socket(self._boot, self.report)
         self._dropped_before = self.dropped_frames
         self.account.forgive()
         if self.account.figures is not None:
             self.account.figures = inherited(self.account.figures)
-        self.obituary = Obituary(how, monotonic(), _tail(self._boot.tail_path))
+        self.obituary = obituary(self._boot, how)
         self.life = None
         self.identity = None
         self.incarnation = self._version = ""
@@ -316,19 +300,3 @@ class Keeper:
 
     def _names(self) -> dict[str, object]:
         return {"pool": self._boot.pool, "pid": self.life.pid if self.life else None}
-
-
-def _is_name(endpoint: str) -> bool:
-    """Whether a worker's word is the name of a file in its folder, and of none elsewhere."""
-    return endpoint not in {"", ".", ".."} and "/" not in endpoint and "\0" not in endpoint
-
-
-def _tail(path: Path) -> tuple[str, ...]:
-    try:
-        with path.open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - _TAIL_BYTES))
-            lines = file.read(_TAIL_BYTES).decode(errors="replace").splitlines()
-    except OSError:
-        return ()
-    return tuple(lines[-_TAIL_LINES:])

@@ -5,15 +5,13 @@ import math
 import os
 import secrets
 import signal
-from collections import Counter
-from collections.abc import Mapping
 from time import monotonic
 from typing import Final
 
 import msgspec
 import zmq
 
-from rbln_supervisor import signals
+from rbln_supervisor import overview, signals
 from rbln_supervisor.announcer import Announcer
 from rbln_supervisor.core import inquiries, summary
 from rbln_supervisor.core.commands import (
@@ -36,9 +34,7 @@ from rbln_supervisor.core.commands import (
 from rbln_supervisor.core.configuration import config
 from rbln_supervisor.core.events import chosen
 from rbln_supervisor.core.lifecycle import Overdue, State
-from rbln_supervisor.core.measures import Measures, NodeMeasures
-from rbln_supervisor.core.notices import Facts, in_hand, status_line
-from rbln_supervisor.core.status import DeviceStatus, NodeStatus, PoolStatus, SupervisorStatus
+from rbln_supervisor.core.notices import Facts
 from rbln_supervisor.descriptors import shortage
 from rbln_supervisor.journal import Journal
 from rbln_supervisor.keeper import Keeper
@@ -47,6 +43,7 @@ from rbln_supervisor.kubelet_folder import KubeletFolder
 from rbln_supervisor.lender import Lender
 from rbln_supervisor.lookout import Lookout
 from rbln_supervisor.options import Options
+from rbln_supervisor.overview import Parts, Standing
 from rbln_supervisor.pools import Pools
 from rbln_supervisor.reloads import Reloads
 from rbln_supervisor.router import Router
@@ -97,6 +94,16 @@ class Supervisor:
         self._kernel = Kernel(self._pools, self._lookout.look, lambda: self._lookout.cost_s)
         self._kubelet = KubeletFolder(
             options.kubelet_folder, lambda what, why: self._journal.note("kubelet", what, why=why)
+        )
+        self._parts = Parts(
+            pools=self._pools,
+            lookout=self._lookout,
+            kernel=self._kernel,
+            kubelet=self._kubelet,
+            hub=hub,
+            control=control,
+            announcer=announcer,
+            journal=self._journal,
         )
 
     def run(self) -> int:
@@ -205,9 +212,9 @@ class Supervisor:
         """The answer; None: it comes when the node has been looked at."""
         match request:
             case Status():
-                return Node(self._status())
+                return Node(overview.status(self._parts, self._standing))
             case Metrics():
-                return Measured(self._measures())
+                return Measured(overview.measures(self._parts, self._standing))
             case DryRun():
                 return self._lookout.try_out(asker, request)
             case Events(query=query):
@@ -215,8 +222,10 @@ class Supervisor:
                 return Happened(chosen(events, query), self._journal.newest)
             case Explain(device=name):
                 pools = self._pools
+                now = monotonic()
                 return inquiries.explained(
-                    name, pools.config, pools.node, pools.rosters, self._health
+                    *(name, pools.config, pools.node, pools.rosters),
+                    lambda pool: overview.health(self._parts, pool, now),
                 )
             case Reload(force=force):
                 return self._lookout.reload(asker, force=force)
@@ -274,92 +283,10 @@ class Supervisor:
         )
         return Keeper(boot, self._session, self._journal)
 
-    def _health(self, pool: PoolName) -> Mapping[str, DeviceStatus]:
-        now = monotonic()
-        return summary.pool_status(self._pools.keepers[pool].seen(now), now).devices
-
-    def _status(self) -> NodeStatus:
-        now = monotonic()
-        pools: dict[str, PoolStatus] = {
-            name: summary.pool_status(keeper.seen(now), now)
-            for name, keeper in self._pools.keepers.items()
-            if keeper.configured
-        }
-        pools |= {pool.name: summary.invalid_status(pool) for pool in self._pools.config.invalid}
-        unread = sum(keeper.dropped_frames for keeper in self._pools.keepers.values())
-        counts = (
-            self._lookout.counts
-            + self._hub.dropped
-            + self._control.dropped
-            + self._kernel.counts
-            + Counter({"kubelet restarts": self._kubelet.restarts})
-            + Counter({"our frames that workers could not read": unread})
-        )
-        return NodeStatus(
-            supervisor=SupervisorStatus(
-                pid=os.getpid(),
-                version=VERSION,
-                uptime_s=round(now - self._born, 1),
-                ready=self._is_ready(pools),
-                problems=(
-                    *self._lookout.problems,
-                    *self._kernel.problems,
-                    *self._kubelet.problems,
-                    *self._announcer.problems,
-                    *([self._journal.problem] if self._journal.problem else []),
-                    *(r.problem for r in (self._hub, self._control) if r.problem),
-                ),
-                counters=dict(sorted(counts.items())),
-            ),
-            pools=dict(sorted(pools.items())),
-        )
-
-    def _measures(self) -> Measures:
-        now = monotonic()
-        kernel, reloads = self._kernel.counts, self._lookout.counts
-        dropped = self._hub.dropped + self._control.dropped
-        unread = sum(keeper.dropped_frames for keeper in self._pools.keepers.values())
-        return Measures(
-            status=self._status(),
-            node=NodeMeasures(
-                looks=self._lookout.measures,
-                kubelet_restarts=self._kubelet.restarts,
-                reloads={
-                    "ok": reloads["reloads"],
-                    "refused": reloads["reloads refused"],
-                    "rolled-back": reloads["reloads rolled back"],
-                },
-                kernel_events={
-                    "uevent": kernel["kernel events about devices"],
-                    "link": kernel["link changes of devices"],
-                },
-                kernel_events_lost={
-                    "uevent": kernel["times that uevents were lost"],
-                    "link": kernel["times that link changes were lost"],
-                },
-                dropped={**dropped, "our frames that workers could not read": unread},
-            ),
-            pools={
-                name: keeper.account.measures(now)
-                for name, keeper in sorted(self._pools.keepers.items())
-                if keeper.configured
-            },
-        )
-
     def _facts(self) -> Facts:
-        pools = self._status().pools
-        return Facts(
-            settled=self._is_settled and in_hand(pools),
-            leaving=self._leaving,
-            reloading=self._lookout.is_reloading,
-            hangups=self._hangups,
-            status=status_line(pools),
-        )
-
-    def _is_ready(self, pools: Mapping[str, PoolStatus]) -> bool:
-        return self._is_settled and summary.ready(pools)
+        return overview.facts(self._parts, self._standing)
 
     @property
-    def _is_settled(self) -> bool:
-        adopting = any(keeper.is_adopting for keeper in self._pools.keepers.values())
-        return self._pools.node is not None and not adopting and not self._leaving
+    def _standing(self) -> Standing:
+        now = monotonic()
+        return Standing(now, now - self._born, self._leaving, self._hangups)

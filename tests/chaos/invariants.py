@@ -6,6 +6,7 @@ from time import monotonic
 from typing import Final, NamedTuple
 
 from rbln_supervisor.core.status import NodeStatus, WorkerStatus
+from rbln_supervisor.journal import FORMER
 from rbln_worker.contract.exits import Exit
 from tests.chaos import journal, pools
 from tests.chaos.load import Loss, forbidden
@@ -89,7 +90,10 @@ def backoff_s(world: World) -> float:
 
 
 def files(world: World) -> frozenset[str]:
-    """All that lies where we write, but for sockets of plugins."""
+    """All that lies where we write, but for sockets of plugins.
+
+    The former file of events comes when the present one is full, and stays.
+    """
     root, kubelet = world.stack.root, world.kubelet
     folders = (
         world.stack.run_dir,
@@ -104,6 +108,7 @@ def files(world: World) -> frozenset[str]:
         if folder.is_dir()
         for path in folder.rglob("*")
         if path.parent not in {kubelet.plugins, kubelet.registry} or not path.is_socket()
+        if path.name != FORMER
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from rbln_supervisor.keeper import _is_name
+from rbln_supervisor.obituary import is_name
 from tests.sim.node import SimNode
 from tests.sim.nodes import npus
 from tests.sim.stack import Stack
@@ -66,5 +66,5 @@ def test_only_character_devices_are_given_out(tmp_path: Path) -> None:
 )
 def test_a_worker_names_no_file_outside_of_its_folder(name: str) -> None:
     """Its supervisor removes the socket of one that was killed, by this name."""
-    assert not _is_name(name)
-    assert _is_name("rebellions.ai_ATOM-0123456789abcdef.sock")
+    assert not is_name(name)
+    assert is_name("rebellions.ai_ATOM-0123456789abcdef.sock")

@@ -1,0 +1,145 @@
+"""All that people, Prometheus and systemd are told, put together of what each part knows."""
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from rbln_supervisor.announcer import Announcer
+from rbln_supervisor.core import summary
+from rbln_supervisor.core.measures import Measures, NodeMeasures
+from rbln_supervisor.core.notices import Facts, in_hand, status_line
+from rbln_supervisor.core.status import DeviceStatus, NodeStatus, PoolStatus, SupervisorStatus
+from rbln_supervisor.journal import Journal
+from rbln_supervisor.kernel import Kernel
+from rbln_supervisor.kubelet_folder import KubeletFolder
+from rbln_supervisor.lookout import Lookout
+from rbln_supervisor.pools import Pools
+from rbln_supervisor.router import Router
+from rbln_worker.contract.pool import PoolName
+from rbln_worker.contract.version import VERSION
+
+
+class Parts(NamedTuple):
+    """Of a supervisor."""
+
+    pools: Pools
+    lookout: Lookout
+    kernel: Kernel
+    kubelet: KubeletFolder
+    hub: Router
+    control: Router
+    announcer: Announcer
+    journal: Journal
+
+
+class Standing(NamedTuple):
+    """Of the supervisor, at a moment."""
+
+    now: float
+    """Monotonic seconds."""
+    age_s: float
+    leaving: bool
+    hangups: int
+    """Signals to reload so far."""
+
+
+def status(parts: Parts, standing: Standing) -> NodeStatus:
+    """The node as people see it."""
+    pools = _pools(parts, standing.now)
+    return NodeStatus(
+        supervisor=SupervisorStatus(
+            pid=os.getpid(),
+            version=VERSION,
+            uptime_s=round(standing.age_s, 1),
+            ready=_is_settled(parts, standing) and summary.ready(pools),
+            problems=(
+                *parts.lookout.problems,
+                *parts.kernel.problems,
+                *parts.kubelet.problems,
+                *parts.announcer.problems,
+                *([parts.journal.problem] if parts.journal.problem else []),
+                *(r.problem for r in (parts.hub, parts.control) if r.problem),
+            ),
+            counters=dict(sorted(_counts(parts).items())),
+        ),
+        pools=dict(sorted(pools.items())),
+    )
+
+
+def measures(parts: Parts, standing: Standing) -> Measures:
+    """The same with all that is counted."""
+    kernel, reloads = parts.kernel.counts, parts.lookout.counts
+    return Measures(
+        status=status(parts, standing),
+        node=NodeMeasures(
+            looks=parts.lookout.measures,
+            kubelet_restarts=parts.kubelet.restarts,
+            reloads={
+                "ok": reloads["reloads"],
+                "refused": reloads["reloads refused"],
+                "rolled-back": reloads["reloads rolled back"],
+            },
+            kernel_events={
+                "uevent": kernel["kernel events about devices"],
+                "link": kernel["link changes of devices"],
+            },
+            kernel_events_lost={
+                "uevent": kernel["times that uevents were lost"],
+                "link": kernel["times that link changes were lost"],
+            },
+            dropped={**(parts.hub.dropped + parts.control.dropped), **_unread(parts)},
+        ),
+        pools={
+            name: keeper.account.measures(standing.now)
+            for name, keeper in sorted(parts.pools.keepers.items())
+            if keeper.configured
+        },
+    )
+
+
+def facts(parts: Parts, standing: Standing) -> Facts:
+    """How far it is, for who started it."""
+    pools = _pools(parts, standing.now)
+    return Facts(
+        settled=_is_settled(parts, standing) and in_hand(pools),
+        leaving=standing.leaving,
+        reloading=parts.lookout.is_reloading,
+        hangups=standing.hangups,
+        status=status_line(pools),
+    )
+
+
+def health(parts: Parts, pool: PoolName, now: float) -> Mapping[str, DeviceStatus]:
+    """A pool's devices."""
+    return summary.pool_status(parts.pools.keepers[pool].seen(now), now).devices
+
+
+def _pools(parts: Parts, now: float) -> dict[str, PoolStatus]:
+    pools: dict[str, PoolStatus] = {
+        name: summary.pool_status(keeper.seen(now), now)
+        for name, keeper in parts.pools.keepers.items()
+        if keeper.configured
+    }
+    return pools | {one.name: summary.invalid_status(one) for one in parts.pools.config.invalid}
+
+
+def _is_settled(parts: Parts, standing: Standing) -> bool:
+    adopting = any(keeper.is_adopting for keeper in parts.pools.keepers.values())
+    return parts.pools.node is not None and not adopting and not standing.leaving
+
+
+def _counts(parts: Parts) -> Counter[str]:
+    return (
+        parts.lookout.counts
+        + parts.hub.dropped
+        + parts.control.dropped
+        + parts.kernel.counts
+        + Counter({"kubelet restarts": parts.kubelet.restarts})
+        + Counter(_unread(parts))
+    )
+
+
+def _unread(parts: Parts) -> Mapping[str, int]:
+    unread = sum(keeper.dropped_frames for keeper in parts.pools.keepers.values())
+    return {"our frames that workers could not read": unread}
