@@ -136,10 +136,10 @@ def _counts(parts: Parts) -> Counter[str]:
         + parts.control.dropped
         + parts.kernel.counts
         + Counter({"kubelet restarts": parts.kubelet.restarts})
-        + Counter(_unread(parts))
+        + _unread(parts)
     )
 
 
-def _unread(parts: Parts) -> Mapping[str, int]:
+def _unread(parts: Parts) -> Counter[str]:
     unread = sum(keeper.dropped_frames for keeper in parts.pools.keepers.values())
-    return {"our frames that workers could not read": unread}
+    return Counter({"our frames that workers could not read": unread})
