@@ -269,3 +269,13 @@ def test_a_deep_kubelet_folder_gets_hashed_socket_names() -> None:
         assert endpoint is not None
         assert len(os.fsencode(stack.kubelet.plugins / endpoint)) <= 107
         assert stack.ctl("status").returncode == 0
+
+
+def test_no_process_has_more_libraries_than_it_needs() -> None:
+    with Stack(TWO_POOLS) as stack:
+        served(stack)
+        for pid in stack.processes():
+            maps = Path(f"/proc/{pid}/maps").read_text()
+            assert "cygrpc" in maps, "it can be seen what is there"
+            assert "libcrypto" not in maps
+            assert "libssl" not in maps

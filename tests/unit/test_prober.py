@@ -1,19 +1,21 @@
 """Looks at devices whose files hang, with real files and real threads."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
+from rbln_worker.contract.device import Bdf, Device, DeviceId, LinkState, PciFunction
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Unknown
 from rbln_worker.core.tally import Tally
 from rbln_worker.examiner import Finding
-from rbln_worker.prober import SLOTS, Prober
+from rbln_worker.prober import SLOTS, Depth, Prober
 from tests.sim.node import SimNode
 from tests.sim.nodes import npus
 from tests.sim.tree import Tree
@@ -150,6 +152,65 @@ def test_who_does_not_answer_in_time_is_unknown_until_he_does(tmp_path: Path) ->
             assert one.missed() == {devices[0].id}
             assert one.missed() == set()
             assert [found async for found in looks] == []
+
+    run(scene())
+
+
+async def glanced(one: Prober, devices: list[Device]) -> Mapping[DeviceId, Finding]:
+    found: dict[DeviceId, Finding] = {}
+    async for more in one.look(devices, POOL, Depth.GLANCE):
+        found |= more
+    return found
+
+
+def test_a_glance_finds_what_changed_and_passes_over_the_rest(tmp_path: Path) -> None:
+    node, devices = build(tmp_path, 3)
+
+    async def scene() -> None:
+        with looking(tmp_path) as one:
+            assert len(await glanced(one, devices)) == 3, "nobody has looked at them before"
+            assert await glanced(one, devices) == {}
+            node.set_status("rbln1", 3)
+            (found,) = (await glanced(one, devices)).items()
+            assert found[0] == devices[1].id
+            assert isinstance(found[1].evidence.seen, Bad)
+            assert await glanced(one, devices) == {}
+            elsewhere = msgspec.structs.replace(devices[2], link=LinkState("p0", up=True))
+            assert (await glanced(one, [elsewhere])).keys() == {devices[2].id}, "another device"
+
+    run(scene())
+
+
+def test_a_function_that_sleeps_is_asked_for_no_more(tmp_path: Path) -> None:
+    node, devices = build(tmp_path, 1)
+    home = f"{node.home(devices[0].id)}"
+
+    async def scene() -> None:
+        with looking(tmp_path) as one:
+            node.tree.write(f"{home}/power/runtime_status", "active\n")
+            await glanced(one, devices)
+            node.tree.write(f"{home}/power/runtime_status", "suspended\n")
+            config = tmp_path / home.lstrip("/") / "config"
+            config.unlink()
+            os.mkfifo(config)  # a read of it would hang
+            assert (await glanced(one, devices)).keys() == {devices[0].id}
+
+    run(scene())
+
+
+def test_who_did_not_answer_to_a_glance_is_looked_at_by_the_next_one(tmp_path: Path) -> None:
+    node, devices = build(tmp_path, 1)
+
+    async def scene() -> None:
+        with looking(tmp_path, answer_within_s=0.3) as one:
+            await glanced(one, devices)
+            node.hang_status("rbln0")
+            looks = one.look(devices, POOL, Depth.GLANCE)
+            assert await anext(looks) == {}
+            assert isinstance((await anext(looks))[devices[0].id].evidence.seen, Unknown)
+            release(tmp_path)  # with what it was before
+            assert [found async for found in looks] == []
+            assert (await glanced(one, devices))[devices[0].id].evidence.seen == GOOD
 
     run(scene())
 
