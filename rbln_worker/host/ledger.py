@@ -6,19 +6,17 @@ somebody else has put in a file's place is theirs, and stays.
 """
 
 import contextlib
+import fcntl
 import os
 import re
 import secrets
 import threading
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-ASIDE_S: Final = 60.0
-"""A file aside that is older is of a writer that was killed."""
 _FOLDER_MODE: Final = 0o755
 _ASIDE: Final = ".rbln-"
 _LEFT: Final = re.compile(re.escape(_ASIDE) + r"[0-9a-f]{16}\.tmp")
@@ -120,17 +118,23 @@ def remove_marked(place: Path, mark: str) -> None:
 
 
 def remove_asides(folder: Path) -> None:
-    """Remove what a writer left that was killed between its writing and its renaming."""
+    """Remove what a writer left that was killed between its writing and its renaming.
+
+    Who lives has his file locked (flock(2): the kernel lets go when a process ends).
+    """
     try:
         names = [name for name in os.listdir(folder) if _LEFT.fullmatch(name)]
     except OSError:  # no folder
         return
-    now = datetime.now(UTC).timestamp()  # as files' times are
     for name in names:
         try:
-            if os.lstat(folder / name).st_mtime < now - ASIDE_S:
+            fd = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 os.unlink(folder / name)
-        except OSError:  # another worker's sweep was faster, or it is out of reach
+            finally:
+                os.close(fd)
+        except OSError:  # its writer lives, another worker's sweep was faster, or out of reach
             continue
 
 
@@ -148,6 +152,7 @@ def _write(place: Path, content: bytes, mode: int, *, flush: bool) -> Identity:
     fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with open(fd, "wb", closefd=False) as file:
                 file.write(content)
             os.fchmod(fd, mode)

@@ -1,6 +1,6 @@
 """Files that are ours, and files that others have put in their place."""
 
-import os
+import fcntl
 import resource
 import stat
 from collections.abc import Iterator
@@ -156,15 +156,19 @@ def test_a_list_that_somebody_removes_comes_back(tmp_path: Path) -> None:
     assert (tmp_path / "list").exists()
 
 
-def test_what_a_killed_writer_left_is_removed_once_it_is_old(tmp_path: Path) -> None:
+def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_not(
+    tmp_path: Path,
+) -> None:
     names = (".rbln-0123456789abcdef.tmp", ".rbln-fedcba9876543210.tmp", ".other.tmp", "file")
     for name in names:
         (tmp_path / name).touch()
-        if name != names[1]:
-            os.utime(tmp_path / name, (0, 0))
+    with (tmp_path / names[1]).open() as living:
+        fcntl.flock(living, fcntl.LOCK_EX)
+        remove_asides(tmp_path)
+        remove_asides(tmp_path / "nowhere")
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
     remove_asides(tmp_path)
-    remove_asides(tmp_path / "nowhere")
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[2:])
 
 
 def test_marked_files_are_known_by_their_first_line(tmp_path: Path) -> None:
