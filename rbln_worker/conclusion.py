@@ -4,6 +4,8 @@ A step costs what has changed, not what there is: one device among thousands.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import islice
+from typing import Final
 
 import msgspec
 
@@ -20,6 +22,9 @@ from rbln_worker.examiner import Finding, unread
 from rbln_worker.files import Files
 from rbln_worker.judge import Judge
 from rbln_worker.kubelet.prepared import Known, Prepared, revise
+
+TROUBLED_MOST: Final = 32
+"""More devices in trouble have to wait for the next look at all of them."""
 
 
 class News(msgspec.Struct, frozen=True):
@@ -122,6 +127,13 @@ class Conclusion:
             or self._unusable.get(one)
             or any(node.host in nodes for node in self._answers[one].nodes)
         }
+
+    def troubled(self) -> set[DeviceId]:
+        """A few devices that lack something: a node, a file that can't be written."""
+        found = {one for one, why in self._unusable.items() if why}
+        if not found and self._files.lacks_spec and self.held is not None:
+            found = set(islice(self.held.devices, 1))  # with any of them the spec is written anew
+        return found if len(found) <= TROUBLED_MOST else set()
 
     def reconsider(self) -> News | None:
         """What follows without a look: the word has changed, or a deadline has passed."""

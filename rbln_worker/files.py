@@ -81,6 +81,11 @@ class Files:
         """Whether the pool's devices are claimed from the runtime."""
         return self._mode != "off" and cdi.unusable(pool) is None
 
+    @property
+    def lacks_spec(self) -> bool:
+        """A spec has to be there, and can't be written."""
+        return self._spec_problem != ""
+
     async def specify(self, pool: PoolSpec, answers: Mapping[DeviceId, DeviceAnswer]) -> None:
         """Have a spec there that tells of these devices; afterwards, ``unspecified`` knows."""
         before = self._spec_place, self._specified, self._spec_problem

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Final
 
 from rbln_worker.contract.device import Device, DeviceId
@@ -23,11 +23,16 @@ class Looks:
     def __init__(
         self,
         held: Callable[[], Inventory | None],
+        troubled: Callable[[], set[DeviceId]],
         follow: Follow,
         spawn: Callable[[Coroutine[None, None, None]], object],
     ) -> None:
-        """``held`` are the devices that there are, ``spawn`` begins a task."""
+        """``held`` are the devices that there are, ``spawn`` begins a task.
+
+        ``troubled`` are a few that lack something, which may come without a word.
+        """
         self._held = held
+        self._troubled = troubled
         self._follow = follow
         self._spawn = spawn
         self._wanted = asyncio.Event()
@@ -52,24 +57,37 @@ class Looks:
         seen_at = loop.time()
         look_at = seen_at + SELDOM_S
         while True:
-            depth = Depth.LOOK
-            held = self._held()
-            often = held is not None and changes_untold(held.devices.values())
-            due = next_moment(seen_at, OFTEN_S) if often else look_at
+            devices = self._devices()
+            glances = changes_untold(devices.values())
+            often = glances or self._troubled()
+            due = min(next_moment(seen_at, OFTEN_S) if often else look_at, look_at)
             try:
                 async with asyncio.timeout_at(due):
                     await self._wanted.wait()
             except TimeoutError:
-                self.want()
-                if loop.time() < look_at:
-                    depth = Depth.GLANCE
+                seen_at = loop.time()
+                if seen_at >= look_at:
+                    look_at = seen_at + SELDOM_S  # also where there are no devices yet
+                    self.want()
+                else:
+                    self._stale |= self._troubled()
+                    if glances:
+                        self._begin(devices.keys() - self._stale, Depth.GLANCE)
+            if not self._stale and not self._wanted.is_set():
+                continue
             self._wanted.clear()
             stale, self._stale = self._stale, set()
-            held = self._held()
-            chosen = [held.devices[one] for one in stale if one in held.devices] if held else []
-            if held is None or len(chosen) == len(held.devices):
+            if stale >= self._devices().keys():
                 seen_at = loop.time()
-                if depth is Depth.LOOK:
-                    look_at = seen_at + SELDOM_S - SPREAD.uniform(0, OFTEN_S)
-            if held is not None:
-                self._spawn(self._follow(chosen, held, depth))
+                look_at = seen_at + SELDOM_S - SPREAD.uniform(0, OFTEN_S)
+            self._begin(stale, Depth.LOOK)
+
+    def _devices(self) -> Mapping[DeviceId, Device]:
+        held = self._held()
+        return held.devices if held else {}
+
+    def _begin(self, names: Collection[DeviceId], depth: Depth) -> None:
+        held = self._held()
+        if held is not None:
+            chosen = [held.devices[one] for one in names if one in held.devices]
+            self._spawn(self._follow(chosen, held, depth))

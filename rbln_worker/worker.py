@@ -82,7 +82,10 @@ class Worker:
         self._dev_folders = tuple(boot.root / folder for folder in _DEV_FOLDERS)
         self._end: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._looks = Looks(
-            lambda: self._conclusion.held, self._follow, spawn=self._group.create_task
+            lambda: self._conclusion.held,
+            self._conclusion.troubled,
+            self._follow,
+            spawn=self._group.create_task,
         )
         self._concluding = asyncio.Lock()
         """A conclusion builds on the one before it, and may wait for a file."""
