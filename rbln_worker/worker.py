@@ -212,11 +212,12 @@ class Worker:
             if not found and depth is Depth.GLANCE:
                 continue
             async with self._concluding:
-                if self._boot.cdi != "off":  # before the kubelet hears of devices the runtime does
-                    await self._files.specify(held.pool, self._conclusion.merged(found))
                 now = self._conclusion.held
                 if now is None:
                     return
+                if self._boot.cdi != "off":  # before the kubelet hears of devices the runtime does
+                    await self._files.specify(now.pool, self._conclusion.merged(found))
+                    now = self._conclusion.held or now
                 # The supervisor's word may have changed under a slow look: then it says nothing.
                 current = {
                     device: finding
