@@ -16,7 +16,7 @@ from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core import cdi, devinfo
 from rbln_worker.core.answer import DeviceAnswer
-from rbln_worker.host.ledger import Ledger, remove_asides, remove_marked
+from rbln_worker.host.ledger import Ledger, remove_marked
 
 SPEC_WITHIN_S: Final = 5.0
 """A spec whose disk takes longer is not there."""
@@ -36,6 +36,7 @@ class Files:
         self._infos = host_folder(boot.root, devinfo.FOLDER)
         self._specs = host_folder(boot.root, cdi.FOLDER)
         self._ledger = Ledger(boot.ledger_path)
+        self._ledger.sweep((self._infos, self._specs))
         # One thread: a spec is never overtaken by an older one.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="files")
         self._write: asyncio.Future[str] | None = None
@@ -156,17 +157,30 @@ class Files:
             loop = asyncio.get_running_loop()
             self._again = loop.call_later(LIST_AGAIN_S, self.settle, *self._latest)
 
-    def save(self) -> None:
-        """Write down what is ours, at the end of this life. May block."""
+    async def close(self, within_s: float) -> None:
+        """Write down what is ours, at the end of this life; the last write may block.
+
+        Not beside a thread that writes: what it has put there a moment later would be nobody's.
+        """
+        if self._again is not None:
+            self._again.cancel()
+        writing = {one for one in (self._write, self._settled) if one is not None}
+        if writing:
+            await asyncio.wait(writing, timeout=within_s)
+        self._save()
+        if self._list_problem:
+            log.error(
+                "what lies on the host is not written down", extra={"why": self._list_problem}
+            )
+
+    def _save(self) -> None:
         self._list_problem = self._ledger.save()
 
     def _settle(self, pool: PoolSpec, kept: list[Path]) -> None:
         self._ledger.drop_others(kept)
         if not self._swept:  # of a life whose list is lost
             self._swept = True
-            for folder in (self._infos, self._specs, self._ledger.folder):
-                remove_asides(folder)
             for name in cdi.file_names(pool).values():
                 if self._specs / name not in kept:
                     remove_marked(self._specs / name, cdi.mark(pool))
-        self.save()
+        self._save()

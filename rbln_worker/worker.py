@@ -110,7 +110,7 @@ class Worker:
             finally:
                 serving.cancel()
                 await self._registrar.close(CLOSE_WITHIN_S)
-                self._files.save()  # last: a disk may keep it waiting
+                await self._files.close(CLOSE_WITHIN_S)  # last: a disk may keep it waiting
 
     def _callback_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         # asyncio would log an error in a callback and go on; half a worker is worse than none.

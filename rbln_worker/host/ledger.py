@@ -7,6 +7,7 @@ somebody else has put in a file's place is theirs, and stays.
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import re
 import secrets
@@ -18,8 +19,6 @@ from typing import Final
 import msgspec
 
 _FOLDER_MODE: Final = 0o755
-_ASIDE: Final = ".rbln-"
-_LEFT: Final = re.compile(re.escape(_ASIDE) + r"[0-9a-f]{16}\.tmp")
 
 Identity = tuple[int, int]
 """Inode number and time of the last status change in nanoseconds: numbers are used again."""
@@ -39,8 +38,9 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         """Go on with the list at ``path``, which the pool's former worker may have left."""
         self._path = path
-        self.folder = path.parent
-        """Where the list lies."""
+        digest = hashlib.sha256(path.name.encode()).hexdigest()[:8]
+        self._aside = f".rbln-{digest}-"
+        """How our files' names begin while they are written: no other pool's do."""
         # Devices are looked at in threads, and each look may end with a file.
         self._lock = threading.Lock()
         self._files = _load(path)
@@ -49,6 +49,21 @@ class Ledger:
         self._saved = dict(self._files)
         self.failures = 0
         """Files that could not be written."""
+
+    def sweep(self, folders: Iterable[Path]) -> None:
+        """Remove what a writer of this pool left that was killed before its renaming.
+
+        To be called before anything is written. Another instance's worker, who lives, has his file
+        locked (flock(2): the kernel lets go when a process ends).
+        """
+        left = re.compile(re.escape(self._aside) + r"[0-9a-f]{16}\.tmp")
+        for folder in {*folders, self._path.parent}:
+            try:
+                names = [name for name in os.listdir(folder) if left.fullmatch(name)]
+            except OSError:  # no folder
+                continue
+            for name in names:
+                _remove_unlocked(folder / name)
 
     def keep(self, place: Path, text: str, mode: int, *, flush: bool) -> str:
         """Have a file there with this text; why that can't be, or nothing.
@@ -60,7 +75,7 @@ class Ledger:
         if self._texts.get(name) == text and os.path.exists(place):
             return ""
         try:
-            identity = _write(place, text.encode(), mode, flush=flush)
+            identity = self._write(place, text.encode(), mode, flush=flush)
         except OSError as error:
             self.failures += 1
             if _text(place) == text:  # of an earlier life: as good
@@ -90,12 +105,34 @@ class Ledger:
         if files == self._saved and (not files or self._path.is_file()):
             return ""
         try:
-            _write(self._path, msgspec.json.encode(_Entries(files)), 0o600, flush=True)
+            self._write(self._path, msgspec.json.encode(_Entries(files)), 0o600, flush=True)
         except OSError as error:
             self.failures += 1
             return f"{self._path}: {error.strerror}"
         self._saved = files
         return ""
+
+    def _write(self, place: Path, content: bytes, mode: int, *, flush: bool) -> Identity:
+        _make_folder(place.parent)
+        # A name that nobody reads: neither runtimes (.json, .yaml) nor CNI plugins (-device.json).
+        aside = place.parent / f"{self._aside}{secrets.token_hex(8)}.tmp"
+        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with open(fd, "wb", closefd=False) as file:
+                    file.write(content)
+                os.fchmod(fd, mode)
+                if flush:
+                    os.fsync(fd)
+                os.rename(aside, place)
+            except OSError:
+                os.unlink(aside)
+                raise
+            status = os.fstat(fd)  # a rename is a change of status on some file systems
+        finally:
+            os.close(fd)
+        return status.st_ino, status.st_ctime_ns
 
 
 def clear(path: Path) -> None:
@@ -117,25 +154,16 @@ def remove_marked(place: Path, mark: str) -> None:
         return
 
 
-def remove_asides(folder: Path) -> None:
-    """Remove what a writer left that was killed between its writing and its renaming.
-
-    Who lives has his file locked (flock(2): the kernel lets go when a process ends).
-    """
+def _remove_unlocked(path: Path) -> None:
     try:
-        names = [name for name in os.listdir(folder) if _LEFT.fullmatch(name)]
-    except OSError:  # no folder
-        return
-    for name in names:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            fd = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.unlink(folder / name)
-            finally:
-                os.close(fd)
-        except OSError:  # its writer lives, another worker's sweep was faster, or out of reach
-            continue
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(path)
+        finally:
+            os.close(fd)
+    except OSError:  # its writer lives, or it is gone or out of reach
+        return
 
 
 def _load(path: Path) -> dict[str, Identity]:
@@ -143,29 +171,6 @@ def _load(path: Path) -> dict[str, Identity]:
         return _DECODER.decode(path.read_bytes()).files
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):  # none, or no list of ours
         return {}
-
-
-def _write(place: Path, content: bytes, mode: int, *, flush: bool) -> Identity:
-    _make_folder(place.parent)
-    # A name that nobody reads: neither runtimes (.json, .yaml) nor CNI plugins (-device.json).
-    aside = place.parent / f"{_ASIDE}{secrets.token_hex(8)}.tmp"
-    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with open(fd, "wb", closefd=False) as file:
-                file.write(content)
-            os.fchmod(fd, mode)
-            if flush:
-                os.fsync(fd)
-            os.rename(aside, place)
-        except OSError:
-            os.unlink(aside)
-            raise
-        status = os.fstat(fd)  # a rename is a change of status on some file systems
-    finally:
-        os.close(fd)
-    return status.st_ino, status.st_ctime_ns
 
 
 def _make_folder(folder: Path) -> None:

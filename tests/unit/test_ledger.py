@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rbln_worker.host.ledger import Ledger, clear, remove_asides, remove_marked
+from rbln_worker.host.ledger import Ledger, clear, remove_marked
 
 
 def test_a_file_is_whole_and_has_its_mode_and_its_folder(tmp_path: Path) -> None:
@@ -159,16 +159,32 @@ def test_a_list_that_somebody_removes_comes_back(tmp_path: Path) -> None:
 def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_not(
     tmp_path: Path,
 ) -> None:
-    names = (".rbln-0123456789abcdef.tmp", ".rbln-fedcba9876543210.tmp", ".other.tmp", "file")
-    for name in names:
-        (tmp_path / name).touch()
-    with (tmp_path / names[1]).open() as living:
-        fcntl.flock(living, fcntl.LOCK_EX)
-        remove_asides(tmp_path)
-        remove_asides(tmp_path / "nowhere")
-        assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
-    remove_asides(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[2:])
+    ours, others = Ledger(tmp_path / "ours.files"), Ledger(tmp_path / "others.files")
+    folder = tmp_path / "a"
+
+    def killed(ledger: Ledger) -> Path:
+        """What is left of a write."""
+        folder.mkdir(exist_ok=True)
+        place = folder / "file"
+        place.mkdir(exist_ok=True)  # the rename fails, and the file aside is kept by its lock
+        before = set(folder.iterdir())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("os.unlink", lambda _: None)
+            assert ledger.keep(place, "text", 0o444, flush=False)
+        (aside,) = set(folder.iterdir()) - before
+        return aside
+
+    left, living, foreign = killed(ours), killed(ours), killed(others)
+    (folder / ".other.tmp").touch()
+    with living.open() as writer:
+        fcntl.flock(writer, fcntl.LOCK_EX)
+        ours.sweep((folder, tmp_path / "nowhere"))
+        assert not left.exists()
+        assert living.exists()
+    ours.sweep((folder,))
+    assert not living.exists()
+    assert foreign.exists()
+    assert (folder / ".other.tmp").exists()
 
 
 def test_marked_files_are_known_by_their_first_line(tmp_path: Path) -> None:
