@@ -145,9 +145,15 @@ def encode(message: Request | Reply) -> bytes:
 
 def to_request(frame: bytes | memoryview) -> Request:
     """The request in a frame; msgspec.DecodeError where there is none."""
-    return _REQUEST.decode(frame)
+    try:
+        return _REQUEST.decode(frame)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error
 
 
 def to_reply(frame: bytes | memoryview) -> Reply:
     """The answer in a frame; msgspec.DecodeError where there is none."""
-    return _REPLY.decode(frame)
+    try:
+        return _REPLY.decode(frame)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error

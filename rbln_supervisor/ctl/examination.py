@@ -109,7 +109,7 @@ def _read(said: bytes) -> tuple[Host, dict[str, str], str]:
     for line in said.splitlines():
         try:
             part = msgspec.json.decode(line, type=dict[str, object])
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue  # torn at the end of its time
         for name, found in part.items():
             if isinstance(found, str):

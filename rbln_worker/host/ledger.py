@@ -169,7 +169,7 @@ def _remove_unlocked(path: Path) -> None:
 def _load(path: Path) -> dict[str, Identity]:
     try:
         return _DECODER.decode(path.read_bytes()).files
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):  # none, or no list of ours
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # no list of ours
         return {}
 
 
