@@ -7,6 +7,7 @@ import os
 import signal
 import warnings
 from collections.abc import Callable
+from errno import EINVAL, ENOENT, ESRCH
 from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
@@ -19,6 +20,8 @@ from rbln_worker.contract import exits
 
 _LOCK_BYTES: Final = 64
 """More than a pid and an incarnation have."""
+_NO_PROCESS: Final = frozenset({ESRCH, EINVAL, ENOENT})
+"""What pidfd_open(2) says of a number that is nobody's, is 0, or is a thread's (by kernel)."""
 
 
 class Life(msgspec.Struct, frozen=True):
@@ -167,8 +170,12 @@ def _stranger(text: str, file: os.stat_result) -> Stranger | None:
     pid = int(words[0])
     try:
         pidfd = os.pidfd_open(pid)
-    except (ProcessLookupError, OverflowError):
+    except OverflowError:
         return None
+    except OSError as error:
+        if error.errno in _NO_PROCESS:
+            return None
+        raise
     # Only now: the descriptor stands for the process of which this is asked, whatever comes.
     if _has_open(pid, file):
         return Stranger(Life(pid, pidfd, ours=False), words[1])
