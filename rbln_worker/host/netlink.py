@@ -28,6 +28,8 @@ _NLA_TYPE_MASK: Final = 0x3FFF
 _HEADER: Final = Struct("=IHHII")
 _ATTRIBUTE: Final = Struct("=HH")
 _ERRNO: Final = Struct("=i")
+_ERRNO_MOST: Final = 4095
+"""MAX_ERRNO (linux/err.h)."""
 
 RECEIVE_BYTES: Final = 65536
 """More than the kernel ever puts into one datagram of a dump: 32 KiB (af_netlink.c)."""
@@ -179,6 +181,8 @@ def _raise_for(message: Message) -> None:
     if len(message.payload) >= _ERRNO.size:
         (negative,) = _ERRNO.unpack_from(message.payload)
         if negative:
+            if not -_ERRNO_MOST <= negative < 0:
+                raise OSError(EBADMSG, f"an error that is none: {negative}")
             raise OSError(-negative, strerror(-negative))
     elif message.kind == _NLMSG_ERROR:
         raise OSError(EBADMSG, "an error that is cut off")
