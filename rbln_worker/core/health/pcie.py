@@ -115,7 +115,7 @@ def _speed(text: str | Missing) -> float | None:
 def _width(text: str | Missing) -> int | None:
     if isinstance(text, Missing) or not _WIDTH.fullmatch(text.strip()):
         return None
-    return int(text) or None
+    return int(text.strip()) or None  # int() takes less for white space than strip() does
 
 
 def _runtime_status(device: Device) -> Text:
