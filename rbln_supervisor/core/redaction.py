@@ -27,25 +27,32 @@ _NAME: Final = (
     r"|private[-_.]?key|client[-_.]?key|authorization|cookie)"
 )
 _NAMED: Final = re.compile(_NAME, re.IGNORECASE)
+# A file may be a line of 256 KiB that somebody chose. So no pattern looks at the same run of
+# characters from each place of it: runs are possessive and have a beginning, or are bounded.
 _PATTERNS: Final[tuple[re.Pattern[str], ...]] = (
     re.compile(
         r"(?s)(?P<secret>-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*-----|\Z))"
     ),
-    re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@\"']*:(?P<secret>[^/\s@\"']+)@", re.IGNORECASE),
+    re.compile(r"(?<=[a-z0-9+.-])://[^/\s:@\"']*:(?P<secret>[^/\s@\"']+)@", re.IGNORECASE),
     re.compile(r"\b(?:bearer|basic)\s+(?P<secret>[A-Za-z0-9+/._~=-]{8,})", re.IGNORECASE),
-    re.compile(r"\b(?P<secret>eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*)"),
+    re.compile(
+        r"\b(?P<secret>eyJ[A-Za-z0-9_-]{5,8192}+\.[A-Za-z0-9_-]{1,65536}+\.[A-Za-z0-9_-]*+)"
+    ),
     re.compile(r"\b(?P<secret>(?:AKIA|ASIA)[0-9A-Z]{16})\b"),
     re.compile(
         r"\b(?P<secret>(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-|sk-)[A-Za-z0-9_-]{10,})"
     ),
-    re.compile(
-        rf"{_NAME}[\w.-]*[\"']?\s*[=:]\s*(?:\"(?P<secret>(?:[^\"\\]|\\.)+)\"|'(?P<other>[^']+)'"
-        r"|(?P<bare>[^\s,;}\]\"']+))",
-        re.IGNORECASE,
-    ),
-    re.compile(rf"--?[\w-]*{_NAME}[\w-]*[ =\0](?P<secret>[^\s\0]+)", re.IGNORECASE),
 )
-_TOKEN: Final = re.compile(r"[^\s\"',:{}\[\]]{6,}|\"(?:[^\"\\]|\\.){6,}\"")
+_KEY: Final = re.compile(r"(?<![\w.-])[\w.-]++(?=\\*[\"']?\s*[=:])")
+_VALUE: Final = re.compile(
+    r"\\*[\"']?\s*[=:]\s*"
+    r"(?:\"(?P<secret>(?:[^\"\\]|\\.)++)|'(?P<other>[^']++)"
+    # in a text that is a string of JSON itself
+    r"|(?P<quote>\\++[\"'])(?P<quoted>(?:(?!(?<!\\)(?P=quote)).)++)"
+    r"|(?P<bare>[^\s,;}\]\"']++))"
+)
+_OPTION: Final = re.compile(r"(?<![\w-])(?P<option>[\w-]++)[ =\0](?P<secret>[^\s\0]++)")
+_TOKEN: Final = re.compile(r"[^\s\"',:{}\[\]]{6,}|\"(?:[^\"\\]|\\.){6,}+\"?")
 _OURS: Final = frozenset({"resourceName", "resourcePrefix", "deviceType", *ATTRIBUTES})
 
 
@@ -77,9 +84,9 @@ def configuration(raw: bytes, known: Iterable[str] = ()) -> Redacted | None:
         value = document.read(raw).value
     except DocumentError:
         return None
-    hidden, removed = _hide(value, hidden=False)
-    rest = redact(json.dumps(hidden, indent=2, ensure_ascii=False), known)
-    return Redacted(rest.text, removed + rest.removed)
+    # Text by text: what is removed of the whole may be half a string, and what is left no JSON.
+    hidden, removed = _hide(value, frozenset(known), hidden=False)
+    return Redacted(json.dumps(hidden, indent=2, ensure_ascii=False), removed)
 
 
 def redact(text: str, known: Iterable[str] = ()) -> Redacted:
@@ -90,18 +97,44 @@ def redact(text: str, known: Iterable[str] = ()) -> Redacted:
             removed += text.count(spelled)
             text = text.replace(spelled, HIDDEN)
     for pattern in _PATTERNS:
-        text, count = _without(pattern, text)
+        text, count = _without((one.span("secret") for one in pattern.finditer(text)), text)
+        removed += count
+    for find in (_named, _options):
+        text, count = _without(find(text), text)
         removed += count
     return Redacted(text, removed)
 
 
-def _without(pattern: re.Pattern[str], text: str) -> Redacted:
-    """A text without what a pattern calls a secret; what is removed already stays so."""
+def _named(text: str) -> Iterator[tuple[int, int]]:
+    """Values behind a name that says that they are secret."""
+    done = 0
+    for key in _KEY.finditer(text):
+        if key.start() < done or not _NAMED.search(text, key.start(), key.end()):
+            continue
+        if value := _VALUE.match(text, key.end()):
+            groups = ("secret", "other", "quoted", "bare")
+            yield next(value.span(name) for name in groups if value[name] is not None)
+            done = value.end()
+
+
+def _options(text: str) -> Iterator[tuple[int, int]]:
+    """The words behind options with such a name."""
+    at = 0
+    while match := _OPTION.search(text, at):
+        start, end = match.span("option")
+        dash = text.find("-", start, end)
+        if dash >= 0 and _NAMED.search(text, dash, end):
+            yield match.span("secret")
+            at = match.end()
+        else:
+            at = match.start("secret")  # which may be an option itself
+
+
+def _without(spans: Iterable[tuple[int, int]], text: str) -> Redacted:
+    """A text without these parts of it; what is removed already stays so."""
     pieces, removed, at = [], 0, 0
-    for match in pattern.finditer(text):
-        group = next(name for name in pattern.groupindex if match[name] is not None)
-        start, end = match.span(group)
-        if match[group] not in HIDDEN:
+    for start, end in spans:
+        if text[start:end] not in HIDDEN:
             pieces += [text[at:start], HIDDEN]
             removed, at = removed + 1, end
     return Redacted("".join((*pieces, text[at:])), removed)
@@ -115,22 +148,26 @@ def _spellings(secret: str) -> Iterator[str]:
     yield ascii(secret)[1:-1]
 
 
-def _hide(value: object, *, hidden: bool) -> tuple[object, int]:
+def _hide(value: object, known: frozenset[str], *, hidden: bool) -> tuple[object, int]:
     match value:
         case dict():
             whole: dict[str, object] = {}
             count = 0
             for key, one in value.items():
-                whole[key], more = _hide(one, hidden=hidden or _is_secret(str(key)))
-                count += more
+                name = redact(str(key), known)
+                secret = hidden or _is_secret(str(key))
+                whole[name.text], more = _hide(one, known, hidden=secret)
+                count += name.removed + more
             return whole, count
         case list():
-            pairs = [_hide(one, hidden=hidden) for one in value]
+            pairs = [_hide(one, known, hidden=hidden) for one in value]
             return [one for one, _ in pairs], sum(more for _, more in pairs)
         case None | bool():
             return value, 0
+        case str() if not hidden:
+            return redact(value, known)
         case _:
-            return (HIDDEN, 1) if hidden else (value, 0)
+            return (HIDDEN, 1) if hidden or str(value) in known else (value, 0)
 
 
 def _values(value: object, *, hidden: bool) -> Iterator[str]:
