@@ -85,11 +85,14 @@ def load(run_dir: Path) -> Options:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             raw = file.read(_BYTES_MOST)
-        return msgspec.json.decode(raw, type=Options, dec_hook=_path)
+        known = msgspec.json.decode(raw, type=Options, dec_hook=_path)
     except OSError as error:
         raise OptionsUnknown(f"{path}: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise OptionsUnknown(f"{path}: {error}") from error
+    if not known.kubelet_dir.is_absolute():  # as the command line wants it
+        raise OptionsUnknown(f"{path}: kubelet_dir: expected a path from the root")
+    return known
 
 
 def _path(kind: type[Any], value: object) -> Path:

@@ -164,7 +164,7 @@ def _objection(objection: Objection, explanation: Explanation) -> str:
         has = "its PF has no interface"
     else:
         has = "it lies below no PF"  # and a PF's own name is not meant
-    return f"{objection.key}: {has}, wanted is {wanted}"
+    return f"{plain(objection.key)}: {has}, wanted is {wanted}"
 
 
 def _values(explanation: Explanation, columns: int) -> RenderableType:
@@ -173,5 +173,5 @@ def _values(explanation: Explanation, columns: int) -> RenderableType:
     table.add_column("KEY", no_wrap=True)
     table.add_column("VALUE", overflow="fold")
     for key, value in explanation.values.items():
-        table.add_row(key, Text(plain(value)) if value else Text("-", "dim"))
+        table.add_row(plain(key), Text(plain(value)) if value else Text("-", "dim"))
     return Padding(table, (0, 0, 0, 2), expand=False)
