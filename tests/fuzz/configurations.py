@@ -1,0 +1,106 @@
+"""What somebody writes into a configuration file."""
+
+import json
+
+import msgspec
+
+from rbln_supervisor.core import ranges, redaction
+from rbln_supervisor.core.configuration import document, relaxed_json, yaml_document
+from rbln_supervisor.core.configuration.config import (
+    WARNINGS_MOST,
+    ConfigError,
+    NodeConfig,
+    parse,
+    strict,
+)
+from rbln_supervisor.core.configuration.places import LINES_MOST, DocumentError
+from tests.fuzz import claims
+
+
+def any_document(raw: bytes) -> None:
+    """A value that JSON knows, or one line."""
+    try:
+        value, warnings = document.read(raw)
+    except DocumentError as error:
+        claims.one_line(str(error))
+    else:
+        json.dumps(value)
+        for warning in warnings:
+            claims.one_line(warning)
+
+
+def yaml(raw: bytes) -> None:
+    """The same, of what would be tried as JSON first."""
+    try:
+        value, warnings = yaml_document.read(raw.decode(errors="replace"))
+    except DocumentError as error:
+        claims.one_line(str(error))
+    except RecursionError:
+        raise AssertionError("nesting has a bound") from None
+    else:
+        json.dumps(value)
+        for warning in warnings:
+            claims.one_line(warning)
+
+
+def comments(raw: bytes) -> None:
+    """What is too much becomes spaces: every character keeps its place, and so does every line."""
+    text = raw.decode(errors="replace")
+    try:
+        tidy, warnings = relaxed_json.relax(text)
+    except DocumentError as error:
+        claims.one_line(str(error))
+        return
+    assert len(tidy) == len(text)
+    assert all(new in {old, " "} for new, old in zip(tidy, text, strict=True))
+    assert tidy.count("\n") == text.count("\n")
+    assert 0 <= relaxed_json.constant_at(tidy) <= len(text)
+    claims.lines(warnings, LINES_MOST + 2)
+
+
+def configuration(raw: bytes) -> None:
+    """Pools that can be sent on and warnings, or complaints: each a line, and not too many."""
+    try:
+        config = parse(raw, prefix="intel.com")
+    except ConfigError as error:
+        assert error.errors  # noqa: PT017 - any bytes may be none
+        claims.lines(error.errors, LINES_MOST + 1)
+        claims.lines(error.warnings, WARNINGS_MOST + 1)
+        return
+    assert config.pools
+    claims.lines(config.warnings, WARNINGS_MOST + 1)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(config), type=NodeConfig) == config
+    names = [*(pool.spec.name for pool in config.pools), *(pool.name for pool in config.invalid)]
+    assert len(set(names)) == len(names)
+    if config.invalid:
+        try:
+            strict(config)
+        except ConfigError as error:
+            claims.lines(error.errors, LINES_MOST + 1)
+        else:
+            raise AssertionError("a pool is invalid")
+
+
+def functions(raw: bytes) -> None:
+    """A range that says again what it was made of, or a line on what is wrong."""
+    text = raw.decode(errors="replace")
+    try:
+        found = ranges.parse(text)
+    except ranges.MalformedError as error:
+        claims.one_line(str(error))
+    else:
+        assert ranges.parse(str(found)) == found
+        wanted = ranges.FunctionSet([found])
+        for one in found.ranges or ():
+            assert wanted.has(found.pf, one.last)
+            assert one.last <= ranges.NUMBER_MOST
+
+
+def secrets(raw: bytes) -> None:
+    """None of them is left, in whatever form a file has them."""
+    known = redaction.secrets(raw)
+    config = redaction.configuration(raw, known)
+    if config is not None:
+        json.loads(config.text)
+    text = redaction.redact(raw.decode(errors="replace"), known).text
+    assert not [one for one in known if one in text and one not in redaction.HIDDEN]

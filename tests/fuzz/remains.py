@@ -1,0 +1,134 @@
+"""Files that come back from an earlier life, and words of a command line: anybody's."""
+
+import argparse
+import contextlib
+import fcntl
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from rbln_supervisor import arguments, children, journal, obituary, options
+from rbln_supervisor.core.configuration.config import parse
+from rbln_supervisor.core.events import KEPT_MOST, Event, Query
+from rbln_supervisor.ctl import happened, telling
+from rbln_supervisor.ctl.moments import since
+from rbln_supervisor.examine import places, written
+from rbln_supervisor.exporter import main as exporter
+from rbln_worker.core import cdi
+from rbln_worker.host.ledger import Ledger, clear
+from tests.fuzz import claims
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    memory = Path("/dev/shm")  # thousands of files a second
+    base = memory if os.access(memory, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="rb-", dir=base) as folder:
+        yield Path(folder)
+
+
+def events(raw: bytes) -> None:
+    """A journal goes on after whatever stands there, and what is read of it can be shown."""
+    with _folder() as folder:
+        (folder / journal.FILE).write_bytes(raw)
+        told = journal.Journal(folder)
+        assert len(tuple(told.events)) <= KEPT_MOST
+        told.note("supervisor", "started")
+        told.flush()
+        assert told.problem == ""
+        *_, last = (one for one in journal.records(folder) if isinstance(one, Event))
+        assert (last.kind, last.what, last.number) == ("supervisor", "started", told.newest)
+        said = telling.stored(folder, Query())
+        for event in said.events:
+            assert happened.line(event).isprintable()
+        msgspec.json.encode(said)
+
+
+def ledger(raw: bytes) -> None:
+    """A list of files is one or none, and nothing of somebody else's goes."""
+    with _folder() as folder:
+        other, path = folder / "other", folder / "pool.files"
+        other.write_bytes(b"")
+        path.write_bytes(raw)
+        kept = Ledger(path)
+        assert kept.keep(folder / "ours", "text", 0o644, flush=False) == ""
+        kept.drop_others([folder / "ours"])
+        assert kept.save() == ""
+        path.write_bytes(raw)
+        clear(path)
+        assert other.exists()
+        assert (folder / "ours").exists()
+        assert not path.exists()
+
+
+def asked_before(raw: bytes) -> None:
+    """Options of an earlier life are options, or OptionsUnknown in a line."""
+    with _folder() as folder:
+        (folder / options.FILE).write_bytes(raw)
+        try:
+            known = options.load(folder)
+        except options.OptionsUnknown as error:
+            claims.one_line(str(error))
+            return
+        assert known.kubelet_folder is not None
+        assert known.host_visible in {True, False}
+
+
+def lock(raw: bytes) -> None:
+    """Who wrote himself into a lock that somebody else holds is nobody to adopt."""
+    with _folder() as folder:
+        path = folder / "pool.lock"
+        path.write_bytes(raw)
+        assert children.lock_holder(path) is None
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            assert places._lock(path)[0]
+            try:
+                found = children.lock_holder(path)
+            except PermissionError:
+                return
+        assert found is not None
+        os.close(found.life.pidfd)
+        assert found.life.pid == os.getpid()
+
+
+def last_log(raw: bytes) -> None:
+    """The end of a worker's log is a few lines."""
+    with _folder() as folder:
+        (folder / "tail").write_bytes(raw)
+        told = obituary._tail(folder / "tail")
+        assert len(told) <= 50
+        msgspec.json.encode(told)
+
+
+def spec(raw: bytes) -> None:
+    """A file for container runtimes that somebody rewrote is told of in a line."""
+    (pool,) = parse(
+        b'{"resourceList": [{"resourceName": "ATOM", "deviceType": "accelerator",'
+        b' "selectors": [{"vendors": ["1eff"]}]}]}',
+        prefix="rebellions.ai",
+    ).pools
+    mark = cdi.mark(pool.spec)
+    for text in (raw.decode(errors="replace"), mark + raw.decode(errors="replace")):
+        why = written._wrong_spec(text, pool)
+        assert len(why) <= claims.LINE_MOST
+
+
+def command_line(raw: bytes) -> None:
+    """Options, or an end with exit code 2 and words; never a traceback."""
+    # The system hands over no NUL, and bytes that are no text as surrogates.
+    words = [word.decode(errors="surrogateescape") for word in raw.split(b"\0")]
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+        try:
+            arguments.parse(words, in_container=False)
+        except SystemExit as end:
+            assert end.code in {0, 2}  # noqa: PT017 - 0: --help, --version
+        for read in (exporter._address, exporter._seconds, since):
+            try:
+                read(words[0])
+            except argparse.ArgumentTypeError:
+                continue

@@ -1,0 +1,231 @@
+"""What fuzzing begins with: real samples of each kind, made anew from where they are.
+
+Configurations are those of conf/ and of the recorded cases in tests/conformance; netlink is that of
+tests/sim/netlink_frames (Linux 6.18); frames and files are what today's code encodes, so that none
+of them is of an older version. What fuzzing once found lies in tests/fuzz/found.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from rbln_supervisor.core import commands
+from rbln_supervisor.core.chronicle import Marks
+from rbln_supervisor.core.difference import Move, Plan, PoolPlan
+from rbln_supervisor.core.events import Event, Query
+from rbln_supervisor.core.explain import Explanation, Opinion
+from rbln_supervisor.core.measures import Lost, Measures, NodeMeasures, PoolMeasures
+from rbln_supervisor.core.node import Node
+from rbln_supervisor.core.selecting import Objection
+from rbln_supervisor.core.status import (
+    DeviceStatus,
+    NodeStatus,
+    PoolStatus,
+    SupervisorStatus,
+    WorkerStatus,
+)
+from rbln_supervisor.node import Look
+from rbln_supervisor.options import Options
+from rbln_worker.contract import messages
+from rbln_worker.contract.device import Device, DeviceId, LinkState
+from rbln_worker.contract.figures import Calls, Figures
+from rbln_worker.contract.health import Judged, Verdict
+from rbln_worker.contract.history import Happening, History
+from rbln_worker.contract.pool import PoolName, PoolSpec
+from rbln_worker.core import cdi
+from rbln_worker.host import netlink
+from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
+from rbln_worker.kubelet.api import podresources_pb2
+from tests.fuzz.kernel import DEVICE
+from tests.sim import netlink_frames as frames
+
+REPOSITORY: Final = Path(__file__).parents[2]
+FOUND: Final = Path(__file__).parent / "found"
+"""What was found, by target: each a defect that was mended."""
+
+_POOL: Final = PoolName("rebellions.ai/ATOM")
+_ID: Final = DEVICE.id
+_SPEC: Final = PoolSpec("rebellions.ai", "ATOM", "accelerator")
+_LINKED: Final = Device(DEVICE.id, DEVICE.function, link=LinkState("eth0", up=True))
+_STATUS: Final = NodeStatus(
+    SupervisorStatus(7, "0.1.0", 75.5, ready=False, problems=("no kubelet",), counters={"a b": 1}),
+    {
+        _POOL: PoolStatus(
+            *("serving", True, "kubelet-sock", "why", "s.sock"),
+            worker=WorkerStatus(7, 1, "killed by SIGKILL", ("line",), 0.5, 1, "0.1.0"),
+            devices={_ID: DeviceStatus("Unhealthy", "status 3", 0, source="npu-status", since=9.5)},
+        )
+    },
+)
+_EVENT: Final = Event(4, 1.5e9, "device", "Unhealthy", _POOL, _ID, "link", "down", "life", 3)
+_PLAN: Final = Plan({_POOL: PoolPlan("changed", (_ID,))}, (Move(_ID, _POOL, None),))
+
+
+def seeds(target: str) -> tuple[bytes, ...]:
+    """Real samples for a target, and what was found there."""
+    folder = FOUND / target
+    found = [path.read_bytes() for path in sorted(folder.glob("*"))] if folder.is_dir() else []
+    return (*_SEEDS.get(target, ()), *found)
+
+
+def _configurations() -> tuple[bytes, ...]:
+    conf = [path.read_bytes() for path in sorted((REPOSITORY / "conf").glob("*.[jy]*"))]
+    cases = sorted((REPOSITORY / "tests/conformance").glob("*.json"))
+    recorded = [json.dumps(json.loads(path.read_text())["config"]).encode() for path in cases]
+    slips = (
+        b'{"resourceList": [{"resourceName": "A", /* why */ "selectors": {"drivers": ["a",],}},]}',
+        b"# YAML\nresourceList:\n- resourceName: A\n  selectors: {pfNames: ['p0#0-3']}\n",
+        b'\xef\xbb\xbf{"resourceList": NaN, "a": "\\ud800", "token": "secret-value-of-mine"}',
+        b"password=hunter2 https://user:secret@host/ Bearer eyJhbGciOi.eyJzdWIi.c2ln --api-key x",
+    )
+    return (*conf, *recorded, *slips)
+
+
+_MESSAGES: Final[tuple[messages.ToSupervisor, ...]] = (
+    messages.Hello(_POOL, 7, "life", "0.1.0", "session", 3, "digest"),
+    messages.Holds(_SPEC, (_LINKED,)),
+    messages.Report(messages.Phase.REGISTERED, devices=(Judged(_ID, Verdict(healthy=True)),)),
+    History((Happening(1, 1.5, "Unhealthy", _ID, "link", "down"),)),
+    messages.Beat("session", 3),
+    messages.Wanted(3),
+    Figures(calls={"Allocate": Calls({"OK": 3})}, allocated=7),
+)
+_STATES: Final[tuple[messages.ToWorker, ...]] = (
+    messages.Snapshot("session", 3, _SPEC, (_LINKED,)),
+    messages.Delta("session", 2, 3, (_LINKED,), (DeviceId("x"),)),
+    messages.Nudge((_ID,)),
+    messages.Recall(),
+)
+_REQUESTS: Final[tuple[commands.Request, ...]] = (
+    *(commands.Status(), commands.Metrics(), commands.Reload(force=True), commands.Rescan()),
+    commands.Explain(_ID),
+    commands.Events(Query(5, _POOL, _ID, 1.5, 3)),
+    commands.DryRun(b'{"resourceList": []}', "intel.com"),
+)
+_REPLIES: Final[tuple[commands.Reply, ...]] = (
+    commands.Node(_STATUS),
+    commands.Measured(
+        Measures(
+            *(_STATUS, NodeMeasures(reloads={"ok": 1})),
+            {
+                _POOL: PoolMeasures(
+                    Figures(), {"SIGKILL": 2}, lost=(Lost("unhealthy", "link", 2.5),)
+                )
+            },
+        )
+    ),
+    commands.Reloaded((_POOL,), plan=_PLAN),
+    commands.Rescanned(3, (_POOL,), ("a problem",)),
+    commands.Explained(
+        Explanation(
+            *(_ID, "accelerator"),
+            pools=(Opinion(_POOL, "turns away", None, (Objection("drivers", ("a",), "b"),)),),
+            values={"drivers": "b"},
+            notes=("a note",),
+        )
+    ),
+    commands.Happened((_EVENT,), 4),
+    commands.Planned(_PLAN, ("e",), ("w",), ("h",)),
+    commands.Refused(("no",)),
+)
+_PODS: Final = podresources_pb2.ListPodResourcesResponse(
+    pod_resources=[
+        podresources_pb2.PodResources(
+            name="p",
+            namespace="n",
+            containers=[
+                podresources_pb2.ContainerResources(
+                    name="c",
+                    devices=[
+                        podresources_pb2.ContainerDevices(resource_name=_POOL, device_ids=[_ID])
+                    ],
+                )
+            ],
+        )
+    ]
+)
+_ALLOCATE: Final = pb.AllocateRequest(
+    container_requests=[
+        pb.ContainerAllocateRequest(devicesIDs=["0000:20:00.0", "0000:21:00.0"]),
+        pb.ContainerAllocateRequest(devicesIDs=["0000:30:00.0"]),
+    ]
+)
+_PREFER: Final = pb.PreferredAllocationRequest(
+    container_requests=[
+        pb.ContainerPreferredAllocationRequest(
+            available_deviceIDs=["0000:20:00.0", "0000:21:00.0", "0000:22:00.0"],
+            must_include_deviceIDs=["0000:20:00.0"],
+            allocation_size=2,
+        )
+    ]
+)
+_DDP: Final = (
+    b'{"DDPInventory": {"device": "1592", "DDPpackage": {"name": "ICE COMMS", "version": "1"}}}'
+)
+_PARAMETER: Final = netlink.text(2, "0000:03:00.0") + netlink.nested(
+    80,
+    netlink.text(81, "enable_rdma"),
+    netlink.nested(84, netlink.nested(85, netlink.attribute(86, b""))),
+)
+_RUNNING: Final = netlink.nested(
+    101, netlink.text(103, "fw.app.name"), netlink.text(104, "ICE COMMS")
+)
+_NETLINK: Final = (frames.LINK, frames.ROUTE, frames.NEXTHOP)
+_ERROR: Final = netlink.request(2, 0, 0, (-95).to_bytes(4, "little", signed=True))
+_FAMILY: Final = netlink.request(
+    16, 0, 0, b"\1\2\0\0" + netlink.attribute(1, b"\x1c\0") + netlink.text(2, "devlink")
+)
+_CONFIGURATIONS: Final = _configurations()
+
+_SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = {
+    "document": _CONFIGURATIONS,
+    "yaml": _CONFIGURATIONS,
+    "comments": _CONFIGURATIONS,
+    "configuration": _CONFIGURATIONS,
+    "functions": (b"p0", b"p0#1-5", b"0000:03:00.0#0,2-7,9", b"#", b"p#1#2", b"p#5-3"),
+    "secrets": _CONFIGURATIONS,
+    "request": tuple(map(commands.encode, _REQUESTS)),
+    "answer": tuple(map(commands.encode, _REPLIES)),
+    "to-supervisor": tuple(map(messages.encode, _MESSAGES)),
+    "to-worker": tuple(map(messages.encode, _STATES)),
+    "look": (
+        msgspec.msgpack.encode(Look(Node({DEVICE.function.bdf: DEVICE.function}))),
+        msgspec.msgpack.encode(Look(failed="why")),
+    ),
+    "sections": (b'{"limits": {"inotify_instances": 3}}\n{"kubelet": "no time"}\n', b'{"x'),
+    "pods": (_PODS.SerializeToString(),),
+    "allocate": (_ALLOCATE.SerializeToString(),),
+    "prefer": (_PREFER.SerializeToString(),),
+    "uevent": (frames.UEVENT, frames.UDEV, b"add@/devices/pci0000:00/x\0SUBSYSTEM=net\0"),
+    "links": (*_NETLINK, frames.LINK + bytes(-len(frames.LINK) % 4) + frames.LINK),
+    "routes": tuple(frame[16:] for frame in _NETLINK),
+    "question": (*_NETLINK, _ERROR, _FAMILY + _ERROR, netlink.request(3, 0, 0, b"")),
+    "devlink": (_PARAMETER, _RUNNING, netlink.attribute(25, b"\1\0")),
+    "ddp": (_DDP, b"", b'{"DDPInventory": {}}'),
+    "device-files": (
+        b"active\n\0TOTAL_ERR_FATAL 3\n\x003\n\0\xff\x0032.0 GT/s PCIe\n\x0016\n"
+        b"\x0032.0 GT/s\n\x0016\n\x003.0.0",
+        b"suspended\n\0\x002\n\0\0002.5 GT/s\n\x004\n\x0032.0 GT/s\n\x0016\n\x003.6.1",
+    ),
+    "events": (
+        msgspec.json.encode(_EVENT) + b"\n" + msgspec.json.encode(_EVENT)[:20],
+        msgspec.json.encode(Marks(3, {_POOL: ("l", 2)}, {f"{_POOL} x": ("Unhealthy", "", "")})),
+    ),
+    "ledger": (b'{"files": {"/var/run/cdi/rebellions.ai_ATOM.yaml": [12, 1764000000000000000]}}',),
+    "options": (msgspec.json.encode(Options(), enc_hook=str),),
+    "lock": (b"7 0123456789abcdef", b"4194305 x", b"0 x", b"7"),
+    "last-log": (b"2026-11-25 worker INFO serving\nTraceback (most recent call last):\n",),
+    "spec": (
+        cdi.mark(_SPEC).encode() + b'{"cdiVersion": "0.5.0", "kind": "a/b", "devices": [{}]}',
+    ),
+    "command-line": (
+        b"--config-file=/etc/pcidp/config.json\0-use-cdi\0--log-level=10\0--worker-memory-max=1GiB",
+        b"127.0.0.1:9420",
+        b"[::]:9420\0--gone-grace\x001e9",
+        b"2026-11-25T08:30",
+        b"90s",
+    ),
+}

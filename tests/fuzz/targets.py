@@ -1,0 +1,41 @@
+"""All that is fuzzed: a name, and what takes any bytes and holds what is promised of them."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from tests.fuzz import configurations, kernel, remains, words
+
+Target = Callable[[bytes], None]
+"""Calls the real code; what comes out of it but for what is declared is a finding."""
+
+TARGETS: Final[Mapping[str, Target]] = {
+    "document": configurations.any_document,
+    "yaml": configurations.yaml,
+    "comments": configurations.comments,
+    "configuration": configurations.configuration,
+    "functions": configurations.functions,
+    "secrets": configurations.secrets,
+    "request": words.request,
+    "answer": words.answer,
+    "to-supervisor": words.to_supervisor,
+    "to-worker": words.to_worker,
+    "look": words.look,
+    "sections": words.sections,
+    "pods": words.pods,
+    "allocate": words.allocate,
+    "prefer": words.prefer,
+    "uevent": kernel.event,
+    "links": kernel.links,
+    "routes": kernel.routes,
+    "question": kernel.question,
+    "devlink": kernel.devlink,
+    "ddp": kernel.package,
+    "device-files": kernel.device_files,
+    "events": remains.events,
+    "ledger": remains.ledger,
+    "options": remains.asked_before,
+    "lock": remains.lock,
+    "last-log": remains.last_log,
+    "spec": remains.spec,
+    "command-line": remains.command_line,
+}

@@ -1,0 +1,207 @@
+"""Every seed through its target; and what was once found, each defect by its name."""
+
+import fcntl
+import io
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from rbln_supervisor import children, options
+from rbln_supervisor.core import redaction
+from rbln_supervisor.core.commands import to_reply, to_request
+from rbln_supervisor.core.explain import Explanation, Opinion
+from rbln_supervisor.core.selecting import Objection
+from rbln_supervisor.ctl import examination, explanation, paper
+from rbln_worker.contract.device import DeviceId
+from rbln_worker.core.facts import Facts, Text
+from rbln_worker.core.health import pcie
+from rbln_worker.core.providers.offer import pci_home
+from rbln_worker.host import netlink
+from rbln_worker.host.ledger import Ledger
+from tests.fuzz import claims
+from tests.fuzz.kernel import DEVICE, question
+from tests.fuzz.seeds import FOUND, REPOSITORY, seeds
+from tests.fuzz.targets import TARGETS
+
+DEEP = b'{"a":' * 50_000
+LONG = 64 * 1024
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_seeds_hold(name: str) -> None:
+    raws = seeds(name)
+    assert raws, "a target has something real to begin with"
+    for raw in raws:
+        TARGETS[name](raw)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize(
+    "raw", [b"", b"\0", b"\xff" * 64, DEEP, b"[" * 50_000, b"\x91" * 50_000], ids=range(6)
+)
+def test_what_no_sample_has_holds(name: str, raw: bytes) -> None:
+    TARGETS[name](raw)
+
+
+def test_what_was_found_belongs_to_a_target() -> None:
+    assert {path.name for path in FOUND.glob("*")} <= TARGETS.keys()
+
+
+def test_an_input_that_breaks_nothing_can_be_replayed(tmp_path: Path) -> None:
+    for folder, code in (("functions", 0), ("nothing", 2)):
+        other = tmp_path / folder / "x"
+        other.parent.mkdir()
+        other.write_bytes(b"p0#1")
+        command = [sys.executable, "-m", "tests.fuzz", "--replay", f"{other}"]
+        assert subprocess.run(command, cwd=REPOSITORY, check=False).returncode == code
+
+
+# Defects
+
+
+def test_a_deep_list_of_files_does_not_end_a_worker(tmp_path: Path) -> None:
+    """RecursionError came out of the ledger, and no worker of the pool could start any more."""
+    path = tmp_path / "pool.files"
+    path.write_bytes(DEEP)
+    assert Ledger(path).keep(tmp_path / "ours", "text", 0o644, flush=False) == ""
+
+
+def test_deep_words_of_doctors_process_are_passed_over() -> None:
+    """RecursionError ended rbln-ctl doctor."""
+    _, failures, why = examination._read(DEEP + b'\n{"limits": "no time"}\n')
+    assert (failures, why) == ({"limits": "no time"}, "")
+
+
+@pytest.mark.parametrize(
+    "raw", [DEEP, b'{"type":"explain","device":"\xff"}'], ids=["deep", "bytes"]
+)
+def test_a_frame_is_decoded_or_a_decode_error(raw: bytes) -> None:
+    """Two other errors came out, of which only some callers knew."""
+    for read in (to_request, to_reply):
+        with pytest.raises(msgspec.DecodeError):
+            read(raw)
+
+
+def _held(path: Path, text: str) -> children.Stranger | None:
+    path.write_text(text)
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return children.lock_holder(path)
+
+
+def test_a_lock_of_process_0_is_somebody_unknowns(tmp_path: Path) -> None:
+    """OSError said "Invalid argument", and not which file nor what is the matter."""
+    with pytest.raises(PermissionError, match=r"pool\.lock is locked by a process that can't be"):
+        _held(tmp_path / "pool.lock", "0 life")
+
+
+def test_a_lock_of_a_thread_is_somebody_unknowns(tmp_path: Path) -> None:
+    """A thread's number is no process's; pidfd_open(2) says so in another way by kernel."""
+    told: list[int] = []
+    said, done = threading.Event(), threading.Event()
+
+    def live() -> None:
+        told.append(threading.get_native_id())
+        said.set()
+        done.wait()
+
+    thread = threading.Thread(target=live)
+    thread.start()
+    try:
+        said.wait()
+        assert told[0] != os.getpid()
+        with pytest.raises(PermissionError, match="can't be seen"):
+            _held(tmp_path / "pool.lock", f"{told[0]} life")
+    finally:
+        done.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("number", [-(2**31), -4096, 1, 2**31 - 1])
+def test_an_error_of_netlink_that_is_none_is_unreadable(number: int) -> None:
+    """The least one was OverflowError, which no reader of links expects."""
+    question(netlink.request(2, 0, 0, number.to_bytes(4, "little", signed=True)))
+
+
+def test_a_width_of_a_link_in_odd_white_space_is_one() -> None:
+    """str.strip() takes U+001C for white space, int() doesn't: ValueError ended the look."""
+    home = pci_home(DEVICE)
+    texts = {
+        "current_link_speed": "32.0 GT/s PCIe\n",
+        "current_link_width": "8\n",
+        "max_link_speed": "32.0 GT/s PCIe\n",
+        "max_link_width": "\x1c16\n",
+    }
+    facts = Facts({Text(f"{home}/{file}"): text for file, text in texts.items()})
+    warning = pcie.link_warning(DEVICE, facts)
+    assert warning == "its PCIe link runs at 32.0 GT/s x8, it can do 32.0 GT/s x16"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"command": "--token s3cret", "x": 1}',
+        b'{"why": "password: \\"s3cret two words\\" x"}',
+        b'"https://user:s3cret@host/"',
+    ],
+)
+def test_a_configuration_without_secrets_is_json(raw: bytes) -> None:
+    """What was removed took a quote or a comma along."""
+    config = redaction.configuration(raw)
+    assert config is not None
+    assert redaction.HIDDEN in f"{msgspec.json.decode(config.text)}"
+    assert "s3cret" not in config.text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r'{"why": "password: \"s3cret s3cret\" x"}',
+        r'"{\"password\": \"s3cret s3cret\"}"',
+        'token: "s3cret s3cret',
+    ],
+)
+def test_a_secret_in_quotes_of_quotes_is_removed(text: str) -> None:
+    """Of two words in escaped quotes only the first backslash was."""
+    assert "s3cret" not in redaction.redact(text).text
+
+
+def test_options_of_an_earlier_life_name_the_kubelets_folder_from_the_root(tmp_path: Path) -> None:
+    """Another one was taken, and ended rbln-ctl doctor with ValueError."""
+    (tmp_path / options.FILE).write_text('{"kubelet_dir": "var/lib/kubelet"}')
+    with pytest.raises(options.OptionsUnknown, match="expected a path from the root"):
+        options.load(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["dri\x1bvers", "a\nb"])
+def test_a_key_that_a_supervisor_names_steers_no_terminal(text: str) -> None:
+    """All of an explanation was made plain, but for the keys of selectors."""
+    said = Explanation(
+        DeviceId("0000:20:00.0"),
+        "accelerator",
+        pools=(Opinion("a/b", "turns away", None, (Objection(text, ("a",), "b"),)),),
+        values={text: "b"},
+    )
+    shown = paper.text(lambda columns: explanation.page(said, columns, 0.0), io.StringIO())
+    claims.page(shown)
+    assert shown.count(ascii(text)[1:-1]) == 3
+
+
+@pytest.mark.timeout(60)  # it took hours
+@pytest.mark.parametrize(
+    "unit",
+    [
+        *("a", "-", "pass", "token-", "-a", "ftp://a:", "eyJ-", "eyJaaaaa.", '"\\', "\\"),
+        *('token="\\', 'token=\\"', "basic\t", "-token ", "-----BEGIN "),
+    ],
+)
+def test_a_long_line_is_searched_for_secrets_in_one_pass(unit: str) -> None:
+    """Patterns went over a run of characters from each place of it, and from each place in that."""
+    text = (unit * LONG)[:LONG]
+    assert redaction.redact(text).text
+    redaction.secrets(b"[x additionalInfo" + text.encode())

@@ -1,0 +1,214 @@
+"""What comes by ZeroMQ, gRPC and pipes, and what is shown of it."""
+
+import io
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from google.protobuf.message import DecodeError
+
+from rbln_supervisor.core import inquiries
+from rbln_supervisor.core.chronicle import HEARD_MOST, Chronicle
+from rbln_supervisor.core.commands import (
+    DryRun,
+    Events,
+    Explain,
+    Explained,
+    Happened,
+    Measured,
+    Node,
+    Planned,
+    Refused,
+    Reload,
+    Reloaded,
+    Reply,
+    Rescan,
+    Rescanned,
+    Status,
+    encode,
+    to_reply,
+    to_request,
+)
+from rbln_supervisor.core.commands import Metrics as AskedMetrics
+from rbln_supervisor.core.configuration.config import NodeConfig
+from rbln_supervisor.core.events import TEXT_MOST, chosen
+from rbln_supervisor.core.node import Node as HostNode
+from rbln_supervisor.ctl import examination, explanation, happened, paper, planned, render, words
+from rbln_supervisor.ctl.client import UnreadableAnswerError
+from rbln_supervisor.ctl.client import _read as read_reply
+from rbln_supervisor.exporter.families import Page, fill
+from rbln_supervisor.exporter.readiness import readiness
+from rbln_supervisor.scout import _read as read_look
+from rbln_worker.contract import messages
+from rbln_worker.contract.history import History
+from rbln_worker.contract.messages import Delta, Report, Snapshot, UnreadableFrame
+from rbln_worker.contract.pool import PoolName
+from rbln_worker.core.answer import env_names
+from rbln_worker.core.inventory import Gap, apply
+from rbln_worker.core.prefer import choose
+from rbln_worker.core.prefer.budget import Budget
+from rbln_worker.kubelet import allocation
+from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
+from rbln_worker.kubelet.api import podresources_pb2
+from rbln_worker.kubelet.pod_resources import NAME_MOST, _holdings
+from rbln_worker.kubelet.prepared import Prepared
+from rbln_worker.kubelet.translate import Share
+from tests.fuzz import claims
+
+NOTHING: Final = NodeConfig(())
+COLUMNS: Final = (80, paper.PIPE_COLUMNS)
+POOL: Final = PoolName("rebellions.ai/ATOM")
+PREPARED: Final = Prepared(
+    pool=POOL,
+    names=env_names(POOL),
+    shares={f"0000:2{n}:00.0": Share("{}", (), ()) for n in range(4)},
+    refusals={"0000:30:00.0": "unplugged"},
+)
+
+
+def request(frame: bytes) -> None:
+    """What a supervisor is asked is answered, or msgspec.DecodeError comes out."""
+    try:
+        asked = to_request(frame)
+    except msgspec.DecodeError:
+        return
+    reply: Reply | None
+    match asked:
+        case Explain(device=device):
+            reply = inquiries.explained(device, NOTHING, HostNode(), {}, lambda _: {})
+        case Events(query=query):
+            reply = Happened(chosen((), query), 0)
+        case DryRun():
+            tried = inquiries.tried(asked, "intel.com")
+            reply = None if isinstance(tried, NodeConfig) else tried
+        case Status() | AskedMetrics() | Reload() | Rescan():
+            reply = None
+    assert to_request(encode(asked)) == asked
+    assert reply is None or to_reply(encode(reply)) == reply
+
+
+def answer(frame: bytes) -> None:
+    """What rbln-ctl and rbln-exporter hear is shown, or they say in a line that they can't."""
+    try:
+        reply = read_reply([frame], Path("control.sock"))
+    except UnreadableAnswerError as error:
+        claims.one_line(str(error))
+        return
+    for columns in COLUMNS:
+        claims.page(_shown(reply, columns))
+
+
+def _shown(reply: Reply, columns: int) -> str:
+    def page(renderable: object) -> str:
+        return paper.text(lambda _: renderable, io.StringIO())  # type: ignore[arg-type,return-value]
+
+    match reply:
+        case Node(status=status):
+            readiness(status)
+            return page(render.page(status, columns, 1e9))
+        case Measured(measures=measures):
+            shown = Page()
+            fill(shown, measures, device_series=True)
+            return ""
+        case Reloaded(plan=plan):
+            more = page(planned.page(plan, columns, done=True)) if plan else ""
+            return f"{words.reloaded(reply)}\n{more}"
+        case Rescanned():
+            return words.rescanned(reply)
+        case Explained(explanation=said):
+            return page(explanation.page(said, columns, 1e9))
+        case Happened(events=events):
+            text = "".join(f"{happened.line(event)}\n" for event in events)
+            return text + page(happened.page(events, columns))
+        case Planned(plan=plan):
+            return page(planned.page(plan, columns)) if plan else ""
+        case Refused():
+            return ""
+
+
+def to_supervisor(frame: bytes) -> None:
+    """A worker's message is one that can be said again, or UnreadableFrame."""
+    try:
+        said = messages.to_supervisor(frame)
+    except UnreadableFrame:
+        return
+    assert messages.to_supervisor(messages.encode(said)) == said or _has_nan(said)
+    match said:
+        case History(happened=what):
+            heard = list(Chronicle().told("a/b", "life", what[-HEARD_MOST:], 1e9))
+            assert all(0 <= event.at <= 1e9 for event in heard)
+            assert all(len(event.why) <= TEXT_MOST for event in heard)
+            msgspec.json.encode(heard)
+        case Report():
+            msgspec.json.encode(said)
+        case _:
+            pass
+
+
+def to_worker(frame: bytes) -> None:
+    """A supervisor's message is taken in, or UnreadableFrame."""
+    try:
+        said = messages.to_worker(frame)
+    except UnreadableFrame:
+        return
+    assert messages.to_worker(messages.encode(said)) == said or _has_nan(said)
+    if isinstance(said, Snapshot | Delta):
+        held = apply(None, said)
+        if not isinstance(held, Gap):
+            assert apply(held, said) is not None
+
+
+def look(said: bytes) -> None:
+    """A scout's words are a look, or one that failed for a reason."""
+    found = read_look(bytearray(said), "exit code 0")
+    if found.failed is not None and not found.node.functions:
+        assert found.failed
+
+
+def sections(said: bytes) -> None:
+    """What doctor's own process says is facts, failures, or unreadable in a line."""
+    _, failures, why = examination._read(said)
+    assert all(isinstance(text, str) for text in failures.values())
+    if why:
+        claims.one_line(why)
+
+
+def pods(raw: bytes) -> None:
+    """The kubelet's list of pods is one that can be sent on, or DecodeError."""
+    try:
+        told = podresources_pb2.ListPodResourcesResponse.FromString(raw)
+    except DecodeError:
+        return
+    for holding in sorted(_holdings(told, {"rebellions.ai/ATOM"})):
+        assert len(holding.pod) <= NAME_MOST
+        msgspec.msgpack.encode(holding)
+
+
+def allocate(raw: bytes) -> None:
+    """An answer for each container or a refusal with few words."""
+    try:
+        asked = pb.AllocateRequest.FromString(raw)
+    except DecodeError:
+        return
+    given = allocation.answer(PREPARED, asked, now=lambda: 0.0)
+    if isinstance(given, allocation.Refusal):
+        assert len(given.why) <= 1000
+    else:
+        assert len(given.container_responses) == len(asked.container_requests)
+
+
+def prefer(raw: bytes) -> None:
+    """Devices of the pool, each once, or none."""
+    try:
+        asked = pb.PreferredAllocationRequest.FromString(raw)
+    except DecodeError:
+        return
+    for one in asked.container_requests[:64]:
+        ids, must = one.available_deviceIDs, one.must_include_deviceIDs
+        said = choose.choose(PREPARED.layout, ids, must, one.allocation_size, Budget(1000))
+        if isinstance(said, choose.Preferred):
+            assert len(set(said.devices)) == len(said.devices)
+
+
+def _has_nan(said: object) -> bool:
+    return "nan" in repr(said)
