@@ -2,11 +2,12 @@
 
 import contextlib
 import json
+import os
 
 from rbln_supervisor.core.kernel_events import concerns, function, touched
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.core.facts import Fact, Facts, Need
-from rbln_worker.core.health import npu, pcie
+from rbln_worker.core.health import driver, npu, pcie
 from rbln_worker.core.health.observation import Good
 from rbln_worker.host import ddp, link_events, netlink, rtnetlink, uevent
 from rbln_worker.host.devlink import Bus, Devlink, family
@@ -121,6 +122,11 @@ def device_files(raw: bytes) -> None:
     for seen in (npu.observe("rbln0", facts), pcie.config_space(DEVICE, facts)):
         if not isinstance(seen, Good):
             claims.one_line(seen.reason)
+    # A link may lead anywhere; the system's names that are no text have surrogates.
+    bound: dict[Need, Fact] = {driver.needs(DEVICE)[0]: os.fsdecode(raw)}
+    seen = driver.observe(DEVICE, Facts(bound))
+    if not isinstance(seen, Good):
+        claims.one_line(seen.reason)
     total = pcie.fatal_total(DEVICE, facts)
     known = pcie.remember(None, total, 0.0)
     assert pcie.fatal_until(pcie.remember(known, total, 1.0), 1.0) is None

@@ -19,7 +19,8 @@ from rbln_supervisor.core.selecting import Objection
 from rbln_supervisor.ctl import examination, explanation, paper
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.core.facts import Facts, Text
-from rbln_worker.core.health import pcie
+from rbln_worker.core.health import driver, pcie
+from rbln_worker.core.health.observation import Doubt
 from rbln_worker.core.providers.offer import pci_home
 from rbln_worker.host import netlink
 from rbln_worker.host.ledger import Ledger
@@ -140,6 +141,16 @@ def test_a_width_of_a_link_in_odd_white_space_is_one() -> None:
     facts = Facts({Text(f"{home}/{file}"): text for file, text in texts.items()})
     warning = pcie.link_warning(DEVICE, facts)
     assert warning == "its PCIe link runs at 32.0 GT/s x8, it can do 32.0 GT/s x16"
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[2J", "\udcff", "x" * 5000])
+def test_an_odd_drivers_name_is_part_of_a_line_that_can_be_sent(name: str) -> None:
+    """As it stood in the link; with bytes that are no text no report could be sent."""
+    facts = Facts({driver.needs(DEVICE)[0]: name})
+    seen = driver.observe(DEVICE, facts)
+    assert isinstance(seen, Doubt)
+    claims.one_line(seen.reason)
+    msgspec.msgpack.encode(seen.reason)
 
 
 @pytest.mark.parametrize(

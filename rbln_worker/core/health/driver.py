@@ -23,7 +23,12 @@ def observe(device: Device, facts: Facts) -> Observation:
         return GOOD
     if isinstance(bound, Missing):  # what can't be read is no evidence
         return Doubt("sysfs", "no driver is bound to it") if bound.absent else GOOD
-    return Doubt("sysfs", f"driver {bound} is bound to it, {wanted} was")
+    return Doubt("sysfs", f"driver {_shown(bound)} is bound to it, {wanted} was")
+
+
+def _shown(name: str) -> str:
+    short = name[:40]
+    return short if short.isprintable() else ascii(short)  # a reason is one line that can be sent
 
 
 def _link(device: Device) -> Link:
