@@ -14,6 +14,19 @@ import msgspec
 
 from rbln_supervisor.core import commands
 from rbln_supervisor.core.chronicle import Marks
+from rbln_supervisor.core.diagnosis.facts import (
+    Config,
+    Folder,
+    Hardware,
+    Host,
+    Kubelet,
+    Limits,
+    PoolView,
+    Process,
+    RunDir,
+    Socket,
+    Written,
+)
 from rbln_supervisor.core.difference import Move, Plan, PoolPlan
 from rbln_supervisor.core.events import Event, Query
 from rbln_supervisor.core.explain import Explanation, Opinion
@@ -82,6 +95,22 @@ def _configurations() -> tuple[bytes, ...]:
         b"password=hunter2 https://user:secret@host/ Bearer eyJhbGciOi.eyJzdWIi.c2ln --api-key x",
     )
     return (*conf, *recorded, *slips)
+
+
+def _host() -> bytes:
+    there, silent = Folder("/x", there=True, writable=True), Socket("/s", there=True, why="no")
+    view = PoolView("accelerator", 3, 0, {"a/b": 1}, {"no driver is bound to it": 2})
+    host = Host(
+        run_dir=RunDir(there, silent, silent, pid=7, locked=True, serving={_POOL: 7}),
+        kubelet=Kubelet(there, there, Folder("/y", why="no"), silent, silent),
+        config=Config("/c", ("an error",), {_POOL: ("a complaint",)}, ("a warning",)),
+        hardware=Hardware("", ("a problem",), {_POOL: view}, iommu_groups=3, npus=1),
+        written=Written(there, there, {"/z": "it is no JSON"}),
+        limits=Limits((Process(7, "rbln-supervisor", 90, 100),), 127, 128, 8192, "too many"),
+    )
+    return b"\n".join(
+        msgspec.json.encode({name: getattr(host, name)}) for name in Host.__struct_fields__[:-1]
+    )
 
 
 _MESSAGES: Final[tuple[messages.ToSupervisor, ...]] = (
@@ -195,7 +224,11 @@ _SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = {
         msgspec.msgpack.encode(Look(Node({DEVICE.function.bdf: DEVICE.function}))),
         msgspec.msgpack.encode(Look(failed="why")),
     ),
-    "sections": (b'{"limits": {"inotify_instances": 3}}\n{"kubelet": "no time"}\n', b'{"x'),
+    "sections": (
+        _host(),
+        b'{"limits": {"inotify_instances": 3}}\n{"kubelet": "no time"}\n',
+        b'{"x',
+    ),
     "pods": (_PODS.SerializeToString(),),
     "allocate": (_ALLOCATE.SerializeToString(),),
     "prefer": (_PREFER.SerializeToString(),),

@@ -31,22 +31,35 @@ from rbln_supervisor.core.commands import (
 )
 from rbln_supervisor.core.commands import Metrics as AskedMetrics
 from rbln_supervisor.core.configuration.config import NodeConfig
+from rbln_supervisor.core.diagnosis.diagnose import diagnose
+from rbln_supervisor.core.diagnosis.facts import Facts
 from rbln_supervisor.core.events import TEXT_MOST, chosen
 from rbln_supervisor.core.node import Node as HostNode
-from rbln_supervisor.ctl import examination, explanation, happened, paper, planned, render, words
+from rbln_supervisor.ctl import (
+    examination,
+    explanation,
+    findings,
+    happened,
+    paper,
+    planned,
+    render,
+    words,
+)
 from rbln_supervisor.ctl.client import UnreadableAnswerError
 from rbln_supervisor.ctl.client import _read as read_reply
 from rbln_supervisor.exporter.families import Page, fill
 from rbln_supervisor.exporter.readiness import readiness
 from rbln_supervisor.scout import _read as read_look
 from rbln_worker.contract import messages
+from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.history import History
 from rbln_worker.contract.messages import Delta, Report, Snapshot, UnreadableFrame
-from rbln_worker.contract.pool import PoolName
+from rbln_worker.contract.pool import PoolName, PoolSpec
 from rbln_worker.core.answer import env_names
 from rbln_worker.core.inventory import Gap, apply
 from rbln_worker.core.prefer import choose
 from rbln_worker.core.prefer.budget import Budget
+from rbln_worker.core.prefer.place import layout
 from rbln_worker.kubelet import allocation
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.api import podresources_pb2
@@ -63,6 +76,19 @@ PREPARED: Final = Prepared(
     names=env_names(POOL),
     shares={f"0000:2{n}:00.0": Share("{}", (), ()) for n in range(4)},
     refusals={"0000:30:00.0": "unplugged"},
+    layout=layout(
+        PoolSpec("rebellions.ai", "ATOM", "accelerator"),
+        [
+            Device(
+                DeviceId(f"0000:2{n}:00.0"),
+                PciFunction(
+                    *(Bdf(f"0000:2{n}:00.0"), "1eff", "1250", 0x12, "rebellions", n // 2),
+                    bridges=(Bdf("0000:10:00.0"), Bdf(f"0000:1{n // 2 + 1}:00.0")),
+                ),
+            )
+            for n in range(4)
+        ],
+    ),
 )
 
 
@@ -166,8 +192,10 @@ def look(said: bytes) -> None:
 
 
 def sections(said: bytes) -> None:
-    """What doctor's own process says is facts, failures, or unreadable in a line."""
-    _, failures, why = examination._read(said)
+    """What doctor's own process says is findings that can be shown, or unreadable in a line."""
+    host, failures, why = examination._read(said)
+    found = diagnose(Facts(host, 5.0, "0.1.0", None, "nobody listens", failures, why))
+    claims.page(paper.text(lambda _: findings.page(found, "nobody listens"), io.StringIO()))
     assert all(isinstance(text, str) for text in failures.values())
     if why:
         claims.one_line(why)
