@@ -95,7 +95,7 @@ def _nearest(explanation: Explanation) -> tuple[Opinion, int, Objection] | None:
 def _head(explanation: Explanation) -> Text:
     head = Text(plain(explanation.device), "bold")
     if explanation.device_type:
-        head.append(f"  {explanation.device_type}", "not bold")
+        head.append(f"  {plain(explanation.device_type)}", "not bold")
     said, style = _answer(explanation)
     return Text.assemble(head, "  ", (said, style))
 
@@ -106,8 +106,12 @@ def _answer(explanation: Explanation) -> tuple[str, str]:
     if explanation.reason:
         return f"no pool can have it: {plain(explanation.reason)}", "red"
     if all(opinion.answer in {"other type", "invalid"} for opinion in explanation.pools):
-        return f"no pool has it: none that is valid is for {explanation.device_type}", "yellow"
+        return f"no pool has it: none that is valid is for {_type(explanation)}", "yellow"
     return "no pool has it: each one's selectors turn it away", "yellow"
+
+
+def _type(explanation: Explanation) -> str:
+    return plain(str(explanation.device_type))
 
 
 def _health(device: DeviceStatus, now: float) -> Iterator[Text]:
@@ -145,7 +149,7 @@ def _because(opinion: Opinion, explanation: Explanation) -> Iterator[tuple[str, 
             stands = f"{plain(explanation.pool or '')} stands before it in the file"
             yield f"selectors[{opinion.selector}]", f"matches, too, but {stands}"
         case "other type":
-            yield "", f"its devices are no {explanation.device_type}"
+            yield "", f"its devices are no {_type(explanation)}"
         case "invalid":
             yield "", "its configuration can't be used, see rbln-ctl status"
         case "turns away":
