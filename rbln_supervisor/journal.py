@@ -40,7 +40,9 @@ _MARKS: Final[msgspec.json.Decoder[Marks]] = msgspec.json.Decoder(Marks)
 class Journal:
     """Records what happens. What can't be written is still kept in memory, and said in a status."""
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, again_s: float = AGAIN_S) -> None:
+        """``again_s``: from one try to write what could not be written to the next."""
+        self._again_s = again_s
         self._path = run_dir / FILE
         self._former = run_dir / FORMER
         self._chronicle = Chronicle()
@@ -105,7 +107,7 @@ class Journal:
             self._torn = written < len(text)
         except OSError as error:
             self.problem = f"events are lost at a restart: {self._path}: {error.strerror}"
-            self._again_at = monotonic() + AGAIN_S
+            self._again_at = monotonic() + self._again_s
         else:
             self._unwritten.clear()
             self.problem = ""

@@ -169,7 +169,7 @@ def test_two_files_bound_it_and_the_marks_go_on(tmp_path: Path) -> None:
 
 def test_a_folder_that_takes_nothing_costs_the_file_only(tmp_path: Path) -> None:
     (tmp_path / FILE).mkdir()
-    journal = Journal(tmp_path)
+    journal = Journal(tmp_path, again_s=0.0)
     journal.note("kubelet", "restarted")
     journal.flush()
     assert "Is a directory" in journal.problem
@@ -178,6 +178,7 @@ def test_a_folder_that_takes_nothing_costs_the_file_only(tmp_path: Path) -> None
     journal.note("kubelet", "gone")
     journal.flush()
     assert not journal.problem
+    assert [event.what for event in Journal(tmp_path).events] == ["restarted", "gone"]
 
 
 @given(

@@ -148,7 +148,8 @@ def test_files_that_hang_keep_no_link() -> None:
         allocatable(stack, DPDK, 3)
         for vf in stack.kubelet.resource(DPDK).devices:
             stack.node.hang(vf, "aer_dev_fatal")
-        stack.node.add_dev_node("stirred")  # looked at, and hanging
+        for stir in (stack.node.remove_dev_node, stack.node.add_dev_node):
+            stir("vfio/vfio")  # they are looked at, and hang
         first(stack, DPDK, "unknown")
         ip(stack, "p0 down")
         allocatable(stack, DPDK, 0)
