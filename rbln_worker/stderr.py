@@ -20,7 +20,10 @@ def borrow(run_dir: Path, take: Callable[[int], None]) -> None:
 
     Nothing waits: the running event loop hears the answer.
     """
-    asked = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+    try:
+        asked = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+    except OSError:  # no descriptor is left for it, and what there is has to do
+        return
     try:
         asked.connect(str(run_dir / STDERR_SOCKET))
     except OSError:  # nobody lends one, and what there is has to do
