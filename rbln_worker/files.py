@@ -36,7 +36,6 @@ class Files:
         self._infos = host_folder(boot.root, devinfo.FOLDER)
         self._specs = host_folder(boot.root, cdi.FOLDER)
         self._ledger = Ledger(boot.ledger_path)
-        self._ledger.sweep((self._infos, self._specs))
         # One thread: a spec is never overtaken by an older one.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="files")
         self._write: asyncio.Future[str] | None = None
@@ -180,6 +179,7 @@ class Files:
         self._ledger.drop_others(kept)
         if not self._swept:  # of a life whose list is lost
             self._swept = True
+            self._ledger.sweep((self._infos, self._specs))
             for name in cdi.file_names(pool).values():
                 if self._specs / name not in kept:
                     remove_marked(self._specs / name, cdi.mark(pool))

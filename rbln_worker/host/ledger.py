@@ -39,8 +39,9 @@ class Ledger:
         """Go on with the list at ``path``, which the pool's former worker may have left."""
         self._path = path
         digest = hashlib.sha256(path.name.encode()).hexdigest()[:8]
-        self._aside = f".rbln-{digest}-"
-        """How our files' names begin while they are written: no other pool's do."""
+        self._pools = f".rbln-{digest}-"
+        """How files of this pool are called while they are written; then comes whose they are."""
+        self._ours = f"{self._pools}{secrets.token_hex(4)}-"
         # Devices are looked at in threads, and each look may end with a file.
         self._lock = threading.Lock()
         self._files = _load(path)
@@ -51,19 +52,20 @@ class Ledger:
         """Files that could not be written."""
 
     def sweep(self, folders: Iterable[Path]) -> None:
-        """Remove what a writer of this pool left that was killed before its renaming.
+        """Remove what a former writer of this pool left that was killed before its renaming.
 
-        To be called before anything is written. Another instance's worker, who lives, has his file
-        locked (flock(2): the kernel lets go when a process ends).
+        Another instance's worker, who lives, has his file locked (flock(2): the kernel lets go when
+        a process ends).
         """
-        left = re.compile(re.escape(self._aside) + r"[0-9a-f]{16}\.tmp")
+        aside = re.compile(re.escape(self._pools) + r"[0-9a-f]{8}-[0-9a-f]{16}\.tmp")
         for folder in {*folders, self._path.parent}:
             try:
-                names = [name for name in os.listdir(folder) if left.fullmatch(name)]
+                names = [name for name in os.listdir(folder) if aside.fullmatch(name)]
             except OSError:  # no folder
                 continue
             for name in names:
-                _remove_unlocked(folder / name)
+                if not name.startswith(self._ours):
+                    _remove_unlocked(folder / name)
 
     def keep(self, place: Path, text: str, mode: int, *, flush: bool) -> str:
         """Have a file there with this text; why that can't be, or nothing.
@@ -115,7 +117,7 @@ class Ledger:
     def _write(self, place: Path, content: bytes, mode: int, *, flush: bool) -> Identity:
         _make_folder(place.parent)
         # A name that nobody reads: neither runtimes (.json, .yaml) nor CNI plugins (-device.json).
-        aside = place.parent / f"{self._aside}{secrets.token_hex(8)}.tmp"
+        aside = place.parent / f"{self._ours}{secrets.token_hex(8)}.tmp"
         fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             try:

@@ -6,7 +6,7 @@ follow once it is let go, which may take hours (seen with vfio on Linux 6.1).
 
 from rbln_worker.contract.device import Device
 from rbln_worker.core.facts import Facts, Link, Missing
-from rbln_worker.core.health.observation import GOOD, Doubt, Observation
+from rbln_worker.core.health.observation import GOOD, Doubt, Observation, shown
 from rbln_worker.core.providers.offer import pci_home
 
 
@@ -23,12 +23,7 @@ def observe(device: Device, facts: Facts) -> Observation:
         return GOOD
     if isinstance(bound, Missing):  # what can't be read is no evidence
         return Doubt("sysfs", "no driver is bound to it") if bound.absent else GOOD
-    return Doubt("sysfs", f"driver {_shown(bound)} is bound to it, {wanted} was")
-
-
-def _shown(name: str) -> str:
-    short = name[:40]
-    return short if short.isprintable() else ascii(short)  # a reason is one line that can be sent
+    return Doubt("sysfs", f"driver {shown(bound)} is bound to it, {wanted} was")
 
 
 def _link(device: Device) -> Link:

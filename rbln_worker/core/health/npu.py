@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from rbln_worker.core.facts import Facts, Missing, Text
-from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Observation, Unknown
+from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Observation, Unknown, shown
 from rbln_worker.core.providers.offer import Node
 
 SOURCE: Final = "npu-status"
@@ -56,7 +56,7 @@ def observe(name: str, facts: Facts) -> Observation:
         return GOOD
     word = _WORDS.get(number)
     if not _known(version) or word is None:
-        driver = "unknown version" if isinstance(version, Missing) else _shown(version)
+        driver = "unknown version" if isinstance(version, Missing) else shown(version)
         return Unknown(SOURCE, f"nobody knows the status {number} of its driver ({driver})")
     if number == _FAULT:
         return Bad(SOURCE, f"its status is {word} ({number})")
@@ -67,11 +67,6 @@ def _known(version: str | Missing) -> bool:
     if isinstance(version, Missing) or not (found := _VERSION.fullmatch(version.strip())):
         return False
     return (int(found[1]), int(found[2])) <= KNOWN_UP_TO
-
-
-def _shown(version: str) -> str:
-    short = version.strip()[:40]
-    return short if short.isprintable() else ascii(short)  # a reason is one line
 
 
 def _file(name: str, file: str) -> Text:

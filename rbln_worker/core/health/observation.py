@@ -5,6 +5,9 @@ from typing import Final
 
 import msgspec
 
+SHOWN_MOST: Final = 40
+"""Characters of what a file says that a reason has."""
+
 
 class Good(msgspec.Struct, frozen=True):
     """Nothing speaks against it."""
@@ -46,3 +49,9 @@ def worst(observations: Iterable[Observation]) -> Observation:
             if isinstance(observation, kind):
                 return observation
     return GOOD
+
+
+def shown(text: str) -> str:
+    """What a file says, as a part of a reason: short, of one line, and such that it can be sent."""
+    short = text.strip()[:SHOWN_MOST]
+    return short if short.isprintable() else ascii(short)
