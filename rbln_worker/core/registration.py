@@ -51,6 +51,7 @@ RETRY_MOST_S: Final = 5.0
 WATCHER_RETRY_MOST_S: Final = 60.0
 NOBODY: Final = "nobody answers on kubelet.sock: waiting for the kubelet"
 NO_SOCKET: Final = "no kubelet.sock: waiting for the kubelet"
+_ABSENT: Final = frozenset({NOBODY, NO_SOCKET})
 _ENDED: Final = "the kubelet closed its stream"
 
 
@@ -119,7 +120,7 @@ def advance(standing: Standing, event: Event, now: float) -> tuple[Standing, Act
             after = _failed(standing, why, now, again=False)
         # A kubelet that asked for the stream has taken us, whatever it said before or after.
         case Taken() if standing.step is not Step.LISTED:
-            after = _to(standing, Step.UNLISTED, due=now + LISTED_WITHIN_S)
+            after = _to(_with_kubelet(standing), Step.UNLISTED, due=now + LISTED_WITHIN_S)
         case NotTaken(why=why, reached=reached) if standing.step is not Step.LISTED:
             # A call that broke off when there had been a stream was heard all the same.
             unheard = not reached and standing.step is Step.CALLING
@@ -136,10 +137,7 @@ def phase(standing: Standing) -> Phase:
     if standing.step is Step.LISTED:
         return Phase.REGISTERED
     looked = standing.view is not None
-    nobody_there = standing.step in {Step.AWAY, Step.YIELDED} or standing.reason in {
-        NOBODY,
-        NO_SOCKET,
-    }
+    nobody_there = standing.step in {Step.AWAY, Step.YIELDED} or standing.reason in _ABSENT
     return Phase.WAITING if looked and nobody_there else Phase.REGISTERING
 
 
@@ -154,7 +152,7 @@ def _look(standing: Standing, view: View, now: float) -> tuple[Standing, Act | N
         ), None
     another_kubelet = before is not None and before.kubelet != view.kubelet
     if standing.step is Step.AWAY or way != standing.way:
-        return _open(msgspec.structs.replace(standing, way=way, failures=0))
+        return _open(msgspec.structs.replace(standing, way=way, failures=0, reason=""))
     if standing.step is Step.OPENING:
         return standing, None
     if standing.step is Step.REFUSED and not standing.again:  # a fresh one is due anyway
@@ -167,6 +165,7 @@ def _look(standing: Standing, view: View, now: float) -> tuple[Standing, Act | N
         if way == "kubelet-sock":
             return _open(msgspec.structs.replace(standing, failures=0))
         if standing.step is not Step.LISTED:
+            standing = _with_kubelet(standing)
             return msgspec.structs.replace(standing, failures=0, due=now + LISTED_WITHIN_S), None
     return standing, None
 
@@ -207,6 +206,12 @@ def _streams(standing: Standing, count: int, now: float) -> Standing:
         return standing
     ended = _to(standing, Step.UNLISTED, due=now + STREAM_GAP_S)
     return msgspec.structs.replace(ended, reason=_ENDED)
+
+
+def _with_kubelet(standing: Standing) -> Standing:
+    """Without a reason that says there is none."""
+    reason = "" if standing.reason in _ABSENT else standing.reason
+    return msgspec.structs.replace(standing, reason=reason)
 
 
 def _opened(standing: Standing, now: float) -> tuple[Standing, Act | None]:

@@ -132,6 +132,31 @@ def test_a_kubelet_that_did_not_hear_is_told_the_same_again() -> None:
         assert advance(standing, Looked(view), 101.0)[1] is Act.OPEN
 
 
+@pytest.mark.parametrize(
+    "before", [changed(THERE, kubelet=None), changed(THERE, sock_folder=False)]
+)
+def test_a_kubelet_that_has_come_is_waited_for_no_more(before: View) -> None:
+    standing = play(Looked(before), Looked(THERE))
+    assert (standing.reason, phase(standing)) == ("", Phase.REGISTERING)
+    standing = play(Looked(before), Looked(THERE), Opened(), Taken(), Overdue())
+    assert standing.reason == "no ListAndWatch within 5 s of registering"
+    assert phase(standing) is Phase.REGISTERING
+
+
+def test_one_that_answers_at_last_is_waited_for_no_more() -> None:
+    unheard = (Looked(THERE), Opened(), NotTaken("connection refused", reached=False))
+    standing = play(*unheard, Overdue(), Taken())
+    assert (standing.reason, phase(standing)) == ("", Phase.REGISTERING)
+
+
+def test_the_watchers_kubelet_has_come_and_does_not_ask() -> None:
+    alone = (Looked(changed(WATCHED, kubelet=None)), Opened(), Overdue())
+    standing = play(*alone)
+    assert (standing.reason, phase(standing)) == (NO_SOCKET, Phase.WAITING)
+    standing = play(*alone, Looked(WATCHED))
+    assert (standing.reason, phase(standing)) == ("", Phase.REGISTERING)
+
+
 def test_a_call_that_breaks_off_after_a_stream_was_heard() -> None:
     standing = play(Looked(THERE), Opened(), Streams(1), Streams(0), NotTaken("x", reached=False))
     assert standing.step is Step.REFUSED
