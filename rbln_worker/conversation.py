@@ -10,7 +10,6 @@ from rbln_worker import stderr
 from rbln_worker.contract.figures import Figures, differ
 from rbln_worker.contract.history import Happening, History
 from rbln_worker.contract.messages import (
-    BEAT_S,
     Beat,
     Hello,
     Holds,
@@ -20,7 +19,6 @@ from rbln_worker.contract.messages import (
     ToSupervisor,
     Wanted,
 )
-from rbln_worker.core.pulse import next_moment
 from rbln_worker.link import Link
 
 LOOKS_EVERY: Final = 8
@@ -94,18 +92,15 @@ class Conversation:
         """Ask for the whole state: there is a gap behind the held one."""
         self._say(Wanted(self._words.held().generation))
 
-    async def beat(self) -> None:
-        """Say at intervals that this worker lives, and what it holds; never ends."""
-        while True:
-            if self._greeted:
-                session, generation = self._words.held()
-                self._say(Beat(session, generation, self._link.dropped_frames))
-                self._tell_figures()
-            else:
-                self._greet()
-            self._note_alone()
-            now = asyncio.get_running_loop().time()
-            await asyncio.sleep(next_moment(now, BEAT_S) - now)
+    def beat(self) -> None:
+        """Say that this worker lives, and what it holds; every BEAT_S."""
+        if self._greeted:
+            session, generation = self._words.held()
+            self._say(Beat(session, generation, self._link.dropped_frames))
+            self._tell_figures()
+        else:
+            self._greet()
+        self._note_alone()
 
     def _listen(self) -> None:
         if self._link.connected():

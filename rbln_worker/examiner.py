@@ -1,7 +1,7 @@
 """What there is to find out about a device, by reading its files; any of them may block.
 
-A look reads all of them. A glance reads again what changes without a word of the kernel, and looks
-only where that is not what it was.
+A look reads all of them, and says what that comes to. A check reads all of them again, a glance
+only what changes without a word of the kernel; both look where anything is not what it was.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -36,12 +36,16 @@ class Finding(msgspec.Struct, frozen=True):
     """Why a container could not use that."""
 
 
-class _Glanced(msgspec.Struct, frozen=True):
+class _Seen(msgspec.Struct, frozen=True):
     """What the last look at a device depends on."""
 
     device: Device
     pool: PoolSpec
     facts: Mapping[Need, Fact]
+    """All that was read, in order."""
+    untold: tuple[Need, ...]
+    """Those of which the kernel tells nobody."""
+    finding: Finding
 
 
 class Examiner:
@@ -52,38 +56,46 @@ class Examiner:
         self._write_info = write_info
         self._answers: dict[DeviceId, tuple[Question, DeviceAnswer]] = {}
         """Answers that need not be made again."""
-        self._glances: dict[DeviceId, _Glanced] = {}
+        self._seen: dict[DeviceId, _Seen] = {}
 
     def look(self, reader: Reader, device: Device, pool: PoolSpec) -> Finding:
         """All that is to be known of the device."""
-        told = self._answer(Question(device, pool, reader.read(needs(device, pool))))
-        places = [node.host for node in told.nodes]
-        unusable = evidence.unusable(told, reader.missing(places), reader.unfit(places))
+        read = reader.read(needs(device, pool))
+        told = self._answer(Question(device, pool, read))
+        unusable = _unusable(reader, told)
         unwritten = "" if unusable else self._write_info(told)
         asked = evidence.needs(device, told)
         further = evidence.further_needs(device, told, reader.read(asked))
         facts = reader.read((*asked, *further))
-        _keep(
-            self._glances,
-            device.id,
-            _Glanced(device, pool, evidence.told_by_nobody(device, told, facts)),
-        )
         found = evidence.gather(device, told, facts, unusable=unusable, unwritten=unwritten)
-        return Finding(found, told, unusable or unwritten)
+        finding = Finding(found, told, unusable or unwritten)
+        everything = (read | facts).all()
+        untold = evidence.told_by_nobody(device, told, facts)
+        seen = _Seen(device, pool, everything, untold, finding)
+        _keep(self._seen, device.id, seen)
+        return finding
+
+    def check(self, reader: Reader, device: Device, pool: PoolSpec) -> Finding | None:
+        """The same where anything has changed since the last look; else None."""
+        seen = self._seen.get(device.id)
+        if seen is None or not _is_as_seen(seen, reader, device, pool, seen.facts):
+            return self.look(reader, device, pool)
+        told = seen.finding.answer
+        unusable = _unusable(reader, told) if told else ""
+        unwritten = self._write_info(told) if told and not unusable else ""
+        same = (unusable or unwritten) == seen.finding.unusable
+        return None if same else self.look(reader, device, pool)
 
     def glance(self, reader: Reader, device: Device, pool: PoolSpec) -> Finding | None:
-        """The same where it may have changed since the last look; else None."""
-        last = self._glances.get(device.id)
-        if last is None or (last.device, last.pool) != (device, pool):
-            return self.look(reader, device, pool)
-        # One after the other: a function that has gone to sleep must not be asked for more.
-        same = all(reader.one(need) == fact for need, fact in last.facts.items())
+        """The same where it may have changed without a word since the last look; else None."""
+        seen = self._seen.get(device.id)
+        same = seen is not None and _is_as_seen(seen, reader, device, pool, seen.untold)
         return None if same else self.look(reader, device, pool)
 
     def forget(self, devices: Iterable[DeviceId]) -> None:
-        """Have them looked at, also by a glance: something else was said of them meanwhile."""
+        """Have them looked at, whatever is asked for: something else was said of them meanwhile."""
         for device in devices:
-            self._glances.pop(device, None)
+            self._seen.pop(device, None)
 
     def _answer(self, question: Question) -> DeviceAnswer:
         """The answer, made once as long as nothing that it is made of changes."""
@@ -98,6 +110,20 @@ class Examiner:
 def unread(device: Device, pool: PoolSpec) -> DeviceAnswer:
     """The answer for a device that nobody has looked at yet: what is known of it without files."""
     return answer(Question(device, pool, Facts()))
+
+
+def _is_as_seen(
+    seen: _Seen, reader: Reader, device: Device, pool: PoolSpec, asked: Iterable[Need]
+) -> bool:
+    # One after the other: a function that has gone to sleep must not be asked for more.
+    return (seen.device, seen.pool) == (device, pool) and all(
+        reader.one(need) == seen.facts[need] for need in asked
+    )
+
+
+def _unusable(reader: Reader, told: DeviceAnswer) -> str:
+    places = [node.host for node in told.nodes]
+    return evidence.unusable(told, reader.missing(places), reader.unfit(places))
 
 
 def _keep(kept: dict[DeviceId, Kept], device: DeviceId, value: Kept) -> None:

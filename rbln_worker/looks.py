@@ -6,15 +6,16 @@ from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Final
 
 from rbln_worker.contract.device import Device, DeviceId
-from rbln_worker.core.health.evidence import OFTEN_S, SELDOM_S, changes_untold
+from rbln_worker.core.health.evidence import changes_untold
 from rbln_worker.core.inventory import Inventory
-from rbln_worker.core.pulse import next_moment
 from rbln_worker.prober import Depth
 
 Follow = Callable[[Sequence[Device], Inventory, Depth], Coroutine[None, None, None]]
 """Have these devices looked at, and do what follows."""
+CHECK_EVERY: Final = 5
+"""Pulses from one check of all devices to the next: 10 s."""
 SPREAD: Final = random.SystemRandom()
-"""Workers are born together, and need not look at whole pools together."""
+"""Workers are born together, and need not check whole pools together."""
 
 
 class Looks:
@@ -35,52 +36,39 @@ class Looks:
         self._troubled = troubled
         self._follow = follow
         self._spawn = spawn
-        self._wanted = asyncio.Event()
+        self._pulses = SPREAD.randrange(CHECK_EVERY)
         self._stale: set[DeviceId] = set()
         """What is known of these may have changed."""
+        self._soon: asyncio.Handle | None = None
+        """The look at them that is about to begin."""
 
     def want(self, devices: Collection[DeviceId] = ()) -> None:
         """Have these devices looked at soon, all where none is named."""
         held = self._held()
         if held is not None:
-            self._stale.update(devices or held.devices)
-            self._wanted.set()
+            self.soon(devices or held.devices)
 
     def soon(self, devices: Collection[DeviceId]) -> None:
         """Have these looked at, and the pool even where it has none: something is to be said."""
         self._stale.update(devices)
-        self._wanted.set()
+        if self._soon is None:  # one look for all that is wanted in this turn of the loop
+            self._soon = asyncio.get_running_loop().call_soon(self._look)
 
-    async def run(self) -> None:
-        """Never ends."""
-        loop = asyncio.get_running_loop()
-        seen_at = loop.time()
-        look_at = seen_at + SELDOM_S
-        while True:
-            devices = self._devices()
-            glances = changes_untold(devices.values())
-            often = glances or self._troubled()
-            due = min(next_moment(seen_at, OFTEN_S) if often else look_at, look_at)
-            try:
-                async with asyncio.timeout_at(due):
-                    await self._wanted.wait()
-            except TimeoutError:
-                seen_at = loop.time()
-                if seen_at >= look_at:
-                    look_at = seen_at + SELDOM_S  # also where there are no devices yet
-                    self.want()
-                else:
-                    self._stale |= self._troubled()
-                    if glances:
-                        self._begin(devices.keys() - self._stale, Depth.GLANCE)
-            if not self._stale and not self._wanted.is_set():
-                continue
-            self._wanted.clear()
-            stale, self._stale = self._stale, set()
-            if stale >= self._devices().keys():
-                seen_at = loop.time()
-                look_at = seen_at + SELDOM_S - SPREAD.uniform(0, OFTEN_S)
-            self._begin(stale, Depth.LOOK)
+    def pulse(self) -> None:
+        """Have looked at what may have changed without a word; every BEAT_S."""
+        self._pulses += 1
+        devices = self._devices()
+        if troubled := self._troubled():
+            self.want(troubled)
+        if self._pulses % CHECK_EVERY == 0:  # also where there are no devices: there are files
+            self._begin(devices.keys() - self._stale, Depth.CHECK)
+        elif changes_untold(devices.values()):
+            self._begin(devices.keys() - self._stale, Depth.GLANCE)
+
+    def _look(self) -> None:
+        self._soon = None
+        stale, self._stale = self._stale, set()
+        self._begin(stale, Depth.LOOK)
 
     def _devices(self) -> Mapping[DeviceId, Device]:
         held = self._held()

@@ -8,14 +8,13 @@ import logging
 import os
 import signal
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TextIO
 
 from rbln_worker import limits, log
 from rbln_worker.boot import Boot
 from rbln_worker.contract.exits import Exit
-from rbln_worker.contract.messages import BEAT_S
-from rbln_worker.core.pulse import next_moment
 from rbln_worker.link import Link
 from rbln_worker.privileges import NotGivenUp, keep_only
 from rbln_worker.worker import Worker
@@ -76,31 +75,29 @@ def _live(boot: Boot) -> int:
 async def _serve(boot: Boot, held: TextIO) -> Exit:
     loop = asyncio.get_running_loop()
     with Link(boot.run_dir) as link:
-        worker = Worker(boot, link)
+        worker = Worker(boot, link, owns_pool=_watched(boot.lock_path, held))
         loop.add_signal_handler(signal.SIGTERM, worker.drain, "SIGTERM")
         # Ctrl-C reaches the whole process group; the supervisor drains its workers itself.
         loop.add_signal_handler(signal.SIGINT, lambda: None)
         loop.add_signal_handler(signal.SIGHUP, lambda: None)
-        watching = asyncio.create_task(_watch(boot, held, worker))
-        try:
-            return await worker.run()
-        finally:
-            watching.cancel()
+        return await worker.run()
 
 
-async def _watch(boot: Boot, held: TextIO, worker: Worker) -> None:
-    """Leave when the pool is another worker's: its lock file is not the one that is held.
+def _watched(place: Path, held: TextIO) -> Callable[[], bool]:
+    """Whether the pool is still ours: no other file lies where the held one was.
 
-    Somebody has removed ours, so that the next supervisor did not know of us. As long as there is
-    no other file the pool is served by nobody else.
+    Somebody may have removed ours, so that the next supervisor does not know of us. As long as
+    there is no other file the pool is served by nobody else.
     """
     ours = os.fstat(held.fileno())
-    loop = asyncio.get_running_loop()
-    while True:
-        await asyncio.sleep(next_moment(loop.time(), BEAT_S) - loop.time())
-        with contextlib.suppress(OSError):
-            if not os.path.samestat(ours, boot.lock_path.stat()):
-                worker.drain("the pool's lock file was replaced", Exit.POOL_LOST)
+
+    def owns_pool() -> bool:
+        try:
+            return os.path.samestat(ours, place.stat())
+        except OSError:
+            return True
+
+    return owns_pool
 
 
 @contextlib.contextmanager

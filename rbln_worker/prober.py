@@ -39,6 +39,9 @@ class Depth(Enum):
     """How much is read of a device."""
 
     LOOK = "look"
+    """All of it."""
+    CHECK = "check"
+    """All of it, and nothing is said where it is as it was."""
     GLANCE = "glance"
     """What nobody tells of; all of it only where that has changed."""
 
@@ -57,7 +60,7 @@ class _Look:
         self.depth = depth
         self.todo = deque(chosen)
         self.done: deque[tuple[DeviceId, Finding | None, float | None]] = deque()
-        """… and how many seconds the look at it took, where there was one."""
+        """… and how many seconds it took where all was read."""
         self.pending = {device.id for device in self.todo}
         """Of which nothing was told yet."""
         self.turns: set[asyncio.Task[None]] = set()
@@ -88,6 +91,11 @@ class Prober:
         self._root = root
         self._host_visible = host_visible
         self._examiner = Examiner(write_info)
+        self._examine = {
+            Depth.LOOK: self._examiner.look,
+            Depth.CHECK: self._examiner.check,
+            Depth.GLANCE: self._examiner.glance,
+        }
         self._tally = tally
         self._answer_within_s = answer_within_s
         self._no_answer = Finding(evidence.silent(answer_within_s))
@@ -107,8 +115,8 @@ class Prober:
         """Findings as they come: those of quick devices together, then the late ones.
 
         A device that does not answer in time gets a finding that says so, and its real one later.
-        One whose last look is still under way is ``missed``, and one that a glance finds as it was
-        is passed over.
+        One whose last look is still under way is ``missed``, and one that a check or a glance
+        finds as it was is passed over.
         """
         wanted = {device.id: device for device in devices if device.gone is None}
         self._missed |= wanted.keys() & self._under_way
@@ -164,7 +172,7 @@ class Prober:
             look.pending.discard(device)
             self._under_way.discard(device)
             self._silent.discard(device)
-            if finding is not None and took_s is not None:
+            if took_s is not None:
                 self._tally.look(took_s)
         return found
 
@@ -209,6 +217,6 @@ class Prober:
             except IndexError:
                 return
             turn.began = monotonic()
-            examine = self._examiner.glance if look.depth is Depth.GLANCE else self._examiner.look
-            found = examine(look.reader, device, look.pool)
-            look.done.append((device.id, found, monotonic() - turn.began))
+            found = self._examine[look.depth](look.reader, device, look.pool)
+            is_whole = found is not None or look.depth is Depth.CHECK
+            look.done.append((device.id, found, monotonic() - turn.began if is_whole else None))

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from rbln_worker import limits
@@ -12,11 +12,12 @@ from rbln_worker.boot import Boot
 from rbln_worker.conclusion import Conclusion, News
 from rbln_worker.contract.device import Device
 from rbln_worker.contract.exits import Exit
-from rbln_worker.contract.messages import Hello, Holds, Nudge, Phase, Report, State
+from rbln_worker.contract.messages import BEAT_S, Hello, Holds, Nudge, Phase, Report, State
 from rbln_worker.contract.version import VERSION
 from rbln_worker.conversation import Conversation, Held, Words
 from rbln_worker.core.health.case import without_link
 from rbln_worker.core.inventory import Gap, Inventory, apply
+from rbln_worker.core.pulse import next_moment
 from rbln_worker.core.tally import Tally
 from rbln_worker.diary import Diary
 from rbln_worker.files import Files
@@ -38,8 +39,10 @@ log = logging.getLogger(__name__)
 class Worker:
     """One pool, from its first snapshot to its drain."""
 
-    def __init__(self, boot: Boot, link: Link) -> None:
+    def __init__(self, boot: Boot, link: Link, *, owns_pool: Callable[[], bool]) -> None:
+        """``owns_pool``: whether the pool is still ours, by its lock file."""
         self._boot = boot
+        self._owns_pool = owns_pool
         self._tally = Tally(boot.earlier)
         self._diary = Diary()
         self._conversation = Conversation(
@@ -123,9 +126,18 @@ class Worker:
     async def _serve(self) -> Exit:
         # An error that nobody handled in any of these ends them all, and this life with them.
         async with self._group:
-            self._group.create_task(self._conversation.beat())
-            self._group.create_task(self._looks.run())
-        return Exit.DRAINED  # never: the two go on until they are cancelled
+            self._group.create_task(self._pulse())
+        return Exit.DRAINED  # never: the pulse goes on until it is cancelled
+
+    async def _pulse(self) -> None:
+        """What is done now and then, all of it at once: to wake up costs more than to do it."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._conversation.beat()
+            self._looks.pulse()
+            if not self._owns_pool():
+                self.drain("the pool's lock file was replaced", Exit.POOL_LOST)
+            await asyncio.sleep(next_moment(loop.time(), BEAT_S) - loop.time())
 
     def _watch_folders(self, stack: contextlib.ExitStack) -> None:
         folders = (*self._registrar.folders, *self._dev_folders)

@@ -4,7 +4,7 @@ A provider names its needs and judges what comes; only rbln_worker/host/facts.py
 a value, so that what many devices share (a class's folder, a common node) is read once a look.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
@@ -82,9 +82,12 @@ class Facts:  # noqa: PLW1641 - no key of anything
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Facts) and self._read == other._read
 
-    def known(self, needs: Iterable[Need]) -> Mapping[Need, Fact]:
-        """Those of these needs that were read, with what came of it."""
-        return {need: self._read[need] for need in needs if need in self._read}
+    def __or__(self, more: "Facts") -> "Facts":
+        return Facts({**self._read, **more._read})
+
+    def all(self) -> Mapping[Need, Fact]:
+        """What was read, in order."""
+        return self._read
 
     def text(self, need: Text | Link) -> str | Missing:
         """A file's text, or a link's last part."""

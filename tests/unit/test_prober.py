@@ -156,9 +156,11 @@ def test_who_does_not_answer_in_time_is_unknown_until_he_does(tmp_path: Path) ->
     run(scene())
 
 
-async def glanced(one: Prober, devices: list[Device]) -> Mapping[DeviceId, Finding]:
+async def glanced(
+    one: Prober, devices: list[Device], depth: Depth = Depth.GLANCE
+) -> Mapping[DeviceId, Finding]:
     found: dict[DeviceId, Finding] = {}
-    async for more in one.look(devices, POOL, Depth.GLANCE):
+    async for more in one.look(devices, POOL, depth):
         found |= more
     return found
 
@@ -177,6 +179,32 @@ def test_a_glance_finds_what_changed_and_passes_over_the_rest(tmp_path: Path) ->
             assert await glanced(one, devices) == {}
             elsewhere = msgspec.structs.replace(devices[2], link=LinkState("p0", up=True))
             assert (await glanced(one, [elsewhere])).keys() == {devices[2].id}, "another device"
+
+    run(scene())
+
+
+def test_a_check_finds_whatever_changed_and_passes_over_the_rest(tmp_path: Path) -> None:
+    node, devices = build(tmp_path, 5)
+    homes = [node.home(device.id) for device in devices]
+
+    async def scene() -> None:
+        with looking(tmp_path) as one:
+            assert len(await glanced(one, devices, Depth.CHECK)) == 5, "nobody has looked yet"
+            assert await glanced(one, devices, Depth.CHECK) == {}
+            node.set_status("rbln0", 3)
+            (tmp_path / "dev/rbln1").unlink()
+            node.tree.write(f"{homes[2]}/current_link_width", "8\n")
+            node.tree.write(f"{homes[3]}/aer_dev_fatal", "TOTAL_ERR_FATAL 1\n")
+            found = await glanced(one, devices, Depth.CHECK)
+            assert found.keys() == {device.id for device in devices[:4]}
+            status, gone, narrow, fatal = (found[device.id] for device in devices[:4])
+            assert isinstance(status.evidence.seen, Bad)
+            assert gone.unusable == "/dev/rbln1 does not exist"
+            assert narrow.evidence.warnings
+            assert fatal.evidence.fatal_errors == 1
+            assert await glanced(one, devices, Depth.CHECK) == {}
+            (tmp_path / "dev/rbln1").touch()
+            assert (await glanced(one, devices, Depth.CHECK)).keys() == {devices[1].id}
 
     run(scene())
 

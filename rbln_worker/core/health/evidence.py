@@ -1,20 +1,18 @@
 """What a look at a device's files found, as far as its health goes."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import Final
 
 import msgspec
 
 from rbln_worker.contract.device import Device
 from rbln_worker.core.answer import DeviceAnswer
-from rbln_worker.core.facts import Fact, Facts, Need
+from rbln_worker.core.facts import Facts, Need
 from rbln_worker.core.health import driver, npu, pcie
 from rbln_worker.core.health.observation import Bad, Doubt, Observation, Unknown, worst
 from rbln_worker.core.providers import rebellions
 
-OFTEN_S: Final = 2.0
-SELDOM_S: Final = 10.0
-OFTEN_DEVICES_MOST: Final = 32
+GLANCED_AT_MOST: Final = 32
 """A bigger pool is looked at less often: a glance costs some 0.04 ms of CPU a device."""
 
 
@@ -40,13 +38,14 @@ def further_needs(device: Device, answer: DeviceAnswer, facts: Facts) -> tuple[N
     return (*pcie.further_needs(device, facts), *of_npu)
 
 
-def told_by_nobody(device: Device, answer: DeviceAnswer, facts: Facts) -> Mapping[Need, Fact]:
+def told_by_nobody(device: Device, answer: DeviceAnswer, facts: Facts) -> tuple[Need, ...]:
     """What an NPU's look read and what changes without a word of the kernel, in order of reading.
 
-    As long as these facts are what they were, so is the evidence. Empty for whatever is no NPU.
+    As long as these facts are what they were, so is the evidence. None for whatever is no NPU.
     """
     name = _npu(device, answer)
-    return facts.known((*pcie.glance_needs(device), *npu.needs(name))) if name else {}
+    asked = (*pcie.glance_needs(device), *npu.needs(name)) if name else ()
+    return tuple(need for need in asked if need in facts.all())
 
 
 def unusable(answer: DeviceAnswer, missing: tuple[str, ...], unfit: tuple[str, ...] = ()) -> str:
@@ -111,11 +110,11 @@ def not_asked(hanging: int) -> Evidence:
 
 
 def changes_untold(devices: Collection[Device]) -> bool:
-    """Whether to glance at a pool's devices every OFTEN_S, and not only look every SELDOM_S.
+    """Whether to glance at a pool's devices between two checks of all of them.
 
     The status of an NPU is a file that tells nobody of its changes.
     """
-    return len(devices) <= OFTEN_DEVICES_MOST and _any_npu(devices)
+    return len(devices) <= GLANCED_AT_MOST and _any_npu(devices)
 
 
 def _any_npu(devices: Iterable[Device]) -> bool:
