@@ -5,9 +5,10 @@ whatever flags it was opened with, and no descriptor can tell beforehand.
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from enum import Enum
 from pathlib import Path
 from time import monotonic
@@ -63,15 +64,34 @@ class _Look:
         """… and how many seconds it took where all was read."""
         self.pending = {device.id for device in self.todo}
         """Of which nothing was told yet."""
-        self.turns: set[asyncio.Task[None]] = set()
+        self.turns = 0
+        """Threads at it, and those to come."""
+        self.failure: BaseException | None = None
+        """An error that nobody handled in a thread."""
+        self._heard = asyncio.Event()
+
+    def end_turn(self) -> None:
+        """One turn fewer."""
+        self.turns -= 1
+        self._heard.set()
+
+    async def turn_ended(self, within_s: float | None) -> None:
+        """Wait until another turn has ended, but not for longer."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._heard.wait()
+        self._heard.clear()
 
 
 class _Turn:
     """A thread's part of a look."""
 
-    def __init__(self) -> None:
+    def __init__(self, look: _Look) -> None:
+        self.look = look
         self.began = monotonic()
         """At the device that it is at."""
+        self.hangs = False
+        self.watch: asyncio.TimerHandle | None = None
 
 
 class Prober:
@@ -102,7 +122,9 @@ class Prober:
         self._hanging_most = hanging_most
         self._hanging = 0
         self._threads = ThreadPoolExecutor(SLOTS + hanging_most, thread_name_prefix="probe")
-        self._slots = asyncio.Semaphore(SLOTS)
+        self._free = SLOTS
+        self._waiting: deque[_Look] = deque()
+        """Who gets the next slot."""
         self._under_way: set[DeviceId] = set()
         self._silent: set[DeviceId] = set()
         """Those of which it was said that they don't answer."""
@@ -127,19 +149,15 @@ class Prober:
         look = _Look(reader, chosen, pool, depth)
         began = monotonic()
         self._add_turns(look, min(SLOTS, -(-len(chosen) // A_TURN)))
-        if look.turns:
-            await asyncio.wait(look.turns, timeout=SOON_S)
+        while look.turns and monotonic() < began + SOON_S:
+            await look.turn_ended(began + SOON_S - monotonic())
         yield {**silent, **self._told(look)}
         told_silent = False
         while look.pending:
             wait = LATE_S
             if not look.todo and monotonic() - began > SOON_S + LATE_S:  # who is left hangs
                 wait = began + self._answer_within_s - monotonic()
-            await asyncio.wait(
-                look.turns,
-                timeout=None if told_silent else max(0.0, wait),
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            await look.turn_ended(None if told_silent else wait)
             if found := self._told(look):
                 yield found
             if not told_silent and monotonic() >= began + self._answer_within_s:
@@ -161,9 +179,8 @@ class Prober:
 
     def _told(self, look: _Look) -> dict[DeviceId, Finding]:
         """What was found since the last time."""
-        for turn in [turn for turn in look.turns if turn.done()]:
-            look.turns.remove(turn)
-            turn.result()  # an error that nobody handled is this worker's end
+        if look.failure is not None:
+            raise look.failure  # this worker's end
         found = {}
         while look.done:
             device, finding, took_s = look.done.popleft()
@@ -177,40 +194,65 @@ class Prober:
         return found
 
     def _add_turns(self, look: _Look, count: int) -> None:
-        for _ in range(count):
-            look.turns.add(asyncio.create_task(self._turn(look)))
+        look.turns += count
+        self._waiting.extend([look] * count)
+        self._begin_turns()
 
-    async def _turn(self, look: _Look) -> None:
-        """Have a thread look until nothing is left to do, and another one if it hangs."""
+    def _begin_turns(self) -> None:
+        # Callbacks, and no task a turn: a glance is mostly the turns of the loop that it takes.
+        while self._waiting and self._free:
+            look = self._waiting.popleft()
+            if self._hanging < self._hanging_most:
+                self._begin_turn(look)
+                continue
+            not_asked = Finding(evidence.not_asked(self._hanging))
+            self._examiner.forget(device.id for device in look.todo)
+            while look.todo:
+                look.done.append((look.todo.popleft().id, not_asked, None))
+            look.end_turn()
+
+    def _begin_turn(self, look: _Look) -> None:
+        """Have a thread look until nothing is left to do."""
         loop = asyncio.get_running_loop()
-        async with self._slots:
-            if self._hanging >= self._hanging_most:
-                not_asked = Finding(evidence.not_asked(self._hanging))
-                self._examiner.forget(device.id for device in look.todo)
-                while look.todo:
-                    look.done.append((look.todo.popleft().id, not_asked, None))
-                return
-            turn = _Turn()
-            thread = loop.run_in_executor(self._threads, self._work, look, turn)
-            while not thread.done() and monotonic() < turn.began + LATE_S:
-                await asyncio.wait({thread}, timeout=turn.began + LATE_S - monotonic())
-            if hangs := not thread.done():
-                self._hanging += 1
-                self._tally.hung += 1
-                self._tally.hanging = self._hanging
-        if not hangs:
-            thread.result()
+
+        def ended(done: Future[None]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has been closed meanwhile
+                loop.call_soon_threadsafe(self._turn_ended, turn, done.exception())
+
+        self._free -= 1
+        turn = _Turn(look)
+        self._watch(turn)
+        self._threads.submit(self._work, turn).add_done_callback(ended)
+
+    def _watch(self, turn: _Turn) -> None:
+        """Give the slot to another thread where this one hangs."""
+        left_s = turn.began + LATE_S - monotonic()
+        if left_s > 0:
+            turn.watch = asyncio.get_running_loop().call_later(left_s, self._watch, turn)
             return
-        self._add_turns(look, min(SLOTS, len(look.todo)))
-        try:
-            await thread
-        finally:
+        turn.hangs = True
+        self._free += 1
+        self._hanging += 1
+        self._tally.hung += 1
+        self._tally.hanging = self._hanging
+        self._add_turns(turn.look, min(SLOTS, len(turn.look.todo)))
+
+    def _turn_ended(self, turn: _Turn, failure: BaseException | None) -> None:
+        if turn.hangs:
             self._hanging -= 1
             self._tally.hanging = self._hanging
+        else:
+            self._free += 1
+        if turn.watch is not None:
+            turn.watch.cancel()
+        turn.look.failure = turn.look.failure or failure
+        turn.look.end_turn()
+        self._begin_turns()
 
     # In a thread
 
-    def _work(self, look: _Look, turn: _Turn) -> None:
+    def _work(self, turn: _Turn) -> None:
+        look = turn.look
         while True:
             try:
                 device = look.todo.popleft()

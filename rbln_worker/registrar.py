@@ -23,8 +23,9 @@ from rbln_worker.kubelet.preferences import Preferences
 from rbln_worker.kubelet.prepared import Prepared
 from rbln_worker.kubelet.register import NotRegistered, register
 
-LOOK_AGAIN_S: Final = 5.0
-"""The folders are looked at this often even if inotify says nothing (it can overflow)."""
+LOOK_EVERY: Final = 2
+"""Pulses from one look at the folders to the next, 4 s, even if inotify says nothing: it can lose
+events."""
 
 RETIRED_MOST: Final = 4
 """Sockets of before that are still served; the oldest goes when there are more."""
@@ -66,7 +67,8 @@ class Registrar:
         self._retired: list[tuple[Endpoint, DevicePlugin]] = []
         self._remains: list[Endpoint] = []
         """Closed, but their files could not be removed yet."""
-        self._closed = False
+        self._pulses = 0
+        self._begun = self._closed = False
         self._alarm: asyncio.TimerHandle | None = None
         self.board = Board()
         self.preferences = Preferences(tally, on_change)
@@ -97,14 +99,24 @@ class Registrar:
         """The file name of the socket that is served."""
         return self._endpoint.path.name if self._endpoint else ""
 
-    async def run(self) -> None:
-        """Look at the folders, now and for ever."""
+    def begin(self) -> None:
+        """Make the pool known from now on."""
+        self._begun = True
         self._sweep()
         asyncio.get_running_loop().call_later(2 * YOUNG_S, self._sweep)
-        while True:
+        self.look()
+
+    def heard(self) -> None:
+        """Something happened in one of the folders."""
+        if self._begun:
+            self.look()
+
+    def pulse(self) -> None:
+        """Look at the folders although nothing was heard of them; every BEAT_S."""
+        self._pulses += 1
+        if self._begun and self._pulses % LOOK_EVERY == 0:
             self.look()
             self._clear_remains()
-            await asyncio.sleep(LOOK_AGAIN_S)  # the backstop of inotify, which can lose events
 
     def look(self) -> None:
         """Look at the kubelet's folders and act on what changed."""

@@ -135,6 +135,7 @@ class Worker:
         while True:
             self._conversation.beat()
             self._looks.pulse()
+            self._registrar.pulse()
             if not self._owns_pool():
                 self.drain("the pool's lock file was replaced", Exit.POOL_LOST)
             await asyncio.sleep(next_moment(loop.time(), BEAT_S) - loop.time())
@@ -153,8 +154,8 @@ class Worker:
 
     def _folders_changed(self, watch: FolderWatch) -> None:
         touched = watch.drain()
-        if touched.keys() & set(self._registrar.folders) and self._conclusion.held is not None:
-            self._registrar.look()
+        if touched.keys() & set(self._registrar.folders):
+            self._registrar.heard()
         nodes = {
             f"/{folder.relative_to(self._boot.root)}/{name}" if name is not ANYTHING else ANYTHING
             for folder in touched.keys() & set(self._dev_folders)
@@ -259,5 +260,5 @@ class Worker:
                 raise MemoryError(
                     "for the threads of gRPC, which waits for ever where it gets none"
                 )
-            self._group.create_task(self._registrar.run())
+            self._registrar.begin()
         self._conversation.tell()
