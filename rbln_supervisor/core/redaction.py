@@ -15,11 +15,10 @@ from rbln_supervisor.core.configuration import document
 from rbln_supervisor.core.configuration.places import DocumentError
 from rbln_supervisor.core.configuration.selectors import ATTRIBUTES
 from rbln_supervisor.core.configuration.shape import fold
+from rbln_supervisor.core.secrets import Secrets
 
 HIDDEN: Final = "(removed)"
-SECRET_LEAST: Final = 6
-"""Characters. Shorter values are removed where they stand, but not looked for elsewhere: half of
-every text would go with a value such as ``1``."""
+NONE: Final = Secrets()
 
 _INFO: Final = fold("additionalInfo")
 _NAME: Final = (
@@ -63,7 +62,7 @@ class Redacted(NamedTuple):
     removed: int
 
 
-def secrets(raw: bytes) -> frozenset[str]:
+def secrets(raw: bytes) -> Secrets:
     """The values of a configuration that may not be seen elsewhere.
 
     Of a file that is no document all that could be such a value is one.
@@ -71,11 +70,11 @@ def secrets(raw: bytes) -> frozenset[str]:
     try:
         value = document.read(raw).value
     except DocumentError:
-        return frozenset(_suspects(raw.decode(errors="replace")))
-    return frozenset(one for one in _values(value, hidden=False) if len(one) >= SECRET_LEAST)
+        return Secrets(_suspects(raw.decode(errors="replace")))
+    return Secrets(_values(value, hidden=False))
 
 
-def configuration(raw: bytes, known: Iterable[str] = ()) -> Redacted | None:
+def configuration(raw: bytes, known: Secrets = NONE) -> Redacted | None:
     """A configuration without secrets, as JSON; None where it is no document.
 
     Comments are not in it.
@@ -85,17 +84,13 @@ def configuration(raw: bytes, known: Iterable[str] = ()) -> Redacted | None:
     except DocumentError:
         return None
     # Text by text: what is removed of the whole may be half a string, and what is left no JSON.
-    hidden, removed = _hide(value, frozenset(known), hidden=False)
+    hidden, removed = _hide(value, known, hidden=False)
     return Redacted(json.dumps(hidden, indent=2, ensure_ascii=False), removed)
 
 
-def redact(text: str, known: Iterable[str] = ()) -> Redacted:
+def redact(text: str, known: Secrets = NONE) -> Redacted:
     """A text without what looks like a credential, and without these secrets."""
-    removed = 0
-    for secret in sorted(known, key=len, reverse=True):
-        for spelled in dict.fromkeys((secret, *_spellings(secret))):
-            removed += text.count(spelled)
-            text = text.replace(spelled, HIDDEN)
+    text, removed = _without(known.spans(text), text)
     for pattern in _PATTERNS:
         text, count = _without((one.span("secret") for one in pattern.finditer(text)), text)
         removed += count
@@ -140,15 +135,7 @@ def _without(spans: Iterable[tuple[int, int]], text: str) -> Redacted:
     return Redacted("".join((*pieces, text[at:])), removed)
 
 
-def _spellings(secret: str) -> Iterator[str]:
-    """How a text may stand in JSON, in a repr, or in a log line."""
-    yield json.dumps(secret)[1:-1]
-    yield json.dumps(secret, ensure_ascii=False)[1:-1]
-    yield repr(secret)[1:-1]
-    yield ascii(secret)[1:-1]
-
-
-def _hide(value: object, known: frozenset[str], *, hidden: bool) -> tuple[object, int]:
+def _hide(value: object, known: Secrets, *, hidden: bool) -> tuple[object, int]:
     match value:
         case dict():
             whole: dict[str, object] = {}
@@ -167,7 +154,7 @@ def _hide(value: object, known: frozenset[str], *, hidden: bool) -> tuple[object
         case str() if not hidden:
             return redact(value, known)
         case _:
-            return (HIDDEN, 1) if hidden or str(value) in known else (value, 0)
+            return (HIDDEN, 1) if hidden or str(value) in known.values else (value, 0)
 
 
 def _values(value: object, *, hidden: bool) -> Iterator[str]:

@@ -103,4 +103,4 @@ def secrets(raw: bytes) -> None:
     if config is not None:
         json.loads(config.text)
     text = redaction.redact(raw.decode(errors="replace"), known).text
-    assert not [one for one in known if one in text and one not in redaction.HIDDEN]
+    assert not [one for one in known.values if one in text and one not in redaction.HIDDEN]

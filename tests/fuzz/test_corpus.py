@@ -2,6 +2,7 @@
 
 import fcntl
 import io
+import json
 import os
 import subprocess
 import sys
@@ -202,6 +203,19 @@ def _shown_plainly(said: Explanation) -> None:
     shown = paper.text(lambda columns: explanation.page(said, columns, 0.0), io.StringIO())
     claims.page(shown)
     assert shown.count("\\") >= 3
+
+
+@pytest.mark.timeout(60)  # each of its keys was searched for each of its values: 2,000 took 8 s
+def test_a_configuration_of_1_mib_is_redacted_in_one_pass() -> None:
+    info = {f"{number:06x}-key": f"{number:06x}-value" for number in range(25_000)}
+    raw = json.dumps({"resourceList": [{"additionalInfo": {"*": info}}]}).encode()
+    known = redaction.secrets(raw)
+    assert len(known.values) == len(info)
+    shown = redaction.configuration(raw, known)
+    assert shown is not None
+    assert shown.removed == len(info)
+    log = " ".join(info.values())
+    assert redaction.redact(log, known) == (" ".join([redaction.HIDDEN] * len(info)), len(info))
 
 
 @pytest.mark.timeout(60)  # it took hours

@@ -4,6 +4,7 @@ import contextlib
 import json
 import string
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from rbln_supervisor.core import redaction
 from rbln_supervisor.core.configuration import config
 from rbln_supervisor.core.redaction import HIDDEN, configuration, redact, secrets
+from rbln_supervisor.core.secrets import Secrets
 from rbln_supervisor.options import Options, OptionsUnknown, load, save
 
 SECRETS = st.text(st.characters(codec="utf-8"), min_size=12, max_size=40).map(
@@ -53,7 +55,7 @@ def test_a_secret_of_a_configuration_is_nowhere(
 ) -> None:
     raw = json.dumps(document(shape(secret), key)).encode()
     known = secrets(raw)
-    assert secret in known
+    assert secret in known.values
     shown = configuration(raw, known)
     assert shown is not None
     assert secret not in json.loads(f"[{json.dumps(shown.text)}]")[0]
@@ -142,8 +144,22 @@ def test_what_is_no_secret_stays(text: str) -> None:
 
 @given(st.text(max_size=200), st.sets(st.text(min_size=6, max_size=20), max_size=3))
 def test_a_second_time_removes_no_more(text: str, known: set[str]) -> None:
-    once = redact(text, known)
+    once = redact(text, Secrets(known))
     assert all(one not in once.text for one in known if HIDDEN not in one and one not in HIDDEN)
+
+
+@given(st.text("abc", max_size=60), st.sets(st.text("abc", min_size=6, max_size=9), max_size=5))
+def test_all_of_each_value_goes_wherever_they_overlap(text: str, known: set[str]) -> None:
+    hidden = {
+        place
+        for one in known
+        for at in range(len(text))
+        if text.startswith(one, at)
+        for place in range(at, at + len(one))
+    }
+    spans = list(Secrets(known).spans(text))
+    assert {place for begin, end in spans for place in range(begin, end)} == hidden
+    assert all(earlier[1] <= later[0] for earlier, later in pairwise(spans))
 
 
 def test_short_values_are_removed_where_they_stand() -> None:
@@ -152,7 +168,7 @@ def test_short_values_are_removed_where_they_stand() -> None:
     assert shown is not None
     assert json.loads(shown.text)["resourceList"][0]["additionalInfo"] == {"*": {"key": HIDDEN}}
     assert shown.removed == 1
-    assert redaction.secrets(raw) == frozenset()
+    assert redaction.secrets(raw).values == frozenset()
 
 
 @given(st.binary(max_size=200))
