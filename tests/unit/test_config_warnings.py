@@ -1,0 +1,138 @@
+"""What a configuration is warned of, and served with."""
+
+import json
+
+import pytest
+
+from rbln_supervisor.core.configuration.config import parse, strict
+from tests.unit.configuring import GOOD, pool, with_good
+
+ID = "never matches, expected four hexadecimal digits in lower case"
+ADDRESS = "a whole address such as 0000:3b:00.0"
+WARNINGS: list[tuple[dict[str, object], str]] = [
+    ({"selector": {}}, "selector: unknown key, ignored (did you mean selectors?)"),
+    ({"zzz": {}}, "zzz: unknown key, ignored"),
+    ({"a b\n": {}}, '["a b\\n"]: unknown key, ignored'.removeprefix(".")),
+    (
+        {"health": {"suspectSecond": 1}},
+        "health.suspectSecond: unknown key, ignored (did you mean suspectSeconds?)",
+    ),
+    (
+        {"health": {"probation": {"linkState": True}}},
+        "health.probation.linkState: unknown key, ignored",
+    ),
+    (
+        {"health": {"probation": {"mostSeconds": 2}}},
+        "health.probation.mostSeconds: 2 is less than firstSeconds or againSeconds, "
+        "and counts for them",
+    ),
+    ({"vendors": []}, "vendors: a selector, ignored here (it belongs into selectors)"),
+    (
+        {"SelectorObjs": []},
+        "SelectorObjs: internal key of the reference, ignored (did you mean selectors?)",
+    ),
+    (
+        {"selectors": {"pfNames": ["p0"]}},
+        "selectors.pfNames: a key of netDevice and auxNetDevice pools, ignored",
+    ),
+    (
+        {"selectors": {"vdpaType": "vhost"}},
+        "selectors.vdpaType: a key of netDevice pools, ignored",
+    ),
+    (
+        {"selectors": [{"vendor": []}]},
+        "selectors[0].vendor: unknown key, ignored (did you mean vendors?)",
+    ),
+    (
+        {"selectors": {"vendors": ["1eff", "1EFF"]}},
+        f'selectors.vendors[1]: "1EFF" {ID} (did you mean 1eff?)',
+    ),
+    (
+        {"selectors": {"devices": ["0x1250"]}},
+        f'selectors.devices[0]: "0x1250" {ID} (did you mean 1250?)',
+    ),
+    ({"selectors": {"devices": ["CA25!"]}}, f'selectors.devices[0]: "CA25!" {ID}'),
+    ({"selectors": {"devices": [""]}}, f'selectors.devices[0]: "" {ID}'),
+    (
+        {"selectors": {"pciAddresses": ["3B:00.0"]}},
+        f'selectors.pciAddresses[0]: "3B:00.0" never matches, expected {ADDRESS} '
+        "(did you mean 0000:3b:00.0?)",
+    ),
+    (
+        {"additionalInfo": {"3b:00.0": {}}},
+        f'additionalInfo["3b:00.0"]: never matches, expected * or {ADDRESS}',
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "warning"), WARNINGS)
+def test_what_hinders_nobody_is_a_warning(changes: dict[str, object], warning: str) -> None:
+    config = with_good(pool(**changes))
+    place = "resourceList[1]" if warning.startswith("[") else "resourceList[1]."
+    assert config.warnings == (f"{place}{warning}",)
+    assert strict(config) is config
+
+
+NEVER = "never matches, expected"
+NIC_WARNINGS: list[tuple[dict[str, object], str]] = [
+    (
+        {"pfNames": ["0000:3b:00.0#1"]},
+        f'pfNames[0]: "0000:3b:00.0#1" {NEVER} '
+        "an interface's name (an address belongs into rootDevices)",
+    ),
+    (
+        {"rootDevices": ["0000:3b:00.0", "3B:00.0#0-3"]},
+        f'rootDevices[1]: "3B:00.0#0-3" {NEVER} a whole address such as 0000:3b:00.0 '
+        "(did you mean 0000:3b:00.0#0-3?)",
+    ),
+    ({"rootDevices": ["p0"]}, f'rootDevices[0]: "p0" {NEVER} {ADDRESS}'),
+    (
+        {"linkTypes": ["Ether"]},
+        f'linkTypes[0]: "Ether" {NEVER} a link type such as ether or infiniband '
+        "(did you mean ether?)",
+    ),
+    (
+        {"pKeys": ["8001"]},
+        f'pKeys[0]: "8001" {NEVER} a partition key such as 0x8001 (did you mean 0x8001?)',
+    ),
+    ({"drivers": [""]}, f'drivers[0]: "" {NEVER} a driver\'s name'),
+    ({"ddpProfiles": [""]}, f'ddpProfiles[0]: "" {NEVER} a profile\'s name'),
+    (
+        {"acpiIndexes": ["101 "]},
+        f'acpiIndexes[0]: "101 " {NEVER} a decimal number (did you mean 101?)',
+    ),
+    ({"auxTypes": ["sf"]}, "auxTypes: a key of auxNetDevice pools, ignored"),
+]
+
+
+@pytest.mark.parametrize(("selectors", "warning"), NIC_WARNINGS)
+def test_what_can_never_match_is_a_warning(selectors: dict[str, object], warning: str) -> None:
+    config = with_good(pool(deviceType="netDevice", selectors=[selectors]))
+    assert config.warnings == (f"resourceList[1].selectors[0].{warning}",)
+
+
+def test_more_keys_for_a_subfunction_by_its_name_or_its_functions_address() -> None:
+    infos = {"*": {}, "mlx5_core.sf.4": {"a": "b"}, "0000:3b:00.0": {}}
+    changes = {"deviceType": "auxNetDevice", "selectors": {"auxTypes": ["sf"]}}
+    config = with_good(pool(**changes, additionalInfo=infos))
+    assert config.pools[1].spec.additional_info == infos
+    assert not config.warnings
+    assert with_good(pool(**changes, additionalInfo={"sf.4": {}})).warnings == (
+        'resourceList[1].additionalInfo["sf.4"]: never matches, expected *, '
+        "a name such as mlx5_core.sf.4 or a whole address such as 0000:3b:00.0",
+    )
+    assert with_good(pool(additionalInfo={"mlx5_core.sf.4": {}})).warnings
+
+
+def test_unknown_keys_and_warnings_are_bounded() -> None:
+    config = with_good(pool(**{f"key{number}": 1 for number in range(1000)}))
+    assert len(config.warnings) == 11
+    assert config.warnings[-1] == "resourceList[1]: 990 more unknown keys, ignored"
+    config = with_good(pool(selectors={"vendors": ["X"] * 1000}))
+    assert len(config.warnings) == 51
+    assert config.warnings[-1] == "and 950 more"
+
+
+def test_what_the_document_warned_of_is_kept() -> None:
+    config = parse(json.dumps({"resourceList": [GOOD]})[:-1].encode() + b",}", prefix="intel.com")
+    assert config.warnings == ("line 1, column 146: trailing comma (accepted)",)
