@@ -41,6 +41,7 @@ class Looks:
         """What is known of these may have changed."""
         self._soon: asyncio.Handle | None = None
         """The look at them that is about to begin."""
+        self._ended = False
 
     def want(self, devices: Collection[DeviceId] = ()) -> None:
         """Have these devices looked at soon, all where none is named."""
@@ -51,7 +52,8 @@ class Looks:
     def soon(self, devices: Collection[DeviceId]) -> None:
         """Have these looked at, and the pool even where it has none: something is to be said."""
         self._stale.update(devices)
-        if self._soon is None:  # one look for all that is wanted in this turn of the loop
+        # One look for all that is wanted in this turn of the loop.
+        if self._soon is None and not self._ended:
             self._soon = asyncio.get_running_loop().call_soon(self._look)
 
     def pulse(self) -> None:
@@ -64,6 +66,12 @@ class Looks:
             self._begin(devices.keys() - self._stale, Depth.CHECK)
         elif changes_untold(devices.values()):
             self._begin(devices.keys() - self._stale, Depth.GLANCE)
+
+    def end(self) -> None:
+        """Begin no look any more, whatever is still heard: this worker leaves."""
+        self._ended = True
+        if self._soon is not None:
+            self._soon.cancel()
 
     def _look(self) -> None:
         self._soon = None

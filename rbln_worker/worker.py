@@ -111,6 +111,7 @@ class Worker:
             try:
                 return serving.result() if serving.done() else self._end.result()
             finally:
+                self._looks.end()
                 serving.cancel()
                 await self._registrar.close(CLOSE_WITHIN_S)
                 await self._files.close(CLOSE_WITHIN_S)  # last: a disk may keep it waiting

@@ -1,0 +1,109 @@
+"""Which devices a worker looks at, and when: what is asked for, and its own pulse."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+
+import pytest
+
+from rbln_worker.contract.device import Bdf, Device, DeviceId
+from rbln_worker.contract.pool import PoolSpec
+from rbln_worker.core.health.evidence import GLANCED_AT_MOST
+from rbln_worker.core.inventory import Inventory
+from rbln_worker.looks import CHECK_EVERY, Looks
+from rbln_worker.prober import Depth
+from tests.unit.inventory import npu
+
+Begun = list[tuple[Depth, set[DeviceId]]]
+POOL = PoolSpec("rebellions.ai", "ATOM", "accelerator")
+A, B, C = names = tuple(DeviceId(f"0000:2{number}:00.0") for number in range(3))
+
+
+def told(
+    story: Callable[[Looks], Coroutine[None, None, None]],
+    *,
+    devices: Sequence[DeviceId] = names,
+    troubled: frozenset[DeviceId] = frozenset(),
+) -> Begun:
+    """The looks that began while a story was played."""
+    begun: Begun = []
+    held = Inventory("s", 1, POOL, {one: Device(one, npu(Bdf(one))) for one in devices})
+
+    async def follow(chosen: Sequence[Device], _: Inventory, depth: Depth) -> None:
+        begun.append((depth, {device.id for device in chosen}))
+
+    async def play() -> None:
+        async with asyncio.TaskGroup() as group:
+            await story(Looks(lambda: held, lambda: set(troubled), follow, group.create_task))
+
+    asyncio.run(play())
+    return begun
+
+
+def test_what_is_wanted_in_one_turn_is_one_look() -> None:
+    async def story(looks: Looks) -> None:
+        looks.want({A})
+        looks.want({A, B})
+        await asyncio.sleep(0)
+        looks.want({C})
+        await asyncio.sleep(0)
+
+    assert told(story) == [(Depth.LOOK, {A, B}), (Depth.LOOK, {C})]
+
+
+def test_all_are_wanted_where_none_is_named() -> None:
+    async def story(looks: Looks) -> None:
+        looks.want()
+        await asyncio.sleep(0)
+
+    assert told(story) == [(Depth.LOOK, {A, B, C})]
+
+
+def test_a_pool_without_devices_has_something_to_say_too() -> None:
+    async def story(looks: Looks) -> None:
+        looks.soon(())
+        await asyncio.sleep(0)
+
+    assert told(story, devices=()) == [(Depth.LOOK, set())]
+
+
+async def pulses(looks: Looks) -> None:
+    for _ in range(2 * CHECK_EVERY):
+        looks.pulse()
+        await asyncio.sleep(0)
+
+
+def test_every_few_pulses_all_is_checked_and_in_between_what_changes_untold() -> None:
+    begun = told(pulses)
+    assert all(chosen == {A, B, C} for _, chosen in begun)
+    depths = [depth for depth, _ in begun]
+    assert depths.count(Depth.CHECK) == 2
+    assert depths.count(Depth.GLANCE) == 2 * CHECK_EVERY - 2
+    first = depths.index(Depth.CHECK)
+    assert depths[first + CHECK_EVERY] is Depth.CHECK
+
+
+def test_a_large_pool_is_checked_and_not_glanced_at() -> None:
+    many = [DeviceId(f"0000:{number:02x}:00.0") for number in range(GLANCED_AT_MOST + 1)]
+    assert [depth for depth, _ in told(pulses, devices=many)] == [Depth.CHECK] * 2
+
+
+def test_who_lacks_something_is_looked_at_with_each_pulse_and_the_others_are_not() -> None:
+    begun = told(pulses, troubled=frozenset({B}))
+    looks = [chosen for depth, chosen in begun if depth is Depth.LOOK]
+    assert looks == [{B}] * (2 * CHECK_EVERY)
+    assert all(chosen == {A, C} for depth, chosen in begun if depth is not Depth.LOOK)
+
+
+@pytest.mark.parametrize("wanted", [(), (A,)])
+def test_who_leaves_begins_no_look(wanted: tuple[DeviceId, ...]) -> None:
+    """What was wanted before, and what is heard while the streams are ended."""
+
+    async def story(looks: Looks) -> None:
+        looks.want(wanted)
+        looks.end()
+        await asyncio.sleep(0)
+        looks.want(wanted)
+        looks.soon(wanted)
+        await asyncio.sleep(0)
+
+    assert told(story) == []
