@@ -137,7 +137,7 @@ class Pools:
                     keeper.account.owe(heard)
 
     def nudge(self, functions: Iterable[Bdf | None]) -> None:
-        """Have workers look at devices of which the kernel spoke; None: at all."""
+        """Have workers look at devices of which somebody spoke; None: at all."""
         for pool, devices in touched(functions, self.rosters).items():
             self.keepers[pool].nudge(devices)
 

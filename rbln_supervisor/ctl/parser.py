@@ -66,7 +66,7 @@ VERBS: Final[dict[str, Verb]] = {
         "  rbln-ctl reload --force",
     ),
     "rescan": Verb(
-        "look for devices now",
+        "look for devices now, and at all that there are",
         "  modprobe rebellions && rbln-ctl rescan && rbln-ctl status",
     ),
     "probe": Verb(

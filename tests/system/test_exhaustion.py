@@ -15,6 +15,8 @@ from socket import AF_UNIX, socket
 import grpc
 import pytest
 
+from rbln_supervisor.core.commands import Rescan
+from rbln_supervisor.ctl.client import ask
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.endpoint import REQUEST_BYTES_MOST
 from tests.sim.device import SimDevice
@@ -40,12 +42,6 @@ pytestmark = pytest.mark.system
 
 FREE_FOR_S = 30.0
 """A file is tried again within 10 s, a worker that was born meanwhile may be in back-off."""
-
-
-def look_again(stack: Stack) -> None:
-    """Make workers look at their devices now."""
-    stack.node.add_dev_node("anything")
-    stack.node.remove_dev_node("anything")
 
 
 # Memory
@@ -142,7 +138,7 @@ def test_a_worker_whose_table_is_full_serves_on_and_says_what_it_can_not_read() 
         assert pid is not None
         with untouched(stack, VM):
             with used_up(pid):
-                look_again(stack)
+                ask(stack.run_dir, Rescan())
                 stack.kubelet.wait_listed(ATOM, 0, len(ATOMS))
                 seen = stack.status().pools[ATOM]
                 assert os.strerror(errno.EMFILE) in seen.devices[ATOMS[0]].reason

@@ -166,14 +166,22 @@ def silent(stack: Stack) -> Path:
 
 
 def starting(stack: Stack) -> int:
-    """Wait for NEW's worker; its pid."""
+    """Wait until NEW's worker waits at its FIFO; its pid."""
     status = stack.wait_status(
         lambda s: NEW in s.pools and s.pools[NEW].worker.pid, what="a worker that is starting"
     )
     assert status.pools[NEW].state == "starting"
     pid = status.pools[NEW].worker.pid
     assert pid is not None
+    eventually(lambda: waits(pid), what="its opening of the FIFO")
     return pid
+
+
+def waits(pid: int) -> bool:
+    """Whether a process sleeps, and that for a FIFO's other end as far as we are told."""
+    place = Path(f"/proc/{pid}/wchan").read_text()  # 0: nobody may know
+    asleep = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+    return asleep and place in {"wait_for_partner", "fifo_open", "0"}
 
 
 def test_a_silent_pool_is_waited_for_and_others_wait_meanwhile() -> None:
