@@ -37,8 +37,6 @@ PULSE_S: Final = 2.0
 BEAT: Final = b"." * 66
 """As long as a worker's."""
 SERVICE: Final = "floor.Floor"
-SETTLED_S: Final = 5.0
-"""What is done once after a start, and takes memory and time, is over by then."""
 
 
 def main() -> int:
@@ -46,6 +44,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench-floor", description=__doc__)
     parser.add_argument("--pools", type=int, nargs="+", default=(3, 8), metavar="N")
     parser.add_argument("--seconds", type=float, default=30.0, help="of rest (default: 30)")
+    parser.add_argument(
+        "--settled",
+        type=float,
+        default=5.0,
+        metavar="SECONDS",
+        help="after a start, until what is done once is over (default: 5)",
+    )
     parser.add_argument("--empty", type=Path, metavar="DIR", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.empty is not None:
@@ -55,24 +60,23 @@ def main() -> int:
         "| idle CPU, % of a core |\n|---:|---|---:|---:|---:|"
     )
     for pools in given.pools:
-        with _empty(pools) as pids:
-            _row(pools, "empty ones", pids, given.seconds)
-        with _ours(pools) as pids:
-            _row(pools, "ours, two NPUs each", pids, given.seconds)
+        for what, begun in (("empty ones", _empty), ("ours, two NPUs each", _ours)):
+            with begun(pools) as pids:
+                threading.Event().wait(given.settled)
+                print(f"| {pools} | {what} | {_measured(pids, given.seconds)} |", flush=True)
     return 0
 
 
-def _row(pools: int, what: str, pids: Sequence[int], seconds: float) -> None:
-    """``pids``: the one that forked the others first."""
+def _measured(pids: Sequence[int], seconds: float) -> str:
+    """The row's rest; ``pids``: the one that forked the others first."""
     from tests.bench.measuring import private_kib  # noqa: PLC0415 - not in the empty ones
     from tests.bench.own import idle_cores  # noqa: PLC0415
     from tests.bench.pages import together_kib  # noqa: PLC0415
 
-    threading.Event().wait(SETTLED_S)
     cores = idle_cores(pids, seconds)
     each = sorted(private_kib(pid) / 1024 for pid in pids[1:])
     once = "".join(f"{kib / 1024:.1f}" for kib in together_kib(pids)) or "needs root"
-    print(f"| {pools} | {what} | {each[len(each) // 2]:.1f} | {once} | {100 * cores:.2f} |")
+    return f"{each[len(each) // 2]:.1f} | {once} | {100 * cores:.2f}"
 
 
 @contextmanager
