@@ -63,8 +63,9 @@ class Keeper:
         self._session = session
         self._held: int | None = None
         self._sent_at = 0.0
-        self._nudged: frozenset[DeviceId] | None = None
-        """Devices that the worker shall look at; none at all means every one."""
+        self._nudged: set[DeviceId] = set()
+        """Devices that the worker shall look at."""
+        self._nudged_all = False
         self._recalled = False
         """A stranger was asked what it holds."""
         self.configured = True
@@ -169,17 +170,18 @@ class Keeper:
             self._held = roster.generation
             self._sent_at = monotonic()
             self.account.told(self._sent_at)
-        if self._nudged is not None:
-            nudge = Nudge(tuple(sorted(self._nudged)))
-            if router.send(self.identity, encode(nudge)):
-                self._nudged = None
+        if self._nudged and router.send(self.identity, encode(Nudge(tuple(sorted(self._nudged))))):
+            self._nudged.clear()
+        if self._nudged_all and router.send(self.identity, encode(Nudge())):
+            self._nudged_all = False
 
     def nudge(self, devices: Iterable[DeviceId]) -> None:
-        """Have the worker look at devices soon, at all where none is named."""
-        wanted = frozenset(devices)
-        # None that wait, or all of them: whoever waits for more gets less to say.
-        whole = not wanted or self._nudged == frozenset()
-        self._nudged = frozenset() if whole else wanted | (self._nudged or frozenset())
+        """Have the worker look at devices at once."""
+        self._nudged.update(devices)
+
+    def nudge_all(self) -> None:
+        """Have the worker look at all its devices, after what is more urgent."""
+        self._nudged_all = True
 
     def bury(self) -> None:
         """Take note of the end of the worker, whose pidfd has turned readable."""
@@ -292,7 +294,8 @@ class Keeper:
         self.identity = None
         self.incarnation = self._version = ""
         self._held = None
-        self._nudged = None  # the next life looks at all of them anyway
+        self._nudged.clear()
+        self._nudged_all = False  # the next life looks at all of them anyway
         self.report = None
 
     def _note(self, what: str, why: str) -> None:

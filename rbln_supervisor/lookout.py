@@ -227,7 +227,7 @@ class Lookout:
         elif batch.config is not None:
             self._looks = self._looks.hold(batch.reloads)
         if batch.rescans and look.failed is None:  # who asks wants to know how devices are, too
-            self._pools.nudge((None,))
+            self._pools.nudge({None})
         for asker in batch.rescans:
             self._answer(asker, Rescanned(self._pools.functions, touched, self._pools.problems))
 

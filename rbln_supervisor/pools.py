@@ -3,7 +3,7 @@
 import logging
 import math
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from time import monotonic
 from typing import Final, NamedTuple
 
@@ -136,10 +136,13 @@ class Pools:
                 if keeper.roster is not before:
                     keeper.account.owe(heard)
 
-    def nudge(self, functions: Iterable[Bdf | None]) -> None:
-        """Have workers look at devices of which somebody spoke; None: at all."""
+    def nudge(self, functions: Set[Bdf | None]) -> None:
+        """Have workers look at these functions' devices; None (an IOMMU group's): at all others."""
         for pool, devices in touched(functions, self.rosters).items():
             self.keepers[pool].nudge(devices)
+        if None in functions:
+            for keeper in self.keepers.values():
+                keeper.nudge_all()
 
     def configure(self, config: NodeConfig) -> None:
         """Serve the pools of a configuration from now on; what a look found for it comes next."""

@@ -14,6 +14,10 @@ Follow = Callable[[Sequence[Device], Inventory, Depth], Coroutine[None, None, No
 """Have these devices looked at, and do what follows."""
 CHECK_EVERY: Final = 5
 """Pulses from one check of all devices to the next: 10 s."""
+AFTER_S: Final = 0.1
+"""So much later all are checked where something unnamed happened: what is known to have changed is
+looked at and told by then, in this worker and in the others, which share the processor. Nothing
+would tell this one that they have done so: hence a time."""
 SPREAD: Final = random.SystemRandom()
 """Workers are born together, and need not check whole pools together."""
 
@@ -41,20 +45,23 @@ class Looks:
         """What is known of these may have changed."""
         self._soon: asyncio.Handle | None = None
         """The look at them that is about to begin."""
+        self._check: asyncio.Handle | None = None
+        """The check of all that is about to begin."""
         self._ended = False
 
-    def want(self, devices: Collection[DeviceId] = ()) -> None:
-        """Have these devices looked at soon, all where none is named."""
-        held = self._held()
-        if held is not None:
-            self.soon(devices or held.devices)
+    def want(self, devices: Collection[DeviceId]) -> None:
+        """Have these looked at soon, and the pool even where it has none: something is to be said.
 
-    def soon(self, devices: Collection[DeviceId]) -> None:
-        """Have these looked at, and the pool even where it has none: something is to be said."""
+        One look for all that is wanted in this turn of the loop.
+        """
         self._stale.update(devices)
-        # One look for all that is wanted in this turn of the loop.
         if self._soon is None and not self._ended:
             self._soon = asyncio.get_running_loop().call_soon(self._look)
+
+    def want_all(self) -> None:
+        """Have all checked, AFTER_S from now; one check for all that want it meanwhile."""
+        if self._check is None and not self._ended:
+            self._check = asyncio.get_running_loop().call_later(AFTER_S, self._check_all)
 
     def pulse(self) -> None:
         """Have looked at what may have changed without a word; every BEAT_S."""
@@ -63,20 +70,27 @@ class Looks:
         if troubled := self._troubled():
             self.want(troubled)
         if self._pulses % CHECK_EVERY == 0:  # also where there are no devices: there are files
-            self._begin(devices.keys() - self._stale, Depth.CHECK)
+            self._check_all()
         elif changes_untold(devices.values()):
             self._begin(devices.keys() - self._stale, Depth.GLANCE)
 
     def end(self) -> None:
         """Begin no look any more, whatever is still heard: this worker leaves."""
         self._ended = True
-        if self._soon is not None:
-            self._soon.cancel()
+        for begun in (self._soon, self._check):
+            if begun is not None:
+                begun.cancel()
 
     def _look(self) -> None:
         self._soon = None
         stale, self._stale = self._stale, set()
         self._begin(stale, Depth.LOOK)
+
+    def _check_all(self) -> None:
+        if self._check is not None:
+            self._check.cancel()
+            self._check = None
+        self._begin(self._devices().keys() - self._stale, Depth.CHECK)
 
     def _devices(self) -> Mapping[DeviceId, Device]:
         held = self._held()

@@ -163,7 +163,7 @@ class Worker:
             for name in touched[folder]
         }
         if ANYTHING in nodes:
-            self._looks.want()
+            self._looks.want_all()
         elif nodes and (one := self._conclusion.concerned(nodes) | self._prober.under_way):
             self._looks.want(one)
 
@@ -185,13 +185,16 @@ class Worker:
 
     def _adopt(self, message: State) -> None:
         if isinstance(message, Nudge):
-            self._looks.want(message.devices)
+            if message.devices:
+                self._looks.want(message.devices)
+            else:
+                self._looks.want_all()
             return
         after = apply(self._conclusion.held, message)
         if isinstance(after, Gap):
             self._conversation.want_snapshot()
             return
-        self._looks.soon(self._conclusion.adopt(after))
+        self._looks.want(self._conclusion.adopt(after))
         self._reconsider()  # what the word says needs no file: it doesn't wait for any
 
     def _report(self) -> Report:

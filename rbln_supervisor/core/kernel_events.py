@@ -4,7 +4,7 @@ An event says that something happened, never what there is now: that is what a l
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Set
 from typing import Final
 
 from rbln_supervisor.core.roster import Roster
@@ -38,19 +38,16 @@ def function(devpath: str) -> Bdf | None:
 
 
 def touched(
-    functions: Iterable[Bdf | None], rosters: Mapping[PoolName, Roster]
+    functions: Set[Bdf | None], rosters: Mapping[PoolName, Roster]
 ) -> Mapping[PoolName, tuple[DeviceId, ...]]:
-    """The devices of each pool that events concern, sorted; no ID at all means every device.
+    """The devices that events name, of each pool that has some, sorted.
 
     Args:
-        functions: of each event; None for one that names none (an IOMMU group's, a class's).
+        functions: of each event; None, for one that names none, is no device.
         rosters: what each pool lists.
     """
-    named = frozenset(functions)
-    if None in named:
-        return {pool: () for pool, roster in rosters.items() if roster.devices}
     found = {
-        pool: tuple(d for d, device in roster.devices.items() if device.function.bdf in named)
+        pool: tuple(d for d, device in roster.devices.items() if device.function.bdf in functions)
         for pool, roster in rosters.items()
     }
     return {pool: devices for pool, devices in found.items() if devices}

@@ -55,13 +55,13 @@ class Delta(msgspec.Struct, frozen=True, tag="delta"):
 
 
 class Nudge(msgspec.Struct, frozen=True, tag="nudge"):
-    """Something happened at these devices (the kernel said so): look at them now.
+    """Something happened at these devices (the kernel said so): look at them.
 
     A hint and no state: who misses one sees the same at the next look.
     """
 
     devices: tuple[DeviceId, ...] = ()
-    """At all of them where none is named."""
+    """At once; where none is named at all of them, after what is more urgent."""
 
 
 class Recall(msgspec.Struct, frozen=True, tag="recall"):

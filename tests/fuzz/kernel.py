@@ -29,7 +29,7 @@ def event(frame: bytes) -> None:
     assert said.devpath.startswith("/")
     named = function(said.devpath) if concerns(said.subsystem, said.devpath) else None
     assert named is None or named in said.devpath.split("/")
-    assert touched([named], {}) == {}
+    assert touched({named}, {}) == {}
 
 
 def links(datagram: bytes) -> None:

@@ -126,7 +126,7 @@ def test_any_event_is_about_devices_or_is_not(frame: bytes) -> None:
     if event is not None and concerns(event.subsystem, event.devpath):
         named = function(event.devpath)
         assert named is None or named in event.devpath
-        assert touched([named], {}) == {}
+        assert touched({named}, {}) == {}
 
 
 # The kubelet

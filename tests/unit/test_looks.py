@@ -9,7 +9,7 @@ from rbln_worker.contract.device import Bdf, Device, DeviceId
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.health.evidence import GLANCED_AT_MOST
 from rbln_worker.core.inventory import Inventory
-from rbln_worker.looks import CHECK_EVERY, Looks
+from rbln_worker.looks import AFTER_S, CHECK_EVERY, Looks
 from rbln_worker.prober import Depth
 from tests.unit.inventory import npu
 
@@ -50,17 +50,28 @@ def test_what_is_wanted_in_one_turn_is_one_look() -> None:
     assert told(story) == [(Depth.LOOK, {A, B}), (Depth.LOOK, {C})]
 
 
-def test_all_are_wanted_where_none_is_named() -> None:
+def test_who_is_named_is_looked_at_before_all_are_checked() -> None:
     async def story(looks: Looks) -> None:
-        looks.want()
-        await asyncio.sleep(0)
+        looks.want_all()
+        looks.want({B})
+        looks.want_all()
+        await asyncio.sleep(2 * AFTER_S)
 
-    assert told(story) == [(Depth.LOOK, {A, B, C})]
+    assert told(story) == [(Depth.LOOK, {B}), (Depth.CHECK, {A, B, C})]
+
+
+def test_a_pulse_that_checks_all_is_the_check_that_was_wanted() -> None:
+    async def story(looks: Looks) -> None:
+        looks.want_all()
+        await pulses(looks)
+        await asyncio.sleep(2 * AFTER_S)
+
+    assert [depth for depth, _ in told(story)].count(Depth.CHECK) == 2
 
 
 def test_a_pool_without_devices_has_something_to_say_too() -> None:
     async def story(looks: Looks) -> None:
-        looks.soon(())
+        looks.want(())
         await asyncio.sleep(0)
 
     assert told(story, devices=()) == [(Depth.LOOK, set())]
@@ -100,10 +111,10 @@ def test_who_leaves_begins_no_look(wanted: tuple[DeviceId, ...]) -> None:
 
     async def story(looks: Looks) -> None:
         looks.want(wanted)
+        looks.want_all()
         looks.end()
-        await asyncio.sleep(0)
         looks.want(wanted)
-        looks.soon(wanted)
-        await asyncio.sleep(0)
+        looks.want_all()
+        await asyncio.sleep(2 * AFTER_S)
 
     assert told(story) == []
