@@ -2,7 +2,6 @@
 
 import platform
 import resource
-import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -89,13 +88,14 @@ def no_kubelet_folder(stack: Stack) -> Iterator[None]:
 
 def no_registry(stack: Stack) -> None:
     stack.kubelet.stop()
-    shutil.rmtree(stack.kubelet.registry)
+    # In one step: what workers lose they write again at once.
+    stack.kubelet.registry.rename(stack.root / "no-registry")
 
 
 def a_file_in_its_place(path: str) -> Callable[[Stack], object]:
     def change(stack: Stack) -> None:
         folder = stack.root / path
-        shutil.rmtree(folder)
+        folder.rename(stack.root / "aside")
         folder.write_text("in the way")
 
     return change
