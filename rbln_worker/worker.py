@@ -22,14 +22,13 @@ from rbln_worker.core.tally import Tally
 from rbln_worker.diary import Diary
 from rbln_worker.files import Files
 from rbln_worker.host.inotify import ANYTHING, FolderWatch
+from rbln_worker.kubelet import endpoint
 from rbln_worker.link import Link
 from rbln_worker.looks import Looks
 from rbln_worker.prober import Depth, Prober
 from rbln_worker.registrar import Registrar
 
 CLOSE_WITHIN_S: Final = 1.0
-GRPC_THREADS: Final = 8
-"""What it starts at least; on a machine of many cores it has a few more."""
 _DEV_FOLDERS: Final = ("dev", "dev/vfio", "dev/infiniband", "dev/net")
 """Where the nodes lie that containers are given."""
 
@@ -260,7 +259,7 @@ class Worker:
         self._diary.judged(news.before, news.after, devices=len(self._conclusion.judged))
         self._registrar.board.show(self._conclusion.prepared.message)
         if news.first:  # nothing is registered before there is something true to say
-            if not limits.is_room_for(GRPC_THREADS):
+            if not limits.is_room_for(endpoint.threads()):
                 raise MemoryError(
                     "for the threads of gRPC, which waits for ever where it gets none"
                 )

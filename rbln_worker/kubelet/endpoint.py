@@ -17,6 +17,15 @@ _OPTIONS: Final = (
 )
 
 
+def threads() -> int:
+    """How many threads gRPC begins with the first endpoint, at most.
+
+    A pool of one a core, 4 at least and 16 at most (gRPC 1.85, event_engine), and one each for the
+    loop, the pool's guard and two kinds of timers.
+    """
+    return min(16, max(4, os.cpu_count() or 16)) + 4
+
+
 class NoEndpoint(Exception):
     """The socket can't be served; the text says why."""
 
