@@ -59,6 +59,7 @@ def test_only_containers_hear_of_it(form: str, tmp_path: Path) -> None:
                 what="another life",
             )
         stack.node.set_pools(ATOMS[1], "broken")
+        stack.ctl("rescan")
         allocatable(stack, ATOM, len(ATOMS) - 1)
         with pytest.raises(Exception, match=r"can't be used") as refusal:
             stack.kubelet.allocate(ATOM, [[ATOMS[1]]])
