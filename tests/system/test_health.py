@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from rbln_supervisor.core.commands import Rescan, Rescanned
 from rbln_supervisor.core.status import DeviceStatus
+from rbln_supervisor.ctl.client import ask
 from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
 from tests.sim.nodes import for_machines, npus
@@ -33,9 +35,8 @@ SOON = {"firstSeconds": 0.05, "againSeconds": 0.05, "mostSeconds": 0.05}
 
 
 def look(stack: Stack) -> None:
-    """Have the workers look now: something changes below /dev."""
-    stack.node.add_dev_node("stirred")
-    stack.node.remove_dev_node("stirred")
+    """Have the workers look now, and not when they would anyway."""
+    assert isinstance(ask(stack.run_dir, Rescan()), Rescanned)
 
 
 def device(stack: Stack, name: str, what: str, **fields: Any) -> DeviceStatus:  # noqa: ANN401
