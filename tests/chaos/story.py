@@ -122,6 +122,8 @@ def _break(world: World, chosen: Mapping[str, Plan], rng: Random, before: invari
         took_s = monotonic() - began
         # What was done a moment ago may not have begun to show: calls would break off.
         silent = world.load.wait_answers(pools.REST, 1, CONVERGE_S)
+        if silent and invariants.backoff_s(world) > 0:  # a hang that showed only now
+            continue
         assert not silent, f"{silent} answer no calls"
         if not invariants.unsettled(world, before.files):
             break
