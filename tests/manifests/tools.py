@@ -52,6 +52,10 @@ class Tools:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    def program(self, name: str) -> Path:
+        """The file of one of PROGRAMS."""
+        return self._folder / name
+
     def kustomize(self, folder: Path) -> str:
         """The objects of a kustomization; AssertionError with its words where it fails."""
         done = self._run("kubectl/kubectl", "kustomize", str(folder))

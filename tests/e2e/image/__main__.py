@@ -10,13 +10,13 @@ from typing import Final
 
 import pytest
 
+from tests.e2e import packages
+from tests.e2e.cannot_run import CannotRun
 from tests.e2e.image import base, build
 from tests.e2e.image.container import WORDS
 from tests.e2e.image.engine import Engine, Failed
-from tests.e2e.image.places import CannotRun, Places, cache_folder
-from tests.e2e.kubelet import packages, setting
+from tests.e2e.image.places import Places, cache_folder
 
-PACKAGES: Final = ("buildah", "podman", "runc", "debootstrap")
 DISK_BYTES_LEAST: Final = 3 * 1024**3
 SLOW: Final = ("-o", "timeout=300", "-o", "faulthandler_timeout=240")
 """One of the tests builds the image a second time, from nothing."""
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
         _check()
         with places.only_one():
             return _run(engine, places, arguments)
-    except (CannotRun, setting.CannotRun) as reason:
+    except CannotRun as reason:
         print(f"e2e image: not run: {reason}")
         return 0
     except Failed as error:
@@ -50,7 +50,7 @@ def _run(engine: Engine, places: Places, arguments: Sequence[str]) -> int:
     if (free := shutil.disk_usage(places.cache).free) < DISK_BYTES_LEAST:
         raise CannotRun(f"{places.cache} has {free / 1024**3:.1f} GiB free, it needs 3")
     began = monotonic()
-    packages.ensure(PACKAGES, places.logs / "apt.log")
+    packages.ensure(base.PACKAGES, places.logs / "apt.log")
     engine.podman("rm", "--all", "--force")  # what a run left that was killed
     base.prepare(engine, places, _say)
     tried = engine.tried("run", "--rm", *WORDS, base.BASE, "true")

@@ -8,9 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from tests.e2e.cannot_run import CannotRun
 from tests.e2e.image.engine import Engine
-from tests.e2e.image.places import CannotRun, Places
+from tests.e2e.image.places import Places
 
+PACKAGES: Final = ("buildah", "podman", "runc", "debootstrap")
+"""What builds images and runs them."""
 BASE: Final = "localhost/rbln-e2e/base"
 BUILD_BASE: Final = "localhost/rbln-e2e/build-base"
 

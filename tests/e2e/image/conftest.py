@@ -8,7 +8,7 @@ from tests.e2e.image.build import IMAGE
 from tests.e2e.image.container import Container
 from tests.e2e.image.engine import Engine
 from tests.e2e.image.places import Places, cache_folder
-from tests.e2e.kubelet.report import Report
+from tests.e2e.report import Report
 
 
 @pytest.fixture(scope="session")

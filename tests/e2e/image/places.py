@@ -1,4 +1,4 @@
-"""Where images and containers are kept, and the one error that is no failure."""
+"""Where images and containers are kept."""
 
 import fcntl
 import hashlib
@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-
-class CannotRun(Exception):
-    """This machine does not allow it; the text is one line that says why."""
+from tests.e2e.cannot_run import CannotRun
 
 
 class Places:

@@ -10,7 +10,7 @@ import pytest
 from rbln_worker.contract.exits import Exit
 from tests.e2e.image.container import STRICT, Container
 from tests.e2e.image.engine import Engine
-from tests.e2e.kubelet.report import Report
+from tests.e2e.report import Report
 from tests.system.scene import (
     ATOM,
     ATOM_POOL,

@@ -10,7 +10,7 @@ from tests.e2e.image.build import AGAIN, IMAGE, REVISION, VERSION, build, pip_se
 from tests.e2e.image.container import WORDS
 from tests.e2e.image.engine import Engine
 from tests.e2e.image.places import Places
-from tests.e2e.kubelet.report import Report
+from tests.e2e.report import Report
 from tests.sim.stack import REPOSITORY
 
 COMPILERS: Final = ("cc", "gcc", "g++", "clang", "as", "ld", "make", "cython", "rustc", "go")

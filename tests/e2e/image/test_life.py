@@ -10,7 +10,7 @@ import pytest
 from rbln_supervisor.core.status import NodeStatus
 from tests.e2e.image.container import GRACE_S, Container
 from tests.e2e.image.engine import Engine
-from tests.e2e.kubelet.report import Report
+from tests.e2e.report import Report
 from tests.sim.kubelet import SimKubelet, kubelet_1_20
 from tests.system.scene import ATOM, ATOMS, VM, eventually, untouched
 

@@ -1,0 +1,129 @@
+"""The API server, as far as a test needs it: objects as plain values, and the node's history."""
+
+import contextlib
+import http.client
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from tests.e2e.cluster.config import LOOPBACK, TOKEN
+from tests.e2e.cluster.history import History
+from tests.e2e.cluster.setting import NODE
+
+CALL_DEADLINE_S: Final = 10.0
+PODS: Final = "/api/v1/namespaces/default/pods"
+
+Object = dict[str, Any]
+"""A Kubernetes object as its JSON has it."""
+
+
+class NotFoundError(Exception):
+    """There is no such object."""
+
+
+class Api:
+    """Calls to the API server; each has a connection of its own."""
+
+    def __init__(self, port: int, certificate: Path) -> None:
+        """``certificate`` is the server's own; it makes it when it starts for the first time."""
+        self._port = port
+        self._certificate = certificate
+
+    def connect(self, deadline_s: float | None = CALL_DEADLINE_S) -> http.client.HTTPSConnection:
+        """A connection; OSError where nobody is there."""
+        context = ssl.create_default_context(cafile=str(self._certificate))
+        return http.client.HTTPSConnection(
+            LOOPBACK, self._port, timeout=deadline_s, context=context
+        )
+
+    def merge(self, path: str, patch: Mapping[str, Any]) -> Object:
+        """Change an object by a merge patch (RFC 7386)."""
+        return self.call("PATCH", path, patch, kind="application/merge-patch+json")
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        kind: str = "application/json",
+    ) -> Object:
+        """The answer; NotFoundError, RuntimeError with what the server says, OSError."""
+        connection = self.connect()
+        try:
+            text = None if body is None else json.dumps(body)
+            connection.request(method, path, text, {**headers(), "Content-Type": kind})
+            response = connection.getresponse()
+            content = response.read()
+        finally:
+            connection.close()
+        if response.status == http.HTTPStatus.NOT_FOUND:
+            raise NotFoundError(path)
+        if response.status >= http.HTTPStatus.BAD_REQUEST:
+            raise RuntimeError(f"{method} {path}: {content[:500]!r}")
+        found: Object = json.loads(content)
+        return found
+
+    def ready(self) -> bool:
+        """Whether it serves, with the namespace that the tests use."""
+        try:
+            self.call("GET", "/api/v1/namespaces/default")
+        except (OSError, NotFoundError, RuntimeError, http.client.HTTPException):
+            return False
+        return True
+
+    def node_ready(self) -> bool:
+        """Whether the node is there and ready."""
+        try:
+            node = self.call("GET", f"/api/v1/nodes/{NODE}")
+        except NotFoundError:
+            return False
+        conditions = node["status"].get("conditions", ())
+        return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+def headers() -> Mapping[str, str]:
+    """Of every call."""
+    return {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+
+
+class NodeWatch:
+    """Follows the node's status in a thread, from ``with`` to the end of the block."""
+
+    def __init__(self, api: Api, history: History) -> None:
+        self._history = history
+        self._connection = api.connect(deadline_s=None)
+        path = f"/api/v1/nodes?watch=1&fieldSelector=metadata.name%3D{NODE}"
+        self._connection.request("GET", path, headers=headers())
+        # The response takes the connection's socket with it when it is read to the end.
+        self._socket = self._connection.sock
+        self._response = self._connection.getresponse()
+        self._thread = threading.Thread(target=self._follow, name="node watch", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with contextlib.suppress(OSError):  # the server went first
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._response.close()
+        self._connection.close()
+
+    def _follow(self) -> None:
+        try:
+            while line := self._response.readline():
+                self._history.add(json.loads(line)["object"].get("status", {}))
+        except (OSError, ValueError, http.client.HTTPException):
+            return  # the end of the watch

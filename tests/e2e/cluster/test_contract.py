@@ -1,0 +1,34 @@
+"""The real kubelet keeps the contract that the simulated one keeps (tests/system)."""
+
+import pytest
+
+from tests.e2e.cluster.cluster import Cluster
+from tests.e2e.cluster.history import History
+from tests.e2e.cluster.setting import KUBELET_DIR
+from tests.sim.kubelet_contract import AnyKubelet, KubeletContract
+
+
+class RealKubelet:
+    """The cluster's kubelet."""
+
+    plugins = KUBELET_DIR / "device-plugins"
+    registry = KUBELET_DIR / "plugins_registry"
+    socket = plugins / "kubelet.sock"
+
+    def __init__(self, cluster: Cluster, history: History) -> None:
+        self._cluster = cluster
+        self._history = history
+
+    def wait_listed(self, name: str, allocatable: int, capacity: int | None = None) -> None:
+        """Wait until the node's status shows so many devices."""
+        self._history.wait_for(name, allocatable, allocatable if capacity is None else capacity)
+
+    def restart(self) -> None:
+        """Restart it as it is."""
+        self._cluster.restart_kubelet()
+
+
+class TestContract(KubeletContract):
+    @pytest.fixture
+    def kubelet(self, cluster: Cluster, history: History) -> AnyKubelet:
+        return RealKubelet(cluster, history)

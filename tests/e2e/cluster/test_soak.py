@@ -1,0 +1,198 @@
+"""Pods come and go while everything is killed at random: no NPU is ever in two containers.
+
+RBLN_E2E_SOAK_S is how long (30 s by default), RBLN_E2E_SOAK_SEED repeats a run's choices.
+"""
+
+import os
+import random
+import secrets
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
+from typing import Final
+
+from tests.e2e.cluster import pods
+from tests.e2e.cluster.api import PODS, NotFoundError
+from tests.e2e.cluster.bench import FULL, Bench
+from tests.e2e.cluster.cluster import Cluster
+from tests.e2e.cluster.daemonset import DaemonSet
+from tests.e2e.cluster.node import HostNode
+from tests.e2e.cluster.pods import Container, Pod, given
+from tests.sim.device import SimDevice
+from tests.system.scene import ATOM, ATOMS
+
+MAX_PODS: Final = 4
+
+
+class Soak:
+    """One run: its pods, its acts, and what it saw."""
+
+    def __init__(self, cluster: Cluster, installed: DaemonSet, node: HostNode, seed: int) -> None:
+        self._cluster, self._installed, self._node = cluster, installed, node
+        self._random = random.Random(seed)  # noqa: S311 - choices, no secrets
+        self._count = 0
+        self._names: list[str] = []
+        self._unplugged: dict[str, SimDevice] = {}
+        self._device_nodes = {bdf: f"/dev/{node.devices[bdf].rbln}" for bdf in ATOMS}
+        self.acts: Counter[str] = Counter()
+        self.refusals: Counter[str] = Counter()
+        self.containers = 0
+        """Containers whose devices were looked at."""
+
+    def act(self) -> None:
+        """Do one thing at random."""
+        acts: dict[Callable[[], None], int] = {
+            self._create_pod: 8,
+            self._delete_pod: 5,
+            self._kill_worker: 2,
+            self._kill_supervisor: 2,
+            self._kill_container: 1,
+            self._restart_kubelet: 1,
+            self._unplug: 2,
+            self._plug: 3,
+        }
+        chosen = self._random.choices(list(acts), list(acts.values()))[0]
+        chosen()
+
+    def check(self) -> None:
+        """No NPU is in two running containers; each has the nodes that its variable names."""
+        owners: dict[str, str] = {}
+        for name in list(self._names):
+            try:
+                status = self._cluster.api.call("GET", f"{PODS}/{name}").get("status", {})
+            except NotFoundError:
+                continue
+            if status.get("phase") == "Failed":
+                self.refusals[f"{status.get('reason')}: {_cause(str(status.get('message')))}"] += 1
+                self._delete(name)
+                continue
+            states = status.get("containerStatuses") or [{}]
+            if "running" not in states[0].get("state", {}):
+                continue
+            try:
+                container = Container(self._cluster, states[0]["containerID"])
+                devices, has = given(container, ATOM), container.devices()
+            except (OSError, StopIteration, KeyError):  # it ended while it was looked at
+                continue
+            self.containers += 1
+            wanted = {self._device_nodes[bdf] for bdf in devices}
+            assert {path for path in has if path.startswith("/dev/rbln")} == wanted, name
+            for device in devices:
+                assert device not in owners, f"{device} is in {name} and in {owners[device]}"
+                owners[device] = name
+
+    def finish(self) -> None:
+        """Plug in everything, delete every pod."""
+        while self._unplugged:
+            self._plug()
+        for name in list(self._names):
+            self._delete(name)
+
+    def _create_pod(self) -> None:
+        if len(self._names) >= MAX_PODS:
+            return self._delete_pod()
+        self.acts["pod created"] += 1
+        self._count += 1
+        name = f"soak-{self._count}"
+        # Some by the scheduler, some on the node: those fail where too few are free.
+        scheduled = self._random.random() < 0.7
+        Pod(self._cluster, name, {ATOM: self._random.randint(1, 3)}, scheduled=scheduled)
+        self._names.append(name)
+        return None
+
+    def _delete_pod(self) -> None:
+        if self._names:
+            self.acts["pod deleted"] += 1
+            self._delete(self._random.choice(self._names))
+
+    def _delete(self, name: str) -> None:
+        pods.delete(self._cluster, name)
+        self._names.remove(name)
+
+    def _kill_worker(self) -> None:
+        with suppress(AssertionError, ValueError):  # the container is between two lives
+            pid = self._installed.status().pools[ATOM].worker.pid
+            self._kill(f"{pid}", "worker killed")
+
+    def _kill_supervisor(self) -> None:
+        with suppress(AssertionError, ValueError):
+            self._kill(f"{self._installed.status().supervisor.pid}", "supervisor killed")
+
+    def _kill(self, pid: str, what: str) -> None:
+        if self._installed.run("sh", "-c", f"kill -9 {pid}").returncode == 0:
+            self.acts[what] += 1
+
+    def _kill_container(self) -> None:
+        with suppress(RuntimeError, KeyError, ValueError):
+            self._cluster.kill_container(self._installed.container_status()["containerID"])
+            self.acts["plugin's container killed"] += 1
+
+    def _restart_kubelet(self) -> None:
+        self.acts["kubelet restarted"] += 1
+        self._cluster.restart_kubelet()
+
+    def _unplug(self) -> None:
+        left = [bdf for bdf in ATOMS if bdf not in self._unplugged]
+        if len(left) > 1:
+            bdf = self._random.choice(left)
+            self._unplugged[bdf] = self._node.devices[bdf]
+            self._node.remove(bdf)
+            self._rescan("NPU unplugged")
+
+    def _plug(self) -> None:
+        if self._unplugged:
+            bdf = self._random.choice(list(self._unplugged))
+            self._node.add(self._unplugged.pop(bdf))
+            self._rescan("NPU plugged in")
+
+    def _rescan(self, what: str) -> None:
+        # A simulated /sys sends no uevents. Where nobody answers, the next start looks anyway.
+        self.acts[what] += 1
+        with suppress(AssertionError):
+            self._installed.run("rbln-ctl", "rescan")
+
+
+def _cause(message: str) -> str:
+    """A message of the kubelet without the numbers in it."""
+    text = message.partition(", which is")[0]
+    return "".join(each for each in text if not each.isdecimal())[:120]
+
+
+def test_no_npu_is_ever_in_two_containers(
+    installed: DaemonSet, bench: Bench, cluster: Cluster, node: HostNode
+) -> None:
+    seconds = float(os.environ.get("RBLN_E2E_SOAK_S", "30"))
+    seed = int(os.environ.get("RBLN_E2E_SOAK_SEED") or secrets.randbelow(10_000))
+    print(f"soak: seed {seed}")
+    soak = Soak(cluster, installed, node, seed)
+    began = monotonic()
+    try:
+        while monotonic() - began < seconds:
+            soak.act()
+            soak.check()
+    finally:
+        soak.finish()
+    ended = monotonic()
+    installed.wait(
+        lambda: installed.container_status().get("ready"), what="the plugin is ready", within_s=120
+    )
+    installed.ctl("rescan")
+    back = bench.history.wait(
+        ATOM,
+        lambda count: count.allocatable == FULL[ATOM],
+        30.0,
+        what="every NPU is allocatable again",
+    )
+    assert soak.containers > 0
+    done = ", ".join(f"{what} {count}" for what, count in sorted(soak.acts.items()))
+    failed = (
+        "; ".join(f"{count} times {why}" for why, count in soak.refusals.most_common()) or "none"
+    )
+    bench.report.add(
+        f"soak of {seconds:.0f} s, seed {seed}: {done}",
+        f"no NPU in two containers, each has the nodes of its variable ({soak.containers} looked "
+        f"at); all allocatable again {max(0.0, back - ended):.1f} s after the end. Pods that "
+        f"failed admission: {failed}".replace("|", "\\|"),
+        ended - began,
+    )
