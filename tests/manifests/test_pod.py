@@ -48,8 +48,8 @@ def options(found: dict[Key, Object]) -> Options:
 def written(found: dict[Key, Object]) -> set[str]:
     """Folders in which files or sockets are made, from the code's own constants."""
     chosen = options(found)
-    ways = FOLDERS if chosen.registration == "auto" else {chosen.registration: ""}
-    folders = {str(chosen.kubelet_dir / FOLDERS[way]) for way in ways}
+    way = "kubelet-sock" if chosen.registration == "auto" else chosen.registration
+    folders = {str(chosen.kubelet_dir / FOLDERS[way])}
     folders |= {str(chosen.run_dir), devinfo.FOLDER}
     if chosen.cdi != "off":
         folders.add(cdi.FOLDER)
