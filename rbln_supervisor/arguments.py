@@ -142,8 +142,8 @@ def _parser() -> argparse.ArgumentParser:
         "--registration",
         choices=get_args(Choice),
         default=default.registration,
-        help="how the kubelet learns of the pools; auto: through the plugin watcher where its "
-        "folder exists (%(default)s)",
+        help="how the kubelet learns of the pools; auto: by kubelet.sock, and by the plugin "
+        "watcher only where there is no device-plugins folder (%(default)s)",
     )
     option(
         "--kubelet-dir",

@@ -20,7 +20,6 @@ from rbln_supervisor.options import Options
 from rbln_worker.contract.exits import Exit
 
 _PROGRAM: Final = "/etc/rbln/supervisord.conf"
-_RUN_DIR: Final = "--run-dir has to be a folder that can be written to"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,10 +37,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse(*error.errors)
     except run_dir.NotUsable as error:
         return _refuse(str(error))
-    except OSError as error:
-        return _refuse(f"{options.run_dir}: {error.strerror}: {_RUN_DIR}")
-    if not os.access(options.run_dir, os.W_OK | os.X_OK):
-        return _refuse(f"{options.run_dir}: can't be written to: {_RUN_DIR}")
     program = environment.get("RBLN_SUPERVISORD_CONF") or _PROGRAM
     supervisord = str(Path(sys.executable).parent / "supervisord")
     return os.execve(  # noqa: S606 - no shell is wanted: words are handed over as they are

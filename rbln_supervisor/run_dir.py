@@ -5,16 +5,18 @@ to containers.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Final, TextIO
+from typing import Final
 
 from rbln_supervisor import journal, options
 from rbln_supervisor.core.commands import CONTROL_SOCKET
+from rbln_supervisor.core.run_dir_check import Entry, Folder, Refused, Use, decide, is_open
 from rbln_worker.link import WORKERS_SOCKET
 from rbln_worker.stderr import STDERR_SOCKET
 
@@ -34,6 +36,20 @@ _LOCK_WITHIN_S: Final = 2.0
 _LOCK_AGAIN_S: Final = 0.02
 
 
+_WRITABLE: Final = "--run-dir has to be a folder that can be written to"
+_FULL: Final = (
+    "No space left on device: free some there, or give the volume more (sizeLimit of an emptyDir)"
+)
+_NO_FOLDER: Final = f"a file, expected a folder: remove it; {_WRITABLE}"
+_EXPLAINED: Final = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EEXIST: _NO_FOLDER,
+    errno.ENOTDIR: f"a part of this path is {_NO_FOLDER}",
+    errno.ELOOP: "a link, expected a file or folder of our own: remove it",
+}
+
+
 class NotUsable(Exception):
     """The run directory can't be used; the text says why, and what to do."""
 
@@ -45,67 +61,129 @@ def held(path: Path) -> Iterator[None]:
     Raises:
         NotUsable: it can't be made, is open to others, or another supervisor has it.
     """
-    try:
-        prepare(path)
-        # No link: what it leads to would be made empty.
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        file = os.fdopen(os.open(path / _LOCK, flags, 0o600), "r+")
-    except OSError as error:
-        raise NotUsable(
-            f"{error.filename or path}: {error.strerror}: --run-dir has to be a folder that "
-            "can be written to"
-        ) from error
-    with file:
-        if not _take(file):
+    prepare(path)
+    lock = path / _LOCK
+    with contextlib.ExitStack() as closing:
+        with _explained(lock):
+            # No link: what it leads to would be made empty.
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            fd = os.open(lock, flags, 0o600)
+            closing.callback(os.close, fd)
+        if not _take(fd):
+            holder = os.read(fd, 16).decode(errors="replace").strip()
             raise NotUsable(
-                f"another rbln-supervisor (pid {file.read(16).strip() or 'unknown'}) serves from "
-                f"{path}: stop it, or give this one a --run-dir of its own"
+                f"another rbln-supervisor (pid {holder or 'unknown'}) serves from {path}: stop it, "
+                "or give this one a --run-dir of its own"
             )
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+        with _explained(lock):
+            os.ftruncate(fd, 0)
+            os.write(fd, f"{os.getpid()}\n".encode())
         yield
 
 
 def prepare(path: Path) -> None:
-    """Have the folder there, for us alone; NotUsable, or OSError where that can't be."""
-    path.mkdir(mode=_MODE, parents=True, exist_ok=True)
-    _close(path, everything_is_ours=frozenset(os.listdir(path)) <= _OURS)  # noqa: PTH208
+    """Make the folder and the one of the pools in it, for this user alone; NotUsable."""
+    with _explained(path):
+        is_link = path.is_symlink()
+        if is_link and _others_may_write(path.parent):
+            raise NotUsable(
+                f"{path}: a link that others may replace (they may write to {path.parent}): give "
+                "--run-dir the folder itself"
+            )
+        path.mkdir(mode=_MODE, parents=True, exist_ok=True)
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        fd = os.open(path, flags if is_link else flags | os.O_NOFOLLOW)
+        try:
+            if os.fstatvfs(fd).f_flag & os.ST_RDONLY:
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+            _close_folder(path, fd)
+        finally:
+            os.close(fd)
     pools = path / POOLS
-    pools.mkdir(mode=_MODE, exist_ok=True)
-    if pools.is_symlink():
-        raise NotUsable(f"{pools}: a link, expected a folder: remove it")
-    _close(pools, everything_is_ours=True)
+    with _explained(pools):
+        if pools.is_symlink():
+            raise NotUsable(f"{pools}: a link, expected a folder: remove it")
+        pools.mkdir(mode=_MODE, exist_ok=True)
+        _close_pools(pools)
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
-def _close(path: Path, *, everything_is_ours: bool) -> None:
-    """Close a folder to others, if it is for us alone; NotUsable where they may write to it.
+def _close_folder(path: Path, fd: int) -> None:
+    """Close the folder to others where it is for us alone; NotUsable where it must not be used.
 
-    A volume of Kubernetes (emptyDir) comes with mode 0777, and is empty. /tmp or /run, which
-    somebody gave by mistake, stay as they are.
+    What others put there before it was closed is seen by the second reading. /tmp or another
+    folder that somebody gave by mistake keeps its mode.
     """
-    found = path.stat()
-    if found.st_uid != os.geteuid():
+    found = _read_folder(fd)
+    if _decide(path, found) is Use.AS_IT_IS:
+        return
+    with contextlib.suppress(PermissionError):  # some file systems keep no modes
+        os.fchmod(fd, _MODE)
+    try:
+        now = _read_folder(fd)
+        _decide(path, Folder(found.mode, now.uid, now.entries))
+    except NotUsable:
+        os.fchmod(fd, found.mode)
+        raise
+    if is_open(now.mode):
         raise NotUsable(
-            f"{path}: belongs to user {found.st_uid}, expected {os.geteuid()}, as whom this runs: "
-            "give --run-dir a folder of its own"
+            f"{path}: others may write to it (mode {now.mode:04o}) and chmod 0700 changes nothing: "
+            "give --run-dir a folder of another file system"
         )
+
+
+def _close_pools(pools: Path) -> None:
+    """Close the folder of the pools; all that lies in it is ours, as its own folder is closed."""
+    found = pools.stat()
     mode = stat.S_IMODE(found.st_mode)
-    if mode & 0o077 and everything_is_ours and not mode & stat.S_ISVTX:
-        path.chmod(_MODE)
-    elif mode & 0o022:
-        raise NotUsable(
-            f"{path}: others may write to it (mode {mode:04o}) and it is not ours alone: "
-            f"give --run-dir a folder of its own, or chmod 0700 {path}"
-        )
+    if _decide(pools, Folder(mode, found.st_uid, ())) is Use.CLOSED:
+        with contextlib.suppress(PermissionError):
+            pools.chmod(_MODE)
 
 
-def _take(file: TextIO) -> bool:
+def _decide(path: Path, folder: Folder) -> Use:
+    decision = decide(folder, uid=os.geteuid(), names=_OURS, lock=_LOCK)
+    if isinstance(decision, Refused):
+        raise NotUsable(f"{path}: {decision.reason}")
+    return decision
+
+
+def _read_folder(fd: int) -> Folder:
+    found = os.fstat(fd)
+    entries: list[Entry] = []
+    with os.scandir(fd) as names:
+        for name in names:
+            try:
+                seen = name.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            entries.append(Entry(name.name, seen.st_mode, seen.st_uid, seen.st_nlink))
+    return Folder(stat.S_IMODE(found.st_mode), found.st_uid, entries)
+
+
+def _others_may_write(folder: Path) -> bool:
+    found = folder.stat()
+    return is_open(found.st_mode) or found.st_uid not in {0, os.geteuid()}
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Make NotUsable of an OSError: the path, the problem, and the remedy in one line."""
+    try:
+        yield
+    except OSError as error:
+        reason = _EXPLAINED.get(error.errno or 0) or f"{error.strerror}: {_WRITABLE}"
+        named = error.filename if isinstance(error.filename, str | Path) else path
+        raise NotUsable(f"{named}: {reason}") from error
+
+
+def _take(fd: int) -> bool:
     """Lock the file, or say that a predecessor did not let go of it in time."""
     end = monotonic() + _LOCK_WITHIN_S
     while True:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if monotonic() >= end:
                 return False

@@ -1,17 +1,18 @@
 """The command line of rbln-exporter: serve until a signal."""
 
 import argparse
+import errno
 import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, get_args
 
 from rbln_supervisor.exporter.pages import Pages
-from rbln_supervisor.exporter.web import Server
+from rbln_supervisor.exporter.web import Get, Server
 from rbln_worker import log
 from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.version import VERSION
@@ -22,6 +23,9 @@ LISTEN_VARIABLE: Final = "RBLN_EXPORTER_LISTEN"
 FORMAT_VARIABLE: Final = "RBLN_LOG_FORMAT"
 TIMEOUT_S: Final = 2.0
 """A supervisor answers in one turn of its loop: milliseconds."""
+RETRY_INTERVAL_S: Final = 0.5
+"""Between two attempts to listen on an address that is in use; the kernel tells nobody that it is
+free again."""
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +38,7 @@ class Address(NamedTuple):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until a signal; the exit code: 0 then, 1 if it can't listen, 2 for wrong usage."""
+    """Serve until a signal; the exit code: 0 then, 1 if it can never listen, 2 for wrong usage."""
     listen = os.environ.get(LISTEN_VARIABLE, LISTEN)
     form = os.environ.get(FORMAT_VARIABLE, "text")
     options = _parser(listen, form).parse_args(argv)
@@ -47,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     address: Address = options.listen
     try:
-        server = Server(address.host, address.port, pages.get)
+        server = _listen(address, pages.get, ends)
     except (OSError, OverflowError) as error:
         complaint = (
             f"can't listen on {address.host} port {address.port} ({error}): "
@@ -58,20 +62,50 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             print(f"rbln-exporter: {complaint}", file=sys.stderr)  # noqa: T201
         return Exit.UNUSABLE
+    if server is None:
+        return Exit.DRAINED
     serving = threading.Thread(target=server.serve_forever, name="http", daemon=True)
     serving.start()
     _log.info("serving", extra={"host": address.host, "port": server.server_port})
-    ended_by = signal.Signals(signal.sigwait(ends))
-    _log.info("leaving", extra={"why": ended_by.name})
+    _note_signal(signal.sigwait(ends))
     server.shutdown()
     server.server_close()
     return Exit.DRAINED
 
 
+def _listen(address: Address, get: Get, ends: Collection[signal.Signals]) -> Server | None:
+    """Listen as soon as nobody else does; None where a signal came first.
+
+    In an update two pods are on the node's network, and the earlier one's exporter has the port
+    until its pod has gone.
+
+    Raises:
+        OSError, OverflowError: nobody can ever listen there: it is no address of this machine, say.
+    """
+    waiting = False
+    while True:
+        try:
+            return Server(address.host, address.port, get)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        if not waiting:
+            extra = {"host": address.host, "port": address.port}
+            _log.warning("the address is in use: waiting until it is free", extra=extra)
+            waiting = True
+        if received := signal.sigtimedwait(ends, RETRY_INTERVAL_S):
+            _note_signal(received.si_signo)
+            return None
+
+
+def _note_signal(number: int) -> None:
+    _log.info("leaving", extra={"why": signal.Signals(number).name})
+
+
 _MORE: Final = """\
 exit codes:
   0  a signal ended it (SIGTERM, SIGINT)
-  1  it can't listen there
+  1  it can never listen there; an address that is in use is waited for
   2  wrong usage
 
 examples:

@@ -11,9 +11,10 @@ client that the old one's end then evicts). The two ways to be found:
 
 In both, a finished ListAndWatch stream is never opened again by the kubelet.
 
-Before Kubernetes 1.36 a socket that leaves plugins_registry ends the resource's *latest* endpoint,
+Before Kubernetes 1.37 a socket that leaves plugins_registry ends the resource's *latest* endpoint,
 whichever socket that came by (seen on 1.20: DeRegisterPlugin takes a name). So a socket has to
-leave before the next one comes: then both are seen in one turn, and in this order.
+leave before the next one comes: then both are seen in one turn, and in this order. Since 1.37
+(kubernetes PR 135437) endpoints are kept by resource and socket path.
 """
 
 from enum import StrEnum
@@ -181,9 +182,15 @@ def asks_for_others(standing: Standing) -> bool:
 
 
 def choose(choice: Choice, view: View) -> Way:
-    """The way to be found: as asked, else by the plugin watcher where its folder exists."""
+    """Choose the way to register: the configured one, else kubelet.sock.
+
+    The plugin watcher is used where there is no device-plugins folder. By the watcher of kubelets
+    before 1.37 a resource has no devices for up to a second whenever a socket changes; by
+    kubelet.sock for some milliseconds, or not at all.
+    """
     if choice == "auto":
-        return "plugin-watcher" if view.registry_folder else "kubelet-sock"
+        by_watcher = view.registry_folder and not view.sock_folder
+        return "plugin-watcher" if by_watcher else "kubelet-sock"
     return choice
 
 

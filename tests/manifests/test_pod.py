@@ -10,6 +10,7 @@ from rbln_supervisor import config_file
 from rbln_supervisor.arguments import parse
 from rbln_supervisor.core.commands import CONTROL_SOCKET
 from rbln_supervisor.core.configuration import config
+from rbln_supervisor.core.run_dir_check import TERMINATION_LOG
 from rbln_supervisor.ctl.client import TIMEOUT_S
 from rbln_supervisor.ctl.exits import Exit
 from rbln_supervisor.ctl.main import main as rbln_ctl
@@ -47,8 +48,8 @@ def options(found: dict[Key, Object]) -> Options:
 def written(found: dict[Key, Object]) -> set[str]:
     """Folders in which files or sockets are made, from the code's own constants."""
     chosen = options(found)
-    ways = FOLDERS if chosen.registration == "auto" else {chosen.registration: ""}
-    folders = {str(chosen.kubelet_dir / FOLDERS[way]) for way in ways}
+    way = "kubelet-sock" if chosen.registration == "auto" else chosen.registration
+    folders = {str(chosen.kubelet_dir / FOLDERS[way])}
     folders |= {str(chosen.run_dir), devinfo.FOLDER}
     if chosen.cdi != "off":
         folders.add(cdi.FOLDER)
@@ -217,5 +218,6 @@ def test_an_update_never_takes_a_resource_away(kustomized: dict[Key, Object]) ->
 def test_files_of_the_container_that_must_be_writable_are(kustomized: dict[Key, Object]) -> None:
     run = str(options(kustomized).run_dir)
     one = container(kustomized)
-    assert PurePosixPath(one["terminationMessagePath"]).parent == PurePosixPath(run)
+    # The kubelet mounts it there before the program starts, which knows it by its name.
+    assert PurePosixPath(one["terminationMessagePath"]) == PurePosixPath(run, TERMINATION_LOG)
     assert len(f"{run}/{CONTROL_SOCKET}") < 107

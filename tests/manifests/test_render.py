@@ -153,7 +153,7 @@ def test_other_places_of_the_kubelet(tools: Tools) -> None:
     found = objects(
         tools.template(
             CHART,
-            *("--set", "kubeletDir=/var/lib/k0s/kubelet", "--set", "registration=auto"),
+            *("--set", "kubeletDir=/var/lib/k0s/kubelet", "--set", "registration=plugin-watcher"),
             *("--set", "configFile=$(NODE_NAME)", "--set", "existingConfigMap=by-node"),
             *("--set", "extraArgs={--log-format=json,--gone-grace=60}"),
         )
@@ -166,7 +166,7 @@ def test_other_places_of_the_kubelet(tools: Tools) -> None:
     assert volumes["config"]["configMap"]["name"] == "by-node"
     assert container(found)["args"] == [
         "--config-file=/etc/pcidp/$(NODE_NAME)",
-        *("--registration=auto", "--log-format=json", "--gone-grace=60"),
+        *("--registration=plugin-watcher", "--log-format=json", "--gone-grace=60"),
     ]
     kubernetes_validate.validate(of_kind(found, "DaemonSet"), versions()[-1], strict=True)
 

@@ -337,8 +337,13 @@ CLOSED = Folder("/x", there=True, why="read-only")
             ["kubelet-plugins-closed", "plugins-registry-missing"],
         ),
         (
-            with_host(kubelet=Kubelet(GOOD, GOOD, CLOSED, ANSWERS, ANSWERS)),
+            with_host(kubelet=Kubelet(GOOD, GOOD, CLOSED, ANSWERS, ANSWERS, "plugin-watcher")),
             ["plugins-registry-closed"],
+        ),
+        (with_host(kubelet=Kubelet(GOOD, GOOD, CLOSED, ANSWERS, ANSWERS)), []),
+        (
+            with_host(kubelet=Kubelet(GOOD, Folder("/x"), CLOSED, ANSWERS, ANSWERS)),
+            ["kubelet-plugins-closed", "plugins-registry-closed"],
         ),
         (
             with_host(hardware=Hardware(unclaimed=(Unclaimed("d", "x"),))),

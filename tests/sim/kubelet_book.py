@@ -24,10 +24,10 @@ class Keeping(Enum):
     """What a kubelet does with two registrations of a resource; newest first."""
 
     PER_SOCKET = auto()
-    """Since 1.36 (kubernetes PR 135437): both stay. The newer is asked, the older takes over when
+    """Since 1.37 (kubernetes PR 135437): both stay. The newer is asked, the older takes over when
     it ends; a socket that leaves plugins_registry ends its own connection."""
     BY_NAME = auto()
-    """1.25 to 1.35: the newer is asked. The end of either ends the newer (runClient looks its
+    """1.25 to 1.36: the newer is asked. The end of either ends the newer (runClient looks its
     client up by the resource's name), and so does a socket that leaves plugins_registry."""
     LATEST = auto()
     """Before (seen on 1.20): the newer is asked; the older is neither asked nor ended, and its

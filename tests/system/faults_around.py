@@ -211,7 +211,7 @@ FAULTS: Final = (
         nothing,
         "the file system there is read-only",
         subject=f"{KUBELET}/plugins_registry",
-        system=with_watcher("auto"),
+        system=with_watcher("plugin-watcher"),
         ask=read_only(f"{KUBELET}/plugins_registry"),
     ),
     Fault(

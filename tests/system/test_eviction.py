@@ -1,4 +1,4 @@
-"""Kubelets before 1.36 can end a newer instance's endpoint along with an older one's."""
+"""Kubelets before 1.37 can end a newer instance's endpoint along with an older one's."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,8 +28,8 @@ pytestmark = pytest.mark.system
 TURN_S = 1.0
 
 
-def kubelet_1_30(folder: Path) -> SimKubelet:
-    """A kubelet with the habits of 1.25 to 1.35."""
+def kubelet_1_36(folder: Path) -> SimKubelet:
+    """A kubelet with the habits of 1.25 to 1.36."""
     return SimKubelet(
         folder,
         plugin_watcher=True,
@@ -39,7 +39,7 @@ def kubelet_1_30(folder: Path) -> SimKubelet:
     )
 
 
-@pytest.fixture(params=[kubelet_1_20, kubelet_1_30])
+@pytest.fixture(params=[kubelet_1_20, kubelet_1_36])
 def older_kubelet(request: pytest.FixtureRequest) -> Callable[[Path], SimKubelet]:
     kubelet: Callable[[Path], SimKubelet] = request.param
     return kubelet

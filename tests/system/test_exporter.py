@@ -1,11 +1,14 @@
 """rbln-exporter beside the real processes: its numbers are right, and it never hangs."""
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 
@@ -359,16 +362,102 @@ def test_a_client_that_sends_a_byte_at_a_time_is_ended(tmp_path: Path) -> None:
 def test_how_it_starts_and_ends(tmp_path: Path) -> None:
     with exporting(tmp_path, tmp_path) as exporter:
         assert exporter.scrape().value("rbln_up") == 0
-        taken = run("--listen", f"127.0.0.1:{exporter.port}", run_dir=tmp_path)
-        assert taken.returncode == 1
-        assert taken.stderr.startswith("rbln-exporter: can't listen on 127.0.0.1 port ")
-        assert len(taken.stderr.splitlines()) == 1
         assert exporter.stop() == 0
     for wrong in ("x", "127.0.0.1", "127.0.0.1:x", ":9", "::1:9420", "1.2.3.4:65536", ""):
         ended = run("--listen", wrong, run_dir=tmp_path)
         assert ended.returncode == 2, wrong
         assert "expected an address and a port" in ended.stderr
     assert run("--timeout", "0", run_dir=tmp_path).returncode == 2
+
+
+NEVER = [
+    pytest.param("192.0.2.1:9420", "Cannot assign requested address", id="not ours"),
+    pytest.param(
+        "127.0.0.1:80",
+        "Permission denied",
+        id="not permitted",
+        marks=pytest.mark.skipif(
+            int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 80,
+            reason="anybody may listen on port 80 here",
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("listen", "reason"), NEVER)
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_an_address_that_can_never_work(
+    tmp_path: Path, listen: str, reason: str, form: str
+) -> None:
+    under = () if os.geteuid() else ("setpriv", "--bounding-set=-net_bind_service")
+    ended = subprocess.run(
+        (*under, *command(tmp_path, "--log-format", form, "--listen", listen)),
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    (line,) = ended.stderr.splitlines()
+    host, _, port = listen.partition(":")
+    message = json.loads(line)["message"] if form == "json" else line
+    assert f"can't listen on {host} port {port} (" in message
+    assert reason in message
+    assert message.endswith("): give --listen another address")
+
+
+WAITING = "WARNING exporter: the address is in use: waiting until it is free host=127.0.0.1 port="
+
+
+@contextmanager
+def waiting_exporter(home: Path, port: int) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """An exporter that has found its port taken."""
+    log = home / "waiting.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command(home, "--listen", f"127.0.0.1:{port}"), cwd=REPOSITORY, stdout=file, stderr=file
+        )
+    try:
+        eventually(lambda: WAITING in log.read_text(), what="it waits", deadline_s=20)
+        yield process, log
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_port_in_use_is_waited_for_and_this_is_said_once(tmp_path: Path) -> None:
+    with exporting(tmp_path, tmp_path) as earlier:
+        port = earlier.port
+        with waiting_exporter(tmp_path, port) as (process, log):
+            status = Path(f"/proc/{process.pid}/status")
+
+            def switches() -> int:
+                _, _, rest = status.read_text().partition("\nvoluntary_ctxt_switches:")
+                return int(rest.split()[0])
+
+            before = switches()
+            eventually(lambda: switches() > before + 2, what="it tries again and again")
+            assert process.poll() is None
+            assert earlier.stop() == 0
+            eventually(
+                lambda: f"serving host=127.0.0.1 port={port}" in log.read_text(), what="it serves"
+            )
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+                assert answer.status == 200
+            process.terminate()
+            assert process.wait(10) == 0
+            assert log.read_text().count(WAITING) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_while_it_waits_for_its_port(tmp_path: Path, number: signal.Signals) -> None:
+    with exporting(tmp_path, tmp_path) as earlier:
+        with waiting_exporter(tmp_path, earlier.port) as (process, log):
+            process.send_signal(number)
+            assert process.wait(10) == 0
+            assert log.read_text().splitlines()[-1].endswith(f"exporter: leaving why={number.name}")
+        assert earlier.scrape().value("rbln_up") == 0
 
 
 @pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="no IPv6 here")

@@ -106,7 +106,7 @@ def kubelet(
 
 
 MANNERS: Final = {
-    "1.36": (Keeping.PER_SOCKET, Dialling.BEFORE_ANSWER),
+    "1.37": (Keeping.PER_SOCKET, Dialling.BEFORE_ANSWER),
     "1.25": (Keeping.BY_NAME, Dialling.BEFORE_ANSWER),
     "1.20": (Keeping.LATEST, Dialling.AFTER_ANSWER),
     "the older is stopped": (Keeping.REPLACED, Dialling.AFTER_ANSWER),
@@ -137,7 +137,7 @@ def test_the_new_one_serves_and_the_old_one_leaves(manner: str, registration: st
             assert len(names) == len(set(names)), "no socket name is ever used twice"
 
 
-@pytest.mark.parametrize("manner", ["1.36", "1.20"])
+@pytest.mark.parametrize("manner", ["1.37", "1.20"])
 def test_by_kubelet_sock_there_is_always_all_to_give_out(manner: str) -> None:
     with Stack(
         TWO_POOLS,
@@ -153,7 +153,7 @@ def test_by_kubelet_sock_there_is_always_all_to_give_out(manner: str) -> None:
             eventually(lambda: listed_by(stack, run_dir), what="the new one is asked")
             for name, ids in POOLS.items():
                 assert stack.kubelet.resource(name).allocatable == len(ids)
-                if manner == "1.36":  # the others' lists don't tell one instance from the other
+                if manner == "1.37":  # the others' lists don't tell one instance from the other
                     assert lowest_allocatable(stack, name) == len(ids)
 
 

@@ -257,7 +257,7 @@ def refused(tmp_path: Path, run_dir: Path) -> str:
     return line
 
 
-@pytest.mark.parametrize("mode", [0o755, 0o777, 0o2777, 0o1700, 0o500])
+@pytest.mark.parametrize("mode", [0o755, 0o777, 0o1777, 0o2777, 0o3777, 0o1700, 0o500])
 def test_a_volume_of_our_own_is_closed_to_others(mode: int) -> None:
     with Stack(TWO_POOLS) as stack:
         served(stack)
@@ -275,13 +275,13 @@ def test_a_folder_that_others_use_is_left_as_it_is(tmp_path: Path) -> None:
     shared = tmp_path / "tmp"
     shared.mkdir()
     shared.chmod(0o1777)
+    (shared / "theirs").touch()
     assert "others may write to it (mode 1777)" in refused(tmp_path, shared)
     shared.chmod(0o775)
-    (shared / "theirs").touch()
     said_ = refused(tmp_path, shared)
     assert said_ == (
-        f"rbln-supervisor: {shared}: others may write to it (mode 0775) and it is not ours alone: "
-        f"give --run-dir a folder of its own, or chmod 0700 {shared}"
+        f"rbln-supervisor: {shared}: others may write to it (mode 0775) and it is not ours alone "
+        "(theirs): give --run-dir a folder of its own"
     )
     assert stat.S_IMODE(shared.stat().st_mode) == 0o775
     assert [path.name for path in shared.iterdir()] == ["theirs"]

@@ -58,6 +58,7 @@ def dead_socket(path: Path) -> None:
 def test_any_kubelet_lists_every_pool_once(way: str, dialling: Dialling, keeping: Keeping) -> None:
     with Stack(
         TWO_POOLS,
+        registration=way,
         kubelet=lambda folder: SimKubelet(
             folder,
             plugin_watcher=way == "plugin-watcher",
@@ -68,7 +69,7 @@ def test_any_kubelet_lists_every_pool_once(way: str, dialling: Dialling, keeping
         status = served(stack)
         stack.kubelet.wait(lambda k: len(k.registrations) >= 2, what="both registrations")
         for name, seen in status.pools.items():
-            assert seen.registration == way  # auto: the watcher where its folder exists
+            assert seen.registration == way
             (registration,) = (r for r in stack.kubelet.registrations if r.resource == name)
             assert (registration.path, registration.endpoint) == (way, seen.endpoint)
             assert streams(stack, name) == (seen.endpoint,)
@@ -228,24 +229,34 @@ def test_a_socket_of_ours_that_somebody_removes(way: str) -> None:
         assert stack.kubelet.resource(ATOM).endpoint == after.endpoint
 
 
-def test_the_folder_of_the_watcher_may_come_later() -> None:
-    with Stack(ONE_POOL) as stack:
-        before = served(stack, ATOM).pools[ATOM]
-        assert before.registration == "kubelet-sock"
-        stack.kubelet.registry.mkdir()
+def test_auto_is_kubelet_sock_also_where_there_is_a_plugin_watcher() -> None:
+    with Stack(TWO_POOLS, kubelet=watching) as stack:
+        pools = served(stack).pools
+        assert {pool.registration for pool in pools.values()} == {"kubelet-sock"}
+        assert {one.path for one in stack.kubelet.registrations} == {"kubelet-sock"}
+        assert not list(stack.kubelet.registry.iterdir())
+
+
+def test_auto_is_the_plugin_watcher_where_there_is_no_device_plugins_folder() -> None:
+    with Stack(ONE_POOL, late_kubelet=True, kubelet=watching) as stack:
+        assert not stack.kubelet.plugins.exists()
+        stack.kubelet.registry.mkdir(parents=True)
         seen = pool_status(
             stack,
             ATOM,
-            lambda seen: (
-                seen.registration == "plugin-watcher"
-                and seen.endpoint not in {None, before.endpoint}
-            ),
-            what="the other way",
+            lambda seen: seen.registration == "plugin-watcher" and seen.endpoint,
+            what="a socket for the plugin watcher",
         )
-        assert seen.endpoint is not None
-        assert (stack.kubelet.registry / seen.endpoint).is_socket()
-        # Nobody watches that folder here: the kubelet keeps what it has.
-        assert stack.kubelet.resource(ATOM).allocatable == len(ATOMS)
+        assert (stack.kubelet.registry / str(seen.endpoint)).is_socket()
+        stack.kubelet.start()  # makes the other folder
+        seen = pool_status(
+            stack,
+            ATOM,
+            lambda seen: seen.registration == "kubelet-sock" and seen.registered,
+            what="registered by kubelet.sock",
+        )
+        allocatable(stack, ATOM, len(ATOMS))
+        eventually(lambda: sockets(stack) == {seen.endpoint}, what="one socket")
 
 
 # Whose sockets are whose
@@ -260,7 +271,8 @@ def listener(path: Path) -> Iterator[None]:
 
 
 def test_dead_sockets_of_ours_are_swept_and_others_are_left() -> None:
-    stack = Stack(ONE_POOL, late_kubelet=True)  # a kubelet would sweep, too
+    # A kubelet would sweep, too.
+    stack = Stack(ONE_POOL, registration="plugin-watcher", late_kubelet=True)
     folder = stack.kubelet.registry
     dead = [
         folder / "rebellions.ai_ATOM-0123456789abcdef.sock",

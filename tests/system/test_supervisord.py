@@ -150,15 +150,14 @@ def test_an_updates_exporter_waits_for_the_address_and_the_pod_is_ready_without(
         port = earlier.getsockname()[1]
         with supervisord(stack, listen=f"127.0.0.1:{port}"):
             answering(stack)
-            eventually(
-                lambda: stack.log.count("rbln-exporter: can't listen") >= 2, what="it tries again"
-            )
+            eventually(lambda: "the address is in use" in stack.log, what="it waits")
             assert stack.ctl("probe", "ready").returncode == 0
             with untouched(stack, ATOM):
                 earlier.close()
                 eventually(partial(serves, stack, 1), what="an exporter serves", deadline_s=20)
             assert ports(stack) == [port]
             assert ready(port)
+            assert stack.log.count("spawned: 'rbln-exporter'") == 1, "the one that waited"
 
 
 def test_all_but_supervisords_own_lines_are_json() -> None:

@@ -100,7 +100,9 @@ def test_it_may_write_where_the_code_writes_and_nowhere_else() -> None:
     unit = settings("rbln-supervisor.service")
     chosen = parse(unit["ExecStart"][0].split()[1:], in_container=False)
     assert f"/run/{unit['RuntimeDirectory'][0]}" == str(chosen.run_dir)
-    wanted = {str(chosen.kubelet_dir / FOLDERS[chosen.registration]), devinfo.FOLDER, cdi.FOLDER}
+    assert chosen.registration == "auto", "by kubelet.sock: its folder is there"
+    sockets = chosen.kubelet_dir / FOLDERS["kubelet-sock"]
+    wanted = {str(sockets), devinfo.FOLDER, cdi.FOLDER}
     writable = {path.replace("/var/run/", "/run/") for path in wanted}
     assert set(unit["ReadWritePaths"][0].split()) == writable
     made = tmpfiles()

@@ -49,7 +49,8 @@ def play(*events: Event, choice: Choice = "auto", now: float = 100.0) -> Standin
 
 
 def listed(view: View = THERE) -> Standing:
-    standing = play(Looked(view), Opened(), Taken(), Streams(1))
+    choice: Choice = "plugin-watcher" if view.registry_folder else "auto"
+    standing = play(Looked(view), Opened(), Taken(), Streams(1), choice=choice)
     assert standing.step is Step.LISTED
     return standing
 
@@ -66,7 +67,7 @@ def test_serve_then_register_then_be_listed() -> None:
 
 
 def test_the_watcher_finds_what_is_served() -> None:
-    standing, act = advance(Standing("auto"), Looked(WATCHED), 100.0)
+    standing, act = advance(Standing("plugin-watcher"), Looked(WATCHED), 100.0)
     assert (standing.way, act) == ("plugin-watcher", Act.OPEN)
     standing, act = advance(standing, Opened(), 100.0)
     assert (standing.step, act) == (Step.UNLISTED, None)
@@ -77,7 +78,10 @@ def test_the_watcher_finds_what_is_served() -> None:
     ("choice", "view", "way"),
     [
         ("auto", THERE, "kubelet-sock"),
-        ("auto", WATCHED, "plugin-watcher"),
+        ("auto", WATCHED, "kubelet-sock"),
+        ("auto", changed(WATCHED, kubelet=None), "kubelet-sock"),
+        ("auto", changed(WATCHED, sock_folder=False, kubelet=None), "plugin-watcher"),
+        ("auto", changed(THERE, sock_folder=False, kubelet=None), "kubelet-sock"),
         ("kubelet-sock", WATCHED, "kubelet-sock"),
         ("plugin-watcher", THERE, "plugin-watcher"),
     ],
@@ -151,9 +155,9 @@ def test_one_that_answers_at_last_is_waited_for_no_more() -> None:
 
 def test_the_watchers_kubelet_has_come_and_does_not_ask() -> None:
     alone = (Looked(changed(WATCHED, kubelet=None)), Opened(), Overdue())
-    standing = play(*alone)
+    standing = play(*alone, choice="plugin-watcher")
     assert (standing.reason, phase(standing)) == (NO_SOCKET, Phase.WAITING)
-    standing = play(*alone, Looked(WATCHED))
+    standing = play(*alone, Looked(WATCHED), choice="plugin-watcher")
     assert (standing.reason, phase(standing)) == ("", Phase.REGISTERING)
 
 

@@ -146,7 +146,10 @@ def kubelet(facts: Facts) -> Iterator[Finding]:
             f"{hint}or use --registration kubelet-sock",
             (found.registry.why,),
         )
-    if found.registry.there:
+    if found.registry.there and (
+        found.registration == "plugin-watcher"
+        or (found.registration == "auto" and not found.plugins.there)
+    ):
         yield from _closed(
             found.registry, "plugins-registry-closed", "plugins can't put sockets there"
         )

@@ -82,7 +82,7 @@ def test_a_killed_supervisor_is_nobodys(container: Container, report: Report) ->
 def test_a_stop_is_clean(
     engine: Engine, report: Report, kubelet: Callable[[Path], SimKubelet], way: str
 ) -> None:
-    with Container(engine, kubelet=kubelet) as container:
+    with Container(engine, arguments=(f"--registration={way}",), kubelet=kubelet) as container:
         listed(container)
         assert container.sockets()
         stopped = container.stop()
