@@ -42,7 +42,9 @@ def main(arguments: Sequence[str]) -> int:
     if chosen.build:
         return 0
     places.results.unlink(missing_ok=True)
-    return int(pytest.main([*PYTEST, str(Path(__file__).parent), *words]))
+    named = any(Path(word.split("::")[0]).exists() for word in words)
+    folder = [] if named else [str(Path(__file__).parent)]
+    return int(pytest.main([*PYTEST, *folder, *words]))
 
 
 def _say(text: str) -> None:
