@@ -14,6 +14,7 @@ from tests.e2e.cluster.setting import NODE
 from tests.manifests.objects import KUSTOMIZE, objects, pod
 
 PODS: Final = "/api/v1/namespaces/default/pods"
+CONFIG_MAPS: Final = "/api/v1/namespaces/default/configmaps"
 TIMEOUT_S: Final = 30.0
 _POLL_INTERVAL_S: Final = 0.02
 
@@ -31,7 +32,14 @@ class PluginPod:
         spec: Object = copy.deepcopy(pod(objects(tools().kustomize(KUSTOMIZE / "overlays/npu"))))
         del spec["serviceAccountName"]  # of kube-system
         spec |= {"nodeName": NODE, "terminationGracePeriodSeconds": 2}
+        volume(spec, "config")["configMap"] = {"name": name}
         change(spec)
+        self._config_map: Object = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": name},
+            "data": {"config.json": (KUSTOMIZE / "base/config.json").read_text()},
+        }
         self._manifest: Object = {
             "apiVersion": "v1",
             "kind": "Pod",
@@ -40,11 +48,13 @@ class PluginPod:
         }
 
     def __enter__(self) -> Self:
+        self._cluster.api.call("POST", CONFIG_MAPS, self._config_map)
         self._cluster.api.call("POST", PODS, self._manifest)
         return self
 
     def __exit__(self, *_: object) -> None:
         pods.delete(self._cluster, self.name)
+        self._cluster.api.call("DELETE", f"{CONFIG_MAPS}/{self.name}")
 
     def wait_ready(self) -> None:
         """Wait until it is ready; AssertionError with what it says."""
