@@ -10,7 +10,6 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 from rbln_supervisor import config_file, run_dir
@@ -38,10 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except run_dir.NotUsable as error:
         return _refuse(str(error))
     program = environment.get("RBLN_SUPERVISORD_CONF") or _PROGRAM
-    supervisord = str(Path(sys.executable).parent / "supervisord")
     return os.execve(  # noqa: S606 - no shell is wanted: words are handed over as they are
-        supervisord,
-        [supervisord, "-c", program],
+        sys.executable,
+        [sys.executable, "-P", "-m", "rbln_supervisor.supervisord", "-c", program],
         environment_of(options, arguments, environment),
     )
 

@@ -21,12 +21,16 @@ def setup(who: str, level: int, form: Format, tail: Path | None = None) -> None:
     if tail is not None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
         handlers.append(_Descriptor(os.open(tail, flags, 0o600), TAIL_BYTES_MOST))
-    formatter = _Json(who) if form == "json" else _Text(who)
     for handler in handlers:
-        handler.setFormatter(formatter)
+        handler.setFormatter(formatter(who, form))
     root = logging.getLogger()
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+def formatter(who: str, form: Format) -> logging.Formatter:
+    """The form of every line in the log; ``who`` is named in each."""
+    return _Json(who) if form == "json" else _Text(who)
 
 
 def last_words(text: str) -> None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final, NamedTuple
 
 import pytest
@@ -17,6 +18,9 @@ from rbln_supervisor.core.diagnosis.finding import Code, Severity
 from rbln_worker.contract import version
 from tests.sim.stack import REPOSITORY, Stack
 from tests.system.scene import ATOM, TWO_POOLS, VM, eventually
+
+_SEEN_WITHIN_S: Final = 60.0
+"""A run of doctor takes some seconds on a busy machine."""
 
 Done = subprocess.CompletedProcess[str]
 
@@ -76,16 +80,33 @@ def told(done: Done) -> Told:
     return Told(done.returncode, said["unreachable"], findings, wrong)
 
 
-def seen(stack: Stack, code: str, ask: Callable[..., Done] = plainly) -> Told:
-    """What is said as soon as the code is among it: some faults take a moment to be noticed."""
-    last: list[Told] = []
+def text_of(finding: dict[str, Any]) -> str:
+    """All that is said of a finding."""
+    return " ".join([finding["cause"], *finding["evidence"], finding["next"]])
 
-    def look() -> bool:
-        last[:] = [told(ask(stack, "--json"))]
-        return code in last[0].findings
 
-    eventually(look, what=f"{code}: {last}", deadline_s=20)
-    return last[0]
+def seen(stack: Stack, code: str, ask: Callable[..., Done] = plainly, word: str = "") -> Told:
+    """The answer as soon as the code is in it, with the word: some faults take a moment.
+
+    A worker that dies again and again is seen while it waits, and not while it starts.
+    """
+    end = monotonic() + _SEEN_WITHIN_S
+    while True:
+        said = told(ask(stack, "--json"))
+        if code in said.findings and word in text_of(said.findings[code]):
+            return said
+        assert monotonic() < end, f"no {code} with {word!r}: {said}"
+
+
+def shown(stack: Stack, ask: Callable[..., Done], *words: str) -> Done:
+    """The page as soon as all the words are on it."""
+    end = monotonic() + _SEEN_WITHIN_S
+    while True:
+        page = ask(stack)
+        text = " ".join(page.stdout.split())
+        if all(word in text for word in words):
+            return page
+        assert monotonic() < end, f"not all of {words}: {page}"
 
 
 # Ways of running it

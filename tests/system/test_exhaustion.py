@@ -155,8 +155,10 @@ def test_a_supervisor_whose_table_is_full_lives_on_says_so_and_recovers() -> Non
         first = pids[ATOM]
         assert first is not None
         with used_up(stack.pid):
+            # None is left, or one that was open while the numbers were read: there are words for
+            # either, and each of the two sockets says so once.
             eventually(
-                lambda: stack.log.count("no connection is taken: Too many open files") == 2,
+                lambda: stack.log.count("no connection is taken: ") == 2,
                 what="it says so",
             )
             for _ in range(20):  # each of which libzmq would answer with abort(3)

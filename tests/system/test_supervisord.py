@@ -160,7 +160,34 @@ def test_an_updates_exporter_waits_for_the_address_and_the_pod_is_ready_without(
             assert stack.log.count("spawned: 'rbln-exporter'") == 1, "the one that waited"
 
 
-def test_all_but_supervisords_own_lines_are_json() -> None:
+TEXT_LINE = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00 "
+    r"(DEBUG  |INFO   |WARNING|ERROR  |CRITICAL) "
+    r"(supervisord|supervisor|exporter|rebellions\.ai/ATOM): "
+)
+
+
+def test_all_lines_have_one_form_of_time_whoever_writes_them() -> None:
+    with Stack(CONFIG) as stack:
+        with supervisord(stack) as running:
+            answering(stack)
+            eventually(partial(serves, stack, 1), what="an exporter serves")
+            before = answering(stack).supervisor.pid
+            os.kill(before, signal.SIGKILL)
+            answering(stack, other_than=before)
+            running.send_signal(signal.SIGTERM)
+            assert processes.has_ended(running.pid, 10.0), stack.story()
+        lines = stack.log.splitlines()
+        assert not [line for line in lines if not TEXT_LINE.match(line)], stack.log
+        for said in (
+            "WARNING supervisord: exited: rbln-supervisor (terminated by SIGKILL; not expected)",
+            "INFO    supervisord: spawned: 'rbln-supervisor' with pid ",
+            "INFO    supervisord: stopped: rbln-exporter (exit status 0)",
+        ):
+            assert said in stack.log
+
+
+def test_all_lines_are_json() -> None:
     with Stack(CONFIG) as stack:
         stack.log_file.write_text("")
         with supervisord(stack, None, "--log-format=json") as running:
@@ -168,11 +195,10 @@ def test_all_but_supervisords_own_lines_are_json() -> None:
             eventually(lambda: '"exporter"' in stack.log, what="the exporter has said something")
             running.send_signal(signal.SIGTERM)
             assert processes.has_ended(running.pid, 10.0), stack.story()
-        own = re.compile(r"[0-9-]{10} [0-9:]{8},[0-9]{3} (INFO|WARN|CRIT) ")
-        begun = stack.log.index("supervisord started")
-        lines = stack.log[begun:].splitlines()[1:]
-        said = [json.loads(line) for line in lines if not own.match(line)]
-        assert {entry["who"] for entry in said} == {"supervisor", ATOM, "exporter"}
+        begun = stack.log.index('{"time"')
+        said = [json.loads(line) for line in stack.log[begun:].splitlines()]
+        assert {entry["who"] for entry in said} == {"supervisord", "supervisor", ATOM, "exporter"}
+        assert all(entry["time"].endswith("+00:00") for entry in said)
 
 
 def ports(stack: Stack) -> list[int]:

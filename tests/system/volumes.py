@@ -61,6 +61,7 @@ def make(volume: Volume, path: Path, host_file: Path) -> None:
 def serve(volume: Volume) -> None:
     """Start, end and start again: the volume is a pod's, the container may be another one."""
     stack = Stack(CONFIG if volume.supervisord else TWO_POOLS)
+    stack.under = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")  # as in the manifests
     make(volume, stack.run_dir, stack.run_dir.with_name("host-file"))
     with stack:
         for life in range(2):

@@ -1,0 +1,48 @@
+"""supervisord, whose own lines have the form of all others in the container's log.
+
+It has one form for them, with the local time and without an offset, and no setting for it.
+"""
+
+import logging
+import os
+import sys
+from typing import Final
+
+from supervisor import loggers, supervisord
+
+from rbln_worker import log
+
+_FORMAT_VARIABLE: Final = "RBLN_LOG_FORMAT"
+
+
+class _Handler(loggers.StreamHandler):  # type: ignore[misc] # supervisor has no types
+    """Hands each line over to supervisord's own handler, already formatted."""
+
+    def __init__(self, formatter: logging.Formatter) -> None:
+        super().__init__(sys.stdout)
+        self.setFormat("%(message)s\n")
+        self._formatter = formatter
+
+    def emit(self, record: loggers.LogRecord) -> None:
+        message = record.asdict()["message"]
+        level = max(record.level, logging.DEBUG)  # the numbers are logging's, but for two below
+        line = logging.LogRecord("supervisord", level, "", 0, message, None, None)
+        super().emit(loggers.LogRecord(record.level, self._formatter.format(line)))
+
+
+def main() -> None:
+    """Be supervisord, with the words of its own command line."""
+    form: log.Format = "json" if os.environ.get(_FORMAT_VARIABLE) == "json" else "text"
+    formatter = log.formatter("supervisord", form)
+
+    def handle_stdout(logger: loggers.Logger, _: str) -> None:
+        handler = _Handler(formatter)
+        handler.setLevel(logger.level)
+        logger.addHandler(handler)
+
+    loggers.handle_stdout = handle_stdout
+    supervisord.main()
+
+
+if __name__ == "__main__":
+    main()
