@@ -16,7 +16,10 @@ from tests.e2e.cluster.setting import RELEASE_VARIABLE, RELEASES, Places, cache_
 from tests.e2e.image.engine import Failed
 from tests.manifests import tools
 
-PYTEST: Final = ("-p", "no:xdist", "-p", "no:cacheprovider", "-o", "timeout=300")
+PYTEST: Final = (
+    *("-p", "no:xdist", "-p", "no:cacheprovider"),
+    *("-o", "timeout=300", "-o", "faulthandler_timeout=240"),
+)
 """A soak takes longer than a test of the suite may."""
 
 

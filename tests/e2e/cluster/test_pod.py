@@ -50,7 +50,7 @@ def test_what_the_pod_sees_and_may(
     for path in (
         "/run/rbln",
         "/var/lib/kubelet/device-plugins",
-        "/var/run/k8s.cni.cncf.io/devinfo/dp",
+        "/run/k8s.cni.cncf.io/devinfo/dp",  # /var/run leads to /run
     ):
         assert "rw" in mounts[path], path
     assert (root / "run/rbln").stat().st_mode & 0o7777 == 0o700
@@ -93,27 +93,28 @@ def test_status_names_every_device(installed: DaemonSet) -> None:
     assert installed.status().pools[ATOM].devices.keys() == set(ATOMS)
 
 
+@pytest.fixture(scope="module")
+def impatient(uninstalled: DaemonSet, cluster: Cluster) -> DaemonSet:
+    periods = [
+        {
+            "op": "replace",
+            "path": f"/spec/template/spec/containers/0/{probe}/periodSeconds",
+            "value": 1,
+        }
+        for probe in ("readinessProbe", "livenessProbe")
+    ]
+    target = {"kind": "DaemonSet", "name": NAME}
+    folder = overlay(
+        cluster.places.state / "impatient",
+        base="base",
+        patches=[{"target": target, "patch": json.dumps(periods)}],
+    )
+    uninstalled.wait_ready(since=uninstalled.apply(folder))
+    return uninstalled
+
+
 class TestProbes:
     """What the comments in base/daemonset.yaml say, with the periods shortened."""
-
-    @pytest.fixture(scope="class")
-    def impatient(self, uninstalled: DaemonSet, cluster: Cluster) -> DaemonSet:
-        periods = [
-            {
-                "op": "replace",
-                "path": f"/spec/template/spec/containers/0/{probe}/periodSeconds",
-                "value": 1,
-            }
-            for probe in ("readinessProbe", "livenessProbe")
-        ]
-        target = {"kind": "DaemonSet", "name": NAME}
-        folder = overlay(
-            cluster.places.state / "impatient",
-            base="base",
-            patches=[{"target": target, "patch": json.dumps(periods)}],
-        )
-        uninstalled.wait_ready(since=uninstalled.apply(folder))
-        return uninstalled
 
     def test_a_supervisor_that_hangs_is_not_ready_and_then_replaced(
         self, impatient: DaemonSet, bench: Bench

@@ -135,26 +135,26 @@ def test_a_restarted_containerd(installed: DaemonSet, bench: Bench, cluster: Clu
     )
 
 
-class TestHelm:
-    @pytest.fixture(scope="class")
-    def released(self, uninstalled: DaemonSet, history: History) -> Iterator[DaemonSet]:
-        uninstalled.remove()
-        uninstalled.wait_ready(since=uninstalled.helm("install"))
-        history.wait_for(ATOM, FULL[ATOM], FULL[ATOM])
-        yield uninstalled
-        uninstalled.remove()
+@pytest.fixture
+def released(uninstalled: DaemonSet, history: History) -> Iterator[DaemonSet]:
+    uninstalled.remove()
+    uninstalled.wait_ready(since=uninstalled.helm("install"))
+    history.wait_for(ATOM, FULL[ATOM], FULL[ATOM])
+    yield uninstalled
+    uninstalled.remove()
 
-    def test_upgrade_and_rollback(self, released: DaemonSet, bench: Bench) -> None:
-        container = bench.pod({ATOM: 2}).running()
-        with bench.untouched(container, resources=(ATOM,)):
-            since = released.helm("upgrade", "--set", "podAnnotations.round=two")
-            upgraded = released.wait_ready(since=since)
-            bench.settled(ATOM)
-            began = monotonic()
-            released.kubectl.helm("rollback", NAME, "1", "--namespace", NAMESPACE)
-            rolled_back = released.wait_ready(since=began)
-            bench.settled(ATOM)
-            new = bench.pod({ATOM: 2}).running()
-        assert new.untouched()
-        bench.report.add("helm upgrade", str(bench.blip(ATOM)), upgraded)
-        bench.report.add("helm rollback", "the same; a new pod runs", rolled_back)
+
+def test_upgrade_and_rollback(released: DaemonSet, bench: Bench) -> None:
+    container = bench.pod({ATOM: 2}).running()
+    with bench.untouched(container, resources=(ATOM,)):
+        since = released.helm("upgrade", "--set", "podAnnotations.round=two")
+        upgraded = released.wait_ready(since=since)
+        bench.settled(ATOM)
+        began = monotonic()
+        released.kubectl.helm("rollback", NAME, "1", "--namespace", NAMESPACE)
+        rolled_back = released.wait_ready(since=began)
+        bench.settled(ATOM)
+        new = bench.pod({ATOM: 2}).running()
+    assert new.untouched()
+    bench.report.add("helm upgrade", str(bench.blip(ATOM)), upgraded)
+    bench.report.add("helm rollback", "the same; a new pod runs", rolled_back)

@@ -19,6 +19,7 @@ from tests.e2e.cluster.daemonset import DaemonSet
 from tests.e2e.cluster.kubectl import Kubectl
 from tests.e2e.cluster.node import HostNode
 from tests.e2e.cluster.plugin_pod import PluginPod, volume
+from tests.e2e.cluster.setting import KUBELET_DIR
 from tests.sim.pod_resources import PodResources
 from tests.system.scene import ATOM
 
@@ -36,8 +37,8 @@ def make(cluster: Cluster, kubectl: Kubectl, node: HostNode, uninstalled: Daemon
 
 @pytest.fixture
 def folder(cluster: Cluster) -> Iterator[Path]:
-    """A folder of the host, for the run directory."""
-    path = Path(tempfile.mkdtemp(prefix="rbv-", dir="/tmp"))
+    """A folder of the host, for the run directory; what is mounted on it is seen by containerd."""
+    path = Path(tempfile.mkdtemp(prefix="e2e-", dir=KUBELET_DIR))
     path.chmod(0o755)
     yield path
     with contextlib.suppress(OSError):
