@@ -35,7 +35,6 @@ _LOCK_WITHIN_S: Final = 2.0
 """What a predecessor has to end; a look at the node that it had just forked lets go at once."""
 _LOCK_AGAIN_S: Final = 0.02
 
-
 _WRITABLE: Final = "--run-dir has to be a folder that can be written to"
 _FULL: Final = (
     "No space left on device: free some there, or give the volume more (sizeLimit of an emptyDir)"
@@ -118,13 +117,12 @@ def _close_folder(path: Path, fd: int) -> None:
     found = _read_folder(fd)
     if _decide(path, found) is Use.AS_IT_IS:
         return
-    with contextlib.suppress(PermissionError):  # some file systems keep no modes
-        os.fchmod(fd, _MODE)
+    _set_mode(fd, _MODE)
     try:
         now = _read_folder(fd)
         _decide(path, Folder(found.mode, now.uid, now.entries))
     except NotUsable:
-        os.fchmod(fd, found.mode)
+        _set_mode(fd, found.mode)
         raise
     if is_open(now.mode):
         raise NotUsable(
@@ -138,8 +136,12 @@ def _close_pools(pools: Path) -> None:
     found = pools.stat()
     mode = stat.S_IMODE(found.st_mode)
     if _decide(pools, Folder(mode, found.st_uid, ())) is Use.CLOSED:
-        with contextlib.suppress(PermissionError):
-            pools.chmod(_MODE)
+        _set_mode(pools, _MODE)
+
+
+def _set_mode(folder: Path | int, mode: int) -> None:
+    with contextlib.suppress(PermissionError):  # some file systems keep no modes
+        os.chmod(folder, mode)  # noqa: PTH101 - by its descriptor, too
 
 
 def _decide(path: Path, folder: Folder) -> Use:

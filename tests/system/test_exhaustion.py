@@ -169,8 +169,9 @@ def test_a_supervisor_whose_table_is_full_lives_on_says_so_and_recovers() -> Non
         status = served(stack)
         assert status.pools[VM].worker.pid == pids[VM]
         assert status.pools[VM].worker.restarts == 0
-        assert not status.supervisor.problems
+        # A look at the node that was due meanwhile has failed: the next one is another.
         assert stack.ctl("rescan").returncode == 0
+        stack.wait_status(lambda now: not now.supervisor.problems, what="all is well again")
 
 
 def test_a_flood_of_connections_leaves_the_supervisor_some_descriptors() -> None:

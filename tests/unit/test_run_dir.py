@@ -119,14 +119,14 @@ def test_what_others_put_there_while_it_is_closed_is_seen(
 ) -> None:
     """Another user's file comes between the first reading and the real chmod."""
     volume.chmod(0o1777)
-    close = os.fchmod
+    chmod = os.chmod
 
-    def chmod_late(fd: int, given: int) -> None:
+    def chmod_late(folder: int, given: int) -> None:
         if given == 0o700:
             (volume / "theirs").touch()
-        close(fd, given)
+        chmod(folder, given)
 
-    monkeypatch.setattr(os, "fchmod", chmod_late)
+    monkeypatch.setattr(os, "chmod", chmod_late)
     assert "(theirs)" in refused(volume)
     assert mode(volume) == 0o1777
 

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
@@ -38,6 +39,8 @@ KUBELET: Final = Path("/var/lib/kubelet")
 LOG: Final = Path("/run/rbln-supervisor.log")
 UNIT: Final = "rbln-supervisor.service"
 EXPORTER: Final = "rbln-exporter.service"
+HOMES: Final = ("/home", "/root", "/run/user")
+"""What ProtectHome=yes hides, systemd.exec(5)."""
 DEADLINE_S: Final = 60.0
 
 DROP_IN: Final = f"""\
@@ -115,9 +118,33 @@ def until(condition: Callable[[], object], what: str, deadline_s: float = DEADLI
         time.sleep(0.05)
 
 
+def python() -> Path:
+    """A Python that the units see, which have ProtectHome=yes, and that our packages are made for.
+
+    It is the one that runs us or Debian's of the same version. Where neither will do, the one of
+    somebody's home is seen in another place, too.
+    """
+    running = Path(sys.executable).resolve()
+    if not any(running.is_relative_to(home) for home in HOMES):
+        return running
+    debians = Path(f"/usr/bin/python3.{sys.version_info.minor}")
+    if debians.exists():
+        return debians
+    elsewhere = Path("/opt/python")
+    mounted(Path(sys.base_prefix), elsewhere)
+    return elsewhere / running.relative_to(Path(sys.base_prefix).resolve())
+
+
+def mounted(source: Path, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    subprocess.run(("mount", "--bind", source, target), check=True)
+
+
 def installed() -> None:
     """What docs/install.md says to do on bare metal, but for pip: the machine has no network."""
-    library = Path("/opt/rbln/lib")
+    library, others = Path("/opt/rbln/lib"), Path("/opt/rbln/others")
+    mounted(Path(sysconfig.get_path("platlib")), others)
+    interpreter = python()
     for package in ("rbln_supervisor", "rbln_worker"):
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(REPOSITORY / package, library / package, ignore=ignore)
@@ -126,7 +153,7 @@ def installed() -> None:
         script = Path("/opt/rbln/bin", f"rbln-{name}")
         script.parent.mkdir(parents=True, exist_ok=True)
         script.write_text(
-            f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(library)!r})\n"
+            f"#!{interpreter}\nimport sys\nsys.path[:0] = [{str(library)!r}, {str(others)!r}]\n"
             f"from rbln_supervisor{module}.main import main\nsys.exit(main())\n"
         )
         script.chmod(0o755)
@@ -135,21 +162,13 @@ def installed() -> None:
             _, path, mode, *_ = line.split()
             Path(path).mkdir(parents=True, exist_ok=True)
             Path(path).chmod(int(mode, 8))
-    for unit, changes in {UNIT: DROP_IN, EXPORTER: "[Service]\n"}.items():
-        (UNITS / f"{unit}.d").mkdir(parents=True)
+    (UNITS / f"{UNIT}.d").mkdir(parents=True)
+    (UNITS / f"{UNIT}.d/test.conf").write_text(DROP_IN)
+    for unit in (UNIT, EXPORTER):
         shutil.copy(REPOSITORY / "deployments" / unit, UNITS)
-        (UNITS / f"{unit}.d/test.conf").write_text(changes + python_at_home())
     CONFIG.parent.mkdir(parents=True, exist_ok=True)
     served = pool("KERNEL", vendors=[pci.VIRTIO_VENDOR], drivers=[KERNEL_DRIVER])
     CONFIG.write_bytes(msgspec.json.encode(config(served)))
-
-
-def python_at_home() -> str:
-    """A setting for a Python of somebody's home, which the unit would not see."""
-    home = Path(sys.base_prefix)
-    if not home.is_relative_to("/root") and not home.is_relative_to("/home"):
-        return ""
-    return f"ProtectHome=tmpfs\nBindReadOnlyPaths={home}\n"
 
 
 @pytest.fixture(scope="module")
@@ -257,3 +276,22 @@ def test_a_life_under_systemd(systemd: Systemd, note: Note) -> None:
         assert not list((KUBELET / "device-plugins").glob("rebellions.ai*"))
         assert not RUN_DIR.exists()
         note("systemctl stop", "no process of it, no socket", took)
+
+
+def test_the_status_of_a_unit_whose_python_lies_in_somebodys_home(systemd: Systemd) -> None:
+    """docs/install.md says what it means."""
+    interpreter, program = Path("/root/python"), Path("/opt/rbln/bin/rbln-at-home")
+    interpreter.symlink_to(shutil.which("true") or "/bin/true")
+    program.write_text(f"#!{interpreter}\n")
+    program.chmod(0o755)
+    assert systemd.inside(str(program)).returncode == 0, "in a shell it works"
+    unit = (REPOSITORY / "deployments" / UNIT).read_text()
+    text = unit.replace("/opt/rbln/bin/rbln-supervisor", str(program))
+    (UNITS / "at-home.service").write_text(text)
+    assert systemd.ctl("daemon-reload").returncode == 0
+    systemd.ctl("start", "--no-block", "at-home.service")
+    until(
+        lambda: "(code=exited, status=203/EXEC)" in systemd.ctl("status", "at-home.service").stdout,
+        "its status names the step that failed",
+    )
+    assert systemd.ctl("stop", "at-home.service").returncode == 0
