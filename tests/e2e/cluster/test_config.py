@@ -1,7 +1,6 @@
 """The ConfigMap: wrong ones, edited ones, and what else people mount in its place."""
 
 import base64
-import json
 from collections.abc import Callable, Iterator, Mapping
 from time import monotonic
 from typing import Final
@@ -22,21 +21,25 @@ from tests.manifests.objects import KUSTOMIZE
 from tests.system.scene import ATOM, ATOM_POOL, ATOMS, TWO_POOLS, VM, VM_POOL, config, pool
 
 SHIPPED: Final = (KUSTOMIZE / "base/config.json").read_text()
-LARGE: Final = json.dumps({"resourceList": [], "comment": "x" * (1024 * 1024 - 500)})
+MAX_CONFIG_MAP_BYTES: Final = 1024 * 1024 - 200
+"""The API server's limit is 1 MiB for all keys together."""
 
 WRONG: Final[Mapping[str, tuple[Object, str]]] = {
     "without the key": ({"data": {"other.json": SHIPPED}}, "/etc/pcidp/config.json"),
-    "empty": ({"data": {"config.json": ""}}, "config.json"),
+    "empty": ({"data": {"config.json": ""}}, "the file is empty"),
     "binary": (
         {"binaryData": {"config.json": base64.b64encode(bytes(range(256))).decode()}},
-        "config.json",
+        "expected text",
     ),
-    "a typing error": (
-        {"data": {"config.json": SHIPPED.replace('"vendors"', '"vendor"')}},
-        "vendor",
+    "text in place of a list": (
+        {"data": {"config.json": SHIPPED.replace('["1eff"]', '"1eff"')}},
+        "resourceList[0].selectors.vendors: expected array, got string",
     ),
     "no JSON": ({"data": {"config.json": SHIPPED.replace("[", "(", 1)}}, "line"),
-    "1 MiB of it": ({"data": {"config.json": LARGE}}, "config.json"),
+    "1 MiB of brackets": (
+        {"data": {"config.json": "[" * MAX_CONFIG_MAP_BYTES}},
+        "rbln-supervisor: ",
+    ),
 }
 
 
@@ -93,6 +96,15 @@ def test_two_keys_are_one_file_and_another(
     bench.report.add("ConfigMap: two keys", "Ready; the one that --config-file names is read")
 
 
+def test_a_configuration_of_one_mebibyte(
+    with_config_map: Callable[[Object], PluginPod], bench: Bench
+) -> None:
+    large = SHIPPED + " " * (MAX_CONFIG_MAP_BYTES - len(SHIPPED))
+    with with_config_map({"data": {"config.json": large}}) as pod:
+        pod.wait_ready()
+    bench.report.add("ConfigMap: a right configuration of 1 MiB", "Ready")
+
+
 def test_a_secret_in_its_place(
     with_config_map: Callable[[Object], PluginPod], bench: Bench
 ) -> None:
@@ -124,17 +136,16 @@ class TestEdits:
 
     def test_a_wrong_edit_is_refused_and_said(self, installed: DaemonSet, bench: Bench) -> None:
         began = monotonic()
-        installed.configure(_text(TWO_POOLS).replace("drivers", "driver"))
+        words = "resourceList[0].selectors.drivers"
+        installed.configure(_text(TWO_POOLS).replace('["rebellions"]', '"rebellions"'))
         seconds = installed.wait(
-            lambda: "driver" in installed.run("rbln-ctl", "status").stdout,
+            lambda: words in installed.run("rbln-ctl", "status").stdout,
             what="status says what is wrong",
         )
-        shown = installed.run("rbln-ctl", "status").stdout
-        assert "resourceList[0]" in shown, shown
         assert bench.history.counts(ATOM, began) == bench.history.counts(ATOM, began)[:1]
         self._undo(installed)
         bench.report.add(
-            "kubectl edit configmap: a typing error",
+            "kubectl edit configmap: text where a list has to be",
             "refused, rbln-ctl status says where; both pools serve on",
             seconds,
         )

@@ -88,10 +88,14 @@ def test_a_killed_supervisord(installed: DaemonSet, bench: Bench, history: Histo
     with bench.untouched(container):
         began = monotonic()
         bench.cluster.kill_container(status["containerID"])
-        history.wait_for(ATOM, 0, FULL[ATOM], since=began)
-        back = history.wait_for(ATOM, FULL[ATOM], FULL[ATOM], since=began)
+        dark = history.wait_for(ATOM, 0, FULL[ATOM], since=began)
+        back = history.wait_for(ATOM, FULL[ATOM], FULL[ATOM], since=dark)
         installed.wait(
-            lambda: installed.container_status().get("ready"), what="the container is ready again"
+            lambda: (
+                (now := installed.container_status()).get("ready")
+                and now["restartCount"] > status["restartCount"]
+            ),
+            what="the container is ready again",
         )
         bench.pod({ATOM: 2}).running()
     assert installed.container_status()["restartCount"] == status["restartCount"] + 1
