@@ -7,6 +7,8 @@ from tests.e2e.cluster.history import History
 from tests.e2e.cluster.setting import KUBELET_DIR, at_least
 from tests.sim.kubelet_contract import AnyKubelet, KubeletContract
 
+pytestmark = pytest.mark.by_release
+
 
 class RealKubelet:
     """The cluster's kubelet."""
