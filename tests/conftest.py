@@ -10,7 +10,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.sim.kubelet import SimKubelet
-from tests.sim.kubelet_admission import Dialling
 
 # No deadline for an example: the machines that run these are shared.
 settings.register_profile("dev", max_examples=50, deadline=None)
@@ -34,8 +33,8 @@ def short_path() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
-@pytest.fixture(params=list(Dialling), ids=lambda dialling: dialling.name.lower())
-def kubelet(request: pytest.FixtureRequest, short_path: Path) -> Iterator[SimKubelet]:
-    """A running kubelet with a plugin watcher, once of each habit of dialling."""
-    with SimKubelet(short_path, plugin_watcher=True, dialling=request.param) as kubelet:
+@pytest.fixture
+def kubelet(short_path: Path) -> Iterator[SimKubelet]:
+    """A running kubelet with a plugin watcher that acts at once."""
+    with SimKubelet(short_path, plugin_watcher=True) as kubelet:
         yield kubelet

@@ -12,7 +12,7 @@ client that the old one's end then evicts). The two ways to be found:
 In both, a finished ListAndWatch stream is never opened again by the kubelet.
 
 Before Kubernetes 1.37 a socket that leaves plugins_registry ends the resource's *latest* endpoint,
-whichever socket that came by (seen on 1.20: DeRegisterPlugin takes a name). So a socket has to
+whichever socket that came by (DeRegisterPlugin goes by the name alone). So a socket has to
 leave before the next one comes: then both are seen in one turn, and in this order. Since 1.37
 (kubernetes PR 135437) endpoints are kept by resource and socket path.
 """

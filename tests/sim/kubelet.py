@@ -6,11 +6,8 @@ It behaves as pkg/kubelet/cm/devicemanager and pkg/kubelet/pluginmanager do wher
 can tell; it has no pods but those that a test tells of, and no checkpoint.
 """
 
-import contextlib
-import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -19,7 +16,7 @@ from typing import Final, Self, TypeVar
 from google.protobuf.message import Message
 
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
-from tests.sim.kubelet_admission import Admission, Dialling, Knobs
+from tests.sim.kubelet_admission import Admission, Knobs
 from tests.sim.kubelet_book import Book, Keeping
 from tests.sim.kubelet_records import (
     Closed,
@@ -38,18 +35,11 @@ from tests.sim.pod_resources import PodResources
 CALL_DEADLINE_S: Final = 10.0
 """For the calls that tests make; the kubelet itself waits for Allocate without a limit."""
 
-CHECKPOINT: Final = "kubelet_internal_checkpoint"
+WATCHER_TURN_S: Final = 1.0
+"""From one turn of the plugin watcher to the next (pluginmanager/plugin_manager.go)."""
 
 Reply = TypeVar("Reply", bound=Message)
 Kind = TypeVar("Kind", Registered, Opened, Listed, Closed)
-
-
-class Cleaning(Enum):
-    """What a kubelet that starts deletes in device-plugins; never a folder."""
-
-    SOCKETS = auto()
-    FILES = auto()
-    """All but its own checkpoint (seen on 1.20)."""
 
 
 class SimKubelet:
@@ -61,8 +51,6 @@ class SimKubelet:
         *,
         plugin_watcher: bool = False,
         keeping: Keeping = Keeping.PER_SOCKET,
-        dialling: Dialling = Dialling.AFTER_ANSWER,
-        cleaning: Cleaning = Cleaning.SOCKETS,
         turn_s: float = 0.0,
     ) -> None:
         """A kubelet that is stopped.
@@ -70,9 +58,7 @@ class SimKubelet:
         Args:
             folder: what /var/lib/kubelet is to a real one.
             plugin_watcher: it has one.
-            keeping: its habits, which differ between versions.
-            dialling: likewise.
-            cleaning: likewise.
+            keeping: what differs between the supported releases; the default is 1.37's.
             turn_s: from one turn of the plugin watcher to the next; 1 s in a real one.
         """
         self.folder = folder
@@ -83,8 +69,6 @@ class SimKubelet:
         self.pods = PodResources(folder)
         """Who has which device; only tests know, whatever was allocated."""
         self._has_watcher = plugin_watcher
-        self._dialling = dialling
-        self._cleaning = cleaning
         self._turn_s = turn_s
         self._book = Book(keeping)
         self._life: _Life | None = None
@@ -108,12 +92,10 @@ class SimKubelet:
         self.plugins.mkdir(parents=True, exist_ok=True)
         self.plugins.chmod(0o750)
         for path in self.plugins.iterdir():
-            with contextlib.suppress(FileNotFoundError):  # its plugin removed it meanwhile
-                socket = stat.S_ISSOCK(path.lstat().st_mode)
-                if socket or (self._cleaning is Cleaning.FILES and _is_deleted(path)):
-                    path.unlink()
-        (self.plugins / "DEPRECATION").write_text("Plugins should use plugins_registry.\n")
-        admission = Admission(self._book, self.plugins, self._dialling, self.knobs)
+            if path.is_socket():  # also by a link
+                path.unlink(missing_ok=True)  # its plugin may have removed it meanwhile
+        (self.plugins / "DEPRECATION").touch()
+        admission = Admission(self._book, self.plugins, self.knobs)
         watcher = None
         if self._has_watcher:
             self.registry.mkdir(exist_ok=True)
@@ -138,11 +120,16 @@ class SimKubelet:
         self.start()
 
     def recreate_socket(self) -> None:
-        """Make kubelet.sock anew without any other change, as serveWithRetry may."""
+        """Make kubelet.sock anew without any other change; no supported release does by itself."""
         life = self._alive()
         life.socket.close()
         self.socket.unlink()
         life.socket = KubeletSocket(self.plugins, life.admission.register)
+
+    @property
+    def keeps_each_socket(self) -> bool:
+        """It keeps the registrations of a resource by socket path, as 1.37 does."""
+        return self._book.keeping is Keeping.PER_SOCKET
 
     # What it saw
 
@@ -238,9 +225,9 @@ class SimKubelet:
         request = pb.PreStartContainerRequest(devicesIDs=ids)
         return self._call(name, "PreStartContainer", request, pb.PreStartContainerResponse)
 
-    def close_stream(self, name: str) -> None:
-        """End the resource's ListAndWatch stream from the kubelet's side."""
-        self._endpoint(name).close_stream()
+    def close_stream(self, name: str, endpoint: str | None = None) -> None:
+        """End a ListAndWatch stream from the kubelet's side: the newest, or this endpoint's."""
+        self._endpoint(name, endpoint).close_stream()
 
     def pause_reading(self) -> None:
         """Take no further message from any stream, as a kubelet that is stuck on its disk."""
@@ -258,10 +245,10 @@ class SimKubelet:
     def _each(self, kind: type[Kind]) -> tuple[Kind, ...]:
         return tuple(record for record in self.records if isinstance(record, kind))
 
-    def _endpoint(self, name: str) -> PluginClient:
-        client = self._book.endpoint(name)
+    def _endpoint(self, name: str, endpoint: str | None = None) -> PluginClient:
+        client = self._book.endpoint(name, endpoint)
         if client is None:
-            raise AssertionError(f"no plugin is connected for {name}\n{self.story()}")
+            raise AssertionError(f"no such plugin is connected for {name}\n{self.story()}")
         return client
 
     def _call(self, name: str, method: str, request: Message, reply: type[Reply]) -> Reply:
@@ -277,17 +264,13 @@ class _Life:
     socket: KubeletSocket
 
 
-def kubelet_1_20(folder: Path) -> SimKubelet:
-    """A kubelet with the habits of Kubernetes 1.20, which scripts/e2e runs for real."""
+def kubelet_1_37(folder: Path) -> SimKubelet:
+    """A kubelet as Kubernetes 1.37 has it."""
     return SimKubelet(
-        folder,
-        plugin_watcher=True,
-        keeping=Keeping.LATEST,
-        dialling=Dialling.AFTER_ANSWER,
-        cleaning=Cleaning.FILES,
-        turn_s=1.0,
+        folder, plugin_watcher=True, keeping=Keeping.PER_SOCKET, turn_s=WATCHER_TURN_S
     )
 
 
-def _is_deleted(path: Path) -> bool:
-    return not path.is_dir() and path.name != CHECKPOINT
+def kubelet_1_34(folder: Path) -> SimKubelet:
+    """A kubelet as Kubernetes 1.34 has it."""
+    return SimKubelet(folder, plugin_watcher=True, keeping=Keeping.PER_NAME, turn_s=WATCHER_TURN_S)

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Mapping
 from enum import Enum, auto
+from pathlib import Path
 from time import monotonic
 
 import msgspec
@@ -21,20 +22,16 @@ from tests.sim.plugin_client import PluginClient
 
 
 class Keeping(Enum):
-    """What a kubelet does with two registrations of a resource; newest first."""
+    """How a kubelet keeps several registrations of a resource; the newest one is asked."""
 
     PER_SOCKET = auto()
-    """Since 1.37 (kubernetes PR 135437): both stay. The newer is asked, the older takes over when
-    it ends; a socket that leaves plugins_registry ends its own connection."""
-    BY_NAME = auto()
-    """1.25 to 1.36: the newer is asked. The end of either ends the newer (runClient looks its
-    client up by the resource's name), and so does a socket that leaves plugins_registry."""
-    LATEST = auto()
-    """Before (seen on 1.20): the newer is asked; the older is neither asked nor ended, and its
-    messages count. Its end changes nothing. A socket that leaves plugins_registry ends the newer,
-    whichever of the two it was."""
-    REPLACED = auto()
-    """Long ago: the newer starts, then the older is stopped."""
+    """Since 1.37 (kubernetes PR 135437): one a socket path. When one ends, a remaining one is
+    asked; the list stays what the last message of any of them said. The end of the last one makes
+    all devices unhealthy. A path that is connected is refused."""
+    PER_NAME = auto()
+    """Up to 1.36: one a resource. The newer replaces the older, whose stream goes on; its messages
+    replace the list. The end of either stream ends the newer (runClient looks its client up by
+    the resource's name), and so does a socket that leaves plugins_registry."""
 
 
 class Book:
@@ -43,44 +40,60 @@ class Book:
     def __init__(self, keeping: Keeping) -> None:
         self.changed = threading.Condition()
         self.records: list[Record] = []
-        self._keeping = keeping
+        self.keeping = keeping
         self._clients: dict[str, list[PluginClient]] = {}
+        """The server's clients: who is disconnected when a stream ends or a socket leaves."""
+        self._endpoints: dict[str, dict[Path, PluginClient]] = {}
+        """The manager's endpoints by socket path, the newest last."""
         self._latest: dict[str, PluginClient] = {}
         """Who is asked; none where that one's stream has ended."""
+        self._open: set[PluginClient] = set()
+        """Whose messages count."""
         self._devices: dict[str, Mapping[str, SeenDevice]] = {}
-        self._last_words: dict[PluginClient, Mapping[str, SeenDevice]] = {}
 
     def forget(self) -> None:
         """A new life of the kubelet begins: only the records stay."""
         with self.changed:
             self._clients.clear()
+            self._endpoints.clear()
             self._latest.clear()
+            self._open.clear()
             self._devices.clear()
-            self._last_words.clear()
             self.changed.notify_all()
 
     def registered(
-        self,
-        resource: str,
-        endpoint: str,
-        path: RegistrationPath,
-        error: str = "",
-        *,
-        offers: tuple[str, ...] = (),
+        self, resource: str, endpoint: str, path: RegistrationPath, error: str = ""
     ) -> None:
         """A registration was taken, or refused with ``error``."""
-        self._note(Registered(monotonic(), resource, endpoint, path, error, offers))
+        self._note(Registered(monotonic(), resource, endpoint, path, error))
 
-    def connected(self, client: PluginClient) -> tuple[PluginClient, ...]:
-        """``client`` is the resource's endpoint from now on; the connections to end for it."""
+    def dialling(self, client: PluginClient) -> None:
+        """``client`` is about to be dialled (registerClient)."""
         with self.changed:
             clients = self._clients.setdefault(client.resource, [])
-            replaced = tuple(clients) if self._keeping is Keeping.REPLACED else ()
-            self._clients[client.resource] = [c for c in clients if c not in replaced] + [client]
+            if self.keeping is Keeping.PER_NAME:
+                clients.clear()
+            clients.append(client)
+
+    def undialled(self, client: PluginClient) -> None:
+        """The dial failed (deregisterClient): all clients of its path are forgotten."""
+        with self.changed:
+            self._drop(client)
+
+    def connected(self, client: PluginClient) -> bool:
+        """Make ``client`` the endpoint (PluginConnected); False where its path is one."""
+        with self.changed:
+            endpoints = self._endpoints.setdefault(client.resource, {})
+            if self.keeping is Keeping.PER_NAME:
+                endpoints.clear()
+            elif client.socket in endpoints:
+                return False
+            endpoints[client.socket] = client
             self._latest[client.resource] = client
+            self._open.add(client)
             self._devices.setdefault(client.resource, {})
             self.changed.notify_all()
-            return replaced
+            return True
 
     def opened(self, client: PluginClient) -> None:
         """ListAndWatch was called."""
@@ -89,43 +102,32 @@ class Book:
     def listed(self, client: PluginClient, devices: Mapping[str, SeenDevice]) -> None:
         """A message came: it replaces all that was known of the resource's devices."""
         with self.changed:
-            if client in self._clients.get(client.resource, ()):
+            if client in self._open:
                 self._devices[client.resource] = devices
-                self._last_words[client] = devices
             self._note(Listed(monotonic(), client.resource, client.endpoint, devices))
 
     def closed(self, client: PluginClient, code: str) -> None:
-        """The stream ended: an older connection takes over, or all devices are unhealthy."""
+        """The stream ended (runClient)."""
         with self.changed:
-            clients = self._clients.get(client.resource, [])
-            if client in clients:
-                clients.remove(client)
-                self._last_words.pop(client, None)
-                latest = self._latest.get(client.resource)
-                if client is latest:
-                    self._succeed(client.resource, clients)
-                elif latest is not None and self._keeping is Keeping.BY_NAME:
-                    latest.close_stream()
+            self._open.discard(client)
+            self.deregister(client.resource, client.socket)
             self._note(Closed(monotonic(), client.resource, client.endpoint, code))
 
-    def to_deregister(self, client: PluginClient) -> PluginClient | None:
-        """Whose connection ends when a client's socket has left plugins_registry."""
-        if self._keeping in {Keeping.BY_NAME, Keeping.LATEST}:
-            return self.endpoint(client.resource)
-        return client
-
-    def endpoint(self, resource: str) -> PluginClient | None:
-        """The connection that the resource's calls go to."""
+    def deregister(self, resource: str, socket: Path) -> None:
+        """Disconnect the resource's client; since 1.37 only where it is connected by ``socket``."""
         with self.changed:
-            return self._latest.get(resource)
+            for client in tuple(self._clients.get(resource, ())):
+                if self.keeping is Keeping.PER_NAME or client.socket == socket:
+                    self._disconnect(client)
+                    return
 
-    def holds(self, other: PluginClient) -> bool:
-        """Whether the resource is connected by the very same socket, and both may stay."""
+    def endpoint(self, resource: str, name: str | None = None) -> PluginClient | None:
+        """The connection that the resource's calls go to, or the one of this name."""
         with self.changed:
-            return self._keeping is Keeping.PER_SOCKET and any(
-                (client.socket, client.file) == (other.socket, other.file)
-                for client in self._clients.get(other.resource, ())
-            )
+            if name is None:
+                return self._latest.get(resource)
+            connected = self._endpoints.get(resource, {}).values()
+            return next((client for client in connected if client.endpoint == name), None)
 
     def resources(self) -> dict[str, Resource]:
         """Every resource that was registered in this life, as the node shows it."""
@@ -136,12 +138,26 @@ class Book:
                 for latest in (self._latest.get(name),)
             }
 
-    def _succeed(self, resource: str, survivors: list[PluginClient]) -> None:
-        del self._latest[resource]
-        if survivors and self._keeping is Keeping.PER_SOCKET:
-            self._latest[resource] = survivors[-1]
-            self._devices[resource] = self._last_words.get(survivors[-1], {})
+    def _drop(self, client: PluginClient) -> None:
+        self._clients[client.resource] = [
+            other
+            for other in self._clients.get(client.resource, ())
+            if self.keeping is Keeping.PER_SOCKET and other.socket != client.socket
+        ]
+
+    def _disconnect(self, client: PluginClient) -> None:
+        self._drop(client)
+        self._open.discard(client)
+        client.close_stream()
+        resource, endpoints = client.resource, self._endpoints.get(client.resource, {})
+        if self.keeping is Keeping.PER_NAME:
+            endpoints.clear()
+        elif endpoints.pop(client.socket, None) is None:
             return
+        if endpoints:
+            self._latest[resource] = next(iter(endpoints.values()))  # Go: any of them
+            return
+        self._latest.pop(resource, None)
         self._devices[resource] = {
             device: msgspec.structs.replace(seen, health="Unhealthy")
             for device, seen in self._devices.get(resource, {}).items()

@@ -1,4 +1,4 @@
-"""What a device plugin sees of a kubelet 1.20, as claims.
+"""What a device plugin sees of a kubelet 1.34 or 1.37, as claims.
 
 They are tested with the simulated and the real one, by subclasses that have a fixture ``kubelet``.
 """
@@ -28,6 +28,10 @@ class AnyKubelet(Protocol):
     """The folder plugins_registry."""
     socket: Path
 
+    @property
+    def keeps_each_socket(self) -> bool:
+        """It keeps the registrations of a resource by socket path (1.37), not one by name."""
+
     def wait_listed(self, name: str, allocatable: int, capacity: int | None = None) -> None:
         """Wait until the node shows so many devices; all healthy where only one number is said."""
 
@@ -54,13 +58,21 @@ class KubeletContract:
             plugin.set_health("a", "Healthy")
             kubelet.wait_listed(resource, 2)
 
-    def test_register_says_the_options_and_nobody_asks_again(
+    def test_register_asks_for_the_options_before_it_answers(
         self, kubelet: AnyKubelet, resource: str
     ) -> None:
         with TinyPlugin(kubelet.plugins, resource, TWO) as plugin:
             plugin.register(kubelet.socket)
+            assert plugin.calls[0] == "GetDevicePluginOptions"
             kubelet.wait_listed(resource, 2)
-            assert plugin.calls == ("ListAndWatch",)
+            assert plugin.calls == ("GetDevicePluginOptions", "ListAndWatch")
+
+    def test_a_plugin_that_is_not_served_is_refused(
+        self, kubelet: AnyKubelet, resource: str
+    ) -> None:
+        with TinyPlugin(kubelet.plugins, resource, TWO) as plugin:
+            plugin.socket.unlink()
+            assert _refusal(plugin, kubelet) == "UNKNOWN"
 
     @pytest.mark.parametrize(
         ("name", "version"),
@@ -71,12 +83,8 @@ class KubeletContract:
         ],
     )
     def test_what_is_wrong_is_refused(self, kubelet: AnyKubelet, name: str, version: str) -> None:
-        with (
-            TinyPlugin(kubelet.plugins, name, TWO, version=version) as plugin,
-            pytest.raises(grpc.RpcError) as refusal,
-        ):
-            plugin.register(kubelet.socket)
-        assert code_of(refusal.value) == "UNKNOWN"
+        with TinyPlugin(kubelet.plugins, name, TWO, version=version) as plugin:
+            assert _refusal(plugin, kubelet) == "UNKNOWN"
 
     def test_the_end_of_a_stream_leaves_the_capacity(
         self, kubelet: AnyKubelet, resource: str
@@ -87,7 +95,24 @@ class KubeletContract:
             plugin.end_streams()
             kubelet.wait_listed(resource, 0, 2)
 
-    def test_an_older_plugin_is_heard_until_it_ends_and_its_end_is_not(
+    def test_messages_of_either_plugin_replace_the_list(
+        self, kubelet: AnyKubelet, resource: str
+    ) -> None:
+        with (
+            TinyPlugin(kubelet.plugins, resource, TWO, endpoint="old.sock") as old,
+            TinyPlugin(kubelet.plugins, resource, ONE, endpoint="new.sock") as new,
+        ):
+            old.register(kubelet.socket)
+            kubelet.wait_listed(resource, 2)
+            new.register(kubelet.socket)
+            kubelet.wait_listed(resource, 1)
+            old.set_health("a", "Unhealthy")
+            kubelet.wait_listed(resource, 1, 2)
+            new.set_health("c", "Healthy")
+            kubelet.wait_listed(resource, 1)
+            assert old.streams == new.streams == 1
+
+    def test_the_end_of_the_older_plugin_ends_the_newer_where_one_is_kept_by_name(
         self, kubelet: AnyKubelet, resource: str
     ) -> None:
         with TinyPlugin(kubelet.plugins, resource, ONE, endpoint="new.sock") as new:
@@ -96,17 +121,61 @@ class KubeletContract:
                 kubelet.wait_listed(resource, 2)
                 new.register(kubelet.socket)
                 kubelet.wait_listed(resource, 1)
-                old.set_health("a", "Unhealthy")
-                kubelet.wait_listed(resource, 1, 2)
-                new.set_health("c", "Healthy")
-                kubelet.wait_listed(resource, 1)
-                assert old.streams == new.streams == 1
-            # What would have come of the old one's end came before this is seen.
+            if not kubelet.keeps_each_socket:
+                kubelet.wait_listed(resource, 0, 1)
+                new.wait_streams(0)
+                return
+            self.catch_up(kubelet)
+            kubelet.wait_listed(resource, 1)
             new.set_health("c", "Unhealthy")
             kubelet.wait_listed(resource, 0, 1)
-            new.set_health("c", "Healthy")
-            kubelet.wait_listed(resource, 1)
             assert new.streams == 1
+
+    def test_the_end_of_the_newer_plugin_leaves_the_stream_of_the_older(
+        self, kubelet: AnyKubelet, resource: str
+    ) -> None:
+        with TinyPlugin(kubelet.plugins, resource, TWO, endpoint="old.sock") as old:
+            old.register(kubelet.socket)
+            kubelet.wait_listed(resource, 2)
+            with TinyPlugin(kubelet.plugins, resource, ONE, endpoint="new.sock") as new:
+                new.register(kubelet.socket)
+                kubelet.wait_listed(resource, 1)
+            self.catch_up(kubelet)
+            # The list stays the newer one's until the older one sends a message.
+            kubelet.wait_listed(resource, 1 if kubelet.keeps_each_socket else 0, 1)
+            old.set_health("a", "Unhealthy")
+            kubelet.wait_listed(resource, 1, 2)
+            assert old.streams == 1
+
+    def test_all_devices_are_unhealthy_when_the_last_plugin_has_ended(
+        self, kubelet: AnyKubelet, resource: str
+    ) -> None:
+        with TinyPlugin(kubelet.plugins, resource, TWO, endpoint="old.sock") as old:
+            old.register(kubelet.socket)
+            kubelet.wait_listed(resource, 2)
+            with TinyPlugin(kubelet.plugins, resource, ONE, endpoint="new.sock") as new:
+                new.register(kubelet.socket)
+                kubelet.wait_listed(resource, 1)
+        kubelet.wait_listed(resource, 0, 1)
+
+    def test_a_path_that_is_connected(self, kubelet: AnyKubelet, resource: str) -> None:
+        with TinyPlugin(kubelet.plugins, resource, TWO) as plugin:
+            plugin.register(kubelet.socket)
+            kubelet.wait_listed(resource, 2)
+            if not kubelet.keeps_each_socket:
+                plugin.register(kubelet.socket)
+                plugin.wait_streams(2)
+                return
+            assert _refusal(plugin, kubelet) == "UNKNOWN"
+            plugin.set_health("a", "Unhealthy")
+            kubelet.wait_listed(resource, 1, 2)
+            assert plugin.streams == 1
+        # The refusal made the kubelet forget whose end it has to act on: nothing says that the
+        # plugin has gone, and its path is refused until the kubelet is restarted.
+        self.catch_up(kubelet)
+        kubelet.wait_listed(resource, 1, 2)
+        with TinyPlugin(kubelet.plugins, resource, ONE) as next_plugin:
+            assert _refusal(next_plugin, kubelet) == "UNKNOWN"
 
     def test_the_watcher_dials_first_and_tells_then(
         self, kubelet: AnyKubelet, resource: str
@@ -128,7 +197,29 @@ class KubeletContract:
             kubelet.wait_listed(resource, 2)
             assert not hidden.calls
 
-    def test_a_socket_that_leaves_the_registry_ends_the_latest_plugin(
+    def test_the_watcher_takes_the_socket_for_an_empty_endpoint(
+        self, kubelet: AnyKubelet, resource: str
+    ) -> None:
+        with TinyPlugin(kubelet.registry, resource, TWO, info_endpoint="") as plugin:
+            assert plugin.first_notification().plugin_registered
+            kubelet.wait_listed(resource, 2)
+
+    def test_the_watcher_tells_a_plugin_whose_endpoint_it_cannot_dial(
+        self, kubelet: AnyKubelet, resource: str
+    ) -> None:
+        nowhere = str(kubelet.registry / "nowhere.sock")
+        with TinyPlugin(kubelet.registry, resource, TWO, info_endpoint=nowhere) as plugin:
+            status = plugin.first_notification()
+            assert not status.plugin_registered
+            assert "failed to dial device plugin" in status.error
+            if kubelet.keeps_each_socket:
+                plugin.wait_calls("GetInfo", 2)
+            else:  # tried once (kubernetes PR 133335 came with 1.36)
+                self.catch_up_watcher(kubelet)
+                self.catch_up_watcher(kubelet)
+                assert plugin.calls.count("GetInfo") == 1
+
+    def test_a_socket_that_leaves_the_registry_ends_its_plugin_or_the_latest(
         self, kubelet: AnyKubelet, resource: str
     ) -> None:
         with TinyPlugin(kubelet.registry, resource, TWO, endpoint="old.sock") as old:
@@ -136,9 +227,15 @@ class KubeletContract:
             with TinyPlugin(kubelet.registry, resource, ONE, endpoint="new.sock") as new:
                 kubelet.wait_listed(resource, 1)
                 old.socket.unlink()
-                kubelet.wait_listed(resource, 0, 1)
-                new.wait_streams(0)
-                assert old.streams == 1
+                if kubelet.keeps_each_socket:
+                    old.wait_streams(0)
+                    self.catch_up(kubelet)
+                    kubelet.wait_listed(resource, 1)
+                    assert new.streams == 1
+                else:
+                    kubelet.wait_listed(resource, 0, 1)
+                    new.wait_streams(0)
+                    assert old.streams == 1
 
     def test_a_socket_that_leaves_before_the_next_comes_ends_nothing_else(
         self, kubelet: AnyKubelet, resource: str
@@ -151,30 +248,51 @@ class KubeletContract:
                 old.wait_streams(0)
                 assert new.streams == 1
 
-    def test_a_restart_deletes_files_and_finds_what_lies_in_the_registry(
+    def test_a_restart_deletes_sockets_and_finds_what_lies_in_the_registry(
         self, kubelet: AnyKubelet, resource: str
     ) -> None:
-        kept, lost = kubelet.plugins / "kept", kubelet.plugins / "lost"
+        folder, file = kubelet.plugins / "folder", kubelet.plugins / "file"
         other = f"{resource}-called"
         with (
-            _folder(kept),
+            _kept(folder, file),
             TinyPlugin(kubelet.plugins, other, TWO, endpoint="called.sock") as called,
             TinyPlugin(kubelet.registry, resource, TWO, endpoint="found.sock"),
         ):
-            lost.write_text("a plain file")
             called.register(kubelet.socket)
             kubelet.wait_listed(other, 2)
             kubelet.wait_listed(resource, 2)
             kubelet.restart()
             kubelet.wait_listed(resource, 2)
             kubelet.wait_listed(other, 0, 0)
-            assert kept.is_dir()
-            assert not lost.exists()
+            assert folder.is_dir()
+            assert file.is_file()
             assert not called.socket.exists()
+
+    def catch_up(self, kubelet: AnyKubelet) -> None:
+        """Return when a plugin that registers now is listed: what came before has been done."""
+        name = f"example.com/{secrets.token_hex(4)}"
+        with TinyPlugin(kubelet.plugins, name, ONE, endpoint="later.sock") as later:
+            later.register(kubelet.socket)
+            kubelet.wait_listed(name, 1)
+
+    def catch_up_watcher(self, kubelet: AnyKubelet) -> None:
+        """Return when a plugin that the watcher finds from now on is listed."""
+        name = f"example.com/{secrets.token_hex(4)}"
+        with TinyPlugin(kubelet.registry, name, ONE, endpoint="later.sock"):
+            kubelet.wait_listed(name, 1)
 
 
 @contextmanager
-def _folder(path: Path) -> Iterator[None]:
-    path.mkdir()
+def _kept(folder: Path, file: Path) -> Iterator[None]:
+    folder.mkdir()
+    file.write_text("a plain file")
     yield
-    path.rmdir()
+    file.unlink()
+    folder.rmdir()
+
+
+def _refusal(plugin: TinyPlugin, kubelet: AnyKubelet) -> str:
+    """The code that Register ends with."""
+    with pytest.raises(grpc.RpcError) as refusal:
+        plugin.register(kubelet.socket)
+    return code_of(refusal.value)

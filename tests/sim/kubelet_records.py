@@ -28,8 +28,6 @@ class Registered(msgspec.Struct, frozen=True):
     path: RegistrationPath
     error: str = ""
     """Why it was refused; empty where it was taken."""
-    offers: tuple[str, ...] = ()
-    """The options that Register said yes to; kubelets before 1.25 ask for no others."""
 
 
 class Opened(msgspec.Struct, frozen=True):

@@ -9,9 +9,8 @@ import grpc
 from google.protobuf.message import Message
 
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
-from tests.sim.files import identity
 from tests.sim.kubelet_records import RegistrationPath, SeenDevice, devices_of
-from tests.sim.rpc import DEVICE_PLUGIN, channel_to, code_of, stream, unary
+from tests.sim.rpc import DEVICE_PLUGIN, channel_to, stream, unary
 
 Reply = TypeVar("Reply", bound=Message)
 
@@ -36,34 +35,18 @@ class PluginClient:
         self.resource = resource
         self.socket = socket
         self.path = path
-        self.file = identity(socket)
-        """Which file the path was; a new socket of the same name is another one."""
         self.reading = threading.Event()
         """Cleared while the reader shall take no further message from its stream."""
         self.reading.set()
         self._channel = channel_to(socket)
         self._thread: threading.Thread | None = None
         self._watch: grpc.Call | None = None
+        self._ended = False
 
     @property
     def endpoint(self) -> str:
         """The socket's file name."""
         return self.socket.name
-
-    def connect(self, deadline_s: float) -> None:
-        """Connect; grpc.RpcError if that can't be.
-
-        By a call that no plugin has: gRPC's own way to wait for a connection polls it in a thread
-        that fails where the channel is closed meanwhile.
-        """
-        ask: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(
-            "/kubelet.Dial/Nothing", None, None
-        )
-        try:
-            ask(b"", timeout=deadline_s, wait_for_ready=True)
-        except grpc.RpcError as error:
-            if code_of(error) != "UNIMPLEMENTED":
-                raise
 
     def dial(self, deadline_s: float) -> pb.DevicePluginOptions:
         """Connect and ask for the options; grpc.RpcError if that can't be."""
@@ -81,6 +64,8 @@ class PluginClient:
             pb.Empty()
         )
         self._watch = watch
+        if self._ended:
+            watch.cancel()
         listener.opened(self)
 
         def read() -> None:
@@ -99,6 +84,7 @@ class PluginClient:
 
     def close_stream(self) -> None:
         """End the stream from the kubelet's side."""
+        self._ended = True
         self.reading.set()
         if self._watch is not None:
             self._watch.cancel()

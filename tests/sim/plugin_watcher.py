@@ -5,6 +5,7 @@ that begin with a dot and what is no socket are ignored. What came and went is a
 first what left, then what came.
 """
 
+import itertools
 import os
 import select
 import threading
@@ -36,7 +37,7 @@ class PluginWatcher:
         self._folder = folder
         self._found = found
         self._known: dict[str, tuple[Identity, threading.Event]] = {}
-        self._threads: list[threading.Thread] = []
+        self._threads: dict[str, list[threading.Thread]] = {}
         self._woken = os.eventfd(0)
         self._inotify = inotify_simple.INotify()
         self._inotify.add_watch(folder, _APPEARED | _LEFT)
@@ -49,7 +50,7 @@ class PluginWatcher:
         self._thread.join()
         for _, gone in self._known.values():
             gone.set()
-        for thread in self._threads:
+        for thread in itertools.chain(*self._threads.values()):
             thread.join()
         self._inotify.close()
         os.close(self._woken)
@@ -97,11 +98,20 @@ class PluginWatcher:
         for name in sorted(self._wanted.keys() - self._known.keys()):
             gone = threading.Event()
             self._known[name] = (self._wanted[name], gone)
+            earlier = self._threads.setdefault(name, [])
             thread = threading.Thread(
-                target=self._found,
-                args=(self._folder / name, gone),
+                target=self._register,
+                args=(tuple(earlier), self._folder / name, gone),
                 name=f"found {name}",
                 daemon=True,
             )
-            self._threads.append(thread)
+            earlier.append(thread)
             thread.start()
+
+    def _register(
+        self, earlier: tuple[threading.Thread, ...], socket: Path, gone: threading.Event
+    ) -> None:
+        """One operation a path at a time, as the kubelet's operation executor has it."""
+        for thread in earlier:
+            thread.join()
+        self._found(socket, gone)

@@ -35,13 +35,25 @@ class TinyPlugin:
         endpoint: str = "tiny.sock",
         kind: str = "DevicePlugin",
         version: str = "v1beta1",
+        info_endpoint: str | None = None,
     ) -> None:
-        """``devices``: ID → NUMA node, None where it has none; all are healthy."""
+        """A plugin that serves at once.
+
+        Args:
+            folder: where its socket is.
+            resource: the name of its resource.
+            devices: ID → NUMA node, None where it has none; all are healthy.
+            endpoint: the socket's file name.
+            kind: GetInfo's type.
+            version: of Register and GetInfo.
+            info_endpoint: GetInfo's endpoint; None: the socket's path.
+        """
         self.socket = folder / endpoint
         self.resource = resource
         self._notifications: list[watched.RegistrationStatus] = []
         self._kind = kind
         self._version = version
+        self._info_endpoint = os.fspath(self.socket) if info_endpoint is None else info_endpoint
         self._numa = dict(devices)
         self._health = dict.fromkeys(devices, "Healthy")
         self._generation = 0
@@ -109,13 +121,22 @@ class TinyPlugin:
         with self._changed:
             assert self._changed.wait_for(lambda: self._streams == count, _REGISTER_DEADLINE_S)
 
+    def wait_calls(self, method: str, count: int) -> None:
+        """Wait until ``method`` was called so often."""
+        with self._changed:
+            assert self._changed.wait_for(
+                lambda: self._calls.count(method) >= count, _REGISTER_DEADLINE_S
+            )
+
     def register(self, kubelet_socket: Path) -> None:
         """Call Register; grpc.RpcError where the kubelet refuses."""
         request = pb.RegisterRequest(
             version=self._version, endpoint=self.socket.name, resource_name=self.resource
         )
         with channel_to(kubelet_socket) as channel:
-            unary(channel, KUBELET, "Register", pb.Empty)(request, timeout=_REGISTER_DEADLINE_S)
+            unary(channel, KUBELET, "Register", pb.Empty)(
+                request, timeout=_REGISTER_DEADLINE_S, wait_for_ready=True
+            )
 
     def set_health(self, device: str, health: str) -> None:
         """Change a device's health; every stream gets a message."""
@@ -177,6 +198,7 @@ class TinyPlugin:
     def _note(self, call: str) -> None:
         with self._changed:
             self._calls.append(call)
+            self._changed.notify_all()
 
     def _wake(self) -> None:
         with self._changed:
@@ -209,7 +231,7 @@ class TinyPlugin:
         return watched.PluginInfo(
             type=self._kind,
             name=self.resource,
-            endpoint=os.fspath(self.socket),
+            endpoint=self._info_endpoint,
             supported_versions=[self._version],
         )
 

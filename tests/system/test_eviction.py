@@ -1,13 +1,8 @@
 """Kubelets before 1.37 can end a newer instance's endpoint along with an older one's."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 
-from tests.sim.kubelet import SimKubelet, kubelet_1_20
-from tests.sim.kubelet_admission import Dialling
-from tests.sim.kubelet_book import Keeping
+from tests.sim.kubelet import WATCHER_TURN_S, kubelet_1_34
 from tests.sim.stack import Stack
 from tests.sim.tinyplugin import TinyPlugin
 from tests.system.scene import (
@@ -25,31 +20,10 @@ from tests.system.scene import (
 
 pytestmark = pytest.mark.system
 
-TURN_S = 1.0
 
-
-def kubelet_1_36(folder: Path) -> SimKubelet:
-    """A kubelet with the habits of 1.25 to 1.36."""
-    return SimKubelet(
-        folder,
-        plugin_watcher=True,
-        keeping=Keeping.BY_NAME,
-        dialling=Dialling.BEFORE_ANSWER,
-        turn_s=TURN_S,
-    )
-
-
-@pytest.fixture(params=[kubelet_1_20, kubelet_1_36])
-def older_kubelet(request: pytest.FixtureRequest) -> Callable[[Path], SimKubelet]:
-    kubelet: Callable[[Path], SimKubelet] = request.param
-    return kubelet
-
-
-def test_found_by_the_watcher_it_is_back_after_a_turn_and_stays(
-    older_kubelet: Callable[[Path], SimKubelet],
-) -> None:
+def test_found_by_the_watcher_it_is_back_after_a_turn_and_stays() -> None:
     stack = Stack(
-        config(ATOM_POOL), registration="plugin-watcher", kubelet=older_kubelet, late_kubelet=True
+        config(ATOM_POOL), registration="plugin-watcher", kubelet=kubelet_1_34, late_kubelet=True
     )
     stack.kubelet.start()
     with TinyPlugin(stack.kubelet.registry, ATOM, {"old": None}, endpoint="old.sock") as old:
@@ -69,7 +43,7 @@ def test_found_by_the_watcher_it_is_back_after_a_turn_and_stays(
             )
             allocatable(stack, ATOM, len(ATOMS))
             back = stack.kubelet.messages(ATOM)[-1].at - stack.kubelet.endings[-1].at
-            assert back < TURN_S + 0.5
+            assert back < WATCHER_TURN_S + 0.5
             eventually(lambda: sockets(stack) == {second.endpoint}, what="one socket")
             # Whatever the end of our own first socket does, it does in the turn before this one.
             with TinyPlugin(stack.kubelet.registry, "example.com/later", {"a": None}):
@@ -78,9 +52,9 @@ def test_found_by_the_watcher_it_is_back_after_a_turn_and_stays(
             assert stack.status().pools[ATOM].endpoint == second.endpoint
 
 
-def test_by_register_it_is_back_at_once(older_kubelet: Callable[[Path], SimKubelet]) -> None:
+def test_by_register_it_is_back_at_once() -> None:
     stack = Stack(
-        config(ATOM_POOL), registration="kubelet-sock", kubelet=older_kubelet, late_kubelet=True
+        config(ATOM_POOL), registration="kubelet-sock", kubelet=kubelet_1_34, late_kubelet=True
     )
     stack.kubelet.start()
     with TinyPlugin(stack.kubelet.plugins, ATOM, {"old": None}, endpoint="old.sock") as old:

@@ -6,7 +6,6 @@ import signal
 import pytest
 
 from tests.sim.kubelet import SimKubelet
-from tests.sim.kubelet_admission import Dialling
 from tests.sim.stack import Stack
 from tests.system.scene import (
     ATOM,
@@ -151,9 +150,7 @@ def test_a_kubelet_that_restarts_again_and_again(registration: str) -> None:
     with Stack(
         TWO_POOLS,
         registration=registration,
-        kubelet=lambda folder: SimKubelet(
-            folder, plugin_watcher=True, dialling=Dialling.BEFORE_ANSWER
-        ),
+        kubelet=lambda folder: SimKubelet(folder, plugin_watcher=True),
     ) as stack:
         served(stack)
         workers = stack.workers()

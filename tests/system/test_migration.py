@@ -10,7 +10,6 @@ from typing import Final
 import pytest
 
 from tests.sim.kubelet import SimKubelet
-from tests.sim.kubelet_admission import Dialling
 from tests.sim.kubelet_book import Keeping
 from tests.sim.kubelet_records import Closed
 from tests.sim.stack import Stack
@@ -20,11 +19,7 @@ from tests.system.scene import ATOM, ATOMS, TWO_POOLS, VM, allocatable, served
 pytestmark = pytest.mark.system
 
 SOCKET: Final = "rebellions.ai_ATOM.sock"
-MANNERS: Final = {
-    "1.37": (Keeping.PER_SOCKET, Dialling.BEFORE_ANSWER),
-    "1.25": (Keeping.BY_NAME, Dialling.BEFORE_ANSWER),
-    "1.20": (Keeping.LATEST, Dialling.AFTER_ANSWER),
-}
+RELEASES: Final = {"1.37": Keeping.PER_SOCKET, "1.34": Keeping.PER_NAME}
 
 
 def lists_ours(kubelet: SimKubelet) -> bool:
@@ -33,12 +28,10 @@ def lists_ours(kubelet: SimKubelet) -> bool:
     return endpoint != SOCKET and endpoint in listed
 
 
-@pytest.mark.parametrize("manner", MANNERS)
-def test_the_reference_leaves_while_ours_serves(manner: str) -> None:
-    keeping, dialling = MANNERS[manner]
-
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_reference_leaves_while_ours_serves(release: str) -> None:
     def kubelet(folder: Path) -> SimKubelet:
-        return SimKubelet(folder, plugin_watcher=True, keeping=keeping, dialling=dialling)
+        return SimKubelet(folder, plugin_watcher=True, keeping=RELEASES[release])
 
     with Stack(TWO_POOLS, registration="kubelet-sock", kubelet=kubelet) as stack:
         served(stack)
@@ -53,9 +46,9 @@ def test_the_reference_leaves_while_ours_serves(manner: str) -> None:
             stack.kubelet.wait(lists_ours, 10, what="ours is asked, and has a stream")
             assert stack.kubelet.resource(ATOM).devices.keys() == devices.keys()
             assert reference.streams == 1, "the reference knows nothing of it"
-        # Ours before, the reference, ours; and before 1.37 ours again, because a socket that leaves
-        # plugins_registry ends whoever has the resource's name (1.25: and so does a stream's end).
-        stays = manner == "1.37"
+        # Ours before, the reference, ours; and before 1.37 ours again, because the end of a stream
+        # and a socket that leaves plugins_registry end whoever has the resource's name.
+        stays = release == "1.37"
 
         def lives(kubelet: SimKubelet) -> int:
             return sum(one.resource == ATOM for one in kubelet.openings)

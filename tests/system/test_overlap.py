@@ -14,7 +14,6 @@ from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl.client import UnreachableError, ask
 from tests.sim import processes
 from tests.sim.kubelet import SimKubelet
-from tests.sim.kubelet_admission import Dialling
 from tests.sim.kubelet_book import Keeping
 from tests.sim.stack import REPOSITORY, Stack
 from tests.system.scene import (
@@ -94,32 +93,22 @@ def listed_by(stack: Stack, run_dir: Path) -> bool:
     )
 
 
-def kubelet(
-    keeping: Keeping, dialling: Dialling, registration: str
-) -> Callable[[Path], SimKubelet]:
+def kubelet(keeping: Keeping, registration: str) -> Callable[[Path], SimKubelet]:
     return lambda folder: SimKubelet(
-        folder,
-        plugin_watcher=registration == "plugin-watcher",
-        keeping=keeping,
-        dialling=dialling,
+        folder, plugin_watcher=registration == "plugin-watcher", keeping=keeping
     )
 
 
-MANNERS: Final = {
-    "1.37": (Keeping.PER_SOCKET, Dialling.BEFORE_ANSWER),
-    "1.25": (Keeping.BY_NAME, Dialling.BEFORE_ANSWER),
-    "1.20": (Keeping.LATEST, Dialling.AFTER_ANSWER),
-    "the older is stopped": (Keeping.REPLACED, Dialling.AFTER_ANSWER),
-}
+RELEASES: Final = {"1.37": Keeping.PER_SOCKET, "1.34": Keeping.PER_NAME}
 
 
 @pytest.mark.parametrize("registration", ["kubelet-sock", "plugin-watcher"])
-@pytest.mark.parametrize("manner", MANNERS)
-def test_the_new_one_serves_and_the_old_one_leaves(manner: str, registration: str) -> None:
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_new_one_serves_and_the_old_one_leaves(release: str, registration: str) -> None:
     with Stack(
         TWO_POOLS,
         registration=registration,
-        kubelet=kubelet(*MANNERS[manner], registration),
+        kubelet=kubelet(RELEASES[release], registration),
     ) as stack:
         served(stack)
         old = sockets(stack)
@@ -137,12 +126,12 @@ def test_the_new_one_serves_and_the_old_one_leaves(manner: str, registration: st
             assert len(names) == len(set(names)), "no socket name is ever used twice"
 
 
-@pytest.mark.parametrize("manner", ["1.37", "1.20"])
-def test_by_kubelet_sock_there_is_always_all_to_give_out(manner: str) -> None:
+def test_by_kubelet_sock_there_is_always_all_to_give_out() -> None:
+    """Since 1.37; before, the end of the old one's stream ends the new one's once."""
     with Stack(
         TWO_POOLS,
         registration="kubelet-sock",
-        kubelet=kubelet(*MANNERS[manner], "kubelet-sock"),
+        kubelet=kubelet(Keeping.PER_SOCKET, "kubelet-sock"),
     ) as stack:
         served(stack)
         run_dir = stack.run_dir.with_name("r2")
@@ -153,22 +142,24 @@ def test_by_kubelet_sock_there_is_always_all_to_give_out(manner: str) -> None:
             eventually(lambda: listed_by(stack, run_dir), what="the new one is asked")
             for name, ids in POOLS.items():
                 assert stack.kubelet.resource(name).allocatable == len(ids)
-                if manner == "1.37":  # the others' lists don't tell one instance from the other
-                    assert lowest_allocatable(stack, name) == len(ids)
+                assert lowest_allocatable(stack, name) == len(ids)
 
 
 def test_an_old_one_whose_stream_is_ended_does_not_fight_the_new_one() -> None:
-    """It would end the new one's stream by registering again, and so on, for ever."""
+    """Registered again it would be the newest, and be asked in place of the new one."""
     with Stack(
         TWO_POOLS,
         registration="kubelet-sock",
-        kubelet=kubelet(*MANNERS["the older is stopped"], "kubelet-sock"),
+        kubelet=kubelet(Keeping.PER_SOCKET, "kubelet-sock"),
     ) as stack:
         served(stack)
+        old = endpoints(stack.run_dir)
         run_dir = stack.run_dir.with_name("r2")
         with another(stack, run_dir) as newer:
             eventually(lambda: is_ready(run_dir), what="the new one is ready")
             eventually(lambda: listed_by(stack, run_dir), what="the new one is asked")
+            for endpoint, name in old.items():
+                stack.kubelet.close_stream(name, endpoint)
             seen = stack.wait_status(
                 lambda s: all(pool.state == "waiting" for pool in s.pools.values()),
                 what="the old one waits",

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.sim.kubelet import SimKubelet
-from tests.sim.kubelet_admission import Dialling
 from tests.sim.kubelet_book import Keeping
 from tests.sim.stack import Stack
 from tests.system.scene import (
@@ -53,16 +52,14 @@ def dead_socket(path: Path) -> None:
 
 
 @pytest.mark.parametrize("keeping", list(Keeping), ids=lambda keeping: keeping.name.lower())
-@pytest.mark.parametrize("dialling", list(Dialling), ids=lambda dialling: dialling.name.lower())
 @pytest.mark.parametrize("way", WAYS)
-def test_any_kubelet_lists_every_pool_once(way: str, dialling: Dialling, keeping: Keeping) -> None:
+def test_any_kubelet_lists_every_pool_once(way: str, keeping: Keeping) -> None:
     with Stack(
         TWO_POOLS,
         registration=way,
         kubelet=lambda folder: SimKubelet(
             folder,
             plugin_watcher=way == "plugin-watcher",
-            dialling=dialling,
             keeping=keeping,
         ),
     ) as stack:

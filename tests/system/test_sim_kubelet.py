@@ -3,14 +3,12 @@
 import socket
 import stat
 from collections.abc import Iterator
-from pathlib import Path
 
 import grpc
 import pytest
 
 from tests.sim.files import identity
 from tests.sim.kubelet import SimKubelet
-from tests.sim.kubelet_admission import Dialling
 from tests.sim.kubelet_records import SeenDevice
 from tests.sim.rpc import code_of
 from tests.sim.tinyplugin import TinyPlugin
@@ -196,15 +194,9 @@ def test_a_failed_wait_tells_what_was_seen(kubelet: SimKubelet, plugin: TinyPlug
         kubelet.wait(lambda k: k.resource(ATOM).capacity == 3, 0.01, what="three devices")
 
 
-def test_a_plugin_that_does_not_serve_is_refused_where_the_dial_comes_first(
-    short_path: Path,
-) -> None:
-    with (
-        SimKubelet(short_path, dialling=Dialling.BEFORE_ANSWER) as kubelet,
-        TinyPlugin(kubelet.plugins, ATOM, TWO) as plugin,
-    ):
-        plugin.socket.unlink()
-        kubelet.knobs.dial_deadline_s = 0.2
-        with pytest.raises(grpc.RpcError):
-            plugin.register(kubelet.socket)
-        assert "dial" in kubelet.registrations[0].error
+def test_a_plugin_that_does_not_serve_is_refused(kubelet: SimKubelet, plugin: TinyPlugin) -> None:
+    plugin.socket.unlink()
+    kubelet.knobs.dial_deadline_s = 0.2
+    with pytest.raises(grpc.RpcError):
+        plugin.register(kubelet.socket)
+    assert "dial" in kubelet.registrations[0].error

@@ -3,10 +3,10 @@
 import socket
 from pathlib import Path
 
+import grpc
 import pytest
 
-from tests.sim.kubelet import SimKubelet
-from tests.sim.kubelet_book import Keeping
+from tests.sim.kubelet import SimKubelet, kubelet_1_34
 from tests.sim.kubelet_names import is_extended_resource
 from tests.sim.tinyplugin import TinyPlugin
 
@@ -97,11 +97,8 @@ class TestPluginWatcher:
 
 
 class TestSecondRegistration:
-    def test_newer_kubelets_keep_both_sockets(self, short_path: Path) -> None:
-        with (
-            SimKubelet(short_path, keeping=Keeping.PER_SOCKET) as kubelet,
-            TinyPlugin(kubelet.plugins, ATOM, {"old": 0}, endpoint="old.sock") as old,
-        ):
+    def test_since_1_37_the_remaining_one_is_asked(self, kubelet: SimKubelet) -> None:
+        with TinyPlugin(kubelet.plugins, ATOM, {"old": 0}, endpoint="old.sock") as old:
             old.register(kubelet.socket)
             kubelet.wait_listed(ATOM, 1)
             with TinyPlugin(kubelet.plugins, ATOM, {"new": 0}, endpoint="new.sock") as new:
@@ -109,44 +106,56 @@ class TestSecondRegistration:
                 kubelet.wait(lambda k: "new" in k.resource(ATOM).devices, what="the new device")
                 assert kubelet.resource(ATOM).endpoint == "new.sock"
                 assert not kubelet.endings
-            kubelet.wait(lambda k: "old" in k.resource(ATOM).devices, what="the old one promoted")
+            kubelet.wait(
+                lambda k: k.resource(ATOM).endpoint == "old.sock", what="the old one is asked"
+            )
+            assert kubelet.resource(ATOM).devices.keys() == {"new"}
             assert kubelet.resource(ATOM).allocatable == 1
-        assert kubelet.resource(ATOM).allocatable == 0
+            assert kubelet.allocate(ATOM, [["old"]]).container_responses
+            old.set_health("old", "Healthy")
+            kubelet.wait(lambda k: "old" in k.resource(ATOM).devices, what="the old device")
+        kubelet.wait_listed(ATOM, 0, 1)
+        assert kubelet.resource(ATOM).endpoint is None
 
-    def test_the_older_socket_may_end_first(self, short_path: Path) -> None:
-        with SimKubelet(short_path, keeping=Keeping.PER_SOCKET) as kubelet:
-            old = TinyPlugin(kubelet.plugins, ATOM, TWO, endpoint="old.sock")
-            old.register(kubelet.socket)
-            kubelet.wait_listed(ATOM, 2)
-            with TinyPlugin(kubelet.plugins, ATOM, TWO, endpoint="new.sock") as new:
-                new.register(kubelet.socket)
-                kubelet.wait(lambda k: len(k.messages()) == 2, what="the second message")
-                old.close()
-                kubelet.wait(lambda k: k.endings, what="the old stream's end")
-                assert kubelet.resource(ATOM).allocatable == 2
+    def test_since_1_37_the_older_may_end_first(self, kubelet: SimKubelet) -> None:
+        old = TinyPlugin(kubelet.plugins, ATOM, TWO, endpoint="old.sock")
+        old.register(kubelet.socket)
+        kubelet.wait_listed(ATOM, 2)
+        with TinyPlugin(kubelet.plugins, ATOM, TWO, endpoint="new.sock") as new:
+            new.register(kubelet.socket)
+            kubelet.wait(lambda k: len(k.messages()) == 2, what="the second message")
+            old.close()
+            kubelet.wait(lambda k: k.endings, what="the old stream's end")
+            assert kubelet.resource(ATOM).allocatable == 2
+            assert kubelet.resource(ATOM).endpoint == "new.sock"
 
-    def test_older_kubelets_stop_the_first(self, short_path: Path) -> None:
+    def test_before_1_37_nobody_is_asked_when_one_has_ended(self, short_path: Path) -> None:
         with (
-            SimKubelet(short_path, keeping=Keeping.REPLACED) as kubelet,
-            TinyPlugin(kubelet.plugins, ATOM, {"old": 0}, endpoint="old.sock") as old,
+            kubelet_1_34(short_path) as kubelet,
             TinyPlugin(kubelet.plugins, ATOM, {"new": 0}, endpoint="new.sock") as new,
         ):
-            old.register(kubelet.socket)
-            kubelet.wait_listed(ATOM, 1)
-            new.register(kubelet.socket)
-            kubelet.wait(lambda k: k.endings, what="the old stream's end")
-            assert [ended.endpoint for ended in kubelet.endings] == ["old.sock"]
-            kubelet.wait(lambda k: "new" in k.resource(ATOM).devices, what="the new device")
-            assert kubelet.resource(ATOM).allocatable == 1
+            with TinyPlugin(kubelet.plugins, ATOM, {"old": 0}, endpoint="old.sock") as old:
+                old.register(kubelet.socket)
+                kubelet.wait_listed(ATOM, 1)
+                new.register(kubelet.socket)
+                kubelet.wait(lambda k: "new" in k.resource(ATOM).devices, what="the new device")
+                assert kubelet.resource(ATOM).endpoint == "new.sock"
+            kubelet.wait(lambda k: len(k.endings) == 2, what="the end of both streams")
+            codes = {ended.endpoint: ended.code for ended in kubelet.endings}
+            assert codes["new.sock"] == "CANCELLED"
+            assert kubelet.resource(ATOM).endpoint is None
+            assert kubelet.resource(ATOM).allocatable == 0
 
-    def test_the_same_socket_again_is_taken_and_not_dialled(self, short_path: Path) -> None:
-        with (
-            SimKubelet(short_path, keeping=Keeping.PER_SOCKET) as kubelet,
-            TinyPlugin(kubelet.plugins, ATOM, TWO) as plugin,
-        ):
+    def test_a_path_that_is_connected_stays_the_endpoint(self, kubelet: SimKubelet) -> None:
+        with TinyPlugin(kubelet.plugins, ATOM, TWO) as plugin:
             plugin.register(kubelet.socket)
             kubelet.wait_listed(ATOM, 2)
+            with pytest.raises(grpc.RpcError):
+                plugin.register(kubelet.socket)
+            assert "already connected" in kubelet.registrations[-1].error
+        kubelet.wait(lambda k: k.endings, what="the stream's end")
+        assert kubelet.resource(ATOM).allocatable == 2  # nobody is there, nothing was noticed
+        kubelet.restart()
+        with TinyPlugin(kubelet.plugins, ATOM, TWO) as plugin:
             plugin.register(kubelet.socket)
-            assert [registration.error for registration in kubelet.registrations] == ["", ""]
-            kubelet.stop()
-            assert len(kubelet.openings) == 1
+            kubelet.wait_listed(ATOM, 2)

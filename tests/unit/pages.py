@@ -8,7 +8,13 @@ from typing import Final, NamedTuple
 REPOSITORY: Final = Path(__file__).parents[2]
 DOCS: Final = REPOSITORY / "docs"
 PAGES: Final = tuple(
-    sorted((*DOCS.glob("*.md"), *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md"))))
+    sorted(
+        (
+            *DOCS.glob("*.md"),
+            *(DOCS / "reference").glob("*.md"),
+            *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md")),
+        )
+    )
 )
 """Those that speak of commands and files as they are now."""
 

@@ -4,8 +4,10 @@ import pytest
 
 from tests.e2e.cluster.cluster import Cluster
 from tests.e2e.cluster.history import History
-from tests.e2e.cluster.setting import KUBELET_DIR
+from tests.e2e.cluster.setting import KUBELET_DIR, at_least
 from tests.sim.kubelet_contract import AnyKubelet, KubeletContract
+
+pytestmark = pytest.mark.by_release
 
 
 class RealKubelet:
@@ -18,6 +20,11 @@ class RealKubelet:
     def __init__(self, cluster: Cluster, history: History) -> None:
         self._cluster = cluster
         self._history = history
+
+    @property
+    def keeps_each_socket(self) -> bool:
+        """It is 1.37 or newer."""
+        return at_least(37)
 
     def wait_listed(self, name: str, allocatable: int, capacity: int | None = None) -> None:
         """Wait until the node's status shows so many devices."""

@@ -11,7 +11,7 @@ from rbln_supervisor.core.status import NodeStatus
 from tests.e2e.image.container import GRACE_S, Container
 from tests.e2e.image.engine import Engine
 from tests.e2e.report import Report
-from tests.sim.kubelet import SimKubelet, kubelet_1_20
+from tests.sim.kubelet import SimKubelet, kubelet_1_34, kubelet_1_37
 from tests.system.scene import ATOM, ATOMS, VM, eventually, untouched
 
 CAPABILITIES = "grep -E '^(CapEff|CapBnd|NoNewPrivs)' /proc/1/status"
@@ -77,7 +77,7 @@ def test_a_killed_supervisor_is_nobodys(container: Container, report: Report) ->
 
 
 @pytest.mark.parametrize(
-    ("kubelet", "way"), [(SimKubelet, "kubelet-sock"), (kubelet_1_20, "plugin-watcher")]
+    ("kubelet", "way"), [(kubelet_1_37, "kubelet-sock"), (kubelet_1_34, "plugin-watcher")]
 )
 def test_a_stop_is_clean(
     engine: Engine, report: Report, kubelet: Callable[[Path], SimKubelet], way: str
