@@ -168,7 +168,7 @@ class SimKubelet:
         return self._book.resources()
 
     def wait(
-        self, condition: Callable[["SimKubelet"], object], deadline_s: float = 10.0, *, what: str
+        self, condition: Callable[["SimKubelet"], object], deadline_s: float = 30.0, *, what: str
     ) -> None:
         """Wait until ``condition`` holds; AssertionError with all that was seen if it doesn't."""
         if not self.comes(condition, deadline_s):

@@ -206,7 +206,7 @@ class System:
         return reply.status
 
     def wait_status(
-        self, condition: Callable[[NodeStatus], object], deadline_s: float = 10.0, *, what: str
+        self, condition: Callable[[NodeStatus], object], deadline_s: float = 30.0, *, what: str
     ) -> NodeStatus:
         """The first status for which ``condition`` holds; AssertionError with everything else."""
         end = monotonic() + deadline_s

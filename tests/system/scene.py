@@ -48,7 +48,7 @@ VM_POOL: Final = pool("VM", drivers=["vfio-pci"])
 TWO_POOLS: Final = config(ATOM_POOL, VM_POOL)
 
 
-def served(stack: Stack, *names: str, deadline_s: float = 10.0) -> NodeStatus:
+def served(stack: Stack, *names: str, deadline_s: float = 30.0) -> NodeStatus:
     """Wait until the kubelet has heard the devices of these pools; then the status."""
     stack.kubelet.wait(
         lambda k: all(k.resource(name).allocatable for name in names or (ATOM, VM)),
@@ -65,7 +65,7 @@ def served(stack: Stack, *names: str, deadline_s: float = 10.0) -> NodeStatus:
     )
 
 
-def allocatable(stack: Stack, name: str, count: int, deadline_s: float = 10.0) -> None:
+def allocatable(stack: Stack, name: str, count: int, deadline_s: float = 30.0) -> None:
     """Wait until the kubelet sees so many healthy devices."""
     stack.kubelet.wait(
         lambda k: k.resource(name).allocatable == count,
@@ -84,7 +84,7 @@ def pool_status(
     return status.pools[name]
 
 
-def eventually(condition: Callable[[], object], *, what: str, deadline_s: float = 10.0) -> None:
+def eventually(condition: Callable[[], object], *, what: str, deadline_s: float = 30.0) -> None:
     """Wait for what has no event: a file, say; AssertionError if it doesn't come."""
     end = monotonic() + deadline_s
     while not condition():
