@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config.parse(config_file.read(options.config_file), prefix=options.resource_prefix)
         run_dir.prepare(options.run_dir)
+        run_dir.require_room(options.run_dir)
     except config.ConfigError as error:
         return _refuse(*error.errors)
     except run_dir.NotUsable as error:

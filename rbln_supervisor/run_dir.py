@@ -30,6 +30,8 @@ _OURS: Final = frozenset(
 )
 """All that we put there (supervisord.pid by conf/supervisord.conf)."""
 _MODE: Final = 0o700
+_MIN_FREE_BYTES: Final = 64 * 1024
+"""For the lock, the options and the first events; sockets take no room."""
 
 _LOCK_WITHIN_S: Final = 2.0
 """What a predecessor has to end; a look at the node that it had just forked lets go at once."""
@@ -106,6 +108,19 @@ def prepare(path: Path) -> None:
         _close_pools(pools)
         if not os.access(path, os.W_OK | os.X_OK):
             raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
+def require_room(path: Path) -> None:
+    """Refuse a full volume before anything is started in it; NotUsable.
+
+    A supervisor that is started again beside living workers does not ask: it serves on with what
+    is there, and writes its files when there is room again.
+    """
+    with _explained(path):
+        volume = os.statvfs(path)
+        # A tmpfs without a limit has no blocks at all.
+        if volume.f_blocks and volume.f_bavail * volume.f_frsize < _MIN_FREE_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def _close_folder(path: Path, fd: int) -> None:

@@ -68,6 +68,14 @@ def test_a_full_volume() -> None:
     )
 
 
+def test_a_full_volume_ends_the_container() -> None:
+    volume = Volume("mode=1777,size=16k", 0o1777, full=True, supervisord=True)
+    assert run_with(volume) == (
+        "1 rbln-supervisor: RUN_DIR: No space left on device: free some there, or give the volume "
+        "more (sizeLimit of an emptyDir)\n"
+    )
+
+
 @pytest.mark.parametrize("mode", [0o1777, 0o755, 0o700])
 def test_a_volume_that_is_mounted_read_only(mode: int) -> None:
     (line,) = run_with(Volume("size=1m", mode, read_only=True)).splitlines()

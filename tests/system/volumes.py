@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.sim.stack import Stack
+from tests.sim.stack import REPOSITORY, Stack
 from tests.system.scene import TWO_POOLS, config, pool, run_supervisor, served
 from tests.system.test_supervisord import CONFIG, answering, supervisord
 
@@ -87,6 +87,18 @@ def unmount(path: Path) -> None:
     subprocess.run(("umount", path), check=True)
 
 
+def run_entrypoint(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    """The container's first program, which is to refuse before it starts anything."""
+    return subprocess.run(
+        [sys.executable, "-m", "rbln_supervisor.entrypoint", *words],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
 def refuse(volume: Volume) -> None:
     """Print what the supervisor says."""
     with tempfile.TemporaryDirectory(dir="/tmp") as home:
@@ -102,7 +114,8 @@ def refuse(volume: Volume) -> None:
                         break
         if volume.read_only:
             mount("-o", "remount,ro", path)
-        done = run_supervisor("--config-file", file, "--run-dir", path, "--host-root", home)
+        words = ("--config-file", file, "--run-dir", path, "--host-root", home)
+        done = run_entrypoint(*words) if volume.supervisord else run_supervisor(*words)
         print(done.returncode, done.stderr.replace(str(path), "RUN_DIR"), end="")
         subprocess.run(("umount", "--recursive", path), check=True)
 

@@ -48,7 +48,7 @@ def prometheus(cluster: Cluster, installed: DaemonSet) -> Iterator[Prometheus]:
     folder.mkdir()
     port = free_ports().api
     settings = {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "global": {"scrape_interval": "3s", "evaluation_interval": "1s"},
         "rule_files": [str(ALERTS)],
         "scrape_configs": [
             {"job_name": "rbln", "static_configs": [{"targets": [f"{LOOPBACK}:9420"]}]}
