@@ -160,16 +160,20 @@ class TestEdits:
         with bench.untouched(container, resources=(ATOM, VM)):
             installed.configure(_text(config(smaller, VM_POOL)))
             installed.wait(
-                lambda: held in installed.run("rbln-ctl", "status").stdout.split("rebellions")[0],
-                what="status names the device that a pod holds",
+                lambda: self._refusal(installed, held), what="status names the device and its pod"
             )
-        shown = installed.run("rbln-ctl", "status").stdout
+        text = self._refusal(installed, held)
+        assert held in installed.run("rbln-ctl", "status").stdout
         self._undo(installed)
-        (line,) = [line for line in shown.splitlines() if held in line][:1]
         bench.report.add(
             "an edit that would take a device from a running pod",
-            f"refused; kubectl exec … rbln-ctl status: {line.strip()}".replace("|", "\\|"),
+            f"refused; kubectl exec … rbln-ctl status: {text}".replace("|", "\\|"),
         )
+
+    def _refusal(self, installed: DaemonSet, device: str) -> str:
+        """The problem in the status that names a device and a pod; empty until there is one."""
+        problems = installed.status().supervisor.problems
+        return next((each for each in problems if device in each and "pod default/" in each), "")
 
     def _undo(self, installed: DaemonSet) -> None:
         installed.configure(_text(TWO_POOLS))
