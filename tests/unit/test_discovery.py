@@ -63,7 +63,7 @@ def test_a_function_is_described_whole(node: SimNode) -> None:
     assert function(node, vf) == PciFunction(
         *(Bdf(vf), "8086", "1593", 0x02, "iavf", 1),
         pf=Bdf(PF),
-        pf_name="eno1",
+        pf_names=("eno1",),
         index=0,
         bridges=(Bdf("0000:5d:00.0"),),
         network=Network((), "ether"),
@@ -87,7 +87,7 @@ def test_a_virtual_function_without_its_physical_one(node: SimNode) -> None:
     """As in a virtual machine."""
     node.add(msgspec.structs.replace(NIC, driver="iavf", totalvfs=None))
     alone = function(node, PF)
-    assert (alone.pf, alone.pf_name, alone.index, alone.sriov) == (None, "", None, False)
+    assert (alone.pf, alone.pf_names, alone.index, alone.sriov) == (None, (), None, False)
 
 
 def test_a_virtual_function_whose_pf_is_of_no_use(node: SimNode) -> None:
@@ -96,7 +96,7 @@ def test_a_virtual_function_whose_pf_is_of_no_use(node: SimNode) -> None:
     node.set_attribute(PF, "modalias", None)
     node.set_attribute(PF, "vendor", "broken\n")
     assert [one.name for one in found(node).unreadable] == [PF]
-    assert (function(node, vf).index, function(node, vf).pf_name) == (0, "eno1")
+    assert (function(node, vf).index, function(node, vf).pf_names) == (0, ("eno1",))
 
 
 def test_a_broken_physfn_leaves_the_device_out(node: SimNode) -> None:
@@ -122,20 +122,24 @@ def test_a_domain_of_five_digits(node: SimNode) -> None:
 # Names of PFs, types of links
 
 
+LEGACY: Final = netlink.attribute(25, pack("=H", 0))
 SWITCHDEV: Final = netlink.attribute(25, pack("=H", 1))
 """DEVLINK_ATTR_ESWITCH_MODE."""
 
 
 class Answers:
-    """A kernel whose devlink says switchdev of some."""
+    """A kernel whose devlink says the mode of some."""
 
-    def __init__(self, *switchdev: str) -> None:
+    def __init__(self, *switchdev: str, legacy: tuple[str, ...] = ()) -> None:
         self.switchdev = switchdev
+        self.legacy = legacy
         self.asked: list[str] = []
 
     def __call__(self, command: int, bus: Bus | None, device: str) -> tuple[bytes, ...]:
         assert (command, bus) == (ESWITCH_GET, "pci")
         self.asked.append(device)
+        if device in self.legacy:
+            return (LEGACY,)
         return (SWITCHDEV,) if device in self.switchdev else ()
 
 
@@ -146,23 +150,27 @@ def described(node: SimNode, bdf: str, devlink: Answers, known: Iterable[Link] =
     return networks.function(scan.found[Bdf(bdf)]).function
 
 
-def test_a_legacy_pf_is_called_like_its_first_interface(node: SimNode) -> None:
+def test_a_legacy_pf_is_called_like_each_of_its_interfaces(node: SimNode) -> None:
     node.add(msgspec.structs.replace(NIC, net=("zz0", "aa0")))
     (vf,) = node.enable_vfs(PF, 1, driver="iavf")
-    assert function(node, vf).pf_name == "aa0"
+    assert function(node, vf).pf_names == ("aa0", "zz0")
 
 
 @pytest.mark.parametrize(
-    ("ports", "name"),
+    ("ports", "names", "told_by_nobody"),
     [
-        ({"aa0": "pf0vf0", "bb0": "pf0vf1", "uplink9": "p0"}, "uplink9"),
-        ({"aa0": None, "uplink9": "p0"}, "aa0"),  # a switch id, and no name for its port
-        ({"aa0": "pf0vf0"}, ""),
-        ({"aa0": "p0x", "bb0": "xp0"}, ""),
+        ({"aa0": "pf0vf0", "bb0": "pf0vf1", "uplink9": "p0"}, ["uplink9"], ["uplink9"]),
+        ({"aa0": "pf0sf88", "bb0": "c1pf0vf0", "cc0": "p1"}, ["cc0"], ["cc0"]),
+        ({"aa0": "pf0hpf", "bb0": "p0s1", "cc0": "p0s0"}, ["bb0", "cc0"], ["bb0", "cc0"]),
+        # A switch id, and no name for its port: before Linux 5.1, where others have numbers.
+        ({"aa0": None, "bb0": "0", "cc0": "1"}, ["aa0"], ["a-bond-member", "aa0"]),
+        ({"aa0": None, "uplink9": "p0"}, ["aa0", "uplink9"], ["uplink9"]),
+        ({"aa0": "pf0vf0"}, [], ["a-bond-member"]),
+        ({"aa0": "p0x", "bb0": "xp0"}, [], ["a-bond-member"]),
     ],
 )
 def test_in_switchdev_mode_it_is_the_uplink(
-    node: SimNode, ports: dict[str, str | None], name: str
+    node: SimNode, ports: dict[str, str | None], names: list[str], told_by_nobody: list[str]
 ) -> None:
     node.add(msgspec.structs.replace(NIC, driver="mlx5_core", net=("a-bond-member", *ports)))
     for interface, port in ports.items():
@@ -170,8 +178,9 @@ def test_in_switchdev_mode_it_is_the_uplink(
         node.set_interface(PF, interface, "phys_port_name", port and f"{port}\n")
     vfs = node.enable_vfs(PF, 2, driver="mlx5_core")
     devlink = Answers(PF)
-    assert described(node, vfs[0], devlink).pf_name == name
-    assert described(node, vfs[0], Answers()).pf_name == "a-bond-member"
+    assert described(node, vfs[0], devlink).pf_names == tuple(names)
+    assert described(node, vfs[0], Answers()).pf_names == tuple(told_by_nobody)
+    assert described(node, vfs[0], Answers(legacy=(PF,))).pf_names == ("a-bond-member", *ports)
 
 
 def test_a_pf_is_asked_once_for_all_its_functions(node: SimNode) -> None:
@@ -276,10 +285,10 @@ BLUEFIELD = SimDevice(
 def test_subfunctions(node: SimNode) -> None:
     node.add(BLUEFIELD)
     (listed,) = found(node).subfunctions.values()
-    assert [(one.name, one.kind, one.number, one.pf, one.pf_name) for one in listed] == [
-        ("mlx5_core.eth.0", "eth", 90, "0000:03:00.0", "p0"),
-        ("mlx5_core.sf.10", "sf", 89, "0000:03:00.0", "p0"),
-        ("mlx5_core.sf.4", "sf", 88, "0000:03:00.0", "p0"),
+    assert [(one.name, one.kind, one.number, one.pf, one.pf_names) for one in listed] == [
+        ("mlx5_core.eth.0", "eth", 90, "0000:03:00.0", ("p0",)),
+        ("mlx5_core.sf.10", "sf", 89, "0000:03:00.0", ("p0",)),
+        ("mlx5_core.sf.4", "sf", 88, "0000:03:00.0", ("p0",)),
     ]
     assert listed[1].network == Network((), "ether")
     assert listed[2].network == Network(("en3f0s88",), "ether", "", ("mlx5_4",), rdma_capable=True)
@@ -291,7 +300,7 @@ def test_an_uplink_names_the_pf_of_a_subfunction_in_any_mode(node: SimNode) -> N
         node.set_interface("0000:03:00.0", interface, "phys_switch_id", "cafe\n")
         node.set_interface("0000:03:00.0", interface, "phys_port_name", f"{port}\n")
     (listed,) = found(node).subfunctions.values()
-    assert {one.pf_name for one in listed} == {"p0"}
+    assert {one.pf_names for one in listed} == {("p0",)}
 
 
 def test_what_is_no_subfunction(node: SimNode) -> None:
