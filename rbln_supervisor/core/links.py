@@ -24,6 +24,11 @@ class LinkTable(msgspec.Struct, frozen=True):
     lags: Mapping[str, LinkState] = {}
     """The bond of an eswitch's ports, by each of its uplinks: traffic of VFs leaves by any port."""
 
+    @property
+    def altnames(self) -> Mapping[str, str]:
+        """The names of interfaces by their alternative names."""
+        return {one: link.name for link in self.states.values() for one in link.altnames}
+
 
 class Links(msgspec.Struct, frozen=True):
     """By index; a link keeps its index under another name."""

@@ -355,6 +355,30 @@ def test_virtual_functions_below_a_pf_with_two_interfaces() -> None:
         assert explained(stack, "ens1d1")["device"] == PF
 
 
+def test_an_alternative_name_is_explained() -> None:
+    def build(node: SimNode) -> None:
+        node.add(ether(PF, "ice", "ens1", totalvfs=4), ether(NIC, "ena", "eth1"))
+        node.enable_vfs(PF, 1)
+
+    links = {"ens1": Link(), "eth1": Link()}
+    pools = config(pool("a", pfNames=["enp59s0f0np0"]), pool(drivers=["ena"]))
+    with Stack(pools, build, links=links) as stack:
+        served(stack, NICS)
+        for interface, name in (("ens1", "enp59s0f0np0"), ("eth1", "enp94s0-a-long-name-for-it")):
+            ip(stack, f"link property add dev {interface} altname {name}")
+        assert stack.ctl("rescan").returncode == 0
+        told = explained(stack, "enp94s0-a-long-name-for-it")
+        assert (told["device"], told["pool"]) == (NIC, NICS)
+        told = explained(stack, "0000:3b:00.1")
+        assert told["notes"] == [
+            "intel.com/a selectors[0].pfNames has enp59s0f0np0, an alternative name of its PF "
+            "ens1: pfNames takes ens1"
+        ]
+        ip(stack, "link property del dev eth1 altname enp94s0-a-long-name-for-it")
+        assert stack.ctl("rescan").returncode == 0
+        assert stack.ctl("explain", "enp94s0-a-long-name-for-it").returncode == 1
+
+
 # An eswitch in switchdev mode whose mode nobody tells
 
 

@@ -201,3 +201,12 @@ class Facts(msgspec.Struct, frozen=True):
     """Sections that could not be gathered, and why."""
     failed: str = ""
     """Why the host could not be examined at all."""
+
+
+class Owners(msgspec.Struct, frozen=True):
+    """Whose a name is that people type."""
+
+    what: str = ""
+    """What it names, such as ``the IOMMU group 12``; empty where nothing is known of it."""
+    devices: tuple[str, ...] = ()
+    """IDs."""
