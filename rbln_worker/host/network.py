@@ -1,6 +1,6 @@
 """The network functions of the node: what sysfs, rtnetlink and devlink say of each, together."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -40,7 +40,7 @@ def describe(root: str, scan: Scan, needs: Needs) -> Inventory:
     subfunctions: dict[Bdf, tuple[Subfunction, ...]] = {}
     unreadable = list(scan.unreadable)
     if needs.only is None:
-        networks.read_vf_link_states(scan.found.values())
+        networks.read_vf_link_states(scan.found.values(), rtnetlink.vf_link_states)
     for bdf, one in scan.found.items():
         if one.function.base_class != NETWORK:
             functions.append(one.function)
@@ -71,6 +71,10 @@ _SUBFUNCTION = ".sf."
 """In a sub-function's name: its function's eswitch is in switchdev mode."""
 _ANY_PF = frozenset({"net"})
 """Entries of a PF's directory that may be there: it is not listed once more."""
+
+
+VfLinkStates = Callable[[Iterable[int]], Mapping[int, Mapping[int, VfLinkState]]]
+"""PFs' links → what each says of its virtual functions."""
 
 
 class _Links(NamedTuple):
@@ -117,7 +121,7 @@ class Networks:
         self._vf_states: Mapping[int, Mapping[int, VfLinkState]] = {}
         self.problems: list[str] = []
 
-    def read_vf_link_states(self, functions: Iterable[Found]) -> None:
+    def read_vf_link_states(self, functions: Iterable[Found], read: VfLinkStates) -> None:
         """Ask the PFs for the link states of their virtual functions, if there are any."""
         pfs = {one.function.pf for one in functions if one.function.pf is not None}
         indexes = (
@@ -125,7 +129,7 @@ class Networks:
         )
         known = [index for index in indexes if index is not None]
         if known:
-            self._vf_states = rtnetlink.vf_link_states(known)
+            self._vf_states = read(known)
 
     def function(self, one: Found) -> Found:
         """The same function with its network facts."""

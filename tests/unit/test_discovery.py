@@ -16,6 +16,7 @@ from rbln_worker.host.inventory import Inventory, Needs, Unreadable
 from rbln_worker.host.links import Link, Links
 from rbln_worker.host.look import look
 from rbln_worker.host.network import Networks
+from rbln_worker.host.rtnetlink import VfLinkState
 from tests.sim import device as sim
 from tests.sim.device import Rdma, SimDevice, Subfunction
 from tests.sim.node import SimNode
@@ -200,6 +201,132 @@ def test_rtnetlink_knows_types_better_than_sysfs(node: SimNode) -> None:
     (link,) = known = (Link(2, "eno1", 32),)
     facts = described(node, vf, Answers(), known).network
     assert (facts and facts.link_type, links.word(link.type)) == ("infiniband", "infiniband")
+
+
+def test_link_states_that_a_pf_sets(node: SimNode) -> None:
+    """Asked of the kernel once for each PF."""
+    node.add(NIC)
+    vfs = node.enable_vfs(PF, 3, driver="vfio-pci")
+    scan = pci.scan(f"{node.root}", WITHOUT_RDMA)
+    known = links.summed_up([Link(7, "eno1", 1)], ())
+    networks = Networks(f"{node.root}", known, Devlink(Answers()), DdpTool(), WITHOUT_RDMA)
+    asked: list[int] = []
+
+    def said(indexes: Iterable[int]) -> dict[int, dict[int, VfLinkState]]:
+        asked.extend(indexes)
+        return {7: {0: "enable", 2: "auto"}}
+
+    networks.read_vf_link_states(scan.found.values(), said)
+    described = [networks.function(scan.found[Bdf(one)]).function for one in (PF, *vfs)]
+    assert [one.vf_link_state for one in described] == ["", "enable", "", "auto"]
+    assert asked == [7]
+
+
+# Where interfaces lie
+
+
+@pytest.mark.parametrize(
+    "child", ["virtio3", "vdpa0/virtio1", "ssb0:0", "hinic3.nic.0", "usb1/1-1/1-1:1.0"]
+)
+def test_an_interface_below_a_child_is_the_functions(node: SimNode, child: str) -> None:
+    bridged = msgspec.structs.replace(NIC, net_below=child, parents=("0000:5d:00.0",))
+    node.add(bridged)
+    (vf,) = node.enable_vfs(PF, 1, driver="vfio-pci")
+    assert network(node, PF) == Network(("eno1",), "ether")
+    assert function(node, vf).pf_names == ("eno1",)
+    node.set_attribute(PF, f"{child}/net/eno1/type", "32\n")
+    assert network(node, PF).link_type == "infiniband"
+    node.tree.remove(f"{node.home(PF)}/{child}/net/eno1")  # a dangling entry is left of it
+    assert network(node, PF).interfaces == ()
+
+
+def test_an_interface_below_a_sub_functions_child_is_the_sub_functions(node: SimNode) -> None:
+    node.add(BLUEFIELD)
+    own = f"{node.home('0000:03:00.0')}/mlx5_core.sf.4/mlx5_core.vnet.4/vdpa0/virtio1/net/eth9"
+    node.tree.write(f"{own}/type", "1\n")
+    node.tree.link("/sys/class/net/eth9", own)
+    (listed,) = found(node).subfunctions.values()
+    interfaces = {one.name: one.network.interfaces for one in listed}
+    assert interfaces[AuxName("mlx5_core.sf.4")] == ("en3f0s88", "eth9")
+    assert network(node, "0000:03:00.0").interfaces == ("p0",)
+
+
+def test_odd_entries_of_the_class_are_nobodys(node: SimNode) -> None:
+    node.add(msgspec.structs.replace(NIC, net_below="virtio0"))
+    node.tree.write("/sys/class/net/bonding_masters", "bond0\n")
+    node.tree.at("/sys/class/net/\udcff").symlink_to("/nowhere")
+    node.tree.at("/sys/class/net/short").symlink_to("x")
+    node.tree.at("/sys/class/net/far").symlink_to(f"../../devices/{PF}/../../net/far")
+    node.tree.link("/sys/class/net/veth0", "/sys/devices/virtual/net/veth0")
+    assert network(node, PF).interfaces == ("eno1",)
+    assert found(node).problems == ()
+
+
+# InfiniBand
+
+
+@pytest.mark.parametrize(
+    ("layers", "ports", "only"),
+    [
+        (["InfiniBand"], ["mlx4_0/1"], True),
+        (["InfiniBand", "InfiniBand"], ["mlx4_0/1", "mlx4_0/2"], True),
+        (["InfiniBand", "Ethernet"], ["mlx4_0/1"], False),
+        (["Ethernet", "Ethernet"], [], False),
+        (["Unspecified"], [], False),  # EFA
+        ([None], [], False),
+    ],
+)
+def test_ports_whose_link_layer_is_infiniband(
+    node: SimNode, layers: list[str | None], ports: list[str], *, only: bool
+) -> None:
+    node.add(msgspec.structs.replace(NIC, rdma=Rdma("mlx4_0", 0)))
+    (vf,) = node.enable_vfs(PF, 1, driver="vfio-pci")
+    for number, layer in enumerate(layers, start=1):
+        layer_file = f"infiniband/mlx4_0/ports/{number}/link_layer"
+        node.set_attribute(PF, layer_file, layer and f"{layer}\n")
+    for one in (network(node, PF), network(node, vf)):  # the VF has its PF's
+        assert (list(one.ib_ports), one.ib_only) == (ports, only)
+
+
+def test_a_virtual_functions_own_ports_come_before_its_pfs(node: SimNode) -> None:
+    node.add(msgspec.structs.replace(NIC, rdma=Rdma("mlx5_0", 0, "InfiniBand")))
+    vf = SimDevice("0000:5e:00.1", pf=PF, driver="mlx5_core", code="020000")
+    node.add(msgspec.structs.replace(vf, rdma=Rdma("mlx5_1", 1, "InfiniBand")))
+    assert network(node, "0000:5e:00.1").ib_ports == ("mlx5_1/1",)
+
+
+# Modes that devlink does not tell
+
+
+@pytest.mark.parametrize(
+    ("devlink", "problems"), [(Answers(), 1), (Answers(PF), 0), (Answers(legacy=(PF,)), 0)]
+)
+def test_a_mode_that_can_not_be_read_is_said(
+    node: SimNode, devlink: Answers, problems: int
+) -> None:
+    node.add(msgspec.structs.replace(NIC, net=("p0", "p0_0")))
+    (vf,) = node.enable_vfs(PF, 1, driver="vfio-pci")
+    for interface, port in (("p0", "p0"), ("p0_0", "pf0vf0")):
+        node.set_interface(PF, interface, "phys_switch_id", "cafe\n")
+        node.set_interface(PF, interface, "phys_port_name", f"{port}\n")
+    scan = pci.scan(f"{node.root}", WITHOUT_RDMA)
+    networks = Networks(f"{node.root}", Links(), Devlink(devlink), DdpTool(), WITHOUT_RDMA)
+    described = [networks.function(scan.found[Bdf(one)]).function for one in (PF, vf)]
+    assert len(networks.problems) == problems
+    assert described[0].network is not None
+    is_legacy = bool(devlink.legacy)
+    assert described[0].network.switch_id == ("" if is_legacy else "cafe")
+    assert described[1].pf_names == (("p0", "p0_0") if is_legacy else ("p0",))
+
+
+def test_what_rtnetlink_says_of_ports_is_not_asked_of_sysfs(node: SimNode) -> None:
+    node.add(msgspec.structs.replace(NIC, net=("p0", "p0_0")))
+    (vf,) = node.enable_vfs(PF, 1, driver="vfio-pci")
+    known = (
+        Link(7, "p0", 1, switch_id="cafe", port_name="p0"),
+        Link(8, "p0_0", 1, switch_id="cafe", port_name="pf0vf0"),
+    )
+    assert described(node, vf, Answers(), known).pf_names == ("p0",)
 
 
 def test_links_are_told_with_network_functions_only(node: SimNode) -> None:

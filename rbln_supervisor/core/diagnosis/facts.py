@@ -95,6 +95,8 @@ class PoolView(msgspec.Struct, frozen=True):
     """What turned most of the others away."""
     vfio: bool = False
     """It has devices on vfio-pci, or asks for such."""
+    hints: tuple[str, ...] = ()
+    """What its selectors mix up."""
 
 
 class Unclaimed(msgspec.Struct, frozen=True):
