@@ -25,7 +25,7 @@ class Vdpa(msgspec.Struct, frozen=True):
     """By the bus driver that is bound to it: vhost_vdpa, virtio_vdpa, or another or none."""
 
 
-class Network(msgspec.Struct, frozen=True):
+class Network(msgspec.Struct, frozen=True, omit_defaults=True):
     """What makes a function or a sub-function a network device."""
 
     interfaces: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ class Network(msgspec.Struct, frozen=True):
         return tuple(name for name in self.interfaces if name not in self.representors)
 
 
-class PciFunction(msgspec.Struct, frozen=True):
+class PciFunction(msgspec.Struct, frozen=True, omit_defaults=True):
     """A PCI function as the PCI core describes it (Documentation/ABI/testing/sysfs-bus-pci).
 
     Hexadecimal fields are lower case without ``0x``. Nothing here comes from a device's driver:
@@ -118,7 +118,7 @@ class Grants(msgspec.Struct, frozen=True):
     vdpa: Literal["vhost", "virtio", ""] = ""
 
 
-class LinkState(msgspec.Struct, frozen=True):
+class LinkState(msgspec.Struct, frozen=True, omit_defaults=True):
     """A link of the supervisor's network namespace, as rtnetlink tells it (rtnetlink(7))."""
 
     name: str

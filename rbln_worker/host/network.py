@@ -12,6 +12,7 @@ from rbln_worker.host.ddp import DdpTool
 from rbln_worker.host.devlink import Devlink, Kernel
 from rbln_worker.host.inventory import NETWORK, Inventory, Needs, Unreadable
 from rbln_worker.host.links import Links, Port
+from rbln_worker.host.netdev import Interface
 from rbln_worker.host.pci import Found, Scan
 from rbln_worker.host.rtnetlink import NoNetlink, VfLinkState
 from rbln_worker.host.sysfs import PCI_DEVICES, names
@@ -86,7 +87,12 @@ class _Links(NamedTuple):
 
     @property
     def own(self) -> tuple[str, ...]:
+        if not self.representors:
+            return self.interfaces
         return tuple(name for name in self.interfaces if name not in self.representors)
+
+
+_NO_LINKS = _Links()
 
 
 class _Pf(NamedTuple):
@@ -123,7 +129,8 @@ class Networks:
 
     def read_vf_link_states(self, functions: Iterable[Found], read: VfLinkStates) -> None:
         """Ask the PFs for the link states of their virtual functions, if there are any."""
-        pfs = {one.function.pf for one in functions if one.function.pf is not None}
+        network = (one.function for one in functions if one.function.base_class == NETWORK)
+        pfs = {function.pf for function in network if function.pf is not None}
         indexes = (
             self._links.indexes.get(name) for pf in sorted(pfs) for name in self._pf(pf).names
         )
@@ -185,12 +192,12 @@ class Networks:
         """``pf`` has what a function without an interface or RDMA device takes from its PF."""
         links = self._divided(path, entries, asked)
         rdma = netdev.rdma(path, entries)
-        named = (*links.own, *links.interfaces)
+        named = links.own or links.interfaces
         link_type = self._type(named[0]) if named else pf.link_type
         ib_ports, ib_only = netdev.ib_ports(path, rdma) if rdma else (pf.ib_ports, pf.ib_only)
         return Network(
             interfaces=links.interfaces,
-            representors=tuple(sorted(links.representors)),
+            representors=tuple(sorted(links.representors)) if links.representors else (),
             switch_id=links.switch_id,
             link_type=link_type,
             pkey=netdev.pkey(path, rdma) if link_type == "infiniband" else "",
@@ -211,17 +218,24 @@ class Networks:
 
     def _divided(self, path: str, entries: Collection[str], asked: Bdf | None) -> _Links:
         """A function's interfaces; devlink is ``asked`` for the mode of a PF's eswitch."""
-        if path in self._of_path:
-            return self._of_path[path]
-        places = self._places.interfaces(path, entries)
-        self._paths.update(places)
+        if path not in self._of_path:
+            places = self._places.interfaces(path, entries)
+            self._paths.update(places)
+            found = self._divide(places, entries, asked) if places else _NO_LINKS
+            self._of_path[path] = found
+        return self._of_path[path]
+
+    def _divide(
+        self, places: tuple[Interface, ...], entries: Iterable[str], asked: Bdf | None
+    ) -> _Links:
         interfaces = tuple(place.name for place in places)
-        switchdev = self._devlink.is_switchdev(asked) if asked and interfaces else None
-        has_parts = any(_SUBFUNCTION in entry for entry in entries)
-        several = len(interfaces) > 1 or switchdev or (interfaces and has_parts)
+        switchdev = self._devlink.is_switchdev(asked) if asked else None
+        known = self._links.ports
+        several = len(places) > 1 or switchdev or _SUBFUNCTION in " ".join(entries)
+        if not several and interfaces[0] not in known:
+            return _Links(interfaces)
         ports = {
-            place.name: self._links.ports.get(place.name)
-            or (netdev.port(place.path) if several else Port())
+            place.name: known.get(place.name) or (netdev.port(place.path) if several else Port())
             for place in places
         }
         if asked and switchdev is None and several and any(one.switch_id for one in ports.values()):
@@ -232,9 +246,7 @@ class Networks:
         others = netdev.representors(ports, switchdev=switchdev)
         is_switchdev = switchdev or (switchdev is None and bool(others))
         ids = (ports[name].switch_id for name in interfaces if name not in others)
-        found = _Links(interfaces, others, next(filter(None, ids), "") if is_switchdev else "")
-        self._of_path[path] = found
-        return found
+        return _Links(interfaces, others, next(filter(None, ids), "") if is_switchdev else "")
 
     def _pf(self, bdf: Bdf) -> _Pf:
         if bdf not in self._pfs:
