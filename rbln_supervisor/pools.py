@@ -11,7 +11,7 @@ from rbln_supervisor.core.assign import assign
 from rbln_supervisor.core.configuration.config import NodeConfig
 from rbln_supervisor.core.kernel_events import touched
 from rbln_supervisor.core.lifecycle import State, Unwanted, Wanted
-from rbln_supervisor.core.links import Links, linked, named
+from rbln_supervisor.core.links import Links, LinkTable, linked, named, uplinks
 from rbln_supervisor.core.memory import remember, seen_in
 from rbln_supervisor.core.node import Node
 from rbln_supervisor.core.partial import has_network, merged
@@ -82,6 +82,11 @@ class Pools:
         return self._node
 
     @property
+    def links(self) -> LinkTable:
+        """What is known of links now."""
+        return self._links.table(uplinks(self._node or Node()))
+
+    @property
     def rosters(self) -> Mapping[PoolName, Roster]:
         """What the configured pools list."""
         return {
@@ -121,15 +126,18 @@ class Pools:
         before = self._links.known.get(index)
         self._links = self._links.hear(index, state)
         names = {link.name for link in (before, state) if link is not None} & self._named.keys()
-        if not names or before == state:
+        if before == state:
             return Heard()
+        if not names:  # a bond carries what its members do
+            members = self._links.members(index, before, state)
+            return Heard(is_news=not members.isdisjoint(self._named))
         if before is not None and state is not None and before.name == state.name:
             return Heard(is_news=True)
         return Heard(is_news=True, moved=frozenset().union(*(self._named[name] for name in names)))
 
     def relink(self, heard: float) -> None:
         """Tell workers of links that came up or went down, as was ``heard`` (monotonic seconds)."""
-        links = self._links.by_name()
+        links = self.links
         for keeper in self.keepers.values():
             if keeper.configured and keeper.roster is not None:
                 before, keeper.roster = keeper.roster, relink(keeper.roster, links)
@@ -205,7 +213,7 @@ class Pools:
             return ()
         self._late.clear()
         assigned = assign(self.config.pools, found)
-        links = self._links.by_name()
+        links = self.links
         for pool in self.config.pools:
             name = pool.spec.name
             keeper = self.keepers.get(name)

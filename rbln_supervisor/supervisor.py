@@ -226,6 +226,7 @@ class Supervisor:
                 return inquiries.explained(
                     *(name, pools.config, pools.node, pools.rosters),
                     lambda pool: overview.health(self._parts, pool, now),
+                    pools.links.altnames,
                 )
             case Reload(force=force):
                 return self._lookout.reload(asker, force=force)

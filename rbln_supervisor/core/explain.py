@@ -12,6 +12,7 @@ import msgspec
 from rbln_supervisor.core.assign import asked, assign
 from rbln_supervisor.core.configuration.config import NodeConfig
 from rbln_supervisor.core.configuration.pool import PoolConfig
+from rbln_supervisor.core.hints import hints
 from rbln_supervisor.core.node import Node, candidates
 from rbln_supervisor.core.selecting import Objection, values
 from rbln_supervisor.core.status import DeviceStatus
@@ -76,15 +77,21 @@ class Explanation(msgspec.Struct, frozen=True):
 
 
 def explain(
-    config: NodeConfig, node: Node, name: str, gone: Mapping[PoolName, Iterable[Device]]
+    config: NodeConfig,
+    node: Node,
+    name: str,
+    gone: Mapping[PoolName, Iterable[Device]],
+    altnames: Mapping[str, str] = {},
 ) -> Explanation | None:
     """Where a device is and why; None where nothing is known of it.
 
     Args:
         config: the pools.
         node: what was found on the node.
-        name: what somebody calls the device: its ID, an address without its domain, an interface.
+        name: what somebody calls the device: its ID, an address without its domain, an interface
+            or an alternative name of one, an RDMA device, a path in /sys that ends in one of these.
         gone: devices that are no more and that a pool still lists as Unhealthy.
+        altnames: the names of interfaces by their alternative names.
     """
     every = {
         candidate.device.id: (device_type, candidate)
@@ -93,14 +100,17 @@ def explain(
     }
     listed = {device.id: (pool, device) for pool, devices in gone.items() for device in devices}
     known = {*every, *listed, *node.unreadable}
-    meant, notes = _meant(name, known, (candidate for _, candidate in every.values()))
+    found = [candidate.device for _, candidate in every.values()]
+    meant, notes = _meant(name, known, found, altnames)
     device_id = DeviceId(meant)
     if device_id in listed:
         pool, device = listed[device_id]
         notes = (*notes, f"{pool} lists it as Unhealthy for a while: {device.gone}")
     if device_id in every:
         device_type, candidate = every[device_id]
-        return _of(config, device_type, candidate, (*notes, *_relatives(candidate.device, node)))
+        related = _relatives(candidate.device, node)
+        mixed_up = hints(config.pools, candidate.device, altnames)
+        return _of(config, device_type, candidate, (*notes, *related, *mixed_up))
     if why := node.unreadable.get(meant):
         return Explanation(device_id, None, reason=f"it can't be read: {why}", notes=notes)
     if device_id in listed:
@@ -181,20 +191,38 @@ def _of(
 
 
 def _meant(
-    name: str, known: Iterable[str], found: Iterable[Candidate]
+    name: str, known: Iterable[str], found: Iterable[Device], altnames: Mapping[str, str]
 ) -> tuple[str, tuple[str, ...]]:
     """The ID that a name stands for, and how it was read where it is not the ID itself."""
     known = set(known)
-    lower = name.strip().lower()
-    whole = f"0000:{lower}" if _SHORT_ADDRESS.fullmatch(lower) else lower
-    for spelled in (name, whole):
+    text = name.rstrip("/").rpartition("/")[2] if name.startswith("/sys/") else name
+    lower = text.strip().lower()
+    short = _SHORT_ADDRESS.fullmatch(lower)
+    whole = f"0000:{lower}" if short else lower
+    elsewhere = [one for one in known if short and one.partition(":")[2] == lower]
+    for spelled in (text, whole, *(elsewhere if len(elsewhere) == 1 else ())):
         if spelled in known:
             return spelled, () if spelled == name else (f"{name} is read as {spelled}",)
-    for candidate in found:
-        device = candidate.device
-        if device.network and name in device.network.interfaces:
-            return device.id, (f"{name} is an interface of {device.id}",)
+    for device in found:
+        if notes := tuple(_called(text, device, altnames)):
+            return device.id, notes
     return whole, ()
+
+
+def _called(name: str, device: Device, altnames: Mapping[str, str]) -> Iterator[str]:
+    """How a name that is none of an ID means a device; nothing where it doesn't."""
+    network = device.network
+    if network is None:
+        return
+    interface = altnames.get(name, name)
+    if interface in network.interfaces:
+        alternative = f"an alternative name of {interface}, " if interface != name else ""
+        yield f"{name} is {alternative}an interface of {device.id}"
+    elif name in network.rdma:
+        yield f"{name} is an RDMA device of {device.id}"
+    if interface in network.representors:
+        own = " or ".join(network.own_interfaces) or "its uplink's name"
+        yield f"{interface} stands for another function of its eswitch: pfNames takes {own}"
 
 
 def _relatives(device: Device, node: Node) -> Iterator[str]:

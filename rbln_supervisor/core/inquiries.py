@@ -23,6 +23,7 @@ def explained(
     node: Node | None,
     rosters: Mapping[PoolName, Roster],
     health: Callable[[PoolName], Mapping[str, DeviceStatus]],
+    altnames: Mapping[str, str] = {},
 ) -> Reply:
     """Why a device is where it is, and how it is.
 
@@ -32,6 +33,7 @@ def explained(
         node: what the last look found; None where there was none yet.
         rosters: what each pool lists.
         health: how the devices are that a pool lists.
+        altnames: the names of interfaces by their alternative names.
     """
     if node is None:
         return Refused(("the node was not read yet, see rbln-ctl status for what hinders it",))
@@ -39,7 +41,7 @@ def explained(
         pool: [device for device in roster.devices.values() if device.gone is not None]
         for pool, roster in rosters.items()
     }
-    explanation = explain(served, node, name, gone)
+    explanation = explain(served, node, name, gone, altnames)
     if explanation is None:
         return Refused((_unknown(name, served),))
     lister = next(
@@ -80,5 +82,6 @@ def _unknown(name: str, served: config.NodeConfig) -> str:
     return (
         f"{name}: no such device among those that pools can have (PCI functions of class "
         f"{' and '.join(looked_at)} and what belongs to them, when the node was last read); "
-        "expected an ID such as 0000:3b:00.0 or mlx5_core.sf.4, or an interface"
+        "expected an ID such as 0000:3b:00.0 or mlx5_core.sf.4, an interface, an RDMA device, a "
+        "node below /dev, or an IOMMU group"
     )

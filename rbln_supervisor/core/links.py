@@ -11,7 +11,23 @@ from collections.abc import Mapping
 import msgspec
 
 from rbln_supervisor.core.node import Node
-from rbln_worker.contract.device import Bdf, Device, LinkState
+from rbln_worker.contract.device import Bdf, Carrier, Device, LinkState
+
+_LAGS = frozenset({"bond", "team"})
+"""Kinds of links whose members fail over to each other."""
+
+
+class LinkTable(msgspec.Struct, frozen=True):
+    """What is known of links, by the names of interfaces."""
+
+    states: Mapping[str, LinkState] = {}
+    lags: Mapping[str, LinkState] = {}
+    """The bond of an eswitch's ports, by each of its uplinks: traffic of VFs leaves by any port."""
+
+    @property
+    def altnames(self) -> Mapping[str, str]:
+        """The names of interfaces by their alternative names."""
+        return {one: link.name for link in self.states.values() for one in link.altnames}
 
 
 class Links(msgspec.Struct, frozen=True):
@@ -34,39 +50,85 @@ class Links(msgspec.Struct, frozen=True):
         news = {index: state}
         return Links(_applied(self.known, news), {**self.told, **news})
 
-    def by_name(self) -> Mapping[str, LinkState]:
-        """What there is to know of each interface."""
-        return {state.name: state for state in self.known.values()}
+    def table(self, uplinks: Mapping[str, str]) -> LinkTable:
+        """By name; ``uplinks``: those of eswitches in switchdev mode, with their switch ids."""
+        members: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
+        for state in self.known.values():
+            master = self.known.get(state.master) if state.master is not None else None
+            if state.name in uplinks and state.master and master and master.kind in _LAGS:
+                members[state.master, uplinks[state.name]].append(state.name)
+        return LinkTable(
+            {state.name: state for state in self.known.values()},
+            {
+                name: self.known[master]
+                for (master, _), names in members.items()
+                if len(names) > 1
+                for name in names
+            },
+        )
+
+    def members(self, index: int, *states: LinkState | None) -> frozenset[str]:
+        """The names of the links that are enslaved to one, if it is a bond by one of its states."""
+        if all(state is None or state.kind not in _LAGS for state in states):
+            return frozenset()
+        return frozenset(one.name for one in self.known.values() if one.master == index)
 
 
-def carrier_of(device: Device, links: Mapping[str, LinkState]) -> LinkState | None:
-    """The link that a device's traffic passes: its PF's, or its own where it has no PF.
+def uplinks(node: Node) -> Mapping[str, str]:
+    """The uplinks of eswitches in switchdev mode, and the ids of these."""
+    return {
+        name: function.network.switch_id
+        for function in node.functions.values()
+        if function.network is not None and function.network.switch_id
+        for name in function.network.own_interfaces
+    }
 
-    None: none that is known here, as one that lies in a container's namespace.
+
+def carriers_of(device: Device, links: LinkTable) -> tuple[Carrier, ...]:
+    """The links that a device's traffic may pass: its PF's, or its own where no PF's is known.
+
+    Empty: none that is known here, as those that lie in a container's namespace. IP over InfiniBand
+    says nothing of the port below it.
     """
-    if device.network is None:
-        return None
-    names = (device.pf_name,) if device.pf is not None else device.network.interfaces
-    return next((links[name] for name in names if name in links), None)
+    network = device.network
+    if network is None or network.ib_only:
+        return ()
+    above = [links.states[name] for name in device.pf_names if name in links.states]
+    if not above:
+        own = [links.states[name] for name in network.own_interfaces if name in links.states]
+        return tuple(
+            Carrier(one.name, "own", one.up, one.admin_up) for one in own if not one.infiniband
+        )
+    forced = device.subfunction is None and device.function.vf_link_state == "enable"
+    found: dict[str, Carrier] = {}
+    for one in above:
+        if lag := links.lags.get(one.name):
+            up = lag.up or (forced and lag.admin_up)
+            found[lag.name] = Carrier(lag.name, "lag", up, lag.admin_up)
+        elif not one.infiniband:
+            up = one.up or (forced and one.admin_up)
+            found[one.name] = Carrier(one.name, "pf", up, one.admin_up)
+    return tuple(found.values())
 
 
-def linked(device: Device, links: Mapping[str, LinkState]) -> Device:
-    """The device with the state of its link."""
-    link = carrier_of(device, links)
-    return device if device.link == link else msgspec.structs.replace(device, link=link)
+def linked(device: Device, links: LinkTable) -> Device:
+    """The device with the states of its links."""
+    now = carriers_of(device, links)
+    return device if device.carriers == now else msgspec.structs.replace(device, carriers=now)
 
 
 def named(node: Node) -> Mapping[str, frozenset[Bdf]]:
     """The interfaces of a node's functions, and whose each is: other links concern nobody."""
     owners: defaultdict[str, set[Bdf]] = defaultdict(set)
     for function in node.functions.values():
-        if function.pf is not None and function.pf_name:
-            owners[function.pf_name].add(function.pf)
+        if function.pf is not None:
+            for name in function.pf_names:
+                owners[name].add(function.pf)
         for interface in function.network.interfaces if function.network else ():
             owners[interface].add(function.bdf)
     for bdf, several in node.subfunctions.items():
         for one in several:
-            for interface in (one.pf_name, *one.network.interfaces):
+            for interface in (*one.pf_names, *one.network.interfaces):
                 owners[interface].add(bdf)
     return {interface: frozenset(functions) for interface, functions in owners.items()}
 

@@ -43,10 +43,10 @@ def _function(before: PciFunction | None, now: PciFunction) -> PciFunction:
     if before is None or now.network is None or now.driver is None or now.driver != before.driver:
         return now
     network = _network(before.network, now.network)
-    pf_name = now.pf_name or (before.pf_name if now.pf == before.pf else "")
-    if network == now.network and pf_name == now.pf_name:
+    pf_names = now.pf_names or (before.pf_names if now.pf == before.pf else ())
+    if network == now.network and pf_names == now.pf_names:
         return now
-    return msgspec.structs.replace(now, network=network, pf_name=pf_name)
+    return msgspec.structs.replace(now, network=network, pf_names=pf_names)
 
 
 def _subfunctions(

@@ -37,12 +37,10 @@ def concerned(named: Iterable[Bdf | None], node: Node) -> frozenset[Bdf] | None:
 def merged(before: Node, now: Node, looked: frozenset[Bdf]) -> Node:
     """The node after a look at a few functions.
 
-    It saw no routes: those that left through a function are taken to still do.
+    It saw no routes and asked no PF: what left through a function is taken to still do, and its
+    link state at its PF to be as it was.
     """
-    seen = {
-        bdf: msgspec.structs.replace(one, network=_routed(before.functions.get(bdf), one.network))
-        for bdf, one in now.functions.items()
-    }
+    seen = {bdf: _completed(before.functions.get(bdf), one) for bdf, one in now.functions.items()}
     functions = {bdf: one for bdf, one in before.functions.items() if bdf not in looked}
     below = {bdf: several for bdf, several in before.subfunctions.items() if bdf not in looked}
     return msgspec.structs.replace(
@@ -56,6 +54,13 @@ def merged(before: Node, now: Node, looked: frozenset[Bdf]) -> Node:
 def has_network(node: Node) -> bool:
     """Whether there is a network function."""
     return any(one.network is not None for one in node.functions.values())
+
+
+def _completed(before: PciFunction | None, now: PciFunction) -> PciFunction:
+    if before is None:
+        return now
+    kept = before.vf_link_state if before.pf == now.pf else ""
+    return msgspec.structs.replace(now, network=_routed(before, now.network), vf_link_state=kept)
 
 
 def _routed(before: PciFunction | None, now: Network | None) -> Network | None:

@@ -12,12 +12,12 @@ import msgspec
 from rbln_supervisor.core.assign import asked
 from rbln_supervisor.core.configuration.pool import PoolConfig
 from rbln_supervisor.core.configuration.selectors import SelectorObject
-from rbln_supervisor.core.links import linked
+from rbln_supervisor.core.links import LinkTable, linked
 from rbln_supervisor.core.node import Node
 from rbln_supervisor.core.selecting import Objection
 from rbln_supervisor.core.types.kind import Candidate
 from rbln_supervisor.core.types.registry import KINDS
-from rbln_worker.contract.device import Device, DeviceId, LinkState
+from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.messages import Delta, Snapshot
 from rbln_worker.contract.pool import PoolSpec
 
@@ -93,8 +93,8 @@ def advance(
     )
 
 
-def relink(before: Roster, links: Mapping[str, LinkState]) -> Roster:
-    """The roster after links came up or went down; ``links`` by name."""
+def relink(before: Roster, links: LinkTable) -> Roster:
+    """The roster after links came up or went down."""
     changed = {
         device.id: after
         for device in before.devices.values()
@@ -155,7 +155,8 @@ def _unwanted(device: Device, before: Roster, pool: PoolConfig, node: Node) -> b
     if device.gone is not None or now is None or now.refusal is not None:
         return False
     if before.selectors is None:
-        return msgspec.structs.replace(now.device, grants=device.grants, link=device.link) == device
+        same = msgspec.structs.replace(now.device, grants=device.grants, carriers=device.carriers)
+        return same == device
     former = PoolConfig(before.pool, before.selectors)
     objects = asked([former], before.pool.device_type)
     return any(one.questions.match(now.device) for one in objects)

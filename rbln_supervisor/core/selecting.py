@@ -90,16 +90,23 @@ def _one_of(has: Callable[[Device], str]) -> Question:
     return Question(has, test)
 
 
-def _function_of(pf: Callable[[Device], str]) -> Question:
-    """A list of physical functions with ranges, one of which has to mean the device."""
+def _function_of(pf: Callable[[Device], tuple[str, ...]]) -> Question:
+    """A list of physical functions with ranges, one of which has to mean the device.
+
+    ``pf`` has what the device's is called: it may have several interfaces.
+    """
 
     def has(device: Device) -> str:
         index = "" if device.index is None else f"#{device.index}"
-        return f"{pf(device)}{index}" if pf(device) else ""
+        return " or ".join(f"{name}{index}" for name in pf(device))
 
     def test(entries: tuple[PfFunctions, ...]) -> Test | None:
         functions = FunctionSet(entries)
-        return (lambda device: functions.has(pf(device), device.index)) if entries else None
+        return (
+            (lambda device: any(functions.has(name, device.index) for name in pf(device)))
+            if entries
+            else None
+        )
 
     return Question(has, test)
 
@@ -128,12 +135,12 @@ def _aux_type(device: Device) -> str:
     return device.subfunction.kind if device.subfunction else ""
 
 
-def _pf_name(device: Device) -> str:
-    return device.pf_name
+def _pf_names(device: Device) -> tuple[str, ...]:
+    return device.pf_names
 
 
-def _root_device(device: Device) -> str:
-    return device.pf or ""
+def _root_device(device: Device) -> tuple[str, ...]:
+    return () if device.pf is None else (device.pf,)
 
 
 def _link_type(device: Device) -> str:
@@ -164,7 +171,7 @@ QUESTIONS: Final[Mapping[str, Question]] = {
     "pciAddresses": _one_of(_address),
     "acpiIndexes": _one_of(_acpi_index),
     "auxTypes": _one_of(_aux_type),
-    "pfNames": _function_of(_pf_name),
+    "pfNames": _function_of(_pf_names),
     "rootDevices": _function_of(_root_device),
     "linkTypes": _one_of(_link_type),
     "ddpProfiles": _one_of(_ddp_profile),

@@ -1,5 +1,6 @@
 """Has this node examined by a process of its own: what hangs there hangs nobody here."""
 
+import contextlib
 import os
 import selectors
 import signal
@@ -12,7 +13,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from rbln_supervisor.core.commands import Node, Status
-from rbln_supervisor.core.diagnosis.facts import Facts, Host
+from rbln_supervisor.core.diagnosis.facts import Facts, Host, Owners
 from rbln_supervisor.ctl.client import Session, UnreachableError, UnreadableAnswerError
 from rbln_worker.contract.version import VERSION
 
@@ -20,6 +21,7 @@ WITHIN_S: Final = 6.0
 """What each section has; all of them are gathered at once."""
 _GRACE_S: Final = 4.0
 """For Python's start, and for its end."""
+_KILLED_WITHIN_S: Final = 1.0
 _BYTES_MOST: Final = 64 * 1024 * 1024
 _STATUS_WITHIN_S: Final = 5.0
 
@@ -59,7 +61,19 @@ def facts(where: Where, *, listing: bool = False, within_s: float = WITHIN_S) ->
     )
 
 
-def _begin(where: Where, *, listing: bool, within_s: float) -> subprocess.Popen[bytes]:
+def owners(where: Where, name: str, *, within_s: float = WITHIN_S) -> Owners:
+    """Whose a name is, if that can be found out in bounded time."""
+    process = _begin(where, name=name, within_s=within_s)
+    said, _ = _hear(process, monotonic() + within_s + _GRACE_S)
+    try:
+        return msgspec.json.decode(said, type=dict[str, Owners]).get("owners", Owners())
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Owners()
+
+
+def _begin(
+    where: Where, *, within_s: float, listing: bool = False, name: str | None = None
+) -> subprocess.Popen[bytes]:
     told = {
         "run_dir": os.path.abspath(where.run_dir),  # noqa: PTH100 - resolve() would ask the disk
         "within_s": within_s,
@@ -67,6 +81,7 @@ def _begin(where: Where, *, listing: bool, within_s: float) -> subprocess.Popen[
         "kubelet_dir": where.kubelet_dir,
         "host_root": where.host_root,
         "listing": listing,
+        "name": name,
     }
     order = msgspec.json.encode({k: v for k, v in told.items() if v is not None}, enc_hook=str)
     return subprocess.Popen(  # noqa: S603 - this program, and arguments that no shell reads
@@ -98,6 +113,11 @@ def _hear(process: subprocess.Popen[bytes], end: float) -> tuple[bytes, str]:
     if process.poll() is None:
         # One that waits in the kernel can't be ended, and is not waited for.
         os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_KILLED_WITHIN_S)
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
     out, errors = said.values()
     return bytes(out), errors.decode(errors="replace").strip()
 

@@ -43,6 +43,11 @@ def next_step(explanation: Explanation) -> str:
     """What somebody would do who wants a pod to have the device."""
     device, health = explanation.device, explanation.health
     if explanation.pool is not None:
+        if health is not None and health.health != "Healthy" and health.source == "link":
+            return (
+                "ip link (ibstat for InfiniBand): the cable, the switch, the subnet manager; "
+                f"rbln-ctl events --device {device}"
+            )
         if health is not None and health.health != "Healthy":
             return f"rbln-ctl events --device {device}; rbln-ctl doctor"
         return f"nothing to mend; pods get it as {explanation.pool}: kubectl describe node"

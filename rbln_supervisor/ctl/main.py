@@ -56,7 +56,7 @@ def _request(options: argparse.Namespace, run_dir: Path, *, as_json: bool) -> Ex
         case "reload":
             return _tell(run_dir, commands.Reload(force=options.force), as_json=as_json)
         case "explain":
-            return _tell(run_dir, commands.Explain(options.device), as_json=as_json)
+            return _explain(run_dir, options.device, as_json=as_json)
         case "probe":
             return _probe(run_dir, until_ready=options.question == "ready")
         case _:
@@ -137,9 +137,23 @@ def _complete(line: Sequence[str], run_dir: Path) -> Exit:
     return Exit.DONE
 
 
+def _explain(run_dir: Path, name: str, *, as_json: bool) -> Exit:
+    """Ask, and ask once more where only this node's files know which device is meant."""
+    name = name if name.isprintable() else ascii(name)[1:-1]  # bytes that are no text can't be sent
+    reply = ask(run_dir, commands.Explain(name))
+    if isinstance(reply, commands.Refused):
+        from rbln_supervisor.ctl import naming  # noqa: PLC0415 - for names that are no device's
+
+        reply = naming.asked_again(run_dir, name, reply)
+    return _show(reply, as_json=as_json)
+
+
 def _tell(run_dir: Path, request: commands.Request, *, as_json: bool) -> Exit:
     """Ask, and print the answer."""
-    reply = ask(run_dir, request)
+    return _show(ask(run_dir, request), as_json=as_json)
+
+
+def _show(reply: commands.Reply | Exit, *, as_json: bool) -> Exit:
     match reply:
         case Exit():
             return reply

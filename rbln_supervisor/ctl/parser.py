@@ -182,7 +182,8 @@ def _explain(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "device",
         metavar="DEVICE",
-        help="its PCI address (0000:3b:00.0, 3b:00.0), auxiliary name, or interface",
+        help="its PCI address (0000:3b:00.0, 3b:00.0), auxiliary name, interface, RDMA device, "
+        "node (/dev/rbln0), or IOMMU group",
     )
 
 

@@ -10,7 +10,7 @@ from time import monotonic
 
 import msgspec
 
-from rbln_supervisor.examine import hardware, listing, places, processes, written
+from rbln_supervisor.examine import hardware, listing, names, places, processes, written
 from rbln_supervisor.options import Options
 
 _Done = tuple[str, msgspec.Struct | str]
@@ -28,6 +28,8 @@ class Order(msgspec.Struct, frozen=True):
     host_root: str | None = None
     listing: bool = False
     """For a support bundle, too."""
+    name: str | None = None
+    """Whose this name is, and nothing else."""
 
 
 def main() -> None:
@@ -45,6 +47,9 @@ def main() -> None:
         "written": lambda: written.written(options),
         "limits": lambda: processes.limits(run_dir),
     }
+    if order.name is not None:
+        asked = order.name
+        sections = {"owners": lambda: names.owners(options.host_root, asked)}
     if order.listing:
         sections["listing"] = lambda: listing.listing(options, run_dir)
     done: Queue[_Done] = Queue()

@@ -25,11 +25,11 @@ class Vdpa(msgspec.Struct, frozen=True):
     """By the bus driver that is bound to it: vhost_vdpa, virtio_vdpa, or another or none."""
 
 
-class Network(msgspec.Struct, frozen=True):
+class Network(msgspec.Struct, frozen=True, omit_defaults=True):
     """What makes a function or a sub-function a network device."""
 
     interfaces: tuple[str, ...] = ()
-    """Of this network namespace, sorted; the first one is "the" interface."""
+    """Of this network namespace, sorted; they may lie below a child of it (``virtio0``)."""
     link_type: str = ""
     """As iproute2 says it (``ether``, ``infiniband``); the PF's where there is no interface."""
     pkey: str = ""
@@ -43,9 +43,24 @@ class Network(msgspec.Struct, frozen=True):
     """The DDP package that is loaded; read only where a selector asks for it."""
     default_route: bool = False
     """The node's default route leaves through it, or through something above it."""
+    representors: tuple[str, ...] = ()
+    """Those of its interfaces that stand for other functions of its eswitch."""
+    switch_id: str = ""
+    """Of its eswitch (phys_switch_id), where that is in switchdev mode."""
+    ib_ports: tuple[str, ...] = ()
+    """Its RDMA devices' ports whose link layer is InfiniBand (``mlx5_0/1``), or its PF's."""
+    ib_only: bool = False
+    """No port of these devices is Ethernet: its interfaces are IP over InfiniBand."""
+
+    @property
+    def own_interfaces(self) -> tuple[str, ...]:
+        """Its interfaces without the representors of other functions."""
+        if not self.representors:
+            return self.interfaces
+        return tuple(name for name in self.interfaces if name not in self.representors)
 
 
-class PciFunction(msgspec.Struct, frozen=True):
+class PciFunction(msgspec.Struct, frozen=True, omit_defaults=True):
     """A PCI function as the PCI core describes it (Documentation/ABI/testing/sysfs-bus-pci).
 
     Hexadecimal fields are lower case without ``0x``. Nothing here comes from a device's driver:
@@ -71,8 +86,10 @@ class PciFunction(msgspec.Struct, frozen=True):
     """It has the file sriov_totalvfs."""
     pf: Bdf | None = None
     """The physical function of a virtual one."""
-    pf_name: str = ""
-    """The physical function's interface (its uplink representor in switchdev mode)."""
+    pf_names: tuple[str, ...] = ()
+    """The physical function's interfaces (its uplink in switchdev mode), sorted."""
+    vf_link_state: Literal["", "auto", "enable", "disable"] = ""
+    """A virtual function's link state as its PF sets it (IFLA_VF_LINK_STATE); empty: not known."""
     index: int | None = None
     """A virtual function's number at its physical function."""
     bridges: tuple[Bdf, ...] = ()
@@ -89,7 +106,7 @@ class Subfunction(msgspec.Struct, frozen=True):
     number: int
     """``sfnum``."""
     pf: Bdf
-    pf_name: str
+    pf_names: tuple[str, ...]
     network: Network
 
 
@@ -101,7 +118,7 @@ class Grants(msgspec.Struct, frozen=True):
     vdpa: Literal["vhost", "virtio", ""] = ""
 
 
-class LinkState(msgspec.Struct, frozen=True):
+class LinkState(msgspec.Struct, frozen=True, omit_defaults=True):
     """A link of the supervisor's network namespace, as rtnetlink tells it (rtnetlink(7))."""
 
     name: str
@@ -110,6 +127,27 @@ class LinkState(msgspec.Struct, frozen=True):
     """By its operational state; one that the kernel calls unknown counts as up."""
     admin_up: bool = True
     """Somebody has set it up (IFF_UP): one that is down and not set up has lost no carrier."""
+    infiniband: bool = False
+    """It is IP over InfiniBand (ARPHRD_INFINIBAND)."""
+    kind: str = ""
+    """Of a link without hardware: ``bond``, ``openvswitch`` (IFLA_INFO_KIND)."""
+    master: int | None = None
+    """The index of the link that it is enslaved to."""
+    altnames: tuple[str, ...] = ()
+    """Alternative names (``ip link property``)."""
+
+
+CarrierRole = Literal["own", "pf", "lag"]
+"""``own``: the device's interface; ``pf``: its PF's; ``lag``: the bond of its PF's eswitch."""
+
+
+class Carrier(msgspec.Struct, frozen=True):
+    """A link by which a device's traffic leaves, and its state."""
+
+    name: str
+    role: CarrierRole
+    up: bool
+    admin_up: bool = True
 
 
 class Device(msgspec.Struct, frozen=True):
@@ -120,10 +158,10 @@ class Device(msgspec.Struct, frozen=True):
     """Of an auxiliary device: its parent."""
     subfunction: Subfunction | None = None
     grants: Grants = Grants()
-    link: LinkState | None = None
-    """The link that its traffic passes: its PF's, or its own where it has no PF.
+    carriers: tuple[Carrier, ...] = ()
+    """The links that its traffic may pass: its PF's, or its own where no PF's is known.
 
-    None where rtnetlink knows none: it has none, or it lies in a container's namespace.
+    Empty where rtnetlink knows none: it has none, or they lie in a container's namespace.
     """
     gone: str | None = None
     """Why the device can't be used although it is still listed (unplugged, driver unbound, …).
@@ -142,9 +180,9 @@ class Device(msgspec.Struct, frozen=True):
         return self.subfunction.pf if self.subfunction else self.function.pf
 
     @property
-    def pf_name(self) -> str:
-        """That function's interface."""
-        return self.subfunction.pf_name if self.subfunction else self.function.pf_name
+    def pf_names(self) -> tuple[str, ...]:
+        """That function's interfaces."""
+        return self.subfunction.pf_names if self.subfunction else self.function.pf_names
 
     @property
     def index(self) -> int | None:

@@ -7,12 +7,12 @@ their own parts (mlx5_core.eth.0, mlx5_core.rdma.0): they have no ``sfnum`` and 
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from rbln_worker.contract.device import AuxName
 from rbln_worker.host.inventory import Unreadable
-from rbln_worker.host.sysfs import attribute
+from rbln_worker.host.sysfs import PCI_ADDRESS, attribute
 
 NAME: Final = re.compile(r"[\w-]+\.(?P<kind>[\w-]+)\.[0-9]{1,10}", re.ASCII)
 _SUBFUNCTION: Final = "sf"
@@ -26,6 +26,15 @@ class Auxiliary(NamedTuple):
     kind: str
     number: int
     path: str
+
+
+def owner(parts: Sequence[str]) -> int | None:
+    """The index in a device's path of the nearest function or sub-function, the device included."""
+    for number in range(len(parts) - 1, -1, -1):
+        match = NAME.fullmatch(parts[number])
+        if PCI_ADDRESS.fullmatch(parts[number]) or (match and match["kind"] == _SUBFUNCTION):
+            return number
+    return None
 
 
 def scan(path: str, entries: Iterable[str]) -> Iterator[Auxiliary | Unreadable]:

@@ -59,13 +59,15 @@ class Devlink:
     def __init__(self, asked: Asked) -> None:
         self._asked = asked
 
-    def is_switchdev(self, bdf: str) -> bool:
-        """Whether the function's eswitch is in switchdev mode."""
-        return any(
-            int.from_bytes(mode, sys.byteorder) == _SWITCHDEV
-            for answer in self._asked(ESWITCH_GET, "pci", bdf)
-            for mode in _all(answer, _ESWITCH_MODE)
-        )
+    def is_switchdev(self, bdf: str) -> bool | None:
+        """Whether the function's eswitch is in switchdev mode; None where devlink does not say.
+
+        The kernel tells it to CAP_NET_ADMIN alone.
+        """
+        for answer in self._asked(ESWITCH_GET, "pci", bdf):
+            for mode in _all(answer, _ESWITCH_MODE):
+                return int.from_bytes(mode, sys.byteorder) == _SWITCHDEV
+        return None
 
     def rdma_enabled(self) -> frozenset[str]:
         """The names of all functions and sub-functions whose parameter ``enable_rdma`` is on."""

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -75,6 +75,10 @@ _WORDS: Final[Mapping[int, str]] = {
 """ARPHRD_* (linux/if_arp.h) as iproute2 says them (lib/ll_types.c), but 0, which the reference
 calls generic."""
 
+_INFINIBAND: Final = 32
+_OPENVSWITCH: Final = "openvswitch"
+"""The kind of a datapath and of each of its bridges (net/openvswitch/vport-internal_dev.c)."""
+
 _NOT_PRESENT: Final = 1
 _DOWN: Final = 2
 _LOWER_LAYER_DOWN: Final = 3
@@ -96,6 +100,20 @@ class Link(msgspec.Struct, frozen=True):
     """IF_OPER_*; None where the message does not say."""
     admin_up: bool = True
     """IFF_UP."""
+    kind: str = ""
+    """Of a link without hardware (IFLA_INFO_KIND)."""
+    switch_id: str = ""
+    """Of the eswitch that it is a port of (IFLA_PHYS_SWITCH_ID), hexadecimal as in sysfs."""
+    port_name: str = ""
+    """IFLA_PHYS_PORT_NAME."""
+    altnames: tuple[str, ...] = ()
+
+
+class Port(NamedTuple):
+    """What makes a link a port of an eswitch; empty what it does not have."""
+
+    switch_id: str = ""
+    name: str = ""
 
 
 class Links(msgspec.Struct, frozen=True):
@@ -107,6 +125,10 @@ class Links(msgspec.Struct, frozen=True):
     """The names of those through which a default route leaves."""
     states: Mapping[int, LinkState] = {}
     """By index."""
+    ports: Mapping[str, Port] = {}
+    """By name, of those that are a port of an eswitch or have a port's name."""
+    indexes: Mapping[str, int] = {}
+    """By name."""
 
 
 def word(number: int) -> str:
@@ -117,7 +139,15 @@ def word(number: int) -> str:
 def state(link: Link) -> LinkState:
     """A link's state: unknown, dormant and testing count as up."""
     down = link.operstate in {_NOT_PRESENT, _DOWN, _LOWER_LAYER_DOWN}
-    return LinkState(link.name, up=not down, admin_up=link.admin_up)
+    return LinkState(
+        link.name,
+        up=not down,
+        admin_up=link.admin_up,
+        infiniband=link.type == _INFINIBAND,
+        kind=link.kind,
+        master=link.master,
+        altnames=link.altnames,
+    )
 
 
 def summed_up(links: Iterable[Link], routed: Iterable[int]) -> Links:
@@ -128,6 +158,12 @@ def summed_up(links: Iterable[Link], routed: Iterable[int]) -> Links:
         types={link.name: word(link.type) for link in links},
         carriers=frozenset(link.name for link in links if link.index in carriers),
         states={link.index: state(link) for link in links},
+        ports={
+            link.name: Port(link.switch_id, link.port_name)
+            for link in links
+            if link.switch_id or link.port_name
+        },
+        indexes={link.name: link.index for link in links},
     )
 
 
@@ -136,10 +172,15 @@ def below(links: Iterable[Link], indexes: Iterable[int]) -> frozenset[int]:
 
     Down is from a bond or a bridge to its members, and from a VLAN to its parent. The ends of a
     veth pair name each other as what they lie on; what is sent into one goes on where the other
-    one belongs to.
+    one belongs to. Which ports a bridge of Open vSwitch has, the kernel does not say here: the NICs
+    are enslaved to the datapath, and the bridge is a link of its own. So all of them carry what
+    leaves by any.
     """
     by_index = {link.index: link for link in links}
     under: defaultdict[int, list[int]] = defaultdict(list)
+    ovs = [link.index for link in by_index.values() if link.kind == _OPENVSWITCH]
+    for index in ovs:
+        under[index] += ovs
     for link in by_index.values():
         if link.master is not None:
             under[link.master].append(link.index)

@@ -1,20 +1,61 @@
 """What sysfs says of a network function: interfaces, RDMA devices, representors."""
 
+import os
 import re
-from collections.abc import Iterable
-from typing import Final
+from collections import defaultdict
+from collections.abc import Container, Iterable, Mapping
+from typing import Final, NamedTuple
 
-from rbln_worker.host import links
+from rbln_worker.host import auxiliary, links
+from rbln_worker.host.links import Port
 from rbln_worker.host.sysfs import attribute, names
 
-_UPLINK: Final = re.compile(r"p[0-9]+")
-"""An uplink's ``phys_port_name``; representors of functions have pf0vf1 and the like."""
+_CLASS: Final = "sys/class/net"
+
+_UPLINK: Final = re.compile(r"p[0-9]+(s[0-9]+)?")
+"""The port name of an uplink, of a split port too (net/devlink/port.c)."""
+_REPRESENTOR: Final = re.compile(r"(c[0-9]+)?pf[0-9]+.*")
+"""Those of representors: pf0, pf0vf1, pf0sf88, c1pf0vf2, and pf0hpf of older kernels."""
 _PKEY: Final = re.compile(r"0x[0-9a-fA-F]{1,4}")
 
 
-def interfaces(path: str) -> tuple[str, ...]:
-    """The names of a device's interfaces in this network namespace, sorted."""
-    return names(f"{path}/net")
+class Interface(NamedTuple):
+    """An interface of a device."""
+
+    name: str
+    path: str
+    """Its directory."""
+
+
+class Places:
+    """Where interfaces lie: below a device itself, or below a child that its driver makes.
+
+    virtio_net's are below ``virtio0``, those of a vDPA device that the node uses itself deeper
+    still. The entry in /sys/class/net says where.
+    """
+
+    def __init__(self, root: str) -> None:
+        home = f"{root}/{_CLASS}"
+        self._below: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+        """By function or sub-function: directory below it, name."""
+        for name in names(home):
+            try:
+                *above, _, _ = os.readlink(f"{home}/{name}").split("/")  # …/virtio0/net/ens3
+            except (OSError, ValueError):
+                continue  # it has gone, or leads nowhere
+            owner = auxiliary.owner(above)
+            if owner is not None and owner < len(above) - 1:
+                self._below[above[owner]].append(("/".join(above[owner + 1 :]), name))
+
+    def interfaces(self, path: str, entries: Container[str]) -> tuple[Interface, ...]:
+        """Those of a function or a sub-function whose directory has these entries, by name."""
+        direct = names(f"{path}/net") if "net" in entries else ()
+        found = {name: Interface(name, f"{path}/net/{name}") for name in direct}
+        for child, name in self._below.get(os.path.basename(path), ()):
+            place = f"{path}/{child}/net/{name}"
+            if os.path.isdir(place):
+                found[name] = Interface(name, place)
+        return tuple(found[name] for name in sorted(found))
 
 
 def rdma(path: str, entries: Iterable[str]) -> tuple[str, ...]:
@@ -33,26 +74,62 @@ def pkey(path: str, rdma_devices: tuple[str, ...]) -> str:
     return key if _PKEY.fullmatch(key) else ""
 
 
-def uplink(path: str, candidates: Iterable[str]) -> str | None:
-    """The interface of a switchdev eswitch that is its way out, among a function's own.
+def ib_ports(path: str, rdma_devices: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
+    """The ports whose link layer is InfiniBand (``mlx5_0/1``), and whether none is Ethernet."""
+    found: list[str] = []
+    is_ethernet = False
+    for device in rdma_devices:
+        for port in names(f"{path}/infiniband/{device}/ports"):
+            layer = _text(f"{path}/infiniband/{device}/ports/{port}/link_layer")
+            if layer == "InfiniBand":
+                found.append(f"{device}/{port}")
+            elif layer == "Ethernet":
+                is_ethernet = True
+    return tuple(found), bool(found) and not is_ethernet
 
-    It has a switch id, and a port name of its kind or none; representors have others. Asking
-    takes the rtnl lock (net/core/net-sysfs.c), which is why it is asked only here.
+
+def representors(ports: Mapping[str, Port], *, switchdev: bool | None) -> frozenset[str]:
+    """Which of a function's interfaces are no ways out of its own, but stand for others.
+
+    Args:
+        ports: by the interface's name.
+        switchdev: the mode of its eswitch; None where devlink does not say: port names do.
     """
-    for name in candidates:
-        own = f"{path}/net/{name}"
-        if not _text(f"{own}/phys_switch_id"):
-            continue
-        port = _text(f"{own}/phys_port_name")
-        if port is None or _UPLINK.fullmatch(port):
-            return name
-    return None
+    uplinks = {name for name, port in ports.items() if port.switch_id and is_uplink(port)}
+    match switchdev:
+        case False:
+            return frozenset()
+        case True:
+            # In old kernels the uplink's port had no name.
+            own = uplinks | {name for name, port in ports.items() if port == Port(port.switch_id)}
+            return frozenset(name for name in ports if name not in own or not ports[name].switch_id)
+        case None if uplinks:
+            return frozenset(ports.keys() - uplinks)
+        case None:
+            return frozenset(
+                name
+                for name, port in ports.items()
+                if _REPRESENTOR.fullmatch(port.name) or (port.switch_id and port.name)
+            )
 
 
-def link_type(path: str, name: str) -> str:
+def is_uplink(port: Port) -> bool:
+    """Whether a port's name is that of a physical port."""
+    return _UPLINK.fullmatch(port.name) is not None
+
+
+def port(path: str) -> Port:
+    """What sysfs says of an interface that rtnetlink says nothing of.
+
+    Asking takes the rtnl lock (net/core/net-sysfs.c), so only few are asked.
+    """
+    return Port(_text(f"{path}/phys_switch_id") or "", _text(f"{path}/phys_port_name") or "")
+
+
+def link_type(path: str) -> str:
     """The type of an interface that rtnetlink does not know, or nothing."""
     try:
-        return links.word(int(attribute(f"{path}/net/{name}/type")))
+        return links.word(int(attribute(f"{path}/type")))
     except (OSError, ValueError):
         return ""
 

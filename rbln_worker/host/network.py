@@ -1,7 +1,7 @@
 """The network functions of the node: what sysfs, rtnetlink and devlink say of each, together."""
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -11,9 +11,10 @@ from rbln_worker.host.auxiliary import Auxiliary
 from rbln_worker.host.ddp import DdpTool
 from rbln_worker.host.devlink import Devlink, Kernel
 from rbln_worker.host.inventory import NETWORK, Inventory, Needs, Unreadable
-from rbln_worker.host.links import Links
+from rbln_worker.host.links import Links, Port
+from rbln_worker.host.netdev import Interface
 from rbln_worker.host.pci import Found, Scan
-from rbln_worker.host.rtnetlink import NoNetlink
+from rbln_worker.host.rtnetlink import NoNetlink, VfLinkState
 from rbln_worker.host.sysfs import PCI_DEVICES, names
 
 _PACKAGE = "fw.app.name"
@@ -39,6 +40,8 @@ def describe(root: str, scan: Scan, needs: Needs) -> Inventory:
     functions: list[PciFunction] = []
     subfunctions: dict[Bdf, tuple[Subfunction, ...]] = {}
     unreadable = list(scan.unreadable)
+    if needs.only is None:
+        networks.read_vf_link_states(scan.found.values(), rtnetlink.vf_link_states)
     for bdf, one in scan.found.items():
         if one.function.base_class != NETWORK:
             functions.append(one.function)
@@ -50,7 +53,7 @@ def describe(root: str, scan: Scan, needs: Needs) -> Inventory:
             unreadable += strange
             if found:
                 subfunctions[bdf] = tuple(found)
-    problems += ddptool.problems
+    problems += (*ddptool.problems, *networks.problems)
     return Inventory(
         functions=tuple(functions),
         subfunctions=subfunctions,
@@ -65,11 +68,40 @@ _INTEL = "8086"
 """Only their adapters have DDP packages, and ddptool knows no others."""
 
 
+_SUBFUNCTION = ".sf."
+"""In a sub-function's name: its function's eswitch is in switchdev mode."""
+_ANY_PF = frozenset({"net"})
+"""Entries of a PF's directory that may be there: it is not listed once more."""
+
+
+VfLinkStates = Callable[[Iterable[int]], Mapping[int, Mapping[int, VfLinkState]]]
+"""PFs' links → what each says of its virtual functions."""
+
+
+class _Links(NamedTuple):
+    """The interfaces of a function, and how they are divided."""
+
+    interfaces: tuple[str, ...] = ()
+    representors: frozenset[str] = frozenset()
+    switch_id: str = ""
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        if not self.representors:
+            return self.interfaces
+        return tuple(name for name in self.interfaces if name not in self.representors)
+
+
+_NO_LINKS = _Links()
+
+
 class _Pf(NamedTuple):
     """What a PF's functions share."""
 
-    name: str
-    link_type: str
+    names: tuple[str, ...] = ()
+    link_type: str = ""
+    ib_ports: tuple[str, ...] = ()
+    ib_only: bool = False
 
 
 class Networks:
@@ -84,21 +116,43 @@ class Networks:
         self._ddptool = ddptool
         self._needs = needs
         self._vdpa = vdpa.scan(root)
+        self._places = netdev.Places(root)
+        self._paths: dict[str, str] = {}
+        """Of interfaces' directories, by name."""
         self._pfs: dict[Bdf, _Pf] = {}
         self._packages: dict[Bdf, str] = {}
-        self._interfaces: dict[str, tuple[str, ...]] = {}
+        self._of_path: dict[str, _Links] = {}
         self._types: dict[str, str] = {}
         self._enabled: frozenset[str] | None = None
+        self._vf_states: Mapping[int, Mapping[int, VfLinkState]] = {}
+        self.problems: list[str] = []
+
+    def read_vf_link_states(self, functions: Iterable[Found], read: VfLinkStates) -> None:
+        """Ask the PFs for the link states of their virtual functions, if there are any."""
+        network = (one.function for one in functions if one.function.base_class == NETWORK)
+        pfs = {function.pf for function in network if function.pf is not None}
+        indexes = (
+            self._links.indexes.get(name) for pf in sorted(pfs) for name in self._pf(pf).names
+        )
+        known = [index for index in indexes if index is not None]
+        if known:
+            self._vf_states = read(known)
 
     def function(self, one: Found) -> Found:
         """The same function with its network facts."""
         function = one.function
-        pf = self._pf(function.pf) if function.pf is not None else _Pf("", "")
-        network = self._network(one.path, one.entries, function.bdf, pf.link_type)
+        pf = self._pf(function.pf) if function.pf is not None else _Pf()
+        asked = function.bdf if function.has_vfs else None
+        network = self._network(one.path, one.entries, function.bdf, pf, asked)
         if self._needs.ddp_profiles:
             network = msgspec.structs.replace(network, ddp_profile=self._profile(one))
         return one._replace(
-            function=msgspec.structs.replace(function, pf_name=pf.name, network=network)
+            function=msgspec.structs.replace(
+                function,
+                pf_names=pf.names,
+                network=network,
+                vf_link_state=self._vf_link_state(pf, function.index),
+            )
         )
 
     def subfunctions(self, one: Found) -> tuple[list[Subfunction], list[Unreadable]]:
@@ -106,7 +160,7 @@ class Networks:
         found: list[Subfunction] = []
         unreadable: list[Unreadable] = []
         network = one.function.network or Network()
-        pf_name: str | None = None
+        pf: _Pf | None = None
         for entry in auxiliary.scan(one.path, one.entries):
             match entry:
                 case Unreadable():
@@ -115,61 +169,98 @@ class Networks:
                     why = f"its PCI function {one.function.bdf} has no network interface"
                     unreadable.append(Unreadable(name, why))
                 case Auxiliary():
-                    if pf_name is None:
-                        uplink = netdev.uplink(one.path, network.interfaces)
-                        pf_name = uplink or network.interfaces[0]
-                    found.append(self._subfunction(entry, one, pf_name))
+                    if pf is None:
+                        names_ = network.own_interfaces
+                        link_type = self._type((*names_, *network.interfaces)[0])
+                        pf = _Pf(names_, link_type, network.ib_ports, network.ib_only)
+                    found.append(self._subfunction(entry, one, pf))
         return found, unreadable
 
-    def _subfunction(self, one: Auxiliary, parent: Found, pf_name: str) -> Subfunction:
-        entries = names(one.path)
-        link_type = self._type(parent.path, pf_name)
+    def _subfunction(self, one: Auxiliary, parent: Found, pf: _Pf) -> Subfunction:
         return Subfunction(
             name=one.name,
             kind=one.kind,
             number=one.number,
             pf=parent.function.bdf,
-            pf_name=pf_name,
-            network=self._network(one.path, entries, one.name, link_type),
+            pf_names=pf.names,
+            network=self._network(one.path, names(one.path), one.name, pf, None),
         )
 
-    def _network(self, path: str, entries: Iterable[str], name: str, otherwise: str) -> Network:
-        """``otherwise``: the type of a link that there is none of, the PF's."""
-        interfaces = self._names(path) if "net" in entries else ()
+    def _network(
+        self, path: str, entries: Collection[str], name: str, pf: _Pf, asked: Bdf | None
+    ) -> Network:
+        """``pf`` has what a function without an interface or RDMA device takes from its PF."""
+        links = self._divided(path, entries, asked)
         rdma = netdev.rdma(path, entries)
-        link_type = self._type(path, interfaces[0]) if interfaces else otherwise
+        named = links.own or links.interfaces
+        link_type = self._type(named[0]) if named else pf.link_type
+        ib_ports, ib_only = netdev.ib_ports(path, rdma) if rdma else (pf.ib_ports, pf.ib_only)
         return Network(
-            interfaces=interfaces,
+            interfaces=links.interfaces,
+            representors=tuple(sorted(links.representors)) if links.representors else (),
+            switch_id=links.switch_id,
             link_type=link_type,
             pkey=netdev.pkey(path, rdma) if link_type == "infiniband" else "",
             rdma=rdma,
             rdma_capable=bool(rdma) or (self._needs.rdma and name in self._rdma_enabled()),
+            ib_ports=ib_ports,
+            ib_only=ib_only,
             vdpa=self._vdpa.get(name),
             default_route=self._needs.default_routes
-            and not self._links.carriers.isdisjoint(interfaces),
+            and not self._links.carriers.isdisjoint(links.interfaces),
         )
 
-    def _type(self, path: str, interface: str) -> str:
+    def _type(self, interface: str) -> str:
         known = self._links.types.get(interface)
         if known is None and interface not in self._types:
-            self._types[interface] = netdev.link_type(path, interface)
+            self._types[interface] = netdev.link_type(self._paths[interface])
         return known or self._types[interface]
 
-    def _names(self, path: str) -> tuple[str, ...]:
-        if path not in self._interfaces:
-            self._interfaces[path] = netdev.interfaces(path)
-        return self._interfaces[path]
+    def _divided(self, path: str, entries: Collection[str], asked: Bdf | None) -> _Links:
+        """A function's interfaces; devlink is ``asked`` for the mode of a PF's eswitch."""
+        if path not in self._of_path:
+            places = self._places.interfaces(path, entries)
+            self._paths.update(places)
+            found = self._divide(places, entries, asked) if places else _NO_LINKS
+            self._of_path[path] = found
+        return self._of_path[path]
+
+    def _divide(
+        self, places: tuple[Interface, ...], entries: Iterable[str], asked: Bdf | None
+    ) -> _Links:
+        interfaces = tuple(place.name for place in places)
+        switchdev = self._devlink.is_switchdev(asked) if asked else None
+        known = self._links.ports
+        several = len(places) > 1 or switchdev or _SUBFUNCTION in " ".join(entries)
+        if not several and interfaces[0] not in known:
+            return _Links(interfaces)
+        ports = {
+            place.name: known.get(place.name) or (netdev.port(place.path) if several else Port())
+            for place in places
+        }
+        if asked and switchdev is None and several and any(one.switch_id for one in ports.values()):
+            self.problems.append(
+                f"the eswitch mode of {asked} can't be read (devlink tells it to CAP_NET_ADMIN): "
+                "its uplink is the interface whose phys_port_name is p<N>"
+            )
+        others = netdev.representors(ports, switchdev=switchdev)
+        is_switchdev = switchdev or (switchdev is None and bool(others))
+        ids = (ports[name].switch_id for name in interfaces if name not in others)
+        return _Links(interfaces, others, next(filter(None, ids), "") if is_switchdev else "")
 
     def _pf(self, bdf: Bdf) -> _Pf:
         if bdf not in self._pfs:
             path = f"{self._home}/{bdf}"
-            interfaces = self._names(path)
-            if interfaces and self._devlink.is_switchdev(bdf):
-                name = netdev.uplink(path, interfaces) or ""
-            else:
-                name = interfaces[0] if interfaces else ""
-            self._pfs[bdf] = _Pf(name, self._type(path, name) if name else "")
+            own = self._divided(path, _ANY_PF, bdf).own
+            rdma = names(f"{path}/infiniband")
+            ports = netdev.ib_ports(path, rdma)
+            self._pfs[bdf] = _Pf(own, self._type(own[0]) if own else "", *ports)
         return self._pfs[bdf]
+
+    def _vf_link_state(self, pf: _Pf, number: int | None) -> Literal["", VfLinkState]:
+        states = (self._vf_states.get(self._links.indexes.get(name, 0), {}) for name in pf.names)
+        found = (one[number] for one in states if number is not None and number in one)
+        return next(found, "")
 
     def _rdma_enabled(self) -> frozenset[str]:
         if self._enabled is None:

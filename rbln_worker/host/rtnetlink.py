@@ -1,17 +1,20 @@
 """Links and default routes of this network namespace, by rtnetlink (rtnetlink(7))."""
 
+import contextlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from errno import EOPNOTSUPP
 from socket import AF_INET, AF_INET6, NETLINK_ROUTE, socket
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - it is named like a variable
-from typing import Final
+from typing import Final, Literal
 
 from rbln_worker.host import netlink
 from rbln_worker.host.links import Link, Links, summed_up
 from rbln_worker.host.netlink import Malformed
 from rbln_worker.host.sysfs import printable
+
+VfLinkState = Literal["auto", "enable", "disable"]
 
 PROTOCOL: Final = NETLINK_ROUTE
 RTM_NEWLINK: Final = 16
@@ -28,8 +31,22 @@ _IFLA_IFNAME: Final = 3
 _IFLA_LINK: Final = 5
 _IFLA_MASTER: Final = 10
 _IFLA_OPERSTATE: Final = 16
+_IFLA_LINKINFO: Final = 18
+_IFLA_INFO_KIND: Final = 1
+_IFLA_VFINFO_LIST: Final = 22
+_IFLA_VF_INFO: Final = 1
+_IFLA_VF_LINK_STATE: Final = 5
 _IFLA_EXT_MASK: Final = 29
+_IFLA_PHYS_SWITCH_ID: Final = 36
 _IFLA_LINK_NETNSID: Final = 37
+_IFLA_PHYS_PORT_NAME: Final = 38
+_IFLA_PROP_LIST: Final = 52
+_IFLA_ALT_IFNAME: Final = 53
+_VF_LINK_STATE: Final = Struct("=II")
+_VF_LINK_STATES: Final[Mapping[int, VfLinkState]] = {0: "auto", 1: "enable", 2: "disable"}
+"""IFLA_VF_LINK_STATE_* (linux/if_link.h)."""
+_WITH_VFS: Final = 1 << 0
+"""RTEXT_FILTER_VF."""
 _SKIP_STATS: Final = 1 << 3
 """RTEXT_FILTER_SKIP_STATS: a driver may have to ask its device for them."""
 
@@ -72,14 +89,50 @@ def link(payload: bytes) -> Link:
     operstate = found.get(_IFLA_OPERSTATE)
     return Link(
         index=index,
-        name=printable(netlink.string(found.get(_IFLA_IFNAME, b""))),
+        name=_text(found.get(_IFLA_IFNAME, b"")),
         type=kind,
         # The index may be of another namespace, and then means nothing here.
         lower=_number(found.get(_IFLA_LINK)) if _IFLA_LINK_NETNSID not in found else None,
         master=_number(found.get(_IFLA_MASTER)),
         operstate=operstate[0] if operstate else None,
         admin_up=bool(flags & _IFF_UP),
+        kind=_text(next(_nested(found.get(_IFLA_LINKINFO, b""), _IFLA_INFO_KIND), b"")),
+        switch_id=found.get(_IFLA_PHYS_SWITCH_ID, b"").hex(),
+        port_name=_text(found.get(_IFLA_PHYS_PORT_NAME, b"")),
+        altnames=tuple(map(_text, _nested(found.get(_IFLA_PROP_LIST, b""), _IFLA_ALT_IFNAME))),
     )
+
+
+def vf_link_states(indexes: Iterable[int]) -> Mapping[int, Mapping[int, VfLinkState]]:
+    """The link states that PFs set for their virtual functions, by the PF's index and VF number.
+
+    A PF that does not answer is left out. Asked of each alone: an answer has some 200 bytes a VF.
+    """
+    found: dict[int, Mapping[int, VfLinkState]] = {}
+    mask = netlink.attribute(_IFLA_EXT_MASK, _number_bytes(_WITH_VFS | _SKIP_STATS))
+    with contextlib.suppress(OSError), netlink.opened(PROTOCOL) as asked:
+        for index in indexes:
+            with contextlib.suppress(OSError, Malformed):
+                question = _IFINFOMSG.pack(0, 0, index, 0, 0) + mask
+                answers = netlink.ask(asked, _RTM_GETLINK, question, flags=netlink.NLM_F_ACK)
+                for answer in answers:
+                    if answer.kind == RTM_NEWLINK:
+                        found[index] = vf_states(answer.payload)
+    return found
+
+
+def vf_states(payload: bytes) -> Mapping[int, VfLinkState]:
+    """The link states of a PF's virtual functions that a message has, by VF number; Malformed."""
+    _header(_IFINFOMSG, payload)
+    states: dict[int, VfLinkState] = {}
+    listed = dict(netlink.attributes(payload, _IFINFOMSG.size)).get(_IFLA_VFINFO_LIST, b"")
+    for facts in _nested(listed, _IFLA_VF_INFO):
+        for value in _nested(facts, _IFLA_VF_LINK_STATE):
+            if len(value) >= _VF_LINK_STATE.size:
+                number, state = _VF_LINK_STATE.unpack_from(value)
+                if state in _VF_LINK_STATES:
+                    states[number] = _VF_LINK_STATES[state]
+    return states
 
 
 def route(payload: bytes) -> Route:
@@ -105,7 +158,7 @@ def nexthop(payload: bytes) -> tuple[int | None, int | None, tuple[int, ...]]:
 
 
 def _links(asked: socket) -> tuple[Link, ...]:
-    mask = netlink.attribute(_IFLA_EXT_MASK, _SKIP_STATS.to_bytes(4, sys.byteorder))
+    mask = netlink.attribute(_IFLA_EXT_MASK, _number_bytes(_SKIP_STATS))
     question = _IFINFOMSG.pack(0, 0, 0, 0, 0) + mask
     answers = netlink.ask(asked, _RTM_GETLINK, question, flags=netlink.NLM_F_DUMP)
     return tuple(link(answer.payload) for answer in answers if answer.kind == RTM_NEWLINK)
@@ -160,6 +213,22 @@ def _header(header: Struct, payload: bytes) -> tuple[int, ...]:
         return header.unpack_from(payload)
     except StructError as error:
         raise Malformed(f"a header of {len(payload)} bytes, not {header.size}") from error
+
+
+def _nested(attributes: bytes, wanted: int) -> Iterator[bytes]:
+    """The values of the nested attributes of a kind, as far as they can be read."""
+    with contextlib.suppress(Malformed):
+        for kind, value in netlink.attributes(attributes):
+            if kind == wanted:
+                yield value
+
+
+def _text(value: bytes) -> str:
+    return printable(netlink.string(value))
+
+
+def _number_bytes(value: int) -> bytes:
+    return value.to_bytes(4, sys.byteorder)
 
 
 def _number(value: bytes | None) -> int | None:

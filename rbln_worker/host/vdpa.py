@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from rbln_worker.contract.device import Vdpa
 from rbln_worker.host import auxiliary
-from rbln_worker.host.sysfs import PCI_ADDRESS, names
+from rbln_worker.host.sysfs import names
 
 VDPA_DEVICES: Final = "sys/bus/vdpa/devices"
 
@@ -36,11 +36,9 @@ def scan(root: str) -> dict[str, Vdpa]:
 
 def _owner(place: str) -> str | None:
     """The nearest function above a device's directory (…/0000:03:00.2/vdpa0)."""
-    for part in reversed(place.split("/")[:-1]):
-        match = auxiliary.NAME.fullmatch(part)
-        if PCI_ADDRESS.fullmatch(part) or (match and match["kind"] == "sf"):
-            return part
-    return None
+    above = place.split("/")[:-1]
+    number = auxiliary.owner(above)
+    return None if number is None else above[number]
 
 
 def _kind(path: str) -> Literal["vhost", "virtio", ""]:

@@ -46,7 +46,7 @@ def links(datagram: bytes) -> None:
 
 def routes(payload: bytes) -> None:
     """Each message of rtnetlink is read whole, or Malformed."""
-    for read in (rtnetlink.link, rtnetlink.route, rtnetlink.nexthop):
+    for read in (rtnetlink.link, rtnetlink.vf_states, rtnetlink.route, rtnetlink.nexthop):
         try:
             read(payload)
         except Malformed as error:

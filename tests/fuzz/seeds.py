@@ -43,7 +43,7 @@ from rbln_supervisor.core.status import (
 from rbln_supervisor.node import Look
 from rbln_supervisor.options import Options
 from rbln_worker.contract import messages
-from rbln_worker.contract.device import Device, DeviceId, LinkState
+from rbln_worker.contract.device import Carrier, Device, DeviceId
 from rbln_worker.contract.figures import Calls, Figures
 from rbln_worker.contract.health import Judged, Verdict
 from rbln_worker.contract.history import Happening, History
@@ -62,7 +62,7 @@ FOUND: Final = Path(__file__).parent / "found"
 _POOL: Final = PoolName("rebellions.ai/ATOM")
 _ID: Final = DEVICE.id
 _SPEC: Final = PoolSpec("rebellions.ai", "ATOM", "accelerator")
-_LINKED: Final = Device(DEVICE.id, DEVICE.function, link=LinkState("eth0", up=True))
+_LINKED: Final = Device(DEVICE.id, DEVICE.function, carriers=(Carrier("eth0", "own", up=True),))
 _STATUS: Final = NodeStatus(
     SupervisorStatus(7, "0.1.0", 75.5, ready=False, problems=("no kubelet",), counters={"a b": 1}),
     {

@@ -51,7 +51,7 @@ FUNCTIONS = st.builds(
     has_vfs=st.booleans(),
     sriov=st.booleans(),
     pf=st.none() | ADDRESSES,
-    pf_name=st.just("") | NAMES,
+    pf_names=st.lists(NAMES, max_size=2).map(tuple),
     index=st.none() | INDEXES,
     network=st.none() | NETWORKS,
 )
@@ -61,7 +61,7 @@ SUBFUNCTIONS = st.builds(
     kind=st.sampled_from(["sf", "other"]),
     number=INDEXES,
     pf=ADDRESSES,
-    pf_name=NAMES,
+    pf_names=st.lists(NAMES, max_size=2).map(tuple),
     network=NETWORKS,
 )
 
@@ -75,7 +75,7 @@ def nodes(draw: st.DrawFn) -> Node:
         below[function.bdf] = tuple(
             Subfunction(
                 AuxName(f"mlx5_core.sf.{at * 2 + n}"),
-                *(part.kind, part.number, part.pf, part.pf_name, part.network),
+                *(part.kind, part.number, part.pf, part.pf_names, part.network),
             )
             for n, part in enumerate(parts)
         )

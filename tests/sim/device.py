@@ -20,6 +20,8 @@ class Rdma(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str
     n: int
+    link_layer: str = "Ethernet"
+    """Of its port: ``InfiniBand`` or ``Ethernet``, which is RoCE."""
 
 
 class Subfunction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,6 +66,8 @@ class SimDevice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=
     totalvfs: int | None = None
     """How many virtual functions it can have; None where it has no SR-IOV capability."""
     net: tuple[str, ...] = ()
+    net_below: str = ""
+    """The child below which its interfaces lie, such as virtio_net's ``virtio0``."""
     acpi_index: int | None = None
     uio: str | None = None
     rdma: Rdma | None = None

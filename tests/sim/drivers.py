@@ -21,7 +21,7 @@ def parts_of(device: SimDevice, home: str) -> Parts:
         return _vfio(device)
     return joined(
         _uio(device, home),
-        interfaces(device.net, home),
+        interfaces(device.net, f"{home}/{device.net_below}" if device.net_below else home),
         *([rdma(device.rdma, home)] if device.rdma is not None else []),
         *(subfunction(sf, home) for sf in device.sfs),
         *([vdpa(device.vdpa, home)] if device.vdpa is not None else []),

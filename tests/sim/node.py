@@ -167,6 +167,10 @@ class SimNode:
         """Change a file of an interface (``type``, ``phys_switch_id``, …); None removes it."""
         self.set_attribute(bdf, f"net/{interface}/{name}", value)
 
+    def set_port(self, bdf: str, rdma: str, name: str, value: str | None) -> None:
+        """Change a file of the port of an RDMA device (``state``, …); None removes it."""
+        self.set_attribute(bdf, f"infiniband/{rdma}/ports/1/{name}", value)
+
     def hang(self, bdf: str, name: str) -> None:
         """Let whoever reads a file of the function's directory wait for ever."""
         self.tree.fifo(f"{self.home(bdf)}/{name}")

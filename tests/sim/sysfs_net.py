@@ -14,7 +14,7 @@ _ETHER: Final = 1
 
 
 def interfaces(names: tuple[str, ...], home: str) -> Parts:
-    """Interfaces of a device that are Ethernet, up and have a carrier."""
+    """Interfaces of a device, or of a child of it, that are Ethernet, up and have a carrier."""
     return joined(*(_interface(name, home) for name in names))
 
 
@@ -34,7 +34,13 @@ def _interface(name: str, home: str) -> Parts:
 def rdma(device: Rdma, home: str) -> Parts:
     """An RDMA device with its verbs and mad devices, and their nodes below /dev."""
     own = f"{home}/infiniband/{device.name}"
-    files = {f"{own}/node_type": "1: CA\n", f"{own}/ports/1/pkeys/0": "0xffff\n"}
+    files = {
+        f"{own}/node_type": "1: CA\n",
+        f"{own}/ports/1/pkeys/0": "0xffff\n",
+        f"{own}/ports/1/link_layer": f"{device.link_layer}\n",
+        f"{own}/ports/1/state": "4: ACTIVE\n",
+        f"{own}/ports/1/phys_state": "5: LinkUp\n",
+    }
     links = {f"/sys/class/infiniband/{device.name}": own, f"{own}/device": home}
     names = (
         ("infiniband_verbs", f"uverbs{device.n}"),

@@ -75,6 +75,8 @@ class System:
             *("--registration", registration),
             f"--watch-config={watch_config}",
         )
+        self.namespace: int | None = None
+        """A process in whose network namespace the next supervisor starts; None: in a new one."""
         self.under: tuple[str, ...] = ()
         """A command that runs the supervisor's, with the same pid."""
         self._late_kubelet = late_kubelet
@@ -136,7 +138,9 @@ class System:
             *("--run-dir", self.run_dir),
             *self.arguments,
         ]
-        if self._links is not None:
+        if self.namespace is not None:
+            command = [*network.entered(self.namespace), *command]
+        elif self._links is not None:
             command = network.inside(network.commands(self._links), command)
         with self.log_file.open("ab") as log:
             self._supervisor = subprocess.Popen(

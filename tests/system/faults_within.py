@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
+from tests.sim.nodes import demo
 from tests.sim.stack import Stack
 from tests.system.fault import Fault, nothing
 from tests.system.faults_around import deaf_kubelet, with_cdi
@@ -110,7 +112,37 @@ def no_iommu(stack: Stack) -> None:
         stack.node.tree.remove(f"/sys/kernel/iommu_groups/{group.name}")
 
 
+NIC: Final = "0000:3b:00.0"
+
+
+def with_a_nic() -> Stack:
+    """A NIC beside the rest whose driver shows two interfaces, and that has a VF."""
+
+    def build(node: SimNode) -> None:
+        demo(node)
+        pf = SimDevice(NIC, "15b3", "101d", "020000", "mlx5_core", net=("p0", "p0_0"), totalvfs=4)
+        node.add(pf)
+        node.enable_vfs(NIC, 1)
+
+    vfs: dict[str, object] = {"resourceName": "VF", "selectors": {"rootDevices": [NIC]}}
+    return Stack(config(ATOM_POOL, VM_POOL, vfs), build)
+
+
+def ports(node: SimNode) -> None:
+    """Its eswitch has ports, and no devlink tells the mode."""
+    for interface, name in (("p0", "p0"), ("p0_0", "pf0vf0")):
+        node.set_interface(NIC, interface, "phys_switch_id", "cafe\n")
+        node.set_interface(NIC, interface, "phys_port_name", f"{name}\n")
+
+
 FAULTS: Final = (
+    Fault(
+        "eswitch-mode-unread",
+        looked(ports),
+        f"the eswitch mode of {NIC} can't be read",
+        "note",
+        system=with_a_nic,
+    ),
     # The configuration
     Fault("config-unusable", bad_reload, "resourceList: expected array, got number"),
     Fault("reload-refused", bad_reload, "expected array, got number"),

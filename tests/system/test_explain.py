@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rbln_supervisor.config_file import SIZE_MOST
-from tests.sim.device import SimDevice, Subfunction
+from tests.sim.device import Rdma, SimDevice, Subfunction
 from tests.sim.node import SimNode
 from tests.sim.nodes import npus
 from tests.sim.stack import Stack
@@ -17,6 +17,7 @@ from tests.system.scene import config, served
 pytestmark = pytest.mark.system
 
 PF, NPU, NEW_NPU = "0000:3b:00.0", "0000:20:00.0", "0000:21:00.0"
+VFIO = "0000:5e:00.0"
 VFS = [f"0000:3b:02.{n}" for n in range(4)]
 
 
@@ -31,8 +32,11 @@ def build(node: SimNode) -> None:
             driver="mlx5_core",
             net=("p0",),
             totalvfs=8,
-            sfs=(Subfunction("mlx5_core.sf.4", 88, ("en3f0s88",)),),
+            rdma=Rdma("mlx5_0", 0),
+            sfs=(Subfunction("mlx5_core.sf.4", 88, ("en3f0s88",), Rdma("mlx5_4", 4)),),
         ),
+        SimDevice(VFIO, "15b3", "1017", "020000", "vfio-pci", iommu=12),
+        SimDevice("0000:00:1f.2", "8086", "a102", "010601", "ahci", iommu=13),
         *(
             SimDevice(
                 bdf,
@@ -88,6 +92,52 @@ def test_what_has_a_device(
 ) -> None:
     told = explained(stack, asked)
     assert (told["device"], told["pool"], told["selector"]) == (device, pool_name, selector)
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "note"),
+    [
+        ("rbln1", NEW_NPU, "rbln1 is rbln1 of the class rebellions: 0000:21:00.0"),
+        ("/dev/rbln0", NPU, "/dev/rbln0 is rbln0 of the class rebellions: 0000:20:00.0"),
+        ("/dev/vfio/12", VFIO, "/dev/vfio/12 is the IOMMU group 12: 0000:5e:00.0"),
+        ("12", VFIO, "12 is the IOMMU group 12: 0000:5e:00.0"),
+        ("iommu group 50", NPU, "iommu group 50 is the IOMMU group 50: 0000:20:00.0"),
+        ("/sys/kernel/iommu_groups/51/", NEW_NPU, "… is the IOMMU group 51: 0000:21:00.0"),
+        ("/dev/infiniband/uverbs0", PF, "… is uverbs0 of the class infiniband_verbs: " + PF),
+        ("umad4", "mlx5_core.sf.4", "umad4 is umad4 of the class infiniband_mad: mlx5_core.sf.4"),
+        ("mlx5_0", PF, f"mlx5_0 is an RDMA device of {PF}"),
+        ("mlx5_4", "mlx5_core.sf.4", "mlx5_4 is an RDMA device of mlx5_core.sf.4"),
+        (f"/sys/bus/pci/devices/{NPU}/", NPU, f"… is read as {NPU}"),
+        ("/sys/class/net/p0v1", VFS[1], f"… is an interface of {VFS[1]}"),
+    ],
+)
+def test_any_name_of_a_device_will_do(stack: Stack, name: str, device: str, note: str) -> None:
+    told = explained(stack, name)
+    assert told["device"] == device
+    assert told["notes"][0].endswith(note.removeprefix("…"))
+    done = stack.ctl("explain", name)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{device}  ")
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("/dev/rsd0", "/dev/rsd0 is a node that all devices of its kind share; no device is its"),
+        ("/dev/vfio/99", "/dev/vfio/99 is the IOMMU group 99; no device is its"),
+        ("13", "13 is the IOMMU group 13: 0000:00:1f.2; 0000:00:1f.2: no such device among those"),
+        ("/dev/null", "/dev/null: no such device among those"),
+        ("../../etc/passwd", "../../etc/passwd: no such device among those"),
+        ("/dev/\udcff", "no such device among those"),
+        ("", ": no such device among those"),
+        ("x" * 5000, "no such device among those"),
+    ],
+)
+def test_a_name_of_no_device(stack: Stack, name: str, error: str) -> None:
+    done = stack.ctl("explain", name)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert error in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_what_turned_a_device_away(stack: Stack) -> None:

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.system
 
 NICS, DPDK, NPUS = "rebellions.ai/nics", "rebellions.ai/dpdk", "rebellions.ai/npus"
 PF, NIC = "0000:3b:00.0", "0000:5e:00.0"
-LINKS: Mapping[str, Link] = {"p0": Link(), "eno1": Link()}
+LINKS: Mapping[str, Link] = {"p0": Link(), "eno1": Link(pair=True)}
+CABLE = network.peer("eno1")
 
 
 def net(name: str, driver: str, **health: object) -> dict[str, object]:
@@ -97,24 +98,22 @@ def test_a_pf_whose_link_falls_takes_its_vfs_with_it() -> None:
 
 
 def test_a_cable_that_is_pulled() -> None:
-    links = {"eno1": Link(pair=True)}
-    peer = network.peer("eno1")
-    with Stack(config(net("nics", "ice"), NPU_POOL), build, links=links) as stack:
+    with Stack(config(net("nics", "ice"), NPU_POOL), build, links=LINKS) as stack:
         allocatable(stack, NICS, 1)
-        ip(stack, f"{peer} down")
+        ip(stack, f"{CABLE} down")
         allocatable(stack, NICS, 0)
         assert first(stack, NICS, "unhealthy").reason == "its link eno1 is down (no carrier)"
-        ip(stack, f"{peer} up")
+        ip(stack, f"{CABLE} up")
         allocatable(stack, NICS, 1)
 
 
 def test_a_flicker_is_no_news() -> None:
     with Stack(config(net("nics", "ice", suspectSeconds=3600)), build, links=LINKS) as stack:
         allocatable(stack, NICS, 1)
-        ip(stack, "eno1 down")
+        ip(stack, f"{CABLE} down")
         assert first(stack, NICS, "suspect").health == "Healthy"
         stack.kubelet.allocate(NICS, [[NIC]])
-        ip(stack, "eno1 up")
+        ip(stack, f"{CABLE} up")
         first(stack, NICS, "healthy")
         assert len(stack.kubelet.messages(NICS)) == 1
 
@@ -123,11 +122,11 @@ def test_a_link_that_flickers_again_and_again_is_not_good() -> None:
     with Stack(config(net("nics", "ice", suspectSeconds=3600)), build, links=LINKS) as stack:
         allocatable(stack, NICS, 1)
         for _ in range(2):
-            ip(stack, "eno1 down")
+            ip(stack, f"{CABLE} down")
             first(stack, NICS, "suspect")
-            ip(stack, "eno1 up")
+            ip(stack, f"{CABLE} up")
             first(stack, NICS, "healthy")
-        ip(stack, "eno1 down")
+        ip(stack, f"{CABLE} down")
         allocatable(stack, NICS, 0)
         assert first(stack, NICS, "unhealthy").reason.endswith("(3 times within 10 s)")
 
@@ -137,7 +136,7 @@ def test_a_pool_that_does_not_care_for_links() -> None:
     with Stack(pools, build, links=LINKS) as stack:
         serving(stack)
         with untouched(stack, NICS):
-            ip(stack, "eno1 down")
+            ip(stack, f"{CABLE} down")
             ip(stack, "p0 down")
             allocatable(stack, DPDK, 0)
 
@@ -160,18 +159,17 @@ def test_files_that_hang_keep_no_link() -> None:
 def test_a_link_that_is_down_from_the_start() -> None:
     with Stack(config(net("nics", "ice"), NPU_POOL), build, links={"p0": Link()}) as stack:
         allocatable(stack, NICS, 1)  # nobody knows its link: it may be a container's
-        network.run(stack.pid, f"ip link add eno1 type {network.plain()}")
+        network.run(stack.pid, f"ip link add eno1 up type veth peer name {CABLE}")
         allocatable(stack, NICS, 0)
-        network.run(stack.pid, "ip link set eno1 up")
+        network.run(stack.pid, f"ip link set {CABLE} up")
         allocatable(stack, NICS, 1)
 
 
 def test_a_link_that_flaps_a_thousand_times_a_second_ends_where_it_is() -> None:
-    with Stack(config(net("nics", "ice")), build, links={"eno1": Link(pair=True)}) as stack:
+    with Stack(config(net("nics", "ice")), build, links=LINKS) as stack:
         allocatable(stack, NICS, 1)
-        peer = network.peer("eno1")
-        flap = f"ip link set {peer} down\nip link set {peer} up\n"
-        network.run(stack.pid, flap * 300, f"ip link set {peer} down")
+        flap = f"ip link set {CABLE} down\nip link set {CABLE} up\n"
+        network.run(stack.pid, flap * 300, f"ip link set {CABLE} down")
         allocatable(stack, NICS, 0)
         first(stack, NICS, "unhealthy")
         assert len(stack.kubelet.messages(NICS)) <= 10

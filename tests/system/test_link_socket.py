@@ -26,8 +26,8 @@ def listening(*setup: str) -> Listener[LinkChange]:
     return Listener(LinkChange, setup)
 
 
-def named(name: str, *, up: bool, admin_up: bool = True) -> LinkState:
-    return LinkState(name, up, admin_up)
+def named(name: str, *, up: bool, admin_up: bool = True, kind: str = "") -> LinkState:
+    return LinkState(name, up, admin_up, kind=kind or network.plain())
 
 
 def index_of(listener: Listener[LinkChange], name: str) -> int:
@@ -56,6 +56,23 @@ def test_up_and_down() -> None:
         assert not listener.until(lambda change: change == down).lost
 
 
+def test_a_master_and_an_alternative_name() -> None:
+    with listening(*links("eno1"), "ip link set eno1 up", "ip link add br0 type bridge") as one:
+        bridge = index_of(one, "br0")
+        one.run("ip link set eno1 master br0")
+        one.until(lambda change: change.state is not None and change.state.master == bridge)
+        one.run("ip link property add dev eno1 altname enp94s0f0np0")
+        names = ("enp94s0f0np0",)
+        one.until(lambda change: change.state is not None and change.state.altnames == names)
+        one.run("ip link set eno1 nomaster")
+        one.until(
+            lambda change: (
+                change.state is not None
+                and (change.state.name, change.state.master) == ("eno1", None)
+            )
+        )
+
+
 def test_a_new_link_and_a_new_name() -> None:
     with listening() as listener:
         listener.run(*links("eno1"))
@@ -71,10 +88,10 @@ def test_a_lost_carrier() -> None:
     with listening(*network.commands({"eno1": Link(pair=True)})) as listener:
         eno1 = index_of(listener, "eno1")
         listener.run(f"ip link set {network.peer('eno1')} down")
-        lost = LinkChange(eno1, named("eno1", up=False))
+        lost = LinkChange(eno1, named("eno1", up=False, kind="veth"))
         listener.until(lambda change: change == lost)
         listener.run(f"ip link set {network.peer('eno1')} up")
-        back = LinkChange(eno1, named("eno1", up=True))
+        back = LinkChange(eno1, named("eno1", up=True, kind="veth"))
         listener.until(lambda change: change == back)
 
 

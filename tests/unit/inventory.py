@@ -31,13 +31,17 @@ def vf(index: int, *, driver: str | None = "iavf", network: Network = ETHER) -> 
     """A virtual function of p0."""
     bdf = Bdf(f"0000:3b:{2 + index // 8:02x}.{index % 8}")
     return PciFunction(
-        *(bdf, "8086", "1889", 0x02, driver, 0), pf=P0, pf_name="p0", index=index, network=network
+        *(bdf, "8086", "1889", 0x02, driver, 0),
+        pf=P0,
+        pf_names=("p0",),
+        index=index,
+        network=network,
     )
 
 
 def sf(number: int, *, network: Network = ETHER) -> Subfunction:
     """A sub-function of p0."""
-    return Subfunction(AuxName(f"mlx5_core.sf.{number}"), "sf", 80 + number, P0, "p0", network)
+    return Subfunction(AuxName(f"mlx5_core.sf.{number}"), "sf", 80 + number, P0, ("p0",), network)
 
 
 def node(*functions: PciFunction, subfunctions: Iterable[Subfunction] = ()) -> Node:

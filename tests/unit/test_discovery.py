@@ -16,6 +16,7 @@ from rbln_worker.host.inventory import Inventory, Needs, Unreadable
 from rbln_worker.host.links import Link, Links
 from rbln_worker.host.look import look
 from rbln_worker.host.network import Networks
+from rbln_worker.host.rtnetlink import VfLinkState
 from tests.sim import device as sim
 from tests.sim.device import Rdma, SimDevice, Subfunction
 from tests.sim.node import SimNode
@@ -63,7 +64,7 @@ def test_a_function_is_described_whole(node: SimNode) -> None:
     assert function(node, vf) == PciFunction(
         *(Bdf(vf), "8086", "1593", 0x02, "iavf", 1),
         pf=Bdf(PF),
-        pf_name="eno1",
+        pf_names=("eno1",),
         index=0,
         bridges=(Bdf("0000:5d:00.0"),),
         network=Network((), "ether"),
@@ -87,7 +88,7 @@ def test_a_virtual_function_without_its_physical_one(node: SimNode) -> None:
     """As in a virtual machine."""
     node.add(msgspec.structs.replace(NIC, driver="iavf", totalvfs=None))
     alone = function(node, PF)
-    assert (alone.pf, alone.pf_name, alone.index, alone.sriov) == (None, "", None, False)
+    assert (alone.pf, alone.pf_names, alone.index, alone.sriov) == (None, (), None, False)
 
 
 def test_a_virtual_function_whose_pf_is_of_no_use(node: SimNode) -> None:
@@ -96,7 +97,7 @@ def test_a_virtual_function_whose_pf_is_of_no_use(node: SimNode) -> None:
     node.set_attribute(PF, "modalias", None)
     node.set_attribute(PF, "vendor", "broken\n")
     assert [one.name for one in found(node).unreadable] == [PF]
-    assert (function(node, vf).index, function(node, vf).pf_name) == (0, "eno1")
+    assert (function(node, vf).index, function(node, vf).pf_names) == (0, ("eno1",))
 
 
 def test_a_broken_physfn_leaves_the_device_out(node: SimNode) -> None:
@@ -122,20 +123,24 @@ def test_a_domain_of_five_digits(node: SimNode) -> None:
 # Names of PFs, types of links
 
 
+LEGACY: Final = netlink.attribute(25, pack("=H", 0))
 SWITCHDEV: Final = netlink.attribute(25, pack("=H", 1))
 """DEVLINK_ATTR_ESWITCH_MODE."""
 
 
 class Answers:
-    """A kernel whose devlink says switchdev of some."""
+    """A kernel whose devlink says the mode of some."""
 
-    def __init__(self, *switchdev: str) -> None:
+    def __init__(self, *switchdev: str, legacy: tuple[str, ...] = ()) -> None:
         self.switchdev = switchdev
+        self.legacy = legacy
         self.asked: list[str] = []
 
     def __call__(self, command: int, bus: Bus | None, device: str) -> tuple[bytes, ...]:
         assert (command, bus) == (ESWITCH_GET, "pci")
         self.asked.append(device)
+        if device in self.legacy:
+            return (LEGACY,)
         return (SWITCHDEV,) if device in self.switchdev else ()
 
 
@@ -146,23 +151,27 @@ def described(node: SimNode, bdf: str, devlink: Answers, known: Iterable[Link] =
     return networks.function(scan.found[Bdf(bdf)]).function
 
 
-def test_a_legacy_pf_is_called_like_its_first_interface(node: SimNode) -> None:
+def test_a_legacy_pf_is_called_like_each_of_its_interfaces(node: SimNode) -> None:
     node.add(msgspec.structs.replace(NIC, net=("zz0", "aa0")))
     (vf,) = node.enable_vfs(PF, 1, driver="iavf")
-    assert function(node, vf).pf_name == "aa0"
+    assert function(node, vf).pf_names == ("aa0", "zz0")
 
 
 @pytest.mark.parametrize(
-    ("ports", "name"),
+    ("ports", "names", "told_by_nobody"),
     [
-        ({"aa0": "pf0vf0", "bb0": "pf0vf1", "uplink9": "p0"}, "uplink9"),
-        ({"aa0": None, "uplink9": "p0"}, "aa0"),  # a switch id, and no name for its port
-        ({"aa0": "pf0vf0"}, ""),
-        ({"aa0": "p0x", "bb0": "xp0"}, ""),
+        ({"aa0": "pf0vf0", "bb0": "pf0vf1", "uplink9": "p0"}, ["uplink9"], ["uplink9"]),
+        ({"aa0": "pf0sf88", "bb0": "c1pf0vf0", "cc0": "p1"}, ["cc0"], ["cc0"]),
+        ({"aa0": "pf0hpf", "bb0": "p0s1", "cc0": "p0s0"}, ["bb0", "cc0"], ["bb0", "cc0"]),
+        # A switch id, and no name for its port: before Linux 5.1, where others have numbers.
+        ({"aa0": None, "bb0": "0", "cc0": "1"}, ["aa0"], ["a-bond-member", "aa0"]),
+        ({"aa0": None, "uplink9": "p0"}, ["aa0", "uplink9"], ["uplink9"]),
+        ({"aa0": "pf0vf0"}, [], ["a-bond-member"]),
+        ({"aa0": "p0x", "bb0": "xp0"}, [], ["a-bond-member"]),
     ],
 )
 def test_in_switchdev_mode_it_is_the_uplink(
-    node: SimNode, ports: dict[str, str | None], name: str
+    node: SimNode, ports: dict[str, str | None], names: list[str], told_by_nobody: list[str]
 ) -> None:
     node.add(msgspec.structs.replace(NIC, driver="mlx5_core", net=("a-bond-member", *ports)))
     for interface, port in ports.items():
@@ -170,8 +179,9 @@ def test_in_switchdev_mode_it_is_the_uplink(
         node.set_interface(PF, interface, "phys_port_name", port and f"{port}\n")
     vfs = node.enable_vfs(PF, 2, driver="mlx5_core")
     devlink = Answers(PF)
-    assert described(node, vfs[0], devlink).pf_name == name
-    assert described(node, vfs[0], Answers()).pf_name == "a-bond-member"
+    assert described(node, vfs[0], devlink).pf_names == tuple(names)
+    assert described(node, vfs[0], Answers()).pf_names == tuple(told_by_nobody)
+    assert described(node, vfs[0], Answers(legacy=(PF,))).pf_names == ("a-bond-member", *ports)
 
 
 def test_a_pf_is_asked_once_for_all_its_functions(node: SimNode) -> None:
@@ -191,6 +201,132 @@ def test_rtnetlink_knows_types_better_than_sysfs(node: SimNode) -> None:
     (link,) = known = (Link(2, "eno1", 32),)
     facts = described(node, vf, Answers(), known).network
     assert (facts and facts.link_type, links.word(link.type)) == ("infiniband", "infiniband")
+
+
+def test_link_states_that_a_pf_sets(node: SimNode) -> None:
+    """Asked of the kernel once for each PF."""
+    node.add(NIC)
+    vfs = node.enable_vfs(PF, 3, driver="vfio-pci")
+    scan = pci.scan(f"{node.root}", WITHOUT_RDMA)
+    known = links.summed_up([Link(7, "eno1", 1)], ())
+    networks = Networks(f"{node.root}", known, Devlink(Answers()), DdpTool(), WITHOUT_RDMA)
+    asked: list[int] = []
+
+    def said(indexes: Iterable[int]) -> dict[int, dict[int, VfLinkState]]:
+        asked.extend(indexes)
+        return {7: {0: "enable", 2: "auto"}}
+
+    networks.read_vf_link_states(scan.found.values(), said)
+    described = [networks.function(scan.found[Bdf(one)]).function for one in (PF, *vfs)]
+    assert [one.vf_link_state for one in described] == ["", "enable", "", "auto"]
+    assert asked == [7]
+
+
+# Where interfaces lie
+
+
+@pytest.mark.parametrize(
+    "child", ["virtio3", "vdpa0/virtio1", "ssb0:0", "hinic3.nic.0", "usb1/1-1/1-1:1.0"]
+)
+def test_an_interface_below_a_child_is_the_functions(node: SimNode, child: str) -> None:
+    bridged = msgspec.structs.replace(NIC, net_below=child, parents=("0000:5d:00.0",))
+    node.add(bridged)
+    (vf,) = node.enable_vfs(PF, 1, driver="vfio-pci")
+    assert network(node, PF) == Network(("eno1",), "ether")
+    assert function(node, vf).pf_names == ("eno1",)
+    node.set_attribute(PF, f"{child}/net/eno1/type", "32\n")
+    assert network(node, PF).link_type == "infiniband"
+    node.tree.remove(f"{node.home(PF)}/{child}/net/eno1")  # a dangling entry is left of it
+    assert network(node, PF).interfaces == ()
+
+
+def test_an_interface_below_a_sub_functions_child_is_the_sub_functions(node: SimNode) -> None:
+    node.add(BLUEFIELD)
+    own = f"{node.home('0000:03:00.0')}/mlx5_core.sf.4/mlx5_core.vnet.4/vdpa0/virtio1/net/eth9"
+    node.tree.write(f"{own}/type", "1\n")
+    node.tree.link("/sys/class/net/eth9", own)
+    (listed,) = found(node).subfunctions.values()
+    interfaces = {one.name: one.network.interfaces for one in listed}
+    assert interfaces[AuxName("mlx5_core.sf.4")] == ("en3f0s88", "eth9")
+    assert network(node, "0000:03:00.0").interfaces == ("p0",)
+
+
+def test_odd_entries_of_the_class_are_nobodys(node: SimNode) -> None:
+    node.add(msgspec.structs.replace(NIC, net_below="virtio0"))
+    node.tree.write("/sys/class/net/bonding_masters", "bond0\n")
+    node.tree.at("/sys/class/net/\udcff").symlink_to("/nowhere")
+    node.tree.at("/sys/class/net/short").symlink_to("x")
+    node.tree.at("/sys/class/net/far").symlink_to(f"../../devices/{PF}/../../net/far")
+    node.tree.link("/sys/class/net/veth0", "/sys/devices/virtual/net/veth0")
+    assert network(node, PF).interfaces == ("eno1",)
+    assert found(node).problems == ()
+
+
+# InfiniBand
+
+
+@pytest.mark.parametrize(
+    ("layers", "ports", "only"),
+    [
+        (["InfiniBand"], ["mlx4_0/1"], True),
+        (["InfiniBand", "InfiniBand"], ["mlx4_0/1", "mlx4_0/2"], True),
+        (["InfiniBand", "Ethernet"], ["mlx4_0/1"], False),
+        (["Ethernet", "Ethernet"], [], False),
+        (["Unspecified"], [], False),  # EFA
+        ([None], [], False),
+    ],
+)
+def test_ports_whose_link_layer_is_infiniband(
+    node: SimNode, layers: list[str | None], ports: list[str], *, only: bool
+) -> None:
+    node.add(msgspec.structs.replace(NIC, rdma=Rdma("mlx4_0", 0)))
+    (vf,) = node.enable_vfs(PF, 1, driver="vfio-pci")
+    for number, layer in enumerate(layers, start=1):
+        layer_file = f"infiniband/mlx4_0/ports/{number}/link_layer"
+        node.set_attribute(PF, layer_file, layer and f"{layer}\n")
+    for one in (network(node, PF), network(node, vf)):  # the VF has its PF's
+        assert (list(one.ib_ports), one.ib_only) == (ports, only)
+
+
+def test_a_virtual_functions_own_ports_come_before_its_pfs(node: SimNode) -> None:
+    node.add(msgspec.structs.replace(NIC, rdma=Rdma("mlx5_0", 0, "InfiniBand")))
+    vf = SimDevice("0000:5e:00.1", pf=PF, driver="mlx5_core", code="020000")
+    node.add(msgspec.structs.replace(vf, rdma=Rdma("mlx5_1", 1, "InfiniBand")))
+    assert network(node, "0000:5e:00.1").ib_ports == ("mlx5_1/1",)
+
+
+# Modes that devlink does not tell
+
+
+@pytest.mark.parametrize(
+    ("devlink", "problems"), [(Answers(), 1), (Answers(PF), 0), (Answers(legacy=(PF,)), 0)]
+)
+def test_a_mode_that_can_not_be_read_is_said(
+    node: SimNode, devlink: Answers, problems: int
+) -> None:
+    node.add(msgspec.structs.replace(NIC, net=("p0", "p0_0")))
+    (vf,) = node.enable_vfs(PF, 1, driver="vfio-pci")
+    for interface, port in (("p0", "p0"), ("p0_0", "pf0vf0")):
+        node.set_interface(PF, interface, "phys_switch_id", "cafe\n")
+        node.set_interface(PF, interface, "phys_port_name", f"{port}\n")
+    scan = pci.scan(f"{node.root}", WITHOUT_RDMA)
+    networks = Networks(f"{node.root}", Links(), Devlink(devlink), DdpTool(), WITHOUT_RDMA)
+    described = [networks.function(scan.found[Bdf(one)]).function for one in (PF, vf)]
+    assert len(networks.problems) == problems
+    assert described[0].network is not None
+    is_legacy = bool(devlink.legacy)
+    assert described[0].network.switch_id == ("" if is_legacy else "cafe")
+    assert described[1].pf_names == (("p0", "p0_0") if is_legacy else ("p0",))
+
+
+def test_what_rtnetlink_says_of_ports_is_not_asked_of_sysfs(node: SimNode) -> None:
+    node.add(msgspec.structs.replace(NIC, net=("p0", "p0_0")))
+    (vf,) = node.enable_vfs(PF, 1, driver="vfio-pci")
+    known = (
+        Link(7, "p0", 1, switch_id="cafe", port_name="p0"),
+        Link(8, "p0_0", 1, switch_id="cafe", port_name="pf0vf0"),
+    )
+    assert described(node, vf, Answers(), known).pf_names == ("p0",)
 
 
 def test_links_are_told_with_network_functions_only(node: SimNode) -> None:
@@ -276,10 +412,10 @@ BLUEFIELD = SimDevice(
 def test_subfunctions(node: SimNode) -> None:
     node.add(BLUEFIELD)
     (listed,) = found(node).subfunctions.values()
-    assert [(one.name, one.kind, one.number, one.pf, one.pf_name) for one in listed] == [
-        ("mlx5_core.eth.0", "eth", 90, "0000:03:00.0", "p0"),
-        ("mlx5_core.sf.10", "sf", 89, "0000:03:00.0", "p0"),
-        ("mlx5_core.sf.4", "sf", 88, "0000:03:00.0", "p0"),
+    assert [(one.name, one.kind, one.number, one.pf, one.pf_names) for one in listed] == [
+        ("mlx5_core.eth.0", "eth", 90, "0000:03:00.0", ("p0",)),
+        ("mlx5_core.sf.10", "sf", 89, "0000:03:00.0", ("p0",)),
+        ("mlx5_core.sf.4", "sf", 88, "0000:03:00.0", ("p0",)),
     ]
     assert listed[1].network == Network((), "ether")
     assert listed[2].network == Network(("en3f0s88",), "ether", "", ("mlx5_4",), rdma_capable=True)
@@ -291,7 +427,7 @@ def test_an_uplink_names_the_pf_of_a_subfunction_in_any_mode(node: SimNode) -> N
         node.set_interface("0000:03:00.0", interface, "phys_switch_id", "cafe\n")
         node.set_interface("0000:03:00.0", interface, "phys_port_name", f"{port}\n")
     (listed,) = found(node).subfunctions.values()
-    assert {one.pf_name for one in listed} == {"p0"}
+    assert {one.pf_names for one in listed} == {("p0",)}
 
 
 def test_what_is_no_subfunction(node: SimNode) -> None:

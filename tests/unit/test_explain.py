@@ -8,7 +8,7 @@ from rbln_supervisor.core.configuration.selectors import SelectorObject
 from rbln_supervisor.core.explain import Explanation, Opinion, explain
 from rbln_supervisor.core.node import Node
 from rbln_supervisor.core.selecting import Objection
-from rbln_worker.contract.device import Device, DeviceId
+from rbln_worker.contract.device import Device, DeviceId, Network
 from rbln_worker.contract.pool import PoolName
 from tests.unit.inventory import below, config, node, npu, pf, pool, sf, vf
 
@@ -114,6 +114,73 @@ def test_other_names_of_a_device(name: str, device: str, notes: tuple[str, ...])
     network = msgspec.structs.replace(named.network, interfaces=("e6", "e7"))
     explanation = told(name, node(vf(1), vf(2, network=network)))
     assert (explanation.device, explanation.notes) == (device, notes)
+
+
+def test_an_address_in_another_domain() -> None:
+    away = "10000:e1:00.0"
+    explanation = told("e1:00.0", node(pf(), pf(away, vfs=False)))
+    assert (explanation.device, explanation.notes) == (away, (f"e1:00.0 is read as {away}",))
+    assert explain(FOUR, node(pf(away), pf("10001:e1:00.0")), "e1:00.0", {}) is None
+
+
+PORTS = Network(("p0", "p0_0"), representors=("p0_0",), rdma=("mlx5_0",))
+
+
+@pytest.mark.parametrize(
+    ("name", "notes"),
+    [
+        ("enp59s0f0np0", ["enp59s0f0np0 is an alternative name of p0, an interface of {}"]),
+        (
+            "p0_0",
+            [
+                "p0_0 is an interface of {}",
+                "p0_0 stands for another function of its eswitch: pfNames takes p0",
+            ],
+        ),
+        ("mlx5_0", ["mlx5_0 is an RDMA device of {}"]),
+        ("/sys/class/infiniband/mlx5_0", ["mlx5_0 is an RDMA device of {}"]),
+    ],
+)
+def test_names_of_what_belongs_to_a_device(name: str, notes: list[str]) -> None:
+    found = node(msgspec.structs.replace(pf(vfs=False), network=PORTS))
+    explanation = explain(FOUR, found, name, {}, {"enp59s0f0np0": "p0"})
+    assert explanation is not None
+    assert explanation.notes == tuple(note.format("0000:3b:00.0") for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("selector", "device", "hint"),
+    [
+        (
+            SelectorObject(pci_addresses=("0000:3b:00.0",)),
+            "0000:3b:00.0",
+            "x.io/a selectors[0].pciAddresses has its address, which means the PF alone: "
+            "rootDevices takes its virtual functions",
+        ),
+        (
+            SelectorObject(pci_addresses=("0000:3b:00.0",)),
+            "0000:3b:02.1",
+            "x.io/a selectors[0].pciAddresses has the address of its PF 0000:3b:00.0, which means "
+            "the PF alone: rootDevices takes the functions below it",
+        ),
+        (
+            below("enp59s0f0np0#0-3"),
+            "0000:3b:02.1",
+            "x.io/a selectors[0].pfNames has enp59s0f0np0, an alternative name of its PF p0: "
+            "pfNames takes p0",
+        ),
+        (SelectorObject(pci_addresses=("0000:3b:02.1",)), "0000:3b:02.1", None),
+        (below("p0"), "0000:3b:02.1", None),
+        (below("elsewhere"), "0000:3b:02.1", None),
+    ],
+)
+def test_what_is_mixed_up_is_said(selector: SelectorObject, device: str, hint: str | None) -> None:
+    alone = config(pool("a", "netDevice", selector))
+    found = node(pf(), vf(1))
+    explanation = explain(alone, found, device, {}, {"enp59s0f0np0": "p0", "elsewhere": "p9"})
+    assert explanation is not None
+    said = [note for note in explanation.notes if "selectors[" in note]
+    assert said == ([hint] if hint else [])
 
 
 def test_a_device_that_can_not_be_read() -> None:

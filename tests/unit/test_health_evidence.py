@@ -6,14 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbln_worker.contract.device import (
-    AuxName,
     Bdf,
+    Carrier,
     Device,
     DeviceId,
-    LinkState,
     Network,
     PciFunction,
-    Subfunction,
 )
 from rbln_worker.contract.health import HealthPolicy
 from rbln_worker.core.answer import DeviceAnswer
@@ -243,15 +241,14 @@ def test_how_often_to_look() -> None:
 # The supervisor's word
 
 
-def nic(*, pf: str | None = None, link: LinkState | None = None, gone: str | None = None) -> Device:
+def nic(*, pf: str | None = None, link: Carrier | None = None, gone: str | None = None) -> Device:
     function = PciFunction(
         Bdf(BDF), "8086", "1889", 0x02, "iavf", 0, pf=Bdf(pf) if pf else None, network=Network()
     )
-    return Device(BDF, function, link=link, gone=gone)
+    return Device(BDF, function, carriers=(link,) if link else (), gone=gone)
 
 
-UP, DOWN = LinkState("enp1s0f0", up=True), LinkState("enp1s0f0", up=False)
-UNSET = LinkState("enp1s0f0", up=False, admin_up=False)
+UP, DOWN = Carrier("enp1s0f0", "own", up=True), Carrier("enp1s0f0", "own", up=False)
 
 
 @pytest.mark.parametrize(
@@ -260,18 +257,6 @@ UNSET = LinkState("enp1s0f0", up=False, admin_up=False)
         (nic(), GOOD),
         (nic(link=UP), GOOD),
         (nic(link=DOWN), Doubt("link", "its link enp1s0f0 is down (no carrier)")),
-        (
-            nic(link=UNSET),
-            Doubt("link", "its link enp1s0f0 is set down: ip link set enp1s0f0 up"),
-        ),
-        (
-            nic(pf="0000:1f:00.0", link=DOWN),
-            Doubt("link", "link of its PF enp1s0f0 is down (no carrier)"),
-        ),
-        (
-            nic(pf="0000:1f:00.0", link=UNSET),
-            Doubt("link", "link of its PF enp1s0f0 is set down: ip link set enp1s0f0 up"),
-        ),
         (nic(link=DOWN, gone="unplugged"), Bad("sysfs", "unplugged")),
     ],
 )
@@ -283,13 +268,6 @@ def test_a_pool_may_not_care_for_links() -> None:
     policy = HealthPolicy(link_state=False)
     assert word.observe(nic(link=DOWN), policy) == GOOD
     assert word.observe(nic(link=DOWN, gone="x"), policy) == Bad("sysfs", "x")
-
-
-def test_a_subfunctions_link_is_its_pfs() -> None:
-    part = Subfunction(AuxName("mlx5_core.sf.4"), "sf", 4, Bdf("0000:1f:00.0"), "p0", Network())
-    device = msgspec.structs.replace(nic(link=DOWN), subfunction=part)
-    said = word.observe(device, POLICY)
-    assert said == Doubt("link", "link of its PF enp1s0f0 is down (no carrier)")
 
 
 # A device's case

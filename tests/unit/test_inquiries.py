@@ -71,7 +71,8 @@ def test_a_device_that_nobody_knows() -> None:
         (
             "0000:99:00.0: no such device among those that pools can have (PCI functions of class "
             "02 and what belongs to them, when the node was last read); "
-            "expected an ID such as 0000:3b:00.0 or mlx5_core.sf.4, or an interface",
+            "expected an ID such as 0000:3b:00.0 or mlx5_core.sf.4, an interface, an RDMA device, "
+            "a node below /dev, or an IOMMU group",
         )
     )
 

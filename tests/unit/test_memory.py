@@ -19,7 +19,7 @@ def seen(*looks: Node) -> Node:
 
 
 def without_pf_name(function: PciFunction) -> PciFunction:
-    return msgspec.structs.replace(function, pf_name="")
+    return msgspec.structs.replace(function, pf_names=())
 
 
 def test_what_selectors_ask_for_stays() -> None:
@@ -30,7 +30,7 @@ def test_what_selectors_ask_for_stays() -> None:
 
 def test_the_name_of_a_pf_that_a_pod_has_stays() -> None:
     after = seen(node(pf(), vf(0)), node(pf(), without_pf_name(vf(0, network=AWAY))))
-    assert after.functions[vf(0).bdf].pf_name == "p0"
+    assert after.functions[vf(0).bdf].pf_names == ("p0",)
 
 
 def test_an_interface_that_is_here_says_what_it_is() -> None:

@@ -241,6 +241,53 @@ def test_what_linux_says_of_a_link() -> None:
     assert link.master is not None
 
 
+def link_message(*attributes: bytes) -> bytes:
+    return bytes(16) + b"".join(attributes)
+
+
+def test_what_tells_a_link_apart() -> None:
+    info = netlink.nested(18, netlink.text(1, "bond"), netlink.nested(2, netlink.text(1, "x")))
+    link = rtnetlink.link(
+        link_message(
+            netlink.text(3, "ens1f0np0"),
+            info,
+            netlink.attribute(36, bytes.fromhex("0a1b2c")),
+            netlink.text(38, "p0"),
+            netlink.nested(52, netlink.text(53, "enp59s0f0np0"), netlink.text(53, "uplink")),
+        )
+    )
+    assert (link.name, link.kind, link.port_name) == ("ens1f0np0", "bond", "p0")
+    assert link.switch_id == "0a1b2c"  # as sysfs writes it
+    assert link.altnames == ("enp59s0f0np0", "uplink")
+    assert rtnetlink.link(payload(frames.LINK)).kind == "veth"
+
+
+def test_what_is_broken_inside_of_a_link_is_not_known() -> None:
+    link = rtnetlink.link(link_message(netlink.text(3, "eno1"), netlink.attribute(18, b"\xff" * 7)))
+    assert (link.name, link.kind) == ("eno1", "")
+
+
+def vf_info(number: int, state: int, *rest: bytes) -> bytes:
+    """Facts of a VF: ifla_vf_link_state behind another attribute, as rtnl_fill_vf puts them."""
+    mac = netlink.attribute(1, pack("=I", number) + bytes(32))
+    return netlink.nested(1, mac, netlink.attribute(5, pack("=II", number, state)), *rest)
+
+
+def test_link_states_of_virtual_functions() -> None:
+    listed = (vf_info(0, 0), vf_info(1, 1, netlink.nested(12)), vf_info(7, 2), vf_info(8, 9))
+    said = link_message(netlink.attribute(21, pack("=I", 4)), netlink.nested(22, *listed))
+    assert rtnetlink.vf_states(said) == {0: "auto", 1: "enable", 7: "disable"}
+    assert rtnetlink.vf_states(link_message(netlink.text(3, "eno1"))) == {}
+    cut = link_message(netlink.nested(22, netlink.nested(1, netlink.attribute(5, b"\1\0\0"))))
+    assert rtnetlink.vf_states(cut) == {}
+
+
+def test_who_has_no_virtual_functions_says_nothing_of_them() -> None:
+    assert rtnetlink.vf_link_states([1]) == {1: {}}  # lo
+    assert rtnetlink.vf_link_states([2**31 - 1]) == {}
+    assert rtnetlink.vf_link_states([]) == {}
+
+
 def test_what_linux_says_of_nexthop_objects() -> None:
     assert rtnetlink.route(payload(frames.ROUTE)) == (frozenset({4, 5}), 9)
     assert rtnetlink.nexthop(payload(frames.NEXTHOP)) == (9, None, (7, 8))

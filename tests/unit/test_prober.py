@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from rbln_worker.contract.device import Bdf, Device, DeviceId, LinkState, PciFunction
+from rbln_worker.contract.device import Bdf, Carrier, Device, DeviceId, PciFunction
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Unknown
 from rbln_worker.core.tally import Tally
@@ -177,7 +177,9 @@ def test_a_glance_finds_what_changed_and_passes_over_the_rest(tmp_path: Path) ->
             assert found[0] == devices[1].id
             assert isinstance(found[1].evidence.seen, Bad)
             assert await glanced(one, devices) == {}
-            elsewhere = msgspec.structs.replace(devices[2], link=LinkState("p0", up=True))
+            elsewhere = msgspec.structs.replace(
+                devices[2], carriers=(Carrier("p0", "pf", up=True),)
+            )
             assert (await glanced(one, [elsewhere])).keys() == {devices[2].id}, "another device"
 
     run(scene())

@@ -69,7 +69,7 @@ def npu(driver: str = "rebellions", product: str = "1120", vendor: str = "1eff")
 
 def sf(network: Network = NO_RDMA, grants: Grants = NOTHING) -> Device:
     function = msgspec.structs.replace(FUNCTION, driver="mlx5_core")
-    own = Subfunction(AuxName(SF), "sf", 4, Bdf(BDF), "p0", network)
+    own = Subfunction(AuxName(SF), "sf", 4, Bdf(BDF), ("p0",), network)
     return Device(DeviceId(SF), function, own, grants)
 
 

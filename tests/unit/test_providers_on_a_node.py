@@ -61,7 +61,7 @@ def subfunctions(node: SimNode) -> dict[str, Device]:
                 "sf",
                 sf.sfnum,
                 Bdf(bdf),
-                "p0",
+                ("p0",),
                 Network(rdma_capable=sf.rdma is not None),
             ),
             Grants(rdma=True),

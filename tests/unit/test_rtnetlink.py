@@ -3,7 +3,7 @@
 import pytest
 
 from rbln_worker.contract.device import LinkState
-from rbln_worker.host.links import Link, below, state, summed_up, word
+from rbln_worker.host.links import Link, Port, below, state, summed_up, word
 
 ENO1, ENO2, BOND, VLAN, BRIDGE, ENO3, VETH, PEER = range(2, 10)
 
@@ -38,6 +38,52 @@ def test_a_default_route_is_carried_by_all_below(
     routed: tuple[int, ...], carriers: set[str]
 ) -> None:
     assert summed_up(LINKS, routed).carriers == carriers
+
+
+OVS_SYSTEM, BR_EX, BR_INT, REP = range(20, 24)
+OVS = (
+    Link(ENO1, "eno1", 1, master=OVS_SYSTEM),
+    Link(ENO2, "eno2", 1, master=BOND),
+    Link(BOND, "bond0", 1, master=OVS_SYSTEM, kind="bond"),
+    Link(ENO3, "eno3", 1),
+    Link(OVS_SYSTEM, "ovs-system", 1, kind="openvswitch"),
+    Link(BR_EX, "br-ex", 1, kind="openvswitch"),
+    Link(BR_INT, "br-int", 1, kind="openvswitch"),
+    Link(VLAN, "br-ex.7", 1, lower=BR_EX, kind="vlan"),
+    Link(BRIDGE, "br0", 1, kind="bridge"),
+    Link(VETH, "veth0", 1, master=BRIDGE, kind="veth"),
+)
+BRIDGES = {"ovs-system", "br-ex", "br-int"}
+
+
+@pytest.mark.parametrize(
+    ("routed", "carriers"),
+    [
+        ((BR_EX,), {*BRIDGES, "eno1", "bond0", "eno2"}),
+        ((VLAN,), {*BRIDGES, "br-ex.7", "eno1", "bond0", "eno2"}),
+        ((OVS_SYSTEM,), {*BRIDGES, "eno1", "bond0", "eno2"}),
+        ((ENO3,), {"eno3"}),
+        ((BRIDGE,), {"br0", "veth0"}),
+        ((), set()),
+    ],
+)
+def test_a_route_by_an_open_vswitch_bridge_leaves_by_any_port_of_the_datapath(
+    routed: tuple[int, ...], carriers: set[str]
+) -> None:
+    assert summed_up(OVS, routed).carriers == carriers
+
+
+def test_ports_of_eswitches() -> None:
+    known = summed_up(
+        (
+            Link(1, "p0", 1, switch_id="cafe", port_name="p0"),
+            Link(2, "p0_0", 1, switch_id="cafe", port_name="pf0vf0"),
+            Link(3, "eno1", 1),
+        ),
+        (),
+    )
+    assert known.ports == {"p0": Port("cafe", "p0"), "p0_0": Port("cafe", "pf0vf0")}
+    assert known.indexes == {"p0": 1, "p0_0": 2, "eno1": 3}
 
 
 def test_a_ring_has_an_end() -> None:

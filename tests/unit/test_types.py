@@ -25,7 +25,7 @@ def refusals(
 
 def sf(name: str, number: int, **network: object) -> Subfunction:
     facts = msgspec.structs.replace(Network((f"en{number}",)), **network)
-    return Subfunction(AuxName(name), name.split(".")[1], number, NIC.bdf, "p0", facts)
+    return Subfunction(AuxName(name), name.split(".")[1], number, NIC.bdf, ("p0",), facts)
 
 
 @pytest.mark.parametrize(

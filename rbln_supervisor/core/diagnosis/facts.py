@@ -95,6 +95,8 @@ class PoolView(msgspec.Struct, frozen=True):
     """What turned most of the others away."""
     vfio: bool = False
     """It has devices on vfio-pci, or asks for such."""
+    hints: tuple[str, ...] = ()
+    """What its selectors mix up."""
 
 
 class Unclaimed(msgspec.Struct, frozen=True):
@@ -201,3 +203,12 @@ class Facts(msgspec.Struct, frozen=True):
     """Sections that could not be gathered, and why."""
     failed: str = ""
     """Why the host could not be examined at all."""
+
+
+class Owners(msgspec.Struct, frozen=True):
+    """Whose a name is that people type."""
+
+    what: str = ""
+    """What it names, such as ``the IOMMU group 12``; empty where nothing is known of it."""
+    devices: tuple[str, ...] = ()
+    """IDs."""

@@ -49,6 +49,7 @@ Code = Literal[
     "reload-refused",
     "reload-rolled-back",
     "config-not-in-force",
+    "eswitch-mode-unread",
     "netlink-deaf",
     "events-lost",
     "frames-dropped",

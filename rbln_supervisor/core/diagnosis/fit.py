@@ -111,6 +111,7 @@ def _pool(name: str, pool: PoolView) -> Iterator[Finding]:
                 f"selectors[{miss.selector}].{no.key} turned {miss.devices} away: "
                 f"wanted is {' or '.join(no.wanted)}, the first {has}"
             )
+        lines += pool.hints
         yield Finding(
             "pool-empty",
             "error",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from rbln_supervisor.core.assign import Asked, Place, asked, assign
 from rbln_supervisor.core.configuration.pool import PoolConfig
 from rbln_supervisor.core.diagnosis.facts import Miss, PoolView, Unclaimed
+from rbln_supervisor.core.hints import hints
 from rbln_supervisor.core.node import Node, candidates
 from rbln_supervisor.core.selecting import Objection
 from rbln_supervisor.core.types.kind import Candidate
@@ -81,6 +82,7 @@ def _view(
                     key = one.place.selector, objection.key
                     misses[key] += 1
                     said.setdefault(key, objection)
+    mixed_up = (hint for candidate in every for hint in hints([pool], candidate.device, {}))
     nearest = None
     if misses:
         key, count = misses.most_common(1)[0]
@@ -92,6 +94,7 @@ def _view(
         earlier=dict(earlier),
         refused=dict(refused),
         nearest=nearest,
+        hints=tuple(dict.fromkeys(mixed_up)),
         vfio=_asks_for_vfio(pool) or any(vfio.carried(one, pool.spec) for one in devices.values()),
     )
 

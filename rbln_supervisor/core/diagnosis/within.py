@@ -59,6 +59,12 @@ _PROBLEMS: Final[Mapping[str, _Problem]] = {
         "the node's devices can't be looked at: what was known before stands",
         "dmesg | tail -50; ps -eo pid,stat,wchan:30,args | grep ' D'",
     ),
+    "the eswitch mode of": _Problem(
+        "eswitch-mode-unread",
+        "note",
+        "whether a NIC is in switchdev mode can't be read: its uplink is told by port names",
+        "rbln-ctl explain DEVICE; if its pfNames are wrong: give it the capability NET_ADMIN",
+    ),
     "is left out": _Problem(
         "device-unreadable", "error", "a device can't be described", "rbln-ctl explain DEVICE"
     ),

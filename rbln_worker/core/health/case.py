@@ -52,7 +52,7 @@ def judged(case: Case, unfiled: str, policy: HealthPolicy, now: Moment) -> Case:
         policy: the pool's.
         now: the time.
     """
-    said = word.observe(case.device, policy)
+    said = word.observe(case.device, policy, case.evidence.ports if case.evidence else ())
     record = case.record
     if case.evidence is not None:
         seen: list[Observation] = [said, case.evidence.seen]
@@ -89,4 +89,4 @@ def identity(device: Device) -> tuple[object, ...]:
 
 def without_link(device: Device) -> Device:
     """As far as its files go: a link that falls is no reason to look at them."""
-    return msgspec.structs.replace(device, link=None)
+    return msgspec.structs.replace(device, carriers=())

@@ -1,6 +1,6 @@
 """What a look at a device's files found, as far as its health goes."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
@@ -8,7 +8,8 @@ import msgspec
 from rbln_worker.contract.device import Device
 from rbln_worker.core.answer import DeviceAnswer
 from rbln_worker.core.facts import Facts, Need
-from rbln_worker.core.health import driver, npu, pcie
+from rbln_worker.core.health import carrier, driver, npu, pcie
+from rbln_worker.core.health.carrier import PortState
 from rbln_worker.core.health.observation import Bad, Doubt, Observation, Unknown, worst
 from rbln_worker.core.providers import rebellions
 
@@ -23,28 +24,34 @@ class Evidence(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
     fatal_errors: int | None = None
     """As counted since the function came (AER); None where nobody counts."""
+    ports: tuple[PortState, ...] = ()
+    """Of its InfiniBand ports."""
 
 
 def needs(device: Device, answer: DeviceAnswer) -> tuple[Need, ...]:
     """What has to be read to judge a device, once it is known what containers get of it."""
     name = _npu(device, answer)
-    return (*driver.needs(device), *pcie.needs(device), *(npu.needs(name) if name else ()))
+    of_npu = npu.needs(name) if name else ()
+    return (*driver.needs(device), *pcie.needs(device), *carrier.needs(device), *of_npu)
 
 
 def further_needs(device: Device, answer: DeviceAnswer, facts: Facts) -> tuple[Need, ...]:
     """What has to be read, and may be, after these."""
     name = _npu(device, answer)
     of_npu = npu.further_needs(name, facts) if name else ()
-    return (*pcie.further_needs(device, facts), *of_npu)
+    of_ports = carrier.further_needs(device, facts)
+    return (*pcie.further_needs(device, facts), *of_ports, *of_npu)
 
 
 def told_by_nobody(device: Device, answer: DeviceAnswer, facts: Facts) -> tuple[Need, ...]:
-    """What an NPU's look read and what changes without a word of the kernel, in order of reading.
+    """What a look read and what changes without a word of the kernel, in order of reading.
 
-    As long as these facts are what they were, so is the evidence. None for whatever is no NPU.
+    As long as these facts are what they were, so is the evidence. None for what is neither an NPU
+    nor has InfiniBand ports.
     """
     name = _npu(device, answer)
-    asked = (*pcie.glance_needs(device), *npu.needs(name)) if name else ()
+    of_npu = (*pcie.glance_needs(device), *npu.needs(name)) if name else ()
+    asked = (*of_npu, *carrier.needs(device), *carrier.further_needs(device, facts))
     return tuple(need for need in asked if need in facts.all())
 
 
@@ -96,6 +103,7 @@ def gather(
         worst(seen),
         warnings=(warning,) if warning else (),
         fatal_errors=pcie.fatal_total(device, facts),
+        ports=carrier.ports(device, facts),
     )
 
 
@@ -112,13 +120,13 @@ def not_asked(hanging: int) -> Evidence:
 def changes_untold(devices: Collection[Device]) -> bool:
     """Whether to glance at a pool's devices between two checks of all of them.
 
-    The status of an NPU is a file that tells nobody of its changes.
+    The status of an NPU is a file that tells nobody of its changes, and so is an InfiniBand port's.
     """
-    return len(devices) <= GLANCED_AT_MOST and _any_npu(devices)
+    return len(devices) <= GLANCED_AT_MOST and any(map(_changes_untold, devices))
 
 
-def _any_npu(devices: Iterable[Device]) -> bool:
-    return any(rebellions.is_npu(device) for device in devices)
+def _changes_untold(device: Device) -> bool:
+    return rebellions.is_npu(device) or bool(device.network and device.network.ib_ports)
 
 
 def _npu(device: Device, answer: DeviceAnswer) -> str | None:

@@ -1,0 +1,37 @@
+"""Names of devices that no supervisor knows: nodes below /dev, IOMMU groups, the driver's names."""
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from rbln_supervisor.core.commands import Explain, Explained, Refused, Reply
+from rbln_supervisor.ctl.asking import ask
+from rbln_supervisor.ctl.examination import Where, owners
+from rbln_supervisor.ctl.exits import Exit
+
+_NAMED_MOST: Final = 8
+
+
+def asked_again(run_dir: Path, name: str, refused: Refused) -> Reply | Exit:
+    """The explanation of the first device that a name belongs to, with what it is; or why not."""
+    found = owners(Where(run_dir), name)
+    if not found.what:
+        return refused
+    more = len(found.devices) - _NAMED_MOST
+    devices = ", ".join((*found.devices[:_NAMED_MOST], *((f"{more} more",) if more > 0 else ())))
+    note = f"{name} is {found.what}" + (f": {devices}" if devices else "")
+    if not found.devices:
+        return Refused((f"{note}; no device is its",))
+    reply: Reply | Exit = refused
+    for device in found.devices[:_NAMED_MOST]:
+        reply = ask(run_dir, Explain(device))
+        match reply:
+            case Explained(explanation=one):
+                noted = msgspec.structs.replace(one, notes=(note, *one.notes))
+                return Explained(noted)
+            case Refused(errors=errors):
+                reply = Refused((f"{note}; {'; '.join(errors)}",))
+            case _:
+                return reply
+    return reply

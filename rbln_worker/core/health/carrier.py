@@ -1,0 +1,134 @@
+"""The carrier of a network device: of its links (rtnetlink) and of its InfiniBand ports (sysfs)."""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from rbln_worker.contract.device import Carrier, Device
+from rbln_worker.core.facts import Facts, Missing, Text
+from rbln_worker.core.health.observation import GOOD, Doubt, Observation, Unknown, shown
+
+SOURCE: Final = "link"
+
+_STATE: Final = re.compile(r"[0-9]{1,2}: ([A-Z_]{1,20})")
+"""drivers/infiniband/core/sysfs.c: ``4: ACTIVE``."""
+_GOOD: Final = frozenset({"ACTIVE", "ACTIVE_DEFER"})
+_BECAUSE: Final = {
+    "DOWN": "no cable, or disabled",
+    "INIT": "no subnet manager has set it up",
+    "ARMED": "the subnet manager has not made it active",
+}
+_LINK_UP: Final = "5: LinkUp"
+
+
+class PortState(msgspec.Struct, frozen=True):
+    """What an InfiniBand port's files say."""
+
+    port: str
+    """``mlx5_0/1``: as in Network.ib_ports."""
+    word: str = ""
+    """ACTIVE, INIT, …; empty where it is not known."""
+    unknown: str = ""
+    """Why not."""
+    held_down: bool = False
+    """A virtual function's that is DOWN although its cable carries: by policy, until the CNI plugin
+    that gives it to a pod sets it up (``ip link set PF vf N state auto``), as an idle interface."""
+
+
+def needs(device: Device) -> tuple[Text, ...]:
+    """The states of its InfiniBand ports."""
+    return tuple(_file(port, "state") for port in _ports(device))
+
+
+def further_needs(device: Device, facts: Facts) -> tuple[Text, ...]:
+    """The physical states of a virtual function's own ports that are down."""
+    if device.function.pf is None or device.network is None or not device.network.rdma:
+        return ()
+    return tuple(
+        _file(port, "phys_state")
+        for port in _ports(device)
+        if _word(facts.text(_file(port, "state"))) == "DOWN"
+    )
+
+
+def ports(device: Device, facts: Facts) -> tuple[PortState, ...]:
+    """What was read; a port that is not there (any more) is left out, as a link elsewhere is."""
+    return tuple(_port_states(device, facts))
+
+
+def observe(device: Device, states: tuple[PortState, ...]) -> Observation:
+    """Whether its traffic can leave: one way is enough.
+
+    An interface of the device itself that is set down says nothing: nobody sets idle ones up, that
+    is the work of CNI plugins in the pod, and the kernel closes one that changes its namespace.
+    """
+    bad: list[str] = []
+    for link in device.carriers:
+        if link.up:
+            return GOOD
+        if link.admin_up or link.role != "own":
+            bad.append(_down(link))
+    unknown = ""
+    for state in states:
+        if state.word in _GOOD or state.held_down:
+            return GOOD
+        if state.word:
+            bad.append(_port_down(device, state))
+        else:
+            unknown = unknown or f"port {state.port}: {state.unknown}"
+    if unknown:
+        return Unknown(SOURCE, unknown)
+    return Doubt(SOURCE, "; ".join(bad)) if bad else GOOD
+
+
+def _port_states(device: Device, facts: Facts) -> Iterator[PortState]:
+    for port in _ports(device):
+        said = facts.text(_file(port, "state"))
+        if isinstance(said, Missing):
+            if not said.absent:
+                yield PortState(port, unknown=f"its state can't be read: {said.why}")
+            continue
+        word = _word(said)
+        if not word:
+            yield PortState(port, unknown=f"its state: expected like 4: ACTIVE, got {shown(said)}")
+            continue
+        cable = facts.text(_file(port, "phys_state")) if word == "DOWN" else ""
+        held = isinstance(cable, str) and cable.strip() == _LINK_UP
+        yield PortState(port, word, held_down=held and device.function.pf is not None)
+
+
+def _word(said: str | Missing) -> str:
+    match = None if isinstance(said, Missing) else _STATE.fullmatch(said.strip())
+    return match[1] if match else ""
+
+
+def _down(link: Carrier) -> str:
+    whose = {
+        "own": f"its link {link.name}",
+        "pf": f"link of its PF {link.name}",
+        "lag": f"bond {link.name} of its PF",
+    }[link.role]
+    if link.admin_up:
+        return f"{whose} is down (no carrier)"
+    return f"{whose} is set down: ip link set {link.name} up"
+
+
+def _port_down(device: Device, state: PortState) -> str:
+    name, _, number = state.port.partition("/")
+    own = device.network is not None and name in device.network.rdma
+    whose = "its" if own else "its PF's"
+    because = _BECAUSE.get(state.word)
+    return f"port {number} of {whose} InfiniBand device {name} is {state.word}" + (
+        f" ({because})" if because else ""
+    )
+
+
+def _ports(device: Device) -> tuple[str, ...]:
+    return device.network.ib_ports if device.network else ()
+
+
+def _file(port: str, name: str) -> Text:
+    device, _, number = port.partition("/")
+    return Text(f"/sys/class/infiniband/{device}/ports/{number}/{name}")
