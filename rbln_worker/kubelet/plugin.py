@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from time import perf_counter
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, TypeVarTuple
 
 import grpc
 import grpc.aio
@@ -28,6 +28,7 @@ LOGGED_MOST: Final = 64
 Context = grpc.aio.ServicerContext[Any, Any]
 Asked = TypeVar("Asked")
 Answered = TypeVar("Answered")
+Arguments = TypeVarTuple("Arguments")
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ class DevicePlugin:
             await context.abort(grpc.StatusCode.UNKNOWN, answer.why)
         return answer
 
-    async def allocate(self, request: pb.AllocateRequest, context: Context) -> pb.AllocateResponse:
+    async def allocate(self, request: pb.AllocateRequest, context: Context) -> bytes:
         """What each container gets, or a status that says why not, and nothing done.
 
         The kubelet keeps the answer and gives it to the container again after a restart.
@@ -122,10 +123,14 @@ class DevicePlugin:
         if isinstance(answer, Refusal):
             log.warning("allocation refused", extra={"why": answer.why})
             await context.abort(answer.code, answer.why)
+        _after_answer(self._record_allocation, request)
+        return answer
+
+    def _record_allocation(self, request: pb.AllocateRequest) -> None:
+        """Log and count what was allocated."""
         for container in request.container_requests:
             log.info("allocated", extra={"devices": _some(container.devicesIDs)})
         self._tally.allocated += sum(len(one.devicesIDs) for one in request.container_requests)
-        return answer
 
     async def pre_start(
         self, _request: pb.PreStartContainerRequest, _context: Context
@@ -161,10 +166,19 @@ class DevicePlugin:
             except BaseException as error:
                 self._tally.call(method, _code(context, error), perf_counter() - began)
                 raise
-            self._tally.call(method, "OK", perf_counter() - began)
+            _after_answer(self._tally.call, method, "OK", perf_counter() - began)
             return answered
 
         return counted
+
+
+def _after_answer(function: Callable[[*Arguments], object], *arguments: *Arguments) -> None:
+    """Call ``function`` once the answer is on its way to the kubelet.
+
+    gRPC starts to send as soon as the handler returns, without another turn of the event loop
+    (grpc/_cython/_cygrpc/aio/server.pyx.pxi, _finish_handler_with_unary_response).
+    """
+    asyncio.get_running_loop().call_soon(function, *arguments)
 
 
 def _some(ids: Sequence[str]) -> str:
