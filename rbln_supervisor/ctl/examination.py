@@ -30,6 +30,7 @@ class Where(NamedTuple):
     run_dir: Path
     config_file: Path | None = None
     kubelet_dir: Path | None = None
+    device_plugins_dir: Path | None = None
     host_root: Path | None = None
 
 
@@ -65,6 +66,7 @@ def _begin(where: Where, *, listing: bool, within_s: float) -> subprocess.Popen[
         "within_s": within_s,
         "config_file": where.config_file,
         "kubelet_dir": where.kubelet_dir,
+        "device_plugins_dir": where.device_plugins_dir,
         "host_root": where.host_root,
         "listing": listing,
     }

@@ -25,6 +25,7 @@ class Order(msgspec.Struct, frozen=True):
     config_file: str | None = None
     """As all that follows: in the place of what the last supervisor was told."""
     kubelet_dir: str | None = None
+    device_plugins_dir: str | None = None
     host_root: str | None = None
     listing: bool = False
     """For a support bundle, too."""
@@ -69,9 +70,13 @@ def _gather(name: str, section: Callable[[], msgspec.Struct], done: "Queue[_Done
 
 
 def _with(options: Options, order: Order) -> Options:
+    root_dir = order.kubelet_dir
     told = {
         "config_file": order.config_file,
-        "kubelet_dir": order.kubelet_dir,
+        "kubelet_dir": root_dir,
+        "pod_resources_dir": root_dir and f"{root_dir}/pod-resources",
+        "plugins_registry_dir": root_dir and f"{root_dir}/plugins_registry",
+        "device_plugins_dir": order.device_plugins_dir,
         "host_root": order.host_root,
     }
     return msgspec.structs.replace(

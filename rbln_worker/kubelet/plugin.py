@@ -43,27 +43,28 @@ class DevicePlugin:
         preferences: Preferences,
         tally: Tally,
         *,
+        on_asked: Callable[[], None],
         on_streams: Callable[[int, int], None],
         on_notified: Callable[[bool, str], None],
     ) -> None:
         """Answer from ``prepared``, ``board`` and ``preferences``, and count that in ``tally``.
 
-        ``on_streams`` hears how many ListAndWatch streams were open and are now, ``on_notified``
-        what the plugin watcher says of a registration (taken or not, and why not).
+        ``on_asked`` is called when the plugin watcher has found the socket; ``on_streams`` hears
+        how many ListAndWatch streams were open and are now, ``on_notified`` what the plugin watcher
+        says of a registration (taken or not, and why not).
         """
         self._prepared = prepared
         self._board = board
         self._preferences = preferences
         self._tally = tally
+        self._on_asked = on_asked
         self._on_streams = on_streams
         self._on_notified = on_notified
         self.streams = 0
         """ListAndWatch streams that are open."""
-        self._socket_path = ""
 
-    def services(self, socket_path: str) -> tuple[grpc.GenericRpcHandler, ...]:
-        """The handlers for a server on ``socket_path``."""
-        self._socket_path = socket_path
+    def services(self) -> tuple[grpc.GenericRpcHandler, ...]:
+        """The handlers for a server."""
         return (
             handlers(
                 pb.DESCRIPTOR.services_by_name["DevicePlugin"],
@@ -141,11 +142,16 @@ class DevicePlugin:
     async def info(
         self, _request: registration.InfoRequest, _context: Context
     ) -> registration.PluginInfo:
-        """Who this socket is, for the plugin watcher."""
+        """Describe this socket to the plugin watcher.
+
+        The endpoint stays empty: the kubelet then dials the socket where it found it
+        (pkg/kubelet/pluginmanager/operationexecutor/operation_generator.go), a path that this
+        process may know under another name.
+        """
+        self._on_asked()
         return registration.PluginInfo(
             type="DevicePlugin",
             name=self._prepared().pool,
-            endpoint=self._socket_path,
             supported_versions=["v1alpha1", API_VERSION],
         )
 

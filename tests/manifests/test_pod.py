@@ -15,9 +15,7 @@ from rbln_supervisor.ctl.exits import Exit
 from rbln_supervisor.ctl.main import main as rbln_ctl
 from rbln_supervisor.ctl.probe import READY_WITHIN_S
 from rbln_supervisor.options import Options
-from rbln_worker.boot import FOLDERS
 from rbln_worker.core import cdi, devinfo
-from rbln_worker.kubelet import pod_resources
 from tests.manifests.objects import (
     KUSTOMIZE,
     NAMES,
@@ -47,8 +45,8 @@ def options(found: dict[Key, Object]) -> Options:
 def written(found: dict[Key, Object]) -> set[str]:
     """Folders in which files or sockets are made, from the code's own constants."""
     chosen = options(found)
-    ways = FOLDERS if chosen.registration == "auto" else {chosen.registration: ""}
-    folders = {str(chosen.kubelet_dir / FOLDERS[way]) for way in ways}
+    ways = chosen.kubelet_dirs.by_registration
+    folders = {str(folder) for way, folder in ways.items() if chosen.registration in {"auto", way}}
     folders |= {str(chosen.run_dir), devinfo.FOLDER}
     if chosen.cdi != "off":
         folders.add(cdi.FOLDER)
@@ -58,8 +56,7 @@ def written(found: dict[Key, Object]) -> set[str]:
 def read(found: dict[Key, Object]) -> set[str]:
     """Folders in which something is only read."""
     chosen = options(found)
-    asked = (chosen.kubelet_dir / pod_resources.SOCKET).parent
-    return {str(chosen.config_file.parent), str(asked), "/dev"}
+    return {str(chosen.config_file.parent), str(chosen.pod_resources_dir), "/dev"}
 
 
 def paths_in_code() -> set[str]:
@@ -91,6 +88,7 @@ def test_the_code_names_no_path_that_nobody_has_thought_of() -> None:
         *("/etc/pcidp", "/run/rbln", "/var/lib", "/var/run"),  # mounted
         "/dev",  # mounted
         *("/sys", "/proc"),  # every container's
+        "/var/snap",  # MicroK8s: doctor looks for its kubelet's folders on the host
         "/devices",  # below /sys, as the kernel's events name devices
         "/uverbs",  # a part of a name
         *("/metrics", "/healthz", "/readyz"),  # the exporter's pages

@@ -15,7 +15,6 @@ import pytest
 
 from rbln_supervisor.arguments import parse
 from rbln_supervisor.core.notices import READY_WITHIN_S
-from rbln_worker.boot import FOLDERS
 from rbln_worker.contract.exits import Exit
 from rbln_worker.core import cdi, devinfo
 from tests.sim.stack import REPOSITORY
@@ -100,7 +99,9 @@ def test_it_may_write_where_the_code_writes_and_nowhere_else() -> None:
     unit = settings("rbln-supervisor.service")
     chosen = parse(unit["ExecStart"][0].split()[1:], in_container=False)
     assert f"/run/{unit['RuntimeDirectory'][0]}" == str(chosen.run_dir)
-    wanted = {str(chosen.kubelet_dir / FOLDERS[chosen.registration]), devinfo.FOLDER, cdi.FOLDER}
+    assert chosen.registration == "kubelet-sock"
+    folder = chosen.kubelet_dirs.device_plugins
+    wanted = {str(folder), devinfo.FOLDER, cdi.FOLDER}
     writable = {path.replace("/var/run/", "/run/") for path in wanted}
     assert set(unit["ReadWritePaths"][0].split()) == writable
     made = tmpfiles()

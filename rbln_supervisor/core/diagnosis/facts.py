@@ -53,12 +53,13 @@ class RunDir(msgspec.Struct, frozen=True):
 class Kubelet(msgspec.Struct, frozen=True):
     """The kubelet's folders."""
 
-    folder: Folder
     plugins: Folder
     registry: Folder
     socket: Socket
     pod_resources: Socket
     registration: Literal["auto", "kubelet-sock", "plugin-watcher"] = "auto"
+    flags: Mapping[str, str] = {}
+    """Flags that would find what is missing here, with the folders where it is."""
 
 
 class Config(msgspec.Struct, frozen=True):
