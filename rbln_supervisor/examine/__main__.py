@@ -10,6 +10,7 @@ from time import monotonic
 
 import msgspec
 
+from rbln_supervisor import served_config
 from rbln_supervisor.examine import hardware, listing, places, processes, written
 from rbln_supervisor.options import Options
 
@@ -42,7 +43,7 @@ def main() -> None:
         "run_dir": lambda: places.run_dir(run_dir, why),
         "kubelet": lambda: places.kubelet(options),
         "config": lambda: hardware.config(options),
-        "hardware": lambda: hardware.hardware(options),
+        "hardware": lambda: hardware.hardware(options, _served(order, run_dir)),
         "written": lambda: written.written(options),
         "limits": lambda: processes.limits(run_dir),
     }
@@ -67,6 +68,13 @@ def _gather(name: str, section: Callable[[], msgspec.Struct], done: "Queue[_Done
         done.put((name, section()))
     except Exception as error:  # noqa: BLE001 - the last frame of this thread
         done.put((name, f"{type(error).__name__}: {error}"))
+
+
+def _served(order: Order, run_dir: Path) -> bytes | None:
+    """The configuration that a living supervisor or worker serves; None where a file is named."""
+    found = places.run_dir(run_dir, "")
+    alive = found.locked or found.serving
+    return served_config.load(run_dir) if alive and order.config_file is None else None
 
 
 def _with(options: Options, order: Order) -> Options:

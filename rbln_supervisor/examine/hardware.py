@@ -10,6 +10,7 @@ import msgspec
 from rbln_supervisor import config_file, node
 from rbln_supervisor.core.assign import assign
 from rbln_supervisor.core.configuration import config as configuration
+from rbln_supervisor.core.configuration.config import PoolConfig
 from rbln_supervisor.core.diagnosis import hardware as view
 from rbln_supervisor.core.diagnosis.facts import Config, Hardware, Unusable
 from rbln_supervisor.core.types.registry import KINDS
@@ -39,19 +40,19 @@ def config(options: Options) -> Config:
         return Config(path, errors=error.errors, warnings=error.warnings)
     return Config(
         path,
+        pools=tuple(pool.spec.name for pool in read.pools),
         invalid={pool.name: tuple(map(str, pool.complaints)) for pool in read.invalid},
         warnings=read.warnings,
     )
 
 
-def hardware(options: Options) -> Hardware:
-    """What is on the node, and what pools and containers get of it."""
-    try:
-        pools = configuration.parse(
-            config_file.read(options.config_file), prefix=options.resource_prefix
-        ).pools
-    except configuration.ConfigError:
-        pools = ()  # the section on the file says so
+def hardware(options: Options, served: bytes | None) -> Hardware:
+    """What is on the node, and what pools and containers get of it.
+
+    ``served`` is the configuration that is served, which counts where the file has errors: no
+    supervisor reads such a file a second time.
+    """
+    pools = _pools(options, served)
     needed = node.needs(pools, allow_default_route=options.allow_default_route)
     classes = {KINDS[name].base_class for name in view.types_of(pools)}
     look = node.look(
@@ -80,6 +81,20 @@ def hardware(options: Options) -> Hardware:
         rsd=node_facts.there(There(rebellions.RSD)),
         tool=node_facts.there(HostFile(rebellions.TOOL)),
     )
+
+
+def _pools(options: Options, served: bytes | None) -> tuple[PoolConfig, ...]:
+    prefix = options.resource_prefix
+    try:
+        file = configuration.parse(config_file.read(options.config_file), prefix=prefix)
+        if served is None or not file.invalid:
+            return file.pools
+    except configuration.ConfigError:
+        pass  # the section on the file says so
+    try:
+        return configuration.parse(served or b"", prefix=prefix).pools
+    except configuration.ConfigError:
+        return ()
 
 
 def _unusable(reader: Reader, taken: list[tuple[Device, PoolSpec]]) -> Iterator[Unusable]:

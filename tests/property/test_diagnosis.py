@@ -283,7 +283,10 @@ def counted(name: str) -> Facts:
 
 def of_pool(pool: PoolStatus) -> Facts:
     status = msgspec.structs.replace(SILENT, pools={"a/b": pool})
-    facts = with_host(hardware=Hardware(pools={"a/b": PoolView("accelerator", 1, 1)}))
+    facts = with_host(
+        config=Config("/c", pools=("a/b",)),
+        hardware=Hardware(pools={"a/b": PoolView("accelerator", 1, 1)}),
+    )
     return msgspec.structs.replace(facts, status=status)
 
 

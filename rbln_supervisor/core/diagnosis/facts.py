@@ -71,6 +71,8 @@ class Config(msgspec.Struct, frozen=True):
     invalid: Mapping[str, tuple[str, ...]] = {}
     """Pools that can't be served, and why."""
     warnings: tuple[str, ...] = ()
+    pools: tuple[str, ...] = ()
+    """Those that can be served."""
 
 
 class Miss(msgspec.Struct, frozen=True):
@@ -83,7 +85,7 @@ class Miss(msgspec.Struct, frozen=True):
 
 
 class PoolView(msgspec.Struct, frozen=True):
-    """What a pool gets of the node, by the file."""
+    """What a pool gets of the node, by its configuration."""
 
     device_type: str
     candidates: int
@@ -118,7 +120,7 @@ class Unusable(msgspec.Struct, frozen=True):
 
 
 class Hardware(msgspec.Struct, frozen=True):
-    """The node as the configuration sees it."""
+    """The node as the file sees it; where that has errors, the configuration that is served."""
 
     failed: str = ""
     """Why nothing is known of it."""

@@ -18,7 +18,8 @@ def configuration(facts: Facts) -> Iterator[Finding]:
             "config-unusable",
             "error",
             found.path,
-            "the configuration can't be used",
+            "the configuration file can't be used"
+            + ("; what was read before is served on" if facts.status else ""),
             mend,
             evidence(list(found.errors)),
         )
@@ -47,10 +48,10 @@ def configuration(facts: Facts) -> Iterator[Finding]:
 
 def _not_in_force(facts: Facts) -> Iterator[Finding]:
     """The file has other pools than those that are served."""
-    file, node = facts.host.config, facts.host.hardware
-    if facts.status is None or file is None or file.errors or node is None or node.failed:
+    file = facts.host.config
+    if facts.status is None or file is None or file.errors:
         return
-    wanted, served = {*node.pools, *file.invalid}, {*facts.status.pools}
+    wanted, served = {*file.pools, *file.invalid}, {*facts.status.pools}
     if wanted != served:
         yield Finding(
             "config-not-in-force",
