@@ -119,6 +119,14 @@ class Unusable(msgspec.Struct, frozen=True):
     why: str
 
 
+class Group(msgspec.Struct, frozen=True):
+    """An IOMMU group with several devices of pools, which only one VM can have at a time."""
+
+    number: str
+    devices: tuple[str, ...]
+    pools: tuple[str, ...]
+
+
 class Hardware(msgspec.Struct, frozen=True):
     """The node as the file sees it; where that has errors, the configuration that is served."""
 
@@ -135,7 +143,13 @@ class Hardware(msgspec.Struct, frozen=True):
     rsd: bool = True
     """/dev/rsd0 is there."""
     tool: bool = True
-    """rbln-stat is there, or can't be seen from here."""
+    """The vendor's status tool is a regular file of the host's, by one name or the other."""
+    tools_hidden: bool = False
+    """The host's programs can't be seen: its /usr is not mounted in this container."""
+    groups: tuple[Group, ...] = ()
+    """IOMMU groups that several devices of pools share."""
+    own_dev: bool = False
+    """/dev is the container's own and not the host's."""
 
 
 class Written(msgspec.Struct, frozen=True):

@@ -91,7 +91,8 @@ def test_what_the_pod_sees_and_may(container: Container, report: Report) -> None
         assert rights[name] == "0" * 16, name
     assert (rights["NoNewPrivs"], rights["Seccomp"]) == ("1", "2")
 
-    for path in ("/", "/dev", "/etc/pcidp", "/var/lib/kubelet/pod-resources", "/sys"):
+    read_only = ("/", "/dev", "/etc/pcidp", "/var/lib/kubelet/pod-resources", "/sys", "/host/usr")
+    for path in read_only:
         assert "ro" in mounts[path], path
     writable = (
         "/run/rbln",
