@@ -9,6 +9,7 @@ import pytest
 from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
 from tests.sim.stack import Stack
+from tests.system.faults_within import share_a_group
 from tests.system.scene import VM, VM_POOL, allocatable, config, eventually, pool, pool_status
 
 pytestmark = pytest.mark.system
@@ -84,6 +85,20 @@ def test_shared_groups_are_given_out_whole_and_named() -> None:
         assert [one["evidence"] for one in shared] == [[VMS[0], VMS[2]], [VMS[1], VMS[3]]]
         said = " ".join(stack.ctl("explain", VMS[2]).stdout.split())
         assert f"its IOMMU group 80 is shared: one VM has it or {VMS[0]}" in said
+
+
+def test_a_group_that_becomes_another_one_counts_from_then_on() -> None:
+    with Stack(config(VM_POOL), machine(vm(0, 80), vm(1, 81), vm(2, 82))) as stack:
+        allocatable(stack, VM, 3)
+        share_a_group(stack.node)  # of 60 and 61
+        stack.ctl("rescan")
+        eventually(
+            lambda: (
+                stack.kubelet.preferred(VM, [VMS[1], VMS[2]], [VMS[0]], 2) == list(VMS[:2])
+                and stack.kubelet.preferred(VM, VMS[:3], [], 1) == [VMS[2]]
+            ),
+            what="the group stays together",
+        )
 
 
 @pytest.mark.parametrize("wanted", [True, False])
