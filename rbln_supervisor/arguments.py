@@ -57,6 +57,9 @@ def parse(argv: Sequence[str], *, in_container: bool) -> Options:
         cdi_mode=given.cdi_mode,
         registration=given.registration,
         kubelet_dir=given.kubelet_dir,
+        device_plugins_dir=given.device_plugins_dir,
+        pod_resources_dir=given.pod_resources_dir or given.kubelet_dir / "pod-resources",
+        plugins_registry_dir=given.plugins_registry_dir or given.kubelet_dir / "plugins_registry",
         run_dir=given.run_dir,
         host_root=given.host_root,
         in_container=in_container,
@@ -150,7 +153,28 @@ def _parser() -> argparse.ArgumentParser:
         type=_absolute,
         default=default.kubelet_dir,
         metavar="DIR",
-        help="the kubelet's folder on the host (%(default)s)",
+        help="the kubelet's --root-dir on the host (%(default)s)",
+    )
+    option(
+        "--device-plugins-dir",
+        type=_absolute,
+        default=default.device_plugins_dir,
+        metavar="DIR",
+        help="the folder of kubelet.sock, which no --root-dir of a kubelet moves (%(default)s)",
+    )
+    option(
+        "--pod-resources-dir",
+        type=_absolute,
+        default=None,
+        metavar="DIR",
+        help="the folder of the kubelet's pod-resources API (pod-resources below --kubelet-dir)",
+    )
+    option(
+        "--plugins-registry-dir",
+        type=_absolute,
+        default=None,
+        metavar="DIR",
+        help="the folder of the kubelet's plugin watcher (plugins_registry below --kubelet-dir)",
     )
     option(
         "--run-dir",
@@ -164,7 +188,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_existing_or_new,
         default=default.host_root,
         metavar="DIR",
-        help="where the host's /sys, /dev and --kubelet-dir lie (%(default)s)",
+        help="where the host's /sys, /dev and the kubelet's folders lie (%(default)s)",
     )
     option(
         "--allow-default-route",

@@ -13,10 +13,10 @@ log = logging.getLogger(__name__)
 class KubeletFolder:
     """Whether there is a kubelet, and how often there was a new one."""
 
-    def __init__(self, kubelet_dir: Path, note: Callable[[str, str], None]) -> None:
+    def __init__(self, device_plugins: Path, note: Callable[[str, str], None]) -> None:
         """``note`` is told what became of the kubelet, and what that is known by."""
         self._note = note
-        self._socket = kubelet_dir / "device-plugins" / "kubelet.sock"
+        self._socket = device_plugins / "kubelet.sock"
         self._identity: tuple[int, int, int] | None = None
         self._known = False
         self._problem = ""
@@ -41,7 +41,7 @@ class KubeletFolder:
             return (self._problem,)
         if self._identity is None:
             return (
-                f"no kubelet: {self._socket} is not there (is --kubelet-dir right?); "
+                f"no kubelet: {self._socket} is not there (is --device-plugins-dir right?); "
                 "pools register as soon as it is",
             )
         return ()

@@ -174,7 +174,8 @@ class Lookout:
         allowed = self._options.allow_default_route
         self._pools.look_begins()
         asked = Pods(
-            self._options.kubelet_folder, frozenset(pool.spec.name for pool in served.pools)
+            self._options.kubelet_dirs.pod_resources,
+            frozenset(pool.spec.name for pool in served.pools),
         )
         try:
             self._scout.begin(

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from rbln_worker.boot import FOLDERS, Boot
+from rbln_worker.boot import Boot
 from rbln_worker.contract.messages import Report
 from rbln_worker.host.sockets import remove_dead
 
@@ -31,9 +31,11 @@ def obituary(boot: Boot, how: str) -> Obituary:
 
 def clear_socket(boot: Boot, report: Report | None) -> None:
     """Remove the socket that a killed worker leaves: the kubelet would go on dialing it."""
-    folder = FOLDERS.get(report.registration) if report else None
-    if report and folder and is_name(report.endpoint):
-        remove_dead(boot.kubelet_dir / folder / report.endpoint)
+    if report is None or not is_name(report.endpoint):
+        return
+    for way, folder in boot.kubelet_dirs.by_registration.items():
+        if way == report.registration:
+            remove_dead(folder / report.endpoint)
 
 
 def is_name(endpoint: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from rbln_worker.boot import KubeletDirs, below_root
 from rbln_worker.core.cdi import Mode
 from rbln_worker.core.registration import Choice
 from rbln_worker.log import Format
@@ -16,6 +17,7 @@ FILE: Final = "options.json"
 ASIDE: Final = f"{FILE}.new"
 """While it is written."""
 _BYTES_MOST: Final = 64 * 1024
+KUBELET: Final = Path("/var/lib/kubelet")
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -27,8 +29,12 @@ class Options(msgspec.Struct, frozen=True):
     use_cdi: bool = False
     cdi_mode: Literal["annotations", "cri", "both"] = "both"
     registration: Choice = "auto"
-    kubelet_dir: Path = Path("/var/lib/kubelet")
-    """On the host: below host_root."""
+    kubelet_dir: Path = KUBELET
+    """The kubelet's --root-dir, on the host: the next three, too, lie below host_root."""
+    device_plugins_dir: Path = KUBELET / "device-plugins"
+    """The same for every kubelet (pluginapi.DevicePluginPath), whatever its --root-dir is."""
+    pod_resources_dir: Path = KUBELET / "pod-resources"
+    plugins_registry_dir: Path = KUBELET / "plugins_registry"
     run_dir: Path = Path("/run/rbln")
     """Sockets, locks and last log lines; not below host_root."""
     host_root: Path = Path("/")
@@ -52,9 +58,13 @@ class Options(msgspec.Struct, frozen=True):
         return self.cdi_mode if self.use_cdi else "off"
 
     @property
-    def kubelet_folder(self) -> Path:
+    def kubelet_dirs(self) -> KubeletDirs:
         """Where the kubelet's folders really lie."""
-        return self.host_root / self.kubelet_dir.relative_to("/")
+        return KubeletDirs(
+            device_plugins=below_root(self.host_root, self.device_plugins_dir),
+            plugins_registry=below_root(self.host_root, self.plugins_registry_dir),
+            pod_resources=below_root(self.host_root, self.pod_resources_dir),
+        )
 
     @property
     def host_visible(self) -> bool:
@@ -90,8 +100,10 @@ def load(run_dir: Path) -> Options:
         raise OptionsUnknown(f"{path}: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise OptionsUnknown(f"{path}: {error}") from error
-    if not known.kubelet_dir.is_absolute():  # as the command line wants it
-        raise OptionsUnknown(f"{path}: kubelet_dir: expected a path from the root")
+    for name in ("kubelet_dir", "device_plugins_dir", "pod_resources_dir", "plugins_registry_dir"):
+        folder: Path = getattr(known, name)
+        if not folder.is_absolute():  # as the command line wants it
+            raise OptionsUnknown(f"{path}: {name}: expected a path from the root")
     return known
 
 

@@ -49,8 +49,8 @@ _LOOK: Final[msgspec.msgpack.Decoder[Look]] = msgspec.msgpack.Decoder(Look)
 class Pods(NamedTuple):
     """A question to the kubelet: who has devices of these resources?"""
 
-    kubelet_dir: Path
-    """Where the kubelet's folders really lie."""
+    folder: Path
+    """Where the socket of the pod-resources API lies."""
     resources: frozenset[str]
 
 
@@ -206,7 +206,7 @@ def _look(root: Path, needs: Needs, pods: Pods | None) -> Look:
     if pods is None or look.failed is not None:
         return look
     return msgspec.structs.replace(
-        look, held=pod_resources.held(pods.kubelet_dir / pod_resources.SOCKET, pods.resources)
+        look, held=pod_resources.held(pods.folder / pod_resources.SOCKET, pods.resources)
     )
 
 

@@ -93,7 +93,8 @@ class Supervisor:
         # Before the first look, so that nothing happens between it and what is heard.
         self._kernel = Kernel(self._pools, self._lookout.look, lambda: self._lookout.cost_s)
         self._kubelet = KubeletFolder(
-            options.kubelet_folder, lambda what, why: self._journal.note("kubelet", what, why=why)
+            options.kubelet_dirs.device_plugins,
+            lambda what, why: self._journal.note("kubelet", what, why=why),
         )
         self._parts = Parts(
             pools=self._pools,
@@ -274,7 +275,7 @@ class Supervisor:
             incarnation="",
             run_dir=options.run_dir,
             root=options.host_root,
-            kubelet_dir=options.kubelet_folder,
+            kubelet_dirs=options.kubelet_dirs,
             registration=options.registration,
             host_visible=options.host_visible,
             cdi=options.cdi,

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -11,14 +12,24 @@ import msgspec
 from rbln_worker.contract.figures import Figures
 from rbln_worker.contract.pool import PoolName, stem
 from rbln_worker.core.cdi import Mode
-from rbln_worker.core.registration import Choice
+from rbln_worker.core.registration import Choice, Way
 from rbln_worker.log import Format
 
-FOLDERS: Final[Mapping[str, str]] = {
-    "kubelet-sock": "device-plugins",
-    "plugin-watcher": "plugins_registry",
-}
-"""Where plugins' sockets lie below the kubelet's folder, by the way of registration."""
+MAX_LINKS: Final = 40
+"""Symbolic links on the way to a folder; the kernel follows as many (MAXSYMLINKS)."""
+
+
+class KubeletDirs(msgspec.Struct, frozen=True):
+    """The kubelet's folders, which lie side by side only where its --root-dir is the default."""
+
+    device_plugins: Path
+    plugins_registry: Path
+    pod_resources: Path
+
+    @property
+    def by_registration(self) -> Mapping[Way, Path]:
+        """The folder of plugins' sockets for each way of registration."""
+        return {"kubelet-sock": self.device_plugins, "plugin-watcher": self.plugins_registry}
 
 
 class Boot(msgspec.Struct, frozen=True):
@@ -30,7 +41,7 @@ class Boot(msgspec.Struct, frozen=True):
     run_dir: Path
     root: Path
     """Prefix of the host's /sys and /dev."""
-    kubelet_dir: Path
+    kubelet_dirs: KubeletDirs
     """Where the kubelet's folders really lie, ``root`` included."""
     registration: Choice
     host_visible: bool
@@ -73,9 +84,30 @@ class Boot(msgspec.Struct, frozen=True):
         return self.run_dir / "pools" / f"{self.stem}.log"
 
 
-def host_folder(root: Path, folder: str) -> Path:
-    """Where a folder of the host's lies; /var/run is a link from the root on many hosts."""
-    name = folder.removeprefix("/")
-    if (root / "var/run").is_symlink() and name.startswith("var/run/"):
-        name = name.removeprefix("var/")
-    return root / name
+def below_root(root: Path, path: Path | str) -> Path:
+    """Resolve the symbolic links of a path of the host's, below ``root``.
+
+    An absolute link begins again at ``root``, and ``..`` does not leave it. What does not exist,
+    and what lies behind more than MAX_LINKS links, stays as it is written.
+    """
+    plain = Path(root, str(path).lstrip("/"))
+    if root == Path("/"):
+        return plain  # the kernel follows the same links
+    pending = [*reversed(plain.relative_to(root).parts)]
+    found, links = root, 0
+    while pending:
+        name = pending.pop()
+        if name == "..":
+            found = found if found == root else found.parent
+            continue
+        try:
+            target = os.readlink(found / name)  # noqa: PTH115 - a string: '..' has to stay
+        except OSError:  # no link, or nothing
+            found /= name
+            continue
+        links += 1
+        if links > MAX_LINKS:
+            return plain
+        found = root if target.startswith("/") else found
+        pending += [part for part in reversed(target.split("/")) if part not in {"", "."}]
+    return found

@@ -228,4 +228,5 @@ def _place(held: Inventory | None, name: DeviceId) -> tuple[object, ...] | None:
     if device is None:
         return None
     function = device.function
-    return function.bdf, function.product, function.numa_node, function.bridges, device.pf
+    group = function.iommu_group
+    return function.bdf, function.product, function.numa_node, function.bridges, device.pf, group

@@ -67,7 +67,14 @@ class Examiner:
         asked = evidence.needs(device, told)
         further = evidence.further_needs(device, told, reader.read(asked))
         facts = reader.read((*asked, *further))
-        found = evidence.gather(device, told, facts, unusable=unusable, unwritten=unwritten)
+        found = evidence.gather(
+            device,
+            told,
+            facts,
+            unusable=unusable,
+            unwritten=unwritten,
+            statuses=pool.health.npu_statuses,
+        )
         finding = Finding(found, told, unusable or unwritten)
         everything = (read | facts).all()
         untold = evidence.told_by_nobody(device, told, facts)

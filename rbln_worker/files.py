@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from rbln_worker.boot import Boot, host_folder
+from rbln_worker.boot import Boot, below_root
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core import cdi, devinfo
@@ -33,8 +33,8 @@ class Files:
         """``on_settled`` hears that ``problems`` may be others now."""
         self._on_settled = on_settled
         self._mode = boot.cdi
-        self._infos = host_folder(boot.root, devinfo.FOLDER)
-        self._specs = host_folder(boot.root, cdi.FOLDER)
+        self._infos = below_root(boot.root, devinfo.FOLDER)
+        self._specs = below_root(boot.root, cdi.FOLDER)
         self._ledger = Ledger(boot.ledger_path)
         # One thread: a spec is never overtaken by an older one.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="files")

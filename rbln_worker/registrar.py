@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from rbln_worker.boot import FOLDERS
+from rbln_worker.boot import KubeletDirs
 from rbln_worker.contract.messages import Phase
 from rbln_worker.contract.pool import PoolName, stem
 from rbln_worker.core import registration
@@ -42,7 +42,7 @@ class Registrar:
 
     def __init__(
         self,
-        kubelet_dir: Path,
+        kubelet_dirs: KubeletDirs,
         pool: PoolName,
         choice: registration.Choice,
         prepared: Callable[[], Prepared],
@@ -51,8 +51,8 @@ class Registrar:
         on_change: Callable[[], None],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
-        self._sock_folder = kubelet_dir / FOLDERS["kubelet-sock"]
-        self._registry_folder = kubelet_dir / FOLDERS["plugin-watcher"]
+        self._sock_folder = kubelet_dirs.device_plugins
+        self._registry_folder = kubelet_dirs.plugins_registry
         self._pool = pool
         self._stem = stem(pool)
         self._prepared = prepared
@@ -184,6 +184,7 @@ class Registrar:
             self.board,
             self.preferences,
             self._tally,
+            on_asked=lambda: self._asked(plugin),
             on_streams=lambda before, now: self._streams(plugin, before, now),
             on_notified=lambda taken, why: self._notified(plugin, why, taken=taken),
         )
@@ -194,7 +195,7 @@ class Registrar:
     async def _open(self, plugin: DevicePlugin, folder: Path) -> None:
         try:
             path = folder / fresh_name(folder, self._stem)
-            endpoint = await Endpoint.open(path, plugin.services)
+            endpoint = await Endpoint.open(path, plugin.services())
         except (PathTooLong, NoEndpoint) as error:
             if plugin is self._plugin:
                 self._event(events.NotOpened(str(error)))
@@ -224,6 +225,10 @@ class Registrar:
         else:
             if endpoint is self._endpoint:
                 self._event(events.Taken())
+
+    def _asked(self, plugin: DevicePlugin) -> None:
+        if plugin is self._plugin:
+            self._event(events.Discovered())
 
     def _notified(self, plugin: DevicePlugin, why: str, *, taken: bool) -> None:
         if plugin is not self._plugin:

@@ -73,7 +73,7 @@ class Worker:
         )
         self._group = asyncio.TaskGroup()
         self._registrar = Registrar(
-            boot.kubelet_dir,
+            boot.kubelet_dirs,
             boot.pool,
             boot.registration,
             lambda: self._conclusion.prepared,

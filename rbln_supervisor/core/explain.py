@@ -229,7 +229,11 @@ def _relatives(device: Device, node: Node) -> Iterator[str]:
     """Devices that may be meant in its place."""
     if device.subfunction is not None:
         return
-    bdf = device.function.bdf
+    bdf, group = device.function.bdf, device.function.iommu_group
+    if group:
+        others = [o.bdf for o in node.functions.values() if o.iommu_group == group and o.bdf != bdf]
+        if others:
+            yield f"its IOMMU group {group} is shared: one VM has it or {_named(others)} as well"
     if below := [one.bdf for one in node.functions.values() if one.pf == bdf]:
         yield f"its virtual functions are devices of their own: {_named(below)}"
     if parts := [one.name for one in node.subfunctions.get(bdf, ())]:

@@ -98,8 +98,11 @@ def candidates(line: Sequence[str], status: NodeStatus | None) -> list[str]:
     return [word for word in words if word.startswith(typed)]
 
 
+_FOLDER_FLAGS: Final = (
+    *("--run-dir", "--config-file", "--kubelet-dir", "--device-plugins-dir", "--host-root"),
+)
 _VALUES: Final[dict[str, tuple[str, ...]]] = {
-    **dict.fromkeys(("--run-dir", "--config-file", "--kubelet-dir", "--host-root"), ()),
+    **dict.fromkeys(_FOLDER_FLAGS, ()),
     **dict.fromkeys(("-n", "--interval", "--resource-prefix"), ()),
     "--since": ("10m", "1h", "1d"),
 }

@@ -32,6 +32,7 @@ class Where(NamedTuple):
     run_dir: Path
     config_file: Path | None = None
     kubelet_dir: Path | None = None
+    device_plugins_dir: Path | None = None
     host_root: Path | None = None
 
 
@@ -79,6 +80,7 @@ def _begin(
         "within_s": within_s,
         "config_file": where.config_file,
         "kubelet_dir": where.kubelet_dir,
+        "device_plugins_dir": where.device_plugins_dir,
         "host_root": where.host_root,
         "listing": listing,
         "name": name,

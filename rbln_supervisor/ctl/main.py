@@ -119,7 +119,13 @@ def _examine(options: argparse.Namespace, run_dir: Path, *, as_json: bool) -> Ex
     from rbln_supervisor.ctl import bundle, doctoring  # noqa: PLC0415
     from rbln_supervisor.ctl.examination import Where  # noqa: PLC0415
 
-    where = Where(run_dir, options.config_file, options.kubelet_dir, options.host_root)
+    where = Where(
+        run_dir,
+        options.config_file,
+        options.kubelet_dir,
+        options.device_plugins_dir,
+        options.host_root,
+    )
     if options.verb == "doctor":
         return doctoring.doctor(where, as_json=as_json)
     return bundle.bundle(where, options.file)

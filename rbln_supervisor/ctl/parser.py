@@ -153,7 +153,13 @@ def _doctor(verb: argparse.ArgumentParser) -> None:
         "--config-file", type=Path, metavar="FILE", help=f"the configuration ({asked})"
     )
     verb.add_argument(
-        "--kubelet-dir", type=_absolute, metavar="DIR", help="the kubelet's folder; likewise"
+        "--kubelet-dir", type=_absolute, metavar="DIR", help="the kubelet's --root-dir; likewise"
+    )
+    verb.add_argument(
+        "--device-plugins-dir",
+        type=_absolute,
+        metavar="DIR",
+        help="the folder of kubelet.sock; likewise",
     )
     verb.add_argument("--host-root", type=Path, metavar="DIR", help="where the host lies; likewise")
 

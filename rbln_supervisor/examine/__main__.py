@@ -10,6 +10,7 @@ from time import monotonic
 
 import msgspec
 
+from rbln_supervisor import served_config
 from rbln_supervisor.examine import hardware, listing, names, places, processes, written
 from rbln_supervisor.options import Options
 
@@ -25,6 +26,7 @@ class Order(msgspec.Struct, frozen=True):
     config_file: str | None = None
     """As all that follows: in the place of what the last supervisor was told."""
     kubelet_dir: str | None = None
+    device_plugins_dir: str | None = None
     host_root: str | None = None
     listing: bool = False
     """For a support bundle, too."""
@@ -43,7 +45,7 @@ def main() -> None:
         "run_dir": lambda: places.run_dir(run_dir, why),
         "kubelet": lambda: places.kubelet(options),
         "config": lambda: hardware.config(options),
-        "hardware": lambda: hardware.hardware(options),
+        "hardware": lambda: hardware.hardware(options, _served(order, run_dir)),
         "written": lambda: written.written(options),
         "limits": lambda: processes.limits(run_dir),
     }
@@ -73,10 +75,21 @@ def _gather(name: str, section: Callable[[], msgspec.Struct], done: "Queue[_Done
         done.put((name, f"{type(error).__name__}: {error}"))
 
 
+def _served(order: Order, run_dir: Path) -> bytes | None:
+    """The configuration that a living supervisor or worker serves; None where a file is named."""
+    found = places.run_dir(run_dir, "")
+    alive = found.locked or found.serving
+    return served_config.load(run_dir) if alive and order.config_file is None else None
+
+
 def _with(options: Options, order: Order) -> Options:
+    root_dir = order.kubelet_dir
     told = {
         "config_file": order.config_file,
-        "kubelet_dir": order.kubelet_dir,
+        "kubelet_dir": root_dir,
+        "pod_resources_dir": root_dir and f"{root_dir}/pod-resources",
+        "plugins_registry_dir": root_dir and f"{root_dir}/plugins_registry",
+        "device_plugins_dir": order.device_plugins_dir,
         "host_root": order.host_root,
     }
     return msgspec.structs.replace(

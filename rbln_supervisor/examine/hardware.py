@@ -8,21 +8,23 @@ from typing import Final
 import msgspec
 
 from rbln_supervisor import config_file, node
+from rbln_supervisor.core import mounts
 from rbln_supervisor.core.assign import assign
 from rbln_supervisor.core.configuration import config as configuration
+from rbln_supervisor.core.configuration.config import PoolConfig
 from rbln_supervisor.core.diagnosis import hardware as view
-from rbln_supervisor.core.diagnosis.facts import Config, Hardware, Unusable
+from rbln_supervisor.core.diagnosis.facts import Config, Group, Hardware, Unusable
 from rbln_supervisor.core.types.registry import KINDS
 from rbln_supervisor.options import Options
 from rbln_worker.contract.device import Device
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.answer import answer
-from rbln_worker.core.facts import HostFile, There
+from rbln_worker.core.facts import There
 from rbln_worker.core.health import evidence
-from rbln_worker.core.providers import rebellions
+from rbln_worker.core.providers import rebellions, vfio
 from rbln_worker.core.providers.offer import Question
 from rbln_worker.core.providers.registry import needs
-from rbln_worker.host.facts import Reader
+from rbln_worker.host.facts import HOST_FILES, Reader
 
 _EXAMINED_MOST: Final = 4096
 """Devices whose files are read."""
@@ -39,19 +41,19 @@ def config(options: Options) -> Config:
         return Config(path, errors=error.errors, warnings=error.warnings)
     return Config(
         path,
+        pools=tuple(pool.spec.name for pool in read.pools),
         invalid={pool.name: tuple(map(str, pool.complaints)) for pool in read.invalid},
         warnings=read.warnings,
     )
 
 
-def hardware(options: Options) -> Hardware:
-    """What is on the node, and what pools and containers get of it."""
-    try:
-        pools = configuration.parse(
-            config_file.read(options.config_file), prefix=options.resource_prefix
-        ).pools
-    except configuration.ConfigError:
-        pools = ()  # the section on the file says so
+def hardware(options: Options, served: bytes | None) -> Hardware:
+    """What is on the node, and what pools and containers get of it.
+
+    ``served`` is the configuration that is served, which counts where the file has errors: no
+    supervisor reads such a file a second time.
+    """
+    pools = _pools(options, served)
     needed = node.needs(pools, allow_default_route=options.allow_default_route)
     classes = {KINDS[name].base_class for name in view.types_of(pools)}
     look = node.look(
@@ -68,7 +70,7 @@ def hardware(options: Options) -> Hardware:
     ]
     npus = [device for device, _ in taken if rebellions.is_npu(device)]
     reader = Reader(options.host_root, host_visible=options.host_visible)
-    node_facts = reader.read((There(rebellions.RSD), HostFile(rebellions.TOOL)))
+    node_facts = reader.read((There(rebellions.RSD), *rebellions.TOOL_FILES))
     return Hardware(
         problems=look.problems,
         pools=dict(view.views(pools, look.node)),
@@ -78,8 +80,48 @@ def hardware(options: Options) -> Hardware:
         npus=len(npus),
         needs_rsd=any(one.function.product not in rebellions.WITHOUT_RSD for one in npus),
         rsd=node_facts.there(There(rebellions.RSD)),
-        tool=node_facts.there(HostFile(rebellions.TOOL)),
+        tool=any(node_facts.there(one) for one in rebellions.TOOL_FILES),
+        tools_hidden=not options.host_visible and not Path(f"{HOST_FILES}/usr").is_dir(),
+        groups=tuple(_groups(reader, taken)),
+        own_dev=options.in_container and _own_dev(options.host_root),
     )
+
+
+def _pools(options: Options, served: bytes | None) -> tuple[PoolConfig, ...]:
+    prefix = options.resource_prefix
+    try:
+        file = configuration.parse(config_file.read(options.config_file), prefix=prefix)
+        if served is None or not file.invalid:
+            return file.pools
+    except configuration.ConfigError:
+        pass  # the section on the file says so
+    try:
+        return configuration.parse(served or b"", prefix=prefix).pools
+    except configuration.ConfigError:
+        return ()
+
+
+def _groups(reader: Reader, taken: list[tuple[Device, PoolSpec]]) -> Iterator[Group]:
+    """IOMMU groups with several devices of pools on vfio drivers."""
+    found: dict[str, list[tuple[Device, PoolSpec]]] = {}
+    for device, pool in taken:
+        if vfio.carried(device, pool):
+            number = reader.one(vfio.group(device))
+            if isinstance(number, str):
+                found.setdefault(number, []).append((device, pool))
+    for number, members in sorted(found.items()):
+        if len(members) > 1:
+            pools = dict.fromkeys(pool.name for _, pool in members)
+            yield Group(number, tuple(device.id for device, _ in members), tuple(pools))
+
+
+def _own_dev(host_root: Path) -> bool:
+    """Whether the host's /dev, a devtmpfs, is not what lies there."""
+    try:
+        text = Path("/proc/self/mountinfo").read_text(errors="replace")
+    except OSError:
+        return False
+    return mounts.covering(text, str(host_root / "dev")) != "devtmpfs"
 
 
 def _unusable(reader: Reader, taken: list[tuple[Device, PoolSpec]]) -> Iterator[Unusable]:

@@ -70,8 +70,13 @@ def _lists(options: Options) -> Iterator[str]:
     yield f"== /dev\n{' '.join(nodes)}"
     for folder in _FOLDERS:
         yield f"== /{folder}\n{' '.join(_names(root / folder))}"
-    for name in ("device-plugins", "plugins_registry", "pod-resources"):
-        yield f"== {options.kubelet_dir / name}\n{' '.join(_names(options.kubelet_folder / name))}"
+    found = options.kubelet_dirs
+    for named, place in (
+        (options.device_plugins_dir, found.device_plugins),
+        (options.plugins_registry_dir, found.plugins_registry),
+        (options.pod_resources_dir, found.pod_resources),
+    ):
+        yield f"== {named}\n{' '.join(_names(place))}"
 
 
 def _names(path: Path) -> list[str]:

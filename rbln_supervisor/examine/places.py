@@ -2,18 +2,30 @@
 
 import fcntl
 import os
+import re
 import socket as sockets
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from rbln_supervisor.core.commands import CONTROL_SOCKET, HIDDEN
 from rbln_supervisor.core.diagnosis.facts import Folder, Kubelet, RunDir, Socket
-from rbln_supervisor.options import Options, OptionsUnknown, load
-from rbln_worker.boot import FOLDERS
+from rbln_supervisor.options import KUBELET, Options, OptionsUnknown, load
+from rbln_worker.boot import below_root
 from rbln_worker.contract.pool import pool_of
 from rbln_worker.link import WORKERS_SOCKET
 
+SOCKET: Final = "kubelet.sock"
 _LOCK_BYTES: Final = 64
+_CMDLINE_BYTES: Final = 64 * 1024
+_KUBELETS: Final = frozenset({"kubelet", "hyperkube", "kubelite", "k3s", "k3s-server", "k3s-agent"})
+_ROOT_DIR: Final = re.compile(r"root-dir[=\0](/[^\0]+)")
+"""A word of a kubelet's command line, or two; k3s has it as --kubelet-arg=root-dir=DIR."""
+_KNOWN_ROOT_DIRS: Final = (
+    KUBELET,
+    Path("/var/lib/k0s/kubelet"),  # docs.k0sproject.io, "--kubelet-root-dir"
+    Path("/var/snap/microk8s/common/var/lib/kubelet"),  # args/kubelet of the snap
+)
 _CONNECT_WITHIN_S: Final = 2.0
 
 
@@ -49,16 +61,51 @@ def run_dir(path: Path, why: str) -> RunDir:
 
 def kubelet(options: Options) -> Kubelet:
     """The kubelet's folders."""
-    home = options.kubelet_folder
-    plugins = home / FOLDERS["kubelet-sock"]
+    dirs = options.kubelet_dirs
+    listening = socket(dirs.device_plugins / SOCKET)
+    pods = socket(dirs.pod_resources / SOCKET)
+    registry = folder(dirs.plugins_registry)
+    flags: dict[str, str] = {}
+    if not listening.there:
+        places = (KUBELET, *_root_dirs(options.host_root))
+        flags |= _flag(options, "--device-plugins-dir", places, "device-plugins", SOCKET)
+    if not pods.there:
+        places = _root_dirs(options.host_root)
+        flags |= _flag(options, "--pod-resources-dir", places, "pod-resources", SOCKET)
+    if not registry.there:
+        places = _root_dirs(options.host_root)
+        flags |= _flag(options, "--plugins-registry-dir", places, "plugins_registry")
     return Kubelet(
-        folder=folder(home),
-        plugins=folder(plugins),
-        registry=folder(home / FOLDERS["plugin-watcher"]),
-        socket=socket(plugins / "kubelet.sock"),
-        pod_resources=socket(home / "pod-resources" / "kubelet.sock"),
+        plugins=folder(dirs.device_plugins),
+        registry=registry,
+        socket=listening,
+        pod_resources=pods,
         registration=options.registration,
+        flags=flags,
     )
+
+
+def _flag(
+    options: Options, flag: str, places: Iterable[Path], name: str, inside: str = ""
+) -> dict[str, str]:
+    """The flag, and the first of these --root-dirs below which the folder is there."""
+    for place in dict.fromkeys(places):
+        if below_root(options.host_root, place / name / inside).exists():
+            return {flag: str(place / name)}
+    return {}
+
+
+def _root_dirs(host_root: Path) -> tuple[Path, ...]:
+    """The --root-dir of each kubelet that runs, and those of distributions."""
+    told = []
+    for path in (host_root / "proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes()[:_CMDLINE_BYTES].decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if os.path.basename(words[0]) in _KUBELETS:  # noqa: PTH119 - a string
+            told += _ROOT_DIR.findall("\0".join(words))
+    return (*map(Path, sorted(told)), *_KNOWN_ROOT_DIRS)
 
 
 def folder(path: Path) -> Folder:

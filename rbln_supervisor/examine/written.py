@@ -12,7 +12,7 @@ from rbln_supervisor.core.configuration.pool import PoolConfig
 from rbln_supervisor.core.diagnosis.facts import Folder, Written
 from rbln_supervisor.examine.places import folder
 from rbln_supervisor.options import Options
-from rbln_worker.boot import host_folder
+from rbln_worker.boot import below_root
 from rbln_worker.core import cdi, devinfo
 
 _FILES_MOST: Final = 20_000
@@ -28,8 +28,8 @@ def written(options: Options) -> Written:
     except configuration.ConfigError:
         pools = ()
     network = [pool for pool in pools if pool.spec.device_type == "netDevice"]
-    specs = host_folder(options.host_root, cdi.FOLDER)
-    infos = host_folder(options.host_root, devinfo.FOLDER)
+    specs = below_root(options.host_root, cdi.FOLDER)
+    infos = below_root(options.host_root, devinfo.FOLDER)
     wrong: dict[str, str] = {}
     if options.cdi != "off":
         wrong.update(_specs(specs, pools))

@@ -95,6 +95,8 @@ class PciFunction(msgspec.Struct, frozen=True, omit_defaults=True):
     bridges: tuple[Bdf, ...] = ()
     """The PCI-to-PCI bridges above it, from the root port down."""
     network: Network | None = None
+    iommu_group: str = ""
+    """The number of its IOMMU group, of functions on vfio; empty where there is none."""
 
 
 class Subfunction(msgspec.Struct, frozen=True):

@@ -32,6 +32,15 @@ class Probation(msgspec.Struct, frozen=True):
     """Healthy for so long, its falls are forgotten."""
 
 
+class NpuStatuses(msgspec.Struct, frozen=True):
+    """What the numbers of an NPU's status mean to a driver and to the next ones."""
+
+    since: tuple[int, int]
+    """The first version of the driver, major and minor."""
+    words: tuple[str, ...]
+    """By number: READY, BUSY, then any of PROBING, INIT, FAULT and FINISH."""
+
+
 class HealthPolicy(msgspec.Struct, frozen=True):
     """How a pool's devices are judged."""
 
@@ -42,6 +51,8 @@ class HealthPolicy(msgspec.Struct, frozen=True):
     unknown_hold_s: float = 30.0
     """How long the last verdict holds for a device that doesn't answer."""
     probation: Probation = Probation()
+    npu_statuses: tuple[NpuStatuses, ...] = ()
+    """Of drivers that are newer than those that are known; by version."""
 
 
 class Verdict(msgspec.Struct, frozen=True):

@@ -33,6 +33,8 @@ class PoolSpec(msgspec.Struct, frozen=True):
     additional_info: Mapping[str, Mapping[str, str]] | None = None
     """More keys for containers: ``*`` or a device ID → key → value; None where not configured."""
     health: HealthPolicy = HealthPolicy()
+    iommufd: bool = False
+    """Devices on vfio come with their character device, too, where the kernel has it."""
 
     @property
     def name(self) -> PoolName:

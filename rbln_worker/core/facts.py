@@ -52,12 +52,22 @@ class There(msgspec.Struct, frozen=True):
 
 
 class HostFile(msgspec.Struct, frozen=True):
-    """Whether a file of the host's own exists; where such files can't be seen, it is taken to."""
+    """Whether a path of the host's own is a regular file; not where such files can't be seen."""
 
     path: str
 
 
-Need = Text | Head | Link | Names | Texts | There | HostFile
+class Links(msgspec.Struct, frozen=True):
+    """The last part of the link of one name in each entry of a folder, by entry, sorted.
+
+    Empty for an entry without it; a folder that is not there has no entries.
+    """
+
+    folder: str
+    name: str
+
+
+Need = Text | Head | Link | Names | Texts | There | HostFile | Links
 
 
 class Missing(msgspec.Struct, frozen=True):
@@ -104,8 +114,8 @@ class Facts:  # noqa: PLW1641 - no key of anything
         fact = self._read.get(need, _NOT_READ)
         return fact if isinstance(fact, tuple | Missing) else _NOT_READ
 
-    def texts(self, need: Texts) -> Mapping[str, str]:
-        """A file's text by entry of a folder."""
+    def texts(self, need: Texts | Links) -> Mapping[str, str]:
+        """A file's text, or a link's last part, by entry of a folder."""
         fact = self._read.get(need)
         return fact if isinstance(fact, Mapping) else {}
 

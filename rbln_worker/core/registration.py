@@ -24,6 +24,7 @@ import msgspec
 
 from rbln_worker.contract.messages import Phase
 from rbln_worker.core.registration_events import (
+    Discovered,
     Event,
     Looked,
     NotOpened,
@@ -52,6 +53,10 @@ RETRY_MOST_S: Final = 5.0
 WATCHER_RETRY_MOST_S: Final = 60.0
 NOBODY: Final = "nobody answers on kubelet.sock: waiting for the kubelet"
 NO_SOCKET: Final = "no kubelet.sock: waiting for the kubelet"
+NOT_DISCOVERED: Final = (
+    f"the kubelet's plugin watcher did not ask for our socket within {LISTED_WITHIN_S:g} s: is "
+    "this plugins_registry folder the one of its --root-dir?"
+)
 _ABSENT: Final = frozenset({NOBODY, NO_SOCKET})
 _ENDED: Final = "the kubelet closed its stream"
 
@@ -88,6 +93,8 @@ class Standing(msgspec.Struct, frozen=True):
     """When to act if nothing happens (monotonic seconds)."""
     again: bool = False
     """What is due is the same Register again, on the endpoint that was never taken."""
+    discovered: bool = False
+    """The plugin watcher found the current endpoint."""
     reason: str = ""
     """Why the kubelet does not list the pool."""
 
@@ -126,6 +133,8 @@ def advance(standing: Standing, event: Event, now: float) -> tuple[Standing, Act
             # A call that broke off when there had been a stream was heard all the same.
             unheard = not reached and standing.step is Step.CALLING
             after = _failed(standing, why if reached else NOBODY, now, again=unheard)
+        case Discovered():
+            after = msgspec.structs.replace(standing, discovered=True)
         case Streams(count=count):
             after = _streams(standing, count, now)
         case Opened() | Taken() | NotTaken() | Overtaken():
@@ -246,13 +255,17 @@ def _overdue(standing: Standing, now: float) -> tuple[Standing, Act | None]:
         # Nobody is there to find a fresh socket either; the next kubelet finds this one.
         reason = NOBODY if view and view.kubelet else NO_SOCKET
         return msgspec.structs.replace(standing, due=None, reason=reason), None
-    reason = standing.reason or f"no ListAndWatch within {LISTED_WITHIN_S:g} s of registering"
+    unlisted = f"no ListAndWatch within {LISTED_WITHIN_S:g} s of registering"
+    if standing.way == "plugin-watcher" and not standing.discovered:
+        unlisted = NOT_DISCOVERED
+    reason = standing.reason or unlisted
     failures = standing.failures + 1
     return _open(msgspec.structs.replace(standing, failures=failures, reason=reason))
 
 
 def _open(standing: Standing) -> tuple[Standing, Act]:
-    return _to(standing, Step.OPENING, due=None), Act.OPEN
+    fresh = msgspec.structs.replace(standing, discovered=False)
+    return _to(fresh, Step.OPENING, due=None), Act.OPEN
 
 
 def _to(standing: Standing, step: Step, *, due: float | None) -> Standing:

@@ -34,6 +34,10 @@ class NotOpened(msgspec.Struct, frozen=True):
     why: str
 
 
+class Discovered(msgspec.Struct, frozen=True):
+    """The kubelet's plugin watcher found the endpoint and asked what it is."""
+
+
 class Taken(msgspec.Struct, frozen=True):
     """The kubelet took the registration."""
 
@@ -60,4 +64,4 @@ class Overdue(msgspec.Struct, frozen=True):
     """What was due is due."""
 
 
-Event = Looked | Opened | NotOpened | Taken | NotTaken | Streams | Overtaken | Overdue
+Event = Looked | Opened | NotOpened | Discovered | Taken | NotTaken | Streams | Overtaken | Overdue

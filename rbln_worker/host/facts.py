@@ -1,16 +1,19 @@
 """What a device's driver and /dev say of it: read by its worker, because such files can hang."""
 
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from rbln_worker.boot import below_root
 from rbln_worker.core.facts import (
     Fact,
     Facts,
     Head,
     HostFile,
     Link,
+    Links,
     Missing,
     Names,
     Need,
@@ -20,6 +23,8 @@ from rbln_worker.core.facts import (
 )
 from rbln_worker.host import nodes
 
+HOST_FILES: Final = "/host"
+"""Where the manifests mount the host's /usr in a container, whose own root is another one."""
 _FILE_BYTES: Final = 65536
 """More of a file is not read; sysfs answers a page."""
 
@@ -30,8 +35,8 @@ class Reader:
     def __init__(self, root: Path, *, host_visible: bool) -> None:
         """Read below ``root``.
 
-        ``host_visible``: the host's own files lie there, too, so that one that is missing there is
-        missing, and not just out of sight in our own container.
+        ``host_visible``: the host's own files lie there, too; else the manifests mount some of them
+        below HOST_FILES in our own container.
         """
         self._root = str(root).rstrip("/")
         self._host_visible = host_visible
@@ -69,7 +74,7 @@ class Reader:
             known = self._nodes[path] = nodes.fault(self._root, path, real=self._real)
         return known
 
-    def _answer(self, need: Need) -> Fact:
+    def _answer(self, need: Need) -> Fact:  # noqa: PLR0911 - a line for each kind of need
         try:
             match need:
                 case Text(path):
@@ -85,14 +90,23 @@ class Reader:
                 case There(path):
                     return self._there(path)
                 case HostFile(path):
-                    return not self._host_visible or self._there(path)
+                    return self._is_host_file(path)
+                case Links(folder, name):
+                    return self._links(folder, name)
         except OSError as error:
-            place = need.folder if isinstance(need, Texts) else need.path
+            place = need.folder if isinstance(need, Texts | Links) else need.path
             absent = isinstance(error, FileNotFoundError | NotADirectoryError)
             return Missing(f"{place}: {error.strerror}", absent=absent)
 
     def _there(self, path: str) -> bool:
         return os.path.exists(f"{self._root}{path}")
+
+    def _is_host_file(self, path: str) -> bool:
+        root = Path(f"{self._root}{'' if self._host_visible else HOST_FILES}" or "/")
+        try:
+            return stat.S_ISREG(os.lstat(below_root(root, path)).st_mode)
+        except FileNotFoundError:
+            return False
 
     def _text(self, path: str) -> str:
         return self._head(path, _FILE_BYTES).decode(errors="replace")
@@ -107,6 +121,19 @@ class Reader:
             return read
         finally:
             os.close(descriptor)
+
+    def _links(self, folder: str, name: str) -> Mapping[str, str]:
+        try:
+            entries = sorted(os.listdir(f"{self._root}{folder}"))
+        except OSError:
+            return {}
+        found = {}
+        for entry in entries:
+            try:
+                found[entry] = os.path.basename(os.readlink(f"{self._root}{folder}/{entry}/{name}"))
+            except OSError:
+                found[entry] = ""
+        return found
 
     def _texts(self, folder: str, file: str) -> Mapping[str, str]:
         try:

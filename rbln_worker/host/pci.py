@@ -95,12 +95,13 @@ def _function(
     pf = link_name(path, "physfn") if "physfn" in entries else None
     if pf is not None and not PCI_ADDRESS.fullmatch(pf):
         raise ValueError(f"physfn: expected a link to a PCI function, got {pf[:40]!r}")
+    driver = _driver(path) if "driver" in entries else None
     function = PciFunction(
         bdf=bdf,
         vendor=vendor,
         product=product,
         base_class=base_class,
-        driver=_driver(path) if "driver" in entries else None,
+        driver=driver,
         numa_node=_numa_node(path) if "numa_node" in entries else None,
         acpi_index=(
             attribute(f"{path}/acpi_index") if acpi_indexes and "acpi_index" in entries else ""
@@ -109,6 +110,7 @@ def _function(
         sriov="sriov_totalvfs" in entries,
         pf=Bdf(pf) if pf is not None else None,
         bridges=_bridges(path, bdf),
+        iommu_group=_iommu_group(path) if driver is not None and "vfio" in driver else "",
     )
     return Found(function, path, entries)
 
@@ -118,6 +120,13 @@ def _driver(path: str) -> str | None:
         return link_name(path, "driver")
     except FileNotFoundError:
         return None  # it went after the directory was listed
+
+
+def _iommu_group(path: str) -> str:
+    try:
+        return link_name(path, "iommu_group")
+    except OSError:
+        return ""
 
 
 def _numbered(home: str, found: Mapping[Bdf, Found]) -> dict[Bdf, Found]:

@@ -35,7 +35,7 @@ def fresh_name(folder: Path, stem: str) -> str:
     if kept < 0:
         raise PathTooLong(
             f"{folder}: a socket's path has {PATH_BYTES_MOST} bytes at most (unix(7)); "
-            "give --kubelet-dir a shorter path"
+            "give --device-plugins-dir or --plugins-registry-dir a shorter path"
         )
     return f"{stem[:kept]}-{digest}-{unique}.sock"
 

@@ -28,10 +28,11 @@ class Refusal(msgspec.Struct, frozen=True):
 
 def answer(
     prepared: Prepared, request: pb.AllocateRequest, now: Callable[[], float] = perf_counter
-) -> pb.AllocateResponse | Refusal:
-    """What each container gets: INVALID_ARGUMENT, FAILED_PRECONDITION or DEADLINE_EXCEEDED if not.
+) -> bytes | Refusal:
+    """Join the serialized AllocateResponse, one member for each container.
 
-    ``now`` is a clock in seconds.
+    Refused with INVALID_ARGUMENT, FAILED_PRECONDITION or DEADLINE_EXCEEDED. ``now`` is a clock in
+    seconds.
     """
     until = now() + ANSWER_MOST_S
     containers = request.container_requests
@@ -42,7 +43,7 @@ def answer(
             f"a call names {ASKED_MOST} devices and containers at most, not {asked}; "
             f"{prepared.pool} has {len(prepared.shares)} devices to give",
         )
-    response = pb.AllocateResponse()
+    members = []
     for container in containers:
         if now() > until:
             return Refusal(
@@ -54,14 +55,10 @@ def answer(
         unknown = next((device for device in ids if device not in prepared.shares), None)
         if unknown is not None:
             return _unusable(prepared, unknown)
-        translate.fill(
-            response.container_responses.add(),
-            prepared.names,
-            ids,
-            prepared.shares,
-            prepared.annotation,
+        members.append(
+            translate.container_member(prepared.names, ids, prepared.shares, prepared.annotation)
         )
-    return response
+    return b"".join(members)
 
 
 def _unusable(prepared: Prepared, device: str) -> Refusal:

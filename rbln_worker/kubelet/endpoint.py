@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -39,12 +39,10 @@ class Endpoint:
         self.path = path
 
     @classmethod
-    async def open(
-        cls, path: Path, services: Callable[[str], Iterable[grpc.GenericRpcHandler]]
-    ) -> "Endpoint":
+    async def open(cls, path: Path, services: Iterable[grpc.GenericRpcHandler]) -> "Endpoint":
         """Serve at ``path``, where nothing is yet; NoEndpoint."""
         server = grpc.aio.server(options=_OPTIONS)
-        server.add_generic_rpc_handlers(tuple(services(str(path))))
+        server.add_generic_rpc_handlers(tuple(services))
         try:
             server.add_insecure_port(f"unix:{path}")
             await server.start()

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from time import perf_counter
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, TypeVarTuple
 
 import grpc
 import grpc.aio
@@ -28,6 +28,7 @@ LOGGED_MOST: Final = 64
 Context = grpc.aio.ServicerContext[Any, Any]
 Asked = TypeVar("Asked")
 Answered = TypeVar("Answered")
+Arguments = TypeVarTuple("Arguments")
 
 log = logging.getLogger(__name__)
 
@@ -42,27 +43,28 @@ class DevicePlugin:
         preferences: Preferences,
         tally: Tally,
         *,
+        on_asked: Callable[[], None],
         on_streams: Callable[[int, int], None],
         on_notified: Callable[[bool, str], None],
     ) -> None:
         """Answer from ``prepared``, ``board`` and ``preferences``, and count that in ``tally``.
 
-        ``on_streams`` hears how many ListAndWatch streams were open and are now, ``on_notified``
-        what the plugin watcher says of a registration (taken or not, and why not).
+        ``on_asked`` is called when the plugin watcher has found the socket; ``on_streams`` hears
+        how many ListAndWatch streams were open and are now, ``on_notified`` what the plugin watcher
+        says of a registration (taken or not, and why not).
         """
         self._prepared = prepared
         self._board = board
         self._preferences = preferences
         self._tally = tally
+        self._on_asked = on_asked
         self._on_streams = on_streams
         self._on_notified = on_notified
         self.streams = 0
         """ListAndWatch streams that are open."""
-        self._socket_path = ""
 
-    def services(self, socket_path: str) -> tuple[grpc.GenericRpcHandler, ...]:
-        """The handlers for a server on ``socket_path``."""
-        self._socket_path = socket_path
+    def services(self) -> tuple[grpc.GenericRpcHandler, ...]:
+        """The handlers for a server."""
         return (
             handlers(
                 pb.DESCRIPTOR.services_by_name["DevicePlugin"],
@@ -113,7 +115,7 @@ class DevicePlugin:
             await context.abort(grpc.StatusCode.UNKNOWN, answer.why)
         return answer
 
-    async def allocate(self, request: pb.AllocateRequest, context: Context) -> pb.AllocateResponse:
+    async def allocate(self, request: pb.AllocateRequest, context: Context) -> bytes:
         """What each container gets, or a status that says why not, and nothing done.
 
         The kubelet keeps the answer and gives it to the container again after a restart.
@@ -122,10 +124,14 @@ class DevicePlugin:
         if isinstance(answer, Refusal):
             log.warning("allocation refused", extra={"why": answer.why})
             await context.abort(answer.code, answer.why)
+        _after_answer(self._record_allocation, request)
+        return answer
+
+    def _record_allocation(self, request: pb.AllocateRequest) -> None:
+        """Log and count what was allocated."""
         for container in request.container_requests:
             log.info("allocated", extra={"devices": _some(container.devicesIDs)})
         self._tally.allocated += sum(len(one.devicesIDs) for one in request.container_requests)
-        return answer
 
     async def pre_start(
         self, _request: pb.PreStartContainerRequest, _context: Context
@@ -136,11 +142,16 @@ class DevicePlugin:
     async def info(
         self, _request: registration.InfoRequest, _context: Context
     ) -> registration.PluginInfo:
-        """Who this socket is, for the plugin watcher."""
+        """Describe this socket to the plugin watcher.
+
+        The endpoint stays empty: the kubelet then dials the socket where it found it
+        (pkg/kubelet/pluginmanager/operationexecutor/operation_generator.go), a path that this
+        process may know under another name.
+        """
+        self._on_asked()
         return registration.PluginInfo(
             type="DevicePlugin",
             name=self._prepared().pool,
-            endpoint=self._socket_path,
             supported_versions=["v1alpha1", API_VERSION],
         )
 
@@ -161,10 +172,19 @@ class DevicePlugin:
             except BaseException as error:
                 self._tally.call(method, _code(context, error), perf_counter() - began)
                 raise
-            self._tally.call(method, "OK", perf_counter() - began)
+            _after_answer(self._tally.call, method, "OK", perf_counter() - began)
             return answered
 
         return counted
+
+
+def _after_answer(function: Callable[[*Arguments], object], *arguments: *Arguments) -> None:
+    """Call ``function`` once the answer is on its way to the kubelet.
+
+    gRPC starts to send as soon as the handler returns, without another turn of the event loop
+    (grpc/_cython/_cygrpc/aio/server.pyx.pxi, _finish_handler_with_unary_response).
+    """
+    asyncio.get_running_loop().call_soon(function, *arguments)
 
 
 def _some(ids: Sequence[str]) -> str:

@@ -11,8 +11,8 @@ from google.protobuf.message import DecodeError
 from rbln_worker.contract.holding import Held, Holding
 from rbln_worker.kubelet.api import podresources_pb2 as pb
 
-SOCKET: Final = Path("pod-resources/kubelet.sock")
-"""Below the kubelet's folder."""
+SOCKET: Final = "kubelet.sock"
+"""In the folder pod-resources of the kubelet's --root-dir."""
 WITHIN_S: Final = 2.0
 BYTES_MOST: Final = 16 * 1024 * 1024
 """A longer answer is an error. It is what the kubelet's own clients take at most."""

@@ -6,6 +6,7 @@ Allocate answer is serialized once, when the device changes, and an answer is a 
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import msgspec
 
@@ -15,6 +16,9 @@ from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.answer import DeviceAnswer, EnvNames, envs
 from rbln_worker.core.cdi import Mode, has_edits
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
+
+_CONTAINER_TAG: Final = bytes([1 << 3 | 2])
+"""Field 1, ``container_responses``, of wire type LEN."""
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -68,14 +72,10 @@ def share(answer: DeviceAnswer, mode: Mode = "off", claim: str = "") -> Share:
     )
 
 
-def fill(
-    answer: pb.ContainerAllocateResponse,
-    names: EnvNames,
-    ids: Sequence[str],
-    shares: Mapping[str, Share],
-    annotation: str = "",
-) -> None:
-    """Fill in the answer for a container that gets these devices, all of which have a share.
+def container_member(
+    names: EnvNames, ids: Sequence[str], shares: Mapping[str, Share], annotation: str = ""
+) -> bytes:
+    """Serialize a container's member of an Allocate answer; all of ``ids`` have a share.
 
     ``annotation`` is the key for devices that are claimed; empty: they aren't, or not in this way.
     """
@@ -89,12 +89,23 @@ def fill(
         for claimed, part in shares[device].claims:
             parts.setdefault(("claim", claimed), part)
     infos = {device: shares[device].info for device in ordered}
-    answer.envs.update(envs(names, ordered, infos))
-    answer.MergeFromString(b"".join(parts.values()))
+    own = pb.ContainerAllocateResponse(envs=envs(names, ordered, infos))
     if annotation:
         claims = ",".join(name for kind, name in parts if kind == "claim")
         if claims:
-            answer.annotations[annotation] = claims
+            own.annotations[annotation] = claims
+    body = b"".join((own.SerializeToString(), *parts.values()))
+    return b"".join((_CONTAINER_TAG, _varint(len(body)), body))
+
+
+def _varint(number: int) -> bytes:
+    """Encode a length (protobuf.dev, "Encoding", Base 128 Varints)."""
+    groups = bytearray()
+    while number > 0x7F:
+        groups.append(number & 0x7F | 0x80)
+        number >>= 7
+    groups.append(number)
+    return bytes(groups)
 
 
 def listed(device: Device, verdict: Verdict, pool: PoolSpec) -> bytes:

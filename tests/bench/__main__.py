@@ -57,17 +57,25 @@ def _against(command: against.Command, given: argparse.Namespace, console: Conso
     figures: list[Figure] = []
     code = 0
     try:
-        for one in against.measured(command, sizes, rounds, given.only, given.patience):
-            figures.append(one)  # noqa: PERF402 - those of smaller sizes are kept on a failure
+        for each in against.measured(command, sizes, rounds, given.only, given.patience):
+            figures += each  # those of smaller sizes are kept on a failure
+            show_both(_report(command, each, given), console, markdown=given.markdown)
     except against.NotPossible as error:
         return _complain(error, 2)
     except against.Failed as error:
         code = _complain(error, 1)
     if figures:
-        report = Report(FORMAT, made(quick=given.quick, against=command.name), tuple(figures))
-        show_both(report, console, markdown=given.markdown)
+        report = _report(command, figures, given)
+        if len({one.size for one in figures}) > 1:
+            show_both(report, console, markdown=given.markdown)
         _write(report, given.json)
     return code
+
+
+def _report(
+    command: against.Command, figures: Sequence[Figure], given: argparse.Namespace
+) -> Report:
+    return Report(FORMAT, made(quick=given.quick, against=command.name), tuple(figures))
 
 
 def _write(report: Report, path: Path | None) -> None:

@@ -88,16 +88,18 @@ def measured(
     rounds: Rounds,
     groups: Collection[str],
     patience_s: float,
-) -> Iterator[Figure]:
+) -> Iterator[tuple[Figure, ...]]:
     """The figures of both, size by size; Failed, NotPossible."""
     for size in sizes:
         kept: dict[Subject, Kept] = {"ours": Kept(), "other": Kept()}
         for _ in range(rounds.turns):
             for subject in ORDER:
                 _turn(size, rounds, groups, patience_s, kept[subject], subject, other)
-        for subject, samples in kept.items():
-            for one in samples.figures(size.name):
-                yield msgspec.structs.replace(one, of=subject)
+        yield tuple(
+            msgspec.structs.replace(one, of=subject)
+            for subject, samples in kept.items()
+            for one in samples.figures(size.name)
+        )
 
 
 @dataclass
@@ -169,8 +171,14 @@ def _ours(config: Path) -> tuple[str, ...]:
 
 
 def allocate(turn: Turn) -> bool:
-    """From the client's call to its answer."""
-    return _called(turn, "allocate", calls.allocate)
+    """From the client's call to its answer; beside ours, that of an empty server."""
+    if turn.plugin.name != NAMES["ours"]:
+        return _called(turn, "allocate", calls.allocate)
+    kubelet, resource = turn.plugin.arena.kubelet, turn.size.resources[0]
+    ours, empty = calls.allocate_and_floor(kubelet, resource, turn.rounds.calls)
+    turn.kept.add("allocate", "s", ours)
+    turn.kept.add("allocate-floor", "s", empty)
+    return True
 
 
 def prefer(turn: Turn) -> bool:

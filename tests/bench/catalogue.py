@@ -7,6 +7,7 @@ FIGURES: Final[Mapping[str, str]] = {
     "start": "start → all pools listed",
     "stop": "SIGTERM → all processes ended",
     "allocate": "Allocate of 2 devices",
+    "allocate-floor": "… of an empty grpc.aio server with the same answer",
     "prefer": "GetPreferredAllocation of 4 devices of a pool",
     "driver-gone": "driver gone (a kernel uevent) → message",
     "driver-back": "driver back → message, 50 ms of it probation",

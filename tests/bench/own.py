@@ -73,8 +73,11 @@ def start(running: Running) -> Iterator[Figure]:
 
 
 def allocate(running: Running) -> Iterator[Figure]:
-    """From the client's call to its answer."""
-    yield _called(running, "allocate", calls.allocate)
+    """From the client's call to its answer, and the same of an empty server."""
+    resource = running.size.resources[0]
+    ours, empty = calls.allocate_and_floor(running.stack.kubelet, resource, running.rounds.calls)
+    yield running.figure("allocate", "s", ours)
+    yield running.figure("allocate-floor", "s", empty)
 
 
 def prefer(running: Running) -> Iterator[Figure]:

@@ -25,7 +25,7 @@ def test_every_figure_is_measured_and_compared(tmp_path: Path) -> None:
     some = ("--only", "allocate,memory", "--compare", str(first), "--json", str(second))
     out, _ = ended(begun(*QUICK, *some), 0)
     assert {one.name for one in load(second).figures} == {
-        *("allocate", "frames", "rss", "pss", "worker-private", "supervisor-pss")
+        *("allocate", "allocate-floor", "frames", "rss", "pss", "worker-private", "supervisor-pss")
     }
     row = next(line for line in out.splitlines() if line.startswith(FIGURES["rss"]))
     assert float(row.split()[-1]) > 0

@@ -74,7 +74,7 @@ def asked_before(raw: bytes) -> None:
         except options.OptionsUnknown as error:
             claims.one_line(str(error))
             return
-        assert known.kubelet_folder is not None
+        assert known.kubelet_dirs.device_plugins.is_absolute()
         assert known.host_visible in {True, False}
 
 

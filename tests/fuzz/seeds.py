@@ -102,7 +102,7 @@ def _host() -> bytes:
     view = PoolView("accelerator", 3, 0, {"a/b": 1}, {"no driver is bound to it": 2})
     host = Host(
         run_dir=RunDir(there, silent, silent, pid=7, locked=True, serving={_POOL: 7}),
-        kubelet=Kubelet(there, there, Folder("/y", why="no"), silent, silent),
+        kubelet=Kubelet(there, Folder("/y", why="no"), silent, silent),
         config=Config("/c", ("an error",), {_POOL: ("a complaint",)}, ("a warning",)),
         hardware=Hardware("", ("a problem",), {_POOL: view}, iommu_groups=3, npus=1),
         written=Written(there, there, {"/z": "it is no JSON"}),

@@ -222,7 +222,8 @@ def allocate(raw: bytes) -> None:
     if isinstance(given, allocation.Refusal):
         assert len(given.why) <= 1000
     else:
-        assert len(given.container_responses) == len(asked.container_requests)
+        answer = pb.AllocateResponse.FromString(given)
+        assert len(answer.container_responses) == len(asked.container_requests)
 
 
 def prefer(raw: bytes) -> None:

@@ -16,9 +16,8 @@ from rbln_supervisor.ctl.exits import Exit
 from rbln_supervisor.ctl.main import main as rbln_ctl
 from rbln_supervisor.ctl.probe import READY_WITHIN_S
 from rbln_supervisor.options import Options
-from rbln_worker.boot import FOLDERS
 from rbln_worker.core import cdi, devinfo
-from rbln_worker.kubelet import pod_resources
+from rbln_worker.host.facts import HOST_FILES
 from tests.manifests.objects import (
     KUSTOMIZE,
     NAMES,
@@ -49,7 +48,7 @@ def written(found: dict[Key, Object]) -> set[str]:
     """Folders in which files or sockets are made, from the code's own constants."""
     chosen = options(found)
     way = "kubelet-sock" if chosen.registration == "auto" else chosen.registration
-    folders = {str(chosen.kubelet_dir / FOLDERS[way])}
+    folders = {str(chosen.kubelet_dirs.by_registration[way])}
     folders |= {str(chosen.run_dir), devinfo.FOLDER}
     if chosen.cdi != "off":
         folders.add(cdi.FOLDER)
@@ -59,8 +58,8 @@ def written(found: dict[Key, Object]) -> set[str]:
 def read(found: dict[Key, Object]) -> set[str]:
     """Folders in which something is only read."""
     chosen = options(found)
-    asked = (chosen.kubelet_dir / pod_resources.SOCKET).parent
-    return {str(chosen.config_file.parent), str(asked), "/dev"}
+    host_usr = f"{HOST_FILES}/usr"
+    return {str(chosen.config_file.parent), str(chosen.pod_resources_dir), "/dev", host_usr}
 
 
 def paths_in_code() -> set[str]:
@@ -81,7 +80,8 @@ def test_all_that_the_code_needs_is_mounted_and_nothing_else(
     for path, mount in seen.items():
         assert mount.get("readOnly", False) == (path not in written(kustomized)), path
         if "hostPath" in mount:
-            assert mount["hostPath"]["path"] == path, "the host's path is the container's"
+            where = path.removeprefix(HOST_FILES)
+            assert mount["hostPath"]["path"] == where, "the host's path is the container's"
             assert mount["hostPath"]["type"], path
         assert "subPath" not in mount, "what is mounted by subPath is never updated"
 
@@ -92,12 +92,14 @@ def test_the_code_names_no_path_that_nobody_has_thought_of() -> None:
         *("/etc/pcidp", "/run/rbln", "/var/lib", "/var/run"),  # mounted
         "/dev",  # mounted
         *("/sys", "/proc"),  # every container's
+        "/var/snap",  # MicroK8s: doctor looks for its kubelet's folders on the host
         "/devices",  # below /sys, as the kernel's events name devices
         "/uverbs",  # a part of a name
         *("/metrics", "/healthz", "/readyz"),  # the exporter's pages
         "/etc/rbln",  # the image's own
-        "/usr/local",  # rbln-stat: given to containers, not looked for from one
-        "/usr/bin",  # where a container finds it
+        "/host",  # the host's /usr is mounted there: is the vendor's status tool in it?
+        "/usr/local",  # rbln-stat, rbln-smi: given to containers
+        "/usr/bin",  # where a container finds them
     }
     for path in paths_in_code():
         first = "/" + PurePosixPath(path).parts[1]

@@ -127,6 +127,7 @@ def composed(tools: Tools, folder: Path, component: str) -> dict[Key, Object]:
         (("--set", "image.tag=latest"), "tag"),
         (("--set", "maxSurge=0"), "maxSurge"),
         (("--set", "kubeletDir=var/lib/kubelet"), "kubeletDir"),
+        (("--set", "devicePluginsDir=device-plugins"), "devicePluginsDir"),
         (("--set-json", 'config={"resourceList":[]}'), "resourceList"),
         (("--set", "useCdi=perhaps"), "useCdi"),
         (("--set", "capabilities.add={SYS_ADMIN}"), "capabilities"),
@@ -163,6 +164,8 @@ def test_other_places_of_the_kubelet(tools: Tools) -> None:
     assert (
         volumes["plugins-registry"]["hostPath"]["path"] == "/var/lib/k0s/kubelet/plugins_registry"
     )
+    assert volumes["pod-resources"]["hostPath"]["path"] == "/var/lib/k0s/kubelet/pod-resources"
+    assert volumes["device-plugins"]["hostPath"]["path"] == "/var/lib/kubelet/device-plugins"
     assert volumes["config"]["configMap"]["name"] == "by-node"
     assert container(found)["args"] == [
         "--config-file=/etc/pcidp/$(NODE_NAME)",

@@ -10,7 +10,7 @@ from rbln_worker.contract.pool import PoolName
 from rbln_worker.core.answer import DeviceAnswer, env_names, go_json
 from rbln_worker.core.providers.offer import Mount, Node
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
-from rbln_worker.kubelet.translate import fill, share
+from rbln_worker.kubelet.translate import container_member, share
 
 NAMES = env_names(PoolName("rebellions.ai/ATOM"))
 PATHS = st.sampled_from(["/dev/a", "/dev/b", "/dev/c", "/dev/\u00e9"])
@@ -40,8 +40,9 @@ def test_joined_bytes_are_the_plain_answer(
     answers: dict[DeviceId, DeviceAnswer], data: st.DataObject
 ) -> None:
     ids = data.draw(st.lists(st.sampled_from(sorted(answers)), max_size=6))
-    joined = pb.ContainerAllocateResponse()
-    fill(joined, NAMES, ids, {device: share(told) for device, told in answers.items()})
+    joined = _container(
+        container_member(NAMES, ids, {device: share(told) for device, told in answers.items()})
+    )
 
     plain = pb.ContainerAllocateResponse()
     plain.envs[NAMES.resource] = plain.envs[NAMES.devices] = ",".join(sorted(ids))
@@ -95,3 +96,7 @@ def test_json_escapes_nothing_else(value: str) -> None:
         return character
 
     assert go_json(value) == f'"{"".join(map(escaped, value))}"'
+
+
+def _container(member: bytes) -> pb.ContainerAllocateResponse:
+    return pb.AllocateResponse.FromString(member).container_responses[0]

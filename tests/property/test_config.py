@@ -78,7 +78,7 @@ def well_formed(raw: bytes) -> NodeConfig | None:
 def checked(config: NodeConfig) -> NodeConfig:
     names = [*(pool.spec.name for pool in config.pools), *(pool.name for pool in config.invalid)]
     assert len(set(names)) == len(names)
-    assert config.pools
+    assert config.pools or not config.invalid
     assert all(pool.complaints for pool in config.invalid)
     assert all(pool.selectors for pool in config.pools)
     lines = [str(complaint) for pool in config.invalid for complaint in pool.complaints]

@@ -71,10 +71,12 @@ HOSTS = st.builds(
         Kubelet,
         FOLDERS,
         FOLDERS,
-        FOLDERS,
         SOCKETS,
         SOCKETS,
         st.sampled_from(["auto", "kubelet-sock", "plugin-watcher"]),
+        st.dictionaries(
+            st.sampled_from(["--device-plugins-dir", "--pod-resources-dir"]), TEXTS, max_size=2
+        ),
     ),
     st.none() | st.builds(Config, TEXTS, LINES, st.dictionaries(TEXTS, LINES, max_size=2), LINES),
     st.none()
@@ -241,7 +243,7 @@ ANSWERS = Socket("/x", there=True, answers=True)
 WELL = Facts(
     Host(
         RunDir(GOOD, ANSWERS, ANSWERS, 7, locked=True),
-        Kubelet(GOOD, GOOD, GOOD, ANSWERS, ANSWERS),
+        Kubelet(GOOD, GOOD, ANSWERS, ANSWERS),
         Config("/c"),
         Hardware(),
         Written(),
@@ -281,7 +283,10 @@ def counted(name: str) -> Facts:
 
 def of_pool(pool: PoolStatus) -> Facts:
     status = msgspec.structs.replace(SILENT, pools={"a/b": pool})
-    facts = with_host(hardware=Hardware(pools={"a/b": PoolView("accelerator", 1, 1)}))
+    facts = with_host(
+        config=Config("/c", pools=("a/b",)),
+        hardware=Hardware(pools={"a/b": PoolView("accelerator", 1, 1)}),
+    )
     return msgspec.structs.replace(facts, status=status)
 
 
@@ -331,19 +336,17 @@ CLOSED = Folder("/x", there=True, why="read-only")
         (with_host(written=Written(device_info=CLOSED)), ["device-info-closed"]),
         (with_host(run_dir=RunDir(CLOSED, ANSWERS, ANSWERS, 7, locked=True)), ["run-dir-closed"]),
         (
-            with_host(
-                kubelet=Kubelet(GOOD, CLOSED, Folder("/x"), ANSWERS, ANSWERS, "plugin-watcher")
-            ),
+            with_host(kubelet=Kubelet(CLOSED, Folder("/x"), ANSWERS, ANSWERS, "plugin-watcher")),
             ["kubelet-plugins-closed", "plugins-registry-missing"],
         ),
         (
-            with_host(kubelet=Kubelet(GOOD, GOOD, CLOSED, ANSWERS, ANSWERS, "plugin-watcher")),
+            with_host(kubelet=Kubelet(GOOD, CLOSED, ANSWERS, ANSWERS, "plugin-watcher")),
             ["plugins-registry-closed"],
         ),
-        (with_host(kubelet=Kubelet(GOOD, GOOD, CLOSED, ANSWERS, ANSWERS)), []),
+        (with_host(kubelet=Kubelet(GOOD, CLOSED, ANSWERS, ANSWERS)), []),
         (
-            with_host(kubelet=Kubelet(GOOD, Folder("/x"), CLOSED, ANSWERS, ANSWERS)),
-            ["kubelet-plugins-closed", "plugins-registry-closed"],
+            with_host(kubelet=Kubelet(Folder("/x"), CLOSED, ANSWERS, ANSWERS)),
+            ["kubelet-dir-missing", "plugins-registry-closed"],
         ),
         (
             with_host(hardware=Hardware(unclaimed=(Unclaimed("d", "x"),))),

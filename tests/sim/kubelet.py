@@ -52,6 +52,7 @@ class SimKubelet:
         plugin_watcher: bool = False,
         keeping: Keeping = Keeping.PER_SOCKET,
         turn_s: float = 0.0,
+        plugins: Path | None = None,
     ) -> None:
         """A kubelet that is stopped.
 
@@ -60,9 +61,11 @@ class SimKubelet:
             plugin_watcher: it has one.
             keeping: what differs between the supported releases; the default is 1.37's.
             turn_s: from one turn of the plugin watcher to the next; 1 s in a real one.
+            plugins: the folder device-plugins, a constant (/var/lib/kubelet/device-plugins)
+                whatever the kubelet's --root-dir is; below ``folder`` where it is left out.
         """
         self.folder = folder
-        self.plugins = folder / "device-plugins"
+        self.plugins = plugins or folder / "device-plugins"
         self.registry = folder / "plugins_registry"
         self.socket = self.plugins / SOCKET
         self.knobs = Knobs()
@@ -98,7 +101,7 @@ class SimKubelet:
         admission = Admission(self._book, self.plugins, self.knobs)
         watcher = None
         if self._has_watcher:
-            self.registry.mkdir(exist_ok=True)
+            self.registry.mkdir(parents=True, exist_ok=True)
             watcher = PluginWatcher(self.registry, admission.found, self._turn_s)
         self.pods.start()
         self._life = _Life(admission, watcher, KubeletSocket(self.plugins, admission.register))

@@ -37,7 +37,7 @@ def npus(count: int, *, numa_nodes: int = 1, product: str = "1120") -> tuple[Sim
             bdf=f"{n >> 6:04x}:{0x20 + (n & 0x3F):02x}:00.0",
             device=product,
             numa=n * numa_nodes // count,
-            iommu=50 + n,
+            iommu=50 + n if n < 30 else 70 + n,  # 80 to 99 are those of for_machines
             rbln=f"rbln{n}",
         )
         for n in range(count)

@@ -71,6 +71,7 @@ class System:
         self.kubelet = kubelet(root / kubelet_dir.relative_to("/"))
         self.arguments = (
             *("--kubelet-dir", str(kubelet_dir)),
+            *("--device-plugins-dir", str(kubelet_dir / "device-plugins")),
             *arguments,
             *("--registration", registration),
             f"--watch-config={watch_config}",

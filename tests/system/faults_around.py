@@ -197,8 +197,14 @@ FAULTS: Final = (
     Fault("frames-dropped", garbage, "unreadable control frames: 1", "warning"),
     # The kubelet
     Fault("kubelet-silent", deaf_kubelet, "systemctl status kubelet"),
-    Fault("kubelet-sock-missing", no_kubelet_socket, "--kubelet-dir"),
-    Fault("kubelet-dir-missing", nothing, "--kubelet-dir", subject=KUBELET, held=no_kubelet_folder),
+    Fault("kubelet-sock-missing", no_kubelet_socket, "--device-plugins-dir"),
+    Fault(
+        "kubelet-dir-missing",
+        nothing,
+        "--device-plugins-dir",
+        subject=f"{KUBELET}/device-plugins",
+        held=no_kubelet_folder,
+    ),
     Fault(
         "kubelet-plugins-closed",
         nothing,

@@ -308,4 +308,4 @@ def test_a_kubelets_restarts_are_counted() -> None:
         status = stack.wait_status(lambda s: s.supervisor.problems, what="a problem")
         (problem,) = status.supervisor.problems
         assert problem.startswith("no kubelet: ")
-        assert "is --kubelet-dir right?" in problem
+        assert "is --device-plugins-dir right?" in problem

@@ -195,14 +195,15 @@ def test_a_kernel_that_takes_no_privilege_away_starts_nothing(tmp_path: Path) ->
 ALONE = """
 import sys
 from pathlib import Path
-from rbln_worker.boot import Boot
+from rbln_worker.boot import Boot, KubeletDirs
 from rbln_worker.contract.pool import PoolName
 from rbln_worker.main import run
 from tests.sim.seccomp import refuse
 home = Path(sys.argv[1])
 refuse("capset")
 sys.exit(run(Boot(
-    pool=PoolName("x.io/a"), incarnation="1", run_dir=home, root=home, kubelet_dir=home / "k",
+    pool=PoolName("x.io/a"), incarnation="1", run_dir=home, root=home,
+    kubelet_dirs=KubeletDirs(home / "k/device-plugins", home / "k/reg", home / "k/pods"),
     registration="auto", host_visible=False,
 )))
 """

@@ -164,12 +164,13 @@ def test_a_kubelet_that_restarts_without_a_supervisor_is_told_to_the_next_one() 
 ALONE = """
 import logging, sys
 from pathlib import Path
-from rbln_worker.boot import Boot
+from rbln_worker.boot import Boot, KubeletDirs
 from rbln_worker.contract.pool import PoolName
 from rbln_worker.main import run
 home = Path(sys.argv[1])
 sys.exit(run(Boot(
-    pool=PoolName("x.io/a"), incarnation="1", run_dir=home, root=home, kubelet_dir=home / "k",
+    pool=PoolName("x.io/a"), incarnation="1", run_dir=home, root=home,
+    kubelet_dirs=KubeletDirs(home / "k/device-plugins", home / "k/reg", home / "k/pods"),
     registration="auto", host_visible=False, log_level=logging.INFO, alone_s=0.01,
 )))
 """

@@ -15,7 +15,6 @@ import pytest
 
 from rbln_supervisor.arguments import parse
 from rbln_supervisor.core.notices import READY_WITHIN_S
-from rbln_worker.boot import FOLDERS
 from rbln_worker.contract.exits import Exit
 from rbln_worker.core import cdi, devinfo
 from tests.sim.stack import REPOSITORY
@@ -101,8 +100,7 @@ def test_it_may_write_where_the_code_writes_and_nowhere_else() -> None:
     chosen = parse(unit["ExecStart"][0].split()[1:], in_container=False)
     assert f"/run/{unit['RuntimeDirectory'][0]}" == str(chosen.run_dir)
     assert chosen.registration == "auto", "by kubelet.sock: its folder is there"
-    sockets = chosen.kubelet_dir / FOLDERS["kubelet-sock"]
-    wanted = {str(sockets), devinfo.FOLDER, cdi.FOLDER}
+    wanted = {str(chosen.kubelet_dirs.device_plugins), devinfo.FOLDER, cdi.FOLDER}
     writable = {path.replace("/var/run/", "/run/") for path in wanted}
     assert set(unit["ReadWritePaths"][0].split()) == writable
     made = tmpfiles()

@@ -8,6 +8,7 @@ import pytest
 
 from rbln_supervisor.arguments import parse
 from rbln_supervisor.options import Options
+from rbln_worker.boot import KubeletDirs
 
 
 def options(*argv: str) -> Options:
@@ -22,6 +23,8 @@ def test_everything_given() -> None:
     assert options(
         *("--config-file", "/c.json", "--resource-prefix", "rebellions.ai", "--use-cdi"),
         *("--registration", "plugin-watcher", "--kubelet-dir", "/k", "--run-dir", "/r"),
+        *("--device-plugins-dir", "/dp", "--pod-resources-dir", "/pr"),
+        *("--plugins-registry-dir", "/reg"),
         *("--host-root", "/h", "--gone-grace", "1.5", "--rescan-interval", "7"),
         "--watch-config=false",
         *("--log-level", "debug", "--log-format", "json"),
@@ -31,6 +34,9 @@ def test_everything_given() -> None:
         use_cdi=True,
         registration="plugin-watcher",
         kubelet_dir=Path("/k"),
+        device_plugins_dir=Path("/dp"),
+        pod_resources_dir=Path("/pr"),
+        plugins_registry_dir=Path("/reg"),
         run_dir=Path("/r"),
         host_root=Path("/h"),
         watch_config=False,
@@ -98,6 +104,9 @@ def test_words_at_the_end_are_ignored_and_told_of(capsys: pytest.CaptureFixture[
         (("--use-cdi=perhaps",), "expected true or false, got 'perhaps'"),
         (("--registration=x",), "invalid choice: 'x'"),
         (("--kubelet-dir=k",), "expected a path from the root, got 'k'"),
+        (("--device-plugins-dir=k",), "expected a path from the root, got 'k'"),
+        (("--pod-resources-dir=",), "expected a path from the root, got ''"),
+        (("--plugins-registry-dir=../k",), "expected a path from the root, got '../k'"),
         (("--gone-grace=0",), "expected seconds above 0, got '0'"),
         (("--gone-grace=nan",), "expected seconds above 0, got 'nan'"),
         (("--rescan-interval=inf",), "expected seconds above 0, got 'inf'"),
@@ -134,9 +143,17 @@ def test_help_names_what_people_need_and_not_what_is_ignored(
 
 
 def test_the_kubelets_folder_lies_below_the_hosts_root() -> None:
-    assert options().kubelet_folder == Path("/var/lib/kubelet")
+    assert options().kubelet_dirs == KubeletDirs(
+        device_plugins=Path("/var/lib/kubelet/device-plugins"),
+        plugins_registry=Path("/var/lib/kubelet/plugins_registry"),
+        pod_resources=Path("/var/lib/kubelet/pod-resources"),
+    )
     given = options("--host-root", "/h", "--kubelet-dir", "/data/k")
-    assert given.kubelet_folder == Path("/h/data/k")
+    assert given.kubelet_dirs == KubeletDirs(
+        device_plugins=Path("/h/var/lib/kubelet/device-plugins"),
+        plugins_registry=Path("/h/data/k/plugins_registry"),
+        pod_resources=Path("/h/data/k/pod-resources"),
+    )
     assert options("--run-dir", "r").run_dir == Path.cwd() / "r"
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from rbln_worker.boot import Boot
+from rbln_worker.boot import Boot, KubeletDirs
 from rbln_worker.contract.figures import Figures
 from rbln_worker.contract.pool import PoolName
 
@@ -14,14 +14,14 @@ BOOT = Boot(
     incarnation="1",
     run_dir=Path("/r"),
     root=Path("/"),
-    kubelet_dir=Path("/k"),
+    kubelet_dirs=KubeletDirs(Path("/k/d"), Path("/k/w"), Path("/k/p")),
     registration="auto",
     host_visible=True,
 )
 OTHER: dict[str, object] = {
     "run_dir": Path("/r2"),
     "root": Path("/host"),
-    "kubelet_dir": Path("/k2"),
+    "kubelet_dirs": KubeletDirs(Path("/k2/d"), Path("/k/w"), Path("/k/p")),
     "registration": "kubelet-sock",
     "host_visible": False,
     "cdi": "both",

@@ -10,7 +10,7 @@ from rbln_worker.core import cdi
 from rbln_worker.core.answer import DeviceAnswer, EnvNames
 from rbln_worker.core.providers.offer import Mount, Node, same_path
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
-from rbln_worker.kubelet.translate import fill, share
+from rbln_worker.kubelet.translate import container_member, share
 from tests.sim import runtime
 
 POOL = PoolSpec("rebellions.ai", "ATOM", "accelerator")
@@ -74,9 +74,12 @@ def test_a_container_gets_what_it_would_get_directly(tmp_path: Path) -> None:
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         folder.mkdir()
         write(folder, POOL, *answers)
-        given = pb.ContainerAllocateResponse()
         shares = {str(one.id): share(one, "both", cdi.claim(POOL, one.id)) for one in answers}
-        fill(given, EnvNames("a", "b", "c"), list(shares), shares, cdi.annotation_key(POOL))
+        given = _container(
+            container_member(
+                EnvNames("a", "b", "c"), list(shares), shares, cdi.annotation_key(POOL)
+            )
+        )
         assert not given.devices
         assert not given.mounts
         nodes = dict.fromkeys(
@@ -93,9 +96,10 @@ def test_a_container_gets_what_it_would_get_directly(tmp_path: Path) -> None:
 def test_a_pool_whose_devices_have_no_nodes_has_no_spec_and_claims_nothing() -> None:
     assert cdi.spec(POOL, [NOTHING]) is None
     assert cdi.spec(POOL, []) is None
-    given = pb.ContainerAllocateResponse()
     shares = {str(NOTHING.id): share(NOTHING, "both", "never")}
-    fill(given, EnvNames("a", "b", "c"), [NOTHING.id], shares, cdi.annotation_key(POOL))
+    given = _container(
+        container_member(EnvNames("a", "b", "c"), [NOTHING.id], shares, cdi.annotation_key(POOL))
+    )
     assert not given.annotations
     assert not given.cdi_devices
     assert given.envs["b"] == NOTHING.id
@@ -108,10 +112,11 @@ def test_a_pool_whose_devices_have_no_nodes_has_no_spec_and_claims_nothing() -> 
 def test_the_mode_says_how_a_device_is_claimed(
     mode: cdi.Mode, *, annotated: bool, in_field: bool
 ) -> None:
-    given = pb.ContainerAllocateResponse()
     shares = {str(one.id): share(one, mode, cdi.claim(POOL, one.id)) for one in (A, B, NOTHING)}
     key = cdi.annotation_key(POOL) if annotated else ""
-    fill(given, EnvNames("a", "b", "c"), [B.id, NOTHING.id, A.id, A.id], shares, key)
+    given = _container(
+        container_member(EnvNames("a", "b", "c"), [B.id, NOTHING.id, A.id, A.id], shares, key)
+    )
     names = [f"rebellions.ai/net-accel={one.id}" for one in (A, B)]
     assert [device.name for device in given.cdi_devices] == (names if in_field else [])
     expected = {"cdi.k8s.io/rebellions.ai_net-accel_ATOM": ",".join(names)} if annotated else {}
@@ -147,3 +152,7 @@ def test_a_prefix_that_is_no_vendor_is_told(prefix: str) -> None:
     assert why is not None
     assert repr(prefix) in why
     assert cdi.unusable(POOL) is None
+
+
+def _container(member: bytes) -> pb.ContainerAllocateResponse:
+    return pb.AllocateResponse.FromString(member).container_responses[0]

@@ -89,6 +89,7 @@ def test_an_output_that_takes_nothing(run_dir: Path) -> None:
         ("events", "-n", "0"),
         ("events", "-n", "few"),
         ("doctor", "--kubelet-dir", "var/lib/kubelet"),
+        ("doctor", "--device-plugins-dir", "device-plugins"),
     ],
 )
 def test_wrong_usage(arguments: Sequence[str]) -> None:

@@ -24,6 +24,7 @@ from rbln_worker.core.facts import (
     Facts,
     HostFile,
     Link,
+    Links,
     Missing,
     Names,
     Need,
@@ -76,8 +77,10 @@ def sf(network: Network = NO_RDMA, grants: Grants = NOTHING) -> Device:
 def pool(
     device_type: DeviceType = "netDevice",
     additional_info: Mapping[str, Mapping[str, str]] | None = None,
+    *,
+    iommufd: bool = False,
 ) -> PoolSpec:
-    return PoolSpec("intel.com", "x", device_type, additional_info=additional_info)
+    return PoolSpec("intel.com", "x", device_type, additional_info=additional_info, iommufd=iommufd)
 
 
 def told(device: Device, spec: PoolSpec, facts: dict[Need, Fact] | None = None) -> DeviceAnswer:
@@ -182,6 +185,63 @@ def test_vfio_gives_the_container_and_the_group() -> None:
         "vfio-mount": "/dev/vfio/vfio",
         "vfio-dev-mount": "/dev/vfio/40",
     }
+
+
+MEMBERS = Links(f"{HOME}/iommu_group/devices", "driver")
+
+
+@pytest.mark.parametrize(
+    ("members", "fault"),
+    [
+        ({}, ""),
+        ({BDF: "vfio-pci"}, ""),
+        ({BDF: "vfio-pci", "0000:3b:00.1": ""}, ""),
+        ({BDF: "vfio-pci", "0000:3a:00.0": "pcieport", "0000:3b:00.1": "pci-stub"}, ""),
+        ({BDF: "vfio-pci", "0000:3b:00.1": "mlx5_vfio_pci", "0000:3b:00.2": "vfio-platform"}, ""),
+        ({BDF: "vfio-pci", "0000:3b:00.1": "nvme"}, "0000:3b:00.1 is bound to nvme"),
+        ({BDF: "vfio-pci", "0000:3b:00.1": "uio_pci_generic"}, "is bound to uio_pci_generic"),
+        ({BDF: "vfio-pci", "0000:3b:00.1": "not-vfio"}, "is bound to not-vfio"),
+        ({f"0000:3b:00.{n}": "snd" for n in range(8)}, "0000:3b:00.3 is bound to snd, and 4 more"),
+    ],
+)
+def test_a_group_is_viable_without_host_drivers(members: dict[str, str], fault: str) -> None:
+    found = told(nic("vfio-pci"), pool(), {GROUP: "40", GROUP_NAME: GONE, MEMBERS: members})
+    if fault:
+        (said,) = found.faults
+        assert said.startswith("its IOMMU group 40 is not viable: 0000:3b:00.")
+        assert said.endswith(fault)
+    else:
+        assert not found.faults
+    without = told(
+        nic("vfio-pci"), pool(), {GROUP: "8", GROUP_NAME: "vfio-noiommu\n", MEMBERS: members}
+    )
+    assert not without.faults, "nothing keeps a group without an IOMMU from user space"
+
+
+VFIO_DEV = Names(f"{HOME}/vfio-dev")
+IOMMU = There("/dev/iommu")
+
+
+@pytest.mark.parametrize(
+    ("names", "iommu", "nodes"),
+    [
+        (("vfio7",), True, ["/dev/vfio/devices/vfio7", "/dev/iommu"]),
+        (("power", "vfio0"), True, ["/dev/vfio/devices/vfio0", "/dev/iommu"]),
+        (("vfio7",), False, []),
+        ((), True, []),
+        (("../../sda", "vfio", "vfio7777777"), True, []),
+        (GONE, True, []),
+    ],
+)
+@pytest.mark.parametrize("wanted", [True, False])
+def test_iommufd_is_given_where_it_is_asked_for(
+    names: Fact, iommu: Fact, nodes: list[str], *, wanted: bool
+) -> None:
+    facts: dict[Need, Fact] = {GROUP: "40", GROUP_NAME: GONE, VFIO_DEV: names, IOMMU: iommu}
+    found = told(nic("vfio-pci"), pool(iommufd=wanted), facts)
+    assert hosts(found) == ["/dev/vfio/vfio", "/dev/vfio/40", *(nodes if wanted else [])]
+    assert ("iommufd" in info(found)) == bool(wanted and nodes)
+    assert info(found)["vfio"]["dev-mount"] == "/dev/vfio/40"
 
 
 def test_a_group_without_an_iommu_has_another_name_outside() -> None:
@@ -365,8 +425,24 @@ def test_an_npu_has_its_node_and_the_groups(product: str, rsd: Fact, nodes: list
     ]
 
 
-def test_an_npus_tool_is_left_out_where_it_is_missing() -> None:
-    assert not told(npu(), ACCELERATOR, {POOLS: "x\nrbln3 0\n", TOOL: False}).mounts
+@pytest.mark.parametrize(
+    ("files", "mounts"),
+    [
+        ([], []),
+        (["/usr/bin/rbln-smi"], ["/usr/bin/rbln-smi:/usr/bin/rbln-smi"]),
+        (["/usr/local/bin/rbln-smi"], ["/usr/local/bin/rbln-smi:/usr/bin/rbln-smi"]),
+        (["/usr/bin/rbln-stat"], ["/usr/bin/rbln-stat:/usr/bin/rbln-stat"]),
+        (
+            ["/usr/bin/rbln-stat", "/usr/local/bin/rbln-stat", "/usr/bin/rbln-smi"],
+            ["/usr/local/bin/rbln-stat:/usr/bin/rbln-stat", "/usr/bin/rbln-smi:/usr/bin/rbln-smi"],
+        ),
+        (["/opt/rbln-stat"], []),
+    ],
+)
+def test_the_tools_that_are_there_are_mounted(files: list[str], mounts: list[str]) -> None:
+    there: dict[Need, Fact] = {HostFile(path): True for path in files}
+    found = told(npu(), ACCELERATOR, {POOLS: "x\nrbln3 0\n", **there})
+    assert [f"{one.host}:{one.container}" for one in found.mounts] == mounts
 
 
 @pytest.mark.parametrize(

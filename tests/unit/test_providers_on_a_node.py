@@ -175,7 +175,7 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
     assert facts.text(wants[0]) == Missing("/folder: Is a directory")
     assert facts.names(wants[1]) == Missing("/nowhere: No such file or directory", absent=True)
     assert not facts.there(wants[2])
-    assert facts.there(wants[3])
+    assert not facts.there(wants[3])
 
 
 def test_missing_nodes(tmp_path: Path) -> None:
@@ -201,4 +201,11 @@ def test_an_npu_and_its_tool(tmp_path: Path) -> None:
     found, missing = told(tmp_path, device, spec)
     assert (found.mounts, missing) == ((), ("/dev/rsd0",))
     out_of_sight = Reader(tmp_path, host_visible=False).read(needs(device, spec))
-    assert answer(Question(device, spec, out_of_sight)).mounts
+    assert not answer(Question(device, spec, out_of_sight)).mounts
+    node.tree.write("/host/usr/bin/rbln-smi", "x")
+    (tmp_path / "usr/local/bin/rbln-stat").mkdir(parents=True)
+    mounted = Reader(tmp_path, host_visible=False).read(needs(device, spec))
+    assert [one.host for one in answer(Question(device, spec, mounted)).mounts] == [
+        "/usr/bin/rbln-smi"
+    ]
+    assert not told(tmp_path, device, spec)[0].mounts, "a folder is no tool"

@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from rbln_worker.boot import KubeletDirs
 from rbln_worker.contract.messages import Phase
 from rbln_worker.contract.pool import PoolName
 from rbln_worker.core.answer import env_names
@@ -22,7 +23,7 @@ def test_a_kubelet_that_goes_and_comes_while_a_socket_opens(short_path: Path) ->
     async def story() -> None:
         begun: list[Coroutine[Any, Any, None]] = []
         registrar = Registrar(
-            short_path,
+            KubeletDirs(short_path / "device-plugins", short_path / "watched", short_path),
             POOL,
             "kubelet-sock",
             lambda: Prepared(POOL, env_names(POOL)),
@@ -59,7 +60,7 @@ def test_a_socket_that_opens_while_the_worker_leaves_is_removed(short_path: Path
     async def story() -> None:
         begun: list[Coroutine[Any, Any, None]] = []
         registrar = Registrar(
-            short_path,
+            KubeletDirs(short_path / "device-plugins", short_path / "watched", short_path),
             POOL,
             "kubelet-sock",
             lambda: Prepared(POOL, env_names(POOL)),

@@ -47,7 +47,7 @@ def test_stems_that_are_cut_alike_are_told_apart() -> None:
 
 
 def test_a_folder_that_leaves_no_room() -> None:
-    with pytest.raises(PathTooLong, match="give --kubelet-dir a shorter path"):
+    with pytest.raises(PathTooLong, match="give --device-plugins-dir or --plugins-registry-dir"):
         fresh_name(Path("/" + "f" * 80), STEM)
 
 

@@ -10,6 +10,7 @@ from typing import Final, NoReturn
 import msgspec
 
 from rbln_supervisor.core.configuration import document
+from rbln_supervisor.core.configuration.misplaced import whereabouts
 from rbln_supervisor.core.configuration.names import wrong_prefix
 from rbln_supervisor.core.configuration.places import DocumentError, bounded
 from rbln_supervisor.core.configuration.pool import PoolConfig, Read, read
@@ -27,6 +28,8 @@ __all__ = [  # what reads a configuration needs no other module for it
     "strict",
 ]
 
+NO_POOLS: Final = "no pools: nothing is served until the file changes"
+"""As the SR-IOV network operator writes it for a node without a policy: no error."""
 WARNINGS_MOST: Final = 50
 """Then "and N more", as with the errors of a ConfigError."""
 
@@ -44,7 +47,7 @@ class NodeConfig(msgspec.Struct, frozen=True):
     """A whole file, pools in its order."""
 
     pools: tuple[PoolConfig, ...]
-    """At least one, with different names."""
+    """With different names; none where the file asks for none."""
     invalid: tuple[InvalidPool, ...] = ()
     """With names that differ from each other's and from those of the pools."""
     warnings: tuple[str, ...] = ()
@@ -66,8 +69,8 @@ def parse(raw: bytes, *, prefix: str) -> NodeConfig:
     """The pools of a configuration file; ``prefix`` is that of pools that name none.
 
     Raises:
-        ConfigError: The file is no document, has no list of pools, or no pool of it is usable; or
-            the prefix (``--resource-prefix``) can't be used.
+        ConfigError: The file is no document, has no list of pools, or no pool of those that it has
+            is usable; or the prefix (``--resource-prefix``) can't be used.
     """
     if wrong := wrong_prefix(prefix):
         raise ConfigError([f"--resource-prefix: {wrong}"])
@@ -78,7 +81,7 @@ def parse(raw: bytes, *, prefix: str) -> NodeConfig:
     notes = Notes()
     notes.warnings += accepted
     config = _sort_out([read(at, prefix, notes) for at in _resource_list(value, notes)])
-    if not config.pools:
+    if config.invalid and not config.pools:
         _refuse(config, notes.warnings)
     return msgspec.structs.replace(config, warnings=bounded(notes.warnings, WARNINGS_MOST))
 
@@ -105,12 +108,13 @@ def _resource_list(value: object, notes: Notes) -> list[Field]:
     match None if top is None else top.get("resourceList"):
         case Field(place=place, value=[_, *_] as values):
             return [Field(f"{place}[{index}]", pool) for index, pool in enumerate(values)]
-        case Field(place=place, value=[]):
-            notes.complain(place, "expected at least one pool, got an empty array")
+        case Field(place=place, value=[] | None):
+            notes.warn(place, NO_POOLS)
+            return []
         case Field() as wrong:
             expected(wrong, "array", notes)
         case None if top is not None:
-            notes.complain("resourceList", "missing, expected array")
+            notes.complain("resourceList", f"missing, expected array{whereabouts(value)}")
         case None:
             pass  # no object, and so complained of
     raise ConfigError(map(str, notes.complaints), notes.warnings)

@@ -9,7 +9,7 @@ import json
 import re
 from typing import Final, NamedTuple, NoReturn
 
-from rbln_supervisor.core.configuration import relaxed_json
+from rbln_supervisor.core.configuration import misplaced, relaxed_json
 from rbln_supervisor.core.configuration.places import DocumentError, bounded, found, place, shown
 from rbln_supervisor.core.configuration.repeated import merge
 
@@ -88,7 +88,10 @@ def _read_text(text: str) -> Document:
             # Most files are JSON: neither the time nor the memory is spent on what they don't need.
             from rbln_supervisor.core.configuration import yaml_document  # noqa: PLC0415
 
-            return Document(*yaml_document.read(text))
+            try:
+                return Document(*yaml_document.read(text))
+            except DocumentError as error:
+                raise DocumentError(misplaced.what_it_is(text) or str(error)) from None
     else:
         return Document(value, (*warnings, *more))
     tidy, relaxed = relaxed_json.relax(tidy)

@@ -1,15 +1,27 @@
 """How a pool's devices are judged: its ``health`` key, of which every part may be left out."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
 from rbln_supervisor.core.configuration.numbers import seconds
-from rbln_supervisor.core.configuration.shape import Field, Notes, boolean, fields
-from rbln_worker.contract.health import HealthPolicy, Probation
+from rbln_supervisor.core.configuration.places import shown
+from rbln_supervisor.core.configuration.shape import (
+    Field,
+    Notes,
+    boolean,
+    expected,
+    fields,
+    strings,
+)
+from rbln_worker.contract.health import HealthPolicy, NpuStatuses, Probation
 
-KEYS: Final = ("linkState", "suspectSeconds", "unknownHoldSeconds", "probation")
+KEYS: Final = ("linkState", "suspectSeconds", "unknownHoldSeconds", "probation", "npuStatus")
 PROBATION_KEYS: Final = ("firstSeconds", "againSeconds", "mostSeconds", "calmSeconds")
 
+NPU_WORDS: Final = frozenset({"READY", "BUSY", "PROBING", "INIT", "FAULT", "FINISH"})
+
+_VERSION: Final = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})", re.ASCII)
 _DEFAULT: Final = HealthPolicy()
 
 
@@ -22,7 +34,40 @@ def read(at: Field | None, notes: Notes) -> HealthPolicy:
         suspect_s=seconds(found.get("suspectSeconds"), _DEFAULT.suspect_s, notes),
         unknown_hold_s=seconds(found.get("unknownHoldSeconds"), _DEFAULT.unknown_hold_s, notes),
         probation=_probation(found.get("probation"), notes),
+        npu_statuses=_npu_statuses(found.get("npuStatus"), notes),
     )
+
+
+def _npu_statuses(at: Field | None, notes: Notes) -> tuple[NpuStatuses, ...]:
+    """Driver version → the words of its status numbers, as ``{"4.0": ["READY", "BUSY", …]}``."""
+    match at:
+        case None | Field(value=None):
+            return ()
+        case Field(value=dict() as drivers):
+            pass
+        case _:
+            expected(at, "object", notes)
+            return ()
+    read = []
+    for version, words in drivers.items():
+        one = Field(f"{at.place}[{shown(version)}]", words)
+        number = _VERSION.fullmatch(version)
+        if number is None:
+            notes.complain(one.place, "expected a driver version such as 3.6 as the key")
+            continue
+        named = strings(one, notes)
+        if named[:2] != ("READY", "BUSY") or not {*named} <= NPU_WORDS or _repeats(named):
+            notes.complain(
+                one.place,
+                f"expected READY, BUSY, then {', '.join(sorted(NPU_WORDS - {'READY', 'BUSY'}))} "
+                "in the order of their numbers, each once at most",
+            )
+        read.append(NpuStatuses((int(number[1]), int(number[2])), named))
+    return tuple(sorted(read, key=lambda one: one.since))
+
+
+def _repeats(words: tuple[str, ...]) -> bool:
+    return len({*words}) < len(words)
 
 
 def _switch(at: Field, notes: Notes) -> bool:

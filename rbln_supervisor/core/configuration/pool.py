@@ -31,7 +31,7 @@ _NAME_MOST: Final = 320
 
 _KEYS: Final = (
     *("resourceName", "resourcePrefix", "deviceType", "excludeTopology", "allowCrossNuma"),
-    *("preferredAllocation", "selectors", "additionalInfo", "health"),
+    *("preferredAllocation", "selectors", "additionalInfo", "health", "iommufd"),
 )
 _BELOW: Final = frozenset(map(fold, ATTRIBUTES))
 _AUXILIARY: Final = re.compile(r"\S+\.\S+\.[0-9]+")
@@ -83,6 +83,7 @@ def _read(at: Field, found: Mapping[str, Field], flag: str, notes: Notes) -> Poo
         preferred_allocation=_preferring(found.get("preferredAllocation"), notes),
         additional_info=_additional_info(found.get("additionalInfo"), device_type, notes),
         health=health.read(found.get("health"), notes),
+        iommufd=boolean(found.get("iommufd"), notes),
     )
     place = member(at.place, "selectors")
     objects = selectors.read(found.get("selectors"), place, device_type, notes)

@@ -120,30 +120,31 @@ def _silent(why: str, run_dir: RunDir | None) -> Iterator[Finding]:
 
 
 def kubelet(facts: Facts) -> Iterator[Finding]:
-    """Its folder, its socket, and the folder of its plugin watcher."""
+    """Its folders and its sockets."""
     found = facts.host.kubelet
     if found is None:
         return
-    hint = "is --kubelet-dir right, and in a container: is it mounted? "
-    if not found.folder.there:
+    if not found.plugins.there:
         yield Finding(
             "kubelet-dir-missing",
             "error",
-            found.folder.path,
-            "the kubelet's folder is not there",
-            f"{hint}ps -C kubelet -o args=",
-            (found.folder.why,),
+            found.plugins.path,
+            "the kubelet's folder for device plugins is not there",
+            f"{_hint(found, '--device-plugins-dir')}ps -C kubelet -o args=",
+            (found.plugins.why,),
         )
-        return
-    yield from _closed(found.plugins, "kubelet-plugins-closed", "plugins can't put sockets there")
-    yield from _kubelet_socket(found, hint)
+    else:
+        yield from _closed(
+            found.plugins, "kubelet-plugins-closed", "plugins can't put sockets there"
+        )
+        yield from _kubelet_socket(found)
     if found.registration == "plugin-watcher" and not found.registry.there:
         yield Finding(
             "plugins-registry-missing",
             "error",
             found.registry.path,
             "--registration plugin-watcher needs this folder",
-            f"{hint}or use --registration kubelet-sock",
+            f"{_hint(found, '--plugins-registry-dir')}or use --registration kubelet-sock",
             (found.registry.why,),
         )
     if found.registry.there and (
@@ -168,12 +169,19 @@ def kubelet(facts: Facts) -> Iterator[Finding]:
             "note",
             found.pod_resources.path,
             "nobody can tell which pod has which device: a reload is not held against that",
-            f"ls -l {found.pod_resources.path} (in a container: mount its folder)",
+            f"{_hint(found, '--pod-resources-dir')}ls -l {found.pod_resources.path}",
             (found.pod_resources.why,),
         )
 
 
-def _kubelet_socket(found: Kubelet, hint: str) -> Iterator[Finding]:
+def _hint(found: Kubelet, flag: str) -> str:
+    """The flag with the folder where the kubelet's is, or a question about it."""
+    if flag in found.flags:
+        return f"the kubelet has it elsewhere: {flag} {found.flags[flag]}; "
+    return f"is {flag} right, and in a container: is it mounted? "
+
+
+def _kubelet_socket(found: Kubelet) -> Iterator[Finding]:
     socket = found.socket
     if not socket.there:
         yield Finding(
@@ -181,7 +189,7 @@ def _kubelet_socket(found: Kubelet, hint: str) -> Iterator[Finding]:
             "error",
             socket.path,
             "no kubelet serves device plugins there; pools register as soon as one does",
-            f"systemctl status kubelet; {hint.strip()}",
+            f"{_hint(found, '--device-plugins-dir')}systemctl status kubelet",
             (socket.why,),
         )
     elif not socket.answers:

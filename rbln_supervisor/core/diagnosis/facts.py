@@ -53,12 +53,13 @@ class RunDir(msgspec.Struct, frozen=True):
 class Kubelet(msgspec.Struct, frozen=True):
     """The kubelet's folders."""
 
-    folder: Folder
     plugins: Folder
     registry: Folder
     socket: Socket
     pod_resources: Socket
     registration: Literal["auto", "kubelet-sock", "plugin-watcher"] = "auto"
+    flags: Mapping[str, str] = {}
+    """Flags that would find what is missing here, with the folders where it is."""
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -70,6 +71,8 @@ class Config(msgspec.Struct, frozen=True):
     invalid: Mapping[str, tuple[str, ...]] = {}
     """Pools that can't be served, and why."""
     warnings: tuple[str, ...] = ()
+    pools: tuple[str, ...] = ()
+    """Those that can be served."""
 
 
 class Miss(msgspec.Struct, frozen=True):
@@ -82,7 +85,7 @@ class Miss(msgspec.Struct, frozen=True):
 
 
 class PoolView(msgspec.Struct, frozen=True):
-    """What a pool gets of the node, by the file."""
+    """What a pool gets of the node, by its configuration."""
 
     device_type: str
     candidates: int
@@ -118,8 +121,16 @@ class Unusable(msgspec.Struct, frozen=True):
     why: str
 
 
+class Group(msgspec.Struct, frozen=True):
+    """An IOMMU group with several devices of pools, which only one VM can have at a time."""
+
+    number: str
+    devices: tuple[str, ...]
+    pools: tuple[str, ...]
+
+
 class Hardware(msgspec.Struct, frozen=True):
-    """The node as the configuration sees it."""
+    """The node as the file sees it; where that has errors, the configuration that is served."""
 
     failed: str = ""
     """Why nothing is known of it."""
@@ -134,7 +145,13 @@ class Hardware(msgspec.Struct, frozen=True):
     rsd: bool = True
     """/dev/rsd0 is there."""
     tool: bool = True
-    """rbln-stat is there, or can't be seen from here."""
+    """The vendor's status tool is a regular file of the host's, by one name or the other."""
+    tools_hidden: bool = False
+    """The host's programs can't be seen: its /usr is not mounted in this container."""
+    groups: tuple[Group, ...] = ()
+    """IOMMU groups that several devices of pools share."""
+    own_dev: bool = False
+    """/dev is the container's own and not the host's."""
 
 
 class Written(msgspec.Struct, frozen=True):

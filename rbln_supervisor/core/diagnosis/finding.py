@@ -41,6 +41,7 @@ Code = Literal[
     "rsd-missing",
     "rbln-stat-missing",
     "iommu-off",
+    "iommu-group-shared",
     "device-unhealthy",
     "device-suspect",
     "device-warning",

@@ -1,10 +1,14 @@
 """Checks of the configuration against the hardware, and of what containers need of the node."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from rbln_supervisor.core.diagnosis.facts import Facts, Hardware, PoolView, Unclaimed
 from rbln_supervisor.core.diagnosis.finding import Finding, counted, evidence
 from rbln_supervisor.core.diagnosis.hardware import NO_DRIVER
+from rbln_worker.core.providers.rebellions import TOOLS
+
+TOOL_PATHS: Final = tuple(path for paths in TOOLS.values() for path in paths)
 
 
 def configuration(facts: Facts) -> Iterator[Finding]:
@@ -18,7 +22,8 @@ def configuration(facts: Facts) -> Iterator[Finding]:
             "config-unusable",
             "error",
             found.path,
-            "the configuration can't be used",
+            "the configuration file can't be used"
+            + ("; what was read before is served on" if facts.status else ""),
             mend,
             evidence(list(found.errors)),
         )
@@ -47,10 +52,10 @@ def configuration(facts: Facts) -> Iterator[Finding]:
 
 def _not_in_force(facts: Facts) -> Iterator[Finding]:
     """The file has other pools than those that are served."""
-    file, node = facts.host.config, facts.host.hardware
-    if facts.status is None or file is None or file.errors or node is None or node.failed:
+    file = facts.host.config
+    if facts.status is None or file is None or file.errors:
         return
-    wanted, served = {*node.pools, *file.invalid}, {*facts.status.pools}
+    wanted, served = {*file.pools, *file.invalid}, {*facts.status.pools}
     if wanted != served:
         yield Finding(
             "config-not-in-force",
@@ -171,8 +176,20 @@ def _nodes(found: Hardware) -> Iterator[Finding]:
             "error",
             pool,
             f"a container could not use {len(ids)} of its devices: {why}",
-            "ls -l /dev/rbln* /dev/vfio; dmesg | tail -50; then reload the driver",
+            "mount the host's /dev there: what is seen is this container's own"
+            if found.own_dev
+            else "ls -l /dev/rbln* /dev/vfio; dmesg | tail -50; then reload the driver",
             evidence(ids),
+        )
+    for group in found.groups:
+        yield Finding(
+            "iommu-group-shared",
+            "note",
+            ", ".join(group.pools),
+            f"IOMMU group {group.number} has {len(group.devices)} devices of pools: whoever opens "
+            "one of them has the group, and a second VM fails with EBUSY",
+            "ask for all of a group in one pod, or separate them in the firmware (ACS)",
+            evidence(list(group.devices)),
         )
     if found.needs_rsd and not found.rsd:
         yield Finding(
@@ -180,16 +197,22 @@ def _nodes(found: Hardware) -> Iterator[Finding]:
             "error",
             "/dev/rsd0",
             "the group's node is not there: no container can use an NPU",
-            "rbln-stat -L (or the vendor's tool that makes groups); dmesg | grep -i rsd",
+            "mount the host's /dev there: what is seen is this container's own"
+            if found.own_dev
+            else "rbln-stat -L (or the vendor's tool that makes groups); dmesg | grep -i rsd",
             (f"{counted(found.npus, 'NPU')} in pools, and no such node",),
         )
     if found.npus and not found.tool:
         yield Finding(
             "rbln-stat-missing",
             "warning",
-            "/usr/local/bin/rbln-stat",
-            "the tool is not on this host, so that containers get none",
-            "install the vendor's driver package; ls -l /usr/local/bin/rbln-stat",
+            "rbln-stat, rbln-smi",
+            "the host's programs can't be seen from here, so that containers get no status tool"
+            if found.tools_hidden
+            else "neither tool is a file of this host, so that containers get none",
+            "mount the host's /usr at /host/usr, read-only"
+            if found.tools_hidden
+            else f"install the vendor's driver package; ls -ld {' '.join(TOOL_PATHS)}",
             (f"{counted(found.npus, 'NPU')} in pools, and no such file",),
         )
 

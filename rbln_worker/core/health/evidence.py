@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from rbln_worker.contract.device import Device
+from rbln_worker.contract.health import NpuStatuses
 from rbln_worker.core.answer import DeviceAnswer
 from rbln_worker.core.facts import Facts, Need
 from rbln_worker.core.health import carrier, driver, npu, pcie
@@ -78,6 +79,7 @@ def gather(
     *,
     unusable: str,
     unwritten: str,
+    statuses: tuple[NpuStatuses, ...] = (),
 ) -> Evidence:
     """All of it.
 
@@ -87,13 +89,14 @@ def gather(
         facts: what was read of ``needs`` and ``further_needs``.
         unusable: as above.
         unwritten: why its device-info file is not there; empty where it is, or none is wanted.
+        statuses: what newer drivers of NPUs mean by their numbers.
     """
     seen: list[Observation] = []
     name = _npu(device, answer)
     seen.append(driver.observe(device, facts))
     seen.append(pcie.config_space(device, facts))
     if name:
-        seen.append(npu.observe(name, facts))
+        seen.append(npu.observe(name, facts, statuses))
     if unusable:
         seen.append(Doubt("node", unusable))
     if unwritten:

@@ -4,22 +4,26 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from rbln_worker.contract.health import NpuStatuses
 from rbln_worker.core.facts import Facts, Missing, Text
 from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Observation, Unknown, shown
 from rbln_worker.core.providers.offer import Node
 
 SOURCE: Final = "npu-status"
 KNOWN_UP_TO: Final = (3, 5)
-"""The newest drivers whose numbers are known; a later one puts PROBING before INIT."""
+"""The newest drivers whose numbers are known; a later one puts PROBING before INIT.
+
+Which one is not public. Its numbers can be told by the configuration (``npuStatus``).
+"""
 
 _NODE: Final = re.compile(r"/dev/(rbln[0-9]{1,6})")
 _VERSION: Final = re.compile(r"v?([0-9]{1,4})\.([0-9]{1,4})(?:[.+~-].*)?", re.ASCII)
 _NUMBER: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 
-_WORDS: Final = {0: "READY", 1: "BUSY", 2: "INIT", 3: "FAULT", 4: "FINISH"}
+_WORDS: Final = ("READY", "BUSY", "INIT", "FAULT", "FINISH")
 """Up to KNOWN_UP_TO. The first two are the same in all drivers."""
 _USABLE: Final = frozenset({0, 1})
-_FAULT: Final = 3
+_FAULT: Final = "FAULT"
 
 
 def name_of(nodes: Iterable[Node]) -> str | None:
@@ -43,8 +47,11 @@ def further_needs(name: str, facts: Facts) -> tuple[Text, ...]:
     return (_file(name, "kernel_version"),)
 
 
-def observe(name: str, facts: Facts) -> Observation:
-    """What the driver says of it; a driver that says nothing (an older one) says nothing bad."""
+def observe(name: str, facts: Facts, statuses: tuple[NpuStatuses, ...] = ()) -> Observation:
+    """What the driver says of it; a driver that says nothing (an older one) says nothing bad.
+
+    ``statuses``: what newer drivers mean by their numbers, by the configuration.
+    """
     status, version = (facts.text(_file(name, file)) for file in ("status", "kernel_version"))
     if isinstance(status, Missing):
         return GOOD if status.absent else Unknown(SOURCE, f"its status can't be read: {status.why}")
@@ -54,19 +61,26 @@ def observe(name: str, facts: Facts) -> Observation:
     number = int(said)
     if number in _USABLE:
         return GOOD
-    word = _WORDS.get(number)
-    if not _known(version) or word is None:
+    words = _words(version, statuses)
+    if number >= len(words):
         driver = "unknown version" if isinstance(version, Missing) else shown(version)
-        return Unknown(SOURCE, f"nobody knows the status {number} of its driver ({driver})")
-    if number == _FAULT:
+        said = f"nobody knows the status {number} of its driver ({driver}): npuStatus can tell it"
+        return Unknown(SOURCE, said)
+    word = words[number]
+    if word == _FAULT:
         return Bad(SOURCE, f"its status is {word} ({number})")
     return Doubt(SOURCE, f"its status is {word} ({number})")
 
 
-def _known(version: str | Missing) -> bool:
+def _words(version: str | Missing, statuses: tuple[NpuStatuses, ...]) -> tuple[str, ...]:
+    """The words of a driver by number; none where it is not known."""
     if isinstance(version, Missing) or not (found := _VERSION.fullmatch(version.strip())):
-        return False
-    return (int(found[1]), int(found[2])) <= KNOWN_UP_TO
+        return ()
+    driver = int(found[1]), int(found[2])
+    told = [one.words for one in statuses if one.since <= driver]
+    if told:
+        return told[-1]
+    return _WORDS if driver <= KNOWN_UP_TO else ()
 
 
 def _file(name: str, file: str) -> Text:

@@ -8,7 +8,7 @@ import msgspec
 
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pool import Preferring
-from rbln_worker.core.prefer import packed, spread, topology
+from rbln_worker.core.prefer import grouped, packed, spread, topology
 from rbln_worker.core.prefer.budget import Budget, Spent
 from rbln_worker.core.prefer.place import Layout, Place
 from rbln_worker.core.prefer.question import Bridge, Question, question
@@ -43,13 +43,23 @@ class Refused(msgspec.Struct, frozen=True):
 def choose(
     known: Layout, available: Iterable[str], must: Iterable[str], size: int, budget: Budget
 ) -> Preferred | Refused:
-    """The devices to prefer.
+    """The devices to prefer; of IOMMU groups that devices share, whole ones.
 
     Whatever is asked: names that are no devices of the pool are passed over, and a size that can't
     be had is answered with what must be included, or with all there is.
     """
     if known.policy == "none":
         return Preferred()
+    available = frozenset(available)
+    chosen = _choose(known, available, must, size, budget)
+    if not known.groups or isinstance(chosen, Refused):
+        return chosen
+    return Preferred(grouped.together(known, available, chosen.devices, must, size), chosen.simply)
+
+
+def _choose(
+    known: Layout, available: Iterable[str], must: Iterable[str], size: int, budget: Budget
+) -> Preferred | Refused:
     ours = known.places.keys()
     included = ours & must
     if size <= len(included):

@@ -59,6 +59,8 @@ class Layout(msgspec.Struct, frozen=True):
     places: Mapping[DeviceId, Place | None] = {}
     may_cross: bool = False
     policy: Preferring = ""
+    groups: Mapping[DeviceId, str] = {}
+    """IOMMU groups that several devices of the pool share, by device."""
 
 
 def layout(pool: PoolSpec, devices: Iterable[Device]) -> Layout:
@@ -74,7 +76,13 @@ def layout(pool: PoolSpec, devices: Iterable[Device]) -> Layout:
         card = CARDS.get(device.function.product)
         known = card is not None or policy != ""
         places[device.id] = _place(device, card, below) if known else None
-    return Layout(places, pool.allow_cross_numa, policy)
+    return Layout(places, pool.allow_cross_numa, policy, _shared_groups(devices))
+
+
+def _shared_groups(devices: Iterable[Device]) -> dict[DeviceId, str]:
+    groups = {one.id: one.function.iommu_group for one in devices if one.function.iommu_group}
+    sizes = Counter(groups.values())
+    return {device: group for device, group in groups.items() if sizes[group] > 1}
 
 
 def _place(device: Device, card: Card | None, below: Mapping[Bdf, int]) -> Place:

@@ -5,7 +5,7 @@ from typing import Final
 
 from rbln_worker.contract.device import REBELLIONS, Device
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.facts import HostFile, Missing, Need, Text, There
+from rbln_worker.core.facts import Facts, HostFile, Missing, Need, Text, There
 from rbln_worker.core.providers.offer import Mount, Offer, Provider, Question, same_path
 
 RSD: Final = "/dev/rsd0"
@@ -14,12 +14,17 @@ RSD: Final = "/dev/rsd0"
 WITHOUT_RSD: Final = frozenset({"2030", "2031", "2130", "2131"})
 """Products of the rebel100 family, which has no RSD."""
 
-TOOL: Final = "/usr/local/bin/rbln-stat"
-"""The vendor's status tool, on the host."""
+TOOLS: Final = {
+    f"/usr/bin/{name}": (f"/usr/local/bin/{name}", f"/usr/bin/{name}")
+    for name in ("rbln-stat", "rbln-smi")
+}
+"""The vendor's status tool by its place in containers: its places on the host, best first.
 
-_TOOL: Final = Mount(host=TOOL, container="/usr/bin/rbln-stat")
+It was called rbln-stat once; driver packages put it into the one folder or the other.
+"""
+
 _RSD_THERE: Final = There(RSD)
-_TOOL_THERE: Final = HostFile(_TOOL.host)
+TOOL_FILES: Final = tuple(HostFile(path) for paths in TOOLS.values() for path in paths)
 _NODE_NAME: Final = re.compile(r"rbln[0-9]{1,6}")
 
 
@@ -35,7 +40,7 @@ def is_npu(device: Device) -> bool:
 
 def needs(device: Device) -> tuple[Need, ...]:
     """The ``pools`` file, which names the node; the group's node; the tool."""
-    return _pools(device), _RSD_THERE, _TOOL_THERE
+    return _pools(device), _RSD_THERE, *TOOL_FILES
 
 
 def offer(question: Question) -> Offer:
@@ -48,9 +53,18 @@ def offer(question: Question) -> Offer:
     grouped = facts.there(_RSD_THERE) or question.device.function.product not in WITHOUT_RSD
     return Offer(
         nodes=(node, same_path(RSD)) if grouped else (node,),
-        mounts=(_TOOL,) if facts.there(_TOOL_THERE) else (),
+        mounts=_tools(facts),
         info={"rebellions": {"mount": node.container}},
     )
+
+
+def _tools(facts: Facts) -> tuple[Mount, ...]:
+    """Mount what is a regular file: a runtime makes a folder on the host of what does not exist."""
+    found = (
+        (next((path for path in paths if facts.there(HostFile(path))), None), place)
+        for place, paths in TOOLS.items()
+    )
+    return tuple(Mount(host=path, container=place) for path, place in found if path)
 
 
 def _pools(device: Device) -> Text:

@@ -8,6 +8,7 @@ from rbln_worker.core.facts import Need
 from rbln_worker.core.providers import (
     extra,
     generic,
+    iommufd,
     rdma,
     rebellions,
     uio,
@@ -21,6 +22,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
     rebellions.PROVIDER,
     generic.PROVIDER,
     vfio.PROVIDER,
+    iommufd.PROVIDER,
     uio.PROVIDER,
     extra.PROVIDER,
     vdpa.PROVIDER,

@@ -1,10 +1,12 @@
 """A function that user space drives through vfio (Documentation/driver-api/vfio.rst)."""
 
+import re
+from collections.abc import Mapping
 from typing import Final
 
 from rbln_worker.contract.device import Device
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.facts import Link, Missing, Need, Text
+from rbln_worker.core.facts import Link, Links, Missing, Need, Text
 from rbln_worker.core.providers.offer import (
     Node,
     Offer,
@@ -16,6 +18,10 @@ from rbln_worker.core.providers.offer import (
 )
 
 _CONTAINER: Final = "/dev/vfio/vfio"
+_LETS_DMA: Final = frozenset({"", "pci-stub", "pcieport"})
+_VFIO: Final = re.compile(r"vfio[-_].*|.*vfio[-_]pci")
+_MAX_NAMED: Final = 4
+"""Neighbours that a reason names."""
 
 
 def carried(device: Device, _: PoolSpec) -> bool:
@@ -24,8 +30,8 @@ def carried(device: Device, _: PoolSpec) -> bool:
 
 
 def needs(device: Device) -> tuple[Need, ...]:
-    """The number of its IOMMU group, and the group's name (drivers/vfio/group.c)."""
-    return _group(device), _group_name(device)
+    """The number of its IOMMU group, the group's name (drivers/vfio/group.c), and its members."""
+    return group(device), _group_name(device), _members(device)
 
 
 def offer(question: Question) -> Offer:
@@ -34,14 +40,15 @@ def offer(question: Question) -> Offer:
     A group without an IOMMU is called noiommu-N on the host and N inside, as applications expect.
     The keys are the reference's, then those that its documentation names.
     """
-    group = _number(question.facts.text(_group(question.device)))
-    if isinstance(group, Missing):
-        why = brief(group.why, question.device)
+    number = _number(question.facts.text(group(question.device)))
+    if isinstance(number, Missing):
+        why = brief(number.why, question.device)
         return Offer(nodes=(same_path(_CONTAINER),), faults=(f"no IOMMU group ({why})",))
     name = question.facts.text(_group_name(question.device))  # ordinary groups have none
     noiommu = isinstance(name, str) and name.strip() == "vfio-noiommu"
-    inside = f"/dev/vfio/{group}"
-    outside = f"/dev/vfio/noiommu-{group}" if noiommu else inside
+    inside = f"/dev/vfio/{number}"
+    outside = f"/dev/vfio/noiommu-{number}" if noiommu else inside
+    neighbours = question.facts.texts(_members(question.device))
     return Offer(
         nodes=(same_path(_CONTAINER), Node(host=outside, container=inside)),
         info={
@@ -52,10 +59,30 @@ def offer(question: Question) -> Offer:
                 "vfio-dev-mount": inside,
             }
         },
+        faults=() if noiommu else _not_viable(number, neighbours),
     )
 
 
-def _group(device: Device) -> Link:
+def _not_viable(number: str, neighbours: Mapping[str, str]) -> tuple[str, ...]:
+    """Name what keeps a group from user space: open(2) of its node fails with EBUSY.
+
+    A driver has to leave DMA to whoever owns the group (driver_managed_dma), as those of vfio,
+    pci-stub and pcieport do; none at all is as good.
+    """
+    in_the_way = [
+        f"{bdf} is bound to {driver}"
+        for bdf, driver in neighbours.items()
+        if driver not in _LETS_DMA and not _VFIO.fullmatch(driver)
+    ]
+    if not in_the_way:
+        return ()
+    more = len(in_the_way) - _MAX_NAMED
+    named = in_the_way[:_MAX_NAMED] + ([f"and {more} more"] if more > 0 else [])
+    return (f"its IOMMU group {number} is not viable: {', '.join(named)}",)
+
+
+def group(device: Device) -> Link:
+    """Where the number of its IOMMU group is."""
     return Link(f"{pci_home(device)}/iommu_group")
 
 
@@ -63,10 +90,14 @@ def _group_name(device: Device) -> Text:
     return Text(f"{pci_home(device)}/iommu_group/name")
 
 
-def _number(group: str | Missing) -> str | Missing:
-    if isinstance(group, str) and not (group.isascii() and group.isdigit()):
-        return Missing(f"iommu_group: expected a number, got {group[:40]!r}")
-    return group
+def _members(device: Device) -> Links:
+    return Links(f"{pci_home(device)}/iommu_group/devices", "driver")
+
+
+def _number(found: str | Missing) -> str | Missing:
+    if isinstance(found, str) and not (found.isascii() and found.isdigit()):
+        return Missing(f"iommu_group: expected a number, got {found[:40]!r}")
+    return found
 
 
 PROVIDER: Final = Provider(carried, offer, needs)

@@ -1,0 +1,55 @@
+"""Devices that share IOMMU groups: one VM can have a group at a time, so it is given out whole."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence, Set
+from itertools import groupby
+
+from rbln_worker.contract.device import DeviceId
+from rbln_worker.core.prefer.place import Layout
+
+
+def together(
+    known: Layout,
+    available: Set[str],
+    chosen: Sequence[DeviceId],
+    must: Iterable[str],
+    size: int,
+) -> tuple[DeviceId, ...]:
+    """Choose as few and as whole groups as can be, on the NUMA nodes of a choice.
+
+    Groups of devices that must be included come first, groups of which others have a device last.
+
+    Args:
+        known: the pool, some of whose devices share groups.
+        available: the devices to choose from; others of the pool are in use, or sick.
+        chosen: the choice without regard to groups; empty where there was none.
+        must: devices that must be included.
+        size: how many to choose.
+    """
+    included = sorted(known.places.keys() & set(must))
+    numa = {place.numa for one in chosen if (place := known.places[one]) is not None}
+    free: dict[str, list[DeviceId]] = {}
+    for device in sorted(known.places.keys() & available):
+        place = known.places[device]
+        if device not in included and (not numa or place is None or place.numa in numa):
+            free.setdefault(known.groups.get(device, device), []).append(device)
+    whole = Counter(known.groups.values())
+    begun = {known.groups[device] for device in included if device in known.groups}
+
+    def order(group: str) -> tuple[int, int, str]:
+        broken = len(free[group]) < whole[group]  # of a device by itself that is 0
+        return 0 if group in begun else 2 if broken else 1, -len(free[group]), group
+
+    picked: list[DeviceId] = []
+    for _, groups in groupby(sorted(free, key=order), key=lambda group: order(group)[0]):
+        too_large = ""
+        for group in groups:  # the largest first: what does not fit now never will
+            needed = size - len(included) - len(picked)
+            if len(free[group]) <= needed:
+                picked += free[group]
+            elif needed > 0:
+                too_large = group
+        needed = size - len(included) - len(picked)
+        if too_large and needed > 0:
+            picked += free[too_large][:needed]
+    return tuple(sorted((*included, *picked)))
