@@ -104,7 +104,7 @@ class Reader:
     def _is_host_file(self, path: str) -> bool:
         root = Path(f"{self._root}{'' if self._host_visible else HOST_FILES}" or "/")
         try:
-            return stat.S_ISREG(os.lstat(below_root(root, path)).st_mode)
+            return stat.S_ISREG(os.stat(below_root(root, path)).st_mode)
         except FileNotFoundError:
             return False
 

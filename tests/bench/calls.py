@@ -13,6 +13,7 @@ from tests.bench.measuring import figure
 from tests.bench.scene import CARD
 from tests.bench.values import Figure
 from tests.sim.kubelet import CALL_DEADLINE_S, SimKubelet
+from tests.sim.plugin_client import PluginClient
 from tests.sim.rpc import code_of
 
 PAIR: Final = 2
@@ -24,15 +25,18 @@ def allocate_and_floor(
     """Seconds of Allocate, and of an empty server with the same answer: one call each in turn."""
     ids = sorted(kubelet.resource(resource).devices)[:PAIR]
     answer = kubelet.allocate(resource, [ids])
-    request = pb.AllocateRequest(container_requests=[pb.ContainerAllocateRequest(devicesIDs=ids)])
+
+    def of_floor(client: PluginClient) -> None:
+        one = pb.ContainerAllocateRequest(devicesIDs=ids)
+        request = pb.AllocateRequest(container_requests=[one])
+        client.call("Allocate", request, pb.AllocateResponse, CALL_DEADLINE_S)
+
     ours: list[float] = []
     empty: list[float] = []
     with floor(answer) as client:
         for _ in range(calls):
             ours += _timed(1, lambda: kubelet.allocate(resource, [ids]))
-            empty += _timed(
-                1, lambda: client.call("Allocate", request, pb.AllocateResponse, CALL_DEADLINE_S)
-            )
+            empty += _timed(1, lambda: of_floor(client))
     return ours, empty
 
 

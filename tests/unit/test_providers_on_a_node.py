@@ -178,6 +178,25 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
     assert not facts.there(wants[3])
 
 
+@pytest.mark.parametrize("root", ["/", ""])
+def test_a_host_file_is_a_regular_one_behind_any_links(tmp_path: Path, root: str) -> None:
+    """From the machine's own root the kernel follows links; elsewhere they stay below it."""
+    home = str(tmp_path) if root else ""
+    reader = Reader(Path(root) if root else tmp_path, host_visible=True)
+    (tmp_path / "opt").mkdir()
+    (tmp_path / "opt/tool").write_text("x")
+    (tmp_path / "absolute").symlink_to(f"{home}/opt/tool")
+    (tmp_path / "relative").symlink_to("opt/../opt/tool")
+    (tmp_path / "again").symlink_to("again")
+    (tmp_path / "dead").symlink_to("/nowhere/tool")
+    there = [
+        name
+        for name in ("opt/tool", "absolute", "relative", "again", "dead", "opt", "none")
+        if reader.read((HostFile(f"{home}/{name}"),)).there(HostFile(f"{home}/{name}"))
+    ]
+    assert there == ["opt/tool", "absolute", "relative"]
+
+
 def test_missing_nodes(tmp_path: Path) -> None:
     SimNode(tmp_path).add_dev_node("rbln0")
     reader = Reader(tmp_path, host_visible=True)
