@@ -210,7 +210,7 @@ def _meant(
 
 
 def _called(name: str, device: Device, altnames: Mapping[str, str]) -> Iterator[str]:
-    """How a name that is none of an ID means a device; nothing where it doesn't."""
+    """Notes on how a name refers to a device; none where it does not."""
     network = device.network
     if network is None:
         return

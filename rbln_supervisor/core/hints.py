@@ -1,4 +1,4 @@
-"""What people mix up in selectors: values that mean a device, under a key that can't match it."""
+"""Mistakes in selectors: values that identify a device, under a key that can't match it."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -9,7 +9,7 @@ from rbln_worker.contract.device import Device
 def hints(
     pools: Iterable[PoolConfig], device: Device, altnames: Mapping[str, str]
 ) -> Iterator[str]:
-    """What to write instead, for each selector object that seems to mean the device.
+    """Corrections, one for each selector object that seems to mean the device.
 
     Args:
         pools: the configuration's.

@@ -63,7 +63,7 @@ def facts(where: Where, *, listing: bool = False, within_s: float = WITHIN_S) ->
 
 
 def owners(where: Where, name: str, *, within_s: float = WITHIN_S) -> Owners:
-    """Whose a name is, if that can be found out in bounded time."""
+    """The owners of a name, if they can be found in bounded time."""
     process = _begin(where, name=name, within_s=within_s)
     said, _ = _hear(process, monotonic() + within_s + _GRACE_S)
     try:

@@ -150,7 +150,7 @@ def _explain(run_dir: Path, name: str, *, as_json: bool) -> Exit:
     if isinstance(reply, commands.Refused):
         from rbln_supervisor.ctl import naming  # noqa: PLC0415 - for names that are no device's
 
-        reply = naming.asked_again(run_dir, name, reply)
+        reply = naming.explain_owner(run_dir, name, reply)
     return _show(reply, as_json=as_json)
 
 

@@ -13,8 +13,8 @@ from rbln_supervisor.ctl.exits import Exit
 _NAMED_MOST: Final = 8
 
 
-def asked_again(run_dir: Path, name: str, refused: Refused) -> Reply | Exit:
-    """The explanation of the first device that a name belongs to, with what it is; or why not."""
+def explain_owner(run_dir: Path, name: str, refused: Refused) -> Reply | Exit:
+    """The explanation of the first device that a name belongs to; the refusal where none is."""
     found = owners(Where(run_dir), name)
     if not found.what:
         return refused

@@ -31,7 +31,7 @@ class Order(msgspec.Struct, frozen=True):
     listing: bool = False
     """For a support bundle, too."""
     name: str | None = None
-    """Whose this name is, and nothing else."""
+    """Find the owners of this name, and nothing else."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Whose a name is: of a node below /dev, an IOMMU group, anything with an entry in /sys/class."""
+"""Owners of a name: a node below /dev, an IOMMU group, an entry in /sys/class."""
 
 import re
 from pathlib import Path

@@ -28,7 +28,7 @@ class Interface(NamedTuple):
 
 
 class Places:
-    """Where interfaces lie: below a device itself, or below a child that its driver makes.
+    """The directories of interfaces, below a device itself or below a child that its driver makes.
 
     virtio_net's are below ``virtio0``, those of a vDPA device that the node uses itself deeper
     still. The entry in /sys/class/net says where.
@@ -75,7 +75,7 @@ def pkey(path: str, rdma_devices: tuple[str, ...]) -> str:
 
 
 def ib_ports(path: str, rdma_devices: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
-    """The ports whose link layer is InfiniBand (``mlx5_0/1``), and whether none is Ethernet."""
+    """The ports whose link layer is InfiniBand (``mlx5_0/1``); True where none is Ethernet."""
     found: list[str] = []
     is_ethernet = False
     for device in rdma_devices:
@@ -89,7 +89,7 @@ def ib_ports(path: str, rdma_devices: tuple[str, ...]) -> tuple[tuple[str, ...],
 
 
 def representors(ports: Mapping[str, Port], *, switchdev: bool | None) -> frozenset[str]:
-    """Which of a function's interfaces are no ways out of its own, but stand for others.
+    """The interfaces of a function that stand for other functions of its eswitch.
 
     Args:
         ports: by the interface's name.
@@ -114,12 +114,12 @@ def representors(ports: Mapping[str, Port], *, switchdev: bool | None) -> frozen
 
 
 def is_uplink(port: Port) -> bool:
-    """Whether a port's name is that of a physical port."""
+    """True for the name of a physical port."""
     return _UPLINK.fullmatch(port.name) is not None
 
 
 def port(path: str) -> Port:
-    """What sysfs says of an interface that rtnetlink says nothing of.
+    """The port that sysfs describes, for an interface that rtnetlink does not describe.
 
     Asking takes the rtnl lock (net/core/net-sysfs.c), so only few are asked.
     """

@@ -217,7 +217,7 @@ class Networks:
         return known or self._types[interface]
 
     def _divided(self, path: str, entries: Collection[str], asked: Bdf | None) -> _Links:
-        """A function's interfaces; devlink is ``asked`` for the mode of a PF's eswitch."""
+        """The interfaces of a function; devlink is ``asked`` for the mode of a PF's eswitch."""
         if path not in self._of_path:
             places = self._places.interfaces(path, entries)
             self._paths.update(places)

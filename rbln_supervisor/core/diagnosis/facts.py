@@ -99,7 +99,7 @@ class PoolView(msgspec.Struct, frozen=True):
     vfio: bool = False
     """It has devices on vfio-pci, or asks for such."""
     hints: tuple[str, ...] = ()
-    """What its selectors mix up."""
+    """Mistakes in its selectors."""
 
 
 class Unclaimed(msgspec.Struct, frozen=True):
@@ -223,9 +223,9 @@ class Facts(msgspec.Struct, frozen=True):
 
 
 class Owners(msgspec.Struct, frozen=True):
-    """Whose a name is that people type."""
+    """The devices that a name refers to."""
 
     what: str = ""
-    """What it names, such as ``the IOMMU group 12``; empty where nothing is known of it."""
+    """The thing that has this name (``the IOMMU group 12``); empty where none is known."""
     devices: tuple[str, ...] = ()
     """IDs."""

@@ -24,14 +24,14 @@ _LINK_UP: Final = "5: LinkUp"
 
 
 class PortState(msgspec.Struct, frozen=True):
-    """What an InfiniBand port's files say."""
+    """The state of an InfiniBand port, as its files give it."""
 
     port: str
     """``mlx5_0/1``: as in Network.ib_ports."""
     word: str = ""
     """ACTIVE, INIT, …; empty where it is not known."""
     unknown: str = ""
-    """Why not."""
+    """Why it is not known."""
     held_down: bool = False
     """A virtual function's that is DOWN although its cable carries: by policy, until the CNI plugin
     that gives it to a pod sets it up (``ip link set PF vf N state auto``), as an idle interface."""
@@ -54,12 +54,12 @@ def further_needs(device: Device, facts: Facts) -> tuple[Text, ...]:
 
 
 def ports(device: Device, facts: Facts) -> tuple[PortState, ...]:
-    """What was read; a port that is not there (any more) is left out, as a link elsewhere is."""
+    """The states that were read; a port that does not exist here is left out, like such a link."""
     return tuple(_port_states(device, facts))
 
 
 def observe(device: Device, states: tuple[PortState, ...]) -> Observation:
-    """Whether its traffic can leave: one way is enough.
+    """Carrier health: one way out is enough.
 
     An interface of the device itself that is set down says nothing: nobody sets idle ones up, that
     is the work of CNI plugins in the pod, and the kernel closes one that changes its namespace.

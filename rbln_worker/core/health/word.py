@@ -8,7 +8,7 @@ from rbln_worker.core.health.observation import GOOD, Bad, Observation
 
 
 def observe(device: Device, policy: HealthPolicy, ports: tuple[PortState, ...] = ()) -> Observation:
-    """Whether it is there, and whether it has carrier; ``ports``: as they were last read."""
+    """Presence and carrier; ``ports``: the states that were read last."""
     if device.gone is not None:
         return Bad("sysfs", device.gone)
     return carrier.observe(device, ports) if policy.link_state else GOOD
