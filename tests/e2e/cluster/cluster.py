@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -58,8 +59,9 @@ class Cluster:
         self.started_s = 0.0
         """How long the start took, until the node was ready."""
         self.api = Api(self.ports.api, places.state / "keys" / "apiserver.crt")
-        self.node_root = places.state / "node"
-        """The simulated node: its sys is the /sys of every container and of CNI plugins."""
+        self.node_root = Path(tempfile.mkdtemp(prefix="rbe-", dir="/tmp"))
+        """The simulated node: its sys is the /sys of every container and of CNI plugins. Its path
+        is short, for sockets below it."""
 
     def __enter__(self) -> "Cluster":
         self.down()  # what a run left that was killed
@@ -90,9 +92,10 @@ class Cluster:
         command = list(config.kubelet(self.places, host.address()))
         if numa_nodes > 1:
             nodes = self._fake_numa_nodes(numa_nodes)
-            script = f'mount --bind "$0" {_NUMA_NODES} && exec "$@"'
+            # Its volumes are those of the kubelet before it: the rest of the mounts stays shared.
+            script = f'mount --make-rprivate /sys && mount --bind "$0" {_NUMA_NODES} && exec "$@"'
             command = [
-                *("unshare", "--mount", "--propagation", "private", "sh", "-c", script),
+                *("unshare", "--mount", "--propagation", "unchanged", "sh", "-c", script),
                 *(nodes, *command),
             ]
         # Nobody is to look for a cloud's metadata server.
@@ -144,6 +147,7 @@ class Cluster:
             time.sleep(AGAIN_S)
 
     def _claim_folders(self) -> None:
+        self.traces.add_folder(self.node_root)
         for folder in (KUBELET_DIR, *_LOG_FOLDERS):
             try:
                 self.traces.add_folder(folder)

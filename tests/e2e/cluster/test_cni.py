@@ -36,6 +36,7 @@ INTERFACE: Final = "rbe-nic"
 PEER: Final = "rbe-peer"
 NETWORK: Final = "nics"
 GROUP: Final = "k8s.cni.cncf.io"
+ANNOTATIONS: Final = "k8s.v1.cni.cncf.io"
 POOL: Final[Object] = {
     "resourceName": "nic",
     "resourcePrefix": "example.com",
@@ -80,7 +81,7 @@ ATTACHMENT: Final[Object] = {
     "metadata": {
         "name": NETWORK,
         "namespace": "default",
-        "annotations": {f"{GROUP}/resourceName": NIC},
+        "annotations": {f"{ANNOTATIONS}/resourceName": NIC},
     },
     "spec": {"config": json.dumps({"cniVersion": "0.4.0", "type": "host-device", "name": NETWORK})},
 }
@@ -156,7 +157,7 @@ class NetworkPod(Pod):
         manifest: Object = {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": name, "annotations": {f"{GROUP}/networks": NETWORK}},
+            "metadata": {"name": name, "annotations": {f"{ANNOTATIONS}/networks": NETWORK}},
             "spec": {
                 "restartPolicy": "Never",
                 "terminationGracePeriodSeconds": 1,

@@ -25,7 +25,7 @@ def test_pools_are_listed_at_once_and_a_pod_that_waits_gets_its_devices(
         bench.settled(ATOM)
     plugin.serves(ATOM, VM)
     serves, admits = log.first(SERVES), log.first(ADMITS, waiting.name)
-    listed = max(log.first(f"{LISTED} {name}") for name in (ATOM, VM))
+    listed = max(log.first(LISTED, f'resource="{name}"') for name in (ATOM, VM))
     said = plugin.registered_at(ATOM, since=serves)
     assert serves < listed < serves + LISTED_WITHIN_S
     # The kubelet admits 100 ms after its main loop began, wherever its other parts are by then: on
