@@ -110,6 +110,21 @@ class DaemonSet:
         """``rbln-ctl status --json``."""
         return msgspec.json.decode(self.ctl("status", "--json"), type=NodeStatus)
 
+    def endpoints(self) -> frozenset[str | None]:
+        """The sockets that the kubelet knows; empty while nobody can be asked."""
+        done = self.run("rbln-ctl", "status", "--json")
+        if done.returncode:
+            return frozenset()
+        pools = msgspec.json.decode(done.stdout, type=NodeStatus).pools.values()
+        return frozenset(pool.endpoint for pool in pools if pool.registered)
+
+    def wait_new_endpoints(self, before: frozenset[str | None]) -> None:
+        """Wait until every pool is registered by another socket than before."""
+        self.wait(
+            lambda: len(now := self.endpoints()) == len(before) and not now & before,
+            what="every pool is registered by a new socket",
+        )
+
     def log(self, *words: str) -> str:
         """``kubectl logs``."""
         return self.kubectl("logs", "--namespace", NAMESPACE, self.pod(), *words)

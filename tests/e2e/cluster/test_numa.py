@@ -17,22 +17,11 @@ def two_numa_nodes(cluster: Cluster, installed: DaemonSet, history: History) -> 
 
     The kubelet stays as it is: this module is the last one (conftest.py).
     """
-    before = endpoints(installed)
+    before = installed.endpoints()
     cluster.restart_kubelet(numa_nodes=2, topology_policy="single-numa-node")
-    installed.wait(
-        lambda: all(
-            pool.registered and pool.endpoint not in before
-            for pool in installed.status().pools.values()
-        ),
-        what="both pools are registered again",
-    )
+    installed.wait_new_endpoints(before)
     for name, full in FULL.items():
         history.wait_for(name, full, full)
-
-
-def endpoints(installed: DaemonSet) -> set[str | None]:
-    """The sockets that the kubelet knows."""
-    return {pool.endpoint for pool in installed.status().pools.values()}
 
 
 @pytest.mark.usefixtures("two_numa_nodes")

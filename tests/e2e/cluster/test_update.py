@@ -104,13 +104,14 @@ def test_a_killed_supervisord(installed: DaemonSet, bench: Bench, history: Histo
 
 def test_a_restarted_kubelet(installed: DaemonSet, bench: Bench, cluster: Cluster) -> None:
     container = bench.pod({ATOM: 2}).running()
+    before = installed.endpoints()
     with bench.untouched(container):
         cluster.stop_kubelet()
         began = monotonic()
         cluster.start_kubelet()
         cluster.wait_kubelet()
         up = monotonic()
-        bench.all_allocatable(since=began)
+        installed.wait_new_endpoints(before)
         back = monotonic()
         bench.settled(ATOM)
         new = bench.pod({ATOM: 2}).running()
