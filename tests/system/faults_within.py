@@ -133,6 +133,8 @@ def ports(node: SimNode) -> None:
     for interface, name in (("p0", "p0"), ("p0_0", "pf0vf0")):
         node.set_interface(NIC, interface, "phys_switch_id", "cafe\n")
         node.set_interface(NIC, interface, "phys_port_name", f"{name}\n")
+
+
 def share_a_group(node: SimNode) -> None:
     """Firmware without ACS: the second device's group is the first one's."""
     first, second = (f"/sys/bus/pci/devices/{bdf}" for bdf in VMS)
