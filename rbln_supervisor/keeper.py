@@ -39,6 +39,7 @@ from rbln_worker.contract.messages import (
     Hello,
     Holds,
     Nudge,
+    PodsHold,
     Recall,
     Report,
     ToSupervisor,
@@ -63,6 +64,9 @@ class Keeper:
         self._session = session
         self._held: int | None = None
         self._sent_at = 0.0
+        self.pods_hold: PodsHold | None = None
+        """What the worker has to know of pods before anything else; None: not known yet."""
+        self._pods_hold_sent: PodsHold | None = None
         self._nudged: set[DeviceId] = set()
         """Devices that the worker shall look at."""
         self._nudged_all = False
@@ -130,6 +134,7 @@ class Keeper:
                 self.identity = sender
                 self._version = said.version
                 self._held = generation if session == self._session else None
+                self._pods_hold_sent = None
                 self._recalled = False
                 if self.is_adopting and (why := self._unfit(said)):
                     log.warning("worker is replaced", extra=self._names() | {"why": why})
@@ -161,7 +166,7 @@ class Keeper:
             if not self._recalled:
                 self._recalled = router.send(self.identity, encode(Recall()))
             return
-        if roster is None:
+        if roster is None or not self._feed_pods_hold(router, self.identity):
             return
         if self._held != roster.generation:
             update = message(roster, self._session, self._held)
@@ -174,6 +179,15 @@ class Keeper:
             self._nudged.clear()
         if self._nudged_all and router.send(self.identity, encode(Nudge())):
             self._nudged_all = False
+
+    def _feed_pods_hold(self, router: Router, worker: bytes) -> bool:
+        """Send what pods hold, where it is other than was sent; whether the worker has it."""
+        wanted = self.pods_hold
+        if wanted is None or wanted == self._pods_hold_sent:
+            return wanted is not None
+        if router.send(worker, encode(wanted)):
+            self._pods_hold_sent = wanted
+        return self._pods_hold_sent is wanted
 
     def nudge(self, devices: Iterable[DeviceId]) -> None:
         """Have the worker look at devices at once."""
@@ -294,6 +308,7 @@ class Keeper:
         self.identity = None
         self.incarnation = self._version = ""
         self._held = None
+        self._pods_hold_sent = None
         self._nudged.clear()
         self._nudged_all = False  # the next life looks at all of them anyway
         self.report = None

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from rbln_worker.boot import PreStartChoice
 from rbln_worker.core.cdi import Mode
 from rbln_worker.core.registration import Choice
 from rbln_worker.log import Format
@@ -41,6 +42,8 @@ class Options(msgspec.Struct, frozen=True):
     """Reload when the configuration file changes."""
     rescan_s: float = 60.0
     """Seconds between two looks at the node that nobody asked for."""
+    pre_start_check: PreStartChoice = "auto"
+    """When the kubelet has to ask before it starts a container again."""
     worker_memory_max: int = 1 << 30
     """Bytes of memory of its own that a worker may have; 0: as many as it likes."""
     log_level: int = logging.INFO

@@ -44,6 +44,8 @@ from rbln_supervisor.lender import Lender
 from rbln_supervisor.lookout import Lookout
 from rbln_supervisor.options import Options
 from rbln_supervisor.overview import Parts, Standing
+from rbln_supervisor.pod_devices.process import Places
+from rbln_supervisor.pod_devices.watch import PodWatch
 from rbln_supervisor.pools import Pools
 from rbln_supervisor.reloads import Reloads
 from rbln_supervisor.router import Router
@@ -90,6 +92,7 @@ class Supervisor:
             Reloads(options, self._pools, raw, self._journal),
             self._reply,
         )
+        self._pod_watch = PodWatch(Places.below(options.kubelet_folder))
         # Before the first look, so that nothing happens between it and what is heard.
         self._kernel = Kernel(self._pools, self._lookout.look, lambda: self._lookout.cost_s)
         self._kubelet = KubeletFolder(
@@ -100,6 +103,7 @@ class Supervisor:
             lookout=self._lookout,
             kernel=self._kernel,
             kubelet=self._kubelet,
+            pod_watch=self._pod_watch,
             hub=hub,
             control=control,
             announcer=announcer,
@@ -139,7 +143,7 @@ class Supervisor:
             for keeper in self._pools.keepers.values()
             if keeper.life is not None
         }
-        watched = (self._lookout, self._kernel, self._kubelet, self._lender)
+        watched = (self._lookout, self._kernel, self._kubelet, self._lender, self._pod_watch)
         for descriptor in (*lives, *(fd for one in watched for fd in one.descriptors)):
             poller.register(descriptor, zmq.POLLIN)
         deadlines = [
@@ -150,6 +154,7 @@ class Supervisor:
         deadlines.append(self._announcer.due)
         if not self._leaving:
             deadlines.append(self._lookout.due)
+            deadlines.append(self._pod_watch.due)
             if self._kernel.due is not None:
                 deadlines.append(self._kernel.due)
         wait_s = min(deadlines, default=math.inf) - monotonic()
@@ -167,6 +172,7 @@ class Supervisor:
             self._journal.note("supervisor", "leaves", why=number.name)
         self._leaving = True
         self._lookout.leave()
+        self._pod_watch.close()
         self._pools.leave()
         self._announcer.turn(self._facts, at_once=True)
 
@@ -240,6 +246,7 @@ class Supervisor:
             else:
                 router.keep()
         self._kernel.turn()
+        self._take_pod_devices()
         self._lookout.turn()
         now = monotonic()
         for keeper in self._pools.keepers.values():
@@ -253,6 +260,10 @@ class Supervisor:
         self._pools.forget_departed()
         self._record(now)
         self._announcer.turn(self._facts)
+
+    def _take_pod_devices(self) -> None:
+        if self._pod_watch.turn(monotonic()) and self._pod_watch.current is not None:
+            self._pools.take_pod_devices(self._pod_watch.current)
 
     def _record(self, now: float) -> None:
         if not self._leaving:
@@ -277,6 +288,7 @@ class Supervisor:
             registration=options.registration,
             host_visible=options.host_visible,
             cdi=options.cdi,
+            pre_start=options.pre_start_check,
             memory_most=options.worker_memory_max,
             log_level=options.log_level,
             log_format=options.log_format,

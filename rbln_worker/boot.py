@@ -4,7 +4,7 @@ import hashlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -19,6 +19,10 @@ FOLDERS: Final[Mapping[str, str]] = {
     "plugin-watcher": "plugins_registry",
 }
 """Where plugins' sockets lie below the kubelet's folder, by the way of registration."""
+
+
+PreStartChoice = Literal["auto", "always", "never"]
+"""``auto``: while a pod holds a device that is not what it was given any more."""
 
 
 class Boot(msgspec.Struct, frozen=True):
@@ -37,6 +41,8 @@ class Boot(msgspec.Struct, frozen=True):
     """The host's own files lie below ``root`` (not only its /sys and /dev)."""
     cdi: Mode = "off"
     """How devices are claimed from the container runtime; ``off``: they are given directly."""
+    pre_start: PreStartChoice = "auto"
+    """When the kubelet has to ask before it starts a container with what it was given before."""
     memory_most: int = 0
     """Bytes of memory of its own that a worker may have; 0: as many as it likes."""
     log_level: int = logging.INFO

@@ -18,7 +18,7 @@ from rbln_worker.core.tally import Tally
 from rbln_worker.host.sockets import YOUNG_S, PathTooLong, fresh_name, refuses, sweep, younger
 from rbln_worker.kubelet.board import Board
 from rbln_worker.kubelet.endpoint import Endpoint, NoEndpoint
-from rbln_worker.kubelet.plugin import DevicePlugin
+from rbln_worker.kubelet.plugin import DevicePlugin, options
 from rbln_worker.kubelet.preferences import Preferences
 from rbln_worker.kubelet.prepared import Prepared
 from rbln_worker.kubelet.register import NotRegistered, register
@@ -105,6 +105,11 @@ class Registrar:
         self._sweep()
         asyncio.get_running_loop().call_later(2 * YOUNG_S, self._sweep)
         self.look()
+
+    def renew(self) -> None:
+        """Register again where the kubelet has to ask for PreStartContainer, and does not."""
+        if self._plugin is not None and self._plugin.lacks_pre_start:
+            self._event(events.Renewed())
 
     def heard(self) -> None:
         """Something happened in one of the folders."""
@@ -217,6 +222,7 @@ class Registrar:
                 self._sock_folder / "kubelet.sock",
                 endpoint=endpoint.path.name,
                 pool=self._pool,
+                options=options(pre_start=self._prepared().pre_start),
             )
         except NotRegistered as error:
             if endpoint is self._endpoint:

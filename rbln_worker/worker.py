@@ -12,9 +12,19 @@ from rbln_worker.boot import Boot
 from rbln_worker.conclusion import Conclusion, News
 from rbln_worker.contract.device import Device
 from rbln_worker.contract.exits import Exit
-from rbln_worker.contract.messages import BEAT_S, Hello, Holds, Nudge, Phase, Report, State
+from rbln_worker.contract.messages import (
+    BEAT_S,
+    Hello,
+    Holds,
+    Nudge,
+    Phase,
+    PodsHold,
+    Report,
+    State,
+)
 from rbln_worker.contract.version import VERSION
 from rbln_worker.conversation import Conversation, Held, Words
+from rbln_worker.core.given import given
 from rbln_worker.core.health.case import without_link
 from rbln_worker.core.inventory import Gap, Inventory, apply
 from rbln_worker.core.pulse import next_moment
@@ -62,6 +72,7 @@ class Worker:
             boot.pool,
             boot.cdi,
             self._files,
+            pre_start=boot.pre_start,
             overdue=self._reconsider,
             doubted=lambda one: self._looks.want({one}),
         )
@@ -189,6 +200,10 @@ class Worker:
             else:
                 self._looks.want_all()
             return
+        if isinstance(message, PodsHold):
+            self._conclusion.take_given(given(self._boot.pool, message.devices))
+            self._reconsider()
+            return
         after = apply(self._conclusion.held, message)
         if isinstance(after, Gap):
             self._conversation.want_snapshot()
@@ -264,4 +279,5 @@ class Worker:
                     "for the threads of gRPC, which waits for ever where it gets none"
                 )
             self._registrar.begin()
+        self._registrar.renew()
         self._conversation.tell()

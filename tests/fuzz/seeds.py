@@ -51,7 +51,7 @@ from rbln_worker.contract.pool import PoolName, PoolSpec
 from rbln_worker.core import cdi
 from rbln_worker.host import netlink
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
-from rbln_worker.kubelet.api import podresources_pb2
+from rbln_worker.kubelet.api import podresources_pb2, pods_pb2
 from tests.fuzz.kernel import DEVICE
 from tests.sim import netlink_frames as frames
 
@@ -176,6 +176,17 @@ _PODS: Final = podresources_pb2.ListPodResourcesResponse(
         )
     ]
 )
+_POD_EVENT: Final = pods_pb2.WatchPodsEvent(
+    type=pods_pb2.ADDED,
+    pod=pods_pb2.Pod(
+        metadata=pods_pb2.ObjectMeta(name="p", namespace="n", uid="u"),
+        status=pods_pb2.PodStatus(phase="Running", start_time=pods_pb2.Time(seconds=1)),
+    ).SerializeToString(),
+)
+_CHECKPOINT: Final = (
+    b'{"Data": {"PodDeviceEntries": [{"PodUID": "u", "ContainerName": "c", "ResourceName": "r", '
+    b'"DeviceIDs": {"-1": ["0000:20:00.0"]}, "AllocResp": "CgYKAWESAWI="}]}, "Checksum": 1}'
+)
 _ALLOCATE: Final = pb.AllocateRequest(
     container_requests=[
         pb.ContainerAllocateRequest(devicesIDs=["0000:20:00.0", "0000:21:00.0"]),
@@ -230,6 +241,8 @@ _SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = {
         b'{"x',
     ),
     "pods": (_PODS.SerializeToString(),),
+    "pods-api": (_POD_EVENT.SerializeToString(),),
+    "checkpoint": (_CHECKPOINT,),
     "allocate": (_ALLOCATE.SerializeToString(),),
     "prefer": (_PREFER.SerializeToString(),),
     "uevent": (frames.UEVENT, frames.UDEV, b"add@/devices/pci0000:00/x\0SUBSYSTEM=net\0"),

@@ -22,6 +22,8 @@ TARGETS: Final[Mapping[str, Target]] = {
     "look": words.look,
     "sections": words.sections,
     "pods": words.pods,
+    "pods-api": words.pods_api,
+    "checkpoint": words.checkpoint,
     "allocate": words.allocate,
     "prefer": words.prefer,
     "uevent": kernel.event,

@@ -17,7 +17,7 @@ from rbln_supervisor.ctl.probe import READY_WITHIN_S
 from rbln_supervisor.options import Options
 from rbln_worker.boot import FOLDERS
 from rbln_worker.core import cdi, devinfo
-from rbln_worker.kubelet import pod_resources
+from rbln_worker.kubelet import pod_resources, pods_api
 from tests.manifests.objects import (
     KUSTOMIZE,
     NAMES,
@@ -58,8 +58,11 @@ def written(found: dict[Key, Object]) -> set[str]:
 def read(found: dict[Key, Object]) -> set[str]:
     """Folders in which something is only read."""
     chosen = options(found)
-    asked = (chosen.kubelet_dir / pod_resources.SOCKET).parent
-    return {str(chosen.config_file.parent), str(asked), "/dev"}
+    asked = {
+        str((chosen.kubelet_dir / socket).parent)
+        for socket in (pod_resources.SOCKET, pods_api.SOCKET)
+    }
+    return {str(chosen.config_file.parent), *asked, "/dev"}
 
 
 def paths_in_code() -> set[str]:

@@ -3,7 +3,7 @@
 What it has in common with a real one is said, and tested with both, in kubelet_contract.py.
 
 It behaves as pkg/kubelet/cm/devicemanager and pkg/kubelet/pluginmanager do where a device plugin
-can tell; it has no pods but those that a test tells of, and no checkpoint.
+can tell; it has no pods but those that a test tells of (``pods``) or admits (``running``).
 """
 
 import contextlib
@@ -34,6 +34,8 @@ from tests.sim.kubelet_socket import SOCKET, KubeletSocket
 from tests.sim.plugin_client import PluginClient
 from tests.sim.plugin_watcher import PluginWatcher
 from tests.sim.pod_resources import PodResources
+from tests.sim.pods import SimPods
+from tests.sim.pods_api import PodsApi
 
 CALL_DEADLINE_S: Final = 10.0
 """For the calls that tests make; the kubelet itself waits for Allocate without a limit."""
@@ -64,6 +66,7 @@ class SimKubelet:
         dialling: Dialling = Dialling.AFTER_ANSWER,
         cleaning: Cleaning = Cleaning.SOCKETS,
         turn_s: float = 0.0,
+        pods_api: bool = False,
     ) -> None:
         """A kubelet that is stopped.
 
@@ -74,6 +77,7 @@ class SimKubelet:
             dialling: likewise.
             cleaning: likewise.
             turn_s: from one turn of the plugin watcher to the next; 1 s in a real one.
+            pods_api: it has the Pods API, as from 1.37 on.
         """
         self.folder = folder
         self.plugins = folder / "device-plugins"
@@ -82,6 +86,10 @@ class SimKubelet:
         self.knobs = Knobs()
         self.pods = PodResources(folder)
         """Who has which device; only tests know, whatever was allocated."""
+        self.pods_api = PodsApi(folder)
+        self.running = SimPods(self)
+        """Pods that are admitted and started by what was allocated."""
+        self._has_pods_api = pods_api
         self._has_watcher = plugin_watcher
         self._dialling = dialling
         self._cleaning = cleaning
@@ -119,6 +127,8 @@ class SimKubelet:
             self.registry.mkdir(exist_ok=True)
             watcher = PluginWatcher(self.registry, admission.found, self._turn_s)
         self.pods.start()
+        if self._has_pods_api:
+            self.pods_api.start()
         self._life = _Life(admission, watcher, KubeletSocket(self.plugins, admission.register))
 
     def stop(self) -> None:
@@ -129,6 +139,7 @@ class SimKubelet:
         life.socket.close()  # first: who sees its stream end finds nobody there any more
         life.admission.close()
         self.pods.stop()
+        self.pods_api.stop(removed=True)
         if life.watcher is not None:
             life.watcher.close()
 
@@ -275,6 +286,11 @@ class _Life:
     admission: Admission
     watcher: PluginWatcher | None
     socket: KubeletSocket
+
+
+def kubelet_1_37(folder: Path) -> SimKubelet:
+    """A kubelet with the habits of Kubernetes 1.37."""
+    return SimKubelet(folder, dialling=Dialling.BEFORE_ANSWER, pods_api=True)
 
 
 def kubelet_1_20(folder: Path) -> SimKubelet:

@@ -25,6 +25,7 @@ OTHER: dict[str, object] = {
     "registration": "kubelet-sock",
     "host_visible": False,
     "cdi": "both",
+    "pre_start": "never",
     "memory_most": 1,
     "log_level": 10,
     "log_format": "json",
