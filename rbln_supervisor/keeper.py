@@ -25,8 +25,9 @@ from rbln_supervisor.core.lifecycle import (
     Unfit,
     Unwanted,
 )
+from rbln_supervisor.core.pod_devices import holders_of, is_spec_needed, pods_hold
 from rbln_supervisor.core.roster import Roster, message, recalled
-from rbln_supervisor.core.summary import Seen
+from rbln_supervisor.core.summary import Holders, Seen
 from rbln_supervisor.journal import Journal
 from rbln_supervisor.obituary import Obituary, clear_socket, obituary
 from rbln_supervisor.router import Router
@@ -46,6 +47,7 @@ from rbln_worker.contract.messages import (
     Wanted,
     encode,
 )
+from rbln_worker.contract.pod_devices import PodDevices
 from rbln_worker.contract.version import VERSION
 from rbln_worker.host.ledger import clear
 
@@ -64,6 +66,8 @@ class Keeper:
         self._session = session
         self._held: int | None = None
         self._sent_at = 0.0
+        self.holders: Holders = {}
+        """The pods that hold the pool's devices."""
         self.pods_hold: PodsHold | None = None
         """What the worker has to know of pods before anything else; None: not known yet."""
         self._pods_hold_sent: PodsHold | None = None
@@ -124,7 +128,7 @@ class Keeper:
             self._perform(act)
         if self.child.state is State.NONE and isinstance(event, Unwanted | Died):
             # Nobody wants the pool, and nobody serves it any more: what its workers left goes too.
-            clear(self._boot.ledger_path)
+            self.clear_files()
 
     def hear(self, sender: bytes, said: ToSupervisor) -> None:
         """Take in a message of the pool's worker."""
@@ -218,6 +222,17 @@ class Keeper:
         roster = self.roster if self.configured else None
         self.account.weigh(roster, self.child.state, self.report, now)
 
+    def take_pods(self, known: PodDevices) -> None:
+        """Take the devices that pods hold."""
+        pool = self._boot.pool
+        self.pods_hold = pods_hold(pool, known)
+        self.holders = holders_of(pool, known.devices)
+
+    def clear_files(self) -> None:
+        """Remove the pool's files on the host; its CDI spec only where no pod needs it."""
+        needed = is_spec_needed(self._boot.pool, self.pods_hold)
+        clear(self._boot.ledger_path, keep=self._boot.spec_folder if needed else None)
+
     def forget(self) -> None:
         """Remove what was the workers' own: the pool is configured no more, and none of them lives.
 
@@ -227,8 +242,12 @@ class Keeper:
         self._journal.forget(boot.pool)
         with contextlib.suppress(OSError):
             boot.tail_path.unlink(missing_ok=True)
-            if children.lock_holder(boot.lock_path) is None:
+            if self.is_free():
                 boot.lock_path.unlink(missing_ok=True)
+
+    def is_free(self) -> bool:
+        """Whether no worker, of whomever, serves the pool."""
+        return children.is_unlocked(self._boot.lock_path)
 
     def seen(self, now: float) -> Seen:
         """What is known of the pool, for people."""
@@ -241,6 +260,7 @@ class Keeper:
             last_exit=f"{end.how} {now - end.at:.0f} s ago" if end else None,
             last_log=end.last_log if end else (),
             version=self._version,
+            holders=self.holders,
         )
 
     def _perform(self, act: Act) -> None:

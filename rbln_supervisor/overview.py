@@ -64,6 +64,7 @@ def status(parts: Parts, standing: Standing) -> NodeStatus:
                 *([parts.journal.problem] if parts.journal.problem else []),
                 *(r.problem for r in (parts.hub, parts.control) if r.problem),
             ),
+            pod_source=parts.pools.pod_devices.source if parts.pools.pod_devices else None,
             counters=dict(sorted(_counts(parts).items())),
         ),
         pools=dict(sorted(pools.items())),
@@ -83,6 +84,7 @@ def measures(parts: Parts, standing: Standing) -> Measures:
                 "refused": reloads["reloads refused"],
                 "rolled-back": reloads["reloads rolled back"],
             },
+            config_refused=parts.lookout.is_config_refused,
             kernel_events={
                 "uevent": kernel["kernel events about devices"],
                 "link": kernel["link changes of devices"],

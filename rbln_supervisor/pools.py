@@ -18,7 +18,7 @@ from rbln_supervisor.core.links import Links, linked, named
 from rbln_supervisor.core.memory import remember, seen_in
 from rbln_supervisor.core.node import Node
 from rbln_supervisor.core.partial import has_network, merged
-from rbln_supervisor.core.pod_devices import by_pool, pods_hold
+from rbln_supervisor.core.pod_devices import by_pool
 from rbln_supervisor.core.roster import Roster, advance, next_leave, relink
 from rbln_supervisor.core.summary import NO_DEVICES
 from rbln_supervisor.keeper import Keeper
@@ -121,8 +121,9 @@ class Pools:
         first = self.pod_devices is None
         before, self._in_use = self._in_use, by_pool(known.devices)
         self.pod_devices = known
-        for name, keeper in self.keepers.items():
-            keeper.pods_hold = pods_hold(name, known)
+        for keeper in self.keepers.values():
+            keeper.take_pods(known)
+        self._clear_left_files()
         if first or any(
             self._is_concerned(
                 name, before.get(name, {}).keys() ^ self._in_use.get(name, {}).keys()
@@ -135,6 +136,19 @@ class Pools:
     def in_use(self, pool: PoolName) -> Mapping[DeviceId, PodDevice]:
         """The pool's devices that pods hold."""
         return self._in_use.get(pool, {})
+
+    def _clear_left_files(self) -> None:
+        """Remove what pools left that nobody serves, once no pod needs it."""
+        for path in (self._options.run_dir / "pools").glob("*.files"):
+            name = pool_of(path.stem)
+            keeper = self.keepers.get(name)
+            if keeper is None:
+                keeper = self._keeper(name)
+                keeper.configured = False
+                keeper.take_pods(self.pod_devices or PodDevices())
+            unwanted = not keeper.configured or (keeper.roster and not keeper.roster.devices)
+            if unwanted and keeper.child.state is State.NONE and keeper.is_free():
+                keeper.clear_files()
 
     def _is_concerned(self, pool: PoolName, devices: Iterable[DeviceId]) -> bool:
         """Whether pods came to, or left, devices that the pool lists only because of pods."""
@@ -251,7 +265,7 @@ class Pools:
             keeper = self.keepers.get(name)
             if keeper is None:
                 keeper = self.keepers[name] = self._keeper(name)
-                keeper.pods_hold = pods_hold(name, self.pod_devices)
+                keeper.take_pods(self.pod_devices)
             if not keeper.configured:
                 # It comes back with nothing: a roster of before was for another configuration.
                 keeper.configured = True

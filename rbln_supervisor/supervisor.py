@@ -12,6 +12,7 @@ import msgspec
 import zmq
 
 from rbln_supervisor import overview, signals
+from rbln_supervisor.accepted import StartConfig
 from rbln_supervisor.announcer import Announcer
 from rbln_supervisor.core import inquiries, summary
 from rbln_supervisor.core.commands import (
@@ -31,10 +32,10 @@ from rbln_supervisor.core.commands import (
     encode,
     to_request,
 )
-from rbln_supervisor.core.configuration import config
 from rbln_supervisor.core.events import chosen
 from rbln_supervisor.core.lifecycle import Overdue, State
 from rbln_supervisor.core.notices import Facts
+from rbln_supervisor.core.pod_devices import changes
 from rbln_supervisor.descriptors import shortage
 from rbln_supervisor.journal import Journal
 from rbln_supervisor.keeper import Keeper
@@ -65,14 +66,12 @@ class Supervisor:
     def __init__(
         self,
         options: Options,
-        configured: config.NodeConfig,
-        raw: bytes,
+        start: StartConfig,
         hub: Router,
         control: Router,
         lender: Lender,
         announcer: Announcer,
     ) -> None:
-        """``raw`` is the file that ``configured`` was read from."""
         self._lender = lender
         self._options = options
         self._hub = hub
@@ -85,11 +84,11 @@ class Supervisor:
         self._shortage = ""
         self._journal = Journal(options.run_dir)
         self._journal.note("supervisor", "started", why=f"version {VERSION}, pid {os.getpid()}")
-        self._pools = Pools(options, configured, self._keeper)
+        self._pools = Pools(options, start.config, self._keeper)
         self._lookout = Lookout(
             options,
             self._pools,
-            Reloads(options, self._pools, raw, self._journal),
+            Reloads(options, self._pools, start, self._journal),
             self._reply,
         )
         self._pod_watch = PodWatch(Places.below(options.kubelet_folder))
@@ -262,8 +261,14 @@ class Supervisor:
         self._announcer.turn(self._facts)
 
     def _take_pod_devices(self) -> None:
-        if self._pod_watch.turn(monotonic()) and self._pod_watch.current is not None:
-            self._pools.take_pod_devices(self._pod_watch.current)
+        if self._pod_watch.turn(monotonic()) and (known := self._pod_watch.current) is not None:
+            before = self._pools.pod_devices.devices if self._pools.pod_devices else ()
+            ours = {pool.spec.name for pool in self._pools.config.pools}
+            happened = [
+                one for one in changes(before, known.devices) if one.device.resource in ours
+            ]
+            self._journal.note_pods(happened, known.source)
+            self._pools.take_pod_devices(known)
 
     def _record(self, now: float) -> None:
         if not self._leaving:

@@ -10,6 +10,7 @@ import msgspec
 
 from rbln_worker.contract.figures import Figures
 from rbln_worker.contract.pool import PoolName, stem
+from rbln_worker.core import cdi
 from rbln_worker.core.cdi import Mode
 from rbln_worker.core.registration import Choice
 from rbln_worker.log import Format
@@ -72,6 +73,11 @@ class Boot(msgspec.Struct, frozen=True):
     def ledger_path(self) -> Path:
         """The list of the pool's files on the host; kept until the pool is gone."""
         return self.run_dir / "pools" / f"{self.stem}.files"
+
+    @property
+    def spec_folder(self) -> Path:
+        """Where CDI specs lie."""
+        return host_folder(self.root, cdi.FOLDER)
 
     @property
     def tail_path(self) -> Path:

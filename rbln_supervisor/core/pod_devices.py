@@ -8,7 +8,7 @@ place in the list, and no healthy device anything.
 
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -135,6 +135,41 @@ def pods_hold(pool: PoolName, known: PodDevices) -> PodsHold:
     return PodsHold(
         tuple(one for one in known.devices if one.resource == pool or one.paths),
         is_known=known.source is not PodSource.NONE or not known.problems,
+    )
+
+
+def is_spec_needed(pool: PoolName, known: PodsHold | None) -> bool:
+    """A pod may start a container by the pool's CDI spec; where nobody can tell, one may."""
+    if known is None or not known.is_known:
+        return True
+    return any(one.resource == pool for one in known.devices)
+
+
+def holders_of(
+    pool: PoolName, devices: Iterable[PodDevice]
+) -> Mapping[DeviceId, tuple[PodDevice, ...]]:
+    """The pods that hold a pool's devices."""
+    found: defaultdict[DeviceId, tuple[PodDevice, ...]] = defaultdict(tuple)
+    for one in devices:
+        if one.resource == pool:
+            found[DeviceId(one.device)] += (one,)
+    return dict(found)
+
+
+class Change(NamedTuple):
+    """A pod came to hold a device, or does so no more."""
+
+    device: PodDevice
+    is_held: bool
+
+
+def changes(before: Iterable[PodDevice], after: Iterable[PodDevice]) -> tuple[Change, ...]:
+    """What happened between two states, releases first."""
+    old = {identity(one): one for one in before}
+    new = {identity(one): one for one in after}
+    return (
+        *(Change(old[key], is_held=False) for key in sorted(old.keys() - new.keys())),
+        *(Change(new[key], is_held=True) for key in sorted(new.keys() - old.keys())),
     )
 
 

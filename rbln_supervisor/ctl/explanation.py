@@ -121,6 +121,9 @@ def _health(device: DeviceStatus, now: float) -> Iterator[Text]:
         parts = (render.why(device), ago(device.since, now))
         line.append("".join(f"  {part}" for part in parts if part))
     yield line
+    for one in device.pods:
+        since = f", since {ago(one.since, now)}" if one.since else ""
+        yield Text(f"  held by pod {render.pod(one)}, container {plain(one.container)}{since}")
     for warning in device.warnings:
         yield Text(f"  warning: {plain(warning)}", "yellow")
 
