@@ -253,6 +253,7 @@ class Pools:
         """Assign what was last seen by the configuration in force; the pools that this changed."""
         changed = []
         found = self._node
+        keepers = {pool.spec.name: self._configured(pool.spec.name) for pool in self.config.pools}
         if found is None or self.pod_devices is None:
             return ()
         self._late.clear()
@@ -262,14 +263,7 @@ class Pools:
         links = self._links.by_name()
         for pool in self.config.pools:
             name = pool.spec.name
-            keeper = self.keepers.get(name)
-            if keeper is None:
-                keeper = self.keepers[name] = self._keeper(name)
-                keeper.take_pods(self.pod_devices)
-            if not keeper.configured:
-                # It comes back with nothing: a roster of before was for another configuration.
-                keeper.configured = True
-                keeper.roster = None
+            keeper = keepers[name]
             if keeper.is_adopting:
                 self._late.add(name)
                 continue
@@ -294,6 +288,18 @@ class Pools:
             if keeper.roster.generation != before.generation:
                 changed.append(name)
         return tuple(changed)
+
+    def _configured(self, name: PoolName) -> Keeper:
+        keeper = self.keepers.get(name)
+        if keeper is None:
+            keeper = self.keepers[name] = self._keeper(name)
+            if self.pod_devices is not None:
+                keeper.take_pods(self.pod_devices)
+        if not keeper.configured:
+            # It comes back with nothing: a roster of before was for another configuration.
+            keeper.configured = True
+            keeper.roster = None
+        return keeper
 
     def _take_in_some(self, look: Look, looked: frozenset[Bdf]) -> None:
         """What a look at a few functions found: all else is as it was."""

@@ -284,7 +284,10 @@ class Registrar:
             log.info("registered: the kubelet lists the pool", extra={"by": after.way})
             self._spawn(self._end_retired(tuple(self._retired)))
         elif after.reason and after.reason != before.reason:
-            log.warning("not registered", extra={"why": after.reason})
+            # Before the first kubelet there is nothing to complain of: we are started before it.
+            waits = registration.phase(after) is Phase.WAITING and not self.registrations
+            level = logging.INFO if waits else logging.WARNING
+            log.log(level, "not registered", extra={"why": after.reason})
 
     def _count(self, before: Standing, after: Standing, now: float) -> None:
         if after.failures > before.failures:

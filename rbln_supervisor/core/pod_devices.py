@@ -164,9 +164,12 @@ class Change(NamedTuple):
 
 
 def changes(before: Iterable[PodDevice], after: Iterable[PodDevice]) -> tuple[Change, ...]:
-    """What happened between two states, releases first."""
-    old = {identity(one): one for one in before}
-    new = {identity(one): one for one in after}
+    """What happened between two states, releases first.
+
+    A pod counts from when its name is known: the checkpoint has it a moment before the Pods API.
+    """
+    old = {identity(one): one for one in before if one.pod}
+    new = {identity(one): one for one in after if one.pod}
     return (
         *(Change(old[key], is_held=False) for key in sorted(old.keys() - new.keys())),
         *(Change(new[key], is_held=True) for key in sorted(new.keys() - old.keys())),

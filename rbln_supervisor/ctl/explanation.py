@@ -13,7 +13,7 @@ from rbln_supervisor.core.selecting import Objection
 from rbln_supervisor.core.status import DeviceStatus
 from rbln_supervisor.ctl import render
 from rbln_supervisor.ctl.paper import table_for
-from rbln_supervisor.ctl.words import ago, plain
+from rbln_supervisor.ctl.words import ago, duration, plain
 from rbln_worker.contract.health import HealthPhase
 
 _STYLES: Final[dict[Answer, str]] = {
@@ -122,8 +122,8 @@ def _health(device: DeviceStatus, now: float) -> Iterator[Text]:
         line.append("".join(f"  {part}" for part in parts if part))
     yield line
     for one in device.pods:
-        since = f", since {ago(one.since, now)}" if one.since else ""
-        yield Text(f"  held by pod {render.pod(one)}, container {plain(one.container)}{since}")
+        age = f", for {duration(now - one.since)}" if one.since else ""
+        yield Text(f"  held by pod {render.pod(one)}, container {plain(one.container)}{age}")
     for warning in device.warnings:
         yield Text(f"  warning: {plain(warning)}", "yellow")
 

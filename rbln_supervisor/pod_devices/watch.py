@@ -83,8 +83,8 @@ class PodWatch:
             if has_ended or failure:
                 self._end(now, failure)
         if self.current is None and now >= self._give_up_at:
-            self._failure = self._failure or f"no answer within {FIRST_TIMEOUT_S:g} s"
-            self.current = PodDevices()
+            failure, self._failure = self._failure or f"no answer in {FIRST_TIMEOUT_S:g} s", ""
+            self.current = PodDevices(problems=(failure,))
         return self.current is not before
 
     def close(self) -> None:
