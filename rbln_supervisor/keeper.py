@@ -47,7 +47,7 @@ from rbln_worker.contract.messages import (
     Wanted,
     encode,
 )
-from rbln_worker.contract.pod_devices import PodDevices
+from rbln_worker.contract.pod_devices import PodDevices, PodSource
 from rbln_worker.contract.version import VERSION
 from rbln_worker.host.ledger import clear
 
@@ -68,6 +68,7 @@ class Keeper:
         self._sent_at = 0.0
         self.holders: Holders = {}
         """The pods that hold the pool's devices."""
+        self._pod_source = PodSource.NONE
         self.pods_hold: PodsHold | None = None
         """What the worker has to know of pods before anything else; None: not known yet."""
         self._pods_hold_sent: PodsHold | None = None
@@ -226,7 +227,7 @@ class Keeper:
         """Take the devices that pods hold."""
         pool = self._boot.pool
         self.pods_hold = pods_hold(pool, known)
-        self.holders = holders_of(pool, known.devices)
+        self.holders, self._pod_source = holders_of(pool, known.devices), known.source
 
     def clear_files(self) -> None:
         """Remove the pool's files on the host; its CDI spec only where no pod needs it."""
@@ -261,6 +262,7 @@ class Keeper:
             last_log=end.last_log if end else (),
             version=self._version,
             holders=self.holders,
+            pod_source=self._pod_source,
         )
 
     def _perform(self, act: Act) -> None:

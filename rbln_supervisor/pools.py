@@ -68,6 +68,8 @@ class Pools:
         self.pod_devices: PodDevices | None = None
         """What pods hold; None before the first answer, without which nothing is listed."""
         self._in_use: Mapping[PoolName, Mapping[DeviceId, PodDevice]] = {}
+        self._kept: set[DeviceId] = set()
+        """Devices that are in their pools only because pods hold them."""
 
     @property
     def due(self) -> float:
@@ -156,7 +158,7 @@ class Pools:
         return roster is not None and any(
             device not in roster.devices
             or roster.devices[device].gone is not None
-            or device in roster.gone_since
+            or device in self._kept
             for device in devices
         )
 
@@ -257,6 +259,7 @@ class Pools:
         if found is None or self.pod_devices is None:
             return ()
         self._late.clear()
+        self._kept.clear()
         assigned = assign(self.config.pools, found)
         # IDs are unique over pools: up to 1.36 the kubelet finds a pod's device by its ID alone.
         taken = set(assigned.taken)
@@ -270,7 +273,9 @@ class Pools:
             before = keeper.roster or Roster(pool.spec)
             in_use = self.in_use(name).keys()
             held = msgspec.structs.replace(before, in_use=absent(pool, in_use))
-            present = {**assigned.devices[name], **kept(pool, found, in_use, taken)}
+            retained = kept(pool, found, in_use, taken)
+            self._kept.update(retained)
+            present = {**assigned.devices[name], **retained}
             keeper.roster = advance(
                 held,
                 pool,

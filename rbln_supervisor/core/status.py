@@ -58,6 +58,8 @@ class PodUse(msgspec.Struct, frozen=True):
     """Empty where the source does not name it."""
     since: float | None
     """When the pod started, or when it was first seen (seconds since the epoch)."""
+    source: PodSource
+    """Who says so."""
 
 
 class DeviceStatus(msgspec.Struct, frozen=True):

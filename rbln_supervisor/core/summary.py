@@ -12,7 +12,7 @@ from rbln_supervisor.core.status import DeviceStatus, PodUse, PoolState, PoolSta
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.health import HealthPhase, Verdict
 from rbln_worker.contract.messages import Phase, Report
-from rbln_worker.contract.pod_devices import PodDevice
+from rbln_worker.contract.pod_devices import PodDevice, PodSource
 
 Holders = Mapping[DeviceId, tuple[PodDevice, ...]]
 """The pods that hold a pool's devices."""
@@ -29,6 +29,7 @@ class Seen(msgspec.Struct, frozen=True):
     last_log: tuple[str, ...] = ()
     version: str = ""
     holders: Holders = {}
+    pod_source: PodSource = PodSource.NONE
 
 
 NO_DEVICES: Final = "no device of the node matches its selectors"
@@ -139,13 +140,20 @@ def _devices(seen: Seen) -> dict[str, DeviceStatus]:
         device.id: _device(
             device,
             judged.get(device.id) or Verdict(healthy=False, reason=why),
-            seen.holders.get(device.id, ()),
+            _pods(seen, device),
         )
         for device in (seen.roster.devices.values() if seen.roster else ())
     }
 
 
-def _device(device: Device, verdict: Verdict, holders: tuple[PodDevice, ...] = ()) -> DeviceStatus:
+def _pods(seen: Seen, device: Device) -> tuple[PodUse, ...]:
+    return tuple(
+        PodUse(one.namespace, one.pod, one.container, one.uid, one.since or None, seen.pod_source)
+        for one in seen.holders.get(device.id, ())
+    )
+
+
+def _device(device: Device, verdict: Verdict, pods: tuple[PodUse, ...] = ()) -> DeviceStatus:
     if device.gone is not None and verdict.healthy:  # its worker will say so in a moment
         verdict = Verdict(healthy=False, reason=device.gone, source="sysfs")
     phase = verdict.phase
@@ -159,8 +167,5 @@ def _device(device: Device, verdict: Verdict, holders: tuple[PodDevice, ...] = (
         source=verdict.source,
         since=verdict.since or None,
         warnings=verdict.warnings,
-        pods=tuple(
-            PodUse(one.namespace, one.pod, one.container, one.uid, one.since or None)
-            for one in holders
-        ),
+        pods=pods,
     )

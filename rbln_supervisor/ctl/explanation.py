@@ -123,7 +123,8 @@ def _health(device: DeviceStatus, now: float) -> Iterator[Text]:
     yield line
     for one in device.pods:
         age = f", for {duration(now - one.since)}" if one.since else ""
-        yield Text(f"  held by pod {render.pod(one)}, container {plain(one.container)}{age}")
+        holder = f"pod {render.pod(one)}, container {plain(one.container)}{age}"
+        yield Text(f"  held by {holder} ({one.source})")
     for warning in device.warnings:
         yield Text(f"  warning: {plain(warning)}", "yellow")
 

@@ -1,6 +1,7 @@
 """What pods hold stays in the kubelet's list, Unhealthy where it is not there, until they end."""
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -8,8 +9,11 @@ import pytest
 
 from rbln_supervisor.core.commands import Reload, Reloaded, Rescan, Rescanned
 from rbln_supervisor.ctl.client import ask
+from tests.sim.device import SimDevice
 from tests.sim.kubelet import SimKubelet, kubelet_1_37
 from tests.sim.kubelet_records import Listed
+from tests.sim.node import SimNode
+from tests.sim.nodes import demo
 from tests.sim.stack import Stack
 from tests.system.scene import (
     ATOM,
@@ -203,6 +207,34 @@ def test_a_kubelet_that_restarts_forgets_nothing() -> None:
         is_listed(stack, HELD)
         stack.kubelet.running.delete("train")
         has_left(stack, HELD)
+
+
+def test_a_function_whose_interface_is_in_a_pod_stays_in_its_pool() -> None:
+    """After a restart of everything nobody can see what its selectors ask for."""
+    bdf, nic = "0000:5e:00.0", "intel.com/nic"
+    pools = config(
+        ATOM_POOL, VM_POOL, {"resourceName": "nic", "selectors": [{"linkTypes": ["ether"]}]}
+    )
+
+    def build(node: SimNode) -> None:
+        demo(node)
+        node.add(SimDevice(bdf, "8086", "1592", "020000", "ice", net=("nic0",)))
+
+    with Stack(pools, build, kubelet=kubelet_1_37) as stack:
+        served(stack, ATOM, VM, nic)
+        stack.kubelet.running.admit("train", nic, [bdf])
+        stack.stop()
+        shutil.rmtree((stack.root / "sys/bus/pci/devices" / bdf / "net").resolve() / "nic0")
+        before = len(stack.kubelet.messages(nic))
+        stack.start()
+        stack.kubelet.wait(lambda k: len(k.messages(nic)) > before, what="the first list")
+        assert stack.kubelet.messages(nic)[before].devices[bdf].health == "Healthy"
+        stack.kubelet.running.delete("train")
+        # Its interface should be back by now; without it nobody can tell what the function is.
+        stack.wait_status(
+            lambda status: "linkTypes" in status.pools[nic].devices[bdf].reason,
+            what="its selectors count again",
+        )
 
 
 @pytest.mark.parametrize(

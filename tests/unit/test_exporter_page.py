@@ -33,10 +33,13 @@ from rbln_supervisor.exporter.families import Page, fill, fill_processes
 from rbln_supervisor.exporter.processes import Process
 from rbln_worker.contract.figures import BOUNDS_S, Calls, Figures, Histogram, observed
 from rbln_worker.contract.health import HealthPhase
+from rbln_worker.contract.pod_devices import PodSource
 
 POOL = "rebellions.ai/ATOM"
 DEVICES = {
-    "a": DeviceStatus("Healthy", "", 0, pods=(PodUse("ml", "train", "main", "u1", 5.0),)),
+    "a": DeviceStatus(
+        "Healthy", "", 0, pods=(PodUse("ml", "train", "main", "u1", 5.0, PodSource.PODS_API),)
+    ),
     "b": DeviceStatus("Healthy", "no node", 0, HealthPhase.SUSPECT, "node"),
     "c": DeviceStatus("Unhealthy", "down", 0, HealthPhase.UNHEALTHY, "link", warnings=("slow",)),
     "d": DeviceStatus("Unhealthy", "down", 0, HealthPhase.UNHEALTHY, "link"),
