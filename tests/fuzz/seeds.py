@@ -6,12 +6,14 @@ of them is of an older version. What fuzzing once found lies in tests/fuzz/found
 """
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from rbln_supervisor.accepted import Record
 from rbln_supervisor.core import commands
 from rbln_supervisor.core.chronicle import Marks
 from rbln_supervisor.core.diagnosis.facts import (
@@ -262,6 +264,18 @@ _SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = {
     ),
     "ledger": (b'{"files": {"/var/run/cdi/rebellions.ai_ATOM.yaml": [12, 1764000000000000000]}}',),
     "options": (msgspec.json.encode(Options(), enc_hook=str),),
+    "accepted": (
+        msgspec.json.encode(
+            Record(
+                1,
+                os.uname().nodename,
+                "/nowhere/config.json",
+                "intel.com",
+                b'{"resourceList": [{"resourceName": "a", "selectors": {}}]}',
+                1.0,
+            )
+        ),
+    ),
     "lock": (b"7 0123456789abcdef", b"4194305 x", b"0 x", b"7"),
     "last-log": (b"2026-11-25 worker INFO serving\nTraceback (most recent call last):\n",),
     "spec": (

@@ -36,6 +36,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "events": remains.events,
     "ledger": remains.ledger,
     "options": remains.asked_before,
+    "accepted": remains.accepted_before,
     "lock": remains.lock,
     "last-log": remains.last_log,
     "spec": remains.spec,
