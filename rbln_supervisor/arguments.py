@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, get_args
 
 from rbln_supervisor.options import Options
+from rbln_worker.boot import PreStartChoice
 from rbln_worker.contract.version import VERSION
 from rbln_worker.core.registration import Choice
 from rbln_worker.log import Format
@@ -67,6 +68,7 @@ def parse(argv: Sequence[str], *, in_container: bool) -> Options:
         watch_config=given.watch_config,
         gone_grace_s=given.gone_grace,
         rescan_s=given.rescan_interval,
+        pre_start_check=given.pre_start_check,
         worker_memory_max=given.worker_memory_max,
         log_level=given.log_level,
         log_format=given.log_format,
@@ -218,6 +220,13 @@ def _parser() -> argparse.ArgumentParser:
         default=default.rescan_s,
         metavar="SECONDS",
         help="how often to look for devices without being told (%(default)g)",
+    )
+    option(
+        "--pre-start-check",
+        choices=get_args(PreStartChoice),
+        default=default.pre_start_check,
+        help="when the kubelet has to ask before it starts a container; auto: while a pod holds a "
+        "device whose nodes have other names than it was given (%(default)s)",
     )
     option(
         "--worker-memory-max",

@@ -162,6 +162,17 @@ def lock_holder(path: Path) -> Stranger | None:
     return None
 
 
+def is_unlocked(path: Path) -> bool:
+    """Whether nobody holds a pool's lock file, seen or unseen."""
+    try:
+        met = lock_holder(path)
+    except OSError:
+        return False
+    if met is not None:
+        os.close(met.life.pidfd)
+    return met is None
+
+
 def _stranger(text: str, file: os.stat_result) -> Stranger | None:
     """Who a lock file says that holds it, if he does."""
     words = text.split()

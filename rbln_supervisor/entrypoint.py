@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from rbln_supervisor import config_file, run_dir
+from rbln_supervisor import accepted, run_dir
 from rbln_supervisor.arguments import parse
 from rbln_supervisor.core.configuration import config
 from rbln_supervisor.options import Options
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         in_container=True,
     )
     try:
-        config.parse(config_file.read(options.config_file), prefix=options.resource_prefix)
+        accepted.start_config(options)
         run_dir.prepare(options.run_dir)
         run_dir.require_room(options.run_dir)
     except config.ConfigError as error:

@@ -21,6 +21,7 @@ import msgspec
 
 from rbln_supervisor.core.chronicle import HEARD_MOST, Chronicle, Marks
 from rbln_supervisor.core.events import KEPT_MOST, Event, Kind
+from rbln_supervisor.core.pod_devices import Change
 from rbln_worker.contract.history import Happening
 
 FILE: Final = "events.jsonl"
@@ -72,9 +73,23 @@ class Journal:
         """The number of the last one."""
         return self._chronicle.marks.number
 
-    def note(self, kind: Kind, what: str, *, pool: str = "", why: str = "") -> None:
+    def note(
+        self, kind: Kind, what: str, *, pool: str = "", device: str = "", why: str = ""
+    ) -> None:
         """Record that something happened now."""
-        self._add(self._chronicle.record(Event(0, _now(), kind, what, pool, why=why)))
+        self._add(self._chronicle.record(Event(0, _now(), kind, what, pool, device, why=why)))
+
+    def note_pods(self, changes: Iterable[Change], source: str) -> None:
+        """Record that pods came to hold devices, or do so no more, as far as that is new."""
+        last = {(one.pool, one.device): one for one in self._kept if one.kind == "pod"}
+        for device, is_held in changes:
+            what = "holds" if is_held else "released"
+            before = last.get((device.resource, device.device))
+            known = before is not None and (before.what, before.why) == (what, device.holder)
+            if not known and (is_held or before is not None):
+                event = Event(0, _now(), "pod", what, device.resource, device.device)
+                event = msgspec.structs.replace(event, why=device.holder, source=source)
+                self._add(self._chronicle.record(event))
 
     def hear(self, pool: str, life: str, happened: tuple[Happening, ...]) -> None:
         """Record what a worker tells, as far as it is new."""

@@ -25,8 +25,9 @@ from rbln_supervisor.core.lifecycle import (
     Unfit,
     Unwanted,
 )
+from rbln_supervisor.core.pod_devices import holders_of, is_spec_needed, pods_hold
 from rbln_supervisor.core.roster import Roster, message, recalled
-from rbln_supervisor.core.summary import Seen
+from rbln_supervisor.core.summary import Holders, Seen
 from rbln_supervisor.journal import Journal
 from rbln_supervisor.obituary import Obituary, clear_socket, obituary
 from rbln_supervisor.router import Router
@@ -39,12 +40,14 @@ from rbln_worker.contract.messages import (
     Hello,
     Holds,
     Nudge,
+    PodsHold,
     Recall,
     Report,
     ToSupervisor,
     Wanted,
     encode,
 )
+from rbln_worker.contract.pod_devices import PodDevices, PodSource
 from rbln_worker.contract.version import VERSION
 from rbln_worker.host.ledger import clear
 
@@ -63,6 +66,12 @@ class Keeper:
         self._session = session
         self._held: int | None = None
         self._sent_at = 0.0
+        self.holders: Holders = {}
+        """The pods that hold the pool's devices."""
+        self._pod_source = PodSource.NONE
+        self.pods_hold: PodsHold | None = None
+        """What the worker has to know of pods before anything else; None: not known yet."""
+        self._pods_hold_sent: PodsHold | None = None
         self._nudged: set[DeviceId] = set()
         """Devices that the worker shall look at."""
         self._nudged_all = False
@@ -120,7 +129,7 @@ class Keeper:
             self._perform(act)
         if self.child.state is State.NONE and isinstance(event, Unwanted | Died):
             # Nobody wants the pool, and nobody serves it any more: what its workers left goes too.
-            clear(self._boot.ledger_path)
+            self.clear_files()
 
     def hear(self, sender: bytes, said: ToSupervisor) -> None:
         """Take in a message of the pool's worker."""
@@ -130,6 +139,7 @@ class Keeper:
                 self.identity = sender
                 self._version = said.version
                 self._held = generation if session == self._session else None
+                self._pods_hold_sent = None
                 self._recalled = False
                 if self.is_adopting and (why := self._unfit(said)):
                     log.warning("worker is replaced", extra=self._names() | {"why": why})
@@ -161,7 +171,7 @@ class Keeper:
             if not self._recalled:
                 self._recalled = router.send(self.identity, encode(Recall()))
             return
-        if roster is None:
+        if roster is None or not self._feed_pods_hold(router, self.identity):
             return
         if self._held != roster.generation:
             update = message(roster, self._session, self._held)
@@ -174,6 +184,15 @@ class Keeper:
             self._nudged.clear()
         if self._nudged_all and router.send(self.identity, encode(Nudge())):
             self._nudged_all = False
+
+    def _feed_pods_hold(self, router: Router, worker: bytes) -> bool:
+        """Send what pods hold, where it is other than was sent; whether the worker has it."""
+        wanted = self.pods_hold
+        if wanted is None or wanted == self._pods_hold_sent:
+            return wanted is not None
+        if router.send(worker, encode(wanted)):
+            self._pods_hold_sent = wanted
+        return self._pods_hold_sent is wanted
 
     def nudge(self, devices: Iterable[DeviceId]) -> None:
         """Have the worker look at devices at once."""
@@ -204,6 +223,17 @@ class Keeper:
         roster = self.roster if self.configured else None
         self.account.weigh(roster, self.child.state, self.report, now)
 
+    def take_pods(self, known: PodDevices) -> None:
+        """Take the devices that pods hold."""
+        pool = self._boot.pool
+        self.pods_hold = pods_hold(pool, known)
+        self.holders, self._pod_source = holders_of(pool, known.devices), known.source
+
+    def clear_files(self) -> None:
+        """Remove the pool's files on the host; its CDI spec only where no pod needs it."""
+        needed = is_spec_needed(self._boot.pool, self.pods_hold)
+        clear(self._boot.ledger_path, keep=self._boot.spec_folder if needed else None)
+
     def forget(self) -> None:
         """Remove what was the workers' own: the pool is configured no more, and none of them lives.
 
@@ -213,8 +243,12 @@ class Keeper:
         self._journal.forget(boot.pool)
         with contextlib.suppress(OSError):
             boot.tail_path.unlink(missing_ok=True)
-            if children.lock_holder(boot.lock_path) is None:
+            if self.is_free():
                 boot.lock_path.unlink(missing_ok=True)
+
+    def is_free(self) -> bool:
+        """Whether no worker, of whomever, serves the pool."""
+        return children.is_unlocked(self._boot.lock_path)
 
     def seen(self, now: float) -> Seen:
         """What is known of the pool, for people."""
@@ -227,6 +261,8 @@ class Keeper:
             last_exit=f"{end.how} {now - end.at:.0f} s ago" if end else None,
             last_log=end.last_log if end else (),
             version=self._version,
+            holders=self.holders,
+            pod_source=self._pod_source,
         )
 
     def _perform(self, act: Act) -> None:
@@ -294,6 +330,7 @@ class Keeper:
         self.identity = None
         self.incarnation = self._version = ""
         self._held = None
+        self._pods_hold_sent = None
         self._nudged.clear()
         self._nudged_all = False  # the next life looks at all of them anyway
         self.report = None

@@ -57,6 +57,11 @@ class Lookout:
         return (*self._reloads.problems, *self._pools.problems)
 
     @property
+    def is_config_refused(self) -> bool:
+        """The configuration file is not what is served."""
+        return self._reloads.is_refused
+
+    @property
     def counts(self) -> Counter[str]:
         """What happened so far."""
         return self._reloads.counts

@@ -12,7 +12,7 @@ from typing import Final
 
 import zmq
 
-from rbln_supervisor import children, config_file, descriptors, run_dir
+from rbln_supervisor import accepted, children, descriptors, run_dir
 from rbln_supervisor.announcer import announcer
 from rbln_supervisor.arguments import parse
 from rbln_supervisor.core.commands import CONTROL_SOCKET, HIDDEN, REQUEST_BYTES_MOST
@@ -84,10 +84,9 @@ def _run(options: Options) -> int:
     limits.leave_no_image()
     descriptors.raise_limit()
     keep_only(*_KEPT)
-    raw = config_file.read(options.config_file)
-    configured = config.parse(raw, prefix=options.resource_prefix)
+    start = accepted.start_config(options)
     log.setup("supervisor", options.log_level, options.log_format)
-    _note(configured)
+    _note(start.config)
     tell = announcer(os.environ)
     # systemd ends one that hangs by SIGABRT: where it hung stands in the log then.
     faulthandler.enable()
@@ -111,7 +110,7 @@ def _run(options: Options) -> int:
             ) as control,
             Lender(options.run_dir) as lender,
         ):
-            code = Supervisor(options, configured, raw, hub, control, lender, tell).run()
+            code = Supervisor(options, start, hub, control, lender, tell).run()
         context.term()
         for name in (WORKERS_SOCKET, CONTROL_SOCKET, STDERR_SOCKET):
             path = options.run_dir / name

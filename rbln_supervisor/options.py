@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from rbln_worker.boot import KubeletDirs, below_root
+from rbln_worker.boot import KubeletDirs, PreStartChoice, below_root
 from rbln_worker.core.cdi import Mode
 from rbln_worker.core.registration import Choice
 from rbln_worker.log import Format
@@ -47,6 +47,8 @@ class Options(msgspec.Struct, frozen=True):
     """Reload when the configuration file changes."""
     rescan_s: float = 60.0
     """Seconds between two looks at the node that nobody asked for."""
+    pre_start_check: PreStartChoice = "auto"
+    """When the kubelet has to ask before it starts a container again."""
     worker_memory_max: int = 1 << 30
     """Bytes of memory of its own that a worker may have; 0: as many as it likes."""
     log_level: int = logging.INFO
@@ -64,6 +66,7 @@ class Options(msgspec.Struct, frozen=True):
             device_plugins=below_root(self.host_root, self.device_plugins_dir),
             plugins_registry=below_root(self.host_root, self.plugins_registry_dir),
             pod_resources=below_root(self.host_root, self.pod_resources_dir),
+            pods_api=below_root(self.host_root, self.kubelet_dir / "pods-api"),
         )
 
     @property

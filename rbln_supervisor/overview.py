@@ -14,6 +14,7 @@ from rbln_supervisor.journal import Journal
 from rbln_supervisor.kernel import Kernel
 from rbln_supervisor.kubelet_folder import KubeletFolder
 from rbln_supervisor.lookout import Lookout
+from rbln_supervisor.pod_devices.watch import PodWatch
 from rbln_supervisor.pools import Pools
 from rbln_supervisor.router import Router
 from rbln_worker.contract.pool import PoolName
@@ -27,6 +28,7 @@ class Parts(NamedTuple):
     lookout: Lookout
     kernel: Kernel
     kubelet: KubeletFolder
+    pod_watch: PodWatch
     hub: Router
     control: Router
     announcer: Announcer
@@ -57,10 +59,12 @@ def status(parts: Parts, standing: Standing) -> NodeStatus:
                 *parts.lookout.problems,
                 *parts.kernel.problems,
                 *parts.kubelet.problems,
+                *parts.pod_watch.problems,
                 *parts.announcer.problems,
                 *([parts.journal.problem] if parts.journal.problem else []),
                 *(r.problem for r in (parts.hub, parts.control) if r.problem),
             ),
+            pod_source=parts.pools.pod_devices.source if parts.pools.pod_devices else None,
             counters=dict(sorted(_counts(parts).items())),
         ),
         pools=dict(sorted(pools.items())),
@@ -80,6 +84,7 @@ def measures(parts: Parts, standing: Standing) -> Measures:
                 "refused": reloads["reloads refused"],
                 "rolled-back": reloads["reloads rolled back"],
             },
+            config_refused=parts.lookout.is_config_refused,
             kernel_events={
                 "uevent": kernel["kernel events about devices"],
                 "link": kernel["link changes of devices"],
@@ -126,7 +131,8 @@ def _pools(parts: Parts, now: float) -> dict[str, PoolStatus]:
 
 def _is_settled(parts: Parts, standing: Standing) -> bool:
     adopting = any(keeper.is_adopting for keeper in parts.pools.keepers.values())
-    return parts.pools.node is not None and not adopting and not standing.leaving
+    known = parts.pools.node is not None and parts.pools.pod_devices is not None
+    return known and not adopting and not standing.leaving
 
 
 def _counts(parts: Parts) -> Counter[str]:

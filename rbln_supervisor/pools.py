@@ -7,20 +7,25 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from time import monotonic
 from typing import Final, NamedTuple
 
+import msgspec
+
 from rbln_supervisor.core.assign import assign
 from rbln_supervisor.core.configuration.config import NodeConfig
+from rbln_supervisor.core.in_use import absent, kept
 from rbln_supervisor.core.kernel_events import touched
 from rbln_supervisor.core.lifecycle import State, Unwanted, Wanted
 from rbln_supervisor.core.links import Links, LinkTable, linked, named, uplinks
 from rbln_supervisor.core.memory import remember, seen_in
 from rbln_supervisor.core.node import Node
 from rbln_supervisor.core.partial import has_network, merged
+from rbln_supervisor.core.pod_devices import by_pool
 from rbln_supervisor.core.roster import Roster, advance, next_leave, relink
 from rbln_supervisor.core.summary import NO_DEVICES
 from rbln_supervisor.keeper import Keeper
 from rbln_supervisor.node import Look
 from rbln_supervisor.options import Options
-from rbln_worker.contract.device import Bdf, LinkState
+from rbln_worker.contract.device import Bdf, DeviceId, LinkState
+from rbln_worker.contract.pod_devices import PodDevice, PodDevices
 from rbln_worker.contract.pool import PoolName, pool_of
 
 RESCAN_JITTER: Final = 0.1
@@ -60,6 +65,11 @@ class Pools:
         self.keepers = {pool.spec.name: keeper(pool.spec.name) for pool in config.pools}
         self.problems: tuple[str, ...] = ()
         """What was wrong with the last look."""
+        self.pod_devices: PodDevices | None = None
+        """What pods hold; None before the first answer, without which nothing is listed."""
+        self._in_use: Mapping[PoolName, Mapping[DeviceId, PodDevice]] = {}
+        self._kept: set[DeviceId] = set()
+        """Devices that are in their pools only because pods hold them."""
 
     @property
     def due(self) -> float:
@@ -112,6 +122,50 @@ class Pools:
         jitter = random.uniform(-RESCAN_JITTER, RESCAN_JITTER)  # noqa: S311
         self._rescan_at = monotonic() + interval * (1 + jitter)
         return self.apply()
+
+    def take_pod_devices(self, known: PodDevices) -> tuple[PoolName, ...]:
+        """Take the devices that pods hold; the pools whose lists this changed."""
+        first = self.pod_devices is None
+        before, self._in_use = self._in_use, by_pool(known.devices)
+        self.pod_devices = known
+        for keeper in self.keepers.values():
+            keeper.take_pods(known)
+        self._clear_left_files()
+        if first or any(
+            self._is_concerned(
+                name, before.get(name, {}).keys() ^ self._in_use.get(name, {}).keys()
+            )
+            for name in before.keys() | self._in_use.keys()
+        ):
+            return self.apply()
+        return ()
+
+    def in_use(self, pool: PoolName) -> Mapping[DeviceId, PodDevice]:
+        """The pool's devices that pods hold."""
+        return self._in_use.get(pool, {})
+
+    def _clear_left_files(self) -> None:
+        """Remove what pools left that nobody serves, once no pod needs it."""
+        for path in (self._options.run_dir / "pools").glob("*.files"):
+            name = pool_of(path.stem)
+            keeper = self.keepers.get(name)
+            if keeper is None:
+                keeper = self._keeper(name)
+                keeper.configured = False
+                keeper.take_pods(self.pod_devices or PodDevices())
+            unwanted = not keeper.configured or (keeper.roster and not keeper.roster.devices)
+            if unwanted and keeper.child.state is State.NONE and keeper.is_free():
+                keeper.clear_files()
+
+    def _is_concerned(self, pool: PoolName, devices: Iterable[DeviceId]) -> bool:
+        """Whether pods came to, or left, devices that the pool lists only because of pods."""
+        roster = self.rosters.get(pool)
+        return roster is not None and any(
+            device not in roster.devices
+            or roster.devices[device].gone is not None
+            or device in self._kept
+            for device in devices
+        )
 
     def known(self, found: Node) -> Node:
         """What a look found, with what earlier ones know of what it could not see."""
@@ -209,33 +263,37 @@ class Pools:
         """Assign what was last seen by the configuration in force; the pools that this changed."""
         changed = []
         found = self._node
-        if found is None:
+        keepers = {pool.spec.name: self._configured(pool.spec.name) for pool in self.config.pools}
+        if found is None or self.pod_devices is None:
             return ()
         self._late.clear()
+        self._kept.clear()
         assigned = assign(self.config.pools, found)
+        # IDs are unique over pools: up to 1.36 the kubelet finds a pod's device by its ID alone.
+        taken = set(assigned.taken)
         links = self.links
         for pool in self.config.pools:
             name = pool.spec.name
-            keeper = self.keepers.get(name)
-            if keeper is None:
-                keeper = self.keepers[name] = self._keeper(name)
-            if not keeper.configured:
-                # It comes back with nothing: a roster of before was for another configuration.
-                keeper.configured = True
-                keeper.roster = None
+            keeper = keepers[name]
             if keeper.is_adopting:
                 self._late.add(name)
                 continue
             before = keeper.roster or Roster(pool.spec)
+            in_use = self.in_use(name).keys()
+            held = msgspec.structs.replace(before, in_use=absent(pool, in_use))
+            retained = kept(pool, found, in_use, taken)
+            self._kept.update(retained)
+            present = {**assigned.devices[name], **retained}
             keeper.roster = advance(
-                before,
+                held,
                 pool,
-                {d: linked(device, links) for d, device in assigned.devices[name].items()},
-                assigned.taken,
+                {d: linked(device, links) for d, device in sorted(present.items())},
+                taken,
                 found,
                 now=monotonic(),
                 grace_s=self._options.gone_grace_s,
             )
+            taken.update(keeper.roster.devices)
             if keeper.roster.devices:
                 keeper.event(Wanted())
             elif keeper.roster.generation != before.generation:
@@ -243,6 +301,18 @@ class Pools:
             if keeper.roster.generation != before.generation:
                 changed.append(name)
         return tuple(changed)
+
+    def _configured(self, name: PoolName) -> Keeper:
+        keeper = self.keepers.get(name)
+        if keeper is None:
+            keeper = self.keepers[name] = self._keeper(name)
+            if self.pod_devices is not None:
+                keeper.take_pods(self.pod_devices)
+        if not keeper.configured:
+            # It comes back with nothing: a roster of before was for another configuration.
+            keeper.configured = True
+            keeper.roster = None
+        return keeper
 
     def _take_in_some(self, look: Look, looked: frozenset[Bdf]) -> None:
         """What a look at a few functions found: all else is as it was."""

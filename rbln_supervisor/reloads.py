@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from time import monotonic
 from typing import NamedTuple
 
-from rbln_supervisor import config_file, served_config
+from rbln_supervisor import accepted, config_file, served_config
+from rbln_supervisor.accepted import StartConfig
 from rbln_supervisor.config_watch import ConfigWatch
 from rbln_supervisor.core import holders
 from rbln_supervisor.core.again import Again
@@ -50,14 +51,15 @@ class _OnTrial(NamedTuple):
 class Reloads:
     """The configuration file, and what becomes of what is in it."""
 
-    def __init__(self, options: Options, pools: Pools, raw: bytes, journal: Journal) -> None:
-        """``raw`` is what the configuration in force was read from."""
+    def __init__(
+        self, options: Options, pools: Pools, start: StartConfig, journal: Journal
+    ) -> None:
         self._options = options
         self._pools = pools
         self._journal = journal
-        self._tried: Tried = raw
+        self._tried: Tried = start.read
         self._served: bytes | None = None
-        self._serve(raw)
+        self._serve(start.served)
         self._newest: config.NodeConfig | None = None
         self._refused: tuple[str, ...] = ()
         self._again = Again()
@@ -65,12 +67,25 @@ class Reloads:
         watched = options.watch_config
         self._watch = ConfigWatch(options.config_file, monotonic()) if watched else None
         self.counts: Counter[str] = Counter()
+        self._former = start.former
+        """What is served since a start whose file was wrong; empty where that is over."""
+        if start.refused:
+            self._refuse((*start.refused, start.former))
+        elif isinstance(start.read, bytes) and not start.config.invalid:
+            accepted.save(options, start.read)
 
     @property
     def problems(self) -> tuple[str, ...]:
         """One line each: why the last reload was refused, and why changes may not be noticed."""
         unwatched = self._watch.problem if self._watch else None
-        return (*self._refused, *([unwatched] if unwatched else []))
+        former = _refused((self._former,)) if self._former else ()
+        lines = dict.fromkeys((*self._refused, *former))
+        return (*lines, *([unwatched] if unwatched else []))
+
+    @property
+    def is_refused(self) -> bool:
+        """The configuration file is not what is served."""
+        return bool(self._refused or self._former)
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -198,7 +213,9 @@ class Reloads:
 
     def _keep(self, reply: Reloaded) -> Reply:
         if self._pools.config is self._newest:  # else a newer one waits, or was refused meanwhile
-            self._refused = ()
+            self._refused, self._former = (), ""
+            if isinstance(self._tried, bytes):
+                accepted.save(self._options, self._tried)
         self.counts["reloads"] += 1
         words = {
             kind: ",".join(getattr(reply, kind))

@@ -14,7 +14,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Final
 
-from rbln_supervisor import journal, options
+from rbln_supervisor import accepted, journal, options
 from rbln_supervisor.core.commands import CONTROL_SOCKET
 from rbln_supervisor.core.run_dir_check import Entry, Folder, Refused, Use, decide, is_open
 from rbln_worker.link import WORKERS_SOCKET
@@ -27,6 +27,7 @@ _OURS: Final = frozenset(
     | {CONTROL_SOCKET, WORKERS_SOCKET, STDERR_SOCKET}
     | {"control.hidden", "workers.hidden"}  # router.py
     | {journal.FILE, journal.FORMER, options.FILE, options.ASIDE}
+    | {accepted.FILE, accepted.ASIDE}
 )
 """All that we put there (supervisord.pid by conf/supervisord.conf)."""
 _MODE: Final = 0o700

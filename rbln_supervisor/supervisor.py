@@ -12,6 +12,7 @@ import msgspec
 import zmq
 
 from rbln_supervisor import overview, signals
+from rbln_supervisor.accepted import StartConfig
 from rbln_supervisor.announcer import Announcer
 from rbln_supervisor.core import inquiries, summary
 from rbln_supervisor.core.commands import (
@@ -31,10 +32,10 @@ from rbln_supervisor.core.commands import (
     encode,
     to_request,
 )
-from rbln_supervisor.core.configuration import config
 from rbln_supervisor.core.events import chosen
 from rbln_supervisor.core.lifecycle import Overdue, State
 from rbln_supervisor.core.notices import Facts
+from rbln_supervisor.core.pod_devices import changes
 from rbln_supervisor.descriptors import shortage
 from rbln_supervisor.journal import Journal
 from rbln_supervisor.keeper import Keeper
@@ -44,6 +45,8 @@ from rbln_supervisor.lender import Lender
 from rbln_supervisor.lookout import Lookout
 from rbln_supervisor.options import Options
 from rbln_supervisor.overview import Parts, Standing
+from rbln_supervisor.pod_devices.process import Places
+from rbln_supervisor.pod_devices.watch import PodWatch
 from rbln_supervisor.pools import Pools
 from rbln_supervisor.reloads import Reloads
 from rbln_supervisor.router import Router
@@ -63,14 +66,12 @@ class Supervisor:
     def __init__(
         self,
         options: Options,
-        configured: config.NodeConfig,
-        raw: bytes,
+        start: StartConfig,
         hub: Router,
         control: Router,
         lender: Lender,
         announcer: Announcer,
     ) -> None:
-        """``raw`` is the file that ``configured`` was read from."""
         self._lender = lender
         self._options = options
         self._hub = hub
@@ -83,13 +84,14 @@ class Supervisor:
         self._shortage = ""
         self._journal = Journal(options.run_dir)
         self._journal.note("supervisor", "started", why=f"version {VERSION}, pid {os.getpid()}")
-        self._pools = Pools(options, configured, self._keeper)
+        self._pools = Pools(options, start.config, self._keeper)
         self._lookout = Lookout(
             options,
             self._pools,
-            Reloads(options, self._pools, raw, self._journal),
+            Reloads(options, self._pools, start, self._journal),
             self._reply,
         )
+        self._pod_watch = PodWatch(Places.of(options.kubelet_dirs))
         # Before the first look, so that nothing happens between it and what is heard.
         self._kernel = Kernel(self._pools, self._lookout.look, lambda: self._lookout.cost_s)
         self._kubelet = KubeletFolder(
@@ -101,6 +103,7 @@ class Supervisor:
             lookout=self._lookout,
             kernel=self._kernel,
             kubelet=self._kubelet,
+            pod_watch=self._pod_watch,
             hub=hub,
             control=control,
             announcer=announcer,
@@ -140,7 +143,7 @@ class Supervisor:
             for keeper in self._pools.keepers.values()
             if keeper.life is not None
         }
-        watched = (self._lookout, self._kernel, self._kubelet, self._lender)
+        watched = (self._lookout, self._kernel, self._kubelet, self._lender, self._pod_watch)
         for descriptor in (*lives, *(fd for one in watched for fd in one.descriptors)):
             poller.register(descriptor, zmq.POLLIN)
         deadlines = [
@@ -151,6 +154,7 @@ class Supervisor:
         deadlines.append(self._announcer.due)
         if not self._leaving:
             deadlines.append(self._lookout.due)
+            deadlines.append(self._pod_watch.due)
             if self._kernel.due is not None:
                 deadlines.append(self._kernel.due)
         wait_s = min(deadlines, default=math.inf) - monotonic()
@@ -168,6 +172,7 @@ class Supervisor:
             self._journal.note("supervisor", "leaves", why=number.name)
         self._leaving = True
         self._lookout.leave()
+        self._pod_watch.close()
         self._pools.leave()
         self._announcer.turn(self._facts, at_once=True)
 
@@ -242,6 +247,7 @@ class Supervisor:
             else:
                 router.keep()
         self._kernel.turn()
+        self._take_pod_devices()
         self._lookout.turn()
         now = monotonic()
         for keeper in self._pools.keepers.values():
@@ -255,6 +261,16 @@ class Supervisor:
         self._pools.forget_departed()
         self._record(now)
         self._announcer.turn(self._facts)
+
+    def _take_pod_devices(self) -> None:
+        if self._pod_watch.turn(monotonic()) and (known := self._pod_watch.current) is not None:
+            before = self._pools.pod_devices.devices if self._pools.pod_devices else ()
+            ours = {pool.spec.name for pool in self._pools.config.pools}
+            happened = [
+                one for one in changes(before, known.devices) if one.device.resource in ours
+            ]
+            self._journal.note_pods(happened, known.source)
+            self._pools.take_pod_devices(known)
 
     def _record(self, now: float) -> None:
         if not self._leaving:
@@ -279,6 +295,7 @@ class Supervisor:
             registration=options.registration,
             host_visible=options.host_visible,
             cdi=options.cdi,
+            pre_start=options.pre_start_check,
             memory_most=options.worker_memory_max,
             log_level=options.log_level,
             log_format=options.log_format,

@@ -5,12 +5,13 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from rbln_worker.contract.figures import Figures
 from rbln_worker.contract.pool import PoolName, stem
+from rbln_worker.core import cdi
 from rbln_worker.core.cdi import Mode
 from rbln_worker.core.registration import Choice, Way
 from rbln_worker.log import Format
@@ -25,11 +26,16 @@ class KubeletDirs(msgspec.Struct, frozen=True):
     device_plugins: Path
     plugins_registry: Path
     pod_resources: Path
+    pods_api: Path
 
     @property
     def by_registration(self) -> Mapping[Way, Path]:
         """The folder of plugins' sockets for each way of registration."""
         return {"kubelet-sock": self.device_plugins, "plugin-watcher": self.plugins_registry}
+
+
+PreStartChoice = Literal["auto", "always", "never"]
+"""``auto``: while a pod holds a device that is not what it was given any more."""
 
 
 class Boot(msgspec.Struct, frozen=True):
@@ -48,6 +54,8 @@ class Boot(msgspec.Struct, frozen=True):
     """The host's own files lie below ``root`` (not only its /sys and /dev)."""
     cdi: Mode = "off"
     """How devices are claimed from the container runtime; ``off``: they are given directly."""
+    pre_start: PreStartChoice = "auto"
+    """When the kubelet has to ask before it starts a container with what it was given before."""
     memory_most: int = 0
     """Bytes of memory of its own that a worker may have; 0: as many as it likes."""
     log_level: int = logging.INFO
@@ -77,6 +85,11 @@ class Boot(msgspec.Struct, frozen=True):
     def ledger_path(self) -> Path:
         """The list of the pool's files on the host; kept until the pool is gone."""
         return self.run_dir / "pools" / f"{self.stem}.files"
+
+    @property
+    def spec_folder(self) -> Path:
+        """Where CDI specs lie."""
+        return below_root(self.root, cdi.FOLDER)
 
     @property
     def tail_path(self) -> Path:

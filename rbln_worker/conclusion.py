@@ -9,17 +9,20 @@ from typing import Final
 
 import msgspec
 
+from rbln_worker.boot import PreStartChoice
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.health import Judged, Verdict
 from rbln_worker.contract.pool import PoolName
 from rbln_worker.core.answer import DeviceAnswer, env_names
 from rbln_worker.core.cdi import Mode
 from rbln_worker.core.facts import There
+from rbln_worker.core.given import Given
 from rbln_worker.core.health.case import without_link
 from rbln_worker.core.inventory import Inventory
 from rbln_worker.core.providers.registry import needs
 from rbln_worker.examiner import Finding, unread
 from rbln_worker.files import Files
+from rbln_worker.given_nodes import GivenNodes
 from rbln_worker.judge import Judge
 from rbln_worker.kubelet.prepared import Known, Prepared, revise
 
@@ -47,12 +50,14 @@ class Conclusion:
         mode: Mode,
         files: Files,
         *,
+        pre_start: PreStartChoice = "auto",
         overdue: Callable[[], None],
         doubted: Callable[[DeviceId], None],
     ) -> None:
         """As Judge; ``files`` knows who can be claimed from the runtime."""
         self._mode = mode
         self._files = files
+        self._pre_start = pre_start
         self._judge = Judge(overdue=overdue, doubted=doubted)
         self.held: Inventory | None = None
         """The supervisor's newest word."""
@@ -70,6 +75,7 @@ class Conclusion:
         """Nodes whose being there says what containers get …"""
         self._asked_of: Inventory | None = None
         """… of these devices."""
+        self._given = GivenNodes()
         self._judged: tuple[Judged, ...] = ()
         self._judged_of: Mapping[DeviceId, Verdict] | None = None
         self.prepared = Prepared(pool, env_names(pool))
@@ -98,6 +104,10 @@ class Conclusion:
             for one in told & after.devices.keys()
             if one not in known or without_link(known[one]) != without_link(after.devices[one])
         }
+
+    def take_given(self, after: Given) -> None:
+        """Take what living pods were given."""
+        self._told |= self._given.take(after)
 
     def merged(self, found: Mapping[DeviceId, Finding]) -> dict[DeviceId, DeviceAnswer]:
         """The answers of all devices, with what was found now."""
@@ -157,16 +167,26 @@ class Conclusion:
         self._edition = edition
         moved = other_pool or any(_place(last, one) != _place(held, one) for one in told)
         learnt = self._learn(held, found, touched)
+        touched |= self._given.sharing(told | learnt)
         self._judge.look({device: finding.evidence for device, finding in found.items()})
         verdicts, hidden = self._judge.verdicts, self._judge.hidden
         judged = self._judge.judge(
-            held.pool, touched, lambda one: self._files.unspecified(held.pool, self._answers[one])
+            held.pool,
+            touched,
+            lambda one: self._files.unspecified(held.pool, self._answers[one]),
+            lambda one: self._given.obstacle(held, self._answers, one),
         )
         self._concluded = held
         changed = told | learnt | judged.keys() | (hidden ^ self._judge.hidden)
         if not changed and last is not None:
             return None
-        self.prepared = revise(self.prepared, self._known(held, changed), changed, moved=moved)
+        sure, unknown = self._given.restart_refusals(held, self._answers)
+        pre_start = self._pre_start == "always" or (self._pre_start == "auto" and bool(sure))
+        self.prepared = msgspec.structs.replace(
+            revise(self.prepared, self._known(held, changed), changed, moved=moved),
+            restart_refusals={**sure, **unknown},
+            pre_start=pre_start,
+        )
         return News(
             first=last is None,
             before={one: verdicts[one] for one in judged if one in verdicts},
@@ -188,6 +208,7 @@ class Conclusion:
             else:
                 self._answers.pop(device, None)
                 self._unusable.pop(device, None)
+            self._given.learn(device, before[0], self._answers.get(device))
             if before != (self._answers.get(device), self._unusable.get(device, "")):
                 learnt.add(device)
         return learnt

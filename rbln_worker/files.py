@@ -9,14 +9,14 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from rbln_worker.boot import Boot, below_root
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core import cdi, devinfo
 from rbln_worker.core.answer import DeviceAnswer
-from rbln_worker.host.ledger import Ledger, remove_marked
+from rbln_worker.host.ledger import FileClaim, Ledger, remove_marked
 
 SPEC_WITHIN_S: Final = 5.0
 """A spec whose disk takes longer is not there."""
@@ -24,6 +24,15 @@ LIST_AGAIN_S: Final = 2.0
 """From one try to write down what is ours to the next, where it can't be: a disk that is full."""
 
 log = logging.getLogger(__name__)
+
+
+class SpecHolders(NamedTuple):
+    """What pods need of a pool's CDI spec."""
+
+    any: bool = False
+    """A pod holds one of its devices, or nobody can tell: a spec that is there stays."""
+    claimed: bool = False
+    """A pod was given the CDI name of one of its devices: there has to be a spec."""
 
 
 class Files:
@@ -34,7 +43,7 @@ class Files:
         self._on_settled = on_settled
         self._mode = boot.cdi
         self._infos = below_root(boot.root, devinfo.FOLDER)
-        self._specs = below_root(boot.root, cdi.FOLDER)
+        self._specs = boot.spec_folder
         self._ledger = Ledger(boot.ledger_path)
         # One thread: a spec is never overtaken by an older one.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="files")
@@ -48,6 +57,12 @@ class Files:
         """What it tells of."""
         self.edition = 0
         """Another number whenever ``unspecified`` may say something else."""
+        self._held = SpecHolders()
+        self._spec_text = ""
+        self._claim = FileClaim()
+        """While this worker lives, no other instance takes its spec for a dead one's."""
+        self.restored = 0
+        """How often the spec was removed by somebody else, and written again."""
         self._spec_problem = ""
         self._list_problem = ""
         self._swept = False
@@ -81,6 +96,36 @@ class Files:
         """Whether the pool's devices are claimed from the runtime."""
         return self._mode != "off" and cdi.unusable(pool) is None
 
+    def needs_spec(self, pool: PoolSpec) -> bool:
+        """Whether a spec has to be there: containers that have its names start again by it."""
+        claimed = self._mode != "off" or self._held.claimed
+        return claimed and cdi.unusable(pool) is None
+
+    @property
+    def spec_folder(self) -> Path:
+        """Where specs lie."""
+        return self._specs
+
+    def take_holders(self, holders: SpecHolders) -> bool:
+        """Take who needs the spec; is that other than before?"""
+        before, self._held = self._held, holders
+        return before != holders
+
+    def restore_spec(self) -> None:
+        """Write the spec again where somebody has removed it."""
+        place = self._spec_place
+        if place is None or place.exists():
+            return
+        if self._write is not None and not self._write.done():
+            return  # it is being written
+        self.restored += 1
+        log.warning("the CDI spec was removed and is written again", extra={"path": str(place)})
+        text = self._spec_text
+        self._write = asyncio.get_running_loop().run_in_executor(
+            self._thread, self._write_spec, place, text
+        )
+        self._write.add_done_callback(lambda _: self._on_settled())
+
     @property
     def lacks_spec(self) -> bool:
         """A spec has to be there, and can't be written."""
@@ -93,8 +138,8 @@ class Files:
         self.edition += (self._spec_place, self._specified, self._spec_problem) != before
 
     async def _specify(self, pool: PoolSpec, answers: Mapping[DeviceId, DeviceAnswer]) -> None:
-        if not self.uses_cdi(pool):
-            self._spec_problem = ""
+        if not self.needs_spec(pool):
+            self._spec_problem, self._spec_place, self._specified = "", None, {}
             return
         place = self._specs / cdi.file_names(pool)[pool.device_type]
         text = cdi.spec(pool, answers.values())
@@ -105,6 +150,7 @@ class Files:
         self._spec_problem = problem
         if not problem:
             self._spec_place, self._specified = (None if text is None else place), answers
+            self._spec_text = text or ""
         elif self._spec_place != place:
             self._spec_place, self._specified = None, {}
 
@@ -122,11 +168,15 @@ class Files:
         if self._write is not None and not self._write.done():
             return late
         loop = asyncio.get_running_loop()
-        self._write = loop.run_in_executor(
-            self._thread, lambda: self._ledger.keep(place, text, cdi.FILE_MODE, flush=True)
-        )
+        self._write = loop.run_in_executor(self._thread, self._write_spec, place, text)
         done, _ = await asyncio.wait({self._write}, timeout=SPEC_WITHIN_S)
         return self._write.result() if done else late
+
+    def _write_spec(self, place: Path, text: str) -> str:
+        problem = self._ledger.keep(place, text, cdi.FILE_MODE, flush=True)
+        if not problem:
+            self._claim.take(place)
+        return problem
 
     # All of them
 
@@ -140,7 +190,8 @@ class Files:
         kept = []
         if pool.device_type == "netDevice":
             kept = [self._infos / devinfo.name(pool, device) for device in devices]
-        if self.uses_cdi(pool) and (self._spec_place or self._spec_problem):
+        needed = self.needs_spec(pool) and (self._spec_place or self._spec_problem)
+        if needed or self._held.any:
             # One of an earlier life is better than none, while ours can't be written.
             kept.append(self._specs / cdi.file_names(pool)[pool.device_type])
         loop = asyncio.get_running_loop()

@@ -68,12 +68,16 @@ class Judge:
         return {device for device, due in self._dues.items() if due <= now}
 
     def judge(
-        self, pool: PoolSpec, devices: Iterable[DeviceId], unfiled: Callable[[DeviceId], str]
+        self,
+        pool: PoolSpec,
+        devices: Iterable[DeviceId],
+        unfiled: Callable[[DeviceId], str],
+        given: Callable[[DeviceId], str],
     ) -> Mapping[DeviceId, Verdict | None]:
         """Judge these devices at this moment; those whose verdicts are others than before.
 
         None for one that has left. ``unfiled`` says why a device is not in the pool's CDI spec
-        although it has to be, or nothing.
+        although it has to be, ``given`` why pods' nodes stand in its way; or nothing.
         """
         loop = asyncio.get_running_loop()
         now = Moment(loop.time(), round(datetime.now(UTC).timestamp(), 3))
@@ -87,7 +91,9 @@ class Judge:
                 if device in self.verdicts:
                     changed[device] = None
                 continue
-            after = self._cases[device] = case.judged(before, unfiled(device), pool.health, now)
+            after = self._cases[device] = case.judged(
+                before, unfiled(device), pool.health, now, given(device)
+            )
             wait = after.record.deadline
             is_new = wait != before.record.deadline and after.record.source != "link"
             if wait is not None and is_new:

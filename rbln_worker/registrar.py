@@ -18,7 +18,7 @@ from rbln_worker.core.tally import Tally
 from rbln_worker.host.sockets import YOUNG_S, PathTooLong, fresh_name, refuses, sweep, younger
 from rbln_worker.kubelet.board import Board
 from rbln_worker.kubelet.endpoint import Endpoint, NoEndpoint
-from rbln_worker.kubelet.plugin import DevicePlugin
+from rbln_worker.kubelet.plugin import DevicePlugin, options
 from rbln_worker.kubelet.preferences import Preferences
 from rbln_worker.kubelet.prepared import Prepared
 from rbln_worker.kubelet.register import NotRegistered, register
@@ -105,6 +105,11 @@ class Registrar:
         self._sweep()
         asyncio.get_running_loop().call_later(2 * YOUNG_S, self._sweep)
         self.look()
+
+    def renew(self) -> None:
+        """Register again where the kubelet has to ask for PreStartContainer, and does not."""
+        if self._plugin is not None and self._plugin.lacks_pre_start:
+            self._event(events.Renewed())
 
     def heard(self) -> None:
         """Something happened in one of the folders."""
@@ -218,6 +223,7 @@ class Registrar:
                 self._sock_folder / "kubelet.sock",
                 endpoint=endpoint.path.name,
                 pool=self._pool,
+                options=options(pre_start=self._prepared().pre_start),
             )
         except NotRegistered as error:
             if endpoint is self._endpoint:
@@ -283,7 +289,10 @@ class Registrar:
             log.info("registered: the kubelet lists the pool", extra={"by": after.way})
             self._spawn(self._end_retired(tuple(self._retired)))
         elif after.reason and after.reason != before.reason:
-            log.warning("not registered", extra={"why": after.reason})
+            # Before the first kubelet there is nothing to complain of: we are started before it.
+            waits = registration.phase(after) is Phase.WAITING and not self.registrations
+            level = logging.INFO if waits else logging.WARNING
+            log.log(level, "not registered", extra={"why": after.reason})
 
     def _count(self, before: Standing, after: Standing, now: float) -> None:
         if after.failures > before.failures:

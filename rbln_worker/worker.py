@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from rbln_worker import limits
@@ -12,15 +13,25 @@ from rbln_worker.boot import Boot
 from rbln_worker.conclusion import Conclusion, News
 from rbln_worker.contract.device import Device
 from rbln_worker.contract.exits import Exit
-from rbln_worker.contract.messages import BEAT_S, Hello, Holds, Nudge, Phase, Report, State
+from rbln_worker.contract.messages import (
+    BEAT_S,
+    Hello,
+    Holds,
+    Nudge,
+    Phase,
+    PodsHold,
+    Report,
+    State,
+)
 from rbln_worker.contract.version import VERSION
 from rbln_worker.conversation import Conversation, Held, Words
+from rbln_worker.core.given import given
 from rbln_worker.core.health.case import without_link
 from rbln_worker.core.inventory import Gap, Inventory, apply
 from rbln_worker.core.pulse import next_moment
 from rbln_worker.core.tally import Tally
 from rbln_worker.diary import Diary
-from rbln_worker.files import Files
+from rbln_worker.files import Files, SpecHolders
 from rbln_worker.host.inotify import ANYTHING, FolderWatch
 from rbln_worker.kubelet import endpoint
 from rbln_worker.link import Link
@@ -51,7 +62,9 @@ class Worker:
                 held=self._held,
                 holds=self._holds,
                 report=self._report,
-                figures=lambda: self._tally.figures(failed_writes=self._files.failures),
+                figures=lambda: self._tally.figures(
+                    failed_writes=self._files.failures, restored_specs=self._files.restored
+                ),
                 history=self._diary.after,
             ),
             hear=self._adopt,
@@ -62,6 +75,7 @@ class Worker:
             boot.pool,
             boot.cdi,
             self._files,
+            pre_start=boot.pre_start,
             overdue=self._reconsider,
             doubted=lambda one: self._looks.want({one}),
         )
@@ -141,7 +155,7 @@ class Worker:
             await asyncio.sleep(next_moment(loop.time(), BEAT_S) - loop.time())
 
     def _watch_folders(self, stack: contextlib.ExitStack) -> None:
-        folders = (*self._registrar.folders, *self._dev_folders)
+        folders = (*self._registrar.folders, *self._dev_folders, self._files.spec_folder)
         try:
             watch = stack.enter_context(FolderWatch(folders))
         except OSError as error:
@@ -156,6 +170,8 @@ class Worker:
         touched = watch.drain()
         if touched.keys() & set(self._registrar.folders):
             self._registrar.heard()
+        if self._files.spec_folder in touched:
+            self._files.restore_spec()
         nodes = {
             f"/{folder.relative_to(self._boot.root)}/{name}" if name is not ANYTHING else ANYTHING
             for folder in touched.keys() & set(self._dev_folders)
@@ -189,12 +205,25 @@ class Worker:
             else:
                 self._looks.want_all()
             return
+        if isinstance(message, PodsHold):
+            self._take_pods_hold(message)
+            return
         after = apply(self._conclusion.held, message)
         if isinstance(after, Gap):
             self._conversation.want_snapshot()
             return
         self._looks.want(self._conclusion.adopt(after))
         self._reconsider()  # what the word says needs no file: it doesn't wait for any
+
+    def _take_pods_hold(self, message: PodsHold) -> None:
+        self._conclusion.take_given(given(self._boot.pool, message.devices))
+        ours = [one for one in message.devices if one.resource == self._boot.pool]
+        needed = SpecHolders(
+            any=bool(ours) or not message.is_known, claimed=any(one.cdi for one in ours)
+        )
+        if self._files.take_holders(needed) and (held := self._conclusion.held) is not None:
+            self._looks.want(set(islice(held.devices, 1)))  # with any of them files are settled
+        self._reconsider()
 
     def _report(self) -> Report:
         held = self._conclusion.held
@@ -231,7 +260,9 @@ class Worker:
                 now = self._conclusion.held
                 if now is None:
                     return
-                if self._boot.cdi != "off":  # before the kubelet hears of devices the runtime does
+                if self._files.needs_spec(
+                    now.pool
+                ):  # before the kubelet hears of devices the runtime does
                     await self._files.specify(now.pool, self._conclusion.merged(found))
                     now = self._conclusion.held or now
                 # The supervisor's word may have changed under a slow look: then it says nothing.
@@ -264,4 +295,5 @@ class Worker:
                     "for the threads of gRPC, which waits for ever where it gets none"
                 )
             self._registrar.begin()
+        self._registrar.renew()
         self._conversation.tell()

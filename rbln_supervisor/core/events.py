@@ -10,7 +10,7 @@ KEPT_MOST: Final = 4096
 TEXT_MOST: Final = 300
 """Characters of each text of an event: it may be anybody's."""
 
-Kind = Literal["device", "pool", "registration", "worker", "reload", "kubelet", "supervisor"]
+Kind = Literal["device", "pool", "registration", "worker", "reload", "kubelet", "supervisor", "pod"]
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -30,7 +30,7 @@ Cause = Literal["worker-down", "kubelet-away", "unregistered", "unhealthy"]
 SOURCES: Final = frozenset(
     {
         *("sysfs", "link", "node", "npu-status", "aer", "config-space"),
-        *("files", "device-info", "cdi"),
+        *("files", "device-info", "cdi", "pods"),
     }
 )
 """What may speak against a device: a label's values have to be bounded …"""

@@ -54,6 +54,8 @@ class NodeMeasures(msgspec.Struct, frozen=True):
     kubelet_restarts: int = 0
     reloads: Mapping[str, int] = {}
     """By outcome: ``ok``, ``refused``, ``rolled-back``."""
+    config_refused: bool = False
+    """The configuration file is not what is served."""
     kernel_events: Mapping[str, int] = {}
     """That concern devices, by kind: ``uevent``, ``link``."""
     kernel_events_lost: Mapping[str, int] = {}

@@ -5,6 +5,7 @@ listed as Unhealthy with its state; a device that comes back within the grace ti
 is reloaded, a function that is reset) was never gone for those who count.
 """
 
+import math
 from collections.abc import Container, Iterable, Mapping
 
 import msgspec
@@ -39,6 +40,9 @@ class Roster(msgspec.Struct, frozen=True):
     """The pool itself changed with this generation."""
     selectors: tuple[SelectorObject, ...] | None = ()
     """Those that the devices were chosen by; None where an earlier supervisor chose them."""
+    in_use: Mapping[DeviceId, Device] = {}
+    """Devices that pods hold, each as it is listed where the node has never shown it. They stay
+    listed as long as pods hold them."""
 
 
 def advance(
@@ -62,18 +66,22 @@ def advance(
         now: monotonic seconds.
         grace_s: how long a device that is gone stays listed.
     """
+    in_use = before.in_use
+    listed = {**in_use, **before.devices}
     gone_since = {
         device: since
-        for device, value in before.devices.items()
+        for device, value in listed.items()
         if device not in present
         and device not in taken
-        and not _unwanted(value, before, pool, node)
-        and now < (since := before.gone_since.get(device, now)) + grace_s
+        and _is_of_type(value, before, pool)
+        and (device in in_use or not _unwanted(value, before, node))
+        and (
+            now < (since := before.gone_since.get(device, _gone_at(device, before, now))) + grace_s
+            or device in in_use
+        )
     }
     gone = {
-        device: msgspec.structs.replace(
-            before.devices[device], gone=_why_gone(before.devices[device], pool, node)
-        )
+        device: msgspec.structs.replace(listed[device], gone=_why_gone(listed[device], pool, node))
         for device in gone_since
     }
     devices = dict(sorted({**present, **gone}.items()))
@@ -90,6 +98,7 @@ def advance(
         removed=tuple(sorted(before.devices.keys() - devices.keys())),
         renewed=pool.spec != before.pool,
         selectors=pool.selectors,
+        in_use=in_use,
     )
 
 
@@ -138,10 +147,25 @@ def message(roster: Roster, session: str, held: int | None) -> Snapshot | Delta:
 
 def next_leave(roster: Roster, grace_s: float) -> float | None:
     """When the next device that is gone leaves the list (monotonic seconds)."""
-    return min((since + grace_s for since in roster.gone_since.values()), default=None)
+    leaves = (
+        since + grace_s
+        for device, since in roster.gone_since.items()
+        if device not in roster.in_use
+    )
+    return min(leaves, default=None)
 
 
-def _unwanted(device: Device, before: Roster, pool: PoolConfig, node: Node) -> bool:
+def _gone_at(device: DeviceId, before: Roster, now: float) -> float:
+    """Since when a device is gone: one that was never seen has no grace time."""
+    return now if device in before.devices else -math.inf
+
+
+def _is_of_type(device: Device, before: Roster, pool: PoolConfig) -> bool:
+    """The device is of the type that the pool has now."""
+    return device.id not in before.devices or pool.spec.device_type == before.pool.device_type
+
+
+def _unwanted(device: Device, before: Roster, node: Node) -> bool:
     """The device is not wanted any more: with its former configuration, the pool would have it.
 
     What is asked is whether the former selectors want it, and not whether it is as it was: facts
@@ -149,8 +173,6 @@ def _unwanted(device: Device, before: Roster, pool: PoolConfig, node: Node) -> b
     and what is read depends on the configuration. Where the former selectors are not known, there
     is only that: a device that is as it was and is wanted no more left by the configuration.
     """
-    if pool.spec.device_type != before.pool.device_type:
-        return True
     now = _now(device, before.pool, node)
     if device.gone is not None or now is None or now.refusal is not None:
         return False
@@ -170,16 +192,20 @@ def _why_gone(device: Device, pool: PoolConfig, node: Node) -> str:
     if now.refusal is not None:
         return now.refusal
     before, after = device.function.driver, now.device.function.driver
-    if before != after:
+    if before != after and device.function.vendor:  # else nobody has seen what it was
         return f"driver {after} is bound to it, {before} was"
+    as_now = msgspec.structs.replace(
+        device, gone=None, grants=now.device.grants, carriers=now.device.carriers
+    )
+    changed = "it changed: " if device.function.vendor and as_now != now.device else ""
     objections = [
         one.questions.objection(now.device) for one in asked([pool], pool.spec.device_type)
     ]
     match objections:
         case [Objection(key=key, has=has)]:
-            return f"it changed: the pool's {key} turn it away, it has {has or 'none'}"
+            return f"{changed}the pool's {key} turn it away, it has {has or 'none'}"
         case _:
-            return "it changed: no selector object of the pool matches it any more"
+            return f"{changed}no selector object of the pool matches it any more"
 
 
 def _now(device: Device, pool: PoolSpec, node: Node) -> Candidate | None:

@@ -5,7 +5,7 @@ which of them it knows, in which order (core/types/). Whoever assigns and whoeve
 same ones.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -59,10 +59,13 @@ class Questions:
 
     def objection(self, device: Device) -> Objection | None:
         """What turns a device away; None where the object wants it."""
+        return next(self.objections(device), None)
+
+    def objections(self, device: Device) -> Iterator[Objection]:
+        """All keys that turn a device away."""
         for key, test in self._tests:
             if not test(device):
-                return Objection(key, _spelled(self.wanted, key), QUESTIONS[key].has(device))
-        return None
+                yield Objection(key, _spelled(self.wanted, key), QUESTIONS[key].has(device))
 
 
 def values(device: Device, keys: Iterable[str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from rbln_worker.contract.health import HealthPhase
+from rbln_worker.contract.pod_devices import PodSource
 
 PoolState = Literal["starting", "serving", "waiting", "backoff", "invalid"]
 """``starting``: its worker lives and the kubelet does not list it yet; ``serving``: it is listed;
@@ -23,6 +24,8 @@ class SupervisorStatus(msgspec.Struct, frozen=True):
     """Every valid pool that has devices is listed by the kubelet."""
     problems: tuple[str, ...] = ()
     """What is wrong on the node, one line each: devices that can't be read, refused reloads, …"""
+    pod_source: PodSource | None = None
+    """Where it is known from which pods hold which devices; None before the first answer."""
     counters: Mapping[str, int] = {}
     """Dropped frames and other things that happened, since the supervisor started."""
 
@@ -44,6 +47,21 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     """As it said hello; another one than the supervisor's until it is replaced."""
 
 
+class PodUse(msgspec.Struct, frozen=True):
+    """A pod that holds a device."""
+
+    namespace: str
+    pod: str
+    """Empty, like ``namespace``, where only the pod's UID is known."""
+    container: str
+    uid: str
+    """Empty where the source does not name it."""
+    since: float | None
+    """When the pod started, or when it was first seen (seconds since the epoch)."""
+    source: PodSource
+    """Who says so."""
+
+
 class DeviceStatus(msgspec.Struct, frozen=True):
     """A device of a pool."""
 
@@ -61,6 +79,8 @@ class DeviceStatus(msgspec.Struct, frozen=True):
     """When it came to this phase (seconds since the epoch)."""
     warnings: tuple[str, ...] = ()
     """What is odd about it although it works."""
+    pods: tuple[PodUse, ...] = ()
+    """The pods that hold it."""
 
 
 class PoolStatus(msgspec.Struct, frozen=True):

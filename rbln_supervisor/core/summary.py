@@ -8,10 +8,14 @@ import msgspec
 from rbln_supervisor.core.configuration.config import InvalidPool
 from rbln_supervisor.core.lifecycle import Child, State
 from rbln_supervisor.core.roster import Roster
-from rbln_supervisor.core.status import DeviceStatus, PoolState, PoolStatus, WorkerStatus
-from rbln_worker.contract.device import Device
+from rbln_supervisor.core.status import DeviceStatus, PodUse, PoolState, PoolStatus, WorkerStatus
+from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.health import HealthPhase, Verdict
 from rbln_worker.contract.messages import Phase, Report
+from rbln_worker.contract.pod_devices import PodDevice, PodSource
+
+Holders = Mapping[DeviceId, tuple[PodDevice, ...]]
+"""The pods that hold a pool's devices."""
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -24,6 +28,8 @@ class Seen(msgspec.Struct, frozen=True):
     last_exit: str | None
     last_log: tuple[str, ...] = ()
     version: str = ""
+    holders: Holders = {}
+    pod_source: PodSource = PodSource.NONE
 
 
 NO_DEVICES: Final = "no device of the node matches its selectors"
@@ -131,12 +137,23 @@ def _devices(seen: Seen) -> dict[str, DeviceStatus]:
     looking = seen.child.state in {State.UP, State.STARTING, State.ADOPTING}
     why = NOT_LOOKED_AT if looking else NO_WORKER
     return {
-        device.id: _device(device, judged.get(device.id) or Verdict(healthy=False, reason=why))
+        device.id: _device(
+            device,
+            judged.get(device.id) or Verdict(healthy=False, reason=why),
+            _pods(seen, device),
+        )
         for device in (seen.roster.devices.values() if seen.roster else ())
     }
 
 
-def _device(device: Device, verdict: Verdict) -> DeviceStatus:
+def _pods(seen: Seen, device: Device) -> tuple[PodUse, ...]:
+    return tuple(
+        PodUse(one.namespace, one.pod, one.container, one.uid, one.since or None, seen.pod_source)
+        for one in seen.holders.get(device.id, ())
+    )
+
+
+def _device(device: Device, verdict: Verdict, pods: tuple[PodUse, ...] = ()) -> DeviceStatus:
     if device.gone is not None and verdict.healthy:  # its worker will say so in a moment
         verdict = Verdict(healthy=False, reason=device.gone, source="sysfs")
     phase = verdict.phase
@@ -150,4 +167,5 @@ def _device(device: Device, verdict: Verdict) -> DeviceStatus:
         source=verdict.source,
         since=verdict.since or None,
         warnings=verdict.warnings,
+        pods=pods,
     )

@@ -13,7 +13,7 @@ from rbln_supervisor.core.selecting import Objection
 from rbln_supervisor.core.status import DeviceStatus
 from rbln_supervisor.ctl import render
 from rbln_supervisor.ctl.paper import table_for
-from rbln_supervisor.ctl.words import ago, plain
+from rbln_supervisor.ctl.words import ago, duration, plain
 from rbln_worker.contract.health import HealthPhase
 
 _STYLES: Final[dict[Answer, str]] = {
@@ -126,6 +126,10 @@ def _health(device: DeviceStatus, now: float) -> Iterator[Text]:
         parts = (render.why(device), ago(device.since, now))
         line.append("".join(f"  {part}" for part in parts if part))
     yield line
+    for one in device.pods:
+        age = f", for {duration(now - one.since)}" if one.since else ""
+        holder = f"pod {render.pod(one)}, container {plain(one.container)}{age}"
+        yield Text(f"  held by {holder} ({one.source})")
     for warning in device.warnings:
         yield Text(f"  warning: {plain(warning)}", "yellow")
 

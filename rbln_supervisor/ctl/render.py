@@ -11,6 +11,7 @@ from rich.text import Text
 from rbln_supervisor.core.status import (
     DeviceStatus,
     NodeStatus,
+    PodUse,
     PoolState,
     PoolStatus,
     SupervisorStatus,
@@ -119,12 +120,17 @@ def _devices(name: str, pool: PoolStatus, columns: int, now: float, *, id_column
     table.add_column("NUMA", justify="right", no_wrap=True)
     if not all_well:
         table.add_column("SINCE", no_wrap=True)
+    held = any(is_.pods for is_ in pool.devices.values())
+    if held:
+        table.add_column("POD", overflow="fold")
     table.add_column("REASON", overflow="fold")
     for device, is_ in pool.devices.items():
         numa = "-" if is_.numa is None else str(is_.numa)
         cells = [Text(plain(device)), health(is_), Text(numa)]
         if not all_well:
             cells.append(Text("" if is_.phase is HealthPhase.HEALTHY else ago(is_.since, now)))
+        if held:
+            cells.append(Text(", ".join(map(pod, is_.pods))))
         table.add_row(*cells, Text(why(is_)))
         for warning in is_.warnings:
             table.add_row(*[Text()] * len(cells), Text(f"warning: {plain(warning)}", "yellow"))
@@ -138,6 +144,11 @@ def health(device: DeviceStatus) -> Text:
     if device.phase in {HealthPhase.HEALTHY, HealthPhase.UNHEALTHY}:
         return Text(device.health, style)
     return Text.assemble((device.health, style), (f" ({device.phase})", "yellow"))
+
+
+def pod(one: PodUse) -> str:
+    """A pod that holds a device; its UID where its name is not known."""
+    return f"{plain(one.namespace)}/{plain(one.pod)}" if one.pod else plain(one.uid)
 
 
 def why(device: DeviceStatus) -> str:

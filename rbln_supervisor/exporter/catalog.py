@@ -126,7 +126,26 @@ CATALOG: Final = (
         _POOL,
         "Device-info files and CDI specs that could not be written",
     ),
+    Entry(
+        "rbln_restored_specs_total",
+        "counter",
+        _POOL,
+        "CDI specs that somebody else removed, and that were written again",
+    ),
+    Entry(
+        "rbln_device_pod_info",
+        "gauge",
+        (*_POOL, "device", "namespace", "pod", "container"),
+        "1 for each pod that holds a device; not with --no-device-series",
+    ),
     # The node
+    Entry(
+        "rbln_pod_source_info",
+        "gauge",
+        ("source",),
+        "Where it is known from which pods hold which devices: pods-api, pod-resources, "
+        "checkpoint, none",
+    ),
     Entry(
         "rbln_event_latency_seconds",
         "histogram",
@@ -148,6 +167,12 @@ CATALOG: Final = (
         "counter",
         ("outcome",),
         "Reloads of the configuration: ok, refused, rolled-back",
+    ),
+    Entry(
+        "rbln_config_refused",
+        "gauge",
+        (),
+        "1 while the configuration file is refused, and the last accepted one is served",
     ),
     Entry(
         "rbln_dropped_frames_total",

@@ -15,6 +15,7 @@ from rbln_supervisor.exporter.catalog import CATALOG, Entry
 from rbln_supervisor.exporter.processes import Process
 from rbln_worker.contract.figures import BOUNDS_S, METHODS, Calls, Figures, Histogram
 from rbln_worker.contract.health import HealthPhase
+from rbln_worker.contract.pod_devices import PodSource
 
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
@@ -64,6 +65,7 @@ def fill(page: Page, measures: Measures, *, device_series: bool) -> None:
     page.put("rbln_supervisor_uptime_seconds", supervisor.uptime_s)
     page.put("rbln_supervisor_ready", supervisor.ready)
     page.put("rbln_problems", len(supervisor.problems))
+    page.put("rbln_pod_source_info", 1, supervisor.pod_source or PodSource.NONE)
     _node(page, measures.node)
     for name, pool in measures.status.pools.items():
         _status(page, name, pool, device_series=device_series)
@@ -91,6 +93,7 @@ def _node(page: Page, node: NodeMeasures) -> None:
     page.put("rbln_node_look_failures_total", node.looks.failed)
     page.put("rbln_node_look_cpu_seconds_total", node.looks.cpu_s)
     _each(page, "rbln_reloads_total", node.reloads)
+    page.put("rbln_config_refused", node.config_refused)
     _each(page, "rbln_kernel_events_total", node.kernel_events)
     _each(page, "rbln_kernel_events_lost_total", node.kernel_events_lost)
     dropped = {kind.replace(" ", "-"): count for kind, count in node.dropped.items()}
@@ -113,6 +116,9 @@ def _status(page: Page, name: str, pool: PoolStatus, *, device_series: bool) -> 
     if device_series:
         for device_id, device in pool.devices.items():
             page.put("rbln_device_healthy", device.health == "Healthy", name, device_id)
+            for one in device.pods:
+                labels = one.namespace, one.pod or one.uid, one.container
+                page.put("rbln_device_pod_info", 1, name, device_id, *labels)
 
 
 def _pool(page: Page, name: str, counted: PoolMeasures) -> None:
@@ -145,6 +151,7 @@ def _figures(page: Page, name: str, figures: Figures) -> None:
     page.put("rbln_simple_preferences_total", figures.simple_preferences, name)
     page.put("rbln_failed_preferences_total", figures.failed_preferences, name)
     page.put("rbln_failed_writes_total", figures.failed_writes, name)
+    page.put("rbln_restored_specs_total", figures.restored_specs, name)
 
 
 def _each(page: Page, name: str, counts: Mapping[str, int]) -> None:

@@ -72,6 +72,8 @@ class Figures(msgspec.Struct, frozen=True, tag="figures"):
     """… and those without a preference, because choosing failed."""
     failed_writes: int = 0
     """Files for container runtimes and CNI plugins that could not be written."""
+    restored_specs: int = 0
+    """CDI specs that somebody else removed, and that were written again."""
 
 
 def observed(histogram: Histogram, seconds: float) -> Histogram:

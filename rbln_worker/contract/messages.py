@@ -16,6 +16,7 @@ from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.figures import Figures
 from rbln_worker.contract.health import Judged
 from rbln_worker.contract.history import History
+from rbln_worker.contract.pod_devices import PodDevice
 from rbln_worker.contract.pool import PoolName, PoolSpec
 
 FRAME_BYTES_MOST: Final = 8 * 1024 * 1024
@@ -72,7 +73,18 @@ class Recall(msgspec.Struct, frozen=True, tag="recall"):
     """
 
 
-State = Snapshot | Delta | Nudge
+class PodsHold(msgspec.Struct, frozen=True, tag="pods-hold"):
+    """The devices that pods hold: all of this pool, and others that were given by a numbered node.
+
+    It comes before the pool's first state, so that the kubelet's first list knows of it.
+    """
+
+    devices: tuple[PodDevice, ...] = ()
+    is_known: bool = True
+    """The kubelet or its checkpoint said so; else a pod may hold any device."""
+
+
+State = Snapshot | Delta | Nudge | PodsHold
 ToWorker = State | Recall
 
 

@@ -32,6 +32,7 @@ from rbln_worker.core.registration_events import (
     Opened,
     Overdue,
     Overtaken,
+    Renewed,
     Streams,
     Taken,
     View,
@@ -124,6 +125,9 @@ def advance(standing: Standing, event: Event, now: float) -> tuple[Standing, Act
         case Overtaken() if standing.step is Step.LISTED:
             reason = "the kubelet took a former socket last"
             return _open(msgspec.structs.replace(standing, reason=reason))
+        # Options are asked for once an endpoint: one that is opened now has the new ones.
+        case Renewed() if standing.step in {Step.CALLING, Step.UNLISTED, Step.LISTED}:
+            return _open(msgspec.structs.replace(standing, reason=""))
         case NotOpened(why=why):
             after = _failed(standing, why, now, again=False)
         # A kubelet that asked for the stream has taken us, whatever it said before or after.
@@ -137,7 +141,7 @@ def advance(standing: Standing, event: Event, now: float) -> tuple[Standing, Act
             after = msgspec.structs.replace(standing, discovered=True)
         case Streams(count=count):
             after = _streams(standing, count, now)
-        case Opened() | Taken() | NotTaken() | Overtaken():
+        case Opened() | Taken() | NotTaken() | Overtaken() | Renewed():
             pass
     return after, None
 

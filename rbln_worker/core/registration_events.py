@@ -60,8 +60,23 @@ class Overtaken(msgspec.Struct, frozen=True):
     """The kubelet opened a stream to a former endpoint: it may have taken that one last."""
 
 
+class Renewed(msgspec.Struct, frozen=True):
+    """What the kubelet asks for when it registers an endpoint is other than before."""
+
+
 class Overdue(msgspec.Struct, frozen=True):
     """What was due is due."""
 
 
-Event = Looked | Opened | NotOpened | Discovered | Taken | NotTaken | Streams | Overtaken | Overdue
+Event = (
+    Looked
+    | Opened
+    | NotOpened
+    | Discovered
+    | Taken
+    | NotTaken
+    | Streams
+    | Overtaken
+    | Overdue
+    | Renewed
+)

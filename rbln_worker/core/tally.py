@@ -66,8 +66,8 @@ class Tally:
         self._registrations += 1
         self._to_register.add(seconds)
 
-    def figures(self, *, failed_writes: int = 0) -> Figures:
-        """All so far; ``failed_writes``: those of this life."""
+    def figures(self, *, failed_writes: int = 0, restored_specs: int = 0) -> Figures:
+        """All so far; ``failed_writes`` and ``restored_specs``: those of this life."""
         return msgspec.structs.replace(
             self._earlier,
             calls={
@@ -87,4 +87,5 @@ class Tally:
             simple_preferences=self.simple_preferences,
             failed_preferences=self.failed_preferences,
             failed_writes=self._earlier.failed_writes + failed_writes,
+            restored_specs=self._earlier.restored_specs + restored_specs,
         )

@@ -137,21 +137,55 @@ class Ledger:
         return status.st_ino, status.st_ctime_ns
 
 
-def clear(path: Path) -> None:
-    """Remove all files of a pool that nobody serves any more, and the list."""
-    for name, identity in _load(path).items():
+def clear(path: Path, *, keep: Path | None = None) -> None:
+    """Remove all files of a pool that nobody serves any more, and the list.
+
+    ``keep`` is a folder whose files stay, and with them the list: somebody needs them still.
+    """
+    files = _load(path)
+    stay = [name for name in files if keep is not None and Path(name).parent == keep]
+    if stay:
+        Ledger(path).drop_others(map(Path, stay))
+        return
+    for name, identity in files.items():
         _remove(name, identity)
     with contextlib.suppress(OSError):  # none, or out of reach: the next worker goes on with it
         path.unlink()
 
 
+class FileClaim:
+    """A lock on a file for as long as its writer lives (flock(2))."""
+
+    def __init__(self) -> None:
+        self._descriptor = -1
+
+    def take(self, place: Path) -> None:
+        """Lock the file that is there now, and let go of the one before."""
+        try:
+            descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:  # somebody else's, who is about to remove it
+            os.close(descriptor)
+            return
+        before, self._descriptor = self._descriptor, descriptor
+        if before >= 0:
+            os.close(before)
+
+
 def remove_marked(place: Path, mark: str) -> None:
-    """Remove a file that begins as ours do, whether or not a list says that it is ours."""
+    """Remove a file that begins as ours do, whether or not a list says that it is ours.
+
+    Unless its writer lives, who has it locked (``FileClaim``).
+    """
     try:
         with open(place, "rb") as file:
             marked = file.read(len(mark.encode())) == mark.encode()
-        if marked:
-            os.unlink(place)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if marked:
+                os.unlink(place)
     except OSError:  # none, or out of reach
         return
 

@@ -54,6 +54,7 @@ class DevicePlugin:
         says of a registration (taken or not, and why not).
         """
         self._prepared = prepared
+        self._offered: bool | None = None
         self._board = board
         self._preferences = preferences
         self._tally = tally
@@ -62,6 +63,11 @@ class DevicePlugin:
         self._on_notified = on_notified
         self.streams = 0
         """ListAndWatch streams that are open."""
+
+    @property
+    def lacks_pre_start(self) -> bool:
+        """The kubelet was told that PreStartContainer is not required, and it is."""
+        return self._offered is False and self._prepared().pre_start
 
     def services(self) -> tuple[grpc.GenericRpcHandler, ...]:
         """The handlers for a server."""
@@ -85,8 +91,9 @@ class DevicePlugin:
         )
 
     async def options(self, _request: pb.Empty, _context: Context) -> pb.DevicePluginOptions:
-        """As the reference: no PreStartContainer, a preferred allocation for every pool."""
-        return OPTIONS
+        """A preferred allocation for every pool; PreStartContainer only where it is required."""
+        self._offered = self._prepared().pre_start
+        return options(pre_start=self._offered)
 
     async def list_and_watch(self, _request: pb.Empty, _context: Context) -> AsyncIterator[bytes]:
         """The devices, again whenever something of them changed."""
@@ -134,9 +141,18 @@ class DevicePlugin:
         self._tally.allocated += sum(len(one.devicesIDs) for one in request.container_requests)
 
     async def pre_start(
-        self, _request: pb.PreStartContainerRequest, _context: Context
+        self, request: pb.PreStartContainerRequest, context: Context
     ) -> pb.PreStartContainerResponse:
-        """Nothing to do: the options say that it needn't be called."""
+        """A container may start with what it was given, or FAILED_PRECONDITION says why not.
+
+        The kubelet says which devices, and not which pod's: who holds them is known.
+        """
+        prepared = self._prepared()
+        for device in request.devicesIDs:
+            if why := prepared.restart_refusals.get(device):
+                text = f"device {device} of {prepared.pool} can't be used: {why}"
+                log.warning("start of a container refused", extra={"device": device, "why": why})
+                await context.abort(grpc.StatusCode.FAILED_PRECONDITION, text)
         return pb.PreStartContainerResponse()
 
     async def info(
@@ -202,6 +218,8 @@ def _code(context: Context, error: BaseException) -> str:
     return next((one.name for one in failures if code in {one, one.value[0]}), "UNKNOWN")
 
 
-OPTIONS: Final = pb.DevicePluginOptions(
-    pre_start_required=False, get_preferred_allocation_available=True
-)
+def options(*, pre_start: bool) -> pb.DevicePluginOptions:
+    """What a kubelet may ask this plugin for."""
+    return pb.DevicePluginOptions(
+        pre_start_required=pre_start, get_preferred_allocation_available=True
+    )

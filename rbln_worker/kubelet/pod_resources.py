@@ -27,8 +27,8 @@ _OPTIONS: Final = (
 )
 
 
-def held(socket: Path, resources: Container[str], *, within_s: float = WITHIN_S) -> Held:
-    """What containers have of these resources; waits so many seconds at most."""
+def held(socket: Path, resources: Container[str] | None, *, within_s: float = WITHIN_S) -> Held:
+    """What containers have of these resources (None: of all); waits so many seconds at most."""
     try:
         os.stat(socket)  # noqa: PTH116 - a local socket: one call, no waiting
     except (FileNotFoundError, NotADirectoryError):
@@ -61,12 +61,14 @@ def _why(error: Exception) -> str:
     return f"List: {error.code().name}: {details[:300]}"
 
 
-def _holdings(answer: pb.ListPodResourcesResponse, resources: Container[str]) -> Iterator[Holding]:
+def _holdings(
+    answer: pb.ListPodResourcesResponse, resources: Container[str] | None
+) -> Iterator[Holding]:
     for pod in answer.pod_resources:
         names = pod.namespace[:NAME_MOST], pod.name[:NAME_MOST]
         for container in pod.containers:
             for devices in container.devices:
-                if devices.resource_name in resources:
+                if resources is None or devices.resource_name in resources:
                     for device in devices.device_ids:
                         holder = container.name[:NAME_MOST]
                         yield Holding(devices.resource_name, device, *names, holder)

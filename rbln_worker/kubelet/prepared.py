@@ -24,6 +24,10 @@ class Prepared(msgspec.Struct, frozen=True):
     """Why the other devices of the pool may not."""
     annotation: str = ""
     """The key under which devices are claimed from the runtime; empty where they aren't."""
+    restart_refusals: Mapping[str, str] = {}
+    """Why containers that were given these devices may not start with that again."""
+    pre_start: bool = False
+    """The kubelet has to ask before it starts a container (PreStartContainer)."""
     layout: Layout = Layout()
     """Where all of its devices sit."""
     listed: Mapping[DeviceId, bytes] = {}

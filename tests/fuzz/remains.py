@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from rbln_supervisor import arguments, children, journal, obituary, options
-from rbln_supervisor.core.configuration.config import parse
+from rbln_supervisor import accepted, arguments, children, journal, obituary, options
+from rbln_supervisor.core.configuration.config import ConfigError, parse
 from rbln_supervisor.core.events import KEPT_MOST, Event, Query
 from rbln_supervisor.ctl import happened, telling
 from rbln_supervisor.ctl.moments import since
@@ -76,6 +76,22 @@ def asked_before(raw: bytes) -> None:
             return
         assert known.kubelet_dirs.device_plugins.is_absolute()
         assert known.host_visible in {True, False}
+
+
+def accepted_before(raw: bytes) -> None:
+    """A start without a file serves a record of ours, or ends with the file's errors."""
+    with _folder() as folder:
+        (folder / accepted.FILE).write_bytes(raw)
+        asked = options.Options(config_file=Path("/nowhere/config.json"), run_dir=folder)
+        try:
+            start = accepted.start_config(asked)
+        except ConfigError as error:
+            claims.one_line(error.errors[0])
+            return
+        assert start.config.pools
+        assert not start.config.invalid
+        assert start.refused
+        claims.one_line(start.former)
 
 
 def lock(raw: bytes) -> None:

@@ -6,12 +6,14 @@ of them is of an older version. What fuzzing once found lies in tests/fuzz/found
 """
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from rbln_supervisor.accepted import Record
 from rbln_supervisor.core import commands
 from rbln_supervisor.core.chronicle import Marks
 from rbln_supervisor.core.diagnosis.facts import (
@@ -51,7 +53,7 @@ from rbln_worker.contract.pool import PoolName, PoolSpec
 from rbln_worker.core import cdi
 from rbln_worker.host import netlink
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
-from rbln_worker.kubelet.api import podresources_pb2
+from rbln_worker.kubelet.api import podresources_pb2, pods_pb2
 from tests.fuzz.kernel import DEVICE
 from tests.sim import netlink_frames as frames
 
@@ -176,6 +178,17 @@ _PODS: Final = podresources_pb2.ListPodResourcesResponse(
         )
     ]
 )
+_POD_EVENT: Final = pods_pb2.WatchPodsEvent(
+    type=pods_pb2.ADDED,
+    pod=pods_pb2.Pod(
+        metadata=pods_pb2.ObjectMeta(name="p", namespace="n", uid="u"),
+        status=pods_pb2.PodStatus(phase="Running", start_time=pods_pb2.Time(seconds=1)),
+    ).SerializeToString(),
+)
+_CHECKPOINT: Final = (
+    b'{"Data": {"PodDeviceEntries": [{"PodUID": "u", "ContainerName": "c", "ResourceName": "r", '
+    b'"DeviceIDs": {"-1": ["0000:20:00.0"]}, "AllocResp": "CgYKAWESAWI="}]}, "Checksum": 1}'
+)
 _ALLOCATE: Final = pb.AllocateRequest(
     container_requests=[
         pb.ContainerAllocateRequest(devicesIDs=["0000:20:00.0", "0000:21:00.0"]),
@@ -230,6 +243,8 @@ _SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = {
         b'{"x',
     ),
     "pods": (_PODS.SerializeToString(),),
+    "pods-api": (_POD_EVENT.SerializeToString(),),
+    "checkpoint": (_CHECKPOINT,),
     "allocate": (_ALLOCATE.SerializeToString(),),
     "prefer": (_PREFER.SerializeToString(),),
     "uevent": (frames.UEVENT, frames.UDEV, b"add@/devices/pci0000:00/x\0SUBSYSTEM=net\0"),
@@ -249,6 +264,18 @@ _SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = {
     ),
     "ledger": (b'{"files": {"/var/run/cdi/rebellions.ai_ATOM.yaml": [12, 1764000000000000000]}}',),
     "options": (msgspec.json.encode(Options(), enc_hook=str),),
+    "accepted": (
+        msgspec.json.encode(
+            Record(
+                1,
+                os.uname().nodename,
+                "/nowhere/config.json",
+                "intel.com",
+                b'{"resourceList": [{"resourceName": "a", "selectors": {}}]}',
+                1.0,
+            )
+        ),
+    ),
     "lock": (b"7 0123456789abcdef", b"4194305 x", b"0 x", b"7"),
     "last-log": (b"2026-11-25 worker INFO serving\nTraceback (most recent call last):\n",),
     "spec": (

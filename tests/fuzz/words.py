@@ -54,6 +54,7 @@ from rbln_worker.contract import messages
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.history import History
 from rbln_worker.contract.messages import Delta, Report, Snapshot, UnreadableFrame
+from rbln_worker.contract.pod_devices import PodDevices, PodSource
 from rbln_worker.contract.pool import PoolName, PoolSpec
 from rbln_worker.core.answer import env_names
 from rbln_worker.core.inventory import Gap, apply
@@ -62,8 +63,10 @@ from rbln_worker.core.prefer.budget import Budget
 from rbln_worker.core.prefer.place import layout
 from rbln_worker.kubelet import allocation
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
-from rbln_worker.kubelet.api import podresources_pb2
+from rbln_worker.kubelet.api import podresources_pb2, pods_pb2
+from rbln_worker.kubelet.checkpoint import parse as parse_checkpoint
 from rbln_worker.kubelet.pod_resources import NAME_MOST, _holdings
+from rbln_worker.kubelet.pods_api import describe
 from rbln_worker.kubelet.prepared import Prepared
 from rbln_worker.kubelet.translate import Share
 from tests.fuzz import claims
@@ -210,6 +213,28 @@ def pods(raw: bytes) -> None:
     for holding in sorted(_holdings(told, {"rebellions.ai/ATOM"})):
         assert len(holding.pod) <= NAME_MOST
         msgspec.msgpack.encode(holding)
+
+
+def pods_api(raw: bytes) -> None:
+    """An event's pod is described in bounded words, or DecodeError."""
+    try:
+        told = pods_pb2.WatchPodsEvent.FromString(raw)
+        found = describe(told.pod)
+    except DecodeError:
+        return
+    assert max(map(len, (found.uid, found.namespace, found.name))) <= NAME_MOST
+    msgspec.msgpack.encode(found)
+
+
+def checkpoint(raw: bytes) -> None:
+    """Each device of a checkpoint is one that can be sent on, and nothing else comes out."""
+    found = parse_checkpoint(raw)
+    for one in found.devices:
+        assert one.uid
+        assert one.device
+        assert all(path.startswith("/dev/") for path in one.paths)
+    state = PodDevices(PodSource.CHECKPOINT, found.devices, (found.problem,))
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=PodDevices) == state
 
 
 def allocate(raw: bytes) -> None:

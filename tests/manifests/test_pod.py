@@ -59,7 +59,8 @@ def read(found: dict[Key, Object]) -> set[str]:
     """Folders in which something is only read."""
     chosen = options(found)
     host_usr = f"{HOST_FILES}/usr"
-    return {str(chosen.config_file.parent), str(chosen.pod_resources_dir), "/dev", host_usr}
+    asked = {str(chosen.pod_resources_dir), str(chosen.kubelet_dir / "pods-api")}
+    return {str(chosen.config_file.parent), *asked, "/dev", host_usr}
 
 
 def paths_in_code() -> set[str]:

@@ -3,7 +3,7 @@
 What it has in common with a real one is said, and tested with both, in kubelet_contract.py.
 
 It behaves as pkg/kubelet/cm/devicemanager and pkg/kubelet/pluginmanager do where a device plugin
-can tell; it has no pods but those that a test tells of, and no checkpoint.
+can tell; it has no pods but those that a test tells of (``pods``) or admits (``running``).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -31,6 +31,8 @@ from tests.sim.kubelet_socket import SOCKET, KubeletSocket
 from tests.sim.plugin_client import PluginClient
 from tests.sim.plugin_watcher import PluginWatcher
 from tests.sim.pod_resources import PodResources
+from tests.sim.pods import SimPods
+from tests.sim.pods_api import PodsApi
 
 CALL_DEADLINE_S: Final = 10.0
 """For the calls that tests make; the kubelet itself waits for Allocate without a limit."""
@@ -53,6 +55,7 @@ class SimKubelet:
         keeping: Keeping = Keeping.PER_SOCKET,
         turn_s: float = 0.0,
         plugins: Path | None = None,
+        pods_api: bool = False,
     ) -> None:
         """A kubelet that is stopped.
 
@@ -63,6 +66,7 @@ class SimKubelet:
             turn_s: from one turn of the plugin watcher to the next; 1 s in a real one.
             plugins: the folder device-plugins, a constant (/var/lib/kubelet/device-plugins)
                 whatever the kubelet's --root-dir is; below ``folder`` where it is left out.
+            pods_api: it has the Pods API, as from 1.37 on.
         """
         self.folder = folder
         self.plugins = plugins or folder / "device-plugins"
@@ -71,6 +75,10 @@ class SimKubelet:
         self.knobs = Knobs()
         self.pods = PodResources(folder)
         """Who has which device; only tests know, whatever was allocated."""
+        self.pods_api = PodsApi(folder)
+        self.running = SimPods(self)
+        """Pods that are admitted and started by what was allocated."""
+        self._has_pods_api = pods_api
         self._has_watcher = plugin_watcher
         self._turn_s = turn_s
         self._book = Book(keeping)
@@ -104,6 +112,8 @@ class SimKubelet:
             self.registry.mkdir(parents=True, exist_ok=True)
             watcher = PluginWatcher(self.registry, admission.found, self._turn_s)
         self.pods.start()
+        if self._has_pods_api:
+            self.pods_api.start()
         self._life = _Life(admission, watcher, KubeletSocket(self.plugins, admission.register))
 
     def stop(self) -> None:
@@ -114,6 +124,7 @@ class SimKubelet:
         life.socket.close()  # first: who sees its stream end finds nobody there any more
         life.admission.close()
         self.pods.stop()
+        self.pods_api.stop(removed=True)
         if life.watcher is not None:
             life.watcher.close()
 

@@ -23,6 +23,14 @@ def marked(value: str) -> tuple[int, ...]:
     )
 
 
+def name_of(pid: int) -> str:
+    """What a process calls itself; nothing where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
 def has_ended(pid: int, deadline_s: float) -> bool:
     """Whether a process ends within a time."""
     return not _survivors((pid,), deadline_s)

@@ -16,6 +16,7 @@ import msgspec
 from rbln_supervisor.core.commands import Node, Status
 from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl.client import UnreachableError, ask
+from rbln_supervisor.pod_devices.process import NAME
 from tests.sim import network, processes
 from tests.sim.kubelet import SimKubelet
 from tests.sim.nodes import Link
@@ -103,12 +104,12 @@ class System:
                 print(self.story(), file=sys.stderr)
             if self._supervisor is not None:
                 stopped = self.stop()
-                left = processes.survivors(self.processes(), deadline_s=1.0)
+                left = processes.survivors(self._all_processes(), deadline_s=1.0)
                 if error is None:
                     assert stopped.code == 0, f"exit code {stopped.code}\n{self.story()}"
                     assert not left, f"workers {left} outlived a stop\n{self.story()}"
         finally:
-            processes.kill(self.processes())
+            processes.kill(self._all_processes())
             if self._supervisor is not None:
                 self._supervisor.wait()
             self.kubelet.stop()
@@ -181,8 +182,15 @@ class System:
         return supervisor.wait()
 
     def processes(self) -> tuple[int, ...]:
-        """The pids of all that live: the supervisor, its workers, and workers of earlier ones."""
-        return processes.marked(str(self.run_dir))
+        """The pids of all that live: the supervisor, its workers, and workers of earlier ones.
+
+        Not of the one that asks the kubelet for pods' devices.
+        """
+        return tuple(set(self._all_processes()) - set(self.pod_watchers()))
+
+    def pod_watchers(self) -> tuple[int, ...]:
+        """The pids of those that ask the kubelet for pods' devices: one for a supervisor."""
+        return tuple(pid for pid in self._all_processes() if processes.name_of(pid) == NAME)
 
     def workers(self) -> dict[str, int]:
         """The pids of the living workers by pool, as the supervisor says."""
@@ -239,6 +247,9 @@ class System:
         except (UnreachableError, AssertionError) as error:
             status = str(error)
         return f"{self.kubelet.story()}\nstatus:\n{status}\nlog:\n{self.log}"
+
+    def _all_processes(self) -> tuple[int, ...]:
+        return processes.marked(str(self.run_dir))
 
     def _running(self) -> subprocess.Popen[bytes]:
         assert self._supervisor is not None, "no supervisor runs"

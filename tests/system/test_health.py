@@ -363,6 +363,7 @@ def test_people_are_told_all_of_it() -> None:
             "phase": "unhealthy",
             "source": "npu-status",
             "warnings": [],
+            "pods": [],
         }
         page = stack.ctl("status").stdout
         assert "ago  npu-status: its status is FAULT (3)" in page

@@ -79,6 +79,10 @@ def adopted(stack: Stack) -> None:
     stack.start()
 
 
+def removed_spec(stack: Stack) -> None:
+    (stack.root / "var/run/cdi/sriov-dp-rebellions.ai-net-accel-ATOM.yaml").unlink()
+
+
 LOST: Final = "rbln_lost_allocatable_seconds_total"
 RELOADS: Final = "rbln_reloads_total"
 POOL: Final = {"pool": ATOM}
@@ -143,6 +147,12 @@ MOVED: Final = (
     Moved("rbln_device_looks_hung_total", lambda _: None, POOL, held=hanging_status),
     Moved("rbln_device_looks_hanging", lambda _: None, POOL, held=hanging_status),
     Moved("rbln_failed_writes_total", within.blocked_spec, POOL, system=around.with_cdi),
+    Moved("rbln_restored_specs_total", removed_spec, POOL, system=around.with_cdi),
+    Moved(
+        "rbln_device_pod_info",
+        lambda s: s.kubelet.running.admit("train", ATOM, ATOMS[:1]),
+        {**POOL, "device": ATOMS[0], "namespace": "ml", "pod": "train", "container": "main"},
+    ),
     # The node
     Moved("rbln_event_latency_seconds", unplugged, POOL, system=around.in_a_namespace),
     Moved("rbln_kernel_events_total", unplugged, {"kind": "uevent"}, system=around.in_a_namespace),
@@ -161,12 +171,14 @@ MOVED: Final = (
     Moved(RELOADS, within.reloaded(ATOM_POOL, VM_POOL), {"outcome": "ok"}),
     Moved(RELOADS, within.bad_reload, {"outcome": "refused"}),
     Moved(RELOADS, lambda _: None, {"outcome": "rolled-back"}, held=within.rolled_back),
+    Moved("rbln_config_refused", within.bad_reload),
     Moved("rbln_dropped_frames_total", around.garbage, {"kind": "unreadable-control-frames"}),
 )
 
 FACTS: Final[Mapping[str, Mapping[str, str]]] = {
     "rbln_supervisor_info": {"version": VERSION},
     "rbln_supervisor_uptime_seconds": {},
+    "rbln_pod_source_info": {"source": "pod-resources"},
     **{
         entry.name: {"process": "worker", "pool": ATOM}
         for entry in CATALOG

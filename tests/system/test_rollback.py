@@ -236,9 +236,10 @@ def test_a_broken_file_meanwhile_stays_a_problem() -> None:
     with Stack(TWO_POOLS) as stack, ThreadPoolExecutor(1) as threads:
         served(stack)
         stack.kubelet.pods.hang()
+        asked = stack.kubelet.pods.asked
         stack.write_config(WITH_NEW)
         first = threads.submit(ask, stack.run_dir, Reload())
-        eventually(lambda: stack.kubelet.pods.asked, what="a look that waits")
+        eventually(lambda: stack.kubelet.pods.asked > asked, what="a look that waits")
         stack.write_config("{")
         assert isinstance(ask(stack.run_dir, Reload()), Refused)
         stack.kubelet.pods.resume()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from rbln_supervisor import accepted
 from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl.client import UnreachableError
 from tests.sim import processes
@@ -263,6 +264,7 @@ def test_a_supervisor_that_can_not_start_leaves_the_workers_alone() -> None:
         first = answering(stack)
         with untouched(stack, ATOM):
             stack.write_config("{")
+            (stack.run_dir / accepted.FILE).unlink()  # with it the last accepted one is served
             os.kill(first.supervisor.pid, signal.SIGKILL)
             eventually(
                 lambda: stack.log.count("rbln-supervisor: ") >= 2, what="two starts that fail"

@@ -126,6 +126,14 @@ def tmpfiles() -> dict[str, str]:
     return found
 
 
+def test_it_is_there_before_the_kubelet() -> None:
+    """Pods of before a reboot are admitted a second after kubelet.sock is made."""
+    unit = settings("rbln-supervisor.service")
+    assert "kubelet.service" in " ".join(unit["Before"]).split()
+    assert "kubelet.service" not in " ".join(unit["After"])
+    assert not {"Requires", "Wants", "BindsTo", "PartOf"} & unit.keys(), "either starts alone"
+
+
 def test_what_the_unit_says_of_ends_and_times() -> None:
     unit = settings("rbln-supervisor.service")
     assert unit["Type"] == ["notify"]

@@ -147,12 +147,14 @@ def test_the_kubelets_folder_lies_below_the_hosts_root() -> None:
         device_plugins=Path("/var/lib/kubelet/device-plugins"),
         plugins_registry=Path("/var/lib/kubelet/plugins_registry"),
         pod_resources=Path("/var/lib/kubelet/pod-resources"),
+        pods_api=Path("/var/lib/kubelet/pods-api"),
     )
     given = options("--host-root", "/h", "--kubelet-dir", "/data/k")
     assert given.kubelet_dirs == KubeletDirs(
         device_plugins=Path("/h/var/lib/kubelet/device-plugins"),
         plugins_registry=Path("/h/data/k/plugins_registry"),
         pod_resources=Path("/h/data/k/pod-resources"),
+        pods_api=Path("/h/data/k/pods-api"),
     )
     assert options("--run-dir", "r").run_dir == Path.cwd() / "r"
 

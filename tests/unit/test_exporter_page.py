@@ -23,6 +23,7 @@ from rbln_supervisor.core.measures import (
 from rbln_supervisor.core.status import (
     DeviceStatus,
     NodeStatus,
+    PodUse,
     PoolStatus,
     SupervisorStatus,
     WorkerStatus,
@@ -32,10 +33,13 @@ from rbln_supervisor.exporter.families import Page, fill, fill_processes
 from rbln_supervisor.exporter.processes import Process
 from rbln_worker.contract.figures import BOUNDS_S, Calls, Figures, Histogram, observed
 from rbln_worker.contract.health import HealthPhase
+from rbln_worker.contract.pod_devices import PodSource
 
 POOL = "rebellions.ai/ATOM"
 DEVICES = {
-    "a": DeviceStatus("Healthy", "", 0),
+    "a": DeviceStatus(
+        "Healthy", "", 0, pods=(PodUse("ml", "train", "main", "u1", 5.0, PodSource.PODS_API),)
+    ),
     "b": DeviceStatus("Healthy", "no node", 0, HealthPhase.SUSPECT, "node"),
     "c": DeviceStatus("Unhealthy", "down", 0, HealthPhase.UNHEALTHY, "link", warnings=("slow",)),
     "d": DeviceStatus("Unhealthy", "down", 0, HealthPhase.UNHEALTHY, "link"),
@@ -109,6 +113,7 @@ def test_samples_of_every_kind() -> None:
     assert value(made, "rbln_supervisor_info", version="0.1.0") == 1
     assert value(made, "rbln_process_open_fds", process="worker", pool=POOL) == 12
     assert value(made, "rbln_device_healthy", device="c") == 0
+    assert value(made, "rbln_device_pod_info", device="a", namespace="ml", pod="train") == 1
 
 
 def test_a_histogram_is_cumulated_and_has_its_sum() -> None:
@@ -171,7 +176,8 @@ def test_both_formats_say_the_same() -> None:
 def test_no_device_series() -> None:
     without = samples(page(device_series=False))
     assert not any("device" in one.labels for one in without)
-    assert len(samples(page())) - len(without) == len(DEVICES)
+    held = sum(len(device.pods) for device in DEVICES.values())
+    assert len(samples(page())) - len(without) == len(DEVICES) + held
 
 
 def test_a_pool_whose_worker_has_not_spoken_has_no_counters_of_it() -> None:

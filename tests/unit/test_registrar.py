@@ -23,7 +23,9 @@ def test_a_kubelet_that_goes_and_comes_while_a_socket_opens(short_path: Path) ->
     async def story() -> None:
         begun: list[Coroutine[Any, Any, None]] = []
         registrar = Registrar(
-            KubeletDirs(short_path / "device-plugins", short_path / "watched", short_path),
+            KubeletDirs(
+                short_path / "device-plugins", short_path / "watched", short_path, short_path
+            ),
             POOL,
             "kubelet-sock",
             lambda: Prepared(POOL, env_names(POOL)),
@@ -60,7 +62,9 @@ def test_a_socket_that_opens_while_the_worker_leaves_is_removed(short_path: Path
     async def story() -> None:
         begun: list[Coroutine[Any, Any, None]] = []
         registrar = Registrar(
-            KubeletDirs(short_path / "device-plugins", short_path / "watched", short_path),
+            KubeletDirs(
+                short_path / "device-plugins", short_path / "watched", short_path, short_path
+            ),
             POOL,
             "kubelet-sock",
             lambda: Prepared(POOL, env_names(POOL)),

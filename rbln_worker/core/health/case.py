@@ -43,7 +43,7 @@ def looked(case: Case, evidence: Evidence, now: float) -> Case:
     return msgspec.structs.replace(case, evidence=evidence, fatal=fatal)
 
 
-def judged(case: Case, unfiled: str, policy: HealthPolicy, now: Moment) -> Case:
+def judged(case: Case, unfiled: str, policy: HealthPolicy, now: Moment, given: str = "") -> Case:
     """The case after all of its evidence was weighed.
 
     Args:
@@ -51,6 +51,7 @@ def judged(case: Case, unfiled: str, policy: HealthPolicy, now: Moment) -> Case:
         unfiled: why it is not in the pool's CDI spec although it has to be; else empty.
         policy: the pool's.
         now: the time.
+        given: why what pods were given stands in the way of giving it out; else empty.
     """
     said = word.observe(case.device, policy, case.evidence.ports if case.evidence else ())
     record = case.record
@@ -60,6 +61,8 @@ def judged(case: Case, unfiled: str, policy: HealthPolicy, now: Moment) -> Case:
             seen.append(Bad("aer", "a fatal PCIe error was counted (aer_dev_fatal)"))
         if unfiled:
             seen.append(Bad("cdi", unfiled))
+        if given:
+            seen.append(Bad("pods", given))
         record = machine.step(record, worst(seen), now, policy)
     elif said != GOOD:
         record = machine.step(record, said, now, policy)

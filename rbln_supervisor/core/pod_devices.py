@@ -1,0 +1,180 @@
+"""The devices that pods hold: one table merged from what the kubelet's sources say.
+
+The checkpoint says which pod was given which device by which nodes, and keeps entries of pods that
+have ended until the next allocation. The Pods API and pod-resources say which pods live. Wherever
+they leave a doubt, the device counts as held: that costs a device that nobody could use anyway its
+place in the list, and no healthy device anything.
+"""
+
+from collections import defaultdict
+from collections.abc import Container, Iterable, Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+
+from rbln_worker.contract.device import DeviceId
+from rbln_worker.contract.holding import Holding
+from rbln_worker.contract.messages import PodsHold
+from rbln_worker.contract.pod_devices import Pod, PodDevice, PodDevices, PodSource
+from rbln_worker.contract.pool import PoolName
+
+SETTLE_TIMEOUT_S: Final = 30.0
+"""How long pod-resources may not know a pod after a kubelet's start: it serves at once, and has the
+API server's pods a second or more later (pkg/kubelet/config, sources)."""
+
+Key = tuple[str, str]
+"""Resource and device ID: at any time the kubelet has given a device to one pod."""
+
+
+class PodTable(msgspec.Struct, frozen=True):
+    """The pods of a node, as a watch of the Pods API has told them."""
+
+    pods: Mapping[str, Pod] = {}
+    """By UID."""
+    ended: frozenset[str] = frozenset()
+    """UIDs of pods that are no more."""
+
+    def synced(self, pods: Mapping[str, Pod], allocations: Iterable[PodDevice]) -> "PodTable":
+        """The table after an initial list: pods of the checkpoint that are not in it have ended."""
+        missing = {one.uid for one in allocations} - pods.keys()
+        return PodTable(pods, frozenset(missing))
+
+    def changed(self, pod: Pod) -> "PodTable":
+        """The table after a pod came or changed."""
+        return PodTable({**self.pods, pod.uid: pod}, self.ended - {pod.uid})
+
+    def deleted(self, uid: str) -> "PodTable":
+        """The table after a pod was deleted."""
+        return PodTable(
+            {one: pod for one, pod in self.pods.items() if one != uid}, self.ended | {uid}
+        )
+
+    def pruned(self, allocations: Iterable[PodDevice]) -> "PodTable":
+        """The table without ended pods of which the checkpoint has no entry any more."""
+        known = {one.uid for one in allocations}
+        return self if self.ended <= known else PodTable(self.pods, self.ended & known)
+
+
+def by_pods(allocations: Iterable[PodDevice], table: PodTable) -> tuple[PodDevice, ...]:
+    """The devices that living pods hold.
+
+    A pod that the table does not know is one that the kubelet has just admitted.
+    """
+    devices: dict[tuple[Key, str], PodDevice] = {}
+    for one in allocations:
+        pod = table.pods.get(one.uid)
+        if one.uid in table.ended or (pod is not None and pod.has_ended):
+            continue
+        if pod is not None:
+            one = _named(one, pod)  # noqa: PLW2901
+        devices.setdefault(((one.resource, one.device), one.uid), one)
+    for pod in table.pods.values():
+        if not pod.has_ended:
+            for container, resource, device in pod.devices:
+                devices.setdefault(
+                    ((resource, device), pod.uid),
+                    _named(PodDevice(resource, device, container=container, uid=pod.uid), pod),
+                )
+    return tuple(sorted(devices.values()))
+
+
+def by_holdings(
+    allocations: Iterable[PodDevice], holdings: Iterable[Holding], ended: Container[PodDevice]
+) -> tuple[PodDevice, ...]:
+    """The devices that pod-resources lists, and those of which it may not know yet.
+
+    ``ended``: entries of the checkpoint that it would list if their pods lived.
+    """
+    given = {(one.resource, one.device): one for one in allocations}
+    devices: dict[Key, PodDevice] = {}
+    for holding in holdings:
+        key = holding.resource, holding.device
+        entry = given.get(key) or PodDevice(*key)
+        devices.setdefault(
+            key,
+            msgspec.structs.replace(
+                entry,
+                namespace=holding.namespace,
+                pod=holding.pod,
+                container=holding.container,
+            ),
+        )
+    for key, entry in given.items():
+        if key not in devices and entry not in ended:
+            devices[key] = entry
+    return tuple(sorted(devices.values()))
+
+
+def dated(
+    devices: Iterable[PodDevice], first_seen: Mapping[tuple[Key, str], float]
+) -> tuple[PodDevice, ...]:
+    """The same devices, those of unknown age with the time at which they were first seen."""
+    return tuple(
+        one
+        if one.since or identity(one) not in first_seen
+        else msgspec.structs.replace(one, since=first_seen[identity(one)])
+        for one in devices
+    )
+
+
+def identity(one: PodDevice) -> tuple[Key, str]:
+    """A device in the hands of one pod."""
+    return (one.resource, one.device), one.uid or f"{one.namespace}/{one.pod}"
+
+
+def by_pool(devices: Iterable[PodDevice]) -> Mapping[PoolName, Mapping[DeviceId, PodDevice]]:
+    """Who holds what, by pool and device; of several holders the first stands for all."""
+    pools: defaultdict[PoolName, dict[DeviceId, PodDevice]] = defaultdict(dict)
+    for one in devices:
+        pools[PoolName(one.resource)].setdefault(DeviceId(one.device), one)
+    return pools
+
+
+def pods_hold(pool: PoolName, known: PodDevices) -> PodsHold:
+    """What a pool's worker has to know of the devices that pods hold."""
+    return PodsHold(
+        tuple(one for one in known.devices if one.resource == pool or one.paths),
+        is_known=known.source is not PodSource.NONE or not known.problems,
+    )
+
+
+def is_spec_needed(pool: PoolName, known: PodsHold | None) -> bool:
+    """A pod may start a container by the pool's CDI spec; where nobody can tell, one may."""
+    if known is None or not known.is_known:
+        return True
+    return any(one.resource == pool for one in known.devices)
+
+
+def holders_of(
+    pool: PoolName, devices: Iterable[PodDevice]
+) -> Mapping[DeviceId, tuple[PodDevice, ...]]:
+    """The pods that hold a pool's devices."""
+    found: defaultdict[DeviceId, tuple[PodDevice, ...]] = defaultdict(tuple)
+    for one in devices:
+        if one.resource == pool:
+            found[DeviceId(one.device)] += (one,)
+    return dict(found)
+
+
+class Change(NamedTuple):
+    """A pod came to hold a device, or does so no more."""
+
+    device: PodDevice
+    is_held: bool
+
+
+def changes(before: Iterable[PodDevice], after: Iterable[PodDevice]) -> tuple[Change, ...]:
+    """What happened between two states, releases first.
+
+    A pod counts from when its name is known: the checkpoint has it a moment before the Pods API.
+    """
+    old = {identity(one): one for one in before if one.pod}
+    new = {identity(one): one for one in after if one.pod}
+    return (
+        *(Change(old[key], is_held=False) for key in sorted(old.keys() - new.keys())),
+        *(Change(new[key], is_held=True) for key in sorted(new.keys() - old.keys())),
+    )
+
+
+def _named(one: PodDevice, pod: Pod) -> PodDevice:
+    return msgspec.structs.replace(one, namespace=pod.namespace, pod=pod.name, since=pod.since)

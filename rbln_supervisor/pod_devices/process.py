@@ -1,0 +1,306 @@
+"""The process that asks the kubelet which pods hold which devices, for as long as it is wanted."""
+
+import asyncio
+import contextlib
+import os
+import struct
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from rbln_supervisor.core import pod_devices
+from rbln_supervisor.core.pod_devices import SETTLE_TIMEOUT_S, Key, PodTable, identity
+from rbln_worker import limits, log
+from rbln_worker.boot import KubeletDirs
+from rbln_worker.contract.exits import Exit
+from rbln_worker.contract.holding import Held, Holding
+from rbln_worker.contract.pod_devices import Pod, PodDevice, PodDevices, PodSource
+from rbln_worker.host.inotify import ANYTHING, FolderWatch
+from rbln_worker.kubelet import checkpoint, pod_resources, pods_api
+from rbln_worker.privileges import keep_only
+
+NAME: Final = "rbln-pods"
+"""What ps calls the process."""
+POLL_INTERVAL_S: Final = 10.0
+"""From one question to pod-resources to the next; a changed checkpoint asks at once."""
+MIN_RETRY_S: Final = 0.25
+"""From a source that failed to the next try; doubled up to MAX_RETRY_S."""
+MAX_RETRY_S: Final = 1.0
+PROBLEM_AFTER_S: Final = 5.0
+"""A source that fails for less is no problem: a kubelet restarts."""
+FIRST_TIMEOUT_S: Final = 1.0
+"""A kubelet that has not answered by then is not waited for: its checkpoint says what it can."""
+HEADER: Final = struct.Struct("!I")
+"""The length of the state that follows."""
+_SETTLE_S: Final = 0.02
+"""A burst of changes is one state."""
+
+
+class Places(NamedTuple):
+    """Where the kubelet's sources really lie."""
+
+    pods_api: Path
+    pod_resources: Path
+    plugins: Path
+    """The folder device-plugins, with the checkpoint."""
+
+    @classmethod
+    def of(cls, dirs: KubeletDirs) -> "Places":
+        """The places in the kubelet's folders."""
+        return cls(
+            dirs.pods_api / pods_api.SOCKET,
+            dirs.pod_resources / pod_resources.SOCKET,
+            dirs.device_plugins,
+        )
+
+
+def live(pipe: int, places: Places) -> int:
+    """Write states into a pipe until nobody reads them; the exit code."""
+    try:
+        with contextlib.suppress(OSError):  # only people miss it
+            Path("/proc/self/comm").write_text(NAME)
+        keep_only()
+        limits.go_first()
+        asyncio.run(_Sources(pipe, places).run())
+    except BaseException as error:  # noqa: BLE001 - the last frame of this process
+        if isinstance(error, BaseExceptionGroup) and error.subgroup(BrokenPipeError):
+            return Exit.DRAINED  # nobody wants to know any more
+        log.last_words(traceback.format_exc())
+        return Exit.CRASHED
+    return Exit.DRAINED
+
+
+class _Sources:
+    """What each source said last, and the state that it makes."""
+
+    def __init__(self, pipe: int, places: Places) -> None:
+        self._pipe = pipe
+        self._places = places
+        self._checkpoint = checkpoint.Checkpoint()
+        self._table: PodTable | None = None
+        self._holdings: tuple[Holding, ...] | None = None
+        self._ended: set[PodDevice] = set()
+        self._listed: set[Key] = set()
+        """Devices that pod-resources has listed in this life of the kubelet."""
+        self._kubelet: tuple[int, int] | None = None
+        self._kubelet_since = 0.0
+        self._problem = ""
+        self._failing_since: float | None = None
+        self._source = PodSource.CHECKPOINT
+        self._synced = False
+        """The watch has brought an initial list since it was last opened."""
+        self._first_seen: dict[tuple[Key, str], float] = {}
+        self._sent: PodDevices | None = None
+        self._answered = asyncio.Event()
+        """A source has answered or failed, or has taken too long."""
+        self._due = asyncio.Event()
+        """The state may be another one."""
+        self._changed = asyncio.Event()
+        """Something happened where the sources are."""
+
+    async def run(self) -> None:
+        """Follow the sources until nobody reads any more."""
+        self._read_checkpoint()
+        async with asyncio.TaskGroup() as group:
+            for one in (self._write(), self._follow(), self._watch_folders(), self._hurry()):
+                group.create_task(one)
+
+    async def _hurry(self) -> None:
+        await asyncio.sleep(FIRST_TIMEOUT_S)
+        self._answered.set()
+
+    async def _write(self) -> None:
+        """Send the newest state whenever it differs; a reader that is late misses older ones."""
+        loop = asyncio.get_running_loop()
+        transport, protocol = await loop.connect_write_pipe(
+            lambda: _Pipe(self._due), os.fdopen(self._pipe, "wb", buffering=0, closefd=False)
+        )
+        await self._answered.wait()
+        self._due.set()
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            await protocol.drained.wait()
+            if transport.is_closing():
+                raise BrokenPipeError
+            state = self._state()
+            if state != self._sent:
+                body = msgspec.msgpack.encode(state)
+                transport.write(HEADER.pack(len(body)) + body)
+                self._sent = state
+            await asyncio.sleep(_SETTLE_S)
+
+    async def _follow(self) -> None:
+        retry_s = MIN_RETRY_S
+        while True:
+            failure = await self._watch_pods()
+            wait_s = POLL_INTERVAL_S if failure is None else retry_s
+            if failure is None or self._table is None:
+                failure = await self._ask_pod_resources() or failure
+            if self._synced:
+                retry_s, self._synced = MIN_RETRY_S, False
+            self._note_failure(failure)
+            self._answered.set()
+            self._due.set()
+            retry_s = min(MAX_RETRY_S, 2 * retry_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._changed.wait()
+                    await asyncio.sleep(_SETTLE_S)
+            self._changed.clear()
+
+    def _note_failure(self, reason: str | None) -> None:
+        """Say what fails once it has failed for a while: a kubelet that restarts is no problem."""
+        now = asyncio.get_running_loop().time()
+        if reason is None:
+            self._failing_since, self._problem = None, ""
+        elif self._failing_since is None:
+            self._failing_since = now
+        elif now - self._failing_since >= PROBLEM_AFTER_S:
+            self._problem = reason
+
+    async def _watch_pods(self) -> str | None:
+        """Follow the Pods API; why that ended, or None where the kubelet has none."""
+        try:
+            os.stat(self._places.pods_api)  # noqa: PTH116 - a local socket: one call, no waiting
+        except OSError:
+            return None
+        try:
+            await pods_api.watch(
+                self._places.pods_api,
+                on_synced=self._pods_synced,
+                on_changed=self._pod_changed,
+                on_deleted=self._pod_deleted,
+            )
+        except pods_api.WatchEnded as ended:
+            return f"{self._places.pods_api}: {ended}"
+
+    def _pods_synced(self, pods: Mapping[str, Pod]) -> None:
+        self._read_checkpoint()
+        self._table = (self._table or PodTable()).synced(pods, self._checkpoint.devices)
+        self._source, self._synced = PodSource.PODS_API, True
+        self._note_failure(None)
+        self._answered.set()
+        self._due.set()
+
+    def _pod_changed(self, pod: Pod) -> None:
+        self._table = (self._table or PodTable()).changed(pod)
+        self._due.set()
+
+    def _pod_deleted(self, uid: str) -> None:
+        self._table = (self._table or PodTable()).deleted(uid)
+        self._due.set()
+
+    async def _ask_pod_resources(self) -> str | None:
+        """Ask pod-resources; why it does not answer, or None also where there is nobody to ask."""
+        self._read_checkpoint()  # before the question: what it has, the kubelet knows
+        entries = self._checkpoint.devices
+        self._note_kubelet()
+        answer = await asyncio.to_thread(pod_resources.held, self._places.pod_resources, None)
+        if answer.absent is None and answer.unknown is None:
+            self._take_holdings(answer, entries)
+        elif answer.absent is not None and self._table is None and self._holdings is None:
+            self._source = PodSource.CHECKPOINT if entries else PodSource.NONE
+        return answer.unknown
+
+    def _take_holdings(self, answer: Held, entries: tuple[PodDevice, ...]) -> None:
+        self._table = None
+        self._source = PodSource.POD_RESOURCES
+        self._holdings = answer.holdings
+        now = {(one.resource, one.device) for one in answer.holdings}
+        self._listed |= now
+        age_s = asyncio.get_running_loop().time() - self._kubelet_since
+        # A kubelet that has just started does not list pods that it has not heard of yet.
+        self._ended = {
+            one
+            for one in entries
+            if (key := (one.resource, one.device)) not in now
+            and (key in self._listed or age_s >= SETTLE_TIMEOUT_S)
+        }
+
+    def _note_kubelet(self) -> None:
+        try:
+            found = os.stat(self._places.plugins / "kubelet.sock")  # noqa: PTH116 - as above
+            identity = found.st_ino, found.st_mtime_ns
+        except OSError:
+            identity = (0, 0)
+        if identity != self._kubelet:
+            self._kubelet = identity
+            self._kubelet_since = asyncio.get_running_loop().time()
+            self._listed.clear()
+
+    async def _watch_folders(self) -> None:
+        places = self._places
+        sockets = {places.pods_api, places.pod_resources}
+        try:
+            watch = FolderWatch((places.plugins, *(one.parent for one in sockets)))
+        except OSError:  # fs.inotify.max_user_instances: they are looked at with every question
+            return
+
+        def changed() -> None:
+            touched = watch.drain()
+            if touched.get(places.plugins, frozenset()) & {checkpoint.FILE, ANYTHING}:
+                self._read_checkpoint()
+                self._changed.set()
+            if any(touched.get(one.parent, frozenset()) & {one.name, ANYTHING} for one in sockets):
+                self._changed.set()
+
+        asyncio.get_running_loop().add_reader(watch.fileno(), changed)
+        self._read_checkpoint()
+
+    def _read_checkpoint(self) -> None:
+        found = checkpoint.read(self._places.plugins)
+        if found.problem and not found.devices and self._checkpoint.devices:
+            found = found._replace(devices=self._checkpoint.devices)  # what it said last stands
+        if found != self._checkpoint:
+            self._checkpoint = found
+            if self._source is not PodSource.POD_RESOURCES:  # which is asked again for it
+                self._due.set()
+
+    def _state(self) -> PodDevices:
+        entries = self._checkpoint.devices
+        if self._table is not None:
+            if not self._checkpoint.problem:
+                self._table = self._table.pruned(entries)
+            devices = pod_devices.by_pods(entries, self._table)
+        elif self._holdings is not None:
+            devices = pod_devices.by_holdings(entries, self._holdings, self._ended)
+        else:
+            devices = entries
+        keys = {identity(one) for one in devices}
+        if self._sent is None:
+            self._first_seen = dict.fromkeys(keys, 0.0)
+        else:
+            now = float(int(datetime.now(UTC).timestamp()))
+            self._first_seen = {key: self._first_seen.get(key, now) for key in keys}
+        return PodDevices(
+            self._source,
+            pod_devices.dated(devices, self._first_seen),
+            tuple(one for one in (self._problem, self._checkpoint.problem) if one),
+        )
+
+
+class _Pipe(asyncio.BaseProtocol):
+    """The writing end: whether it takes more, and whether anybody reads."""
+
+    def __init__(self, due: asyncio.Event) -> None:
+        self._due = due
+        self.drained = asyncio.Event()
+        self.drained.set()
+
+    def pause_writing(self) -> None:
+        """The reader is late."""
+        self.drained.clear()
+
+    def resume_writing(self) -> None:
+        """The reader has caught up."""
+        self.drained.set()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """Nobody reads any more."""
+        self.drained.set()
+        self._due.set()

@@ -1,0 +1,162 @@
+"""Keeps the process that knows which pods hold which devices, and takes its newest state."""
+
+import contextlib
+import fcntl
+import logging
+import math
+import os
+from time import monotonic
+from typing import Final
+
+import msgspec
+
+from rbln_supervisor import children
+from rbln_supervisor.children import Life
+from rbln_supervisor.pod_devices.process import HEADER, Places, live
+from rbln_worker.contract.pod_devices import PodDevices
+
+FIRST_TIMEOUT_S: Final = 3.0
+"""Pools are served without this knowledge where it takes longer to come."""
+MAX_BYTES: Final = 32 * 1024 * 1024
+"""A longer state is an error."""
+MAX_BACKOFF_S: Final = 30.0
+_STEADY_S: Final = 60.0
+"""A process that has lived so long starts again at once when it ends."""
+_PIPE_BYTES: Final = 1024 * 1024
+
+_STATE: Final[msgspec.msgpack.Decoder[PodDevices]] = msgspec.msgpack.Decoder(PodDevices)
+
+log = logging.getLogger(__name__)
+
+
+class PodWatch:
+    """The newest state of the devices that pods hold. It never waits: ``turn`` takes what came."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._life: Life | None = None
+        self._pipe = -1
+        self._received = bytearray()
+        self._started_at = 0.0
+        self._start_at = 0.0
+        self._backoff_s = 0.0
+        self._give_up_at = monotonic() + FIRST_TIMEOUT_S
+        self._closed = False
+        self._failure = ""
+        self.current: PodDevices | None = None
+        """None before the first state, for FIRST_TIMEOUT_S at most."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """One line each: what is missing of this knowledge."""
+        known = self.current.problems if self.current else ()
+        lines = (*known, *([self._failure] if self._failure else []))
+        return tuple(f"pods' devices: {line}" for line in lines)
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """Those that turn readable when ``turn`` has something to do."""
+        if self._life is None:
+            return ()
+        return (self._life.pidfd,) if self._closed else (self._life.pidfd, self._pipe)
+
+    @property
+    def due(self) -> float:
+        """When ``turn`` has to be called at the latest (monotonic seconds)."""
+        if self._closed:
+            return math.inf
+        give_up_at = self._give_up_at if self.current is None else math.inf
+        return give_up_at if self._life else min(give_up_at, self._start_at)
+
+    def turn(self, now: float) -> bool:
+        """Take what the process wrote, start it where there is none; is there another state?"""
+        if self._closed:
+            if self._life is not None and children.has_ended(self._life):
+                self._reap()
+            return False
+        before = self.current
+        if self._life is None and now >= self._start_at:
+            self._start(now)
+        if self._life is not None:
+            has_ended = children.has_ended(self._life)
+            failure = self._read()  # after that: what it wrote last is among it
+            if has_ended or failure:
+                self._end(now, failure)
+        if self.current is None and now >= self._give_up_at:
+            failure, self._failure = self._failure or f"no answer in {FIRST_TIMEOUT_S:g} s", ""
+            self.current = PodDevices(problems=(failure,))
+        return self.current is not before
+
+    def close(self) -> None:
+        """End the process; what is known now stands."""
+        self._closed = True
+        if self._life is not None:
+            children.kill_group(self._life)
+
+    def _start(self, now: float) -> None:
+        pipe, end = os.pipe2(os.O_CLOEXEC)
+        places = self._places
+        try:
+            os.set_blocking(pipe, False)
+            with contextlib.suppress(OSError):  # a smaller one takes more turns
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+            self._life = children.spawn(lambda: live(end, places), keep=end)
+        except OSError as error:
+            os.close(pipe)
+            self._retry(now, f"no process for them: {error.strerror}")
+        else:
+            self._pipe, self._started_at = pipe, now
+        finally:
+            os.close(end)
+
+    def _end(self, now: float, failure: str) -> None:
+        how = self._reap()
+        if now - self._started_at >= _STEADY_S:
+            self._backoff_s = 0.0
+        self._retry(now, failure or f"the process that asks for them ended: {how}")
+
+    def _reap(self) -> str:
+        if self._life is None:
+            return ""
+        children.kill_group(self._life)
+        os.close(self._pipe)
+        how = children.reap(self._life).how
+        self._life = None
+        self._received.clear()
+        return how
+
+    def _retry(self, now: float, failure: str) -> None:
+        self._backoff_s = min(MAX_BACKOFF_S, max(1.0, 2 * self._backoff_s))
+        self._start_at = now + self._backoff_s
+        self._failure = failure
+        log.warning("pods' devices are not known", extra={"why": failure})
+
+    def _read(self) -> str:
+        """Take all that lies in the pipe; what is wrong with it, or nothing."""
+        while True:
+            try:
+                piece = os.read(self._pipe, _PIPE_BYTES)
+            except BlockingIOError:
+                break
+            if not piece:
+                break
+            self._received += piece
+            if len(self._received) > 2 * MAX_BYTES:
+                return f"more than {MAX_BYTES} bytes"
+        state = None
+        while len(self._received) >= HEADER.size:
+            (length,) = HEADER.unpack_from(self._received)
+            if length > MAX_BYTES:
+                return f"more than {MAX_BYTES} bytes"
+            if len(self._received) < HEADER.size + length:
+                break
+            state = bytes(self._received[HEADER.size : HEADER.size + length])
+            del self._received[: HEADER.size + length]
+        if state is None:
+            return ""
+        try:
+            self.current = _STATE.decode(state)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return "a state that can't be read"
+        self._failure = ""
+        return ""

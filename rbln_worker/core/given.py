@@ -1,0 +1,79 @@
+"""The nodes that living pods were given, against those that devices have now.
+
+The kubelet gives a container the answer of its first Allocate at each start. The names in it
+(``/dev/rblnN``, ``/dev/vfio/N``, ``/dev/uioN``, ``/dev/infiniband/uverbsN``) are numbers of this
+boot, or of this load of a driver: later they may be another device's.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from rbln_worker.contract.device import DeviceId
+from rbln_worker.contract.pod_devices import PodDevice
+from rbln_worker.contract.pool import PoolName
+
+_SHARED: Final = "/dev/vfio/"
+"""Several devices may have one of these nodes: an IOMMU group's."""
+
+
+class Given(msgspec.Struct, frozen=True):
+    """What living pods were given on this node, as far as one pool is concerned."""
+
+    pool: PoolName = PoolName("")
+    holders: Mapping[DeviceId, tuple[PodDevice, ...]] = {}
+    """The pods that hold the pool's devices."""
+    owners: Mapping[str, tuple[PodDevice, ...]] = {}
+    """Numbered nodes that pods were given, by path, whichever pool's."""
+
+    def moved(self, device: DeviceId, nodes: Collection[str]) -> str:
+        """Why a device is not what a pod was given for it, by the nodes that it has now."""
+        for one in self.holders.get(device, ()):
+            missing = [path for path in one.paths if path not in nodes]
+            if missing:
+                now = [path for path in sorted(nodes) if _stem(path) == _stem(missing[0])]
+                return f"was {missing[0]} for {one.holder}, is {(now or ['not there'])[0]} now"
+        return ""
+
+    def occupied(
+        self,
+        device: DeviceId,
+        nodes: Collection[str],
+        may_share: Callable[[DeviceId, str], bool],
+    ) -> str:
+        """Why a device can't be given out: one of its nodes is what a pod has for another device.
+
+        ``may_share`` tells whether a device of the pool may still have a node.
+        """
+        for path in sorted(nodes):
+            for one in self.owners.get(path, ()):
+                other = DeviceId(one.device)
+                if other == device:
+                    continue
+                is_ours = one.resource == self.pool
+                if path.startswith(_SHARED) and is_ours and may_share(other, path):
+                    continue
+                return f"its node {path} was given to {one.holder} as device {other}"
+        return ""
+
+
+def given(pool: PoolName, devices: Iterable[PodDevice]) -> Given:
+    """What pods were given, as a pool has to know it."""
+    holders: defaultdict[DeviceId, list[PodDevice]] = defaultdict(list)
+    owners: defaultdict[str, list[PodDevice]] = defaultdict(list)
+    for one in devices:
+        if one.resource == pool:
+            holders[DeviceId(one.device)].append(one)
+        for path in one.paths:
+            owners[path].append(one)
+    return Given(
+        pool,
+        {device: tuple(each) for device, each in holders.items()},
+        {path: tuple(each) for path, each in owners.items()},
+    )
+
+
+def _stem(path: str) -> str:
+    return path.rstrip("0123456789")

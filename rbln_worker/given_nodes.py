@@ -1,0 +1,94 @@
+"""Which of a pool's devices what living pods were given stands in the way of."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from rbln_worker.contract.device import DeviceId
+from rbln_worker.core.answer import DeviceAnswer
+from rbln_worker.core.given import Given
+from rbln_worker.core.inventory import Inventory
+
+
+class GivenNodes:
+    """What pods were given, and the pool's devices by the nodes that they have now."""
+
+    def __init__(self) -> None:
+        self._given = Given()
+        self._by_node: defaultdict[str, set[DeviceId]] = defaultdict(set)
+
+    @property
+    def holders(self) -> Iterable[DeviceId]:
+        """Devices that pods hold."""
+        return self._given.holders.keys()
+
+    def take(self, after: Given) -> set[DeviceId]:
+        """Take what pods were given; the devices of which something else may be true now."""
+        before, self._given = self._given, after
+        concerned = {
+            device
+            for device in before.holders.keys() | after.holders.keys()
+            if before.holders.get(device) != after.holders.get(device)
+        }
+        for path in before.owners.keys() | after.owners.keys():
+            if before.owners.get(path) != after.owners.get(path):
+                concerned |= self._by_node.get(path, set())
+        return concerned
+
+    def learn(
+        self, device: DeviceId, before: DeviceAnswer | None, after: DeviceAnswer | None
+    ) -> None:
+        """A device's nodes are others than before."""
+        if before is after:
+            return
+        for node in before.nodes if before else ():
+            self._by_node[node.host].discard(device)
+        for node in after.nodes if after else ():
+            self._by_node[node.host].add(device)
+
+    def sharing(self, changed: Iterable[DeviceId]) -> set[DeviceId]:
+        """Devices whose nodes were given to pods for one of these."""
+        holders = self._given.holders
+        paths = {
+            path for one in changed for holder in holders.get(one, ()) for path in holder.paths
+        }
+        return {device for path in paths for device in self._by_node.get(path, ())}
+
+    def obstacle(
+        self, held: Inventory, answers: Mapping[DeviceId, DeviceAnswer], device: DeviceId
+    ) -> str:
+        """Why what pods were given forbids to give this device out; or nothing."""
+        answer = answers[device]
+        if held.devices[device].gone is not None or answer.faults:
+            return ""  # which is a reason of its own
+        nodes = [node.host for node in answer.nodes]
+
+        def may_share(other: DeviceId, path: str) -> bool:
+            value, theirs = held.devices.get(other), answers.get(other)
+            if value is None or theirs is None or value.gone is not None:
+                return False
+            return bool(theirs.faults) or any(node.host == path for node in theirs.nodes)
+
+        return self._given.moved(device, nodes) or self._given.occupied(device, nodes, may_share)
+
+    def restart_refusals(
+        self, held: Inventory, answers: Mapping[DeviceId, DeviceAnswer]
+    ) -> tuple[Mapping[str, str], Mapping[str, str]]:
+        """Why containers may not start again with what they were given, by device.
+
+        First what is sure, then devices of which the nodes are not known now.
+        """
+        sure: dict[str, str] = {}
+        unknown: dict[str, str] = {}
+        for device, holders in self._given.holders.items():
+            value, answer = held.devices.get(device), answers.get(device)
+            paths = [path for one in holders for path in one.paths]
+            if value is None or not paths:
+                continue
+            if value.gone is not None:
+                sure[device] = f"was {paths[0]} and is gone: {value.gone}"
+            elif answer is None or answer.faults:
+                faults = answer.faults if answer else ("nobody has looked at it yet",)
+                unknown[device] = f"was {paths[0]}, its node is not known now: {'; '.join(faults)}"
+            elif why := self._given.moved(device, [node.host for node in answer.nodes]):
+                sure[device] = why
+        return sure, unknown

@@ -1,0 +1,107 @@
+"""A watch of the kubelet's Pods API (v1alpha1, KEP-4188): which pods there are, as it changes.
+
+The kubelet offers it since 1.36 behind a feature gate that is on since 1.37. It refuses a watch
+with FAILED_PRECONDITION until it knows its pods: a list is never short after a kubelet's start.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+
+from rbln_worker.contract.pod_devices import Pod
+from rbln_worker.kubelet.api import pods_pb2 as pb
+
+SOCKET: Final = "pods-api.sock"
+"""In the folder pods-api of the kubelet's root folder."""
+SYNC_TIMEOUT_S: Final = 2.0
+"""How long the initial list may take; 2 ms on a node at rest."""
+MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
+"""A pod is 1.5 MiB at most (etcd's limit of a request)."""
+MAX_NAME: Final = 253
+_ENDED: Final = frozenset({"Succeeded", "Failed"})
+_METHOD: Final = f"/{pb.DESCRIPTOR.services_by_name['Pods'].full_name}/WatchPods"
+_OPTIONS: Final = (
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.default_authority", "localhost"),
+    ("grpc.max_receive_message_length", MAX_EVENT_BYTES),
+)
+
+
+class WatchEnded(Exception):
+    """The watch could not be opened, or has ended; the text says why."""
+
+
+async def watch(
+    socket: Path,
+    *,
+    on_synced: Callable[[Mapping[str, Pod]], None],
+    on_changed: Callable[[Pod], None],
+    on_deleted: Callable[[str], None],
+) -> NoReturn:
+    """Watch until WatchEnded is raised: the initial list as a whole, then each change."""
+    try:
+        async with grpc.aio.insecure_channel(f"unix:{socket}", options=_OPTIONS) as channel:
+            call = channel.unary_stream(
+                _METHOD, request_serializer=bytes, response_deserializer=lambda raw: raw
+            )(b"")
+            initial: dict[str, Pod] = {}
+            async with asyncio.timeout(SYNC_TIMEOUT_S):
+                while (event := await _next(call)).type != pb.INITIAL_SYNC_COMPLETE:
+                    if event.type in {pb.ADDED, pb.MODIFIED}:
+                        pod = describe(event.pod)
+                        initial[pod.uid] = pod
+            on_synced(initial)
+            while True:
+                event = await _next(call)
+                if event.type == pb.DELETED:
+                    on_deleted(describe(event.pod).uid)
+                elif event.type in {pb.ADDED, pb.MODIFIED}:
+                    on_changed(describe(event.pod))
+    except TimeoutError as error:
+        raise WatchEnded(f"no initial list within {SYNC_TIMEOUT_S:g} s") from error
+    except grpc.RpcError as error:
+        raise WatchEnded(_reason(error)) from error
+    except DecodeError as error:
+        raise WatchEnded("an event can't be understood") from error
+
+
+def describe(raw: bytes) -> Pod:
+    """A pod's description; DecodeError where these bytes are none."""
+    pod = pb.Pod.FromString(raw)
+    meta, status = pod.metadata, pod.status
+    if not 0 < len(meta.uid) <= MAX_NAME:
+        raise DecodeError("a pod without a UID")
+    containers = (*status.container_statuses, *status.init_container_statuses)
+    return Pod(
+        uid=meta.uid,
+        namespace=meta.namespace[:MAX_NAME],
+        name=meta.name[:MAX_NAME],
+        since=float(max(0, status.start_time.seconds)),
+        has_ended=status.phase in _ENDED,
+        devices=tuple(
+            (container.name[:MAX_NAME], resource.name, device.resource_id)
+            for container in containers
+            for resource in container.allocated_resources_status
+            for device in resource.resources
+            if 0 < len(device.resource_id) <= MAX_NAME and 0 < len(resource.name) <= MAX_NAME
+        ),
+    )
+
+
+async def _next(call: "grpc.aio.UnaryStreamCall[Any, bytes]") -> pb.WatchPodsEvent:
+    raw = await call.read()
+    if not isinstance(raw, bytes):  # grpc.aio.EOF
+        raise WatchEnded("the kubelet ended the watch")
+    return pb.WatchPodsEvent.FromString(raw)
+
+
+def _reason(error: grpc.RpcError) -> str:
+    if not isinstance(error, grpc.aio.AioRpcError):
+        return "WatchPods failed"
+    details = " ".join((error.details() or "").split())
+    return f"WatchPods: {error.code().name}: {details[:300]}"
