@@ -131,7 +131,9 @@ def _pools(parts: Parts, now: float) -> dict[str, PoolStatus]:
 
 def _is_settled(parts: Parts, standing: Standing) -> bool:
     adopting = any(keeper.is_adopting for keeper in parts.pools.keepers.values())
-    known = parts.pools.node is not None and parts.pools.pod_devices is not None
+    pools = parts.pools
+    listed = all(one.roster is not None for one in pools.keepers.values() if one.configured)
+    known = pools.node is not None and (pools.pod_devices is not None or listed)
     return known and not adopting and not standing.leaving
 
 

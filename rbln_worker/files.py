@@ -50,6 +50,8 @@ class Files:
         self._write: asyncio.Future[str] | None = None
         self._settled: asyncio.Future[None] | None = None
         self._again: asyncio.TimerHandle | None = None
+        self._outdated = False
+        """Something changed while files were settled."""
         self._latest: tuple[PoolSpec, tuple[DeviceId, ...]] | None = None
         self._spec_place: Path | None = None
         """Where the spec lies that claims can refer to."""
@@ -182,11 +184,13 @@ class Files:
 
     def settle(self, pool: PoolSpec, devices: Iterable[DeviceId]) -> None:
         """Begin to remove what belongs to nobody any more, and to write down what is ours."""
+        self._latest = (pool, tuple(devices))
         if self._settled is not None and not self._settled.done():
-            return  # the next look comes soon
+            self._outdated = True
+            return
+        self._outdated = False
         if self._again is not None:
             self._again.cancel()
-        self._latest = (pool, tuple(devices))
         kept = []
         if pool.device_type == "netDevice":
             kept = [self._infos / devinfo.name(pool, device) for device in devices]
@@ -194,6 +198,8 @@ class Files:
         if needed or self._held.any:
             # One of an earlier life is better than none, while ours can't be written.
             kept.append(self._specs / cdi.file_names(pool)[pool.device_type])
+        elif self._spec_place is not None:
+            self._spec_place, self._specified = None, {}  # one that is removed is not restored
         loop = asyncio.get_running_loop()
         self._settled = loop.run_in_executor(self._thread, self._settle, pool, kept)
         self._settled.add_done_callback(self._note_settled)
@@ -203,7 +209,9 @@ class Files:
             return
         settled.result()
         self._on_settled()
-        if self._list_problem and self._latest is not None:
+        if self._outdated and self._latest is not None:
+            self.settle(*self._latest)
+        elif self._list_problem and self._latest is not None:
             loop = asyncio.get_running_loop()
             self._again = loop.call_later(LIST_AGAIN_S, self.settle, *self._latest)
 
@@ -212,6 +220,7 @@ class Files:
 
         Not beside a thread that writes: what it has put there a moment later would be nobody's.
         """
+        self._latest = None  # nothing is settled after this
         if self._again is not None:
             self._again.cancel()
         writing = {one for one in (self._write, self._settled) if one is not None}

@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 
+from rbln_supervisor import accepted
 from rbln_supervisor.core.status import NodeStatus
 from tests.sim import processes
 from tests.sim.device import SimDevice
@@ -248,6 +249,7 @@ def test_a_file_that_can_not_be_used_leaves_the_workers_alone() -> None:
         workers = stack.workers()
         stack.kill()
         stack.write_config("{")
+        (stack.run_dir / accepted.FILE).unlink()  # with it the last accepted one is served
         stack.start()
         assert stack.wait_exit() == 1
         assert set(stack.processes()) == set(workers.values())
