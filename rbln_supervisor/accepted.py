@@ -51,8 +51,6 @@ class StartConfig(NamedTuple):
     """Why the file is not what is served; empty where it is."""
     former: str = ""
     """What is served instead, in words."""
-    served: bytes | None = None
-    """The bytes of ``config``."""
 
 
 _DECODER: Final = msgspec.json.Decoder(Record)
@@ -69,7 +67,7 @@ def start_config(options: Options) -> StartConfig:
         found = config_file.read(options.config_file)
         configured = config.parse(found, prefix=options.resource_prefix)
         try:
-            return StartConfig(config.strict(configured), found, served=found)
+            return StartConfig(config.strict(configured), found)
         except config.ConfigError as error:
             usable, failure = configured, error
     except config.ConfigError as error:
@@ -84,11 +82,10 @@ def start_config(options: Options) -> StartConfig:
                 failure.errors if found is None else found,
                 failure.errors,
                 f"the last accepted configuration (of {since}) is served",
-                record.raw,
             )
     if usable is None or found is None:
         raise failure
-    return StartConfig(usable, found, served=found)
+    return StartConfig(usable, found)
 
 
 def save(options: Options, raw: bytes) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from time import monotonic
 from typing import NamedTuple
 
-from rbln_supervisor import accepted, config_file, served_config
+from rbln_supervisor import accepted, config_file
 from rbln_supervisor.accepted import StartConfig
 from rbln_supervisor.config_watch import ConfigWatch
 from rbln_supervisor.core import holders
@@ -39,7 +39,6 @@ class _OnTrial(NamedTuple):
     """A configuration that is in force as long as nothing is wrong with it."""
 
     former: config.NodeConfig
-    former_raw: bytes | None
     reply: Reloaded
     restarts: Mapping[PoolName, int]
     """Of the pools that there were before."""
@@ -58,8 +57,6 @@ class Reloads:
         self._pools = pools
         self._journal = journal
         self._tried: Tried = start.read
-        self._served: bytes | None = None
-        self._serve(start.served)
         self._newest: config.NodeConfig | None = None
         self._refused: tuple[str, ...] = ()
         self._again = Again()
@@ -169,7 +166,6 @@ class Reloads:
         planned = plan(pools.config, served, wanted, node)
         self._trial = _OnTrial(
             former=pools.config,
-            former_raw=self._served,
             reply=Reloaded(
                 *changes(pools.config, wanted),
                 plan=planned,
@@ -182,9 +178,6 @@ class Reloads:
             deadline=monotonic() + WITHIN_S,
         )
         pools.configure(wanted)
-        # A newer file may have been read while the node was looked at.
-        tried = self._tried if wanted is self._newest else None
-        self._serve(tried if isinstance(tried, bytes) else None)
         return None
 
     def outcome(self, now: float) -> Reply | None:
@@ -231,7 +224,6 @@ class Reloads:
 
     def _roll_back(self, trial: _OnTrial, failed: tuple[str, ...]) -> Reply:
         self._pools.configure(trial.former)
-        self._serve(trial.former_raw)
         self._pools.apply()
         errors = tuple(f"rolled back: {line}" for line in failed)
         self.counts["reloads rolled back"] += 1
@@ -239,10 +231,6 @@ class Reloads:
         log.error("reload rolled back, the former configuration is in force", extra=_why(failed))
         self._journal.note("reload", "rolled back", why="; ".join(failed))
         return Refused(errors)
-
-    def _serve(self, raw: bytes | None) -> None:
-        self._served = raw
-        served_config.save(self._options.run_dir, raw)
 
     def _file(self) -> Tried:
         try:

@@ -10,7 +10,7 @@ from time import monotonic
 
 import msgspec
 
-from rbln_supervisor import served_config
+from rbln_supervisor import accepted
 from rbln_supervisor.examine import hardware, listing, names, places, processes, written
 from rbln_supervisor.options import Options
 
@@ -45,7 +45,7 @@ def main() -> None:
         "run_dir": lambda: places.run_dir(run_dir, why),
         "kubelet": lambda: places.kubelet(options),
         "config": lambda: hardware.config(options),
-        "hardware": lambda: hardware.hardware(options, _served(order, run_dir)),
+        "hardware": lambda: hardware.hardware(options, _served(order, options)),
         "written": lambda: written.written(options),
         "limits": lambda: processes.limits(run_dir),
     }
@@ -75,11 +75,13 @@ def _gather(name: str, section: Callable[[], msgspec.Struct], done: "Queue[_Done
         done.put((name, f"{type(error).__name__}: {error}"))
 
 
-def _served(order: Order, run_dir: Path) -> bytes | None:
-    """The configuration that a living supervisor or worker serves; None where a file is named."""
-    found = places.run_dir(run_dir, "")
-    alive = found.locked or found.serving
-    return served_config.load(run_dir) if alive and order.config_file is None else None
+def _served(order: Order, options: Options) -> bytes | None:
+    """The accepted configuration of a living supervisor or worker; None where a file is named."""
+    found = places.run_dir(options.run_dir, "")
+    if order.config_file is not None or not (found.locked or found.serving):
+        return None
+    record = accepted.load(options)
+    return record.raw if record is not None else None
 
 
 def _with(options: Options, order: Order) -> Options:

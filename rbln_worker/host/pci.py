@@ -125,7 +125,7 @@ def _driver(path: str) -> str | None:
 def _iommu_group(path: str) -> str:
     try:
         return link_name(path, "iommu_group")
-    except OSError:
+    except (OSError, ValueError):  # its worker says what is wrong with it
         return ""
 
 

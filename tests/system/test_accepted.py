@@ -26,7 +26,7 @@ def restart(stack: Stack) -> None:
     stack.start()
 
 
-@pytest.mark.parametrize("broken", ["{", ONE_WRONG, config(), ""])
+@pytest.mark.parametrize("broken", ["{", ONE_WRONG, ""])
 def test_a_restart_after_a_refused_reload(broken: object) -> None:
     with Stack(TWO_POOLS, watch_config=True) as stack:
         served(stack)

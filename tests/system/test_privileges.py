@@ -203,7 +203,9 @@ home = Path(sys.argv[1])
 refuse("capset")
 sys.exit(run(Boot(
     pool=PoolName("x.io/a"), incarnation="1", run_dir=home, root=home,
-    kubelet_dirs=KubeletDirs(home / "k/device-plugins", home / "k/reg", home / "k/pods"),
+    kubelet_dirs=KubeletDirs(
+        home / "k/device-plugins", home / "k/reg", home / "k/pods", home / "k/pods-api"
+    ),
     registration="auto", host_visible=False,
 )))
 """
