@@ -21,7 +21,7 @@ from rbln_worker.kubelet.endpoint import Endpoint, threads
 
 async def main():
     before = len(os.listdir("/proc/self/task"))
-    endpoint = await Endpoint.open(Path(sys.argv[1]), lambda _: ())
+    endpoint = await Endpoint.open(Path(sys.argv[1]), ())
     print(os.cpu_count(), threads(), len(os.listdir("/proc/self/task")) - before)
     await endpoint.close()
 

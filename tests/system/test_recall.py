@@ -170,7 +170,9 @@ from rbln_worker.main import run
 home = Path(sys.argv[1])
 sys.exit(run(Boot(
     pool=PoolName("x.io/a"), incarnation="1", run_dir=home, root=home,
-    kubelet_dirs=KubeletDirs(home / "k/device-plugins", home / "k/reg", home / "k/pods"),
+    kubelet_dirs=KubeletDirs(
+        home / "k/device-plugins", home / "k/reg", home / "k/pods", home / "k/pods-api"
+    ),
     registration="auto", host_visible=False, log_level=logging.INFO, alone_s=0.01,
 )))
 """
