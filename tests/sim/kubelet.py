@@ -281,7 +281,11 @@ class _Life:
 def kubelet_1_37(folder: Path) -> SimKubelet:
     """A kubelet as Kubernetes 1.37 has it."""
     return SimKubelet(
-        folder, plugin_watcher=True, keeping=Keeping.PER_SOCKET, turn_s=WATCHER_TURN_S
+        folder,
+        plugin_watcher=True,
+        keeping=Keeping.PER_SOCKET,
+        turn_s=WATCHER_TURN_S,
+        pods_api=True,
     )
 
 
