@@ -165,11 +165,11 @@ def _build(module: Module, log: Path, say: Callable[[str], None]) -> None:
 
 def _check_version(places: Places) -> None:
     """The kubelet is the one that its folder's name says."""
-    told = subprocess.run(
+    done = subprocess.run(
         [places.kubernetes / "kubelet", "--version"], capture_output=True, text=True, check=True
     )
-    if kubernetes_version() not in told.stdout:
-        raise CannotRun(f"{places.kubernetes}/kubelet says {told.stdout.strip()}: remove it")
+    if kubernetes_version() not in done.stdout:
+        raise CannotRun(f"{places.kubernetes}/kubelet says {done.stdout.strip()}: remove it")
 
 
 def _environment() -> Mapping[str, str]:

@@ -91,7 +91,7 @@ class DaemonSet:
         return str(names[0])
 
     def container_status(self) -> Object:
-        """The kubelet's word of the container."""
+        """The status that the kubelet reports of the container."""
         (pod,) = (pod for pod in self.pods() if "deletionTimestamp" not in pod["metadata"])
         statuses = pod["status"].get("containerStatuses") or [{}]
         return dict(statuses[0])
@@ -131,11 +131,13 @@ class DaemonSet:
 
     def describe(self) -> str:
         """``kubectl describe`` of its pods and their logs, for people."""
-        told = [self.kubectl.tried("describe", "pod", "-n", NAMESPACE, "-l", f"name={NAME}").stdout]
+        texts = [
+            self.kubectl.tried("describe", "pod", "-n", NAMESPACE, "-l", f"name={NAME}").stdout
+        ]
         for pod in self.pods():
             name = pod["metadata"]["name"]
-            told.append(self.kubectl.tried("logs", "-n", NAMESPACE, name, "--tail", "60").stdout)
-        return "\n".join(told)
+            texts.append(self.kubectl.tried("logs", "-n", NAMESPACE, name, "--tail", "60").stdout)
+        return "\n".join(texts)
 
     def configure(self, text: str) -> float:
         """Replace the file in the ConfigMap; when that was (monotonic)."""

@@ -89,8 +89,8 @@ ATTACHMENT: Final[Object] = {
 
 def links() -> set[str]:
     """The host's network interfaces."""
-    told = subprocess.run(["ip", "-json", "link"], capture_output=True, text=True, check=True)
-    return {each["ifname"] for each in json.loads(told.stdout)}
+    shown = subprocess.run(["ip", "-json", "link"], capture_output=True, text=True, check=True)
+    return {each["ifname"] for each in json.loads(shown.stdout)}
 
 
 @pytest.fixture(scope="module")
@@ -177,8 +177,8 @@ class NetworkPod(Pod):
 
 def interfaces(container: Container) -> set[str]:
     """The network interfaces of a container."""
-    told = container.run("ip", "-o", "link")
-    return {line.split(": ")[1].partition("@")[0] for line in told.splitlines()}
+    shown = container.run("ip", "-o", "link")
+    return {line.split(": ")[1].partition("@")[0] for line in shown.splitlines()}
 
 
 @pytest.mark.by_release

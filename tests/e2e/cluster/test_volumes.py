@@ -190,7 +190,7 @@ def test_a_node_without_a_mounted_folder(make: Make, bench: Bench, folder: Path)
 
 
 class TestPodResources:
-    """The kubelet's word of which pod has which device: missing, silent or wrong."""
+    """The socket of the kubelet's pod-resources API: missing, silent or wrong."""
 
     @pytest.fixture
     def kubelet_folder(self, folder: Path) -> Path:
