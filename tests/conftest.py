@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.sim.kubelet import SimKubelet
+
+# A shell starts what it runs in the background with SIGINT ignored, and every process that a test
+# starts would inherit that: Ctrl-C would end none of them.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline for an example: the machines that run these are shared.
 settings.register_profile("dev", max_examples=50, deadline=None)
