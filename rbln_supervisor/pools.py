@@ -239,10 +239,15 @@ class Pools:
 
     def catch_up(self) -> None:
         """Have pools take in the last look that could not while they were adopted."""
-        late = [self.keepers[name] for name in self._late if name in self.keepers]
-        came = [keeper for keeper in late if not keeper.is_adopting]
-        if came and self._node is not None:
-            self._node = remember(_recalled(came), self._node)
+        adopted = {
+            name
+            for name in self._late
+            if name in self.keepers and not self.keepers[name].is_adopting
+        }
+        if adopted and self._node is not None:
+            self._late -= adopted
+            recalled = _recalled(self.keepers[name] for name in adopted)
+            self._node = remember(recalled, self._node)
             self.apply()
 
     def leave(self) -> None:
@@ -264,7 +269,11 @@ class Pools:
         changed = []
         found = self._node
         keepers = {pool.spec.name: self._configured(pool.spec.name) for pool in self.config.pools}
-        if found is None or self.pod_devices is None:
+        if found is None:
+            return ()
+        if self.pod_devices is None:
+            # What their workers recall of the node is added when they are adopted.
+            self._late.update(name for name, keeper in keepers.items() if keeper.is_adopting)
             return ()
         self._late.clear()
         self._kept.clear()

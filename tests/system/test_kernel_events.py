@@ -209,9 +209,13 @@ def test_an_interface_in_a_pod_leaves_its_device_where_it_is() -> None:
             assert stack.kubelet.allocate(VF_POOL, [["0000:5e:02.0"]]).container_responses
 
 
-def test_not_even_where_the_supervisor_that_saw_it_is_gone() -> None:
+@pytest.mark.parametrize("pod_resources", ["answers", "hangs"])
+def test_not_even_where_the_supervisor_that_saw_it_is_gone(pod_resources: str) -> None:
+    """Also where workers are adopted before it is known what pods hold."""
     with hearing(NICS, nic) as (stack, _):
         served(stack, VF_POOL)
+        if pod_resources == "hangs":
+            stack.kubelet.pods.hang()
         with untouched(stack, VF_POOL):
             for bdf, name in ((PF, "p0"), ("0000:5e:02.0", "v0"), ("0000:5e:02.1", "v1")):
                 stack.node.tree.remove(f"{stack.node.home(bdf)}/net/{name}")
@@ -220,6 +224,7 @@ def test_not_even_where_the_supervisor_that_saw_it_is_gone() -> None:
             stack.start()
             stack.wait_status(lambda status: status.supervisor.ready, what="the next one knows")
             stack.ctl("rescan")
+        stack.kubelet.pods.resume()
 
 
 def test_a_renamed_interface_is_another_selectors() -> None:

@@ -145,18 +145,19 @@ def test_what_can_not_be_started_ends(
         report.add(f"started with {what}", f"exit code {code:d}: `{words} …`", seconds)
 
 
-def test_a_file_that_is_wrong_later_is_waited_for(engine: Engine) -> None:
+def test_a_file_that_is_wrong_later_leaves_the_accepted_one_served(engine: Engine) -> None:
     with Container(engine) as container:
         container.kubelet.wait_listed(ATOM, 4)
         first = container.status()
         with untouched(container, ATOM, VM):
             container.write_config("{")
             container.signal(first.supervisor.pid, signal.SIGKILL)
-            eventually(
-                lambda: "rbln-supervisor: line 1" in container.log, what="a start that fails"
-            )
-            container.write_config(config(ATOM_POOL, VM_POOL))
             second = container.wait_status(
                 lambda status: status.supervisor.pid != first.supervisor.pid, what="the next one"
+            )
+            assert any("last accepted" in each for each in second.supervisor.problems)
+            container.write_config(config(ATOM_POOL, VM_POOL))
+            container.wait_status(
+                lambda status: not status.supervisor.problems, what="the file is right again"
             )
         assert second.pools[ATOM].worker.pid == first.pools[ATOM].worker.pid
