@@ -5,6 +5,7 @@ import fcntl
 import logging
 import math
 import os
+import select
 from time import monotonic
 from typing import Final
 
@@ -27,6 +28,10 @@ _PIPE_BYTES: Final = 1024 * 1024
 _STATE: Final[msgspec.msgpack.Decoder[PodDevices]] = msgspec.msgpack.Decoder(PodDevices)
 
 log = logging.getLogger(__name__)
+
+
+_KILL_TIMEOUT_MS: Final = 200
+"""A killed process ends within a few; one that waits for a disk may take longer."""
 
 
 class PodWatch:
@@ -88,10 +93,19 @@ class PodWatch:
         return self.current is not before
 
     def close(self) -> None:
-        """End the process; what is known now stands."""
+        """End the process; what is known now stands.
+
+        It is waited for, for a moment: a supervisor that ends first would leave it to process 1,
+        which would write of a process that it never knew.
+        """
         self._closed = True
-        if self._life is not None:
-            children.kill_group(self._life)
+        if self._life is None:
+            return
+        children.kill_group(self._life)
+        poll = select.poll()
+        poll.register(self._life.pidfd, select.POLLIN)
+        if poll.poll(_KILL_TIMEOUT_MS):
+            self._reap()
 
     def _start(self, now: float) -> None:
         pipe, end = os.pipe2(os.O_CLOEXEC)
