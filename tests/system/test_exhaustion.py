@@ -123,13 +123,26 @@ def test_requests_are_bounded() -> None:
 def used_up(pid: int) -> Iterator[None]:
     """A process may open nothing more."""
     former = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    numbers = {int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()}
-    first = next(number for number in range(len(numbers) + 1) if number not in numbers)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (first, former[1]))
+    limit_to_open_files(pid)
     try:
         yield
     finally:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, former)
+
+
+def limit_to_open_files(pid: int) -> None:
+    """Leave a process the descriptors that it has open now."""
+    numbers = {int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()}
+    first = next(number for number in range(len(numbers) + 1) if number not in numbers)
+    _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (first, hard))
+
+
+def reads_nothing(stack: Stack, pid: int) -> bool:
+    """Have a worker read its devices; a file open while the numbers were read left one free."""
+    limit_to_open_files(pid)
+    ask(stack.run_dir, Rescan())
+    return stack.kubelet.comes(lambda k: k.resource(ATOM).allocatable == 0, 1.0)
 
 
 def test_a_worker_whose_table_is_full_serves_on_and_says_what_it_can_not_read() -> None:
@@ -138,7 +151,7 @@ def test_a_worker_whose_table_is_full_serves_on_and_says_what_it_can_not_read() 
         assert pid is not None
         with untouched(stack, VM):
             with used_up(pid):
-                ask(stack.run_dir, Rescan())
+                eventually(lambda: reads_nothing(stack, pid), what="no device can be read")
                 stack.kubelet.wait_listed(ATOM, 0, len(ATOMS))
                 seen = stack.status().pools[ATOM]
                 assert os.strerror(errno.EMFILE) in seen.devices[ATOMS[0]].reason
