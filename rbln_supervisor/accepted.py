@@ -6,6 +6,7 @@ is refused as a reload would be. A start without a record ends with the file's e
 """
 
 import contextlib
+import errno
 import logging
 import os
 from datetime import UTC, datetime
@@ -132,4 +133,7 @@ def load(options: Options) -> Record | None:
 def _read(path: Path) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
+        # It is read before the run directory is checked: nobody else's file is served.
+        if os.fstat(descriptor).st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, "not ours", FILE)
         return file.read(_MAX_BYTES)

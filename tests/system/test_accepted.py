@@ -1,15 +1,17 @@
 """After a refused file a restart serves on with the last accepted configuration."""
 
 import json
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from rbln_supervisor.accepted import FILE
+from rbln_supervisor.accepted import FILE, load
 from rbln_supervisor.core.commands import Refused, Reload, Reloaded
 from rbln_supervisor.ctl.client import ask
 from rbln_supervisor.entrypoint import main as entrypoint
+from rbln_supervisor.options import Options
 from rbln_worker.contract.exits import Exit
 from tests.sim.stack import Stack
 from tests.system.scene import ATOM, ATOM_POOL, TWO_POOLS, VM, VM_POOL, config, pool, served
@@ -132,3 +134,18 @@ def test_the_record_is_no_link_that_somebody_left() -> None:
         stack.write_config("{")
         stack.start()
         assert stack.wait_exit() == Exit.UNUSABLE
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file to another user")
+def test_a_record_of_another_user_counts_for_nothing() -> None:
+    with Stack(TWO_POOLS) as stack:
+        served(stack)
+        options = Options(
+            config_file=stack.config_file, resource_prefix="intel.com", run_dir=stack.run_dir
+        )
+        kept = load(options)
+        assert kept is not None
+        os.chown(record(stack), 65534, 65534)
+        assert load(options) is None
+        os.chown(record(stack), 0, 0)
+        assert load(options) == kept
