@@ -45,7 +45,6 @@ from rbln_supervisor.lender import Lender
 from rbln_supervisor.lookout import Lookout
 from rbln_supervisor.options import Options
 from rbln_supervisor.overview import Parts, Standing
-from rbln_supervisor.pod_devices.process import Places
 from rbln_supervisor.pod_devices.watch import PodWatch
 from rbln_supervisor.pools import Pools
 from rbln_supervisor.reloads import Reloads
@@ -91,7 +90,7 @@ class Supervisor:
             Reloads(options, self._pools, start, self._journal),
             self._reply,
         )
-        self._pod_watch = PodWatch(Places.of(options.kubelet_dirs))
+        self._pod_watch = PodWatch(options.kubelet_dirs)
         # Before the first look, so that nothing happens between it and what is heard.
         self._kernel = Kernel(self._pools, self._lookout.look, lambda: self._lookout.cost_s)
         self._kubelet = KubeletFolder(

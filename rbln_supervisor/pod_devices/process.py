@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -40,32 +40,14 @@ _SETTLE_S: Final = 0.02
 """A burst of changes is one state."""
 
 
-class Places(NamedTuple):
-    """Where the kubelet's sources really lie."""
-
-    pods_api: Path
-    pod_resources: Path
-    plugins: Path
-    """The folder device-plugins, with the checkpoint."""
-
-    @classmethod
-    def of(cls, dirs: KubeletDirs) -> "Places":
-        """The places in the kubelet's folders."""
-        return cls(
-            dirs.pods_api / pods_api.SOCKET,
-            dirs.pod_resources / pod_resources.SOCKET,
-            dirs.device_plugins,
-        )
-
-
-def live(pipe: int, places: Places) -> int:
+def live(pipe: int, dirs: KubeletDirs) -> int:
     """Write states into a pipe until nobody reads them; the exit code."""
     try:
         with contextlib.suppress(OSError):  # only people miss it
             Path("/proc/self/comm").write_text(NAME)
         keep_only()
         limits.go_first()
-        asyncio.run(_Sources(pipe, places).run())
+        asyncio.run(_Sources(pipe, dirs).run())
     except BaseException as error:  # noqa: BLE001 - the last frame of this process
         if isinstance(error, BaseExceptionGroup) and error.subgroup(BrokenPipeError):
             return Exit.DRAINED  # nobody wants to know any more
@@ -77,9 +59,11 @@ def live(pipe: int, places: Places) -> int:
 class _Sources:
     """What each source said last, and the state that it makes."""
 
-    def __init__(self, pipe: int, places: Places) -> None:
+    def __init__(self, pipe: int, dirs: KubeletDirs) -> None:
         self._pipe = pipe
-        self._places = places
+        self._plugins = dirs.device_plugins
+        self._pods_api = dirs.pods_api / pods_api.SOCKET
+        self._pod_resources = dirs.pod_resources / pod_resources.SOCKET
         self._checkpoint = checkpoint.Checkpoint()
         self._table: PodTable | None = None
         self._holdings: tuple[Holding, ...] | None = None
@@ -166,18 +150,18 @@ class _Sources:
     async def _watch_pods(self) -> str | None:
         """Follow the Pods API; why that ended, or None where the kubelet has none."""
         try:
-            os.stat(self._places.pods_api)  # noqa: PTH116 - a local socket: one call, no waiting
+            os.stat(self._pods_api)  # noqa: PTH116 - a local socket: one call, no waiting
         except OSError:
             return None
         try:
             await pods_api.watch(
-                self._places.pods_api,
+                self._pods_api,
                 on_synced=self._pods_synced,
                 on_changed=self._pod_changed,
                 on_deleted=self._pod_deleted,
             )
         except pods_api.WatchEnded as ended:
-            return f"{self._places.pods_api}: {ended}"
+            return f"{self._pods_api}: {ended}"
 
     def _pods_synced(self, pods: Mapping[str, Pod]) -> None:
         self._read_checkpoint()
@@ -200,7 +184,7 @@ class _Sources:
         self._read_checkpoint()  # before the question: what it has, the kubelet knows
         entries = self._checkpoint.devices
         self._note_kubelet()
-        answer = await asyncio.to_thread(pod_resources.held, self._places.pod_resources, None)
+        answer = await asyncio.to_thread(pod_resources.held, self._pod_resources, None)
         if answer.absent is None and answer.unknown is None:
             self._take_holdings(answer, entries)
         elif answer.absent is not None and self._table is None and self._holdings is None:
@@ -224,7 +208,7 @@ class _Sources:
 
     def _note_kubelet(self) -> None:
         try:
-            found = os.stat(self._places.plugins / "kubelet.sock")  # noqa: PTH116 - as above
+            found = os.stat(self._plugins / "kubelet.sock")  # noqa: PTH116 - as above
             identity = found.st_ino, found.st_mtime_ns
         except OSError:
             identity = (0, 0)
@@ -234,16 +218,15 @@ class _Sources:
             self._listed.clear()
 
     async def _watch_folders(self) -> None:
-        places = self._places
-        sockets = {places.pods_api, places.pod_resources}
+        sockets = {self._pods_api, self._pod_resources}
         try:
-            watch = FolderWatch((places.plugins, *(one.parent for one in sockets)))
+            watch = FolderWatch((self._plugins, *(one.parent for one in sockets)))
         except OSError:  # fs.inotify.max_user_instances: they are looked at with every question
             return
 
         def changed() -> None:
             touched = watch.drain()
-            if touched.get(places.plugins, frozenset()) & {checkpoint.FILE, ANYTHING}:
+            if touched.get(self._plugins, frozenset()) & {checkpoint.FILE, ANYTHING}:
                 self._read_checkpoint()
                 self._changed.set()
             if any(touched.get(one.parent, frozenset()) & {one.name, ANYTHING} for one in sockets):
@@ -253,7 +236,7 @@ class _Sources:
         self._read_checkpoint()
 
     def _read_checkpoint(self) -> None:
-        found = checkpoint.read(self._places.plugins)
+        found = checkpoint.read(self._plugins)
         if found.problem and not found.devices and self._checkpoint.devices:
             found = found._replace(devices=self._checkpoint.devices)  # what it said last stands
         if found != self._checkpoint:

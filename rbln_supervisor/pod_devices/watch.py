@@ -13,7 +13,8 @@ import msgspec
 
 from rbln_supervisor import children
 from rbln_supervisor.children import Life
-from rbln_supervisor.pod_devices.process import HEADER, Places, live
+from rbln_supervisor.pod_devices.process import HEADER, live
+from rbln_worker.boot import KubeletDirs
 from rbln_worker.contract.pod_devices import PodDevices
 
 FIRST_TIMEOUT_S: Final = 3.0
@@ -37,8 +38,8 @@ _KILL_TIMEOUT_MS: Final = 200
 class PodWatch:
     """The newest state of the devices that pods hold. It never waits: ``turn`` takes what came."""
 
-    def __init__(self, places: Places) -> None:
-        self._places = places
+    def __init__(self, dirs: KubeletDirs) -> None:
+        self._dirs = dirs
         self._life: Life | None = None
         self._pipe = -1
         self._received = bytearray()
@@ -109,12 +110,12 @@ class PodWatch:
 
     def _start(self, now: float) -> None:
         pipe, end = os.pipe2(os.O_CLOEXEC)
-        places = self._places
+        dirs = self._dirs
         try:
             os.set_blocking(pipe, False)
             with contextlib.suppress(OSError):  # a smaller one takes more turns
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-            self._life = children.spawn(lambda: live(end, places), keep=end)
+            self._life = children.spawn(lambda: live(end, dirs), keep=end)
         except OSError as error:
             os.close(pipe)
             self._retry(now, f"no process for them: {error.strerror}")
