@@ -239,16 +239,17 @@ class Pools:
 
     def catch_up(self) -> None:
         """Have pools take in the last look that could not while they were adopted."""
-        adopted = {
+        if self._node is not None and self._adopted:
+            self.apply()
+
+    @property
+    def _adopted(self) -> frozenset[PoolName]:
+        """Pools that could not take in the last look, and now can."""
+        return frozenset(
             name
             for name in self._late
             if name in self.keepers and not self.keepers[name].is_adopting
-        }
-        if adopted and self._node is not None:
-            self._late -= adopted
-            recalled = _recalled(self.keepers[name] for name in adopted)
-            self._node = remember(recalled, self._node)
-            self.apply()
+        )
 
     def leave(self) -> None:
         """Ask every worker to leave."""
@@ -267,6 +268,10 @@ class Pools:
     def apply(self) -> tuple[PoolName, ...]:
         """Assign what was last seen by the configuration in force; the pools that this changed."""
         changed = []
+        if self._node is not None and (adopted := self._adopted):
+            self._late -= adopted
+            recalled = _recalled(self.keepers[name] for name in adopted)
+            self._node = remember(recalled, self._node)
         found = self._node
         keepers = {pool.spec.name: self._configured(pool.spec.name) for pool in self.config.pools}
         if found is None:

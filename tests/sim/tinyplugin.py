@@ -165,17 +165,20 @@ class TinyPlugin:
         self._note("ListAndWatch")
         with self._changed:
             self._streams += 1
-        while True:
+        try:
+            while True:
+                with self._changed:
+                    while self._generation == shown and not self._ended and context.is_active():
+                        self._changed.wait()
+                    if self._ended or not context.is_active():
+                        return
+                    shown = self._generation
+                    message = self._message()
+                yield message  # where the call ends here, gRPC drops the generator
+        finally:
             with self._changed:
-                while self._generation == shown and not self._ended and context.is_active():
-                    self._changed.wait()
-                if self._ended or not context.is_active():
-                    self._streams -= 1
-                    self._changed.notify_all()
-                    return
-                shown = self._generation
-                message = self._message()
-            yield message
+                self._streams -= 1
+                self._changed.notify_all()
 
     def _message(self) -> pb.ListAndWatchResponse:
         return pb.ListAndWatchResponse(

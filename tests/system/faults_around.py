@@ -2,6 +2,7 @@
 
 import platform
 import resource
+import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -95,8 +96,17 @@ def no_registry(stack: Stack) -> None:
 def a_file_in_its_place(path: str) -> Callable[[Stack], object]:
     def change(stack: Stack) -> None:
         folder = stack.root / path
-        folder.rename(stack.root / "aside")
-        folder.write_text("in the way")
+
+        def is_in_its_place() -> bool:
+            # A worker that misses its CDI spec makes the folder again, perhaps before the file.
+            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                folder.write_text("in the way")
+            except IsADirectoryError:
+                return False
+            return True
+
+        eventually(is_in_its_place, what=f"a file in the place of {path}")
 
     return change
 

@@ -193,7 +193,7 @@ def test_a_call_that_names_more_than_any_node_has_is_refused_whole(
     assert len(shared.kubelet.allocate(ATOM, [[ATOMS[0]]]).container_responses) == 1
 
 
-def test_all_that_a_call_may_name_is_answered(shared: Stack) -> None:
-    answer = shared.kubelet.allocate(ATOM, [list(ATOMS)] * 3000)
-    assert len(answer.container_responses) == 3000
+def test_a_call_for_hundreds_of_containers_is_answered(shared: Stack) -> None:
+    answer = shared.kubelet.allocate(ATOM, [list(ATOMS)] * 500)
+    assert len(answer.container_responses) == 500
     assert {len(one.devices) for one in answer.container_responses} == {5}
