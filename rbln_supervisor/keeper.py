@@ -5,7 +5,7 @@ import logging
 import random
 import secrets
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Final
 
@@ -30,6 +30,7 @@ from rbln_supervisor.core.roster import Roster, message, recalled
 from rbln_supervisor.core.summary import Holders, Seen
 from rbln_supervisor.journal import Journal
 from rbln_supervisor.obituary import Obituary, clear_socket, obituary
+from rbln_supervisor.replaced import ReplacedWorker, promote
 from rbln_supervisor.router import Router
 from rbln_worker.boot import Boot
 from rbln_worker.contract.device import DeviceId
@@ -81,6 +82,8 @@ class Keeper:
         self.roster: Roster | None = None
         self.child = Child()
         self.life: Life | None = None
+        self.predecessor: ReplacedWorker | None = None
+        """Serves until the kubelet lists the worker."""
         self.incarnation = ""
         self._version = ""
         self.identity: bytes | None = None
@@ -127,7 +130,7 @@ class Keeper:
             self._note("hangs", f"pid {self.life.pid if self.life else None} is killed")
         for act in acts:
             self._perform(act)
-        if self.child.state is State.NONE and isinstance(event, Unwanted | Died):
+        if self.has_ended and isinstance(event, Unwanted | Died):
             # Nobody wants the pool, and nobody serves it any more: what its workers left goes too.
             self.clear_files()
 
@@ -145,6 +148,8 @@ class Keeper:
                     log.warning("worker is replaced", extra=self._names() | {"why": why})
                     self._note("replaced", why)
                     self.event(Unfit())
+                elif self.predecessor is None:
+                    promote(self._boot)
             case Holds():
                 self._adopt(said)
             case Report():
@@ -165,7 +170,7 @@ class Keeper:
     def feed(self, router: Router) -> None:
         """Send the worker what it lacks; what it can't take now is newer next time."""
         roster = self.roster
-        if self.identity is None or self.child.state is State.STRANGER:
+        if self.identity is None:
             return
         if self.is_adopting:
             if not self._recalled:
@@ -209,7 +214,7 @@ class Keeper:
         end = children.reap(self.life)
         facts = self._names() | {"how": end.how}
         cause = "hang" if self.child.state is State.KILLED else end.cause
-        if self.child.state in {State.LEAVING, State.STRANGER}:
+        if self.child.state is State.LEAVING:
             log.info("worker left", extra=facts)
             self._note("left", end.how)
         else:
@@ -218,10 +223,47 @@ class Keeper:
         self._end(end.how)
         self._die(cause)
 
+    def bury_predecessor(self) -> None:
+        """Take note of the end of the replaced worker, whose pidfd has turned readable."""
+        if self.predecessor is None:
+            return
+        self.predecessor.bury()
+        self.predecessor = None
+        promote(self._boot)
+        if self.has_ended:
+            self.clear_files()
+
+    def advance_predecessor(self, now: float) -> None:
+        """End the replaced worker where the kubelet lists the new one (monotonic seconds)."""
+        if self.predecessor is not None:
+            phase = self.report.phase if self.report else None
+            self.predecessor.advance(self.child.state, phase, now)
+
+    @property
+    def has_ended(self) -> bool:
+        """Nobody serves the pool, and nobody wants it served."""
+        return self.child.state is State.NONE and self.predecessor is None
+
+    @property
+    def deadlines(self) -> tuple[float, ...]:
+        """When the pool's workers have to be looked after at the latest (monotonic seconds)."""
+        replaced = self.predecessor.deadline if self.predecessor else None
+        return tuple(one for one in (self.child.deadline, replaced) if one is not None)
+
+    @property
+    def pidfds(self) -> dict[int, Callable[[], None]]:
+        """The descriptors of the pool's workers, and what to call when one turns readable."""
+        found = {self.life.pidfd: self.bury} if self.life else {}
+        if self.predecessor is not None:
+            found[self.predecessor.life.pidfd] = self.bury_predecessor
+        return found
+
     def weigh(self, now: float) -> None:
         """Count what was lost until now (monotonic seconds)."""
         roster = self.roster if self.configured else None
-        self.account.weigh(roster, self.child.state, self.report, now)
+        # While a predecessor serves nothing is lost, and nothing is known of it.
+        state = self.child.state if self.predecessor is None else State.ADOPTING
+        self.account.weigh(roster, state, self.report, now)
 
     def take_pods(self, known: PodDevices) -> None:
         """Take the devices that pods hold."""
@@ -261,6 +303,7 @@ class Keeper:
             last_exit=f"{end.how} {now - end.at:.0f} s ago" if end else None,
             last_log=end.last_log if end else (),
             version=self._version,
+            is_replacing=self.predecessor is not None,
             holders=self.holders,
             pod_source=self._pod_source,
         )
@@ -268,6 +311,10 @@ class Keeper:
     def _perform(self, act: Act) -> None:
         match act:
             case Act.SPAWN:
+                self._spawn()
+            case Act.REPLACE if self.life:
+                self.predecessor = ReplacedWorker(self._boot, self.life, self.identity)
+                self._forget_worker()
                 self._spawn()
             case Act.DRAIN if self.life:
                 children.send(self.life, signal.SIGTERM)
@@ -278,12 +325,15 @@ class Keeper:
 
     def _spawn(self) -> None:
         try:
-            if self.meet():
+            if self.predecessor is None and self.meet():
                 return
             self.incarnation = secrets.token_hex(8)
             earlier = self.account.figures = inherited(self.account.figures or Figures())
             boot = msgspec.structs.replace(
-                self._boot, incarnation=self.incarnation, earlier=earlier
+                self._boot,
+                incarnation=self.incarnation,
+                earlier=earlier,
+                is_successor=self.predecessor is not None,
             )
             self.life = children.worker(boot)
         except OSError as error:
@@ -326,6 +376,9 @@ class Keeper:
         if self.account.figures is not None:
             self.account.figures = inherited(self.account.figures)
         self.obituary = obituary(self._boot, how)
+        self._forget_worker()
+
+    def _forget_worker(self) -> None:
         self.life = None
         self.identity = None
         self.incarnation = self._version = ""

@@ -261,7 +261,7 @@ class Pools:
         for name in [
             name
             for name, keeper in self.keepers.items()
-            if not keeper.configured and keeper.child.state is State.NONE
+            if not keeper.configured and keeper.has_ended
         ]:
             self.keepers.pop(name).forget()
 

@@ -5,6 +5,7 @@ import math
 import os
 import secrets
 import signal
+from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
@@ -33,7 +34,7 @@ from rbln_supervisor.core.commands import (
     to_request,
 )
 from rbln_supervisor.core.events import chosen
-from rbln_supervisor.core.lifecycle import Overdue, State
+from rbln_supervisor.core.lifecycle import Overdue
 from rbln_supervisor.core.notices import Facts
 from rbln_supervisor.core.pod_devices import changes
 from rbln_supervisor.descriptors import shortage
@@ -117,8 +118,8 @@ class Supervisor:
                 ended = self._wait(signalled.fileno())
                 for number in signals.arrived(signalled):
                     self._signal(number)
-                for keeper in ended:
-                    keeper.bury()
+                for bury in ended:
+                    bury()
                 self._hear()
                 self._answer()
                 self._kernel.hear()
@@ -126,30 +127,24 @@ class Supervisor:
                 self._lender.turn()
                 self._catch_up()
                 if self._leaving and all(
-                    keeper.child.state is State.NONE for keeper in self._pools.keepers.values()
+                    keeper.has_ended for keeper in self._pools.keepers.values()
                 ):
                     return 0
 
-    def _wait(self, signalled: int) -> list[Keeper]:
-        """Wait for anything; the keepers whose process has ended."""
+    def _wait(self, signalled: int) -> list[Callable[[], None]]:
+        """Wait for anything; what to call for each worker that has ended."""
         poller = zmq.Poller()
         for router in (self._hub, self._control):
             poller.register(router.socket, zmq.POLLIN)
             poller.register(router.monitor, zmq.POLLIN)
         poller.register(signalled, zmq.POLLIN)
-        lives = {
-            keeper.life.pidfd: keeper
-            for keeper in self._pools.keepers.values()
-            if keeper.life is not None
-        }
+        lives: dict[int, Callable[[], None]] = {}
+        for keeper in self._pools.keepers.values():
+            lives |= keeper.pidfds
         watched = (self._lookout, self._kernel, self._kubelet, self._lender, self._pod_watch)
         for descriptor in (*lives, *(fd for one in watched for fd in one.descriptors)):
             poller.register(descriptor, zmq.POLLIN)
-        deadlines = [
-            keeper.child.deadline
-            for keeper in self._pools.keepers.values()
-            if keeper.child.deadline is not None
-        ]
+        deadlines = [one for keeper in self._pools.keepers.values() for one in keeper.deadlines]
         deadlines.append(self._announcer.due)
         if not self._leaving:
             deadlines.append(self._lookout.due)
@@ -183,6 +178,8 @@ class Supervisor:
                 self._hub.dropped["unreadable worker frames"] += 1
                 continue
             keeper = self._whose(sender, said if isinstance(said, Hello) else None)
+            if keeper is None and self._is_replaced(sender):
+                continue
             if keeper is None:
                 self._hub.dropped["frames of unknown workers"] += 1
             else:
@@ -196,6 +193,12 @@ class Supervisor:
             elif keeper.is_said_by(hello):
                 return keeper
         return None
+
+    def _is_replaced(self, sender: bytes) -> bool:
+        return any(
+            keeper.predecessor is not None and keeper.predecessor.identity == sender
+            for keeper in self._pools.keepers.values()
+        )
 
     def _answer(self) -> None:
         for sender, payload in self._control.receive():
@@ -252,6 +255,7 @@ class Supervisor:
         for keeper in self._pools.keepers.values():
             if keeper.child.deadline is not None and now >= keeper.child.deadline:
                 keeper.event(Overdue())
+            keeper.advance_predecessor(now)
         if not self._leaving:
             self._pools.catch_up()
         for keeper in self._pools.keepers.values():

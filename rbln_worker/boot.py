@@ -64,11 +64,15 @@ class Boot(msgspec.Struct, frozen=True):
     """How often a worker that no supervisor listens to says so in its log."""
     earlier: Figures = Figures()
     """What the pool's workers before this one counted."""
+    is_successor: bool = False
+    """The pool's worker of before serves until this one is listed."""
 
     @property
     def digest(self) -> str:
         """What tells apart workers that were forked with other options, whatever their pool."""
-        shared = msgspec.structs.replace(self, pool=PoolName(""), incarnation="", earlier=Figures())
+        shared = msgspec.structs.replace(
+            self, pool=PoolName(""), incarnation="", earlier=Figures(), is_successor=False
+        )
         return hashlib.sha256(msgspec.json.encode(shared, enc_hook=str)).hexdigest()[:16]
 
     @property
@@ -80,6 +84,14 @@ class Boot(msgspec.Struct, frozen=True):
     def lock_path(self) -> Path:
         """Held by the pool's one owner for as long as it lives."""
         return self.run_dir / "pools" / f"{self.stem}.lock"
+
+    @property
+    def successor_lock_path(self) -> Path:
+        """Held by the owner's successor, until it is put in the place of the owner's.
+
+        No pool is called so: a resource name has no ``+``.
+        """
+        return self.run_dir / "pools" / f"{self.stem}+next.lock"
 
     @property
     def ledger_path(self) -> Path:

@@ -215,8 +215,10 @@ class Files:
             loop = asyncio.get_running_loop()
             self._again = loop.call_later(LIST_AGAIN_S, self.settle, *self._latest)
 
-    async def close(self, within_s: float) -> None:
+    async def close(self, within_s: float, *, save: bool = True) -> None:
         """Write down what is ours, at the end of this life; the last write may block.
+
+        ``save``: the pool, and with it the list, is still ours.
 
         Not beside a thread that writes: what it has put there a moment later would be nobody's.
         """
@@ -226,6 +228,8 @@ class Files:
         writing = {one for one in (self._write, self._settled) if one is not None}
         if writing:
             await asyncio.wait(writing, timeout=within_s)
+        if not save:
+            return
         self._save()
         if self._list_problem:
             log.error(

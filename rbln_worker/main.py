@@ -9,7 +9,6 @@ import os
 import signal
 import traceback
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TextIO
 
 from rbln_worker import limits, log
@@ -59,7 +58,9 @@ def _live(boot: Boot) -> int:
     with _pool_lock(boot) as held:
         if held is None:
             return Exit.POOL_TAKEN
-        # Only the owner may begin the tail file anew.
+        # Only the owner may begin the tail file anew, and a predecessor may still write to its own.
+        if boot.is_successor:
+            boot.tail_path.unlink(missing_ok=True)
         log.setup(boot.pool, boot.log_level, boot.log_format, boot.tail_path)
         if not_first:
             logging.getLogger(__name__).warning(
@@ -75,7 +76,7 @@ def _live(boot: Boot) -> int:
 async def _serve(boot: Boot, held: TextIO) -> Exit:
     loop = asyncio.get_running_loop()
     with Link(boot.run_dir) as link:
-        worker = Worker(boot, link, owns_pool=_watched(boot.lock_path, held))
+        worker = Worker(boot, link, owns_pool=_watched(boot, held))
         loop.add_signal_handler(signal.SIGTERM, worker.drain, "SIGTERM")
         # Ctrl-C reaches the whole process group; the supervisor drains its workers itself.
         loop.add_signal_handler(signal.SIGINT, lambda: None)
@@ -83,19 +84,26 @@ async def _serve(boot: Boot, held: TextIO) -> Exit:
         return await worker.run()
 
 
-def _watched(place: Path, held: TextIO) -> Callable[[], bool]:
-    """Whether the pool is still ours: no other file lies where the held one was.
+def _watched(boot: Boot, held: TextIO) -> Callable[[], bool]:
+    """Return a function that says if the pool is still ours, by its lock file.
 
-    Somebody may have removed ours, so that the next supervisor does not know of us. As long as
-    there is no other file the pool is served by nobody else.
+    It is not where another file lies in its place. Somebody may have removed ours, so that the next
+    supervisor does not know of us: as long as there is no other file, nobody else serves the pool.
+    A successor's lock is renamed when the pool becomes its own.
     """
     ours = os.fstat(held.fileno())
+    places = (boot.successor_lock_path, boot.lock_path) if boot.is_successor else (boot.lock_path,)
 
     def owns_pool() -> bool:
-        try:
-            return os.path.samestat(ours, place.stat())
-        except OSError:
-            return True
+        found = None
+        for place in places:
+            try:
+                found = place.stat()
+            except OSError:
+                continue
+            if os.path.samestat(ours, found):
+                return True
+        return found is None
 
     return owns_pool
 
@@ -103,7 +111,7 @@ def _watched(place: Path, held: TextIO) -> Callable[[], bool]:
 @contextlib.contextmanager
 def _pool_lock(boot: Boot) -> Iterator[TextIO | None]:
     """Hold the pool's lock file (flock(2): the kernel lets go when this process ends), or None."""
-    with boot.lock_path.open("a+") as file:
+    with (boot.successor_lock_path if boot.is_successor else boot.lock_path).open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -127,7 +127,8 @@ class Worker:
                 self._looks.end()
                 serving.cancel()
                 await self._registrar.close(CLOSE_WITHIN_S)
-                await self._files.close(CLOSE_WITHIN_S)  # last: a disk may keep it waiting
+                # Last: a disk may keep it waiting. A successor has a list of its own by now.
+                await self._files.close(CLOSE_WITHIN_S, save=self._owns_pool())
 
     def _callback_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         # asyncio would log an error in a callback and go on; half a worker is worse than none.

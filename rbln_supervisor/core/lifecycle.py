@@ -2,8 +2,9 @@
 
 Words of the table: a *wanted* pool has a device; a *stranger* is a living worker that an earlier
 supervisor forked and that holds the pool's lock. It is *adopted* once it has said who it is and
-what it holds; one that may not be (another version, other options) is *unfit*. Asking to leave is
-SIGTERM, by pidfd.
+what it holds; one that may not be (another version, other options) is *unfit*: it serves on as the
+predecessor (core/predecessor.py) of a worker that is started beside it. Asking to leave is SIGTERM,
+by pidfd.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,8 +38,6 @@ class State(StrEnum):
     """Asked to leave; killed at the deadline."""
     ADOPTING = "adopting"
     """A stranger serves the pool; its hello or the word of what it holds is missing."""
-    STRANGER = "stranger"
-    """An unfit one was asked to leave; killed from the deadline on. Ours follows its end."""
     KILLED = "killed"
     """SIGKILL is sent; its end is all that is missing."""
 
@@ -47,6 +46,8 @@ class Act(StrEnum):
     """What the shell has to do."""
 
     SPAWN = "spawn"
+    REPLACE = "replace"
+    """Make the living worker the predecessor, and spawn its successor."""
     DRAIN = "drain"
     KILL = "kill"
 
@@ -145,13 +146,8 @@ def _meet(child: Child, _event: Event, now: float) -> tuple[Child, tuple[Act, ..
     return met, ()
 
 
-def _drain_stranger(child: Child, _event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
-    waiting = msgspec.structs.replace(child, state=State.STRANGER, deadline=now + LEAVE_WITHIN_S)
-    return waiting, (Act.DRAIN,)
-
-
-def _kill_stranger(child: Child, _event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
-    return msgspec.structs.replace(child, deadline=now + LEAVE_WITHIN_S), (Act.KILL,)
+def _replace(child: Child, event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
+    return _spawn(child, event, now)[0], (Act.REPLACE,)
 
 
 def _forget(child: Child, _event: Event, _now: float) -> tuple[Child, tuple[Act, ...]]:
@@ -221,18 +217,10 @@ TABLE: Final[Mapping[tuple[State, type[Event]], Rule]] = {
     (State.ADOPTING, Unwanted): _drain,
     (State.ADOPTING, Heard): _stay,
     (State.ADOPTING, MetStranger): _stay,
-    (State.ADOPTING, Unfit): _drain_stranger,
+    (State.ADOPTING, Unfit): _replace,
     (State.ADOPTING, Recalled): _up,
     (State.ADOPTING, Died): _bury,
     (State.ADOPTING, Overdue): _kill,
-    (State.STRANGER, Wanted): _note_wanted,
-    (State.STRANGER, Unwanted): _note_wanted,
-    (State.STRANGER, Heard): _stay,
-    (State.STRANGER, MetStranger): _stay,
-    (State.STRANGER, Unfit): _stay,
-    (State.STRANGER, Recalled): _stay,
-    (State.STRANGER, Died): _left,
-    (State.STRANGER, Overdue): _kill_stranger,
     (State.KILLED, Wanted): _note_wanted,
     (State.KILLED, Unwanted): _note_wanted,
     (State.KILLED, Heard): _stay,

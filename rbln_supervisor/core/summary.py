@@ -28,6 +28,8 @@ class Seen(msgspec.Struct, frozen=True):
     last_exit: str | None
     last_log: tuple[str, ...] = ()
     version: str = ""
+    is_replacing: bool = False
+    """The worker of before serves until this one is listed."""
     holders: Holders = {}
     pod_source: PodSource = PodSource.NONE
 
@@ -98,10 +100,13 @@ def _state(seen: Seen) -> tuple[PoolState, str]:
             return "backoff", "its worker did not answer and is being killed"
         case State.ADOPTING if seen.report is None:
             return "starting", "the worker of an earlier supervisor has not said hello yet"
-        case State.STRANGER:
-            return "starting", "waiting for the worker of an earlier supervisor to leave"
         case State.LEAVING:
             return "starting", "its former worker is leaving"
+        case State.STARTING if seen.is_replacing:
+            return (
+                "starting",
+                "its new worker is starting; the one before serves until it is listed",
+            )
         case State.STARTING:
             return "starting", "its worker is starting"
         case State.UP | State.ADOPTING:

@@ -27,7 +27,6 @@ LIVING = {
     State.UP,
     State.LEAVING,
     State.ADOPTING,
-    State.STRANGER,
     State.KILLED,
 }
 TURNS_MOST = 12
@@ -51,7 +50,10 @@ class Life(RuleBasedStateMachine):
     def tell(self, event: Event) -> tuple[Act, ...]:
         self.child, acts = step(self.child, event, self.now)
         for act in acts:
-            if act is not Act.SPAWN:
+            if act is Act.REPLACE:
+                assert self.holder == "unfit"
+                self.holder, self.hangs = "ours", False  # the other one is a predecessor now
+            elif act is not Act.SPAWN:
                 assert self.holder
                 assert self.watched
             elif self.holder:
@@ -118,7 +120,7 @@ class Life(RuleBasedStateMachine):
             if self.holder and self.watched and self.child.state is State.KILLED:
                 self.die(0.5)
             elif self.holder and self.watched and not self.hangs:
-                if self.child.state in {State.LEAVING, State.STRANGER}:
+                if self.child.state is State.LEAVING:
                     self.die(0.5)
                 else:
                     self.speak()

@@ -132,12 +132,11 @@ def test_a_stranger_that_dies_is_followed_at_once() -> None:
     assert (child.state, child.deadline) == (State.DOWN, 100.0)
 
 
-def test_an_unfit_stranger_leaves_first() -> None:
+def test_an_unfit_stranger_serves_beside_its_successor() -> None:
     child, acts = step(play(MetStranger()), Unfit(), 100.0)
-    assert (child.state, acts) == (State.STRANGER, (Act.DRAIN,))
-    assert step(child, Overdue(), 110.0)[1] == (Act.KILL,)
-    child, acts = step(child, Died(0.5), 101.0)
-    assert (child.state, acts, child.restarts) == (State.STARTING, (Act.SPAWN,), 0)
+    assert (child.state, acts) == (State.STARTING, (Act.REPLACE,))
+    child, acts = step(child, Heard(), 101.0)
+    assert (child.state, acts, child.restarts) == (State.UP, (), 0)
 
 
 def test_a_stranger_of_a_pool_that_nobody_wants_leaves() -> None:

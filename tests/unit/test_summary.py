@@ -70,12 +70,6 @@ def told(
         (State.ADOPTING, SERVING, "serving", ""),
         (State.KILLED, SERVING, "backoff", "its worker did not answer and is being killed"),
         (State.LEAVING, SERVING, "starting", "its former worker is leaving"),
-        (
-            State.STRANGER,
-            None,
-            "starting",
-            "waiting for the worker of an earlier supervisor to leave",
-        ),
     ],
 )
 def test_a_word_and_a_reason(state: State, report: Report | None, word: str, reason: str) -> None:
