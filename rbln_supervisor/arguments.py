@@ -72,6 +72,7 @@ def parse(argv: Sequence[str], *, in_container: bool) -> Options:
         worker_memory_max=given.worker_memory_max,
         log_level=given.log_level,
         log_format=given.log_format,
+        check=given.check,
     )
 
 
@@ -115,6 +116,11 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=VERSION)
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="only check that options and configuration can be used; start nothing",
+    )
     option = parser.add_argument
     option(
         "--config-file",

@@ -31,7 +31,7 @@ class Life(msgspec.Struct, frozen=True):
     pidfd: int
     """Readable once the process has ended (pidfd_open(2))."""
     ours: bool
-    """Forked by this supervisor, so that its exit status can be read."""
+    """A child of this process, so that its exit status can be read."""
 
 
 def warm() -> None:
@@ -189,9 +189,25 @@ def _stranger(text: str, file: os.stat_result) -> Stranger | None:
         raise
     # Only now: the descriptor stands for the process of which this is asked, whatever comes.
     if _has_open(pid, file):
-        return Stranger(Life(pid, pidfd, ours=False), words[1])
+        return Stranger(Life(pid, pidfd, ours=_is_child(pidfd)), words[1])
     os.close(pidfd)
     return None
+
+
+def _is_child(pidfd: int) -> bool:
+    """A supervisor that has become another program by execve(2) keeps its children."""
+    try:
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def reap_leftovers() -> None:
+    """Reap what ended while this process became another program (execve(2))."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG) != (0, 0):
+            pass
 
 
 def _has_open(pid: int, file: os.stat_result) -> bool:

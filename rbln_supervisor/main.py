@@ -12,7 +12,7 @@ from typing import Final
 
 import zmq
 
-from rbln_supervisor import accepted, children, descriptors, run_dir
+from rbln_supervisor import accepted, children, descriptors, run_dir, upgrade
 from rbln_supervisor.announcer import announcer
 from rbln_supervisor.arguments import parse
 from rbln_supervisor.core.commands import CONTROL_SOCKET, HIDDEN, REQUEST_BYTES_MOST
@@ -25,6 +25,7 @@ from rbln_supervisor.supervisor import Supervisor
 from rbln_worker import limits, log
 from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.messages import FRAME_BYTES_MOST
+from rbln_worker.contract.version import VERSION
 from rbln_worker.link import WORKERS_SOCKET
 from rbln_worker.privileges import Capability, NotGivenUp, keep_only
 from rbln_worker.stderr import STDERR_SOCKET
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run until a signal; the exit code (contract/exits.py), by argparse for wrong usage."""
     options = parse(sys.argv[1:] if argv is None else argv, in_container=in_container(os.environ))
     try:
-        return _run(options)
+        return _check(options) if options.check else _run(options)
     except config.ConfigError as error:
         complaints = error.errors
     except (run_dir.NotUsable, NotBound) as error:
@@ -79,6 +80,15 @@ def in_container(environment: Mapping[str, str]) -> bool:
     )
 
 
+def _check(options: Options) -> int:
+    """Find out if a supervisor could be started; what hinders it is raised as at a start."""
+    start = accepted.start_config(options)
+    for complaint in start.refused:
+        print(f"rbln-supervisor: refused: {complaint}")  # noqa: T201
+    print(f"rbln-supervisor {VERSION}: options and configuration can be used")  # noqa: T201
+    return Exit.DRAINED
+
+
 def _run(options: Options) -> int:
     os.umask(0o077)
     limits.leave_no_image()
@@ -90,6 +100,7 @@ def _run(options: Options) -> int:
     tell = announcer(os.environ)
     # systemd ends one that hangs by SIGABRT: where it hung stands in the log then.
     faulthandler.enable()
+    children.reap_leftovers()
     with run_dir.held(options.run_dir):
         with contextlib.suppress(OSError):  # only people who ask without us miss it
             save(options)
@@ -110,8 +121,11 @@ def _run(options: Options) -> int:
             ) as control,
             Lender(options.run_dir) as lender,
         ):
-            code = Supervisor(options, start, hub, control, lender, tell).run()
+            supervisor = Supervisor(options, start, hub, control, lender, tell)
+            code = supervisor.run()
         context.term()
+        if supervisor.is_upgrading:
+            upgrade.become_installed()
         for name in (WORKERS_SOCKET, CONTROL_SOCKET, STDERR_SOCKET):
             path = options.run_dir / name
             for ours in (path, path.with_suffix(HIDDEN)):

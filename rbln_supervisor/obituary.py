@@ -1,5 +1,6 @@
 """The end of a worker's life: what is remembered of it, and what it left lying about."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -8,7 +9,7 @@ import msgspec
 
 from rbln_worker.boot import Boot
 from rbln_worker.contract.messages import Report
-from rbln_worker.host.sockets import remove_dead
+from rbln_worker.host.sockets import remove_dead, sweep
 
 _TAIL_LINES: Final = 50
 """A fault's whole trace and what was logged before it."""
@@ -36,6 +37,12 @@ def clear_socket(boot: Boot, report: Report | None) -> None:
     for way, folder in boot.kubelet_dirs.by_registration.items():
         if way == report.registration:
             remove_dead(folder / report.endpoint)
+
+
+def clear_dead_sockets(boot: Boot) -> None:
+    """Remove the pool's sockets on which nobody listens, whoever made them."""
+    for folder in boot.kubelet_dirs.by_registration.values():
+        sweep(folder, boot.stem, datetime.now(UTC).timestamp())
 
 
 def is_name(endpoint: str) -> bool:

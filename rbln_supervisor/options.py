@@ -53,6 +53,8 @@ class Options(msgspec.Struct, frozen=True):
     """Bytes of memory of its own that a worker may have; 0: as many as it likes."""
     log_level: int = logging.INFO
     log_format: Format = "text"
+    check: bool = False
+    """Start nothing: only find out if it could be started."""
 
     @property
     def cdi(self) -> Mode:

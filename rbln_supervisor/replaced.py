@@ -3,16 +3,15 @@
 import contextlib
 import logging
 import signal
-from datetime import UTC, datetime
 
 from rbln_supervisor import children
 from rbln_supervisor.children import Life
 from rbln_supervisor.core import predecessor
 from rbln_supervisor.core.lifecycle import Act, State
 from rbln_supervisor.core.predecessor import Predecessor, Stage
+from rbln_supervisor.obituary import clear_dead_sockets
 from rbln_worker.boot import Boot
 from rbln_worker.contract.messages import Phase
-from rbln_worker.host.sockets import sweep
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +53,7 @@ class ReplacedWorker:
         else:
             log.info("replaced worker left", extra=facts)
         if self._state.stage is not Stage.LEAVING:  # it had no time to remove its sockets
-            for folder in self._boot.kubelet_dirs.by_registration.values():
-                sweep(folder, self._boot.stem, datetime.now(UTC).timestamp())
+            clear_dead_sockets(self._boot)
 
 
 def promote(boot: Boot) -> None:

@@ -99,7 +99,9 @@ class Router:
         self.close()
 
     def close(self, linger_ms: int = 0) -> None:
-        """Stop; frames that are on their way have ``linger_ms``."""
+        """Stop, where that is not done; frames that are on their way have ``linger_ms``."""
+        if self.socket.closed:
+            return
         self.socket.disable_monitor()
         self.monitor.close(0)
         self.socket.close(linger_ms)

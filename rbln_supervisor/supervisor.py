@@ -30,6 +30,8 @@ from rbln_supervisor.core.commands import (
     Request,
     Rescan,
     Status,
+    Upgrade,
+    Upgrading,
     encode,
     to_request,
 )
@@ -50,12 +52,15 @@ from rbln_supervisor.pod_devices.watch import PodWatch
 from rbln_supervisor.pools import Pools
 from rbln_supervisor.reloads import Reloads
 from rbln_supervisor.router import Router
+from rbln_supervisor.upgrade import UpgradeCheck
 from rbln_worker.boot import Boot
 from rbln_worker.contract.messages import Hello, UnreadableFrame, to_supervisor
 from rbln_worker.contract.pool import PoolName
 from rbln_worker.contract.version import VERSION
 
 LONGEST_WAIT_S: Final = 60.0
+UPGRADE_LINGER_MS: Final = 500
+"""For the last answers, before the process becomes another program."""
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +87,9 @@ class Supervisor:
         self._born = monotonic()
         self._leaving = False
         self._shortage = ""
+        self._upgrade = UpgradeCheck()
+        self.is_upgrading = False
+        """The process has to become the installed program."""
         self._journal = Journal(options.run_dir)
         self._journal.note("supervisor", "started", why=f"version {VERSION}, pid {os.getpid()}")
         self._pools = Pools(options, start.config, self._keeper)
@@ -126,10 +134,22 @@ class Supervisor:
                 self._kubelet.turn()
                 self._lender.turn()
                 self._catch_up()
+                if self.is_upgrading:
+                    self._end_for_upgrade()
+                    return 0
                 if self._leaving and all(
                     keeper.has_ended for keeper in self._pools.keepers.values()
                 ):
                     return 0
+
+    def _end_for_upgrade(self) -> None:
+        """End all but the workers, as this process is about to become another program."""
+        log.info("becoming the installed program")
+        self._journal.note("supervisor", "upgrades", why=f"from version {VERSION}")
+        self._journal.flush()
+        self._lookout.leave()
+        self._pod_watch.close()
+        self._control.close(UPGRADE_LINGER_MS)
 
     def _wait(self, signalled: int) -> list[Callable[[], None]]:
         """Wait for anything; what to call for each worker that has ended."""
@@ -141,11 +161,16 @@ class Supervisor:
         lives: dict[int, Callable[[], None]] = {}
         for keeper in self._pools.keepers.values():
             lives |= keeper.pidfds
-        watched = (self._lookout, self._kernel, self._kubelet, self._lender, self._pod_watch)
+        watched = (
+            *(self._lookout, self._kernel, self._kubelet, self._lender, self._pod_watch),
+            self._upgrade,
+        )
         for descriptor in (*lives, *(fd for one in watched for fd in one.descriptors)):
             poller.register(descriptor, zmq.POLLIN)
         deadlines = [one for keeper in self._pools.keepers.values() for one in keeper.deadlines]
         deadlines.append(self._announcer.due)
+        if self._upgrade.due is not None:
+            deadlines.append(self._upgrade.due)
         if not self._leaving:
             deadlines.append(self._lookout.due)
             deadlines.append(self._pod_watch.due)
@@ -240,6 +265,13 @@ class Supervisor:
                 return self._lookout.reload(asker, force=force)
             case Rescan():
                 return self._lookout.rescan(asker)
+            case Upgrade():
+                return self._begin_upgrade(asker)
+
+    def _begin_upgrade(self, asker: bytes) -> Reply | None:
+        if self._leaving:
+            return Refused(("the supervisor is leaving",))
+        return self._upgrade.begin(asker)
 
     def _catch_up(self) -> None:
         self._shortage = shortage(self._shortage)
@@ -248,6 +280,9 @@ class Supervisor:
                 router.refuse(self._shortage)
             else:
                 router.keep()
+        if outcome := self._upgrade.turn(monotonic()):
+            self._reply(outcome.requester, outcome.reply)
+            self.is_upgrading = not self._leaving and isinstance(outcome.reply, Upgrading)
         self._kernel.turn()
         self._take_pod_devices()
         self._lookout.turn()

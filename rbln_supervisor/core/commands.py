@@ -39,6 +39,10 @@ class Rescan(msgspec.Struct, frozen=True, tag="rescan"):
     """Look for devices now."""
 
 
+class Upgrade(msgspec.Struct, frozen=True, tag="upgrade"):
+    """Become the program that is installed now, without a gap."""
+
+
 class Explain(msgspec.Struct, frozen=True, tag="explain"):
     """Why is a device where it is?"""
 
@@ -61,7 +65,7 @@ class DryRun(msgspec.Struct, frozen=True, tag="dry-run"):
     """Of pools that name none; None: the supervisor's own."""
 
 
-Request = Status | Metrics | Reload | Rescan | Explain | Events | DryRun
+Request = Status | Metrics | Reload | Rescan | Upgrade | Explain | Events | DryRun
 
 
 class Node(msgspec.Struct, frozen=True, tag="node"):
@@ -98,6 +102,10 @@ class Rescanned(msgspec.Struct, frozen=True, tag="rescanned"):
     problems: tuple[str, ...] = ()
 
 
+class Upgrading(msgspec.Struct, frozen=True, tag="upgrading"):
+    """The installed program can be started; the supervisor becomes it after this answer."""
+
+
 class Explained(msgspec.Struct, frozen=True, tag="explained"):
     """The answer to Explain."""
 
@@ -132,7 +140,9 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     """One line each: what, where, what was expected."""
 
 
-Reply = Node | Measured | Reloaded | Rescanned | Explained | Happened | Planned | Refused
+Reply = (
+    Node | Measured | Reloaded | Rescanned | Upgrading | Explained | Happened | Planned | Refused
+)
 
 _REQUEST: Final[msgspec.json.Decoder[Request]] = msgspec.json.Decoder(Request)
 _REPLY: Final[msgspec.json.Decoder[Reply]] = msgspec.json.Decoder(Reply)

@@ -22,6 +22,7 @@ from rbln_supervisor.core.commands import (
     Request,
     Rescan,
     Status,
+    Upgrade,
     encode,
     to_reply,
 )
@@ -29,7 +30,8 @@ from rbln_supervisor.core.commands import (
 TIMEOUT_S: Final = 5.0
 """A supervisor answers in one turn of its loop; one that needs longer hangs."""
 LOOK_TIMEOUT_S: Final = 25.0
-"""Where the answer takes a look at the node: one may be on its way, each may take 10 s."""
+"""Where the answer takes a look at the node: one may be on its way, each may take 10 s; or where it
+takes a check of the installed program (20 s, rbln_supervisor/upgrade.py)."""
 RELOAD_TIMEOUT_S: Final = 60.0
 """A look may be on its way (10 s), another configuration on trial (10 s); then come a look (10 s)
 and the start of new pools (10 s)."""
@@ -147,7 +149,7 @@ def _timeout_s(request: Request) -> float:
     match request:
         case Reload():
             return RELOAD_TIMEOUT_S
-        case Rescan() | DryRun():
+        case Rescan() | DryRun() | Upgrade():
             return LOOK_TIMEOUT_S
         case Status() | Metrics() | Explain() | Events():
             return TIMEOUT_S

@@ -55,6 +55,10 @@ def _request(options: argparse.Namespace, run_dir: Path, *, as_json: bool) -> Ex
             return _events(options, run_dir, as_json=as_json)
         case "reload":
             return _tell(run_dir, commands.Reload(force=options.force), as_json=as_json)
+        case "upgrade":
+            from rbln_supervisor.ctl import upgrading  # noqa: PLC0415
+
+            return upgrading.upgrade(run_dir, as_json=as_json)
         case "explain":
             return _explain(run_dir, options.device, as_json=as_json)
         case "probe":
@@ -166,7 +170,11 @@ def _show(reply: commands.Reply | Exit, *, as_json: bool) -> Exit:
         case commands.Refused():
             return refused(reply, as_json=as_json)
         case (
-            commands.Node() | commands.Planned() | commands.Happened() | commands.Measured()
+            commands.Node()
+            | commands.Planned()
+            | commands.Happened()
+            | commands.Measured()
+            | commands.Upgrading()
         ):  # nobody asked for it here
             complain(ANOTHER)
             return Exit.REFUSED

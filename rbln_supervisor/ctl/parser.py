@@ -69,6 +69,10 @@ VERBS: Final[dict[str, Verb]] = {
         "look for devices now, and at all that there are",
         "  modprobe rebellions && rbln-ctl rescan && rbln-ctl status",
     ),
+    "upgrade": Verb(
+        "replace the running processes by the installed version, without a gap",
+        "  /opt/rbln/bin/pip install --upgrade rbln-device-plugin && rbln-ctl upgrade",
+    ),
     "probe": Verb(
         "end with 0 where the supervisor answers (alive), or has all pools listed (ready)",
         "  rbln-ctl probe ready && echo the kubelet lists every pool\n"

@@ -25,6 +25,8 @@ from rbln_supervisor.core.commands import (
     Rescan,
     Rescanned,
     Status,
+    Upgrade,
+    Upgrading,
     encode,
     to_reply,
     to_request,
@@ -110,7 +112,7 @@ def request(frame: bytes) -> None:
         case DryRun():
             tried = inquiries.tried(asked, "intel.com")
             reply = None if isinstance(tried, NodeConfig) else tried
-        case Status() | AskedMetrics() | Reload() | Rescan():
+        case Status() | AskedMetrics() | Reload() | Rescan() | Upgrade():
             reply = None
     assert to_request(encode(asked)) == asked
     assert reply is None or to_reply(encode(reply)) == reply
@@ -151,7 +153,7 @@ def _shown(reply: Reply, columns: int) -> str:
             return text + page(happened.page(events, columns))
         case Planned(plan=plan):
             return page(planned.page(plan, columns)) if plan else ""
-        case Refused():
+        case Refused() | Upgrading():
             return ""
 
 

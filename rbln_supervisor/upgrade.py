@@ -1,0 +1,127 @@
+"""Replaces the running supervisor by the installed one: the same process, by execve(2).
+
+The installed program is started with ``--check`` first, so that one that can't be started, or can't
+use the options or the configuration, replaces nothing. Workers live through it and are adopted; one
+of another version serves until the kubelet lists its successor.
+"""
+
+import logging
+import os
+import sys
+from time import monotonic
+from typing import Final, NamedTuple, NoReturn
+
+from rbln_supervisor import children
+from rbln_supervisor.children import Life
+from rbln_supervisor.core.commands import Refused, Upgrading
+from rbln_worker.contract.exits import Exit
+
+CHECK_TIMEOUT_S: Final = 20.0
+"""Imports take 0.3 s; a disk that has to be read, and a busy machine, some seconds."""
+_MAX_BYTES: Final = 64 * 1024
+"""What a pipe holds (pipe(7)): a check that says more waits, and is ended in the end."""
+_MAX_LINES: Final = 5
+
+log = logging.getLogger(__name__)
+
+
+class _Check(NamedTuple):
+    life: Life
+    pipe: int
+    deadline: float
+    """Monotonic seconds."""
+    requester: bytes
+    is_late: bool = False
+
+
+class Outcome(NamedTuple):
+    """The result of a check, and who asked for it."""
+
+    requester: bytes
+    reply: Refused | Upgrading
+
+
+class UpgradeCheck:
+    """Checks the installed program, at most once at a time. It never waits."""
+
+    def __init__(self) -> None:
+        self._check: _Check | None = None
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """Those that turn readable when ``turn`` has something to do."""
+        return (self._check.life.pidfd,) if self._check else ()
+
+    @property
+    def due(self) -> float | None:
+        """When ``turn`` has to be called at the latest (monotonic seconds)."""
+        return self._check.deadline if self._check else None
+
+    def begin(self, requester: bytes) -> Refused | None:
+        """Start the check; None: ``turn`` returns its outcome."""
+        if self._check is not None:
+            return Refused(("another upgrade is being checked",))
+        pipe, end = os.pipe2(os.O_CLOEXEC)
+        try:
+            life = children.spawn(lambda: _run_check(end), keep=end)
+        except OSError as error:
+            os.close(pipe)
+            return Refused((f"the installed program can't be checked: {error.strerror}",))
+        finally:
+            os.close(end)
+        os.set_blocking(pipe, False)
+        self._check = _Check(life, pipe, monotonic() + CHECK_TIMEOUT_S, requester)
+        return None
+
+    def turn(self, now: float) -> Outcome | None:
+        """Return what became of the check, once it has ended."""
+        check = self._check
+        if check is None:
+            return None
+        if not children.has_ended(check.life):
+            if now >= check.deadline:
+                children.kill_group(check.life)
+                self._check = check._replace(is_late=True, deadline=now + CHECK_TIMEOUT_S)
+            return None
+        self._check = None
+        how = children.reap_group(check.life)
+        lines = _read(check.pipe)
+        os.close(check.pipe)
+        if how.cause == "exit-0":
+            return Outcome(check.requester, Upgrading())
+        if check.is_late:
+            lines = (f"it did not end within {CHECK_TIMEOUT_S:g} s",)
+        log.error("the installed program can't be started", extra={"how": how.how, "said": lines})
+        said = lines[-_MAX_LINES:] or (how.how,)
+        return Outcome(
+            check.requester,
+            Refused(("the installed program can't be started, this one goes on:", *said)),
+        )
+
+
+def become_installed() -> NoReturn:
+    """Replace this process by the installed program, with the same command line.
+
+    Raises:
+        OSError: There is no interpreter any more.
+    """
+    os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - the command line that started us
+
+
+def _run_check(pipe: int) -> int:
+    os.setpgid(0, 0)
+    for standard in (1, 2):
+        os.dup2(pipe, standard)
+    try:
+        os.execv(sys.executable, [*sys.orig_argv, "--check"])  # noqa: S606
+    except OSError as error:
+        os.write(2, f"{sys.executable}: {error.strerror}\n".encode())
+    return Exit.UNUSABLE
+
+
+def _read(pipe: int) -> tuple[str, ...]:
+    try:
+        said = os.read(pipe, _MAX_BYTES)
+    except BlockingIOError:
+        return ()
+    return tuple(line for line in said.decode(errors="replace").splitlines() if line.strip())
