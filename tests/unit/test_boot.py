@@ -42,7 +42,7 @@ def test_pools_and_lives_have_the_same_options() -> None:
 
 
 def test_all_options_are_asked_for() -> None:
-    assert {*OTHER, "pool", "incarnation", "earlier"} == set(Boot.__struct_fields__)
+    assert {*OTHER, "pool", "incarnation", "earlier", "is_successor"} == set(Boot.__struct_fields__)
 
 
 @pytest.mark.parametrize("name", OTHER)
