@@ -12,6 +12,7 @@ from tests.chaos.faults import (
     frames,
     kernel,
     kubelet,
+    numbers,
     supervisor,
     workers,
 )
@@ -26,6 +27,7 @@ DECK: Final[Mapping[str, Fault]] = {
     "supervisor dies twice": supervisor.dies_twice,
     "supervisor leaves": supervisor.leaves,
     "supervisor hangs": supervisor.hangs,
+    "supervisor is upgraded": supervisor.upgraded,
     "kubelet stops": kubelet.stops,
     "kubelet restarts": kubelet.restarts,
     "kubelet.sock anew": kubelet.socket_anew,
@@ -43,6 +45,7 @@ DECK: Final[Mapping[str, Fault]] = {
     "sriov_numvfs": devices.sriov,
     "node removed": devices.node_removed,
     "shared node removed": devices.shared_node_removed,
+    "NPUs swap numbers": numbers.swapped,
     "NPU status": devices.status,
     "device file hangs": devices.file_hangs,
     "look hangs": devices.look_hangs,

@@ -1,5 +1,6 @@
 """Calls to every pool, all the time, and how each of them went."""
 
+import re
 import threading
 from array import array
 from collections import Counter
@@ -10,6 +11,7 @@ from typing import Final, NamedTuple
 
 import grpc
 
+from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from tests.chaos.touch import Touch, Touches
 from tests.sim.kubelet import SimKubelet
 from tests.sim.rpc import code_of
@@ -17,6 +19,8 @@ from tests.sim.rpc import code_of
 PAUSE_S: Final = 0.02
 """Between two calls to a pool: some 40 a second, so that six pools leave a core for the faults."""
 PREFERRED_EVERY: Final = 10
+NPU_NODE: Final = re.compile(r"/dev/rbln\d+")
+"""Other nodes may be shared by several devices."""
 REFUSALS: Final = frozenset({"FAILED_PRECONDITION", "INVALID_ARGUMENT"})
 """A worker's answer, where the kubelet has not read its last message yet."""
 
@@ -53,6 +57,8 @@ class Load:
         self.faulty = array("d")
         """… of calls to pools that were not touched while others were."""
         self.losses: list[Loss] = []
+        self._held: dict[str, tuple[str, frozenset[str]]] = {}
+        """By pool: the device that a pod holds, and the nodes that are its own."""
         self.failures: list[str] = []
         """What went wrong in a thread of ours."""
         self._threads = [
@@ -85,6 +91,17 @@ class Load:
                 self._worst[pool] = self._touch[pool]
                 self._epoch[pool] += 1
 
+    def hold(self, pool: str, device: str, nodes: Iterable[str]) -> None:
+        """From now on a pod holds a device: no call asks for it, and no answer has its nodes."""
+        own = frozenset(node for node in nodes if NPU_NODE.fullmatch(node))
+        with self._changed:
+            self._held[pool] = device, own
+
+    def release(self, pool: str) -> None:
+        """The pod has ended."""
+        with self._changed:
+            self._held.pop(pool, None)
+
     def rest(self) -> None:
         """From now on nothing may happen."""
         with self._changed:
@@ -112,14 +129,18 @@ class Load:
                 continue  # nobody is asked, as with a real kubelet
             count += 1
             with self._changed:
+                held, nodes = self._held.get(pool, ("", frozenset()))
+                free = [device for device in healthy if device != held]
+                if not free:
+                    continue
                 before, epoch, busy = self._now(pool), self._epoch[pool], self._busy
             began = monotonic()
             code = details = ""
             try:
                 if count % PREFERRED_EVERY:
-                    self._kubelet.allocate(pool, [[rng.choice(healthy)]])
+                    self._check(pool, nodes, self._kubelet.allocate(pool, [[rng.choice(free)]]))
                 else:
-                    self._kubelet.preferred(pool, healthy, [], 1)
+                    self._kubelet.preferred(pool, free, [], 1)
             except grpc.RpcError as error:
                 code, details = _why(error)
             except (AssertionError, ValueError):
@@ -128,6 +149,12 @@ class Load:
                 self.failures.append(f"{pool}: {error!r}")
                 raise
             self._note(pool, monotonic() - began, code, details, before, epoch, busy=busy)
+
+    def _check(self, pool: str, held: frozenset[str], answer: pb.AllocateResponse) -> None:
+        """An answer has no node that a pod holds."""
+        given = {node.host_path for one in answer.container_responses for node in one.devices}
+        if given & held:
+            self.failures.append(f"{pool}: {sorted(given & held)} given to a second container")
 
     def _now(self, pool: str) -> Touch:
         return self._touch.get(pool, Touch.NOTHING)

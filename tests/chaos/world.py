@@ -73,6 +73,7 @@ class World:
                     subprocess.run(["sh", "-c", line], check=True)
             stack.enter_context(self.stack)
             self.wait(self.is_listed, "every pool is listed", 20.0)
+            self.kubelet.running.write_checkpoint()  # as a kubelet has one at any time
             stack.enter_context(self.load)
             stack.enter_context(self.pulse)
             self._stack = stack.pop_all()

@@ -64,6 +64,11 @@ class SimPods:
         """The kubelet's checkpoint."""
         return self._kubelet.plugins / "kubelet_internal_checkpoint"
 
+    @property
+    def living(self) -> frozenset[str]:
+        """The names of the pods that have not ended."""
+        return frozenset(self._living)
+
     def admit(self, name: str, resource: str, devices: Iterable[str]) -> SimPod:
         """Admit a pod whose container gets these devices; grpc.RpcError where Allocate fails."""
         ids = tuple(devices)
@@ -72,7 +77,7 @@ class SimPods:
         pod = SimPod(name, resource, ids, response.container_responses[0].SerializeToString())
         self._living[name] = pod
         self._entries.append(pod)
-        self._write()
+        self.write_checkpoint()
         self._kubelet.pods.hold(resource, ids, pod=name)
         self.show(pod, "Pending")
         return pod
@@ -133,7 +138,7 @@ class SimPods:
         for pod in self._living.values():
             self._kubelet.pods.hold(pod.resource, pod.devices, pod=pod.name)
 
-    def _write(self) -> None:
+    def write_checkpoint(self) -> None:
         """Replace the checkpoint as the kubelet does: made aside, then renamed."""
         entries: list[dict[str, Any]] = [
             {

@@ -2,7 +2,9 @@
 
 import signal
 from random import Random
+from time import monotonic
 
+from rbln_supervisor.core.commands import Upgrade
 from tests.chaos import pools
 from tests.chaos.fault import Plan
 from tests.chaos.touch import Touch, Touches
@@ -84,6 +86,27 @@ def hangs(world: World, _: Random) -> Plan:
         world.pulse.expect_answers()
 
     return Plan(what="the supervisor stops for a while", uses=USES, inject=inject, undo=undo)
+
+
+def upgraded(world: World, _: Random) -> Plan:
+    """rbln-ctl upgrade: it becomes the installed program, in the same process."""
+    began = monotonic()
+
+    def is_next() -> bool:
+        status = world.status()
+        return status is not None and status.supervisor.uptime_s < monotonic() - began
+
+    def inject() -> None:
+        nonlocal began
+        world.pulse.expect_silence()
+        began = monotonic()
+        world.ask(Upgrade(), 30.0)
+
+    def undo() -> None:
+        world.wait(is_next, "the next supervisor answers", 30.0)
+        world.pulse.expect_answers()
+
+    return Plan(what="the supervisor is upgraded in place", uses=USES, inject=inject, undo=undo)
 
 
 def start(world: World, former: int) -> None:
