@@ -171,11 +171,11 @@ def streams(stack: Stack, name: str) -> tuple[str, ...]:
     return tuple(sockets)
 
 
-def lowest_allocatable(stack: Stack, name: str) -> int:
+def lowest_allocatable(kubelet: SimKubelet, name: str) -> int:
     """The least that a kubelet with a client for each socket had to give out, after the first."""
     healthy: dict[str, int] = {}
     lowest: int | None = None
-    for record in stack.kubelet.records:
+    for record in kubelet.records:
         match record:
             case Listed(resource=resource, endpoint=endpoint, devices=devices) if resource == name:
                 healthy[endpoint] = sum(d.health == "Healthy" for d in devices.values())
@@ -185,7 +185,7 @@ def lowest_allocatable(stack: Stack, name: str) -> int:
                 continue
         now = next(reversed(healthy.values()), 0)
         lowest = now if lowest is None else min(lowest, now)
-    assert lowest is not None, stack.story()
+    assert lowest is not None, f"{name} was never listed"
     return lowest
 
 

@@ -142,7 +142,7 @@ def test_by_kubelet_sock_there_is_always_all_to_give_out() -> None:
             eventually(lambda: listed_by(stack, run_dir), what="the new one is asked")
             for name, ids in POOLS.items():
                 assert stack.kubelet.resource(name).allocatable == len(ids)
-                assert lowest_allocatable(stack, name) == len(ids)
+                assert lowest_allocatable(stack.kubelet, name) == len(ids)
 
 
 def test_an_old_one_whose_stream_is_ended_does_not_fight_the_new_one() -> None:

@@ -149,7 +149,7 @@ def test_a_kubelet_socket_that_is_made_twice_within_a_moment() -> None:
         )
         for name, seen in after.pools.items():
             allocatable(stack, name, len(seen.devices))
-            assert lowest_allocatable(stack, name) == len(seen.devices)  # no gap in between
+            assert lowest_allocatable(stack.kubelet, name) == len(seen.devices)  # no gap in between
         assert stack.workers() == workers
         eventually(
             lambda: sockets(stack) == {p.endpoint for p in stack.status().pools.values()},
@@ -172,7 +172,7 @@ def test_a_kubelet_that_refuses_what_it_lists_already() -> None:
         stack.kubelet.knobs.refusal = None
         after = pool_status(stack, ATOM, lambda seen: seen.registered, what="registered again")
         eventually(lambda: streams(stack, ATOM) == (after.endpoint,), what="the new stream alone")
-        assert lowest_allocatable(stack, ATOM) == len(ATOMS) - 1
+        assert lowest_allocatable(stack.kubelet, ATOM) == len(ATOMS) - 1
         eventually(lambda: sockets(stack) == {after.endpoint}, what="the end of the old sockets")
 
 

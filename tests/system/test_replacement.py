@@ -82,7 +82,7 @@ def test_the_new_worker_is_listed_before_the_old_one_leaves(kubelet: type[SimKub
         for name, ids in POOLS.items():
             allocatable(stack, name, len(ids))
             if stack.kubelet.keeps_each_socket:
-                assert lowest_allocatable(stack, name) == len(ids)
+                assert lowest_allocatable(stack.kubelet, name) == len(ids)
         # The next supervisor finds the new workers by their lock files, and adopts them.
         new = stack.workers()
         with untouched(stack, *POOLS):
@@ -110,7 +110,7 @@ def test_the_old_worker_serves_while_the_new_one_is_not_listed() -> None:
             lambda: not set(old.values()) & set(stack.processes()), what="the old ones have left"
         )
         for name, ids in POOLS.items():
-            assert lowest_allocatable(stack, name) == len(ids)
+            assert lowest_allocatable(stack.kubelet, name) == len(ids)
 
 
 def test_an_old_worker_that_dies_leaves_the_pool_to_the_new_one() -> None:
@@ -147,7 +147,7 @@ def test_a_supervisor_that_dies_between_both_leaves_one_worker_a_pool() -> None:
             what="one worker a pool, and nobody else",
         )
         for name, ids in POOLS.items():
-            assert lowest_allocatable(stack, name) == len(ids)
+            assert lowest_allocatable(stack.kubelet, name) == len(ids)
 
 
 @pytest.mark.parametrize("hangs", [False, True])

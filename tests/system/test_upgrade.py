@@ -106,7 +106,9 @@ def test_another_version_replaces_the_workers_while_they_serve(
         )
         for name, ids in POOLS.items():
             allocatable(stack, name, len(ids))
-            assert keeping is Keeping.PER_NAME or lowest_allocatable(stack, name) == len(ids)
+            assert keeping is Keeping.PER_NAME or lowest_allocatable(stack.kubelet, name) == len(
+                ids
+            )
         assert {p.worker.version for p in stack.status().pools.values()} == {"0.2.0"}
 
 

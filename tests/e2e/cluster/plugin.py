@@ -32,8 +32,17 @@ class Plugin:
     """One supervisor of a run directory: started and stopped as often as you like."""
 
     def __init__(
-        self, home: Path, host_root: Path, config: object, registration: str, traces: Traces
+        self,
+        home: Path,
+        host_root: Path,
+        config: object,
+        registration: str,
+        traces: Traces,
+        *,
+        program: Path = REPOSITORY,
     ) -> None:
+        """``program`` is the folder of the packages to run."""
+        self._program = program
         self.run_dir = home / "run"
         traces.add_processes(str(self.run_dir))
         self.registration = registration
@@ -73,7 +82,7 @@ class Plugin:
         with self._log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
-                cwd=REPOSITORY,
+                cwd=self._program,
                 env={**os.environ, processes.MARK: str(self.run_dir)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -112,14 +121,21 @@ class Plugin:
     def rescan(self) -> float:
         """``rbln-ctl rescan``; when it was called (monotonic)."""
         began = monotonic()
-        subprocess.run(
-            [sys.executable, "-m", "rbln_supervisor.ctl", "--run-dir", self.run_dir, "rescan"],
-            cwd=REPOSITORY,
-            check=True,
-            capture_output=True,
-            timeout=30,
-        )
+        self.ctl("rescan")
         return began
+
+    def ctl(self, *arguments: str) -> str:
+        """Run ``rbln-ctl``; what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "rbln_supervisor.ctl", "--run-dir", self.run_dir, *arguments],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        assert done.returncode == 0, f"rbln-ctl {arguments}: {done.stderr}\n{self.log}"
+        return done.stdout
 
     def status(self) -> NodeStatus:
         """What ``rbln-ctl status`` says."""

@@ -1,168 +1,49 @@
-"""deployments/rbln-supervisor.service as it is, under a real systemd on the real /sys and /dev.
-
-systemd is the first process of a PID namespace, with units of ours alone: it knows of no service of
-the system's. It runs in the VM and nowhere else, because it owns whatever machine it is on.
-"""
+"""deployments/rbln-supervisor.service as it is, under a real systemd on the real /sys and /dev."""
 
 import http.client
 import shutil
 import signal
-import subprocess
-import sys
-import sysconfig
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 from time import monotonic
 from typing import Final
 
-import msgspec
 import pytest
 
 from rbln_supervisor.core.commands import Node, Status
 from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl.client import UnreachableError, ask
 from rbln_supervisor.exporter.main import LISTEN
-from tests.e2e.kernel import pci
 from tests.e2e.kernel.conftest import Note
-from tests.e2e.kernel.pools import KERNEL, KERNEL_DRIVER
+from tests.e2e.kernel.pools import KERNEL
+from tests.e2e.kernel.systemd import (
+    CONFIG,
+    CONFIGURATION,
+    DEADLINE_S,
+    EXPORTER,
+    REPOSITORY,
+    UNIT,
+    UNITS,
+    Systemd,
+    installed,
+    until,
+)
 from tests.sim.kubelet import SimKubelet
 from tests.sim.kubelet_records import Closed
-from tests.system.scene import config, pool
+from tests.system.scene import lowest_allocatable
 
-REPOSITORY: Final = Path(__file__).parents[3]
-UNITS: Final = Path("/run/units")
 RUN_DIR: Final = Path("/run/rbln")
-CONFIG: Final = Path("/etc/pcidp/config.json")
 KUBELET: Final = Path("/var/lib/kubelet")
-LOG: Final = Path("/run/rbln-supervisor.log")
-UNIT: Final = "rbln-supervisor.service"
-EXPORTER: Final = "rbln-exporter.service"
-HOMES: Final = ("/home", "/root", "/run/user")
-"""What ProtectHome=yes hides, systemd.exec(5)."""
-DEADLINE_S: Final = 60.0
 
-DROP_IN: Final = f"""\
+UPGRADE: Final = """\
 [Service]
-# There is no journal, and nobody has half a minute for a watchdog.
-StandardOutput=append:{LOG}
-StandardError=append:{LOG}
-WatchdogSec=6
+ExecReload=
+ExecReload=/opt/rbln/bin/rbln-ctl --run-dir /run/rbln upgrade
+# Under emulation Python takes longer to start than the watchdog of the other tests waits.
+WatchdogSec=60
 """
-
-
-class Systemd:
-    """A systemd, and what is asked of it."""
-
-    def __init__(self) -> None:
-        assert Path("/run/vm/share").is_mount(), "only in the VM: systemd owns its machine"
-        if not Path("/lib/systemd/systemd").exists() or shutil.which("systemctl") is None:
-            pytest.skip("there is no systemd on this machine")
-        for name in ("sysinit", "basic", "shutdown", "multi-user"):
-            (UNITS / f"{name}.target").write_text("[Unit]\nDefaultDependencies=no\n")
-        with Path("/run/systemd.log").open("ab") as log:
-            self._unshare = subprocess.Popen(
-                [
-                    *("unshare", "--pid", "--fork", "--mount", "--mount-proc", "--cgroup", "--ipc"),
-                    *("env", "container=vm", f"SYSTEMD_UNIT_PATH={UNITS}"),
-                    *("/lib/systemd/systemd", "--system", "--unit=basic.target"),
-                    *("--log-target=console", "--show-status=no"),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        children = Path(f"/proc/{self._unshare.pid}/task/{self._unshare.pid}/children")
-        until(lambda: children.read_text().split(), "systemd is forked")
-        self.pid = int(children.read_text().split()[0])
-        until(Path("/run/systemd/private").is_socket, "systemd answers")
-
-    def close(self) -> None:
-        # The end of a namespace's first process is everybody's in it.
-        subprocess.run(["kill", "-KILL", str(self.pid)], check=True)
-        self._unshare.wait()
-
-    def inside(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run something among its processes: their numbers are others outside."""
-        return subprocess.run(
-            ["nsenter", "-t", str(self.pid), "--pid", "--mount", *words],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=DEADLINE_S,
-        )
-
-    def ctl(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return self.inside("systemctl", "--no-pager", *words)
-
-    def show(self) -> Mapping[str, str]:
-        """What it knows of the unit."""
-        lines = self.ctl("show", UNIT).stdout.splitlines()
-        return dict(line.split("=", 1) for line in lines if "=" in line)
-
-    def kill(self, pid: str, number: signal.Signals) -> None:
-        done = self.inside("kill", f"-{number.value}", pid)
-        assert done.returncode == 0, done.stderr
-
-    def story(self) -> str:
-        logs = (LOG, Path("/run/systemd.log"))
-        words = [log.read_text(errors="replace")[-4000:] for log in logs if log.exists()]
-        return "\n".join((self.ctl("status", UNIT).stdout, *words))
-
-
-def until(condition: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
-    end = monotonic() + deadline_s
-    while not condition():
-        assert monotonic() < end, f"not within {deadline_s} s: {what}"
-        time.sleep(0.05)
-
-
-def python() -> tuple[Path, str]:
-    """A Python that our packages are made for, and the settings with which the units see it.
-
-    It is the one that runs us or Debian's of the same version. Where neither will do, because
-    ProtectHome=yes hides the only one, the units are not quite as they are shipped.
-    """
-    running = Path(sys.executable).resolve()
-    if not any(running.is_relative_to(home) for home in HOMES):
-        return running, ""
-    debians = Path(f"/usr/bin/python3.{sys.version_info.minor}")
-    if debians.exists():
-        return debians, ""
-    return running, f"ProtectHome=tmpfs\nBindReadOnlyPaths={Path(sys.base_prefix).resolve()}\n"
-
-
-def installed() -> None:
-    """What docs/install.md says to do on bare metal, but for pip: the machine has no network."""
-    library, others = Path("/opt/rbln/lib"), Path("/opt/rbln/others")
-    others.mkdir(parents=True, exist_ok=True)
-    subprocess.run(("mount", "--bind", sysconfig.get_path("platlib"), others), check=True)
-    interpreter, settings = python()
-    for package in ("rbln_supervisor", "rbln_worker"):
-        ignore = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(REPOSITORY / package, library / package, ignore=ignore)
-    modules = {"supervisor": "", "ctl": ".ctl", "exporter": ".exporter"}
-    for name, module in modules.items():
-        script = Path("/opt/rbln/bin", f"rbln-{name}")
-        script.parent.mkdir(parents=True, exist_ok=True)
-        script.write_text(
-            f"#!{interpreter}\nimport sys\nsys.path[:0] = [{str(library)!r}, {str(others)!r}]\n"
-            f"from rbln_supervisor{module}.main import main\nsys.exit(main())\n"
-        )
-        script.chmod(0o755)
-    for line in (REPOSITORY / "deployments/rbln.tmpfiles.conf").read_text().splitlines():
-        if line and not line.startswith("#"):
-            _, path, mode, *_ = line.split()
-            Path(path).mkdir(parents=True, exist_ok=True)
-            Path(path).chmod(int(mode, 8))
-    for unit, changes in {UNIT: DROP_IN, EXPORTER: "[Service]\n"}.items():
-        (UNITS / f"{unit}.d").mkdir(parents=True)
-        shutil.copy(REPOSITORY / "deployments" / unit, UNITS)
-        (UNITS / f"{unit}.d/test.conf").write_text(changes + settings)
-    CONFIG.parent.mkdir(parents=True, exist_ok=True)
-    served = pool("KERNEL", vendors=[pci.VIRTIO_VENDOR], drivers=[KERNEL_DRIVER])
-    CONFIG.write_bytes(msgspec.json.encode(config(served)))
+VERSIONS: Final = Path("/opt/rbln/lib/rbln_worker/contract/version.py")
 
 
 @pytest.fixture(scope="module")
@@ -255,6 +136,7 @@ def test_a_life_under_systemd(systemd: Systemd, note: Note) -> None:
 
         done = systemd.ctl("reload", UNIT)
         assert done.returncode == 0, f"{done.stderr}\n{systemd.story()}"
+
         CONFIG.write_text("{")
         assert systemd.ctl("reload", UNIT).returncode != 0
         assert worker() == served
@@ -270,6 +152,39 @@ def test_a_life_under_systemd(systemd: Systemd, note: Note) -> None:
         assert not list((KUBELET / "device-plugins").glob("rebellions.ai*"))
         assert not RUN_DIR.exists()
         note("systemctl stop", "no process of it, no socket", took)
+
+
+@pytest.mark.timeout(300)
+def test_an_upgrade_as_a_reload(systemd: Systemd, note: Note) -> None:
+    """docs/install.md, "Upgrade"."""
+    CONFIG.write_bytes(CONFIGURATION)
+    (UNITS / f"{UNIT}.d/upgrade.conf").write_text(UPGRADE)
+    assert systemd.ctl("daemon-reload").returncode == 0
+    with SimKubelet(KUBELET) as kubelet:
+        assert systemd.ctl("start", UNIT).returncode == 0
+        kubelet.wait(
+            lambda k: k.resource(KERNEL).allocatable == 2, DEADLINE_S, what="both are allocatable"
+        )
+        served, process = worker(), systemd.show()["MainPID"]
+        VERSIONS.write_text('VERSION = "9.9.9"\n')
+        began = monotonic()
+        done = systemd.ctl("reload", UNIT)
+        took = monotonic() - began
+        assert done.returncode == 0, f"{done.stderr}\n{systemd.story()}"
+        shown = systemd.show()
+        assert (shown["MainPID"], shown["SubState"]) == (process, "running")
+        seen = status()
+        assert seen is not None
+        assert seen.pools[KERNEL].worker.version == "9.9.9"
+        assert worker() != served
+        assert lowest_allocatable(kubelet, KERNEL) == 2
+        note("rbln-ctl upgrade as ExecReload", "another version; always 2 allocatable", took)
+
+        served = worker()
+        VERSIONS.write_text("this is no Python")
+        assert systemd.ctl("reload", UNIT).returncode != 0
+        assert (worker(), systemd.show()["MainPID"]) == (served, process)
+        assert systemd.ctl("stop", UNIT).returncode == 0
 
 
 def test_the_status_of_a_unit_whose_python_lies_in_somebodys_home(systemd: Systemd) -> None:
