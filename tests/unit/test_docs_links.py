@@ -16,7 +16,7 @@ from rbln_supervisor.ctl import parser as ctl
 from rbln_supervisor.exporter import main as exporter
 from tests.unit.pages import PAGES, REPOSITORY, blocks, prose, spans
 
-LINKED: Final = (*PAGES, REPOSITORY / "ARCHITECTURE.md", REPOSITORY / "CHANGELOG.md")
+LINKED: Final = (*PAGES, REPOSITORY / "CHANGELOG.md")
 FOLDERS: Final = "rbln_supervisor|rbln_worker|deployments|scripts|tests|conf|docs"
 INVENTED: Final = frozenset({"acme.py", "nvme.py"})
 """Files that a page has the reader write."""
