@@ -1,6 +1,6 @@
-"""Gathers what can be seen of a node without asking its supervisor, for ``rbln-ctl doctor``.
+"""Collects facts about a node without its supervisor, for ``rbln-ctl doctor``.
 
-It reads what can hang (sysfs, sockets, mounts), and whoever starts it may not: so it is a process
-of its own (``python -m rbln_supervisor.examine``), which writes a line for each section as it has
-it. Belongs here: reading. Does not: what it means (``core.diagnosis``).
+Reads of sysfs, sockets and mounts can hang, and rbln-ctl must not. So this is a process of its own
+(``python -m rbln_supervisor.examine``), which writes a line for each section as soon as it has it.
+Belongs here: reading. Does not: conclusions (``core.diagnosis``).
 """

@@ -1,8 +1,8 @@
 """rbln-exporter: metrics for Prometheus, and the probes of a container, over HTTP.
 
-A process of its own that asks the supervisor over its control socket, as rbln-ctl does, with a
-deadline: it tells of a supervisor that is dead or hangs, and can't hinder one that is not.
+A process of its own that queries the supervisor over its control socket with a deadline, as
+rbln-ctl does. So it can report a supervisor that is dead or hangs, and cannot slow it down.
 
-Belongs here: names and forms of metrics (``catalog``), what of an answer becomes which
-(``families``), what /proc says of the processes, the HTTP server. Does not: anything that counts.
+Belongs here: names and kinds of metrics (``catalog``), their values from a reply (``families``),
+processes by /proc, the HTTP server. Does not: counters.
 """

@@ -1,1 +1,1 @@
-"""What the node is, read from its kernel: bytes become facts here, and nothing is judged."""
+"""Reads the node from its kernel: bytes become facts here, without conclusions."""

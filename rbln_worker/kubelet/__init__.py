@@ -1,1 +1,1 @@
-"""The kubelet's language: gRPC and protobuf stay inside this package."""
+"""gRPC and protobuf of the kubelet's APIs, which stay inside this package."""

@@ -1,4 +1,4 @@
-"""README's screens of a night on call are what the commands print, but for times and numbers."""
+"""Screens of README and docs/configure.md are what the commands print, but for numbers."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +7,9 @@ from typing import Final
 import pytest
 
 from scripts.screens import COMMANDS, screens
-from tests.sim.stack import REPOSITORY
+from tests.sim.stack import REPOSITORY, Stack
+from tests.system.scene import ATOM_POOL, ATOMS, TWO_POOLS, VM_POOL, config, pool, served
+from tests.unit.pages import blocks, text
 
 pytestmark = pytest.mark.system
 
@@ -43,3 +45,17 @@ def test_the_screens_are_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> Non
     assert {command: shape(shown(command)) for command in COMMANDS} == {
         command: shape(page) for command, page in printed.items()
     }
+
+
+def test_the_reload_of_configure_md_is_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    (page,) = (
+        body.removeprefix("$ rbln-ctl reload\n")
+        for _, body in blocks(text("configure.md"))
+        if body.startswith("$ rbln-ctl reload\n")
+    )
+    new = pool("NEW", pciAddresses=[ATOMS[0]])
+    with Stack(TWO_POOLS) as stack:
+        served(stack)
+        stack.write_config(config(new, ATOM_POOL, VM_POOL))
+        assert shape(stack.ctl("reload").stdout) == shape(page)

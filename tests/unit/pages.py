@@ -11,8 +11,12 @@ PAGES: Final = tuple(
     sorted(
         (
             *DOCS.glob("*.md"),
-            *(DOCS / "reference").glob("*.md"),
-            *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md")),
+            *(
+                page
+                for folder in ("adr", "design", "reference")
+                for page in DOCS.glob(f"{folder}/*.md")
+            ),
+            *(REPOSITORY / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")),
         )
     )
 )

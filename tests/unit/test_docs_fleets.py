@@ -66,10 +66,12 @@ def test_there_are_formulas() -> None:
 
 def test_series_are_those_of_the_metrics() -> None:
     """Which a test of the exporter counts."""
-    found = re.search(r"\*\*Series of a node\.\*\* (\d+), (\d+) a pool", text("metrics.md"))
+    found = re.search(
+        r"\*\*Series of a node\.\*\* (\d+), plus (\d+) for each pool", text("metrics.md")
+    )
     assert found is not None
     base, pool = found.groups()
-    assert f"A node has {base} series, {pool} a pool" in PAGE
+    assert f"A node has {base} series, plus {pool} for each pool" in PAGE
     sums = [formula for formula, _ in FORMULAS if "+" in formula]
     assert sums
     assert all(f"{base} + {pool} * " in formula for formula in sums)

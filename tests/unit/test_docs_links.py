@@ -16,14 +16,16 @@ from rbln_supervisor.ctl import parser as ctl
 from rbln_supervisor.exporter import main as exporter
 from tests.unit.pages import PAGES, REPOSITORY, blocks, prose, spans
 
-LINKED: Final = (*PAGES, REPOSITORY / "ARCHITECTURE.md", REPOSITORY / "CHANGELOG.md")
+LINKED: Final = (*PAGES, REPOSITORY / "CHANGELOG.md")
 FOLDERS: Final = "rbln_supervisor|rbln_worker|deployments|scripts|tests|conf|docs"
+MODULES: Final = ("rbln_supervisor", "rbln_worker", "tests", "scripts")
 INVENTED: Final = frozenset({"acme.py", "nvme.py"})
 """Files that a page has the reader write."""
 
 _LINK: Final = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
 _HEADING: Final = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 _PATH: Final = re.compile(rf"(?:\./)?((?:{FOLDERS})(?:/[\w.*-]+)+)/?")
+_MODULE: Final = re.compile(r"(?:\w+/)*\w+\.py")
 _PROGRAM: Final = re.compile(r"(?:/opt/rbln/bin/)?(rbln-(?:ctl|supervisor|exporter))(?=\s)(.*)")
 
 
@@ -58,6 +60,14 @@ def test_files_are_there(page: Path) -> None:
         found = _PATH.fullmatch(word)
         if found and Path(found[1]).name not in INVENTED:
             assert [*REPOSITORY.glob(found[1])], f"{word}: no such file"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_modules_that_are_named_by_the_end_of_their_path_are_there(page: Path) -> None:
+    for word in spans(prose(page.read_text())):
+        if _MODULE.fullmatch(word) and Path(word).name not in INVENTED:
+            found = (path for top in MODULES for path in (REPOSITORY / top).glob(f"**/{word}"))
+            assert word.startswith(MODULES) or next(found, None), f"{word}: no such module"
 
 
 def typed(page: Path) -> Iterator[str]:

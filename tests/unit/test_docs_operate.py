@@ -34,8 +34,8 @@ def test_states_phases_sources_causes_and_kinds() -> None:
     assert words("kind") == set(get_args(Kind))
 
 
-def test_phases_say_what_the_kubelet_hears() -> None:
-    heard = {row.code("phase"): row.cells["the kubelet hears"] for row in rows(PAGE, "phase")}
+def test_phases_say_what_the_kubelet_gets() -> None:
+    heard = {row.code("phase"): row.cells["the kubelet gets"] for row in rows(PAGE, "phase")}
     fallen = {HealthPhase.UNHEALTHY, HealthPhase.PROBATION}
     assert heard == {phase: "Unhealthy" if phase in fallen else "Healthy" for phase in HealthPhase}
 

@@ -226,7 +226,10 @@ def test_the_page_says_how_many_series_there_are() -> None:
     assert device == 1
     assert number_of_series(4, 64) == base + 4 * pool + 256
     written = (Path(__file__).parents[2] / "docs/metrics.md").read_text()
-    assert f"**Series of a node.** {base}, {pool} a pool, and one a device" in written
+    assert (
+        f"**Series of a node.** {base}, plus {pool} for each pool and one for each device"
+        in written
+    )
     assert f"{base + 4 * pool + 256}\nwith four pools and 256 devices" in written
 
 

@@ -1,6 +1,6 @@
-"""The configuration file: bytes become pools, or every complaint about them at once.
+"""The configuration file: bytes become pools, or a list of all errors.
 
-From the outside in: document.py (JSON, JSON with commas and comments too many, YAML), shape.py
-(typed access with complaints), pool.py and selectors.py (the reference's schema), config.py (the
-whole file). Whoever reads a configuration needs config.py alone.
+document.py reads JSON (also with comments and trailing commas) and YAML, shape.py has typed access
+with error messages, pool.py and selectors.py the schema, config.py the whole file. Other packages
+import config.py only.
 """

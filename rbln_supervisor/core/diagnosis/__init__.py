@@ -1,5 +1,5 @@
-"""What is wrong on a node: facts in, findings out. Who gathers the facts is ``examine`` and ctl.
+"""The checks of ``rbln-ctl doctor``: facts in, findings out. ``examine`` collects the facts.
 
-Each check is a function of ``Facts`` that yields findings; what could not be found out is a fact
-of its own (a section that is None), and never read as "all is well".
+Each check is a function of ``Facts`` that yields findings. A section that could not be read is None
+and never counts as "no problem".
 """

@@ -1,1 +1,1 @@
-"""The types of device that a pool can have: one file each, one line each in registry.py."""
+"""Device types of pools: one file each, one line each in registry.py."""

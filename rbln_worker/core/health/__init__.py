@@ -1,7 +1,7 @@
-"""Whether a device can be used: evidence in, a verdict out, time passed in.
+"""Health of a device: evidence and time in, a verdict out.
 
-From the facts to the kubelet's word: observation.py (what one source says), word.py (what the
-supervisor says), npu.py and pcie.py (what the device's own files say), evidence.py (all that a look
-found), standing.py (where a device stands), machine.py (how it comes there over time, as a table),
-case.py (a device's file: the last evidence and where it stands).
+From facts to the verdict: observation.py (kinds of evidence), word.py (evidence from the
+supervisor), carrier.py (links and ports), npu.py, pcie.py and driver.py (evidence from the device's
+files), evidence.py (all of a health check), standing.py (the record of a device), machine.py (the
+state table), case.py (a device with its newest evidence and its record).
 """

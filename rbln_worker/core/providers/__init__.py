@@ -1,5 +1,5 @@
-"""What a container needs to use a device: one provider a kind of access, each a file here.
+"""What a container needs to use a device: one provider for each kind of access, one file each.
 
-A provider says which devices it is for, what has to be read of one, and what a container gets: pure
-functions, put together in a PROVIDER. registry.py lists them.
+A provider defines the devices that it applies to, what has to be read, and what a container gets:
+pure functions in a PROVIDER. registry.py lists them.
 """

@@ -1,1 +1,1 @@
-"""The kubelet's wire contracts: .proto files and what scripts/proto makes of them."""
+"""The kubelet's APIs: .proto files, and the modules that scripts/proto makes from them."""
