@@ -2,9 +2,9 @@
 
 import sys
 
-# asyncio and hashlib import these where they are there: OpenSSL's libraries in every process, and
-# 9 ms of the start. Nothing here speaks TLS, and Python has SHA-256 of its own; whatever came to
-# want more would get an ImportError (None: docs.python.org, The import system).
+# asyncio and hashlib import these modules where they exist: OpenSSL's libraries in every process,
+# and 9 ms of the start. Nothing here speaks TLS, and Python has its own SHA-256. An import of one
+# of them raises ImportError (None: docs.python.org, The import system).
 for name in ("ssl", "_hashlib"):
     sys.modules.setdefault(name, None)  # type: ignore[arg-type]
 

@@ -1,8 +1,8 @@
-"""The last accepted configuration, kept in the run directory: with it a restart serves on.
+"""The last accepted configuration, kept in the run directory so that a restart can serve it.
 
-A configuration is accepted when all of it is right and it is served: at a start, or by a reload
-that stays. Where the file is wrong at the next start, what was accepted last is served and the file
-is refused as a reload would be. A start without a record ends with the file's errors.
+A configuration is accepted when it has no errors and is served: at a start, or by a reload that is
+kept. If the file has errors at the next start, the last accepted configuration is served and the
+file is refused as at a reload. A start without a record fails with the file's errors.
 """
 
 import contextlib
@@ -20,11 +20,12 @@ from rbln_supervisor.core.configuration import config
 from rbln_supervisor.options import Options
 
 FILE: Final = "accepted.json"
-"""In the run directory, for nobody else: it holds what containers are told (additionalInfo)."""
+"""File name in the run directory. Only our user may read it: it has values for containers
+(additionalInfo)."""
 ASIDE: Final = f"{FILE}.new"
 _FORMAT: Final = 1
 _MAX_BYTES: Final = 2 * config_file.SIZE_MOST + 4096
-"""The file's bytes in base64, and a few words."""
+"""Maximum size of the record: the configuration in base64, and the other fields."""
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class Record(msgspec.Struct, frozen=True):
 
     format: int
     node: str
-    """Its node's name: a cloned disk is another node's."""
+    """Name of the node. A record from a cloned disk belongs to another node."""
     config_file: str
     prefix: str
     raw: bytes
@@ -43,25 +44,25 @@ class Record(msgspec.Struct, frozen=True):
 
 
 class StartConfig(NamedTuple):
-    """What a supervisor begins with."""
+    """The configuration of a starting supervisor."""
 
     config: config.NodeConfig
     read: bytes | tuple[str, ...]
-    """What the configuration file was: its bytes, or why it had none."""
+    """Content of the configuration file, or the errors that prevented reading it."""
     refused: tuple[str, ...] = ()
-    """Why the file is not what is served; empty where it is."""
+    """Reasons why the file is not served; empty if it is."""
     former: str = ""
-    """What is served instead, in words."""
+    """Text that says which configuration is served instead."""
 
 
 _DECODER: Final = msgspec.json.Decoder(Record)
 
 
 def start_config(options: Options) -> StartConfig:
-    """The configuration to begin with: the file's, or the last accepted one where it is wrong.
+    """Return the configuration to start with: the file's, or the last accepted one if it is wrong.
 
     Raises:
-        ConfigError: The file can't be used, and no other was accepted before.
+        ConfigError: The file can't be used, and no other configuration was accepted before.
     """
     found: bytes | None = None
     try:
@@ -90,7 +91,7 @@ def start_config(options: Options) -> StartConfig:
 
 
 def save(options: Options, raw: bytes) -> None:
-    """Keep an accepted configuration; one that can't be kept is only missed at a restart."""
+    """Save an accepted configuration. A failure is only logged: it matters only at a restart."""
     record = Record(
         _FORMAT,
         os.uname().nodename,
@@ -113,9 +114,9 @@ def save(options: Options, raw: bytes) -> None:
 
 
 def load(options: Options) -> Record | None:
-    """The last accepted configuration of this node and of these options; None where there is none.
+    """Return the last accepted configuration of this node and these options; None if there is none.
 
-    What is no record of ours counts for nothing: corrupt, of a newer version, of another node.
+    A record that is corrupt, of a newer version or of another node is ignored.
     """
     try:
         raw = _read(options.run_dir / FILE)
@@ -123,7 +124,7 @@ def load(options: Options) -> Record | None:
         datetime.fromtimestamp(record.at, UTC)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
         return None
-    except OverflowError:  # no time of this world
+    except OverflowError:  # not a valid time
         return None
     wanted = (_FORMAT, os.uname().nodename, str(options.config_file), options.resource_prefix)
     known = (record.format, record.node, record.config_file, record.prefix)
@@ -133,7 +134,7 @@ def load(options: Options) -> Record | None:
 def _read(path: Path) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
-        # It is read before the run directory is checked: nobody else's file is served.
+        # The file is read before the run directory is checked: reject one of another user.
         if os.fstat(descriptor).st_uid != os.geteuid():
             raise PermissionError(errno.EPERM, "not ours", FILE)
         return file.read(_MAX_BYTES)

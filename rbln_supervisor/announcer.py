@@ -1,8 +1,9 @@
-"""Tells the program that started us how we are, if it asks: sd_notify(3), a datagram a notice.
+"""Reports of the supervisor's state to systemd, on its request, as datagrams of sd_notify(3).
 
-systemd asks by NOTIFY_SOCKET, and by WATCHDOG_USEC for a sign of life. The signs come from the
-loop, so that they end when it hangs; systemd then ends this process and starts the next one, and
-the workers live on. No variable is left for the processes that we start: they are not asked.
+systemd requests them with NOTIFY_SOCKET, and keep-alive messages with WATCHDOG_USEC. The loop sends
+the keep-alive messages, so they stop when it hangs. systemd then ends this process and starts the
+next one, and the workers live on. The variables are removed from the environment: they are not
+meant for the processes that this one starts.
 """
 
 import logging
@@ -16,20 +17,20 @@ from typing import Final
 from rbln_supervisor.core.notices import Facts, Said, notices
 
 STATUS_EVERY_S: Final = 5.0
-"""How old what is told may be."""
+"""Interval between two reports (seconds)."""
 STARTING_EVERY_S: Final = 0.05
-"""The same before the start is over, which somebody waits for."""
+"""Interval before the start is complete, while somebody waits for it (seconds)."""
 _SIGNS: Final = 3
-"""In one interval of the watchdog: a turn of the loop may take a while."""
+"""Keep-alive messages in one watchdog interval: one loop iteration may take a while."""
 
 log = logging.getLogger(__name__)
 
 
 class Announcer:
-    """Where to tell, what was told, and when to tell more. It never waits."""
+    """A client of sd_notify(3), with the last state sent and the time of the next. Never waits."""
 
     def __init__(self, address: str, watchdog_s: float | None) -> None:
-        """``address``: a path, or ``@`` and an abstract name (unix(7)); empty: nobody asks."""
+        """``address``: a path, or ``@`` and an abstract name (unix(7)); empty: no reports."""
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
         self._sign_every_s = math.inf if watchdog_s is None else watchdog_s / _SIGNS
         self._said = Said()
@@ -40,16 +41,16 @@ class Announcer:
 
     @property
     def due(self) -> float:
-        """When ``turn`` has to be called at the latest (monotonic seconds)."""
+        """Latest time of the next call of ``turn`` (monotonic seconds)."""
         return min(self._look_at, self._sign_at)
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Why nothing can be told."""
+        """Reasons why reports cannot be sent."""
         return (self._problem,) if self._problem else ()
 
     def turn(self, facts: Callable[[], Facts], *, at_once: bool = False) -> None:
-        """Tell what is due; ``at_once``: something has changed that is not to be kept back."""
+        """Send what is due; with ``at_once`` also a change that must not be delayed."""
         now = monotonic()
         if now >= self._sign_at:
             self._sign_at = now + self._sign_every_s
@@ -57,13 +58,13 @@ class Announcer:
         if now < self._look_at and not (at_once and self._look_at < math.inf):
             return
         told, texts = notices(self._said, facts(), now - self._born, int(now * 1_000_000))
-        # Before the start is over this is a look at something that changes every few milliseconds.
+        # Before the start is complete, the facts change every few milliseconds.
         self._look_at = now + (STATUS_EVERY_S if told.ready else STARTING_EVERY_S)
         if all(self._tell(text) for text in texts):
             self._said = told
 
     def _tell(self, text: str) -> bool:
-        """Whether it was taken; what was not is told again with the next notice."""
+        """Return True if the datagram was sent; otherwise the text is sent with the next report."""
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as to:
                 to.settimeout(0)
@@ -79,7 +80,10 @@ class Announcer:
 
 
 def announcer(environment: MutableMapping[str, str]) -> Announcer:
-    """What the environment asks for, and take it out (sd_notify(3), sd_watchdog_enabled(3))."""
+    """Make the announcer that the environment asks for, and remove its variables.
+
+    See sd_notify(3) and sd_watchdog_enabled(3).
+    """
     address = environment.pop("NOTIFY_SOCKET", "")
     interval = environment.pop("WATCHDOG_USEC", "")
     whom = environment.pop("WATCHDOG_PID", "")

@@ -1,8 +1,8 @@
 """The command line as options: our flags, and those of the reference's binary and entrypoint.
 
 The reference takes Go's flags: one dash or two, ``-flag=value`` or ``-flag value``, booleans only
-as ``-flag`` or ``-flag=value``, and words at the end are ignored. Its log flags are accepted and
-change nothing but the level: lines always go to standard error.
+as ``-flag`` or ``-flag=value``. Positional arguments are ignored. Its log flags are accepted and
+change nothing but the level: log lines always go to standard error.
 """
 
 import argparse
@@ -39,12 +39,13 @@ _LEVELS: Final = {
 _SIZE: Final = re.compile(r"([0-9]{1,19})(|KiB|MiB|GiB)", re.ASCII)
 _UNITS: Final = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _MEMORY_LEAST: Final = 256 << 20
-"""A small pool's worker has 125 MiB, of which 104 are its threads' stacks; with 16 cores and more,
-where gRPC begins 12 threads more, 218 and 200."""
+"""Minimum of --worker-memory-max. A small pool's worker uses 125 MiB, of which 104 are thread
+stacks. With 16 cores and more, where gRPC starts 12 further threads, it uses 218 MiB, of which 200
+are stacks."""
 
 
 def parse(argv: Sequence[str], *, in_container: bool) -> Options:
-    """The options; exits with 2 and the usage where they can't be understood."""
+    """Return the options; exit with code 2 and the usage if they are invalid."""
     given, words = _parser().parse_known_args([_normal(word) for word in argv])
     unknown = [word for word in words if word.startswith("-")]
     if unknown:
@@ -77,7 +78,7 @@ def parse(argv: Sequence[str], *, in_container: bool) -> Options:
 
 
 def _normal(word: str) -> str:
-    """A word with two dashes, and a value where it is a switch without one."""
+    """Return an argument with two dashes, and with a value if it is a switch without one."""
     if not word.startswith("-") or word in {"-", "--", "-h"}:
         return word
     name, equals, value = word.lstrip("-").partition("=")
@@ -288,7 +289,7 @@ def _seconds(text: str) -> float:
 
 
 def _memory(text: str) -> int:
-    """Bytes; 0 for no limit."""
+    """Return a size in bytes; 0: no limit."""
     if text == "none":
         return 0
     found = _SIZE.fullmatch(text)

@@ -1,4 +1,4 @@
-"""The one place that forks: workers are born, signalled and reaped here."""
+"""The only module that forks: it spawns, signals and reaps processes."""
 
 import contextlib
 import fcntl
@@ -19,52 +19,54 @@ from rbln_worker.boot import Boot
 from rbln_worker.contract import exits
 
 _LOCK_BYTES: Final = 64
-"""More than a pid and an incarnation have."""
+"""Maximum size of a lock file: a pid and an incarnation are shorter."""
 _NO_PROCESS: Final = frozenset({ESRCH, EINVAL, ENOENT})
-"""What pidfd_open(2) says of a number that is nobody's, is 0, or is a thread's (by kernel)."""
+"""Errors of pidfd_open(2) for a pid that has no process, is 0, or is a thread's (differs by
+kernel)."""
 
 
 class Life(msgspec.Struct, frozen=True):
-    """A worker process, by a descriptor that can't be reused for another one as a pid can."""
+    """A process with its pidfd: unlike a pid, it cannot be reused for another process."""
 
     pid: int
     pidfd: int
-    """Readable once the process has ended (pidfd_open(2))."""
+    """Becomes readable when the process has ended (pidfd_open(2))."""
     ours: bool
-    """A child of this process, so that its exit status can be read."""
+    """True if it is a child of this process, so that its exit status can be read."""
 
 
 def warm() -> None:
-    """Get ready to fork: what workers share is imported by now, and stays in shared pages.
+    """Prepare for forks: import what workers use, so that they share its memory pages.
 
-    ``rbln_worker.main`` brings gRPC and all else with it; nothing of gRPC is used in this process.
+    ``rbln_worker.main`` imports gRPC and everything else; this process uses no gRPC object.
     """
-    # Read by gRPC's core at its first use, in a worker: its notes on ended connections say nothing.
+    # gRPC's core reads this at its first use, in a worker: its messages on closed connections are
+    # noise.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    with contextlib.suppress(OSError):  # fs.inotify.max_user_instances: who needs one says so
-        INotify().close()  # finds the C library, once for all
+    with contextlib.suppress(OSError):  # fs.inotify.max_user_instances: its users report it
+        INotify().close()  # looks up the C library, once for all processes
     gc.collect()
-    gc.freeze()  # or a collection in a worker would write to every object's page
+    gc.freeze()  # otherwise a collection in a worker would write to every object's page
 
 
 def worker(boot: Boot) -> Life:
-    """Fork a pool's worker; OSError if that can't be."""
+    """Fork a worker for a pool. Raises OSError if there can be no process."""
     return spawn(lambda: main.run(boot))
 
 
 def spawn(body: Callable[[], int], *, keep: int | None = None) -> Life:
-    """Fork a process that runs ``body`` and exits with what it returns; OSError if it can't be.
+    """Fork a process that runs ``body`` and exits with its result. Raises OSError.
 
-    It has no open descriptors but the standard ones, and the one to keep.
+    The process has no open descriptors except the standard ones and ``keep``.
 
     Signals are blocked around the fork: a child that still has our handlers and wake-up descriptor
-    would swallow a signal meant for it, or send it to us.
+    would lose a signal meant for it, or pass it to this process.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         with warnings.catch_warnings():
-            # Python 3.12 warns of any thread. Those there are belong to libzmq, hold none of our
-            # locks and are not used in the child, which makes a context of its own.
+            # Python 3.12 warns if there is any thread. The existing ones belong to libzmq, hold
+            # none of our locks and are not used in the child, which makes its own context.
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
         if pid == 0:
@@ -73,14 +75,14 @@ def spawn(body: Callable[[], int], *, keep: int | None = None) -> Life:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     try:
         return Life(pid, os.pidfd_open(pid), ours=True)
-    except OSError:  # no descriptor left: a process that nobody could watch may not live
+    except OSError:  # no descriptor left: the process could not be watched, so it is killed
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         raise
 
 
 def send(life: Life, number: signal.Signals) -> None:
-    """Signal a process that may have ended meanwhile."""
+    """Send a signal to a process. Do nothing if it has ended meanwhile."""
     try:
         signal.pidfd_send_signal(life.pidfd, number)
     except ProcessLookupError:
@@ -88,16 +90,16 @@ def send(life: Life, number: signal.Signals) -> None:
 
 
 class End(NamedTuple):
-    """How a process ended."""
+    """The end of a process."""
 
     how: str
-    """In words."""
+    """Text for people."""
     cause: str
-    """As a label: ``SIGKILL``, ``exit-70``, ``unknown``."""
+    """Label: ``SIGKILL``, ``exit-70``, ``unknown``."""
 
 
 def reap(life: Life) -> End:
-    """How an ended process ended; its descriptor is closed."""
+    """Reap an ended process, close its pidfd, and return how it ended."""
     os.close(life.pidfd)
     if not life.ours:
         return End("ended; it was forked by an earlier supervisor", "unknown")
@@ -110,40 +112,40 @@ def reap(life: Life) -> End:
 
 
 def has_ended(life: Life) -> bool:
-    """Whether a process of ours has ended; it waits to be reaped then."""
+    """Return True if a child of this process has ended, and waits to be reaped."""
     return os.waitid(os.P_PIDFD, life.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def kill_group(life: Life) -> None:
-    """End a process of ours and all in its group, if it made itself the leader of one.
+    """Kill a child process, and all processes of its group if it leads one.
 
-    As long as the process is not reaped, its number means nobody else.
+    While the process is not reaped, its pid cannot be reused.
     """
     send(life, signal.SIGKILL)
-    with contextlib.suppress(ProcessLookupError):  # it has not come to make one
+    with contextlib.suppress(ProcessLookupError):  # it has not become a group leader yet
         os.killpg(life.pid, signal.SIGKILL)
 
 
 def reap_group(life: Life) -> End:
-    """Reap an ended process as ``reap`` does, after the end of all that is left in its group."""
+    """Reap an ended process as ``reap`` does, after killing what is left of its group."""
     kill_group(life)
     return reap(life)
 
 
 class Stranger(msgspec.Struct, frozen=True):
-    """A living worker that somebody else forked."""
+    """An orphan: a living worker that another supervisor forked."""
 
     life: Life
     incarnation: str
-    """As its pool's lock file says; its hello says the same."""
+    """From the pool's lock file; the worker's hello has the same."""
 
 
 def lock_holder(path: Path) -> Stranger | None:
-    """The worker that holds a pool's lock file; None where nobody does.
+    """Return the worker that holds a pool's lock file; None if it is not locked.
 
     Raises:
-        PermissionError: somebody does who can't be seen from here (another PID namespace), or who
-            has not written yet who he is.
+        PermissionError: The holder cannot be seen from here (another PID namespace), or has not
+            written its pid yet.
     """
     try:
         file = path.open("r+", errors="replace")
@@ -163,7 +165,7 @@ def lock_holder(path: Path) -> Stranger | None:
 
 
 def is_unlocked(path: Path) -> bool:
-    """Whether nobody holds a pool's lock file, seen or unseen."""
+    """Return True if no process, visible or not, holds a pool's lock file."""
     try:
         met = lock_holder(path)
     except OSError:
@@ -174,7 +176,7 @@ def is_unlocked(path: Path) -> bool:
 
 
 def _stranger(text: str, file: os.stat_result) -> Stranger | None:
-    """Who a lock file says that holds it, if he does."""
+    """Return the worker that a lock file names, if that process has the file open."""
     words = text.split()
     if len(words) != 2 or not (words[0].isascii() and words[0].isdigit()):
         return None
@@ -187,7 +189,7 @@ def _stranger(text: str, file: os.stat_result) -> Stranger | None:
         if error.errno in _NO_PROCESS:
             return None
         raise
-    # Only now: the descriptor stands for the process of which this is asked, whatever comes.
+    # The check follows pidfd_open: the pidfd then stands for the process that is checked.
     if _has_open(pid, file):
         return Stranger(Life(pid, pidfd, ours=_is_child(pidfd)), words[1])
     os.close(pidfd)
@@ -195,7 +197,7 @@ def _stranger(text: str, file: os.stat_result) -> Stranger | None:
 
 
 def _is_child(pidfd: int) -> bool:
-    """A supervisor that has become another program by execve(2) keeps its children."""
+    """Return True for a child. A supervisor keeps its children over execve(2)."""
     try:
         os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
@@ -204,7 +206,7 @@ def _is_child(pidfd: int) -> bool:
 
 
 def reap_leftovers() -> None:
-    """Reap what ended while this process became another program (execve(2))."""
+    """Reap children that ended while this process became another program (execve(2))."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG) != (0, 0):
             pass
@@ -231,17 +233,17 @@ def _live(body: Callable[[], int], mask: set[int | signal.Signals], keep: int | 
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
-        # Sockets, pidfds, locks and the inotify instance are the parent's.
+        # Sockets, pidfds, locks and the inotify instance belong to the parent.
         _close_all_but_standard(keep)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         code = body()
     finally:
-        os._exit(code)  # no exit handlers: they are the parent's
+        os._exit(code)  # no exit handlers: they belong to the parent
 
 
 def _close_all_but_standard(keep: int | None) -> None:
-    # Listed, not counted up: a container's limit may be a billion descriptors.
+    # Listed, not counted: the limit of a container may be a billion descriptors.
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - Path would open one more
         if int(name) > 2 and int(name) != keep:
-            with contextlib.suppress(OSError):  # the listing's own descriptor
+            with contextlib.suppress(OSError):  # the descriptor of the listing itself
                 os.close(int(name))

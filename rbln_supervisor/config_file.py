@@ -1,4 +1,4 @@
-"""The configuration file's bytes: from a file that is a file, in bounded time and memory."""
+"""Reads the configuration file: only a regular file, in bounded time and memory."""
 
 import os
 import stat
@@ -8,17 +8,18 @@ from typing import Final
 from rbln_supervisor.core.configuration.config import ConfigError
 
 SIZE_MOST: Final = 1024 * 1024
-"""Bytes. A ConfigMap holds no more, and a larger file is the wrong file."""
+"""Maximum size in bytes. A ConfigMap cannot be larger; a larger file is the wrong file."""
 
 
 def read(path: str | os.PathLike[str]) -> bytes:
-    """The file's bytes; waits for nobody, whatever the path leads to.
+    """Return the file's content without waiting, whatever the path refers to.
 
     Raises:
-        ConfigError: One line: the path, and why it can't be read.
+        ConfigError: One line: the path, and the reason why it can't be read.
     """
     try:
-        # O_NONBLOCK: opening a FIFO would wait for its writer; O_NOCTTY: a terminal is none of ours
+        # O_NONBLOCK: opening a FIFO would wait for its writer. O_NOCTTY: a terminal must not become
+        # ours.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise ConfigError([f"{_shown(path)}: {_why(error)}"]) from error
@@ -43,7 +44,7 @@ def _read(descriptor: int, path: str) -> bytes:
         if size > SIZE_MOST:
             raise ConfigError([_too_large(path, size)])
     after = os.fstat(descriptor)
-    # Half of the old and half of the new might still be a document.
+    # Half of the old file and half of the new one might still be a valid document.
     if (after.st_mtime_ns, after.st_size) != (before.st_mtime_ns, before.st_size):
         raise ConfigError([f"{path}: changed while it was read, expected a file at rest"])
     return b"".join(pieces)
@@ -61,7 +62,7 @@ def _why(error: OSError | ValueError) -> str:
             return "permission denied, expected a file that this user may read"
         case OSError(strerror=str() as why):
             return f"can't be read: {why}"
-        case ValueError():  # Python's words for it change with its version
+        case ValueError():  # Python's text for it differs between versions
             return "can't be read: a path holds no NUL"
         case _:
             return f"can't be read: {error}"

@@ -1,10 +1,10 @@
-"""Notices that a file is another one, however that comes about (inotify(7)).
+"""Detects any change of a file's content, also by replaced links and folders (inotify(7)).
 
-A ConfigMap is a link to ``..data/config.json``, and ``..data`` a link that is swapped; editors put
-a new file in the old one's place; folders are replaced, and come later than the supervisor. So
-every step on the way from the root to the file is watched: links and missing names by the folder
-that has or lacks them, folders and the file by themselves (a file that is mounted alone is written
-to in a folder that is not seen from here). Without inotify the file is looked at now and then.
+A ConfigMap is a link to ``..data/config.json``, and ``..data`` is a link that is replaced. Editors
+replace the file. Folders are replaced, or created after the start of the supervisor. So every
+component of the path is watched: links and missing names through their folder, folders and the file
+directly (if only the file is mounted, its folder is written to outside of this mount namespace).
+Without inotify the file is read at intervals.
 """
 
 import errno
@@ -20,11 +20,11 @@ from inotify_simple import INotify, flags
 from rbln_supervisor.core.quiet import Quiet
 
 AGAIN_S: Final = 10.0
-"""Between two looks at a file that can't be watched."""
+"""Interval between two reads of a file that can't be watched (seconds)."""
 LINKS_MOST: Final = 40
-"""As many as the kernel follows (path_resolution(7))."""
+"""Maximum number of links, as in the kernel (path_resolution(7))."""
 _TRIES: Final = 8
-"""To watch a path that changes meanwhile; the next event is the next try."""
+"""Attempts to watch a path that changes meanwhile; the next event causes a new attempt."""
 
 _ITSELF: Final = (
     flags.CLOSE_WRITE | flags.ATTRIB | flags.DELETE_SELF | flags.MOVE_SELF | flags.DONT_FOLLOW
@@ -37,7 +37,7 @@ _LIMITS: Final = {
 
 
 class _Place(NamedTuple):
-    """A folder or file on the way, and the names in it that are steps on it."""
+    """A folder or file on the path, and the names in it that are components of the path."""
 
     path: str
     names: frozenset[str] = frozenset()
@@ -48,57 +48,58 @@ class _Place(NamedTuple):
 
 
 class ConfigWatch:
-    """One inotify instance on one path. It never waits: ``turn`` says when to look at the file."""
+    """One inotify instance for one path. Never waits: ``turn`` says if the file is to be read."""
 
     def __init__(self, path: Path, now: float) -> None:
-        """Watch ``path``; the first look is due soon, for what changed before."""
+        """Watch ``path``. The first read is due soon, for earlier changes."""
         self._path = os.path.abspath(path)  # noqa: PTH100 - Path has nothing that keeps links
         self._watched: dict[int, _Place] = {}
         self._again_at = math.inf
         self._quiet = Quiet().touch(now)
         self._inotify: INotify | None = None
         self.problem: str | None = None
-        """Why changes are not noticed at once, and what to do; None where they are."""
+        """Reason why changes are detected late, with a remedy; None if they are detected at
+        once."""
         self._arm(now)
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """Those that turn readable when ``turn`` has something to do."""
+        """File descriptors that become readable when ``turn`` has work."""
         return (int(self._inotify.fileno()),) if self._inotify else ()
 
     @property
     def due(self) -> float:
-        """When ``turn`` has to be called at the latest (monotonic seconds)."""
+        """Latest time of the next call of ``turn`` (monotonic seconds)."""
         return min(self._quiet.due, self._again_at)
 
     def turn(self, now: float) -> bool:
-        """Take in what happened; whether to look at the file now."""
+        """Handle inotify events. Return True if the file is to be read now."""
         if self._happened() or now >= self._again_at:
             self._quiet = self._quiet.touch(now)
             self._arm(now)
         if now < self._quiet.due:
             return False
         self._quiet = Quiet()
-        self._arm(now)  # a way that changed while it was walked may have said nothing
+        self._arm(now)  # a path that changed while it was read may have caused no event
         return True
 
     def close(self) -> None:
-        """Notice nothing any more."""
+        """Stop watching."""
         if self._inotify:
             self._inotify.close()
         self._inotify = None
         self._quiet, self._again_at = Quiet(), math.inf
 
     def _happened(self) -> bool:
-        """Something on the way changed, or may have."""
+        """Return True if a component of the path has changed, or may have."""
         if self._inotify is None:
             return False
         happened = False
         for event in self._inotify.read(timeout=0):
-            if event.mask & flags.Q_OVERFLOW:  # anything may have happened
+            if event.mask & flags.Q_OVERFLOW:  # events were lost
                 happened = True
             place = self._watched.get(event.wd)
-            if place is None:  # a watch that was given up
+            if place is None:  # a watch that was removed
                 continue
             if event.mask & flags.IGNORED:
                 del self._watched[event.wd]
@@ -122,7 +123,7 @@ class ConfigWatch:
             self._again_at = math.inf
 
     def _watch_all(self, inotify: INotify) -> None:
-        """Watch all places on the way; OSError where one can't be."""
+        """Watch all components of the path. Raises OSError if one can't be watched."""
         seen: Mapping[tuple[int, int], _Place] = {}
         for _ in range(_TRIES):
             before, seen = seen, _places(self._path)
@@ -134,13 +135,13 @@ class ConfigWatch:
                 try:
                     watched[inotify.add_watch(place.path, place.mask)] = place
                 except (FileNotFoundError, NotADirectoryError):
-                    continue  # gone meanwhile, as the next walk will see
+                    continue  # removed meanwhile; the next iteration sees it
                 except OSError as error:
                     failed = error
             for stale in self._watched.keys() - watched.keys():
                 try:
                     inotify.rm_watch(stale)
-                except OSError:  # the kernel dropped it with what it was on
+                except OSError:  # the kernel removed it together with its inode
                     continue
             self._watched = watched
             if failed is not None:
@@ -148,7 +149,7 @@ class ConfigWatch:
 
 
 def _places(path: str) -> Mapping[tuple[int, int], _Place]:
-    """What lies on the way to a file, by device and inode."""
+    """Return the components of the path, by device and inode."""
     places: dict[tuple[int, int], _Place] = {}
     for place in _way(path):
         try:
@@ -161,7 +162,7 @@ def _places(path: str) -> Mapping[tuple[int, int], _Place]:
 
 
 def _way(path: str) -> Iterator[_Place]:
-    """The steps from the root to a file, as far as there are any."""
+    """Yield the components of a path from the root, as far as they exist."""
     here, links = "/", 0
     rest = path.split("/")[::-1]
     while rest:
@@ -169,12 +170,12 @@ def _way(path: str) -> Iterator[_Place]:
         if name in {"", "."}:
             continue
         if name == "..":
-            here = os.path.dirname(here)  # noqa: PTH120 - no link is in it any more
+            here = os.path.dirname(here)  # noqa: PTH120 - it contains no link any more
             continue
-        step = os.path.join(here, name)  # noqa: PTH118 - strings, as readlink's
+        step = os.path.join(here, name)  # noqa: PTH118 - strings, as from readlink
         try:
             mode = os.lstat(step).st_mode
-        except (OSError, ValueError):  # ValueError: a NUL, which no file has in its name
+        except (OSError, ValueError):  # ValueError: a NUL, which no file name contains
             yield _Place(here, frozenset({name}))
             return
         if stat.S_ISLNK(mode):

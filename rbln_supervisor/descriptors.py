@@ -1,7 +1,8 @@
-"""Whether there are descriptors left: libzmq aborts the process that can't take a connection in.
+"""Detects a shortage of file descriptors: libzmq aborts a process that can't accept a connection.
 
-(4.3.5, ipc_listener.cpp: EMFILE is none of the errors that it expects of accept(2).) So connections
-are taken only while some are left, and wait or fail at whoever makes them.
+libzmq 4.3.5, ipc_listener.cpp: EMFILE is not among the errors that it expects of accept(2). So
+connections are accepted only while enough descriptors are free; otherwise they wait or fail in the
+client.
 """
 
 import os
@@ -9,17 +10,16 @@ import resource
 from typing import Final
 
 FEW: Final = 256
-"""From here on no connection is taken (from a quarter on, where the limit is low).
+"""Number of free descriptors below which no connection is accepted (a quarter of a low limit).
 
-libzmq takes connections in a thread of its own: some 50 in the millisecond that a turn of the loop
-may last. It says so, and the next turn comes at once. A fork needs three.
-"""
+libzmq accepts connections in its own thread: some 50 in the millisecond that one loop iteration may
+last. It reports them, and the next iteration follows at once. A fork needs three descriptors."""
 WANTED: Final = 65536
-"""As many as nobody needs; the usual 1024 can be used up by connections to our sockets."""
+"""Desired limit, more than ever needed; connections to our sockets can use up the usual 1024."""
 
 
 def raise_limit() -> None:
-    """Have as many as there may be (getrlimit(2)); those that are forked have them, too."""
+    """Raise the limit as far as allowed (getrlimit(2)); forked processes inherit it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = WANTED if hard == resource.RLIM_INFINITY else min(hard, WANTED)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -27,7 +27,7 @@ def raise_limit() -> None:
 
 
 def shortage(before: str) -> str:
-    """Why no connection should be taken, or nothing; ``before``: what it said the last time."""
+    """Return why no connection should be accepted, or ``""``; ``before``: the last result."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     try:
         lowest = os.eventfd(0, os.EFD_CLOEXEC)

@@ -1,9 +1,9 @@
-"""The container's first program: it tries what it was given, then becomes supervisord.
+"""The container's first program: it checks arguments and configuration, then becomes supervisord.
 
-supervisord would start rbln-supervisor again and again, whatever it was given. A command line that
-nobody understands, or a configuration without a usable pool, is better seen as a container that
-ended: with the complaint as its last line, and an exit code. Once it runs it is the other way
-round: workers serve, and the file may be mended (conf/supervisord.conf).
+supervisord would start rbln-supervisor again and again, whatever its arguments are. Invalid
+arguments, or a configuration without a usable pool, are easier to see as a container that has
+ended: with the error as its last line, and an exit code. Later the priority is the other way:
+workers serve, and the file may be corrected (conf/supervisord.conf).
 """
 
 import os
@@ -22,7 +22,7 @@ _PROGRAM: Final = "/etc/rbln/supervisord.conf"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code where nothing is started (contract/exits.py); else this never returns."""
+    """Return the exit code (contract/exits.py) if nothing can be started; else never return."""
     arguments = sys.argv[1:] if argv is None else argv
     environment = os.environ
     options = parse(
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except run_dir.NotUsable as error:
         return _refuse(str(error))
     program = environment.get("RBLN_SUPERVISORD_CONF") or _PROGRAM
-    return os.execve(  # noqa: S606 - no shell is wanted: words are handed over as they are
+    return os.execve(  # noqa: S606 - no shell is needed: arguments are passed unchanged
         sys.executable,
         [sys.executable, "-P", "-m", "rbln_supervisor.supervisord", "-c", program],
         environment_of(options, arguments, environment),
@@ -48,12 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def environment_of(
     options: Options, arguments: Sequence[str], environment: Mapping[str, str]
 ) -> dict[str, str]:
-    """What conf/supervisord.conf reads: the words, quoted as supervisord takes them apart (shlex).
+    """Return the environment for conf/supervisord.conf, with the arguments quoted for shlex.
 
-    The exporter beside the supervisor writes its lines as that does.
-
-    supervisord wants a folder for temporary files that it never makes: with a root that is
-    read-only there is none but ours.
+    supervisord splits them with shlex. The exporter beside the supervisor uses the same log format.
+    supervisord requires a folder for temporary files, which it never creates: with a read-only root
+    only the run directory is available.
     """
     return {
         "TMPDIR": str(options.run_dir),

@@ -1,10 +1,9 @@
-"""The events of a node: the newest in memory, and in two files of the run directory.
+"""The event log of a node: the newest events in memory, and in two files of the run directory.
 
-Appending is a write of some hundred bytes for each turn of the loop in which something happened. A
-run directory lies in memory (/run is a tmpfs; in a pod an emptyDir of medium Memory), where that
-takes microseconds; nothing is flushed to a disk, and a full or broken one costs the file, not the
-loop. A file that is full becomes the former one, in the place of the one before it, so that there
-are never more bytes than two of them have.
+A loop iteration with events appends some hundred bytes. The run directory is in memory (/run is a
+tmpfs; in a pod an emptyDir of medium Memory), where that takes microseconds. Nothing is flushed to
+a disk; a full or broken disk costs the file, but does not block the loop. A full file replaces the
+previous one, so the total size is at most that of two files.
 """
 
 import contextlib
@@ -27,11 +26,11 @@ from rbln_worker.contract.history import Happening
 FILE: Final = "events.jsonl"
 FORMER: Final = "events.1.jsonl"
 BYTES_MOST: Final = 512 * 1024
-"""Of one file, but for the marks at its head. Some 2,500 events."""
+"""Maximum size of a file, without the checkpoint in its first line. Some 2,500 events."""
 AGAIN_S: Final = 2.0
-"""From one try to write to the next, where it can't be: a disk that is full."""
+"""Interval between two attempts to write after an error such as a full disk (seconds)."""
 _LINE_BYTES: Final = 16 * 1024 * 1024
-"""What is read of a file at most, whatever somebody put there."""
+"""Maximum number of bytes that are read of a file, whatever its size."""
 
 _ENCODER: Final = msgspec.json.Encoder()
 _EVENT: Final[msgspec.json.Decoder[Event]] = msgspec.json.Decoder(Event)
@@ -39,10 +38,10 @@ _MARKS: Final[msgspec.json.Decoder[Marks]] = msgspec.json.Decoder(Marks)
 
 
 class Journal:
-    """Records what happens. What can't be written is still kept in memory, and said in a status."""
+    """The event log. Events that can't be written stay in memory, and ``problem`` says why."""
 
     def __init__(self, run_dir: Path, again_s: float = AGAIN_S) -> None:
-        """``again_s``: from one try to write what could not be written to the next."""
+        """``again_s``: seconds between two attempts to write."""
         self._again_s = again_s
         self._path = run_dir / FILE
         self._former = run_dir / FORMER
@@ -50,11 +49,11 @@ class Journal:
         self._kept: deque[Event] = deque(maxlen=KEPT_MOST)
         self._unwritten: deque[Event] = deque(maxlen=KEPT_MOST)
         self._again_at = 0.0
-        """Not before it is tried to write them again (monotonic seconds)."""
+        """Time of the next attempt to write them (monotonic seconds)."""
         self._size = 0
         self._torn = False
         self.problem = ""
-        """Why the files are behind; empty where all is well."""
+        """Reason why the files are incomplete; empty if they are complete."""
         for record in records(run_dir):
             self._chronicle.read(record)
             if isinstance(record, Event):
@@ -65,22 +64,22 @@ class Journal:
 
     @property
     def events(self) -> Iterable[Event]:
-        """All that are kept, the oldest first."""
+        """All events in memory, the oldest first."""
         return self._kept
 
     @property
     def newest(self) -> int:
-        """The number of the last one."""
+        """Number of the last event."""
         return self._chronicle.marks.number
 
     def note(
         self, kind: Kind, what: str, *, pool: str = "", device: str = "", why: str = ""
     ) -> None:
-        """Record that something happened now."""
+        """Record an event of this moment."""
         self._add(self._chronicle.record(Event(0, _now(), kind, what, pool, device, why=why)))
 
     def note_pods(self, changes: Iterable[Change], source: str) -> None:
-        """Record that pods came to hold devices, or do so no more, as far as that is new."""
+        """Record devices that pods have taken or released, unless that is already recorded."""
         last = {(one.pool, one.device): one for one in self._kept if one.kind == "pod"}
         for device, is_held in changes:
             what = "holds" if is_held else "released"
@@ -92,23 +91,23 @@ class Journal:
                 self._add(self._chronicle.record(event))
 
     def hear(self, pool: str, life: str, happened: tuple[Happening, ...]) -> None:
-        """Record what a worker tells, as far as it is new."""
+        """Record the new ones among a worker's reported transitions."""
         for event in self._chronicle.told(pool, life, happened[-HEARD_MOST:], _now()):
             self._add(event)
 
     def stands(self, states: Mapping[str, tuple[str, str]]) -> None:
-        """Record pools' states (with the reason of each), as far as they are new."""
+        """Record new states of pools, each with its reason."""
         for pool, (state, why) in states.items():
             if event := self._chronicle.stands(pool, state, why, _now()):
                 self._add(event)
 
     def forget(self, pool: str) -> None:
-        """The pool is configured no more."""
+        """Record that the pool was removed from the configuration."""
         self.note("pool", "removed", pool=pool)
         self._chronicle.forget(pool)
 
     def flush(self) -> None:
-        """Write what was recorded; whatever hinders that is told, and tried again later."""
+        """Write recorded events. An error is kept as ``problem``, and they are tried again."""
         if not self._unwritten or monotonic() < self._again_at:
             return
         text = b"".join(_ENCODER.encode(event) + b"\n" for event in self._unwritten)
@@ -139,9 +138,9 @@ class Journal:
 
 
 def records(run_dir: Path) -> Iterator[Event | Marks]:
-    """What the files of a run directory hold, the oldest first; what is no record is left out.
+    """Yield the records in the files of a run directory, the oldest first; skip invalid lines.
 
-    A line may be torn (a supervisor was killed while it wrote), and a file may be anybody's.
+    A line may be torn (a supervisor was killed while it wrote), and a file may have any content.
     """
     for name in (FORMER, FILE):
         try:
@@ -165,7 +164,7 @@ def _append(path: Path, text: bytes) -> int:
 
 
 def _read(path: Path) -> bytes:
-    """A file's newest bytes; it is opened without waiting, and is a file or an error."""
+    """Return a file's newest bytes. Raises OSError if it is not a regular file; does not wait."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -1,4 +1,4 @@
-"""Keeps one pool's worker: forks or adopts it, feeds it the pool's state, and buries it."""
+"""The supervisor's side of one worker: forks or adopts it, sends it its state, and reaps it."""
 
 import contextlib
 import logging
@@ -53,13 +53,13 @@ from rbln_worker.contract.version import VERSION
 from rbln_worker.host.ledger import clear
 
 STALE_S: Final = 2.0
-"""A worker that beats an older generation this long after it was sent the newest has lost it."""
+"""Seconds after a send in which heartbeats may name an older generation; then it was lost."""
 
 log = logging.getLogger(__name__)
 
 
 class Keeper:
-    """A pool that runs or ran."""
+    """A pool with a worker, now or earlier."""
 
     def __init__(self, boot: Boot, session: str, journal: Journal) -> None:
         self._boot = boot
@@ -68,42 +68,42 @@ class Keeper:
         self._held: int | None = None
         self._sent_at = 0.0
         self.holders: Holders = {}
-        """The pods that hold the pool's devices."""
+        """Pods that use the pool's devices."""
         self._pod_source = PodSource.NONE
         self.pods_hold: PodsHold | None = None
-        """What the worker has to know of pods before anything else; None: not known yet."""
+        """Pod devices that the worker needs before any other message; None: not known yet."""
         self._pods_hold_sent: PodsHold | None = None
         self._nudged: set[DeviceId] = set()
-        """Devices that the worker shall look at."""
+        """Devices for which a health check is to be requested."""
         self._nudged_all = False
         self._recalled = False
-        """A stranger was asked what it holds."""
+        """True if an orphan was asked for its state."""
         self.configured = True
         self.roster: Roster | None = None
         self.child = Child()
         self.life: Life | None = None
         self.predecessor: ReplacedWorker | None = None
-        """Serves until the kubelet lists the worker."""
+        """Serves until the kubelet lists the new worker."""
         self.incarnation = ""
         self._version = ""
         self.identity: bytes | None = None
         self.report: Report | None = None
         self._dropped_before = 0
         self.dropped_frames = 0
-        """Of ours: workers could not read them."""
+        """Our frames that workers could not read."""
         self.obituary: Obituary | None = None
         self.account = Account()
 
     @property
     def is_adopting(self) -> bool:
-        """The pool's state is a stranger's to tell: it may know of devices that nobody sees."""
+        """True while an orphan has not reported its state: it may know devices that are gone."""
         return self.child.state is State.ADOPTING
 
     def meet(self) -> bool:
-        """Whether a stranger serves the pool; it is adopted then, if it may be.
+        """Return True if an orphan serves the pool; start to adopt it then.
 
         Raises:
-            OSError: somebody does who can't be seen, or watched.
+            OSError: A process that cannot be seen or watched holds the lock.
         """
         met = children.lock_holder(self._boot.lock_path)
         if met is None:
@@ -114,7 +114,7 @@ class Keeper:
         return True
 
     def is_said_by(self, hello: Hello) -> bool:
-        """Whether a hello is that of the pool's one worker."""
+        """Return True if a hello is from the pool's current worker."""
         return (
             self.life is not None
             and (hello.pid, hello.pool) == (self.life.pid, self._boot.pool)
@@ -122,7 +122,7 @@ class Keeper:
         )
 
     def event(self, event: lifecycle.Event) -> None:
-        """Take the pool's worker through an event, and act."""
+        """Apply an event to the worker's life cycle, and perform the resulting actions."""
         before = self.child.state
         self.child, acts = lifecycle.step(self.child, event, monotonic())
         if before is not State.KILLED and self.child.state is State.KILLED:
@@ -131,11 +131,12 @@ class Keeper:
         for act in acts:
             self._perform(act)
         if self.has_ended and isinstance(event, Unwanted | Died):
-            # Nobody wants the pool, and nobody serves it any more: what its workers left goes too.
+            # The pool is not wanted and has no worker any more: remove the files of its workers,
+            # too.
             self.clear_files()
 
     def hear(self, sender: bytes, said: ToSupervisor) -> None:
-        """Take in a message of the pool's worker."""
+        """Handle a message of the pool's worker."""
         self.event(lifecycle.Heard())
         match said:
             case Hello(session=session, generation=generation):
@@ -162,13 +163,13 @@ class Keeper:
                 self._held = None
             case Beat(session=session, generation=generation, dropped_frames=dropped):
                 self.dropped_frames = self._dropped_before + dropped
-                self._recalled = False  # it beats and has not answered: ask again
+                self._recalled = False  # it sends heartbeats but no answer: ask again
                 current = session == self._session and generation == self._held
                 if not current and monotonic() - self._sent_at > STALE_S:
                     self._held = None
 
     def feed(self, router: Router) -> None:
-        """Send the worker what it lacks; what it can't take now is newer next time."""
+        """Send the worker what it lacks. What it can't take now is computed again later."""
         roster = self.roster
         if self.identity is None:
             return
@@ -191,7 +192,7 @@ class Keeper:
             self._nudged_all = False
 
     def _feed_pods_hold(self, router: Router, worker: bytes) -> bool:
-        """Send what pods hold, where it is other than was sent; whether the worker has it."""
+        """Send the devices that pods hold, if they changed; return True if the worker has them."""
         wanted = self.pods_hold
         if wanted is None or wanted == self._pods_hold_sent:
             return wanted is not None
@@ -200,15 +201,15 @@ class Keeper:
         return self._pods_hold_sent is wanted
 
     def nudge(self, devices: Iterable[DeviceId]) -> None:
-        """Have the worker look at devices at once."""
+        """Request an immediate health check of these devices."""
         self._nudged.update(devices)
 
     def nudge_all(self) -> None:
-        """Have the worker look at all its devices, after what is more urgent."""
+        """Request a health check of all devices, after more urgent ones."""
         self._nudged_all = True
 
     def bury(self) -> None:
-        """Take note of the end of the worker, whose pidfd has turned readable."""
+        """Reap the worker, whose pidfd has become readable, and record its exit."""
         if self.life is None:
             return
         end = children.reap(self.life)
@@ -224,7 +225,7 @@ class Keeper:
         self._die(cause)
 
     def bury_predecessor(self) -> None:
-        """Take note of the end of the replaced worker, whose pidfd has turned readable."""
+        """Reap the predecessor, whose pidfd has become readable."""
         if self.predecessor is None:
             return
         self.predecessor.bury()
@@ -234,52 +235,53 @@ class Keeper:
             self.clear_files()
 
     def advance_predecessor(self, now: float) -> None:
-        """End the replaced worker where the kubelet lists the new one (monotonic seconds)."""
+        """Drain the predecessor once the kubelet lists its successor (monotonic seconds)."""
         if self.predecessor is not None:
             phase = self.report.phase if self.report else None
             self.predecessor.advance(self.child.state, phase, now)
 
     @property
     def has_ended(self) -> bool:
-        """Nobody serves the pool, and nobody wants it served."""
+        """True if no worker serves the pool, and none is wanted."""
         return self.child.state is State.NONE and self.predecessor is None
 
     @property
     def deadlines(self) -> tuple[float, ...]:
-        """When the pool's workers have to be looked after at the latest (monotonic seconds)."""
+        """Next deadlines of the pool's workers (monotonic seconds)."""
         replaced = self.predecessor.deadline if self.predecessor else None
         return tuple(one for one in (self.child.deadline, replaced) if one is not None)
 
     @property
     def pidfds(self) -> dict[int, Callable[[], None]]:
-        """The descriptors of the pool's workers, and what to call when one turns readable."""
+        """The pidfds of the pool's workers, each with the function to call when it is readable."""
         found = {self.life.pidfd: self.bury} if self.life else {}
         if self.predecessor is not None:
             found[self.predecessor.life.pidfd] = self.bury_predecessor
         return found
 
     def weigh(self, now: float) -> None:
-        """Count what was lost until now (monotonic seconds)."""
+        """Add unavailability up to ``now`` (monotonic seconds) to the counters."""
         roster = self.roster if self.configured else None
-        # While a predecessor serves nothing is lost, and nothing is known of it.
+        # While a predecessor serves, nothing is unavailable, and its state is not known.
         state = self.child.state if self.predecessor is None else State.ADOPTING
         self.account.weigh(roster, state, self.report, now)
 
     def take_pods(self, known: PodDevices) -> None:
-        """Take the devices that pods hold."""
+        """Apply the devices that pods hold."""
         pool = self._boot.pool
         self.pods_hold = pods_hold(pool, known)
         self.holders, self._pod_source = holders_of(pool, known.devices), known.source
 
     def clear_files(self) -> None:
-        """Remove the pool's files on the host; its CDI spec only where no pod needs it."""
+        """Remove the pool's files on the host; keep its CDI spec while a pod needs it."""
         needed = is_spec_needed(self._boot.pool, self.pods_hold)
         clear(self._boot.ledger_path, keep=self._boot.spec_folder if needed else None)
 
     def forget(self) -> None:
-        """Remove what was the workers' own: the pool is configured no more, and none of them lives.
+        """Remove the workers' files of a pool that is not configured any more and has no worker.
 
-        Its lock goes only if nobody holds it: whoever lives unseen would not be found by it else.
+        The lock file is removed only if no process holds it: otherwise a worker that can't be seen
+        from here could not be found any more.
         """
         boot = self._boot
         self._journal.forget(boot.pool)
@@ -289,11 +291,11 @@ class Keeper:
                 boot.lock_path.unlink(missing_ok=True)
 
     def is_free(self) -> bool:
-        """Whether no worker, of whomever, serves the pool."""
+        """Return True if no worker of any supervisor serves the pool."""
         return children.is_unlocked(self._boot.lock_path)
 
     def seen(self, now: float) -> Seen:
-        """What is known of the pool, for people."""
+        """Return a snapshot of the pool for the status."""
         end = self.obituary
         return Seen(
             roster=self.roster,
@@ -352,7 +354,7 @@ class Keeper:
             self.account.restarts[cause] += 1
 
     def _unfit(self, hello: Hello) -> str:
-        """Why a stranger may not be adopted; nothing where it may."""
+        """Return the reason why an orphan cannot be adopted; empty if it can."""
         if hello.version != VERSION:
             return f"it is of version {hello.version}, this is {VERSION}"
         if hello.options != self._boot.digest:
@@ -385,7 +387,7 @@ class Keeper:
         self._held = None
         self._pods_hold_sent = None
         self._nudged.clear()
-        self._nudged_all = False  # the next life looks at all of them anyway
+        self._nudged_all = False  # the next worker checks all of them anyway
         self.report = None
 
     def _note(self, what: str, why: str) -> None:

@@ -1,8 +1,8 @@
-"""The kernel's word: what happens to devices (uevents) and to links (rtnetlink), as it happens.
+"""Kernel events: changes of devices (uevents) and of links (rtnetlink), read from sockets.
 
-Both come on sockets of the loop, and say no more than "look again": what there is now is found out
-by a look, or for a link that came up or went down, is in the message itself. Where a socket can't
-be had, or the kernel dropped messages because many came at once, looks find out everything, later.
+A uevent only causes a discovery, which reads the current state; a link that came up or went down is
+in the message itself. If a socket can't be opened, or the kernel dropped messages because of a
+burst, periodic or full discoveries detect all changes, later.
 """
 
 import logging
@@ -19,7 +19,8 @@ from rbln_worker.host.link_events import LinkSocket
 from rbln_worker.host.uevent import UeventSocket
 
 READ_MOST: Final = 2048
-"""Messages of each socket in one turn (some 10 µs each): a storm may not keep the loop."""
+"""Maximum number of messages read of each socket in one iteration (some 10 µs each), so that an
+event storm does not block the loop."""
 
 S = TypeVar("S")
 
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class Kernel:
-    """Hears of changes, and has them looked at: soon, but many of them together."""
+    """A listener to kernel events that requests discoveries: soon, but one for many events."""
 
     def __init__(
         self,
@@ -35,13 +36,14 @@ class Kernel:
         look: Callable[[Iterable[Bdf | None], float], None],
         look_costs_s: Callable[[], float],
     ) -> None:
-        """Hear from now on.
+        """Open the sockets.
 
         Args:
-            pools: whose devices are meant.
-            look: asks for a look at functions (None: at any), told when the first word of them came
-                (monotonic seconds).
-            look_costs_s: seconds of a core that the last look took.
+            pools: the pools with the devices.
+            look: requests a discovery of functions (None: of any); its second argument is the time
+                of
+                their first event (monotonic seconds).
+            look_costs_s: returns the CPU seconds of the last discovery.
         """
         self._pools = pools
         self._look = look
@@ -50,7 +52,8 @@ class Kernel:
         self._relinks = Pace()
         self._look_since = 0.0
         self._relink_since = 0.0
-        """The first word that was not acted on yet, where something is due (monotonic seconds)."""
+        """Time of the first event that was not handled yet, if one is pending (monotonic
+        seconds)."""
         self._touched: set[Bdf | None] = set()
         self.problems: tuple[str, ...] = ()
         self.counts: Counter[str] = Counter()
@@ -59,17 +62,17 @@ class Kernel:
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """Those that turn readable when ``hear`` has something to do."""
+        """File descriptors that become readable when ``hear`` has work."""
         return tuple(one.fileno() for one in (self._uevents, self._links) if one is not None)
 
     @property
     def due(self) -> float | None:
-        """When ``turn`` has to be called at the latest (monotonic seconds)."""
+        """Latest time of the next call of ``turn`` (monotonic seconds)."""
         dues = [due for due in (self._looks.due, self._relinks.due) if due is not None]
         return min(dues, default=None)
 
     def hear(self) -> None:
-        """Take in what the kernel said."""
+        """Read the pending messages of the kernel."""
         now = monotonic()
         if self._uevents is not None:
             try:
@@ -87,7 +90,7 @@ class Kernel:
                 self._report("link changes", error)
 
     def turn(self) -> None:
-        """Do what is due about it."""
+        """Request the discoveries and link updates that are due."""
         now = monotonic()
         if self._looks.due is not None and now >= self._looks.due:
             self._looks = self._looks.acted(now, cost_s=self._look_costs_s())

@@ -1,4 +1,4 @@
-"""The kubelet's folder, watched for people: workers watch it themselves, to register again."""
+"""Watches the kubelet's folder for the status; workers watch it themselves, to register again."""
 
 import logging
 import os
@@ -11,10 +11,10 @@ log = logging.getLogger(__name__)
 
 
 class KubeletFolder:
-    """Whether there is a kubelet, and how often there was a new one."""
+    """State of the kubelet's socket, and the number of kubelet restarts."""
 
     def __init__(self, device_plugins: Path, note: Callable[[str, str], None]) -> None:
-        """``note`` is told what became of the kubelet, and what that is known by."""
+        """``note`` records an event of the kubelet, and the evidence for it."""
         self._note = note
         self._socket = device_plugins / "kubelet.sock"
         self._identity: tuple[int, int, int] | None = None
@@ -31,12 +31,12 @@ class KubeletFolder:
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """Those that turn readable when ``turn`` has something to do."""
+        """File descriptors that become readable when ``turn`` has work."""
         return (self._watch.fileno(),) if self._watch else ()
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What people should know."""
+        """Problems for the status."""
         if self._problem:
             return (self._problem,)
         if self._identity is None:
@@ -47,7 +47,7 @@ class KubeletFolder:
         return ()
 
     def turn(self) -> None:
-        """Take in what happened in the folder."""
+        """Handle changes in the folder."""
         if self._watch is not None and self._watch.drain():
             self._look()
 

@@ -1,4 +1,4 @@
-"""Lends our standard error to workers that an earlier supervisor forked (rbln_worker/stderr.py)."""
+"""Passes our standard error to adopted workers (rbln_worker/stderr.py)."""
 
 import contextlib
 import logging
@@ -11,17 +11,17 @@ from typing import Final, Self
 from rbln_worker.stderr import STDERR_SOCKET
 
 _WAITING_MOST: Final = 128
-"""Workers that asked and were not answered yet; further ones keep what they have."""
+"""Maximum number of pending connections; further workers keep the descriptor that they have."""
 _STDERR: Final = 2
 
 log = logging.getLogger(__name__)
 
 
 class Lender:
-    """Whoever connects gets the descriptor: the run directory is open to our own user alone."""
+    """A server that sends the descriptor to all clients: only our user can open the folder."""
 
     def __init__(self, run_dir: Path) -> None:
-        """Listen in ``run_dir``; OSError."""
+        """Listen in ``run_dir``. Raises OSError."""
         self._path = run_dir / STDERR_SOCKET
         self._path.unlink(missing_ok=True)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
@@ -43,20 +43,20 @@ class Lender:
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """Those that turn readable when ``turn`` has something to do."""
+        """File descriptors that become readable when ``turn`` has work."""
         return () if self._socket.fileno() < 0 else (self._socket.fileno(),)
 
     def turn(self) -> None:
-        """Answer whoever asks."""
-        # Only where somebody waits: accept(2) takes a descriptor before it looks, and there may be
-        # none.
+        """Send the descriptor to each pending client."""
+        # Only if a client waits: accept(2) takes a descriptor before it checks for one, and there
+        # may be none left.
         while self._waiting.poll(0):
             try:
                 asker, _ = self._socket.accept()
             except BlockingIOError:
                 return
             except OSError as error:
-                # The descriptor would stay readable, and the loop would never rest.
+                # The descriptor would stay readable, and the loop would never sleep.
                 log.warning("adopted workers keep their standard error", extra={"why": error})
                 self._waiting.unregister(self._socket)
                 self._socket.close()

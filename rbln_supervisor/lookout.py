@@ -1,6 +1,6 @@
-"""Has the node looked at, when asked and now and then, and puts into force what comes of it.
+"""The discovery scheduler: starts discoveries on request and at intervals, and applies the results.
 
-A configuration comes into force together with a look that was made for it, or not at all.
+A configuration becomes active together with a discovery that was made for it, or not at all.
 """
 
 import logging
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class Lookout:
-    """Requests that take a look at the node, and the looks that nobody asked for."""
+    """Requests that need a discovery, and the periodic discoveries."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Lookout:
         reloads: Reloads,
         answer: Callable[[bytes, Reply], None],
     ) -> None:
-        """``answer`` sends an answer to a request that was not answered at once."""
+        """``answer`` sends a reply to a request that was not answered at once."""
         self._options = options
         self._pools = pools
         self._reloads = reloads
@@ -53,27 +53,27 @@ class Lookout:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """One line each: why the last reload was refused, and what is wrong with the node."""
+        """One line each: reasons why the last reload was refused, and problems of the node."""
         return (*self._reloads.problems, *self._pools.problems)
 
     @property
     def is_config_refused(self) -> bool:
-        """The configuration file is not what is served."""
+        """True if the configuration file is not the one that is served."""
         return self._reloads.is_refused
 
     @property
     def counts(self) -> Counter[str]:
-        """What happened so far."""
+        """Counters of reloads."""
         return self._reloads.counts
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """Those that turn readable when ``turn`` has something to do."""
+        """File descriptors that become readable when ``turn`` has work."""
         return (*self._scout.descriptors, *self._reloads.descriptors)
 
     @property
     def due(self) -> float:
-        """When ``turn`` has to be called at the latest (monotonic seconds)."""
+        """Latest time of the next call of ``turn`` (monotonic seconds)."""
         if self._leaving:
             return math.inf
         if self._scout.deadline is not None:
@@ -83,18 +83,18 @@ class Lookout:
 
     @property
     def is_reloading(self) -> bool:
-        """A configuration is on its way into force, or on trial."""
+        """True while a reload waits for its discovery or is on trial."""
         return self._looks.is_reloading
 
     @property
     def cost_s(self) -> float:
-        """Seconds of a core that the last look took."""
+        """CPU seconds of the last discovery."""
         return self._scout.cost_s
 
     def look(self, named: Iterable[Bdf | None], heard: float) -> None:
-        """Have the node looked at: something happened to these functions (None: to any).
+        """Request a discovery of functions that had an event (None: of any).
 
-        ``heard``: when the kernel first said so (monotonic seconds).
+        ``heard``: time of the first kernel event (monotonic seconds).
         """
         known = self._pools.node
         if not self._leaving:
@@ -102,14 +102,14 @@ class Lookout:
             self._looks = self._looks.ask(None, only=only, heard=heard)
 
     def rescan(self, asker: bytes) -> Reply | None:
-        """A look for its own sake; None: answered later."""
+        """Request a discovery for a client; None: the reply follows later."""
         if no := self._no(asker):
             return no
         self._looks = self._looks.ask(asker)
         return None
 
     def reload(self, asker: bytes | None, *, force: bool = False) -> Reply | None:
-        """Read the configuration file, and look at the node for it; None: answered later."""
+        """Read the configuration file, and request a discovery for it; None: the reply follows."""
         if no := self._no(asker):
             return no
         wanted = self._reloads.read()
@@ -119,7 +119,7 @@ class Lookout:
         return None
 
     def try_out(self, asker: bytes, request: DryRun) -> Reply | None:
-        """Look at the node as a configuration would, and tell the effect; None: answered later."""
+        """Request a discovery for a dry run of a configuration; None: the reply follows later."""
         if no := self._no(asker):
             return no
         wanted = inquiries.tried(request, self._options.resource_prefix)
@@ -129,7 +129,7 @@ class Lookout:
         return None
 
     def turn(self) -> None:
-        """Take in a look that has ended, and begin the next one where one is due."""
+        """Handle a discovery that has ended, and start the next one if it is due."""
         now = monotonic()
         look = self._scout.turn(now)
         if self._leaving:
@@ -138,7 +138,7 @@ class Lookout:
             self._looks = self._looks.ask_for(wanted, None)
         if look is not None and self._looks.running is not None:
             self._ended(look)
-        elif look is not None:  # the one before can't be ended, so that none can begin
+        elif look is not None:  # the previous process can't be killed, so the next can't start
             self._pools.take_in(look)
             while self._looks.is_one_wanted:
                 self._looks = self._looks.begin()
@@ -152,7 +152,7 @@ class Lookout:
             self._begin()
 
     def leave(self) -> None:
-        """No more looks; whoever waits for one hears that."""
+        """Stop discoveries, and answer the waiting requests."""
         self._leaving = True
         self._scout.end()
         self._reloads.close()
@@ -161,7 +161,7 @@ class Lookout:
         self._looks = Looks()
 
     def _no(self, asker: bytes | None) -> Refused | None:
-        if self._leaving:  # whatever is found would ask for workers again
+        if self._leaving:  # a result would request workers again
             return _LEAVING
         return _CROWDED if asker is not None and self._looks.is_full else None
 
@@ -172,8 +172,8 @@ class Lookout:
         served = self._pools.config
         wanted = look.config if look else None
         only = look.only if isinstance(look, Batch) else None
-        # What is served has to be found, too, and what may come back: who asked for less would see
-        # devices as gone that are only not looked for.
+        # The discovery also covers the served configuration and the one of a roll-back: with less,
+        # devices that are only not read would seem to be gone.
         configs = (served, wanted, self._reloads.former)
         pools = [pool for each in configs if each for pool in each.pools]
         allowed = self._options.allow_default_route
@@ -204,7 +204,7 @@ class Lookout:
             case Batch():
                 self._take_in(ended, look)
             case None:
-                pass  # nobody waits for it any more
+                pass  # no request waits for it any more
 
     def _tried(self, trial: Trial, look: Look) -> Reply:
         if look.failed is not None:
@@ -232,13 +232,13 @@ class Lookout:
                 self._answer(asker, refused)
         elif batch.config is not None:
             self._looks = self._looks.hold(batch.reloads)
-        if batch.rescans and look.failed is None:  # who asks wants to know how devices are, too
+        if batch.rescans and look.failed is None:  # the reply covers health, too
             self._pools.nudge({None})
         for asker in batch.rescans:
             self._answer(asker, Rescanned(self._pools.functions, touched, self._pools.problems))
 
     def _settle(self, now: float) -> None:
-        """Tell what came of a configuration that was on trial."""
+        """Reply to the requesters of a configuration whose trial has ended."""
         outcome = self._reloads.outcome(now)
         if outcome is not None:
             self._looks, askers = self._looks.release()

@@ -1,4 +1,4 @@
-"""The command line of rbln-supervisor: options in, one life, an exit code out."""
+"""The command line of rbln-supervisor: options in, one run of the supervisor, an exit code out."""
 
 import contextlib
 import faulthandler
@@ -31,12 +31,13 @@ from rbln_worker.privileges import Capability, NotGivenUp, keep_only
 from rbln_worker.stderr import STDERR_SOCKET
 
 _QUEUED_MOST = 16
-"""Messages that wait for a peer that doesn't read. To a worker each is a whole state or one step:
-one that missed some asks for a snapshot, and its beats tell if it is behind."""
+"""Maximum number of messages queued for a peer that doesn't read. Each message to a worker is a
+snapshot or a delta: a worker that missed some requests a snapshot, and its heartbeats show a
+lag."""
 
 _KEPT: Final = (
-    Capability.DAC_OVERRIDE,  # a configuration file may be another user's
-    Capability.SETPCAP,  # to take the rest from workers for good
+    Capability.DAC_OVERRIDE,  # a configuration file may belong to another user
+    Capability.SETPCAP,  # to remove the others from workers for good
     *LOOKS_KEEP,
     *DDPTOOL_KEEPS,
 )
@@ -45,7 +46,7 @@ _log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run until a signal; the exit code (contract/exits.py), by argparse for wrong usage."""
+    """Run until a signal; return the exit code (contract/exits.py). Wrong usage: argparse exits."""
     options = parse(sys.argv[1:] if argv is None else argv, in_container=in_container(os.environ))
     try:
         return _check(options) if options.check else _run(options)
@@ -69,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def in_container(environment: Mapping[str, str]) -> bool:
-    """Whether the root directory is a container's own, so that the host's files aren't there.
+    """Return True if the root directory is a container's own, without the host's files.
 
     Kubernetes sets the first variable in every container, podman and systemd-nspawn the second.
     """
@@ -81,7 +82,7 @@ def in_container(environment: Mapping[str, str]) -> bool:
 
 
 def _check(options: Options) -> int:
-    """Find out if a supervisor could be started; what hinders it is raised as at a start."""
+    """Check that a supervisor could be started; raise the same errors as a start."""
     start = accepted.start_config(options)
     for complaint in start.refused:
         print(f"rbln-supervisor: refused: {complaint}")  # noqa: T201
@@ -98,11 +99,11 @@ def _run(options: Options) -> int:
     log.setup("supervisor", options.log_level, options.log_format)
     _note(start.config)
     tell = announcer(os.environ)
-    # systemd ends one that hangs by SIGABRT: where it hung stands in the log then.
+    # systemd ends a supervisor that hangs with SIGABRT: the log then has the place where it hung.
     faulthandler.enable()
     children.reap_leftovers()
     with run_dir.held(options.run_dir):
-        with contextlib.suppress(OSError):  # only people who ask without us miss it
+        with contextlib.suppress(OSError):  # needed only by rbln-ctl doctor without a supervisor
             save(options)
         children.warm()
         context = zmq.Context()
@@ -129,7 +130,7 @@ def _run(options: Options) -> int:
         for name in (WORKERS_SOCKET, CONTROL_SOCKET, STDERR_SOCKET):
             path = options.run_dir / name
             for ours in (path, path.with_suffix(HIDDEN)):
-                with contextlib.suppress(OSError):  # gone, or something else in its place
+                with contextlib.suppress(OSError):  # removed, or another file in its place
                     ours.unlink()
         return code
 

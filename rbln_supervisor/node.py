@@ -1,4 +1,4 @@
-"""What a look at the node is for, and what came of it."""
+"""The reads that a discovery needs, and its result."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,27 +15,28 @@ from rbln_worker.host.inventory import Needs
 
 
 class Look(msgspec.Struct, frozen=True):
-    """One look at the node."""
+    """The result of one discovery."""
 
     node: Node = Node()
     links: Mapping[int, LinkState] = {}
-    """Of our network namespace, by index."""
+    """Links of our network namespace, by index."""
     problems: tuple[str, ...] = ()
-    """One line for each device that can't be described, and for what is not known of all."""
+    """One line for each device that can't be described, and for each fact missing for all
+    devices."""
     failed: str | None = None
-    """Why there is no node in it; what was known before still stands."""
+    """Reason why the discovery failed; the previous result stays valid."""
     held: Held | None = None
-    """Who has which device; None where that was not asked."""
+    """Devices that pods use; None if that was not requested."""
     looked: frozenset[Bdf] | None = None
-    """Which functions were looked at; None: all, and what is not in it is not there."""
+    """Functions that were read; None: all, and a function that is missing from ``node`` is gone."""
 
 
 def needs(
     pools: Iterable[PoolConfig], *, allow_default_route: bool, only: frozenset[Bdf] | None = None
 ) -> Needs:
-    """What has to be known of the node so that its devices can be given to these pools.
+    """Return what a discovery has to read of the node for these pools.
 
-    ``only``: of these functions; None: of all.
+    ``only``: restricts it to these functions; None: all functions.
     """
     pools = tuple(pools)
     types = {pool.spec.device_type for pool in pools}
@@ -52,7 +53,7 @@ def needs(
 
 
 def look(root: Path, needed: Needs) -> Look:
-    """Look at the node; may wait for as long as the kernel lets it."""
+    """Read the node's devices; may block for as long as the kernel does."""
     found = host.look(root, needed)
     if found.failed is not None:
         return Look(failed=f"the node's devices can't be listed: {found.failed}")

@@ -1,4 +1,4 @@
-"""The end of a worker's life: what is remembered of it, and what it left lying about."""
+"""The exit record of a worker, and the removal of the sockets that it left."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,12 +12,12 @@ from rbln_worker.contract.messages import Report
 from rbln_worker.host.sockets import remove_dead, sweep
 
 _TAIL_LINES: Final = 50
-"""A fault's whole trace and what was logged before it."""
+"""Enough for a fault's whole traceback and some log lines before it."""
 _TAIL_BYTES: Final = 8192
 
 
 class Obituary(msgspec.Struct, frozen=True):
-    """How a life ended."""
+    """The exit status of a worker, its time, and the last log lines."""
 
     how: str
     at: float
@@ -26,12 +26,12 @@ class Obituary(msgspec.Struct, frozen=True):
 
 
 def obituary(boot: Boot, how: str) -> Obituary:
-    """Of a life that has just ended."""
+    """Return the exit record of a worker that has just ended."""
     return Obituary(how, monotonic(), _tail(boot.tail_path))
 
 
 def clear_socket(boot: Boot, report: Report | None) -> None:
-    """Remove the socket that a killed worker leaves: the kubelet would go on dialing it."""
+    """Remove the socket that a killed worker left: the kubelet would keep dialing it."""
     if report is None or not is_name(report.endpoint):
         return
     for way, folder in boot.kubelet_dirs.by_registration.items():
@@ -40,13 +40,13 @@ def clear_socket(boot: Boot, report: Report | None) -> None:
 
 
 def clear_dead_sockets(boot: Boot) -> None:
-    """Remove the pool's sockets on which nobody listens, whoever made them."""
+    """Remove the pool's sockets without a listener, whichever process made them."""
     for folder in boot.kubelet_dirs.by_registration.values():
         sweep(folder, boot.stem, datetime.now(UTC).timestamp())
 
 
 def is_name(endpoint: str) -> bool:
-    """Whether a worker's word is the name of a file in its folder, and of none elsewhere."""
+    """Return True if a worker's endpoint is a plain file name, without a path."""
     return endpoint not in {"", ".", ".."} and "/" not in endpoint and "\0" not in endpoint
 
 

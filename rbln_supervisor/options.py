@@ -1,4 +1,4 @@
-"""The command line as one value, read once."""
+"""The options of the command line as one value, read once."""
 
 import logging
 import os
@@ -13,57 +13,57 @@ from rbln_worker.core.registration import Choice
 from rbln_worker.log import Format
 
 FILE: Final = "options.json"
-"""In the run directory: what the last supervisor there was asked to do."""
+"""File name in the run directory: the options of its last supervisor."""
 ASIDE: Final = f"{FILE}.new"
-"""While it is written."""
+"""Name of the file while it is written."""
 _BYTES_MOST: Final = 64 * 1024
 KUBELET: Final = Path("/var/lib/kubelet")
 
 
 class Options(msgspec.Struct, frozen=True):
-    """What rbln-supervisor was asked to do."""
+    """Options of rbln-supervisor."""
 
     config_file: Path = Path("/etc/pcidp/config.json")
     resource_prefix: str = "intel.com"
-    """For pools that name none."""
+    """Prefix of pools without one."""
     use_cdi: bool = False
     cdi_mode: Literal["annotations", "cri", "both"] = "both"
     registration: Choice = "auto"
     kubelet_dir: Path = KUBELET
-    """The kubelet's --root-dir, on the host: the next three, too, lie below host_root."""
+    """The kubelet's --root-dir on the host. This and the next three folders are below host_root."""
     device_plugins_dir: Path = KUBELET / "device-plugins"
     """The same for every kubelet (pluginapi.DevicePluginPath), whatever its --root-dir is."""
     pod_resources_dir: Path = KUBELET / "pod-resources"
     plugins_registry_dir: Path = KUBELET / "plugins_registry"
     run_dir: Path = Path("/run/rbln")
-    """Sockets, locks and last log lines; not below host_root."""
+    """Folder of sockets, locks and last log lines; not below host_root."""
     host_root: Path = Path("/")
     in_container: bool = False
     allow_default_route: bool = False
-    """Give out network devices although the node's default route leaves through them."""
+    """True: network devices of the node's default route are allocatable, too."""
     gone_grace_s: float = 300.0
-    """How long a device that vanished stays listed as Unhealthy."""
+    """Seconds for which a device that is gone stays listed as Unhealthy."""
     watch_config: bool = True
-    """Reload when the configuration file changes."""
+    """True: reload when the configuration file changes."""
     rescan_s: float = 60.0
-    """Seconds between two looks at the node that nobody asked for."""
+    """Seconds between two periodic discoveries."""
     pre_start_check: PreStartChoice = "auto"
-    """When the kubelet has to ask before it starts a container again."""
+    """Condition under which the kubelet calls PreStartContainer."""
     worker_memory_max: int = 1 << 30
-    """Bytes of memory of its own that a worker may have; 0: as many as it likes."""
+    """Maximum of private memory of a worker (bytes); 0: no limit."""
     log_level: int = logging.INFO
     log_format: Format = "text"
     check: bool = False
-    """Start nothing: only find out if it could be started."""
+    """True: start nothing, only check that a start is possible."""
 
     @property
     def cdi(self) -> Mode:
-        """How devices are claimed from the container runtime."""
+        """CDI mode: the way in which devices are requested from the container runtime."""
         return self.cdi_mode if self.use_cdi else "off"
 
     @property
     def kubelet_dirs(self) -> KubeletDirs:
-        """Where the kubelet's folders really lie."""
+        """The kubelet's folders, below host_root."""
         return KubeletDirs(
             device_plugins=below_root(self.host_root, self.device_plugins_dir),
             plugins_registry=below_root(self.host_root, self.plugins_registry_dir),
@@ -73,16 +73,16 @@ class Options(msgspec.Struct, frozen=True):
 
     @property
     def host_visible(self) -> bool:
-        """The host's own files lie below host_root, as they don't in a container's own root."""
+        """True if the host's files are below host_root; they are not in a container's own root."""
         return not (self.in_container and self.host_root == Path("/"))
 
 
 class OptionsUnknown(Exception):
-    """The options of a run directory can't be read; the text says why."""
+    """Error: the options of a run directory can't be read; the text has the reason."""
 
 
 def save(options: Options) -> None:
-    """Write the options down for who asks when this process is no more; OSError."""
+    """Save the options for readers without a running supervisor. Raises OSError."""
     raw = msgspec.json.encode(options, enc_hook=str)
     aside = options.run_dir / ASIDE
     aside.write_bytes(raw)
@@ -90,10 +90,10 @@ def save(options: Options) -> None:
 
 
 def load(run_dir: Path) -> Options:
-    """The options of the last supervisor of a run directory.
+    """Return the options of the last supervisor of a run directory.
 
     Raises:
-        OptionsUnknown: They are not there, or are no options of ours.
+        OptionsUnknown: They do not exist, or are invalid.
     """
     path = run_dir / FILE
     try:
@@ -107,7 +107,7 @@ def load(run_dir: Path) -> Options:
         raise OptionsUnknown(f"{path}: {error}") from error
     for name in ("kubelet_dir", "device_plugins_dir", "pod_resources_dir", "plugins_registry_dir"):
         folder: Path = getattr(known, name)
-        if not folder.is_absolute():  # as the command line wants it
+        if not folder.is_absolute():  # as the command line requires
             raise OptionsUnknown(f"{path}: {name}: expected a path from the root")
     return known
 

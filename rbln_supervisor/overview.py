@@ -1,4 +1,4 @@
-"""All that people, Prometheus and systemd are told, put together of what each part knows."""
+"""Builds the status, the metrics and the state for systemd from the supervisor's parts."""
 
 import os
 from collections import Counter
@@ -22,7 +22,7 @@ from rbln_worker.contract.version import VERSION
 
 
 class Parts(NamedTuple):
-    """Of a supervisor."""
+    """Parts of a supervisor."""
 
     pools: Pools
     lookout: Lookout
@@ -36,18 +36,18 @@ class Parts(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """Of the supervisor, at a moment."""
+    """State of the supervisor at one moment."""
 
     now: float
     """Monotonic seconds."""
     age_s: float
     leaving: bool
     hangups: int
-    """Signals to reload so far."""
+    """Number of SIGHUPs (reloads) so far."""
 
 
 def status(parts: Parts, standing: Standing) -> NodeStatus:
-    """The node as people see it."""
+    """Return the status of the node."""
     pools = _pools(parts, standing.now)
     return NodeStatus(
         supervisor=SupervisorStatus(
@@ -72,7 +72,7 @@ def status(parts: Parts, standing: Standing) -> NodeStatus:
 
 
 def measures(parts: Parts, standing: Standing) -> Measures:
-    """The same with all that is counted."""
+    """Return the status with all counters."""
     kernel, reloads = parts.kernel.counts, parts.lookout.counts
     return Measures(
         status=status(parts, standing),
@@ -104,7 +104,7 @@ def measures(parts: Parts, standing: Standing) -> Measures:
 
 
 def facts(parts: Parts, standing: Standing) -> Facts:
-    """How far it is, for who started it."""
+    """Return the state for systemd."""
     pools = _pools(parts, standing.now)
     return Facts(
         settled=_is_settled(parts, standing) and in_hand(pools),
@@ -116,7 +116,7 @@ def facts(parts: Parts, standing: Standing) -> Facts:
 
 
 def health(parts: Parts, pool: PoolName, now: float) -> Mapping[str, DeviceStatus]:
-    """A pool's devices."""
+    """Return the status of a pool's devices."""
     return summary.pool_status(parts.pools.keepers[pool].seen(now), now).devices
 
 

@@ -1,4 +1,4 @@
-"""All pools of the node: configuration and devices become what each worker should serve."""
+"""All pools of the node: turns configuration and devices into the desired state of each worker."""
 
 import logging
 import math
@@ -29,26 +29,26 @@ from rbln_worker.contract.pod_devices import PodDevice, PodDevices
 from rbln_worker.contract.pool import PoolName, pool_of
 
 RESCAN_JITTER: Final = 0.1
-"""The share of the rescan interval by which it varies, so that nodes don't look in step."""
+"""Share of the rescan interval by which it varies, so that nodes do not scan at the same time."""
 
 AGAIN_S: Final = 5.0
-"""After a look that failed the next one comes soon: devices may be missing until then. So it does
-after one that asked for no routes: a function may carry one by now."""
+"""Seconds until the next discovery after one that failed, because devices may be missing until
+then, and after one that read no routes, because a function may be on a default route by now."""
 
 log = logging.getLogger(__name__)
 
 
 class Heard(NamedTuple):
-    """What news of a link mean."""
+    """The consequences of a link event."""
 
     is_news: bool = False
-    """It is a device's, and differs from what was known."""
+    """True if the link belongs to a device and differs from its known state."""
     moved: frozenset[Bdf] = frozenset()
-    """Functions whose interface came, went or has another name: they have to be looked at."""
+    """Functions whose interface came, went or was renamed: they need a discovery."""
 
 
 class Pools:
-    """The keepers, by pool, and what was last seen of the node."""
+    """All pool workers, by pool, and the result of the last discovery."""
 
     def __init__(
         self, options: Options, config: NodeConfig, keeper: Callable[[PoolName], Keeper]
@@ -60,20 +60,20 @@ class Pools:
         self._named: Mapping[str, frozenset[Bdf]] = {}
         self._rescan_at = math.inf
         self._late: set[PoolName] = set()
-        """Pools that have to take in the last look when they are adopted."""
+        """Pools to which the last discovery is applied when their worker is adopted."""
         self.config = config
         self.keepers = {pool.spec.name: keeper(pool.spec.name) for pool in config.pools}
         self.problems: tuple[str, ...] = ()
-        """What was wrong with the last look."""
+        """Problems of the last discovery."""
         self.pod_devices: PodDevices | None = None
-        """What pods hold; None before the first answer, without which nothing is listed."""
+        """Devices that pods hold; None before the first answer. Until then nothing is listed."""
         self._in_use: Mapping[PoolName, Mapping[DeviceId, PodDevice]] = {}
         self._kept: set[DeviceId] = set()
         """Devices that are in their pools only because pods hold them."""
 
     @property
     def due(self) -> float:
-        """When to look at the node again (monotonic seconds)."""
+        """Time of the next discovery (monotonic seconds)."""
         leaves = (
             next_leave(keeper.roster, self._options.gone_grace_s)
             for keeper in self.keepers.values()
@@ -83,22 +83,22 @@ class Pools:
 
     @property
     def functions(self) -> int:
-        """Candidates that the last look found."""
+        """Number of candidate functions in the last discovery."""
         return len(self._node.functions) if self._node else 0
 
     @property
     def node(self) -> Node | None:
-        """What the last look found; None before the first."""
+        """Result of the last discovery; None before the first."""
         return self._node
 
     @property
     def links(self) -> LinkTable:
-        """What is known of links now."""
+        """Current link table."""
         return self._links.table(uplinks(self._node or Node()))
 
     @property
     def rosters(self) -> Mapping[PoolName, Roster]:
-        """What the configured pools list."""
+        """Desired states of the configured pools."""
         return {
             name: keeper.roster
             for name, keeper in self.keepers.items()
@@ -106,7 +106,7 @@ class Pools:
         }
 
     def take_in(self, look: Look) -> tuple[PoolName, ...]:
-        """Put what a look found into force; the pools that this changed."""
+        """Apply the result of a discovery; return the pools that it changed."""
         interval = self._options.rescan_s
         if look.failed is not None:
             interval = min(interval, AGAIN_S)
@@ -124,7 +124,7 @@ class Pools:
         return self.apply()
 
     def take_pod_devices(self, known: PodDevices) -> tuple[PoolName, ...]:
-        """Take the devices that pods hold; the pools whose lists this changed."""
+        """Apply the devices that pods hold; return the pools whose lists this changed."""
         first = self.pod_devices is None
         before, self._in_use = self._in_use, by_pool(known.devices)
         self.pod_devices = known
@@ -141,11 +141,11 @@ class Pools:
         return ()
 
     def in_use(self, pool: PoolName) -> Mapping[DeviceId, PodDevice]:
-        """The pool's devices that pods hold."""
+        """Return the pool's devices that pods hold."""
         return self._in_use.get(pool, {})
 
     def _clear_left_files(self) -> None:
-        """Remove what pools left that nobody serves, once no pod needs it."""
+        """Remove the files of pools without a worker, once no pod needs them."""
         for path in (self._options.run_dir / "pools").glob("*.files"):
             name = pool_of(path.stem)
             keeper = self.keepers.get(name)
@@ -158,7 +158,7 @@ class Pools:
                 keeper.clear_files()
 
     def _is_concerned(self, pool: PoolName, devices: Iterable[DeviceId]) -> bool:
-        """Whether pods came to, or left, devices that the pool lists only because of pods."""
+        """Return True if one of the devices is, or would be, listed only because a pod holds it."""
         roster = self.rosters.get(pool)
         return roster is not None and any(
             device not in roster.devices
@@ -168,21 +168,21 @@ class Pools:
         )
 
     def known(self, found: Node) -> Node:
-        """What a look found, with what earlier ones know of what it could not see."""
+        """Return a discovery's result, with earlier facts that it could not read."""
         return remember(self._node or _recalled(self.keepers.values()), found)
 
     def look_begins(self) -> None:
-        """What is heard of links from now on is newer than what this look will say."""
+        """Note the start of a discovery: link events from now on are newer than its result."""
         self._links = self._links.begin()
 
     def hear_link(self, index: int, state: LinkState | None) -> Heard:
-        """The kernel tells of a link (None: it is gone); what has to be done about it."""
+        """Handle a link event (None: the link is gone); return its consequences."""
         before = self._links.known.get(index)
         self._links = self._links.hear(index, state)
         names = {link.name for link in (before, state) if link is not None} & self._named.keys()
         if before == state:
             return Heard()
-        if not names:  # a bond carries what its members do
+        if not names:  # a bond's state depends on its members
             members = self._links.members(index, before, state)
             return Heard(is_news=not members.isdisjoint(self._named))
         if before is not None and state is not None and before.name == state.name:
@@ -190,7 +190,7 @@ class Pools:
         return Heard(is_news=True, moved=frozenset().union(*(self._named[name] for name in names)))
 
     def relink(self, heard: float) -> None:
-        """Tell workers of links that came up or went down, as was ``heard`` (monotonic seconds)."""
+        """Apply link events to the desired states; ``heard``: time of the first (monotonic)."""
         links = self.links
         for keeper in self.keepers.values():
             if keeper.configured and keeper.roster is not None:
@@ -199,7 +199,7 @@ class Pools:
                     keeper.account.owe(heard)
 
     def nudge(self, functions: Set[Bdf | None]) -> None:
-        """Have workers look at these functions' devices; None (an IOMMU group's): at all others."""
+        """Request health checks of these functions' devices; None (an IOMMU group): all others."""
         for pool, devices in touched(functions, self.rosters).items():
             self.keepers[pool].nudge(devices)
         if None in functions:
@@ -207,7 +207,7 @@ class Pools:
                 keeper.nudge_all()
 
     def configure(self, config: NodeConfig) -> None:
-        """Serve the pools of a configuration from now on; what a look found for it comes next."""
+        """Serve the pools of a configuration from now on; the discovery for it is applied next."""
         self.config = config
         names = {pool.spec.name for pool in config.pools}
         for name, keeper in self.keepers.items():
@@ -216,16 +216,16 @@ class Pools:
                 keeper.event(Unwanted())
 
     def take_over(self) -> None:
-        """Adopt the living workers that an earlier supervisor left.
+        """Adopt the orphans: living workers of an earlier supervisor.
 
-        Those of pools that are configured no more are asked to leave; their files are removed.
+        Those of pools that are not configured any more are drained, and their files are removed.
         """
         for path in sorted((self._options.run_dir / "pools").glob("*.lock")):
             name = pool_of(path.stem)
             keeper = self.keepers.get(name) or self._keeper(name)
             try:
                 met = keeper.meet()
-            except OSError as error:  # whoever wants to start a worker for it finds that, too
+            except OSError as error:  # a start of a worker for this pool finds the same problem
                 log.warning("a pool's worker can't be adopted", extra={"pool": name, "why": error})
                 continue
             if name in self.keepers:
@@ -238,13 +238,13 @@ class Pools:
                 keeper.forget()
 
     def catch_up(self) -> None:
-        """Have pools take in the last look that could not while they were adopted."""
+        """Apply the last discovery to pools whose worker has been adopted meanwhile."""
         if self._node is not None and self._adopted:
             self.apply()
 
     @property
     def _adopted(self) -> frozenset[PoolName]:
-        """Pools that could not take in the last look, and now can."""
+        """Pools whose worker has been adopted since the last discovery was applied."""
         return frozenset(
             name
             for name in self._late
@@ -252,12 +252,12 @@ class Pools:
         )
 
     def leave(self) -> None:
-        """Ask every worker to leave."""
+        """Drain every worker."""
         for keeper in self.keepers.values():
             keeper.event(Unwanted())
 
     def forget_departed(self) -> None:
-        """Drop the keepers of pools that are configured no more and have no worker any more."""
+        """Drop the pools that are not configured any more and have no worker."""
         for name in [
             name
             for name, keeper in self.keepers.items()
@@ -266,7 +266,7 @@ class Pools:
             self.keepers.pop(name).forget()
 
     def apply(self) -> tuple[PoolName, ...]:
-        """Assign what was last seen by the configuration in force; the pools that this changed."""
+        """Match the last discovery with the active configuration; return the changed pools."""
         changed = []
         if self._node is not None and (adopted := self._adopted):
             self._late -= adopted
@@ -277,7 +277,7 @@ class Pools:
         if found is None:
             return ()
         if self.pod_devices is None:
-            # What their workers recall of the node is added when they are adopted.
+            # Facts that their workers report are added when they are adopted.
             self._late.update(name for name, keeper in keepers.items() if keeper.is_adopting)
             return ()
         self._late.clear()
@@ -323,13 +323,13 @@ class Pools:
             if self.pod_devices is not None:
                 keeper.take_pods(self.pod_devices)
         if not keeper.configured:
-            # It comes back with nothing: a roster of before was for another configuration.
+            # It starts without devices: its earlier desired state belongs to another configuration.
             keeper.configured = True
             keeper.roster = None
         return keeper
 
     def _take_in_some(self, look: Look, looked: frozenset[Bdf]) -> None:
-        """What a look at a few functions found: all else is as it was."""
+        """Apply a partial discovery: functions that it did not read stay as they were."""
         self._report(dict.fromkeys((*self.problems, *look.problems)))
         self._node = self.known(merged(self._node or Node(), look.node, looked))
         self._named = named(self._node)
@@ -345,6 +345,6 @@ class Pools:
 
 
 def _recalled(keepers: Iterable[Keeper]) -> Node:
-    """What an earlier supervisor saw of the devices that adopted workers hold."""
+    """Return an earlier supervisor's facts of the devices that adopted workers have."""
     rosters = (keeper.roster for keeper in keepers if keeper.roster is not None)
     return seen_in(device for roster in rosters for device in roster.devices.values())

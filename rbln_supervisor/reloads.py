@@ -1,8 +1,7 @@
-"""Configurations on their way into force: read, held against what pods have, tried, taken back.
+"""Reloads of the configuration: read, checked against devices in use, tried, rolled back.
 
-A reload stays in force if the pools that it starts come up. If one does not, what was in force
-before comes back, and with it each device to its pool; pools that are the same in both notice
-neither.
+A reload is kept if the pools that it starts come up. If one does not, the previous configuration is
+restored, and each device returns to its pool. Pools that are the same in both are not affected.
 """
 
 import logging
@@ -30,25 +29,25 @@ from rbln_worker.contract.holding import Held
 from rbln_worker.contract.pool import PoolName
 
 Tried = bytes | tuple[str, ...]
-"""What a file was when it was read: its bytes, or why it had none."""
+"""Result of reading the file: its bytes, or the errors that prevented it."""
 
 log = logging.getLogger(__name__)
 
 
 class _OnTrial(NamedTuple):
-    """A configuration that is in force as long as nothing is wrong with it."""
+    """A configuration that is active on trial."""
 
     former: config.NodeConfig
     reply: Reloaded
     restarts: Mapping[PoolName, int]
-    """Of the pools that there were before."""
+    """Restarts of each pool before the reload."""
     started: frozenset[PoolName]
-    """The pools that get their first worker by it."""
+    """Pools that get their first worker by it."""
     deadline: float
 
 
 class Reloads:
-    """The configuration file, and what becomes of what is in it."""
+    """The configuration file, and the reloads from it."""
 
     def __init__(
         self, options: Options, pools: Pools, start: StartConfig, journal: Journal
@@ -65,7 +64,8 @@ class Reloads:
         self._watch = ConfigWatch(options.config_file, monotonic()) if watched else None
         self.counts: Counter[str] = Counter()
         self._former = start.former
-        """What is served since a start whose file was wrong; empty where that is over."""
+        """Text for the configuration that is served since a start with an invalid file; empty
+        otherwise."""
         if start.refused:
             self._refuse((*start.refused, start.former))
         elif isinstance(start.read, bytes) and not start.config.invalid:
@@ -73,7 +73,7 @@ class Reloads:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """One line each: why the last reload was refused, and why changes may not be noticed."""
+        """One line each: reasons why the last reload was refused, and why changes may be missed."""
         unwatched = self._watch.problem if self._watch else None
         former = _refused((self._former,)) if self._former else ()
         lines = dict.fromkeys((*self._refused, *former))
@@ -81,17 +81,17 @@ class Reloads:
 
     @property
     def is_refused(self) -> bool:
-        """The configuration file is not what is served."""
+        """True if the configuration file is not the one that is served."""
         return bool(self._refused or self._former)
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """Those that turn readable when ``noticed`` has something to do."""
+        """File descriptors that become readable when ``noticed`` has work."""
         return self._watch.descriptors if self._watch else ()
 
     @property
     def due(self) -> float:
-        """When to ask ``noticed`` and ``outcome`` again at the latest (monotonic seconds)."""
+        """Latest time of the next calls of ``noticed`` and ``outcome`` (monotonic seconds)."""
         return min(
             self._watch.due if self._watch else math.inf,
             self._trial.deadline if self._trial else math.inf,
@@ -100,27 +100,27 @@ class Reloads:
 
     @property
     def former(self) -> config.NodeConfig | None:
-        """What comes back if the configuration that is on trial fails."""
+        """The configuration that is restored if the one on trial fails."""
         return self._trial.former if self._trial else None
 
     def close(self) -> None:
-        """Notice nothing any more."""
+        """Stop watching the file."""
         self._trial = None
         self._again = Again()
         if self._watch:
             self._watch.close()
 
     def read(self) -> config.NodeConfig | Refused:
-        """The configuration in the file, all of it right."""
+        """Read the file; return its configuration, or a refusal if it has any error."""
         self._again = Again()
         self._tried = self._file()
         return self._parsed(self._tried)
 
     def noticed(self, now: float) -> config.NodeConfig | None:
-        """The configuration of a file that has changed, once; None also where it can't be used.
+        """Return the configuration of a file that has changed, once; None also if it is invalid.
 
-        Also that of one that has not, where the kubelet did not say whether it takes what pods have
-        and may have come back.
+        Also return that of an unchanged file if its reload was refused because the kubelet did not
+        answer which devices are in use, and it is time to try again.
         """
         changed = self._watch is not None and self._watch.turn(now)
         again = now >= self._again.due
@@ -139,12 +139,12 @@ class Reloads:
         return None if isinstance(wanted, Refused) else wanted
 
     def begin(self, wanted: config.NodeConfig, look: Look, *, force: bool) -> Refused | None:
-        """Put a configuration into force, on trial; what the look found has to be taken in next.
+        """Activate a configuration on trial; the caller applies the discovery's result next.
 
         Args:
             wanted: the configuration.
-            look: made for it and for the one that is in force.
-            force: also where it takes devices that pods have.
+            look: a discovery for it and for the active one.
+            force: activate it even if it removes devices that pods use.
         """
         if look.failed is not None:
             return (
@@ -181,7 +181,7 @@ class Reloads:
         return None
 
     def outcome(self, now: float) -> Reply | None:
-        """What came of the configuration on trial, once; None where none is, or it still is."""
+        """Return the result of the configuration on trial, once; None if there is none yet."""
         trial = self._trial
         if trial is None:
             return None
@@ -205,7 +205,7 @@ class Reloads:
             )
 
     def _keep(self, reply: Reloaded) -> Reply:
-        if self._pools.config is self._newest:  # else a newer one waits, or was refused meanwhile
+        if self._pools.config is self._newest:  # otherwise a newer one waits, or was refused
             self._refused, self._former = (), ""
             if isinstance(self._tried, bytes):
                 accepted.save(self._options, self._tried)
@@ -217,7 +217,7 @@ class Reloads:
         moved = len(reply.plan.moves) if reply.plan else 0
         forced = {"forced": "; ".join(reply.forced)} if reply.forced else {}
         log.info("reloaded", extra={**words, "moved": moved, **forced})
-        for warning in reply.warnings:  # where the file was read by itself, nobody else says them
+        for warning in reply.warnings:  # after an automatic reload no client prints them
             log.warning(warning)
         self._journal.note("reload", "done", why=_told(reply))
         return reply
@@ -250,7 +250,7 @@ class Reloads:
         return wanted
 
     def _not_now(self, errors: tuple[str, ...]) -> Refused:
-        """Refuse what may go well a moment later, and try it again; the same news is told once."""
+        """Refuse what may succeed later, and schedule a retry; report the same reason only once."""
         known = self._again.trying and self._refused == _refused(errors)
         self._again = self._again.failed(monotonic())
         return Refused(errors) if known else self._refuse(errors)

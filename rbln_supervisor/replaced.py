@@ -1,4 +1,4 @@
-"""A worker that another one of its pool replaces: the shell of core/predecessor.py."""
+"""The predecessor of a worker: acts as core/predecessor.py decides."""
 
 import contextlib
 import logging
@@ -24,15 +24,15 @@ class ReplacedWorker:
         self._state = Predecessor()
         self.life = life
         self.identity = identity
-        """Its address at the router; nothing that it says is needed any more."""
+        """Its address at the router, to ignore its messages."""
 
     @property
     def deadline(self) -> float | None:
-        """When ``advance`` has to be called at the latest (monotonic seconds)."""
+        """Latest time of the next call of ``advance`` (monotonic seconds)."""
         return self._state.deadline
 
     def advance(self, successor: State, phase: Phase | None, now: float) -> None:
-        """Signal it where its time has come."""
+        """Signal the predecessor if that is due."""
         self._state, act = predecessor.advance(self._state, successor, phase, now)
         match act:
             case Act.DRAIN:
@@ -45,21 +45,21 @@ class ReplacedWorker:
                 pass
 
     def bury(self) -> None:
-        """Take note of its end."""
+        """Reap the predecessor and log its exit."""
         end = children.reap(self.life)
         facts = {"pool": self._boot.pool, "pid": self.life.pid, "how": end.how}
         if self._state.stage is Stage.SERVING:
             log.error("worker died before its successor was listed", extra=facts)
         else:
             log.info("replaced worker left", extra=facts)
-        if self._state.stage is not Stage.LEAVING:  # it had no time to remove its sockets
+        if self._state.stage is not Stage.LEAVING:  # it could not remove its sockets
             clear_dead_sockets(self._boot)
 
 
 def promote(boot: Boot) -> None:
-    """Put the successor's lock in the place of its predecessor's: the pool is its own from now on.
+    """Replace the predecessor's lock by the successor's, which makes it the pool's worker.
 
-    The predecessor sees that, too, and leaves even if nobody can signal it any more.
+    The predecessor detects that, and ends even if no supervisor can signal it any more.
     """
-    with contextlib.suppress(OSError):  # not locked yet: promoted when it says hello
+    with contextlib.suppress(OSError):  # not locked yet: promoted at its hello
         boot.successor_lock_path.replace(boot.lock_path)

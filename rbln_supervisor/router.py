@@ -1,7 +1,7 @@
-"""A ZeroMQ ROUTER on an ipc path that never waits, reads a bounded share, and counts what it drops.
+"""A ZeroMQ ROUTER on an ipc path that never waits, limits its reads, and counts what it drops.
 
-An oversized frame ends its sender's connection inside libzmq, and nobody is told why. It is seen
-all the same: as a connection that ended before a frame of it could be read.
+libzmq closes the connection of a peer that sends an oversized frame, without a report. It is
+detected as a connection that ended before one of its frames could be read.
 """
 
 import contextlib
@@ -19,9 +19,9 @@ from zmq.utils.monitor import recv_monitor_message
 from rbln_supervisor.core.commands import HIDDEN
 
 PATH_BYTES_MOST: Final = 107
-"""sun_path without its end, unix(7)."""
+"""Size of sun_path without the terminating NUL (unix(7))."""
 _READ_MOST: Final = 256
-"""Frames that are read in one turn, so that no sender can keep the loop from its other work."""
+"""Maximum number of frames read in one iteration, so that no sender can block the loop."""
 _NO_HANDSHAKE: Final = (
     zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
@@ -33,29 +33,29 @@ log = logging.getLogger(__name__)
 
 
 class NotBound(Exception):
-    """The socket can't be made; the text says why."""
+    """Error: the socket can't be created; the text has the reason."""
 
 
 class Frame(NamedTuple):
-    """The last frame of a message, and where an answer goes."""
+    """The last frame of a message, and the address for a reply."""
 
     sender: bytes
     payload: bytes
 
 
 class Router:
-    """Frames from many peers, frames to each."""
+    """A socket for frames from and to many peers."""
 
     def __init__(
         self, context: zmq.Context[zmq.Socket[bytes]], path: Path, *, bytes_most: int, queued: int
     ) -> None:
-        """Bind at ``path``; NotBound.
+        """Bind at ``path``. Raises NotBound.
 
         Args:
             context: of this process.
-            path: an ipc path; a file there is replaced.
-            bytes_most: a longer frame ends its sender's connection.
-            queued: messages that libzmq keeps for a peer that doesn't read; then sends fail.
+            path: an ipc path; an existing file is replaced.
+            bytes_most: a longer frame closes its sender's connection.
+            queued: messages that libzmq keeps for a peer that doesn't read; further sends fail.
         """
         if len(str(path).encode()) > PATH_BYTES_MOST:
             raise NotBound(
@@ -63,8 +63,8 @@ class Router:
                 "give --run-dir a shorter path"
             )
         self.dropped: Counter[str] = Counter()
-        # By descriptor and not by connection alone: a number is given out again while the end of
-        # its last connection is still on its way to us.
+        # By descriptor and not by connection alone: a descriptor may be used again before the end
+        # of its last connection is reported.
         self._spoke: defaultdict[int, dict[bytes, None]] = defaultdict(dict)
         self._ended: list[int] = []
         self._strange = False
@@ -78,7 +78,7 @@ class Router:
         )
         self._path = path
         self.problem = ""
-        """Why nobody new can connect; empty where all is well."""
+        """Reason why no client can connect; empty if clients can."""
         self._is_open = True
         self._hidden = path.with_suffix(HIDDEN)
         try:
@@ -99,7 +99,7 @@ class Router:
         self.close()
 
     def close(self, linger_ms: int = 0) -> None:
-        """Stop, where that is not done; frames that are on their way have ``linger_ms``."""
+        """Close the socket once; frames in transit have ``linger_ms``."""
         if self.socket.closed:
             return
         self.socket.disable_monitor()
@@ -107,7 +107,7 @@ class Router:
         self.socket.close(linger_ms)
 
     def keep(self) -> None:
-        """Bind again where the socket's file was removed: whoever is connected stays so."""
+        """Bind again if the socket's file was removed; existing connections stay."""
         if not self._is_open:
             self._show()
         if _identity(self._path) == self._file:
@@ -115,8 +115,8 @@ class Router:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            # The listener without a file stays until the end: while libzmq takes one down, it
-            # removes whatever has its name.
+            # The listener without a file stays until the end: while libzmq closes one, it removes
+            # whatever has its path.
             self._bind()
         except (OSError, zmq.ZMQError) as error:
             if not self.problem:
@@ -127,21 +127,21 @@ class Router:
             log.warning("a socket was removed, it is made anew", extra={"path": str(self._path)})
 
     def refuse(self, why: str) -> None:
-        """Take no connection until ``keep``; whoever is connected stays so.
+        """Accept no connection until ``keep``; existing connections stay.
 
-        The socket is hidden by another name. To unbind it would end what it has taken.
+        The socket file is hidden by another name. To unbind it would close accepted connections.
         """
         if not self._is_open:
             return
         self._is_open = False
         self.problem = f"{self._path.name}: {why}"
         log.error(self.problem)
-        with contextlib.suppress(OSError):  # it was removed: nobody can connect
+        with contextlib.suppress(OSError):  # it was removed: no client can connect
             self._path.rename(self._hidden)
 
     def _show(self) -> None:
         self._is_open = True
-        with contextlib.suppress(OSError):  # it was removed meanwhile, and is made anew
+        with contextlib.suppress(OSError):  # it was removed meanwhile, and is created again
             if not self._path.exists():
                 self._hidden.rename(self._path)
                 self._file = _identity(self._path)
@@ -151,16 +151,17 @@ class Router:
         self._file = _identity(self._path)
 
     def receive(self) -> Iterator[Frame]:
-        """What has come, in order."""
-        # A connection's end is reported after its frames were queued: read the reports first, the
-        # frames then, and only after that say whose end came without any.
+        """Yield the received frames, in order."""
+        # The end of a connection is reported after its frames were queued: read the reports first,
+        # then the frames, and only after that count the connections that ended without one.
         while self.monitor.poll(0):
             report = recv_monitor_message(self.monitor)
-            if report["event"] == zmq.EVENT_ACCEPTED:  # wakes whoever counts descriptors
+            if report["event"] == zmq.EVENT_ACCEPTED:  # wakes the loop for the descriptor check
                 continue
             if report["event"] == zmq.EVENT_DISCONNECTED and not self._strange:
                 self._ended.append(int(report["value"]))
-            # Whoever spoke no ZeroMQ (rbln-ctl knocking, say) ends with two reports in a row.
+            # A peer without ZeroMQ (rbln-ctl when it checks for a listener) ends with two reports
+            # in a row.
             self._strange = report["event"] != zmq.EVENT_DISCONNECTED
         for _ in range(_READ_MOST):
             try:
@@ -183,7 +184,7 @@ class Router:
         self._ended.clear()
 
     def send(self, receiver: bytes, payload: bytes) -> bool:
-        """Send, or say that the peer is gone or takes nothing now."""
+        """Send a message; return False if the peer is gone or takes nothing now."""
         try:
             self.socket.send_multipart((receiver, payload), zmq.NOBLOCK)
         except zmq.ZMQError as error:
@@ -202,10 +203,10 @@ def _identity(path: Path) -> tuple[int, int, int] | None:
 
 
 def _descriptor(frame: zmq.Frame) -> int | None:
-    """Where a frame came in; None for a peer without a handshake.
+    """Return the descriptor of a frame's connection; None for a peer without a handshake.
 
-    Bytes that are no greeting are taken for a ZMTP 1.0 peer's (libzmq, zmtp_engine.cpp), so that
-    frames may come of anything at all; such frames carry no properties.
+    libzmq takes bytes that are no greeting for a ZMTP 1.0 peer (zmtp_engine.cpp), so that frames
+    may contain anything; such frames have no properties.
     """
     try:
         return int(frame.get(zmq.SRCFD))

@@ -1,7 +1,6 @@
-"""The run directory: one supervisor's, and open to nobody but its user.
+"""The run directory: for one supervisor, and accessible only to its user.
 
-Whoever can write there could put his own socket in the place of ours, and tell workers what to give
-to containers.
+A user who can write there could replace our sockets by others, and so decide what containers get.
 """
 
 import contextlib
@@ -29,13 +28,14 @@ _OURS: Final = frozenset(
     | {journal.FILE, journal.FORMER, options.FILE, options.ASIDE}
     | {accepted.FILE, accepted.ASIDE}
 )
-"""All that we put there (supervisord.pid by conf/supervisord.conf)."""
+"""All names that we create there (supervisord.pid by conf/supervisord.conf)."""
 _MODE: Final = 0o700
 _MIN_FREE_BYTES: Final = 64 * 1024
-"""For the lock, the options and the first events; sockets take no room."""
+"""Room for the lock, the options and the first events; sockets take none."""
 
 _LOCK_WITHIN_S: Final = 2.0
-"""What a predecessor has to end; a look at the node that it had just forked lets go at once."""
+"""Time for a predecessor to end (seconds); a discovery that it has just forked closes the lock at
+once."""
 _LOCK_AGAIN_S: Final = 0.02
 
 _WRITABLE: Final = "--run-dir has to be a folder that can be written to"
@@ -53,21 +53,21 @@ _EXPLAINED: Final = {
 
 
 class NotUsable(Exception):
-    """The run directory can't be used; the text says why, and what to do."""
+    """Error: the run directory can't be used; the text has the reason and a remedy."""
 
 
 @contextlib.contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Be the only supervisor of a run directory (flock(2): the kernel lets go at our end).
+    """Lock a run directory for this supervisor (flock(2): the kernel unlocks it when we end).
 
     Raises:
-        NotUsable: it can't be made, is open to others, or another supervisor has it.
+        NotUsable: It can't be created, is open to others, or is locked by another supervisor.
     """
     prepare(path)
     lock = path / _LOCK
     with contextlib.ExitStack() as closing:
         with _explained(lock):
-            # No link: what it leads to would be made empty.
+            # No link: its target would be truncated.
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             fd = os.open(lock, flags, 0o600)
             closing.callback(os.close, fd)
@@ -84,7 +84,7 @@ def held(path: Path) -> Iterator[None]:
 
 
 def prepare(path: Path) -> None:
-    """Make the folder and the one of the pools in it, for this user alone; NotUsable."""
+    """Create the folder and its folder for pools, for this user only. Raises NotUsable."""
     with _explained(path):
         is_link = path.is_symlink()
         if is_link and _others_may_write(path.parent):
@@ -112,23 +112,23 @@ def prepare(path: Path) -> None:
 
 
 def require_room(path: Path) -> None:
-    """Refuse a full volume before anything is started in it; NotUsable.
+    """Refuse a full volume before anything is started in it. Raises NotUsable.
 
-    A supervisor that is started again beside living workers does not ask: it serves on with what
-    is there, and writes its files when there is room again.
+    A supervisor that restarts beside living workers does not check this: it serves with the
+    existing files, and writes its own when there is room again.
     """
     with _explained(path):
         volume = os.statvfs(path)
-        # A tmpfs without a limit has no blocks at all.
+        # A tmpfs without a limit reports no blocks.
         if volume.f_blocks and volume.f_bavail * volume.f_frsize < _MIN_FREE_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def _close_folder(path: Path, fd: int) -> None:
-    """Close the folder to others where it is for us alone; NotUsable where it must not be used.
+    """Close the folder to others if it is for us alone. Raises NotUsable if it must not be used.
 
-    What others put there before it was closed is seen by the second reading. /tmp or another
-    folder that somebody gave by mistake keeps its mode.
+    The second reading detects what others put there before it was closed. /tmp or another folder
+    that was given by mistake keeps its mode.
     """
     found = _read_folder(fd)
     if _decide(path, found) is Use.AS_IT_IS:
@@ -148,7 +148,7 @@ def _close_folder(path: Path, fd: int) -> None:
 
 
 def _close_pools(pools: Path) -> None:
-    """Close the folder of the pools; all that lies in it is ours, as its own folder is closed."""
+    """Close the folder of the pools. All its content is ours, because its parent is closed."""
     found = pools.stat()
     mode = stat.S_IMODE(found.st_mode)
     if _decide(pools, Folder(mode, found.st_uid, ())) is Use.CLOSED:
@@ -157,7 +157,7 @@ def _close_pools(pools: Path) -> None:
 
 def _set_mode(folder: Path | int, mode: int) -> None:
     with contextlib.suppress(PermissionError):  # some file systems keep no modes
-        os.chmod(folder, mode)  # noqa: PTH101 - by its descriptor, too
+        os.chmod(folder, mode)  # noqa: PTH101 - also takes a descriptor
 
 
 def _decide(path: Path, folder: Folder) -> Use:
@@ -187,7 +187,7 @@ def _others_may_write(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Make NotUsable of an OSError: the path, the problem, and the remedy in one line."""
+    """Turn an OSError into NotUsable: path, problem and remedy in one line."""
     try:
         yield
     except OSError as error:
@@ -197,7 +197,7 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def _take(fd: int) -> bool:
-    """Lock the file, or say that a predecessor did not let go of it in time."""
+    """Lock the file; return False if a predecessor did not unlock it in time."""
     end = monotonic() + _LOCK_WITHIN_S
     while True:
         try:
@@ -205,7 +205,7 @@ def _take(fd: int) -> bool:
         except BlockingIOError:
             if monotonic() >= end:
                 return False
-            # flock(2) has no deadline, and no descriptor tells when a lock is free.
+            # flock(2) has no deadline, and no descriptor reports that a lock is free.
             sleep(_LOCK_AGAIN_S)
         else:
             return True

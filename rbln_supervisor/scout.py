@@ -1,11 +1,11 @@
-"""A look at the node in a process of its own, so that nothing on the node can hold the loop up.
+"""Runs a discovery in a separate process, so that nothing on the node can block the loop.
 
-Thousands of reads, locks behind a netlink dump, devlink, ddptool: whatever the look waits for, it
-waits there. The process is forked (1.5 ms, imports are shared), writes what it found as MessagePack
-into a pipe, and ends.
+Thousands of reads, locks behind a netlink dump, devlink, ddptool: all waiting happens there. The
+process is forked (1.5 ms, imports are shared), writes its result as MessagePack into a pipe, and
+ends.
 
-The look for a new configuration also asks the kubelet who has which device. It does so last, so
-that the answer is as young as can be when the configuration comes into force.
+The discovery for a new configuration also asks the kubelet which pods use which devices. It does so
+last, so that the answer is as recent as possible when the configuration becomes active.
 """
 
 import contextlib
@@ -31,31 +31,32 @@ from rbln_worker.kubelet import pod_resources
 from rbln_worker.privileges import Capability, keep_only
 
 DEADLINE_S: Final = 10.0
-"""How long a look may take. One of 4,096 functions takes a second, a kubelet's silence two."""
+"""Maximum duration of a discovery (seconds). One of 4,096 functions takes 1 s, a silent kubelet 2
+s."""
 BYTES_MOST: Final = 32 * 1024 * 1024
-"""What a look may say. 20,000 functions of 600 bytes fit."""
+"""Maximum size of a result. 20,000 functions of 600 bytes fit."""
 LOOKS_KEEP: Final = (Capability.NET_ADMIN,)
-"""devlink tells an eswitch's mode to nobody else (net/devlink, GENL_ADMIN_PERM)."""
+"""devlink reports an eswitch's mode only with it (net/devlink, GENL_ADMIN_PERM)."""
 DDPTOOL_KEEPS: Final = (Capability.SYS_ADMIN,)
-"""It reads the config space beyond 64 bytes."""
+"""ddptool reads the config space beyond 64 bytes."""
 _GRACE_S: Final = 2.0
-"""How much later a look ends itself, where the supervisor did not."""
+"""Seconds after the deadline at which a discovery ends itself, if the supervisor did not."""
 _PIPE_BYTES: Final = 1024 * 1024
-"""As much as anybody may ask of the kernel (pipe(7)): a turn of the loop can take that."""
+"""The maximum for any user (pipe(7)); one loop iteration can read that much."""
 
 _LOOK: Final[msgspec.msgpack.Decoder[Look]] = msgspec.msgpack.Decoder(Look)
 
 
 class Pods(NamedTuple):
-    """A question to the kubelet: who has devices of these resources?"""
+    """A query to the kubelet for the pods that use devices of these resources."""
 
     folder: Path
-    """Where the socket of the pod-resources API lies."""
+    """Folder of the pod-resources API's socket."""
     resources: frozenset[str]
 
 
 class _Run:
-    """One process."""
+    """One discovery process."""
 
     def __init__(self, life: Life, pipe: int, deadline: float) -> None:
         self.life = life
@@ -66,7 +67,7 @@ class _Run:
 
 
 class Scout:
-    """At most one look at a time. It never waits: ``turn`` says when one has ended."""
+    """The runner of at most one discovery at a time. Never waits: ``turn`` returns the result."""
 
     def __init__(
         self, root: Path, *, deadline_s: float = DEADLINE_S, bytes_most: int = BYTES_MOST
@@ -76,23 +77,23 @@ class Scout:
         self._bytes_most = bytes_most
         self._run: _Run | None = None
         self.cost_s = 0.0
-        """Seconds of a core that the last look took which came to its end."""
+        """CPU seconds of the last discovery that has ended."""
         self.costs_s = 0.0
-        """… and all of them together."""
+        """CPU seconds of all discoveries."""
 
     @property
     def is_busy(self) -> bool:
-        """A process is on its way, or can't be ended."""
+        """True if a process runs, or can't be killed."""
         return self._run is not None
 
     @property
     def deadline(self) -> float | None:
-        """When ``turn`` has to be called at the latest (monotonic seconds)."""
+        """Latest time of the next call of ``turn`` (monotonic seconds)."""
         return self._run.deadline if self._run else None
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """Those that turn readable when ``turn`` has something to do."""
+        """File descriptors that become readable when ``turn`` has work."""
         if self._run is None:
             return ()
         return (
@@ -105,11 +106,11 @@ class Scout:
         )
 
     def begin(self, needs: Needs, pods: Pods | None = None) -> None:
-        """Look at the node, where none is on its way; OSError where there can be no process."""
+        """Start a discovery; none may be running. Raises OSError if there can be no process."""
         pipe, end = os.pipe2(os.O_CLOEXEC)
         try:
             os.set_blocking(pipe, False)
-            with contextlib.suppress(OSError):  # a smaller one takes more turns
+            with contextlib.suppress(OSError):  # a smaller one takes more iterations
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
             life = children.spawn(
                 lambda: _live(
@@ -125,12 +126,12 @@ class Scout:
         self._run = _Run(life, pipe, monotonic() + self._deadline_s)
 
     def turn(self, now: float) -> Look | None:
-        """What came of the look, once; None where there is nothing new."""
+        """Return the result of the discovery, once; None if there is nothing new."""
         run = self._run
         if run is None:
             return None
         has_ended = children.has_ended(run.life)
-        self._hear(run)  # after that: what it said last is among it
+        self._hear(run)  # afterwards, so that the last output is read
         too_much = len(run.said) > self._bytes_most
         wordy = f"said more than {self._bytes_most} bytes"
         if has_ended:
@@ -156,7 +157,7 @@ class Scout:
         return None
 
     def end(self) -> None:
-        """End a process that is on its way; nobody hears of what it found."""
+        """Kill a running process and drop its result."""
         if self._run is not None:
             self._give_up(self._run, monotonic(), "")
 
@@ -190,14 +191,14 @@ def _read(said: bytearray, how: str) -> Look:
 
 
 def _of_children_s() -> float:
-    """CPU time of all processes that were reaped so far (getrusage(2))."""
+    """Return the CPU time of all processes reaped so far (getrusage(2))."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def _confined_look(root: Path, needs: Needs, pods: Pods | None) -> Look:
     keep_only(*LOOKS_KEEP, *(DDPTOOL_KEEPS if needs.ddp_profiles else ()))
-    limits.go_first()  # where it can't be, workers have said so
+    limits.go_first()  # a worker reports it if that fails
     return _look(root, needs, pods)
 
 
@@ -211,15 +212,15 @@ def _look(root: Path, needs: Needs, pods: Pods | None) -> Look:
 
 
 def _live(pipe: int, look: Callable[[], Look], deadline_s: float) -> int:
-    """The life of the process. What it starts is in its group, and ends with it."""
+    """Run the discovery in the forked process. Processes that it starts are in its group."""
     try:
         os.setpgid(0, 0)
-        # Where the supervisor is gone, nobody else ends it (setitimer(2): SIGALRM does).
+        # Without a supervisor no other process ends it (setitimer(2): SIGALRM does).
         signal.setitimer(signal.ITIMER_REAL, deadline_s + _GRACE_S)
         with open(pipe, "wb", closefd=False) as file:
             file.write(msgspec.msgpack.encode(look()))
     except BrokenPipeError:
-        return Exit.DRAINED  # nobody wants to know any more
+        return Exit.DRAINED  # the result is not needed any more
     except BaseException:  # noqa: BLE001 - the last frame of this process
         log.last_words(traceback.format_exc())
         return Exit.CRASHED

@@ -1,4 +1,4 @@
-"""Signals as ordinary input: a handler does nothing, a byte on a descriptor is the event."""
+"""Signals as input of the loop: the handlers do nothing, a byte on a descriptor is the event."""
 
 import contextlib
 import signal
@@ -11,7 +11,7 @@ _HEARD: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 
 @contextlib.contextmanager
 def inbox() -> Iterator[socket.socket]:
-    """A socket on which the numbers of arriving signals can be read, a byte each."""
+    """Return a socket from which the numbers of received signals can be read, one byte each."""
     reader, writer = socket.socketpair()
     with reader, writer:
         reader.settimeout(0)
@@ -27,7 +27,7 @@ def inbox() -> Iterator[socket.socket]:
 
 
 def arrived(reader: socket.socket) -> frozenset[signal.Signals]:
-    """The signals that came since the last time."""
+    """Return the signals received since the last call."""
     try:
         return frozenset(signal.Signals(number) for number in reader.recv(256))
     except BlockingIOError:

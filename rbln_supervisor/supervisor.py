@@ -1,4 +1,4 @@
-"""The loop: wait, take in what happened, do what follows. It never waits for a worker."""
+"""The loop: waits for events, handles them, and acts on them. It never waits for a worker."""
 
 import logging
 import math
@@ -60,13 +60,13 @@ from rbln_worker.contract.version import VERSION
 
 LONGEST_WAIT_S: Final = 60.0
 UPGRADE_LINGER_MS: Final = 500
-"""For the last answers, before the process becomes another program."""
+"""Time for the last replies, before the process becomes another program (milliseconds)."""
 
 log = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """One life of rbln-supervisor, from its first look at the node to its last worker's end."""
+    """One run of rbln-supervisor, from its first discovery to the end of its last worker."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Supervisor:
         self._shortage = ""
         self._upgrade = UpgradeCheck()
         self.is_upgrading = False
-        """The process has to become the installed program."""
+        """True if the process has to become the installed program."""
         self._journal = Journal(options.run_dir)
         self._journal.note("supervisor", "started", why=f"version {VERSION}, pid {os.getpid()}")
         self._pools = Pools(options, start.config, self._keeper)
@@ -100,7 +100,7 @@ class Supervisor:
             self._reply,
         )
         self._pod_watch = PodWatch(options.kubelet_dirs)
-        # Before the first look, so that nothing happens between it and what is heard.
+        # Before the first discovery, so that no event between it and the sockets is missed.
         self._kernel = Kernel(self._pools, self._lookout.look, lambda: self._lookout.cost_s)
         self._kubelet = KubeletFolder(
             options.kubelet_dirs.device_plugins,
@@ -119,7 +119,7 @@ class Supervisor:
         )
 
     def run(self) -> int:
-        """Serve until a signal says otherwise; the exit code."""
+        """Serve until a signal ends it; return the exit code."""
         with signals.inbox() as signalled:
             self._pools.take_over()
             while True:
@@ -143,7 +143,7 @@ class Supervisor:
                     return 0
 
     def _end_for_upgrade(self) -> None:
-        """End all but the workers, as this process is about to become another program."""
+        """Close everything except the workers, before this process becomes another program."""
         log.info("becoming the installed program")
         self._journal.note("supervisor", "upgrades", why=f"from version {VERSION}")
         self._journal.flush()
@@ -152,7 +152,7 @@ class Supervisor:
         self._control.close(UPGRADE_LINGER_MS)
 
     def _wait(self, signalled: int) -> list[Callable[[], None]]:
-        """Wait for anything; what to call for each worker that has ended."""
+        """Wait for any event; return the functions to call for the workers that have ended."""
         poller = zmq.Poller()
         for router in (self._hub, self._control):
             poller.register(router.socket, zmq.POLLIN)
@@ -242,7 +242,7 @@ class Supervisor:
             self._control.dropped["answers nobody took"] += 1
 
     def _obey(self, asker: bytes, request: Request) -> Reply | None:
-        """The answer; None: it comes when the node has been looked at."""
+        """Return the reply; None: it follows after a discovery or a check."""
         match request:
             case Status():
                 return Node(overview.status(self._parts, self._standing))
@@ -312,7 +312,7 @@ class Supervisor:
 
     def _record(self, now: float) -> None:
         if not self._leaving:
-            # While a pool is adopted its state is what it was: it is only not known yet.
+            # While a pool is adopted, its state has not changed: it is only not known yet.
             self._journal.stands(
                 {
                     name: summary.state(keeper.seen(now))

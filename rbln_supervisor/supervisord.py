@@ -1,4 +1,4 @@
-"""supervisord, whose own lines have the form of all others in the container's log.
+"""supervisord, with its own lines in the same form as all others in the container's log.
 
 It has one form for them, with the local time and without an offset, and no setting for it.
 """
@@ -16,7 +16,7 @@ _FORMAT_VARIABLE: Final = "RBLN_LOG_FORMAT"
 
 
 class _Handler(loggers.StreamHandler):  # type: ignore[misc] # supervisor has no types
-    """Hands each line over to supervisord's own handler, already formatted."""
+    """A handler that passes each line, already formatted, to supervisord's own handler."""
 
     def __init__(self, formatter: logging.Formatter) -> None:
         super().__init__(sys.stdout)
@@ -25,13 +25,13 @@ class _Handler(loggers.StreamHandler):  # type: ignore[misc] # supervisor has no
 
     def emit(self, record: loggers.LogRecord) -> None:
         message = record.asdict()["message"]
-        level = max(record.level, logging.DEBUG)  # the numbers are logging's, but for two below
+        level = max(record.level, logging.DEBUG)  # logging's numbers, except for two below
         line = logging.LogRecord("supervisord", level, "", 0, message, None, None)
         super().emit(loggers.LogRecord(record.level, self._formatter.format(line)))
 
 
 def main() -> None:
-    """Be supervisord, with the words of its own command line."""
+    """Run supervisord with the arguments of this command line."""
     form: log.Format = "json" if os.environ.get(_FORMAT_VARIABLE) == "json" else "text"
     formatter = log.formatter("supervisord", form)
 

@@ -1,8 +1,8 @@
 """Replaces the running supervisor by the installed one: the same process, by execve(2).
 
-The installed program is started with ``--check`` first, so that one that can't be started, or can't
-use the options or the configuration, replaces nothing. Workers live through it and are adopted; one
-of another version serves until the kubelet lists its successor.
+The installed program is started with ``--check`` first. One that can't be started, or can't use the
+options or the configuration, replaces nothing. Workers stay alive and are adopted; one of another
+version serves until the kubelet lists its successor.
 """
 
 import logging
@@ -17,9 +17,9 @@ from rbln_supervisor.core.commands import Refused, Upgrading
 from rbln_worker.contract.exits import Exit
 
 CHECK_TIMEOUT_S: Final = 20.0
-"""Imports take 0.3 s; a disk that has to be read, and a busy machine, some seconds."""
+"""Imports take 0.3 s; with a cold disk cache or a busy machine, some seconds."""
 _MAX_BYTES: Final = 64 * 1024
-"""What a pipe holds (pipe(7)): a check that says more waits, and is ended in the end."""
+"""Capacity of a pipe (pipe(7)): a check that writes more blocks, and is killed at the deadline."""
 _MAX_LINES: Final = 5
 
 log = logging.getLogger(__name__)
@@ -35,26 +35,26 @@ class _Check(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The result of a check, and who asked for it."""
+    """The result of a check, and its requester."""
 
     requester: bytes
     reply: Refused | Upgrading
 
 
 class UpgradeCheck:
-    """Checks the installed program, at most once at a time. It never waits."""
+    """The check of the installed program, at most one at a time. It never waits."""
 
     def __init__(self) -> None:
         self._check: _Check | None = None
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """Those that turn readable when ``turn`` has something to do."""
+        """File descriptors that become readable when ``turn`` has work."""
         return (self._check.life.pidfd,) if self._check else ()
 
     @property
     def due(self) -> float | None:
-        """When ``turn`` has to be called at the latest (monotonic seconds)."""
+        """Latest time of the next call of ``turn`` (monotonic seconds)."""
         return self._check.deadline if self._check else None
 
     def begin(self, requester: bytes) -> Refused | None:
@@ -74,7 +74,7 @@ class UpgradeCheck:
         return None
 
     def turn(self, now: float) -> Outcome | None:
-        """Return what became of the check, once it has ended."""
+        """Return the outcome of the check, once it has ended."""
         check = self._check
         if check is None:
             return None
@@ -103,7 +103,7 @@ def become_installed() -> NoReturn:
     """Replace this process by the installed program, with the same command line.
 
     Raises:
-        OSError: There is no interpreter any more.
+        OSError: The interpreter does not exist any more.
     """
     os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - the command line that started us
 
