@@ -1,4 +1,4 @@
-"""The process that asks the kubelet which pods hold which devices, for as long as it is wanted."""
+"""The process that watches which pods hold which devices, as long as the supervisor reads it."""
 
 import asyncio
 import contextlib
@@ -24,40 +24,41 @@ from rbln_worker.kubelet import checkpoint, pod_resources, pods_api
 from rbln_worker.privileges import keep_only
 
 NAME: Final = "rbln-pods"
-"""What ps calls the process."""
+"""Name of the process in ps."""
 POLL_INTERVAL_S: Final = 10.0
-"""From one question to pod-resources to the next; a changed checkpoint asks at once."""
+"""Interval between two pod-resources requests (seconds); a changed checkpoint causes one at
+once."""
 MIN_RETRY_S: Final = 0.25
-"""From a source that failed to the next try; doubled up to MAX_RETRY_S."""
+"""Seconds from a source's failure to the next attempt; doubled up to MAX_RETRY_S."""
 MAX_RETRY_S: Final = 1.0
 PROBLEM_AFTER_S: Final = 5.0
-"""A source that fails for less is no problem: a kubelet restarts."""
+"""Seconds; a shorter failure of a source is no problem: a kubelet restarts."""
 FIRST_TIMEOUT_S: Final = 1.0
-"""A kubelet that has not answered by then is not waited for: its checkpoint says what it can."""
+"""Maximum wait for the kubelet's first answer (seconds); then its checkpoint is used alone."""
 HEADER: Final = struct.Struct("!I")
-"""The length of the state that follows."""
+"""Length of the state that follows."""
 _SETTLE_S: Final = 0.02
-"""A burst of changes is one state."""
+"""Seconds in which a burst of changes becomes one state."""
 
 
 def live(pipe: int, dirs: KubeletDirs) -> int:
-    """Write states into a pipe until nobody reads them; the exit code."""
+    """Write states into a pipe until its reader is gone; return the exit code."""
     try:
-        with contextlib.suppress(OSError):  # only people miss it
+        with contextlib.suppress(OSError):  # the name is only for people
             Path("/proc/self/comm").write_text(NAME)
         keep_only()
         limits.go_first()
         asyncio.run(_Sources(pipe, dirs).run())
     except BaseException as error:  # noqa: BLE001 - the last frame of this process
         if isinstance(error, BaseExceptionGroup) and error.subgroup(BrokenPipeError):
-            return Exit.DRAINED  # nobody wants to know any more
+            return Exit.DRAINED  # no reader any more
         log.last_words(traceback.format_exc())
         return Exit.CRASHED
     return Exit.DRAINED
 
 
 class _Sources:
-    """What each source said last, and the state that it makes."""
+    """The last answer of each source, and the merged state."""
 
     def __init__(self, pipe: int, dirs: KubeletDirs) -> None:
         self._pipe = pipe
@@ -69,25 +70,25 @@ class _Sources:
         self._holdings: tuple[Holding, ...] | None = None
         self._ended: set[PodDevice] = set()
         self._listed: set[Key] = set()
-        """Devices that pod-resources has listed in this life of the kubelet."""
+        """Devices that pod-resources has listed since the kubelet's start."""
         self._kubelet: tuple[int, int] | None = None
         self._kubelet_since = 0.0
         self._problem = ""
         self._failing_since: float | None = None
         self._source = PodSource.CHECKPOINT
         self._synced = False
-        """The watch has brought an initial list since it was last opened."""
+        """True if the watch has delivered an initial list since it was last opened."""
         self._first_seen: dict[tuple[Key, str], float] = {}
         self._sent: PodDevices | None = None
         self._answered = asyncio.Event()
-        """A source has answered or failed, or has taken too long."""
+        """Set when a source has answered or failed, or has taken too long."""
         self._due = asyncio.Event()
-        """The state may be another one."""
+        """Set when the state may have changed."""
         self._changed = asyncio.Event()
-        """Something happened where the sources are."""
+        """Set when a socket or the checkpoint has changed."""
 
     async def run(self) -> None:
-        """Follow the sources until nobody reads any more."""
+        """Follow the sources until the reader is gone."""
         self._read_checkpoint()
         async with asyncio.TaskGroup() as group:
             for one in (self._write(), self._follow(), self._watch_folders(), self._hurry()):
@@ -98,7 +99,7 @@ class _Sources:
         self._answered.set()
 
     async def _write(self) -> None:
-        """Send the newest state whenever it differs; a reader that is late misses older ones."""
+        """Send the newest state when it differs; a slow reader misses older ones."""
         loop = asyncio.get_running_loop()
         transport, protocol = await loop.connect_write_pipe(
             lambda: _Pipe(self._due), os.fdopen(self._pipe, "wb", buffering=0, closefd=False)
@@ -138,7 +139,7 @@ class _Sources:
             self._changed.clear()
 
     def _note_failure(self, reason: str | None) -> None:
-        """Say what fails once it has failed for a while: a kubelet that restarts is no problem."""
+        """Report a failure once it has lasted for PROBLEM_AFTER_S: a kubelet may restart."""
         now = asyncio.get_running_loop().time()
         if reason is None:
             self._failing_since, self._problem = None, ""
@@ -148,7 +149,7 @@ class _Sources:
             self._problem = reason
 
     async def _watch_pods(self) -> str | None:
-        """Follow the Pods API; why that ended, or None where the kubelet has none."""
+        """Follow the Pods API; return the reason of its end, or None if the kubelet has none."""
         try:
             os.stat(self._pods_api)  # noqa: PTH116 - a local socket: one call, no waiting
         except OSError:
@@ -180,8 +181,8 @@ class _Sources:
         self._due.set()
 
     async def _ask_pod_resources(self) -> str | None:
-        """Ask pod-resources; why it does not answer, or None also where there is nobody to ask."""
-        self._read_checkpoint()  # before the question: what it has, the kubelet knows
+        """Request the state of pod-resources; return a failure, or None (also without a socket)."""
+        self._read_checkpoint()  # before the request: the kubelet knows all its entries
         entries = self._checkpoint.devices
         self._note_kubelet()
         answer = await asyncio.to_thread(pod_resources.held, self._pod_resources, None)
@@ -198,7 +199,7 @@ class _Sources:
         now = {(one.resource, one.device) for one in answer.holdings}
         self._listed |= now
         age_s = asyncio.get_running_loop().time() - self._kubelet_since
-        # A kubelet that has just started does not list pods that it has not heard of yet.
+        # A kubelet that has just started does not list pods that it does not know yet.
         self._ended = {
             one
             for one in entries
@@ -221,7 +222,7 @@ class _Sources:
         sockets = {self._pods_api, self._pod_resources}
         try:
             watch = FolderWatch((self._plugins, *(one.parent for one in sockets)))
-        except OSError:  # fs.inotify.max_user_instances: they are looked at with every question
+        except OSError:  # fs.inotify.max_user_instances: they are checked at each request
             return
 
         def changed() -> None:
@@ -238,10 +239,10 @@ class _Sources:
     def _read_checkpoint(self) -> None:
         found = checkpoint.read(self._plugins)
         if found.problem and not found.devices and self._checkpoint.devices:
-            found = found._replace(devices=self._checkpoint.devices)  # what it said last stands
+            found = found._replace(devices=self._checkpoint.devices)  # keep the last entries
         if found != self._checkpoint:
             self._checkpoint = found
-            if self._source is not PodSource.POD_RESOURCES:  # which is asked again for it
+            if self._source is not PodSource.POD_RESOURCES:  # a new request follows anyway
                 self._due.set()
 
     def _state(self) -> PodDevices:
@@ -268,7 +269,7 @@ class _Sources:
 
 
 class _Pipe(asyncio.BaseProtocol):
-    """The writing end: whether it takes more, and whether anybody reads."""
+    """The writing end of the pipe: its readiness for more, and the presence of a reader."""
 
     def __init__(self, due: asyncio.Event) -> None:
         self._due = due
@@ -276,14 +277,14 @@ class _Pipe(asyncio.BaseProtocol):
         self.drained.set()
 
     def pause_writing(self) -> None:
-        """The reader is late."""
+        """Note that the reader is slow."""
         self.drained.clear()
 
     def resume_writing(self) -> None:
-        """The reader has caught up."""
+        """Note that the reader has caught up."""
         self.drained.set()
 
     def connection_lost(self, _error: Exception | None) -> None:
-        """Nobody reads any more."""
+        """Note that the reader is gone."""
         self.drained.set()
         self._due.set()

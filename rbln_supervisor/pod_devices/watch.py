@@ -1,4 +1,4 @@
-"""Keeps the process that knows which pods hold which devices, and takes its newest state."""
+"""Runs the process that watches which pods hold which devices, and takes its newest state."""
 
 import contextlib
 import fcntl
@@ -18,12 +18,12 @@ from rbln_worker.boot import KubeletDirs
 from rbln_worker.contract.pod_devices import PodDevices
 
 FIRST_TIMEOUT_S: Final = 3.0
-"""Pools are served without this knowledge where it takes longer to come."""
+"""Maximum wait for the first state (seconds); then pools are served without it."""
 MAX_BYTES: Final = 32 * 1024 * 1024
-"""A longer state is an error."""
+"""Maximum size of a state; a longer one is an error."""
 MAX_BACKOFF_S: Final = 30.0
 _STEADY_S: Final = 60.0
-"""A process that has lived so long starts again at once when it ends."""
+"""Seconds; a process that has run for so long is started again at once after its end."""
 _PIPE_BYTES: Final = 1024 * 1024
 
 _STATE: Final[msgspec.msgpack.Decoder[PodDevices]] = msgspec.msgpack.Decoder(PodDevices)
@@ -32,11 +32,11 @@ log = logging.getLogger(__name__)
 
 
 _KILL_TIMEOUT_MS: Final = 200
-"""A killed process ends within a few; one that waits for a disk may take longer."""
+"""Time for a killed process to end: normally a few milliseconds, more if it waits for a disk."""
 
 
 class PodWatch:
-    """The newest state of the devices that pods hold. It never waits: ``turn`` takes what came."""
+    """The newest state of the devices that pods hold. It never waits: ``turn`` reads the pipe."""
 
     def __init__(self, dirs: KubeletDirs) -> None:
         self._dirs = dirs
@@ -50,32 +50,32 @@ class PodWatch:
         self._closed = False
         self._failure = ""
         self.current: PodDevices | None = None
-        """None before the first state, for FIRST_TIMEOUT_S at most."""
+        """None before the first state, for at most FIRST_TIMEOUT_S."""
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """One line each: what is missing of this knowledge."""
+        """One line each: problems of the sources."""
         known = self.current.problems if self.current else ()
         lines = (*known, *([self._failure] if self._failure else []))
         return tuple(f"pods' devices: {line}" for line in lines)
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """Those that turn readable when ``turn`` has something to do."""
+        """File descriptors that become readable when ``turn`` has work."""
         if self._life is None:
             return ()
         return (self._life.pidfd,) if self._closed else (self._life.pidfd, self._pipe)
 
     @property
     def due(self) -> float:
-        """When ``turn`` has to be called at the latest (monotonic seconds)."""
+        """Latest time of the next call of ``turn`` (monotonic seconds)."""
         if self._closed:
             return math.inf
         give_up_at = self._give_up_at if self.current is None else math.inf
         return give_up_at if self._life else min(give_up_at, self._start_at)
 
     def turn(self, now: float) -> bool:
-        """Take what the process wrote, start it where there is none; is there another state?"""
+        """Read the process's output, or start it; return True if the state has changed."""
         if self._closed:
             if self._life is not None and children.has_ended(self._life):
                 self._reap()
@@ -85,7 +85,7 @@ class PodWatch:
             self._start(now)
         if self._life is not None:
             has_ended = children.has_ended(self._life)
-            failure = self._read()  # after that: what it wrote last is among it
+            failure = self._read()  # afterwards, so that the last output is read
             if has_ended or failure:
                 self._end(now, failure)
         if self.current is None and now >= self._give_up_at:
@@ -94,10 +94,10 @@ class PodWatch:
         return self.current is not before
 
     def close(self) -> None:
-        """End the process; what is known now stands.
+        """Kill the process; the current state stays.
 
-        It is waited for, for a moment: a supervisor that ends first would leave it to process 1,
-        which would write of a process that it never knew.
+        Wait a moment for its end: a supervisor that ends first would leave the process to process
+        1, which would log an unknown process.
         """
         self._closed = True
         if self._life is None:
@@ -113,7 +113,7 @@ class PodWatch:
         dirs = self._dirs
         try:
             os.set_blocking(pipe, False)
-            with contextlib.suppress(OSError):  # a smaller one takes more turns
+            with contextlib.suppress(OSError):  # a smaller one takes more iterations
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
             self._life = children.spawn(lambda: live(end, dirs), keep=end)
         except OSError as error:
@@ -147,7 +147,7 @@ class PodWatch:
         log.warning("pods' devices are not known", extra={"why": failure})
 
     def _read(self) -> str:
-        """Take all that lies in the pipe; what is wrong with it, or nothing."""
+        """Read all that is in the pipe; return an error, or an empty text."""
         while True:
             try:
                 piece = os.read(self._pipe, _PIPE_BYTES)
