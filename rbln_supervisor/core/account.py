@@ -1,4 +1,4 @@
-"""What a supervisor counts of one pool, while it counts."""
+"""The counters of one pool, as the supervisor updates them."""
 
 from collections import Counter
 
@@ -12,11 +12,11 @@ from rbln_worker.contract.messages import Report
 
 
 class Account:
-    """The counters of a pool. They begin with the supervisor, but for the worker's figures."""
+    """The counters of a pool. They start with the supervisor, except for the worker's own."""
 
     def __init__(self) -> None:
         self.figures: Figures | None = None
-        """As the pool's worker last said them."""
+        """The worker's last report of its counters."""
         self.restarts: Counter[str] = Counter()
         self.adoptions = 0
         self._latency = Histogram()
@@ -25,23 +25,23 @@ class Account:
         self._weighed: tuple[Roster | None, State, Report | None] | None = None
 
     def owe(self, since: float | None) -> None:
-        """The worker has to be told of what the kernel said then (monotonic seconds), if it did."""
+        """Note the time of a kernel event (monotonic seconds) that the worker does not know yet."""
         if since is not None and self._owed_since is None:
             self._owed_since = since
 
     def told(self, now: float) -> None:
-        """The worker was told."""
+        """Note that the worker was sent the change, and record the latency."""
         if self._owed_since is not None:
             self._latency = observed(self._latency, now - self._owed_since)
             self._owed_since = None
 
     def forgive(self) -> None:
-        """The worker that had to be told is no more; the next one is told all anyway."""
+        """Cancel a pending latency: the worker has ended; the next one gets a snapshot anyway."""
         self._owed_since = None
 
     def weigh(self, roster: Roster | None, state: State, report: Report | None, now: float) -> None:
-        """Count what was lost until now; from now on it is as these three say."""
-        # Compared by identity: a turn of the loop that changed nothing costs nothing.
+        """Add the unavailability up to ``now``; from now on these three values apply."""
+        # Compared by identity: a loop iteration without a change costs nothing.
         before = self._weighed
         if before and before[0] is roster and before[1] is state and before[2] is report:
             return
@@ -49,7 +49,7 @@ class Account:
         self._loss = loss.advance(self._loss, loss.lost(roster, state, report), now)
 
     def measures(self, now: float) -> PoolMeasures:
-        """All so far."""
+        """Return all counters up to ``now``."""
         self._loss = loss.advance(self._loss, self._loss.devices, now)
         return PoolMeasures(
             figures=self.figures,

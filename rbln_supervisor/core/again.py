@@ -1,4 +1,4 @@
-"""When to try a reload again that the kubelet could not be asked about: a kubelet that restarts."""
+"""Retry timer of a reload whose devices in use are not known, because the kubelet restarts."""
 
 import math
 from typing import Final
@@ -10,19 +10,19 @@ MOST_S: Final = 30.0
 
 
 class Again(msgspec.Struct, frozen=True):
-    """The tries so far, and the next one."""
+    """The delay after the next failure, and the time of the next attempt."""
 
     wait_s: float = FIRST_S
-    """Before the one after the next failure."""
+    """Delay after the next failure (seconds)."""
     due: float = math.inf
-    """When to try (monotonic seconds); infinity: never."""
+    """Time of the next attempt (monotonic seconds); infinity: none."""
     trying: bool = False
-    """It is being tried, and nobody but us has asked for it."""
+    """True during an automatic retry, without a requester."""
 
     def failed(self, now: float) -> "Again":
-        """It could not be asked, once more: wait, each time longer."""
+        """Return the timer after a failed attempt: each delay is longer."""
         return Again(min(MOST_S, 2 * self.wait_s), now + self.wait_s)
 
     def began(self) -> "Again":
-        """It is being tried."""
+        """Return the timer while an attempt runs."""
         return Again(self.wait_s, trying=True)

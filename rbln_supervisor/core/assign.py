@@ -1,7 +1,7 @@
-"""Which pool gets which device: the first pool of the file, by its first object that matches.
+"""Matching of devices to pools: the first pool of the file with a selector object that matches.
 
-A device is decided on alone, so that neither the order of the inventory nor the other devices have
-a say in it. That holds across types: a sub-function and its PCI function are two devices.
+Each device is matched on its own, independently of the inventory's order and of other devices. That
+holds across types: a sub-function and its PCI function are two devices.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,20 +23,20 @@ class Place(NamedTuple):
 
     pool: PoolName
     selector: int
-    """Its index in the pool's ``selectors``."""
+    """Index in the pool's ``selectors``."""
 
 
 class Assignment(NamedTuple):
-    """Every device that a pool has."""
+    """The devices of all pools."""
 
     devices: Mapping[PoolName, Mapping[DeviceId, Device]]
-    """Of each pool, also of one that has none; sorted by ID."""
+    """Devices of each pool, including pools without any; sorted by ID."""
     taken: Mapping[DeviceId, Place]
-    """What took a device; no device is in two pools."""
+    """The selector object that matched each device; no device is in two pools."""
 
 
 class Asked(NamedTuple):
-    """A selector object that can be asked."""
+    """A selector object, compiled for matching."""
 
     place: Place
     grants: Grants
@@ -44,7 +44,7 @@ class Asked(NamedTuple):
 
 
 def assign(pools: Iterable[PoolConfig], node: Node) -> Assignment:
-    """The devices of each pool."""
+    """Return the devices of each pool."""
     pools = tuple(pools)
     devices: dict[PoolName, dict[DeviceId, Device]] = {pool.spec.name: {} for pool in pools}
     taken: dict[DeviceId, Place] = {}
@@ -60,7 +60,7 @@ def assign(pools: Iterable[PoolConfig], node: Node) -> Assignment:
 
 
 def asked(pools: Iterable[PoolConfig], device_type: DeviceType) -> Iterator[Asked]:
-    """The selector objects of a type's pools, in the order in which they are asked."""
+    """Yield the selector objects of a type's pools, in the order in which they are matched."""
     keys = KINDS[device_type].selectors
     for pool in pools:
         if pool.spec.device_type == device_type:

@@ -1,4 +1,4 @@
-"""Whether the pools that a reload starts came up, so that it stays in force."""
+"""The check that the pools which a reload starts come up, so that the reload is kept."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -8,25 +8,25 @@ import msgspec
 from rbln_worker.contract.pool import PoolName
 
 WITHIN_S: Final = 10.0
-"""How long the first workers of new pools may take to say hello and to report."""
+"""Maximum time for the first worker of a new pool to send its hello and a report (seconds)."""
 
 
 class Birth(msgspec.Struct, frozen=True):
-    """How far the first worker of a pool has come."""
+    """Progress of a pool's first worker."""
 
     pool: PoolName
     is_up: bool
-    """It said hello and has reported, whatever it reported: a kubelet may be absent."""
+    """True if it has sent its hello and a report with any content: there may be no kubelet."""
     has_died: bool = False
-    """Or could not be started at all."""
+    """True if it has ended, or could not be started."""
     how: str = ""
-    """… and how that came."""
+    """Text that describes how it ended."""
     last_line: str = ""
-    """The last that it logged."""
+    """Its last log line."""
 
 
 def failures(births: Iterable[Birth], *, is_overdue: bool) -> tuple[str, ...]:
-    """A line for each pool that could not start."""
+    """Return a line for each pool that could not start."""
     return tuple(
         _line(birth) for birth in births if birth.has_died or (is_overdue and not birth.is_up)
     )

@@ -1,9 +1,9 @@
-"""What has to be recorded: each transition once, whoever tells of it and however often.
+"""De-duplication of events: each transition is recorded once, however often it is reported.
 
-A worker tells a new supervisor all that it remembers, and a worker that begins says of each device
-how it is. So what counts is what was recorded last: of a life of a worker the greatest number, of a
-device the last word, of a pool the last state. All three are in the records themselves; where old
-records are dropped, what they said stands at the head of the rest (``Marks``).
+A worker reports all transitions that it remembers to a new supervisor, and a new worker reports the
+health of each device. So the last record decides: the highest number of a worker's incarnation, the
+last health of a device, the last state of a pool. All three are in the records themselves; where
+old records are dropped, a checkpoint (``Marks``) precedes the others.
 """
 
 import math
@@ -16,26 +16,29 @@ from rbln_supervisor.core.events import Event, bounded
 from rbln_worker.contract.history import Happening
 
 HEARD_MOST: Final = 20_000
-"""Happenings that are taken out of one message: a device each, and more than a worker keeps."""
+"""Maximum number of transitions taken from one message: one for each device, and more than a worker
+keeps."""
 DEVICES_MOST: Final = 20_000
-"""Last words on devices that are remembered; beyond them one may be recorded twice."""
+"""Maximum number of devices with a remembered health; a transition of others may be recorded
+twice."""
 
 
 class Marks(msgspec.Struct, frozen=True, tag="marks"):
-    """What was recorded last."""
+    """A checkpoint: the last record of each worker, device and pool."""
 
     number: int = 0
-    """Of the newest event."""
+    """Number of the newest event."""
     lives: Mapping[str, tuple[str, int]] = {}
-    """By pool: the last life of a worker that told something, and its last number."""
+    """By pool: the last incarnation of a worker that reported something, and its last number."""
     words: Mapping[str, tuple[str, str, str]] = {}
-    """By pool and device (``pool device``): word, source, reason; where it is not just Healthy."""
+    """By pool and device (``pool device``): health, source, reason; only devices that are not
+    Healthy."""
     states: Mapping[str, str] = {}
     """By pool."""
 
 
 class Chronicle:
-    """The marks, as they change."""
+    """The checkpoint while it is updated."""
 
     def __init__(self) -> None:
         self._number = 0
@@ -45,11 +48,11 @@ class Chronicle:
 
     @property
     def marks(self) -> Marks:
-        """What has to stand before the records that follow."""
+        """The checkpoint that has to precede the records that follow."""
         return Marks(self._number, self._lives, self._words, self._states)
 
     def read(self, record: Event | Marks) -> None:
-        """Take in a record of before."""
+        """Apply an earlier record."""
         if isinstance(record, Marks):
             self._number = max(self._number, record.number)
             self._lives |= record.lives
@@ -65,7 +68,7 @@ class Chronicle:
             self._states[record.pool] = record.what
 
     def record(self, event: Event) -> Event:
-        """An event with its number, and with no more text than one may have."""
+        """Return an event with its number, and with texts of limited length."""
         self._number += 1
         numbered = msgspec.structs.replace(
             event,
@@ -82,13 +85,13 @@ class Chronicle:
     def told(
         self, pool: str, life: str, happened: Iterable[Happening], now: float
     ) -> Iterator[Event]:
-        """Record what a worker tells, as far as it is new.
+        """Record the new ones among a worker's reported transitions.
 
         Args:
-            pool: the worker's.
+            pool: the worker's pool.
             life: its incarnation.
             happened: in their order.
-            now: seconds since the epoch; nothing has happened later.
+            now: seconds since the epoch; later times are replaced by it.
         """
         last_life, last = self._lives.get(pool, ("", 0))
         last = last if last_life == life else 0
@@ -100,23 +103,24 @@ class Chronicle:
                 yield self.record(_event(pool, life, one, now))
 
     def stands(self, pool: str, state: str, why: str, now: float) -> Event | None:
-        """Record a pool's state, where it is another one."""
+        """Record a pool's state if it has changed."""
         if self._states.get(pool) == state:
             return None
         return self.record(Event(0, now, "pool", state, pool, why=why))
 
     def forget(self, pool: str) -> None:
-        """A pool is configured no more: whatever comes by that name is another one."""
+        """Forget a pool that was removed: a later one of that name is another pool."""
         self._lives.pop(pool, None)
         self._states.pop(pool, None)
         for key in [key for key in self._words if key.startswith(f"{pool} ")]:
             del self._words[key]
 
     def _is_news(self, pool: str, one: Happening) -> bool:
-        """Whether a word on a device says something that is not known already."""
+        """Return True if a device's transition is not known yet."""
         before = self._words.get(f"{pool} {bounded(one.device)}")
         if before is None:
-            # A device is taken to be well until somebody says otherwise; a start is no news.
+            # A device counts as Healthy until a report differs; its first Healthy report is no
+            # transition.
             return not (one.first and one.word == "Healthy")
         return before != (one.word, bounded(one.source), bounded(one.reason))
 

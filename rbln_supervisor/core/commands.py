@@ -1,4 +1,4 @@
-"""What rbln-ctl may ask over the control socket, and the answers (JSON, one frame each way)."""
+"""The requests of rbln-ctl over the control socket, and the replies (JSON, one frame each way)."""
 
 from typing import Final
 
@@ -11,77 +11,78 @@ from rbln_supervisor.core.measures import Measures
 from rbln_supervisor.core.status import NodeStatus
 
 CONTROL_SOCKET: Final = "control.sock"
-"""Its name in the run directory."""
+"""File name of the socket in the run directory."""
 
 HIDDEN: Final = ".hidden"
-"""The end of a socket's name, in the place of ``.sock``, while nobody may connect."""
+"""Suffix of a hidden socket's name, instead of ``.sock``, while no connection is accepted."""
 
 REQUEST_BYTES_MOST: Final = 2 * 1024 * 1024
-"""A longer request ends its sender's connection. A configuration has 1 MiB, in base64 4/3 of it."""
+"""Maximum size of a request; a longer one closes its sender's connection. A configuration of 1 MiB
+takes 4/3 of it in base64."""
 
 
 class Status(msgspec.Struct, frozen=True, tag="status"):
-    """How is the node?"""
+    """Request for the status of the node."""
 
 
 class Metrics(msgspec.Struct, frozen=True, tag="metrics"):
-    """How is the node, and what was counted?"""
+    """Request for the status and all counters."""
 
 
 class Reload(msgspec.Struct, frozen=True, tag="reload", omit_defaults=True):
-    """Read the configuration file again; all of it is right, or nothing changes."""
+    """Request to read the configuration file again; any error in it means that nothing changes."""
 
     force: bool = False
-    """Also where it takes devices that pods have."""
+    """True: also if it removes devices that pods use."""
 
 
 class Rescan(msgspec.Struct, frozen=True, tag="rescan"):
-    """Look for devices now."""
+    """Request for a discovery."""
 
 
 class Upgrade(msgspec.Struct, frozen=True, tag="upgrade"):
-    """Become the program that is installed now, without a gap."""
+    """Request to replace the supervisor by the installed program, without a gap."""
 
 
 class Explain(msgspec.Struct, frozen=True, tag="explain"):
-    """Why is a device where it is?"""
+    """Request for the reasons why a device is in its pool, or in none."""
 
     device: str
-    """Its ID, or another name that it can be told by."""
+    """Device ID, or another name of the device."""
 
 
 class Events(msgspec.Struct, frozen=True, tag="events"):
-    """What has happened?"""
+    """Request for events."""
 
     query: Query = Query()
 
 
 class DryRun(msgspec.Struct, frozen=True, tag="dry-run"):
-    """What would a reload of this configuration do?"""
+    """Request for the effect of a reload with this configuration."""
 
     config: bytes
-    """The file's."""
+    """Content of the file."""
     prefix: str | None = None
-    """Of pools that name none; None: the supervisor's own."""
+    """Prefix of pools without one; None: the supervisor's own."""
 
 
 Request = Status | Metrics | Reload | Rescan | Upgrade | Explain | Events | DryRun
 
 
 class Node(msgspec.Struct, frozen=True, tag="node"):
-    """The answer to Status."""
+    """Reply to Status."""
 
     status: NodeStatus
 
 
 class Measured(msgspec.Struct, frozen=True, tag="measured"):
-    """The answer to Metrics."""
+    """Reply to Metrics."""
 
     measures: Measures
 
 
 class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):
-    """What a reload changed: pool names, sorted. It is in force, and its new pools have started."""
+    """Reply to Reload: pool names by change, sorted. It is active, and new pools have started."""
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
@@ -89,13 +90,13 @@ class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):
     unchanged: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     forced: tuple[str, ...] = ()
-    """What it would have been refused for without force, one line each."""
+    """Reasons why it would have been refused without force, one line each."""
     plan: Plan | None = None
-    """What became of each pool, and which devices moved."""
+    """The change of each pool, and the devices that moved."""
 
 
 class Rescanned(msgspec.Struct, frozen=True, tag="rescanned"):
-    """What a rescan found: PCI functions that are candidates, and the pools that it changed."""
+    """Reply to Rescan: number of PCI functions that are candidates, and changed pools."""
 
     functions: int
     changed: tuple[str, ...] = ()
@@ -103,41 +104,41 @@ class Rescanned(msgspec.Struct, frozen=True, tag="rescanned"):
 
 
 class Upgrading(msgspec.Struct, frozen=True, tag="upgrading"):
-    """The installed program can be started; the supervisor becomes it after this answer."""
+    """Reply to Upgrade: the installed program can be started; the supervisor becomes it now."""
 
 
 class Explained(msgspec.Struct, frozen=True, tag="explained"):
-    """The answer to Explain."""
+    """Reply to Explain."""
 
     explanation: Explanation
 
 
 class Happened(msgspec.Struct, frozen=True, tag="happened"):
-    """The answer to Events."""
+    """Reply to Events."""
 
     events: tuple[Event, ...]
-    """As they were recorded, the newest last."""
+    """In the order of their records, the newest last."""
     newest: int
-    """The number of the newest that there is, whether it was asked for or not."""
+    """Number of the newest recorded event, also if it was not requested."""
 
 
 class Planned(msgspec.Struct, frozen=True, tag="planned"):
-    """The answer to DryRun."""
+    """Reply to DryRun."""
 
     plan: Plan | None
-    """None where the configuration has errors."""
+    """None if the configuration has errors."""
     errors: tuple[str, ...] = ()
-    """What a reload would be refused for, one line each."""
+    """Reasons why a reload would be refused, one line each."""
     warnings: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
-    """What a reload would be refused for without force, one line each."""
+    """Reasons why a reload would be refused without force, one line each."""
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):
-    """The request was refused or failed; nothing changed."""
+    """Reply to a request that was refused or failed; nothing changed."""
 
     errors: tuple[str, ...]
-    """One line each: what, where, what was expected."""
+    """One line each: problem, place, expected value."""
 
 
 Reply = (
@@ -149,12 +150,12 @@ _REPLY: Final[msgspec.json.Decoder[Reply]] = msgspec.json.Decoder(Reply)
 
 
 def encode(message: Request | Reply) -> bytes:
-    """A request or an answer as one frame."""
+    """Encode a request or a reply as one frame."""
     return msgspec.json.encode(message)
 
 
 def to_request(frame: bytes | memoryview) -> Request:
-    """The request in a frame; msgspec.DecodeError where there is none."""
+    """Decode a request. Raises msgspec.DecodeError."""
     try:
         return _REQUEST.decode(frame)
     except (UnicodeDecodeError, RecursionError) as error:
@@ -162,7 +163,7 @@ def to_request(frame: bytes | memoryview) -> Request:
 
 
 def to_reply(frame: bytes | memoryview) -> Reply:
-    """The answer in a frame; msgspec.DecodeError where there is none."""
+    """Decode a reply. Raises msgspec.DecodeError."""
     try:
         return _REPLY.decode(frame)
     except (UnicodeDecodeError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""What another configuration would change: of the pools, and on this node, of their devices."""
+"""The effect of another configuration: on the pools, and on the devices of this node."""
 
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
@@ -16,7 +16,7 @@ Change = Literal["added", "changed", "unchanged", "removed"]
 
 
 class Changes(NamedTuple):
-    """Pools by what another configuration does to them, sorted by name."""
+    """Pools by the change that another configuration makes to them, sorted by name."""
 
     added: tuple[PoolName, ...]
     removed: tuple[PoolName, ...]
@@ -25,38 +25,38 @@ class Changes(NamedTuple):
 
 
 class PoolPlan(msgspec.Struct, frozen=True):
-    """What would become of a pool."""
+    """The planned change of a pool."""
 
     change: Change
-    """Of its configuration: one that is unchanged may get other devices all the same."""
+    """Change of its configuration; a pool with an unchanged one may still get other devices."""
     devices: tuple[DeviceId, ...] = ()
-    """Those that it would have, sorted."""
+    """Planned devices, sorted."""
     tally: Tally = Tally()
-    """What would become of the devices of its type."""
+    """Planned results of matching for the devices of its type."""
 
 
 class Move(msgspec.Struct, frozen=True):
-    """A device that would be elsewhere."""
+    """A device that would change its pool."""
 
     device: DeviceId
     before: PoolName | None
-    """The pool that has it now."""
+    """Current pool."""
     after: PoolName | None
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What a configuration would do on this node. Nothing of it is done."""
+    """The effect of a configuration on this node, as a dry run."""
 
     pools: Mapping[PoolName, PoolPlan] = {}
-    """In the order of the file, then those that it has no more."""
+    """In the order of the file, followed by removed pools."""
     moves: tuple[Move, ...] = ()
     """Sorted by device."""
     stay: int = 0
-    """How many devices stay in their pool."""
+    """Number of devices that stay in their pool."""
 
 
 def changes(before: NodeConfig, after: NodeConfig) -> Changes:
-    """Which pools a new configuration adds, removes, changes and leaves as they are."""
+    """Return the pools that a new configuration adds, removes, changes and leaves unchanged."""
     old = {pool.spec.name: pool for pool in before.pools}
     new = {pool.spec.name: pool for pool in after.pools}
     both = sorted(old.keys() & new.keys())
@@ -74,13 +74,13 @@ def plan(
     after: NodeConfig,
     node: Node,
 ) -> Plan:
-    """What a configuration would do.
+    """Return the effect of a configuration.
 
     Args:
         before: the configuration that is served.
         served: the devices that each pool has now.
-        after: the configuration that is asked about.
-        node: what a look for it found.
+        after: the new configuration.
+        node: the result of a discovery for it.
     """
     changed = changes(before, after)
     change: dict[PoolName, Change] = {
@@ -115,15 +115,15 @@ def taken(
     after: NodeConfig,
     node: Node,
 ) -> Mapping[tuple[PoolName, DeviceId], PoolName | None]:
-    """The devices that another configuration takes from pools, each with the pool that gets it.
+    """Return the devices that another configuration removes from pools, each with its new pool.
 
-    Both configurations are asked about the same node: what the hardware has taken is not counted.
+    Both configurations are matched with the same node, so devices that are gone are not counted.
 
     Args:
         before: the configuration that is served.
-        listed: the devices that each pool lists, also those that are gone.
-        after: the configuration that is asked about.
-        node: what a look found that was made for both.
+        listed: the devices that each pool lists, including those that are gone.
+        after: the new configuration.
+        node: the result of a discovery for both.
     """
     old, new = assign(before.pools, node), assign(after.pools, node)
     stays = {pool.spec.name for pool in after.pools}
@@ -139,11 +139,11 @@ def taken(
 
 
 def starts(before: NodeConfig, after: NodeConfig, node: Node) -> frozenset[PoolName]:
-    """The pools that have devices by another configuration, and have none by the one before."""
+    """Return the pools that have devices in one configuration, and none in the one before."""
     old, new = assign(before.pools, node).devices, assign(after.pools, node).devices
     return frozenset(name for name, devices in new.items() if devices and not old.get(name))
 
 
 def here(devices: Iterable[Device]) -> tuple[DeviceId, ...]:
-    """Those that are there and not only listed."""
+    """Return the IDs of devices that are present, not only listed."""
     return tuple(device.id for device in devices if device.gone is None)

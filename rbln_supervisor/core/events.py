@@ -1,4 +1,4 @@
-"""Transitions that people ask about, and how they are asked for."""
+"""Events of the event log, and queries for them."""
 
 from collections.abc import Iterable
 from typing import Final, Literal
@@ -6,9 +6,9 @@ from typing import Final, Literal
 import msgspec
 
 KEPT_MOST: Final = 4096
-"""Events that a supervisor keeps; an answer has no more."""
+"""Maximum number of events that a supervisor keeps, and of events in a reply."""
 TEXT_MOST: Final = 300
-"""Characters of each text of an event: it may be anybody's."""
+"""Maximum length of each text of an event (characters): texts may come from anywhere."""
 
 Kind = Literal["device", "pool", "registration", "worker", "reload", "kubelet", "supervisor", "pod"]
 
@@ -17,48 +17,49 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     """One transition."""
 
     number: int
-    """From 1, rising, also over a supervisor's restart as long as its run directory lasts."""
+    """Number from 1, increasing, also over restarts of the supervisor while its run directory
+    exists."""
     at: float
-    """Seconds since the epoch; of what a worker saw: when it saw it."""
+    """Seconds since the epoch; for a worker's events the time of the worker."""
     kind: Kind
     what: str
-    """What it came to: ``Unhealthy``, ``serving``, ``died``, ``refused``, …"""
+    """New state or event: ``Unhealthy``, ``serving``, ``died``, ``refused``, …"""
     pool: str = ""
     device: str = ""
     source: str = ""
-    """Where the evidence comes from; of a registration: the way."""
+    """Source of the evidence; for a registration: kubelet.sock or plugin watcher."""
     why: str = ""
     worker: str = ""
-    """The life of a worker that saw it (its incarnation) …"""
+    """Incarnation of the worker that reported it."""
     turn: int = 0
-    """… and its number there: what is told twice is recorded once."""
+    """Number of the event at that worker, to detect duplicates."""
 
 
 class Query(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Which events are asked for."""
+    """A query for events."""
 
     most: int = KEPT_MOST
-    """The newest so many."""
+    """Maximum number of events; the newest are returned."""
     pool: str = ""
     device: str = ""
     since: float = 0.0
     """Seconds since the epoch."""
     after: int = 0
-    """Only those with a greater number."""
+    """Only events with a higher number."""
 
 
 def chosen(events: Iterable[Event], query: Query) -> tuple[Event, ...]:
-    """The events that are asked for, as they were recorded; a pool or a device may be shortened.
+    """Return the requested events, in the order of their records; names may be shortened.
 
-    What concerns all (a kubelet's restart, a reload) belongs to the answer for a pool, not to that
-    for a device.
+    Events of the whole node (a restart of the kubelet, a reload) are included in the reply for a
+    pool, not in that for a device.
     """
     found = [event for event in events if _is_meant(event, query)]
     return tuple(found[-query.most :]) if query.most > 0 else ()
 
 
 def bounded(text: str) -> str:
-    """A text as an event may have it."""
+    """Return a text, cut to the maximum length."""
     return text if len(text) <= TEXT_MOST else f"{text[: TEXT_MOST - 1]}…"
 
 
@@ -71,5 +72,5 @@ def _is_meant(event: Event, query: Query) -> bool:
 
 
 def named(name: str, asked: str, *, sign: str = "/") -> bool:
-    """Whether a name is meant: whole, or without what stands before its first sign."""
+    """Return True if ``asked`` is the name, or its part behind the first ``sign``."""
     return asked in (name, name.partition(sign)[2])

@@ -1,6 +1,6 @@
-"""Why a device is in the pool that it is in, or in none: asked of one device, when people ask.
+"""Explains why a device is in its pool, or in none, when a client requests it.
 
-The selectors are asked by the code that assigns (selecting.py), so that the two can't differ.
+It matches selectors with the code that assigns devices (selecting.py), so that both agree.
 """
 
 import re
@@ -22,58 +22,58 @@ from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.pool import DeviceType, PoolName
 
 SHOWN_MOST: Final = 20
-"""Devices that a note names; then "and N more"."""
+"""Maximum number of devices in a note; then "and N more"."""
 
 _SHORT_ADDRESS: Final = re.compile(r"[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 
 Answer = Literal["takes", "later", "turns away", "other type", "invalid"]
-"""``takes``: the device is the pool's; ``later``: it matches, and so does a pool that stands before
-it in the file; ``turns away``: none of its objects matches; ``other type``: its devices are of
-another type; ``invalid``: its configuration can't be used."""
+"""``takes``: the device is in this pool; ``later``: it matches, and so does an earlier pool of the
+file; ``turns away``: no selector object matches; ``other type``: the pool has another device type;
+``invalid``: its configuration can't be used."""
 
 
 class Opinion(msgspec.Struct, frozen=True):
-    """What a pool says of a device."""
+    """The decision of a pool about a device."""
 
     pool: str
     answer: Answer
     selector: int | None = None
-    """The first of its selector objects that matches."""
+    """Index of the first of its selector objects that matches."""
     objections: tuple[Objection, ...] = ()
-    """Why not, one for each object before that, or for all of them; in their order."""
+    """The mismatch of each selector object before that one, or of all; in their order."""
 
 
 class Tally(msgspec.Struct, frozen=True):
-    """What became of the devices of a pool's type. The four others are the first one's parts."""
+    """Results of matching for the devices of a pool's type. The other four add up to the first."""
 
     candidates: int = 0
     takes: int = 0
     refused: int = 0
-    """No pool can have them."""
+    """Devices that no pool can have."""
     earlier: int = 0
-    """They match, and a pool before it in the file has them."""
+    """Devices that match, but belong to an earlier pool of the file."""
     turned_away: int = 0
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """All that there is to say of a device; a pool has it, or there is a reason, or opinions."""
+    """All that is known of a device: its pool, or a reason, or the pools' decisions."""
 
     device: DeviceId
     device_type: DeviceType | None
-    """None where that is not known."""
+    """None if not known."""
     pool: PoolName | None = None
-    """What has it."""
+    """Pool of the device."""
     selector: int | None = None
-    """The index of the selector object that took it."""
+    """Index of the selector object that matched it."""
     reason: str = ""
-    """Why no pool can have it, or why it is there no more: whatever the selectors say."""
+    """Reason why no pool can have the device, or why it is gone, independent of selectors."""
     pools: tuple[Opinion, ...] = ()
-    """Every pool, in the order of the file; none where there is a reason."""
+    """Decisions of all pools, in the order of the file; empty if there is a reason."""
     values: Mapping[str, str] = {}
-    """What each key that a selector of its type can have is compared with."""
+    """By selector key of its type: the device's value."""
     notes: tuple[str, ...] = ()
     health: DeviceStatus | None = None
-    """How it is, where a pool lists it."""
+    """Health of the device, if a pool lists it."""
 
 
 def explain(
@@ -83,14 +83,14 @@ def explain(
     gone: Mapping[PoolName, Iterable[Device]],
     altnames: Mapping[str, str] = {},
 ) -> Explanation | None:
-    """Where a device is and why; None where nothing is known of it.
+    """Return where a device is and why; None if it is unknown.
 
     Args:
         config: the pools.
-        node: what was found on the node.
-        name: what somebody calls the device: its ID, an address without its domain, an interface
-            or an alternative name of one, an RDMA device, a path in /sys that ends in one of these.
-        gone: devices that are no more and that a pool still lists as Unhealthy.
+        node: the result of the last discovery.
+        name: a name of the device: its ID, an address without its domain, an interface or an
+            alternative name of one, an RDMA device, a path in /sys that ends in one of these.
+        gone: devices that do not exist any more and that a pool still lists as Unhealthy.
         altnames: the names of interfaces by their alternative names.
     """
     every = {
@@ -119,7 +119,7 @@ def explain(
 
 
 def opinions(pools: Iterable[PoolConfig], device_type: DeviceType, device: Device) -> list[Opinion]:
-    """What each pool says of a device that a pool can have, in their order."""
+    """Return each pool's decision about a device without a refusal, in the order of the pools."""
     found: list[Opinion] = []
     taken = False
     for pool in pools:
@@ -142,7 +142,7 @@ def opinions(pools: Iterable[PoolConfig], device_type: DeviceType, device: Devic
 
 
 def tallies(pools: Iterable[PoolConfig], node: Node) -> dict[PoolName, Tally]:
-    """What became of all candidates, for each pool."""
+    """Return the results of matching for each pool."""
     pools = tuple(pools)
     taken = assign(pools, node).taken
     counts = {pool.spec.name: dict.fromkeys(Tally.__struct_fields__, 0) for pool in pools}
@@ -193,7 +193,7 @@ def _of(
 def _meant(
     name: str, known: Iterable[str], found: Iterable[Device], altnames: Mapping[str, str]
 ) -> tuple[str, tuple[str, ...]]:
-    """The ID that a name stands for, and how it was read where it is not the ID itself."""
+    """Return the ID for a name, and notes on the interpretation if the name is not the ID."""
     known = set(known)
     text = name.rstrip("/").rpartition("/")[2] if name.startswith("/sys/") else name
     lower = text.strip().lower()
@@ -210,7 +210,7 @@ def _meant(
 
 
 def _called(name: str, device: Device, altnames: Mapping[str, str]) -> Iterator[str]:
-    """Notes on how a name refers to a device; none where it does not."""
+    """Yield notes on how a name refers to a device; none if it does not."""
     network = device.network
     if network is None:
         return
@@ -226,7 +226,7 @@ def _called(name: str, device: Device, altnames: Mapping[str, str]) -> Iterator[
 
 
 def _relatives(device: Device, node: Node) -> Iterator[str]:
-    """Devices that may be meant in its place."""
+    """Yield notes on related devices that may be meant instead."""
     if device.subfunction is not None:
         return
     bdf, group = device.function.bdf, device.function.iommu_group

@@ -9,10 +9,10 @@ from rbln_worker.contract.device import Device
 def hints(
     pools: Iterable[PoolConfig], device: Device, altnames: Mapping[str, str]
 ) -> Iterator[str]:
-    """Corrections, one for each selector object that seems to mean the device.
+    """Yield corrections, one for each selector object that seems to mean the device.
 
     Args:
-        pools: the configuration's.
+        pools: the configured pools.
         device: the device in question.
         altnames: the names of interfaces by their alternative names.
     """

@@ -1,4 +1,4 @@
-"""What a reload would take from pods: who has what, and what is said of it."""
+"""Conflicts of a reload with pods: the devices that it removes and pods use."""
 
 from collections.abc import Iterator, Mapping
 
@@ -8,15 +8,14 @@ from rbln_worker.contract.holding import Held, Holding
 from rbln_worker.contract.pool import PoolName
 
 Taken = Mapping[tuple[PoolName, DeviceId], PoolName | None]
-"""Devices that a configuration takes from a pool, with the pool that gets each."""
+"""Devices that a configuration removes from a pool, with the pool that gets each."""
 
 
 def objections(taken: Taken, held: Held) -> tuple[str, ...]:
-    """Why these devices can't be taken without force, one line each; empty where they can.
+    """Return the reasons why these devices can't be removed without force, one line each.
 
-    What no container has can be taken. Where the kubelet could not be asked because it offers no
-    such socket, nobody objects; where it does and did not answer, the reload is not known to be
-    harmless.
+    Devices that no container uses can be removed. If the kubelet has no pod-resources socket,
+    nothing is refused. If it has one and did not answer, the reload may do harm, so it is refused.
     """
     if not taken:
         return ()
@@ -30,7 +29,7 @@ def objections(taken: Taken, held: Held) -> tuple[str, ...]:
 
 
 def advice(held: Held) -> str:
-    """What to do where there are objections."""
+    """Return a remedy for the conflicts."""
     force = "take the devices with rbln-ctl reload --force"
     if held.unknown is None:
         return f"let these pods end first, or {force}"
@@ -38,7 +37,7 @@ def advice(held: Held) -> str:
 
 
 def unchecked(taken: Taken, held: Held) -> tuple[str, ...]:
-    """What has to be said of a reload that takes devices and asked nobody."""
+    """Return a warning for a reload that removes devices without a check of the pods."""
     if not taken or held.absent is None:
         return ()
     return (

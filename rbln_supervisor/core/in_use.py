@@ -1,4 +1,4 @@
-"""Devices that pods hold and that the node does not show: what their pool lists of them.
+"""Devices that pods hold and that discovery does not find: the entries in their pool's list.
 
 The kubelet shows a pod's device that is missing from the list as Healthy (KEP-4680), so a device
 that a pod holds has to be in the list as long as the pod holds it, also right after a start.
@@ -20,16 +20,16 @@ UNPLUGGED: Final = "unplugged"
 _PCI: Final = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _AUXILIARY: Final = re.compile(r"[A-Za-z0-9_]+\.[A-Za-z0-9_]+\.[0-9]+")
 _WITH_INTERFACE: Final = frozenset({"linkTypes", "pKeys", "pfNames", "ddpProfiles"})
-"""Selector keys that ask for what an interface says, which a pod may have in its network namespace.
-RDMA devices can be there without it (rdma-system(8), exclusive mode)."""
+"""Selector keys for values of an interface, which may be in a pod's network namespace. RDMA devices
+can be there without it (rdma-system(8), exclusive mode)."""
 
 
 def kept(
     pool: PoolConfig, node: Node, in_use: Iterable[DeviceId], taken: Container[DeviceId]
 ) -> Mapping[DeviceId, Device]:
-    """Devices that pods hold and that stay in their pool although its selectors can't see why.
+    """Return devices that pods hold and that stay in their pool although selectors do not match.
 
-    Those of which a selector asks for facts that went into the pod with the device.
+    These are devices whose selectors need facts that moved into the pod with the device.
     """
     held = {device for device in in_use if device not in taken}
     if not held:
@@ -48,9 +48,9 @@ def kept(
 
 
 def absent(pool: PoolConfig, in_use: Iterable[DeviceId]) -> Mapping[DeviceId, Device]:
-    """What can be said of devices that pods hold and that nobody has seen.
+    """Return descriptions of devices that pods hold and that no discovery has found.
 
-    IDs that this pool could not have given out are left out: they are somebody's mistake.
+    IDs that this pool could not have allocated are left out as errors.
     """
     is_auxiliary = pool.spec.device_type == "auxNetDevice"
     pattern = _AUXILIARY if is_auxiliary else _PCI

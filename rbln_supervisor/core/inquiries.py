@@ -1,4 +1,4 @@
-"""Questions that change nothing: why is a device where it is, and what would another file do."""
+"""Queries without side effects: why a device is in its pool, and the effect of another file."""
 
 from collections.abc import Callable, Mapping
 
@@ -25,14 +25,14 @@ def explained(
     health: Callable[[PoolName], Mapping[str, DeviceStatus]],
     altnames: Mapping[str, str] = {},
 ) -> Reply:
-    """Why a device is where it is, and how it is.
+    """Return why a device is in its pool, and its health.
 
     Args:
-        name: whatever a person calls it.
+        name: a name of the device.
         served: the configuration.
-        node: what the last look found; None where there was none yet.
-        rosters: what each pool lists.
-        health: how the devices are that a pool lists.
+        node: the result of the last discovery; None if there was none yet.
+        rosters: the desired state of each pool.
+        health: returns the health of the devices that a pool lists.
         altnames: the names of interfaces by their alternative names.
     """
     if node is None:
@@ -52,7 +52,7 @@ def explained(
 
 
 def tried(request: DryRun, prefix: str) -> config.NodeConfig | Planned:
-    """The configuration of a dry run; the answer where it is wrong. ``prefix``: if it has none."""
+    """Return the configuration of a dry run, or its errors; ``prefix`` is the default one."""
     try:
         return config.strict(config.parse(request.config, prefix=request.prefix or prefix))
     except config.ConfigError as error:
@@ -66,7 +66,7 @@ def planned(
     rosters: Mapping[PoolName, Roster],
     held: Held,
 ) -> Planned:
-    """What another configuration would do, on a node that was looked at for both."""
+    """Return the effect of another configuration, on a node with a discovery for both."""
     now = {pool: here(roster.devices.values()) for pool, roster in rosters.items()}
     listed = {pool: tuple(roster.devices) for pool, roster in rosters.items()}
     return Planned(

@@ -1,6 +1,6 @@
-"""What a kernel uevent means: whether the node has to be looked at, and which functions it names.
+"""Filter of kernel uevents: those that need a discovery, and the functions that they name.
 
-An event says that something happened, never what there is now: that is what a look finds out.
+An event says that something changed, never the current state: a discovery reads that.
 """
 
 import re
@@ -17,22 +17,23 @@ SUBSYSTEMS: Final = frozenset(
         *("vfio", "vfio-dev", "uio", "vdpa", "rebellions"),
     }
 )
-"""Whose events concern devices: functions, sub-functions, interfaces, and what gives them nodes."""
+"""Subsystems of devices: functions, sub-functions, interfaces, and those that create their
+nodes."""
 
 _ADDRESS: Final = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _VIRTUAL_LINKS: Final = "/devices/virtual/net/"
-"""Where links without hardware lie: each pod that starts or ends makes some come and go."""
+"""Path of links without hardware: each pod that starts or ends creates or removes some."""
 
 
 def concerns(subsystem: str, devpath: str) -> bool:
-    """Whether an event may change which devices there are, or what a container gets for one."""
+    """Return True if an event may change the devices, or what a container gets for one."""
     if devpath.startswith(_VIRTUAL_LINKS):
         return False
     return subsystem in SUBSYSTEMS or (not subsystem and function(devpath) is not None)
 
 
 def function(devpath: str) -> Bdf | None:
-    """The PCI function that an event's device is, or lies below; None where it names none."""
+    """Return the PCI function at or above an event's device; None if its path names none."""
     addresses = [part for part in devpath.split("/") if _ADDRESS.fullmatch(part)]
     return Bdf(addresses[-1]) if addresses else None
 
@@ -40,11 +41,11 @@ def function(devpath: str) -> Bdf | None:
 def touched(
     functions: Set[Bdf | None], rosters: Mapping[PoolName, Roster]
 ) -> Mapping[PoolName, tuple[DeviceId, ...]]:
-    """The devices that events name, of each pool that has some, sorted.
+    """Return the devices that events name, for each pool with such devices, sorted.
 
     Args:
-        functions: of each event; None, for one that names none, is no device.
-        rosters: what each pool lists.
+        functions: one for each event; None, for an event without one, matches no device.
+        rosters: the desired state of each pool.
     """
     found = {
         pool: tuple(d for d, device in roster.devices.items() if device.function.bdf in functions)

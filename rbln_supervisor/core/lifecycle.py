@@ -1,10 +1,10 @@
-"""The life of a pool's worker, as a table with every cell written down.
+"""The life cycle of a pool's worker, as a table with every cell written down.
 
-Words of the table: a *wanted* pool has a device; a *stranger* is a living worker that an earlier
-supervisor forked and that holds the pool's lock. It is *adopted* once it has said who it is and
-what it holds; one that may not be (another version, other options) is *unfit*: it serves on as the
-predecessor (core/predecessor.py) of a worker that is started beside it. Asking to leave is SIGTERM,
-by pidfd.
+Terms of the table: a *wanted* pool has a device. An *orphan* (``MetStranger``) is a living worker
+that an earlier supervisor forked and that holds the pool's lock. It is *adopted* after its hello
+and its state (``Recalled``). An orphan with another version or other options is *unfit*: it serves
+as the predecessor (core/predecessor.py) of a worker that is started beside it. To drain a worker is
+to send SIGTERM, by pidfd.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,34 +16,34 @@ import msgspec
 from rbln_supervisor.core import restart
 
 HELLO_WITHIN_S: Final = 10.0
-"""A worker that has not said hello by then never will, nor a stranger what it holds."""
+"""Maximum time until a worker's hello, or an orphan's state (seconds)."""
 BEAT_WITHIN_S: Final = 5.0
-"""A worker that has not been heard of for this long hangs."""
+"""Seconds without a message after which a worker counts as hung."""
 LEAVE_WITHIN_S: Final = 1.5
-"""A worker that was asked to leave has this long; then it is killed."""
+"""Time for a drained worker to end (seconds); then it is killed."""
 
 
 class State(StrEnum):
-    """Where the life is."""
+    """State of the life cycle."""
 
     NONE = "none"
-    """No worker, none wanted."""
+    """No worker, and none wanted."""
     STARTING = "starting"
     """Forked; no hello yet."""
     UP = "up"
-    """Said hello, and beats."""
+    """Has sent its hello, and sends heartbeats."""
     DOWN = "down"
-    """Dead; the next life is due at the deadline."""
+    """Ended; the next start is due at the deadline."""
     LEAVING = "leaving"
-    """Asked to leave; killed at the deadline."""
+    """Drained; killed at the deadline."""
     ADOPTING = "adopting"
-    """A stranger serves the pool; its hello or the word of what it holds is missing."""
+    """An orphan serves the pool; its hello or its state is missing."""
     KILLED = "killed"
-    """SIGKILL is sent; its end is all that is missing."""
+    """SIGKILL is sent; only its end is missing."""
 
 
 class Act(StrEnum):
-    """What the shell has to do."""
+    """Actions for the shell."""
 
     SPAWN = "spawn"
     REPLACE = "replace"
@@ -53,50 +53,50 @@ class Act(StrEnum):
 
 
 class Child(msgspec.Struct, frozen=True):
-    """A pool's worker and what is known of its lives."""
+    """A pool's worker and its history."""
 
     state: State = State.NONE
     wanted: bool = False
     born: float = 0.0
     deadline: float | None = None
     deaths: int = 0
-    """In a row."""
+    """Number of consecutive exits."""
     restarts: int = 0
-    """Lives that began after an end nobody had asked for."""
+    """Number of starts after an unexpected exit."""
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """The pool has devices."""
+    """Event: the pool has devices."""
 
 
 class Unwanted(msgspec.Struct, frozen=True):
-    """The pool is gone, or the supervisor leaves."""
+    """Event: the pool was removed, or the supervisor is leaving."""
 
 
 class Heard(msgspec.Struct, frozen=True):
-    """Any message of the worker's: it lives."""
+    """Event: the worker sent a message, so it is alive."""
 
 
 class MetStranger(msgspec.Struct, frozen=True):
-    """At the start, or instead of a spawn: a stranger holds the pool's lock."""
+    """Event: an orphan holds the pool's lock; found at the start, or instead of a spawn."""
 
 
 class Unfit(msgspec.Struct, frozen=True):
-    """By its hello, the stranger may not be adopted."""
+    """Event: the orphan's hello shows that it can't be adopted."""
 
 
 class Recalled(msgspec.Struct, frozen=True):
-    """The stranger has said what it holds."""
+    """Event: the orphan has reported its state."""
 
 
 class Died(msgspec.Struct, frozen=True):
-    """The process has ended; ``chance`` in [0, 1) decides the jitter of the next delay."""
+    """Event: the process has ended; ``chance`` in [0, 1) decides the jitter of the next delay."""
 
     chance: float
 
 
 class Overdue(msgspec.Struct, frozen=True):
-    """The deadline has passed."""
+    """Event: the deadline has passed."""
 
 
 Event = Wanted | Unwanted | Heard | MetStranger | Unfit | Recalled | Died | Overdue
@@ -104,7 +104,7 @@ Rule = Callable[[Child, Event, float], tuple[Child, tuple[Act, ...]]]
 
 
 def step(child: Child, event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
-    """The child after an event, and what to do."""
+    """Return the state after an event, and the actions."""
     return TABLE[child.state, type(event)](child, event, now)
 
 
@@ -139,7 +139,7 @@ def _drain(child: Child, _event: Event, now: float) -> tuple[Child, tuple[Act, .
 
 
 def _meet(child: Child, _event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
-    """Somebody wanted the pool, so it is wanted until somebody says otherwise."""
+    """Start to adopt an orphan. Its pool counts as wanted until an event says otherwise."""
     met = msgspec.structs.replace(
         child, state=State.ADOPTING, wanted=True, born=now, deadline=now + HELLO_WITHIN_S
     )
@@ -155,7 +155,7 @@ def _forget(child: Child, _event: Event, _now: float) -> tuple[Child, tuple[Act,
 
 
 def _bury(child: Child, event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
-    """An end that nobody had asked for."""
+    """Handle an unexpected exit."""
     if not child.wanted:
         return _forget(child, event, now)
     deaths = restart.deaths_in_a_row(child.deaths, now - child.born)
@@ -168,7 +168,7 @@ def _bury(child: Child, event: Event, now: float) -> tuple[Child, tuple[Act, ...
 
 
 def _left(child: Child, event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
-    """The end that was asked for; the pool may have come back meanwhile."""
+    """Handle the exit of a drained worker; the pool may be wanted again by now."""
     return _spawn(child, event, now) if child.wanted else _forget(child, event, now)
 
 

@@ -1,8 +1,8 @@
-"""The links of our network namespace: as a look found them, and what the kernel said since.
+"""The links of our network namespace: the last dump, updated by kernel events.
 
-A look dumps them in a process of its own (a dump waits for the rtnl lock), and the kernel tells
-every change meanwhile. What was told since a look began is newer than what the look says, or equal
-to it: told changes come in order, and a lost one leads to another look.
+A discovery dumps them in a separate process (a dump waits for the rtnl lock), and the kernel
+reports every change meanwhile. Events since the start of a discovery are newer than its dump, or
+equal to it: events come in order, and a lost one causes another discovery.
 """
 
 from collections import defaultdict
@@ -18,7 +18,7 @@ _LAGS = frozenset({"bond", "team"})
 
 
 class LinkTable(msgspec.Struct, frozen=True):
-    """What is known of links, by the names of interfaces."""
+    """Current links, by the names of interfaces."""
 
     states: Mapping[str, LinkState] = {}
     lags: Mapping[str, LinkState] = {}
@@ -26,32 +26,32 @@ class LinkTable(msgspec.Struct, frozen=True):
 
     @property
     def altnames(self) -> Mapping[str, str]:
-        """The names of interfaces by their alternative names."""
+        """Names of interfaces by their alternative names."""
         return {one: link.name for link in self.states.values() for one in link.altnames}
 
 
 class Links(msgspec.Struct, frozen=True):
-    """By index; a link keeps its index under another name."""
+    """Links by index; a renamed link keeps its index."""
 
     known: Mapping[int, LinkState] = {}
     told: Mapping[int, LinkState | None] = {}
-    """Since the look on its way began; None: it is gone, or in another namespace."""
+    """Events since the start of the running discovery; None: removed, or in another namespace."""
 
     def begin(self) -> "Links":
-        """A look begins."""
+        """Return the links after the start of a discovery."""
         return msgspec.structs.replace(self, told={})
 
     def looked(self, dump: Mapping[int, LinkState]) -> "Links":
-        """It has ended."""
+        """Return the links after the end of a discovery."""
         return Links(_applied(dump, self.told))
 
     def hear(self, index: int, state: LinkState | None) -> "Links":
-        """The kernel tells of a link."""
+        """Return the links after a kernel event."""
         news = {index: state}
         return Links(_applied(self.known, news), {**self.told, **news})
 
     def table(self, uplinks: Mapping[str, str]) -> LinkTable:
-        """By name; ``uplinks``: those of eswitches in switchdev mode, with their switch ids."""
+        """Return the links by name; ``uplinks``: those in switchdev mode, with their switch IDs."""
         members: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
         for state in self.known.values():
             master = self.known.get(state.master) if state.master is not None else None
@@ -68,14 +68,14 @@ class Links(msgspec.Struct, frozen=True):
         )
 
     def members(self, index: int, *states: LinkState | None) -> frozenset[str]:
-        """The names of the links that are enslaved to one, if it is a bond by one of its states."""
+        """Return the names of a bond's members, if one of its states is that of a bond."""
         if all(state is None or state.kind not in _LAGS for state in states):
             return frozenset()
         return frozenset(one.name for one in self.known.values() if one.master == index)
 
 
 def uplinks(node: Node) -> Mapping[str, str]:
-    """The uplinks of eswitches in switchdev mode, and the ids of these."""
+    """Return the uplinks of eswitches in switchdev mode, with their switch IDs."""
     return {
         name: function.network.switch_id
         for function in node.functions.values()
@@ -85,10 +85,10 @@ def uplinks(node: Node) -> Mapping[str, str]:
 
 
 def carriers_of(device: Device, links: LinkTable) -> tuple[Carrier, ...]:
-    """The links that a device's traffic may pass: its PF's, or its own where no PF's is known.
+    """Return the links for a device's traffic: its PF's, or its own if no link of a PF is known.
 
-    Empty: none that is known here, as those that lie in a container's namespace. IP over InfiniBand
-    says nothing of the port below it.
+    Empty if none is known here, such as those in a container's namespace. IP over InfiniBand says
+    nothing about the port below it.
     """
     network = device.network
     if network is None or network.ib_only:
@@ -112,13 +112,13 @@ def carriers_of(device: Device, links: LinkTable) -> tuple[Carrier, ...]:
 
 
 def linked(device: Device, links: LinkTable) -> Device:
-    """The device with the states of its links."""
+    """Return the device with the states of its links."""
     now = carriers_of(device, links)
     return device if device.carriers == now else msgspec.structs.replace(device, carriers=now)
 
 
 def named(node: Node) -> Mapping[str, frozenset[Bdf]]:
-    """The interfaces of a node's functions, and whose each is: other links concern nobody."""
+    """Return the interfaces of a node's functions, with their owners; other links are ignored."""
     owners: defaultdict[str, set[Bdf]] = defaultdict(set)
     for function in node.functions.values():
         if function.pf is not None:

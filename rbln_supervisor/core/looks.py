@@ -1,11 +1,11 @@
-"""Who waits for which look at the node.
+"""The queue of discoveries and their requesters.
 
-One look at a time; what is asked while one is on its way waits for the next one, because the first
-may have passed what has changed since. All that wait for a look get their answer from the same,
-but who only tries a configuration: nobody else may see what is looked at for it.
+There is one discovery at a time. A request during a discovery waits for the next one, because the
+current one may already have passed what has changed. All requests that wait for a discovery share
+its result, except dry runs: others must not see what is read for those.
 
-While a configuration that came into force is on trial (its new pools have to start, or it is taken
-back) the next one waits; looks go on.
+While an active configuration is on trial (its new pools have to start, or it is rolled back), the
+next one waits; discoveries go on.
 """
 
 from collections.abc import Iterator
@@ -17,75 +17,75 @@ from rbln_supervisor.core.configuration.config import NodeConfig
 from rbln_worker.contract.device import Bdf
 
 ASKERS_MOST: Final = 256
-"""Who wait for a look; whoever comes later is refused."""
+"""Maximum number of waiting requests; further ones are refused."""
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """A look whose findings come into force."""
+    """A discovery whose result is applied."""
 
     config: NodeConfig | None = None
-    """The configuration that comes into force with them; None: the one that is."""
+    """The configuration that becomes active with it; None: the active one stays."""
     rescans: frozenset[bytes] = frozenset()
-    """Who asked for a look."""
+    """Requesters of a rescan."""
     reloads: frozenset[bytes] = frozenset()
-    """Who asked for the configuration."""
+    """Requesters of a reload."""
     force: bool = False
-    """The configuration may take devices that pods have."""
+    """True: the configuration may remove devices that pods use."""
     only: frozenset[Bdf] | None = None
-    """The functions to look at; None: all."""
+    """Functions to read; None: all."""
     heard: float | None = None
-    """When the kernel first spoke of what is looked for (monotonic seconds), where it did."""
+    """Time of the first kernel event that caused it (monotonic seconds), if any."""
 
     @property
     def askers(self) -> frozenset[bytes]:
-        """Who waits for it."""
+        """Requesters that wait for it."""
         return self.rescans | self.reloads
 
 
 class Trial(msgspec.Struct, frozen=True):
-    """A look for a configuration that somebody wants to know the effect of."""
+    """A discovery for the dry run of a configuration."""
 
     config: NodeConfig
     asker: bytes
 
     @property
     def askers(self) -> frozenset[bytes]:
-        """Who waits for it."""
+        """Requesters that wait for it."""
         return frozenset({self.asker})
 
 
 class Looks(msgspec.Struct, frozen=True):
-    """The look that is on its way, and those after it."""
+    """The running discovery, and the queued ones."""
 
     running: Batch | Trial | None = None
     rescan: Batch | None = None
-    """The next one whose findings come into force."""
+    """The next discovery whose result is applied."""
     reload: Batch | None = None
-    """What comes into force with it, where it may."""
+    """The configuration that becomes active with it, if it may."""
     on_trial: frozenset[bytes] | None = None
-    """Who asked for the configuration that is on trial; None where none is."""
+    """Requesters of the configuration on trial; None if there is none."""
     trials: tuple[Trial, ...] = ()
 
     @property
     def is_one_wanted(self) -> bool:
-        """A look waits to begin."""
+        """True if a discovery waits for its start."""
         return self._is_reload_next or self.rescan is not None or bool(self.trials)
 
     @property
     def is_reloading(self) -> bool:
-        """A configuration waits for a look, has one, or is on trial."""
+        """True if a configuration waits for a discovery, has one, or is on trial."""
         running = isinstance(self.running, Batch) and self.running.config is not None
         return running or self.reload is not None or self.on_trial is not None
 
     @property
     def is_full(self) -> bool:
-        """Nobody else can wait."""
+        """True if no further request can wait."""
         waiting = sum(len(batch.askers) for batch in (self.rescan, self.reload) if batch)
         return waiting + len(self.trials) >= ASKERS_MOST
 
     @property
     def askers(self) -> Iterator[bytes]:
-        """All that wait."""
+        """All waiting requesters."""
         for look in (self.running, self.rescan, self.reload, *self.trials):
             yield from look.askers if look else ()
         yield from self.on_trial or ()
@@ -97,12 +97,12 @@ class Looks(msgspec.Struct, frozen=True):
         only: frozenset[Bdf] | None = None,
         heard: float | None = None,
     ) -> "Looks":
-        """Somebody asks for a look; None: nobody, and yet there shall be one.
+        """Return the queue with a request for a discovery.
 
         Args:
-            asker: who.
-            only: at these functions, where nobody asks for more; None: at all.
-            heard: when the kernel first spoke of what is looked for (monotonic seconds).
+            asker: the requester; None: no requester waits for it.
+            only: functions to read, unless another request needs more; None: all.
+            heard: time of the first kernel event that caused it (monotonic seconds).
         """
         wanted = Batch(rescans=_some(asker), only=only, heard=heard)
         if self.rescan is None:
@@ -119,9 +119,9 @@ class Looks(msgspec.Struct, frozen=True):
         )
 
     def ask_for(self, config: NodeConfig, asker: bytes | None, *, force: bool = False) -> "Looks":
-        """Somebody asks for a configuration, which is newer than what others asked for.
+        """Return the queue with a reload; its configuration replaces that of earlier requests.
 
-        Force is meant for what one has seen: it does not carry over to a newer configuration.
+        ``force`` applies only to the configuration that it was given for, not to a newer one.
         """
         before = self.reload or Batch()
         force = force or (before.force and before.config == config)
@@ -131,11 +131,11 @@ class Looks(msgspec.Struct, frozen=True):
         )
 
     def ask_about(self, trial: Trial) -> "Looks":
-        """Somebody asks what a configuration would do."""
+        """Return the queue with a dry run."""
         return msgspec.structs.replace(self, trials=(*self.trials, trial))
 
     def begin(self) -> "Looks":
-        """The next look begins."""
+        """Return the queue after the start of the next discovery."""
         replace = msgspec.structs.replace
         if self.reload is not None and self._is_reload_next:
             rescan = self.rescan or Batch()
@@ -146,15 +146,15 @@ class Looks(msgspec.Struct, frozen=True):
         return replace(self, running=self.trials[0], trials=self.trials[1:])
 
     def end(self) -> tuple["Looks", Batch | Trial | None]:
-        """The look that was on its way ended: what remains, and what it was for."""
+        """Return the queue after the end of the running discovery, and its request."""
         return msgspec.structs.replace(self, running=None), self.running
 
     def hold(self, askers: frozenset[bytes]) -> "Looks":
-        """A configuration is on trial, and these wait for what comes of it."""
+        """Return the queue with a configuration on trial; these requesters wait for its result."""
         return msgspec.structs.replace(self, on_trial=askers)
 
     def release(self) -> tuple["Looks", frozenset[bytes]]:
-        """The trial is over: what remains, and who waits for what came of it."""
+        """Return the queue after a trial, and the requesters that wait for its result."""
         return msgspec.structs.replace(self, on_trial=None), self.on_trial or frozenset()
 
     @property

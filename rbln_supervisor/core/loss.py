@@ -1,18 +1,19 @@
-"""Allocatable that is lost: device-seconds of a pool, by cause.
+"""Unavailable devices: device-seconds of a pool, by cause.
 
-At each moment a device counts as lost, with one cause, if its pool lists it and the kubelet can't
-give it out. The first of these that holds:
+A device counts as unavailable, with one cause, while its pool lists it and the kubelet can't
+allocate it. The cause is the first of these that applies:
 
-* ``worker-down``: the pool's worker is not there: dead, being killed, starting, to be replaced;
-* ``kubelet-away``: the worker waits for a kubelet (or stands back for a younger instance);
-* ``unregistered``: it serves, and no kubelet holds a stream of it;
-* ``unhealthy``: the kubelet hears that the device is Unhealthy; the source is who says so. A device
-  that is gone counts (``sysfs``) until its grace time is over and it leaves the list.
+* ``worker-down``: the pool has no working worker: it has ended, is being killed, starts, or is to
+  be replaced;
+* ``kubelet-away``: the worker waits for a kubelet (or yields to a newer instance);
+* ``unregistered``: the worker serves, and no kubelet has a stream to it;
+* ``unhealthy``: the kubelet gets the device as Unhealthy; the source is that of the evidence. A
+  device that is gone counts (``sysfs``) until its grace period is over and it leaves the list.
 
-One that is suspected counts as Healthy, as it does for the kubelet. A worker that an earlier
-supervisor left serves, although nothing is known of it before it has said so: nothing is counted
-then. All is as the supervisor knows it: what a worker says is some milliseconds old, one that hangs
-is found out after 5 s, and while there is no supervisor nobody counts.
+A suspect device counts as Healthy, as it does for the kubelet. An orphan serves, but its state is
+not known before its report: nothing is counted then. All values are the supervisor's: a worker's
+report is some milliseconds old, a hung worker is detected after 5 s, and without a supervisor
+nothing is counted.
 """
 
 from collections import Counter
@@ -33,34 +34,34 @@ SOURCES: Final = frozenset(
         *("files", "device-info", "cdi", "pods"),
     }
 )
-"""What may speak against a device: a label's values have to be bounded …"""
+"""Values of the ``source`` label, a finite set for Prometheus."""
 NOT_LOOKED_AT: Final = "not-looked-at"
-"""… with this one, where nobody has looked yet, …"""
+"""Label of devices without a health check so far."""
 OTHER: Final = "other"
-"""… and this one."""
+"""Label of any other source."""
 
 
 class Why(NamedTuple):
-    """Why a device is lost."""
+    """The cause of an unavailable device."""
 
     cause: Cause
     source: str = ""
-    """Of an unhealthy one."""
+    """Source of the evidence; only for ``unhealthy``."""
 
 
 class Loss(msgspec.Struct, frozen=True):
-    """What was lost so far, and what is lost now."""
+    """Unavailability so far, and devices that are unavailable now."""
 
     seconds: Mapping[Why, float] = {}
     """Device-seconds until ``at``."""
     devices: Mapping[Why, int] = {}
-    """Lost from then on."""
+    """Devices that are unavailable from then on."""
     at: float = 0.0
     """Monotonic seconds."""
 
 
 def lost(roster: Roster | None, state: State, report: Report | None) -> Mapping[Why, int]:
-    """How many devices of a pool are lost at a moment, and why."""
+    """Return the number of a pool's devices that are unavailable, by cause."""
     count = len(roster.devices) if roster else 0
     match state:
         case State.ADOPTING:
@@ -79,7 +80,7 @@ def lost(roster: Roster | None, state: State, report: Report | None) -> Mapping[
 
 
 def advance(loss: Loss, devices: Mapping[Why, int], now: float) -> Loss:
-    """The loss after a time in which nothing changed; from now on these devices are lost."""
+    """Return the unavailability at ``now``; from then on these devices are unavailable."""
     passed_s = max(0.0, now - loss.at)
     seconds = dict(loss.seconds)
     for why, count in loss.devices.items():
@@ -88,7 +89,7 @@ def advance(loss: Loss, devices: Mapping[Why, int], now: float) -> Loss:
 
 
 def source_of(source: str) -> str:
-    """A verdict's source as a label's value."""
+    """Return a verdict's source as a label value."""
     if not source:
         return NOT_LOOKED_AT
     return source if source in SOURCES else OTHER
@@ -104,7 +105,7 @@ def _unhealthy(roster: Roster | None, report: Report | None) -> Mapping[Why, int
     for device in roster.devices.values() if roster else ():
         verdict = said.get(device.id)
         if device.gone is not None and (verdict is None or verdict.healthy):
-            counts[Why("unhealthy", "sysfs")] += 1  # its worker will say so in a moment
+            counts[Why("unhealthy", "sysfs")] += 1  # its worker reports it in a moment
         elif verdict is None:
             counts[Why("unhealthy", NOT_LOOKED_AT)] += 1
         elif not verdict.healthy:

@@ -1,7 +1,7 @@
-"""What is measured on a node: the answer to Metrics, made of the status and of counters.
+"""The metrics of a node: the reply to Metrics, made of the status and of counters.
 
-A pool's ``Figures`` are its workers' and go on over their lives and the supervisor's; all other
-counters begin with the supervisor.
+A pool's ``Figures`` are reported by its workers and continue over restarts of workers and
+supervisor. All other counters start with the supervisor.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from rbln_worker.contract.figures import Figures, Histogram
 
 
 class Lost(msgspec.Struct, frozen=True):
-    """Allocatable that was lost for one reason (core/loss.py says what counts)."""
+    """Unavailability for one cause (defined in core/loss.py)."""
 
     cause: Cause
     source: str
@@ -23,51 +23,51 @@ class Lost(msgspec.Struct, frozen=True):
 
 
 class PoolMeasures(msgspec.Struct, frozen=True):
-    """Of a pool."""
+    """Counters of a pool."""
 
     figures: Figures | None = None
-    """None where its worker, an earlier supervisor's, has not said them yet."""
+    """None if an adopted worker has not reported them yet."""
     restarts: Mapping[str, int] = {}
-    """Of its worker, after ends that nobody had asked for, by cause: ``SIGKILL``, ``exit-70``,
-    ``hang``, ``not-started``, ``unknown`` (an adopted one's)."""
+    """Restarts of its worker after unexpected exits, by cause: ``SIGKILL``, ``exit-70``, ``hang``,
+    ``not-started``, ``unknown`` (an adopted worker)."""
     adoptions: int = 0
-    """Workers that this supervisor took over from an earlier one."""
+    """Number of workers adopted from an earlier supervisor."""
     latency: Histogram = Histogram()
-    """From the kernel's first word of a change to the message that tells the worker of it."""
+    """Time from the first kernel event of a change to the message for the worker."""
     lost: tuple[Lost, ...] = ()
 
 
 class LookMeasures(msgspec.Struct, frozen=True):
-    """Of looks at the node."""
+    """Counters of discoveries."""
 
     took: Histogram = Histogram()
-    """From the fork to the end, also of those that failed."""
+    """Duration from the fork to the end, including failed ones."""
     failed: int = 0
     cpu_s: float = 0.0
-    """Their processes' CPU time."""
+    """CPU seconds of their processes."""
 
 
 class NodeMeasures(msgspec.Struct, frozen=True):
-    """Of the node."""
+    """Counters of the node."""
 
     looks: LookMeasures = LookMeasures()
     kubelet_restarts: int = 0
     reloads: Mapping[str, int] = {}
     """By outcome: ``ok``, ``refused``, ``rolled-back``."""
     config_refused: bool = False
-    """The configuration file is not what is served."""
+    """True if the configuration file is not the one that is served."""
     kernel_events: Mapping[str, int] = {}
-    """That concern devices, by kind: ``uevent``, ``link``."""
+    """Events about devices, by kind: ``uevent``, ``link``."""
     kernel_events_lost: Mapping[str, int] = {}
-    """Times that the kernel dropped some, likewise."""
+    """Number of times that the kernel dropped events, by the same kinds."""
     dropped: Mapping[str, int] = {}
-    """Frames that could not be read or sent, by what they were."""
+    """Frames that could not be read or sent, by kind."""
 
 
 class Measures(msgspec.Struct, frozen=True):
-    """All of it."""
+    """Status and all counters."""
 
     status: NodeStatus
     node: NodeMeasures
     pools: Mapping[str, PoolMeasures]
-    """The configured and valid ones, by the resource's whole name."""
+    """Configured and valid pools, by the full resource name."""

@@ -1,8 +1,8 @@
-"""What is known of a network function though it can't be seen now, because a pod has its interface.
+"""Keeps facts of NICs whose interface has moved into a pod's network namespace.
 
-An interface that is moved into a pod's network namespace takes along what selectors ask for: the
-type of its link, its partition key, its RDMA devices, its PF's name. As long as the same driver is
-bound, the function is the same, and stays in its pool (sriov-network-device-plugin reads it once).
+The move hides what selectors ask for: link type, partition key, RDMA devices, name of the PF. While
+the same driver is bound, the function is the same and stays in its pool
+(sriov-network-device-plugin reads it once).
 """
 
 from collections import defaultdict
@@ -15,7 +15,7 @@ from rbln_worker.contract.device import Bdf, Device, Network, PciFunction, Subfu
 
 
 def remember(before: Node, now: Node) -> Node:
-    """What a look found, and of what it could not see what an earlier one saw."""
+    """Return a discovery's result, with facts of an earlier one that it could not read."""
     functions = {
         bdf: _function(before.functions.get(bdf), function)
         for bdf, function in now.functions.items()
@@ -27,7 +27,7 @@ def remember(before: Node, now: Node) -> Node:
 
 
 def seen_in(devices: Iterable[Device]) -> Node:
-    """What a supervisor that is gone saw of the devices that its workers hold."""
+    """Return an earlier supervisor's facts of the devices that its workers have."""
     functions: dict[Bdf, PciFunction] = {}
     subfunctions: defaultdict[Bdf, tuple[Subfunction, ...]] = defaultdict(tuple)
     for device in devices:

@@ -2,7 +2,7 @@
 
 
 def covering(mountinfo: str, path: str) -> str:
-    """Return the type of the file system that a path lies on; empty where no line covers it."""
+    """Return the type of the file system that contains a path; empty if no line covers it."""
     found, longest = "", 0
     for line in mountinfo.splitlines():
         fields, separator, rest = line.partition(" - ")
@@ -10,7 +10,7 @@ def covering(mountinfo: str, path: str) -> str:
         if not separator or len(words) < 5 or not rest.split():
             continue
         point = _unescaped(words[4]).rstrip("/") + "/"
-        # A later line is mounted over an earlier one of the same place.
+        # A later line is mounted over an earlier one of the same path.
         if f"{path}/".startswith(point) and len(point) >= longest:
             found, longest = rest.split()[0], len(point)
     return found

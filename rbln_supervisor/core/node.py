@@ -1,4 +1,4 @@
-"""What the last look at the node found."""
+"""The devices of a node, as the last discovery found them."""
 
 from collections.abc import Iterator, Mapping
 
@@ -11,18 +11,18 @@ from rbln_worker.contract.pool import DeviceType
 
 
 class Node(msgspec.Struct, frozen=True):
-    """Its functions and sub-functions, and what could not be read."""
+    """Functions and sub-functions, and devices that could not be read."""
 
     functions: Mapping[Bdf, PciFunction] = {}
     """By address, sorted."""
     subfunctions: Mapping[Bdf, tuple[Subfunction, ...]] = {}
     """By the address of the PCI function that they belong to, each sorted by name."""
     unreadable: Mapping[str, str] = {}
-    """Address or name → why."""
+    """By address or name: the reason."""
 
 
 def candidates(node: Node, device_type: DeviceType) -> Iterator[Candidate]:
-    """The devices of the node that are of a type, sorted by ID of their functions."""
+    """Yield the node's devices of a type, sorted by ID of their functions."""
     kind = KINDS[device_type]
     for bdf, function in node.functions.items():
         if function.base_class == kind.base_class:

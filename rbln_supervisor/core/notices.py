@@ -1,7 +1,7 @@
-"""What the program that started us is told of our life, as sd_notify(3) words it.
+"""The messages to systemd about the supervisor's state, as in sd_notify(3).
 
-One notice is a datagram of lines. What has been said is not said again, so that equal facts make no
-notice; the watchdog's is the exception, and is no business of this module.
+One message is a datagram of lines. Nothing is sent twice, so equal facts cause no message.
+Keep-alive messages for the watchdog are the exception; they are not made here.
 """
 
 from collections import Counter
@@ -13,30 +13,31 @@ import msgspec
 from rbln_supervisor.core.status import PoolState, PoolStatus
 
 READY_WITHIN_S: Final = 10.0
-"""After so long a start is over, whatever is missing. systemd would end a service that goes on
-starting, and no restart brings a kubelet or mends a pool; what is missing is in the status line."""
+"""Seconds after which a start is complete, even if something is missing. systemd would end a
+service that keeps starting, and a restart would help neither a kubelet nor a pool; the status line
+has what is missing."""
 STATUS_CHARACTERS_MOST: Final = 200
 
 _IN_HAND: Final[frozenset[PoolState]] = frozenset({"serving", "waiting", "invalid"})
-"""States of a pool for which nothing is left to do but to wait for others."""
+"""States of a pool in which the supervisor has nothing left to do."""
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """Where the supervisor stands."""
+    """Current state of the supervisor."""
 
     settled: bool
-    """It has looked at the node, and has every pool in hand."""
+    """True if a discovery has ended, and every pool is in a final state."""
     leaving: bool
     reloading: bool
-    """A configuration is on its way into force."""
+    """True while a configuration waits for its activation or is on trial."""
     hangups: int
-    """How often it was told to reload by a signal."""
+    """Number of reload signals so far."""
     status: str
     """One line for people."""
 
 
 class Said(msgspec.Struct, frozen=True):
-    """What was told so far."""
+    """The state that was sent last."""
 
     ready: bool = False
     leaving: bool = False
@@ -48,10 +49,10 @@ class Said(msgspec.Struct, frozen=True):
 def notices(
     said: Said, facts: Facts, age_s: float, monotonic_us: int
 ) -> tuple[Said, tuple[str, ...]]:
-    """What to tell now, in order, and what has been told then.
+    """Return the state after the messages that are due now, and the messages in order.
 
-    ``age_s``: of the supervisor. ``monotonic_us``: CLOCK_MONOTONIC in microseconds, by which
-    Type=notify-reload knows that a reload is the one it asked for.
+    ``age_s``: age of the supervisor. ``monotonic_us``: CLOCK_MONOTONIC in microseconds, by which
+    Type=notify-reload recognizes the reload that it requested.
     """
     lines: list[list[str]] = []
     leaving = said.leaving or facts.leaving
@@ -63,7 +64,7 @@ def notices(
     elif ready and not said.ready:
         lines.append(["READY=1"])
     elif said.ready:
-        # A reload that was refused at once is over before anybody could see it on its way.
+        # A reload that was refused at once is over before ``reloading`` could be seen.
         asked = facts.hangups != said.hangups
         if asked or (reloading and not said.reloading):
             lines.append(["RELOADING=1", f"MONOTONIC_USEC={monotonic_us}"])
@@ -86,12 +87,12 @@ def notices(
 
 
 def in_hand(pools: Mapping[str, PoolStatus]) -> bool:
-    """Whether nothing is left to do for any pool but to wait for others."""
+    """Return True if the supervisor has nothing left to do for any pool."""
     return all(pool.state in _IN_HAND for pool in pools.values())
 
 
 def status_line(pools: Mapping[str, PoolStatus]) -> str:
-    """The node in one line of printable characters: how many serve what, and who does not."""
+    """Return the state of the node as one printable line, with the pools that do not serve."""
     serving = [pool for pool in pools.values() if pool.state == "serving"]
     devices = [device for pool in serving for device in pool.devices.values()]
     healthy = Counter(device.health for device in devices)["Healthy"]

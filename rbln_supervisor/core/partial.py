@@ -1,7 +1,7 @@
-"""A look at a few functions instead of all: which ones an event concerns, and what comes of it.
+"""Partial discoveries: the functions that an event affects, and the merge of the result.
 
-A function's own event is about its neighbours, too: a PF is given out or not by whether it has VFs,
-and its VFs are called by its interface's name. Everything else of a function is its own.
+An event of a function affects its neighbours: a PF is allocatable or not depending on its VFs, and
+its VFs are named by its interface. All other facts of a function are its own.
 """
 
 from collections.abc import Iterable
@@ -13,19 +13,19 @@ from rbln_supervisor.core.node import Node
 from rbln_worker.contract.device import Bdf, Network, PciFunction
 
 FEW: Final = 64
-"""A look at so many is quick on any node (some 40 µs a function)."""
+"""Number of functions for which a partial discovery is fast on any node (some 40 µs each)."""
 
 
 def concerned(named: Iterable[Bdf | None], node: Node) -> frozenset[Bdf] | None:
-    """The functions to look at; None: at all of them.
+    """Return the functions to read; None: all of them.
 
     Args:
-        named: by events; None for one that names none.
-        node: what is known.
+        named: functions that events name; None for an event without one.
+        node: the result of earlier discoveries.
     """
     named = frozenset(named)
     if None in named or node.unreadable:
-        return None  # what can't be read has no place that would tell what concerns it
+        return None  # an unreadable device has no known neighbours
     around = {bdf for bdf in named if bdf is not None}
     for function in node.functions.values():
         if function.pf is not None and (function.pf in named or function.bdf in named):
@@ -35,10 +35,10 @@ def concerned(named: Iterable[Bdf | None], node: Node) -> frozenset[Bdf] | None:
 
 
 def merged(before: Node, now: Node, looked: frozenset[Bdf]) -> Node:
-    """The node after a look at a few functions.
+    """Return the node after a partial discovery.
 
-    It saw no routes and asked no PF: what left through a function is taken to still do, and its
-    link state at its PF to be as it was.
+    It reads no routes and no PF's view of its VFs: a function's default route and its link state at
+    its PF stay as they were.
     """
     seen = {bdf: _completed(before.functions.get(bdf), one) for bdf, one in now.functions.items()}
     functions = {bdf: one for bdf, one in before.functions.items() if bdf not in looked}
@@ -52,7 +52,7 @@ def merged(before: Node, now: Node, looked: frozenset[Bdf]) -> Node:
 
 
 def has_network(node: Node) -> bool:
-    """Whether there is a network function."""
+    """Return True if a network function is among them."""
     return any(one.network is not None for one in node.functions.values())
 
 

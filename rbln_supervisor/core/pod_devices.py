@@ -1,9 +1,8 @@
-"""The devices that pods hold: one table merged from what the kubelet's sources say.
+"""The devices that pods hold: one table merged from the kubelet's sources.
 
-The checkpoint says which pod was given which device by which nodes, and keeps entries of pods that
-have ended until the next allocation. The Pods API and pod-resources say which pods live. Wherever
-they leave a doubt, the device counts as held: that costs a device that nobody could use anyway its
-place in the list, and no healthy device anything.
+The checkpoint says which pod was given which device by which nodes, and keeps entries of ended pods
+until the next allocation. The Pods API and pod-resources say which pods live. In doubt a device
+counts as held: an unusable device then stays in the list, and no healthy device is affected.
 """
 
 from collections import defaultdict
@@ -19,46 +18,46 @@ from rbln_worker.contract.pod_devices import Pod, PodDevice, PodDevices, PodSour
 from rbln_worker.contract.pool import PoolName
 
 SETTLE_TIMEOUT_S: Final = 30.0
-"""How long pod-resources may not know a pod after a kubelet's start: it serves at once, and has the
-API server's pods a second or more later (pkg/kubelet/config, sources)."""
+"""Seconds after a kubelet's start in which pod-resources may not know a pod: it serves at once, and
+has the API server's pods a second or more later (pkg/kubelet/config, sources)."""
 
 Key = tuple[str, str]
 """Resource and device ID: at any time the kubelet has given a device to one pod."""
 
 
 class PodTable(msgspec.Struct, frozen=True):
-    """The pods of a node, as a watch of the Pods API has told them."""
+    """The pods of a node, from a watch of the Pods API."""
 
     pods: Mapping[str, Pod] = {}
     """By UID."""
     ended: frozenset[str] = frozenset()
-    """UIDs of pods that are no more."""
+    """UIDs of pods that do not exist any more."""
 
     def synced(self, pods: Mapping[str, Pod], allocations: Iterable[PodDevice]) -> "PodTable":
-        """The table after an initial list: pods of the checkpoint that are not in it have ended."""
+        """Return the table after an initial list: pods of the checkpoint not in it have ended."""
         missing = {one.uid for one in allocations} - pods.keys()
         return PodTable(pods, frozenset(missing))
 
     def changed(self, pod: Pod) -> "PodTable":
-        """The table after a pod came or changed."""
+        """Return the table after a pod was added or changed."""
         return PodTable({**self.pods, pod.uid: pod}, self.ended - {pod.uid})
 
     def deleted(self, uid: str) -> "PodTable":
-        """The table after a pod was deleted."""
+        """Return the table after a pod was deleted."""
         return PodTable(
             {one: pod for one, pod in self.pods.items() if one != uid}, self.ended | {uid}
         )
 
     def pruned(self, allocations: Iterable[PodDevice]) -> "PodTable":
-        """The table without ended pods of which the checkpoint has no entry any more."""
+        """Return the table without ended pods that have no entry in the checkpoint any more."""
         known = {one.uid for one in allocations}
         return self if self.ended <= known else PodTable(self.pods, self.ended & known)
 
 
 def by_pods(allocations: Iterable[PodDevice], table: PodTable) -> tuple[PodDevice, ...]:
-    """The devices that living pods hold.
+    """Return the devices that living pods hold.
 
-    A pod that the table does not know is one that the kubelet has just admitted.
+    A pod that is not in the table was just admitted by the kubelet.
     """
     devices: dict[tuple[Key, str], PodDevice] = {}
     for one in allocations:
@@ -81,7 +80,7 @@ def by_pods(allocations: Iterable[PodDevice], table: PodTable) -> tuple[PodDevic
 def by_holdings(
     allocations: Iterable[PodDevice], holdings: Iterable[Holding], ended: Container[PodDevice]
 ) -> tuple[PodDevice, ...]:
-    """The devices that pod-resources lists, and those of which it may not know yet.
+    """Return the devices that pod-resources lists, and those that it may not know yet.
 
     ``ended``: entries of the checkpoint that it would list if their pods lived.
     """
@@ -108,7 +107,7 @@ def by_holdings(
 def dated(
     devices: Iterable[PodDevice], first_seen: Mapping[tuple[Key, str], float]
 ) -> tuple[PodDevice, ...]:
-    """The same devices, those of unknown age with the time at which they were first seen."""
+    """Return the devices; those of unknown age get the time at which they were first seen."""
     return tuple(
         one
         if one.since or identity(one) not in first_seen
@@ -118,12 +117,12 @@ def dated(
 
 
 def identity(one: PodDevice) -> tuple[Key, str]:
-    """A device in the hands of one pod."""
+    """Return the key of a device that one pod holds."""
     return (one.resource, one.device), one.uid or f"{one.namespace}/{one.pod}"
 
 
 def by_pool(devices: Iterable[PodDevice]) -> Mapping[PoolName, Mapping[DeviceId, PodDevice]]:
-    """Who holds what, by pool and device; of several holders the first stands for all."""
+    """Return the devices that pods hold, by pool and device; of several holders the first."""
     pools: defaultdict[PoolName, dict[DeviceId, PodDevice]] = defaultdict(dict)
     for one in devices:
         pools[PoolName(one.resource)].setdefault(DeviceId(one.device), one)
@@ -131,7 +130,7 @@ def by_pool(devices: Iterable[PodDevice]) -> Mapping[PoolName, Mapping[DeviceId,
 
 
 def pods_hold(pool: PoolName, known: PodDevices) -> PodsHold:
-    """What a pool's worker has to know of the devices that pods hold."""
+    """Return the devices of pods that a pool's worker needs to know."""
     return PodsHold(
         tuple(one for one in known.devices if one.resource == pool or one.paths),
         is_known=known.source is not PodSource.NONE or not known.problems,
@@ -139,7 +138,7 @@ def pods_hold(pool: PoolName, known: PodDevices) -> PodsHold:
 
 
 def is_spec_needed(pool: PoolName, known: PodsHold | None) -> bool:
-    """A pod may start a container by the pool's CDI spec; where nobody can tell, one may."""
+    """Return True if a pod may start a container with the pool's CDI spec, or if unknown."""
     if known is None or not known.is_known:
         return True
     return any(one.resource == pool for one in known.devices)
@@ -148,7 +147,7 @@ def is_spec_needed(pool: PoolName, known: PodsHold | None) -> bool:
 def holders_of(
     pool: PoolName, devices: Iterable[PodDevice]
 ) -> Mapping[DeviceId, tuple[PodDevice, ...]]:
-    """The pods that hold a pool's devices."""
+    """Return the pods that hold a pool's devices."""
     found: defaultdict[DeviceId, tuple[PodDevice, ...]] = defaultdict(tuple)
     for one in devices:
         if one.resource == pool:
@@ -157,16 +156,16 @@ def holders_of(
 
 
 class Change(NamedTuple):
-    """A pod came to hold a device, or does so no more."""
+    """The event that a pod has taken or released a device."""
 
     device: PodDevice
     is_held: bool
 
 
 def changes(before: Iterable[PodDevice], after: Iterable[PodDevice]) -> tuple[Change, ...]:
-    """What happened between two states, releases first.
+    """Return the changes between two states, releases first.
 
-    A pod counts from when its name is known: the checkpoint has it a moment before the Pods API.
+    A pod counts once its name is known: the checkpoint has it a moment before the Pods API.
     """
     old = {identity(one): one for one in before if one.pod}
     new = {identity(one): one for one in after if one.pod}

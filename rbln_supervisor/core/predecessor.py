@@ -1,7 +1,7 @@
-"""The end of a worker that another one replaces: it serves until the kubelet lists its successor.
+"""The end of a worker that is replaced: it serves until the kubelet lists its successor.
 
-So the kubelet has a stream of the pool at any time. A successor that does not start, or that the
-kubelet refuses, leaves its predecessor serving.
+So the kubelet has a stream of the pool at any time. If the successor does not start, or the kubelet
+refuses it, the predecessor keeps serving.
 """
 
 from enum import StrEnum
@@ -13,13 +13,13 @@ from rbln_supervisor.core.lifecycle import LEAVE_WITHIN_S, Act, State
 from rbln_worker.contract.messages import Phase
 
 LINGER_S: Final = 1.0
-"""A kubelet may read the end of one stream sooner than the first message of another."""
+"""Seconds: a kubelet may read the end of one stream before the first message of another."""
 _ENDING: Final = frozenset({State.NONE, State.LEAVING})
-"""States of a pool that nobody wants served."""
+"""States of a pool that is not wanted."""
 
 
 class Stage(StrEnum):
-    """How far its end has come."""
+    """Stage of its end."""
 
     SERVING = "serving"
     LEAVING = "leaving"
@@ -38,10 +38,10 @@ class Predecessor(msgspec.Struct, frozen=True):
 def advance(
     predecessor: Predecessor, successor: State, phase: Phase | None, now: float
 ) -> tuple[Predecessor, Act | None]:
-    """Return the predecessor at a moment, and what has to be done to it.
+    """Return the predecessor at ``now``, and the action that is due.
 
-    ``phase`` is what the successor reports of its registration; None before its first report. Where
-    it waits for a kubelet there is no list that could be interrupted.
+    ``phase`` is the successor's registration phase; None before its first report. While it waits
+    for a kubelet, there is no list that could be interrupted.
     """
     is_replaced = successor is State.UP and phase in {Phase.REGISTERED, Phase.WAITING}
     is_due = predecessor.deadline is not None and now >= predecessor.deadline

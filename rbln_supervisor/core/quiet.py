@@ -1,4 +1,4 @@
-"""When something that changes is at rest: some time after its last change, but not for ever."""
+"""Debounce: a change is handled some time after the last one, but not delayed for ever."""
 
 import math
 from typing import Final
@@ -6,24 +6,24 @@ from typing import Final
 import msgspec
 
 QUIET_S: Final = 0.2
-"""After the last change, and so after whatever else belongs to it."""
+"""Delay after the last change (seconds)."""
 MOST_S: Final = 1.0
-"""After the first change, also where it goes on changing."""
+"""Maximum delay after the first change, also if changes go on (seconds)."""
 
 
 class Quiet(msgspec.Struct, frozen=True):
-    """The changes that nobody has looked at yet (monotonic seconds)."""
+    """Changes that have not been handled yet (monotonic seconds)."""
 
     first: float | None = None
     last: float = 0.0
 
     @property
     def due(self) -> float:
-        """When to look; infinity where nothing has changed."""
+        """Time to handle them; infinity if there are none."""
         if self.first is None:
             return math.inf
         return min(self.first + MOST_S, self.last + QUIET_S)
 
     def touch(self, now: float) -> "Quiet":
-        """Something changed."""
+        """Return the state after a change."""
         return Quiet(now if self.first is None else self.first, now)

@@ -1,9 +1,9 @@
-"""Functions below a physical one, as a configuration says them: ``p0#0,2-7,9``.
+"""Functions below a physical one, as written in a configuration: ``p0#0,2-7,9``.
 
 The grammar is ``<PF>[#<item>{,<item>}]`` with ``N`` or ``A-B`` (both ends included) for an item.
-Without ``#`` all of a PF's functions are meant. What the reference takes for "no match" without a
-word (``p0#5-3``, ``p0#x``, ``p0#``) is malformed here, and so are signs, spaces and digits of other
-scripts; a leading zero is none (``p0#02``).
+Without ``#`` all functions of the PF are meant. Texts that the reference silently treats as "no
+match" (``p0#5-3``, ``p0#x``, ``p0#``) are errors here, and so are signs, spaces and digits of other
+scripts; a leading zero is allowed (``p0#02``).
 """
 
 import re
@@ -13,15 +13,15 @@ from typing import Final
 import msgspec
 
 NUMBER_MOST: Final = 2**32 - 1
-"""devlink's sfnum is a u32; VF indexes have 16 bits."""
+"""Maximum index: devlink's sfnum is a u32; VF indexes have 16 bits."""
 
 _NUMBER: Final = re.compile(r"[0-9]{1,10}")
 _SHOWN_MOST: Final = 24
-"""Characters of an item that a message repeats."""
+"""Maximum length of an item in a message (characters)."""
 
 
 class MalformedError(ValueError):
-    """The text is none of the grammar; says which part of it."""
+    """Error of a text that does not match the grammar; the message has the wrong part."""
 
 
 class Range(msgspec.Struct, frozen=True):
@@ -39,9 +39,9 @@ class PfFunctions(msgspec.Struct, frozen=True):
     """Some or all functions of a physical one."""
 
     pf: str
-    """An interface's name or a PCI address, as written."""
+    """Name of an interface or PCI address, as written."""
     ranges: tuple[Range, ...] | None = None
-    """In the order of the text; None: all of them."""
+    """In the order of the text; None: all functions."""
 
     def __str__(self) -> str:
         if self.ranges is None:
@@ -50,10 +50,10 @@ class PfFunctions(msgspec.Struct, frozen=True):
 
 
 def parse(text: str) -> PfFunctions:
-    """What a text says.
+    """Return the functions that a text describes.
 
     Raises:
-        MalformedError: Which part of it is wrong.
+        MalformedError: The message has the wrong part.
     """
     pf, *rest = text.split("#")
     if not pf:
@@ -68,10 +68,10 @@ def parse(text: str) -> PfFunctions:
 
 
 class FunctionSet:
-    """All that the entries of one list mean, ready to be asked many times."""
+    """The functions of all entries of a list, compiled for matching."""
 
     def __init__(self, entries: Iterable[PfFunctions]) -> None:
-        # The reference asks only the first entry that names a PF; a list means all that it says.
+        # The reference uses only the first entry with a PF; here all entries count.
         self._ranges: dict[str, list[Range] | None] = {}
         for entry in entries:
             pf = entry.pf.lower()
@@ -82,7 +82,7 @@ class FunctionSet:
                 known += entry.ranges
 
     def has(self, pf: str, index: int | None) -> bool:
-        """Whether one of the entries means a function; ``pf`` is empty where it has no PF."""
+        """Return True if an entry includes the function; ``pf`` is empty if it has no PF."""
         ranges = self._ranges.get(pf.lower(), ()) if pf else ()
         if ranges is None:
             return True

@@ -1,9 +1,9 @@
-"""Texts without secrets, for people who may not have them.
+"""Removes secrets from texts, for readers without a right to them.
 
-What a secret is can't be known, so more is removed than has to be: every value of a configuration's
-``additionalInfo`` (only containers are meant to have it), every value whose name says that it is a
-secret, and what looks like a credential wherever it stands. Values that were found in the
-configuration are removed from all other texts, too.
+Secrets cannot be recognized for certain, so more is removed than necessary: every value of a
+configuration's ``additionalInfo`` (it is meant for containers only), every value with a name of a
+secret, and what looks like a credential anywhere. Values that were found in the configuration are
+removed from all other texts, too.
 """
 
 import json
@@ -26,8 +26,8 @@ _NAME: Final = (
     r"|private[-_.]?key|client[-_.]?key|authorization|cookie)"
 )
 _NAMED: Final = re.compile(_NAME, re.IGNORECASE)
-# A file may be a line of 256 KiB that somebody chose. So no pattern looks at the same run of
-# characters from each place of it: runs are possessive and have a beginning, or are bounded.
+# A file may be a line of 256 KiB with any content. So no pattern reads the same run of characters
+# from each of its positions: runs are possessive and have a beginning, or are bounded.
 _PATTERNS: Final[tuple[re.Pattern[str], ...]] = (
     re.compile(
         r"(?s)(?P<secret>-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*-----|\Z))"
@@ -46,7 +46,7 @@ _KEY: Final = re.compile(r"(?<![\w.-])[\w.-]++(?=\\*[\"']?\s*[=:])")
 _VALUE: Final = re.compile(
     r"\\*[\"']?\s*[=:]\s*"
     r"(?:\"(?P<secret>(?:[^\"\\]|\\.)++)|'(?P<other>[^']++)"
-    # in a text that is a string of JSON itself
+    # in a text that is itself a string of JSON
     r"|(?P<quote>\\++[\"'])(?P<quoted>(?:(?!(?<!\\)(?P=quote)).)++)"
     r"|(?P<bare>[^\s,;}\]\"']++))"
 )
@@ -56,16 +56,16 @@ _OURS: Final = frozenset({"resourceName", "resourcePrefix", "deviceType", *ATTRI
 
 
 class Redacted(NamedTuple):
-    """A text, and how much was removed from it."""
+    """A text, and the number of removals."""
 
     text: str
     removed: int
 
 
 def secrets(raw: bytes) -> Secrets:
-    """The values of a configuration that may not be seen elsewhere.
+    """Return the values of a configuration that have to be removed from other texts.
 
-    Of a file that is no document all that could be such a value is one.
+    If the file is no document, all tokens that could be such a value count.
     """
     try:
         value = document.read(raw).value
@@ -75,21 +75,18 @@ def secrets(raw: bytes) -> Secrets:
 
 
 def configuration(raw: bytes, known: Secrets = NONE) -> Redacted | None:
-    """A configuration without secrets, as JSON; None where it is no document.
-
-    Comments are not in it.
-    """
+    """Return a configuration without secrets and comments, as JSON; None if it is no document."""
     try:
         value = document.read(raw).value
     except DocumentError:
         return None
-    # Text by text: what is removed of the whole may be half a string, and what is left no JSON.
+    # Each text separately: a removal from the whole could cut a string, and leave invalid JSON.
     hidden, removed = _hide(value, known, hidden=False)
     return Redacted(json.dumps(hidden, indent=2, ensure_ascii=False), removed)
 
 
 def redact(text: str, known: Secrets = NONE) -> Redacted:
-    """A text without what looks like a credential, and without these secrets."""
+    """Return a text without these secrets, and without what looks like a credential."""
     text, removed = _without(known.spans(text), text)
     for pattern in _PATTERNS:
         text, count = _without((one.span("secret") for one in pattern.finditer(text)), text)
@@ -101,7 +98,7 @@ def redact(text: str, known: Secrets = NONE) -> Redacted:
 
 
 def _named(text: str) -> Iterator[tuple[int, int]]:
-    """Values behind a name that says that they are secret."""
+    """Yield the places of values behind a name of a secret."""
     done = 0
     for key in _KEY.finditer(text):
         if key.start() < done or not _NAMED.search(text, key.start(), key.end()):
@@ -113,7 +110,7 @@ def _named(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _options(text: str) -> Iterator[tuple[int, int]]:
-    """The words behind options with such a name."""
+    """Yield the places of words behind options with such a name."""
     at = 0
     while match := _OPTION.search(text, at):
         start, end = match.span("option")
@@ -122,11 +119,11 @@ def _options(text: str) -> Iterator[tuple[int, int]]:
             yield match.span("secret")
             at = match.end()
         else:
-            at = match.start("secret")  # which may be an option itself
+            at = match.start("secret")  # it may be an option itself
 
 
 def _without(spans: Iterable[tuple[int, int]], text: str) -> Redacted:
-    """A text without these parts of it; what is removed already stays so."""
+    """Return a text without these parts; earlier removals are kept."""
     pieces, removed, at = [], 0, 0
     for start, end in spans:
         if text[start:end] not in HIDDEN:

@@ -1,8 +1,8 @@
-"""What a pool should be, over time: a device that vanished stays listed, Unhealthy, for a while.
+"""The desired state of a pool: a device that is gone stays listed as Unhealthy for a grace period.
 
 The kubelet shows a container's device that is missing from the list as unknown, and one that is
-listed as Unhealthy with its state; a device that comes back within the grace time (a driver that
-is reloaded, a function that is reset) was never gone for those who count.
+listed as Unhealthy with its state. A device that comes back within the grace period (a driver is
+reloaded, a function is reset) never leaves the pool's capacity.
 """
 
 import math
@@ -24,25 +24,25 @@ from rbln_worker.contract.pool import PoolSpec
 
 
 class Roster(msgspec.Struct, frozen=True):
-    """The wanted state of a pool."""
+    """The desired state of a pool."""
 
     pool: PoolSpec
     devices: Mapping[DeviceId, Device] = {}
     """Sorted by ID."""
     gone_since: Mapping[DeviceId, float] = {}
-    """Of the devices that are gone (monotonic seconds)."""
+    """By device that is gone: when it went (monotonic seconds)."""
     generation: int = 0
-    """Rises whenever the pool or a device differs from before."""
+    """Increases with every change of the pool or of a device."""
     changed: tuple[Device, ...] = ()
     removed: tuple[DeviceId, ...] = ()
-    """What this generation changed."""
+    """``changed`` and ``removed``: the devices that changed with this generation."""
     renewed: bool = True
-    """The pool itself changed with this generation."""
+    """True if the pool itself changed with this generation."""
     selectors: tuple[SelectorObject, ...] | None = ()
-    """Those that the devices were chosen by; None where an earlier supervisor chose them."""
+    """Selectors that matched the devices; None if an earlier supervisor matched them."""
     in_use: Mapping[DeviceId, Device] = {}
-    """Devices that pods hold, each as it is listed where the node has never shown it. They stay
-    listed as long as pods hold them."""
+    """Devices that pods hold, with the description to list if no discovery has found them. They
+    stay listed while pods hold them."""
 
 
 def advance(
@@ -55,16 +55,16 @@ def advance(
     now: float,
     grace_s: float,
 ) -> Roster:
-    """The roster after a look at the node or a new configuration.
+    """Return the desired state after a discovery or with a new configuration.
 
     Args:
-        before: the roster so far.
+        before: the current desired state.
         pool: the pool as it is configured now.
         present: the devices that are assigned to the pool now.
-        taken: the devices that any pool has now: those of another one leave this one at once.
-        node: what was found.
+        taken: the devices that any pool has now: those of another pool leave this one at once.
+        node: the result of the discovery.
         now: monotonic seconds.
-        grace_s: how long a device that is gone stays listed.
+        grace_s: seconds for which a device that is gone stays listed.
     """
     in_use = before.in_use
     listed = {**in_use, **before.devices}
@@ -103,7 +103,7 @@ def advance(
 
 
 def relink(before: Roster, links: LinkTable) -> Roster:
-    """The roster after links came up or went down."""
+    """Return the desired state after links came up or went down."""
     changed = {
         device.id: after
         for device in before.devices.values()
@@ -124,9 +124,9 @@ def relink(before: Roster, links: LinkTable) -> Roster:
 def recalled(
     pool: PoolSpec, devices: Iterable[Device], before: Roster | None, *, now: float
 ) -> Roster:
-    """The roster of a pool whose worker an earlier supervisor forked, by what that worker holds.
+    """Return the desired state that continues the state of an adopted worker.
 
-    Devices that are gone have their grace time from now on: when they went, nobody knows any more.
+    The grace period of devices that are gone starts now: nothing says when they went.
     """
     held = {device.id: device for device in devices}
     return Roster(
@@ -139,14 +139,14 @@ def recalled(
 
 
 def message(roster: Roster, session: str, held: int | None) -> Snapshot | Delta:
-    """What brings a worker that holds generation ``held`` (None: nothing) up to the roster."""
+    """Return the message that brings a worker from generation ``held`` (None: none) up to date."""
     if held is not None and held == roster.generation - 1 and not roster.renewed:
         return Delta(session, held, roster.generation, roster.changed, roster.removed)
     return Snapshot(session, roster.generation, roster.pool, tuple(roster.devices.values()))
 
 
 def next_leave(roster: Roster, grace_s: float) -> float | None:
-    """When the next device that is gone leaves the list (monotonic seconds)."""
+    """Return when the next device that is gone leaves the list (monotonic seconds)."""
     leaves = (
         since + grace_s
         for device, since in roster.gone_since.items()
@@ -156,22 +156,22 @@ def next_leave(roster: Roster, grace_s: float) -> float | None:
 
 
 def _gone_at(device: DeviceId, before: Roster, now: float) -> float:
-    """Since when a device is gone: one that was never seen has no grace time."""
+    """Return when a device went; one that was never seen has no grace period."""
     return now if device in before.devices else -math.inf
 
 
 def _is_of_type(device: Device, before: Roster, pool: PoolConfig) -> bool:
-    """The device is of the type that the pool has now."""
+    """Return True if the device is of the type that the pool has now."""
     return device.id not in before.devices or pool.spec.device_type == before.pool.device_type
 
 
 def _unwanted(device: Device, before: Roster, node: Node) -> bool:
-    """The device is not wanted any more: with its former configuration, the pool would have it.
+    """Return True if the new configuration removed the device: the former one would select it.
 
-    What is asked is whether the former selectors want it, and not whether it is as it was: facts
-    that no selector sees come and go (an interface that a pod has is in none of our namespaces),
-    and what is read depends on the configuration. Where the former selectors are not known, there
-    is only that: a device that is as it was and is wanted no more left by the configuration.
+    The former selectors are matched, and the device is not compared: facts that no selector uses
+    come and go (an interface that a pod has is in none of our namespaces), and the reads depend on
+    the configuration. If the former selectors are not known, only the comparison is left: an
+    unchanged device that is not selected any more was removed by the configuration.
     """
     now = _now(device, before.pool, node)
     if device.gone is not None or now is None or now.refusal is not None:
@@ -192,7 +192,7 @@ def _why_gone(device: Device, pool: PoolConfig, node: Node) -> str:
     if now.refusal is not None:
         return now.refusal
     before, after = device.function.driver, now.device.function.driver
-    if before != after and device.function.vendor:  # else nobody has seen what it was
+    if before != after and device.function.vendor:  # otherwise its earlier state is not known
         return f"driver {after} is bound to it, {before} was"
     as_now = msgspec.structs.replace(
         device, gone=None, grants=now.device.grants, carriers=now.device.carriers
@@ -209,7 +209,7 @@ def _why_gone(device: Device, pool: PoolConfig, node: Node) -> str:
 
 
 def _now(device: Device, pool: PoolSpec, node: Node) -> Candidate | None:
-    """What the node has by this ID now."""
+    """Return the candidate with the device's ID in the last discovery; None if there is none."""
     bdf = device.function.bdf
     function = node.functions.get(bdf)
     kind = KINDS[pool.device_type]

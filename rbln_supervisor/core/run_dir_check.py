@@ -1,9 +1,9 @@
 """Decides about a run directory: use it, close it to other users first, or refuse it.
 
-Anybody who can write to it could put a socket of their own in the place of ours. Volumes come open
-all the same: an emptyDir on disk has mode 0777, one in memory 1777 (the root of a tmpfs), and
-fsGroup adds the setgid bit and a group. The kubelet mounts the container's termination log into it
-before the program starts.
+A user who can write to it could replace our sockets. Nevertheless volumes are open at first: an
+emptyDir on disk has mode 0777, one in memory 1777 (the root of a tmpfs), and fsGroup adds the
+setgid bit and a group. The kubelet mounts the container's termination log into it before the
+program starts.
 """
 
 import stat
@@ -14,10 +14,10 @@ from typing import Final
 import msgspec
 
 TERMINATION_LOG: Final = "termination-log"
-"""The name that terminationMessagePath has in deployments/. Only the kubelet and the container
-runtime open it."""
+"""File name of terminationMessagePath in deployments/. Only the kubelet and the container runtime
+open it."""
 LOST_AND_FOUND: Final = "lost+found"
-"""mke2fs makes it, as root's, in the root of each ext4 volume."""
+"""mke2fs creates it, owned by root, in the root of each ext4 volume."""
 _MAX_NAMES: Final = 3
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
@@ -32,7 +32,7 @@ class Entry(msgspec.Struct, frozen=True):
     """Type and permissions."""
     uid: int
     links: int = 1
-    """Hard links; those of a directory mean nothing."""
+    """Number of hard links; without meaning for a directory."""
 
 
 class Folder(msgspec.Struct, frozen=True):
@@ -45,15 +45,15 @@ class Folder(msgspec.Struct, frozen=True):
 
 
 class Use(Enum):
-    """How the folder can be used."""
+    """The way in which the folder can be used."""
 
     AS_IT_IS = "as it is"
     CLOSED = "closed"
-    """Once its mode is 0700."""
+    """Usable once its mode is 0700."""
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """The folder can't be used."""
+    """The decision not to use the folder."""
 
     reason: str
     """The problem and its remedy, without the folder's path."""
@@ -63,10 +63,10 @@ def decide(folder: Folder, *, uid: int, names: frozenset[str], lock: str) -> Use
     """Decide about a folder.
 
     Args:
-        folder: What was found.
+        folder: Its current state.
         uid: The user of this process.
         names: The names that rbln-supervisor and supervisord give to files there.
-        lock: The one of them that every supervisor makes first.
+        lock: The one of them that every supervisor creates first.
     """
     if folder.uid != uid:
         return Refused(
@@ -82,7 +82,7 @@ def decide(folder: Folder, *, uid: int, names: frozenset[str], lock: str) -> Use
             f"others may write to it (mode {folder.mode:04o}) and it is not ours alone "
             f"({_named(foreign, uid)}): {_OWN_DIR}"
         )
-    # Nobody else can have chosen a name there.
+    # Other users cannot have created a name there.
     strange = [entry for entry in foreign if entry.name not in names]
     if strange and not any(entry.name == lock for entry in folder.entries):
         return Refused(f"is used for something else ({_named(strange, uid)}): {_OWN_DIR}")
@@ -90,14 +90,14 @@ def decide(folder: Folder, *, uid: int, names: frozenset[str], lock: str) -> Use
 
 
 def is_open(mode: int) -> bool:
-    """Tell whether other users may write to a folder of this mode, sticky or not."""
+    """Return True if other users may write to a folder of this mode, sticky or not."""
     return bool(mode & _OTHERS_WRITE)
 
 
 def _is_ours(entry: Entry, uid: int, names: frozenset[str]) -> bool:
-    """Tell whether nobody but us, the kubelet or mke2fs can have put it there.
+    """Return True if only we, the kubelet or mke2fs can have created the entry.
 
-    A hard link leads to a file of ours that somebody else chose (fs.protected_hardlinks=0).
+    A hard link refers to a file of ours that another user chose (fs.protected_hardlinks=0).
     """
     is_dir = stat.S_ISDIR(entry.mode)
     if entry.name == LOST_AND_FOUND:
@@ -108,7 +108,7 @@ def _is_ours(entry: Entry, uid: int, names: frozenset[str]) -> bool:
 
 
 def _named(foreign: Sequence[Entry], uid: int) -> str:
-    """The first foreign names, in order, with the user of each that is another's."""
+    """Return the first foreign names, in order, with the user of each that is not our own."""
     entries = sorted(foreign, key=lambda entry: entry.name)
     texts = [
         ascii(entry.name)[1:-1] + (f" of user {entry.uid}" if entry.uid != uid else "")

@@ -1,4 +1,4 @@
-"""Texts that nobody may see, found wherever they stand."""
+"""Finds secret values in any text."""
 
 import json
 from collections import defaultdict
@@ -6,18 +6,18 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 SECRET_LEAST: Final = 6
-"""Characters. Shorter values are removed where they stand, but not looked for elsewhere: half of
-every text would go with a value such as ``1``."""
+"""Minimum length (characters). Shorter values are removed only at their own place: a value such as
+``1`` would remove half of every text."""
 
 
 class Secrets:
-    """Some values, and all that they can look like in a text.
+    """Some values, with all the forms that they can have in a text.
 
-    A text is gone over once, however many there are: 1 MiB of configuration has tens of thousands.
+    A text is read once for all values: 1 MiB of configuration has tens of thousands.
     """
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        """Of SECRET_LEAST characters at least; shorter ones are left out."""
+        """``values`` of at least SECRET_LEAST characters; shorter ones are left out."""
         self.values: Final = frozenset(one for one in values if len(one) >= SECRET_LEAST)
         begun: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
         for value in self.values:
@@ -27,10 +27,10 @@ class Secrets:
             beginning: sorted(by_length.items(), reverse=True)
             for beginning, by_length in begun.items()
         }
-        """Those that begin alike, by their lengths, the longest first."""
+        """By common beginning: the values by their lengths, the longest first."""
 
     def spans(self, text: str) -> Iterator[tuple[int, int]]:
-        """Where any of them stands, in order; those that overlap are one."""
+        """Yield the places of all values, in order; overlapping ones as one."""
         if not self._begun:
             return
         begin = end = 0
@@ -48,7 +48,7 @@ class Secrets:
 
 
 def _spellings(secret: str) -> Iterator[str]:
-    """How a text may stand in JSON, in a repr, or in a log line."""
+    """Yield the forms of a text in JSON, in a repr, and in a log line."""
     yield json.dumps(secret)[1:-1]
     yield json.dumps(secret, ensure_ascii=False)[1:-1]
     yield repr(secret)[1:-1]

@@ -1,8 +1,7 @@
-"""Whether a selector object wants a device, and if not, which key turned it away first.
+"""Matching of a device with a selector object, and the first key that does not match.
 
-A key asks one question of a device. The questions stand in one table here; a type of device says
-which of them it knows, in which order (core/types/). Whoever assigns and whoever explains ask the
-same ones.
+One table here has the test for each key; a device type lists its keys in their order (core/types/).
+Assigning and explaining use the same tests.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,30 +17,30 @@ Test = Callable[[Device], bool]
 
 
 class Objection(msgspec.Struct, frozen=True):
-    """The first key of a selector object that turned a device away."""
+    """A mismatch: a key of a selector object that a device does not match."""
 
     key: str
-    """As in the file, such as ``pfNames``."""
+    """Key as in the file, such as ``pfNames``."""
     wanted: tuple[str, ...]
-    """What the object asks for, as in the file."""
+    """Values that the object asks for, as in the file."""
     has: str
-    """What the device has; empty where it has nothing of the kind."""
+    """Value of the device; empty if it has none."""
 
 
 class Question(NamedTuple):
-    """What a key asks."""
+    """The test of a key."""
 
     has: Callable[[Device], str]
-    """The device's value as people are told it."""
+    """Returns the device's value for people."""
     test: Callable[[Any], Test | None]
-    """What is wanted, not yet looked at → whether a device has it; None where nothing is asked."""
+    """Compiles the key's values into a test of a device; None if the key sets no condition."""
 
 
 class Questions:
-    """A selector object, ready to be asked of many devices."""
+    """A selector object, compiled for many devices."""
 
     def __init__(self, wanted: SelectorObject, keys: Iterable[str]) -> None:
-        """``keys`` are those of its type of device, in their order."""
+        """``keys``: the keys of its device type, in their order."""
         self.wanted = wanted
         asked = (
             (key, QUESTIONS[key].test(getattr(wanted, ATTRIBUTES[key])))
@@ -51,25 +50,25 @@ class Questions:
         self._tests = tuple((key, test) for key, test in asked if test is not None)
 
     def match(self, device: Device) -> bool:
-        """Whether the object wants a device."""
-        for _, test in self._tests:  # noqa: SIM110 - all() costs a third more, ten pools feel it
+        """Return True if the device matches the object."""
+        for _, test in self._tests:  # noqa: SIM110 - all() costs a third more, measurable with ten pools
             if not test(device):
                 return False
         return True
 
     def objection(self, device: Device) -> Objection | None:
-        """What turns a device away; None where the object wants it."""
+        """Return the first mismatch of a device; None if it matches."""
         return next(self.objections(device), None)
 
     def objections(self, device: Device) -> Iterator[Objection]:
-        """All keys that turn a device away."""
+        """Yield all mismatches of a device."""
         for key, test in self._tests:
             if not test(device):
                 yield Objection(key, _spelled(self.wanted, key), QUESTIONS[key].has(device))
 
 
 def values(device: Device, keys: Iterable[str]) -> dict[str, str]:
-    """What each key is compared with; empty where the device has nothing of the kind."""
+    """Return the device's value for each key; empty if it has none."""
     return {key: QUESTIONS[key].has(device) for key in keys if key in QUESTIONS}
 
 
@@ -84,19 +83,19 @@ def _spelled(wanted: SelectorObject, key: str) -> tuple[str, ...]:
 
 
 def _one_of(has: Callable[[Device], str]) -> Question:
-    """A list of texts, one of which the device's value has to be, letter by letter."""
+    """Return the test for a list of texts, one of which has to equal the device's value."""
 
     def test(wanted: tuple[str, ...]) -> Test | None:
-        texts = frozenset(wanted) - {""}  # what a device doesn't have can't be asked for
+        texts = frozenset(wanted) - {""}  # an empty value never matches
         return (lambda device: has(device) in texts) if wanted else None
 
     return Question(has, test)
 
 
 def _function_of(pf: Callable[[Device], tuple[str, ...]]) -> Question:
-    """A list of physical functions with ranges, one of which has to mean the device.
+    """Return the test for a list of PFs with ranges, one of which has to include the device.
 
-    ``pf`` has what the device's is called: it may have several interfaces.
+    ``pf`` returns the names of the device's PF: it may have several interfaces.
     """
 
     def has(device: Device) -> str:
@@ -188,4 +187,4 @@ QUESTIONS: Final[Mapping[str, Question]] = {
         lambda wanted: (lambda device: _vdpa_type(device) == wanted) if wanted else None,
     ),
 }
-"""By key; needVhostNet has none: it asks for something to be given, and turns nothing away."""
+"""By key. needVhostNet has no test: it requests a grant, and every device matches it."""

@@ -1,4 +1,4 @@
-"""What ``rbln-ctl status --json`` prints: stable names, for people's scripts and the exporter."""
+"""The JSON of ``rbln-ctl status --json``: stable names, for scripts and the exporter."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -21,13 +21,13 @@ class SupervisorStatus(msgspec.Struct, frozen=True):
     version: str
     uptime_s: float
     ready: bool
-    """Every valid pool that has devices is listed by the kubelet."""
+    """True if the kubelet lists every valid pool that has devices."""
     problems: tuple[str, ...] = ()
-    """What is wrong on the node, one line each: devices that can't be read, refused reloads, …"""
+    """Problems of the node, one line each: devices that can't be read, refused reloads, …"""
     pod_source: PodSource | None = None
-    """Where it is known from which pods hold which devices; None before the first answer."""
+    """Source of the pods that hold devices; None before the first answer."""
     counters: Mapping[str, int] = {}
-    """Dropped frames and other things that happened, since the supervisor started."""
+    """Dropped frames and other counts since the start of the supervisor."""
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):
@@ -36,15 +36,15 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     pid: int | None = None
     restarts: int = 0
     last_exit: str | None = None
-    """How its last life ended, such as ``killed by SIGKILL 12 s ago``."""
+    """Exit status of the previous worker, such as ``killed by SIGKILL 12 s ago``."""
     last_log: tuple[str, ...] = ()
-    """The last log lines of the life that ended."""
+    """Last log lines of the previous worker."""
     backoff_s: float | None = None
     """Seconds until it is started again."""
     failed_writes: int = 0
-    """How often this life could not write a file for container runtimes or CNI plugins."""
+    """Number of failed writes of files for container runtimes or CNI plugins by this worker."""
     version: str = ""
-    """As it said hello; another one than the supervisor's until it is replaced."""
+    """Version in its hello; differs from the supervisor's until the worker is replaced."""
 
 
 class PodUse(msgspec.Struct, frozen=True):
@@ -52,35 +52,35 @@ class PodUse(msgspec.Struct, frozen=True):
 
     namespace: str
     pod: str
-    """Empty, like ``namespace``, where only the pod's UID is known."""
+    """Empty, like ``namespace``, if only the pod's UID is known."""
     container: str
     uid: str
-    """Empty where the source does not name it."""
+    """Empty if the source does not report it."""
     since: float | None
-    """When the pod started, or when it was first seen (seconds since the epoch)."""
+    """Time of the pod's start, or when it was first seen (seconds since the epoch)."""
     source: PodSource
-    """Who says so."""
+    """Source of this entry."""
 
 
 class DeviceStatus(msgspec.Struct, frozen=True):
     """A device of a pool."""
 
     health: Literal["Healthy", "Unhealthy"]
-    """What the kubelet hears."""
+    """Health that the kubelet gets."""
     reason: str
-    """Why it is not Healthy, or what is suspected; empty where all is well."""
+    """Reason why it is not Healthy, or doubtful evidence; empty without a problem."""
     numa: int | None
     phase: HealthPhase = HealthPhase.HEALTHY
-    """Where it really stands: ``suspect`` and ``unknown`` are still Healthy for a while,
-    ``probation`` is still Unhealthy."""
+    """State in detail: ``suspect`` and ``unknown`` are still Healthy for a while, ``probation`` is
+    still Unhealthy."""
     source: str = ""
-    """Where the reason comes from: ``sysfs``, ``link``, ``node``, ``npu-status``, …"""
+    """Source of the evidence: ``sysfs``, ``link``, ``node``, ``npu-status``, …"""
     since: float | None = None
-    """When it came to this phase (seconds since the epoch)."""
+    """Begin of this phase (seconds since the epoch)."""
     warnings: tuple[str, ...] = ()
-    """What is odd about it although it works."""
+    """Irregularities of a device that works."""
     pods: tuple[PodUse, ...] = ()
-    """The pods that hold it."""
+    """Pods that hold it."""
 
 
 class PoolStatus(msgspec.Struct, frozen=True):
@@ -90,19 +90,19 @@ class PoolStatus(msgspec.Struct, frozen=True):
     registered: bool
     registration: Literal["kubelet-sock", "plugin-watcher"] | None
     reason: str
-    """What it waits for, or what is invalid; empty while it serves."""
+    """Reason why it waits or is invalid; empty while it serves."""
     endpoint: str | None
-    """The file name of the socket that the kubelet knows."""
+    """File name of the socket that the kubelet knows."""
     worker: WorkerStatus
     devices: Mapping[str, DeviceStatus]
     """By device ID, sorted."""
     problems: tuple[str, ...] = ()
-    """What is wrong although the pool may serve, one line each."""
+    """Problems of a pool that may still serve, one line each."""
 
 
 class NodeStatus(msgspec.Struct, frozen=True):
-    """The whole answer."""
+    """The status of the node."""
 
     supervisor: SupervisorStatus
     pools: Mapping[str, PoolStatus]
-    """By the resource's whole name (``resourceList[1]`` for an invalid pool that has none)."""
+    """By the full resource name (``resourceList[1]`` for an invalid pool without one)."""

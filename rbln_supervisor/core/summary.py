@@ -1,4 +1,4 @@
-"""A pool as people see it: one word for its state, and the reason where it does not serve."""
+"""The status of a pool: its state in one word, and the reason if it does not serve."""
 
 from collections.abc import Mapping
 from typing import Final, Literal
@@ -15,11 +15,11 @@ from rbln_worker.contract.messages import Phase, Report
 from rbln_worker.contract.pod_devices import PodDevice, PodSource
 
 Holders = Mapping[DeviceId, tuple[PodDevice, ...]]
-"""The pods that hold a pool's devices."""
+"""Pods that hold a pool's devices."""
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """What the supervisor knows of a pool."""
+    """The supervisor's facts of a pool."""
 
     roster: Roster | None
     child: Child
@@ -29,7 +29,7 @@ class Seen(msgspec.Struct, frozen=True):
     last_log: tuple[str, ...] = ()
     version: str = ""
     is_replacing: bool = False
-    """The worker of before serves until this one is listed."""
+    """True while the previous worker serves until this one is listed."""
     holders: Holders = {}
     pod_source: PodSource = PodSource.NONE
 
@@ -41,7 +41,7 @@ NOT_LOOKED_AT: Final = "its worker has not looked at it yet"
 
 
 def pool_status(seen: Seen, now: float) -> PoolStatus:
-    """A configured pool."""
+    """Return the status of a configured pool."""
     state, reason = _state(seen)
     report = seen.report
     backoff = seen.child.deadline if seen.child.state is State.DOWN else None
@@ -66,12 +66,12 @@ def pool_status(seen: Seen, now: float) -> PoolStatus:
 
 
 def state(seen: Seen) -> tuple[PoolState, str]:
-    """A configured pool's state, and the reason where it does not serve."""
+    """Return a configured pool's state, and the reason if it does not serve."""
     return _state(seen)
 
 
 def invalid_status(pool: InvalidPool) -> PoolStatus:
-    """A pool whose configuration can't be used."""
+    """Return the status of a pool whose configuration can't be used."""
     return PoolStatus(
         state="invalid",
         registered=False,
@@ -84,7 +84,7 @@ def invalid_status(pool: InvalidPool) -> PoolStatus:
 
 
 def ready(pools: Mapping[str, PoolStatus]) -> bool:
-    """Every valid pool that has devices is listed by the kubelet."""
+    """Return True if the kubelet lists every valid pool that has devices."""
     return all(
         pool.registered for pool in pools.values() if pool.devices and pool.state != "invalid"
     )
@@ -159,10 +159,10 @@ def _pods(seen: Seen, device: Device) -> tuple[PodUse, ...]:
 
 
 def _device(device: Device, verdict: Verdict, pods: tuple[PodUse, ...] = ()) -> DeviceStatus:
-    if device.gone is not None and verdict.healthy:  # its worker will say so in a moment
+    if device.gone is not None and verdict.healthy:  # its worker reports it in a moment
         verdict = Verdict(healthy=False, reason=device.gone, source="sysfs")
     phase = verdict.phase
-    if not verdict.healthy and phase is HealthPhase.HEALTHY:  # nobody said more
+    if not verdict.healthy and phase is HealthPhase.HEALTHY:  # no further detail
         phase = HealthPhase.UNHEALTHY
     return DeviceStatus(
         health="Healthy" if verdict.healthy else "Unhealthy",
