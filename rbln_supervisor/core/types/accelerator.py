@@ -1,4 +1,4 @@
-"""Processing accelerators: NPUs and their like, each PCI function a device."""
+"""Processing accelerators such as NPUs; each PCI function is a device."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -8,7 +8,7 @@ from rbln_worker.contract.device import REBELLIONS, Device, DeviceId, PciFunctio
 
 
 def candidates(function: PciFunction, _: Iterable[Subfunction]) -> Iterable[Candidate]:
-    """The function itself, unless it has given its place to its virtual functions."""
+    """Yield the function itself; one with enabled virtual functions is refused."""
     yield Candidate(Device(DeviceId(function.bdf), function), _refusal(function))
 
 

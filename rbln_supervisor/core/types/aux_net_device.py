@@ -1,4 +1,4 @@
-"""Network sub-functions: auxiliary devices below a network function, whether PF or VF."""
+"""Network sub-functions: auxiliary devices below a network function, PF or VF."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -9,7 +9,7 @@ from rbln_worker.contract.device import Device, DeviceId, PciFunction, Subfuncti
 
 
 def candidates(function: PciFunction, subfunctions: Iterable[Subfunction]) -> Iterable[Candidate]:
-    """The sub-functions; their function is no device of this type, whatever its own state."""
+    """Yield the sub-functions; their function is no device of this type, whatever its state."""
     for one in subfunctions:
         device = Device(DeviceId(one.name), function, one)
         yield Candidate(device, _refusal(function, one))

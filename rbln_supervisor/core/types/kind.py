@@ -1,4 +1,4 @@
-"""What a type of device has to say."""
+"""The description of a device type."""
 
 from collections.abc import Callable, Iterable
 
@@ -8,19 +8,19 @@ from rbln_worker.contract.device import Device, PciFunction, Subfunction
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """A device that pools of a type may take, or why none may."""
+    """A device for pools of a type, or the reason why no pool can have it."""
 
     device: Device
     refusal: str | None = None
-    """Why no pool of the type can have it, whatever its selectors say."""
+    """Reason why no pool of the type can have it, independent of selectors."""
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """A type of device."""
+    """A device type."""
 
     base_class: int
-    """The PCI base class of its functions (PCI code and ID assignment, section 1)."""
+    """PCI base class of its functions (PCI code and ID assignment, section 1)."""
     selectors: tuple[str, ...]
-    """The keys of its selector objects, in the order in which they are asked."""
+    """Keys of its selector objects, in the order in which they are matched."""
     candidates: Callable[[PciFunction, Iterable[Subfunction]], Iterable[Candidate]]
-    """The devices of a function; its sub-functions are given beside it."""
+    """Yields the devices of a function; the second argument has its sub-functions."""

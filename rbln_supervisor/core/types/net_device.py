@@ -1,4 +1,4 @@
-"""Network functions: PFs without VFs, and VFs, each a device."""
+"""Network functions: PFs without VFs, and VFs; each is a device."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -13,14 +13,14 @@ DEFAULT_ROUTE: Final = (
 
 
 def candidates(function: PciFunction, _: Iterable[Subfunction]) -> Iterable[Candidate]:
-    """The function itself, unless its VFs stand for it or the node hangs on it."""
+    """Yield the function itself; one with VFs or with the node's default route is refused."""
     yield Candidate(Device(DeviceId(function.bdf), function), _refusal(function))
 
 
 def _refusal(function: PciFunction) -> str | None:
     if function.driver is None:
         return "no driver is bound to it"
-    # As the reference has it: one without the file is no SR-IOV PF, whatever lies below it.
+    # As in the reference: a function without the file is no SR-IOV PF, even with VFs below it.
     if function.has_vfs and function.sriov:
         return "its virtual functions are enabled: they are given out in its place"
     if function.network is not None and function.network.default_route:

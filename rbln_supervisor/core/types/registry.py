@@ -1,4 +1,4 @@
-"""Every type of device, by the configuration's word for it."""
+"""All device types, by their name in the configuration."""
 
 from collections.abc import Mapping
 from typing import Final
