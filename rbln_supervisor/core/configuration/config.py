@@ -1,7 +1,7 @@
-"""The configuration file as pools, or every complaint about it at once.
+"""The configuration file as pools, or all of its errors at once.
 
-Its schema is the reference's. Wrong values are complaints, each with its place and with what was
-expected; one wrong pool leaves the others usable, unless one asks to be strict.
+Its schema is the reference's. Each wrong value causes an error with its place and the expected
+value. A pool with errors leaves the others usable, except in ``strict``.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from rbln_supervisor.core.configuration.pool import PoolConfig, Read, read
 from rbln_supervisor.core.configuration.selectors import SelectorObject
 from rbln_supervisor.core.configuration.shape import Complaint, Field, Notes, expected, fields
 
-__all__ = [  # what reads a configuration needs no other module for it
+__all__ = [  # readers of a configuration need no other module
     "Complaint",
     "ConfigError",
     "InvalidPool",
@@ -29,16 +29,16 @@ __all__ = [  # what reads a configuration needs no other module for it
 ]
 
 NO_POOLS: Final = "no pools: nothing is served until the file changes"
-"""As the SR-IOV network operator writes it for a node without a policy: no error."""
+"""The SR-IOV network operator writes such a file for a node without a policy: no error."""
 WARNINGS_MOST: Final = 50
-"""Then "and N more", as with the errors of a ConfigError."""
+"""Maximum number of warnings; then "and N more", as for the errors of a ConfigError."""
 
 
 class InvalidPool(msgspec.Struct, frozen=True):
     """A pool that can't be served."""
 
     name: str
-    """The resource's whole name where it can be told and is nobody else's, else its place."""
+    """Full resource name if it is known and unique, otherwise the pool's place."""
     complaints: tuple[Complaint, ...]
     """At least one."""
 
@@ -47,30 +47,30 @@ class NodeConfig(msgspec.Struct, frozen=True):
     """A whole file, pools in its order."""
 
     pools: tuple[PoolConfig, ...]
-    """With different names; none where the file asks for none."""
+    """With different names; empty if the file has none."""
     invalid: tuple[InvalidPool, ...] = ()
     """With names that differ from each other's and from those of the pools."""
     warnings: tuple[str, ...] = ()
-    """What is odd and hinders nobody, one line each."""
+    """Irregularities without effect, one line each."""
 
 
 class ConfigError(Exception):
-    """The configuration can't be used at all."""
+    """Error of a configuration that can't be used at all."""
 
     def __init__(self, errors: Iterable[str], warnings: Iterable[str] = ()) -> None:
         self.errors = bounded(tuple(errors))
-        """One line each: where, what was expected, what is there."""
+        """One line each: place, expected value, actual value."""
         self.warnings = bounded(tuple(warnings), WARNINGS_MOST)
-        """Among them may be the cause: a key that was misspelled and so is missing."""
+        """They may have the cause, such as a misspelled key that is therefore missing."""
         super().__init__("\n".join(self.errors))
 
 
 def parse(raw: bytes, *, prefix: str) -> NodeConfig:
-    """The pools of a configuration file; ``prefix`` is that of pools that name none.
+    """Return the pools of a configuration file; ``prefix`` is that of pools without one.
 
     Raises:
-        ConfigError: The file is no document, has no list of pools, or no pool of those that it has
-            is usable; or the prefix (``--resource-prefix``) can't be used.
+        ConfigError: The file is no document, has no list of pools, or none of its pools is usable;
+            or the prefix (``--resource-prefix``) can't be used.
     """
     if wrong := wrong_prefix(prefix):
         raise ConfigError([f"--resource-prefix: {wrong}"])
@@ -87,7 +87,7 @@ def parse(raw: bytes, *, prefix: str) -> NodeConfig:
 
 
 def strict(config: NodeConfig) -> NodeConfig:
-    """The same configuration, if all of it is right.
+    """Return the configuration if it has no errors.
 
     Raises:
         ConfigError: A pool is invalid.
@@ -103,7 +103,7 @@ def _refuse(config: NodeConfig, warnings: Iterable[str]) -> NoReturn:
 
 
 def _resource_list(value: object, notes: Notes) -> list[Field]:
-    """The pools as the file has them; ConfigError where there is nothing to read."""
+    """Return the pools of the file. Raises ConfigError if there is no list."""
     top = fields(Field("", value), ["resourceList"], notes)
     match None if top is None else top.get("resourceList"):
         case Field(place=place, value=[_, *_] as values):
@@ -116,12 +116,12 @@ def _resource_list(value: object, notes: Notes) -> list[Field]:
         case None if top is not None:
             notes.complain("resourceList", f"missing, expected array{whereabouts(value)}")
         case None:
-            pass  # no object, and so complained of
+            pass  # no object: its error is noted already
     raise ConfigError(map(str, notes.complaints), notes.warnings)
 
 
 def _sort_out(pools: list[Read]) -> NodeConfig:
-    """Who is usable: no complaints, and a name that no usable pool before it has."""
+    """Separate usable pools: those without errors, and with a name that no earlier one has."""
     valid: dict[str, Read] = {}
     refused: list[tuple[Read, tuple[Complaint, ...]]] = []
     for pool in pools:

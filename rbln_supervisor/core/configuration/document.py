@@ -1,8 +1,8 @@
-"""The bytes of a configuration file as a plain value: JSON first, forgiving where people slip.
+"""Reads a configuration file as a plain value: JSON, tolerant of common mistakes, or YAML.
 
 The reference takes standard JSON only, and so refuses the sample in its own README (a trailing
 comma). Here a trailing comma and a comment are accepted with a warning, and a file that does not
-begin like JSON is read as YAML. What is accepted has one meaning only.
+begin like JSON is read as YAML. Only input with a single meaning is accepted.
 """
 
 import json
@@ -16,11 +16,11 @@ from rbln_supervisor.core.configuration.repeated import merge
 _BOM: Final = b"\xef\xbb\xbf"
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 _DIGITS_MOST: Final = 4000
-"""Python refuses to read longer integers (and no key of ours is a number)."""
+"""Maximum length of an integer: Python refuses longer ones (and none of our keys is a number)."""
 
 _BEFORE_DOCUMENT: Final = re.compile(r"(?:\s|#[^\n]*|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
 _ESCAPE: Final = re.compile(
-    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair, left as it is
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair, unchanged
     r"|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
 )
@@ -33,20 +33,20 @@ _EXPECTED: Final = {
     "Unterminated string starting at": "expected a closing quote for the string that begins here",
     "Invalid control character at": "expected an escape such as \\n or \\t in a string",
 }
-"""What the standard library says → what a person can act on."""
+"""By message of the standard library: a message that helps people."""
 
 
 class Document(NamedTuple):
-    """What a file says."""
+    """The content of a file."""
 
     value: object
-    """None, bool, int, float, str, list and dict with str keys, as JSON knows them."""
+    """None, bool, int, float, str, list and dict with str keys, as in JSON."""
     warnings: tuple[str, ...]
-    """What was accepted although it is not quite right, one line each."""
+    """Accepted irregularities, one line each."""
 
 
 def read(raw: bytes) -> Document:
-    """The value of a JSON or YAML file.
+    """Return the value of a JSON or YAML file.
 
     Raises:
         DocumentError: One line with line and column, and what was expected there.
@@ -78,14 +78,14 @@ def _decode(raw: bytes) -> tuple[str, list[str]]:
 
 
 def _read_text(text: str) -> Document:
-    """Strict JSON where it is that, else the forgiving reading of what it looks like."""
+    """Read strict JSON, or else tolerant JSON or YAML, depending on the beginning."""
     tidy, warnings = _without_lone_surrogates(text)
     try:
         value, more = _load(tidy)
     except (json.JSONDecodeError, _NoNumberError):
         before = _BEFORE_DOCUMENT.match(text)
         if before is None or text[before.end() : before.end() + 1] not in ("{", "["):
-            # Most files are JSON: neither the time nor the memory is spent on what they don't need.
+            # Most files are JSON: they should not cost the time and memory of the YAML reader.
             from rbln_supervisor.core.configuration import yaml_document  # noqa: PLC0415
 
             try:
@@ -106,7 +106,7 @@ def _read_text(text: str) -> Document:
 
 
 class _NoNumberError(Exception):
-    """NaN or Infinity, which Python's JSON knows and JSON doesn't."""
+    """NaN or Infinity, which Python's JSON accepts and the standard does not."""
 
 
 def _load(text: str) -> Document:
@@ -130,7 +130,7 @@ def _load(text: str) -> Document:
 
 
 def _without_lone_surrogates(text: str) -> tuple[str, tuple[str, ...]]:
-    r"""``\ud800`` alone names no character; the reference reads U+FFFD. Lengths stay the same."""
+    r"""Replace lone surrogates such as ``\ud800`` by U+FFFD, as the reference; keep the length."""
     places: list[int] = []
 
     def tidy(match: re.Match[str]) -> str:

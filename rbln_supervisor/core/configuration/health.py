@@ -1,4 +1,4 @@
-"""How a pool's devices are judged: its ``health`` key, of which every part may be left out."""
+"""The health policy of a pool: its ``health`` key, in which every part is optional."""
 
 import re
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ _DEFAULT: Final = HealthPolicy()
 
 
 def read(at: Field | None, notes: Notes) -> HealthPolicy:
-    """The policy; the default one where it is missing, null or (with a complaint) no object."""
+    """Return the policy; the default if it is missing, null or (noted as an error) no object."""
     found = _object(at, KEYS, notes)
     link = found.get("linkState")
     return HealthPolicy(
@@ -39,7 +39,7 @@ def read(at: Field | None, notes: Notes) -> HealthPolicy:
 
 
 def _npu_statuses(at: Field | None, notes: Notes) -> tuple[NpuStatuses, ...]:
-    """Driver version → the words of its status numbers, as ``{"4.0": ["READY", "BUSY", …]}``."""
+    """Return the status names by driver version, from ``{"4.0": ["READY", "BUSY", …]}``."""
     match at:
         case None | Field(value=None):
             return ()

@@ -1,4 +1,4 @@
-"""Texts that hold a configuration and are none: what they are, for the people who wrote them."""
+"""Recognizes texts that contain a configuration but are none, for a helpful error."""
 
 import re
 from collections import deque
@@ -8,7 +8,7 @@ from rbln_supervisor.core.configuration.shape import fold, member
 
 KEY: Final = "resourcelist"
 MAX_VALUES: Final = 1000
-"""That are searched for the list of pools."""
+"""Maximum number of values that are searched for the list of pools."""
 
 _DESCRIBED: Final = re.compile(r"\s*Name:[^\n]*\n(?:[^\n]*\n)*?Namespace:[^\n]*\n")
 _TABLE: Final = re.compile(r"\s*NAME +(?:DATA|READY) +[A-Z]")
@@ -19,7 +19,7 @@ _KUBECTL: Final = (
 
 
 def what_it_is(text: str) -> str:
-    """Name what a text that is neither JSON nor YAML was made by; empty where that is not known."""
+    """Return what created a text that is neither JSON nor YAML; empty if that is not known."""
     if _DESCRIBED.match(text):
         return f"line 1, column 1: text of kubectl describe, {_KUBECTL}"
     if _TABLE.match(text):
@@ -30,7 +30,7 @@ def what_it_is(text: str) -> str:
 
 
 def whereabouts(value: object) -> str:
-    """Say where in a document the list of pools is, if not at its top; empty where it has none."""
+    """Return the place of the list of pools, if it is not at the top; empty if there is none."""
     kind = ""
     if isinstance(value, dict) and "apiVersion" in value and isinstance(value.get("kind"), str):
         kind = f"a manifest of kind {value['kind'][:40]!r}: "

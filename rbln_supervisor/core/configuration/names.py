@@ -1,7 +1,7 @@
-"""What a resource may be called, so that the kubelet takes it.
+"""Validates resource names by the kubelet's rules.
 
 The kubelet registers a plugin only if IsExtendedResourceName holds (pkg/apis/core/v1/helper): a
-qualified name even after ``requests.`` is put before it, and none of Kubernetes' own.
+qualified name even with ``requests.`` before it, and none of Kubernetes' own.
 """
 
 import re
@@ -17,7 +17,7 @@ _NAME: Final = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9_-]*[a-zA-Z0-9])?")
 
 
 def wrong_prefix(prefix: str) -> str | None:
-    """What is wrong with the part before the slash; None if nothing is."""
+    """Return the error in the part before the slash; None if it is valid."""
     if len(prefix) > _PREFIX_MOST:
         return f"{shown(prefix)}: expected at most {_PREFIX_MOST} characters, got {len(prefix)}"
     if not _PREFIX.fullmatch(prefix):
@@ -34,10 +34,10 @@ def wrong_prefix(prefix: str) -> str | None:
 
 
 def wrong_name(name: str) -> str | None:
-    """What is wrong with the part behind the slash; None if nothing is."""
+    """Return the error in the part behind the slash; None if it is valid."""
     if len(name) > _NAME_MOST:
         return f"{shown(name)}: expected at most {_NAME_MOST} characters, got {len(name)}"
-    if not _NAME.fullmatch(name):  # not re.match with $, which a trailing newline passes
+    if not _NAME.fullmatch(name):  # not re.match with $, which accepts a trailing newline
         return (
             f"{shown(name)}: expected letters, digits, _ and -, with a letter or digit at both ends"
         )

@@ -1,4 +1,4 @@
-"""Times of a configuration: which keys have one, and how a file may write it."""
+"""Durations in a configuration: the keys that have one, and the accepted forms."""
 
 import re
 from typing import Final
@@ -7,7 +7,7 @@ from rbln_supervisor.core.configuration.places import shown
 from rbln_supervisor.core.configuration.shape import Field, Notes, expected, fold
 
 SECONDS_MOST: Final = 86_400.0
-"""A day. Whoever means "never" has other keys for it, or finds that there are none."""
+"""Maximum duration: a day. There are other keys for "never", where it is possible."""
 
 KEYS: Final = frozenset(
     map(
@@ -18,19 +18,19 @@ KEYS: Final = frozenset(
         ),
     )
 )
-"""The keys whose values are numbers, folded. YAML's others are read as they stand, as text."""
+"""Keys with numbers as values, folded. Other numbers of YAML are read as text."""
 
 _DECIMAL: Final = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,15})(?:\.[0-9]{0,15})?", re.ASCII)
 
 
 class Unquoted(str):
-    """A number as YAML has it; quoted ones are text."""
+    """A number in YAML without quotes; with quotes it is text."""
 
     __slots__ = ()
 
 
 def seconds(at: Field | None, default: float, notes: Notes) -> float:
-    """A time in seconds; the default where it is missing, null or (with a complaint) none."""
+    """Return a duration; the default if it is missing, null or (noted as an error) invalid."""
     match at:
         case None | Field(value=None):
             return default
@@ -48,7 +48,7 @@ def seconds(at: Field | None, default: float, notes: Notes) -> float:
 
 
 def _bounded(at: Field, number: float, default: float, notes: Notes) -> float:
-    if 0 <= number <= SECONDS_MOST:  # as it stands: an integer may be too long for a float
+    if 0 <= number <= SECONDS_MOST:  # before the conversion: an integer may be too long for a float
         return float(number)
     wanted = f"expected a number of seconds from 0 to {SECONDS_MOST:.0f}"
     notes.complain(at.place, f"{wanted}, got {_short(number)}")

@@ -1,4 +1,4 @@
-"""Where in a file something is and what stands there, in the words that people and editors use."""
+"""Positions and values of a file in messages, in the terms of people and editors."""
 
 import json
 import re
@@ -6,26 +6,26 @@ from collections.abc import Sequence
 from typing import Final
 
 LINES_MOST: Final = 20
-"""Lines of one kind; then "and N more": a wrong file is often wrong in one way many times."""
+"""Maximum number of lines of one kind; then "and N more": a file often has one error many times."""
 
 SHOWN_MOST: Final = 80
-"""Characters of a value that a message repeats."""
+"""Maximum length of a value in a message (characters)."""
 
 _WORD: Final = re.compile(r"[\w.+-]")
 
 
 class DocumentError(Exception):
-    """The file is no document; one line that says where and what was expected."""
+    """Error of a file that is no document; one line with the place and what was expected."""
 
 
 def place(text: str, index: int) -> str:
-    """``line 3, column 7``, both counted from one."""
+    """Return ``line 3, column 7``, both counted from one."""
     line, column = text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index)
     return f"line {line}, column {column}"
 
 
 def found(text: str, index: int) -> str:
-    """What stands at an index, short and printable.
+    """Return the text at an index, short and printable.
 
     A word is not repeated: in a broken file it may be a value of additionalInfo that lost a quote.
     """
@@ -38,13 +38,13 @@ def found(text: str, index: int) -> str:
 
 
 def shown(value: str) -> str:
-    """A value in quotes, on one line, not too long."""
+    """Return a value in quotes, on one line, with limited length."""
     text = value if len(value) <= SHOWN_MOST else f"{value[:SHOWN_MOST]}…"
     return json.dumps(text, ensure_ascii=not text.isprintable())
 
 
 def kind(value: object) -> str:
-    """A value's type, in JSON's words."""
+    """Return a value's type, in the terms of JSON."""
     match value:
         case None:
             return "null"
@@ -61,7 +61,7 @@ def kind(value: object) -> str:
 
 
 def bounded(lines: Sequence[str], most: int = LINES_MOST) -> tuple[str, ...]:
-    """The first lines, and how many there are beyond them."""
+    """Return the first lines, and the number of further ones."""
     if len(lines) <= most:
         return tuple(lines)
     return (*lines[:most], f"and {len(lines) - most} more")

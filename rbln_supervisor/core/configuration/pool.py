@@ -1,4 +1,4 @@
-"""One pool of the configuration file, with all that is wrong in it."""
+"""One pool of the configuration file, with all its errors."""
 
 import re
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ from rbln_worker.contract.device import REBELLIONS
 from rbln_worker.contract.pool import DeviceType, PoolSpec, Preferring
 
 _NAME_MOST: Final = 320
-"""Characters of a wrong name that still names its pool in a status."""
+"""Maximum length of a wrong name that still names its pool in a status (characters)."""
 
 _KEYS: Final = (
     *("resourceName", "resourcePrefix", "deviceType", "excludeTopology", "allowCrossNuma"),
@@ -47,18 +47,18 @@ class PoolConfig(msgspec.Struct, frozen=True):
 
 
 class Read(NamedTuple):
-    """A pool of the file, before it is known what the others are called."""
+    """A pool of the file, before its name is compared with others."""
 
     place: str
     name: str
-    """The resource's whole name; empty where it can't be told."""
+    """Full resource name; empty if it is not known."""
     config: PoolConfig
-    """Of use only where there is no complaint."""
+    """Usable only without errors."""
     complaints: tuple[Complaint, ...]
 
 
 def read(at: Field, flag: str, file_notes: Notes) -> Read:
-    """A pool; ``flag`` is the prefix of one that names none. Warnings go to the file's notes."""
+    """Read a pool; ``flag`` is the prefix of one without. Warnings go to the file's notes."""
     notes = Notes()
     found = fields(at, _KEYS, notes, hint=_hint)
     if found is None:
@@ -77,7 +77,7 @@ def _read(at: Field, found: Mapping[str, Field], flag: str, notes: Notes) -> Poo
     spec = PoolSpec(
         prefix,
         resource,
-        device_type or _DEFAULT_TYPE,  # without a type there is a complaint
+        device_type or _DEFAULT_TYPE,  # an unknown type is an error
         exclude_topology=boolean(found.get("excludeTopology"), notes),
         allow_cross_numa=boolean(found.get("allowCrossNuma"), notes),
         preferred_allocation=_preferring(found.get("preferredAllocation"), notes),
@@ -168,7 +168,7 @@ def _additional_info(
 def _one_info(
     device: str, at: Field, device_type: DeviceType | None, notes: Notes
 ) -> Mapping[str, str]:
-    # That of a sub-function's PCI function counts for it, too.
+    # The information of a sub-function's PCI function counts for it, too.
     is_name = device_type == "auxNetDevice" and _AUXILIARY.fullmatch(device)
     if device != "*" and not is_name and not selectors.is_address(device):
         other = ", a name such as mlx5_core.sf.4" if device_type == "auxNetDevice" else ""
@@ -189,7 +189,7 @@ def _entry(place: str, key: str) -> str:
 
 
 def _hint(folded: str) -> str | None:
-    """What is known of a key that is none of a pool's."""
+    """Return an explanation of a key that does not belong to a pool; None if there is none."""
     if folded in _BELOW:
         return "a selector, ignored here (it belongs into selectors)"
     if folded == "selectorobjs":

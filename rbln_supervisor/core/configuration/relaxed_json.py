@@ -1,6 +1,6 @@
-"""JSON with comments and trailing commas, as JSON: what is too much becomes spaces.
+"""Turns JSON with comments and trailing commas into JSON: it replaces them by spaces.
 
-Every character keeps its place, so that an error found later is where its line and column say.
+Every character keeps its place, so that line and column of a later error are right.
 """
 
 import re
@@ -8,8 +8,8 @@ from typing import Final
 
 from rbln_supervisor.core.configuration.places import LINES_MOST, DocumentError, place
 
-# No alternative can fail once it has begun (an end that is missing is taken for the end of the
-# line or file), so that no text makes this slow.
+# No alternative can fail once it has begun (a missing end counts as the end of the line or file),
+# so that no text makes this slow.
 _TOKEN: Final = re.compile(
     r"""(?P<string>"(?:[^"\\\n]|\\.)*"?)
       | (?P<comment>//[^\n]* | \#[^\n]* | /\*.*?(?:\*/|\Z))
@@ -22,13 +22,13 @@ _NOT_NEWLINE: Final = re.compile(r"[^\n]")
 
 
 def relax(text: str) -> tuple[str, tuple[str, ...]]:
-    """The text without comments and trailing commas, and a warning for each.
+    """Return the text without comments and trailing commas, and a warning for each.
 
     Raises:
         DocumentError: A block comment has no end.
     """
     excess: list[tuple[int, int, str]] = []
-    comma: int | None = None  # a comma after a value, with nothing but space and comments since
+    comma: int | None = None  # a comma after a value, followed only by space and comments
     before = ""  # the last character that is neither space nor comment
     done = 0
     for token in _TOKEN.finditer(text):
@@ -54,13 +54,13 @@ def relax(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def constant_at(text: str) -> int:
-    """Where the first NaN or Infinity stands outside of strings and comments; 0 without one."""
+    """Return the place of the first NaN or Infinity outside of strings and comments; 0 if none."""
     places = (token.start() for token in _TOKEN.finditer(text) if token.lastgroup == "constant")
     return next(places, 0)
 
 
 def _warnings(text: str, excess: list[tuple[int, int, str]]) -> tuple[str, ...]:
-    # Comments are meant: one line for all of them. A comma may be the trace of a lost line.
+    # Comments are intended: one line for all of them. A comma may be the trace of a lost line.
     commas = [start for start, _, what in excess if what == "trailing comma"]
     comments = [start for start, _, what in excess if what == "comment"]
     lines = [f"{place(text, start)}: trailing comma (accepted)" for start in commas[:LINES_MOST]]

@@ -1,13 +1,13 @@
-"""Keys that stand twice in one object, read as the reference reads them."""
+"""Keys that are repeated in one object, merged as in the reference."""
 
 from collections.abc import Iterable
 
 
 def merge(pairs: Iterable[tuple[str, object]]) -> tuple[dict[str, object], tuple[str, ...]]:
-    """An object, and the keys that were repeated.
+    """Return an object, and the keys that were repeated.
 
-    The last one counts, with two exceptions: null leaves the text, number or boolean before it, and
-    two additionalInfo objects are one, in which the later one's keys count.
+    The last value counts, with two exceptions: null keeps the text, number or boolean before it,
+    and two additionalInfo objects are merged, in which the later one's keys count.
     """
     merged: dict[str, object] = {}
     repeated = []

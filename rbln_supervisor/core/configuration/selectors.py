@@ -1,7 +1,7 @@
-"""Which devices a pool wants, as its owner wrote it.
+"""The selectors of a pool, as written in the file.
 
-Which keys there are is said twice and no more: here by their type, and by each type of device
-(core/types/) as those that it has, in the order in which they are asked.
+Keys are declared in two places only: here with their type, and by each device type (core/types/) as
+those that it has, in the order in which they are matched.
 """
 
 import re
@@ -31,9 +31,9 @@ VdpaType = Literal["vhost", "virtio", ""]
 
 
 class SelectorObject(msgspec.Struct, frozen=True, rename="camel"):
-    """A device matches if each list that is not empty has its value, letter by letter.
+    """Conditions for devices: each list that is not empty has to contain the exact value.
 
-    Attributes are called as in the file, but for Python's spelling of it.
+    Attributes are named as in the file, in Python's spelling.
     """
 
     vendors: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ class SelectorObject(msgspec.Struct, frozen=True, rename="camel"):
 ATTRIBUTES: Final[Mapping[str, str]] = {
     field.encode_name: field.name for field in msgspec.structs.fields(SelectorObject)
 }
-"""A key of the file → the attribute that has its value."""
+"""By key of the file: the attribute with its value."""
 
 _ID: Final = re.compile(r"[0-9a-f]{4}")
 _ADDRESS: Final = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]")
@@ -67,10 +67,10 @@ _WHOLE_ADDRESS: Final = "a whole address such as 0000:3b:00.0"
 def read(
     at: Field | None, place: str, device_type: DeviceType | None, notes: Notes
 ) -> tuple[SelectorObject, ...]:
-    """The selector objects of a pool, in order; complaints where there are none.
+    """Return the selector objects of a pool, in order; note an error if there are none.
 
-    ``at`` is the pool's ``selectors``, which may be missing, and ``place`` where it should be.
-    The type is None where it is not known, and so every key may be meant.
+    ``at`` is the pool's ``selectors``, which may be missing, and ``place`` is its place. Without a
+    device type (None), every key is allowed.
     """
     match at:
         case None:
@@ -90,7 +90,7 @@ def read(
 
 
 def is_address(value: str) -> bool:
-    """Whether a device can be called so: a PCI address in full, as sysfs spells it."""
+    """Return True for a full PCI address in the form of sysfs."""
     return _ADDRESS.fullmatch(value) is not None
 
 
@@ -148,22 +148,22 @@ def _need_aux_types(at: Field | None, place: str, notes: Notes) -> None:
         case Field(value=[]):
             notes.complain(at.place, 'expected ["sf"], got an empty array')
         case _:
-            pass  # read, and complained of where it is wrong
+            pass  # read already, with an error if it is wrong
 
 
 def _functions_of(example: str) -> "_Reader":
-    """A reader of a list of physical functions with ranges; ``example`` is what is expected."""
+    """Return a reader of a list of PFs with ranges; ``example`` shows the expected form."""
 
     def read_functions(at: Field, notes: Notes) -> tuple[ranges.PfFunctions, ...]:
         if not isinstance(at.value, list):
-            strings(at, notes)  # null, or a complaint
+            strings(at, notes)  # null, or an error
             return ()
         found = []
         for index, value in enumerate(at.value):
             one = Field(f"{at.place}[{index}]", value)
             written = text(one, notes)
             if not isinstance(value, str):
-                continue  # complained of
+                continue  # noted as an error
             try:
                 found.append(ranges.parse(written))
             except ranges.MalformedError as error:
@@ -184,16 +184,16 @@ _READERS: Final[Mapping[str, _Reader]] = {
     "needVhostNet": boolean,
     "vdpaType": _vdpa_type,
 }
-"""What reads the value of a key; any other is a list of texts."""
+"""Readers of keys; any other key has a list of texts."""
 
 
 class _Spelling(NamedTuple):
-    """How the values of a key are spelled where the kernel says them."""
+    """The form of a key's values in the kernel."""
 
     right: re.Pattern[str]
     what: str
     better: Callable[[str], str] = str.lower
-    """What a wrong one may have meant."""
+    """Corrects a wrong value, as a suggestion."""
 
 
 def _as_id(value: str) -> str:
@@ -222,7 +222,7 @@ _SPELLINGS: Final[Mapping[str, _Spelling]] = {
     "drivers": _Spelling(_NAME, "a driver's name"),
     "pciAddresses": _Spelling(_ADDRESS, _WHOLE_ADDRESS, _as_address),
     "acpiIndexes": _Spelling(re.compile(r"[0-9]+"), "a decimal number", str.strip),
-    # The part before # is compared in any case; what is malformed has a complaint of its own.
+    # The part before # is compared in any case; malformed values have an error of their own.
     "pfNames": _Spelling(
         re.compile(rf"{_INTERFACE.pattern}(?:#.*)?|#.*|", re.DOTALL),
         "an interface's name (an address belongs into rootDevices)",
@@ -239,7 +239,7 @@ _SPELLINGS: Final[Mapping[str, _Spelling]] = {
 
 
 def _warn_of_the_impossible(spelling: _Spelling, at: Field, notes: Notes) -> None:
-    """Values are compared letter by letter with what the kernel says; some can't be there."""
+    """Warn of values that never match: the comparison is exact, and the kernel has other forms."""
     for index, value in enumerate(at.value if isinstance(at.value, list) else ()):
         if isinstance(value, str) and not spelling.right.fullmatch(value):
             better = spelling.better(value)

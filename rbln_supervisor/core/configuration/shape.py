@@ -1,4 +1,4 @@
-"""Values of a document as the types they should have, with a complaint where they have not."""
+"""Typed access to the values of a document, with an error for each value of a wrong type."""
 
 import difflib
 import json
@@ -12,25 +12,26 @@ from rbln_supervisor.core.configuration.places import kind
 from rbln_supervisor.core.configuration.repeated import merge
 
 _UNKNOWN_MOST: Final = 10
-"""Unknown keys of one object that are named; looking for the nearest key is slow."""
+"""Maximum number of unknown keys of one object that are named: the search for the nearest key is
+slow."""
 _KEY_MOST: Final = 64
 _PLAIN_KEY: Final = re.compile(r"[\w$-]{1,64}")
 
 
 class Complaint(msgspec.Struct, frozen=True):
-    """What makes a pool unusable."""
+    """An error that makes a pool unusable."""
 
     place: str
-    """As a path, such as ``resourceList[1].selectors[0].vendors``."""
+    """Path, such as ``resourceList[1].selectors[0].vendors``."""
     text: str
-    """What was expected, and what is there."""
+    """Expected value and actual value."""
 
     def __str__(self) -> str:
         return f"{self.place}: {self.text}" if self.place else f"the file: {self.text}"
 
 
 class Notes:
-    """What there is to say about a document, collected on the way through it."""
+    """Errors and warnings of a document, collected while it is read."""
 
     def __init__(self) -> None:
         self.complaints: list[Complaint] = []
@@ -41,7 +42,7 @@ class Notes:
         self.complaints.append(Complaint(place, text))
 
     def warn(self, place: str, text: str) -> None:
-        """Note something odd that hinders nobody."""
+        """Note an irregularity without effect."""
         self.warnings.append(f"{place}: {text}")
 
 
@@ -53,15 +54,15 @@ class Field(NamedTuple):
 
 
 Hint = Callable[[str], str | None]
-"""A folded key that is not known → why it is ignored; None where nothing is known of it."""
+"""Takes an unknown, folded key; returns the reason why it is ignored, or None."""
 
 
 def fields(
     at: Field, known: Iterable[str], notes: Notes, *, hint: Hint = lambda _: None
 ) -> Mapping[str, Field] | None:
-    """An object's values by the names of the known keys; None where it is no object.
+    """Return an object's values by the names of the known keys; None if it is no object.
 
-    Keys match as in the reference: whatever their case. Unknown ones are warned of and left out.
+    Keys match in any case, as in the reference. Unknown ones cause a warning and are left out.
     """
     if not isinstance(at.value, dict):
         expected(at, "object", notes)
@@ -87,24 +88,24 @@ def fields(
 
 
 def fold(key: str) -> str:
-    """Go's simple folding as far as it reaches ASCII; lower() knows the Kelvin sign already."""
+    """Fold a key as Go's simple folding does in ASCII; lower() already handles the Kelvin sign."""
     return key.replace("\N{LATIN SMALL LETTER LONG S}", "s").lower()
 
 
 def member(place: str, key: str) -> str:
-    """The place of an object's member."""
+    """Return the place of an object's member."""
     if not _PLAIN_KEY.fullmatch(key):
         return f"{place}[{json.dumps(key[:_KEY_MOST])}]"
     return f"{place}.{key}" if place else key
 
 
 def expected(at: Field, what: str, notes: Notes) -> None:
-    """Complain of a value's type."""
+    """Note an error about a value's type."""
     notes.complain(at.place, f"expected {what}, got {kind(at.value)}")
 
 
 def string(at: Field | None, notes: Notes) -> str:
-    """Text; empty where it is missing, null or (with a complaint) no text."""
+    """Return text; empty if it is missing, null or (noted as an error) no text."""
     match at:
         case None | Field(value=None):
             return ""
@@ -116,7 +117,7 @@ def string(at: Field | None, notes: Notes) -> str:
 
 
 def boolean(at: Field | None, notes: Notes) -> bool:
-    """True or false; false where it is missing, null or (with a complaint) neither."""
+    """Return a boolean; False if it is missing, null or (noted as an error) neither."""
     match at:
         case None | Field(value=None):
             return False
@@ -128,7 +129,7 @@ def boolean(at: Field | None, notes: Notes) -> bool:
 
 
 def strings(at: Field | None, notes: Notes) -> tuple[str, ...]:
-    """A list of texts; empty where it is missing, null or (with a complaint) no list."""
+    """Return a list of texts; empty if it is missing, null or (noted as an error) no list."""
     match at:
         case None | Field(value=None):
             return ()
@@ -142,11 +143,11 @@ def strings(at: Field | None, notes: Notes) -> tuple[str, ...]:
 
 
 def text(at: Field, notes: Notes) -> str:
-    """Text; with a complaint where it is no text, null included."""
+    """Return text; note an error if it is no text, including null."""
     if not isinstance(at.value, str):
         expected(at, "string", notes)
         return ""
-    return str(at.value)  # not a kind of text that no encoder knows (numbers.Unquoted)
+    return str(at.value)  # not a subclass of str, which encoders do not know (numbers.Unquoted)
 
 
 def _nearest(key: str, names: Mapping[str, str]) -> str:

@@ -1,9 +1,9 @@
 """YAML as a plain value: the part of it that JSON also has.
 
-Built from the parser's events, so that nothing is resolved behind a person's back: no aliases
-(a few lines of them stand for gigabytes), no tags, no numbers (``devices: [0010]`` is eight in
-YAML 1.1, and ``0000:35:00.0`` a number in base 60; here both are what was written). Where a key
-wants a number, its reader makes one of the text.
+Built from the parser's events, so that nothing is resolved implicitly: no aliases (a few lines of
+them can stand for gigabytes), no tags, no numbers (``devices: [0010]`` is eight in YAML 1.1, and
+``0000:35:00.0`` a number in base 60; here both stay as written). If a key needs a number, its
+reader converts the text.
 """
 
 import re
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import yaml
 
 DEPTH_MOST: Final = 100
-"""Levels of nesting; a configuration has six."""
+"""Maximum levels of nesting; a configuration has six."""
 
 _UNPRINTABLE: Final = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
@@ -37,13 +37,13 @@ _TAGS: Final = frozenset({"binary", "merge", "omap", "pairs", "set", "seq", "map
 
 
 class _Open:
-    """A collection whose end has not come yet."""
+    """A collection without its end so far."""
 
     def __init__(self, start: "yaml.CollectionStartEvent", *, is_mapping: bool) -> None:
         self.start = start
         self.is_mapping = is_mapping
         self.items: list[object] = []
-        self.keys: list[str] = []  # a mapping's; one more than items while a value is awaited
+        self.keys: list[str] = []  # of a mapping; one more than items while a value is missing
 
     def wants_key(self) -> bool:
         return self.is_mapping and len(self.keys) == len(self.items)
@@ -53,12 +53,12 @@ class _Open:
 
 
 def read(text: str) -> tuple[object, tuple[str, ...]]:
-    """The value of the only document in a text, and warnings.
+    """Return the value of the only document in a text, and warnings.
 
     Raises:
         DocumentError: One line with line and column, and what was expected there.
     """
-    import yaml  # noqa: PLC0415 - most files are JSON; a supervisor need not hold the memory
+    import yaml  # noqa: PLC0415 - most files are JSON; it saves a supervisor the memory
 
     if odd := _UNPRINTABLE.search(text):
         at = odd.start()
@@ -73,7 +73,7 @@ def read(text: str) -> tuple[object, tuple[str, ...]]:
 
 
 def _said(text: str, mark: "yaml.Mark | None", problem: str) -> str:
-    """The parser's words on one line, but for the slip that it describes worst: a tab."""
+    """Return the parser's message on one line, except for a tab, which it describes badly."""
     said = f"no YAML: {' '.join(problem.split())}"
     if mark is None:
         return said
@@ -113,7 +113,7 @@ def _build(events: "Iterable[yaml.Event]") -> tuple[object, tuple[str, ...]]:
                     warnings += odd
                 _put(stack[-1] if stack else root, event, value)
             case _:
-                pass  # where the stream and the document begin and end
+                pass  # begin and end of the stream and of the document
     if not root:
         raise DocumentError("the file is empty: expected an object with resourceList")
     return root[0], bounded(warnings)
@@ -169,12 +169,12 @@ def _scalar(
             warnings.append(f"{_place(event)}: a number or date is read as text (quote it)")
         case other:
             _fail(event, f"expected a plain value, got {_tagged(other)}")
-    # "\ud800" in double quotes names half a character
+    # "\ud800" in double quotes is half a character
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _tagged(tag: str) -> str:
-    # Others are not repeated: "password: !secret" is a value that lost its quotes.
+    # Other tags are not repeated: "password: !secret" is a value that lost its quotes.
     known = tag.removeprefix(_TAG) in _TAGS
     return f"one with the tag {tag}" if known else "one with a tag of its own"
 
