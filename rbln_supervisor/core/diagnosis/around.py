@@ -1,4 +1,4 @@
-"""Checks of what the supervisor lives in and by: its folder, itself, the kubelet, kernel limits."""
+"""Checks of the supervisor's environment: run directory, process, kubelet, kernel limits."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -11,15 +11,15 @@ START: Final = (
     "that fails)"
 )
 RESTART: Final = "systemctl restart rbln-supervisor (in a cluster: delete its pod)"
-"""It asks workers to leave; no pod loses a device."""
+"""It drains the workers; no pod loses a device."""
 LOG: Final = "journalctl -u rbln-supervisor -n 100 (in a cluster: kubectl logs of its pod)"
 SECTIONS: Final = tuple(name for name in Host.__struct_fields__ if name != "listing")
 _NEARLY: Final = 0.8
-"""The share of a limit from which on it is worth a word."""
+"""Share of a limit from which on a finding is reported."""
 
 
 def unseen(facts: Facts) -> Iterator[Finding]:
-    """What could not be found out."""
+    """Yield findings for sections that could not be read."""
     if facts.failed:
         yield Finding(
             "not-examined", "error", "", "this node could not be examined", LOG, (facts.failed,)
@@ -40,7 +40,7 @@ def unseen(facts: Facts) -> Iterator[Finding]:
 
 
 def supervisor(facts: Facts) -> Iterator[Finding]:
-    """Its folder, and whether it lives and answers."""
+    """Check the run directory, and the supervisor's answer."""
     run_dir = facts.host.run_dir
     if run_dir is not None:
         yield from _run_dir(run_dir)
@@ -120,7 +120,7 @@ def _silent(why: str, run_dir: RunDir | None) -> Iterator[Finding]:
 
 
 def kubelet(facts: Facts) -> Iterator[Finding]:
-    """Its folders and its sockets."""
+    """Check the kubelet's folders and sockets."""
     found = facts.host.kubelet
     if found is None:
         return
@@ -175,7 +175,7 @@ def kubelet(facts: Facts) -> Iterator[Finding]:
 
 
 def _hint(found: Kubelet, flag: str) -> str:
-    """The flag with the folder where the kubelet's is, or a question about it."""
+    """Return the flag with the folder that the kubelet uses, or a question about it."""
     if flag in found.flags:
         return f"the kubelet has it elsewhere: {flag} {found.flags[flag]}; "
     return f"is {flag} right, and in a container: is it mounted? "
@@ -216,7 +216,7 @@ def _closed(folder: Folder, code: Code, cause: str) -> Iterator[Finding]:
 
 
 def limits(facts: Facts) -> Iterator[Finding]:
-    """Descriptors and inotify."""
+    """Check descriptors and inotify."""
     found = facts.host.limits
     if found is None:
         return
@@ -261,7 +261,7 @@ def limits(facts: Facts) -> Iterator[Finding]:
 
 
 def written(facts: Facts) -> Iterator[Finding]:
-    """Folders and files that others read of us."""
+    """Check the folders and files that others read from us."""
     found = facts.host.written
     if found is None:
         return

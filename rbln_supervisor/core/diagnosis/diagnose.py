@@ -1,4 +1,4 @@
-"""All checks, and what they come to."""
+"""Runs all checks and collects their findings."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
@@ -19,15 +19,15 @@ CHECKS: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (
     around.written,
     around.limits,
 )
-"""In the order in which a person would look: what comes first may be why the rest is wrong."""
+"""In the order in which a person would check: an earlier problem may be the cause of later ones."""
 
 
 def diagnose(facts: Facts) -> tuple[Finding, ...]:
-    """What is wrong: errors first, then in the order of the checks, nothing twice."""
+    """Return the findings: errors first, then in the order of the checks, without duplicates."""
     found = dict.fromkeys(one for check in CHECKS for one in check(facts))
     return tuple(sorted(found, key=lambda one: SEVERITIES.index(one.severity)))
 
 
 def is_wrong(findings: Iterable[Finding]) -> bool:
-    """Whether any of it is an error."""
+    """Return True if a finding is an error."""
     return any(one.severity == "error" for one in findings)

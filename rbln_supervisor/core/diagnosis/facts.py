@@ -1,6 +1,6 @@
-"""What was found out about a node, before anybody says what it means.
+"""The facts about a node, without an interpretation.
 
-The sections are gathered independently, each within a time; one that was not is None.
+The sections are collected independently, each with a deadline; one that is missing is None.
 """
 
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ from rbln_supervisor.core.status import NodeStatus
 
 
 class Folder(msgspec.Struct, frozen=True):
-    """A folder, or what is in its place."""
+    """A folder, or another thing at its path."""
 
     path: str
     there: bool = False
     writable: bool = False
     why: str = ""
-    """Why it is no folder, or can't be written to."""
+    """Reason why it is no folder, or not writable."""
 
 
 class Socket(msgspec.Struct, frozen=True):
@@ -28,26 +28,26 @@ class Socket(msgspec.Struct, frozen=True):
     path: str
     there: bool = False
     answers: bool = False
-    """Somebody listens."""
+    """True if a process listens."""
     why: str = ""
 
 
 class RunDir(msgspec.Struct, frozen=True):
-    """The supervisor's folder."""
+    """The supervisor's run directory."""
 
     folder: Folder
     control: Socket
     workers: Socket
     pid: int | None = None
-    """Who wrote himself into its lock."""
+    """Pid in its lock file."""
     locked: bool = False
-    """Somebody holds it: a supervisor lives."""
+    """True if the lock is held: a supervisor lives."""
     options: str = ""
-    """Why the options of the last supervisor are not known; empty where they are."""
+    """Reason why the options of the last supervisor are not known; empty if they are."""
     refusing: bool = False
-    """Its sockets are hidden, because few descriptors are left."""
+    """True if its sockets are hidden, because few descriptors are left."""
     serving: Mapping[str, int] = {}
-    """The pids of workers that hold their pool's lock, by pool."""
+    """Pids of workers that hold their pool's lock, by pool."""
 
 
 class Kubelet(msgspec.Struct, frozen=True):
@@ -59,7 +59,7 @@ class Kubelet(msgspec.Struct, frozen=True):
     pod_resources: Socket
     registration: Literal["auto", "kubelet-sock", "plugin-watcher"] = "auto"
     flags: Mapping[str, str] = {}
-    """Flags that would find what is missing here, with the folders where it is."""
+    """Flags that would locate missing folders, with the folders where they are."""
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -67,49 +67,49 @@ class Config(msgspec.Struct, frozen=True):
 
     path: str
     errors: tuple[str, ...] = ()
-    """Why it can't be used at all."""
+    """Errors that make it unusable as a whole."""
     invalid: Mapping[str, tuple[str, ...]] = {}
-    """Pools that can't be served, and why."""
+    """Pools that can't be served, with the errors."""
     warnings: tuple[str, ...] = ()
     pools: tuple[str, ...] = ()
-    """Those that can be served."""
+    """Pools that can be served."""
 
 
 class Miss(msgspec.Struct, frozen=True):
-    """A key of a selector object that turned devices away before any other key did."""
+    """A near miss: a key of a selector object that was the first mismatch of some devices."""
 
     selector: int
     objection: Objection
-    """With what the first of the devices has."""
+    """Mismatch, with the value of the first of the devices."""
     devices: int
 
 
 class PoolView(msgspec.Struct, frozen=True):
-    """What a pool gets of the node, by its configuration."""
+    """The result of matching for a pool, by its configuration."""
 
     device_type: str
     candidates: int
     takes: int
     earlier: Mapping[str, int] = {}
-    """Devices that it wants, too, by the pool before it that has them."""
+    """Devices that match, too, by the earlier pool that has them."""
     refused: Mapping[str, int] = {}
-    """Devices that no pool can have, by why."""
+    """Devices that no pool can have, by reason."""
     nearest: Miss | None = None
-    """What turned most of the others away."""
+    """Most frequent mismatch of the others."""
     vfio: bool = False
-    """It has devices on vfio-pci, or asks for such."""
+    """True if it has devices on vfio-pci, or selects such."""
     hints: tuple[str, ...] = ()
     """Mistakes in its selectors."""
 
 
 class Unclaimed(msgspec.Struct, frozen=True):
-    """An NPU, or a device that all but its driver speaks for, which no pool has."""
+    """A device without a pool: an NPU, or one that matches except for its driver."""
 
     device: str
     driver: str
-    """Empty where none is bound."""
+    """Empty if none is bound."""
     wanted: tuple[str, ...] = ()
-    """The drivers that pools ask for which want it but for that; none: they want any."""
+    """Drivers in the selectors that match otherwise; empty: any driver."""
     wanted_by: tuple[str, ...] = ()
 
 
@@ -122,7 +122,7 @@ class Unusable(msgspec.Struct, frozen=True):
 
 
 class Group(msgspec.Struct, frozen=True):
-    """An IOMMU group with several devices of pools, which only one VM can have at a time."""
+    """An IOMMU group with several devices of pools, which only one VM can use at a time."""
 
     number: str
     devices: tuple[str, ...]
@@ -130,38 +130,38 @@ class Group(msgspec.Struct, frozen=True):
 
 
 class Hardware(msgspec.Struct, frozen=True):
-    """The node as the file sees it; where that has errors, the configuration that is served."""
+    """The node matched with the file or, if that has errors, with the active configuration."""
 
     failed: str = ""
-    """Why nothing is known of it."""
+    """Reason why there are no facts."""
     problems: tuple[str, ...] = ()
     pools: Mapping[str, PoolView] = {}
     unclaimed: tuple[Unclaimed, ...] = ()
     unusable: tuple[Unusable, ...] = ()
     iommu_groups: int = 0
     npus: int = 0
-    """Behind Rebellions' driver, and in a pool."""
+    """Number of NPUs behind Rebellions' driver that are in a pool."""
     needs_rsd: bool = False
     rsd: bool = True
-    """/dev/rsd0 is there."""
+    """True if /dev/rsd0 exists."""
     tool: bool = True
-    """The vendor's status tool is a regular file of the host's, by one name or the other."""
+    """True if the vendor's status tool is a regular file of the host, by one of its names."""
     tools_hidden: bool = False
-    """The host's programs can't be seen: its /usr is not mounted in this container."""
+    """True if the host's programs can't be seen: its /usr is not mounted in this container."""
     groups: tuple[Group, ...] = ()
     """IOMMU groups that several devices of pools share."""
     own_dev: bool = False
-    """/dev is the container's own and not the host's."""
+    """True if /dev belongs to the container and not to the host."""
 
 
 class Written(msgspec.Struct, frozen=True):
-    """Files that others read of us."""
+    """Files of ours that other programs read."""
 
     cdi: Folder | None = None
     """None: not used."""
     device_info: Folder | None = None
     wrong: Mapping[str, str] = {}
-    """Files of ours that are not what they should be, and why."""
+    """Files of ours with a wrong content, with the reason."""
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -175,7 +175,7 @@ class Process(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What the kernel lets us have."""
+    """Limits of the kernel, and their use."""
 
     processes: tuple[Process, ...] = ()
     inotify_instances: int = 0
@@ -183,17 +183,17 @@ class Limits(msgspec.Struct, frozen=True):
     """0: unknown."""
     inotify_watches_most: int = 0
     inotify_error: str = ""
-    """Why one more instance can't be had."""
+    """Reason why no further instance can be opened."""
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """Texts for a support bundle, by the name that they have there."""
+    """Texts for a support bundle, by their file name there."""
 
     files: Mapping[str, str] = {}
 
 
 class Host(msgspec.Struct, frozen=True):
-    """All that is seen without asking the supervisor."""
+    """The facts that are collected without the supervisor."""
 
     run_dir: RunDir | None = None
     kubelet: Kubelet | None = None
@@ -202,30 +202,30 @@ class Host(msgspec.Struct, frozen=True):
     written: Written | None = None
     limits: Limits | None = None
     listing: Listing | None = None
-    """Only where it is asked for."""
+    """Only on request."""
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """All of it."""
+    """Facts of the host and of the supervisor."""
 
     host: Host
     within_s: float
-    """What each section had."""
+    """Time that each section had (seconds)."""
     version: str
-    """Ours."""
+    """Version of this program."""
     status: NodeStatus | None = None
     unreachable: str = ""
-    """Why there is no status."""
+    """Reason why there is no status."""
     errors: Mapping[str, str] = {}
-    """Sections that could not be gathered, and why."""
+    """Sections that could not be collected, with the reason."""
     failed: str = ""
-    """Why the host could not be examined at all."""
+    """Reason why the host could not be examined at all."""
 
 
 class Owners(msgspec.Struct, frozen=True):
     """The devices that a name refers to."""
 
     what: str = ""
-    """The thing that has this name (``the IOMMU group 12``); empty where none is known."""
+    """Description of the thing with this name (``the IOMMU group 12``); empty if it is unknown."""
     devices: tuple[str, ...] = ()
-    """IDs."""
+    """Device IDs."""

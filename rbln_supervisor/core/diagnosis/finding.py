@@ -1,12 +1,12 @@
-"""A thing that is wrong, with all that somebody needs who can't ask back."""
+"""A problem, with all that a reader needs who can't ask for more."""
 
 from typing import Final, Literal
 
 import msgspec
 
 Severity = Literal["error", "warning", "note"]
-"""``error``: devices can't be given out, or not all; ``warning``: that may come, or something is
-odd; ``note``: worth knowing."""
+"""``error``: devices are not allocatable, or not all; ``warning``: that may happen, or there is an
+irregularity; ``note``: worth knowing."""
 
 Code = Literal[
     "not-examined",
@@ -63,36 +63,36 @@ Code = Literal[
     "device-info-closed",
     "spec-invalid",
 ]
-"""What docs/operate.md has a row for, and tests/system a real fault that doctor is run against."""
+"""Each has a row in docs/operate.md, and a real fault in tests/system against which doctor runs."""
 
 SEVERITIES: Final[tuple[Severity, ...]] = ("error", "warning", "note")
 
 EVIDENCE_MOST: Final = 8
-"""Lines of evidence; then "and N more"."""
+"""Maximum lines of evidence; then "and N more"."""
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What is wrong, how that is known, and what to do."""
+    """A problem, its evidence, and a remedy."""
 
     code: Code
     """Stable, for scripts and runbooks: ``kubelet-silent``."""
     severity: Severity
     subject: str
-    """What it is about: a pool, a device, a path; empty where it is the node."""
+    """Pool, device or path; empty for the node."""
     cause: str
-    """A sentence."""
+    """One sentence."""
     next: str
-    """A command, or what to change."""
+    """A command, or a change to make."""
     evidence: tuple[str, ...] = ()
-    """What was seen, a line each."""
+    """Observations, one line each."""
 
 
 def counted(number: int, what: str) -> str:
-    """``1 device``, ``2 devices``."""
+    """Return ``1 device``, ``2 devices``."""
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def evidence(lines: list[str]) -> tuple[str, ...]:
-    """Lines, not too many of them."""
+    """Return lines, up to the maximum."""
     more = len(lines) - EVIDENCE_MOST
     return (*lines[:EVIDENCE_MOST], *([f"… and {more} more"] if more > 0 else []))

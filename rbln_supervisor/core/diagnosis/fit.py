@@ -12,7 +12,7 @@ TOOL_PATHS: Final = tuple(path for paths in TOOLS.values() for path in paths)
 
 
 def configuration(facts: Facts) -> Iterator[Finding]:
-    """The file itself."""
+    """Check the configuration file."""
     found = facts.host.config
     if found is None:
         return
@@ -29,7 +29,7 @@ def configuration(facts: Facts) -> Iterator[Finding]:
         )
     served = facts.status.pools if facts.status else {}
     for pool, complaints in found.invalid.items():
-        if pool not in served:  # else its finding is there already
+        if pool not in served:  # otherwise it has a finding already
             yield Finding(
                 "pool-invalid",
                 "error",
@@ -51,7 +51,7 @@ def configuration(facts: Facts) -> Iterator[Finding]:
 
 
 def _not_in_force(facts: Facts) -> Iterator[Finding]:
-    """The file has other pools than those that are served."""
+    """Compare the pools of the file with those that are served."""
     file = facts.host.config
     if facts.status is None or file is None or file.errors:
         return
@@ -73,7 +73,7 @@ def _not_in_force(facts: Facts) -> Iterator[Finding]:
 
 
 def hardware(facts: Facts) -> Iterator[Finding]:
-    """Pools that match nothing, selectors that overlap, drivers, nodes, the IOMMU."""
+    """Check for pools without devices, overlapping selectors, drivers, nodes, the IOMMU."""
     found = facts.host.hardware
     if found is None:
         return

@@ -1,4 +1,4 @@
-"""The node as a configuration sees it: what pools get, and what they just miss."""
+"""The node matched with a configuration: the devices of pools, and near misses."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +19,7 @@ NO_DRIVER = "no driver is bound to it"
 
 
 def views(pools: Iterable[PoolConfig], node: Node) -> dict[str, PoolView]:
-    """What each pool gets."""
+    """Return the result of matching for each pool."""
     pools = tuple(pools)
     assigned = assign(pools, node)
     found: dict[str, PoolView] = {}
@@ -36,7 +36,7 @@ def views(pools: Iterable[PoolConfig], node: Node) -> dict[str, PoolView]:
 
 
 def unclaimed(pools: Iterable[PoolConfig], node: Node) -> Iterator[Unclaimed]:
-    """Devices without the driver that somebody wants them to have, and NPUs that nobody wants."""
+    """Yield devices without the driver that a pool selects, and NPUs that no pool selects."""
     pools = tuple(pools)
     taken = assign(pools, node).taken
     for device_type in dict.fromkeys((*(pool.spec.device_type for pool in pools), ACCELERATOR)):
@@ -105,7 +105,7 @@ def _asks_for_vfio(pool: PoolConfig) -> bool:
 
 
 def _wants_but_for_driver(one: Asked, device: Device) -> bool:
-    """All that an object asks before the driver speaks for the device."""
+    """Return True if the device matches an object, except for its driver."""
     objection = one.questions.objection(device)
     if objection is None:
         return not device.function.driver
@@ -113,5 +113,5 @@ def _wants_but_for_driver(one: Asked, device: Device) -> bool:
 
 
 def types_of(pools: Iterable[PoolConfig]) -> frozenset[DeviceType]:
-    """The types that have to be looked for: those of the pools, and NPUs whoever wants them."""
+    """Return the types to discover: those of the pools, and NPUs in any case."""
     return frozenset({ACCELERATOR, *(pool.spec.device_type for pool in pools)})

@@ -1,4 +1,4 @@
-"""Checks of what the supervisor says of itself, its pools and their devices."""
+"""Checks of the supervisor's status, its pools and their devices."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
@@ -14,7 +14,7 @@ _LOG_LINES: Final = 4
 
 
 class _Problem(NamedTuple):
-    """What a line of the supervisor's problems means."""
+    """The meaning of a problem line of the supervisor."""
 
     code: Code | None
     severity: Severity
@@ -73,7 +73,7 @@ _PROBLEMS: Final[Mapping[str, _Problem]] = {
         "events-unwritten", "warning", "what happens is kept in memory only", "df -h /run"
     ),
 }
-"""By words of theirs; one without a code is found out in another way."""
+"""By a part of its text; a problem without a code is detected in another way."""
 
 _COUNTS: Final[Mapping[str, tuple[Code, str]]] = {
     "were lost": ("events-lost", "the kernel dropped messages because too many came at once"),
@@ -83,7 +83,7 @@ _COUNTS: Final[Mapping[str, tuple[Code, str]]] = {
 
 
 def problems(facts: Facts) -> Iterator[Finding]:
-    """What the supervisor complains of, and what it has counted."""
+    """Report the supervisor's problems and error counters."""
     if facts.status is None:
         return
     said = facts.status.supervisor
@@ -110,7 +110,7 @@ def problems(facts: Facts) -> Iterator[Finding]:
 
 
 def pools(facts: Facts) -> Iterator[Finding]:
-    """Pools that do not serve, and workers that die."""
+    """Check for pools that do not serve, and workers that exit."""
     if facts.status is None:
         return
     for name, pool in facts.status.pools.items():
@@ -182,12 +182,12 @@ def _pool(name: str, pool: PoolStatus) -> Iterator[Finding]:
 
 
 def devices(facts: Facts) -> Iterator[Finding]:
-    """Devices that are not well: a finding for each pool and reason, so that a card is one."""
+    """Report unhealthy devices: one finding for each pool and reason, so that a card has one."""
     if facts.status is None:
         return
     for name, pool in facts.status.pools.items():
         if pool.worker.pid is None:
-            continue  # nobody looks at them: the pool's finding says why
+            continue  # no health check without a worker: the pool's finding has the reason
         groups: dict[tuple[Code, Severity, str], list[str]] = {}
         for device, one in pool.devices.items():
             for code, severity, cause in _device(one):
