@@ -1,4 +1,4 @@
-"""The program: every section in a thread, a line of JSON for each that comes in time."""
+"""The program: each section in a thread, and a line of JSON for each that ends in time."""
 
 import os
 import sys
@@ -15,27 +15,27 @@ from rbln_supervisor.examine import hardware, listing, names, places, processes,
 from rbln_supervisor.options import Options
 
 _Done = tuple[str, msgspec.Struct | str]
-"""A section's name, and what was found, or the error that ended it."""
+"""Name of a section, and its result, or its error."""
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What has to be examined; it is this program's one argument, as JSON."""
+    """The request: the one argument of this program, as JSON."""
 
     run_dir: str
     within_s: float
     config_file: str | None = None
-    """As all that follows: in the place of what the last supervisor was told."""
+    """This and the following options override those of the last supervisor."""
     kubelet_dir: str | None = None
     device_plugins_dir: str | None = None
     host_root: str | None = None
     listing: bool = False
-    """For a support bundle, too."""
+    """True: also collect files for a support bundle."""
     name: str | None = None
-    """Find the owners of this name, and nothing else."""
+    """Find only the owners of this name."""
 
 
 def main() -> None:
-    """Examine; the process ends whatever still hangs."""
+    """Examine the node; exit also while sections hang."""
     order = msgspec.json.decode(sys.argv[1], type=Order)
     run_dir = Path(order.run_dir)
     end = monotonic() + order.within_s
@@ -65,7 +65,7 @@ def main() -> None:
         line = msgspec.json.encode({name: found})
         sys.stdout.buffer.write(line + b"\n")
         sys.stdout.buffer.flush()
-    os._exit(0)  # threads that hang are nobody's any more
+    os._exit(0)  # ends threads that hang
 
 
 def _gather(name: str, section: Callable[[], msgspec.Struct], done: "Queue[_Done]") -> None:
@@ -76,7 +76,7 @@ def _gather(name: str, section: Callable[[], msgspec.Struct], done: "Queue[_Done
 
 
 def _served(order: Order, options: Options) -> bytes | None:
-    """The accepted configuration of a living supervisor or worker; None where a file is named."""
+    """Return the accepted configuration if a supervisor or worker lives and no file is named."""
     found = places.run_dir(options.run_dir, "")
     if order.config_file is not None or not (found.locked or found.serving):
         return None

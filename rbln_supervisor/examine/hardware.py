@@ -1,4 +1,4 @@
-"""The configuration and the node, looked at as a supervisor and its workers would."""
+"""Examines configuration and node in the way of a supervisor and its workers."""
 
 import os
 from collections.abc import Iterator
@@ -27,11 +27,11 @@ from rbln_worker.core.providers.registry import needs
 from rbln_worker.host.facts import HOST_FILES, Reader
 
 _EXAMINED_MOST: Final = 4096
-"""Devices whose files are read."""
+"""Maximum number of devices whose files are read."""
 
 
 def config(options: Options) -> Config:
-    """The configuration file."""
+    """Read the configuration file."""
     path = str(options.config_file)
     try:
         read = configuration.parse(
@@ -48,10 +48,10 @@ def config(options: Options) -> Config:
 
 
 def hardware(options: Options, served: bytes | None) -> Hardware:
-    """What is on the node, and what pools and containers get of it.
+    """Return the hardware, and the parts of it that pools and containers get.
 
-    ``served`` is the configuration that is served, which counts where the file has errors: no
-    supervisor reads such a file a second time.
+    ``served`` is the active configuration, which counts if the file has errors: a supervisor keeps
+    it and refuses the file.
     """
     pools = _pools(options, served)
     needed = node.needs(pools, allow_default_route=options.allow_default_route)
@@ -94,7 +94,7 @@ def _pools(options: Options, served: bytes | None) -> tuple[PoolConfig, ...]:
         if served is None or not file.invalid:
             return file.pools
     except configuration.ConfigError:
-        pass  # the section on the file says so
+        pass  # the section of the file reports it
     try:
         return configuration.parse(served or b"", prefix=prefix).pools
     except configuration.ConfigError:
@@ -102,7 +102,7 @@ def _pools(options: Options, served: bytes | None) -> tuple[PoolConfig, ...]:
 
 
 def _groups(reader: Reader, taken: list[tuple[Device, PoolSpec]]) -> Iterator[Group]:
-    """IOMMU groups with several devices of pools on vfio drivers."""
+    """Yield IOMMU groups with several devices of pools on vfio drivers."""
     found: dict[str, list[tuple[Device, PoolSpec]]] = {}
     for device, pool in taken:
         if vfio.carried(device, pool):
@@ -116,7 +116,7 @@ def _groups(reader: Reader, taken: list[tuple[Device, PoolSpec]]) -> Iterator[Gr
 
 
 def _own_dev(host_root: Path) -> bool:
-    """Whether the host's /dev, a devtmpfs, is not what lies there."""
+    """Return True if /dev below the host's root is not the host's devtmpfs."""
     try:
         text = Path("/proc/self/mountinfo").read_text(errors="replace")
     except OSError:
@@ -127,7 +127,7 @@ def _own_dev(host_root: Path) -> bool:
 def _unusable(reader: Reader, taken: list[tuple[Device, PoolSpec]]) -> Iterator[Unusable]:
     for device, pool in taken:
         told = answer(Question(device, pool, reader.read(needs(device, pool))))
-        # The group's node is missing for all of them at once, and is told of once.
+        # The group's node is missing for all devices at once, and has one finding.
         nodes = [one.host for one in told.nodes if one.host != rebellions.RSD]
         if why := evidence.unusable(told, reader.missing(nodes), reader.unfit(nodes)):
             yield Unusable(pool.name, device.id, why)

@@ -1,4 +1,4 @@
-"""Lists and files for a support bundle: what somebody would type first who could log in."""
+"""Lists and files for a support bundle: the first data that support would ask for."""
 
 import os
 import stat
@@ -11,7 +11,7 @@ from rbln_supervisor.examine.places import run_dir as examined
 from rbln_supervisor.options import Options
 
 FILE_BYTES_MOST: Final = 256 * 1024
-"""Of each file, its end."""
+"""Maximum size of each file (bytes); its end is kept."""
 _ENTRIES_MOST: Final = 5000
 _ATTRIBUTES: Final = ("vendor", "device", "class", "numa_node")
 _PROC_FILES: Final = ("status", "limits", "cmdline", "wchan", "stat", "cgroup")
@@ -23,7 +23,7 @@ _FOLDERS: Final = (
 
 
 def listing(options: Options, run_dir: Path) -> Listing:
-    """All of it, by the name that it gets in the bundle."""
+    """Return all texts, by their file name in the bundle."""
     files = dict(_logs(run_dir))
     files |= dict(_processes(run_dir))
     files["host/pci-functions.txt"] = "\n".join(_functions(options.host_root)) + "\n"
@@ -34,7 +34,7 @@ def listing(options: Options, run_dir: Path) -> Listing:
 
 
 def _logs(run_dir: Path) -> Iterator[tuple[str, str]]:
-    """The last lines of each pool's worker; what a file is that is none, is said."""
+    """Yield the last log lines of each pool's worker; an unreadable file has its error as text."""
     for path in sorted((run_dir / "pools").glob("*.log")):
         yield f"logs/{path.name}", _tail(path)
 
@@ -54,7 +54,7 @@ def _processes(run_dir: Path) -> Mapping[str, str]:
 
 
 def _functions(root: Path) -> Iterator[str]:
-    """A line for each PCI function, as lspci -n with what decides about a pool."""
+    """Yield a line for each PCI function, like lspci -n, with the values that selectors use."""
     home = root / "sys/bus/pci/devices"
     for bdf in _names(home):
         one = home / bdf
@@ -88,13 +88,13 @@ def _names(path: Path) -> list[str]:
 
 def _link(path: Path) -> str:
     try:
-        return os.readlink(path)  # noqa: PTH115 - what it says, whatever it is
+        return os.readlink(path)  # noqa: PTH115 - the target, whatever it is
     except OSError:
         return ""
 
 
 def _tail(path: Path) -> str:
-    """The end of a file; of /proc and /sys, which have no size, the beginning. Waits for nobody."""
+    """Return the end of a file (of /proc and /sys, without sizes, the beginning). Never wait."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:

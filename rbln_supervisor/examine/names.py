@@ -18,7 +18,7 @@ _SHARED: Final = frozenset({"/dev/vfio/vfio", "/dev/rsd0", "/dev/infiniband/rdma
 
 
 def owners(root: Path, name: str) -> Owners:
-    """The IDs of the devices that a name belongs to, below a host's root."""
+    """Return the IDs of the devices with a name, below a host's root."""
     name = name.strip()
     if match := _GROUP.fullmatch(name):
         found = names(f"{root}/sys/kernel/iommu_groups/{match[1]}/devices")
@@ -35,7 +35,7 @@ def owners(root: Path, name: str) -> Owners:
 
 
 def _owner(path: str) -> str | None:
-    """The nearest function or sub-function above an entry of a class."""
+    """Return the nearest function or sub-function above an entry of a class."""
     try:
         parts = Path(path).readlink().parts
     except (OSError, ValueError):

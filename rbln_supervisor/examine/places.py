@@ -20,7 +20,7 @@ _LOCK_BYTES: Final = 64
 _CMDLINE_BYTES: Final = 64 * 1024
 _KUBELETS: Final = frozenset({"kubelet", "hyperkube", "kubelite", "k3s", "k3s-server", "k3s-agent"})
 _ROOT_DIR: Final = re.compile(r"root-dir[=\0](/[^\0]+)")
-"""A word of a kubelet's command line, or two; k3s has it as --kubelet-arg=root-dir=DIR."""
+"""One or two words of a kubelet's command line; k3s has --kubelet-arg=root-dir=DIR."""
 _KNOWN_ROOT_DIRS: Final = (
     KUBELET,
     Path("/var/lib/k0s/kubelet"),  # docs.k0sproject.io, "--kubelet-root-dir"
@@ -30,7 +30,7 @@ _CONNECT_WITHIN_S: Final = 2.0
 
 
 def options(run_dir: Path) -> tuple[Options, str]:
-    """The last supervisor's options; the defaults, and why, where they are not known."""
+    """Return the last supervisor's options, or the defaults with the reason."""
     try:
         return load(run_dir), ""
     except OptionsUnknown as error:
@@ -38,10 +38,10 @@ def options(run_dir: Path) -> tuple[Options, str]:
 
 
 def run_dir(path: Path, why: str) -> RunDir:
-    """The supervisor's folder."""
+    """Examine the supervisor's run directory."""
     locked, pid = _lock(path / "supervisor.lock")
     control = path / CONTROL_SOCKET
-    hidden = control.with_suffix(HIDDEN)  # of one that died it may lie there for ever
+    hidden = control.with_suffix(HIDDEN)  # left over for ever if its supervisor died
     serving: dict[str, int] = {}
     for lock in sorted((path / "pools").glob("*.lock")):
         held, holder = _lock(lock)
@@ -60,7 +60,7 @@ def run_dir(path: Path, why: str) -> RunDir:
 
 
 def kubelet(options: Options) -> Kubelet:
-    """The kubelet's folders."""
+    """Examine the kubelet's folders."""
     dirs = options.kubelet_dirs
     listening = socket(dirs.device_plugins / SOCKET)
     pods = socket(dirs.pod_resources / SOCKET)
@@ -88,7 +88,7 @@ def kubelet(options: Options) -> Kubelet:
 def _flag(
     options: Options, flag: str, places: Iterable[Path], name: str, inside: str = ""
 ) -> dict[str, str]:
-    """The flag, and the first of these --root-dirs below which the folder is there."""
+    """Return the flag with the first of these --root-dirs that contains the folder."""
     for place in dict.fromkeys(places):
         if below_root(options.host_root, place / name / inside).exists():
             return {flag: str(place / name)}
@@ -96,7 +96,7 @@ def _flag(
 
 
 def _root_dirs(host_root: Path) -> tuple[Path, ...]:
-    """The --root-dir of each kubelet that runs, and those of distributions."""
+    """Return the --root-dir of each running kubelet, and those of distributions."""
     told = []
     for path in (host_root / "proc").glob("[0-9]*/cmdline"):
         try:
@@ -109,19 +109,19 @@ def _root_dirs(host_root: Path) -> tuple[Path, ...]:
 
 
 def folder(path: Path) -> Folder:
-    """A folder as this user finds it."""
+    """Examine a folder with this user's permissions."""
     try:
         os.listdir(path)  # noqa: PTH208 - one call
     except (OSError, ValueError) as error:
         there = isinstance(error, PermissionError)
         return Folder(str(path), there=there, why=_why(error))
-    # access(2) also says that a file system is mounted read-only.
+    # access(2) also detects a file system that is mounted read-only.
     writable = os.access(path, os.W_OK | os.X_OK)
     return Folder(str(path), there=True, writable=writable, why="" if writable else _closed(path))
 
 
 def socket(path: Path) -> Socket:
-    """A unix socket, and whether somebody listens; nobody's connection waits for long."""
+    """Examine a unix socket and its listener; a connection attempt is limited in time."""
     if not path.exists():
         return Socket(str(path), why="no such file")
     with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as knocking:
@@ -134,9 +134,10 @@ def socket(path: Path) -> Socket:
 
 
 def _lock(path: Path) -> tuple[bool, int | None]:
-    """Whether somebody holds a lock file, and who wrote himself into it.
+    """Return True if a lock file is locked, and the pid in it.
 
-    The lock is tried for some microseconds (flock(2)); whoever starts just then tries again.
+    The attempt takes the lock for some microseconds (flock(2)); a program that starts just then
+    tries again.
     """
     try:
         with path.open("r", errors="replace") as file:

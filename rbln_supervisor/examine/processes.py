@@ -1,4 +1,4 @@
-"""What the kernel lets our processes have (proc(5)): those that live, not those of a host root."""
+"""Limits of the kernel for our processes (proc(5)): the running ones, not those of a host root."""
 
 import os
 import re
@@ -16,7 +16,7 @@ _FILES: Final = re.compile(r"^Max open files\s+(?P<soft>[0-9]+|unlimited)", re.M
 
 
 def limits(run_dir: Path) -> Limits:
-    """Descriptors of our processes, and inotify instances of this user."""
+    """Return descriptors of our processes, and inotify instances of this user."""
     folder = examined(run_dir, "")
     named = {pid: f"worker of {pool}" for pool, pid in folder.serving.items() if pid}
     if folder.locked and folder.pid:
@@ -40,14 +40,14 @@ def _processes(named: dict[int, str]) -> Iterator[Process]:
         try:
             open_now = len(os.listdir(_PROC / f"{pid}/fd"))  # noqa: PTH208 - names only
             most = _FILES.search((_PROC / f"{pid}/limits").read_text())
-        except OSError:  # it has ended, or is another user's
+        except OSError:  # it has ended, or belongs to another user
             continue
         soft = most["soft"] if most else "unlimited"
         yield Process(pid, name, open_now, int(soft) if soft.isdigit() else 0)
 
 
 def _instances() -> int:
-    """Inotify instances of this user's processes, as far as they can be seen."""
+    """Return the number of this user's inotify instances, as far as they are visible."""
     count = 0
     for process in _PROC.iterdir():
         if not process.name.isdigit():

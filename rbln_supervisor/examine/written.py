@@ -1,4 +1,4 @@
-"""Folders that others read of us, and whether what lies there is what it should be."""
+"""Folders of ours that other programs read, and the validity of our files there."""
 
 import json
 import os
@@ -20,7 +20,7 @@ _BYTES_MOST: Final = 16 * 1024 * 1024
 
 
 def written(options: Options) -> Written:
-    """CDI specs where they are used, device-info files where a pool has them."""
+    """Examine CDI specs if they are used, and device-info files if a pool has them."""
     try:
         pools = configuration.parse(
             config_file.read(options.config_file), prefix=options.resource_prefix
@@ -42,7 +42,7 @@ def written(options: Options) -> Written:
 
 
 def _to_be_made(path: Path) -> Folder:
-    """A folder, or where it is not there yet the nearest one above it: it is made when needed."""
+    """Examine a folder, or its nearest ancestor if it does not exist: it is created when needed."""
     while not os.path.lexists(path) and path != path.parent:
         path = path.parent
     return folder(path)
