@@ -1,4 +1,4 @@
-"""Questions of rbln-ctl to a supervisor, and answers for people."""
+"""Sends requests of rbln-ctl to a supervisor, and formats replies for people."""
 
 import sys
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ ANOTHER: Final = "an answer to another question: are rbln-ctl and the supervisor
 def ask(
     run_dir: Path, request: commands.Request, *, timeout_s: float | None = None
 ) -> commands.Reply | Exit:
-    """The answer, or how to end without one; ``timeout_s`` is the question's own if it is None."""
+    """Return the reply, or the exit code without one; ``timeout_s``: None for the request's own."""
     from rbln_supervisor.ctl import client  # noqa: PLC0415 - a validation needs no ZeroMQ
 
     try:
@@ -32,7 +32,7 @@ def ask(
 
 
 def refused(reply: commands.Refused, *, as_json: bool) -> Exit:
-    """Say why nothing changed."""
+    """Print why the request was refused."""
     if as_json:
         write_json(reply)
     complain(*(reply.errors or ("refused without a reason, see the supervisor's log",)))
@@ -45,14 +45,14 @@ def page(
     done: bool = False,
     whole: NodeStatus | None = None,
 ) -> str:
-    """An answer that is more than a line.
+    """Return a reply of several lines as text.
 
     Args:
         answer: of a supervisor.
-        done: a plan that has become true.
-        whole: the status of which the answer is a part.
+        done: True if the plan has been carried out.
+        whole: the full status, if ``answer`` is a part of it.
     """
-    # rich is loaded where people read, and for nothing else
+    # rich is loaded for output to people only
     from rbln_supervisor.ctl import explanation, paper, planned, render  # noqa: PLC0415
 
     now = datetime.now(UTC).timestamp()

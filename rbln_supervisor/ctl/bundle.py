@@ -1,4 +1,4 @@
-"""``rbln-ctl support-bundle``: one file for somebody who can't log in here, without secrets."""
+"""``rbln-ctl support-bundle``: one file without secrets, for support without access to the node."""
 
 import io
 import os
@@ -25,12 +25,12 @@ from rbln_supervisor.ctl.exits import Exit
 from rbln_supervisor.options import OptionsUnknown, load
 
 BYTES_MOST: Final = 32 * 1024 * 1024
-"""Of all files before they are packed; what does not fit is named in the manifest."""
+"""Maximum size of all files before compression; the manifest names those that do not fit."""
 _PACKAGES: Final = ("grpcio", "protobuf", "pyzmq", "msgspec", "inotify-simple", "rich", "PyYAML")
 
 
 def bundle(where: Where, file: Path | None) -> Exit:
-    """Write a bundle, and say what is in it."""
+    """Write a bundle, and print its manifest."""
     now = datetime.now(UTC)
     path = file or Path(f"rbln-support-{platform.node()}-{now:%Y%m%dT%H%M%SZ}.tar.gz")
     seen = facts(where, listing=True)
@@ -47,7 +47,7 @@ def bundle(where: Where, file: Path | None) -> Exit:
 
 
 def contents(where: Where, seen: Facts, now: datetime) -> tuple[dict[str, str], str]:
-    """The files without secrets, and the manifest."""
+    """Return the files without secrets, and the manifest."""
     raw, config_problem = _config(where)
     known = redaction.secrets(raw)
     config = redaction.configuration(raw, known) if raw else None
@@ -76,7 +76,7 @@ def contents(where: Where, seen: Facts, now: datetime) -> tuple[dict[str, str], 
         *(f"left out, for it is too large: {name}" for name in left_out),
         *(f"not examined: {name}: {why}" for name, why in seen.errors.items()),
     ]
-    # The lines are ours, but for what failed and why.
+    # The lines are our own, except for the reasons of failures.
     return files, redaction.redact("\n".join(lines) + "\n", known).text
 
 
@@ -142,7 +142,7 @@ def _packed(files: Mapping[str, str], folder: str, now: datetime) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Make a file that only its owner can read; never through a link, never over another file."""
+    """Create a file for its owner only; never follow a link, never replace a file."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o600)
     try:

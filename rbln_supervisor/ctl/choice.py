@@ -1,4 +1,4 @@
-"""The part of a status that somebody wants to see."""
+"""A filter of the status."""
 
 from typing import NamedTuple
 
@@ -10,16 +10,16 @@ from rbln_worker.contract.health import HealthPhase
 
 
 class Choice(NamedTuple):
-    """What is wanted."""
+    """The filter of ``rbln-ctl status``."""
 
     pool: str | None = None
     """With or without its prefix; None: all."""
     unhealthy: bool = False
-    """Devices that are not well, and pools that have such or that do not serve."""
+    """True: only devices that are not healthy, and pools that have such or that do not serve."""
 
 
 def chosen(status: NodeStatus, choice: Choice) -> NodeStatus:
-    """The status with what is wanted of it; its shape is the same."""
+    """Return the status reduced to the selected pools and devices, in the same structure."""
     pools = {
         name: pool
         for name, pool in status.pools.items()
@@ -39,7 +39,7 @@ def chosen(status: NodeStatus, choice: Choice) -> NodeStatus:
 
 
 def unknown(status: NodeStatus, choice: Choice) -> str:
-    """What to say where there is no such pool; empty where there is."""
+    """Return an error if the selected pool does not exist; empty if it does."""
     if choice.pool is None or any(named(name, choice.pool) for name in status.pools):
         return ""
     there = ", ".join(status.pools) or "none"
@@ -47,5 +47,5 @@ def unknown(status: NodeStatus, choice: Choice) -> str:
 
 
 def is_well(device: DeviceStatus) -> bool:
-    """Nothing speaks against it."""
+    """Return True if the device is healthy without any doubt."""
     return device.health == "Healthy" and device.phase is HealthPhase.HEALTHY

@@ -1,4 +1,4 @@
-"""One question to a supervisor, and its answer, within a time."""
+"""A client of the control socket: one request to a supervisor, and its reply, with a deadline."""
 
 import os
 import socket
@@ -28,31 +28,31 @@ from rbln_supervisor.core.commands import (
 )
 
 TIMEOUT_S: Final = 5.0
-"""A supervisor answers in one turn of its loop; one that needs longer hangs."""
+"""Seconds: a supervisor replies within one loop iteration; one that needs longer hangs."""
 LOOK_TIMEOUT_S: Final = 25.0
-"""Where the answer takes a look at the node: one may be on its way, each may take 10 s; or where it
-takes a check of the installed program (20 s, rbln_supervisor/upgrade.py)."""
+"""Seconds for a request with a discovery: one may be running already, and each may take 10 s. Also
+for one with a check of the installed program (20 s, rbln_supervisor/upgrade.py)."""
 RELOAD_TIMEOUT_S: Final = 60.0
-"""A look may be on its way (10 s), another configuration on trial (10 s); then come a look (10 s)
-and the start of new pools (10 s)."""
+"""Seconds: a discovery may be running (10 s), another configuration on trial (10 s); then follow a
+discovery (10 s) and the start of new pools (10 s)."""
 ANSWER_BYTES_MOST: Final = 64 * 1024 * 1024
-"""A longer answer is never received. A status of 20,000 devices has 3 MiB."""
+"""Maximum size; a longer reply is never received. A status of 20,000 devices has 3 MiB."""
 
 
 class UnreachableError(Exception):
-    """No supervisor answers; one line that says what to do."""
+    """Error: no supervisor replies; one line with a remedy."""
 
 
 class UnreadableAnswerError(Exception):
-    """Something answered, and it is no answer of a supervisor of ours; one line."""
+    """Error: the reply can't be decoded, or is not a supervisor's; one line."""
 
 
 def ask(run_dir: Path, request: Request, *, timeout_s: float | None = None) -> Reply:
-    """The answer of the supervisor that owns a run directory.
+    """Send a request to the supervisor of a run directory, and return its reply.
 
     Raises:
-        UnreachableError: Nobody is there, or nobody answers in time.
-        UnreadableAnswerError: The answer can't be understood.
+        UnreachableError: No process listens, or none replies in time.
+        UnreadableAnswerError: The reply can't be decoded.
     """
     if timeout_s is None:
         timeout_s = _timeout_s(request)
@@ -70,14 +70,14 @@ def ask(run_dir: Path, request: Request, *, timeout_s: float | None = None) -> R
 
 
 class Session:
-    """Many questions over one connection, to whichever supervisor there is at the time.
+    """Several requests over one connection, also to a later supervisor.
 
-    An answer that comes too late would be taken for that to the next question: the connection is
-    made anew then.
+    After a time-out the connection is replaced: a late reply would be taken for that to the next
+    request.
     """
 
     def __init__(self, run_dir: Path) -> None:
-        """Connect when something is asked, again and again."""
+        """Connect with the first request, and again if the connection is lost."""
         self._path = run_dir / CONTROL_SOCKET
         self._context = zmq.Context()
         self._dealer: zmq.Socket[bytes] | None = None
@@ -95,11 +95,11 @@ class Session:
         self._context.term()
 
     def ask(self, request: Request, timeout_s: float) -> Reply:
-        """The answer of the supervisor that is there.
+        """Send a request to the current supervisor, and return its reply.
 
         Raises:
-            UnreachableError: Nobody is there, or nobody answers in time.
-            UnreadableAnswerError: The answer can't be understood.
+            UnreachableError: No process listens, or none replies in time.
+            UnreadableAnswerError: The reply can't be decoded.
         """
         end = monotonic() + timeout_s
         try:
@@ -116,13 +116,13 @@ class Session:
         return _read(frames, self._path)
 
     def _connected(self, end: float) -> "zmq.Socket[bytes]":
-        """The connection, with somebody at its other end; zmq.Again where that took too long."""
+        """Return a connection with a peer. Raises zmq.Again after the deadline."""
         if self._dealer is None or not self._dealer.poll(0, zmq.POLLOUT):
             _knock(self._path)
         if self._dealer is None:
             self._dealer = self._context.socket(zmq.DEALER)
             self._dealer.linger = 0
-            self._dealer.immediate = True  # nothing queues for a supervisor that isn't there
+            self._dealer.immediate = True  # nothing is queued for a supervisor that isn't there
             self._dealer.maxmsgsize = ANSWER_BYTES_MOST
             self._dealer.connect(f"ipc://{self._path}")
         self._dealer.poll(_left_ms(end), zmq.POLLOUT)
@@ -156,13 +156,13 @@ def _timeout_s(request: Request) -> float:
 
 
 def _knock(path: Path) -> None:
-    """Find out at once that nobody listens: ZeroMQ would wait for somebody to come."""
+    """Detect at once that no process listens: ZeroMQ would wait for one."""
     with socket.socket(socket.AF_UNIX) as knocking:
         knocking.settimeout(0)
         try:
             knocking.connect(os.fspath(path))
         except BlockingIOError:
-            pass  # somebody listens, and is busy
+            pass  # a process listens, and is busy
         except FileNotFoundError:
             raise UnreachableError(f"no socket {path}: {_absent(path)}") from None
         except ConnectionRefusedError:
@@ -173,7 +173,7 @@ def _knock(path: Path) -> None:
             raise UnreachableError(
                 f"permission denied at {path}: run rbln-ctl as the supervisor's user"
             ) from None
-        except (OSError, ValueError) as error:  # ValueError: a NUL, or longer than a path may be
+        except (OSError, ValueError) as error:  # ValueError: a NUL, or too long a path
             raise UnreachableError(
                 f"{path} can't be a control socket ({error}): name its folder with --run-dir"
             ) from error

@@ -1,8 +1,8 @@
-"""What a shell completes: commands and options from the parser, pools and devices from the node.
+"""Shell completion: commands and options from the parser, pools and devices from the node.
 
-Written out, because both libraries that do this leave something: shtab makes static scripts (no
-pools, no devices, no fish), argcomplete has to be installed into the shell and imports itself into
-every start. The three scripts hand the line to ``rbln-ctl complete``.
+Own code, because both libraries for it have limits: shtab makes static scripts (no pools, no
+devices, no fish), argcomplete has to be installed into the shell and is imported at every start.
+The three scripts pass the line to ``rbln-ctl complete``.
 """
 
 import argparse
@@ -59,12 +59,12 @@ _SCRIPTS: Final = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
 
 def script(shell: str) -> str:
-    """What a shell has to read."""
+    """Return the completion script of a shell."""
     return _SCRIPTS[shell]
 
 
 def run_dir(line: Sequence[str]) -> Path | None:
-    """The run directory that stands in a line already."""
+    """Return the run directory that a line contains; None without one."""
     for word, after in zip(line, [*line[1:], ""], strict=True):
         if word == "--run-dir" and after:
             return Path(after)
@@ -74,11 +74,11 @@ def run_dir(line: Sequence[str]) -> Path | None:
 
 
 def candidates(line: Sequence[str], status: NodeStatus | None) -> list[str]:
-    """How the last word of a line may go on; nothing where any file may stand.
+    """Return completions of the last word of a line; empty where any file is allowed.
 
     Args:
-        line: the words after ``rbln-ctl``; the last one is being typed, and may be empty.
-        status: the node's, where somebody told it.
+        line: the words after ``rbln-ctl``; the last one is incomplete, and may be empty.
+        status: the node's, if a supervisor replied.
     """
     *before, typed = line or [""]
     verb = next((word for word in before if word in VERBS), None)
@@ -106,7 +106,8 @@ _VALUES: Final[dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(("-n", "--interval", "--resource-prefix"), ()),
     "--since": ("10m", "1h", "1d"),
 }
-"""Options with a value, and what may stand there; nothing: a file, or what only people know."""
+"""By option with a value: the possible values; empty for a file, or for values that only people
+know."""
 
 
 def _arguments(verb: str, status: NodeStatus | None) -> Iterable[str]:
@@ -129,9 +130,9 @@ def _devices(status: NodeStatus | None) -> Iterator[str]:
 
 
 def _options(verb: str | None) -> Iterator[str]:
-    """All options of a command, as its parser has them."""
+    """Return all options of a command, from its parser."""
     chosen = parser()
-    for action in chosen._actions if verb is not None else ():  # noqa: SLF001 - argparse tells nobody else
+    for action in chosen._actions if verb is not None else ():  # noqa: SLF001 - argparse has no public access
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             chosen = action.choices[verb or ""]
     for action in chosen._actions:  # noqa: SLF001

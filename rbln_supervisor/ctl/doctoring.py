@@ -1,4 +1,4 @@
-"""``rbln-ctl doctor``: facts, what they come to, and how to end."""
+"""``rbln-ctl doctor``: prints the findings of all checks."""
 
 import sys
 
@@ -10,7 +10,7 @@ from rbln_supervisor.ctl.exits import Exit
 
 
 def doctor(where: Where, *, as_json: bool) -> Exit:
-    """Examine this node, and print what is wrong."""
+    """Examine this node, and print the findings."""
     seen = facts(where)
     found = diagnose(seen)
     if as_json:
@@ -23,7 +23,7 @@ def doctor(where: Where, *, as_json: bool) -> Exit:
 
 
 def told(seen: Facts) -> dict[str, object]:
-    """The findings as scripts and bundles have them."""
+    """Return the findings for JSON output and bundles."""
     found = diagnose(seen)
     return {
         "ok": not is_wrong(found),

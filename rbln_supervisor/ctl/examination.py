@@ -1,4 +1,4 @@
-"""Has this node examined by a process of its own: what hangs there hangs nobody here."""
+"""Runs the examination of this node in a separate process, which may hang without harm."""
 
 import contextlib
 import os
@@ -18,16 +18,16 @@ from rbln_supervisor.ctl.client import Session, UnreachableError, UnreadableAnsw
 from rbln_worker.contract.version import VERSION
 
 WITHIN_S: Final = 6.0
-"""What each section has; all of them are gathered at once."""
+"""Time of each section (seconds); all sections run at once."""
 _GRACE_S: Final = 4.0
-"""For Python's start, and for its end."""
+"""Time for the start of Python, and for its end (seconds)."""
 _KILLED_WITHIN_S: Final = 1.0
 _BYTES_MOST: Final = 64 * 1024 * 1024
 _STATUS_WITHIN_S: Final = 5.0
 
 
 class Where(NamedTuple):
-    """What somebody knows better than the options of the last supervisor."""
+    """Options from the command line, which override those of the last supervisor."""
 
     run_dir: Path
     config_file: Path | None = None
@@ -37,7 +37,7 @@ class Where(NamedTuple):
 
 
 def facts(where: Where, *, listing: bool = False, within_s: float = WITHIN_S) -> Facts:
-    """All that can be found out, in bounded time; ``listing``: for a bundle, too."""
+    """Return all facts, in bounded time; ``listing``: also the files for a bundle."""
     status, unreachable = None, ""
     process = _begin(where, listing=listing, within_s=within_s)
     try:
@@ -63,7 +63,7 @@ def facts(where: Where, *, listing: bool = False, within_s: float = WITHIN_S) ->
 
 
 def owners(where: Where, name: str, *, within_s: float = WITHIN_S) -> Owners:
-    """The owners of a name, if they can be found in bounded time."""
+    """Return the owners of a name, if they can be found in bounded time."""
     process = _begin(where, name=name, within_s=within_s)
     said, _ = _hear(process, monotonic() + within_s + _GRACE_S)
     try:
@@ -76,7 +76,7 @@ def _begin(
     where: Where, *, within_s: float, listing: bool = False, name: str | None = None
 ) -> subprocess.Popen[bytes]:
     told = {
-        "run_dir": os.path.abspath(where.run_dir),  # noqa: PTH100 - resolve() would ask the disk
+        "run_dir": os.path.abspath(where.run_dir),  # noqa: PTH100 - resolve() would read the disk
         "within_s": within_s,
         "config_file": where.config_file,
         "kubelet_dir": where.kubelet_dir,
@@ -86,7 +86,7 @@ def _begin(
         "name": name,
     }
     order = msgspec.json.encode({k: v for k, v in told.items() if v is not None}, enc_hook=str)
-    return subprocess.Popen(  # noqa: S603 - this program, and arguments that no shell reads
+    return subprocess.Popen(  # noqa: S603 - this program, and arguments without a shell
         [sys.executable, "-m", "rbln_supervisor.examine", order.decode()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -96,7 +96,7 @@ def _begin(
 
 
 def _hear(process: subprocess.Popen[bytes], end: float) -> tuple[bytes, str]:
-    """What it says until it ends, or until that takes too long; then it is nobody's any more."""
+    """Return the output of the process until its end, or kill it at the deadline."""
     said: dict[int, bytearray] = {}
     with selectors.DefaultSelector() as waiting:
         for pipe in (process.stdout, process.stderr):
@@ -113,7 +113,7 @@ def _hear(process: subprocess.Popen[bytes], end: float) -> tuple[bytes, str]:
                 if not piece:
                     waiting.unregister(key.fileobj)
     if process.poll() is None:
-        # One that waits in the kernel can't be ended, and is not waited for.
+        # A process that waits in the kernel can't be killed, so it is not waited for.
         os.killpg(process.pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_KILLED_WITHIN_S)
@@ -125,14 +125,14 @@ def _hear(process: subprocess.Popen[bytes], end: float) -> tuple[bytes, str]:
 
 
 def _read(said: bytes) -> tuple[Host, dict[str, str], str]:
-    """The sections, those that failed and why, and why nothing of it can be used."""
+    """Return the sections, the failed ones with reasons, and an error of the whole output."""
     sections: dict[str, object] = {}
     failures: dict[str, str] = {}
     for line in said.splitlines():
         try:
             part = msgspec.json.decode(line, type=dict[str, object])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            continue  # torn at the end of its time
+            continue  # torn at the deadline
         for name, found in part.items():
             if isinstance(found, str):
                 failures[name] = found

@@ -1,14 +1,14 @@
-"""How rbln-ctl ends; scripts rely on it."""
+"""Exit codes of rbln-ctl, which scripts use."""
 
 from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """The exit codes; argparse ends with 2 on wrong usage."""
+    """Exit codes; argparse exits with 2 on wrong usage."""
 
     DONE = 0
     REFUSED = 1
-    """Refused or failed; of doctor: something is wrong."""
+    """Refused or failed; for doctor: there is an error."""
     UNREACHABLE = 3
     INTERRUPTED = 130
-    """As a shell says of what was ended by SIGINT."""
+    """As shells report an end by SIGINT."""

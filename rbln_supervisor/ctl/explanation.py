@@ -1,4 +1,4 @@
-"""Why a device is where it is, for people: the answer in a line, then what each pool says."""
+"""The explanation of a device for people: the result in one line, then each pool's decision."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -26,7 +26,7 @@ _STYLES: Final[dict[Answer, str]] = {
 
 
 def page(explanation: Explanation, columns: int, now: float) -> RenderableType:
-    """The whole explanation, for a page so many columns wide; ``now``: seconds since the epoch."""
+    """Return the explanation for a page of this width; ``now``: seconds since the epoch."""
     parts: list[RenderableType] = [_head(explanation)]
     if explanation.health is not None:
         parts += _health(explanation.health, now)
@@ -40,7 +40,7 @@ def page(explanation: Explanation, columns: int, now: float) -> RenderableType:
 
 
 def next_step(explanation: Explanation) -> str:
-    """What somebody would do who wants a pod to have the device."""
+    """Return what to do so that a pod can get the device."""
     device, health = explanation.device, explanation.health
     if explanation.pool is not None:
         if health is not None and health.health != "Healthy" and health.source == "link":
@@ -68,7 +68,7 @@ def next_step(explanation: Explanation) -> str:
 
 
 def _mend(explanation: Explanation) -> str:
-    """What to do where no selector can help; by the words of the types (core/types)."""
+    """Return a remedy where no selector can help, by the texts of the types (core/types)."""
     device, reason = explanation.device, explanation.reason
     if reason.startswith("no driver"):
         return (
@@ -83,7 +83,7 @@ def _mend(explanation: Explanation) -> str:
 
 
 def _nearest(explanation: Explanation) -> tuple[Opinion, int, Objection] | None:
-    """The pool's object that came furthest before it turned the device away."""
+    """Return the pool's selector object whose mismatch came last in the order of keys."""
     keys = list(explanation.values)
     found = [
         (keys.index(objection.key) if objection.key in keys else -1, opinion, index, objection)
@@ -120,7 +120,7 @@ def _type(explanation: Explanation) -> str:
 
 
 def _health(device: DeviceStatus, now: float) -> Iterator[Text]:
-    """How the device is, in a line, and what is odd about it."""
+    """Yield the health of the device in one line, its pods, and its warnings."""
     line = Text("  ").append_text(render.health(device))
     if device.phase is not HealthPhase.HEALTHY:
         parts = (render.why(device), ago(device.since, now))
@@ -150,7 +150,7 @@ def _pools(explanation: Explanation, columns: int) -> Table:
 
 
 def _because(opinion: Opinion, explanation: Explanation) -> Iterator[tuple[str, str]]:
-    """For each object that was asked, what it says; the decisive one first."""
+    """Yield the result of each selector object that was matched; the decisive one first."""
     match opinion.answer:
         case "takes":
             yield f"selectors[{opinion.selector}]", "matches"
@@ -162,7 +162,7 @@ def _because(opinion: Opinion, explanation: Explanation) -> Iterator[tuple[str, 
         case "invalid":
             yield "", "its configuration can't be used, see rbln-ctl status"
         case "turns away":
-            pass  # all there is to say are its objections
+            pass  # its mismatches are all there is
     for index, objection in enumerate(opinion.objections):
         yield f"selectors[{index}]", _objection(objection, explanation)
 
@@ -176,7 +176,7 @@ def _objection(objection: Objection, explanation: Explanation) -> str:
     elif explanation.values.get("rootDevices"):
         has = "its PF has no interface"
     else:
-        has = "it lies below no PF"  # and a PF's own name is not meant
+        has = "it lies below no PF"  # and a PF's own name is not compared
     return f"{plain(objection.key)}: {has}, wanted is {wanted}"
 
 

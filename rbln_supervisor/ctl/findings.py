@@ -1,4 +1,4 @@
-"""Findings for people: what is wrong, how that is known, what to do."""
+"""Findings for people: the problem, its evidence, and a remedy."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -14,7 +14,7 @@ _STYLES: Final[dict[Severity, str]] = {"error": "bold red", "warning": "yellow",
 
 
 def page(findings: Sequence[Finding], unreachable: str) -> RenderableType:
-    """All findings, the worst first, and what they come to."""
+    """Return all findings, the most severe first, and a summary."""
     parts: list[RenderableType] = []
     for one in findings:
         parts += [*_finding(one), Text()]

@@ -1,4 +1,4 @@
-"""What happened, for people: a line an event."""
+"""Events for people: one line each."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -20,11 +20,11 @@ _BAD: Final = frozenset(
     }
 )
 NARROW_COLUMNS: Final = 100
-"""Below it a table of events names the time of day only."""
+"""Width below which a table of events shows only the time of day (columns)."""
 
 
 def page(events: Iterable[Event], columns: int) -> RenderableType:
-    """The events, the newest last."""
+    """Return a table of events, the newest last."""
     table: Table = table_for(columns)
     narrow = columns < NARROW_COLUMNS
     table.add_column("TIME (UTC)", no_wrap=True)
@@ -45,13 +45,13 @@ def page(events: Iterable[Event], columns: int) -> RenderableType:
 
 
 def line(event: Event) -> str:
-    """One event as a line of text."""
+    """Return an event as a line of text."""
     where = "  ".join(plain(part) for part in (event.pool, event.device) if part)
     return "  ".join(part for part in (stamp(event.at), where, what(event), why(event)) if part)
 
 
 def what(event: Event) -> str:
-    """What it came to, and of whom if that is not plain."""
+    """Return the new state, with the kind of its subject if that is not obvious."""
     said = plain(event.what)
     if event.kind in {"device", "registration"}:
         return said
@@ -59,7 +59,7 @@ def what(event: Event) -> str:
 
 
 def why(event: Event) -> str:
-    """The evidence, and who says so."""
+    """Return the evidence, with its source."""
     if event.kind == "registration" and event.what == "registered":
         return f"by {plain(event.source)}"
     source = f"{plain(event.source)}: " if event.source and event.why else ""

@@ -1,4 +1,4 @@
-"""The command line of rbln-ctl: what it asks, what it prints, how it ends."""
+"""The command line of rbln-ctl: requests, output, exit codes."""
 
 import argparse
 import contextlib
@@ -16,7 +16,7 @@ from rbln_supervisor.ctl.parser import RUN_DIR, parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code."""
+    """Run one command; return the exit code."""
     output.prepare()
     try:
         return _run(parser().parse_args(argv))
@@ -47,7 +47,7 @@ def _run(options: argparse.Namespace) -> Exit:
 
 
 def _request(options: argparse.Namespace, run_dir: Path, *, as_json: bool) -> Exit:
-    """What a supervisor is asked."""
+    """Run a command that needs a supervisor."""
     match options.verb:
         case "status":
             return _status(options, run_dir, as_json=as_json)
@@ -70,7 +70,7 @@ def _request(options: argparse.Namespace, run_dir: Path, *, as_json: bool) -> Ex
 def _status(options: argparse.Namespace, run_dir: Path, *, as_json: bool) -> Exit:
     choice = Choice(options.pool, options.unhealthy)
     if options.watch:
-        # rich is loaded where people read, and for nothing else
+        # rich is loaded for output to people only
         from rbln_supervisor.ctl import watching  # noqa: PLC0415
 
         interval_s: float = options.interval
@@ -95,7 +95,7 @@ def _status(options: argparse.Namespace, run_dir: Path, *, as_json: bool) -> Exi
 
 
 def _probe(run_dir: Path, *, until_ready: bool) -> Exit:
-    """Answer a kubelet, which shows what is complained of; nothing is printed else."""
+    """Answer a kubelet's probe. Print only errors, which the kubelet shows."""
     within_s = probe.READY_WITHIN_S if until_ready else None
     reply = ask(run_dir, commands.Status(), timeout_s=within_s)
     match reply:
@@ -136,7 +136,7 @@ def _examine(options: argparse.Namespace, run_dir: Path, *, as_json: bool) -> Ex
 
 
 def _complete(line: Sequence[str], run_dir: Path) -> Exit:
-    """Say how a line may go on; a shell in which somebody types hears nothing of what fails."""
+    """Print completions of a line; print no errors into the shell where a person types."""
     from rbln_supervisor.ctl import client  # noqa: PLC0415
 
     status = None
@@ -148,18 +148,18 @@ def _complete(line: Sequence[str], run_dir: Path) -> Exit:
 
 
 def _explain(run_dir: Path, name: str, *, as_json: bool) -> Exit:
-    """Ask, and ask once more where only this node's files know which device is meant."""
+    """Request the explanation; if the name is unknown, that of a device which local files name."""
     name = name if name.isprintable() else ascii(name)[1:-1]  # bytes that are no text can't be sent
     reply = ask(run_dir, commands.Explain(name))
     if isinstance(reply, commands.Refused):
-        from rbln_supervisor.ctl import naming  # noqa: PLC0415 - for names that are no device's
+        from rbln_supervisor.ctl import naming  # noqa: PLC0415 - for names that are not of a device
 
         reply = naming.explain_owner(run_dir, name, reply)
     return _show(reply, as_json=as_json)
 
 
 def _tell(run_dir: Path, request: commands.Request, *, as_json: bool) -> Exit:
-    """Ask, and print the answer."""
+    """Send a request, and print the reply."""
     return _show(ask(run_dir, request), as_json=as_json)
 
 
@@ -175,7 +175,7 @@ def _show(reply: commands.Reply | Exit, *, as_json: bool) -> Exit:
             | commands.Happened()
             | commands.Measured()
             | commands.Upgrading()
-        ):  # nobody asked for it here
+        ):  # not a reply to these requests
             complain(ANOTHER)
             return Exit.REFUSED
         case commands.Explained(explanation=explanation) if as_json:

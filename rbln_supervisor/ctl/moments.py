@@ -1,4 +1,4 @@
-"""Times as people write them on a command line, and as they read them."""
+"""Times on a command line, and times for people."""
 
 import argparse
 import re
@@ -10,7 +10,7 @@ _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def since(text: str) -> float:
-    """A time in seconds since the epoch: so long ago, or a point in time (UTC if nothing else).
+    """Return seconds since the epoch, from a time ago or a point in time (UTC by default).
 
     Raises:
         argparse.ArgumentTypeError: It is neither.
@@ -28,7 +28,7 @@ def since(text: str) -> float:
 
 
 def stamp(at: float) -> str:
-    """A time with milliseconds, UTC; what is no time of ours is a dash."""
+    """Return a time with milliseconds, UTC; an invalid one is a dash."""
     try:
         when = datetime.fromtimestamp(at, UTC)
     except (ValueError, OverflowError, OSError):

@@ -1,4 +1,4 @@
-"""Names of devices that no supervisor knows: nodes below /dev, IOMMU groups, the driver's names."""
+"""Device names that no supervisor knows: nodes below /dev, IOMMU groups, names of the driver."""
 
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,7 @@ _NAMED_MOST: Final = 8
 
 
 def explain_owner(run_dir: Path, name: str, refused: Refused) -> Reply | Exit:
-    """The explanation of the first device that a name belongs to; the refusal where none is."""
+    """Return the explanation of the first device with a name, or the refusal if there is none."""
     found = owners(Where(run_dir), name)
     if not found.what:
         return refused

@@ -1,4 +1,4 @@
-"""Where rbln-ctl writes: standard output and standard error, also where nobody reads them."""
+"""Output of rbln-ctl to standard output and standard error, also without a reader."""
 
 import contextlib
 import io
@@ -11,14 +11,14 @@ from rbln_supervisor.ctl.words import plain
 
 
 def prepare() -> None:
-    """Let no text fail for what a locale can't say."""
+    """Prevent failures by characters that the locale can't encode."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def write(text: str) -> bool:
-    """Write to standard output; False where its reader has had enough, which is no failure."""
+    """Write to standard output; return False if its reader is gone, which is no failure."""
     if sys.stdout is None:
         return False
     try:
@@ -35,19 +35,19 @@ def write_json(value: object) -> None:
 
 
 def write_line(value: object) -> bool:
-    """Write a value as one line of JSON, one of many; False where nobody reads."""
+    """Write a value as one line of JSON; return False if the reader is gone."""
     return write(msgspec.json.encode(value).decode() + "\n")
 
 
 def complain(*lines: str, said: str = "rbln-ctl") -> None:
-    """Write lines to standard error, each after who says it."""
-    with contextlib.suppress(OSError):  # nobody listens; the exit code still tells
+    """Write lines to standard error, each with a prefix."""
+    with contextlib.suppress(OSError):  # no reader; the exit code remains
         for line in lines:
             print(plain(f"{said}: {line}"), file=sys.stderr, flush=True)
 
 
 def close() -> None:
-    """Let Python's own flush at the end find nothing to say, or nowhere to fail."""
+    """Flush both streams, so that Python's own flush at the end can't fail."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:

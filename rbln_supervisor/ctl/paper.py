@@ -1,4 +1,4 @@
-"""What is written on: a terminal with its width and colours, or a pipe with neither."""
+"""The page for output: a terminal with its width and colours, or a pipe with neither."""
 
 from collections.abc import Callable
 from typing import Final, TextIO
@@ -8,11 +8,11 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 PIPE_COLUMNS: Final = 1000
-"""Where no terminal is: a line is as long as what it says, for grep and for reports."""
+"""Width without a terminal: lines are as long as their text, for grep and for reports."""
 
 
 def text(page: Callable[[int], RenderableType], stream: TextIO) -> str:
-    """What to write to a stream, of a page that is so many columns wide."""
+    """Return a page as text for a stream; ``page`` gets the width in columns."""
     console = Console(file=stream, highlight=False, markup=False, emoji=False)
     if console.is_terminal:
         columns = console.width
@@ -24,7 +24,7 @@ def text(page: Callable[[int], RenderableType], stream: TextIO) -> str:
 
 
 def table_for(columns: int) -> Table:
-    """An empty table for a page so many columns wide."""
-    # A rule below the heads is for eyes; what reads a pipe would have to skip it.
+    """Return an empty table for a page of this width."""
+    # A rule below the heads helps people; a reader of a pipe would have to skip it.
     box = SIMPLE_HEAD if columns < PIPE_COLUMNS else None
     return Table(box=box, pad_edge=False, header_style="dim", show_edge=False)

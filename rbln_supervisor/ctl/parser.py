@@ -1,4 +1,4 @@
-"""What may be asked of rbln-ctl: its command line, with all that --help says."""
+"""The command line of rbln-ctl, with all texts of --help."""
 
 import argparse
 from pathlib import Path
@@ -8,7 +8,7 @@ from rbln_supervisor.ctl.moments import since
 from rbln_worker.contract.version import VERSION
 
 PREFIX: Final = "intel.com"
-"""The supervisor's default, too."""
+"""Also the supervisor's default."""
 RUN_DIR: Final = Path("/run/rbln")
 
 _CODES: Final = """\
@@ -34,7 +34,7 @@ class Verb(NamedTuple):
     """A command."""
 
     what: str
-    """A line."""
+    """One line."""
     examples: str
 
 
@@ -96,12 +96,12 @@ VERBS: Final[dict[str, Verb]] = {
 
 
 def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+    """Return the parser of the whole command line."""
     everywhere = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     everywhere.add_argument(
         "--run-dir",
         type=Path,
-        default=argparse.SUPPRESS,  # or a verb's default would undo what stands before the verb
+        default=argparse.SUPPRESS,  # otherwise a verb's default replaces a value before the verb
         metavar="DIR",
         help=f"the supervisor's folder (default: {RUN_DIR})",
     )
@@ -129,13 +129,13 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         _ARGUMENTS.get(name, _none)(one)
-    # For the scripts of completion: no help of it, for nobody types it.
+    # For the completion scripts: without help, because people do not type it.
     verbs.add_parser("complete", parents=[everywhere]).add_argument("words", nargs="*")
     return whole
 
 
 def _none(_: argparse.ArgumentParser) -> None:
-    """Nothing but what every command has."""
+    """Add nothing: the command has only the common options."""
 
 
 def _status(verb: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""What a configuration would do on this node, or did: pools, and devices that move."""
+"""The effect of a configuration on this node, planned or done: pools, and devices that move."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -20,7 +20,7 @@ _STYLES: Final[dict[Change, str]] = {
 
 
 def page(plan: Plan, columns: int, *, done: bool = False) -> RenderableType:
-    """The whole plan, for a page so many columns wide; ``done``: it has become true."""
+    """Return the plan for a page of this width; ``done``: it has been carried out."""
     summary = Text(_done(plan) if done else _summary(plan))
     parts: list[RenderableType] = [Text(), _pools(plan, columns), Text(), summary]
     if plan.moves:
@@ -45,7 +45,7 @@ def _pools(plan: Plan, columns: int) -> Table:
 
 
 def _notes(pool: PoolPlan) -> Iterator[str]:
-    """What became of the devices of its type that it doesn't have."""
+    """Yield results of matching for the devices of its type that the pool does not get."""
     tally = pool.tally
     if not tally.candidates:
         yield "the node has no device of its type"

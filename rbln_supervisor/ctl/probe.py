@@ -1,4 +1,4 @@
-"""What a kubelet's probes ask: does the supervisor answer, and what keeps it from being ready?"""
+"""The kubelet's probes: the supervisor replies, and no reason prevents readiness."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -6,11 +6,12 @@ from typing import Final
 from rbln_supervisor.core.status import NodeStatus
 
 READY_WITHIN_S: Final = 3.0
-"""Less than a kubelet gives a probe (5 s, in our manifests): one that it ends tells nothing."""
+"""Less than a kubelet's time-out (5 s in our manifests): a probe that it kills reports no
+reason."""
 
 
 def unready(status: NodeStatus) -> tuple[str, ...]:
-    """Why a node is not ready, one line each; nothing where it is.
+    """Return the reasons why a node is not ready, one line each; empty if it is.
 
     A kubelet shows the lines as the event of a probe that failed.
     """
@@ -23,7 +24,7 @@ def unready(status: NodeStatus) -> tuple[str, ...]:
 def _pools(status: NodeStatus) -> Iterator[str]:
     for name, pool in status.pools.items():
         # A pool without devices waits for hardware, an invalid one for its owner: another instance
-        # would serve neither, so that no update has to wait for them.
+        # would serve neither, so no update has to wait for them.
         if pool.devices and not pool.registered and pool.state != "invalid":
             reason = f": {pool.reason}" if pool.reason else ""
             yield f"{name} is {pool.state}{reason}"

@@ -1,4 +1,4 @@
-"""A node's status for people: a line on the supervisor, its pools, their devices, what is wrong."""
+"""The status of a node for people: supervisor, pools, devices, problems."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -21,7 +21,7 @@ from rbln_supervisor.ctl.words import ago, count, duration, plain
 from rbln_worker.contract.health import HealthPhase
 
 NARROW_COLUMNS: Final = 90
-"""Below it a table of pools leaves out what can be had with --json."""
+"""Width below which a table of pools leaves out columns that --json has (columns)."""
 
 _STATE_STYLES: Final[dict[PoolState, str]] = {
     "serving": "green",
@@ -35,13 +35,13 @@ _STATE_STYLES: Final[dict[PoolState, str]] = {
 def page(
     status: NodeStatus, columns: int, now: float, whole: NodeStatus | None = None
 ) -> RenderableType:
-    """A status, for a page so many columns wide.
+    """Return a status for a page of this width.
 
     Args:
-        status: what is shown of it.
-        columns: the page's.
+        status: the part to show.
+        columns: width of the page.
         now: seconds since the epoch.
-        whole: of which it is a part; devices are counted there.
+        whole: the full status; devices are counted there.
     """
     parts: list[RenderableType] = [_head(status.supervisor)]
     if status.pools:
@@ -102,7 +102,7 @@ def _pools(status: NodeStatus, columns: int, whole: NodeStatus) -> Table:
 
 
 def _notes(pool: PoolStatus) -> Iterator[str]:
-    """Why a pool is as it is, the newest first."""
+    """Yield the reasons for a pool's state, the newest first."""
     if pool.reason:
         yield plain(pool.reason)
     yield from map(plain, pool.problems)
@@ -139,7 +139,7 @@ def _devices(name: str, pool: PoolStatus, columns: int, now: float, *, id_column
 
 
 def health(device: DeviceStatus) -> Text:
-    """What the kubelet hears, and where it really stands if that is not the same."""
+    """Return the health that the kubelet gets, and the detailed phase if it differs."""
     style = "green" if device.health == "Healthy" else "red"
     if device.phase in {HealthPhase.HEALTHY, HealthPhase.UNHEALTHY}:
         return Text(device.health, style)
@@ -147,18 +147,18 @@ def health(device: DeviceStatus) -> Text:
 
 
 def pod(one: PodUse) -> str:
-    """A pod that holds a device; its UID where its name is not known."""
+    """Return the name of a pod that holds a device; its UID if the name is not known."""
     return f"{plain(one.namespace)}/{plain(one.pod)}" if one.pod else plain(one.uid)
 
 
 def why(device: DeviceStatus) -> str:
-    """Why it is not Healthy, or what is suspected, and who says so."""
+    """Return the evidence against a healthy state, with its source."""
     source = f"{plain(device.source)}: " if device.source and device.reason else ""
     return f"{source}{plain(device.reason)}"
 
 
 def _wrong(status: NodeStatus) -> Iterator[RenderableType]:
-    """What one would look for next: problems, last words of workers, what was counted."""
+    """Yield the problems, the last log lines of workers, and the counters."""
     if problems := status.supervisor.problems:
         yield Text()
         yield Text("Problems", "bold red")

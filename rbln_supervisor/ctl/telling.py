@@ -1,4 +1,4 @@
-"""``rbln-ctl events``: asked of the supervisor, or read from its files where it is not there."""
+"""``rbln-ctl events``: from the supervisor, or without one from the files of the event log."""
 
 import sys
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ _WITHIN_S: Final = 5.0
 
 
 def tell(run_dir: Path, query: Query, *, as_json: bool) -> Exit:
-    """Print what happened, once."""
+    """Print the events once."""
     said, end = asked(run_dir, query)
     if as_json:
         output.write_json(said)
@@ -32,7 +32,7 @@ def tell(run_dir: Path, query: Query, *, as_json: bool) -> Exit:
 
 
 def asked(run_dir: Path, query: Query) -> tuple[Happened, Exit]:
-    """The events, and how to end: those in the files are said to be no supervisor's word."""
+    """Return the events and the exit code; warn if they are from the files."""
     try:
         with Session(run_dir) as session:
             reply = session.ask(Events(query), _WITHIN_S)
@@ -47,13 +47,13 @@ def asked(run_dir: Path, query: Query) -> tuple[Happened, Exit]:
 
 
 def stored(run_dir: Path, query: Query) -> Happened:
-    """What the files of a run directory say."""
+    """Return the events in the files of a run directory."""
     events = [record for record in journal.records(run_dir) if isinstance(record, Event)]
     return Happened(chosen(events, query), max((event.number for event in events), default=0))
 
 
 def follow(run_dir: Path, query: Query, *, as_json: bool) -> Exit:
-    """Print what happened and what happens, until Ctrl-C or until nobody reads."""
+    """Print past and new events, until Ctrl-C or until the reader is gone."""
     silent = False
     first = True
     try:
@@ -80,7 +80,7 @@ def follow(run_dir: Path, query: Query, *, as_json: bool) -> Exit:
 
 
 def _next(query: Query, reply: Happened, *, first: bool) -> Query:
-    """What to ask for after an answer; a smaller number than ours: the log began anew."""
+    """Return the query after a reply; a lower number than ours means that the log was restarted."""
     most = Query().most if first else query.most
     after = reply.newest if reply.newest >= query.after else 0
     return msgspec.structs.replace(query, after=after, most=most)

@@ -1,4 +1,4 @@
-"""rbln-ctl upgrade: the installed version replaces the running one; waits until it serves."""
+"""rbln-ctl upgrade: replaces the running version by the installed one; waits until it serves."""
 
 from pathlib import Path
 from time import monotonic, sleep
@@ -15,26 +15,26 @@ from rbln_supervisor.ctl.output import complain, write, write_json
 from rbln_supervisor.ctl.words import count, plain
 
 READY_TIMEOUT_S: Final = 60.0
-"""A start takes a second, and a worker has 10 s to say hello."""
+"""A start takes a second, and a worker has 10 s to send its hello."""
 _POLL_INTERVAL_S: Final = 0.1
 _LATER_S: Final = 0.5
-"""Two supervisors start at least so far apart; clocks of both ends round to 0.1 s."""
+"""Minimum time between two supervisors' starts (seconds); both uptimes are rounded to 0.1 s."""
 
 
 class Upgraded(msgspec.Struct, frozen=True):
-    """What an upgrade did."""
+    """The result of an upgrade."""
 
     before: str
-    """The version of the supervisor."""
+    """Version of the supervisor."""
     after: str
     kept: tuple[str, ...]
-    """Pools whose worker lived through it."""
+    """Pools whose worker stayed alive."""
     replaced: tuple[str, ...]
     """Pools that have another worker."""
 
 
 def upgrade(run_dir: Path, *, as_json: bool) -> Exit:
-    """Upgrade; the exit code. It is done when every pool that served before serves again."""
+    """Upgrade; return the exit code. It is done when every pool that served before serves again."""
     before = _status(ask(run_dir, commands.Status()))
     if isinstance(before, Exit):
         return before
@@ -54,7 +54,7 @@ def upgrade(run_dir: Path, *, as_json: bool) -> Exit:
     missing: tuple[str, ...] = ("it does not answer yet",)
     end = monotonic() + READY_TIMEOUT_S
     while missing and monotonic() < end:
-        sleep(_POLL_INTERVAL_S)  # a supervisor that is not there yet has no descriptor to wait for
+        sleep(_POLL_INTERVAL_S)  # a future supervisor has no descriptor to wait for
         after = _next_status(run_dir, started)
         if after is not None:
             missing = _missing(before, after)
@@ -70,7 +70,7 @@ def upgrade(run_dir: Path, *, as_json: bool) -> Exit:
 
 
 def _next_status(run_dir: Path, started: float) -> NodeStatus | None:
-    """The status of the next supervisor; None where there is none yet."""
+    """Return the status of the next supervisor; None if there is none yet."""
     try:
         reply = client.ask(run_dir, commands.Status())
     except (client.UnreachableError, client.UnreadableAnswerError):
@@ -93,7 +93,7 @@ def _status(reply: commands.Reply | Exit) -> NodeStatus | Exit:
 
 
 def _missing(before: NodeStatus, after: NodeStatus) -> tuple[str, ...]:
-    """Pools that served before and do not yet, or whose worker is of the version before."""
+    """Return pools that served before and do not yet, or that have a worker of another version."""
     version = after.supervisor.version
     return tuple(
         f"{plain(name)}: {pool.state}: {pool.reason or 'its worker is of the version before'}"

@@ -1,4 +1,4 @@
-"""``rbln-ctl validate``: a file is checked, here or against the node."""
+"""``rbln-ctl validate``: checks a file, alone or against the node."""
 
 import argparse
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ def run(options: argparse.Namespace, run_dir: Path, *, as_json: bool) -> Exit:
 
 
 def _validate(file: str, prefix: str, *, as_json: bool) -> Exit:
-    """Check a file as a reload would: one wrong pool is enough to refuse it."""
-    said = "rbln-ctl"  # a file that can't be read is named in what is said of it
+    """Check a file as a reload would: one invalid pool is enough to refuse it."""
+    said = "rbln-ctl"  # errors of reading contain the file's name
     try:
         raw = config_file.read(file)
         said = file
@@ -40,7 +40,7 @@ def _validate(file: str, prefix: str, *, as_json: bool) -> Exit:
 
 
 def _try(file: str, prefix: str | None, run_dir: Path, *, as_json: bool) -> Exit:
-    """Have the supervisor check a file, and say what a reload of it would do."""
+    """Request a check by the supervisor, and print the effect of a reload."""
     try:
         raw = config_file.read(file)
     except config.ConfigError as error:

@@ -1,4 +1,4 @@
-"""A status that is shown anew: one connection, which lasts longer than a supervisor."""
+"""The status, refreshed at intervals: one connection, which outlasts a supervisor."""
 
 import signal
 import sys
@@ -21,11 +21,11 @@ from rbln_supervisor.ctl.exits import Exit
 from rbln_supervisor.ctl.words import duration, plain
 
 ANSWER_WITHIN_S = 2.0
-"""A supervisor answers in milliseconds; whoever watches wants to see soon that it does not."""
+"""Seconds: a supervisor replies in milliseconds, and a person should see soon that it does not."""
 
 
 def watch(run_dir: Path, choice: Choice, *, as_json: bool, interval_s: float) -> Exit:
-    """Show the status until Ctrl-C, or until nobody reads it any more."""
+    """Show the status until Ctrl-C, or until its reader is gone."""
     signal.signal(signal.SIGTERM, _end)
     console = Console(highlight=False, markup=False, emoji=False)
     try:
@@ -45,19 +45,19 @@ def watch(run_dir: Path, choice: Choice, *, as_json: bool, interval_s: float) ->
 
                     _repeat(show, interval_s)
     except KeyboardInterrupt:
-        pass  # that is how it ends
+        pass  # the usual end
     return Exit.DONE
 
 
 class _News:
-    """The newest status, or how long there was none."""
+    """The newest status, or the time without one."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._asked_at = monotonic()
         self.status: NodeStatus | None = None
         self.at = self._asked_at
-        """When the status was new (monotonic seconds)."""
+        """Time of the newest status (monotonic seconds)."""
         self.problem = ""
 
     def ask(self) -> "_News":
@@ -82,7 +82,7 @@ def _repeat(show: Callable[[], bool], interval_s: float) -> None:
 
 
 def _json(news: _News, choice: Choice) -> bool:
-    """A line for each look; one that failed says so."""
+    """Write one line for each status; a failed request has a line, too."""
     if news.problem or news.status is None:
         return output.write_line({"unreachable": news.problem})
     return output.write_line(chosen(news.status, choice))
@@ -112,7 +112,7 @@ def _page(news: _News, choice: Choice, columns: int) -> RenderableType:
 
 
 def _cropped(page: RenderableType, console: Console) -> RenderableType:
-    """As much as the screen holds, and how much more there is."""
+    """Return the lines that fit on the screen, and the number of further ones."""
     lines = console.render_lines(page, console.options.update(height=None), pad=False)
     room = max(1, console.height - 1)
     if len(lines) > room:
@@ -122,5 +122,5 @@ def _cropped(page: RenderableType, console: Console) -> RenderableType:
 
 
 def _end(number: int, _frame: object) -> NoReturn:
-    # The terminal is left as it was found.
+    # SystemExit restores the terminal.
     sys.exit(128 + number)

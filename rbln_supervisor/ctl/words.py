@@ -1,4 +1,4 @@
-"""What rbln-ctl says in plain lines: the results of a reload, a rescan and a validation."""
+"""One-line results of rbln-ctl: a reload, a rescan, a validation."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from rbln_supervisor.core.configuration.config import NodeConfig
 
 
 def reloaded(reply: Reloaded) -> str:
-    """A sentence."""
+    """Return one sentence."""
     if not is_a_change(reply):
         return f"reloaded: nothing changed, {count(reply.unchanged, 'pool')} as before"
     return (
@@ -17,13 +17,13 @@ def reloaded(reply: Reloaded) -> str:
 
 
 def is_a_change(reply: Reloaded) -> bool:
-    """Whether a reload changed a pool, or moved a device."""
+    """Return True if a reload changed a pool, or moved a device."""
     moves = reply.plan.moves if reply.plan else ()
     return bool(reply.added or reply.removed or reply.changed or moves)
 
 
 def rescanned(reply: Rescanned) -> str:
-    """A sentence, then a line for each pool that changed."""
+    """Return a sentence, then a line for each pool that changed."""
     functions = f"{reply.functions} PCI function{'' if reply.functions == 1 else 's'}"
     if not reply.changed:
         return f"rescanned: {functions}, no pool changed"
@@ -32,7 +32,7 @@ def rescanned(reply: Rescanned) -> str:
 
 
 def validated(file: str, config: NodeConfig) -> str:
-    """A sentence, then a line for each pool."""
+    """Return a sentence, then a line for each pool."""
     lines = [
         f"  {pool.spec.name} ({pool.spec.device_type}, {count(pool.selectors, 'selector object')})"
         for pool in config.pools
@@ -41,7 +41,7 @@ def validated(file: str, config: NodeConfig) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time in the two largest units that it has."""
+    """Return a duration in its two largest units."""
     whole = max(0, int(seconds))
     days, hours = divmod(whole // 3600, 24)
     minutes, rest = divmod(whole % 3600, 60)
@@ -51,17 +51,17 @@ def duration(seconds: float) -> str:
 
 
 def ago(since: float | None, now: float) -> str:
-    """How long ago a time was, both in seconds since the epoch; nothing where it isn't known."""
+    """Return the time since ``since``, both in seconds since the epoch; empty if it is None."""
     return "" if since is None else f"{duration(now - since)} ago"
 
 
 def count(things: Sequence[object], noun: str) -> str:
-    """``1 pool``, ``2 pools``."""
+    """Return ``1 pool``, ``2 pools``."""
     return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
 
 
 def plain(text: str) -> str:
-    """A text that can't steer a terminal: it may be from a log or from a file of anybody's."""
+    """Return a text without control characters, because it may come from any log or file."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
