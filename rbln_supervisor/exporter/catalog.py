@@ -1,6 +1,6 @@
-"""Every metric there is: its name, kind and labels, and what it says.
+"""All metrics: name, kind, labels and description.
 
-docs/metrics.md, the dashboard and the alerts are held against this list by tests.
+Tests compare docs/metrics.md, the dashboard and the alerts with this list.
 """
 
 from typing import Final, Literal, NamedTuple
@@ -12,7 +12,7 @@ class Entry(NamedTuple):
     """A metric."""
 
     name: str
-    """As it is scraped; a histogram's without ``_bucket``, ``_sum``, ``_count``."""
+    """Name in a scrape; for a histogram without ``_bucket``, ``_sum``, ``_count``."""
     kind: Kind
     labels: tuple[str, ...]
     text: str
@@ -202,7 +202,7 @@ CATALOG: Final = (
 
 
 def table() -> str:
-    """The list as it stands in docs/metrics.md."""
+    """Return the list as it is in docs/metrics.md."""
     rows = (
         f"| `{entry.name}` | {entry.kind} | {', '.join(entry.labels) or '-'} | {entry.text} |"
         for entry in CATALOG

@@ -1,4 +1,4 @@
-"""What is measured, as families of samples."""
+"""The values of the metrics, as families of samples."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -19,31 +19,31 @@ from rbln_worker.contract.pod_devices import PodSource
 
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
-# A counter whose first sample is 1 has not increased for Prometheus: what alerts ask for is there
-# from the beginning.
+# Prometheus sees no increase in a counter whose first sample is 1: the series that alerts use exist
+# from the start.
 _RESTARTS: Final = ("SIGKILL", "SIGSEGV", "exit-70", "hang")
 _LOSSES: Final = (("worker-down", ""), ("kubelet-away", ""), ("unregistered", ""))
 _BOUNDS: Final = (*(repr(bound) for bound in BOUNDS_S), "+Inf")
 
 
 class Page(Collector):
-    """The samples of one scrape; a family without any is left out."""
+    """The samples of one scrape; a family without samples is left out."""
 
     def __init__(self) -> None:
         self._families = {entry.name: _family(entry) for entry in CATALOG}
 
     def collect(self) -> Iterable[Family]:
-        """The families, in the catalog's order."""
+        """Return the families, in the catalog's order."""
         return [family for family in self._families.values() if family.samples]
 
     def put(self, name: str, value: float, *labels: str) -> None:
-        """A sample of a gauge or counter."""
+        """Add a sample of a gauge or counter."""
         family = self._families[name]
         assert not isinstance(family, HistogramMetricFamily)  # noqa: S101 - narrows
         family.add_metric(labels, value)
 
     def took(self, name: str, histogram: Histogram, *labels: str) -> None:
-        """The samples of a histogram."""
+        """Add the samples of a histogram."""
         family = self._families[name]
         assert isinstance(family, HistogramMetricFamily)  # noqa: S101 - narrows
         counts = (*histogram.counts, *(0,) * len(_BOUNDS))[: len(_BOUNDS)]
@@ -53,12 +53,12 @@ class Page(Collector):
 
 
 def fill(page: Page, measures: Measures, *, device_series: bool) -> None:
-    """Put what a supervisor answered on a page.
+    """Add the metrics of a supervisor's reply to a page.
 
     Args:
         page: a new one.
-        measures: the answer.
-        device_series: also a series for each device.
+        measures: the reply.
+        device_series: True: also a series for each device.
     """
     supervisor = measures.status.supervisor
     page.put("rbln_supervisor_info", 1, supervisor.version)
@@ -76,7 +76,7 @@ def fill(page: Page, measures: Measures, *, device_series: bool) -> None:
 
 
 def fill_processes(page: Page, processes: Iterable[Process]) -> None:
-    """Put what /proc says on a page."""
+    """Add the metrics of processes to a page."""
     for one in processes:
         labels = one.role, one.pool
         page.put("rbln_process_resident_memory_bytes", one.rss_bytes, *labels)
@@ -104,7 +104,7 @@ def _status(page: Page, name: str, pool: PoolStatus, *, device_series: bool) -> 
     for state in get_args(PoolState):
         page.put("rbln_pool_state", pool.state == state, name, state)
     page.put("rbln_pool_problems", len(pool.problems), name)
-    # Always there, so that a pool whose last healthy device falls says 0.
+    # Always present, so that a pool without healthy devices has the value 0.
     counts = Counter({("Healthy", str(HealthPhase.HEALTHY), ""): 0})
     for device in pool.devices.values():
         well = device.phase is HealthPhase.HEALTHY

@@ -1,4 +1,4 @@
-"""The command line of rbln-exporter: serve until a signal."""
+"""The command line of rbln-exporter: serves until a signal."""
 
 import argparse
 import errno
@@ -22,28 +22,28 @@ LISTEN: Final = "127.0.0.1:9420"
 LISTEN_VARIABLE: Final = "RBLN_EXPORTER_LISTEN"
 FORMAT_VARIABLE: Final = "RBLN_LOG_FORMAT"
 TIMEOUT_S: Final = 2.0
-"""A supervisor answers in one turn of its loop: milliseconds."""
+"""Seconds: a supervisor replies within one loop iteration, some milliseconds."""
 RETRY_INTERVAL_S: Final = 0.5
-"""Between two attempts to listen on an address that is in use; the kernel tells nobody that it is
-free again."""
+"""Seconds between two attempts to listen on an address that is in use; the kernel has no event for
+its release."""
 
 _log = logging.getLogger(__name__)
 
 
 class Address(NamedTuple):
-    """Where to listen."""
+    """Address and port to listen on."""
 
     host: str
     port: int
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until a signal; the exit code: 0 then, 1 if it can never listen, 2 for wrong usage."""
+    """Serve until a signal; return 0 then, 1 if it can never listen, 2 for wrong usage."""
     listen = os.environ.get(LISTEN_VARIABLE, LISTEN)
     form = os.environ.get(FORMAT_VARIABLE, "text")
     options = _parser(listen, form).parse_args(argv)
     log.setup("exporter", logging.INFO, options.log_format)
-    # Before any thread is there: all of them leave the signals to sigwait.
+    # Before the first thread: all threads leave the signals to sigwait.
     ends = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     pages = Pages(
@@ -74,13 +74,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _listen(address: Address, get: Get, ends: Collection[signal.Signals]) -> Server | None:
-    """Listen as soon as nobody else does; None where a signal came first.
+    """Listen as soon as the address is free; return None if a signal came first.
 
     In an update two pods are on the node's network, and the earlier one's exporter has the port
-    until its pod has gone.
+    until its pod has ended.
 
     Raises:
-        OSError, OverflowError: nobody can ever listen there: it is no address of this machine, say.
+        OSError, OverflowError: The address can never be used: it is not one of this machine, for
+            example.
     """
     waiting = False
     while True:

@@ -1,4 +1,4 @@
-"""The pages of the exporter, each made of one question to the supervisor with a deadline."""
+"""The pages of the exporter, each made of one request to the supervisor with a deadline."""
 
 import logging
 from http import HTTPStatus
@@ -16,13 +16,13 @@ from rbln_supervisor.exporter.readiness import readiness
 
 _TEXT: Final = "text/plain; charset=utf-8"
 _TEXT_FORMAT: Final = "text/plain; version=0.0.4; charset=utf-8"
-"""What every Prometheus has understood; with ours nothing is lost in it."""
+"""A format that every Prometheus understands; our metrics lose nothing in it."""
 
 log = logging.getLogger(__name__)
 
 
 class Answer(NamedTuple):
-    """What a client gets."""
+    """An HTTP response."""
 
     status: HTTPStatus
     content_type: str
@@ -33,15 +33,15 @@ class Pages:
     """The pages about one supervisor. Used by several threads at once."""
 
     def __init__(self, run_dir: Path, *, timeout_s: float, device_series: bool) -> None:
-        """``timeout_s``: how long the supervisor may take to answer."""
+        """``timeout_s``: seconds for the supervisor's reply."""
         self._run_dir = run_dir
         self._timeout_s = timeout_s
         self._device_series = device_series
         self._down = ""
-        """Why it did not answer the last time."""
+        """Reason why it did not reply the last time."""
 
     def get(self, path: str, accept: str) -> Answer:
-        """The page at a path, in a format of those that an Accept header names."""
+        """Return the page at a path, in a format that the Accept header names."""
         match path:
             case "/metrics":
                 return self._metrics(accept)
@@ -53,7 +53,7 @@ class Pages:
                 return _plain(HTTPStatus.NOT_FOUND, "there are /metrics, /healthz and /readyz")
 
     def _metrics(self, accept: str) -> Answer:
-        """200 also without a supervisor: a page that isn't taken can't say ``rbln_up 0``."""
+        """Return 200 also without a supervisor: an error page could not contain ``rbln_up 0``."""
         page = Page()
         reply = self._ask(Metrics())
         page.put("rbln_up", isinstance(reply, Measured))
@@ -61,7 +61,7 @@ class Pages:
             fill(page, reply.measures, device_series=self._device_series)
             fill_processes(page, visible(reply.measures.status, self._run_dir))
         fill_processes(page, ourselves())
-        # Not the library's choose_encoder: it believes the header's version, whatever that is.
+        # Not the library's choose_encoder: it accepts any version in the header.
         if openmetrics.CONTENT_TYPE_LATEST.partition(";")[0] in accept:
             body: bytes = openmetrics.generate_latest(page)  # type: ignore[no-untyped-call]
             return Answer(HTTPStatus.OK, openmetrics.CONTENT_TYPE_LATEST, body)
@@ -84,7 +84,7 @@ class Pages:
                 return _plain(HTTPStatus.SERVICE_UNAVAILABLE, _why(other))
 
     def _ask(self, request: Request) -> Reply | str:
-        """The answer, or why there is none."""
+        """Return the reply, or the reason why there is none."""
         try:
             reply: Reply | str = ask(self._run_dir, request, timeout_s=self._timeout_s)
         except (UnreachableError, UnreadableAnswerError) as error:
@@ -101,7 +101,7 @@ class Pages:
 
 
 def _why(reply: Reply | str) -> str:
-    """Why an answer is of no use."""
+    """Return the reason why a reply can't be used."""
     match reply:
         case str():
             return reply

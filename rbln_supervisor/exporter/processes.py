@@ -1,7 +1,7 @@
-"""What /proc says of the supervisor, its workers and ourselves.
+"""Process data of the supervisor, its workers and the exporter, from /proc.
 
-A pid of the supervisor's need not mean the same process here (a PID namespace of our own): one is
-believed only if it has its lock file open.
+A pid from the supervisor may be another process here (in a separate PID namespace): it counts only
+if that process has its lock file open.
 """
 
 import os
@@ -21,10 +21,10 @@ class Process(NamedTuple):
     role: str
     """``supervisor``, ``worker``, ``exporter``."""
     pool: str
-    """A worker's."""
+    """Pool of a worker."""
     rss_bytes: int
     pss_bytes: int | None
-    """None where the kernel doesn't say."""
+    """None if the kernel does not report it."""
     cpu_s: float
     open_fds: int
     started: float
@@ -32,7 +32,7 @@ class Process(NamedTuple):
 
 
 def visible(status: NodeStatus, run_dir: Path) -> Iterator[Process]:
-    """Those that can be seen from here."""
+    """Yield the supervised processes that are visible here."""
     booted = _booted()
     found = [("supervisor", "", status.supervisor.pid, run_dir / "supervisor.lock")]
     for name, pool in status.pools.items():
@@ -44,11 +44,11 @@ def visible(status: NodeStatus, run_dir: Path) -> Iterator[Process]:
             if _holds(pid, lock):
                 yield _read(role, pool_name, pid, booted)
         except (OSError, ValueError, IndexError):
-            continue  # it has ended meanwhile, or is not ours to see
+            continue  # it has ended meanwhile, or is not visible to us
 
 
 def ourselves() -> Iterator[Process]:
-    """This process."""
+    """Yield this process."""
     try:
         yield _read("exporter", "", os.getpid(), _booted())
     except (OSError, ValueError, IndexError):
@@ -68,9 +68,9 @@ def _holds(pid: int, lock: Path) -> bool:
 
 
 def _read(role: str, pool: str, pid: int, booted: float) -> Process:
-    """proc_pid_stat(5), proc_pid_statm(5), proc_pid_smaps(5)."""
+    """Read proc_pid_stat(5), proc_pid_statm(5), proc_pid_smaps(5)."""
     home = _PROC / str(pid)
-    # The name stands in brackets and may have any byte in it; fields are counted from after it.
+    # The name is in parentheses and may contain any byte; fields are counted behind it.
     fields = (home / "stat").read_text(errors="replace").rpartition(")")[2].split()
     ticks = os.sysconf("SC_CLK_TCK")
     return Process(
@@ -79,7 +79,7 @@ def _read(role: str, pool: str, pid: int, booted: float) -> Process:
         rss_bytes=int((home / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),
         pss_bytes=_pss(home),
         cpu_s=(int(fields[11]) + int(fields[12])) / ticks,
-        open_fds=len(os.listdir(home / "fd")),  # noqa: PTH208 - names are all that is wanted
+        open_fds=len(os.listdir(home / "fd")),  # noqa: PTH208 - only the names are needed
         started=booted + int(fields[19]) / ticks,
     )
 
@@ -87,12 +87,12 @@ def _read(role: str, pool: str, pid: int, booted: float) -> Process:
 def _pss(home: Path) -> int | None:
     try:
         lines = (home / "smaps_rollup").read_text().splitlines()
-    except OSError:  # needs more rights than the rest (ptrace), and a kernel that has it
+    except OSError:  # needs further permissions (ptrace), and a kernel with it
         return None
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), None)
 
 
 def _booted() -> float:
-    """When the machine did, in seconds since the epoch (proc_stat(5), btime)."""
+    """Return the boot time in seconds since the epoch (proc_stat(5), btime)."""
     lines = (_PROC / "stat").read_text().splitlines()
     return next((float(line.split()[1]) for line in lines if line.startswith("btime ")), 0.0)

@@ -1,4 +1,4 @@
-"""What /readyz says: whether the node's pools can be had, and what is missing."""
+"""The content of /readyz: readiness of the node's pools, and missing ones."""
 
 from typing import NamedTuple
 
@@ -6,17 +6,17 @@ from rbln_supervisor.core.status import NodeStatus, PoolStatus
 
 
 class Readiness(NamedTuple):
-    """The answer."""
+    """The readiness of the node."""
 
     ready: bool
     lines: tuple[str, ...]
-    """The first sums up; then a line for each pool."""
+    """A summary, then a line for each pool."""
 
 
 def readiness(status: NodeStatus) -> Readiness:
-    """Ready: looked at once, and every pool is listed by the kubelet or has no device.
+    """Return ready if a discovery has ended, and the kubelet lists every pool with devices.
 
-    A pool whose configuration is wrong keeps nobody from being ready: it is said.
+    An invalid pool does not prevent readiness; it has its line.
     """
     missing = [name for name, pool in status.pools.items() if _is_missing(pool)]
     if status.supervisor.ready:

@@ -1,4 +1,4 @@
-"""The HTTP server: a thread a request, few at a time, none for long."""
+"""The HTTP server: one thread for each request, limited in number and time."""
 
 import contextlib
 import logging
@@ -16,50 +16,50 @@ from urllib.parse import urlsplit
 from rbln_supervisor.exporter.pages import Answer
 
 AT_A_TIME: Final = 16
-"""Requests that are answered; a further one gets 503 at once."""
+"""Maximum number of concurrent requests; a further one gets 503 at once."""
 REQUEST_WITHIN_S: Final = 10.0
-"""A connection that is open for longer is closed, whatever it is still sending or reading."""
+"""Maximum duration of a connection (seconds); then it is closed, even while it sends or reads."""
 SILENT_S: Final = 5.0
-"""A client that sends nothing for so long is not waited for."""
+"""Maximum time to wait for a client's data (seconds)."""
 _BUSY: Final = b"HTTP/1.0 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
 
 Get = Callable[[str, str], Answer]
 Connection = socket.socket | tuple[bytes, socket.socket]
-"""As socketserver types it; of TCP it is a socket."""
+"""Type of socketserver; for TCP it is a socket."""
 
 log = logging.getLogger(__name__)
 
 
 class Server(ThreadingHTTPServer):
-    """Answers GET with what a function makes of path and Accept header."""
+    """An HTTP server that answers GET with the result of a function of path and Accept header."""
 
     daemon_threads = True
     block_on_close = False
     request_queue_size = 64
 
     def __init__(self, host: str, port: int, get: Get) -> None:
-        """Listen; OSError where that can't be. Port 0: any that is free."""
+        """Listen. Raises OSError. Port 0: any free port."""
         if ":" in host:
             self.address_family = socket.AF_INET6
         self._slots = threading.BoundedSemaphore(AT_A_TIME)
         self._open: dict[Connection, float] = {}
-        self._lock = threading.Lock()  # of a few instructions each time: no descriptor tells less
+        self._lock = threading.Lock()  # held for a few instructions each time
         super().__init__((host, port), partial(_Request, get))
 
     def server_bind(self) -> None:
-        """Take IPv4 as well where every address is meant."""
+        """Listen on IPv4, too, if every address is meant."""
         if self.address_family == socket.AF_INET6:
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        # Not HTTPServer's own: it asks the resolver for our name, which can take long.
+        # Not HTTPServer's method: it resolves our name, which can take long.
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def process_request(self, request: Connection, client_address: object) -> None:
-        """Answer in a thread, if one is free."""
+        """Handle a request in a thread, if a slot is free."""
         if not self._slots.acquire(blocking=False):
             if isinstance(request, socket.socket):
-                with contextlib.suppress(OSError):  # it may have left, too
+                with contextlib.suppress(OSError):  # the client may be gone, too
                     request.send(_BUSY, socket.MSG_DONTWAIT)
             self.shutdown_request(request)
             return
@@ -68,7 +68,7 @@ class Server(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Connection, client_address: object) -> None:
-        """In that thread."""
+        """Handle a request in its thread."""
         try:
             super().process_request_thread(request, client_address)
         finally:
@@ -77,16 +77,16 @@ class Server(ThreadingHTTPServer):
             self._slots.release()
 
     def service_actions(self) -> None:
-        """Twice a second: end connections that take too long, be it a byte at a time."""
+        """Close connections that take too long, even with progress; called twice a second."""
         overdue = monotonic() - REQUEST_WITHIN_S
         with self._lock:
             for request, began in self._open.items():
                 if began < overdue and isinstance(request, socket.socket):
-                    with contextlib.suppress(OSError):  # it ends by itself just now
+                    with contextlib.suppress(OSError):  # it ends just now
                         request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, _request: Connection, _client_address: object) -> None:
-        """Log a client that left, or an error of ours: neither ends the server."""
+        """Log a client that is gone, or an internal error; neither ends the server."""
         log.error("a request failed", exc_info=sys.exception())
 
 
@@ -101,7 +101,7 @@ class _Request(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         answer = self._get(urlsplit(self.path).path, self.headers.get("Accept", ""))
-        with contextlib.suppress(ConnectionError):  # who asked has gone
+        with contextlib.suppress(ConnectionError):  # the client is gone
             self.send_response(answer.status)
             self.send_header("Content-Type", answer.content_type)
             self.send_header("Content-Length", str(len(answer.body)))
