@@ -1,1 +1,1 @@
-"""gRPC and protobuf of the kubelet's APIs, which stay inside this package."""
+"""gRPC and protobuf of the kubelet's APIs. No other package of the worker uses them."""
