@@ -1,4 +1,4 @@
-"""What a container gets for its devices: nodes, mounts and environment variables."""
+"""Container contents for allocated devices: nodes, mounts and environment variables."""
 
 import json
 from collections.abc import Iterable, Mapping

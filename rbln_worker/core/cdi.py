@@ -16,7 +16,7 @@ from rbln_worker.core.answer import DeviceAnswer
 from rbln_worker.core.providers.offer import Mount, Node
 
 Mode = Literal["off", "annotations", "cri", "both"]
-"""How an answer passes a claim: in an annotation, in the kubelet's own field, or in both.
+"""The way to pass a claim: in an annotation, in the kubelet's own field, or in both.
 
 Kubelets ignore a field that they don't know, and runtimes apply a device that is claimed twice
 once, so ``both`` works wherever CDI does.
