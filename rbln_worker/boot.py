@@ -63,9 +63,9 @@ class Boot(msgspec.Struct, frozen=True):
     alone_s: float = 3600.0
     """Interval of the log line that there is no supervisor, in seconds."""
     earlier: Figures = Figures()
-    """Counters of the pool's previous workers."""
+    """Counters of the pool's previous workers, to be continued."""
     is_successor: bool = False
-    """True if the pool's previous worker serves until this one is listed."""
+    """True if a predecessor serves until this worker is listed."""
 
     @property
     def digest(self) -> str:

@@ -54,7 +54,7 @@ class Conclusion:
         overdue: Callable[[], None],
         doubted: Callable[[DeviceId], None],
     ) -> None:
-        """``overdue`` and ``doubted`` as in Judge; ``files`` knows which devices can be claimed."""
+        """Use ``overdue`` and ``doubted`` as Judge does, and ``files`` to write specs."""
         self._mode = mode
         self._files = files
         self._pre_start = pre_start
@@ -64,7 +64,7 @@ class Conclusion:
         self._concluded: Inventory | None = None
         """The desired state that the kubelet's list is based on."""
         self._told: set[DeviceId] = set()
-        """Devices that differ between these two."""
+        """Devices with changes since the last conclusion."""
         self._answers: dict[DeviceId, DeviceAnswer] = {}
         """The last answers, by device."""
         self._unusable: dict[DeviceId, str] = {}

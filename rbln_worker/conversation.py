@@ -35,7 +35,7 @@ class Held(NamedTuple):
 
 
 class Words(NamedTuple):
-    """Sources of the worker's messages, called whenever they may have changed."""
+    """Sources of the worker's messages, called whenever a message may have changed."""
 
     hello: Callable[[], Hello]
     held: Callable[[], Held]
@@ -43,11 +43,11 @@ class Words(NamedTuple):
     report: Callable[[], Report]
     figures: Callable[[], Figures]
     history: Callable[[int], tuple[Happening, ...]]
-    """Return the transitions after a number."""
+    """Source of the transitions after a number."""
 
 
 class Conversation:
-    """Sends a hello on every connection, heartbeats, and the report after each change."""
+    """A session with the supervisor: hello on every connection, heartbeats, changed reports."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Conversation:
         hear: Callable[[State], None],
         alone_s: float,
     ) -> None:
-        """``alone_s``: interval of the log line that there is no supervisor, in seconds."""
+        """Use ``link``; ``alone_s``: seconds between log lines that there is no supervisor."""
         self._link = link
         self._words = words
         self._hear = hear

@@ -10,7 +10,7 @@ from rbln_worker.core import history
 
 
 class Diary:
-    """Records transitions of devices and of the registration."""
+    """A recorder of transitions of devices and of the registration."""
 
     def __init__(self) -> None:
         self._memory = history.Memory()

@@ -49,10 +49,10 @@ class _Seen(msgspec.Struct, frozen=True):
 
 
 class Examiner:
-    """Checks the devices of a pool. Threads share it, each for different devices."""
+    """Health checks of a pool's devices. Threads share it, each for different devices."""
 
     def __init__(self, write_info: Callable[[DeviceAnswer], str]) -> None:
-        """``write_info`` writes a device's file, and returns the error or nothing."""
+        """Write device-info files with ``write_info``, which returns the error or nothing."""
         self._write_info = write_info
         self._answers: dict[DeviceId, tuple[Question, DeviceAnswer]] = {}
         """Cached answers with their input."""

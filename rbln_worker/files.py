@@ -21,8 +21,7 @@ from rbln_worker.host.ledger import FileClaim, Ledger, remove_marked
 SPEC_WITHIN_S: Final = 5.0
 """Time-out of writing a spec, in seconds."""
 LIST_AGAIN_S: Final = 2.0
-"""Seconds until the next attempt to save the list, if it can't be saved (such as on a full
-disk)."""
+"""Seconds until the next attempt to save the list if that fails, such as on a full disk."""
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +39,7 @@ class Files:
     """The pool's files on the host, and problems with them."""
 
     def __init__(self, boot: Boot, *, on_settled: Callable[[], None]) -> None:
-        """``on_settled`` is called when ``problems`` may have changed."""
+        """Call ``on_settled`` when ``problems`` may have changed."""
         self._on_settled = on_settled
         self._mode = boot.cdi
         self._infos = below_root(boot.root, devinfo.FOLDER)

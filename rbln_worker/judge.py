@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class Judge:
-    """Takes evidence at any time, and computes verdicts on request."""
+    """Health records of a pool's devices: evidence comes at any time, verdicts on request."""
 
     def __init__(self, *, overdue: Callable[[], None], doubted: Callable[[DeviceId], None]) -> None:
         """Call ``overdue`` at a deadline, and ``doubted`` to request a check before one."""
@@ -74,11 +74,11 @@ class Judge:
         unfiled: Callable[[DeviceId], str],
         given: Callable[[DeviceId], str],
     ) -> Mapping[DeviceId, Verdict | None]:
-        """Evaluate these devices now; return the changed verdicts.
+        """Evaluate these devices now; return the changed verdicts, None for a removed device.
 
-        None for a removed device. ``unfiled`` returns why a device is not in the pool's CDI spec
-        although it has to be, ``given`` why pods' nodes prevent its allocation; else they return
-        nothing.
+        ``unfiled`` returns why a device is not in the pool's CDI spec although it has to be,
+        ``given`` why pods' nodes prevent its allocation; both return an empty string if there is no
+        reason.
         """
         loop = asyncio.get_running_loop()
         now = Moment(loop.time(), round(datetime.now(UTC).timestamp(), 3))
@@ -127,8 +127,7 @@ class Judge:
             self._timer = asyncio.get_running_loop().call_at(first, self._overdue)
 
     def _look_halfway(self, device: DeviceId, seconds: float) -> None:
-        # Some missing things appear without an event: check again before a device fails or
-        # recovers.
+        # Not every repair causes an event: check once more before the device fails or recovers.
         if seconds < _LOOK_HALFWAY_BELOW_S:
             asyncio.get_running_loop().call_later(seconds / 2, self._doubted, device)
 

@@ -80,7 +80,7 @@ def _reopened(path: str) -> int:
 
 
 class _Descriptor(logging.Handler):
-    """Writes complete lines to a descriptor; a line without room is counted and dropped."""
+    """A handler that writes whole lines to a descriptor, or drops and counts them."""
 
     def __init__(self, fd: int, bytes_most: int | None) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ from rbln_worker.core.inventory import Inventory
 from rbln_worker.prober import Depth
 
 Follow = Callable[[Sequence[Device], Inventory, Depth], Coroutine[None, None, None]]
-"""Check these devices, and apply the results."""
+"""A function that checks devices and applies the results."""
 CHECK_EVERY: Final = 5
 """Heartbeats from one check of all devices to the next: 10 s."""
 AFTER_S: Final = 0.1
@@ -32,7 +32,7 @@ class Looks:
         follow: Follow,
         spawn: Callable[[Coroutine[None, None, None]], object],
     ) -> None:
-        """``held`` returns the current devices, ``spawn`` starts a task.
+        """Check the devices that ``held`` returns; ``spawn`` starts a task.
 
         ``troubled`` returns a few incomplete devices, which may become complete without an event.
         """

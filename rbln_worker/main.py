@@ -27,7 +27,7 @@ def run(boot: Boot) -> int:
         log.last_words(f"{boot.pool}: its privileges can't be given up: {error}\n")
         return Exit.PRIVILEGED
     except BaseException as error:  # noqa: BLE001 - the last frame of this process
-        # First, because a write needs memory, too, and the error holds objects with used memory.
+        # First, because a log line needs memory, too, and the error keeps used memory alive.
         lacks_memory = is_lack_of_memory(error) or not limits.is_room_for(1)
         log.last_words(traceback.format_exc())
         if not lacks_memory:
@@ -69,7 +69,7 @@ def _live(boot: Boot) -> int:
             )
         tail = log.tail_descriptor()
         if tail is not None:
-            # Only one thread's trace: its first lines, which name the fault, have to fit into a
+            # One thread's trace only: its first lines, which name the fault, have to fit in a
             # status.
             faulthandler.enable(tail, all_threads=False)
         return asyncio.run(_serve(boot, held))

@@ -95,7 +95,7 @@ class _Turn:
 
 
 class Prober:
-    """Checks devices, one check of a device at a time."""
+    """Health checks in threads, one check of a device at a time."""
 
     def __init__(
         self,
@@ -136,8 +136,8 @@ class Prober:
     ) -> AsyncIterator[Mapping[DeviceId, Finding]]:
         """Yield results as they come: those of quick devices together, then the late ones.
 
-        A device that does not answer in time gets a result that says so, and its real result later.
-        A device whose last check still runs is ``missed``, and a device that a check or a glance
+        A device that does not answer in time gets a time-out result, and its real result later. A
+        device whose last check still runs is ``missed``, and a device that a check or a glance
         finds unchanged has no result.
         """
         wanted = {device.id: device for device in devices if device.gone is None}

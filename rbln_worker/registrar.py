@@ -256,8 +256,7 @@ class Registrar:
         if self._endpoint.path.parent == self._registry_folder:
             self._endpoint.withdraw()
         # A living kubelet may have a stream open while it refuses registrations or creates its
-        # socket again: endpoints with a stream serve until the next is listed, so that there is no
-        # gap.
+        # socket again. Endpoints with a stream serve until the next is listed, to avoid a gap.
         read = [one for one in self._retired if one[1].streams]
         unread = [one for one in self._retired if not one[1].streams]
         for endpoint, _ in (*unread, *read[: -RETIRED_MOST + 1]):

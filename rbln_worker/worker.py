@@ -50,7 +50,7 @@ class Worker:
     """The worker of one pool, from its first snapshot to its drain."""
 
     def __init__(self, boot: Boot, link: Link, *, owns_pool: Callable[[], bool]) -> None:
-        """``owns_pool`` returns True while the pool belongs to this worker, by its lock file."""
+        """Serve while ``owns_pool`` is True: the pool belongs to this worker, by its lock file."""
         self._boot = boot
         self._owns_pool = owns_pool
         self._tally = Tally(boot.earlier)

@@ -31,15 +31,14 @@ class Network(msgspec.Struct, frozen=True, omit_defaults=True):
     interfaces: tuple[str, ...] = ()
     """Interfaces in this network namespace, sorted; also those of a child (``virtio0``)."""
     link_type: str = ""
-    """The link type in iproute2's terms (``ether``, ``infiniband``); without an interface, the
-    PF's."""
+    """The link type in iproute2's terms (``ether``, ``infiniband``); the PF's if it has no
+    interface."""
     pkey: str = ""
     """The partition key at index 0 of an InfiniBand port, such as 0x8001."""
     rdma: tuple[str, ...] = ()
     """Names of its RDMA devices, sorted."""
     rdma_capable: bool = False
-    """True if it has RDMA devices, or devlink reports that it can (they may be in another
-    namespace)."""
+    """True if it has RDMA devices, or devlink reports that it may have some elsewhere."""
     vdpa: Vdpa | None = None
     ddp_profile: str = ""
     """The loaded DDP package; read only if a selector asks for it."""
@@ -142,8 +141,7 @@ class LinkState(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 CarrierRole = Literal["own", "pf", "lag"]
-"""``own``: the device's interface; ``pf``: its PF's interface; ``lag``: the bond of its PF's
-eswitch."""
+"""``own``: the device's interface; ``pf``: its PF's; ``lag``: the bond of its PF's eswitch."""
 
 
 class Carrier(msgspec.Struct, frozen=True):

@@ -57,8 +57,7 @@ class Figures(msgspec.Struct, frozen=True, tag="figures"):
     refusals: int = 0
     """Registrations that failed."""
     to_register: Histogram = Histogram()
-    """Time from the moment when the pool was not listed and registration was possible, to the
-    kubelet's stream."""
+    """Time to the kubelet's stream, from when the pool was not listed and could register."""
     looks: Histogram = Histogram()
     """Health checks of single devices. If only these have changed, they are sent with every 8th
     heartbeat, to save messages."""

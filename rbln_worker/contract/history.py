@@ -33,8 +33,10 @@ class Happening(msgspec.Struct, frozen=True):
     """The source of the evidence; for a registration: the way to the kubelet."""
     reason: str = ""
     first: bool = False
-    """True for the first state, in this life, of a device that was present at its start: it may be
-    known already."""
+    """True for the first state, in this life, of a device that was present at its start.
+
+    It may be known already.
+    """
 
 
 class History(msgspec.Struct, frozen=True, tag="history"):

@@ -6,7 +6,7 @@ import msgspec
 
 
 class PodSource(StrEnum):
-    """Source of the knowledge which devices pods hold, best first."""
+    """Source of the data about devices that pods hold, best first."""
 
     PODS_API = "pods-api"
     """The kubelet's Pods API (KEP-4188): a watch."""
@@ -55,7 +55,7 @@ class PodDevices(msgspec.Struct, frozen=True):
     devices: tuple[PodDevice, ...] = ()
     """Devices that pods hold, sorted."""
     problems: tuple[str, ...] = ()
-    """Gaps in this knowledge, one line each."""
+    """Gaps in the data, one line each."""
 
 
 class Pod(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Compares the nodes that living pods were given with those that devices have now.
+"""Comparison of the nodes that living pods were given with those that devices have now.
 
 The kubelet gives a container the answer of its first Allocate at each start. The names in it
 (``/dev/rblnN``, ``/dev/vfio/N``, ``/dev/uioN``, ``/dev/infiniband/uverbsN``) are numbers of this

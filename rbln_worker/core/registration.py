@@ -125,8 +125,7 @@ def advance(standing: Standing, event: Event, now: float) -> tuple[Standing, Act
         case Overtaken() if standing.step is Step.LISTED:
             reason = "the kubelet took a former socket last"
             return _open(msgspec.structs.replace(standing, reason=reason))
-        # The kubelet gets the options once for each endpoint: one that is being opened has the new
-        # ones.
+        # The kubelet gets the options once for each endpoint: one in step OPENING has the new ones.
         case Renewed() if standing.step in {Step.CALLING, Step.UNLISTED, Step.LISTED}:
             return _open(msgspec.structs.replace(standing, reason=""))
         case NotOpened(why=why):
@@ -230,7 +229,7 @@ def _streams(standing: Standing, count: int, now: float) -> Standing:
 
 
 def _with_kubelet(standing: Standing) -> Standing:
-    """Drop a reason that says that there is no kubelet."""
+    """Drop a reason that means that there is no kubelet."""
     reason = "" if standing.reason in _ABSENT else standing.reason
     return msgspec.structs.replace(standing, reason=reason)
 

@@ -7,14 +7,13 @@ class View(msgspec.Struct, frozen=True):
     """The state of the kubelet's folders."""
 
     kubelet: tuple[int, ...] | None
-    """The identity of the kubelet's socket file; another value is another kubelet. None: no
-    socket."""
+    """The identity of the kubelet's socket file, different for each kubelet; None: no socket."""
     sock_folder: bool
     registry_folder: bool
     served: bool
     """True if the worker's own socket file exists and is the one that it created."""
     younger: str = ""
-    """The path of a younger living instance's socket; searched for only if it is relevant."""
+    """The name of a younger living instance's socket; searched for only if it is relevant."""
     answers: bool = True
     """True if a process listens on the kubelet's socket; checked only if it is relevant."""
 
@@ -48,8 +47,7 @@ class NotTaken(msgspec.Struct, frozen=True):
 
     why: str
     reached: bool
-    """True if the call may have reached the kubelet; if not, the same endpoint can be registered
-    again."""
+    """True if the call may have reached the kubelet; if not, the endpoint can be used again."""
 
 
 class Streams(msgspec.Struct, frozen=True):

@@ -52,8 +52,7 @@ class FolderWatch:
     def drain(self) -> Mapping[Path, frozenset[str]]:
         """Return the folders with changes, and the names in them that changed.
 
-        The name is ANYTHING if the folder itself was created or removed, or if the name is not
-        known.
+        The name is ANYTHING if the folder itself was created or removed, or if the name is unknown.
         """
         touched: dict[Path, set[str]] = {}
         for event in self._inotify.read(timeout=0):

@@ -117,8 +117,7 @@ class Ledger:
 
     def _write(self, place: Path, content: bytes, mode: int, *, flush: bool) -> Identity:
         _make_folder(place.parent)
-        # Readers ignore this name: container runtimes (.json, .yaml) and CNI plugins
-        # (-device.json).
+        # Ignored by container runtimes (.json, .yaml) and CNI plugins (-device.json).
         aside = place.parent / f"{self._ours}{secrets.token_hex(8)}.tmp"
         fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:

@@ -29,15 +29,15 @@ class LinkSocket:
         self._group = Group(rtnetlink.PROTOCOL, _RTNLGRP_LINK, changes, buffer_bytes)
 
     def fileno(self) -> int:
-        """See Group."""
+        """Return the descriptor, as in Group."""
         return self._group.fileno()
 
     def close(self) -> None:
-        """See Group."""
+        """Leave the group."""
         self._group.close()
 
     def drain(self, most: int) -> Heard[LinkChange]:
-        """See Group."""
+        """Return the changes in at most ``most`` messages, as in Group."""
         return self._group.drain(most)
 
 

@@ -82,8 +82,7 @@ _OPENVSWITCH: Final = "openvswitch"
 _NOT_PRESENT: Final = 1
 _DOWN: Final = 2
 _LOWER_LAYER_DOWN: Final = 3
-"""IF_OPER_* (linux/if.h, RFC 2863); 0 is unknown, the state of drivers without carrier
-detection."""
+"""IF_OPER_* (linux/if.h, RFC 2863); 0, unknown, is sent by drivers without carrier detection."""
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -104,8 +103,7 @@ class Link(msgspec.Struct, frozen=True):
     kind: str = ""
     """The kind of a link without hardware (IFLA_INFO_KIND)."""
     switch_id: str = ""
-    """The ID of its eswitch, if it is a port of one (IFLA_PHYS_SWITCH_ID), hexadecimal as in
-    sysfs."""
+    """The ID of its eswitch, if any (IFLA_PHYS_SWITCH_ID), hexadecimal as in sysfs."""
     port_name: str = ""
     """IFLA_PHYS_PORT_NAME."""
     altnames: tuple[str, ...] = ()

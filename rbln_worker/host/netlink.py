@@ -126,10 +126,10 @@ class Channel(Protocol):
     """The part of a socket's interface that requests need."""
 
     def sendto(self, data: bytes, address: tuple[int, int], /) -> object:
-        """See socket.socket."""
+        """Send a message; see socket.socket."""
 
     def recvmsg(self, size: int, /) -> tuple[bytes, Any, int, Any]:
-        """See socket.socket."""
+        """Receive a message; see socket.socket."""
 
 
 def ask(asked: Channel, kind: int, payload: bytes, *, flags: int) -> tuple[Message, ...]:

@@ -105,7 +105,7 @@ class _Pf(NamedTuple):
 
 
 class Networks:
-    """Describes functions, and caches the facts that they share."""
+    """A reader of functions' network facts, with a cache of those that they share."""
 
     def __init__(
         self, root: str, links: Links, devlink: Devlink, ddptool: DdpTool, needs: Needs

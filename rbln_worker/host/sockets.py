@@ -66,7 +66,7 @@ def sweep(folder: Path, stem: str, now: float) -> tuple[Path, ...]:
 
 
 def younger(own: Path, stem: str) -> str:
-    """Return the youngest living socket of the pool, if it is younger than ``own``; else empty.
+    """Return the name of the pool's youngest living socket that is younger than ``own``, or "".
 
     Args:
         own: the socket that this worker serves.

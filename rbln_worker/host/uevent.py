@@ -60,15 +60,15 @@ class UeventSocket:
         self._group = Group(_NETLINK_KOBJECT_UEVENT, _KERNEL_GROUP, _events, buffer_bytes)
 
     def fileno(self) -> int:
-        """See Group."""
+        """Return the descriptor, as in Group."""
         return self._group.fileno()
 
     def close(self) -> None:
-        """See Group."""
+        """Leave the group."""
         self._group.close()
 
     def drain(self, most: int) -> Heard[Uevent]:
-        """See Group."""
+        """Return the events in at most ``most`` messages, as in Group."""
         return self._group.drain(most)
 
 

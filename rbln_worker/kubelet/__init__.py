@@ -1,1 +1,1 @@
-"""gRPC and protobuf of the kubelet's APIs. No other package of the worker uses them."""
+"""gRPC and protobuf messages of the kubelet's APIs, which no other package uses."""

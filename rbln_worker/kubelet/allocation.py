@@ -12,13 +12,11 @@ from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.prepared import Prepared
 
 ASKED_MOST: Final = 16_384
-"""Maximum number of devices and containers in one call. The kubelet allocates for one container at
-a time, and names a device once (pkg/kubelet/cm/devicemanager); a pool has at most a few
-thousand."""
+"""Maximum number of devices and containers in one call. The kubelet sends one container at a time,
+and each device once (pkg/kubelet/cm/devicemanager); a pool has at most a few thousand."""
 
 ANSWER_MOST_S: Final = 0.1
-"""Maximum duration, in seconds. A kubelet admits one pod after the other, and has no time-out of
-its own."""
+"""Maximum duration in seconds. A kubelet admits pods one by one, and has no time-out of its own."""
 
 
 class Refusal(msgspec.Struct, frozen=True):

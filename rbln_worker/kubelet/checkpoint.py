@@ -24,8 +24,7 @@ FILE: Final = "kubelet_internal_checkpoint"
 """The file name in the folder device-plugins."""
 MAX_BYTES: Final = 16 * 1024 * 1024
 MAX_NAME: Final = 253
-"""Maximum length of a name, a UID or a device ID, in characters; a longer one makes an entry
-invalid."""
+"""Maximum length of a name, a UID or a device ID, in characters, in a valid entry."""
 NUMBERED: Final = re.compile(r"/dev/[A-Za-z0-9._/-]*[0-9]")
 """The path of a node with a number of this boot, or of this load of a driver."""
 _INFO: Final = re.compile(r"PCIDEVICE_.*_INFO")
@@ -38,8 +37,7 @@ class Checkpoint(NamedTuple):
 
     devices: tuple[PodDevice, ...] = ()
     problem: str = ""
-    """The reason why it has no or not all entries; empty if all is well or there is no
-    checkpoint."""
+    """The reason for missing entries; empty if all is well or there is no checkpoint."""
 
 
 class _Entry(msgspec.Struct):

@@ -21,8 +21,7 @@ CONTAINERS_MOST: Final = 64
 """Maximum number of containers of one call with a preference; the kubelet sends one at a time."""
 
 CAUSES_MOST: Final = 20
-"""Maximum number of different causes of failures to log, each once; a text may contain device
-IDs."""
+"""Maximum number of logged causes of failures, each once; a text may contain device IDs."""
 
 _EMPTY: Final = pb.PreferredAllocationResponse(
     container_responses=[pb.ContainerPreferredAllocationResponse()]
@@ -37,7 +36,7 @@ class Preferences:
     def __init__(
         self, tally: Tally, on_failure: Callable[[], None], steps: int = STEPS_MOST
     ) -> None:
-        """``on_failure`` is called when ``problems`` changes; ``steps``: the budget of a call."""
+        """Call ``on_failure`` when ``problems`` changes; ``steps``: the budget of a call."""
         self._tally = tally
         self._on_failure = on_failure
         self._steps = steps

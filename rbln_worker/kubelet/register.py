@@ -39,8 +39,7 @@ async def register(
     request = pb.RegisterRequest(
         version=API_VERSION, endpoint=endpoint, resource_name=pool, options=options
     )
-    # A subchannel pool of its own: a shared one would wait for its back-off after an earlier
-    # refusal.
+    # An own subchannel pool: a shared one would wait for its back-off after a refusal.
     own_pool = (("grpc.use_local_subchannel_pool", 1),)
     service = pb.DESCRIPTOR.services_by_name["Registration"]
     async with grpc.aio.insecure_channel(f"unix:{kubelet_socket}", options=own_pool) as channel:

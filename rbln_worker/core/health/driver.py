@@ -1,4 +1,4 @@
-"""Check that the driver that a device was allocated with is still bound (drivers/base/dd.c).
+"""Evidence that the driver of an allocated device is still bound (drivers/base/dd.c).
 
 The kernel does not report at once that a device in use is removed: its links disappear at once, the
 uevents follow when it is released, possibly hours later (seen with vfio on Linux 6.1).

@@ -15,8 +15,7 @@ from rbln_worker.core.health.observation import Bad, Doubt, Observation, Unknown
 from rbln_worker.core.providers import rebellions
 
 GLANCED_AT_MOST: Final = 32
-"""Maximum number of devices in a pool with quick checks, which cost about 0.04 ms of CPU a
-device."""
+"""Maximum size of a pool with quick checks, which cost about 0.04 ms of CPU a device."""
 
 
 class Evidence(msgspec.Struct, frozen=True):
@@ -25,8 +24,7 @@ class Evidence(msgspec.Struct, frozen=True):
     seen: Observation
     warnings: tuple[str, ...] = ()
     fatal_errors: int | None = None
-    """Fatal errors (AER) counted since the function was added; None if the kernel does not
-    count."""
+    """Fatal errors (AER) since the function was added; None if the kernel does not count."""
     ports: tuple[PortState, ...] = ()
     """States of its InfiniBand ports."""
 

@@ -29,8 +29,7 @@ class FatalErrors(msgspec.Struct, frozen=True):
 
     total: int
     rose_at: float | None = None
-    """The time of the last health check with an increased count (monotonic seconds), except the
-    first."""
+    """The time of the last check with an increased count, except the first (monotonic seconds)."""
 
 
 def needs(device: Device) -> tuple[Text, ...]:

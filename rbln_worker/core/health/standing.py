@@ -62,8 +62,7 @@ class Record(msgspec.Struct, frozen=True):
     well: Moment | None = None
     """The last time that it became Healthy for the kubelet; None: never."""
     left: float = 0.0
-    """The time of the last good evidence of a device that is Healthy for the kubelet
-    (monotonic)."""
+    """The last good evidence of a device that is Healthy for the kubelet (monotonic seconds)."""
     suspicions: tuple[float, ...] = ()
     """The times at which the latest suspicions began (monotonic seconds)."""
     falls: int = 0

@@ -53,10 +53,10 @@ class Provider(msgspec.Struct, frozen=True):
     """A provider: one kind of access to a device."""
 
     carried: Callable[[Device, PoolSpec], bool]
-    """Return True if the provider applies to a device of the pool."""
+    """A test that is True if the provider applies to a device of the pool."""
     offer: Callable[[Question], Offer]
     needs: Callable[[Device], tuple[Need, ...]] = no_needs
-    """Return the reads that ``offer`` requires."""
+    """A function that returns the reads that ``offer`` requires."""
 
 
 def same_path(path: str) -> Node:

@@ -43,8 +43,7 @@ def needs(device: Device) -> tuple[Need, ...]:
 def offer(question: Question) -> Offer:
     """Offer the nodes of each RDMA device, and the connection manager's.
 
-    With several RDMA devices the reference's keys are those of the last one; each has keys of its
-    own, too.
+    With several RDMA devices the reference's keys are those of the last one; each also has its own.
     """
     names = devices(question.device, question.facts)
     if not names:

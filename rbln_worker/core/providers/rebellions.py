@@ -88,8 +88,7 @@ def _node_name(question: Question) -> str | Missing:
         )
     words = [line.split(maxsplit=1)[0] for line in lines[1:] if line.strip()]
     # The name becomes a path that the container runtime opens as root, so only rblnN is accepted.
-    # The driver may have further pools, and the newest comes first, so it need not be the second
-    # line.
+    # The driver may have further pools, with the newest first, so it need not be the second line.
     for word in words:
         if _NODE_NAME.fullmatch(word):
             return word
