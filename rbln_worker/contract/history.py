@@ -42,7 +42,8 @@ class Happening(msgspec.Struct, frozen=True):
 class History(msgspec.Struct, frozen=True, tag="history"):
     """Transitions in order: those not sent yet, or after a hello all that are kept.
 
-    A gap in the numbers is the number of transitions that were dropped before they could be sent.
+    The size of a gap in the numbers is the number of transitions that were dropped before they
+    could be sent.
     """
 
     happened: tuple[Happening, ...]

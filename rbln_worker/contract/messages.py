@@ -157,7 +157,7 @@ _TO_SUPERVISOR: Final[msgspec.msgpack.Decoder[ToSupervisor]] = msgspec.msgpack.D
 
 
 class UnreadableFrame(Exception):
-    """A frame is not a message of the contract: it is garbage, or a value has a wrong type."""
+    """A frame that is not a message of the contract: garbage, or a value with a wrong type."""
 
 
 def encode(message: ToWorker | ToSupervisor) -> bytes:

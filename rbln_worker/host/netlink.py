@@ -44,7 +44,7 @@ _sequence: Final = count(1)
 
 
 class Malformed(ValueError):
-    """The bytes are not valid netlink; the text has problem and offset."""
+    """Bytes that are not valid netlink; the text has problem and offset."""
 
 
 class Message(NamedTuple):

@@ -65,7 +65,7 @@ def describe(root: str, scan: Scan, needs: Needs) -> Inventory:
 
 
 _INTEL = "8086"
-"""Only Intel's adapters have DDP packages, and ddptool supports no others."""
+"""Intel's vendor ID: only its adapters have DDP packages, and ddptool supports no others."""
 
 
 _SUBFUNCTION = ".sf."

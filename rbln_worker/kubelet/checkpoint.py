@@ -1,4 +1,4 @@
-"""A reader for the kubelet's checkpoint of allocations.
+"""A reader for the kubelet's checkpoint of allocations, which the plugin never writes.
 
 The format is internal to the kubelet (pkg/kubelet/cm/devicemanager/checkpoint): since 1.20 an entry
 has its devices by NUMA node, before that as a list. The checksum covers Go's formatting of the

@@ -15,7 +15,7 @@ SOCKET: Final = "kubelet.sock"
 """The file name in the folder pod-resources of the kubelet's --root-dir."""
 WITHIN_S: Final = 2.0
 BYTES_MOST: Final = 16 * 1024 * 1024
-"""Maximum size of an answer in bytes, the same as in the kubelet's own clients."""
+"""Maximum bytes of an answer, as in the kubelet's own clients; a longer one is an error."""
 NAME_MOST: Final = 253
 """Maximum length of a pod's name in characters (RFC 1123); the rest is cut off."""
 
