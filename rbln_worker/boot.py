@@ -1,4 +1,4 @@
-"""What a worker is born with; everything else it is told over its link."""
+"""Start options of a worker; everything else comes from the supervisor through its socket."""
 
 import hashlib
 import logging
@@ -17,11 +17,11 @@ from rbln_worker.core.registration import Choice, Way
 from rbln_worker.log import Format
 
 MAX_LINKS: Final = 40
-"""Symbolic links on the way to a folder; the kernel follows as many (MAXSYMLINKS)."""
+"""Maximum number of symbolic links on the path to a folder, as in the kernel (MAXSYMLINKS)."""
 
 
 class KubeletDirs(msgspec.Struct, frozen=True):
-    """The kubelet's folders, which lie side by side only where its --root-dir is the default."""
+    """The kubelet's folders, which are siblings only if its --root-dir is the default."""
 
     device_plugins: Path
     plugins_registry: Path
@@ -35,41 +35,41 @@ class KubeletDirs(msgspec.Struct, frozen=True):
 
 
 PreStartChoice = Literal["auto", "always", "never"]
-"""``auto``: while a pod holds a device that is not what it was given any more."""
+"""``auto``: while the nodes of a device have changed since a pod was given them."""
 
 
 class Boot(msgspec.Struct, frozen=True):
-    """The same for every pool but for the first two, and what was counted."""
+    """Start options of a worker; only the first two and ``earlier`` differ between pools."""
 
     pool: PoolName
     incarnation: str
-    """Unique for every life of every worker."""
+    """A unique ID of each life of each worker."""
     run_dir: Path
     root: Path
     """Prefix of the host's /sys and /dev."""
     kubelet_dirs: KubeletDirs
-    """Where the kubelet's folders really lie, ``root`` included."""
+    """The kubelet's folders with resolved links, ``root`` included."""
     registration: Choice
     host_visible: bool
-    """The host's own files lie below ``root`` (not only its /sys and /dev)."""
+    """True if the host's own files are below ``root`` (not only its /sys and /dev)."""
     cdi: Mode = "off"
-    """How devices are claimed from the container runtime; ``off``: they are given directly."""
+    """The way to claim devices from the container runtime; ``off``: containers get device nodes."""
     pre_start: PreStartChoice = "auto"
-    """When the kubelet has to ask before it starts a container with what it was given before."""
+    """The condition for PreStartContainer, before a container starts with earlier device nodes."""
     memory_most: int = 0
-    """Bytes of memory of its own that a worker may have; 0: as many as it likes."""
+    """Memory limit of the worker, in bytes; 0: no limit."""
     log_level: int = logging.INFO
     log_format: Format = "text"
     alone_s: float = 3600.0
-    """How often a worker that no supervisor listens to says so in its log."""
+    """Interval of the log line that there is no supervisor, in seconds."""
     earlier: Figures = Figures()
-    """What the pool's workers before this one counted."""
+    """Counters of the pool's previous workers, to be continued."""
     is_successor: bool = False
-    """The pool's worker of before serves until this one is listed."""
+    """True if a predecessor serves until this worker is listed."""
 
     @property
     def digest(self) -> str:
-        """What tells apart workers that were forked with other options, whatever their pool."""
+        """A digest of the options, to compare workers of any pool."""
         shared = msgspec.structs.replace(
             self, pool=PoolName(""), incarnation="", earlier=Figures(), is_successor=False
         )
@@ -82,42 +82,42 @@ class Boot(msgspec.Struct, frozen=True):
 
     @property
     def lock_path(self) -> Path:
-        """Held by the pool's one owner for as long as it lives."""
+        """The pool's lock file, which its worker holds as long as it lives."""
         return self.run_dir / "pools" / f"{self.stem}.lock"
 
     @property
     def successor_lock_path(self) -> Path:
-        """Held by the owner's successor, until it is put in the place of the owner's.
+        """The lock file of the worker's successor, until it replaces the pool's lock file.
 
-        No pool is called so: a resource name has no ``+``.
+        No pool has this name: a resource name has no ``+``.
         """
         return self.run_dir / "pools" / f"{self.stem}+next.lock"
 
     @property
     def ledger_path(self) -> Path:
-        """The list of the pool's files on the host; kept until the pool is gone."""
+        """The list of the pool's files on the host; kept until the pool is removed."""
         return self.run_dir / "pools" / f"{self.stem}.files"
 
     @property
     def spec_folder(self) -> Path:
-        """Where CDI specs lie."""
+        """The folder of CDI specs."""
         return below_root(self.root, cdi.FOLDER)
 
     @property
     def tail_path(self) -> Path:
-        """The last log lines of the pool's latest worker."""
+        """The file with the last log lines of the pool's latest worker."""
         return self.run_dir / "pools" / f"{self.stem}.log"
 
 
 def below_root(root: Path, path: Path | str) -> Path:
-    """Resolve the symbolic links of a path of the host's, below ``root``.
+    """Resolve the symbolic links of a host path, below ``root``.
 
-    An absolute link begins again at ``root``, and ``..`` does not leave it. What does not exist,
-    and what lies behind more than MAX_LINKS links, stays as it is written.
+    An absolute link starts again at ``root``, and ``..`` does not leave it. A path that does not
+    exist, or has more than MAX_LINKS links, stays as it is.
     """
     plain = Path(root, str(path).lstrip("/"))
     if root == Path("/"):
-        return plain  # the kernel follows the same links
+        return plain  # the kernel resolves the same links
     pending = [*reversed(plain.relative_to(root).parts)]
     found, links = root, 0
     while pending:
@@ -127,7 +127,7 @@ def below_root(root: Path, path: Path | str) -> Path:
             continue
         try:
             target = os.readlink(found / name)  # noqa: PTH115 - a string: '..' has to stay
-        except OSError:  # no link, or nothing
+        except OSError:  # not a link, or missing
             found /= name
             continue
         links += 1

@@ -1,6 +1,6 @@
-"""What is known of a pool's devices, and what it comes to: verdicts, answers, the kubelet's list.
+"""State of the pool: verdicts, prepared answers and the kubelet's list.
 
-A step costs what has changed, not what there is: one device among thousands.
+The cost of a step depends on what has changed and not on the size of the pool.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -27,22 +27,22 @@ from rbln_worker.judge import Judge
 from rbln_worker.kubelet.prepared import Known, Prepared, revise
 
 TROUBLED_MOST: Final = 32
-"""More devices in trouble have to wait for the next look at all of them."""
+"""Maximum number of incomplete devices with early checks; more wait for the next full check."""
 
 
 class News(msgspec.Struct, frozen=True):
-    """What is other than before."""
+    """Changes of verdicts."""
 
     first: bool
-    """Nothing was said before."""
+    """True for the first verdicts."""
     before: Mapping[DeviceId, Verdict]
-    """The verdicts that were others, or are no more."""
+    """Previous verdicts that have changed or were removed."""
     after: Mapping[DeviceId, Verdict]
-    """The verdicts that are."""
+    """New verdicts."""
 
 
 class Conclusion:
-    """Takes the supervisor's word and what looks found, and says what follows when asked."""
+    """The pool's state: takes the desired state and results of health checks."""
 
     def __init__(
         self,
@@ -54,27 +54,27 @@ class Conclusion:
         overdue: Callable[[], None],
         doubted: Callable[[DeviceId], None],
     ) -> None:
-        """As Judge; ``files`` knows who can be claimed from the runtime."""
+        """Use ``overdue`` and ``doubted`` as Judge does, and ``files`` to write specs."""
         self._mode = mode
         self._files = files
         self._pre_start = pre_start
         self._judge = Judge(overdue=overdue, doubted=doubted)
         self.held: Inventory | None = None
-        """The supervisor's newest word."""
+        """The newest desired state."""
         self._concluded: Inventory | None = None
-        """The one of which the kubelet hears."""
+        """The desired state that the kubelet's list is based on."""
         self._told: set[DeviceId] = set()
-        """Devices of which it says something else."""
+        """Devices with changes since the last conclusion."""
         self._answers: dict[DeviceId, DeviceAnswer] = {}
-        """The last ones that were found out."""
+        """The last answers, by device."""
         self._unusable: dict[DeviceId, str] = {}
-        """Why containers could not use them, by the last look."""
+        """Reasons why containers could not use the devices, from the last health check."""
         self._edition = 0
-        """Of the files, when the last conclusion was made."""
+        """The edition of the files at the last conclusion."""
         self._asked: set[str] = set()
-        """Nodes whose being there says what containers get …"""
+        """Nodes whose existence affects the answers of the devices of ``_asked_of``."""
         self._asked_of: Inventory | None = None
-        """… of these devices."""
+        """The desired state for which ``_asked`` was computed."""
         self._given = GivenNodes()
         self._judged: tuple[Judged, ...] = ()
         self._judged_of: Mapping[DeviceId, Verdict] | None = None
@@ -82,7 +82,7 @@ class Conclusion:
 
     @property
     def judged(self) -> tuple[Judged, ...]:
-        """All verdicts, by device."""
+        """All verdicts, sorted by device."""
         verdicts = self._judge.verdicts
         if verdicts is not self._judged_of:
             self._judged = tuple(Judged(one, verdicts[one]) for one in sorted(verdicts))
@@ -90,7 +90,7 @@ class Conclusion:
         return self._judged
 
     def adopt(self, after: Inventory) -> set[DeviceId]:
-        """Take the supervisor's word; the devices that have to be looked at for it."""
+        """Take a new desired state; return the devices that need a health check."""
         before, self.held = self.held, after
         known = before.devices if before else {}
         told = {one for one, value in after.devices.items() if known.get(one) is not value}
@@ -106,20 +106,20 @@ class Conclusion:
         }
 
     def take_given(self, after: Given) -> None:
-        """Take what living pods were given."""
+        """Take the nodes that living pods were given."""
         self._told |= self._given.take(after)
 
     def merged(self, found: Mapping[DeviceId, Finding]) -> dict[DeviceId, DeviceAnswer]:
-        """The answers of all devices, with what was found now."""
+        """Return the answers of all devices, updated with these results."""
         if self.held is None:
             return {}
         return {device: self._answer(self.held, device, found) for device in self.held.devices}
 
     def concerned(self, nodes: Collection[str]) -> set[DeviceId]:
-        """Devices of which something else may be known since these nodes in /dev came or went.
+        """Return the devices that a change of these nodes in /dev may affect.
 
-        Those whose containers get them, those that lack something, and all where it depends on
-        such a node what containers get.
+        These are the devices whose containers get them, incomplete devices, and all devices if
+        answers depend on one of these nodes.
         """
         held = self.held
         if held is None or not nodes:
@@ -139,21 +139,21 @@ class Conclusion:
         }
 
     def troubled(self) -> set[DeviceId]:
-        """A few devices that lack something: a node, a file that can't be written."""
+        """Return a few devices that lack a node or a file; none if there are too many."""
         found = {one for one, why in self._unusable.items() if why}
         if not found and self._files.lacks_spec and self.held is not None:
-            found = set(islice(self.held.devices, 1))  # with any of them the spec is written anew
+            found = set(islice(self.held.devices, 1))  # a check of any device writes the spec
         return found if len(found) <= TROUBLED_MOST else set()
 
     def reconsider(self) -> News | None:
-        """What follows without a look: the word has changed, or a deadline has passed."""
-        # Before the first look there is nothing to say, and an answer is of one pool.
+        """Update the state without a health check, after a new desired state or a deadline."""
+        # There are no verdicts before the first check, and answers belong to one pool.
         if self.held is None or self._concluded is None or self.held.pool != self._concluded.pool:
             return None
         return self.conclude({})
 
     def conclude(self, found: Mapping[DeviceId, Finding]) -> News | None:
-        """What follows from all that is known, with what was found now; None where nothing does."""
+        """Update the state with these results; return the changes, None if there are none."""
         held, last = self.held, self._concluded
         if held is None:
             return None
@@ -196,7 +196,7 @@ class Conclusion:
     def _learn(
         self, held: Inventory, found: Mapping[DeviceId, Finding], touched: Iterable[DeviceId]
     ) -> set[DeviceId]:
-        """Take in what containers would get; the devices for which that is something else."""
+        """Update the answers; return the devices with a different one."""
         learnt = set()
         for device in touched:
             before = self._answers.get(device), self._unusable.get(device, "")
@@ -239,12 +239,12 @@ class Conclusion:
         verdict = self._judge.verdicts[device]
         if not verdict.healthy:
             return verdict.reason
-        # One that is suspected may lack what its containers need: the kubelet hears of it later.
+        # A suspect device may lack a node; the kubelet gets Unhealthy later.
         return self._unusable.get(device) or self._answers[device].away
 
 
 def _place(held: Inventory | None, name: DeviceId) -> tuple[object, ...] | None:
-    """What a layout is made of."""
+    """Return the facts of a device that its layout depends on."""
     device = held.devices.get(name) if held else None
     if device is None:
         return None

@@ -1,4 +1,4 @@
-"""What a worker and whichever supervisor there is say to each other, kept up to date."""
+"""The session protocol with the supervisor: hello, heartbeats, reports."""
 
 import asyncio
 import logging
@@ -22,20 +22,20 @@ from rbln_worker.contract.messages import (
 from rbln_worker.link import Link
 
 LOOKS_EVERY: Final = 8
-"""Beats between two messages that tell of nothing but looks at devices."""
+"""Heartbeats between two messages with counters of health checks only."""
 
 log = logging.getLogger(__name__)
 
 
 class Held(NamedTuple):
-    """Which state a worker holds: a supervisor's session and the generation in it."""
+    """The state that a worker has: a supervisor's session and the generation in it."""
 
     session: str = ""
     generation: int = 0
 
 
 class Words(NamedTuple):
-    """What a worker has to say of itself, asked for whenever it may have changed."""
+    """Sources of the worker's messages, called whenever a message may have changed."""
 
     hello: Callable[[], Hello]
     held: Callable[[], Held]
@@ -43,11 +43,11 @@ class Words(NamedTuple):
     report: Callable[[], Report]
     figures: Callable[[], Figures]
     history: Callable[[int], tuple[Happening, ...]]
-    """What happened after a number."""
+    """Source of the transitions after a number."""
 
 
 class Conversation:
-    """Says hello on every connection, beats, and repeats the report whenever it changed."""
+    """A session with the supervisor: hello on every connection, heartbeats, changed reports."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Conversation:
         hear: Callable[[State], None],
         alone_s: float,
     ) -> None:
-        """``alone_s``: how often it is logged that no supervisor has taken a word."""
+        """Use ``link``; ``alone_s``: seconds between log lines that there is no supervisor."""
         self._link = link
         self._words = words
         self._hear = hear
@@ -65,20 +65,20 @@ class Conversation:
         self._told: Report | None = None
         self._counted: Figures | None = None
         self._untold = 0
-        """Beats since figures were told."""
+        """Heartbeats since counters were sent."""
         self._told_until = 0
         self._alone_s = alone_s
         self._taken_at = self._noted_at = asyncio.get_running_loop().time()
 
     def begin(self) -> None:
-        """Listen from now on."""
+        """Start to receive."""
         loop = asyncio.get_running_loop()
         for fd in self._link.filenos():
             loop.add_reader(fd, self._listen)
         self._listen()
 
     def tell(self) -> None:
-        """Send the report, if it differs from what was told, and what happened since."""
+        """Send new transitions, and the report if it has changed."""
         if not self._greeted:
             return
         happened = self._words.history(self._told_until)
@@ -89,11 +89,11 @@ class Conversation:
             self._told = report
 
     def want_snapshot(self) -> None:
-        """Ask for the whole state: there is a gap behind the held one."""
+        """Request a snapshot, after a gap."""
         self._say(Wanted(self._words.held().generation))
 
     def beat(self) -> None:
-        """Say that this worker lives, and what it holds; every BEAT_S."""
+        """Send a heartbeat, every BEAT_S."""
         if self._greeted:
             session, generation = self._words.held()
             self._say(Beat(session, generation, self._link.dropped_frames))
@@ -115,8 +115,8 @@ class Conversation:
             self._greet()
 
     def _greet(self) -> None:
-        # The handshake is reported before the connection takes frames: then this is tried again
-        # when the socket's descriptor says that something changed, and with every beat.
+        # The handshake is reported before the connection takes frames. Then the next attempt
+        # follows when the socket's descriptor becomes readable, and with every heartbeat.
         self._greeted = self._say(self._words.hello())
         if self._greeted:
             self._told = self._counted = None
@@ -125,7 +125,7 @@ class Conversation:
             self._tell_figures()
 
     def _tell_figures(self) -> None:
-        # Never with a call: what is counted may cost a message a beat, however much happens.
+        # Not in a call: counters cost at most a message for each heartbeat, whatever the load.
         figures = self._words.figures()
         self._untold += 1
         wanted = differ(self._counted, figures) or self._untold >= LOOKS_EVERY

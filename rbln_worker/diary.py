@@ -1,4 +1,4 @@
-"""What a worker remembers of its past, with the clock that its entries need."""
+"""The event recorder of a worker: event history with a clock."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from rbln_worker.core import history
 
 
 class Diary:
-    """Notes transitions, and tells them again."""
+    """A recorder of transitions of devices and of the registration."""
 
     def __init__(self) -> None:
         self._memory = history.Memory()
@@ -18,7 +18,7 @@ class Diary:
         self._begun_with: frozenset[DeviceId] | None = None
 
     def after(self, number: int) -> tuple[Happening, ...]:
-        """What happened after a number, as far as it is remembered."""
+        """Return the transitions after a number that are still kept."""
         return history.after(self._memory, number)
 
     def judged(
@@ -28,14 +28,14 @@ class Diary:
         *,
         devices: int,
     ) -> None:
-        """Note what became of those of a pool's devices whose verdicts are others."""
+        """Record the transitions of devices whose verdicts have changed."""
         if self._begun_with is None:
             self._begun_with = frozenset(after)
         happened = history.transitions(before, after, _now(), self._begun_with)
         self._memory = history.remember(self._memory, happened, devices=devices)
 
     def stands(self, *, listed: bool, way: str, reason: str) -> None:
-        """Note whether the kubelet lists the pool, by which way, and if it does not, why."""
+        """Record a change of the registration, with its way; if it ended, with the reason."""
         if listed == self._listed:
             return
         self._listed = listed
@@ -45,5 +45,5 @@ class Diary:
 
 
 def _now() -> float:
-    """Seconds since the epoch, as verdicts have them."""
+    """Return the seconds since the epoch, rounded as in verdicts."""
     return round(datetime.now(UTC).timestamp(), 3)

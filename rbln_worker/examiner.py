@@ -1,7 +1,7 @@
-"""What there is to find out about a device, by reading its files; any of them may block.
+"""Health check of a device: reads its files, each of which may block.
 
-A look reads all of them, and says what that comes to. A check reads all of them again, a glance
-only what changes without a word of the kernel; both look where anything is not what it was.
+A look reads all files and evaluates them. A check reads all again, a glance (quick check) only
+those that change without a kernel event; both do a look if a fact has changed.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -20,46 +20,46 @@ from rbln_worker.core.providers.registry import needs
 from rbln_worker.host.facts import Reader
 
 _REMEMBERED_MOST: Final = 4096
-"""Devices of which something is remembered; then that begins anew."""
+"""Maximum number of devices with cached results; then the cache is cleared."""
 
 
 Kept = TypeVar("Kept")
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What a look at a device came to."""
+    """The result of a health check."""
 
     evidence: Evidence
     answer: DeviceAnswer | None = None
-    """What a container would get; None where that was not found out."""
+    """The allocation of the device; None if it is not known."""
     unusable: str = ""
-    """Why a container could not use that."""
+    """The reason why a container could not use it."""
 
 
 class _Seen(msgspec.Struct, frozen=True):
-    """What the last look at a device depends on."""
+    """The last health check of a device and its input."""
 
     device: Device
     pool: PoolSpec
     facts: Mapping[Need, Fact]
-    """All that was read, in order."""
+    """All facts that were read, in order."""
     untold: tuple[Need, ...]
-    """Those of which the kernel tells nobody."""
+    """Reads of files that change without a kernel event."""
     finding: Finding
 
 
 class Examiner:
-    """Reads for a pool. Used by several threads, for different devices each."""
+    """Health checks of a pool's devices. Threads share it, each for different devices."""
 
     def __init__(self, write_info: Callable[[DeviceAnswer], str]) -> None:
-        """``write_info`` writes a device's file, or says why it can't be."""
+        """Write device-info files with ``write_info``, which returns the error or nothing."""
         self._write_info = write_info
         self._answers: dict[DeviceId, tuple[Question, DeviceAnswer]] = {}
-        """Answers that need not be made again."""
+        """Cached answers with their input."""
         self._seen: dict[DeviceId, _Seen] = {}
 
     def look(self, reader: Reader, device: Device, pool: PoolSpec) -> Finding:
-        """All that is to be known of the device."""
+        """Check a device: read and evaluate all of its files."""
         read = reader.read(needs(device, pool))
         told = self._answer(Question(device, pool, read))
         unusable = _unusable(reader, told)
@@ -83,7 +83,7 @@ class Examiner:
         return finding
 
     def check(self, reader: Reader, device: Device, pool: PoolSpec) -> Finding | None:
-        """The same where anything has changed since the last look; else None."""
+        """Read all files of a device; if a fact has changed, check it, else return None."""
         seen = self._seen.get(device.id)
         if seen is None or not _is_as_seen(seen, reader, device, pool, seen.facts):
             return self.look(reader, device, pool)
@@ -94,18 +94,18 @@ class Examiner:
         return None if same else self.look(reader, device, pool)
 
     def glance(self, reader: Reader, device: Device, pool: PoolSpec) -> Finding | None:
-        """The same where it may have changed without a word since the last look; else None."""
+        """Read the files that change without a kernel event; as ``check``."""
         seen = self._seen.get(device.id)
         same = seen is not None and _is_as_seen(seen, reader, device, pool, seen.untold)
         return None if same else self.look(reader, device, pool)
 
     def forget(self, devices: Iterable[DeviceId]) -> None:
-        """Have them looked at, whatever is asked for: something else was said of them meanwhile."""
+        """Forget the last results of devices, so that each next call is a full check."""
         for device in devices:
             self._seen.pop(device, None)
 
     def _answer(self, question: Question) -> DeviceAnswer:
-        """The answer, made once as long as nothing that it is made of changes."""
+        """Return the answer, from the cache if its input is unchanged."""
         remembered = self._answers.get(question.device.id)
         if remembered is not None and remembered[0] == question:
             return remembered[1]
@@ -115,14 +115,14 @@ class Examiner:
 
 
 def unread(device: Device, pool: PoolSpec) -> DeviceAnswer:
-    """The answer for a device that nobody has looked at yet: what is known of it without files."""
+    """Return the answer for a device that was not checked yet, from facts without files."""
     return answer(Question(device, pool, Facts()))
 
 
 def _is_as_seen(
     seen: _Seen, reader: Reader, device: Device, pool: PoolSpec, asked: Iterable[Need]
 ) -> bool:
-    # One after the other: a function that has gone to sleep must not be asked for more.
+    # One at a time: a function that is suspended now must not be read further.
     return (seen.device, seen.pool) == (device, pool) and all(
         reader.one(need) == seen.facts[need] for need in asked
     )

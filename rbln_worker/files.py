@@ -1,7 +1,7 @@
-"""The files that a pool keeps on its host: a device-info file a device, and its CDI spec.
+"""Host files of a pool: a device-info file for each device, and its CDI spec.
 
-They are written when what they say changes, never in a call: a device is given out only once its
-files are there. Writing can wait for a disk, so it happens in threads, the prober's or our own.
+They are written when their contents change, never in a call: a device is allocated only once its
+files exist. A write can wait for a disk, so it runs in a thread: of the prober, or of this module.
 """
 
 import asyncio
@@ -19,63 +19,63 @@ from rbln_worker.core.answer import DeviceAnswer
 from rbln_worker.host.ledger import FileClaim, Ledger, remove_marked
 
 SPEC_WITHIN_S: Final = 5.0
-"""A spec whose disk takes longer is not there."""
+"""Time-out of writing a spec, in seconds."""
 LIST_AGAIN_S: Final = 2.0
-"""From one try to write down what is ours to the next, where it can't be: a disk that is full."""
+"""Seconds until the next attempt to save the list if that fails, such as on a full disk."""
 
 log = logging.getLogger(__name__)
 
 
 class SpecHolders(NamedTuple):
-    """What pods need of a pool's CDI spec."""
+    """Use of a pool's CDI spec by pods."""
 
     any: bool = False
-    """A pod holds one of its devices, or nobody can tell: a spec that is there stays."""
+    """True if a pod holds one of its devices, or this is unknown: an existing spec stays."""
     claimed: bool = False
-    """A pod was given the CDI name of one of its devices: there has to be a spec."""
+    """True if a pod was given the CDI name of one of its devices: a spec is required."""
 
 
 class Files:
-    """What lies on the host for a pool, and what is wrong with it."""
+    """The pool's files on the host, and problems with them."""
 
     def __init__(self, boot: Boot, *, on_settled: Callable[[], None]) -> None:
-        """``on_settled`` hears that ``problems`` may be others now."""
+        """Call ``on_settled`` when ``problems`` may have changed."""
         self._on_settled = on_settled
         self._mode = boot.cdi
         self._infos = below_root(boot.root, devinfo.FOLDER)
         self._specs = boot.spec_folder
         self._ledger = Ledger(boot.ledger_path)
-        # One thread: a spec is never overtaken by an older one.
+        # One thread, so that an older spec never replaces a newer one.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="files")
         self._write: asyncio.Future[str] | None = None
         self._settled: asyncio.Future[None] | None = None
         self._again: asyncio.TimerHandle | None = None
         self._outdated = False
-        """Something changed while files were settled."""
+        """True if a change happened while files were settled."""
         self._latest: tuple[PoolSpec, tuple[DeviceId, ...]] | None = None
         self._spec_place: Path | None = None
-        """Where the spec lies that claims can refer to."""
+        """The path of the spec that claims refer to."""
         self._specified: Mapping[DeviceId, DeviceAnswer] = {}
-        """What it tells of."""
+        """The devices in the spec."""
         self.edition = 0
-        """Another number whenever ``unspecified`` may say something else."""
+        """A number that changes whenever the result of ``unspecified`` may change."""
         self._held = SpecHolders()
         self._spec_text = ""
         self._claim = FileClaim()
-        """While this worker lives, no other instance takes its spec for a dead one's."""
+        """A lock: other instances treat a spec without it as one of a dead worker."""
         self.restored = 0
-        """How often the spec was removed by somebody else, and written again."""
+        """Number of times that another program removed the spec, and it was written again."""
         self._spec_problem = ""
         self._list_problem = ""
         self._swept = False
 
     @property
     def failures(self) -> int:
-        """How many files could not be written."""
+        """The number of failed writes."""
         return self._ledger.failures
 
     def problems(self, pool: PoolSpec) -> tuple[str, ...]:
-        """What people should know."""
+        """Return the problems for the status."""
         unusable = cdi.unusable(pool) if self._mode != "off" else None
         problems = (unusable, self._spec_problem, self._list_problem)
         return tuple(problem for problem in problems if problem)
@@ -83,38 +83,38 @@ class Files:
     # Device-info files
 
     def write_info(self, answer: DeviceAnswer) -> str:
-        """Have the device's file there; why that can't be, or nothing. May block."""
+        """Write the device's file; return the error, or nothing. May block."""
         if answer.file is None:
             return ""
         place = self._infos / answer.file.name
-        # Not flushed: 3.6 ms a file on a disk, and these files' folder does not outlive a boot, nor
-        # has anybody a device before this worker has written them anew.
+        # No flush: it costs 3.6 ms for each file on a disk, the folder of these files does not
+        # survive a boot, and no container gets a device before this worker has written its file.
         problem = self._ledger.keep(place, answer.file.text, devinfo.MODE, flush=False)
         return f"its device-info file can't be written: {problem}" if problem else ""
 
     # The spec
 
     def uses_cdi(self, pool: PoolSpec) -> bool:
-        """Whether the pool's devices are claimed from the runtime."""
+        """Return True if the pool's devices are claimed from the runtime."""
         return self._mode != "off" and cdi.unusable(pool) is None
 
     def needs_spec(self, pool: PoolSpec) -> bool:
-        """Whether a spec has to be there: containers that have its names start again by it."""
+        """Return True if a spec is required, such as for containers with its names."""
         claimed = self._mode != "off" or self._held.claimed
         return claimed and cdi.unusable(pool) is None
 
     @property
     def spec_folder(self) -> Path:
-        """Where specs lie."""
+        """The folder of specs."""
         return self._specs
 
     def take_holders(self, holders: SpecHolders) -> bool:
-        """Take who needs the spec; is that other than before?"""
+        """Take the use of the spec by pods; return True if it has changed."""
         before, self._held = self._held, holders
         return before != holders
 
     def restore_spec(self) -> None:
-        """Write the spec again where somebody has removed it."""
+        """Write the spec again if another program has removed it."""
         place = self._spec_place
         if place is None or place.exists():
             return
@@ -130,11 +130,11 @@ class Files:
 
     @property
     def lacks_spec(self) -> bool:
-        """A spec has to be there, and can't be written."""
+        """True if a spec is required and can't be written."""
         return self._spec_problem != ""
 
     async def specify(self, pool: PoolSpec, answers: Mapping[DeviceId, DeviceAnswer]) -> None:
-        """Have a spec there that tells of these devices; afterwards, ``unspecified`` knows."""
+        """Write a spec with these devices; then ``unspecified`` is up to date."""
         before = self._spec_place, self._specified, self._spec_problem
         await self._specify(pool, answers)
         self.edition += (self._spec_place, self._specified, self._spec_problem) != before
@@ -157,7 +157,7 @@ class Files:
             self._spec_place, self._specified = None, {}
 
     def unspecified(self, pool: PoolSpec, answer: DeviceAnswer) -> str:
-        """Why a device can't be claimed although it has to be; nothing where all is well."""
+        """Return the reason why a device can't be claimed although it has to be; else empty."""
         if not self.uses_cdi(pool) or not cdi.has_edits(answer):
             return ""
         there = self._specified.get(answer.id)
@@ -180,10 +180,10 @@ class Files:
             self._claim.take(place)
         return problem
 
-    # All of them
+    # Cleanup, and the list of files
 
     def settle(self, pool: PoolSpec, devices: Iterable[DeviceId]) -> None:
-        """Begin to remove what belongs to nobody any more, and to write down what is ours."""
+        """Start to remove files that are not used any more, and to save the list."""
         self._latest = (pool, tuple(devices))
         if self._settled is not None and not self._settled.done():
             self._outdated = True
@@ -196,10 +196,10 @@ class Files:
             kept = [self._infos / devinfo.name(pool, device) for device in devices]
         needed = self.needs_spec(pool) and (self._spec_place or self._spec_problem)
         if needed or self._held.any:
-            # One of an earlier life is better than none, while ours can't be written.
+            # A spec of an earlier worker is better than none while the new one can't be written.
             kept.append(self._specs / cdi.file_names(pool)[pool.device_type])
         elif self._spec_place is not None:
-            self._spec_place, self._specified = None, {}  # one that is removed is not restored
+            self._spec_place, self._specified = None, {}  # a removed spec is not restored
         loop = asyncio.get_running_loop()
         self._settled = loop.run_in_executor(self._thread, self._settle, pool, kept)
         self._settled.add_done_callback(self._note_settled)
@@ -216,11 +216,10 @@ class Files:
             self._again = loop.call_later(LIST_AGAIN_S, self.settle, *self._latest)
 
     async def close(self, within_s: float, *, save: bool = True) -> None:
-        """Write down what is ours, at the end of this life; the last write may block.
+        """Save the list at the end of the worker; the last write may block.
 
-        ``save``: the pool, and with it the list, is still ours.
-
-        Not beside a thread that writes: what it has put there a moment later would be nobody's.
+        ``save``: True if the pool, and with it the list, still belongs to this worker. A running
+        write ends first: a file that it adds later would be missing in the list.
         """
         self._latest = None  # nothing is settled after this
         if self._again is not None:
@@ -241,7 +240,7 @@ class Files:
 
     def _settle(self, pool: PoolSpec, kept: list[Path]) -> None:
         self._ledger.drop_others(kept)
-        if not self._swept:  # of a life whose list is lost
+        if not self._swept:  # files of a life whose list is lost
             self._swept = True
             self._ledger.sweep((self._infos, self._specs))
             for name in cdi.file_names(pool).values():

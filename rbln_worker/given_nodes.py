@@ -1,4 +1,4 @@
-"""Which of a pool's devices what living pods were given stands in the way of."""
+"""Devices that can't be allocated because of the nodes that living pods were given."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ from rbln_worker.core.inventory import Inventory
 
 
 class GivenNodes:
-    """What pods were given, and the pool's devices by the nodes that they have now."""
+    """Nodes that pods were given, and the pool's devices by their current nodes."""
 
     def __init__(self) -> None:
         self._given = Given()
@@ -22,7 +22,7 @@ class GivenNodes:
         return self._given.holders.keys()
 
     def take(self, after: Given) -> set[DeviceId]:
-        """Take what pods were given; the devices of which something else may be true now."""
+        """Take the nodes that pods were given; return the devices that this may affect."""
         before, self._given = self._given, after
         concerned = {
             device
@@ -37,7 +37,7 @@ class GivenNodes:
     def learn(
         self, device: DeviceId, before: DeviceAnswer | None, after: DeviceAnswer | None
     ) -> None:
-        """A device's nodes are others than before."""
+        """Record a change of a device's nodes."""
         if before is after:
             return
         for node in before.nodes if before else ():
@@ -46,7 +46,7 @@ class GivenNodes:
             self._by_node[node.host].add(device)
 
     def sharing(self, changed: Iterable[DeviceId]) -> set[DeviceId]:
-        """Devices whose nodes were given to pods for one of these."""
+        """Return the devices whose nodes were given to pods for one of these devices."""
         holders = self._given.holders
         paths = {
             path for one in changed for holder in holders.get(one, ()) for path in holder.paths
@@ -56,10 +56,10 @@ class GivenNodes:
     def obstacle(
         self, held: Inventory, answers: Mapping[DeviceId, DeviceAnswer], device: DeviceId
     ) -> str:
-        """Why what pods were given forbids to give this device out; or nothing."""
+        """Return the reason not to allocate this device because of pods' nodes; empty if none."""
         answer = answers[device]
         if held.devices[device].gone is not None or answer.faults:
-            return ""  # which is a reason of its own
+            return ""  # which is a reason already
         nodes = [node.host for node in answer.nodes]
 
         def may_share(other: DeviceId, path: str) -> bool:
@@ -73,9 +73,9 @@ class GivenNodes:
     def restart_refusals(
         self, held: Inventory, answers: Mapping[DeviceId, DeviceAnswer]
     ) -> tuple[Mapping[str, str], Mapping[str, str]]:
-        """Why containers may not start again with what they were given, by device.
+        """Return the reasons against a restart of containers with their old nodes, by device.
 
-        First what is sure, then devices of which the nodes are not known now.
+        The first result is certain; the second is for devices whose nodes are not known now.
         """
         sure: dict[str, str] = {}
         unknown: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""The cases of a pool's devices, with what they need of the world: a clock, a timer, a log."""
+"""Health records of a pool's devices, with a clock, a timer and a log."""
 
 import asyncio
 import logging
@@ -16,38 +16,38 @@ from rbln_worker.core.health.standing import Moment
 
 _PASSING: Final = frozenset({HealthPhase.SUSPECT, HealthPhase.PROBATION})
 _SLACK_S: Final = 0.001
-"""A timer may come a trifle before its time."""
+"""A timer may fire slightly early."""
 _LOOK_HALFWAY_BELOW_S: Final = 2.0
-"""Longer waits see a look of their own."""
+"""Longer waits include a regular health check."""
 
 log = logging.getLogger(__name__)
 
 
 class Judge:
-    """Takes evidence whenever it comes, and says what it comes to when asked."""
+    """Health records of a pool's devices: evidence comes at any time, verdicts on request."""
 
     def __init__(self, *, overdue: Callable[[], None], doubted: Callable[[DeviceId], None]) -> None:
-        """Call ``overdue`` when to ask without new evidence, ``doubted`` for a look in between."""
+        """Call ``overdue`` at a deadline, and ``doubted`` to request a check before one."""
         self._overdue = overdue
         self._doubted = doubted
         self._cases: dict[DeviceId, Case] = {}
         self._dues: dict[DeviceId, float] = {}
-        """When to judge a device again without new evidence (monotonic seconds)."""
+        """Time of the next evaluation of each device without new evidence (monotonic seconds)."""
         self.verdicts: Mapping[DeviceId, Verdict] = {}
-        """The last ones; another mapping when one of them changes."""
+        """The last verdicts; replaced by another mapping after each change."""
         self.hidden: frozenset[DeviceId] = frozenset()
-        """Devices that the kubelet doesn't hear of yet."""
+        """Devices that are not listed yet."""
         self._timer: asyncio.TimerHandle | None = None
 
     def adopt(
         self, devices: Mapping[DeviceId, Device], told: Iterable[DeviceId], *, listing: bool
     ) -> None:
-        """Take the supervisor's word on some devices.
+        """Take the desired state of some devices.
 
         Args:
-            devices: all that there are.
-            told: those that are new, others than before, or gone from them.
-            listing: the kubelet has a list of the pool already.
+            devices: all devices.
+            told: devices that are new, changed or removed.
+            listing: True if the kubelet has a list of the pool already.
         """
         for device in told:
             if device in devices:
@@ -57,13 +57,13 @@ class Judge:
                 self._cases.pop(device, None)
 
     def look(self, found: Mapping[DeviceId, Evidence]) -> None:
-        """Take what looks found."""
+        """Take the evidence of health checks."""
         now = asyncio.get_running_loop().time()
         for device, evidence in found.items():
             self._cases[device] = case.looked(self._cases[device], evidence, now)
 
     def overdue(self) -> set[DeviceId]:
-        """Whom to judge now, whether or not there is anything new."""
+        """Return the devices whose deadline has passed."""
         now = asyncio.get_running_loop().time() + _SLACK_S
         return {device for device, due in self._dues.items() if due <= now}
 
@@ -74,10 +74,11 @@ class Judge:
         unfiled: Callable[[DeviceId], str],
         given: Callable[[DeviceId], str],
     ) -> Mapping[DeviceId, Verdict | None]:
-        """Judge these devices at this moment; those whose verdicts are others than before.
+        """Evaluate these devices now; return the changed verdicts, None for a removed device.
 
-        None for one that has left. ``unfiled`` says why a device is not in the pool's CDI spec
-        although it has to be, ``given`` why pods' nodes stand in its way; or nothing.
+        ``unfiled`` returns why a device is not in the pool's CDI spec although it has to be,
+        ``given`` why pods' nodes prevent its allocation; both return an empty string if there is no
+        reason.
         """
         loop = asyncio.get_running_loop()
         now = Moment(loop.time(), round(datetime.now(UTC).timestamp(), 3))
@@ -126,7 +127,7 @@ class Judge:
             self._timer = asyncio.get_running_loop().call_at(first, self._overdue)
 
     def _look_halfway(self, device: DeviceId, seconds: float) -> None:
-        # Not all that a device lacks tells of its coming: nobody falls, or rises, unseen.
+        # Not every repair causes an event: check once more before the device fails or recovers.
         if seconds < _LOOK_HALFWAY_BELOW_S:
             asyncio.get_running_loop().call_later(seconds / 2, self._doubted, device)
 
@@ -154,7 +155,7 @@ def _note(device: DeviceId, old: Verdict | None, verdict: Verdict) -> None:
 
 
 def _quiet(old: Verdict | None, verdict: Verdict) -> bool:
-    """Neither the kubelet nor most people care."""
+    """Return True for changes that neither the kubelet nor most operators need to know."""
     if verdict.phase in _PASSING or verdict.reason == standing.NOT_LOOKED_AT:
         return True
     back = old is not None and old.phase in _PASSING and old.healthy == verdict.healthy

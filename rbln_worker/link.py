@@ -1,4 +1,4 @@
-"""The worker's end of ZeroMQ: a DEALER that outlives the supervisor it talks to."""
+"""The worker's ZeroMQ socket: a DEALER that outlives the supervisor."""
 
 import logging
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from rbln_worker.contract.messages import (
 )
 
 WORKERS_SOCKET: Final = "workers.sock"
-_QUEUED_MOST: Final = 64  # state is sent again after a reconnect, so little needs to be kept
+_QUEUED_MOST: Final = 64  # state is sent again after a reconnect, so little is queued
 _RECONNECT_MS: Final = 20
 _RECONNECT_MOST_MS: Final = 100
 
@@ -27,10 +27,10 @@ log = logging.getLogger(__name__)
 
 
 class Link:
-    """Messages to and from whichever supervisor there is; nothing here waits.
+    """Messages to and from the current supervisor; no call blocks.
 
-    libzmq signals on edges: after any send or receive new frames may lie there without the
-    descriptor telling. Whoever owns a link calls ``receive`` after each ``send`` as well.
+    libzmq signals on edges: after a send or receive there may be new frames without a signal of the
+    descriptor. So the owner of a link calls ``receive`` after each ``send`` as well.
     """
 
     def __init__(self, run_dir: Path) -> None:
@@ -38,7 +38,7 @@ class Link:
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.linger = 0
-        self._socket.immediate = True  # nothing queues for a supervisor that isn't there
+        self._socket.immediate = True  # nothing queues without a supervisor
         self._socket.sndhwm = self._socket.rcvhwm = _QUEUED_MOST
         self._socket.maxmsgsize = FRAME_BYTES_MOST
         self._socket.reconnect_ivl = _RECONNECT_MS
@@ -62,11 +62,11 @@ class Link:
         self._context.term()
 
     def filenos(self) -> tuple[int, int]:
-        """Descriptors that turn readable when ``connected`` or ``receive`` has news."""
+        """Return the descriptors that become readable for ``connected`` or ``receive``."""
         return self._monitor.fileno(), self._socket.fileno()
 
     def connected(self) -> bool:
-        """Whether a connection was made since the last time: a supervisor that knows nothing."""
+        """Return True after a new connection, maybe to a new supervisor."""
         made = False
         while _has_come(self._monitor):
             recv_monitor_message(self._monitor)
@@ -74,7 +74,7 @@ class Link:
         return made
 
     def receive(self) -> Iterator[ToWorker]:
-        """Everything that has come; a frame that can't be read is counted and dropped."""
+        """Yield all received messages; a frame that can't be decoded is counted and dropped."""
         while _has_come(self._socket):
             frames = self._socket.recv_multipart(zmq.NOBLOCK)
             try:
@@ -84,7 +84,10 @@ class Link:
                 log.warning("unreadable frame dropped", extra={"why": str(error)[:200]})
 
     def send(self, message: ToSupervisor) -> bool:
-        """Send, or say that nobody takes it now: a new connection gets all of it again."""
+        """Send a message; return False if the socket does not take it now.
+
+        A new connection gets the whole state again.
+        """
         try:
             self._socket.send(encode(message), zmq.NOBLOCK)
         except zmq.Again:
@@ -93,5 +96,5 @@ class Link:
 
 
 def _has_come(socket: "zmq.Socket[bytes]") -> bool:
-    # Asked for by itself: an exception for nothing, or a poll, cost more than all of a beat.
+    # The option is read directly: an exception or a poll would cost more than a heartbeat.
     return bool(int(socket.get(zmq.EVENTS)) & zmq.POLLIN)

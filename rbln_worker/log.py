@@ -1,4 +1,4 @@
-"""Log lines: to standard error without ever waiting for its reader, and to a pool's tail file."""
+"""Log lines to standard error, without waiting for its reader, and to a pool's tail file."""
 
 import json
 import logging
@@ -10,13 +10,13 @@ from typing import Final, Literal
 Format = Literal["text", "json"]
 
 TAIL_BYTES_MOST: Final = 64 * 1024
-"""A tail file that is longer begins anew: it holds what a person reads after a death."""
+"""Maximum size of a tail file, which is then truncated: it is for reading after an exit."""
 
 _PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
 def setup(who: str, level: int, form: Format, tail: Path | None = None) -> None:
-    """Send this process's log lines where they belong; ``who`` is named in each."""
+    """Set up the log of this process; each line contains ``who``."""
     handlers: list[logging.Handler] = [_Descriptor(_standard_error(), None)]
     if tail is not None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
@@ -29,22 +29,22 @@ def setup(who: str, level: int, form: Format, tail: Path | None = None) -> None:
 
 
 def formatter(who: str, form: Format) -> logging.Formatter:
-    """The form of every line in the log; ``who`` is named in each."""
+    """Return the formatter of all log lines; each contains ``who``."""
     return _Json(who) if form == "json" else _Text(who)
 
 
 def last_words(text: str) -> None:
-    """Write what the logging module can't any more, to every place that lines go to."""
+    """Write a text to all destinations without the logging module."""
     for handler in logging.getLogger().handlers or [_Descriptor(2, None)]:
         if isinstance(handler, _Descriptor):
             handler.write(handler.form(text))
 
 
 def follow(stderr: int) -> None:
-    """Send lines to another standard error, in the place of one whose reader may be gone.
+    """Use another standard error, because the reader of the current one may have ended.
 
-    supervisord reads a program's standard error by a pipe, and closes it when the program ends.
-    Where it can't be opened (a socket of journald's, say), nothing changes: that one lasts.
+    supervisord reads a program's standard error from a pipe, and closes it when the program ends.
+    If the new one can't be opened (a socket of journald's), the current one stays: it lasts.
     """
     for handler in logging.getLogger().handlers:
         if isinstance(handler, _Descriptor) and handler.bytes_most is None:
@@ -59,7 +59,7 @@ def follow(stderr: int) -> None:
 
 
 def tail_descriptor() -> int | None:
-    """The tail file's descriptor, for a fault handler that can only write to one."""
+    """Return the tail file's descriptor, for a fault handler that can only write to one."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, _Descriptor) and handler.bytes_most is not None:
             return handler.fd
@@ -67,8 +67,8 @@ def tail_descriptor() -> int | None:
 
 
 def _standard_error() -> int:
-    # Opened anew the description is ours alone and may be non-blocking: a container runtime that
-    # stops reading must not stop us. Where that can't be (a socket), the shared one has to do.
+    # A reopened file description is private and may be non-blocking: a container runtime that stops
+    # reading must not block the worker. If it can't be reopened (a socket), the shared one is used.
     try:
         return _reopened("/proc/self/fd/2")
     except OSError:
@@ -80,7 +80,7 @@ def _reopened(path: str) -> int:
 
 
 class _Descriptor(logging.Handler):
-    """Whole lines to a descriptor; a line that finds no room is counted and left out."""
+    """A handler that writes whole lines to a descriptor, or drops and counts them."""
 
     def __init__(self, fd: int, bytes_most: int | None) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class _Descriptor(logging.Handler):
         self.write(self.format(record) + "\n")
 
     def form(self, text: str) -> str:
-        """A text that is no record's, as it stands among lines of this form."""
+        """Return a text outside of a log record in the form of log lines."""
         return self.formatter.plain(text) if isinstance(self.formatter, _Json) else text
 
     def write(self, text: str) -> None:
@@ -102,7 +102,7 @@ class _Descriptor(logging.Handler):
             if self.bytes_most is not None and os.fstat(self.fd).st_size > self.bytes_most:
                 os.ftruncate(self.fd, 0)
             os.write(self.fd, text.encode(errors="replace"))
-        except OSError:  # full or gone: there is no other place to say so
+        except OSError:  # full or closed: there is no other destination for an error
             self._left_out += 1
         else:
             self._left_out = 0
@@ -143,12 +143,12 @@ class _Json(logging.Formatter):
         }
         if record.exc_info:
             fields["trace"] = self.formatException(record.exc_info)
-        # A fact that is named like one of these stands beside it.
+        # A fact with the name of one of these gets an underscore.
         fields |= {f"{key}_" if key in fields else key: v for key, v in _extra(record).items()}
         return _object(fields)
 
     def plain(self, text: str) -> str:
-        """A text that is no record's: a last word, its last line first."""
+        """Return a text outside of a log record as JSON; its last line is the message."""
         lines = text.rstrip("\n").splitlines() or [""]
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         fields = {"time": now, "level": "error", "who": self._who, "logger": __name__}
@@ -157,7 +157,7 @@ class _Json(logging.Formatter):
 
 
 def _object(fields: dict[str, object] | dict[str, str]) -> str:
-    """One line, and JSON whatever is in it: NaN is none, and a set has no form of its own."""
+    """Return a JSON line for any value: NaN is not valid JSON, and a set can't be encoded."""
     try:
         return json.dumps(fields, default=str, allow_nan=False)
     except ValueError:

@@ -1,4 +1,4 @@
-"""When which devices are looked at: at once where something happened, and now and then anyway."""
+"""The schedule of health checks: at once after an event, and at intervals."""
 
 import asyncio
 import random
@@ -11,19 +11,19 @@ from rbln_worker.core.inventory import Inventory
 from rbln_worker.prober import Depth
 
 Follow = Callable[[Sequence[Device], Inventory, Depth], Coroutine[None, None, None]]
-"""Have these devices looked at, and do what follows."""
+"""A function that checks devices and applies the results."""
 CHECK_EVERY: Final = 5
-"""Pulses from one check of all devices to the next: 10 s."""
+"""Heartbeats from one check of all devices to the next: 10 s."""
 AFTER_S: Final = 0.1
-"""So much later all are checked where something unnamed happened: what is known to have changed is
-looked at and told by then, in this worker and in the others, which share the processor. Nothing
-would tell this one that they have done so: hence a time."""
+"""Delay of a check of all devices, after an event that names none. Devices that are known to have
+changed are checked first, in this worker and in the others, which share the processor; no event
+would report the end of that, so this is a time."""
 SPREAD: Final = random.SystemRandom()
-"""Workers are born together, and need not check whole pools together."""
+"""Workers start together, but need not check whole pools together."""
 
 
 class Looks:
-    """Who is to be looked at next."""
+    """The schedule of a pool's health checks."""
 
     def __init__(
         self,
@@ -32,9 +32,9 @@ class Looks:
         follow: Follow,
         spawn: Callable[[Coroutine[None, None, None]], object],
     ) -> None:
-        """``held`` are the devices that there are, ``spawn`` begins a task.
+        """Check the devices that ``held`` returns; ``spawn`` starts a task.
 
-        ``troubled`` are a few that lack something, which may come without a word.
+        ``troubled`` returns a few incomplete devices, which may become complete without an event.
         """
         self._held = held
         self._troubled = troubled
@@ -42,40 +42,40 @@ class Looks:
         self._spawn = spawn
         self._pulses = SPREAD.randrange(CHECK_EVERY)
         self._stale: set[DeviceId] = set()
-        """What is known of these may have changed."""
+        """Devices that may have changed."""
         self._soon: asyncio.Handle | None = None
-        """The look at them that is about to begin."""
+        """The pending check of these devices."""
         self._check: asyncio.Handle | None = None
-        """The check of all that is about to begin."""
+        """The pending check of all devices."""
         self._ended = False
 
     def want(self, devices: Collection[DeviceId]) -> None:
-        """Have these looked at soon, and the pool even where it has none: something is to be said.
+        """Request a check of these devices soon; without devices, the pool's state is updated.
 
-        One look for all that is wanted in this turn of the loop.
+        All requests of one loop iteration get one check.
         """
         self._stale.update(devices)
         if self._soon is None and not self._ended:
             self._soon = asyncio.get_running_loop().call_soon(self._look)
 
     def want_all(self) -> None:
-        """Have all checked, AFTER_S from now; one check for all that want it meanwhile."""
+        """Request a check of all devices in AFTER_S; one check for all requests until then."""
         if self._check is None and not self._ended:
             self._check = asyncio.get_running_loop().call_later(AFTER_S, self._check_all)
 
     def pulse(self) -> None:
-        """Have looked at what may have changed without a word; every BEAT_S."""
+        """Check devices that may have changed without an event; called every BEAT_S."""
         self._pulses += 1
         devices = self._devices()
         if troubled := self._troubled():
             self.want(troubled)
-        if self._pulses % CHECK_EVERY == 0:  # also where there are no devices: there are files
+        if self._pulses % CHECK_EVERY == 0:  # also without devices, for the files
             self._check_all()
         elif changes_untold(devices.values()):
             self._begin(devices.keys() - self._stale, Depth.GLANCE)
 
     def end(self) -> None:
-        """Begin no look any more, whatever is still heard: this worker leaves."""
+        """Start no further checks, because the worker ends."""
         self._ended = True
         for begun in (self._soon, self._check):
             if begun is not None:

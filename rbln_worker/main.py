@@ -20,14 +20,14 @@ from rbln_worker.worker import Worker
 
 
 def run(boot: Boot) -> int:
-    """Live one life; the exit code. The caller leaves by os._exit."""
+    """Run a worker and return its exit code. The caller ends with os._exit."""
     try:
         return _live(boot)
     except NotGivenUp as error:
         log.last_words(f"{boot.pool}: its privileges can't be given up: {error}\n")
         return Exit.PRIVILEGED
     except BaseException as error:  # noqa: BLE001 - the last frame of this process
-        # Asked first: to write needs memory, too, and the error holds what was used up.
+        # First, because a log line needs memory, too, and the error keeps used memory alive.
         lacks_memory = is_lack_of_memory(error) or not limits.is_room_for(1)
         log.last_words(traceback.format_exc())
         if not lacks_memory:
@@ -38,17 +38,18 @@ def run(boot: Boot) -> int:
 
 
 def is_lack_of_memory(error: BaseException) -> bool:
-    """Whether an error, or one of its group, says that there was no memory."""
+    """Return True if an error, or one of its group, means that there was no memory."""
     if isinstance(error, BaseExceptionGroup):
         return any(map(is_lack_of_memory, error.exceptions))
-    # A thread without memory for its stack is a RuntimeError, and has no other name (EAGAIN).
+    # A thread without memory for its stack is a RuntimeError without another mark (EAGAIN).
     return isinstance(error, MemoryError) or str(error) == "can't start new thread"
 
 
 def _live(boot: Boot) -> int:
-    # First, while there is no other thread: what is given up is a thread's own. A worker needs no
-    # capability: sockets, lists and specs lie in folders of its own user, what it reads of a device
-    # anybody may read (of the config space the first 64 bytes), and nodes it only looks at.
+    # First, while there is no other thread: privileges belong to a thread. A worker needs no
+    # capability: sockets, lists and specs are in folders of its own user, the files of a device
+    # that it reads are readable for all users (of the config space the first 64 bytes), and it does
+    # not open nodes.
     keep_only()
     os.umask(0o077)
     limits.leave_no_image()
@@ -58,7 +59,7 @@ def _live(boot: Boot) -> int:
     with _pool_lock(boot) as held:
         if held is None:
             return Exit.POOL_TAKEN
-        # Only the owner may begin the tail file anew, and a predecessor may still write to its own.
+        # Only the owner may truncate the tail file, and a predecessor may still write to its own.
         if boot.is_successor:
             boot.tail_path.unlink(missing_ok=True)
         log.setup(boot.pool, boot.log_level, boot.log_format, boot.tail_path)
@@ -68,7 +69,8 @@ def _live(boot: Boot) -> int:
             )
         tail = log.tail_descriptor()
         if tail is not None:
-            # One thread's trace: its first lines, which name the fault, have to fit into a status.
+            # One thread's trace only: its first lines, which name the fault, have to fit in a
+            # status.
             faulthandler.enable(tail, all_threads=False)
         return asyncio.run(_serve(boot, held))
 
@@ -85,11 +87,11 @@ async def _serve(boot: Boot, held: TextIO) -> Exit:
 
 
 def _watched(boot: Boot, held: TextIO) -> Callable[[], bool]:
-    """Return a function that says if the pool is still ours, by its lock file.
+    """Return a function that returns True while the pool belongs to this worker, by its lock file.
 
-    It is not where another file lies in its place. Somebody may have removed ours, so that the next
-    supervisor does not know of us: as long as there is no other file, nobody else serves the pool.
-    A successor's lock is renamed when the pool becomes its own.
+    False if another file has replaced it. If it was only removed, the next supervisor does not know
+    this worker, but while there is no other file, no other worker serves the pool. A successor's
+    lock is renamed when the pool becomes its own.
     """
     ours = os.fstat(held.fileno())
     places = (boot.successor_lock_path, boot.lock_path) if boot.is_successor else (boot.lock_path,)
@@ -110,7 +112,7 @@ def _watched(boot: Boot, held: TextIO) -> Callable[[], bool]:
 
 @contextlib.contextmanager
 def _pool_lock(boot: Boot) -> Iterator[TextIO | None]:
-    """Hold the pool's lock file (flock(2): the kernel lets go when this process ends), or None."""
+    """Lock the pool's lock file until this process ends (flock(2)); yield None if it is locked."""
     with (boot.successor_lock_path if boot.is_successor else boot.lock_path).open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

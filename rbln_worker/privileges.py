@@ -1,6 +1,6 @@
-"""What a process may do beyond its user's own: given up for good, before it does anything else.
+"""Privileges of a process: dropped for good, before it does anything else.
 
-Privileges belong to a thread (capabilities(7)), so this is for a process that has no other one yet.
+Privileges belong to a thread (capabilities(7)), so this requires a process with one thread.
 """
 
 import ctypes
@@ -20,18 +20,18 @@ _VERSION_3: Final = 0x20080522
 
 
 class Capability(IntEnum):
-    """Those that anybody here has a use for (linux/capability.h)."""
+    """The capabilities that the plugin uses (linux/capability.h)."""
 
     DAC_OVERRIDE = 1
-    """Files of other users."""
+    """Access to files of other users."""
     SETPCAP = 8
-    """Taking capabilities out of one's bounding set."""
+    """Removal of capabilities from the bounding set."""
     NET_ADMIN = 12
     SYS_ADMIN = 21
 
 
 class NotGivenUp(Exception):
-    """The kernel refused to take a privilege away; the text says which call failed, and why."""
+    """The kernel refused to drop a privilege; the text has the call and the error."""
 
 
 Fields = Sequence[tuple[str, type[Any]] | tuple[str, type[Any], int]]
@@ -50,13 +50,13 @@ class _Data(ctypes.Structure):
 
 
 def keep_only(*kept: Capability) -> None:
-    """Keep these capabilities, as far as they are held, and never gain others.
+    """Keep these capabilities, as far as the process has them, and never gain others.
 
-    Where a process may not narrow its bounding set (it lacks CAP_SETPCAP: an ordinary user, most
-    containers), that stays: with no_new_privs nothing can be gained by it any more (prctl(2)).
+    If the process must not narrow its bounding set (without CAP_SETPCAP: an ordinary user, most
+    containers), the set stays: with no_new_privs it has no effect any more (prctl(2)).
 
     Raises:
-        NotGivenUp: nothing else may go wrong, so whoever asked must not go on.
+        NotGivenUp: A privilege could not be dropped; the caller must not go on.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     wanted = sum(1 << capability for capability in kept)
@@ -70,7 +70,7 @@ def keep_only(*kept: Capability) -> None:
         if error.errno != errno.EINVAL:  # a kernel before 4.3 has no such set
             raise NotGivenUp(str(error)) from error
     if not (permitted & ~wanted or inheritable):
-        return  # and a seccomp filter may allow no capset at all (systemd's @privileged)
+        return  # and a seccomp filter may refuse capset (systemd's @privileged)
     data = (_Data * 2)(*(_half(held & wanted, permitted & wanted, shift) for shift in (0, 32)))
     if libc.capset(ctypes.byref(_Header(_VERSION_3, 0)), data):
         raise NotGivenUp(f"capset: {os.strerror(ctypes.get_errno())}")
@@ -82,7 +82,7 @@ def _half(effective: int, permitted: int, shift: int) -> _Data:
 
 
 def _held(libc: ctypes.CDLL) -> tuple[int, int, int]:
-    """The effective, the permitted and the inheritable set."""
+    """Return the effective, the permitted and the inheritable set."""
     data = (_Data * 2)()
     if libc.capget(ctypes.byref(_Header(_VERSION_3, 0)), data):
         raise NotGivenUp(f"capget: {os.strerror(ctypes.get_errno())}")
@@ -96,7 +96,7 @@ def _held(libc: ctypes.CDLL) -> tuple[int, int, int]:
 def _narrow(libc: ctypes.CDLL, wanted: int) -> None:
     for number in range(64):
         inside = libc.prctl(_PR_CAPBSET_READ, ctypes.c_ulong(number), *_zeros(3))
-        if inside < 0:  # EINVAL: the kernel knows no more of them
+        if inside < 0:  # EINVAL: there are no further capabilities
             return
         if inside and not wanted >> number & 1:
             try:

@@ -1,7 +1,7 @@
-"""Looking at the pool's devices, off the serving loop: their files may never answer.
+"""Threads of health checks, because reads of a device's files may never return.
 
-The one place of a worker that uses threads: a read of a sysfs or procfs file blocks in the kernel,
-whatever flags it was opened with, and no descriptor can tell beforehand.
+This is the only place of a worker with threads of its own for reads: a read of a sysfs or procfs
+file blocks in the kernel, whatever the flags of the descriptor, and poll can't predict it.
 """
 
 import asyncio
@@ -23,32 +23,32 @@ from rbln_worker.examiner import Examiner, Finding
 from rbln_worker.host.facts import Reader
 
 SOON_S: Final = 0.1
-"""How long the quick devices wait for the others, so that all come in one message."""
+"""Seconds for which quick devices wait for others, so that all results come in one message."""
 ANSWER_WITHIN_S: Final = 5.0
-"""Nobody knows how a device is whose files took longer, until they answer."""
+"""Time-out of a device's health check, in seconds; then the device is Unknown."""
 SLOTS: Final = 4
-"""Threads that look at a time, without those that hang."""
+"""Number of threads that check at the same time, without those that hang."""
 A_TURN: Final = 32
-"""So many devices are worth a thread of their own, as long as none hangs."""
+"""Number of devices for each thread, as long as no thread hangs."""
 LATE_S: Final = 0.1
-"""A thread that is at one device for longer hangs, and leaves its slot to another one."""
+"""Seconds at one device after which a thread counts as hanging, and its slot is free."""
 HANGING_MOST: Final = 64
-"""So many may hang; beyond them nobody looks."""
+"""Maximum number of hanging threads; then there are no further checks."""
 
 
 class Depth(Enum):
-    """How much is read of a device."""
+    """The depth of a health check."""
 
     LOOK = "look"
-    """All of it."""
+    """Read and evaluate all files."""
     CHECK = "check"
-    """All of it, and nothing is said where it is as it was."""
+    """Read all files; evaluate them if any has changed."""
     GLANCE = "glance"
-    """What nobody tells of; all of it only where that has changed."""
+    """Read files that change without a kernel event; check further if any has changed."""
 
 
 class _Look:
-    """A look at some devices, by some threads: each takes the next device when it has time.
+    """A check of several devices by several threads: each takes the next device when it is free.
 
     A deque's ends are safe to use from several threads, and so is one attribute.
     """
@@ -61,22 +61,22 @@ class _Look:
         self.depth = depth
         self.todo = deque(chosen)
         self.done: deque[tuple[DeviceId, Finding | None, float | None]] = deque()
-        """… and how many seconds it took where all was read."""
+        """Device, result, and duration in seconds if all files were read."""
         self.pending = {device.id for device in self.todo}
-        """Of which nothing was told yet."""
+        """Devices without a reported result."""
         self.turns = 0
-        """Threads at it, and those to come."""
+        """Threads that work on it, or are going to."""
         self.failure: BaseException | None = None
-        """An error that nobody handled in a thread."""
+        """An unhandled error in a thread."""
         self._heard = asyncio.Event()
 
     def end_turn(self) -> None:
-        """One turn fewer."""
+        """Record that a thread has ended."""
         self.turns -= 1
         self._heard.set()
 
     async def turn_ended(self, within_s: float | None) -> None:
-        """Wait until another turn has ended, but not for longer."""
+        """Wait until a thread has ended, or for ``within_s`` seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._heard.wait()
@@ -84,18 +84,18 @@ class _Look:
 
 
 class _Turn:
-    """A thread's part of a look."""
+    """A thread's share of a check."""
 
     def __init__(self, look: _Look) -> None:
         self.look = look
         self.began = monotonic()
-        """At the device that it is at."""
+        """The start of the check of the current device."""
         self.hangs = False
         self.watch: asyncio.TimerHandle | None = None
 
 
 class Prober:
-    """Looks at devices, one look at a device at a time."""
+    """Health checks in threads, one check of a device at a time."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class Prober:
         answer_within_s: float = ANSWER_WITHIN_S,
         hanging_most: int = HANGING_MOST,
     ) -> None:
-        """Look below ``root``; ``write_info`` writes a device's file, or says why it can't be."""
+        """Check below ``root``; ``write_info`` writes a device's file and returns any error."""
         self._root = root
         self._host_visible = host_visible
         self._examiner = Examiner(write_info)
@@ -124,21 +124,21 @@ class Prober:
         self._threads = ThreadPoolExecutor(SLOTS + hanging_most, thread_name_prefix="probe")
         self._free = SLOTS
         self._waiting: deque[_Look] = deque()
-        """Who gets the next slot."""
+        """Checks that wait for a slot."""
         self._under_way: set[DeviceId] = set()
         self._silent: set[DeviceId] = set()
-        """Those of which it was said that they don't answer."""
+        """Devices that are reported as not answering."""
         self._missed: set[DeviceId] = set()
-        """Asked for while a look was under way, which may have seen what was before."""
+        """Devices requested during a check, which may have read the state before."""
 
     async def look(
         self, devices: Iterable[Device], pool: PoolSpec, depth: Depth = Depth.LOOK
     ) -> AsyncIterator[Mapping[DeviceId, Finding]]:
-        """Findings as they come: those of quick devices together, then the late ones.
+        """Yield results as they come: those of quick devices together, then the late ones.
 
-        A device that does not answer in time gets a finding that says so, and its real one later.
-        One whose last look is still under way is ``missed``, and one that a check or a glance
-        finds as it was is passed over.
+        A device that does not answer in time gets a time-out result, and its real result later. A
+        device whose last check still runs is ``missed``, and a device that a check or a glance
+        finds unchanged has no result.
         """
         wanted = {device.id: device for device in devices if device.gone is None}
         self._missed |= wanted.keys() & self._under_way
@@ -155,7 +155,7 @@ class Prober:
         told_silent = False
         while look.pending:
             wait = LATE_S
-            if not look.todo and monotonic() - began > SOON_S + LATE_S:  # who is left hangs
+            if not look.todo and monotonic() - began > SOON_S + LATE_S:  # the remaining ones hang
                 wait = began + self._answer_within_s - monotonic()
             await look.turn_ended(None if told_silent else wait)
             if found := self._told(look):
@@ -168,19 +168,19 @@ class Prober:
 
     @property
     def under_way(self) -> frozenset[DeviceId]:
-        """Who is being looked at: what happens now may not be seen by it."""
+        """Devices whose check is running, and may miss a change that happens now."""
         return frozenset(self._under_way)
 
     def missed(self) -> set[DeviceId]:
-        """Whom to look at again: their looks have ended, and somebody asked meanwhile."""
+        """Return devices to check again: requested during a check that has ended."""
         ended = self._missed - self._under_way
         self._missed -= ended
         return ended
 
     def _told(self, look: _Look) -> dict[DeviceId, Finding]:
-        """What was found since the last time."""
+        """Return the results since the last call."""
         if look.failure is not None:
-            raise look.failure  # this worker's end
+            raise look.failure  # ends this worker
         found = {}
         while look.done:
             device, finding, took_s = look.done.popleft()
@@ -199,7 +199,7 @@ class Prober:
         self._begin_turns()
 
     def _begin_turns(self) -> None:
-        # Callbacks, and no task a turn: a glance is mostly the turns of the loop that it takes.
+        # Callbacks instead of a task for each thread: loop iterations are most of a glance's cost.
         while self._waiting and self._free:
             look = self._waiting.popleft()
             if self._hanging < self._hanging_most:
@@ -212,7 +212,7 @@ class Prober:
             look.end_turn()
 
     def _begin_turn(self, look: _Look) -> None:
-        """Have a thread look until nothing is left to do."""
+        """Start a thread that works until no device is left."""
         loop = asyncio.get_running_loop()
 
         def ended(done: Future[None]) -> None:
@@ -225,7 +225,7 @@ class Prober:
         self._threads.submit(self._work, turn).add_done_callback(ended)
 
     def _watch(self, turn: _Turn) -> None:
-        """Give the slot to another thread where this one hangs."""
+        """Give the slot to another thread if this one hangs."""
         left_s = turn.began + LATE_S - monotonic()
         if left_s > 0:
             turn.watch = asyncio.get_running_loop().call_later(left_s, self._watch, turn)

@@ -1,4 +1,4 @@
-"""Keeps the pool known to the kubelet: acts out what core/registration decides."""
+"""Registration of the pool with the kubelet: runs the actions of core/registration."""
 
 import asyncio
 import logging
@@ -24,21 +24,20 @@ from rbln_worker.kubelet.prepared import Prepared
 from rbln_worker.kubelet.register import NotRegistered, register
 
 LOOK_EVERY: Final = 2
-"""Pulses from one look at the folders to the next, 4 s, even if inotify says nothing: it can lose
-events."""
+"""Heartbeats from one check of the folders to the next, 4 s; inotify can lose events."""
 
 RETIRED_MOST: Final = 4
-"""Sockets of before that are still served; the oldest goes when there are more."""
+"""Maximum number of previous sockets that are still served; more close the oldest."""
 
 LINGER_S: Final = 1.0
-"""Sockets of before are served so long after the next is listed: a kubelet may hear of a stream's
-end sooner than it reads the first message of another."""
+"""Seconds for which previous sockets are served after the next is listed: a kubelet may see the end
+of a stream before the first message of another."""
 
 log = logging.getLogger(__name__)
 
 
 class Registrar:
-    """The pool's endpoints and its standing with the kubelet."""
+    """The pool's endpoints and the state of its registration."""
 
     def __init__(
         self,
@@ -61,12 +60,12 @@ class Registrar:
         self._spawn = spawn
         self._standing = Standing(choice=choice)
         self._unlisted_at: float | None = None
-        """Since when there has been something to register with, and no stream."""
+        """The time since when registration is possible without a stream."""
         self._plugin: DevicePlugin | None = None
         self._endpoint: Endpoint | None = None
         self._retired: list[tuple[Endpoint, DevicePlugin]] = []
         self._remains: list[Endpoint] = []
-        """Closed, but their files could not be removed yet."""
+        """Closed endpoints whose files could not be removed yet."""
         self._pulses = 0
         self._begun = self._closed = False
         self._alarm: asyncio.TimerHandle | None = None
@@ -76,22 +75,22 @@ class Registrar:
 
     @property
     def folders(self) -> tuple[Path, Path]:
-        """The folders in which something may happen that ``look`` should see."""
+        """The folders with changes that ``look`` should see."""
         return self._sock_folder, self._registry_folder
 
     @property
     def phase(self) -> Phase:
-        """Where the pool stands, in the words that people read."""
+        """The registration state for the status."""
         return registration.phase(self._standing)
 
     @property
     def reason(self) -> str:
-        """Why the kubelet does not list the pool; empty where it does."""
+        """The reason why the kubelet does not list the pool; empty if it does."""
         return self._standing.reason
 
     @property
     def way(self) -> str:
-        """``kubelet-sock`` or ``plugin-watcher``; empty before there was a choice."""
+        """``kubelet-sock`` or ``plugin-watcher``; empty before one was chosen."""
         return self._standing.way or ""
 
     @property
@@ -100,35 +99,35 @@ class Registrar:
         return self._endpoint.path.name if self._endpoint else ""
 
     def begin(self) -> None:
-        """Make the pool known from now on."""
+        """Start to register."""
         self._begun = True
         self._sweep()
         asyncio.get_running_loop().call_later(2 * YOUNG_S, self._sweep)
         self.look()
 
     def renew(self) -> None:
-        """Register again where the kubelet has to ask for PreStartContainer, and does not."""
+        """Register again if PreStartContainer is required and the kubelet does not know it."""
         if self._plugin is not None and self._plugin.lacks_pre_start:
             self._event(events.Renewed())
 
     def heard(self) -> None:
-        """Something happened in one of the folders."""
+        """Handle a change in one of the folders."""
         if self._begun:
             self.look()
 
     def pulse(self) -> None:
-        """Look at the folders although nothing was heard of them; every BEAT_S."""
+        """Check the folders without an event; called every BEAT_S."""
         self._pulses += 1
         if self._begun and self._pulses % LOOK_EVERY == 0:
             self.look()
             self._clear_remains()
 
     def look(self) -> None:
-        """Look at the kubelet's folders and act on what changed."""
+        """Check the kubelet's folders and act on changes."""
         self._event(events.Looked(self._view()))
 
     async def close(self, within_s: float) -> None:
-        """End every stream and remove every socket of ours; nothing is opened after that."""
+        """End all streams and remove all sockets; nothing is opened after that."""
         self._closed = True
         if self._alarm:
             self._alarm.cancel()
@@ -182,8 +181,8 @@ class Registrar:
             self._event(events.Overdue())
 
     def _begin(self) -> None:
-        """Begin to open a fresh endpoint; whatever attempt is still under way is out of date."""
-        self._retire()  # at once: no report may name this socket and another way
+        """Start to open a fresh endpoint; earlier attempts are void."""
+        self._retire()  # at once: a report must not have this socket with another way
         plugin = DevicePlugin(
             self._prepared,
             self.board,
@@ -205,9 +204,9 @@ class Registrar:
             if plugin is self._plugin:
                 self._event(events.NotOpened(str(error)))
             return
-        if self._closed:  # at once: this task is cancelled where it next waits
+        if self._closed:  # at once: this task is cancelled at its next wait
             endpoint.withdraw()
-        if self._closed or plugin is not self._plugin:  # the kubelet went and came meanwhile
+        if self._closed or plugin is not self._plugin:  # the kubelet restarted meanwhile
             await self._end(endpoint)
             return
         self._endpoint = endpoint
@@ -256,8 +255,8 @@ class Registrar:
             return
         if self._endpoint.path.parent == self._registry_folder:
             self._endpoint.withdraw()
-        # A living kubelet may hold a stream while it refuses us or makes its socket anew: what it
-        # reads serves on until the next is listed, so that it never sees a gap.
+        # A living kubelet may have a stream open while it refuses registrations or creates its
+        # socket again. Endpoints with a stream serve until the next is listed, to avoid a gap.
         read = [one for one in self._retired if one[1].streams]
         unread = [one for one in self._retired if not one[1].streams]
         for endpoint, _ in (*unread, *read[: -RETIRED_MOST + 1]):
@@ -268,7 +267,7 @@ class Registrar:
     async def _end_retired(self, retired: tuple[tuple[Endpoint, DevicePlugin], ...]) -> None:
         await asyncio.sleep(LINGER_S)
         for one in retired:
-            if one in self._retired:  # else there were too many of them meanwhile
+            if one in self._retired:  # else there were too many meanwhile
                 self._retired.remove(one)
                 await self._end(one[0])
 
@@ -289,7 +288,7 @@ class Registrar:
             log.info("registered: the kubelet lists the pool", extra={"by": after.way})
             self._spawn(self._end_retired(tuple(self._retired)))
         elif after.reason and after.reason != before.reason:
-            # Before the first kubelet there is nothing to complain of: we are started before it.
+            # No warning before the first kubelet: the plugin is started before it.
             waits = registration.phase(after) is Phase.WAITING and not self.registrations
             level = logging.INFO if waits else logging.WARNING
             log.log(level, "not registered", extra={"why": after.reason})

@@ -1,7 +1,7 @@
-"""Borrowing a supervisor's standard error: an adopted worker's own was a pipe to one that is gone.
+"""Standard error from the supervisor: an adopted worker's own was a pipe to an earlier one.
 
-The descriptor comes by a unix socket (unix(7), SCM_RIGHTS). /proc/<pid>/fd would not do: it is open
-to those only that have every capability of that process (ptrace(2)), and a worker has none.
+The descriptor comes through a unix socket (unix(7), SCM_RIGHTS). /proc/<pid>/fd is closed to
+processes with fewer capabilities than that process (ptrace(2)), and a worker has none.
 """
 
 import asyncio
@@ -12,21 +12,21 @@ from pathlib import Path
 from typing import Final
 
 STDERR_SOCKET: Final = "stderr.sock"
-"""In the run directory."""
+"""The file name in the run directory."""
 
 
 def borrow(run_dir: Path, take: Callable[[int], None]) -> None:
-    """Ask for it; ``take`` gets the descriptor for the time of the call, if one comes.
+    """Request the descriptor; ``take`` is called with it, if it comes, and must not keep it.
 
-    Nothing waits: the running event loop hears the answer.
+    This does not wait: the running event loop receives the answer.
     """
     try:
         asked = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-    except OSError:  # no descriptor is left for it, and what there is has to do
+    except OSError:  # no descriptor is left: the current standard error stays
         return
     try:
         asked.connect(str(run_dir / STDERR_SOCKET))
-    except OSError:  # nobody lends one, and what there is has to do
+    except OSError:  # no supervisor listens: the current standard error stays
         asked.close()
         return
     asyncio.get_running_loop().add_reader(asked, _answered, asked, take)
@@ -37,7 +37,7 @@ def _answered(asked: socket.socket, take: Callable[[int], None]) -> None:
     with asked:
         try:
             _, descriptors, _, _ = socket.recv_fds(asked, 1, 1)
-        except OSError:  # whoever was asked is gone
+        except OSError:  # the supervisor has gone
             return
     for number, descriptor in enumerate(descriptors):
         if number == 0:

@@ -1,4 +1,4 @@
-"""The loop of a worker: the supervisor's word and its own looks at devices become answers."""
+"""The loop of a worker: desired state and health checks become answers for the kubelet."""
 
 import asyncio
 import contextlib
@@ -41,16 +41,16 @@ from rbln_worker.registrar import Registrar
 
 CLOSE_WITHIN_S: Final = 1.0
 _DEV_FOLDERS: Final = ("dev", "dev/vfio", "dev/infiniband", "dev/net")
-"""Where the nodes lie that containers are given."""
+"""Folders of the nodes that containers are given."""
 
 log = logging.getLogger(__name__)
 
 
 class Worker:
-    """One pool, from its first snapshot to its drain."""
+    """The worker of one pool, from its first snapshot to its drain."""
 
     def __init__(self, boot: Boot, link: Link, *, owns_pool: Callable[[], bool]) -> None:
-        """``owns_pool``: whether the pool is still ours, by its lock file."""
+        """Serve while ``owns_pool`` is True: the pool belongs to this worker, by its lock file."""
         self._boot = boot
         self._owns_pool = owns_pool
         self._tally = Tally(boot.earlier)
@@ -104,16 +104,16 @@ class Worker:
             spawn=self._group.create_task,
         )
         self._concluding = asyncio.Lock()
-        """A conclusion builds on the one before it, and may wait for a file."""
+        """A conclusion builds on the previous one, and may wait for a file."""
 
     def drain(self, reason: str, code: Exit = Exit.DRAINED) -> None:
-        """Begin to leave, and end with a code."""
+        """Start to end, with this exit code."""
         if not self._end.done():
             log.info("leaving", extra={"why": reason})
             self._end.set_result(code)
 
     async def run(self) -> Exit:
-        """Serve until drained; an error that nobody handled is raised here."""
+        """Serve until drained; raise an error that was not handled."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._callback_failed)
         self._conversation.begin()
@@ -127,7 +127,7 @@ class Worker:
                 self._looks.end()
                 serving.cancel()
                 await self._registrar.close(CLOSE_WITHIN_S)
-                # Last: a disk may keep it waiting. A successor has a list of its own by now.
+                # Last: it may wait for a disk. A successor has a list of its own by now.
                 await self._files.close(CLOSE_WITHIN_S, save=self._owns_pool())
 
     def _callback_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -139,13 +139,13 @@ class Worker:
             loop.default_exception_handler(context)
 
     async def _serve(self) -> Exit:
-        # An error that nobody handled in any of these ends them all, and this life with them.
+        # An unhandled error in one of these tasks ends all of them, and the worker.
         async with self._group:
             self._group.create_task(self._pulse())
-        return Exit.DRAINED  # never: the pulse goes on until it is cancelled
+        return Exit.DRAINED  # never: the pulse runs until it is cancelled
 
     async def _pulse(self) -> None:
-        """What is done now and then, all of it at once: to wake up costs more than to do it."""
+        """Do all periodic work at once, because a wake-up costs more than the work."""
         loop = asyncio.get_running_loop()
         while True:
             self._conversation.beat()
@@ -160,7 +160,7 @@ class Worker:
         try:
             watch = stack.enter_context(FolderWatch(folders))
         except OSError as error:
-            # fs.inotify.max_user_instances; the looks at intervals still see everything, later
+            # fs.inotify.max_user_instances; periodic checks see all changes, later
             log.warning("no inotify: changes are seen later", extra={"why": error.strerror})
             return
         loop = asyncio.get_running_loop()
@@ -183,7 +183,7 @@ class Worker:
         elif nodes and (one := self._conclusion.concerned(nodes) | self._prober.under_way):
             self._looks.want(one)
 
-    # The supervisor
+    # Messages
 
     def _hello(self) -> Hello:
         boot = self._boot
@@ -214,7 +214,7 @@ class Worker:
             self._conversation.want_snapshot()
             return
         self._looks.want(self._conclusion.adopt(after))
-        self._reconsider()  # what the word says needs no file: it doesn't wait for any
+        self._reconsider()  # evidence from the desired state needs no file, so it does not wait
 
     def _take_pods_hold(self, message: PodsHold) -> None:
         self._conclusion.take_given(given(self._boot.pool, message.devices))
@@ -223,7 +223,7 @@ class Worker:
             any=bool(ours) or not message.is_known, claimed=any(one.cdi for one in ours)
         )
         if self._files.take_holders(needed) and (held := self._conclusion.held) is not None:
-            self._looks.want(set(islice(held.devices, 1)))  # with any of them files are settled
+            self._looks.want(set(islice(held.devices, 1)))  # a check of any device settles files
         self._reconsider()
 
     def _report(self) -> Report:
@@ -250,7 +250,7 @@ class Worker:
         self._diary.stands(listed=listed, way=registrar.way, reason=registrar.reason)
         self._conversation.tell()
 
-    # The devices
+    # Health checks
 
     async def _follow(self, chosen: Sequence[Device], held: Inventory, depth: Depth) -> None:
         looked_at = {device.id: device for device in chosen}
@@ -261,12 +261,10 @@ class Worker:
                 now = self._conclusion.held
                 if now is None:
                     return
-                if self._files.needs_spec(
-                    now.pool
-                ):  # before the kubelet hears of devices the runtime does
+                if self._files.needs_spec(now.pool):  # the runtime knows devices first
                     await self._files.specify(now.pool, self._conclusion.merged(found))
                     now = self._conclusion.held or now
-                # The supervisor's word may have changed under a slow look: then it says nothing.
+                # A result for an older desired state is dropped.
                 current = {
                     device: finding
                     for device, finding in found.items()
@@ -281,8 +279,8 @@ class Worker:
             self._files.settle(now.pool, now.devices)
 
     def _reconsider(self) -> None:
-        """Say what has to be said without a look: the word changed, or a deadline has passed."""
-        if not self._end.done():  # a deadline that passes while the rest is taken down
+        """Update the state without a health check, after a new desired state or a deadline."""
+        if not self._end.done():  # a deadline may pass while the worker ends
             self._say(self._conclusion.reconsider())
 
     def _say(self, news: News | None) -> None:
@@ -290,7 +288,7 @@ class Worker:
             return
         self._diary.judged(news.before, news.after, devices=len(self._conclusion.judged))
         self._registrar.board.show(self._conclusion.prepared.message)
-        if news.first:  # nothing is registered before there is something true to say
+        if news.first:  # register only with verdicts
             if not limits.is_room_for(endpoint.threads()):
                 raise MemoryError(
                     "for the threads of gRPC, which waits for ever where it gets none"

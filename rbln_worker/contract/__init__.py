@@ -1,5 +1,5 @@
-"""What supervisor and workers agree on: pure values and one encoding.
+"""Values that supervisor and workers share, and their encoding. Pure.
 
-Belongs here: a type that crosses the socket between the two. Does not: anything that only one of
-them needs (selectors are the supervisor's, answers to the kubelet are the worker's).
+A type that crosses the socket between the two belongs here. A type that only one of them needs does
+not: selectors belong to the supervisor, answers to the kubelet belong to the worker.
 """

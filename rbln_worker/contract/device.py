@@ -1,17 +1,17 @@
-"""A device of the node, as one value."""
+"""A device of the node, as a value."""
 
 from typing import Final, Literal, NewType
 
 import msgspec
 
 DeviceId = NewType("DeviceId", str)
-"""What the kubelet knows a device by: a PCI address, or an auxiliary device's name."""
+"""The device's ID for the kubelet: a PCI address, or the name of an auxiliary device."""
 
 Bdf = NewType("Bdf", str)
-"""A PCI address, ``domain:bus:device.function``, as the entry's name below /sys/bus/pci/devices."""
+"""A PCI address, ``domain:bus:device.function``, as an entry of /sys/bus/pci/devices is named."""
 
 AuxName = NewType("AuxName", str)
-"""An auxiliary device's name, as the entry's below /sys/bus/auxiliary/devices: mlx5_core.sf.4."""
+"""The name of an auxiliary device, as in /sys/bus/auxiliary/devices: mlx5_core.sf.4."""
 
 REBELLIONS: Final = "1eff"
 """The PCI vendor id of Rebellions."""
@@ -22,39 +22,40 @@ class Vdpa(msgspec.Struct, frozen=True):
 
     name: str
     kind: Literal["vhost", "virtio", ""]
-    """By the bus driver that is bound to it: vhost_vdpa, virtio_vdpa, or another or none."""
+    """The bus driver that is bound: vhost_vdpa, virtio_vdpa, or (empty) another one or none."""
 
 
 class Network(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What makes a function or a sub-function a network device."""
+    """The network facts of a function or a sub-function."""
 
     interfaces: tuple[str, ...] = ()
-    """Of this network namespace, sorted; they may lie below a child of it (``virtio0``)."""
+    """Interfaces in this network namespace, sorted; also those of a child (``virtio0``)."""
     link_type: str = ""
-    """As iproute2 says it (``ether``, ``infiniband``); the PF's where there is no interface."""
+    """The link type in iproute2's terms (``ether``, ``infiniband``); the PF's if it has no
+    interface."""
     pkey: str = ""
     """The partition key at index 0 of an InfiniBand port, such as 0x8001."""
     rdma: tuple[str, ...] = ()
     """Names of its RDMA devices, sorted."""
     rdma_capable: bool = False
-    """It has RDMA devices, or devlink says that it may (they can lie in another namespace)."""
+    """True if it has RDMA devices, or devlink reports that it may have some elsewhere."""
     vdpa: Vdpa | None = None
     ddp_profile: str = ""
-    """The DDP package that is loaded; read only where a selector asks for it."""
+    """The loaded DDP package; read only if a selector asks for it."""
     default_route: bool = False
-    """The node's default route leaves through it, or through something above it."""
+    """True if the node's default route uses its interface, or an interface above it."""
     representors: tuple[str, ...] = ()
-    """Those of its interfaces that stand for other functions of its eswitch."""
+    """Its interfaces that are representors of other functions of its eswitch."""
     switch_id: str = ""
-    """Of its eswitch (phys_switch_id), where that is in switchdev mode."""
+    """The switch ID of its eswitch (phys_switch_id), if that is in switchdev mode."""
     ib_ports: tuple[str, ...] = ()
-    """Its RDMA devices' ports whose link layer is InfiniBand (``mlx5_0/1``), or its PF's."""
+    """Ports of its RDMA devices with link layer InfiniBand (``mlx5_0/1``), or its PF's."""
     ib_only: bool = False
-    """No port of these devices is Ethernet: its interfaces are IP over InfiniBand."""
+    """True if none of these ports is Ethernet: its interfaces are IP over InfiniBand."""
 
     @property
     def own_interfaces(self) -> tuple[str, ...]:
-        """Its interfaces without the representors of other functions."""
+        """The interfaces without the representors of other functions."""
         if not self.representors:
             return self.interfaces
         return tuple(name for name in self.interfaces if name not in self.representors)
@@ -63,40 +64,40 @@ class Network(msgspec.Struct, frozen=True, omit_defaults=True):
 class PciFunction(msgspec.Struct, frozen=True, omit_defaults=True):
     """A PCI function as the PCI core describes it (Documentation/ABI/testing/sysfs-bus-pci).
 
-    Hexadecimal fields are lower case without ``0x``. Nothing here comes from a device's driver:
-    such files can wait on hardware, and this value is read where nothing may wait.
+    Hexadecimal fields are lower case without ``0x``. No field comes from a file of the device's
+    driver: such files can wait on hardware, and discovery must not wait.
     """
 
     bdf: Bdf
     vendor: str
-    """Four hexadecimal digits."""
+    """The vendor ID: four hexadecimal digits."""
     product: str
-    """The device id: four hexadecimal digits."""
+    """The device ID: four hexadecimal digits."""
     base_class: int
     """The upper byte of the class code: 0x12 is a processing accelerator."""
     driver: str | None
-    """The bound driver's name; None where no driver is bound."""
+    """The name of the bound driver; None if no driver is bound."""
     numa_node: int | None
-    """None where the kernel says -1 or nothing."""
+    """The NUMA node; None if the kernel reports -1 or nothing."""
     acpi_index: str = ""
-    """The firmware's index of the slot (_DSM), empty where it gives none."""
+    """The firmware's index of the slot (_DSM); empty if there is none."""
     has_vfs: bool = False
-    """A physical function whose virtual functions are enabled."""
+    """True for a physical function with enabled virtual functions."""
     sriov: bool = False
-    """It has the file sriov_totalvfs."""
+    """True if it has the file sriov_totalvfs."""
     pf: Bdf | None = None
     """The physical function of a virtual one."""
     pf_names: tuple[str, ...] = ()
     """The physical function's interfaces (its uplink in switchdev mode), sorted."""
     vf_link_state: Literal["", "auto", "enable", "disable"] = ""
-    """A virtual function's link state as its PF sets it (IFLA_VF_LINK_STATE); empty: not known."""
+    """A virtual function's link state, set by its PF (IFLA_VF_LINK_STATE); empty: not known."""
     index: int | None = None
-    """A virtual function's number at its physical function."""
+    """The number of a virtual function at its physical function."""
     bridges: tuple[Bdf, ...] = ()
     """The PCI-to-PCI bridges above it, from the root port down."""
     network: Network | None = None
     iommu_group: str = ""
-    """The number of its IOMMU group, of functions on vfio; empty where there is none."""
+    """The number of its IOMMU group, for a function on vfio; empty if there is none."""
 
 
 class Subfunction(msgspec.Struct, frozen=True):
@@ -104,16 +105,16 @@ class Subfunction(msgspec.Struct, frozen=True):
 
     name: AuxName
     kind: str
-    """The middle part of its name: ``sf``."""
+    """The middle part of the name: ``sf``."""
     number: int
-    """``sfnum``."""
+    """The number of the sub-function (``sfnum``)."""
     pf: Bdf
     pf_names: tuple[str, ...]
     network: Network
 
 
 class Grants(msgspec.Struct, frozen=True):
-    """What the selector object that took a device gives to its containers."""
+    """Features that the selector object which matched a device grants to its containers."""
 
     rdma: bool = False
     vhost_net: bool = False
@@ -121,18 +122,18 @@ class Grants(msgspec.Struct, frozen=True):
 
 
 class LinkState(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A link of the supervisor's network namespace, as rtnetlink tells it (rtnetlink(7))."""
+    """A link of the supervisor's network namespace, as rtnetlink reports it (rtnetlink(7))."""
 
     name: str
-    """Of its interface."""
+    """The name of its interface."""
     up: bool
-    """By its operational state; one that the kernel calls unknown counts as up."""
+    """True if its operational state is up; the state "unknown" counts as up."""
     admin_up: bool = True
-    """Somebody has set it up (IFF_UP): one that is down and not set up has lost no carrier."""
+    """True if it is set up (IFF_UP): a link that is down and not set up has lost no carrier."""
     infiniband: bool = False
-    """It is IP over InfiniBand (ARPHRD_INFINIBAND)."""
+    """True if it is IP over InfiniBand (ARPHRD_INFINIBAND)."""
     kind: str = ""
-    """Of a link without hardware: ``bond``, ``openvswitch`` (IFLA_INFO_KIND)."""
+    """The kind of a link without hardware: ``bond``, ``openvswitch`` (IFLA_INFO_KIND)."""
     master: int | None = None
     """The index of the link that it is enslaved to."""
     altnames: tuple[str, ...] = ()
@@ -144,7 +145,7 @@ CarrierRole = Literal["own", "pf", "lag"]
 
 
 class Carrier(msgspec.Struct, frozen=True):
-    """A link by which a device's traffic leaves, and its state."""
+    """A link that carries a device's traffic, and its state."""
 
     name: str
     role: CarrierRole
@@ -157,36 +158,36 @@ class Device(msgspec.Struct, frozen=True):
 
     id: DeviceId
     function: PciFunction
-    """Of an auxiliary device: its parent."""
+    """The PCI function; for an auxiliary device: its parent."""
     subfunction: Subfunction | None = None
     grants: Grants = Grants()
     carriers: tuple[Carrier, ...] = ()
-    """The links that its traffic may pass: its PF's, or its own where no PF's is known.
+    """The links that its traffic may pass: its PF's, or its own if no link of a PF is known.
 
-    Empty where rtnetlink knows none: it has none, or they lie in a container's namespace.
+    Empty if rtnetlink knows none: the device has none, or they are in a container's namespace.
     """
     gone: str | None = None
-    """Why the device can't be used although it is still listed (unplugged, driver unbound, …).
+    """The reason why the device is listed but can't be used (unplugged, driver unbound, …).
 
-    None while it is there. Such a device is Unhealthy and leaves after a grace time.
+    None while it is present. Such a device is Unhealthy, and is removed after a grace period.
     """
 
     @property
     def network(self) -> Network | None:
-        """Its own network facts."""
+        """The network facts of the device itself."""
         return self.subfunction.network if self.subfunction else self.function.network
 
     @property
     def pf(self) -> Bdf | None:
-        """The physical function above it."""
+        """The physical function above the device."""
         return self.subfunction.pf if self.subfunction else self.function.pf
 
     @property
     def pf_names(self) -> tuple[str, ...]:
-        """That function's interfaces."""
+        """The interfaces of the physical function."""
         return self.subfunction.pf_names if self.subfunction else self.function.pf_names
 
     @property
     def index(self) -> int | None:
-        """Its number at that function: VF index or SF number."""
+        """The number at the physical function: VF index or SF number."""
         return self.subfunction.number if self.subfunction else self.function.index

@@ -1,27 +1,27 @@
-"""How the processes end, as whoever started them reads it from the exit code. Only success is 0."""
+"""Exit codes of the processes. Only success is 0."""
 
 from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """The exit codes that mean something; every other one is a crash."""
+    """Exit codes with a meaning; every other exit code is a crash."""
 
     DRAINED = 0
-    """A worker or the supervisor was asked to leave, and left."""
+    """A worker or the supervisor received a request to end, and ended."""
     UNUSABLE = 1
-    """The supervisor can serve nothing: its lines on standard error say what to mend."""
+    """The supervisor can't serve: its lines on standard error contain the reason."""
     USAGE = 2
-    """The supervisor's command line is wrong: no restart will help."""
+    """The supervisor's command line is wrong: a restart does not help."""
     CRASHED = 70
-    """An error nobody handled; its traceback is in the log."""
+    """An error was not handled; its traceback is in the log."""
     OUT_OF_MEMORY = 71
-    """A worker needed more memory than it may have (``--worker-memory-max``) or there is."""
+    """A worker needed more memory than its limit (``--worker-memory-max``), or than there is."""
     POOL_TAKEN = 75
-    """A worker found that another living one holds the pool's lock."""
+    """Another living worker holds the pool's lock."""
     POOL_LOST = 76
-    """A worker's lock file is not in its place any more: another worker can take the pool."""
+    """A worker's lock file was removed or replaced: another worker can take the pool."""
     PRIVILEGED = 77
-    """A worker could not give up its privileges, and does not work with them."""
+    """A worker could not drop its privileges, and does not run with them."""
 
 
 _WORDS = {
@@ -34,6 +34,6 @@ _WORDS = {
 
 
 def meaning(code: int) -> str:
-    """A worker's exit code in words, in brackets behind a space; empty where it says nothing."""
+    """Return an exit code's meaning, in brackets after a space; empty if it has none."""
     words = _WORDS.get(Exit(code)) if code in set(Exit) else None
     return f" ({words})" if words else ""

@@ -1,4 +1,4 @@
-"""Words for the state of a device."""
+"""Health states and the health policy of devices."""
 
 from enum import StrEnum
 
@@ -8,70 +8,70 @@ from rbln_worker.contract.device import DeviceId
 
 
 class HealthPhase(StrEnum):
-    """Where a device stands; the kubelet hears of Healthy and Unhealthy only."""
+    """Health state of a device; the kubelet gets only Healthy and Unhealthy."""
 
     HEALTHY = "healthy"
     SUSPECT = "suspect"
-    """Something speaks against it, for less time than it takes to believe it: still Healthy."""
+    """There is doubtful evidence, but not for long enough yet: still Healthy."""
     UNHEALTHY = "unhealthy"
     PROBATION = "probation"
-    """Nothing speaks against it any more, for less time than it takes: still Unhealthy."""
+    """Good evidence is there again, but not for long enough yet: still Unhealthy."""
     UNKNOWN = "unknown"
-    """It doesn't answer; the last verdict holds for a while."""
+    """The device does not answer; the last verdict stays for a limited time."""
 
 
 class Probation(msgspec.Struct, frozen=True):
-    """How long a device that recovers is watched before it is Healthy again."""
+    """Durations for which a recovering device is watched before it is Healthy again."""
 
     first_s: float = 0.05
-    """After its first two falls."""
+    """After each of the first two failures."""
     again_s: float = 5.0
-    """After the third, and twice as long after each further one."""
+    """After the third failure; doubled after each further one, up to ``most_s``."""
     most_s: float = 300.0
     calm_s: float = 600.0
-    """Healthy for so long, its falls are forgotten."""
+    """After so long as Healthy, earlier failures are forgotten."""
 
 
 class NpuStatuses(msgspec.Struct, frozen=True):
-    """What the numbers of an NPU's status mean to a driver and to the next ones."""
+    """Meaning of an NPU's status numbers, from one version of its driver on."""
 
     since: tuple[int, int]
     """The first version of the driver, major and minor."""
     words: tuple[str, ...]
-    """By number: READY, BUSY, then any of PROBING, INIT, FAULT and FINISH."""
+    """Names by number: READY, BUSY, then any of PROBING, INIT, FAULT and FINISH."""
 
 
 class HealthPolicy(msgspec.Struct, frozen=True):
-    """How a pool's devices are judged."""
+    """Settings for the health of a pool's devices."""
 
     link_state: bool = True
-    """Network devices are Unhealthy while the link that they depend on is down."""
+    """True if network devices are Unhealthy while the link that they depend on is down."""
     suspect_s: float = 0.03
-    """How long evidence that may be a flicker has to last."""
+    """Seconds for which doubtful evidence has to last."""
     unknown_hold_s: float = 30.0
-    """How long the last verdict holds for a device that doesn't answer."""
+    """Seconds for which a device that does not answer keeps its last verdict."""
     probation: Probation = Probation()
     npu_statuses: tuple[NpuStatuses, ...] = ()
-    """Of drivers that are newer than those that are known; by version."""
+    """Status numbers of drivers that are newer than the known ones, by version."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What a worker says of one of its devices."""
+    """A worker's verdict on one of its devices."""
 
     healthy: bool
     reason: str = ""
-    """Why it is not healthy, or (healthy) what is suspected; empty where all is well."""
+    """The reason why it is not healthy, or (if healthy) why it is suspect; empty if all is well."""
     phase: HealthPhase = HealthPhase.HEALTHY
     source: str = ""
-    """Where the evidence comes from: ``sysfs``, ``link``, ``node``, ``npu-status``, ``aer``, …"""
+    """The source of the evidence: ``sysfs``, ``link``, ``node``, ``npu-status``, ``aer``, …"""
     since: float = 0.0
-    """When it came to this phase (seconds since the epoch)."""
+    """The time at which it entered this phase (seconds since the epoch)."""
     warnings: tuple[str, ...] = ()
-    """What is odd about it although it works, such as a PCIe link below its best."""
+    """Problems of a device that works, such as a PCIe link below its maximum."""
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """A verdict with its device."""
+    """A verdict with the ID of its device."""
 
     id: DeviceId
     verdict: Verdict

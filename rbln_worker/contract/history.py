@@ -1,8 +1,8 @@
-"""What happened to a pool's devices and to its registration, as its worker saw it.
+"""Transitions of a pool's devices and of its registration, as its worker recorded them.
 
-The exception to "state, not events": what a device was between two states is what people ask about
-on the day after. Each happening has a number in its worker's life, so that a supervisor that is
-told all of them again (a new one always is) records each once.
+The exception to "state, not events": operators ask the next day what happened to a device. Each
+transition has a number within its worker's life, so that a supervisor that receives all of them
+again (a new one always does) records each once.
 """
 
 from typing import Final, Literal
@@ -12,35 +12,38 @@ import msgspec
 from rbln_worker.contract.device import DeviceId
 
 REASON_MOST: Final = 300
-"""Characters of a reason."""
+"""Maximum length of a reason, in characters."""
 
 Word = Literal["Healthy", "Unhealthy", "Unknown", "left", "registered", "unregistered"]
-"""The first four are of a device: what the kubelet hears, or that nobody can tell (it still hears
-the last word), or that the device is the pool's no more. The others are of the pool."""
+"""The first four describe a device: its state for the kubelet, or Unknown (the kubelet keeps the
+last state), or its removal from the pool. The others describe the pool."""
 
 
 class Happening(msgspec.Struct, frozen=True):
-    """One transition."""
+    """A transition of a device or of the pool's registration."""
 
     number: int
-    """From 1, without gaps, in one life of a worker."""
+    """The number within one life of a worker: from 1, without gaps."""
     at: float
-    """Seconds since the epoch."""
+    """The time, in seconds since the epoch."""
     word: Word
     device: DeviceId = DeviceId("")
-    """Empty where it is of the pool."""
+    """Empty for a transition of the pool."""
     source: str = ""
-    """Where the evidence comes from; of a registration: the way."""
+    """The source of the evidence; for a registration: the way to the kubelet."""
     reason: str = ""
     first: bool = False
-    """Nothing was said before, in this life, of a device that was there when it began: it need
-    not be news."""
+    """True for the first state, in this life, of a device that was present at its start.
+
+    It may be known already.
+    """
 
 
 class History(msgspec.Struct, frozen=True, tag="history"):
-    """Happenings in their order: those that were not told yet, and after a hello all that are kept.
+    """Transitions in order: those not sent yet, or after a hello all that are kept.
 
-    Who finds a gap in the numbers knows how many were forgotten before they could be told.
+    The size of a gap in the numbers is the number of transitions that were dropped before they
+    could be sent.
     """
 
     happened: tuple[Happening, ...]

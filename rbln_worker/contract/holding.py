@@ -1,13 +1,13 @@
-"""Which container has which device, as the kubelet's book says."""
+"""Devices of containers, as the kubelet's pod-resources API reports them."""
 
 import msgspec
 
 
 class Holding(msgspec.Struct, frozen=True, order=True):
-    """A device that a container has."""
+    """A device that a container holds."""
 
     resource: str
-    """The name it was given out by."""
+    """The resource name under which it was allocated."""
     device: str
     namespace: str
     pod: str
@@ -15,11 +15,11 @@ class Holding(msgspec.Struct, frozen=True, order=True):
 
 
 class Held(msgspec.Struct, frozen=True):
-    """What the kubelet said when it was asked."""
+    """The kubelet's answer to a request for the devices that containers hold."""
 
     holdings: tuple[Holding, ...] = ()
-    """Sorted, of the resources that were asked about."""
+    """Devices of the requested resources, sorted."""
     absent: str | None = None
-    """The socket that is not there, so that nobody could be asked."""
+    """The path of the kubelet's socket, if it does not exist."""
     unknown: str | None = None
-    """Why there is no answer, although there is somebody to ask."""
+    """The reason why there is no answer, although the socket exists."""

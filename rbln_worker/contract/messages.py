@@ -1,10 +1,10 @@
 """Every frame between the supervisor and a worker, in one encoding (MessagePack).
 
-State, not events: a message replaces what its reader knew. The supervisor numbers what a pool
-should be with a *generation* inside its *session* (one life of the supervisor); a worker that sees
-a gap asks for a snapshot. New fields get defaults, types never change: either side may be the
-older one, because workers outlive the supervisor. A worker is asked to leave by SIGTERM: that works
-without a connection, too.
+State, not events: a message replaces what its receiver knew. The supervisor numbers the desired
+state of a pool (*generation*) within its own life (*session*); a worker that sees a gap requests a
+snapshot. New fields get defaults, types never change: each side may be the older one, because
+workers outlive the supervisor. There is no message to end a worker: SIGTERM works without a
+connection, too.
 """
 
 from enum import StrEnum
@@ -20,68 +20,69 @@ from rbln_worker.contract.pod_devices import PodDevice
 from rbln_worker.contract.pool import PoolName, PoolSpec
 
 FRAME_BYTES_MOST: Final = 8 * 1024 * 1024
-"""A longer frame ends its sender's connection. 20,000 devices of 300 bytes fit."""
+"""Maximum size of a frame, in bytes. A longer one ends its sender's connection. 20,000 devices of
+300 bytes fit."""
 
 
 class Phase(StrEnum):
-    """Where a worker stands with the kubelet."""
+    """Registration state of a worker."""
 
     WAITING = "waiting"
-    """For something that is not there: a kubelet, a device."""
+    """Waiting for a kubelet or a device."""
     REGISTERING = "registering"
     """Serving; the kubelet has not opened its ListAndWatch stream yet."""
     REGISTERED = "registered"
-    """The kubelet holds a ListAndWatch stream."""
+    """The kubelet has a ListAndWatch stream open."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
-    """The whole wanted state of the pool."""
+    """The whole desired state of the pool."""
 
     session: str
     generation: int
     pool: PoolSpec
     devices: tuple[Device, ...]
-    """Sorted by ID."""
+    """Devices, sorted by ID."""
 
 
 class Delta(msgspec.Struct, frozen=True, tag="delta"):
-    """What differs between two generations; of use only to a worker that holds ``base``."""
+    """The difference between two generations, for a worker that has ``base``."""
 
     session: str
     base: int
     generation: int
     changed: tuple[Device, ...] = ()
-    """New devices, and those of which something changed."""
+    """New and changed devices."""
     removed: tuple[DeviceId, ...] = ()
 
 
 class Nudge(msgspec.Struct, frozen=True, tag="nudge"):
-    """Something happened at these devices (the kernel said so): look at them.
+    """A request to check devices because of a kernel event.
 
-    A hint and no state: who misses one sees the same at the next look.
+    A hint and not state: if it is lost, the next health check has the same result.
     """
 
     devices: tuple[DeviceId, ...] = ()
-    """At once; where none is named at all of them, after what is more urgent."""
+    """Devices to check at once; if empty: all devices, after more urgent ones."""
 
 
 class Recall(msgspec.Struct, frozen=True, tag="recall"):
-    """What do you hold? The first word to a worker of an earlier supervisor's; state comes after.
+    """A request for a worker's state: the first message to an adopted worker; state follows.
 
-    Who saw the node before knows of devices that are gone or that nobody can describe any more.
-    It also means that a standard error can be borrowed, for the log (rbln_worker/stderr.py).
+    Only the worker knows devices that are gone, and facts that cannot be read any more. The message
+    also means that a standard error for the log is available (rbln_worker/stderr.py).
     """
 
 
 class PodsHold(msgspec.Struct, frozen=True, tag="pods-hold"):
     """The devices that pods hold: all of this pool, and others that were given by a numbered node.
 
-    It comes before the pool's first state, so that the kubelet's first list knows of it.
+    It is sent before the pool's first state, so that the first list for the kubelet respects it.
     """
 
     devices: tuple[PodDevice, ...] = ()
     is_known: bool = True
-    """The kubelet or its checkpoint said so; else a pod may hold any device."""
+    """True if the kubelet or its checkpoint was the source; otherwise a pod may hold any device."""
 
 
 State = Snapshot | Delta | Nudge | PodsHold
@@ -89,58 +90,58 @@ ToWorker = State | Recall
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
-    """The first word on every connection, to a supervisor that may be a new one."""
+    """The first message on every connection; the supervisor may be a new one."""
 
     pool: PoolName
     pid: int
     incarnation: str
-    """One life of a worker; given by the supervisor that forked it."""
+    """The ID of one life of a worker; assigned by the supervisor that forked it."""
     version: str
     session: str = ""
-    """Whose state the worker holds; empty where it holds none."""
+    """The session of the state that the worker has; empty if it has none."""
     generation: int = 0
     options: str = ""
-    """A digest of what the worker was born with (Boot.digest)."""
+    """A digest of the options that the worker started with (Boot.digest)."""
 
 
 class Holds(msgspec.Struct, frozen=True, tag="holds"):
-    """The answer to a recall: the state of an earlier supervisor's that is served."""
+    """The answer to a Recall: the state from an earlier supervisor that the worker serves."""
 
     pool: PoolSpec | None = None
-    """None where no state came before that supervisor died."""
+    """None if that supervisor died before it sent a state."""
     devices: tuple[Device, ...] = ()
 
 
 class Report(msgspec.Struct, frozen=True, tag="report"):
-    """All that people ask about a worker; sent when something of it changed, and after a hello."""
+    """The state of a worker for the status; sent after a change, and after a hello."""
 
     phase: Phase
     reason: str = ""
-    """What it waits for, or why the last registration failed."""
+    """The missing thing that it waits for, or the error of the last registration."""
     registration: str = ""
     """``kubelet-sock`` or ``plugin-watcher``; empty before one was chosen."""
     endpoint: str = ""
-    """The socket's file name; empty where nothing is served."""
+    """The file name of the socket; empty if nothing is served."""
     devices: tuple[Judged, ...] = ()
     registrations: int = 0
-    """How often the kubelet took this worker's registration."""
+    """Number of times that the kubelet accepted this worker's registration."""
     problems: tuple[str, ...] = ()
-    """What is wrong with the pool although it may serve, one line each."""
+    """Problems of the pool that may still serve, one line each."""
     failed_writes: int = 0
-    """How often a file for container runtimes or CNI plugins could not be written."""
+    """Failed writes of files for container runtimes or CNI plugins."""
 
 
 class Beat(msgspec.Struct, frozen=True, tag="beat"):
-    """I live, and this is the state I hold."""
+    """A heartbeat, with the generation that the worker has."""
 
     session: str = ""
     generation: int = 0
     dropped_frames: int = 0
-    """Frames of the supervisor's that could not be read."""
+    """Frames from the supervisor that could not be decoded."""
 
 
 class Wanted(msgspec.Struct, frozen=True, tag="wanted"):
-    """I saw a gap: send me a snapshot."""
+    """A request for a snapshot, after a gap."""
 
     generation: int = 0
 
@@ -148,7 +149,7 @@ class Wanted(msgspec.Struct, frozen=True, tag="wanted"):
 ToSupervisor = Hello | Holds | Report | History | Beat | Wanted | Figures
 
 BEAT_S: Final = 2.0
-"""Seconds between two beats."""
+"""Seconds between two heartbeats."""
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _TO_WORKER: Final[msgspec.msgpack.Decoder[ToWorker]] = msgspec.msgpack.Decoder(ToWorker)
@@ -156,16 +157,16 @@ _TO_SUPERVISOR: Final[msgspec.msgpack.Decoder[ToSupervisor]] = msgspec.msgpack.D
 
 
 class UnreadableFrame(Exception):
-    """A frame that is no message of the contract: garbage, or a wrong type somewhere in it."""
+    """A frame that is not a message of the contract: garbage, or a value with a wrong type."""
 
 
 def encode(message: ToWorker | ToSupervisor) -> bytes:
-    """A message as one frame."""
+    """Encode a message as one frame."""
     return _ENCODER.encode(message)
 
 
 def to_worker(frame: bytes | memoryview) -> ToWorker:
-    """The supervisor's message in a frame; UnreadableFrame where there is none."""
+    """Decode a frame from the supervisor; raise UnreadableFrame if it is not a message."""
     try:
         return _TO_WORKER.decode(frame)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -173,7 +174,7 @@ def to_worker(frame: bytes | memoryview) -> ToWorker:
 
 
 def to_supervisor(frame: bytes | memoryview) -> ToSupervisor:
-    """A worker's message in a frame; UnreadableFrame where there is none."""
+    """Decode a frame from a worker; raise UnreadableFrame if it is not a message."""
     try:
         return _TO_SUPERVISOR.decode(frame)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""The devices that pods hold, and the nodes that they were given for them."""
+"""The devices that pods hold, and the nodes that containers were given for them."""
 
 from enum import StrEnum
 
@@ -6,56 +6,56 @@ import msgspec
 
 
 class PodSource(StrEnum):
-    """Where the knowledge of the devices that pods hold comes from, best first."""
+    """Source of the data about devices that pods hold, best first."""
 
     PODS_API = "pods-api"
     """The kubelet's Pods API (KEP-4188): a watch."""
     POD_RESOURCES = "pod-resources"
     """The kubelet's pod-resources API (KEP-606): polled."""
     CHECKPOINT = "checkpoint"
-    """The kubelet's checkpoint alone: entries of pods that have ended are among it."""
+    """The kubelet's checkpoint alone: it includes entries of pods that have ended."""
     NONE = "none"
-    """Nobody can tell."""
+    """No source is available."""
 
 
 class PodDevice(msgspec.Struct, frozen=True, order=True):
     """A device that a container of a pod holds."""
 
     resource: str
-    """The name that it was given out by."""
+    """The resource name under which it was allocated."""
     device: str
     namespace: str = ""
-    """Empty, like ``pod``, where only the pod's UID is known."""
+    """Empty, like ``pod``, if only the pod's UID is known."""
     pod: str = ""
     container: str = ""
     uid: str = ""
-    """Empty where the source does not name it."""
+    """Empty if the source does not contain it."""
     since: float = 0.0
-    """When its pod started, or when it was first seen (seconds since the epoch); 0: unknown."""
+    """The time at which its pod started or was first seen (seconds since the epoch); 0: unknown."""
     paths: tuple[str, ...] = ()
     """Numbered nodes of the host that the container was given for this device; sorted.
 
-    Empty where it was given none (CDI), or where nobody can tell.
+    Empty if it was given none (CDI), or if they are unknown.
     """
     cdi: bool = False
-    """The container was given names of CDI devices."""
+    """True if the container was given names of CDI devices."""
 
     @property
     def holder(self) -> str:
-        """The pod in words."""
+        """A description of the pod for messages."""
         if self.pod:
             return f"pod {self.namespace}/{self.pod}"
         return f"pod {self.uid}" if self.uid else "a pod"
 
 
 class PodDevices(msgspec.Struct, frozen=True):
-    """All devices of the node that pods hold, as far as the best source can tell."""
+    """All devices of the node that pods hold, according to the best source."""
 
     source: PodSource = PodSource.NONE
     devices: tuple[PodDevice, ...] = ()
-    """Sorted."""
+    """Devices that pods hold, sorted."""
     problems: tuple[str, ...] = ()
-    """What is missing of this knowledge, one line each."""
+    """Gaps in the data, one line each."""
 
 
 class Pod(msgspec.Struct, frozen=True):
@@ -66,6 +66,6 @@ class Pod(msgspec.Struct, frozen=True):
     name: str
     since: float = 0.0
     has_ended: bool = False
-    """Its phase is Succeeded or Failed: no container of it runs again."""
+    """True if its phase is Succeeded or Failed: none of its containers runs again."""
     devices: tuple[tuple[str, str, str], ...] = ()
-    """Container, resource and device ID, of each device whose health its status shows."""
+    """Container, resource and device ID of each device whose health the pod's status shows."""

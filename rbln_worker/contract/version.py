@@ -1,4 +1,4 @@
-"""The version of both packages: they ship as one."""
+"""The version of both packages, which are released together."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What a container is told about its devices: nodes, mounts and environment variables."""
+"""Container contents for allocated devices: nodes, mounts and environment variables."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -14,23 +14,23 @@ from rbln_worker.core.providers.registry import providers
 
 
 class DeviceAnswer(msgspec.Struct, frozen=True):
-    """A device's share in the answer to Allocate, and what stands against giving it out."""
+    """A device's share of the answer to Allocate, and reasons not to allocate it."""
 
     id: DeviceId
     nodes: tuple[Node, ...]
-    """No host path twice."""
+    """The device nodes, each host path once."""
     mounts: tuple[Mount, ...]
     info: str
     """The device's member of the ``_INFO`` object: ``"<id>":{…}``."""
     faults: tuple[str, ...] = ()
     away: str = ""
-    """Why it can't be given out now although it is in order; empty where it can."""
+    """The reason why the device can't be allocated now although it is healthy; empty if it can."""
     file: DeviceInfo | None = None
-    """Its device-info file, where its pool has them."""
+    """Its device-info file, if its pool has such files."""
 
 
 class EnvNames(msgspec.Struct, frozen=True):
-    """The three variables of a pool."""
+    """Names of the three environment variables of a pool."""
 
     resource: str
     """``PCI_RESOURCE_…``: read by KubeVirt."""
@@ -39,7 +39,7 @@ class EnvNames(msgspec.Struct, frozen=True):
 
 
 def answer(question: Question) -> DeviceAnswer:
-    """What the device's providers offer, put together."""
+    """Combine the offers of the device's providers."""
     offers = [provider.offer(question) for provider in providers(question.device, question.pool)]
     sections = {name: dict(keys) for offer in offers for name, keys in offer.info.items()}
     return DeviceAnswer(
@@ -54,7 +54,7 @@ def answer(question: Question) -> DeviceAnswer:
 
 
 def first_by_host(nodes: Iterable[Node]) -> tuple[Node, ...]:
-    """The nodes without those whose host path came before."""
+    """Return the nodes without repeated host paths."""
     kept: dict[str, Node] = {}
     for node in nodes:
         kept.setdefault(node.host, node)
@@ -62,17 +62,17 @@ def first_by_host(nodes: Iterable[Node]) -> tuple[Node, ...]:
 
 
 def env_names(pool: PoolName) -> EnvNames:
-    """The names as the reference makes them: dots become underscores, dashes stay."""
+    """Return the names as the reference makes them: dots become underscores, dashes stay."""
     word = pool.replace("/", "_").replace(".", "_").upper()
     return EnvNames(f"PCI_RESOURCE_{word}", f"PCIDEVICE_{word}", f"PCIDEVICE_{word}_INFO")
 
 
 def envs(names: EnvNames, ids: Iterable[str], infos: Mapping[str, str]) -> dict[str, str]:
-    """The variables for a container that gets these devices.
+    """Return the environment variables of a container that gets these devices.
 
     Args:
         names: the pool's variables.
-        ids: the device IDs, sorted; one that was asked for twice is listed twice.
+        ids: the device IDs, sorted; one that was requested twice is listed twice.
         infos: DeviceAnswer.info by device ID, for at least these devices.
     """
     listed = tuple(ids)
@@ -87,6 +87,6 @@ _HTML_SAFE: Final = str.maketrans(
 
 
 def go_json(value: object) -> str:
-    """Compact JSON with sorted keys, escaped as Go's encoding/json does (HTML-safe, UTF-8)."""
+    """Encode compact JSON with sorted keys, escaped like Go's encoding/json (HTML-safe, UTF-8)."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
     return text.translate(_HTML_SAFE)

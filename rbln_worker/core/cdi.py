@@ -1,7 +1,7 @@
-"""A pool as a spec of the Container Device Interface, version 0.5.0, and how answers refer to it.
+"""The Container Device Interface (CDI): a pool's spec, version 0.5.0, and references to it.
 
-The runtime merges a spec's edits into a container that claims one of its devices. A device that
-needs no edits must not be in a spec, and so is not claimed.
+The runtime merges a spec's edits into a container that claims one of its devices. A device without
+edits must not be in a spec, and so is not claimed.
 """
 
 import hashlib
@@ -16,10 +16,10 @@ from rbln_worker.core.answer import DeviceAnswer
 from rbln_worker.core.providers.offer import Mount, Node
 
 Mode = Literal["off", "annotations", "cri", "both"]
-"""How a claim reaches the runtime: as an annotation, in the kubelet's own field, or twice.
+"""The way to pass a claim: in an annotation, in the kubelet's own field, or in both.
 
-Kubelets pass over a field that they don't know, and runtimes take a device that is claimed twice
-once, so ``both`` is right wherever CDI is.
+Kubelets ignore a field that they don't know, and runtimes apply a device that is claimed twice
+once, so ``both`` works wherever CDI does.
 """
 
 FOLDER: Final = "/var/run/cdi"
@@ -29,22 +29,22 @@ CLASSES: Final[Mapping[DeviceType, str]] = {
     "accelerator": "net-accel",
     "auxNetDevice": "net-sf",
 }
-"""The reference's words; another type's is its own."""
+"""The class names of the reference; the class of another type is its own name."""
 _VERSION: Final = "0.5.0"
 _VENDOR: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]*[A-Za-z0-9]")
 _KEY_MOST: Final = 63
-"""Characters of an annotation's name (pkg/cdi/annotations.go)."""
+"""Maximum length of an annotation's name (pkg/cdi/annotations.go)."""
 _KEY_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _READ_ONLY: Final = ("ro", "nosuid", "nodev", "bind")
 
 
 def kind(pool: PoolSpec) -> str:
-    """Vendor and class of the pool's devices."""
+    """Return vendor and class of the pool's devices."""
     return f"{pool.prefix}/{_class(pool.device_type)}"
 
 
 def unusable(pool: PoolSpec) -> str | None:
-    """Why a pool can't be a spec; None where it can (pkg/cdi/device.go, ValidateVendorName)."""
+    """Return why a pool can't be a spec, None if it can (pkg/cdi/device.go, ValidateVendorName)."""
     if _VENDOR.fullmatch(pool.prefix):
         return None
     return (
@@ -55,12 +55,12 @@ def unusable(pool: PoolSpec) -> str | None:
 
 
 def claim(pool: PoolSpec, device: DeviceId) -> str:
-    """The device's qualified name."""
+    """Return the device's qualified name."""
     return f"{kind(pool)}={device}"
 
 
 def annotation_key(pool: PoolSpec) -> str:
-    """The annotation for this pool alone: a container may have devices of several."""
+    """Return the annotation of this pool: a container may have devices of several."""
     whole = f"{pool.prefix}_{_class(pool.device_type)}_{pool.resource}"
     if len(whole) <= _KEY_MOST and _KEY_NAME.fullmatch(whole):
         return f"cdi.k8s.io/{whole}"
@@ -69,7 +69,7 @@ def annotation_key(pool: PoolSpec) -> str:
 
 
 def file_names(pool: PoolSpec) -> Mapping[DeviceType, str]:
-    """What the pool's spec is called, by type: the reference's names."""
+    """Return the possible file names of the pool's spec, by type, as the reference makes them."""
     return {
         one: f"sriov-dp-{pool.prefix}-{_class(one)}-{pool.resource}.yaml".replace("/", "-")
         for one in {*CLASSES, pool.device_type}
@@ -81,20 +81,20 @@ def _class(device_type: DeviceType) -> str:
 
 
 def mark(pool: PoolSpec) -> str:
-    """The first line of the pool's spec: by it we know a file that we wrote."""
+    """Return the first line of the pool's spec, by which the plugin recognizes its own files."""
     return f"# rbln-device-plugin wrote this for {pool.name}, and will again\n"
 
 
 def has_edits(answer: DeviceAnswer) -> bool:
-    """Whether a container that gets the device needs to be changed."""
+    """Return True if a container that gets the device needs edits."""
     return bool(answer.nodes or answer.mounts)
 
 
 def spec(pool: PoolSpec, answers: Iterable[DeviceAnswer]) -> str | None:
-    """The text of the spec; None where no device needs edits: a spec has to have devices.
+    """Return the text of the spec; None if no device needs edits: a spec needs a device.
 
-    JSON is YAML, and the file is called as the reference calls it. What every device mounts is
-    mounted once.
+    JSON is YAML, and the file is named as the reference names it. A mount that all devices share is
+    in the spec once.
     """
     told = sorted((one for one in answers if has_edits(one)), key=lambda one: one.id)
     if not told:
@@ -102,7 +102,7 @@ def spec(pool: PoolSpec, answers: Iterable[DeviceAnswer]) -> str | None:
     common = [mount for mount in told[0].mounts if all(mount in one.mounts for one in told)]
     devices = []
     for one in told:
-        # A device may not be without edits, so that one without nodes repeats its mounts.
+        # A device needs an edit, so one without nodes repeats its mounts.
         own = [mount for mount in one.mounts if mount not in common or not one.nodes]
         devices.append({"containerEdits": _edits(one.nodes, own), "name": one.id})
     return mark(pool) + json.dumps(

@@ -1,6 +1,6 @@
 """A network function's device-info file (NPWG, Device Information Specification 1.1.0).
 
-Multus and the CNI plugins read it when they set a pod up; only netDevice pools have it.
+Multus and the CNI plugins read it when they set up a pod; only netDevice pools have it.
 """
 
 import json
@@ -19,20 +19,20 @@ _VERSION: Final = "1.1.0"
 
 
 class DeviceInfo(msgspec.Struct, frozen=True):
-    """A file of the host's, and its text."""
+    """A file of the host, and its text."""
 
     name: str
-    """In FOLDER."""
+    """The name in FOLDER."""
     text: str
 
 
 def name(pool: PoolSpec, device: DeviceId) -> str:
-    """The file's name; a slash of any part becomes a dash."""
+    """Return the file's name; a slash in any part becomes a dash."""
     return f"{pool.prefix}-{pool.resource}-{device}-device.json".replace("/", "-")
 
 
 def device_info(question: Question) -> DeviceInfo | None:
-    """The file of a device; None where its pool has none.
+    """Return the file of a device; None if its pool has no such files.
 
     The order of the keys is the reference's.
     """

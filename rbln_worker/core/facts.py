@@ -1,7 +1,8 @@
-"""What providers may need to know of a device's files: questions, and what was read in answer.
+"""Host facts that providers need: read requests, and their results.
 
-A provider names its needs and judges what comes; only rbln_worker/host/facts.py reads. A need is
-a value, so that what many devices share (a class's folder, a common node) is read once a look.
+A provider returns its requests and evaluates the results; only rbln_worker/host/facts.py reads. A
+request is a value, so that a file that many devices share (a class's folder, a common node) is read
+once in a health check.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ class Text(msgspec.Struct, frozen=True):
     """The text of a file."""
 
     path: str
-    """From the host's root, as all paths here."""
+    """The path from the host's root, like all paths here."""
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -24,7 +25,7 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """The last part of what a symbolic link leads to."""
+    """The last component of a symbolic link's target."""
 
     path: str
 
@@ -36,9 +37,9 @@ class Names(msgspec.Struct, frozen=True):
 
 
 class Texts(msgspec.Struct, frozen=True):
-    """The text of the file of one name in each entry of a folder, by entry, sorted.
+    """The text of the file with one name in each entry of a folder, by entry, sorted.
 
-    Entries without it are left out, and a folder that is not there has no entries.
+    Entries without the file are left out; a folder that does not exist has no entries.
     """
 
     folder: str
@@ -46,21 +47,21 @@ class Texts(msgspec.Struct, frozen=True):
 
 
 class There(msgspec.Struct, frozen=True):
-    """Whether a path exists."""
+    """True if a path exists."""
 
     path: str
 
 
 class HostFile(msgspec.Struct, frozen=True):
-    """Whether a path of the host's own is a regular file; not where such files can't be seen."""
+    """True if a path of the host is a regular file; False if the host's files are not visible."""
 
     path: str
 
 
 class Links(msgspec.Struct, frozen=True):
-    """The last part of the link of one name in each entry of a folder, by entry, sorted.
+    """The last component of the link with one name in each entry of a folder, by entry, sorted.
 
-    Empty for an entry without it; a folder that is not there has no entries.
+    Empty for an entry without the link; a folder that does not exist has no entries.
     """
 
     folder: str
@@ -71,11 +72,11 @@ Need = Text | Head | Link | Names | Texts | There | HostFile | Links
 
 
 class Missing(msgspec.Struct, frozen=True):
-    """A fact that could not be read, and why."""
+    """A fact that could not be read, with the reason."""
 
     why: str
     absent: bool = False
-    """There is no such file (ENOENT), which for some files is an answer."""
+    """True if there is no such file (ENOENT), which for some files is a result."""
 
 
 Fact = str | bytes | tuple[str, ...] | Mapping[str, str] | bool | Missing
@@ -84,7 +85,7 @@ _NOT_READ = Missing("not read")
 
 
 class Facts:  # noqa: PLW1641 - no key of anything
-    """What was read for a device's providers; what was not read says so."""
+    """Facts for a device's providers; a fact that was not read is Missing."""
 
     def __init__(self, read: Mapping[Need, Fact] | None = None) -> None:
         self._read = read or {}
@@ -96,29 +97,29 @@ class Facts:  # noqa: PLW1641 - no key of anything
         return Facts({**self._read, **more._read})
 
     def all(self) -> Mapping[Need, Fact]:
-        """What was read, in order."""
+        """Return all facts, in the order in which they were read."""
         return self._read
 
     def text(self, need: Text | Link) -> str | Missing:
-        """A file's text, or a link's last part."""
+        """Return a file's text, or the last component of a link."""
         fact = self._read.get(need, _NOT_READ)
         return fact if isinstance(fact, str | Missing) else _NOT_READ
 
     def head(self, need: Head) -> bytes | Missing:
-        """A file's first bytes."""
+        """Return a file's first bytes."""
         fact = self._read.get(need, _NOT_READ)
         return fact if isinstance(fact, bytes | Missing) else _NOT_READ
 
     def names(self, need: Names) -> tuple[str, ...] | Missing:
-        """A folder's entries."""
+        """Return a folder's entries."""
         fact = self._read.get(need, _NOT_READ)
         return fact if isinstance(fact, tuple | Missing) else _NOT_READ
 
     def texts(self, need: Texts | Links) -> Mapping[str, str]:
-        """A file's text, or a link's last part, by entry of a folder."""
+        """Return a file's text, or the last component of a link, by entry of a folder."""
         fact = self._read.get(need)
         return fact if isinstance(fact, Mapping) else {}
 
     def there(self, need: There | HostFile) -> bool:
-        """Whether something exists; not where nobody looked."""
+        """Return True if the path exists; False if it was not read."""
         return self._read.get(need) is True

@@ -1,8 +1,8 @@
-"""The nodes that living pods were given, against those that devices have now.
+"""Comparison of the nodes that living pods were given with those that devices have now.
 
 The kubelet gives a container the answer of its first Allocate at each start. The names in it
 (``/dev/rblnN``, ``/dev/vfio/N``, ``/dev/uioN``, ``/dev/infiniband/uverbsN``) are numbers of this
-boot, or of this load of a driver: later they may be another device's.
+boot, or of this load of a driver: later another device may have the same name.
 """
 
 from collections import defaultdict
@@ -16,20 +16,20 @@ from rbln_worker.contract.pod_devices import PodDevice
 from rbln_worker.contract.pool import PoolName
 
 _SHARED: Final = "/dev/vfio/"
-"""Several devices may have one of these nodes: an IOMMU group's."""
+"""Prefix of nodes that the devices of an IOMMU group share."""
 
 
 class Given(msgspec.Struct, frozen=True):
-    """What living pods were given on this node, as far as one pool is concerned."""
+    """Nodes that living pods were given on this node, for one pool."""
 
     pool: PoolName = PoolName("")
     holders: Mapping[DeviceId, tuple[PodDevice, ...]] = {}
     """The pods that hold the pool's devices."""
     owners: Mapping[str, tuple[PodDevice, ...]] = {}
-    """Numbered nodes that pods were given, by path, whichever pool's."""
+    """Pods by the path of a numbered node that they were given, for all pools."""
 
     def moved(self, device: DeviceId, nodes: Collection[str]) -> str:
-        """Why a device is not what a pod was given for it, by the nodes that it has now."""
+        """Return the difference between a device's nodes and those that a pod was given for it."""
         for one in self.holders.get(device, ()):
             missing = [path for path in one.paths if path not in nodes]
             if missing:
@@ -43,9 +43,10 @@ class Given(msgspec.Struct, frozen=True):
         nodes: Collection[str],
         may_share: Callable[[DeviceId, str], bool],
     ) -> str:
-        """Why a device can't be given out: one of its nodes is what a pod has for another device.
+        """Return the reason not to allocate a device: a pod has one of its nodes already.
 
-        ``may_share`` tells whether a device of the pool may still have a node.
+        The pod has it for another device. ``may_share`` returns True if another device of the pool
+        may still have a node.
         """
         for path in sorted(nodes):
             for one in self.owners.get(path, ()):
@@ -60,7 +61,7 @@ class Given(msgspec.Struct, frozen=True):
 
 
 def given(pool: PoolName, devices: Iterable[PodDevice]) -> Given:
-    """What pods were given, as a pool has to know it."""
+    """Select the facts about one pool."""
     holders: defaultdict[DeviceId, list[PodDevice]] = defaultdict(list)
     owners: defaultdict[str, list[PodDevice]] = defaultdict(list)
     for one in devices:

@@ -1,4 +1,4 @@
-"""A worker's memory of what happened: transitions that people ask about, numbered and bounded."""
+"""A worker's event history: numbered transitions, limited in number."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
@@ -14,24 +14,24 @@ REGISTERED: Final[Word] = "registered"
 UNREGISTERED: Final[Word] = "unregistered"
 
 KEPT_MOST: Final = 512
-"""Happenings that are kept beside one for each device. A supervisor is away for seconds."""
+"""Transitions kept in addition to one for each device. A supervisor is away for seconds."""
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """What is remembered, the oldest first."""
+    """The transitions that are kept, the oldest first."""
 
     newest: int = 0
-    """The number of the last happening."""
+    """The number of the last transition."""
     kept: tuple[Happening, ...] = ()
 
 
 def remember(memory: Memory, happened: Iterable[Happening], *, devices: int) -> Memory:
-    """The memory with more in it; what comes gets its numbers here.
+    """Return the history with new transitions, which get their numbers here.
 
     Args:
-        memory: of before.
-        happened: in their order.
-        devices: how many the pool has: a start says something of each.
+        memory: the history before.
+        happened: the new transitions, in order.
+        devices: the number of the pool's devices: a start adds a transition for each.
     """
     numbered = tuple(
         msgspec.structs.replace(one, number=memory.newest + index)
@@ -44,7 +44,7 @@ def remember(memory: Memory, happened: Iterable[Happening], *, devices: int) -> 
 
 
 def after(memory: Memory, number: int) -> tuple[Happening, ...]:
-    """What happened after a number and is still kept."""
+    """Return the transitions after a number that are still kept."""
     first = memory.newest - len(memory.kept) + 1
     return memory.kept[max(0, number - first + 1) :]
 
@@ -55,16 +55,16 @@ def transitions(
     now: float,
     begun_with: frozenset[DeviceId],
 ) -> Iterator[Happening]:
-    """What happened to devices between two sets of verdicts, by device.
+    """Return the transitions of devices between two sets of verdicts, by device.
 
-    A suspicion and a probation are no transitions: what the kubelet hears has not changed, and what
-    comes of them will say why.
+    A suspicion and a probation are no transitions: the state for the kubelet has not changed, and
+    the transition that follows has the reason.
 
     Args:
-        before: the earlier ones.
-        after: the later ones.
+        before: the earlier verdicts.
+        after: the later verdicts.
         now: seconds since the epoch.
-        begun_with: the devices of the worker's first verdicts, of which the first word is no news.
+        begun_with: the devices of the worker's first verdicts, whose first state may be known.
     """
     for device in sorted(before.keys() | after.keys()):
         old, new = before.get(device), after.get(device)
@@ -95,7 +95,7 @@ def transitions(
 
 
 def word(verdict: Verdict | None) -> Word | None:
-    """What a verdict comes to; None where it says nothing yet."""
+    """Return the event of a verdict; None before the first health check."""
     if verdict is None or verdict.reason == NOT_LOOKED_AT:
         return None
     if verdict.phase is HealthPhase.UNKNOWN:

@@ -1,4 +1,4 @@
-"""The devices that are mine: the supervisor's snapshots and deltas, applied in order."""
+"""The pool's desired state: the supervisor's snapshots and deltas, applied in order."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from rbln_worker.contract.pool import PoolSpec
 
 
 class Inventory(msgspec.Struct, frozen=True):
-    """The wanted state of the pool that a worker holds."""
+    """The desired state of the pool that a worker has."""
 
     session: str
     generation: int
@@ -19,11 +19,11 @@ class Inventory(msgspec.Struct, frozen=True):
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """A delta on something that is not held: a snapshot is needed."""
+    """A delta does not follow the current state: a snapshot is required."""
 
 
 def apply(held: Inventory | None, message: Snapshot | Delta) -> Inventory | Gap:
-    """The state after a message; what is older than the held state changes nothing."""
+    """Return the state after a message; a message that is older than the state changes nothing."""
     match message:
         case Snapshot():
             if held and held.session == message.session and held.generation > message.generation:

@@ -1,20 +1,20 @@
-"""Where a pool stands with the kubelet, and what to do about it next.
+"""The state machine of a pool's registration with the kubelet.
 
-One endpoint is registered once: whoever has to register again serves a fresh socket first, because
+One endpoint is registered once: to register again, a worker first serves a fresh socket, because
 kubelets differ in what a second Register with a known socket does (nothing, or an error, or a new
-client that the old one's end then evicts). The two ways to be found:
+client that the end of the previous one then evicts). There are two ways to the kubelet:
 
-* ``kubelet-sock``: the plugin calls Register on the kubelet's socket; the kubelet dials back. A
-  kubelet that starts deletes every socket in the folder.
-* ``plugin-watcher``: the kubelet finds the plugin's socket in plugins_registry and asks it, at the
-  next turn of a loop of 1 s; a kubelet that starts finds it again by itself.
+* ``kubelet-sock``: the plugin calls Register on the kubelet's socket; the kubelet connects to the
+  plugin's socket. A kubelet deletes every socket in the folder when it starts.
+* ``plugin-watcher``: the kubelet finds the plugin's socket in plugins_registry and calls GetInfo on
+  it, in the next iteration of a loop of 1 s; a kubelet that starts finds it again automatically.
 
-In both, a finished ListAndWatch stream is never opened again by the kubelet.
+In both, the kubelet never opens a ListAndWatch stream again that has ended.
 
-Before Kubernetes 1.37 a socket that leaves plugins_registry ends the resource's *latest* endpoint,
-whichever socket that came by (DeRegisterPlugin goes by the name alone). So a socket has to
-leave before the next one comes: then both are seen in one turn, and in this order. Since 1.37
-(kubernetes PR 135437) endpoints are kept by resource and socket path.
+Before Kubernetes 1.37 the removal of a socket from plugins_registry ends the resource's *latest*
+endpoint, whatever its socket (DeRegisterPlugin uses the name alone). So a socket has to be removed
+before the next one is created: then the kubelet sees both in one iteration, and in this order.
+Since 1.37 (kubernetes PR 135437) endpoints are kept by resource and socket path.
 """
 
 from enum import StrEnum
@@ -42,13 +42,13 @@ Choice = Literal["auto", "kubelet-sock", "plugin-watcher"]
 Way = Literal["kubelet-sock", "plugin-watcher"]
 
 LISTED_WITHIN_S: Final = 5.0
-"""After a registration the kubelet opens its stream at once; later than this it never will."""
+"""The kubelet opens its stream at once after a registration; after this time it never will."""
 STREAM_GAP_S: Final = 0.05
-"""After a stream's end a kubelet that restarts is about to remove our socket, or has died and
-answers no more: look again then."""
+"""Delay after the end of a stream. By then a kubelet that restarts has removed the socket, or a
+dead one does not answer."""
 YIELD_S: Final = 30.0
-"""A kubelet that ended our stream for a younger instance's would end that one's for ours if we came
-again. So we wait for its end, but not for ever: it may hang."""
+"""Delay while a younger instance serves, whose stream a registration would end. This instance waits
+for the end of the other one, but not for ever: it may hang."""
 RETRY_FIRST_S: Final = 0.01
 RETRY_MOST_S: Final = 5.0
 WATCHER_RETRY_MOST_S: Final = 60.0
@@ -63,78 +63,78 @@ _ENDED: Final = "the kubelet closed its stream"
 
 
 class Step(StrEnum):
-    """How far the registration has come."""
+    """Steps of the registration."""
 
     AWAY = "away"
-    """Nothing to register with."""
+    """There is nothing to register with."""
     OPENING = "opening"
     """A fresh endpoint is being opened."""
     CALLING = "calling"
-    """Register is under way."""
+    """Register is being called."""
     REFUSED = "refused"
-    """The last attempt failed; the next is due."""
+    """The last attempt failed; the next is scheduled."""
     UNLISTED = "unlisted"
-    """Registered or waiting to be found; no stream yet."""
+    """Registered, or waiting for the plugin watcher; no stream yet."""
     LISTED = "listed"
-    """The kubelet holds a stream."""
+    """The kubelet has a stream open."""
     YIELDED = "yielded"
-    """The kubelet ended our stream for a younger instance's (a rolling update): it serves."""
+    """The kubelet ended the stream for a younger instance's (a rolling update), which serves."""
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """The whole state."""
+    """The whole state of a registration."""
 
     choice: Choice
     step: Step = Step.AWAY
     way: Way | None = None
     view: View | None = None
     failures: int = 0
-    """In a row."""
+    """Consecutive failures."""
     due: float | None = None
-    """When to act if nothing happens (monotonic seconds)."""
+    """The deadline if no event arrives (monotonic seconds)."""
     again: bool = False
-    """What is due is the same Register again, on the endpoint that was never taken."""
+    """True if the next action is the same Register, on an endpoint that was never accepted."""
     discovered: bool = False
-    """The plugin watcher found the current endpoint."""
+    """True if the plugin watcher found the current endpoint."""
     reason: str = ""
-    """Why the kubelet does not list the pool."""
+    """The reason why the kubelet does not list the pool."""
 
 
 class Act(StrEnum):
-    """What the shell has to do."""
+    """Actions of the caller."""
 
     OPEN = "open"
-    """Open a fresh endpoint for the chosen way. The one before it serves until this one is listed;
-    its file leaves plugins_registry first."""
+    """Open a fresh endpoint for the chosen way. The previous one serves until this one is listed;
+    its file is removed from plugins_registry first."""
     REGISTER = "register"
     """Call Register with the current endpoint."""
 
 
 def advance(standing: Standing, event: Event, now: float) -> tuple[Standing, Act | None]:
-    """The standing after an event, and what to do."""
+    """Return the state after an event, and the action."""
     after = standing
     match event:
         case Looked(view=view):
             return _look(standing, view, now)
-        case Opened() if standing.step is Step.OPENING:  # else the kubelet went away meanwhile
+        case Opened() if standing.step is Step.OPENING:  # otherwise the kubelet has gone
             return _opened(standing, now)
         case Overdue():
             return _overdue(standing, now)
-        # Two registrations were on their way at once. The former is about to end, and where it is
-        # the latest to the kubelet its end would leave the pool without one: a third decides it.
+        # Two registrations ran at once. The earlier endpoint is about to end; if it is the
+        # kubelet's latest, its end would leave the pool without one. A third registration decides.
         case Overtaken() if standing.step is Step.LISTED:
             reason = "the kubelet took a former socket last"
             return _open(msgspec.structs.replace(standing, reason=reason))
-        # Options are asked for once an endpoint: one that is opened now has the new ones.
+        # The kubelet gets the options once for each endpoint: one in step OPENING has the new ones.
         case Renewed() if standing.step in {Step.CALLING, Step.UNLISTED, Step.LISTED}:
             return _open(msgspec.structs.replace(standing, reason=""))
         case NotOpened(why=why):
             after = _failed(standing, why, now, again=False)
-        # A kubelet that asked for the stream has taken us, whatever it said before or after.
+        # A kubelet that opened the stream has accepted the endpoint, whatever Register returned.
         case Taken() if standing.step is not Step.LISTED:
             after = _to(_with_kubelet(standing), Step.UNLISTED, due=now + LISTED_WITHIN_S)
         case NotTaken(why=why, reached=reached) if standing.step is not Step.LISTED:
-            # A call that broke off when there had been a stream was heard all the same.
+            # A call that broke off after a stream was opened did reach the kubelet.
             unheard = not reached and standing.step is Step.CALLING
             after = _failed(standing, why if reached else NOBODY, now, again=unheard)
         case Discovered():
@@ -147,7 +147,7 @@ def advance(standing: Standing, event: Event, now: float) -> tuple[Standing, Act
 
 
 def phase(standing: Standing) -> Phase:
-    """Where the pool stands, in the words that people read."""
+    """Return the registration state for the status."""
     if standing.step is Step.LISTED:
         return Phase.REGISTERED
     looked = standing.view is not None
@@ -169,7 +169,7 @@ def _look(standing: Standing, view: View, now: float) -> tuple[Standing, Act | N
         return _open(msgspec.structs.replace(standing, way=way, failures=0, reason=""))
     if standing.step is Step.OPENING:
         return standing, None
-    if standing.step is Step.REFUSED and not standing.again:  # a fresh one is due anyway
+    if standing.step is Step.REFUSED and not standing.again:  # a fresh endpoint follows anyway
         due = now if another_kubelet else standing.due
         return msgspec.structs.replace(standing, due=due), None
     if not view.served or (standing.step is Step.YIELDED and not view.younger):
@@ -185,20 +185,20 @@ def _look(standing: Standing, view: View, now: float) -> tuple[Standing, Act | N
 
 
 def asks_for_answers(standing: Standing) -> bool:
-    """Whether it makes a difference that somebody listens on the kubelet's socket."""
+    """Return True if the state depends on a process that listens on the kubelet's socket."""
     return standing.way == "plugin-watcher" and standing.step is Step.UNLISTED
 
 
 def asks_for_others(standing: Standing) -> bool:
-    """Whether it makes a difference that another instance serves the resource."""
+    """Return True if the state depends on another instance that serves the resource."""
     return standing.step is Step.YIELDED or standing.reason == _ENDED
 
 
 def choose(choice: Choice, view: View) -> Way:
     """Choose the way to register: the configured one, else kubelet.sock.
 
-    The plugin watcher is used where there is no device-plugins folder. By the watcher of kubelets
-    before 1.37 a resource has no devices for up to a second whenever a socket changes; by
+    The plugin watcher is used if there is no device-plugins folder. With the watcher of kubelets
+    before 1.37 a resource has no devices for up to a second whenever a socket changes; with
     kubelet.sock for some milliseconds, or not at all.
     """
     if choice == "auto":
@@ -229,7 +229,7 @@ def _streams(standing: Standing, count: int, now: float) -> Standing:
 
 
 def _with_kubelet(standing: Standing) -> Standing:
-    """Without a reason that says there is none."""
+    """Drop a reason that means that there is no kubelet."""
     reason = "" if standing.reason in _ABSENT else standing.reason
     return msgspec.structs.replace(standing, reason=reason)
 
@@ -256,7 +256,7 @@ def _overdue(standing: Standing, now: float) -> tuple[Standing, Act | None]:
         standing = msgspec.structs.replace(standing, reason=reason)
         return _to(standing, Step.YIELDED, due=now + YIELD_S), None
     if standing.way == "plugin-watcher" and not (view and view.kubelet and view.answers):
-        # Nobody is there to find a fresh socket either; the next kubelet finds this one.
+        # No kubelet would find a fresh socket either; the next kubelet finds this one.
         reason = NOBODY if view and view.kubelet else NO_SOCKET
         return msgspec.structs.replace(standing, due=None, reason=reason), None
     unlisted = f"no ListAndWatch within {LISTED_WITHIN_S:g} s of registering"

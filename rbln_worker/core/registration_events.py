@@ -1,25 +1,25 @@
-"""What a registration hears of: the kubelet's folders, and the ends of what was begun."""
+"""Events of a registration: the state of the kubelet's folders, and results of actions."""
 
 import msgspec
 
 
 class View(msgspec.Struct, frozen=True):
-    """What lies in the kubelet's folders."""
+    """The state of the kubelet's folders."""
 
     kubelet: tuple[int, ...] | None
-    """Identifies the kubelet's socket file; another value is another kubelet. None: no socket."""
+    """The identity of the kubelet's socket file, different for each kubelet; None: no socket."""
     sock_folder: bool
     registry_folder: bool
     served: bool
-    """Our own socket file is there and is the one that we made."""
+    """True if the worker's own socket file exists and is the one that it created."""
     younger: str = ""
-    """A living socket of another instance, younger than ours; looked for only where it matters."""
+    """The name of a younger living instance's socket; searched for only if it is relevant."""
     answers: bool = True
-    """Somebody listens on the kubelet's socket; looked at only where that makes a difference."""
+    """True if a process listens on the kubelet's socket; checked only if it is relevant."""
 
 
 class Looked(msgspec.Struct, frozen=True):
-    """Somebody looked into the folders."""
+    """The kubelet's folders were checked."""
 
     view: View
 
@@ -29,43 +29,43 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 class NotOpened(msgspec.Struct, frozen=True):
-    """There is no fresh endpoint."""
+    """The fresh endpoint could not be opened."""
 
     why: str
 
 
 class Discovered(msgspec.Struct, frozen=True):
-    """The kubelet's plugin watcher found the endpoint and asked what it is."""
+    """The kubelet's plugin watcher found the endpoint and called GetInfo."""
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """The kubelet took the registration."""
+    """The kubelet accepted the registration."""
 
 
 class NotTaken(msgspec.Struct, frozen=True):
-    """The kubelet did not."""
+    """The kubelet did not accept the registration."""
 
     why: str
     reached: bool
-    """It may have heard us; if not, the same endpoint can be registered again."""
+    """True if the call may have reached the kubelet; if not, the endpoint can be used again."""
 
 
 class Streams(msgspec.Struct, frozen=True):
-    """How many ListAndWatch streams the current endpoint has."""
+    """The number of ListAndWatch streams of the current endpoint."""
 
     count: int
 
 
 class Overtaken(msgspec.Struct, frozen=True):
-    """The kubelet opened a stream to a former endpoint: it may have taken that one last."""
+    """The kubelet opened a stream to an earlier endpoint, which it may have accepted last."""
 
 
 class Renewed(msgspec.Struct, frozen=True):
-    """What the kubelet asks for when it registers an endpoint is other than before."""
+    """The options that the kubelet reads when it registers an endpoint have changed."""
 
 
 class Overdue(msgspec.Struct, frozen=True):
-    """What was due is due."""
+    """The deadline has passed."""
 
 
 Event = (

@@ -1,6 +1,6 @@
-"""What a worker counts, while it counts: one object that is changed, because calls can't wait.
+"""Mutable counters of a worker, because calls can't wait.
 
-A call costs two additions; values (contract/figures.py) are made of them once a beat.
+A call costs two additions; once in a heartbeat they become values (contract/figures.py).
 """
 
 from bisect import bisect_left
@@ -11,7 +11,7 @@ from rbln_worker.contract.figures import BOUNDS_S, METHODS, Calls, Figures, Hist
 
 
 class Stopwatch:
-    """A histogram that is changed."""
+    """A mutable histogram."""
 
     __slots__ = ("_counts", "_sum_s")
 
@@ -20,18 +20,18 @@ class Stopwatch:
         self._sum_s = earlier.sum_s
 
     def add(self, seconds: float) -> None:
-        """It took so long once more."""
+        """Add one observation."""
         self._counts[bisect_left(BOUNDS_S, seconds)] += 1
         self._sum_s += seconds
 
     @property
     def value(self) -> Histogram:
-        """All so far."""
+        """The histogram so far."""
         return Histogram(tuple(self._counts), self._sum_s)
 
 
 class Tally:
-    """The figures of a pool, from those of the worker before this one."""
+    """The counters of a pool, continued from those of the previous worker."""
 
     def __init__(self, earlier: Figures | None = None) -> None:
         self._earlier = before = inherited(earlier or Figures())
@@ -52,22 +52,27 @@ class Tally:
         self.hanging = 0
 
     def call(self, method: str, code: str, seconds: float) -> None:
-        """A call was answered with a gRPC status code."""
+        """Count a call that was answered with a gRPC status code."""
         codes = self._codes[method]
         codes[code] = codes.get(code, 0) + 1
         self._took[method].add(seconds)
 
     def look(self, seconds: float) -> None:
-        """A device was looked at."""
+        """Count a health check of a device."""
         self._looks.add(seconds)
 
     def registered(self, seconds: float) -> None:
-        """The kubelet lists the pool, so long after it could."""
+        """Count a registration, and the time from when it was possible to the kubelet's stream."""
         self._registrations += 1
         self._to_register.add(seconds)
 
     def figures(self, *, failed_writes: int = 0, restored_specs: int = 0) -> Figures:
-        """All so far; ``failed_writes`` and ``restored_specs``: those of this life."""
+        """Return the counters so far.
+
+        Args:
+            failed_writes: failed writes of this worker.
+            restored_specs: restored specs of this worker.
+        """
         return msgspec.structs.replace(
             self._earlier,
             calls={

@@ -1,1 +1,1 @@
-"""Reads the node from its kernel: bytes become facts here, without conclusions."""
+"""Readers of the node's kernel interfaces: they return facts without conclusions."""

@@ -1,7 +1,7 @@
-"""Sub-functions: auxiliary devices in the directory of the PCI function that carries them.
+"""Sub-functions: auxiliary devices in the folder of their PCI function.
 
-``<driver>.<kind>.<number>`` (Documentation/driver-api/auxiliary_bus.rst). Drivers make others for
-their own parts (mlx5_core.eth.0, mlx5_core.rdma.0): they have no ``sfnum`` and are no devices.
+``<driver>.<kind>.<number>`` (Documentation/driver-api/auxiliary_bus.rst). Drivers create others for
+their own parts (mlx5_core.eth.0, mlx5_core.rdma.0): these have no ``sfnum`` and are no devices.
 """
 
 import os
@@ -20,7 +20,7 @@ _NUMBER: Final = re.compile(r"[0-9]{1,10}")
 
 
 class Auxiliary(NamedTuple):
-    """A sub-function, as far as its own directory tells."""
+    """A sub-function with the facts of its own folder."""
 
     name: AuxName
     kind: str
@@ -29,7 +29,7 @@ class Auxiliary(NamedTuple):
 
 
 def owner(parts: Sequence[str]) -> int | None:
-    """The index in a device's path of the nearest function or sub-function, the device included."""
+    """Return the index of the last function or sub-function in a device's path, or None."""
     for number in range(len(parts) - 1, -1, -1):
         match = NAME.fullmatch(parts[number])
         if PCI_ADDRESS.fullmatch(parts[number]) or (match and match["kind"] == _SUBFUNCTION):
@@ -38,7 +38,7 @@ def owner(parts: Sequence[str]) -> int | None:
 
 
 def scan(path: str, entries: Iterable[str]) -> Iterator[Auxiliary | Unreadable]:
-    """The sub-functions in a PCI function's directory, sorted by name."""
+    """Yield the sub-functions in a PCI function's folder, sorted by name."""
     for name in sorted(entries):
         match = NAME.fullmatch(name)
         if match is None:

@@ -1,7 +1,7 @@
-"""The DDP package that is loaded into a network adapter, by Intel's ddptool.
+"""The DDP package that is loaded into a network adapter, read with Intel's ddptool.
 
-Each call is a process, ended when it takes too long; all together have a time, too. Whatever it
-starts stays in the process group of the look at the node, which ends as a whole.
+Each call is a process, which is killed after a time-out; all calls together have a time-out, too.
+Child processes stay in the process group of the discovery, which is killed as a whole.
 """
 
 import contextlib
@@ -14,14 +14,14 @@ import msgspec
 
 TOOL: Final = "ddptool"
 CALL_S: Final = 2.0
-"""How long one call may take."""
+"""Maximum seconds of one call."""
 ALL_S: Final = 4.0
-"""How long all calls of a look may take."""
+"""Maximum seconds of all calls of a discovery."""
 PROBLEMS_MOST: Final = 8
-"""What is wrong with one device is mostly wrong with all of them."""
+"""Maximum number of reported problems; most affect all devices."""
 _ANSWER_BYTES: Final = 65536
 _NONE: Final = 8
-"""The exit code that says: supported, and nothing is loaded."""
+"""The exit code for: supported, and no package is loaded."""
 
 
 class _Package(msgspec.Struct, frozen=True):
@@ -40,7 +40,7 @@ _ANSWER: Final[msgspec.json.Decoder[_Answer]] = msgspec.json.Decoder(_Answer)
 
 
 class DdpTool:
-    """The tool, for the time of one look."""
+    """A client of the tool for one discovery."""
 
     def __init__(self, tool: str = TOOL, *, call_s: float = CALL_S, all_s: float = ALL_S) -> None:
         self._tool = tool
@@ -50,7 +50,7 @@ class DdpTool:
         self.problems: list[str] = []
 
     def package(self, bdf: str) -> str:
-        """The name of the package that is loaded, or nothing."""
+        """Return the name of the loaded package; empty if there is none."""
         left_s = min(self._call_s, self._until - monotonic())
         if self._missing:
             return ""
@@ -71,7 +71,7 @@ class DdpTool:
         return ""
 
     def _run(self, bdf: str, within_s: float) -> bytes:
-        # A file, no pipe: what the tool leaves behind could hold a pipe open.
+        # A file instead of a pipe: a process that the tool leaves behind could hold a pipe open.
         out = os.memfd_create("ddptool", os.MFD_CLOEXEC)
         try:
             process = subprocess.Popen(  # noqa: S603

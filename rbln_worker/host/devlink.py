@@ -1,7 +1,7 @@
-"""What devlink says of functions: eswitch mode, a parameter, the name of what is loaded.
+"""A client of devlink: eswitch mode, a parameter, and names of loaded firmware of functions.
 
-Generic netlink (Documentation/networking/devlink, linux/devlink.h). Whatever devlink does not
-answer is unknown and hinders nobody: many drivers don't speak it, and older kernels have none.
+Generic netlink (Documentation/networking/devlink, linux/devlink.h). A missing answer means unknown
+and is no error: many drivers don't support devlink, and older kernels don't have it.
 """
 
 import sys
@@ -44,25 +44,25 @@ _CTRL_ATTR_FAMILY_NAME: Final = 2
 
 
 class Asked(Protocol):
-    """Something that answers devlink's commands."""
+    """A transport of devlink's commands."""
 
     def __call__(self, command: int, bus: Bus | None, device: str, /) -> tuple[bytes, ...]:
-        """The attributes of each answer, as bytes; no answer where it doesn't answer.
+        """Return the attributes of each answer, as bytes; empty if there is no answer.
 
-        All devices are asked where no bus is given.
+        The command is for all devices if ``bus`` is None.
         """
 
 
 class Devlink:
-    """Questions to devlink; each costs a round trip, so callers ask once for each PF."""
+    """Requests to devlink; each costs a round trip, so callers send one for each PF."""
 
     def __init__(self, asked: Asked) -> None:
         self._asked = asked
 
     def is_switchdev(self, bdf: str) -> bool | None:
-        """Whether the function's eswitch is in switchdev mode; None where devlink does not say.
+        """Return True if the function's eswitch is in switchdev mode; None if it is unknown.
 
-        The kernel tells it to CAP_NET_ADMIN alone.
+        The kernel reports the mode only with CAP_NET_ADMIN.
         """
         for answer in self._asked(ESWITCH_GET, "pci", bdf):
             for mode in _all(answer, _ESWITCH_MODE):
@@ -70,7 +70,7 @@ class Devlink:
         return None
 
     def rdma_enabled(self) -> frozenset[str]:
-        """The names of all functions and sub-functions whose parameter ``enable_rdma`` is on."""
+        """Return the names of functions and sub-functions with ``enable_rdma`` on."""
         return frozenset(
             _text(answer, _DEV_NAME)
             for answer in self._asked(PARAM_GET, None, "")
@@ -79,7 +79,7 @@ class Devlink:
         )
 
     def running(self, bdf: str, name: str) -> str:
-        """The version of something that runs on a function (``fw.app.name``), or nothing."""
+        """Return the running version of a component (``fw.app.name``); empty if it is unknown."""
         for answer in self._asked(INFO_GET, "pci", bdf):
             for version in _all(answer, _INFO_VERSION_RUNNING):
                 if _text(version, _INFO_VERSION_NAME) == name:
@@ -88,14 +88,14 @@ class Devlink:
 
 
 class Kernel:
-    """The kernel's devlink: no answer where there is none, no such device or no permission."""
+    """The kernel's devlink: no answers without devlink, device or permission."""
 
     def __init__(self) -> None:
         self._family: int | None = None
         self._is_there = True
 
     def __call__(self, command: int, bus: Bus | None, device: str) -> tuple[bytes, ...]:
-        """Ask; see Asked."""
+        """Send a command; see Asked."""
         if not self._is_there:
             return ()
         try:
@@ -109,7 +109,7 @@ class Kernel:
 
 
 def family(asked: socket, name: str) -> int:
-    """The number of a family of generic netlink; OSError where the kernel doesn't have it."""
+    """Return the number of a generic netlink family; raise OSError if there is none."""
     whom = netlink.text(_CTRL_ATTR_FAMILY_NAME, name)
     for answer in _ask(asked, _GENL_ID_CTRL, _CTRL_CMD_GETFAMILY, whom, netlink.NLM_F_ACK):
         for number in _all(answer, _CTRL_ATTR_FAMILY_ID):
@@ -145,12 +145,12 @@ def _is_on(param: bytes) -> bool:
 
 
 def _text(attributes: bytes, wanted: int) -> str:
-    """A string attribute, or nothing."""
+    """Return a string attribute; empty if it is missing."""
     return next((netlink.string(value) for value in _all(attributes, wanted)), "")
 
 
 def _all(attributes: bytes, wanted: int) -> Iterator[bytes]:
-    """The values of a kind, as far as they can be read; the rest is unknown."""
+    """Yield the values of a kind up to the first malformed attribute."""
     try:
         for kind, value in netlink.attributes(attributes):
             if kind == wanted:

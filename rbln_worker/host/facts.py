@@ -1,4 +1,4 @@
-"""What a device's driver and /dev say of it: read by its worker, because such files can hang."""
+"""Reads of a device's files in sysfs and /dev: a worker does them, because they can hang."""
 
 import os
 import stat
@@ -24,45 +24,45 @@ from rbln_worker.core.facts import (
 from rbln_worker.host import nodes
 
 HOST_FILES: Final = "/host"
-"""Where the manifests mount the host's /usr in a container, whose own root is another one."""
+"""The folder where the manifests mount the host's /usr in the container."""
 _FILE_BYTES: Final = 65536
-"""More of a file is not read; sysfs answers a page."""
+"""Maximum number of bytes that are read of a file; sysfs returns a page."""
 
 
 class Reader:
-    """One look: what several devices need is read once, and no later than by the first of them."""
+    """The reads of one health check: a file that several devices need is read once."""
 
     def __init__(self, root: Path, *, host_visible: bool) -> None:
         """Read below ``root``.
 
-        ``host_visible``: the host's own files lie there, too; else the manifests mount some of them
-        below HOST_FILES in our own container.
+        ``host_visible``: True if the host's own files are there, too; otherwise the manifests mount
+        some of them below HOST_FILES in the container.
         """
         self._root = str(root).rstrip("/")
         self._host_visible = host_visible
-        # Shared by threads, without a lock: two that ask at once read the same thing twice.
+        # Shared by threads, without a lock: two concurrent reads of the same file are harmless.
         self._read: dict[Need, Fact] = {}
         self._nodes: dict[str, str] = {}
-        """What is wrong with nodes; several devices share some."""
+        """Problems by the path of a node; several devices share some nodes."""
         self._real: bool | None = None
 
     def read(self, needs: Iterable[Need]) -> Facts:
-        """Answer all of them; may block."""
+        """Read all facts; may block."""
         return Facts({need: self.one(need) for need in needs})
 
     def one(self, need: Need) -> Fact:
-        """Answer one; may block."""
+        """Read one fact; may block."""
         known = self._read.get(need)
         if known is None:
             known = self._read[need] = self._answer(need)
         return known
 
     def missing(self, paths: Iterable[str]) -> tuple[str, ...]:
-        """Which of the host's device nodes are not there."""
+        """Return the device nodes that do not exist on the host."""
         return tuple(path for path in paths if self._fault(path) == nodes.MISSING)
 
     def unfit(self, paths: Iterable[str]) -> tuple[str, ...]:
-        """What is wrong with those that are."""
+        """Return the problems of existing nodes, each with its path."""
         faults = ((path, self._fault(path)) for path in paths)
         return tuple(f"{path} {why}" for path, why in faults if why not in {"", nodes.MISSING})
 
@@ -112,7 +112,7 @@ class Reader:
         return self._head(path, _FILE_BYTES).decode(errors="replace")
 
     def _head(self, path: str, size: int) -> bytes:
-        # Python's own files cost three times as much, and read more than they are asked for.
+        # Python's file objects cost three times as much, and read more than requested.
         descriptor = os.open(f"{self._root}{path}", os.O_RDONLY | os.O_CLOEXEC)
         try:
             read = os.read(descriptor, size)
@@ -144,6 +144,6 @@ class Reader:
         for entry in entries:
             try:
                 found[entry] = self._text(f"{folder}/{entry}/{file}")
-            except OSError:  # it has none, or went meanwhile
+            except OSError:  # the entry has no such file, or was removed meanwhile
                 continue
         return found

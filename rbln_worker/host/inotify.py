@@ -1,4 +1,4 @@
-"""Files that come and go in folders that may not exist yet (inotify(7))."""
+"""A watch for files in folders that may not exist yet (inotify(7))."""
 
 import os
 from collections.abc import Mapping
@@ -18,17 +18,17 @@ _MASK: Final = (
     | flags.ONLYDIR
 )
 ANYTHING: Final = ""
-"""Stands for the name of whatever may have happened."""
+"""Takes the place of a name that is not known."""
 
 
 class FolderWatch:
-    """One inotify instance (a node has 128 for each user by default) on any number of folders.
+    """One inotify instance (a node has 128 for each user by default) for any number of folders.
 
-    A folder that does not exist is waited for at its nearest ancestor that does.
+    For a folder that does not exist, its nearest existing ancestor is watched.
     """
 
     def __init__(self, folders: tuple[Path, ...]) -> None:
-        """Watch ``folders``; OSError (EMFILE) where the node has no instance left."""
+        """Watch ``folders``; raise OSError (EMFILE) if the node has no instance left."""
         self._inotify = INotify(nonblocking=True)
         self._folders = folders
         self._watched: dict[int, Path] = {}
@@ -46,13 +46,13 @@ class FolderWatch:
         self._inotify.close()
 
     def fileno(self) -> int:
-        """Readable when something happened."""
+        """Return the descriptor, which is readable after a change."""
         return int(self._inotify.fileno())
 
     def drain(self) -> Mapping[Path, frozenset[str]]:
-        """The folders in which something happened, with the names of it.
+        """Return the folders with changes, and the names in them that changed.
 
-        The name is ANYTHING where the folder came or went itself, or where that is not known.
+        The name is ANYTHING if the folder itself was created or removed, or if the name is unknown.
         """
         touched: dict[Path, set[str]] = {}
         for event in self._inotify.read(timeout=0):
@@ -71,13 +71,13 @@ class FolderWatch:
     def _arm(self) -> None:
         wanted: dict[int, Path] = {}
         for folder in self._folders:
-            # Between finding the ancestor and watching it the next level may have been made, so
-            # look again until the nearest one stays the nearest.
+            # The next level may be created between finding the ancestor and watching it, so repeat
+            # until the nearest one is stable.
             nearest = None
             while nearest != (nearest := _nearest(folder)):
                 try:
                     wanted[self._inotify.add_watch(nearest, _MASK)] = nearest
-                except OSError:  # gone in between: its parent is next
+                except OSError:  # removed in between: its parent is next
                     continue
         for stale in self._watched.keys() - wanted.keys():
             try:
@@ -88,7 +88,7 @@ class FolderWatch:
 
 
 def _leads_to(folder: Path, where: Path, name: str) -> bool:
-    """Whether what happened above a folder is on the way to it; no name: to ``where`` itself."""
+    """Return True if a change above a folder is on its path; an empty name: ``where`` itself."""
     return where in folder.parents and name in {"", folder.relative_to(where).parts[0]}
 
 

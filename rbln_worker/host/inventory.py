@@ -1,4 +1,4 @@
-"""What a look at the node is asked for, and what it finds."""
+"""Request and result of a discovery."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -12,41 +12,41 @@ NETWORK: Final = 0x02
 
 
 class Needs(msgspec.Struct, frozen=True):
-    """What of a node has to be looked at; nothing else is read."""
+    """Facts that a discovery has to read; it reads nothing else."""
 
     base_classes: frozenset[int] = frozenset()
     only: frozenset[Bdf] | None = None
-    """These functions alone, and the PFs of those among them that are virtual; None: all."""
+    """These functions only, and the PFs of the virtual ones; None: all."""
     acpi_indexes: bool = False
     subfunctions: bool = False
     rdma: bool = False
-    """Whether a function may have RDMA devices that lie in another network namespace."""
+    """True to read the functions that may have RDMA devices in another network namespace."""
     ddp_profiles: bool = False
     default_routes: bool = True
-    """Which functions carry a default route of the node."""
+    """True to read the functions that carry a default route of the node."""
 
 
 class Unreadable(msgspec.Struct, frozen=True):
-    """A device that is there and can't be described, so that no pool can own it."""
+    """A device that can't be described, so that no pool can own it."""
 
     name: str
-    """A PCI address, or an auxiliary device's name."""
+    """A PCI address, or the name of an auxiliary device."""
     why: str
 
 
 class Inventory(msgspec.Struct, frozen=True):
-    """What was found."""
+    """The result of a discovery."""
 
     functions: tuple[PciFunction, ...] = ()
-    """Sorted by address."""
+    """Functions, sorted by address."""
     subfunctions: Mapping[Bdf, tuple[Subfunction, ...]] = {}
-    """By the PCI function that carries them, each sorted by name."""
+    """Sub-functions by their PCI function, each sorted by name."""
     unreadable: tuple[Unreadable, ...] = ()
     problems: tuple[str, ...] = ()
-    """What could not be found out of the node as a whole."""
+    """Facts of the node that could not be read."""
     failed: str | None = None
-    """Why there was nothing to look at; what was known before then still stands."""
+    """The reason why nothing could be read; the previous result stays valid."""
     links: Mapping[int, LinkState] = {}
-    """The links of our network namespace, by index; looked at with network functions only."""
+    """The links of this network namespace, by index; read only if there are network functions."""
     looked: frozenset[Bdf] | None = None
-    """Which functions were looked at; None: all. One that is not found is not there."""
+    """Addresses that were read; None: all. One of them without a function does not exist."""

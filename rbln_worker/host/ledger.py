@@ -1,8 +1,8 @@
-"""Files on the host that are a pool's own, and the list of them that outlives its worker.
+"""Files of a pool on the host, and a list of them that outlives its worker.
 
-Files come whole (made aside, then renamed) and go only if they are still the very ones that were
-put there: another instance of this plugin may have taken a name over, during an upgrade, say. What
-somebody else has put in a file's place is theirs, and stays.
+Files are written aside, then renamed, so they are complete. They are removed only if they are still
+the same files: another instance of this plugin may have replaced one, such as during an upgrade. A
+file that another program has put in its place stays.
 """
 
 import contextlib
@@ -21,57 +21,58 @@ import msgspec
 _FOLDER_MODE: Final = 0o755
 
 Identity = tuple[int, int]
-"""Inode number and time of the last status change in nanoseconds: numbers are used again."""
+"""Inode number and time of the last status change in nanoseconds: inode numbers are reused."""
 
 
 class _Entries(msgspec.Struct, frozen=True):
     files: dict[str, Identity]
-    """By path."""
+    """Identities by path."""
 
 
 _DECODER: Final = msgspec.json.Decoder(_Entries)
 
 
 class Ledger:
-    """The files of one pool; its methods may be called from any thread."""
+    """The files of one pool; methods may be called from any thread."""
 
     def __init__(self, path: Path) -> None:
-        """Go on with the list at ``path``, which the pool's former worker may have left."""
+        """Continue the list at ``path``, which may be that of the pool's previous worker."""
         self._path = path
         digest = hashlib.sha256(path.name.encode()).hexdigest()[:8]
         self._pools = f".rbln-{digest}-"
-        """How files of this pool are called while they are written; then comes whose they are."""
+        """The prefix of temporary files of this pool; the ID of the worker follows."""
         self._ours = f"{self._pools}{secrets.token_hex(4)}-"
-        # Devices are looked at in threads, and each look may end with a file.
+        # Health checks run in threads, and each may write a file at its end.
         self._lock = threading.Lock()
         self._files = _load(path)
         self._texts: dict[str, str] = {}
-        """What was written in this life."""
+        """Texts that were written in this life, by path."""
         self._saved = dict(self._files)
         self.failures = 0
-        """Files that could not be written."""
+        """Failed writes."""
 
     def sweep(self, folders: Iterable[Path]) -> None:
-        """Remove what a former writer of this pool left that was killed before its renaming.
+        """Remove temporary files of this pool's dead workers, killed before the renaming.
 
-        Another instance's worker, who lives, has his file locked (flock(2): the kernel lets go when
-        a process ends).
+        A living worker of another instance has its file locked (flock(2): the kernel releases the
+        lock when a process ends).
         """
         aside = re.compile(re.escape(self._pools) + r"[0-9a-f]{8}-[0-9a-f]{16}\.tmp")
         for folder in {*folders, self._path.parent}:
             try:
                 names = [name for name in os.listdir(folder) if aside.fullmatch(name)]
-            except OSError:  # no folder
+            except OSError:  # the folder does not exist
                 continue
             for name in names:
                 if not name.startswith(self._ours):
                     _remove_unlocked(folder / name)
 
     def keep(self, place: Path, text: str, mode: int, *, flush: bool) -> str:
-        """Have a file there with this text; why that can't be, or nothing.
+        """Write a file unless it has this text already; return the error, or nothing.
 
-        The first time it is written whatever is there, so that it is ours from now on. ``flush``:
-        it is on its disk before it has its name, and so is whole after a power loss, too.
+        The first write replaces any file, so that the file belongs to the pool from then on.
+        ``flush``: the content is on the disk before the file gets its name, and so is complete
+        after a power loss, too.
         """
         name = str(place)
         if self._texts.get(name) == text and os.path.exists(place):
@@ -89,7 +90,7 @@ class Ledger:
         return ""
 
     def drop_others(self, kept: Iterable[Path]) -> None:
-        """Remove the files of ours that are none of these."""
+        """Remove the files of the pool except these."""
         names = {str(place) for place in kept}
         with self._lock:
             others = {name: self._files[name] for name in self._files.keys() - names}
@@ -101,7 +102,7 @@ class Ledger:
                     self._texts.pop(name, None)
 
     def save(self) -> str:
-        """Write the list down if it changed or went; why that can't be, or nothing."""
+        """Save the list if it has changed or was removed; return the error, or nothing."""
         with self._lock:
             files = dict(self._files)
         if files == self._saved and (not files or self._path.is_file()):
@@ -116,7 +117,7 @@ class Ledger:
 
     def _write(self, place: Path, content: bytes, mode: int, *, flush: bool) -> Identity:
         _make_folder(place.parent)
-        # A name that nobody reads: neither runtimes (.json, .yaml) nor CNI plugins (-device.json).
+        # Ignored by container runtimes (.json, .yaml) and CNI plugins (-device.json).
         aside = place.parent / f"{self._ours}{secrets.token_hex(8)}.tmp"
         fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
@@ -131,16 +132,16 @@ class Ledger:
             except OSError:
                 os.unlink(aside)
                 raise
-            status = os.fstat(fd)  # a rename is a change of status on some file systems
+            status = os.fstat(fd)  # a rename changes the status on some file systems
         finally:
             os.close(fd)
         return status.st_ino, status.st_ctime_ns
 
 
 def clear(path: Path, *, keep: Path | None = None) -> None:
-    """Remove all files of a pool that nobody serves any more, and the list.
+    """Remove all files of a pool that is not served any more, and the list.
 
-    ``keep`` is a folder whose files stay, and with them the list: somebody needs them still.
+    ``keep`` is a folder whose files stay, and with them the list: they are still in use.
     """
     files = _load(path)
     stay = [name for name in files if keep is not None and Path(name).parent == keep]
@@ -149,7 +150,7 @@ def clear(path: Path, *, keep: Path | None = None) -> None:
         return
     for name, identity in files.items():
         _remove(name, identity)
-    with contextlib.suppress(OSError):  # none, or out of reach: the next worker goes on with it
+    with contextlib.suppress(OSError):  # missing or unreachable: the next worker uses it
         path.unlink()
 
 
@@ -160,14 +161,14 @@ class FileClaim:
         self._descriptor = -1
 
     def take(self, place: Path) -> None:
-        """Lock the file that is there now, and let go of the one before."""
+        """Lock the current file, and release the lock on the previous one."""
         try:
             descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:  # somebody else's, who is about to remove it
+        except OSError:  # locked by another process that is about to remove it
             os.close(descriptor)
             return
         before, self._descriptor = self._descriptor, descriptor
@@ -176,9 +177,9 @@ class FileClaim:
 
 
 def remove_marked(place: Path, mark: str) -> None:
-    """Remove a file that begins as ours do, whether or not a list says that it is ours.
+    """Remove a file that begins with the plugin's mark, listed or not.
 
-    Unless its writer lives, who has it locked (``FileClaim``).
+    A file of a living writer, which has it locked (``FileClaim``), stays.
     """
     try:
         with open(place, "rb") as file:
@@ -186,7 +187,7 @@ def remove_marked(place: Path, mark: str) -> None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if marked:
                 os.unlink(place)
-    except OSError:  # none, or out of reach
+    except OSError:  # missing or unreachable
         return
 
 
@@ -198,26 +199,26 @@ def _remove_unlocked(path: Path) -> None:
             os.unlink(path)
         finally:
             os.close(fd)
-    except OSError:  # its writer lives, or it is gone or out of reach
+    except OSError:  # its writer lives, or it is missing or unreachable
         return
 
 
 def _load(path: Path) -> dict[str, Identity]:
     try:
         return _DECODER.decode(path.read_bytes()).files
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # no list of ours
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # no valid list
         return {}
 
 
 def _make_folder(folder: Path) -> None:
-    """A folder that everybody may read, whatever our umask; those above it as well."""
+    """Create a folder that all users can read, whatever the umask, and its parents as well."""
     if os.path.isdir(folder):
         return
     _make_folder(folder.parent)
     try:
         os.mkdir(folder)
         os.chmod(folder, _FOLDER_MODE)
-    except FileExistsError:  # another pool's worker made it; or it is none, as the next step says
+    except FileExistsError:  # another worker made it, or it is a file: see the next step
         return
 
 
@@ -226,7 +227,7 @@ def _remove(name: str, identity: Identity) -> None:
         status = os.lstat(name)
         if (status.st_ino, status.st_ctime_ns) == identity:
             os.unlink(name)
-    except (OSError, ValueError):  # gone already, or out of reach; or no path of ours (a NUL)
+    except (OSError, ValueError):  # removed already, unreachable, or an invalid path (a NUL)
         return
 
 

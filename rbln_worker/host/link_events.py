@@ -1,4 +1,4 @@
-"""Links that come, go, and change, as rtnetlink tells its group (rtnetlink(7))."""
+"""Changes of links, from rtnetlink's multicast group (rtnetlink(7))."""
 
 from collections.abc import Iterator
 from socket import AF_UNSPEC
@@ -14,39 +14,39 @@ _RTNLGRP_LINK: Final = 1
 
 
 class LinkChange(msgspec.Struct, frozen=True):
-    """A link as it is now; many messages tell of things that are not in it."""
+    """The current state of a link; many messages change nothing that is in it."""
 
     index: int
     state: LinkState | None
-    """None: it is gone from this namespace."""
+    """None: the link was removed from this namespace."""
 
 
 class LinkSocket:
     """Changes of the links of this network namespace."""
 
     def __init__(self, buffer_bytes: int = BUFFER_BYTES) -> None:
-        """Listen from now on; OSError where that is not possible."""
+        """Subscribe; raise OSError if that is not possible."""
         self._group = Group(rtnetlink.PROTOCOL, _RTNLGRP_LINK, changes, buffer_bytes)
 
     def fileno(self) -> int:
-        """See Group."""
+        """Return the descriptor, as in Group."""
         return self._group.fileno()
 
     def close(self) -> None:
-        """See Group."""
+        """Leave the group."""
         self._group.close()
 
     def drain(self, most: int) -> Heard[LinkChange]:
-        """See Group."""
+        """Return the changes in at most ``most`` messages, as in Group."""
         return self._group.drain(most)
 
 
 def changes(datagram: bytes) -> Iterator[LinkChange]:
-    """What a datagram says; Malformed after the last message that can be read.
+    """Yield the changes in a datagram; raise Malformed after the last readable message.
 
-    A bridge repeats its ports' links with its own family, and says RTM_DELLINK of a port that has
-    left it; wireless drivers tell of scans in a message that has no state (wireless/wext-core.c).
-    Neither says anything of the link.
+    A bridge repeats its ports' links with its own family, and sends RTM_DELLINK for a port that has
+    left it; wireless drivers report scans in a message without a state (wireless/wext-core.c).
+    Neither is about the link's state.
     """
     for message in netlink.messages(datagram):
         if message.kind not in {rtnetlink.RTM_NEWLINK, rtnetlink.RTM_DELLINK}:

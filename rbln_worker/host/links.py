@@ -1,4 +1,4 @@
-"""Links of the network namespace as values: type, state, and which carry a default route."""
+"""Links of the network namespace as values: type, state, and those that carry a default route."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -72,8 +72,8 @@ _WORDS: Final[Mapping[int, str]] = {
     0xFFFE: "none",
     0xFFFF: "void",
 }
-"""ARPHRD_* (linux/if_arp.h) as iproute2 says them (lib/ll_types.c), but 0, which the reference
-calls generic."""
+"""Names of ARPHRD_* (linux/if_arp.h) as in iproute2 (lib/ll_types.c), except 0, which is "generic"
+in the reference."""
 
 _INFINIBAND: Final = 32
 _OPENVSWITCH: Final = "openvswitch"
@@ -82,7 +82,7 @@ _OPENVSWITCH: Final = "openvswitch"
 _NOT_PRESENT: Final = 1
 _DOWN: Final = 2
 _LOWER_LAYER_DOWN: Final = 3
-"""IF_OPER_* (linux/if.h, RFC 2863); 0 is unknown, what drivers say that know no carrier."""
+"""IF_OPER_* (linux/if.h, RFC 2863); 0, unknown, is sent by drivers without carrier detection."""
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -93,51 +93,51 @@ class Link(msgspec.Struct, frozen=True):
     type: int
     """ARPHRD_*."""
     lower: int | None = None
-    """The link that it lies on (IFLA_LINK): a VLAN's parent, a tunnel's."""
+    """The link below it (IFLA_LINK): the parent of a VLAN or tunnel."""
     master: int | None = None
-    """The link that it belongs to (IFLA_MASTER): a bond, a bridge."""
+    """The link that it is enslaved to (IFLA_MASTER): a bond, a bridge."""
     operstate: int | None = None
-    """IF_OPER_*; None where the message does not say."""
+    """IF_OPER_*; None if the message does not contain it."""
     admin_up: bool = True
     """IFF_UP."""
     kind: str = ""
-    """Of a link without hardware (IFLA_INFO_KIND)."""
+    """The kind of a link without hardware (IFLA_INFO_KIND)."""
     switch_id: str = ""
-    """Of the eswitch that it is a port of (IFLA_PHYS_SWITCH_ID), hexadecimal as in sysfs."""
+    """The ID of its eswitch, if any (IFLA_PHYS_SWITCH_ID), hexadecimal as in sysfs."""
     port_name: str = ""
     """IFLA_PHYS_PORT_NAME."""
     altnames: tuple[str, ...] = ()
 
 
 class Port(NamedTuple):
-    """What makes a link a port of an eswitch; empty what it does not have."""
+    """Facts of a link as a port of an eswitch; empty if it has none."""
 
     switch_id: str = ""
     name: str = ""
 
 
 class Links(msgspec.Struct, frozen=True):
-    """What is asked about links; empty where they can't be listed."""
+    """Facts about all links; empty if they can't be listed."""
 
     types: Mapping[str, str] = {}
-    """By name, in iproute2's words."""
+    """Types by name, in iproute2's terms."""
     carriers: frozenset[str] = frozenset()
-    """The names of those through which a default route leaves."""
+    """Names of the links that carry a default route."""
     states: Mapping[int, LinkState] = {}
-    """By index."""
+    """States by index."""
     ports: Mapping[str, Port] = {}
-    """By name, of those that are a port of an eswitch or have a port's name."""
+    """Ports by name, for links that are a port of an eswitch or have a port name."""
     indexes: Mapping[str, int] = {}
-    """By name."""
+    """Indexes by name."""
 
 
 def word(number: int) -> str:
-    """A link's type as people and selectors call it."""
+    """Return a link type's name, as in selectors."""
     return _WORDS.get(number, f"unknown{number}")
 
 
 def state(link: Link) -> LinkState:
-    """A link's state: unknown, dormant and testing count as up."""
+    """Return a link's state: unknown, dormant and testing count as up."""
     down = link.operstate in {_NOT_PRESENT, _DOWN, _LOWER_LAYER_DOWN}
     return LinkState(
         link.name,
@@ -151,7 +151,7 @@ def state(link: Link) -> LinkState:
 
 
 def summed_up(links: Iterable[Link], routed: Iterable[int]) -> Links:
-    """Types, carriers, states; ``routed``: the indexes of links that default routes name."""
+    """Return the facts about links; ``routed``: indexes of links that default routes name."""
     links = tuple(links)
     carriers = below(links, routed)
     return Links(
@@ -168,13 +168,13 @@ def summed_up(links: Iterable[Link], routed: Iterable[int]) -> Links:
 
 
 def below(links: Iterable[Link], indexes: Iterable[int]) -> frozenset[int]:
-    """These links and all that packets through them pass, down to the wire.
+    """Return these links and all links below them, down to the hardware.
 
-    Down is from a bond or a bridge to its members, and from a VLAN to its parent. The ends of a
-    veth pair name each other as what they lie on; what is sent into one goes on where the other
-    one belongs to. Which ports a bridge of Open vSwitch has, the kernel does not say here: the NICs
-    are enslaved to the datapath, and the bridge is a link of its own. So all of them carry what
-    leaves by any.
+    Links below a bond or a bridge are its members; below a VLAN, its parent. The ends of a veth
+    pair name each other as the link below; traffic into one end continues at the master of the
+    other end. The kernel does not report here which ports a bridge of Open vSwitch has: the NICs
+    are enslaved to the datapath, and the bridge is a link of its own. So all of them count as below
+    any of them.
     """
     by_index = {link.index: link for link in links}
     under: defaultdict[int, list[int]] = defaultdict(list)

@@ -1,7 +1,7 @@
-"""One look at the node: every file read once, what belongs to a PF shared among its functions.
+"""A scan of the node: reads each file once, and shares a PF's facts among its functions.
 
-It may wait for as long as the kernel lets it (rtnl, devlink and device locks): it belongs into a
-process of its own, which somebody watches.
+It may block as long as the kernel does (rtnl, devlink and device locks), so it runs in a process of
+its own with a deadline.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from rbln_worker.host.sysfs import PCI_DEVICES
 
 
 def look(root: Path, needs: Needs) -> Inventory:
-    """Look at the node below ``root``; never raises for what is on disk."""
+    """Scan the node below ``root``; raises nothing for contents of the file system."""
     try:
         scan = pci.scan(f"{root}", needs)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What the kernel tells a netlink group, heard without ever waiting for it (netlink(7))."""
+"""A netlink multicast group of the kernel, read without blocking (netlink(7))."""
 
 import socket
 from collections.abc import Callable, Iterable
@@ -10,27 +10,27 @@ import msgspec
 from rbln_worker.host.netlink import Malformed
 
 BUFFER_BYTES: Final = 8 * 1024 * 1024
-"""What the kernel may keep for us: it charges about 1 KiB for each message."""
+"""Size of the socket's receive buffer: the kernel charges about 1 KiB for each message."""
 _SO_RCVBUFFORCE: Final = 33
-"""asm-generic/socket.h; Python has no name for it. Beyond the limit of net.core.rmem_max."""
+"""asm-generic/socket.h; Python has no name for it. It exceeds the limit net.core.rmem_max."""
 _FRAME_BYTES: Final = 32768
-"""More than any message to a group: a uevent has some 2 KiB, a link that nobody asked for 4."""
+"""More than any message to a group: a uevent has about 2 KiB, an unrequested link message 4 KiB."""
 
 T = TypeVar("T")
 
 
 class Heard(msgspec.Struct, Generic[T], frozen=True):
-    """What was heard since one listened last."""
+    """Items received since the last read."""
 
     items: tuple[T, ...] = ()
     lost: bool = False
-    """Something was said that is not among the items, and whoever wants to know looks themselves.
+    """True if a message was lost, so that the receiver has to read the state itself.
 
-    The socket's buffer was full, or a message was not understood. From a full buffer on nothing is
-    kept until all of it was read (af_netlink.c), so this is true again until then.
+    The socket's buffer was full, or a message was not understood. After an overflow the kernel
+    keeps nothing until all was read (af_netlink.c), so this stays True until then.
     """
     foreign: int = 0
-    """Messages that were dropped because they came from a process and not from the kernel."""
+    """Number of dropped messages that came from a process instead of the kernel."""
 
 
 class Group(Generic[T]):
@@ -43,10 +43,10 @@ class Group(Generic[T]):
         read: Callable[[bytes], Iterable[T]],
         buffer_bytes: int = BUFFER_BYTES,
     ) -> None:
-        """``read`` makes items of a datagram; Malformed for what it can't understand.
+        """Subscribe; ``read`` makes items of a datagram, or raises Malformed.
 
         Raises:
-            OSError: The kernel has no such protocol, or it is not for us.
+            OSError: The kernel has no such protocol, or permission is missing.
         """
         kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         self._socket = socket.socket(socket.AF_NETLINK, kind, protocol)
@@ -60,7 +60,7 @@ class Group(Generic[T]):
             raise
 
     def fileno(self) -> int:
-        """Readable (POLLIN, or POLLERR for an overflow) when there is something to drain."""
+        """Return the descriptor: readable if there are messages (POLLIN; POLLERR: overflow)."""
         return self._socket.fileno()
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class Group(Generic[T]):
         self._socket.close()
 
     def drain(self, most: int) -> Heard[T]:
-        """What at most ``most`` messages say; none where none are there."""
+        """Return the items of at most ``most`` messages; none if there are no messages."""
         items: list[T] = []
         lost, foreign = self._overflown, 0
         for _ in range(most):
@@ -97,5 +97,5 @@ class Group(Generic[T]):
 def _enlarge(opened: socket.socket, size: int) -> None:
     try:
         opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
-    except PermissionError:  # without CAP_NET_ADMIN: as much as everybody may have
+    except PermissionError:  # without CAP_NET_ADMIN: the limit of all users
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)

@@ -1,4 +1,4 @@
-"""What sysfs says of a network function: interfaces, RDMA devices, representors."""
+"""Facts of a network function from sysfs: interfaces, RDMA devices, representors."""
 
 import os
 import re
@@ -13,9 +13,9 @@ from rbln_worker.host.sysfs import attribute, names
 _CLASS: Final = "sys/class/net"
 
 _UPLINK: Final = re.compile(r"p[0-9]+(s[0-9]+)?")
-"""The port name of an uplink, of a split port too (net/devlink/port.c)."""
+"""The port name of an uplink, including split ports (net/devlink/port.c)."""
 _REPRESENTOR: Final = re.compile(r"(c[0-9]+)?pf[0-9]+.*")
-"""Those of representors: pf0, pf0vf1, pf0sf88, c1pf0vf2, and pf0hpf of older kernels."""
+"""Port names of representors: pf0, pf0vf1, pf0sf88, c1pf0vf2, and pf0hpf of older kernels."""
 _PKEY: Final = re.compile(r"0x[0-9a-fA-F]{1,4}")
 
 
@@ -24,31 +24,34 @@ class Interface(NamedTuple):
 
     name: str
     path: str
-    """Its directory."""
+    """Its folder."""
 
 
 class Places:
-    """The directories of interfaces, below a device itself or below a child that its driver makes.
+    """The folders of interfaces, below a device or below a child that its driver creates.
 
-    virtio_net's are below ``virtio0``, those of a vDPA device that the node uses itself deeper
-    still. The entry in /sys/class/net says where.
+    Those of virtio_net are below ``virtio0``, those of a vDPA device that the node uses itself are
+    deeper. The entry in /sys/class/net has the path.
     """
 
     def __init__(self, root: str) -> None:
         home = f"{root}/{_CLASS}"
         self._below: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
-        """By function or sub-function: directory below it, name."""
+        """Folder below the device and name of each interface, by function or sub-function."""
         for name in names(home):
             try:
                 *above, _, _ = os.readlink(f"{home}/{name}").split("/")  # …/virtio0/net/ens3
             except (OSError, ValueError):
-                continue  # it has gone, or leads nowhere
+                continue  # it was removed, or the link is broken
             owner = auxiliary.owner(above)
             if owner is not None and owner < len(above) - 1:
                 self._below[above[owner]].append(("/".join(above[owner + 1 :]), name))
 
     def interfaces(self, path: str, entries: Container[str]) -> tuple[Interface, ...]:
-        """Those of a function or a sub-function whose directory has these entries, by name."""
+        """Return the interfaces of a function or sub-function, sorted by name.
+
+        ``entries`` are the names in its folder.
+        """
         direct = names(f"{path}/net") if "net" in entries else ()
         found = {name: Interface(name, f"{path}/net/{name}") for name in direct}
         for child, name in self._below.get(os.path.basename(path), ()):
@@ -59,12 +62,12 @@ class Places:
 
 
 def rdma(path: str, entries: Iterable[str]) -> tuple[str, ...]:
-    """The names of its RDMA devices, sorted."""
+    """Return the names of its RDMA devices, sorted."""
     return names(f"{path}/infiniband") if "infiniband" in entries else ()
 
 
 def pkey(path: str, rdma_devices: tuple[str, ...]) -> str:
-    """The partition key at index 0 of the first RDMA device's first port, or nothing."""
+    """Return the partition key at index 0 of the first RDMA device's first port; empty if none."""
     if not rdma_devices:
         return ""
     try:
@@ -75,7 +78,7 @@ def pkey(path: str, rdma_devices: tuple[str, ...]) -> str:
 
 
 def ib_ports(path: str, rdma_devices: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
-    """The ports whose link layer is InfiniBand (``mlx5_0/1``); True where none is Ethernet."""
+    """Return the InfiniBand ports (``mlx5_0/1``), and True if no port is Ethernet."""
     found: list[str] = []
     is_ethernet = False
     for device in rdma_devices:
@@ -89,11 +92,11 @@ def ib_ports(path: str, rdma_devices: tuple[str, ...]) -> tuple[tuple[str, ...],
 
 
 def representors(ports: Mapping[str, Port], *, switchdev: bool | None) -> frozenset[str]:
-    """The interfaces of a function that stand for other functions of its eswitch.
+    """Return the interfaces of a function that are representors of other functions.
 
     Args:
-        ports: by the interface's name.
-        switchdev: the mode of its eswitch; None where devlink does not say: port names do.
+        ports: ports by interface name.
+        switchdev: the mode of its eswitch; None if it is unknown: port names decide.
     """
     uplinks = {name for name, port in ports.items() if port.switch_id and is_uplink(port)}
     match switchdev:
@@ -114,20 +117,20 @@ def representors(ports: Mapping[str, Port], *, switchdev: bool | None) -> frozen
 
 
 def is_uplink(port: Port) -> bool:
-    """True for the name of a physical port."""
+    """Return True for the name of a physical port."""
     return _UPLINK.fullmatch(port.name) is not None
 
 
 def port(path: str) -> Port:
-    """The port that sysfs describes, for an interface that rtnetlink does not describe.
+    """Return the port of an interface from sysfs, if rtnetlink does not describe it.
 
-    Asking takes the rtnl lock (net/core/net-sysfs.c), so only few are asked.
+    A read takes the rtnl lock (net/core/net-sysfs.c), so only a few are read.
     """
     return Port(_text(f"{path}/phys_switch_id") or "", _text(f"{path}/phys_port_name") or "")
 
 
 def link_type(path: str) -> str:
-    """The type of an interface that rtnetlink does not know, or nothing."""
+    """Return the type of an interface that rtnetlink does not know; empty if it is unknown."""
     try:
         return links.word(int(attribute(f"{path}/type")))
     except (OSError, ValueError):

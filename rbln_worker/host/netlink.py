@@ -1,7 +1,7 @@
-"""Netlink's messages as bytes, and one question to the kernel (netlink(7), linux/netlink.h).
+"""Netlink messages as bytes, and requests to the kernel (netlink(7), linux/netlink.h).
 
-Numbers are in the machine's byte order. Nothing here believes a length: one that leads outside of
-what was received ends the reading with Malformed.
+Numbers are in the machine's byte order. Lengths are checked: one that leads outside of the received
+bytes raises Malformed.
 """
 
 import socket
@@ -32,19 +32,19 @@ _ERRNO_MOST: Final = 4095
 """MAX_ERRNO (linux/err.h)."""
 
 RECEIVE_BYTES: Final = 65536
-"""More than the kernel ever puts into one datagram of a dump: 32 KiB (af_netlink.c)."""
+"""More than the kernel puts into one datagram of a dump: 32 KiB (af_netlink.c)."""
 TIMEOUT_S: Final = 5.0
-"""How long an answer may be on its way. The dump itself waits for locks in the kernel, inside of
-the call that sends the question: nothing ends that but the end of the process."""
+"""Time-out of an answer. The dump itself waits for locks in the kernel, inside the call that sends
+the request: only the end of the process ends that."""
 INTERRUPTED_MOST: Final = 3
-"""How often a dump is asked for again because something changed while it was made."""
+"""Maximum number of retries of a dump that was interrupted by a change."""
 
 _sequence: Final = count(1)
-"""An answer carries its question's number, so that a late one is not taken for another's."""
+"""An answer has its request's number, so that a late one is not mistaken for another's."""
 
 
 class Malformed(ValueError):
-    """Bytes that are no netlink: what is wrong, and where."""
+    """Bytes that are not valid netlink; the text has problem and offset."""
 
 
 class Message(NamedTuple):
@@ -59,13 +59,13 @@ class Message(NamedTuple):
 
 
 def request(kind: int, flags: int, sequence: int, payload: bytes) -> bytes:
-    """A message to the kernel: ``payload`` is the protocol's header and attributes."""
+    """Encode a request to the kernel: ``payload`` is the protocol's header and attributes."""
     length = _HEADER.size + len(payload)
     return _HEADER.pack(length, kind, flags | NLM_F_REQUEST, sequence, 0) + payload
 
 
 def attribute(kind: int, value: bytes) -> bytes:
-    """An attribute with the padding behind it; ValueError for more than 65,531 bytes."""
+    """Encode an attribute with its padding; raise ValueError for more than 65,531 bytes."""
     length = _ATTRIBUTE.size + len(value)
     if length > 0xFFFF:
         raise ValueError(f"an attribute of {len(value)} bytes: at most 65531 fit")
@@ -73,17 +73,17 @@ def attribute(kind: int, value: bytes) -> bytes:
 
 
 def nested(kind: int, *attributes: bytes) -> bytes:
-    """An attribute that holds attributes."""
+    """Encode an attribute that contains attributes."""
     return attribute(kind | NLA_F_NESTED, b"".join(attributes))
 
 
 def text(kind: int, value: str) -> bytes:
-    """An attribute that is a string, which the kernel wants to end with a NUL."""
+    """Encode a string attribute, with the NUL at its end that the kernel requires."""
     return attribute(kind, value.encode(errors="surrogateescape") + b"\0")
 
 
 def messages(datagram: bytes) -> Iterator[Message]:
-    """The messages of a datagram; Malformed after the last whole one."""
+    """Yield the messages of a datagram; raise Malformed after the last complete one."""
     offset, end = 0, len(datagram)
     while offset < end:
         if offset + _HEADER.size > end:
@@ -97,9 +97,9 @@ def messages(datagram: bytes) -> Iterator[Message]:
 
 
 def attributes(payload: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
-    """Kinds and values of the attributes from ``offset`` on; Malformed after the last whole one.
+    """Yield kinds and values of the attributes from ``offset``; raise Malformed after a bad one.
 
-    Fewer bytes at the end than an attribute's header has are passed over, as the kernel does.
+    A remainder shorter than an attribute's header is ignored, as in the kernel.
     """
     end = len(payload)
     while offset + 4 <= end:
@@ -111,33 +111,33 @@ def attributes(payload: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
 
 
 def string(value: bytes) -> str:
-    """A string attribute's text; bytes that are none survive as surrogates."""
+    """Decode a string attribute; invalid bytes become surrogates."""
     return value.split(b"\0", 1)[0].decode(errors="surrogateescape")
 
 
 def opened(protocol: int, timeout_s: float = TIMEOUT_S) -> socket.socket:
-    """A socket for questions; OSError where the kernel has no such protocol."""
+    """Open a socket for requests; raise OSError if the kernel has no such protocol."""
     opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
     opened.settimeout(timeout_s)
     return opened
 
 
 class Channel(Protocol):
-    """As much of a socket as a question needs."""
+    """The part of a socket's interface that requests need."""
 
     def sendto(self, data: bytes, address: tuple[int, int], /) -> object:
-        """See socket.socket."""
+        """Send a message; see socket.socket."""
 
     def recvmsg(self, size: int, /) -> tuple[bytes, Any, int, Any]:
-        """See socket.socket."""
+        """Receive a message; see socket.socket."""
 
 
 def ask(asked: Channel, kind: int, payload: bytes, *, flags: int) -> tuple[Message, ...]:
-    """The kernel's answers, all of a dump (``NLM_F_DUMP``), or what comes before ``NLM_F_ACK``.
+    """Return the kernel's answers: all of a dump (``NLM_F_DUMP``), or those before ``NLM_F_ACK``.
 
     Raises:
-        OSError: What the kernel answered instead; EBADMSG where it can't be read, EAGAIN where
-            something changed during each of four dumps; TimeoutError where nothing came.
+        OSError: The kernel's error; EBADMSG if the answer can't be decoded, EAGAIN if each of four
+            dumps was interrupted by a change; TimeoutError if there was no answer.
     """
     for _ in range(1 + INTERRUPTED_MOST):
         sequence = next(_sequence) & 0xFFFFFFFF
@@ -149,7 +149,7 @@ def ask(asked: Channel, kind: int, payload: bytes, *, flags: int) -> tuple[Messa
 
 
 def _answers(asked: Channel, sequence: int) -> tuple[tuple[Message, ...], bool]:
-    """Those to one question, and whether they are of different times."""
+    """Return the answers to a request, and True if the dump was interrupted by a change."""
     answers: list[Message] = []
     interrupted = False
     while True:
@@ -177,7 +177,7 @@ def _received(asked: Channel) -> tuple[Message, ...]:
 
 
 def _raise_for(message: Message) -> None:
-    """OSError for an error; an acknowledgement is the error 0, and a dump's end may have none."""
+    """Raise OSError for an error; an acknowledgement has error 0, a dump's end may have none."""
     if len(message.payload) >= _ERRNO.size:
         (negative,) = _ERRNO.unpack_from(message.payload)
         if negative:

@@ -1,4 +1,4 @@
-"""The network functions of the node: what sysfs, rtnetlink and devlink say of each, together."""
+"""The network functions of the node: facts from sysfs, rtnetlink and devlink."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Literal, NamedTuple
@@ -18,15 +18,15 @@ from rbln_worker.host.rtnetlink import NoNetlink, VfLinkState
 from rbln_worker.host.sysfs import PCI_DEVICES, names
 
 _PACKAGE = "fw.app.name"
-"""What a driver calls a loaded DDP package (Documentation/networking/devlink/ice.rst)."""
+"""The name of a loaded DDP package in devlink (Documentation/networking/devlink/ice.rst)."""
 
 
 def describe(root: str, scan: Scan, needs: Needs) -> Inventory:
-    """The functions of a scan, the network functions among them with all that belongs to them.
+    """Return the functions of a scan, the network functions with all their facts.
 
-    A look at a few of them is on its way because something happens to them now: then drivers hold
-    the rtnl lock, for which a dump would wait (a second, seen with igb). So it asks sysfs for link
-    types, and leaves states and routes to whole looks.
+    A partial discovery runs because these functions are changing: then drivers hold the rtnl lock,
+    for which a dump would wait (a second, seen with igb). So it reads link types from sysfs, and
+    leaves link states and routes to full discoveries.
     """
     problems: list[str] = []
     links = Links()
@@ -65,21 +65,21 @@ def describe(root: str, scan: Scan, needs: Needs) -> Inventory:
 
 
 _INTEL = "8086"
-"""Only their adapters have DDP packages, and ddptool knows no others."""
+"""Intel's vendor ID: only its adapters have DDP packages, and ddptool supports no others."""
 
 
 _SUBFUNCTION = ".sf."
-"""In a sub-function's name: its function's eswitch is in switchdev mode."""
+"""Part of a sub-function's name: its function's eswitch is in switchdev mode."""
 _ANY_PF = frozenset({"net"})
-"""Entries of a PF's directory that may be there: it is not listed once more."""
+"""Entries that a PF's folder may have, so that the folder is not listed again."""
 
 
 VfLinkStates = Callable[[Iterable[int]], Mapping[int, Mapping[int, VfLinkState]]]
-"""PFs' links → what each says of its virtual functions."""
+"""Indexes of PFs' links → states of their virtual functions, by index."""
 
 
 class _Links(NamedTuple):
-    """The interfaces of a function, and how they are divided."""
+    """The interfaces of a function, and which of them are representors."""
 
     interfaces: tuple[str, ...] = ()
     representors: frozenset[str] = frozenset()
@@ -96,7 +96,7 @@ _NO_LINKS = _Links()
 
 
 class _Pf(NamedTuple):
-    """What a PF's functions share."""
+    """Facts that a PF's functions share."""
 
     names: tuple[str, ...] = ()
     link_type: str = ""
@@ -105,7 +105,7 @@ class _Pf(NamedTuple):
 
 
 class Networks:
-    """Describes functions one after the other, and remembers what they share."""
+    """A reader of functions' network facts, with a cache of those that they share."""
 
     def __init__(
         self, root: str, links: Links, devlink: Devlink, ddptool: DdpTool, needs: Needs
@@ -118,7 +118,7 @@ class Networks:
         self._vdpa = vdpa.scan(root)
         self._places = netdev.Places(root)
         self._paths: dict[str, str] = {}
-        """Of interfaces' directories, by name."""
+        """Paths of interfaces' folders, by name."""
         self._pfs: dict[Bdf, _Pf] = {}
         self._packages: dict[Bdf, str] = {}
         self._of_path: dict[str, _Links] = {}
@@ -128,7 +128,7 @@ class Networks:
         self.problems: list[str] = []
 
     def read_vf_link_states(self, functions: Iterable[Found], read: VfLinkStates) -> None:
-        """Ask the PFs for the link states of their virtual functions, if there are any."""
+        """Read the link states of virtual functions from their PFs, if there are any."""
         network = (one.function for one in functions if one.function.base_class == NETWORK)
         pfs = {function.pf for function in network if function.pf is not None}
         indexes = (
@@ -139,7 +139,7 @@ class Networks:
             self._vf_states = read(known)
 
     def function(self, one: Found) -> Found:
-        """The same function with its network facts."""
+        """Return the function with its network facts."""
         function = one.function
         pf = self._pf(function.pf) if function.pf is not None else _Pf()
         asked = function.bdf if function.has_vfs else None
@@ -156,7 +156,7 @@ class Networks:
         )
 
     def subfunctions(self, one: Found) -> tuple[list[Subfunction], list[Unreadable]]:
-        """The sub-functions of a function, and those that can't be described."""
+        """Return the sub-functions of a function, and those that can't be described."""
         found: list[Subfunction] = []
         unreadable: list[Unreadable] = []
         network = one.function.network or Network()
@@ -189,7 +189,7 @@ class Networks:
     def _network(
         self, path: str, entries: Collection[str], name: str, pf: _Pf, asked: Bdf | None
     ) -> Network:
-        """``pf`` has what a function without an interface or RDMA device takes from its PF."""
+        """Return the network facts; ``pf`` fills in for a missing interface or RDMA device."""
         links = self._divided(path, entries, asked)
         rdma = netdev.rdma(path, entries)
         named = links.own or links.interfaces
@@ -217,7 +217,7 @@ class Networks:
         return known or self._types[interface]
 
     def _divided(self, path: str, entries: Collection[str], asked: Bdf | None) -> _Links:
-        """The interfaces of a function; devlink is ``asked`` for the mode of a PF's eswitch."""
+        """Return the interfaces of a function; ``asked``: the PF whose eswitch mode to read."""
         if path not in self._of_path:
             places = self._places.interfaces(path, entries)
             self._paths.update(places)
@@ -268,7 +268,7 @@ class Networks:
         return self._enabled
 
     def _profile(self, one: Found) -> str:
-        """The adapter's, as its PF says; a function whose PF says nothing is asked itself."""
+        """Return the adapter's profile, from its PF; if the PF has none, from the function."""
         function = one.function
         for bdf in (function.pf, function.bdf) if function.pf else (function.bdf,):
             if bdf not in self._packages:

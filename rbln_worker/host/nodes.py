@@ -1,4 +1,4 @@
-"""Device nodes of the host: what a container runtime, which opens them as root, would find."""
+"""Checks of the host's device nodes, as a container runtime would open them as root."""
 
 import os
 import stat
@@ -8,7 +8,7 @@ MISSING: Final = "does not exist"
 
 _DEV: Final = "/dev"
 _LINKS_MOST: Final = 40
-"""As many as the kernel follows (path_resolution(7))."""
+"""Maximum number of links that are followed, as in the kernel (path_resolution(7))."""
 _KINDS: Final = {
     stat.S_IFREG: "a file",
     stat.S_IFDIR: "a folder",
@@ -19,7 +19,7 @@ _KINDS: Final = {
 
 
 def is_real(root: str) -> bool:
-    """Whether the host's /dev is one: a simulated node's, of plain files, has no null device."""
+    """Return True if the host's /dev is real: a simulated one of plain files has no null device."""
     try:
         return stat.S_ISCHR(os.stat(f"{root}{_DEV}/null").st_mode)
     except OSError:
@@ -27,14 +27,14 @@ def is_real(root: str) -> bool:
 
 
 def fault(root: str, path: str, *, real: bool) -> str:
-    """What speaks against giving a node out, without its path; nothing where all is well.
+    """Return the reason not to allocate a node, without its path; empty if all is well.
 
-    Links are followed as the host would: from its own root, and not out of its /dev.
+    Links are resolved as on the host: from its own root, and not out of its /dev.
 
     Args:
-        root: where the host's root lies.
-        path: the node's, below /dev.
-        real: the node has to be a character device.
+        root: the path of the host's root.
+        path: the node's path, below /dev.
+        real: True if the node has to be a character device.
     """
     if not path.startswith(f"{_DEV}/"):
         return f"does not lie in {_DEV}"

@@ -1,12 +1,12 @@
-"""The PCI functions of the node, from the files that the PCI core answers by itself.
+"""The PCI functions of the node, from files of the PCI core that take no lock.
 
-A function costs four reads (``modalias``, ``numa_node``, its directory, its ``driver`` link), two
-more where it is a virtual one, and one for its place below the bridges. The virtual functions of a
-PF are seen by its ``virtfn*`` links and not by ``sriov_numvfs``: its read takes the device lock
-(drivers/pci/iov.c), which a write to it holds for as long as enabling takes, or as a user of a
-function that is to go has it. ``uevent`` and ``driver_override`` take it, too (seen on Linux 6.1),
-so identity comes from ``modalias``. tests/e2e/kernel scans meanwhile. ``acpi_index`` evaluates
-firmware (drivers/pci/pci-label.c) and is read only where it is asked for.
+A function costs four reads (``modalias``, ``numa_node``, its folder, its ``driver`` link), two more
+for a virtual one, and one for its position below the bridges. The virtual functions of a PF are
+found by its ``virtfn*`` links and not by ``sriov_numvfs``: its read takes the device lock
+(drivers/pci/iov.c), which a write to it holds while functions are enabled, or while a user of a
+function that is being removed keeps it. ``uevent`` and ``driver_override`` take the lock, too (seen
+on Linux 6.1), so the identity comes from ``modalias``. tests/e2e/kernel scans meanwhile.
+``acpi_index`` evaluates firmware (drivers/pci/pci-label.c) and is read only if it is required.
 """
 
 import os
@@ -30,26 +30,26 @@ _NUMA_NODES_MOST: Final = 1024  # CONFIG_NODES_SHIFT is 10 at most
 
 
 class Found(NamedTuple):
-    """A function, and what is needed to learn more of it."""
+    """A function, and facts for further reads."""
 
     function: PciFunction
     path: str
     entries: frozenset[str]
-    """The names in its directory."""
+    """The names in its folder."""
 
 
 class Scan(NamedTuple):
-    """One pass over the functions."""
+    """The result of one pass over the functions."""
 
     found: Mapping[Bdf, Found]
-    """By address, sorted."""
+    """Functions by address, sorted."""
     unreadable: tuple[Unreadable, ...]
     looked: frozenset[Bdf] | None = None
-    """Which addresses were looked at, where not all were."""
+    """Addresses that were read; None: all."""
 
 
 def scan(root: str, needs: Needs) -> Scan:
-    """The functions that are needed; OSError where they can't even be listed."""
+    """Return the required functions; raise OSError if they can't be listed."""
     home = f"{root}/{PCI_DEVICES}"
     if needs.only is None:
         return _scan(home, os.listdir(home), needs)
@@ -71,7 +71,7 @@ def _scan(home: str, listed: Iterable[str], needs: Needs) -> Scan:
             one = _function(f"{home}/{name}", Bdf(name), needs.base_classes, needs.acpi_indexes)
         except OSError as error:
             if not os.path.lexists(f"{home}/{name}"):
-                continue  # it left while we looked: the kernel takes this link away first
+                continue  # removed meanwhile: the kernel removes this link first
             where = os.path.basename(error.filename or name)
             unreadable.append(Unreadable(name, f"{where}: {error.strerror}"))
         except ValueError as error:
@@ -119,18 +119,18 @@ def _driver(path: str) -> str | None:
     try:
         return link_name(path, "driver")
     except FileNotFoundError:
-        return None  # it went after the directory was listed
+        return None  # removed after the folder was listed
 
 
 def _iommu_group(path: str) -> str:
     try:
         return link_name(path, "iommu_group")
-    except (OSError, ValueError):  # its worker says what is wrong with it
+    except (OSError, ValueError):  # the device's worker reports the problem
         return ""
 
 
 def _numbered(home: str, found: Mapping[Bdf, Found]) -> dict[Bdf, Found]:
-    """The same functions, and of each virtual one its number: the PF's links are read once."""
+    """Return the functions with the numbers of virtual ones; each PF's links are read once."""
     numbers: dict[Bdf, Mapping[str, int]] = {}
     for one in found.values():
         pf = one.function.pf
@@ -148,23 +148,23 @@ def _numbered(home: str, found: Mapping[Bdf, Found]) -> dict[Bdf, Found]:
 
 
 def _virtual_functions(path: str, entries: Iterable[str]) -> dict[str, int]:
-    """Address → number, as the links ``virtfn<number>`` say: there may be gaps."""
+    """Return numbers by address, from the links ``virtfn<number>``: there may be gaps."""
     numbers: dict[str, int] = {}
     for entry in entries:
         if match := _VIRTFN.fullmatch(entry):
             try:
                 numbers[link_name(path, entry)] = int(match[1])
             except (FileNotFoundError, ValueError):
-                continue  # this one has no number; it is a device all the same
+                continue  # a device without a number
     return numbers
 
 
 def _bridges(path: str, bdf: Bdf) -> tuple[Bdf, ...]:
-    """The addresses above it in /sys/devices, where its directory lies below its bridges'."""
+    """Return the addresses above it in /sys/devices, where its folder is below its bridges'."""
     try:
         place = os.readlink(path)
     except OSError:
-        return ()  # the directory itself, as some simulated nodes have it
+        return ()  # it is a folder, as on some simulated nodes
     return tuple(
         Bdf(part) for part in place.split("/") if part != bdf and PCI_ADDRESS.fullmatch(part)
     )
@@ -193,5 +193,5 @@ def _numa_node(path: str) -> int | None:
     try:
         node = int(attribute(f"{path}/numa_node"))
     except (OSError, ValueError):
-        return None  # as good as -1: the device is used, without a topology hint
+        return None  # like -1: the device is used without a topology hint
     return node if 0 <= node < _NUMA_NODES_MOST else None

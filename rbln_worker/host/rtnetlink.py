@@ -1,4 +1,4 @@
-"""Links and default routes of this network namespace, by rtnetlink (rtnetlink(7))."""
+"""Links and default routes of this network namespace, from rtnetlink (rtnetlink(7))."""
 
 import contextlib
 import sys
@@ -48,7 +48,7 @@ _VF_LINK_STATES: Final[Mapping[int, VfLinkState]] = {0: "auto", 1: "enable", 2: 
 _WITH_VFS: Final = 1 << 0
 """RTEXT_FILTER_VF."""
 _SKIP_STATS: Final = 1 << 3
-"""RTEXT_FILTER_SKIP_STATS: a driver may have to ask its device for them."""
+"""RTEXT_FILTER_SKIP_STATS: a driver may have to read them from its device."""
 
 _RTMSG: Final = Struct("=BBBBBBBBI")
 _RTA_OIF: Final = 4
@@ -63,15 +63,15 @@ _NHA_OIF: Final = 5
 _NEXTHOP_GRP: Final = Struct("=IBBH")
 
 Route = tuple[frozenset[int], int | None]
-"""The indexes of links that a route leaves by, and its nexthop object where it has one."""
+"""The indexes of a route's links, and its nexthop object if it has one."""
 
 
 class NoNetlink(Exception):
-    """Links can't be listed: why."""
+    """Links can't be listed; the text has the reason."""
 
 
 def read(*, default_routes: bool = True) -> Links:
-    """The links of this namespace, with or without what default routes leave by; NoNetlink."""
+    """Return the links of this namespace, with or without default routes; raise NoNetlink."""
     try:
         with netlink.opened(PROTOCOL) as asked:
             links = _links(asked)
@@ -83,7 +83,7 @@ def read(*, default_routes: bool = True) -> Links:
 
 
 def link(payload: bytes) -> Link:
-    """The link that a message is about, with as much as it tells; Malformed."""
+    """Decode a message about a link, with the facts that it has; raise Malformed."""
     _, kind, index, flags, _ = _header(_IFINFOMSG, payload)
     found = dict(netlink.attributes(payload, _IFINFOMSG.size))
     operstate = found.get(_IFLA_OPERSTATE)
@@ -91,7 +91,7 @@ def link(payload: bytes) -> Link:
         index=index,
         name=_text(found.get(_IFLA_IFNAME, b"")),
         type=kind,
-        # The index may be of another namespace, and then means nothing here.
+        # The index may be of another namespace, and then is of no use here.
         lower=_number(found.get(_IFLA_LINK)) if _IFLA_LINK_NETNSID not in found else None,
         master=_number(found.get(_IFLA_MASTER)),
         operstate=operstate[0] if operstate else None,
@@ -104,9 +104,10 @@ def link(payload: bytes) -> Link:
 
 
 def vf_link_states(indexes: Iterable[int]) -> Mapping[int, Mapping[int, VfLinkState]]:
-    """The link states that PFs set for their virtual functions, by the PF's index and VF number.
+    """Return the link states that PFs set for virtual functions, by the PF's index and VF number.
 
-    A PF that does not answer is left out. Asked of each alone: an answer has some 200 bytes a VF.
+    A PF that does not answer is left out. Each has a request of its own: an answer has about 200
+    bytes for each VF.
     """
     found: dict[int, Mapping[int, VfLinkState]] = {}
     mask = netlink.attribute(_IFLA_EXT_MASK, _number_bytes(_WITH_VFS | _SKIP_STATS))
@@ -122,7 +123,7 @@ def vf_link_states(indexes: Iterable[int]) -> Mapping[int, Mapping[int, VfLinkSt
 
 
 def vf_states(payload: bytes) -> Mapping[int, VfLinkState]:
-    """The link states of a PF's virtual functions that a message has, by VF number; Malformed."""
+    """Return the link states of virtual functions in a message, by VF number; raise Malformed."""
     _header(_IFINFOMSG, payload)
     states: dict[int, VfLinkState] = {}
     listed = dict(netlink.attributes(payload, _IFINFOMSG.size)).get(_IFLA_VFINFO_LIST, b"")
@@ -136,9 +137,12 @@ def vf_states(payload: bytes) -> Mapping[int, VfLinkState]:
 
 
 def route(payload: bytes) -> Route:
-    """Where a route leads, if it is a default route of IPv4 or IPv6; else nowhere. Malformed."""
+    """Return links and nexthop object of an IPv4 or IPv6 default route; raise Malformed.
+
+    Other routes have no links.
+    """
     family, to_bits, *_ = _header(_RTMSG, payload)
-    # Where IPv6 is turned off the kernel tells all routes of all families, MPLS among them.
+    # If IPv6 is off, the kernel dumps all routes of all families, including MPLS.
     if to_bits or family not in {AF_INET, AF_INET6}:
         return frozenset(), None
     found = dict(netlink.attributes(payload, _RTMSG.size))
@@ -147,7 +151,7 @@ def route(payload: bytes) -> Route:
 
 
 def nexthop(payload: bytes) -> tuple[int | None, int | None, tuple[int, ...]]:
-    """A nexthop object's id, the link that it leaves by, and the ids of its group; Malformed."""
+    """Return a nexthop object's ID, its link, and the IDs of its group; raise Malformed."""
     _header(_NHMSG, payload)
     found = dict(netlink.attributes(payload, _NHMSG.size))
     group = found.get(_NHA_GROUP, b"")
@@ -165,18 +169,18 @@ def _links(asked: socket) -> tuple[Link, ...]:
 
 
 def _leaving_by(asked: socket) -> frozenset[int]:
-    """The indexes of all links that default routes leave by, in every table."""
+    """Return the indexes of the links of all default routes, in every table."""
     question = _RTMSG.pack(0, 0, 0, 0, 0, 0, 0, 0, 0)
     answers = netlink.ask(asked, _RTM_GETROUTE, question, flags=netlink.NLM_F_DUMP)
     routes = [route(answer.payload) for answer in answers if answer.kind == _RTM_NEWROUTE]
     leaving = frozenset[int]().union(*(out for out, _ in routes))
-    # The kernel says an object's links with the route, unless net.ipv4.nexthop_compat_mode is 0.
+    # The kernel sends an object's links with the route, unless net.ipv4.nexthop_compat_mode is 0.
     objects = {known for out, known in routes if known is not None and not out}
     return leaving | _behind(asked, objects) if objects else leaving
 
 
 def _behind(asked: socket, ids: Iterable[int]) -> frozenset[int]:
-    """The links that nexthop objects leave by, those of groups by their members."""
+    """Return the links of nexthop objects, for groups those of their members."""
     question = _NHMSG.pack(0, 0, 0, 0, 0)
     try:
         answers = netlink.ask(asked, _RTM_GETNEXTHOP, question, flags=netlink.NLM_F_DUMP)
@@ -198,7 +202,7 @@ def _behind(asked: socket, ids: Iterable[int]) -> frozenset[int]:
 
 
 def _hops(value: bytes) -> Iterator[int]:
-    """The links of a route of several paths (struct rtnexthop, each with its attributes)."""
+    """Yield the links of a multipath route (struct rtnexthop, each with its attributes)."""
     offset = 0
     while offset + _RTNEXTHOP.size <= len(value):
         length, _, _, index = _RTNEXTHOP.unpack_from(value, offset)
@@ -216,7 +220,7 @@ def _header(header: Struct, payload: bytes) -> tuple[int, ...]:
 
 
 def _nested(attributes: bytes, wanted: int) -> Iterator[bytes]:
-    """The values of the nested attributes of a kind, as far as they can be read."""
+    """Yield the nested attributes of a kind up to the first malformed one."""
     with contextlib.suppress(Malformed):
         for kind, value in netlink.attributes(attributes):
             if kind == wanted:

@@ -1,4 +1,4 @@
-"""Names and remains of the pool's unix sockets."""
+"""Names of the pool's unix sockets, and removal of stale ones."""
 
 import hashlib
 import os
@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import Final
 
 PATH_BYTES_MOST: Final = 107
-"""sun_path without its end, unix(7)."""
+"""Size of sun_path without the NUL at its end, in bytes; see unix(7)."""
 
 YOUNG_S: Final = 2.0
-"""A socket file is left alone until it is this old: its server may be between bind and listen."""
+"""Minimum age of a socket file that is removed: its server may be between bind and listen."""
 
 
 class PathTooLong(Exception):
-    """No socket can be made in a folder; the text says what to do."""
+    """The path of a socket in a folder would be too long; the text has a hint."""
 
 
 def fresh_name(folder: Path, stem: str) -> str:
-    """``<stem>-<16 hex digits>.sock``; a stem that would make the path too long is cut and hashed.
+    """Return ``<stem>-<16 hex digits>.sock``; a stem that is too long is cut and hashed.
 
     Raises:
-        PathTooLong: the folder alone is too long.
+        PathTooLong: the path of the folder is too long.
     """
     unique = secrets.token_hex(8)
     name = f"{stem}-{unique}.sock"
@@ -41,10 +41,10 @@ def fresh_name(folder: Path, stem: str) -> str:
 
 
 def sweep(folder: Path, stem: str, now: float) -> tuple[Path, ...]:
-    """Remove the pool's sockets that nobody serves any more; returns their paths.
+    """Remove the pool's sockets that are not served any more; return their paths.
 
     Args:
-        folder: where they lie; it need not exist.
+        folder: the folder of the sockets; it need not exist.
         stem: the pool's part of the name; the reference's ``<stem>.sock`` counts as well.
         now: wall clock time, to compare with the files' times.
     """
@@ -60,16 +60,16 @@ def sweep(folder: Path, stem: str, now: float) -> tuple[Path, ...]:
             ):
                 path.unlink()
                 swept.append(path)
-        except OSError:  # gone in between, or not ours to remove
+        except OSError:  # removed in between, or no permission
             continue
     return tuple(swept)
 
 
 def younger(own: Path, stem: str) -> str:
-    """The youngest living socket of the pool that is younger than our own; its name, or nothing.
+    """Return the name of the pool's youngest living socket that is younger than ``own``, or "".
 
     Args:
-        own: the socket that we serve.
+        own: the socket that this worker serves.
         stem: the pool's part of the name.
     """
     ours = _named_by(stem)
@@ -78,7 +78,7 @@ def younger(own: Path, stem: str) -> str:
         try:
             if ours.fullmatch(path.name) and path.is_socket():
                 found.append((path.stat().st_mtime_ns, path.name))
-        except OSError:  # gone in between
+        except OSError:  # removed in between
             continue
     for _, name in sorted(found, reverse=True):
         if name == own.name:
@@ -89,18 +89,18 @@ def younger(own: Path, stem: str) -> str:
 
 
 def remove_dead(path: Path) -> bool:
-    """Remove a socket whose server is known to have ended; False where somebody answers on it."""
+    """Remove a socket whose server has ended; return False if a process listens on it."""
     try:
         dead = path.is_socket() and refuses(path)
         if dead:
             path.unlink()
-    except OSError:  # gone in between, or not ours to remove
+    except OSError:  # removed in between, or no permission
         return False
     return dead
 
 
 def refuses(path: Path) -> bool:
-    """Whether a socket is there on which nobody listens."""
+    """Return True if the socket exists and no process listens on it."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         try:
             probe.connect(str(path))

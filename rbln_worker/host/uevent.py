@@ -1,7 +1,7 @@
-"""The kernel's uevents: devices that come, go, and change (lib/kobject_uevent.c).
+"""The kernel's uevents: added, removed and changed devices (lib/kobject_uevent.c).
 
-Events of PCI and auxiliary devices are told in each network namespace that belongs to the first
-user namespace, those of network interfaces in the interface's own namespace only.
+Events of PCI and auxiliary devices are sent to each network namespace of the first user namespace,
+those of network interfaces to the interface's own namespace only.
 """
 
 from collections.abc import Mapping
@@ -14,28 +14,28 @@ from rbln_worker.host.netlink import Malformed
 
 _NETLINK_KOBJECT_UEVENT: Final = 15
 _KERNEL_GROUP: Final = 1
-"""udev says the same again in group 2, in a form of its own."""
+"""udev sends the same events to group 2, in a format of its own."""
 FRAME_MOST: Final = 8192
 """UEVENT_BUFFER_SIZE is 2048 for the properties; before them is a path of at most 4096 bytes."""
 
 
 class Uevent(msgspec.Struct, frozen=True):
-    """One event. Bytes that are no text are surrogates in it (sysfs.printable writes them out)."""
+    """An event. Invalid bytes are surrogates in it (sysfs.printable escapes them)."""
 
     action: str
     """add, remove, change, move, bind, unbind, online, offline; newer kernels may have others."""
     devpath: str
-    """The device's directory below /sys, with a slash in front."""
+    """The device's path below /sys, with a leading slash."""
     subsystem: str
-    """Empty where the device belongs to none."""
+    """Empty if the device belongs to none."""
     driver: str
-    """Of the driver that is bound, or was until this event; empty where there is none."""
+    """The driver that is bound, or was until this event; empty if there is none."""
     properties: Mapping[str, str]
-    """All that was told, the above among them."""
+    """All properties, including those above."""
 
 
 def parse(frame: bytes) -> Uevent | None:
-    r"""``action@devpath\0KEY=VALUE\0…``; None for everything else, udev's own form among it."""
+    r"""Parse ``action@devpath\0KEY=VALUE\0…``; return None for other formats, such as udev's."""
     if len(frame) > FRAME_MOST:
         return None
     head, *entries = frame.decode(errors="surrogateescape").rstrip("\0").split("\0")
@@ -56,19 +56,19 @@ class UeventSocket:
     """The kernel's uevents of this network namespace."""
 
     def __init__(self, buffer_bytes: int = BUFFER_BYTES) -> None:
-        """Listen from now on; OSError where that is not possible."""
+        """Subscribe; raise OSError if that is not possible."""
         self._group = Group(_NETLINK_KOBJECT_UEVENT, _KERNEL_GROUP, _events, buffer_bytes)
 
     def fileno(self) -> int:
-        """See Group."""
+        """Return the descriptor, as in Group."""
         return self._group.fileno()
 
     def close(self) -> None:
-        """See Group."""
+        """Leave the group."""
         self._group.close()
 
     def drain(self, most: int) -> Heard[Uevent]:
-        """See Group."""
+        """Return the events in at most ``most`` messages, as in Group."""
         return self._group.drain(most)
 
 

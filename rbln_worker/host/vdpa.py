@@ -1,7 +1,7 @@
-"""vDPA devices of the node, by the function or sub-function that they belong to.
+"""vDPA devices of the node, by their function or sub-function.
 
-From sysfs (Documentation/ABI/testing/sysfs-bus-vdpa): each device is looked at alone, where one
-broken device ends a dump by netlink for all of them.
+Facts come from sysfs (Documentation/ABI/testing/sysfs-bus-vdpa), where each device is read
+separately: a netlink dump of all devices fails for one broken device.
 """
 
 import os
@@ -21,21 +21,21 @@ _KINDS: Final[Mapping[str, Literal["vhost", "virtio"]]] = {
 
 
 def scan(root: str) -> dict[str, Vdpa]:
-    """PCI address or sub-function's name → its vDPA device, the first where there are several."""
+    """Return the vDPA devices by PCI address or sub-function; the first of several."""
     home = f"{root}/{VDPA_DEVICES}"
     found: dict[str, Vdpa] = {}
     for name in names(home):
         try:
             owner = _owner(os.readlink(f"{home}/{name}"))
         except (OSError, ValueError):
-            continue  # it is going, or is none of a function's; nobody misses it but itself
+            continue  # it is being removed, or belongs to no function
         if owner is not None:
             found.setdefault(owner, Vdpa(name, _kind(f"{home}/{name}")))
     return found
 
 
 def _owner(place: str) -> str | None:
-    """The nearest function above a device's directory (…/0000:03:00.2/vdpa0)."""
+    """Return the nearest function above a device's folder (…/0000:03:00.2/vdpa0)."""
     above = place.split("/")[:-1]
     number = auxiliary.owner(above)
     return None if number is None else above[number]

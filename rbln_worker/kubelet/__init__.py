@@ -1,1 +1,1 @@
-"""gRPC and protobuf of the kubelet's APIs, which stay inside this package."""
+"""gRPC and protobuf messages of the kubelet's APIs, which no other package uses."""

@@ -1,4 +1,4 @@
-"""The answer to Allocate, or why there is none: whole or not at all, and in bounded time."""
+"""The answer to Allocate, or a refusal: for all devices or none, and in bounded time."""
 
 from collections.abc import Callable
 from time import perf_counter
@@ -12,15 +12,15 @@ from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.prepared import Prepared
 
 ASKED_MOST: Final = 16_384
-"""Devices and containers that one call may name. The kubelet asks for one container at a time, and
-names a device once (pkg/kubelet/cm/devicemanager); a pool has a few thousand at most."""
+"""Maximum number of devices and containers in one call. The kubelet sends one container at a time,
+and each device once (pkg/kubelet/cm/devicemanager); a pool has at most a few thousand."""
 
 ANSWER_MOST_S: Final = 0.1
-"""A kubelet admits one pod after the other, and has no time-out of its own."""
+"""Maximum duration in seconds. A kubelet admits pods one by one, and has no time-out of its own."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """Nothing was given out."""
+    """A refusal: nothing was allocated."""
 
     code: grpc.StatusCode
     why: str
@@ -29,10 +29,10 @@ class Refusal(msgspec.Struct, frozen=True):
 def answer(
     prepared: Prepared, request: pb.AllocateRequest, now: Callable[[], float] = perf_counter
 ) -> bytes | Refusal:
-    """Join the serialized AllocateResponse, one member for each container.
+    """Return the serialized AllocateResponse, one member for each container.
 
-    Refused with INVALID_ARGUMENT, FAILED_PRECONDITION or DEADLINE_EXCEEDED. ``now`` is a clock in
-    seconds.
+    A Refusal has the code INVALID_ARGUMENT, FAILED_PRECONDITION or DEADLINE_EXCEEDED. ``now`` is a
+    clock in seconds.
     """
     until = now() + ANSWER_MOST_S
     containers = request.container_requests

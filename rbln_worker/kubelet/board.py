@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator
 
 
 class Board:
-    """A value that streams follow: a slow one skips to the newest, an equal one wakes nobody."""
+    """A value that streams follow: a slow one skips to the newest, an equal value wakes none."""
 
     def __init__(self) -> None:
         self._message: bytes | None = None
         self._changed = asyncio.Event()
 
     def show(self, message: bytes) -> bool:
-        """Put a message before the kubelet; False where it is the one that stands there."""
+        """Publish a message; return False if it equals the current one."""
         if message == self._message:
             return False
         self._message = message
@@ -21,7 +21,7 @@ class Board:
         return True
 
     async def watch(self) -> AsyncIterator[bytes]:
-        """The message now, and every later one that the reader is in time for."""
+        """Yield the current message, and the newest one after each change."""
         sent: bytes | None = None
         while True:
             changed = self._changed

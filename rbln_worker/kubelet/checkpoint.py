@@ -1,8 +1,8 @@
-"""The kubelet's checkpoint of allocations, read with care and never written.
+"""A reader for the kubelet's checkpoint of allocations, which the plugin never writes.
 
-Its format is the kubelet's own (pkg/kubelet/cm/devicemanager/checkpoint): since 1.20 an entry has
-its devices by NUMA node, before that as a list. The checksum is over Go's spelling of the values,
-which nobody else can make: an entry is taken if it has the right shape.
+The format is internal to the kubelet (pkg/kubelet/cm/devicemanager/checkpoint): since 1.20 an entry
+has its devices by NUMA node, before that as a list. The checksum covers Go's formatting of the
+values, which cannot be reproduced here: an entry is accepted if it has the right shape.
 """
 
 import binascii
@@ -21,23 +21,23 @@ from rbln_worker.contract.pod_devices import PodDevice
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 
 FILE: Final = "kubelet_internal_checkpoint"
-"""In the folder device-plugins."""
+"""The file name in the folder device-plugins."""
 MAX_BYTES: Final = 16 * 1024 * 1024
 MAX_NAME: Final = 253
-"""Characters of a name, a UID or a device ID; an entry with a longer one is no entry."""
+"""Maximum length of a name, a UID or a device ID, in characters, in a valid entry."""
 NUMBERED: Final = re.compile(r"/dev/[A-Za-z0-9._/-]*[0-9]")
-"""A node whose name is a number of this boot, or of this load of a driver."""
+"""The path of a node with a number of this boot, or of this load of a driver."""
 _INFO: Final = re.compile(r"PCIDEVICE_.*_INFO")
 _CONFIGURED: Final = frozenset({"extra", "extraInfo"})
-"""Sections that repeat the configuration: no path in them was found on the node."""
+"""Sections that repeat the configuration: paths in them were not found on the node."""
 
 
 class Checkpoint(NamedTuple):
-    """What a checkpoint says."""
+    """The content of a checkpoint."""
 
     devices: tuple[PodDevice, ...] = ()
     problem: str = ""
-    """Why it says nothing, or not all; empty where all is well, also where there is none."""
+    """The reason for missing entries; empty if all is well or there is no checkpoint."""
 
 
 class _Entry(msgspec.Struct):
@@ -62,7 +62,7 @@ _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def read(folder: Path) -> Checkpoint:
-    """The checkpoint in a device-plugins folder; a missing one has no entries."""
+    """Read the checkpoint in a device-plugins folder; a missing one has no entries."""
     path = folder / FILE
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -81,7 +81,7 @@ def read(folder: Path) -> Checkpoint:
 
 
 def parse(raw: bytes) -> Checkpoint:
-    """The devices that a checkpoint's text gives to pods."""
+    """Return the devices of pods in a checkpoint's text."""
     try:
         entries = _FILE.decode(raw).Data.PodDeviceEntries or []
     except _UNREADABLE:
@@ -123,9 +123,9 @@ def _devices(entry: _Entry) -> Iterator[PodDevice]:
 
 
 def _paths(response: pb.ContainerAllocateResponse) -> Mapping[str, tuple[str, ...]]:
-    """The numbered nodes that the container was given, by device.
+    """Return the numbered nodes that the container was given, by device.
 
-    The variable ``PCIDEVICE_…_INFO`` says which node is whose, by its path in the container.
+    The variable ``PCIDEVICE_…_INFO`` has the nodes of each device, by their paths in the container.
     """
     hosts = {spec.container_path: spec.host_path for spec in response.devices}
     paths: dict[str, tuple[str, ...]] = {}

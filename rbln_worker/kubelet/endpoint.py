@@ -1,4 +1,4 @@
-"""Our socket: a fresh name for every one, serving before anybody hears of it."""
+"""An endpoint: a socket with a unique name, which serves before the kubelet learns of it."""
 
 import contextlib
 import os
@@ -10,7 +10,8 @@ import grpc
 import grpc.aio
 
 REQUEST_BYTES_MOST: Final = 4 * 1024 * 1024
-"""A longer one is refused (RESOURCE_EXHAUSTED). 20,000 device IDs of 60 bytes are a third of it."""
+"""Maximum size of a request; a longer one is refused (RESOURCE_EXHAUSTED). 20,000 device IDs of 60
+bytes are a third of it."""
 _OPTIONS: Final = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", REQUEST_BYTES_MOST),
@@ -18,20 +19,20 @@ _OPTIONS: Final = (
 
 
 def threads() -> int:
-    """How many threads gRPC begins with the first endpoint, at most.
+    """Return the maximum number of threads that gRPC starts with the first endpoint.
 
-    A pool of one a core, 4 at least and 16 at most (gRPC 1.85, event_engine), and one each for the
-    loop, the pool's guard and two kinds of timers.
+    A thread pool with one for each core, at least 4 and at most 16 (gRPC 1.85, event_engine), and
+    one each for the loop, the pool's guard and two kinds of timers.
     """
     return min(16, max(4, os.cpu_count() or 16)) + 4
 
 
 class NoEndpoint(Exception):
-    """The socket can't be served; the text says why."""
+    """The socket can't be served; the text has the reason."""
 
 
 class Endpoint:
-    """A gRPC server on a unix socket that is its own."""
+    """A gRPC server with a unix socket of its own."""
 
     def __init__(self, server: grpc.aio.Server, path: Path, inode: tuple[int, int]) -> None:
         self._server = server
@@ -40,20 +41,20 @@ class Endpoint:
 
     @classmethod
     async def open(cls, path: Path, services: Iterable[grpc.GenericRpcHandler]) -> "Endpoint":
-        """Serve at ``path``, where nothing is yet; NoEndpoint."""
+        """Serve at ``path``, which must not exist; raise NoEndpoint."""
         server = grpc.aio.server(options=_OPTIONS)
         server.add_generic_rpc_handlers(tuple(services))
         try:
             server.add_insecure_port(f"unix:{path}")
             await server.start()
             found = os.stat(path)  # noqa: PTH116 - a local socket that was just made
-        except (RuntimeError, OSError) as error:  # gRPC says RuntimeError where it can't bind
+        except (RuntimeError, OSError) as error:  # gRPC raises RuntimeError if bind fails
             await server.stop(None)
             raise NoEndpoint(f"can't serve on {path}: {error}") from error
         return cls(server, path, (found.st_dev, found.st_ino))
 
     def there(self) -> bool:
-        """Whether the socket's file is still the one that was made."""
+        """Return True if the socket's file is still the one that was created."""
         try:
             found = os.stat(self.path)  # noqa: PTH116
         except OSError:
@@ -61,20 +62,20 @@ class Endpoint:
         return (found.st_dev, found.st_ino) == self._inode
 
     def withdraw(self) -> None:
-        """Remove the file, if it is still ours; whoever is connected is served on.
+        """Remove the file, if it is still the same; connected clients are still served.
 
-        It stays ``there`` where that can't be: in a folder that became read-only.
+        ``there`` stays True if the file can't be removed: in a folder that became read-only.
         """
         if self.there():
             self._remove()
 
     async def close(self, grace_s: float | None = None) -> None:
-        """End the streams and calls; the file goes too, as in ``withdraw``."""
+        """End the streams and calls; the file is removed as in ``withdraw``."""
         ours = self.there()
         await self._server.stop(grace_s)
         if ours:
             self._remove()
 
     def _remove(self) -> None:
-        with contextlib.suppress(OSError):  # whoever asked looks whether it is there
+        with contextlib.suppress(OSError):  # callers check ``there``
             self.path.unlink(missing_ok=True)

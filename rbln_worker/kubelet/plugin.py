@@ -1,4 +1,4 @@
-"""The calls of the kubelet, answered from what was prepared: no call reads a file."""
+"""The kubelet's calls, answered from prepared data: no call reads a file."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ from rbln_worker.kubelet.service import handlers
 API_VERSION: Final = "v1beta1"
 
 LOGGED_MOST: Final = 64
-"""Devices of a container that a log line names."""
+"""Maximum number of a container's devices in a log line."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Asked = TypeVar("Asked")
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 class DevicePlugin:
-    """The services behind one endpoint."""
+    """The gRPC services of one endpoint."""
 
     def __init__(
         self,
@@ -47,11 +47,11 @@ class DevicePlugin:
         on_streams: Callable[[int, int], None],
         on_notified: Callable[[bool, str], None],
     ) -> None:
-        """Answer from ``prepared``, ``board`` and ``preferences``, and count that in ``tally``.
+        """Answer from ``prepared``, ``board`` and ``preferences``, and count in ``tally``.
 
-        ``on_asked`` is called when the plugin watcher has found the socket; ``on_streams`` hears
-        how many ListAndWatch streams were open and are now, ``on_notified`` what the plugin watcher
-        says of a registration (taken or not, and why not).
+        ``on_asked`` is called when the plugin watcher has called GetInfo; ``on_streams`` with the
+        previous and the current number of ListAndWatch streams; ``on_notified`` with the plugin
+        watcher's result of a registration (accepted, error).
         """
         self._prepared = prepared
         self._offered: bool | None = None
@@ -62,15 +62,15 @@ class DevicePlugin:
         self._on_streams = on_streams
         self._on_notified = on_notified
         self.streams = 0
-        """ListAndWatch streams that are open."""
+        """The number of open ListAndWatch streams."""
 
     @property
     def lacks_pre_start(self) -> bool:
-        """The kubelet was told that PreStartContainer is not required, and it is."""
+        """True if PreStartContainer is required but the kubelet got the options before it was."""
         return self._offered is False and self._prepared().pre_start
 
     def services(self) -> tuple[grpc.GenericRpcHandler, ...]:
-        """The handlers for a server."""
+        """Return the handlers for a server."""
         return (
             handlers(
                 pb.DESCRIPTOR.services_by_name["DevicePlugin"],
@@ -91,12 +91,12 @@ class DevicePlugin:
         )
 
     async def options(self, _request: pb.Empty, _context: Context) -> pb.DevicePluginOptions:
-        """A preferred allocation for every pool; PreStartContainer only where it is required."""
+        """Return the options: PreStartContainer only if it is required."""
         self._offered = self._prepared().pre_start
         return options(pre_start=self._offered)
 
     async def list_and_watch(self, _request: pb.Empty, _context: Context) -> AsyncIterator[bytes]:
-        """The devices, again whenever something of them changed."""
+        """Yield the list of devices after each change."""
         self.streams += 1
         self._tally.streams += 1
         self._tally.opened += 1
@@ -111,10 +111,10 @@ class DevicePlugin:
             self._on_streams(self.streams + 1, self.streams)
 
     async def preferred(self, request: pb.PreferredAllocationRequest, context: Context) -> bytes:
-        """What goes best together, for each container; nothing where the kubelet may choose.
+        """Return the preferred devices for each container; none if the kubelet may choose.
 
-        UNKNOWN, as the reference says it, where the devices would be spread over NUMA nodes and the
-        pool forbids it: the kubelet then fails the pod. Nothing else is an error.
+        Abort with UNKNOWN, as the reference does, if the devices would span NUMA nodes and the pool
+        forbids it: the kubelet then fails the pod. Nothing else is an error.
         """
         answer = await self._preferences.answer(self._prepared().layout, request)
         if isinstance(answer, Refused):
@@ -123,7 +123,7 @@ class DevicePlugin:
         return answer
 
     async def allocate(self, request: pb.AllocateRequest, context: Context) -> bytes:
-        """What each container gets, or a status that says why not, and nothing done.
+        """Return the allocation of each container; if it is refused, abort without any effect.
 
         The kubelet keeps the answer and gives it to the container again after a restart.
         """
@@ -135,7 +135,7 @@ class DevicePlugin:
         return answer
 
     def _record_allocation(self, request: pb.AllocateRequest) -> None:
-        """Log and count what was allocated."""
+        """Log and count an allocation."""
         for container in request.container_requests:
             log.info("allocated", extra={"devices": _some(container.devicesIDs)})
         self._tally.allocated += sum(len(one.devicesIDs) for one in request.container_requests)
@@ -143,9 +143,9 @@ class DevicePlugin:
     async def pre_start(
         self, request: pb.PreStartContainerRequest, context: Context
     ) -> pb.PreStartContainerResponse:
-        """A container may start with what it was given, or FAILED_PRECONDITION says why not.
+        """Let a container start with what it was given, or abort with FAILED_PRECONDITION.
 
-        The kubelet says which devices, and not which pod's: who holds them is known.
+        The request names devices and not the pod; the pods that hold them are known.
         """
         prepared = self._prepared()
         for device in request.devicesIDs:
@@ -160,9 +160,9 @@ class DevicePlugin:
     ) -> registration.PluginInfo:
         """Describe this socket to the plugin watcher.
 
-        The endpoint stays empty: the kubelet then dials the socket where it found it
-        (pkg/kubelet/pluginmanager/operationexecutor/operation_generator.go), a path that this
-        process may know under another name.
+        The endpoint stays empty: the kubelet then connects to the socket where it found it
+        (pkg/kubelet/pluginmanager/operationexecutor/operation_generator.go), a path that may be
+        another one in this process.
         """
         self._on_asked()
         return registration.PluginInfo(
@@ -174,7 +174,7 @@ class DevicePlugin:
     async def notified(
         self, request: registration.RegistrationStatus, _context: Context
     ) -> registration.RegistrationStatusResponse:
-        """The plugin watcher's verdict on our registration."""
+        """Receive the plugin watcher's result of the registration."""
         self._on_notified(request.plugin_registered, request.error)
         return registration.RegistrationStatusResponse()
 
@@ -195,31 +195,31 @@ class DevicePlugin:
 
 
 def _after_answer(function: Callable[[*Arguments], object], *arguments: *Arguments) -> None:
-    """Call ``function`` once the answer is on its way to the kubelet.
+    """Call ``function`` after the answer was passed to gRPC.
 
-    gRPC starts to send as soon as the handler returns, without another turn of the event loop
+    gRPC starts to send as soon as the handler returns, without another iteration of the event loop
     (grpc/_cython/_cygrpc/aio/server.pyx.pxi, _finish_handler_with_unary_response).
     """
     asyncio.get_running_loop().call_soon(function, *arguments)
 
 
 def _some(ids: Sequence[str]) -> str:
-    """What a log line holds of them."""
+    """Return the device IDs for a log line."""
     named = ",".join(sorted(ids)[:LOGGED_MOST])
     return named if len(ids) <= LOGGED_MOST else f"{named} and {len(ids) - LOGGED_MOST} more"
 
 
 def _code(context: Context, error: BaseException) -> str:
-    """The status code that a call ends with; gRPC says UNKNOWN for an error that nobody handled."""
+    """Return the status code of a failed call; gRPC sends UNKNOWN for an unhandled error."""
     if isinstance(error, asyncio.CancelledError):
         return "CANCELLED"
-    code: object = context.code()  # a number, whatever its type says; 0 where nobody set one
+    code: object = context.code()  # a number, despite its type; 0 if none was set
     failures = (one for one in grpc.StatusCode if one is not grpc.StatusCode.OK)
     return next((one.name for one in failures if code in {one, one.value[0]}), "UNKNOWN")
 
 
 def options(*, pre_start: bool) -> pb.DevicePluginOptions:
-    """What a kubelet may ask this plugin for."""
+    """Return the options of this plugin."""
     return pb.DevicePluginOptions(
         pre_start_required=pre_start, get_preferred_allocation_available=True
     )

@@ -1,4 +1,4 @@
-"""Asking the kubelet which pods have which devices (pod-resources API v1, KEP-606)."""
+"""A client of the kubelet's pod-resources API (v1, KEP-606): the devices of pods."""
 
 import os
 from collections.abc import Container, Iterator
@@ -12,12 +12,12 @@ from rbln_worker.contract.holding import Held, Holding
 from rbln_worker.kubelet.api import podresources_pb2 as pb
 
 SOCKET: Final = "kubelet.sock"
-"""In the folder pod-resources of the kubelet's --root-dir."""
+"""The file name in the folder pod-resources of the kubelet's --root-dir."""
 WITHIN_S: Final = 2.0
 BYTES_MOST: Final = 16 * 1024 * 1024
-"""A longer answer is an error. It is what the kubelet's own clients take at most."""
+"""Maximum bytes of an answer, as in the kubelet's own clients; a longer one is an error."""
 NAME_MOST: Final = 253
-"""Characters of a pod's name (RFC 1123, as Kubernetes has it); what follows is cut off."""
+"""Maximum length of a pod's name in characters (RFC 1123); the rest is cut off."""
 
 _METHOD: Final = f"/{pb.DESCRIPTOR.services_by_name['PodResourcesLister'].full_name}/List"
 _OPTIONS: Final = (
@@ -28,7 +28,7 @@ _OPTIONS: Final = (
 
 
 def held(socket: Path, resources: Container[str] | None, *, within_s: float = WITHIN_S) -> Held:
-    """What containers have of these resources (None: of all); waits so many seconds at most."""
+    """List the devices of containers with these resources (None: all), within a time-out."""
     try:
         os.stat(socket)  # noqa: PTH116 - a local socket: one call, no waiting
     except (FileNotFoundError, NotADirectoryError):
@@ -46,7 +46,7 @@ def held(socket: Path, resources: Container[str] | None, *, within_s: float = WI
 
 def _list(socket: Path, within_s: float) -> bytes:
     with grpc.insecure_channel(f"unix:{socket}", options=_OPTIONS) as channel:
-        # Bytes, and no message: gRPC would only say that it could not read one.
+        # Bytes instead of a message, because gRPC would hide the reason of a decoding error.
         call = channel.unary_unary(
             _METHOD, request_serializer=bytes, response_deserializer=lambda answer: answer
         )

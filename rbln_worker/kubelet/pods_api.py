@@ -1,7 +1,7 @@
-"""A watch of the kubelet's Pods API (v1alpha1, KEP-4188): which pods there are, as it changes.
+"""A watch of the kubelet's Pods API (v1alpha1, KEP-4188): the node's pods, and their changes.
 
 The kubelet offers it since 1.36 behind a feature gate that is on since 1.37. It refuses a watch
-with FAILED_PRECONDITION until it knows its pods: a list is never short after a kubelet's start.
+with FAILED_PRECONDITION until it knows its pods: the list after a kubelet's start is complete.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from rbln_worker.contract.pod_devices import Pod
 from rbln_worker.kubelet.api import pods_pb2 as pb
 
 SOCKET: Final = "pods-api.sock"
-"""In the folder pods-api of the kubelet's root folder."""
+"""The file name in the folder pods-api of the kubelet's root folder."""
 SYNC_TIMEOUT_S: Final = 2.0
-"""How long the initial list may take; 2 ms on a node at rest."""
+"""Maximum seconds for the initial list; it takes 2 ms on an idle node."""
 MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
-"""A pod is 1.5 MiB at most (etcd's limit of a request)."""
+"""Maximum size of an event: a pod is at most 1.5 MiB (etcd's limit of a request)."""
 MAX_NAME: Final = 253
 _ENDED: Final = frozenset({"Succeeded", "Failed"})
 _METHOD: Final = f"/{pb.DESCRIPTOR.services_by_name['Pods'].full_name}/WatchPods"
@@ -33,7 +33,7 @@ _OPTIONS: Final = (
 
 
 class WatchEnded(Exception):
-    """The watch could not be opened, or has ended; the text says why."""
+    """The watch could not be opened, or has ended; the text has the reason."""
 
 
 async def watch(
@@ -71,7 +71,7 @@ async def watch(
 
 
 def describe(raw: bytes) -> Pod:
-    """A pod's description; DecodeError where these bytes are none."""
+    """Decode a pod; raise DecodeError."""
     pod = pb.Pod.FromString(raw)
     meta, status = pod.metadata, pod.status
     if not 0 < len(meta.uid) <= MAX_NAME:

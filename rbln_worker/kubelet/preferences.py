@@ -1,7 +1,7 @@
-"""GetPreferredAllocation at the call's edge: an answer whatever is asked, and whatever breaks.
+"""GetPreferredAllocation: an answer to any request, whatever fails.
 
-An error would cost the pod its admission, and it is a question of taste. So nothing but the refusal
-that a pool asks for is an error, and what a bug breaks is answered without preference.
+An error would fail the pod's admission, although this is only a preference. So the only error is
+the refusal that a pool is configured for; after a bug the answer has no preference.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ from rbln_worker.core.tally import Tally
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 
 CONTAINERS_MOST: Final = 64
-"""Of one call; the kubelet asks for one container at a time. More of them get no preference."""
+"""Maximum number of containers of one call with a preference; the kubelet sends one at a time."""
 
 CAUSES_MOST: Final = 20
-"""Causes of failures that are logged, each once; a text may name what was asked for."""
+"""Maximum number of logged causes of failures, each once; a text may contain device IDs."""
 
 _EMPTY: Final = pb.PreferredAllocationResponse(
     container_responses=[pb.ContainerPreferredAllocationResponse()]
@@ -31,23 +31,23 @@ log = logging.getLogger(__name__)
 
 
 class Preferences:
-    """The answers of a pool."""
+    """Preferred allocations of a pool."""
 
     def __init__(
         self, tally: Tally, on_failure: Callable[[], None], steps: int = STEPS_MOST
     ) -> None:
-        """``on_failure`` hears when there are other problems; ``steps``: the budget of a call."""
+        """Call ``on_failure`` when ``problems`` changes; ``steps``: the budget of a call."""
         self._tally = tally
         self._on_failure = on_failure
         self._steps = steps
         self._cause = ""
-        """Of the last failure."""
+        """The cause of the last failure."""
         self._logged: set[str] = set()
         self._failures = 0
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What is wrong, for people."""
+        """Problems for the status."""
         if not self._failures:
             return ()
         often = "once" if self._failures == 1 else f"{self._failures} times"
@@ -58,7 +58,7 @@ class Preferences:
     async def answer(
         self, known: Layout, request: pb.PreferredAllocationRequest
     ) -> bytes | Refused:
-        """What goes best together, for each container, as a message."""
+        """Return the preferred devices of each container, as a serialized message."""
         budget = Budget(self._steps)
         answer = pb.PreferredAllocationResponse()
         for container in islice(request.container_requests, CONTAINERS_MOST):
@@ -66,7 +66,7 @@ class Preferences:
             if isinstance(chosen, Refused):
                 return chosen
             answer.container_responses.add(deviceIDs=chosen.devices)
-            await asyncio.sleep(0)  # others have their turn between any two
+            await asyncio.sleep(0)  # let other tasks run in between
         beyond = len(request.container_requests) - len(answer.container_responses)
         return answer.SerializeToString() + beyond * _EMPTY
 
@@ -93,7 +93,7 @@ class Preferences:
         self._failures += 1
         self._tally.failed_preferences += 1
         self._cause = cause
-        # One line a cause: admission of pods is tried again and again.
+        # One line for each cause: the kubelet retries the admission of pods.
         if cause not in self._logged and len(self._logged) < CAUSES_MOST:
             self._logged.add(cause)
             log.error("preferred allocation failed, any devices were given", exc_info=error)
@@ -101,7 +101,7 @@ class Preferences:
 
 
 def _unchosen(container: pb.ContainerPreferredAllocationRequest) -> tuple[DeviceId, ...]:
-    """What must be included, and any others up to the size."""
+    """Return the devices that must be included, and any others up to the size."""
     must = set(container.must_include_deviceIDs)
     others = sorted(set(container.available_deviceIDs) - must)
     fill = others[: max(0, container.allocation_size - len(must))]

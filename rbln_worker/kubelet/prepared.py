@@ -1,4 +1,4 @@
-"""What a pool answers with: made when something of it changes, so that calls only join bytes."""
+"""Prepared answers of a pool: built when it changes, so that calls only join bytes."""
 
 from collections.abc import Iterable, Mapping
 
@@ -14,24 +14,24 @@ from rbln_worker.kubelet.translate import Share, listed, share
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """What a pool answers with at this moment; replaced as a whole when a device changes."""
+    """All prepared answers of a pool; replaced as a whole when a device changes."""
 
     pool: PoolName
     names: EnvNames
     shares: Mapping[str, Share] = {}
-    """Of the devices that may be given out."""
+    """Shares of the devices that can be allocated."""
     refusals: Mapping[str, str] = {}
-    """Why the other devices of the pool may not."""
+    """Reasons why the pool's other devices can't be allocated."""
     annotation: str = ""
-    """The key under which devices are claimed from the runtime; empty where they aren't."""
+    """The annotation's key for claimed devices; empty if annotations are not used."""
     restart_refusals: Mapping[str, str] = {}
-    """Why containers that were given these devices may not start with that again."""
+    """Reasons why containers must not start again with what they were given for these devices."""
     pre_start: bool = False
-    """The kubelet has to ask before it starts a container (PreStartContainer)."""
+    """True if the kubelet has to call PreStartContainer before it starts a container."""
     layout: Layout = Layout()
-    """Where all of its devices sit."""
+    """The topology of the pool."""
     listed: Mapping[DeviceId, bytes] = {}
-    """Shares of the list for the kubelet, in its order: sorted by ID."""
+    """Serialized entries of the list for the kubelet, in its order: sorted by ID."""
 
     @property
     def message(self) -> bytes:
@@ -40,23 +40,23 @@ class Prepared(msgspec.Struct, frozen=True):
 
 
 class Known(msgspec.Struct, frozen=True):
-    """What answers are made of."""
+    """The input of the answers."""
 
     pool: PoolSpec
     devices: Mapping[DeviceId, Device]
     answers: Mapping[DeviceId, DeviceAnswer]
     verdicts: Mapping[DeviceId, Verdict]
     refusals: Mapping[DeviceId, str]
-    """Of those among the changed devices that may not be given out."""
+    """Reasons for those of the changed devices that can't be allocated."""
     hidden: frozenset[DeviceId]
-    """Devices that the kubelet doesn't hear of yet."""
+    """Devices that are not listed yet."""
     mode: Mode
 
 
 def revise(before: Prepared, known: Known, changed: Iterable[DeviceId], *, moved: bool) -> Prepared:
-    """The answers after some devices have changed, come or gone; the others' stay what they are.
+    """Return the answers after changes of some devices; the others' answers stay the same.
 
-    ``moved``: one that sits elsewhere is among them, or the pool is another one.
+    ``moved``: the position of a changed device, or the pool, is another one.
     """
     shares, refusals, lines = dict(before.shares), dict(before.refusals), dict(before.listed)
     pool, came = known.pool, False

@@ -1,4 +1,4 @@
-"""gRPC handlers and calls straight from a protobuf service descriptor."""
+"""gRPC handlers and calls from a protobuf service descriptor, without generated stubs."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from google.protobuf.message_factory import GetMessageClass
 def handlers(
     service: ServiceDescriptor, methods: Mapping[str, Callable[..., Any]]
 ) -> grpc.GenericRpcHandler:
-    """The handlers of a service; a method may answer with a message or with its bytes."""
+    """Return the handlers of a service; a method may return a message or its bytes."""
     table = {name: _handler(service.methods_by_name[name], methods[name]) for name in methods}
     return grpc.method_handlers_generic_handler(service.full_name, table)
 
@@ -25,7 +25,7 @@ async def call(
     request: Message,
     wait_s: float,
 ) -> Message:
-    """One unary call; grpc.aio.AioRpcError where it fails or takes longer than ``wait_s``."""
+    """Make a unary call; raise grpc.aio.AioRpcError if it fails or takes longer than ``wait_s``."""
     method = service.methods_by_name[name]
     stub = channel.unary_unary(
         f"/{service.full_name}/{name}",

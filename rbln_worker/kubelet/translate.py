@@ -1,8 +1,8 @@
-"""Our values as the kubelet's messages, ready to send.
+"""Translation of values to serialized messages of the kubelet's APIs.
 
-A repeated field's members may stand anywhere in a serialized message and are concatenated by the
-reader (protobuf.dev, "Encoding", order of fields), so a device's share of an
-Allocate answer is serialized once, when the device changes, and an answer is a join of bytes.
+A repeated field's members may be anywhere in a serialized message and are concatenated by the
+reader (protobuf.dev, "Encoding", order of fields). So a device's share of an Allocate answer is
+serialized once, when the device changes, and an answer is a join of bytes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ _CONTAINER_TAG: Final = bytes([1 << 3 | 2])
 
 
 class Share(msgspec.Struct, frozen=True):
-    """A device's share of an Allocate answer: serialized members, by what must not come twice."""
+    """A device's share of an Allocate answer: serialized members, by a key that must be unique."""
 
     info: str
     nodes: tuple[tuple[str, bytes], ...]
@@ -30,11 +30,11 @@ class Share(msgspec.Struct, frozen=True):
     mounts: tuple[tuple[str, bytes], ...]
     """Container path and the serialized member of ``mounts``."""
     claims: tuple[tuple[str, bytes], ...] = ()
-    """The device's name for the container runtime and the serialized member of ``cdi_devices``."""
+    """The device's name for the container runtime, and the serialized member of ``cdi_devices``."""
 
 
 def share(answer: DeviceAnswer, mode: Mode = "off", claim: str = "") -> Share:
-    """What a device adds to an answer; with CDI that is its name, where a spec tells the rest."""
+    """Return a device's share; with CDI that is only its name, because the spec has the rest."""
     if mode != "off":
         claims = pb.ContainerAllocateResponse()
         if mode in {"cri", "both"}:
@@ -77,7 +77,7 @@ def container_member(
 ) -> bytes:
     """Serialize a container's member of an Allocate answer; all of ``ids`` have a share.
 
-    ``annotation`` is the key for devices that are claimed; empty: they aren't, or not in this way.
+    ``annotation`` is the key of the annotation with claimed devices; empty: no annotation.
     """
     ordered = sorted(ids)
     parts: dict[tuple[str, str], bytes] = {}
@@ -109,9 +109,9 @@ def _varint(number: int) -> bytes:
 
 
 def listed(device: Device, verdict: Verdict, pool: PoolSpec) -> bytes:
-    """A device's share of a ListAndWatch message, which is the shares of all in a row.
+    """Return a device's entry of a ListAndWatch message, which is the concatenation of all entries.
 
-    Its health, and its NUMA node where that is known and may be told.
+    An entry has the health, and the NUMA node if it is known and not excluded.
     """
     return pb.ListAndWatchResponse(
         devices=[
@@ -127,5 +127,5 @@ def listed(device: Device, verdict: Verdict, pool: PoolSpec) -> bytes:
 def _topology(device: Device, pool: PoolSpec) -> pb.TopologyInfo | None:
     node = device.function.numa_node
     if node is None or pool.exclude_topology:
-        return None  # no topology at all: a node -1 makes the kubelet refuse to align anything
+        return None  # no topology at all: with a node -1 the kubelet refuses to align anything
     return pb.TopologyInfo(nodes=[pb.NUMANode(ID=node)])

@@ -1,7 +1,7 @@
-"""Health of a device: evidence and time in, a verdict out.
+"""Health of a device: from evidence and time to a verdict.
 
-From facts to the verdict: observation.py (kinds of evidence), word.py (evidence from the
+In the order of the data: observation.py (kinds of evidence), word.py (evidence from the
 supervisor), carrier.py (links and ports), npu.py, pcie.py and driver.py (evidence from the device's
-files), evidence.py (all of a health check), standing.py (the record of a device), machine.py (the
-state table), case.py (a device with its newest evidence and its record).
+files), evidence.py (a whole health check), standing.py (the health record of a device), machine.py
+(the state table), case.py (a device with its newest evidence and its record).
 """

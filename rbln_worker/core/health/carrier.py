@@ -1,4 +1,4 @@
-"""The carrier of a network device: of its links (rtnetlink) and of its InfiniBand ports (sysfs)."""
+"""The carrier of a network device: its links (rtnetlink) and its InfiniBand ports (sysfs)."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from rbln_worker.core.health.observation import GOOD, Doubt, Observation, Unknow
 SOURCE: Final = "link"
 
 _STATE: Final = re.compile(r"[0-9]{1,2}: ([A-Z_]{1,20})")
-"""drivers/infiniband/core/sysfs.c: ``4: ACTIVE``."""
+"""The format in drivers/infiniband/core/sysfs.c: ``4: ACTIVE``."""
 _GOOD: Final = frozenset({"ACTIVE", "ACTIVE_DEFER"})
 _BECAUSE: Final = {
     "DOWN": "no cable, or disabled",
@@ -24,26 +24,29 @@ _LINK_UP: Final = "5: LinkUp"
 
 
 class PortState(msgspec.Struct, frozen=True):
-    """The state of an InfiniBand port, as its files give it."""
+    """The state of an InfiniBand port, read from its files."""
 
     port: str
-    """``mlx5_0/1``: as in Network.ib_ports."""
+    """Device and port, as in Network.ib_ports: ``mlx5_0/1``."""
     word: str = ""
-    """ACTIVE, INIT, …; empty where it is not known."""
+    """ACTIVE, INIT, …; empty if not known."""
     unknown: str = ""
-    """Why it is not known."""
+    """The reason why the state is not known."""
     held_down: bool = False
-    """A virtual function's that is DOWN although its cable carries: by policy, until the CNI plugin
-    that gives it to a pod sets it up (``ip link set PF vf N state auto``), as an idle interface."""
+    """True if it is a VF's port that is DOWN by policy although its cable has a carrier.
+
+    Like an idle interface, it is set up by the CNI plugin that gives it to a pod (``ip link set PF
+    vf N state auto``).
+    """
 
 
 def needs(device: Device) -> tuple[Text, ...]:
-    """The states of its InfiniBand ports."""
+    """Return the files with the states of its InfiniBand ports."""
     return tuple(_file(port, "state") for port in _ports(device))
 
 
 def further_needs(device: Device, facts: Facts) -> tuple[Text, ...]:
-    """The physical states of a virtual function's own ports that are down."""
+    """Return the files with the physical states of those of a VF's own ports that are down."""
     if device.function.pf is None or device.network is None or not device.network.rdma:
         return ()
     return tuple(
@@ -54,15 +57,16 @@ def further_needs(device: Device, facts: Facts) -> tuple[Text, ...]:
 
 
 def ports(device: Device, facts: Facts) -> tuple[PortState, ...]:
-    """The states that were read; a port that does not exist here is left out, like such a link."""
+    """Return the states that were read, without ports that do not exist here."""
     return tuple(_port_states(device, facts))
 
 
 def observe(device: Device, states: tuple[PortState, ...]) -> Observation:
-    """Carrier health: one way out is enough.
+    """Return the evidence of the carrier: one link or port with a carrier is enough.
 
-    An interface of the device itself that is set down says nothing: nobody sets idle ones up, that
-    is the work of CNI plugins in the pod, and the kernel closes one that changes its namespace.
+    The device's own interface being set down is no evidence: idle interfaces are not set up, that
+    is the work of CNI plugins in the pod, and the kernel closes an interface that changes its
+    namespace.
     """
     bad: list[str] = []
     for link in device.carriers:

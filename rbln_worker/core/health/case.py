@@ -1,4 +1,4 @@
-"""A device's case: what was last seen of it, and where it stands."""
+"""A device with its newest evidence and its health record."""
 
 import msgspec
 
@@ -13,45 +13,46 @@ from rbln_worker.core.health.standing import Moment, Record
 
 
 class Case(msgspec.Struct, frozen=True):
-    """All that a verdict on a device is made of."""
+    """All inputs of a verdict on a device."""
 
     device: Device
-    """As the supervisor sees it."""
+    """The device in the desired state."""
     record: Record = Record()
     evidence: Evidence | None = None
-    """Of the last look; None: nobody has looked at it since it came."""
+    """The result of the last health check; None: not checked since the device was added."""
     fatal: FatalErrors | None = None
 
 
 def told(case: Case | None, device: Device, *, listing: bool) -> Case:
-    """The case after the supervisor's word; ``listing``: the kubelet has the pool's list already.
+    """Return the case for a device of a new desired state.
 
-    What is another device by the same ID has no past; one that was gone has to be looked at anew.
+    Another device with the same ID starts without a history; a device that was gone has to be
+    checked again. ``listing``: True if the kubelet has the pool's list already.
     """
     if case is None:
         return Case(device, Record(newcomer=listing))
     if identity(case.device) != identity(device):
-        return Case(device)  # listed as it was: its users see that it is another one now
+        return Case(device)  # stays listed, so that its users see the change
     if device.gone is not None:
         return Case(device, case.record)
     return msgspec.structs.replace(case, device=device)
 
 
 def looked(case: Case, evidence: Evidence, now: float) -> Case:
-    """The case after a look, which ended ``now`` (monotonic seconds)."""
+    """Return the case after a health check, which ended at ``now`` (monotonic seconds)."""
     fatal = pcie.remember(case.fatal, evidence.fatal_errors, now)
     return msgspec.structs.replace(case, evidence=evidence, fatal=fatal)
 
 
 def judged(case: Case, unfiled: str, policy: HealthPolicy, now: Moment, given: str = "") -> Case:
-    """The case after all of its evidence was weighed.
+    """Return the case after all of its evidence was evaluated.
 
     Args:
-        case: with the newest word and the newest look.
-        unfiled: why it is not in the pool's CDI spec although it has to be; else empty.
-        policy: the pool's.
+        case: the case with the newest desired state and health check.
+        unfiled: the reason why the device is missing in the pool's CDI spec; empty if it is not.
+        policy: the health policy of the pool.
         now: the time.
-        given: why what pods were given stands in the way of giving it out; else empty.
+        given: the reason why nodes that pods were given prevent its allocation; else empty.
     """
     said = word.observe(case.device, policy, case.evidence.ports if case.evidence else ())
     record = case.record
@@ -71,18 +72,18 @@ def judged(case: Case, unfiled: str, policy: HealthPolicy, now: Moment, given: s
 
 
 def due(case: Case, now: float) -> float | None:
-    """When to judge again without new evidence (monotonic seconds); None: not before there is."""
+    """Return the time of the next evaluation (monotonic seconds); None if none is due."""
     times = (machine.due(case.record), pcie.fatal_until(case.fatal, now))
     return min((time for time in times if time is not None), default=None)
 
 
 def verdict(case: Case) -> Verdict:
-    """What is said of the device."""
+    """Return the verdict on the device."""
     return standing.verdict(case.record, (case.evidence and case.evidence.warnings) or ())
 
 
 def identity(device: Device) -> tuple[object, ...]:
-    """What makes it the device that it is; all else about it may change."""
+    """Return the facts that identify the device; all others of the same device may change."""
     function, part = device.function, device.subfunction
     return (
         *(function.bdf, function.vendor, function.product, function.driver, function.pf),
@@ -91,5 +92,5 @@ def identity(device: Device) -> tuple[object, ...]:
 
 
 def without_link(device: Device) -> Device:
-    """As far as its files go: a link that falls is no reason to look at them."""
+    """Return the device without links: a change of a link requires no read of its files."""
     return msgspec.structs.replace(device, carriers=())

@@ -1,4 +1,4 @@
-"""What a look at a device's files found, as far as its health goes."""
+"""Health evidence from the files of a device."""
 
 from collections.abc import Collection
 from typing import Final
@@ -15,29 +15,29 @@ from rbln_worker.core.health.observation import Bad, Doubt, Observation, Unknown
 from rbln_worker.core.providers import rebellions
 
 GLANCED_AT_MOST: Final = 32
-"""A bigger pool is looked at less often: a glance costs some 0.04 ms of CPU a device."""
+"""Maximum size of a pool with quick checks, which cost about 0.04 ms of CPU a device."""
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """What a look found."""
+    """The result of a health check."""
 
     seen: Observation
     warnings: tuple[str, ...] = ()
     fatal_errors: int | None = None
-    """As counted since the function came (AER); None where nobody counts."""
+    """Fatal errors (AER) since the function was added; None if the kernel does not count."""
     ports: tuple[PortState, ...] = ()
-    """Of its InfiniBand ports."""
+    """States of its InfiniBand ports."""
 
 
 def needs(device: Device, answer: DeviceAnswer) -> tuple[Need, ...]:
-    """What has to be read to judge a device, once it is known what containers get of it."""
+    """Return the reads that a health check requires, given what a container gets."""
     name = _npu(device, answer)
     of_npu = npu.needs(name) if name else ()
     return (*driver.needs(device), *pcie.needs(device), *carrier.needs(device), *of_npu)
 
 
 def further_needs(device: Device, answer: DeviceAnswer, facts: Facts) -> tuple[Need, ...]:
-    """What has to be read, and may be, after these."""
+    """Return the reads that depend on the results of ``needs``."""
     name = _npu(device, answer)
     of_npu = npu.further_needs(name, facts) if name else ()
     of_ports = carrier.further_needs(device, facts)
@@ -45,10 +45,10 @@ def further_needs(device: Device, answer: DeviceAnswer, facts: Facts) -> tuple[N
 
 
 def told_by_nobody(device: Device, answer: DeviceAnswer, facts: Facts) -> tuple[Need, ...]:
-    """What a look read and what changes without a word of the kernel, in order of reading.
+    """Return the reads of a quick check, in order: files that change without a kernel event.
 
-    As long as these facts are what they were, so is the evidence. None for what is neither an NPU
-    nor has InfiniBand ports.
+    While these facts are unchanged, the evidence is unchanged. Empty for a device that is not an
+    NPU and has no InfiniBand ports.
     """
     name = _npu(device, answer)
     of_npu = (*pcie.glance_needs(device), *npu.needs(name)) if name else ()
@@ -57,12 +57,12 @@ def told_by_nobody(device: Device, answer: DeviceAnswer, facts: Facts) -> tuple[
 
 
 def unusable(answer: DeviceAnswer, missing: tuple[str, ...], unfit: tuple[str, ...] = ()) -> str:
-    """Why a container could not use what it would get; empty where it could.
+    """Return the reason why a container could not use its allocation; empty if it could.
 
     Args:
         answer: what a container would get.
-        missing: which of the answer's host paths do not exist.
-        unfit: what is wrong with others of them, each with its path.
+        missing: host paths of the answer that do not exist.
+        unfit: problems of other paths of the answer, each with its path.
     """
     if answer.faults:
         return "; ".join(answer.faults)
@@ -81,15 +81,16 @@ def gather(
     unwritten: str,
     statuses: tuple[NpuStatuses, ...] = (),
 ) -> Evidence:
-    """All of it.
+    """Return the evidence of a whole health check.
 
     Args:
-        device: as the supervisor sees it.
+        device: the device in the desired state.
         answer: what a container would get.
-        facts: what was read of ``needs`` and ``further_needs``.
-        unusable: as above.
-        unwritten: why its device-info file is not there; empty where it is, or none is wanted.
-        statuses: what newer drivers of NPUs mean by their numbers.
+        facts: the results of ``needs`` and ``further_needs``.
+        unusable: the result of ``unusable``.
+        unwritten: the reason why its device-info file is missing; empty if it exists or is not
+            required.
+        statuses: meaning of status numbers of newer NPU drivers.
     """
     seen: list[Observation] = []
     name = _npu(device, answer)
@@ -111,19 +112,19 @@ def gather(
 
 
 def silent(seconds: float) -> Evidence:
-    """A look that did not end in time."""
+    """Return the evidence of a health check that timed out after ``seconds``."""
     return Evidence(Unknown("files", f"its files did not answer within {seconds:g} s"))
 
 
 def not_asked(hanging: int) -> Evidence:
-    """No look, because too many hang."""
+    """Return the evidence for a device that was not checked because too many checks hang."""
     return Evidence(Unknown("files", f"not looked at: {hanging} looks hang already"))
 
 
 def changes_untold(devices: Collection[Device]) -> bool:
-    """Whether to glance at a pool's devices between two checks of all of them.
+    """Return True if a pool's devices need quick checks between full checks.
 
-    The status of an NPU is a file that tells nobody of its changes, and so is an InfiniBand port's.
+    Files with the status of an NPU or of an InfiniBand port change without a kernel event.
     """
     return len(devices) <= GLANCED_AT_MOST and any(map(_changes_untold, devices))
 

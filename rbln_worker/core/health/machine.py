@@ -1,14 +1,14 @@
-"""Where a device stands, over time, as a table with every cell written down.
+"""The health states of a device as a table with every cell written down.
 
-Two rules shape it. Falling: what may be a flicker has to last (SUSPECT), what is sure doesn't, and
-what nobody can tell leaves the last word standing for a bounded time (UNKNOWN). Rising: whoever
-fell is watched (PROBATION), longer with every fall, so that a device that flaps settles on
-Unhealthy. New evidence goes before a deadline that has passed unasked: a late timer condemns
-nobody.
+Going down: doubtful evidence must persist (SUSPECT); bad evidence acts at once; missing evidence
+keeps the last verdict for a limited time (UNKNOWN). Going up: a device that failed is watched
+(PROBATION), longer after each failure, so that a flapping device stays Unhealthy. New evidence
+takes precedence over a deadline that has passed: a late timer makes no device Unhealthy.
 
-How often the kubelet's list can change is bounded whatever the evidence does: n recoveries take at
-least the sum of ``probation_s`` of 1 … n, until ``calm_s`` of health have passed. With the defaults
-that is 6 falls within the first minute, 9 within the first ten, then at most two changes in 300 s.
+The number of changes of the kubelet's list is bounded whatever the evidence: n recoveries take at
+least the sum of ``probation_s`` of 1 … n, until the device was Healthy for ``calm_s``. With the
+defaults that is 6 failures within the first minute, 9 within the first ten, then at most two
+changes in 300 s.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,14 +21,14 @@ from rbln_worker.core.health.observation import Bad, Doubt, Good, Observation, U
 from rbln_worker.core.health.standing import SHOWN_HEALTHY, Moment, Record, State
 
 SUSPICIONS_MOST: Final = 3
-"""So many of them within SUSPICIONS_WITHIN_S are no flicker any more."""
+"""This many within SUSPICIONS_WITHIN_S make a device Unhealthy."""
 SUSPICIONS_WITHIN_S: Final = 10.0
 _DOUBLINGS_MOST: Final = 60
-"""Any time in seconds is at its most by then, and no float overflows."""
+"""The limit of doublings: any duration reaches its maximum before, and no float overflows."""
 
 
 class Due(msgspec.Struct, frozen=True):
-    """The deadline has passed, and the evidence is what it was."""
+    """The deadline of a state has passed with unchanged evidence."""
 
 
 Event = Observation | Due
@@ -36,24 +36,24 @@ Rule = Callable[[Record, Event, Moment, HealthPolicy], Record]
 
 
 def step(record: Record, event: Event, now: Moment, policy: HealthPolicy) -> Record:
-    """The record after new evidence or after its deadline; equal evidence changes nothing."""
+    """Return the record after an event; equal evidence or an early Due changes nothing."""
     if event == record.seen or (isinstance(event, Due) and not overdue(record, now)):
         return record
     return TABLE[record.state, type(event)](record, event, now, policy)
 
 
 def due(record: Record) -> float | None:
-    """When to come with Due (monotonic seconds); None for a device at rest."""
+    """Return the deadline of the state (monotonic seconds); None for a stable state."""
     return record.deadline
 
 
 def overdue(record: Record, now: Moment) -> bool:
-    """Whether that time has come."""
+    """Return True if the deadline has passed."""
     return record.deadline is not None and record.deadline <= now.at
 
 
 def probation_s(probation: Probation, falls: int) -> float:
-    """How long a device is watched after so many falls."""
+    """Return the seconds on probation after this number of failures."""
     doublings = min(falls - 3, _DOUBLINGS_MOST)
     wanted = probation.first_s if falls < 3 else probation.again_s * 2.0**doublings
     return float(min(wanted, probation.most_s))
@@ -68,18 +68,18 @@ def _seen(record: Record, event: Event) -> Observation | None:
 
 
 def _told(event: Event) -> tuple[str, str]:
-    """Source and reason of what speaks against a device."""
+    """Return source and reason of evidence against a device."""
     return ("", "") if isinstance(event, Good | Due) else (event.source, event.reason)
 
 
 def _note(record: Record, event: Event, _now: Moment, _policy: HealthPolicy) -> Record:
-    """It stands where it stood, for another reason."""
+    """Keep the state, with a new reason."""
     source, reason = _told(event)
     return msgspec.structs.replace(record, seen=_seen(record, event), source=source, reason=reason)
 
 
 def _rise(record: Record, event: Event, now: Moment, _policy: HealthPolicy) -> Record:
-    """Healthy for the kubelet from now on."""
+    """Make the device Healthy for the kubelet."""
     return Record(
         State.HEALTHY,
         _seen(record, event),
@@ -92,7 +92,7 @@ def _rise(record: Record, event: Event, now: Moment, _policy: HealthPolicy) -> R
 
 
 def _clear(record: Record, event: Event, now: Moment, _policy: HealthPolicy) -> Record:
-    """Nothing was the matter: for the kubelet it was Healthy all the time."""
+    """End a suspicion: the device was Healthy for the kubelet all the time."""
     since = now.epoch if record.well is None else record.well.epoch
     return msgspec.structs.replace(
         record,
@@ -106,7 +106,7 @@ def _clear(record: Record, event: Event, now: Moment, _policy: HealthPolicy) -> 
 
 
 def _fall(record: Record, event: Event, now: Moment, policy: HealthPolicy) -> Record:
-    """Unhealthy from now on."""
+    """Make the device Unhealthy."""
     source, reason = (record.source, record.reason) if isinstance(event, Due) else _told(event)
     calm_s = policy.probation.calm_s
     calm = record.state in SHOWN_HEALTHY and record.well and now.at - record.well.at >= calm_s
@@ -142,8 +142,8 @@ def _suspect(record: Record, event: Event, now: Moment, policy: HealthPolicy) ->
 
 
 def _lose_sight(record: Record, event: Event, now: Moment, policy: HealthPolicy) -> Record:
-    # Counted from the last good evidence: a device that is now suspect and now unknown, and never
-    # good, is not held for ever.
+    # Counted from the last good evidence, so that a device which alternates between suspect and
+    # unknown does not keep its verdict for ever.
     left = now.at if record.state is State.HEALTHY else record.left
     return msgspec.structs.replace(
         _note(record, event, now, policy),
@@ -155,16 +155,16 @@ def _lose_sight(record: Record, event: Event, now: Moment, policy: HealthPolicy)
 
 
 def _give_up(record: Record, event: Event, now: Moment, policy: HealthPolicy) -> Record:
-    """It was unknown for too long."""
+    """Make a device Unhealthy that was unknown for too long."""
     fallen = _fall(record, event, now, policy)
     why = f"unknown for {policy.unknown_hold_s:g} s: {record.reason}"
     return msgspec.structs.replace(fallen, reason=why)
 
 
 def _recover(record: Record, event: Event, now: Moment, policy: HealthPolicy) -> Record:
-    """Nothing speaks against it any more."""
+    """Start the probation of a device with good evidence."""
     watched_s = probation_s(policy.probation, record.falls)
-    if record.well is None or watched_s <= 0:  # nobody loses what he has not seen
+    if record.well is None or watched_s <= 0:  # never Healthy before: no probation
         return _rise(record, event, now, policy)
     return msgspec.structs.replace(
         record,
@@ -176,7 +176,7 @@ def _recover(record: Record, event: Event, now: Moment, policy: HealthPolicy) ->
 
 
 def _relapse(record: Record, event: Event, now: Moment, policy: HealthPolicy) -> Record:
-    """Unhealthy as before, and no nearer to being Healthy; not knowing is no further fall."""
+    """End the probation, Unhealthy as before; Unknown evidence does not count as a failure."""
     fallen = _fall(record, event, now, policy)
     if isinstance(event, Unknown):
         return msgspec.structs.replace(fallen, falls=record.falls)
@@ -184,12 +184,12 @@ def _relapse(record: Record, event: Event, now: Moment, policy: HealthPolicy) ->
 
 
 def _condemn(record: Record, event: Event, now: Moment, policy: HealthPolicy) -> Record:
-    """A device that never was Healthy is not: no fall."""
+    """Make a device Unhealthy that never was Healthy; this does not count as a failure."""
     return msgspec.structs.replace(_fall(record, event, now, policy), falls=record.falls)
 
 
 def _await(record: Record, event: Event, now: Moment, policy: HealthPolicy) -> Record:
-    """A newcomer may not be complete yet: its node follows its driver (by up to 9 ms: vfio)."""
+    """Wait for a newcomer to be complete: its node follows its driver (by up to 9 ms: vfio)."""
     if not record.newcomer or policy.suspect_s <= 0:
         return _condemn(record, event, now, policy)
     deadline = now.at + policy.suspect_s if record.deadline is None else record.deadline

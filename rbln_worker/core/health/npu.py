@@ -1,4 +1,4 @@
-"""An NPU's own word: /sys/class/rebellions/<rblnN>/status, whose numbers depend on the driver."""
+"""The status of an NPU, /sys/class/rebellions/<rblnN>/status; numbers depend on the driver."""
 
 import re
 from collections.abc import Iterable
@@ -11,9 +11,9 @@ from rbln_worker.core.providers.offer import Node
 
 SOURCE: Final = "npu-status"
 KNOWN_UP_TO: Final = (3, 5)
-"""The newest drivers whose numbers are known; a later one puts PROBING before INIT.
+"""The newest driver version with known status numbers; a later one inserts PROBING before INIT.
 
-Which one is not public. Its numbers can be told by the configuration (``npuStatus``).
+The version that does so is not public. The configuration can define its numbers (``npuStatus``).
 """
 
 _NODE: Final = re.compile(r"/dev/(rbln[0-9]{1,6})")
@@ -21,13 +21,13 @@ _VERSION: Final = re.compile(r"v?([0-9]{1,4})\.([0-9]{1,4})(?:[.+~-].*)?", re.AS
 _NUMBER: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 _WORDS: Final = ("READY", "BUSY", "INIT", "FAULT", "FINISH")
-"""Up to KNOWN_UP_TO. The first two are the same in all drivers."""
+"""Names by number up to KNOWN_UP_TO. The first two are the same in all drivers."""
 _USABLE: Final = frozenset({0, 1})
 _FAULT: Final = "FAULT"
 
 
 def name_of(nodes: Iterable[Node]) -> str | None:
-    """The NPU's name (``rbln0``), from the nodes that its containers get."""
+    """Return the NPU's name (``rbln0``), from the nodes that its containers get."""
     for node in nodes:
         if found := _NODE.fullmatch(node.host):
             return found[1]
@@ -35,12 +35,12 @@ def name_of(nodes: Iterable[Node]) -> str | None:
 
 
 def needs(name: str) -> tuple[Text, ...]:
-    """Its status."""
+    """Return its status file."""
     return (_file(name, "status"),)
 
 
 def further_needs(name: str, facts: Facts) -> tuple[Text, ...]:
-    """The version of its driver, where the status means different things to different ones."""
+    """Return the file with the driver's version, if the meaning of the status depends on it."""
     status = facts.text(_file(name, "status"))
     if isinstance(status, Missing) or status.strip() in {"0", "1"}:
         return ()
@@ -48,9 +48,9 @@ def further_needs(name: str, facts: Facts) -> tuple[Text, ...]:
 
 
 def observe(name: str, facts: Facts, statuses: tuple[NpuStatuses, ...] = ()) -> Observation:
-    """What the driver says of it; a driver that says nothing (an older one) says nothing bad.
+    """Return the evidence of the status; an (older) driver without the file is no bad evidence.
 
-    ``statuses``: what newer drivers mean by their numbers, by the configuration.
+    ``statuses``: the numbers of newer drivers, from the configuration.
     """
     status, version = (facts.text(_file(name, file)) for file in ("status", "kernel_version"))
     if isinstance(status, Missing):
@@ -73,7 +73,7 @@ def observe(name: str, facts: Facts, statuses: tuple[NpuStatuses, ...] = ()) -> 
 
 
 def _words(version: str | Missing, statuses: tuple[NpuStatuses, ...]) -> tuple[str, ...]:
-    """The words of a driver by number; none where it is not known."""
+    """Return the names of a driver's status numbers; empty if they are not known."""
     if isinstance(version, Missing) or not (found := _VERSION.fullmatch(version.strip())):
         return ()
     driver = int(found[1]), int(found[2])

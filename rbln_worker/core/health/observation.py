@@ -1,4 +1,4 @@
-"""What one source says of a device at one moment."""
+"""Kinds of evidence: the state of a device according to one source at one time."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -6,30 +6,30 @@ from typing import Final
 import msgspec
 
 SHOWN_MOST: Final = 40
-"""Characters of what a file says that a reason has."""
+"""Maximum number of characters of a file's text in a reason."""
 
 
 class Good(msgspec.Struct, frozen=True):
-    """Nothing speaks against it."""
+    """Evidence that the device works."""
 
 
 class Bad(msgspec.Struct, frozen=True):
-    """It can't be used; this is no flicker."""
+    """Evidence that the device can't be used; it acts at once."""
 
     source: str
-    """As in Verdict.source."""
+    """The source, as in Verdict.source."""
     reason: str
 
 
 class Doubt(msgspec.Struct, frozen=True):
-    """It can't be used at this moment; believed once it has lasted for a while."""
+    """Evidence that the device can't be used now; it acts once it has lasted for a while."""
 
     source: str
     reason: str
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """It can't be told: something doesn't answer, or says what nobody understands."""
+    """Missing evidence: a file does not answer, or has unknown contents."""
 
     source: str
     reason: str
@@ -42,7 +42,7 @@ _WORST_FIRST: Final = (Bad, Doubt, Unknown)
 
 
 def worst(observations: Iterable[Observation]) -> Observation:
-    """The one that decides: the first of the worst kind. Of what is unknown, none is bad."""
+    """Return the decisive evidence, the first of the worst kind: Bad, Doubt, Unknown, Good."""
     seen = tuple(observations)
     for kind in _WORST_FIRST:
         for observation in seen:
@@ -52,6 +52,6 @@ def worst(observations: Iterable[Observation]) -> Observation:
 
 
 def shown(text: str) -> str:
-    """What a file says, as a part of a reason: short, of one line, and such that it can be sent."""
+    """Return a file's text as part of a reason: short, on one line, and encodable."""
     short = text.strip()[:SHOWN_MOST]
     return short if short.isprintable() else ascii(short)

@@ -1,4 +1,4 @@
-"""What the PCI core says of a function: config space, fatal errors, its link's speed and width.
+"""Evidence from the PCI core: config space, fatal errors, speed and width of the link.
 
 Kernel: Documentation/ABI/testing/sysfs-bus-pci, sysfs-bus-pci-devices-aer_stats.
 """
@@ -14,10 +14,10 @@ from rbln_worker.core.health.observation import GOOD, Bad, Observation
 from rbln_worker.core.providers.offer import pci_home
 
 HEADER_BYTES: Final = 64
-"""Of a type 0 header. A VF's vendor and device are all ones (SR-IOV 1.1, 3.4.1.1), no VF's whole
-header is."""
+"""Size of a type 0 header. A VF's vendor and device are all ones (SR-IOV 1.1, 3.4.1.1), but never
+its whole header."""
 FATAL_FOR_S: Final = 60.0
-"""A fatal error counts so long after the last one."""
+"""Seconds for which a fatal error makes a device Unhealthy."""
 
 _TOTAL: Final = re.compile(r"^TOTAL_ERR_FATAL[ \t]+([0-9]{1,20})\s*$", re.ASCII | re.MULTILINE)
 _SPEED: Final = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,3})?) GT/s\b.*", re.ASCII | re.DOTALL)
@@ -25,34 +25,34 @@ _WIDTH: Final = re.compile(r"[0-9]{1,3}", re.ASCII)
 
 
 class FatalErrors(msgspec.Struct, frozen=True):
-    """What is remembered of a function's fatal errors (AER)."""
+    """The record of a function's fatal errors (AER)."""
 
     total: int
     rose_at: float | None = None
-    """When a look last found more of them (monotonic seconds); not at the first one."""
+    """The time of the last check with an increased count, except the first (monotonic seconds)."""
 
 
 def needs(device: Device) -> tuple[Text, ...]:
-    """What can be read whatever power state the function is in."""
+    """Return the reads that are possible in any power state of the function."""
     return _runtime_status(device), _fatal(device)
 
 
 def further_needs(device: Device, facts: Facts) -> tuple[Need, ...]:
-    """What reaches the function itself; nothing of one that sleeps, which a read would wake."""
+    """Return the reads that access the function; none if they would wake it."""
     if facts.text(_runtime_status(device)) in {"suspended\n", "suspended"}:
         return ()
-    if device.pf is not None:  # a VF has no link of its own
+    if device.pf is not None:  # a VF has no link
         return (_config(device),)
     return (_config(device), *(_link(device, file) for file in _LINK_FILES))
 
 
 def glance_needs(device: Device) -> tuple[Need, ...]:
-    """What may turn bad within seconds, and is told by nobody; whether it sleeps goes first."""
+    """Return the reads for faults without a kernel event; the power state comes first."""
     return _runtime_status(device), _config(device)
 
 
 def config_space(device: Device, facts: Facts) -> Observation:
-    """Whether it answers reads of its config space; no evidence where nobody could ask."""
+    """Return Bad if its config space reads all ones; an unreadable file is no evidence."""
     header = facts.head(_config(device))
     if not isinstance(header, Missing) and header == b"\xff" * HEADER_BYTES:
         return Bad("config-space", "its config space reads all ones: it fell off the bus")
@@ -60,14 +60,14 @@ def config_space(device: Device, facts: Facts) -> Observation:
 
 
 def fatal_total(device: Device, facts: Facts) -> int | None:
-    """How many fatal errors were counted since it came; None where nobody counts."""
+    """Return the fatal errors counted since the function was added; None if none are counted."""
     text = facts.text(_fatal(device))
     found = None if isinstance(text, Missing) else _TOTAL.search(text)
     return int(found[1]) if found else None
 
 
 def remember(before: FatalErrors | None, total: int | None, now: float) -> FatalErrors | None:
-    """What is to be remembered after a look; fewer than before means that counting began anew."""
+    """Return the record after a health check; a lower total means that the count was reset."""
     if total is None:
         return before
     if before is None:
@@ -76,14 +76,14 @@ def remember(before: FatalErrors | None, total: int | None, now: float) -> Fatal
 
 
 def fatal_until(errors: FatalErrors | None, now: float) -> float | None:
-    """Until when the errors count (monotonic seconds); None where they don't any more."""
+    """Return the time at which the errors expire (monotonic seconds); None if they have."""
     if errors is None or errors.rose_at is None or errors.rose_at + FATAL_FOR_S <= now:
         return None
     return errors.rose_at + FATAL_FOR_S
 
 
 def link_warning(device: Device, facts: Facts) -> str | None:
-    """What is odd about a link that is narrower or slower than the function can; it works."""
+    """Return a warning if the link is narrower or slower than its maximum; the device works."""
     speed, width, best_speed, best_width = (facts.text(_link(device, file)) for file in _LINK_FILES)
     slow = _less(_speed(speed), _speed(best_speed))
     narrow = _less(_width(width), _width(best_width))
@@ -107,7 +107,7 @@ def _less(current: float | None, best: float | None) -> bool:
 
 
 def _speed(text: str | Missing) -> float | None:
-    """``32.0 GT/s PCIe``; ``Unknown`` is what a VF says."""
+    """Return the speed of ``32.0 GT/s PCIe``; a VF reports ``Unknown``."""
     found = None if isinstance(text, Missing) else _SPEED.fullmatch(text.strip())
     return float(found[1]) or None if found else None
 
@@ -115,7 +115,7 @@ def _speed(text: str | Missing) -> float | None:
 def _width(text: str | Missing) -> int | None:
     if isinstance(text, Missing) or not _WIDTH.fullmatch(text.strip()):
         return None
-    return int(text.strip()) or None  # int() takes less for white space than strip() does
+    return int(text.strip()) or None  # int() accepts less white space than strip() does
 
 
 def _runtime_status(device: Device) -> Text:

@@ -1,4 +1,4 @@
-"""A device's standing: where it is in the machine, what of its past counts, what is said of it."""
+"""The health record of a device: its state, its relevant past, and the verdict."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -13,10 +13,10 @@ NOT_LOOKED_AT: Final = "not looked at yet"
 
 
 class State(StrEnum):
-    """Where a device stands: the phases that people see, and one before them."""
+    """Health state of a device: the phases that users see, and one before them."""
 
     NEW = "new"
-    """Nothing is known of it, or of a newcomer only that it may not be complete yet."""
+    """The device was not checked yet, or is a newcomer that may not be complete yet."""
     HEALTHY = "healthy"
     SUSPECT = "suspect"
     UNHEALTHY = "unhealthy"
@@ -36,45 +36,45 @@ SHOWN_HEALTHY: Final = frozenset({State.HEALTHY, State.SUSPECT, State.UNKNOWN})
 
 
 class Moment(NamedTuple):
-    """A time on both clocks, in seconds: decisions go by the first, people by the second."""
+    """A time on both clocks, in seconds: decisions use the monotonic one, messages the other."""
 
     at: float
     """Monotonic."""
     epoch: float
-    """Since 1970."""
+    """Since the epoch."""
 
 
 class Record(msgspec.Struct, frozen=True):
-    """Where a device stands, and what of its past counts."""
+    """The state of a device, and what of its past is relevant."""
 
     state: State = State.NEW
     seen: Observation | None = None
-    """The evidence that it stands on."""
+    """The evidence for the state."""
     source: str = ""
     reason: str = NOT_LOOKED_AT
-    """Why it is not Healthy, or what is suspected; of a device on probation: why it fell."""
+    """The reason why it is not Healthy or why it is suspect; on probation: why it failed."""
     since: float = 0.0
-    """When it came to this state (seconds since the epoch)."""
+    """The time at which it entered this state (seconds since the epoch)."""
     deadline: float | None = None
-    """When it has to be asked again without new evidence (monotonic seconds)."""
+    """The time of the next evaluation without new evidence (monotonic seconds)."""
     newcomer: bool = False
-    """Not listed while it is NEW: it came to a pool that was listed already."""
+    """True for a device that was added to a listed pool: it is not listed while it is NEW."""
     well: Moment | None = None
-    """When it became Healthy for the kubelet, the last time; None: it never was."""
+    """The last time that it became Healthy for the kubelet; None: never."""
     left: float = 0.0
-    """When the evidence was last good of a device that is shown Healthy (monotonic seconds)."""
+    """The last good evidence of a device that is Healthy for the kubelet (monotonic seconds)."""
     suspicions: tuple[float, ...] = ()
-    """When the latest ones began (monotonic seconds)."""
+    """The times at which the latest suspicions began (monotonic seconds)."""
     falls: int = 0
 
 
 def listed(record: Record) -> bool:
-    """Whether the kubelet hears of the device."""
+    """Return True if the device is in the list for the kubelet."""
     return not (record.newcomer and record.state is State.NEW)
 
 
 def verdict(record: Record, warnings: tuple[str, ...] = ()) -> Verdict:
-    """What is said of the device."""
+    """Return the verdict on the device."""
     reason = record.reason
     if record.state is State.PROBATION:
         reason = f"watched before it is Healthy again; it was: {reason}"

@@ -1,4 +1,4 @@
-"""What the supervisor's word says of a device's health; no file has to be read for it."""
+"""Health evidence from the desired state; it requires no read of a file."""
 
 from rbln_worker.contract.device import Device
 from rbln_worker.contract.health import HealthPolicy
@@ -8,7 +8,7 @@ from rbln_worker.core.health.observation import GOOD, Bad, Observation
 
 
 def observe(device: Device, policy: HealthPolicy, ports: tuple[PortState, ...] = ()) -> Observation:
-    """Presence and carrier; ``ports``: the states that were read last."""
+    """Return the evidence of presence and carrier; ``ports``: the port states of the last check."""
     if device.gone is not None:
         return Bad("sysfs", device.gone)
     return carrier.observe(device, ports) if policy.link_state else GOOD

@@ -1,23 +1,26 @@
-"""How much a call may search, in steps and not in time: the same question has the same answer."""
+"""The limit of a search, in steps and not in time: equal requests get equal answers."""
 
 from typing import Final
 
 STEPS_MOST: Final = 50_000
-"""Of one call. A step takes some 0.1 µs."""
+"""Maximum number of steps of one call. A step takes about 0.1 µs."""
 
 
 class Spent(Exception):
-    """A search that would go beyond the budget."""
+    """A search exceeded the budget."""
 
 
 class Budget:
-    """What is left of a call's steps."""
+    """The remaining steps of a call."""
 
     def __init__(self, steps: int = STEPS_MOST) -> None:
         self.left = steps
 
     def spend(self, steps: int) -> None:
-        """Take so many, or raise Spent; what was too much once leaves nothing to the next."""
+        """Take ``steps`` from the budget; raise Spent if too few are left.
+
+        A request for too many steps leaves none for later calls.
+        """
         self.left -= steps
         if self.left < 0:
             raise Spent

@@ -1,4 +1,4 @@
-"""The answer to one container's request, whatever is asked."""
+"""The answer to one container's request for a preferred allocation."""
 
 from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
@@ -27,15 +27,15 @@ _BEGUN: Final[Callable[[Bridge], int]] = attrgetter("begun")
 
 
 class Preferred(msgspec.Struct, frozen=True):
-    """What to prefer: sorted, and empty where the kubelet may choose as it likes."""
+    """The preferred devices: sorted; empty if the kubelet may choose."""
 
     devices: tuple[DeviceId, ...] = ()
     simply: bool = False
-    """The budget was too small for the best choice: a legal one."""
+    """True if the budget was too small for the best choice; this is a valid one."""
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """The pool's devices may not be spread over NUMA nodes, and no node has enough of them."""
+    """A refusal: the pool must not cross NUMA nodes, and no node has enough devices."""
 
     why: str
 
@@ -43,10 +43,11 @@ class Refused(msgspec.Struct, frozen=True):
 def choose(
     known: Layout, available: Iterable[str], must: Iterable[str], size: int, budget: Budget
 ) -> Preferred | Refused:
-    """The devices to prefer; of IOMMU groups that devices share, whole ones.
+    """Return the preferred devices; if devices share IOMMU groups, whole groups.
 
-    Whatever is asked: names that are no devices of the pool are passed over, and a size that can't
-    be had is answered with what must be included, or with all there is.
+    Any request has an answer: names that are no devices of the pool are ignored, and a size that is
+    not available is answered with the devices that must be included, or with all that are
+    available.
     """
     if known.policy == "none":
         return Preferred()
@@ -93,7 +94,7 @@ def _answer(asked: Question, policy: Preferring, budget: Budget) -> Preferred:
 
 
 def _most(places: Iterable[Place]) -> float:
-    """A request for more means to cross."""
+    """Return the size above which a request has to cross NUMA nodes."""
     return max(float("inf") if one.numa_most is None else one.numa_most for one in places)
 
 

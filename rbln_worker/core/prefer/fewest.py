@@ -1,7 +1,7 @@
-"""The fewest bridges with enough devices; of those the fewest devices; then the first.
+"""Search for the fewest bridges with enough devices; of those the fewest devices; then the first.
 
-What choices of bridges add up to is a set of bits, and a bridge is added to it by a shift: that is
-polynomial, where trying all choices would take years.
+The possible sums of devices are a set of bits, and a bridge is added to it by a shift. That is
+polynomial; trying all combinations would take years.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,11 +12,14 @@ from rbln_worker.core.prefer.budget import Budget
 from rbln_worker.core.prefer.question import Bridge
 
 _BITS_A_STEP: Final = 2048
-"""As many bits are shifted in about the time that Python needs for the rest of a step."""
+"""Number of bits that are shifted in about the time that Python needs for the rest of a step."""
 
 
 def fewest(bridges: Sequence[Bridge], needed: int, budget: Budget) -> Sequence[Bridge]:
-    """The choice; ``bridges`` together have at least so many devices. Spent."""
+    """Return the choice; raise Spent.
+
+    ``bridges`` together have at least ``needed`` devices.
+    """
     if needed <= 0:
         return ()
     sizes = sorted((bridge.size for bridge in bridges), reverse=True)
@@ -31,7 +34,7 @@ def fewest(bridges: Sequence[Bridge], needed: int, budget: Budget) -> Sequence[B
 
 
 def _sums(bridges: Sequence[Bridge], most: int, mask: int) -> list[list[int]]:
-    """``[i][n]``: what choices of n bridges from the i-th on add up to, as bits."""
+    """Return ``[i][n]``: the possible sums of n bridges from the i-th on, as bits."""
     after = [1, *[0] * most]
     rows = [after]
     for bridge in reversed(bridges):
@@ -47,7 +50,7 @@ def _sums(bridges: Sequence[Bridge], most: int, mask: int) -> list[list[int]]:
 def _walk(
     bridges: Sequence[Bridge], sums: Sequence[Sequence[int]], count: int, total: int
 ) -> Iterator[Bridge]:
-    """The first choice that comes to the sum, bridge by bridge."""
+    """Yield the first choice with the sum, bridge by bridge."""
     for bridge, rest in zip(bridges, sums[1:], strict=True):
         if count == 0:
             return

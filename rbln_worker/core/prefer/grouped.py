@@ -1,4 +1,4 @@
-"""Devices that share IOMMU groups: one VM can have a group at a time, so it is given out whole."""
+"""Devices that share IOMMU groups: only one VM can use a group, so it is allocated as a whole."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence, Set
@@ -15,16 +15,17 @@ def together(
     must: Iterable[str],
     size: int,
 ) -> tuple[DeviceId, ...]:
-    """Choose as few and as whole groups as can be, on the NUMA nodes of a choice.
+    """Choose as few and as complete groups as possible, on the NUMA nodes of a choice.
 
-    Groups of devices that must be included come first, groups of which others have a device last.
+    Groups of devices that must be included come first; groups with a device that is not available
+    come last.
 
     Args:
         known: the pool, some of whose devices share groups.
-        available: the devices to choose from; others of the pool are in use, or sick.
-        chosen: the choice without regard to groups; empty where there was none.
+        available: the devices to choose from; the pool's others are in use or Unhealthy.
+        chosen: the choice without regard to groups; empty if there was none.
         must: devices that must be included.
-        size: how many to choose.
+        size: the number of devices to choose.
     """
     included = sorted(known.places.keys() & set(must))
     numa = {place.numa for one in chosen if (place := known.places[one]) is not None}
@@ -37,13 +38,13 @@ def together(
     begun = {known.groups[device] for device in included if device in known.groups}
 
     def order(group: str) -> tuple[int, int, str]:
-        broken = len(free[group]) < whole[group]  # of a device by itself that is 0
+        broken = len(free[group]) < whole[group]  # 0 for a device without a group
         return 0 if group in begun else 2 if broken else 1, -len(free[group]), group
 
     picked: list[DeviceId] = []
     for _, groups in groupby(sorted(free, key=order), key=lambda group: order(group)[0]):
         too_large = ""
-        for group in groups:  # the largest first: what does not fit now never will
+        for group in groups:  # the largest first: one that does not fit now never will
             needed = size - len(included) - len(picked)
             if len(free[group]) <= needed:
                 picked += free[group]

@@ -1,13 +1,13 @@
-"""Closely packed: what is begun is filled, so that whole cards stay free for who needs whole ones.
+"""The policy ``packed``: fill started bridges, so that whole cards stay free.
 
-The best by, in this order: NUMA nodes that are touched; whole bridges that are begun (whole: all of
-the pool's devices below it are to choose from); how much the bridges of the chosen devices are
-used, counted for each device; devices that are left over below the bridges that are begun; how much
-the NUMA nodes are used; the numbers of the NUMA nodes, the addresses of the bridges. Below a
-bridge the most used physical functions are filled first.
+The best choice has, in this order: the fewest NUMA nodes; the fewest whole bridges started (whole:
+all of the pool's devices below it are available); the most used bridges, counted for each chosen
+device; the fewest devices left over below the bridges that it starts; the most used NUMA nodes; the
+lowest numbers of NUMA nodes and addresses of bridges. Below a bridge the most used physical
+functions are filled first.
 
-Used is a device of the pool that the request does not offer: the kubelet gave it to a container, or
-it is sick. What must be included counts as used.
+A used device is a device of the pool that the request does not offer: the kubelet gave it to a
+container, or it is Unhealthy. Devices that must be included count as used.
 """
 
 from collections import Counter
@@ -30,7 +30,7 @@ class _Try(NamedTuple):
 
 
 def best(question: Question, budget: Budget) -> tuple[DeviceId, ...]:
-    """The choice, sorted; Spent."""
+    """Return the choice, sorted; raise Spent."""
     nodes_used = Counter(place.numa for place in question.places.values())
     nodes_used.subtract(question.room)
     budget.spend(len(question.bridges))

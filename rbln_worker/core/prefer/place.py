@@ -1,11 +1,11 @@
-"""Where the devices of a pool sit: NUMA nodes, bridges, physical functions.
+"""Topology of a pool's devices: NUMA nodes, bridges, physical functions.
 
-A device's *bridge* is the one that its card has in common. The reference counts it from the root
-port, at a depth for each product. That depth is kept where it applies: there is such a bridge, it
-is not merely the port of one NPU, and it has no more NPUs below it than belong together. Elsewhere
+A device's *bridge* is the one that the devices of its card share. The reference counts it from the
+root port, at a depth for each product. That depth is kept where it applies: there is such a bridge,
+it is not merely the port of one NPU, and it has no more NPUs below it than one group has. Elsewhere
 (a switch more or less above the card, a virtual machine, another product) it is the deepest bridge
-below which there is more than one of the pool's physical functions. Where there is none, a physical
-function is by itself, with its virtual ones.
+above more than one of the pool's physical functions. If there is none, a physical function with its
+virtual functions is a group of its own.
 """
 
 from collections import Counter
@@ -19,42 +19,42 @@ from rbln_worker.contract.pool import PoolSpec, Preferring
 
 
 class Card(msgspec.Struct, frozen=True):
-    """How a product sits in a server, as the reference has it."""
+    """The topology of a product in a server, as the reference defines it."""
 
     depth: int
-    """Which of a device's bridges, counted from the root port, its group shares."""
+    """The position, counted from the root port, of the bridge that a group of devices shares."""
     together: int
-    """As many NPUs lie below that bridge at most: more are several groups."""
+    """Maximum number of NPUs below that bridge; more are several groups."""
     numa_most: int
-    """As many devices a NUMA node has at most: whoever asks for more means to cross."""
+    """Maximum number of devices of a NUMA node; a request for more may cross NUMA nodes."""
 
 
-_CA25: Final = Card(depth=2, together=4, numa_most=16)  # four NPUs a card
-_CA22: Final = Card(depth=1, together=8, numa_most=8)  # one NPU a card: the bridge is the server's
+_CA25: Final = Card(depth=2, together=4, numa_most=16)  # four NPUs on a card
+_CA22: Final = Card(depth=1, together=8, numa_most=8)  # one NPU on a card; the server's bridge
 CARDS: Final[Mapping[str, Card]] = {"1250": _CA25, "1251": _CA25, "1220": _CA22, "1221": _CA22}
-"""By PCI device id, physical and virtual functions."""
+"""Cards by PCI device ID, of physical and virtual functions."""
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a device sits."""
+    """The position of a device."""
 
     numa: int
-    """-1 where the kernel knows none: such devices count as one node's."""
+    """The NUMA node; -1 if the kernel knows none: such devices count as being on one node."""
     bridge: Bdf
-    """The physical function itself where it shares no bridge."""
+    """The bridge; the physical function itself if it shares no bridge."""
     pf: Bdf
-    """The physical function above the device, or the one that it is."""
+    """The physical function of the device, which may be the device itself."""
     numa_most: int | None = None
-    """None: no number is known from which on a request has to cross."""
+    """Card.numa_most; None if it is not known."""
 
     @property
     def below(self) -> tuple[int, Bdf]:
-        """What makes two devices neighbours."""
+        """The key that neighbours share: NUMA node and bridge."""
         return self.numa, self.bridge
 
 
 class Layout(msgspec.Struct, frozen=True):
-    """Where the devices of a pool sit; None for one of which it is not known."""
+    """Positions of a pool's devices; None for a device without a known position."""
 
     places: Mapping[DeviceId, Place | None] = {}
     may_cross: bool = False
@@ -64,7 +64,7 @@ class Layout(msgspec.Struct, frozen=True):
 
 
 def layout(pool: PoolSpec, devices: Iterable[Device]) -> Layout:
-    """The layout of a pool; without a policy only that of products which the reference knows."""
+    """Return the layout of a pool; without a policy, only of products that the reference knows."""
     policy = pool.preferred_allocation
     if policy == "none":
         return Layout(policy=policy)

@@ -1,4 +1,4 @@
-"""One request of which everything is known, and what the NUMA rule leaves to choose from."""
+"""One resolved request for a preferred allocation, and the candidates that the NUMA rule leaves."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,43 +12,43 @@ from rbln_worker.core.prefer.place import Place
 
 
 class Bridge(msgspec.Struct, frozen=True):
-    """A bridge of the pool that has devices to choose from."""
+    """A bridge of the pool with available devices."""
 
     numa: int
     address: Bdf
     devices: tuple[DeviceId, ...]
-    """To choose from, sorted."""
+    """Available devices, sorted."""
     included: int
-    """Devices below it that must be included."""
+    """Number of devices below it that must be included."""
     begun: int
-    """Devices of the pool below it that are not to choose from: used, sick, or included."""
+    """Number of the pool's devices below it that are not available: used, Unhealthy or included."""
 
     @property
     def size(self) -> int:
-        """How many devices there are to choose from."""
+        """The number of available devices."""
         return len(self.devices)
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What to choose, and from what."""
+    """A request: the number of devices to choose, and the available ones."""
 
     places: Mapping[DeviceId, Place]
-    """Of all devices of the pool of which it is known."""
+    """Positions of the pool's devices, as far as they are known."""
     included: tuple[DeviceId, ...]
     free: tuple[DeviceId, ...]
-    """To choose from, sorted, without the included ones."""
+    """Available devices without the included ones, sorted."""
     needed: int
-    """How many of them: at least one, and no more than there are."""
+    """The number to choose from ``free``: at least one, and no more than there are."""
     bridges: tuple[Bridge, ...]
-    """By NUMA node and address."""
+    """Bridges by NUMA node and address."""
     touched: frozenset[int]
     """NUMA nodes of the included devices."""
     may_cross: bool
     room: Mapping[int, int]
-    """Devices to choose from by NUMA node, where there are any."""
+    """Number of available devices by NUMA node, for nodes with any."""
 
     def further(self) -> int:
-        """How many NUMA nodes have to be touched beyond those that are."""
+        """Return the minimum number of NUMA nodes in addition to the touched ones."""
         left = self.needed - sum(self.room.get(node, 0) for node in self.touched)
         rooms = sorted(
             (room for node, room in self.room.items() if node not in self.touched), reverse=True
@@ -60,7 +60,7 @@ class Question(msgspec.Struct, frozen=True):
         return count
 
     def reaches(self, budget: Budget) -> Iterator[frozenset[int]]:
-        """The sets of fewest NUMA nodes that hold the request, in order; Spent."""
+        """Yield the smallest sets of NUMA nodes with enough devices, in order; raise Spent."""
         others = sorted(self.room.keys() - self.touched)
         for further in combinations(others, self.further()):
             budget.spend(1)
@@ -69,7 +69,7 @@ class Question(msgspec.Struct, frozen=True):
                 yield reach
 
     def answer(self, chosen: Iterable[DeviceId]) -> tuple[DeviceId, ...]:
-        """The first of the chosen ones, as many as are needed, and the included ones; sorted."""
+        """Return the first chosen devices, as many as needed, and the included ones; sorted."""
         taken = [device for device, _ in zip(chosen, range(self.needed), strict=False)]
         return tuple(sorted((*self.included, *taken)))
 
@@ -82,7 +82,7 @@ def question(
     *,
     may_cross: bool,
 ) -> Question:
-    """The request, with the bridges of the devices that it offers."""
+    """Return the request with the bridges of its available devices."""
     groups: dict[tuple[int, Bdf], list[DeviceId]] = {}
     for device in free:
         groups.setdefault(places[device].below, []).append(device)

@@ -1,4 +1,4 @@
-"""A legal answer without a search: few NUMA nodes and few bridges, not always the fewest."""
+"""A valid choice without a search: few NUMA nodes and few bridges, not always the fewest."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -7,7 +7,7 @@ from rbln_worker.core.prefer.question import Bridge, Question
 
 
 def simple(question: Question, first: Callable[[Bridge], int]) -> tuple[DeviceId, ...]:
-    """The choice, sorted: on as few NUMA nodes as can be, bridges by ``first`` before others."""
+    """Return the choice, sorted: on the fewest NUMA nodes, bridges by ``first`` before others."""
     on: dict[int, list[Bridge]] = {}
     for bridge in question.bridges:
         on.setdefault(bridge.numa, []).append(bridge)
@@ -18,7 +18,7 @@ def simple(question: Question, first: Callable[[Bridge], int]) -> tuple[DeviceId
 
 
 def _nodes(question: Question) -> Iterator[int]:
-    """The NUMA nodes that are touched, then the largest ones, last the smallest that is enough."""
+    """Yield the touched NUMA nodes, then the largest ones, last the smallest sufficient one."""
     left = question.needed
     for node in sorted(question.touched & question.room.keys()):
         yield node
@@ -40,7 +40,7 @@ def _nodes(question: Question) -> Iterator[int]:
 def _below(
     bridges: Sequence[Bridge], needed: int, first: Callable[[Bridge], int]
 ) -> Iterator[DeviceId]:
-    """Bridges that come first, then the largest ones, last the smallest that is enough."""
+    """Yield devices: of first bridges, of the largest ones, last of the smallest sufficient one."""
     order = sorted(bridges, key=lambda bridge: (-first(bridge), -bridge.size))
     for n, bridge in enumerate(order):
         if needed <= 0:

@@ -1,11 +1,11 @@
-"""Far apart: over as many NUMA nodes, bridges and physical functions as there are, for bandwidth.
+"""The policy ``spread``: use as many NUMA nodes, bridges and physical functions as possible.
 
-As many of each as can be: no choice has more of one for less of another. After that each further
-device is taken where the fewest of the pool's devices are used or chosen: below the bridge, then on
-the physical function; then by address. Where the pool may not cross NUMA nodes all of it is on one:
-the one with the most bridges, then physical functions, for this request; then the least used one.
-
-What must be included counts as touched, what the request does not offer as used.
+This is for bandwidth. The number of each is as high as possible: no choice has more of one for less
+of another. After that each further device is taken where the fewest of the pool's devices are used
+or chosen: below the bridge, then on the physical function; then by address. A pool that must not
+cross NUMA nodes uses one: the one with the most bridges, then physical functions, for this request;
+then the least used one. Devices that must be included count as touched, devices that the request
+does not offer as used.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ from rbln_worker.core.prefer.question import Bridge, Question
 
 _STEPS_OFFERED: Final = 2
 _STEPS_TAKEN: Final = 6
-"""Of a device that is offered, and of one that is taken."""
+"""Steps for an offered device, and for a taken one."""
 
 
 class _Try(NamedTuple):
@@ -30,7 +30,7 @@ class _Try(NamedTuple):
 
 
 def best(question: Question, budget: Budget) -> tuple[DeviceId, ...]:
-    """The choice, sorted; Spent."""
+    """Return the choice, sorted; raise Spent."""
     used = Counter(place.pf for place in question.places.values())
     used.subtract(question.places[device].pf for device in question.free)
     if question.may_cross:
@@ -70,7 +70,7 @@ def _over(
 
 
 def _first_of_nodes(question: Question, sources: Collection["_Source"]) -> list[DeviceId]:
-    """One device of each NUMA node that is not touched."""
+    """Return one device of each NUMA node that is not touched."""
     firsts: dict[int, _Source] = {}
     for source in sorted(sources, key=_Source.key):
         if source.bridge.numa not in question.touched:
@@ -92,18 +92,18 @@ class _Source:
         self.left = bridge.size
         self._touched = bridge.included > 0
         self._devices: dict[Bdf, list[DeviceId]] = {}
-        for device in reversed(bridge.devices):  # the first one is taken first, from the end
+        for device in reversed(bridge.devices):  # the first is taken first, from the end
             self._devices.setdefault(question.places[device].pf, []).append(device)
         self._pfs = [(pf in touched, used[pf], pf) for pf in self._devices]
         heapify(self._pfs)
 
     def key(self) -> tuple[bool, bool, int, Bdf, int]:
-        """What is lowest is taken from; only of use while something is left."""
+        """Return the priority: the lowest source is next; undefined when nothing is left."""
         begun = self.bridge.begun + self.bridge.size - self.left
         return self._touched, self._pfs[0][0], begun, self.bridge.address, self.bridge.numa
 
     def take(self) -> DeviceId:
-        """The next device."""
+        """Take the next device."""
         _, used, pf = heappop(self._pfs)
         devices = self._devices[pf]
         device = devices.pop()

@@ -1,13 +1,13 @@
-"""Close together: on the fewest NUMA nodes, below the fewest bridges, with the least left over.
+"""The policy ``topology``: the fewest NUMA nodes and bridges, with the fewest devices left over.
 
-The best by, in this order: NUMA nodes that are touched; bridges that are touched; devices that are
-left over below those bridges (that is what fragmentation means here: a card that is begun and not
-used up); devices that are left over on the NUMA nodes; the numbers of the NUMA nodes, the addresses
-of the bridges, the addresses of the devices. What must be included counts as touched. What other
-containers use does not: they may be gone in a minute, and two bridges stay two.
+The best choice has, in this order: the fewest NUMA nodes; the fewest bridges; the fewest devices
+left over below those bridges (fragmentation: a card that is started but not used up); the fewest
+devices left over on the NUMA nodes; the lowest numbers of NUMA nodes, addresses of bridges and
+addresses of devices. Devices that must be included count as touched. Devices that other containers
+use do not: they may be free in a minute, and two bridges stay two.
 
-That is never wider than the reference's choice, which picks NUMA nodes and bridges at random where
-they tie, and with allowCrossNuma spreads what one NUMA node could hold.
+The choice is never wider than the reference's, which picks NUMA nodes and bridges at random in a
+tie, and with allowCrossNuma spreads a request that would fit on one NUMA node.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class _Try(NamedTuple):
 
 
 def best(question: Question, budget: Budget) -> tuple[DeviceId, ...]:
-    """The choice, sorted; Spent."""
+    """Return the choice, sorted; raise Spent."""
     touched = sorted(
         (bridge for bridge in question.bridges if bridge.included), key=lambda bridge: bridge.size
     )
@@ -42,7 +42,7 @@ def best(question: Question, budget: Budget) -> tuple[DeviceId, ...]:
         room = sum(question.room.get(node, 0) for node in reach)
         tries.append(_Try(len(chosen), below_them, room, chosen))
     chosen = min(tries, key=lambda tried: tried[:3]).chosen
-    # The bridges that are touched anyway first, of the others the smallest last: that one alone
-    # keeps devices, because without it the rest would not have been enough.
+    # The bridges that are touched anyway come first, of the others the smallest last: only that one
+    # keeps devices, because without it the others would not have been enough.
     order = [*touched, *sorted(chosen, key=lambda bridge: -bridge.size)]
     return question.answer(device for bridge in order for device in bridge.devices)

@@ -1,5 +1,5 @@
-"""What a container needs to use a device: one provider for each kind of access, one file each.
+"""Providers: the needs of a container for a device, one provider and one file a kind of access.
 
-A provider defines the devices that it applies to, what has to be read, and what a container gets:
+A provider defines the devices that it applies to, the required reads, and what a container gets:
 pure functions in a PROVIDER. registry.py lists them.
 """

@@ -8,15 +8,15 @@ from rbln_worker.core.providers.offer import Offer, Provider, Question
 
 
 def carried(_: Device, pool: PoolSpec) -> bool:
-    """Every device of a pool that has the key, be it empty."""
+    """Select all devices of a pool with the key, even if it is empty."""
     return pool.additional_info is not None
 
 
 def offer(question: Question) -> Offer:
-    """The keys for every device, overlaid by those for its PCI function, and for itself.
+    """Offer the keys for all devices, overlaid by those for the PCI function and for the device.
 
-    The two are one for all but auxiliary devices. The section is called ``extra`` by the reference
-    and ``extraInfo`` by its documentation: both.
+    The two have the same name except for auxiliary devices. The section is ``extra`` in the
+    reference and ``extraInfo`` in its documentation: both are there.
     """
     configured = question.pool.additional_info or {}
     device = question.device

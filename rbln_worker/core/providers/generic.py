@@ -1,4 +1,4 @@
-"""Nothing but the device's ID: for drivers that need no node."""
+"""The device's ID only, for drivers that need no node."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ from rbln_worker.core.providers.offer import Offer, Provider, Question
 
 
 def carried(device: Device, pool: PoolSpec) -> bool:
-    """Every device but the NPUs that have a provider of their own."""
+    """Select all devices except NPUs with a provider of their own."""
     function = device.function
     return not (
         pool.device_type == "accelerator"
@@ -18,7 +18,7 @@ def carried(device: Device, pool: PoolSpec) -> bool:
 
 
 def offer(question: Question) -> Offer:
-    """The section ``generic``: a PCI address or an auxiliary device's name."""
+    """Offer the section ``generic``: a PCI address or the name of an auxiliary device."""
     return Offer(info={"generic": {"deviceID": question.device.id}})
 
 

@@ -18,17 +18,17 @@ _IOMMU_THERE: Final = There(IOMMU)
 
 
 def carried(device: Device, pool: PoolSpec) -> bool:
-    """Select devices on vfio of pools that ask for it."""
+    """Select devices on vfio, in pools with ``iommufd``."""
     return pool.iommufd and vfio.carried(device, pool)
 
 
 def needs(device: Device) -> tuple[Need, ...]:
-    """Return the folder that names the character device, and /dev/iommu."""
+    """Return the reads: the folder with the name of the character device, and /dev/iommu."""
     return _names(device), _IOMMU_THERE
 
 
 def offer(question: Question) -> Offer:
-    """Offer both nodes, or none where the kernel has not both."""
+    """Offer both nodes, or none if the kernel does not have both."""
     names = question.facts.names(_names(question.device))
     found = [] if isinstance(names, Missing) else [one for one in names if _NAME.fullmatch(one)]
     if not found or not question.facts.there(_IOMMU_THERE):

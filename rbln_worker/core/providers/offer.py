@@ -1,4 +1,4 @@
-"""What a provider is, what it is asked, and what it puts into a container."""
+"""The interface of providers: input, output and common helpers."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,34 +10,34 @@ from rbln_worker.core.facts import Facts, Need
 
 
 class Node(msgspec.Struct, frozen=True):
-    """A device node, always with permissions ``rw``; paths are the host's and the container's."""
+    """A device node, always with permissions ``rw``; paths of the host and of the container."""
 
     host: str
     container: str
 
 
 class Mount(msgspec.Struct, frozen=True):
-    """A read-only bind mount of a file of the host's."""
+    """A read-only bind mount of a file of the host."""
 
     host: str
     container: str
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """Nodes, mounts and keys for the container; or faults, where it could not use the device."""
+    """Nodes, mounts and keys for the container, and faults if it could not use the device."""
 
     nodes: tuple[Node, ...] = ()
     mounts: tuple[Mount, ...] = ()
     info: Mapping[str, Mapping[str, str]] = {}
     """Sections of the ``_INFO`` variable: section → key → value."""
     faults: tuple[str, ...] = ()
-    """Why a container that got this device could not use it."""
+    """Reasons why a container could not use the device."""
     away: str = ""
-    """Why a device that is in order can't be given out now: a container has it, say."""
+    """The reason why a healthy device can't be allocated now, such as use by a container."""
 
 
 class Question(msgspec.Struct, frozen=True):
-    """All that a provider is told."""
+    """The input of a provider."""
 
     device: Device
     pool: PoolSpec
@@ -45,37 +45,37 @@ class Question(msgspec.Struct, frozen=True):
 
 
 def no_needs(_: Device) -> tuple[Need, ...]:
-    """For providers that have to read nothing."""
+    """Return no reads, for providers that require none."""
     return ()
 
 
 class Provider(msgspec.Struct, frozen=True):
-    """One kind of access to a device."""
+    """A provider: one kind of access to a device."""
 
     carried: Callable[[Device, PoolSpec], bool]
-    """Whether a device of a pool is accessed in this way."""
+    """A test that is True if the provider applies to a device of the pool."""
     offer: Callable[[Question], Offer]
     needs: Callable[[Device], tuple[Need, ...]] = no_needs
-    """What has to be read of a device before ``offer`` can be asked."""
+    """A function that returns the reads that ``offer`` requires."""
 
 
 def same_path(path: str) -> Node:
-    """A node with the same path on both sides."""
+    """Return a node with the same path on the host and in the container."""
     return Node(host=path, container=path)
 
 
 def pci_home(device: Device) -> str:
-    """The directory of a device's PCI function (an auxiliary device's parent)."""
+    """Return the sysfs folder of a device's PCI function (an auxiliary device's parent)."""
     return f"/sys/bus/pci/devices/{device.function.bdf}"
 
 
 def home(device: Device) -> str:
-    """The directory of the device itself."""
+    """Return the sysfs folder of the device itself."""
     if device.subfunction is not None:
         return f"/sys/bus/auxiliary/devices/{device.subfunction.name}"
     return pci_home(device)
 
 
 def brief(why: str, device: Device) -> str:
-    """A reason without the directory of the device's function, which its readers know."""
+    """Return a reason without the sysfs folder of the device's function, which is known."""
     return why.replace(f"{pci_home(device)}/", "")

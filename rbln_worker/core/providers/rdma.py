@@ -18,14 +18,14 @@ _KINDS: Final = (
     ("umad", _MAD),
     ("uverbs", Texts("/sys/class/infiniband_verbs", "ibdev")),
 )
-"""What a node's name contains and where it is found, in the order of the nodes."""
+"""Part of a node's name, and the folder of its class, in the order of the nodes."""
 _KEYS: Final = frozenset({"issm", "umad", "uverbs"})
-"""Those that have a key; a ucm has none at the reference."""
+"""Kinds with a key; a ucm has none in the reference."""
 _NODE_NAME: Final = re.compile(r"[a-z_]+[0-9]{1,6}")
 
 
 def carried(device: Device, pool: PoolSpec) -> bool:
-    """Taken by a selector with isRdma, able to, and not given out as a vDPA device."""
+    """Select devices of a selector with isRdma that are RDMA-capable, and not used through vDPA."""
     network = device.network
     return (
         device.grants.rdma
@@ -36,14 +36,14 @@ def carried(device: Device, pool: PoolSpec) -> bool:
 
 
 def needs(device: Device) -> tuple[Need, ...]:
-    """Its RDMA devices now, and which nodes belong to which."""
+    """Return the reads: the device's current RDMA devices, and the owners of all RDMA nodes."""
     return _folder(device), _MANAGER, *dict.fromkeys(place for _, place in _KINDS)
 
 
 def offer(question: Question) -> Offer:
-    """For each RDMA device its nodes, and the connection manager's.
+    """Offer the nodes of each RDMA device, and the connection manager's.
 
-    Where there are several the reference's keys are the last one's; each has keys of its own, too.
+    With several RDMA devices the reference's keys are those of the last one; each also has its own.
     """
     names = devices(question.device, question.facts)
     if not names:
@@ -65,13 +65,13 @@ def offer(question: Question) -> Offer:
 
 
 def devices(device: Device, facts: Facts) -> tuple[str, ...]:
-    """The names of a device's RDMA devices that are in this network namespace, sorted."""
+    """Return the names of a device's RDMA devices in this network namespace, sorted."""
     names = facts.names(_folder(device))
     return () if isinstance(names, Missing) else names
 
 
 def _nodes(name: str, facts: Facts) -> Iterator[tuple[str, str]]:
-    """Key, empty where there is none, and path."""
+    """Yield key (empty if there is none) and path of each node."""
     for kind, place in _KINDS:
         for entry, owner in facts.texts(place).items():
             if kind in entry and owner.strip() == name and _NODE_NAME.fullmatch(entry):

@@ -1,4 +1,4 @@
-"""An NPU behind Rebellions' own driver."""
+"""An NPU with Rebellions' own driver."""
 
 import re
 from typing import Final
@@ -9,7 +9,7 @@ from rbln_worker.core.facts import Facts, HostFile, Missing, Need, Text, There
 from rbln_worker.core.providers.offer import Mount, Offer, Provider, Question, same_path
 
 RSD: Final = "/dev/rsd0"
-"""The group node; a container without it counts no device."""
+"""The group node; a container without it finds no device."""
 
 WITHOUT_RSD: Final = frozenset({"2030", "2031", "2130", "2131"})
 """Products of the rebel100 family, which has no RSD."""
@@ -18,9 +18,9 @@ TOOLS: Final = {
     f"/usr/bin/{name}": (f"/usr/local/bin/{name}", f"/usr/bin/{name}")
     for name in ("rbln-stat", "rbln-smi")
 }
-"""The vendor's status tool by its place in containers: its places on the host, best first.
+"""The vendor's status tool: path in containers → paths on the host, best first.
 
-It was called rbln-stat once; driver packages put it into the one folder or the other.
+An older name is rbln-stat; driver packages install it in one folder or the other.
 """
 
 _RSD_THERE: Final = There(RSD)
@@ -29,22 +29,22 @@ _NODE_NAME: Final = re.compile(r"rbln[0-9]{1,6}")
 
 
 def carried(device: Device, _: PoolSpec) -> bool:
-    """NPUs."""
+    """Select NPUs."""
     return is_npu(device)
 
 
 def is_npu(device: Device) -> bool:
-    """One of the vendor's devices, bound to the vendor's driver."""
+    """Return True for a device of the vendor that is bound to the vendor's driver."""
     return device.function.vendor == REBELLIONS and device.function.driver == "rebellions"
 
 
 def needs(device: Device) -> tuple[Need, ...]:
-    """The ``pools`` file, which names the node; the group's node; the tool."""
+    """Return the reads: the ``pools`` file, which names the node; the group's node; the tool."""
     return _pools(device), _RSD_THERE, *TOOL_FILES
 
 
 def offer(question: Question) -> Offer:
-    """The NPU's node, the group's, and the vendor's status tool where the host has it."""
+    """Offer the NPU's node, the group's, and the vendor's status tool if the host has it."""
     name = _node_name(question)
     if isinstance(name, Missing):
         return Offer(faults=(f"its node is not known ({name.why})",))
@@ -59,7 +59,7 @@ def offer(question: Question) -> Offer:
 
 
 def _tools(facts: Facts) -> tuple[Mount, ...]:
-    """Mount what is a regular file: a runtime makes a folder on the host of what does not exist."""
+    """Mount regular files only: a runtime creates a folder on the host for a missing path."""
     found = (
         (next((path for path in paths if facts.there(HostFile(path))), None), place)
         for place, paths in TOOLS.items()
@@ -72,10 +72,10 @@ def _pools(device: Device) -> Text:
 
 
 def _node_name(question: Question) -> str | Missing:
-    """The node's name from the device's ``pools`` file: the driver names a DMA pool after the node.
+    """Return the node's name from the ``pools`` file: the driver names a DMA pool after the node.
 
     The kernel lists every device's DMA pools there (mm/dmapool.c): a header (``poolinfo - 0.1``),
-    then a line a pool that begins with its name, the newest first.
+    then a line for each pool that begins with its name, the newest first.
     """
     place = _pools(question.device)
     text = question.facts.text(place)
@@ -87,8 +87,8 @@ def _node_name(question: Question) -> str | Missing:
             f"{place.path}: expected a second line that names the node, got {len(lines)}"
         )
     words = [line.split(maxsplit=1)[0] for line in lines[1:] if line.strip()]
-    # The name becomes a path that the container runtime opens as root: nothing but rblnN may. The
-    # driver may have further pools, and the newest comes first, so it need not be the second line.
+    # The name becomes a path that the container runtime opens as root, so only rblnN is accepted.
+    # The driver may have further pools, with the newest first, so it need not be the second line.
     for word in words:
         if _NODE_NAME.fullmatch(word):
             return word

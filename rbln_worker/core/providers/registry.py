@@ -1,4 +1,4 @@
-"""Every provider, in the order in which their nodes reach the container."""
+"""All providers, in the order in which their nodes reach the container."""
 
 from typing import Final
 
@@ -32,12 +32,12 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
 
 
 def providers(device: Device, pool: PoolSpec) -> tuple[Provider, ...]:
-    """The providers of a device in a pool."""
+    """Return the providers of a device in a pool."""
     return tuple(provider for provider in PROVIDERS if provider.carried(device, pool))
 
 
 def needs(device: Device, pool: PoolSpec) -> tuple[Need, ...]:
-    """What has to be read of a device before its providers can be asked, nothing twice."""
+    """Return the reads that a device's providers require, each once."""
     return tuple(
         dict.fromkeys(
             need for provider in providers(device, pool) for need in provider.needs(device)

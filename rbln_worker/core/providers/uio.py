@@ -1,4 +1,4 @@
-"""A function that user space drives through uio (Documentation/driver-api/uio-howto.rst)."""
+"""A function with a user-space driver on uio (Documentation/driver-api/uio-howto.rst)."""
 
 import re
 from typing import Final
@@ -20,17 +20,17 @@ _NODE_NAME: Final = re.compile(r"uio[0-9]{1,6}")
 
 
 def carried(device: Device, _: PoolSpec) -> bool:
-    """Behind one of uio's drivers."""
+    """Select devices that are bound to one of uio's drivers."""
     return device.function.driver in _DRIVERS
 
 
 def needs(device: Device) -> tuple[Need, ...]:
-    """Its ``uio`` folder, whose entry is called like the node."""
+    """Return the read of the ``uio`` folder, whose entry has the name of the node."""
     return (_folder(device),)
 
 
 def offer(question: Question) -> Offer:
-    """The function's node."""
+    """Offer the function's node."""
     names = question.facts.names(_folder(question.device))
     if isinstance(names, Missing):
         return Offer(faults=(f"no uio node ({brief(names.why, question.device)})",))

@@ -12,17 +12,17 @@ _NODE_NAME: Final = re.compile(r"vhost-vdpa-[0-9]{1,6}")
 
 
 def carried(device: Device, _: PoolSpec) -> bool:
-    """Taken by a selector with a vdpaType, and there is such a device."""
+    """Select devices of a selector with a vdpaType that have a vDPA device."""
     return bool(device.grants.vdpa) and device.network is not None and bool(device.network.vdpa)
 
 
 def needs(device: Device) -> tuple[Need, ...]:
-    """The folder of the vDPA device: an entry of it is called like the node."""
+    """Return the read of the vDPA device's folder: one entry has the name of the node."""
     return tuple(_folder(device))
 
 
 def offer(question: Question) -> Offer:
-    """The node of a vhost device; a virtio device is an interface and needs none."""
+    """Offer the node of a vhost device; a virtio device is an interface and needs none."""
     network = question.device.network
     if network is None or network.vdpa is None or network.vdpa.kind != "vhost":
         return Offer(info={"vdpa": {}})
@@ -33,7 +33,7 @@ def offer(question: Question) -> Offer:
 
 
 def vhost_path(device: Device, facts: Facts) -> str | Missing:
-    """The node of a device's vhost-vdpa device."""
+    """Return the path of the node of a device's vhost-vdpa device."""
     why = "it has no vDPA device"
     for folder in _folder(device):
         names = facts.names(folder)

@@ -1,4 +1,4 @@
-"""A function that user space drives through vfio (Documentation/driver-api/vfio.rst)."""
+"""A function with a user-space driver on vfio (Documentation/driver-api/vfio.rst)."""
 
 import re
 from collections.abc import Mapping
@@ -21,30 +21,30 @@ _CONTAINER: Final = "/dev/vfio/vfio"
 _LETS_DMA: Final = frozenset({"", "pci-stub", "pcieport"})
 _VFIO: Final = re.compile(r"vfio[-_].*|.*vfio[-_]pci")
 _MAX_NAMED: Final = 4
-"""Neighbours that a reason names."""
+"""Maximum number of neighbours in a reason."""
 
 
 def carried(device: Device, _: PoolSpec) -> bool:
-    """Behind vfio-pci, or a vendor's variant of it, such as mlx5_vfio_pci."""
+    """Select devices bound to vfio-pci, or to a vendor's variant such as mlx5_vfio_pci."""
     return (device.function.driver or "").endswith(("vfio-pci", "vfio_pci"))
 
 
 def needs(device: Device) -> tuple[Need, ...]:
-    """The number of its IOMMU group, the group's name (drivers/vfio/group.c), and its members."""
+    """Return the reads: number, name (drivers/vfio/group.c) and members of the IOMMU group."""
     return group(device), _group_name(device), _members(device)
 
 
 def offer(question: Question) -> Offer:
-    """The container node, then the IOMMU group's.
+    """Offer the container node, then the IOMMU group's.
 
-    A group without an IOMMU is called noiommu-N on the host and N inside, as applications expect.
-    The keys are the reference's, then those that its documentation names.
+    The node of a group without an IOMMU is noiommu-N on the host and N in the container, as
+    applications expect. The keys are the reference's, then those that its documentation names.
     """
     number = _number(question.facts.text(group(question.device)))
     if isinstance(number, Missing):
         why = brief(number.why, question.device)
         return Offer(nodes=(same_path(_CONTAINER),), faults=(f"no IOMMU group ({why})",))
-    name = question.facts.text(_group_name(question.device))  # ordinary groups have none
+    name = question.facts.text(_group_name(question.device))  # ordinary groups have no name
     noiommu = isinstance(name, str) and name.strip() == "vfio-noiommu"
     inside = f"/dev/vfio/{number}"
     outside = f"/dev/vfio/noiommu-{number}" if noiommu else inside
@@ -64,10 +64,10 @@ def offer(question: Question) -> Offer:
 
 
 def _not_viable(number: str, neighbours: Mapping[str, str]) -> tuple[str, ...]:
-    """Name what keeps a group from user space: open(2) of its node fails with EBUSY.
+    """Return why a group is not available to user space: open(2) of its node fails with EBUSY.
 
-    A driver has to leave DMA to whoever owns the group (driver_managed_dma), as those of vfio,
-    pci-stub and pcieport do; none at all is as good.
+    A driver has to leave DMA to the owner of the group (driver_managed_dma), as those of vfio,
+    pci-stub and pcieport do. A member without a driver does not matter.
     """
     in_the_way = [
         f"{bdf} is bound to {driver}"
@@ -82,7 +82,7 @@ def _not_viable(number: str, neighbours: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def group(device: Device) -> Link:
-    """Where the number of its IOMMU group is."""
+    """Return the link to its IOMMU group."""
     return Link(f"{pci_home(device)}/iommu_group")
 
 

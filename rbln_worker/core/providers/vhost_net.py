@@ -11,12 +11,12 @@ _TUN: Final = "/dev/net/tun"
 
 
 def carried(device: Device, _: PoolSpec) -> bool:
-    """Taken by a selector with needVhostNet."""
+    """Select devices of a selector with needVhostNet."""
     return device.grants.vhost_net
 
 
 def offer(_: Question) -> Offer:
-    """Both nodes: with one of them missing, the device is not given out at all."""
+    """Offer both nodes: a device is not allocated at all if one of them is missing."""
     return Offer(
         nodes=(same_path(_NET), same_path(_TUN)),
         info={"vhost": {"net-mount": _NET, "tun-mount": _TUN}},

@@ -1,1 +1,1 @@
-"""The kubelet's APIs: .proto files, and the modules that scripts/proto makes from them."""
+"""The kubelet's APIs: .proto files, and the modules that scripts/proto generates from them."""
