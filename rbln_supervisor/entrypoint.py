@@ -12,9 +12,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from rbln_supervisor import accepted, run_dir
-from rbln_supervisor.arguments import parse
-from rbln_supervisor.core.configuration import config
+from rbln_supervisor import run_dir
+from rbln_supervisor.cli import parse
+from rbln_supervisor.config import accepted
+from rbln_supervisor.core.config import node_config
 from rbln_supervisor.options import Options
 from rbln_worker.contract.exits import Exit
 
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         accepted.start_config(options)
         run_dir.prepare(options.run_dir)
         run_dir.require_room(options.run_dir)
-    except config.ConfigError as error:
+    except node_config.ConfigError as error:
         return _refuse(*error.errors)
     except run_dir.NotUsable as error:
         return _refuse(str(error))

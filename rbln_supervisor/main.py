@@ -12,23 +12,25 @@ from typing import Final
 
 import zmq
 
-from rbln_supervisor import accepted, children, descriptors, run_dir, upgrade
-from rbln_supervisor.announcer import announcer
-from rbln_supervisor.arguments import parse
-from rbln_supervisor.core.commands import CONTROL_SOCKET, HIDDEN, REQUEST_BYTES_MOST
-from rbln_supervisor.core.configuration import config
-from rbln_supervisor.lender import Lender
+from rbln_supervisor import run_dir, upgrade
+from rbln_supervisor.cli import parse
+from rbln_supervisor.config import accepted
+from rbln_supervisor.core.config import node_config
+from rbln_supervisor.core.control.protocol import CONTROL_SOCKET, HIDDEN, REQUEST_BYTES_MOST
+from rbln_supervisor.discovery.process import DDPTOOL_KEEPS, LOOKS_KEEP
 from rbln_supervisor.options import Options, save
-from rbln_supervisor.router import NotBound, Router
-from rbln_supervisor.scout import DDPTOOL_KEEPS, LOOKS_KEEP
+from rbln_supervisor.reporting.systemd import announcer
 from rbln_supervisor.supervisor import Supervisor
-from rbln_worker import limits, log
+from rbln_supervisor.workers import fd_limit, processes
+from rbln_supervisor.workers.router import NotBound, Router
+from rbln_supervisor.workers.stderr_server import Lender
+from rbln_worker.channel.dealer import WORKERS_SOCKET
 from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.messages import FRAME_BYTES_MOST
 from rbln_worker.contract.version import VERSION
-from rbln_worker.link import WORKERS_SOCKET
-from rbln_worker.privileges import Capability, NotGivenUp, keep_only
-from rbln_worker.stderr import STDERR_SOCKET
+from rbln_worker.process import limits, log
+from rbln_worker.process.privileges import Capability, NotGivenUp, keep_only
+from rbln_worker.process.stderr_client import STDERR_SOCKET
 
 _QUEUED_MOST = 16
 """Maximum number of messages queued for a peer that doesn't read. Each message to a worker is a
@@ -50,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(sys.argv[1:] if argv is None else argv, in_container=in_container(os.environ))
     try:
         return _check(options) if options.check else _run(options)
-    except config.ConfigError as error:
+    except node_config.ConfigError as error:
         complaints = error.errors
     except (run_dir.NotUsable, NotBound) as error:
         complaints = (str(error),)
@@ -93,7 +95,7 @@ def _check(options: Options) -> int:
 def _run(options: Options) -> int:
     os.umask(0o077)
     limits.leave_no_image()
-    descriptors.raise_limit()
+    fd_limit.raise_limit()
     keep_only(*_KEPT)
     start = accepted.start_config(options)
     log.setup("supervisor", options.log_level, options.log_format)
@@ -101,11 +103,11 @@ def _run(options: Options) -> int:
     tell = announcer(os.environ)
     # systemd ends a supervisor that hangs with SIGABRT: the log then has the place where it hung.
     faulthandler.enable()
-    children.reap_leftovers()
+    processes.reap_leftovers()
     with run_dir.held(options.run_dir):
         with contextlib.suppress(OSError):  # needed only by rbln-ctl doctor without a supervisor
             save(options)
-        children.warm()
+        processes.warm()
         context = zmq.Context()
         with (
             Router(
@@ -135,7 +137,7 @@ def _run(options: Options) -> int:
         return code
 
 
-def _note(configured: config.NodeConfig) -> None:
+def _note(configured: node_config.NodeConfig) -> None:
     for warning in configured.warnings:
         _log.warning(warning)
     for pool in configured.invalid:

@@ -13,11 +13,13 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Final
 
-from rbln_supervisor import accepted, journal, options
-from rbln_supervisor.core.commands import CONTROL_SOCKET
+from rbln_supervisor import options
+from rbln_supervisor.config import accepted
+from rbln_supervisor.core.control.protocol import CONTROL_SOCKET
 from rbln_supervisor.core.run_dir_check import Entry, Folder, Refused, Use, decide, is_open
-from rbln_worker.link import WORKERS_SOCKET
-from rbln_worker.stderr import STDERR_SOCKET
+from rbln_supervisor.events import log
+from rbln_worker.channel.dealer import WORKERS_SOCKET
+from rbln_worker.process.stderr_client import STDERR_SOCKET
 
 POOLS: Final = "pools"
 _LOCK: Final = "supervisor.lock"
@@ -25,7 +27,7 @@ _OURS: Final = frozenset(
     {_LOCK, POOLS, "supervisord.pid"}
     | {CONTROL_SOCKET, WORKERS_SOCKET, STDERR_SOCKET}
     | {"control.hidden", "workers.hidden"}  # router.py
-    | {journal.FILE, journal.FORMER, options.FILE, options.ASIDE}
+    | {log.FILE, log.FORMER, options.FILE, options.ASIDE}
     | {accepted.FILE, accepted.ASIDE}
 )
 """All names that we create there (supervisord.pid by conf/supervisord.conf)."""

@@ -12,11 +12,11 @@ from typing import Final
 import msgspec
 import zmq
 
-from rbln_supervisor import overview, signals
-from rbln_supervisor.accepted import StartConfig
-from rbln_supervisor.announcer import Announcer
-from rbln_supervisor.core import inquiries, summary
-from rbln_supervisor.core.commands import (
+from rbln_supervisor import signals
+from rbln_supervisor.config.accepted import StartConfig
+from rbln_supervisor.config.reload import Reloads
+from rbln_supervisor.core.control import queries
+from rbln_supervisor.core.control.protocol import (
     DryRun,
     Events,
     Explain,
@@ -35,28 +35,30 @@ from rbln_supervisor.core.commands import (
     encode,
     to_request,
 )
-from rbln_supervisor.core.events import chosen
-from rbln_supervisor.core.lifecycle import Overdue
-from rbln_supervisor.core.notices import Facts
+from rbln_supervisor.core.events.event import chosen
 from rbln_supervisor.core.pod_devices import changes
-from rbln_supervisor.descriptors import shortage
-from rbln_supervisor.journal import Journal
-from rbln_supervisor.keeper import Keeper
-from rbln_supervisor.kernel import Kernel
-from rbln_supervisor.kubelet_folder import KubeletFolder
-from rbln_supervisor.lender import Lender
-from rbln_supervisor.lookout import Lookout
+from rbln_supervisor.core.reporting import pool_summary
+from rbln_supervisor.core.reporting.systemd import Facts
+from rbln_supervisor.core.workers.lifecycle import Overdue
+from rbln_supervisor.discovery.kernel_events import Kernel
+from rbln_supervisor.discovery.scheduler import Lookout
+from rbln_supervisor.events.log import Journal
 from rbln_supervisor.options import Options
-from rbln_supervisor.overview import Parts, Standing
 from rbln_supervisor.pod_devices.watch import PodWatch
-from rbln_supervisor.pools import Pools
-from rbln_supervisor.reloads import Reloads
-from rbln_supervisor.router import Router
+from rbln_supervisor.reporting import status_builder
+from rbln_supervisor.reporting.kubelet_watch import KubeletFolder
+from rbln_supervisor.reporting.status_builder import Parts, Standing
+from rbln_supervisor.reporting.systemd import Announcer
 from rbln_supervisor.upgrade import UpgradeCheck
-from rbln_worker.boot import Boot
+from rbln_supervisor.workers.fd_limit import shortage
+from rbln_supervisor.workers.pool_worker import Keeper
+from rbln_supervisor.workers.pools import Pools
+from rbln_supervisor.workers.router import Router
+from rbln_supervisor.workers.stderr_server import Lender
 from rbln_worker.contract.messages import Hello, UnreadableFrame, to_supervisor
 from rbln_worker.contract.pool import PoolName
 from rbln_worker.contract.version import VERSION
+from rbln_worker.spec import Boot
 
 LONGEST_WAIT_S: Final = 60.0
 UPGRADE_LINGER_MS: Final = 500
@@ -245,9 +247,9 @@ class Supervisor:
         """Return the reply; None: it follows after a discovery or a check."""
         match request:
             case Status():
-                return Node(overview.status(self._parts, self._standing))
+                return Node(status_builder.status(self._parts, self._standing))
             case Metrics():
-                return Measured(overview.measures(self._parts, self._standing))
+                return Measured(status_builder.measures(self._parts, self._standing))
             case DryRun():
                 return self._lookout.try_out(asker, request)
             case Events(query=query):
@@ -256,9 +258,9 @@ class Supervisor:
             case Explain(device=name):
                 pools = self._pools
                 now = monotonic()
-                return inquiries.explained(
+                return queries.explained(
                     *(name, pools.config, pools.node, pools.rosters),
-                    lambda pool: overview.health(self._parts, pool, now),
+                    lambda pool: status_builder.health(self._parts, pool, now),
                     pools.links.altnames,
                 )
             case Reload(force=force):
@@ -315,7 +317,7 @@ class Supervisor:
             # While a pool is adopted, its state has not changed: it is only not known yet.
             self._journal.stands(
                 {
-                    name: summary.state(keeper.seen(now))
+                    name: pool_summary.state(keeper.seen(now))
                     for name, keeper in self._pools.keepers.items()
                     if keeper.configured and keeper.roster and not keeper.is_adopting
                 }
@@ -341,7 +343,7 @@ class Supervisor:
         return Keeper(boot, self._session, self._journal)
 
     def _facts(self) -> Facts:
-        return overview.facts(self._parts, self._standing)
+        return status_builder.facts(self._parts, self._standing)
 
     @property
     def _standing(self) -> Standing:

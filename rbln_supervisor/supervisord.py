@@ -10,7 +10,7 @@ from typing import Final
 
 from supervisor import loggers, supervisord
 
-from rbln_worker import log
+from rbln_worker.process import log
 
 _FORMAT_VARIABLE: Final = "RBLN_LOG_FORMAT"
 

@@ -11,9 +11,9 @@ import sys
 from time import monotonic
 from typing import Final, NamedTuple, NoReturn
 
-from rbln_supervisor import children
-from rbln_supervisor.children import Life
-from rbln_supervisor.core.commands import Refused, Upgrading
+from rbln_supervisor.core.control.protocol import Refused, Upgrading
+from rbln_supervisor.workers import processes
+from rbln_supervisor.workers.processes import Life
 from rbln_worker.contract.exits import Exit
 
 CHECK_TIMEOUT_S: Final = 20.0
@@ -63,7 +63,7 @@ class UpgradeCheck:
             return Refused(("another upgrade is being checked",))
         pipe, end = os.pipe2(os.O_CLOEXEC)
         try:
-            life = children.spawn(lambda: _run_check(end), keep=end)
+            life = processes.spawn(lambda: _run_check(end), keep=end)
         except OSError as error:
             os.close(pipe)
             return Refused((f"the installed program can't be checked: {error.strerror}",))
@@ -78,13 +78,13 @@ class UpgradeCheck:
         check = self._check
         if check is None:
             return None
-        if not children.has_ended(check.life):
+        if not processes.has_ended(check.life):
             if now >= check.deadline:
-                children.kill_group(check.life)
+                processes.kill_group(check.life)
                 self._check = check._replace(is_late=True, deadline=now + CHECK_TIMEOUT_S)
             return None
         self._check = None
-        how = children.reap_group(check.life)
+        how = processes.reap_group(check.life)
         lines = _read(check.pipe)
         os.close(check.pipe)
         if how.cause == "exit-0":

@@ -4,9 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.core.answer import DeviceAnswer
-from rbln_worker.core.given import Given
-from rbln_worker.core.inventory import Inventory
+from rbln_worker.core.allocation.device_allocation import DeviceAnswer
+from rbln_worker.core.allocation.given import Given
+from rbln_worker.core.pool_snapshot import Inventory
 
 
 class GivenNodes:

@@ -11,11 +11,11 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import TextIO
 
-from rbln_worker import limits, log
-from rbln_worker.boot import Boot
+from rbln_worker.channel.dealer import Link
 from rbln_worker.contract.exits import Exit
-from rbln_worker.link import Link
-from rbln_worker.privileges import NotGivenUp, keep_only
+from rbln_worker.process import limits, log
+from rbln_worker.process.privileges import NotGivenUp, keep_only
+from rbln_worker.spec import Boot
 from rbln_worker.worker import Worker
 
 

@@ -8,13 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from rbln_worker.boot import KubeletDirs
 from rbln_worker.contract.messages import Phase
 from rbln_worker.contract.pool import PoolName, stem
 from rbln_worker.core import registration
 from rbln_worker.core import registration_events as events
+from rbln_worker.core.counters import Tally
 from rbln_worker.core.registration import Act, Standing, Step
-from rbln_worker.core.tally import Tally
 from rbln_worker.host.sockets import YOUNG_S, PathTooLong, fresh_name, refuses, sweep, younger
 from rbln_worker.kubelet.board import Board
 from rbln_worker.kubelet.endpoint import Endpoint, NoEndpoint
@@ -22,6 +21,7 @@ from rbln_worker.kubelet.plugin import DevicePlugin, options
 from rbln_worker.kubelet.preferences import Preferences
 from rbln_worker.kubelet.prepared import Prepared
 from rbln_worker.kubelet.register import NotRegistered, register
+from rbln_worker.spec import KubeletDirs
 
 LOOK_EVERY: Final = 2
 """Heartbeats from one check of the folders to the next, 4 s; inotify can lose events."""

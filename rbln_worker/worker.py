@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, Final
 
-from rbln_worker import limits
-from rbln_worker.boot import Boot
-from rbln_worker.conclusion import Conclusion, News
+from rbln_worker.channel.dealer import Link
+from rbln_worker.channel.session import Conversation, Held, Words
 from rbln_worker.contract.device import Device
 from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.messages import (
@@ -24,20 +23,21 @@ from rbln_worker.contract.messages import (
     State,
 )
 from rbln_worker.contract.version import VERSION
-from rbln_worker.conversation import Conversation, Held, Words
-from rbln_worker.core.given import given
-from rbln_worker.core.health.case import without_link
-from rbln_worker.core.inventory import Gap, Inventory, apply
-from rbln_worker.core.pulse import next_moment
-from rbln_worker.core.tally import Tally
-from rbln_worker.diary import Diary
-from rbln_worker.files import Files, SpecHolders
+from rbln_worker.core.aligned_timer import next_moment
+from rbln_worker.core.allocation.given import given
+from rbln_worker.core.counters import Tally
+from rbln_worker.core.health.device_health import without_link
+from rbln_worker.core.pool_snapshot import Gap, Inventory, apply
+from rbln_worker.event_recorder import Diary
+from rbln_worker.health.probe_threads import Depth, Prober
+from rbln_worker.health.schedule import Looks
 from rbln_worker.host.inotify import ANYTHING, FolderWatch
+from rbln_worker.host_files import Files, SpecHolders
 from rbln_worker.kubelet import endpoint
-from rbln_worker.link import Link
-from rbln_worker.looks import Looks
-from rbln_worker.prober import Depth, Prober
+from rbln_worker.pool_state import Conclusion, News
+from rbln_worker.process import limits
 from rbln_worker.registrar import Registrar
+from rbln_worker.spec import Boot
 
 CLOSE_WITHIN_S: Final = 1.0
 _DEV_FOLDERS: Final = ("dev", "dev/vfio", "dev/infiniband", "dev/net")

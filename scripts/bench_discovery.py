@@ -18,9 +18,10 @@ from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Any, Final, NamedTuple
 
-from rbln_supervisor import children, node
-from rbln_supervisor.scout import Scout
-from rbln_worker.host.inventory import Needs
+from rbln_supervisor.discovery import scan
+from rbln_supervisor.discovery.process import Scout
+from rbln_supervisor.workers import processes
+from rbln_worker.host.discovery.inventory import Needs
 from tests.sim.device import SimDevice, shift
 from tests.sim.node import SimNode
 
@@ -54,9 +55,9 @@ def main() -> int:
     given = parser.parse_args()
     if given.look is not None:
         for _ in range(given.times):
-            node.look(given.look, NEEDS[given.kinds[0]])
+            scan.look(given.look, NEEDS[given.kinds[0]])
         return 0
-    children.warm()
+    processes.warm()
     print(
         f"{'':8}{'seconds':>9}{'us a VF':>9}{'forked s':>10}"
         f"{'opens':>8}{'lists':>7}{'links':>7}{'stats':>7}{'calls':>8}   a VF"
@@ -114,10 +115,10 @@ def functions(kind: str, pf: str) -> Iterator[SimDevice]:
 def measured(root: Path, kind: str) -> Figures:
     """The figures of a node."""
     needs = NEEDS[kind]
-    node.look(root, needs)
-    seconds = min(timed(lambda: node.look(root, needs)) for _ in range(TIMES))
+    scan.look(root, needs)
+    seconds = min(timed(lambda: scan.look(root, needs)) for _ in range(TIMES))
     with counted() as files:
-        node.look(root, needs)
+        scan.look(root, needs)
     return Figures(seconds, timed(lambda: scouted(root, needs)), files, system_calls(root, kind))
 
 

@@ -13,9 +13,9 @@ from typing import Final, NamedTuple
 
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.pool import PoolSpec, Preferring
-from rbln_worker.core.prefer.budget import Budget
-from rbln_worker.core.prefer.choose import Preferred, choose
-from rbln_worker.core.prefer.place import Layout, layout
+from rbln_worker.core.preferred.budget import Budget
+from rbln_worker.core.preferred.choose import Preferred, choose
+from rbln_worker.core.preferred.topology import Layout, layout
 
 POLICIES: Final[tuple[Preferring, ...]] = ("topology", "packed", "spread")
 SHAPES: Final = ((16, 1), (16, 2), (16, 4), (16, 8), (128, 2), (1024, 2), (1024, 8))

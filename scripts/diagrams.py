@@ -11,9 +11,9 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from rbln_supervisor.core import lifecycle
+from rbln_supervisor.core.workers import lifecycle
 from rbln_worker.contract.health import HealthPolicy
-from rbln_worker.core.health import machine, standing
+from rbln_worker.core.health import health_record, state_machine
 from rbln_worker.core.health.observation import Bad, Doubt, Good, Unknown
 
 PAGE: Final = Path(__file__).parents[1] / "ARCHITECTURE.md"
@@ -73,7 +73,7 @@ def _edge(child: lifecycle.Child, event: type[lifecycle.Event]) -> Edge:
 def device_health() -> str:
     """Draw ``machine.TABLE``, without transitions to the same state; brackets are conditions."""
     edges: dict[Edge, list[str]] = {}
-    for state, event in machine.TABLE:
+    for state, event in state_machine.TABLE:
         plain = _after(_record(state), event)
         labels = {event.__name__: plain}
         for condition, record in _variants(state):
@@ -83,35 +83,35 @@ def device_health() -> str:
         for label, target in labels.items():
             if target != state:
                 edges.setdefault(Edge(state, target, ""), []).append(label)
-    return _drawn(standing.State.NEW, edges)
+    return _drawn(health_record.State.NEW, edges)
 
 
-def _record(state: standing.State) -> standing.Record:
+def _record(state: health_record.State) -> health_record.Record:
     """Return a device that was Healthy for the kubelet before."""
-    was = None if state is standing.State.NEW else standing.Moment(NOW - 60, NOW - 60)
-    return standing.Record(state, well=was, deadline=NOW)
+    was = None if state is health_record.State.NEW else health_record.Moment(NOW - 60, NOW - 60)
+    return health_record.Record(state, well=was, deadline=NOW)
 
 
-def _variants(state: standing.State) -> Iterator[tuple[str, standing.Record]]:
+def _variants(state: health_record.State) -> Iterator[tuple[str, health_record.Record]]:
     record = _record(state)
     often = (NOW - 2, NOW - 1)
-    yield f"{machine.SUSPICIONS_MOST} times in 10 s", replace(record, suspicions=often)
-    if state is standing.State.UNHEALTHY:
+    yield f"{state_machine.SUSPICIONS_MOST} times in 10 s", replace(record, suspicions=often)
+    if state is health_record.State.UNHEALTHY:
         yield "never Healthy before", replace(record, well=None)
 
 
-_EVIDENCE: Final[Mapping[type[machine.Event], machine.Event]] = {
+_EVIDENCE: Final[Mapping[type[state_machine.Event], state_machine.Event]] = {
     Good: Good(),
     Bad: Bad("source", "reason"),
     Doubt: Doubt("source", "reason"),
     Unknown: Unknown("source", "reason"),
-    machine.Due: machine.Due(),
+    state_machine.Due: state_machine.Due(),
 }
 
 
-def _after(record: standing.Record, event: type[machine.Event]) -> standing.State:
-    now = standing.Moment(NOW, NOW)
-    return machine.step(record, _EVIDENCE[event], now, HealthPolicy()).state
+def _after(record: health_record.Record, event: type[state_machine.Event]) -> health_record.State:
+    now = health_record.Moment(NOW, NOW)
+    return state_machine.step(record, _EVIDENCE[event], now, HealthPolicy()).state
 
 
 def _drawn(first: str, edges: Mapping[Edge, list[str]]) -> str:

@@ -12,9 +12,9 @@ from typing import Final, NamedTuple
 import msgspec
 
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.contract.holding import Holding
 from rbln_worker.contract.messages import PodsHold
 from rbln_worker.contract.pod_devices import Pod, PodDevice, PodDevices, PodSource
+from rbln_worker.contract.pod_resources import Holding
 from rbln_worker.contract.pool import PoolName
 
 SETTLE_TIMEOUT_S: Final = 30.0

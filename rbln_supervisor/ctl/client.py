@@ -10,7 +10,7 @@ from typing import Final, Self
 import msgspec
 import zmq
 
-from rbln_supervisor.core.commands import (
+from rbln_supervisor.core.control.protocol import (
     CONTROL_SOCKET,
     HIDDEN,
     DryRun,

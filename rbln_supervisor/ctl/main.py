@@ -5,14 +5,14 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from rbln_supervisor.core import commands
-from rbln_supervisor.core.events import Query
-from rbln_supervisor.ctl import completion, output, probe, validation, words
-from rbln_supervisor.ctl.asking import ANOTHER, ask, page, refused
-from rbln_supervisor.ctl.choice import Choice, chosen, unknown
+from rbln_supervisor.core.control import protocol
+from rbln_supervisor.core.events.event import Query
+from rbln_supervisor.ctl import completion, output, probe, validate, wording
 from rbln_supervisor.ctl.exits import Exit
 from rbln_supervisor.ctl.output import complain, write, write_json
 from rbln_supervisor.ctl.parser import RUN_DIR, parser
+from rbln_supervisor.ctl.request import ANOTHER, ask, page, refused
+from rbln_supervisor.ctl.status_filter import Choice, chosen, unknown
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,7 +41,7 @@ def _run(options: argparse.Namespace) -> Exit:
         case "doctor" | "support-bundle":
             return _examine(options, run_dir, as_json=as_json)
         case "validate":
-            return validation.run(options, run_dir, as_json=as_json)
+            return validate.run(options, run_dir, as_json=as_json)
         case _:
             return _request(options, run_dir, as_json=as_json)
 
@@ -54,39 +54,39 @@ def _request(options: argparse.Namespace, run_dir: Path, *, as_json: bool) -> Ex
         case "events":
             return _events(options, run_dir, as_json=as_json)
         case "reload":
-            return _tell(run_dir, commands.Reload(force=options.force), as_json=as_json)
+            return _tell(run_dir, protocol.Reload(force=options.force), as_json=as_json)
         case "upgrade":
-            from rbln_supervisor.ctl import upgrading  # noqa: PLC0415
+            from rbln_supervisor.ctl import upgrade_command  # noqa: PLC0415
 
-            return upgrading.upgrade(run_dir, as_json=as_json)
+            return upgrade_command.upgrade(run_dir, as_json=as_json)
         case "explain":
             return _explain(run_dir, options.device, as_json=as_json)
         case "probe":
             return _probe(run_dir, until_ready=options.question == "ready")
         case _:
-            return _tell(run_dir, commands.Rescan(), as_json=as_json)
+            return _tell(run_dir, protocol.Rescan(), as_json=as_json)
 
 
 def _status(options: argparse.Namespace, run_dir: Path, *, as_json: bool) -> Exit:
     choice = Choice(options.pool, options.unhealthy)
     if options.watch:
         # rich is loaded for output to people only
-        from rbln_supervisor.ctl import watching  # noqa: PLC0415
+        from rbln_supervisor.ctl import status_watch  # noqa: PLC0415
 
         interval_s: float = options.interval
-        return watching.watch(run_dir, choice, as_json=as_json, interval_s=interval_s)
-    reply = ask(run_dir, commands.Status())
+        return status_watch.watch(run_dir, choice, as_json=as_json, interval_s=interval_s)
+    reply = ask(run_dir, protocol.Status())
     match reply:
         case Exit():
             return reply
-        case commands.Node(status=status) if none := unknown(status, choice):
+        case protocol.Node(status=status) if none := unknown(status, choice):
             complain(none)
             return Exit.REFUSED
-        case commands.Node(status=status) if as_json:
+        case protocol.Node(status=status) if as_json:
             write_json(chosen(status, choice))
-        case commands.Node(status=status):
+        case protocol.Node(status=status):
             write(page(chosen(status, choice), whole=status))
-        case commands.Refused():
+        case protocol.Refused():
             return refused(reply, as_json=as_json)
         case _:
             complain(ANOTHER)
@@ -97,11 +97,11 @@ def _status(options: argparse.Namespace, run_dir: Path, *, as_json: bool) -> Exi
 def _probe(run_dir: Path, *, until_ready: bool) -> Exit:
     """Answer a kubelet's probe. Print only errors, which the kubelet shows."""
     within_s = probe.READY_WITHIN_S if until_ready else None
-    reply = ask(run_dir, commands.Status(), timeout_s=within_s)
+    reply = ask(run_dir, protocol.Status(), timeout_s=within_s)
     match reply:
         case Exit():
             return reply
-        case commands.Node(status=status):
+        case protocol.Node(status=status):
             missing = probe.unready(status) if until_ready else ()
             complain(*missing)
             return Exit.REFUSED if missing else Exit.DONE
@@ -111,17 +111,17 @@ def _probe(run_dir: Path, *, until_ready: bool) -> Exit:
 
 
 def _events(options: argparse.Namespace, run_dir: Path, *, as_json: bool) -> Exit:
-    from rbln_supervisor.ctl import telling  # noqa: PLC0415
+    from rbln_supervisor.ctl import events_command  # noqa: PLC0415
 
     query = Query(options.most, options.pool, options.device, options.since)
     if options.follow:
-        return telling.follow(run_dir, query, as_json=as_json)
-    return telling.tell(run_dir, query, as_json=as_json)
+        return events_command.follow(run_dir, query, as_json=as_json)
+    return events_command.tell(run_dir, query, as_json=as_json)
 
 
 def _examine(options: argparse.Namespace, run_dir: Path, *, as_json: bool) -> Exit:
-    from rbln_supervisor.ctl import bundle, doctoring  # noqa: PLC0415
-    from rbln_supervisor.ctl.examination import Where  # noqa: PLC0415
+    from rbln_supervisor.ctl import doctor_command, support_bundle  # noqa: PLC0415
+    from rbln_supervisor.ctl.doctor import Where  # noqa: PLC0415
 
     where = Where(
         run_dir,
@@ -131,8 +131,8 @@ def _examine(options: argparse.Namespace, run_dir: Path, *, as_json: bool) -> Ex
         options.host_root,
     )
     if options.verb == "doctor":
-        return doctoring.doctor(where, as_json=as_json)
-    return bundle.bundle(where, options.file)
+        return doctor_command.doctor(where, as_json=as_json)
+    return support_bundle.bundle(where, options.file)
 
 
 def _complete(line: Sequence[str], run_dir: Path) -> Exit:
@@ -141,8 +141,8 @@ def _complete(line: Sequence[str], run_dir: Path) -> Exit:
 
     status = None
     with contextlib.suppress(client.UnreachableError, client.UnreadableAnswerError):
-        reply = client.ask(completion.run_dir(line) or run_dir, commands.Status(), timeout_s=1.0)
-        status = reply.status if isinstance(reply, commands.Node) else None
+        reply = client.ask(completion.run_dir(line) or run_dir, protocol.Status(), timeout_s=1.0)
+        status = reply.status if isinstance(reply, protocol.Node) else None
     write("".join(f"{word}\n" for word in completion.candidates(line, status)))
     return Exit.DONE
 
@@ -150,51 +150,51 @@ def _complete(line: Sequence[str], run_dir: Path) -> Exit:
 def _explain(run_dir: Path, name: str, *, as_json: bool) -> Exit:
     """Request the explanation; if the name is unknown, that of a device which local files name."""
     name = name if name.isprintable() else ascii(name)[1:-1]  # bytes that are no text can't be sent
-    reply = ask(run_dir, commands.Explain(name))
-    if isinstance(reply, commands.Refused):
-        from rbln_supervisor.ctl import naming  # noqa: PLC0415 - for names that are not of a device
+    reply = ask(run_dir, protocol.Explain(name))
+    if isinstance(reply, protocol.Refused):
+        from rbln_supervisor.ctl import name_lookup  # noqa: PLC0415 - for names that are not of a device
 
-        reply = naming.explain_owner(run_dir, name, reply)
+        reply = name_lookup.explain_owner(run_dir, name, reply)
     return _show(reply, as_json=as_json)
 
 
-def _tell(run_dir: Path, request: commands.Request, *, as_json: bool) -> Exit:
+def _tell(run_dir: Path, request: protocol.Request, *, as_json: bool) -> Exit:
     """Send a request, and print the reply."""
     return _show(ask(run_dir, request), as_json=as_json)
 
 
-def _show(reply: commands.Reply | Exit, *, as_json: bool) -> Exit:
+def _show(reply: protocol.Reply | Exit, *, as_json: bool) -> Exit:
     match reply:
         case Exit():
             return reply
-        case commands.Refused():
+        case protocol.Refused():
             return refused(reply, as_json=as_json)
         case (
-            commands.Node()
-            | commands.Planned()
-            | commands.Happened()
-            | commands.Measured()
-            | commands.Upgrading()
+            protocol.Node()
+            | protocol.Planned()
+            | protocol.Happened()
+            | protocol.Measured()
+            | protocol.Upgrading()
         ):  # not a reply to these requests
             complain(ANOTHER)
             return Exit.REFUSED
-        case commands.Explained(explanation=explanation) if as_json:
+        case protocol.Explained(explanation=explanation) if as_json:
             write_json(explanation)
         case _ if as_json:
             write_json(reply)
-        case commands.Reloaded():
+        case protocol.Reloaded():
             _say(reply)
-        case commands.Rescanned(problems=problems):
-            write(f"{words.rescanned(reply)}\n")
+        case protocol.Rescanned(problems=problems):
+            write(f"{wording.rescanned(reply)}\n")
             complain(*problems, said="warning")
-        case commands.Explained(explanation=explanation):
+        case protocol.Explained(explanation=explanation):
             write(page(explanation))
     return Exit.DONE
 
 
-def _say(reply: commands.Reloaded) -> None:
-    write(f"{words.reloaded(reply)}\n")
-    if reply.plan and words.is_a_change(reply):
+def _say(reply: protocol.Reloaded) -> None:
+    write(f"{wording.reloaded(reply)}\n")
+    if reply.plan and wording.is_a_change(reply):
         write(page(reply.plan, done=True))
     complain(*reply.forced, said="forced")
     complain(*reply.warnings, said="warning")

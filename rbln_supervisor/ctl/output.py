@@ -7,7 +7,7 @@ import sys
 
 import msgspec
 
-from rbln_supervisor.ctl.words import plain
+from rbln_supervisor.ctl.wording import plain
 
 
 def prepare() -> None:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from rbln_supervisor.ctl.moments import since
+from rbln_supervisor.ctl.times import since
 from rbln_worker.contract.version import VERSION
 
 PREFIX: Final = "intel.com"

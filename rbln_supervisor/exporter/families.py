@@ -8,12 +8,12 @@ from typing import Final, get_args
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from rbln_supervisor.core.loss import source_of
-from rbln_supervisor.core.measures import Measures, NodeMeasures, PoolMeasures
+from rbln_supervisor.core.reporting.metrics import Measures, NodeMeasures, PoolMeasures
+from rbln_supervisor.core.reporting.unavailability import source_of
 from rbln_supervisor.core.status import PoolState, PoolStatus
 from rbln_supervisor.exporter.catalog import CATALOG, Entry
 from rbln_supervisor.exporter.processes import Process
-from rbln_worker.contract.figures import BOUNDS_S, METHODS, Calls, Figures, Histogram
+from rbln_worker.contract.counters import BOUNDS_S, METHODS, Calls, Figures, Histogram
 from rbln_worker.contract.health import HealthPhase
 from rbln_worker.contract.pod_devices import PodSource
 

@@ -13,10 +13,10 @@ from typing import Final, NamedTuple, get_args
 
 from rbln_supervisor.exporter.pages import Pages
 from rbln_supervisor.exporter.web import Get, Server
-from rbln_worker import log
 from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.version import VERSION
-from rbln_worker.log import Format
+from rbln_worker.process import log
+from rbln_worker.process.log import Format
 
 LISTEN: Final = "127.0.0.1:9420"
 LISTEN_VARIABLE: Final = "RBLN_EXPORTER_LISTEN"

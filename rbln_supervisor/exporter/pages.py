@@ -8,7 +8,15 @@ from typing import Final, NamedTuple
 from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 
-from rbln_supervisor.core.commands import Measured, Metrics, Node, Refused, Reply, Request, Status
+from rbln_supervisor.core.control.protocol import (
+    Measured,
+    Metrics,
+    Node,
+    Refused,
+    Reply,
+    Request,
+    Status,
+)
 from rbln_supervisor.ctl.client import UnreachableError, UnreadableAnswerError, ask
 from rbln_supervisor.exporter.families import Page, fill, fill_processes
 from rbln_supervisor.exporter.processes import ourselves, visible

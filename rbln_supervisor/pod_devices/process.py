@@ -14,14 +14,14 @@ import msgspec
 
 from rbln_supervisor.core import pod_devices
 from rbln_supervisor.core.pod_devices import SETTLE_TIMEOUT_S, Key, PodTable, identity
-from rbln_worker import limits, log
-from rbln_worker.boot import KubeletDirs
 from rbln_worker.contract.exits import Exit
-from rbln_worker.contract.holding import Held, Holding
 from rbln_worker.contract.pod_devices import Pod, PodDevice, PodDevices, PodSource
+from rbln_worker.contract.pod_resources import Held, Holding
 from rbln_worker.host.inotify import ANYTHING, FolderWatch
 from rbln_worker.kubelet import checkpoint, pod_resources, pods_api
-from rbln_worker.privileges import keep_only
+from rbln_worker.process import limits, log
+from rbln_worker.process.privileges import keep_only
+from rbln_worker.spec import KubeletDirs
 
 NAME: Final = "rbln-pods"
 """Name of the process in ps."""

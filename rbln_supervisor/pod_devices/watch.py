@@ -11,11 +11,11 @@ from typing import Final
 
 import msgspec
 
-from rbln_supervisor import children
-from rbln_supervisor.children import Life
 from rbln_supervisor.pod_devices.process import HEADER, live
-from rbln_worker.boot import KubeletDirs
+from rbln_supervisor.workers import processes
+from rbln_supervisor.workers.processes import Life
 from rbln_worker.contract.pod_devices import PodDevices
+from rbln_worker.spec import KubeletDirs
 
 FIRST_TIMEOUT_S: Final = 3.0
 """Maximum wait for the first state (seconds); then pools are served without it."""
@@ -77,14 +77,14 @@ class PodWatch:
     def turn(self, now: float) -> bool:
         """Read the process's output, or start it; return True if the state has changed."""
         if self._closed:
-            if self._life is not None and children.has_ended(self._life):
+            if self._life is not None and processes.has_ended(self._life):
                 self._reap()
             return False
         before = self.current
         if self._life is None and now >= self._start_at:
             self._start(now)
         if self._life is not None:
-            has_ended = children.has_ended(self._life)
+            has_ended = processes.has_ended(self._life)
             failure = self._read()  # afterwards, so that the last output is read
             if has_ended or failure:
                 self._end(now, failure)
@@ -102,7 +102,7 @@ class PodWatch:
         self._closed = True
         if self._life is None:
             return
-        children.kill_group(self._life)
+        processes.kill_group(self._life)
         poll = select.poll()
         poll.register(self._life.pidfd, select.POLLIN)
         if poll.poll(_KILL_TIMEOUT_MS):
@@ -115,7 +115,7 @@ class PodWatch:
             os.set_blocking(pipe, False)
             with contextlib.suppress(OSError):  # a smaller one takes more iterations
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-            self._life = children.spawn(lambda: live(end, dirs), keep=end)
+            self._life = processes.spawn(lambda: live(end, dirs), keep=end)
         except OSError as error:
             os.close(pipe)
             self._retry(now, f"no process for them: {error.strerror}")
@@ -133,9 +133,9 @@ class PodWatch:
     def _reap(self) -> str:
         if self._life is None:
             return ""
-        children.kill_group(self._life)
+        processes.kill_group(self._life)
         os.close(self._pipe)
-        how = children.reap(self._life).how
+        how = processes.reap(self._life).how
         self._life = None
         self._received.clear()
         return how

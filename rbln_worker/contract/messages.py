@@ -12,10 +12,10 @@ from typing import Final
 
 import msgspec
 
+from rbln_worker.contract.counters import Figures
 from rbln_worker.contract.device import Device, DeviceId
-from rbln_worker.contract.figures import Figures
+from rbln_worker.contract.events import History
 from rbln_worker.contract.health import Judged
-from rbln_worker.contract.history import History
 from rbln_worker.contract.pod_devices import PodDevice
 from rbln_worker.contract.pool import PoolName, PoolSpec
 
@@ -70,7 +70,8 @@ class Recall(msgspec.Struct, frozen=True, tag="recall"):
     """A request for a worker's state: the first message to an adopted worker; state follows.
 
     Only the worker knows devices that are gone, and facts that cannot be read any more. The message
-    also means that a standard error for the log is available (rbln_worker/stderr.py).
+    also means that a standard error for the log is available
+    (rbln_worker/process/stderr_client.py).
     """
 
 

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from rbln_worker.boot import below_root
-from rbln_worker.core.facts import (
+from rbln_worker.core.allocation.host_facts import (
     Fact,
     Facts,
     Head,
@@ -22,6 +21,7 @@ from rbln_worker.core.facts import (
     There,
 )
 from rbln_worker.host import nodes
+from rbln_worker.spec import below_root
 
 HOST_FILES: Final = "/host"
 """The folder where the manifests mount the host's /usr in the container."""

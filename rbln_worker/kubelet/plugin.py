@@ -9,8 +9,8 @@ from typing import Any, Final, TypeVar, TypeVarTuple
 import grpc
 import grpc.aio
 
-from rbln_worker.core.prefer.choose import Refused
-from rbln_worker.core.tally import Tally
+from rbln_worker.core.counters import Tally
+from rbln_worker.core.preferred.choose import Refused
 from rbln_worker.kubelet import allocation
 from rbln_worker.kubelet.allocation import Refusal
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb

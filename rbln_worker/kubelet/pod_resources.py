@@ -8,7 +8,7 @@ from typing import Final
 import grpc
 from google.protobuf.message import DecodeError
 
-from rbln_worker.contract.holding import Held, Holding
+from rbln_worker.contract.pod_resources import Held, Holding
 from rbln_worker.kubelet.api import podresources_pb2 as pb
 
 SOCKET: Final = "kubelet.sock"

@@ -11,10 +11,10 @@ from itertools import islice
 from typing import Final
 
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.core.prefer.budget import STEPS_MOST, Budget
-from rbln_worker.core.prefer.choose import Preferred, Refused, choose
-from rbln_worker.core.prefer.place import Layout
-from rbln_worker.core.tally import Tally
+from rbln_worker.core.counters import Tally
+from rbln_worker.core.preferred.budget import STEPS_MOST, Budget
+from rbln_worker.core.preferred.choose import Preferred, Refused, choose
+from rbln_worker.core.preferred.topology import Layout
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 
 CONTAINERS_MOST: Final = 64

@@ -7,9 +7,9 @@ import msgspec
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.health import Verdict
 from rbln_worker.contract.pool import PoolName, PoolSpec
-from rbln_worker.core.answer import DeviceAnswer, EnvNames
-from rbln_worker.core.cdi import Mode, annotation_key, claim
-from rbln_worker.core.prefer.place import Layout, layout
+from rbln_worker.core.allocation.cdi import Mode, annotation_key, claim
+from rbln_worker.core.allocation.device_allocation import DeviceAnswer, EnvNames
+from rbln_worker.core.preferred.topology import Layout, layout
 from rbln_worker.kubelet.translate import Share, listed, share
 
 

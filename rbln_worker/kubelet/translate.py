@@ -13,8 +13,8 @@ import msgspec
 from rbln_worker.contract.device import Device
 from rbln_worker.contract.health import Verdict
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.answer import DeviceAnswer, EnvNames, envs
-from rbln_worker.core.cdi import Mode, has_edits
+from rbln_worker.core.allocation.cdi import Mode, has_edits
+from rbln_worker.core.allocation.device_allocation import DeviceAnswer, EnvNames, envs
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 
 _CONTAINER_TAG: Final = bytes([1 << 3 | 2])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
-from rbln_supervisor.core.commands import Rescan
+from rbln_supervisor.core.control.protocol import Rescan
 from rbln_supervisor.ctl.client import ask
 from tests.bench import calls, scene
 from tests.bench.measuring import calm, cpu_s, figure, private_kib, total_kib

@@ -6,7 +6,7 @@ from time import monotonic
 from typing import Final, NamedTuple
 
 from rbln_supervisor.core.status import NodeStatus, WorkerStatus
-from rbln_supervisor.journal import FORMER
+from rbln_supervisor.events.log import FORMER
 from rbln_worker.contract.exits import Exit
 from tests.chaos import journal, pools
 from tests.chaos.load import Loss, forbidden

@@ -4,7 +4,7 @@ import threading
 from time import monotonic
 from typing import Final, NamedTuple
 
-from rbln_supervisor.core.commands import Status
+from rbln_supervisor.core.control.protocol import Status
 from rbln_supervisor.ctl.client import UnreachableError, ask
 from tests.sim.stack import Stack
 

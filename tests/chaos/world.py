@@ -12,7 +12,7 @@ from time import monotonic, sleep
 from types import TracebackType
 from typing import Final, Self
 
-from rbln_supervisor.core.commands import Reload, Request, Rescan
+from rbln_supervisor.core.control.protocol import Reload, Request, Rescan
 from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl.client import UnreachableError, ask
 from tests.chaos import pools

@@ -4,16 +4,16 @@ import json
 
 import msgspec
 
-from rbln_supervisor.core import ranges, redaction
-from rbln_supervisor.core.configuration import document, relaxed_json, yaml_document
-from rbln_supervisor.core.configuration.config import (
+from rbln_supervisor.core.config import document, pf_ranges, relaxed_json, yaml_document
+from rbln_supervisor.core.config.node_config import (
     WARNINGS_MOST,
     ConfigError,
     NodeConfig,
     parse,
     strict,
 )
-from rbln_supervisor.core.configuration.places import LINES_MOST, DocumentError
+from rbln_supervisor.core.config.positions import LINES_MOST, DocumentError
+from rbln_supervisor.core.doctor import redaction
 from tests.fuzz import claims
 
 
@@ -85,15 +85,15 @@ def functions(raw: bytes) -> None:
     """A range that says again what it was made of, or a line on what is wrong."""
     text = raw.decode(errors="replace")
     try:
-        found = ranges.parse(text)
-    except ranges.MalformedError as error:
+        found = pf_ranges.parse(text)
+    except pf_ranges.MalformedError as error:
         claims.one_line(str(error))
     else:
-        assert ranges.parse(str(found)) == found
-        wanted = ranges.FunctionSet([found])
+        assert pf_ranges.parse(str(found)) == found
+        wanted = pf_ranges.FunctionSet([found])
         for one in found.ranges or ():
             assert wanted.has(found.pf, one.last)
-            assert one.last <= ranges.NUMBER_MOST
+            assert one.last <= pf_ranges.NUMBER_MOST
 
 
 def secrets(raw: bytes) -> None:

@@ -4,14 +4,16 @@ import contextlib
 import json
 import os
 
-from rbln_supervisor.core.kernel_events import concerns, function, touched
+from rbln_supervisor.core.discovery.uevents import concerns, function
+from rbln_supervisor.core.workers.desired_state import touched
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
-from rbln_worker.core.facts import Fact, Facts, Need
+from rbln_worker.core.allocation.host_facts import Fact, Facts, Need
 from rbln_worker.core.health import driver, npu, pcie
 from rbln_worker.core.health.observation import Good
-from rbln_worker.host import ddp, link_events, netlink, rtnetlink, uevent
-from rbln_worker.host.devlink import Bus, Devlink, family
-from rbln_worker.host.netlink import Malformed
+from rbln_worker.host.discovery import ddp
+from rbln_worker.host.netlink import codec, link_events, rtnetlink, uevent
+from rbln_worker.host.netlink.codec import Malformed
+from rbln_worker.host.netlink.devlink import Bus, Devlink, family
 from tests.fuzz import claims
 
 DEVICE = Device(
@@ -61,7 +63,7 @@ class _Said:
         self._sequence = 0
 
     def sendto(self, data: bytes, _: tuple[int, int], /) -> None:
-        self._sequence = next(iter(netlink.messages(data))).sequence
+        self._sequence = next(iter(codec.messages(data))).sequence
 
     def recvmsg(self, _: int, /) -> tuple[bytes, object, int, tuple[int, int]]:
         if not self._left:
@@ -77,9 +79,9 @@ class _Said:
 
 def question(datagram: bytes) -> None:
     """An answer to a question is messages, or OSError with an errno or a time-out."""
-    for flags in (netlink.NLM_F_DUMP, netlink.NLM_F_ACK):
+    for flags in (codec.NLM_F_DUMP, codec.NLM_F_ACK):
         try:
-            netlink.ask(_Said(datagram), 18, b"", flags=flags)
+            codec.ask(_Said(datagram), 18, b"", flags=flags)
         except OSError as error:
             # A time-out has no number, and is nothing that was said.
             assert isinstance(error, TimeoutError) or error.errno  # noqa: PT017

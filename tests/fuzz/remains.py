@@ -11,15 +11,18 @@ from pathlib import Path
 
 import msgspec
 
-from rbln_supervisor import accepted, arguments, children, journal, obituary, options
-from rbln_supervisor.core.configuration.config import ConfigError, parse
-from rbln_supervisor.core.events import KEPT_MOST, Event, Query
-from rbln_supervisor.ctl import happened, telling
-from rbln_supervisor.ctl.moments import since
-from rbln_supervisor.examine import places, written
+from rbln_supervisor import cli, options
+from rbln_supervisor.config import accepted
+from rbln_supervisor.core.config.node_config import ConfigError, parse
+from rbln_supervisor.core.events.event import KEPT_MOST, Event, Query
+from rbln_supervisor.ctl import events_command, events_table
+from rbln_supervisor.ctl.times import since
+from rbln_supervisor.doctor import folders, host_files
+from rbln_supervisor.events import log
 from rbln_supervisor.exporter import main as exporter
-from rbln_worker.core import cdi
-from rbln_worker.host.ledger import Ledger, clear
+from rbln_supervisor.workers import exit_record, processes
+from rbln_worker.core.allocation import cdi
+from rbln_worker.host.manifest import Ledger, clear
 from tests.fuzz import claims
 
 
@@ -34,17 +37,17 @@ def _folder() -> Iterator[Path]:
 def events(raw: bytes) -> None:
     """A journal goes on after whatever stands there, and what is read of it can be shown."""
     with _folder() as folder:
-        (folder / journal.FILE).write_bytes(raw)
-        told = journal.Journal(folder)
+        (folder / log.FILE).write_bytes(raw)
+        told = log.Journal(folder)
         assert len(tuple(told.events)) <= KEPT_MOST
         told.note("supervisor", "started")
         told.flush()
         assert told.problem == ""
-        *_, last = (one for one in journal.records(folder) if isinstance(one, Event))
+        *_, last = (one for one in log.records(folder) if isinstance(one, Event))
         assert (last.kind, last.what, last.number) == ("supervisor", "started", told.newest)
-        said = telling.stored(folder, Query())
+        said = events_command.stored(folder, Query())
         for event in said.events:
-            assert happened.line(event).isprintable()
+            assert events_table.line(event).isprintable()
         msgspec.json.encode(said)
 
 
@@ -99,12 +102,12 @@ def lock(raw: bytes) -> None:
     with _folder() as folder:
         path = folder / "pool.lock"
         path.write_bytes(raw)
-        assert children.lock_holder(path) is None
+        assert processes.lock_holder(path) is None
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            assert places._lock(path)[0]
+            assert folders._lock(path)[0]
             try:
-                found = children.lock_holder(path)
+                found = processes.lock_holder(path)
             except PermissionError:
                 return
         assert found is not None
@@ -116,7 +119,7 @@ def last_log(raw: bytes) -> None:
     """The end of a worker's log is a few lines."""
     with _folder() as folder:
         (folder / "tail").write_bytes(raw)
-        told = obituary._tail(folder / "tail")
+        told = exit_record._tail(folder / "tail")
         assert len(told) <= 50
         msgspec.json.encode(told)
 
@@ -130,7 +133,7 @@ def spec(raw: bytes) -> None:
     ).pools
     mark = cdi.mark(pool.spec)
     for text in (raw.decode(errors="replace"), mark + raw.decode(errors="replace")):
-        why = written._wrong_spec(text, pool)
+        why = host_files._wrong_spec(text, pool)
         assert len(why) <= claims.LINE_MOST
 
 
@@ -140,7 +143,7 @@ def command_line(raw: bytes) -> None:
     words = [word.decode(errors="surrogateescape") for word in raw.split(b"\0")]
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         try:
-            arguments.parse(words, in_container=False)
+            cli.parse(words, in_container=False)
         except SystemExit as end:
             assert end.code in {0, 2}  # noqa: PT017 - 0: --help, --version
         for read in (exporter._address, exporter._seconds, since):

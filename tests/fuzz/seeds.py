@@ -13,10 +13,10 @@ from typing import Final
 
 import msgspec
 
-from rbln_supervisor.accepted import Record
-from rbln_supervisor.core import commands
-from rbln_supervisor.core.chronicle import Marks
-from rbln_supervisor.core.diagnosis.facts import (
+from rbln_supervisor.config.accepted import Record
+from rbln_supervisor.core.control import protocol
+from rbln_supervisor.core.discovery.result import Look
+from rbln_supervisor.core.doctor.facts import (
     Config,
     Folder,
     Hardware,
@@ -29,12 +29,13 @@ from rbln_supervisor.core.diagnosis.facts import (
     Socket,
     Written,
 )
-from rbln_supervisor.core.difference import Move, Plan, PoolPlan
-from rbln_supervisor.core.events import Event, Query
-from rbln_supervisor.core.explain import Explanation, Opinion
-from rbln_supervisor.core.measures import Lost, Measures, NodeMeasures, PoolMeasures
-from rbln_supervisor.core.node import Node
-from rbln_supervisor.core.selecting import Objection
+from rbln_supervisor.core.events.dedup import Marks
+from rbln_supervisor.core.events.event import Event, Query
+from rbln_supervisor.core.matching.explain import Explanation, Opinion
+from rbln_supervisor.core.matching.node_inventory import Node
+from rbln_supervisor.core.matching.plan import Move, Plan, PoolPlan
+from rbln_supervisor.core.matching.selector_match import Objection
+from rbln_supervisor.core.reporting.metrics import Lost, Measures, NodeMeasures, PoolMeasures
 from rbln_supervisor.core.status import (
     DeviceStatus,
     NodeStatus,
@@ -42,16 +43,15 @@ from rbln_supervisor.core.status import (
     SupervisorStatus,
     WorkerStatus,
 )
-from rbln_supervisor.node import Look
 from rbln_supervisor.options import Options
 from rbln_worker.contract import messages
+from rbln_worker.contract.counters import Calls, Figures
 from rbln_worker.contract.device import Carrier, Device, DeviceId
-from rbln_worker.contract.figures import Calls, Figures
+from rbln_worker.contract.events import Happening, History
 from rbln_worker.contract.health import Judged, Verdict
-from rbln_worker.contract.history import Happening, History
 from rbln_worker.contract.pool import PoolName, PoolSpec
-from rbln_worker.core import cdi
-from rbln_worker.host import netlink
+from rbln_worker.core.allocation import cdi
+from rbln_worker.host.netlink import codec
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.api import podresources_pb2, pods_pb2
 from tests.fuzz.kernel import DEVICE
@@ -130,15 +130,15 @@ _STATES: Final[tuple[messages.ToWorker, ...]] = (
     messages.Nudge((_ID,)),
     messages.Recall(),
 )
-_REQUESTS: Final[tuple[commands.Request, ...]] = (
-    *(commands.Status(), commands.Metrics(), commands.Reload(force=True), commands.Rescan()),
-    commands.Explain(_ID),
-    commands.Events(Query(5, _POOL, _ID, 1.5, 3)),
-    commands.DryRun(b'{"resourceList": []}', "intel.com"),
+_REQUESTS: Final[tuple[protocol.Request, ...]] = (
+    *(protocol.Status(), protocol.Metrics(), protocol.Reload(force=True), protocol.Rescan()),
+    protocol.Explain(_ID),
+    protocol.Events(Query(5, _POOL, _ID, 1.5, 3)),
+    protocol.DryRun(b'{"resourceList": []}', "intel.com"),
 )
-_REPLIES: Final[tuple[commands.Reply, ...]] = (
-    commands.Node(_STATUS),
-    commands.Measured(
+_REPLIES: Final[tuple[protocol.Reply, ...]] = (
+    protocol.Node(_STATUS),
+    protocol.Measured(
         Measures(
             *(_STATUS, NodeMeasures(reloads={"ok": 1})),
             {
@@ -148,9 +148,9 @@ _REPLIES: Final[tuple[commands.Reply, ...]] = (
             },
         )
     ),
-    commands.Reloaded((_POOL,), plan=_PLAN),
-    commands.Rescanned(3, (_POOL,), ("a problem",)),
-    commands.Explained(
+    protocol.Reloaded((_POOL,), plan=_PLAN),
+    protocol.Rescanned(3, (_POOL,), ("a problem",)),
+    protocol.Explained(
         Explanation(
             *(_ID, "accelerator"),
             pools=(Opinion(_POOL, "turns away", None, (Objection("drivers", ("a",), "b"),)),),
@@ -158,9 +158,9 @@ _REPLIES: Final[tuple[commands.Reply, ...]] = (
             notes=("a note",),
         )
     ),
-    commands.Happened((_EVENT,), 4),
-    commands.Planned(_PLAN, ("e",), ("w",), ("h",)),
-    commands.Refused(("no",)),
+    protocol.Happened((_EVENT,), 4),
+    protocol.Planned(_PLAN, ("e",), ("w",), ("h",)),
+    protocol.Refused(("no",)),
 )
 _PODS: Final = podresources_pb2.ListPodResourcesResponse(
     pod_resources=[
@@ -207,18 +207,16 @@ _PREFER: Final = pb.PreferredAllocationRequest(
 _DDP: Final = (
     b'{"DDPInventory": {"device": "1592", "DDPpackage": {"name": "ICE COMMS", "version": "1"}}}'
 )
-_PARAMETER: Final = netlink.text(2, "0000:03:00.0") + netlink.nested(
+_PARAMETER: Final = codec.text(2, "0000:03:00.0") + codec.nested(
     80,
-    netlink.text(81, "enable_rdma"),
-    netlink.nested(84, netlink.nested(85, netlink.attribute(86, b""))),
+    codec.text(81, "enable_rdma"),
+    codec.nested(84, codec.nested(85, codec.attribute(86, b""))),
 )
-_RUNNING: Final = netlink.nested(
-    101, netlink.text(103, "fw.app.name"), netlink.text(104, "ICE COMMS")
-)
+_RUNNING: Final = codec.nested(101, codec.text(103, "fw.app.name"), codec.text(104, "ICE COMMS"))
 _NETLINK: Final = (frames.LINK, frames.ROUTE, frames.NEXTHOP)
-_ERROR: Final = netlink.request(2, 0, 0, (-95).to_bytes(4, "little", signed=True))
-_FAMILY: Final = netlink.request(
-    16, 0, 0, b"\1\2\0\0" + netlink.attribute(1, b"\x1c\0") + netlink.text(2, "devlink")
+_ERROR: Final = codec.request(2, 0, 0, (-95).to_bytes(4, "little", signed=True))
+_FAMILY: Final = codec.request(
+    16, 0, 0, b"\1\2\0\0" + codec.attribute(1, b"\x1c\0") + codec.text(2, "devlink")
 )
 _CONFIGURATIONS: Final = _configurations()
 
@@ -229,8 +227,8 @@ _SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = {
     "configuration": _CONFIGURATIONS,
     "functions": (b"p0", b"p0#1-5", b"0000:03:00.0#0,2-7,9", b"#", b"p#1#2", b"p#5-3"),
     "secrets": _CONFIGURATIONS,
-    "request": tuple(map(commands.encode, _REQUESTS)),
-    "answer": tuple(map(commands.encode, _REPLIES)),
+    "request": tuple(map(protocol.encode, _REQUESTS)),
+    "answer": tuple(map(protocol.encode, _REPLIES)),
     "to-supervisor": tuple(map(messages.encode, _MESSAGES)),
     "to-worker": tuple(map(messages.encode, _STATES)),
     "look": (
@@ -250,8 +248,8 @@ _SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = {
     "uevent": (frames.UEVENT, frames.UDEV, b"add@/devices/pci0000:00/x\0SUBSYSTEM=net\0"),
     "links": (*_NETLINK, frames.LINK + bytes(-len(frames.LINK) % 4) + frames.LINK),
     "routes": tuple(frame[16:] for frame in _NETLINK),
-    "question": (*_NETLINK, _ERROR, _FAMILY + _ERROR, netlink.request(3, 0, 0, b"")),
-    "devlink": (_PARAMETER, _RUNNING, netlink.attribute(25, b"\1\0")),
+    "question": (*_NETLINK, _ERROR, _FAMILY + _ERROR, codec.request(3, 0, 0, b"")),
+    "devlink": (_PARAMETER, _RUNNING, codec.attribute(25, b"\1\0")),
     "ddp": (_DDP, b"", b'{"DDPInventory": {}}'),
     "device-files": (
         b"active\n\0TOTAL_ERR_FATAL 3\n\x003\n\0\xff\x0032.0 GT/s PCIe\n\x0016\n"

@@ -12,19 +12,20 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from rbln_supervisor import children, options
-from rbln_supervisor.core import redaction
-from rbln_supervisor.core.commands import to_reply, to_request
-from rbln_supervisor.core.explain import Explanation, Opinion
-from rbln_supervisor.core.selecting import Objection
-from rbln_supervisor.ctl import examination, explanation, paper
+from rbln_supervisor import options
+from rbln_supervisor.core.control.protocol import to_reply, to_request
+from rbln_supervisor.core.doctor import redaction
+from rbln_supervisor.core.matching.explain import Explanation, Opinion
+from rbln_supervisor.core.matching.selector_match import Objection
+from rbln_supervisor.ctl import doctor, explain_table, rendering
+from rbln_supervisor.workers import processes
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.core.facts import Facts, Text
+from rbln_worker.core.allocation.host_facts import Facts, Text
+from rbln_worker.core.allocation.providers.provider import pci_home
 from rbln_worker.core.health import driver, pcie
 from rbln_worker.core.health.observation import Doubt
-from rbln_worker.core.providers.offer import pci_home
-from rbln_worker.host import netlink
-from rbln_worker.host.ledger import Ledger
+from rbln_worker.host.manifest import Ledger
+from rbln_worker.host.netlink import codec
 from tests.fuzz import claims
 from tests.fuzz.kernel import DEVICE, question
 from tests.fuzz.seeds import FOUND, REPOSITORY, seeds
@@ -75,7 +76,7 @@ def test_a_deep_list_of_files_does_not_end_a_worker(tmp_path: Path) -> None:
 
 def test_deep_words_of_doctors_process_are_passed_over() -> None:
     """RecursionError ended rbln-ctl doctor."""
-    _, failures, why = examination._read(DEEP + b'\n{"limits": "no time"}\n')
+    _, failures, why = doctor._read(DEEP + b'\n{"limits": "no time"}\n')
     assert (failures, why) == ({"limits": "no time"}, "")
 
 
@@ -89,11 +90,11 @@ def test_a_frame_is_decoded_or_a_decode_error(raw: bytes) -> None:
             read(raw)
 
 
-def _held(path: Path, text: str) -> children.Stranger | None:
+def _held(path: Path, text: str) -> processes.Stranger | None:
     path.write_text(text)
     with path.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        return children.lock_holder(path)
+        return processes.lock_holder(path)
 
 
 def test_a_lock_of_process_0_is_somebody_unknowns(tmp_path: Path) -> None:
@@ -127,7 +128,7 @@ def test_a_lock_of_a_thread_is_somebody_unknowns(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [-(2**31), -4096, 1, 2**31 - 1])
 def test_an_error_of_netlink_that_is_none_is_unreadable(number: int) -> None:
     """The least one was OverflowError, which no reader of links expects."""
-    question(netlink.request(2, 0, 0, number.to_bytes(4, "little", signed=True)))
+    question(codec.request(2, 0, 0, number.to_bytes(4, "little", signed=True)))
 
 
 def test_a_width_of_a_link_in_odd_white_space_is_one() -> None:
@@ -200,7 +201,7 @@ def test_words_of_an_explanation_steer_no_terminal(text: str) -> None:
 
 
 def _shown_plainly(said: Explanation) -> None:
-    shown = paper.text(lambda columns: explanation.page(said, columns, 0.0), io.StringIO())
+    shown = rendering.text(lambda columns: explain_table.page(said, columns, 0.0), io.StringIO())
     claims.page(shown)
     assert shown.count("\\") >= 3
 

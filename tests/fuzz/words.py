@@ -7,9 +7,9 @@ from typing import Final
 import msgspec
 from google.protobuf.message import DecodeError
 
-from rbln_supervisor.core import inquiries
-from rbln_supervisor.core.chronicle import HEARD_MOST, Chronicle
-from rbln_supervisor.core.commands import (
+from rbln_supervisor.core.config.node_config import NodeConfig
+from rbln_supervisor.core.control import queries
+from rbln_supervisor.core.control.protocol import (
     DryRun,
     Events,
     Explain,
@@ -31,38 +31,38 @@ from rbln_supervisor.core.commands import (
     to_reply,
     to_request,
 )
-from rbln_supervisor.core.commands import Metrics as AskedMetrics
-from rbln_supervisor.core.configuration.config import NodeConfig
-from rbln_supervisor.core.diagnosis.diagnose import diagnose
-from rbln_supervisor.core.diagnosis.facts import Facts
-from rbln_supervisor.core.events import TEXT_MOST, chosen
-from rbln_supervisor.core.node import Node as HostNode
+from rbln_supervisor.core.control.protocol import Metrics as AskedMetrics
+from rbln_supervisor.core.doctor.diagnose import diagnose
+from rbln_supervisor.core.doctor.facts import Facts
+from rbln_supervisor.core.events.dedup import HEARD_MOST, Chronicle
+from rbln_supervisor.core.events.event import TEXT_MOST, chosen
+from rbln_supervisor.core.matching.node_inventory import Node as HostNode
 from rbln_supervisor.ctl import (
-    examination,
-    explanation,
-    findings,
-    happened,
-    paper,
-    planned,
-    render,
-    words,
+    doctor,
+    doctor_table,
+    events_table,
+    explain_table,
+    plan_table,
+    rendering,
+    status_table,
+    wording,
 )
 from rbln_supervisor.ctl.client import UnreadableAnswerError
 from rbln_supervisor.ctl.client import _read as read_reply
+from rbln_supervisor.discovery.process import _read as read_look
 from rbln_supervisor.exporter.families import Page, fill
 from rbln_supervisor.exporter.readiness import readiness
-from rbln_supervisor.scout import _read as read_look
 from rbln_worker.contract import messages
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
-from rbln_worker.contract.history import History
+from rbln_worker.contract.events import History
 from rbln_worker.contract.messages import Delta, Report, Snapshot, UnreadableFrame
 from rbln_worker.contract.pod_devices import PodDevices, PodSource
 from rbln_worker.contract.pool import PoolName, PoolSpec
-from rbln_worker.core.answer import env_names
-from rbln_worker.core.inventory import Gap, apply
-from rbln_worker.core.prefer import choose
-from rbln_worker.core.prefer.budget import Budget
-from rbln_worker.core.prefer.place import layout
+from rbln_worker.core.allocation.device_allocation import env_names
+from rbln_worker.core.pool_snapshot import Gap, apply
+from rbln_worker.core.preferred import choose
+from rbln_worker.core.preferred.budget import Budget
+from rbln_worker.core.preferred.topology import layout
 from rbln_worker.kubelet import allocation
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.api import podresources_pb2, pods_pb2
@@ -74,7 +74,7 @@ from rbln_worker.kubelet.translate import Share
 from tests.fuzz import claims
 
 NOTHING: Final = NodeConfig(())
-COLUMNS: Final = (80, paper.PIPE_COLUMNS)
+COLUMNS: Final = (80, rendering.PIPE_COLUMNS)
 POOL: Final = PoolName("rebellions.ai/ATOM")
 PREPARED: Final = Prepared(
     pool=POOL,
@@ -106,11 +106,11 @@ def request(frame: bytes) -> None:
     reply: Reply | None
     match asked:
         case Explain(device=device):
-            reply = inquiries.explained(device, NOTHING, HostNode(), {}, lambda _: {})
+            reply = queries.explained(device, NOTHING, HostNode(), {}, lambda _: {})
         case Events(query=query):
             reply = Happened(chosen((), query), 0)
         case DryRun():
-            tried = inquiries.tried(asked, "intel.com")
+            tried = queries.tried(asked, "intel.com")
             reply = None if isinstance(tried, NodeConfig) else tried
         case Status() | AskedMetrics() | Reload() | Rescan() | Upgrade():
             reply = None
@@ -131,28 +131,28 @@ def answer(frame: bytes) -> None:
 
 def _shown(reply: Reply, columns: int) -> str:
     def page(renderable: object) -> str:
-        return paper.text(lambda _: renderable, io.StringIO())  # type: ignore[arg-type,return-value]
+        return rendering.text(lambda _: renderable, io.StringIO())  # type: ignore[arg-type,return-value]
 
     match reply:
         case Node(status=status):
             readiness(status)
-            return page(render.page(status, columns, 1e9))
+            return page(status_table.page(status, columns, 1e9))
         case Measured(measures=measures):
             shown = Page()
             fill(shown, measures, device_series=True)
             return ""
         case Reloaded(plan=plan):
-            more = page(planned.page(plan, columns, done=True)) if plan else ""
-            return f"{words.reloaded(reply)}\n{more}"
+            more = page(plan_table.page(plan, columns, done=True)) if plan else ""
+            return f"{wording.reloaded(reply)}\n{more}"
         case Rescanned():
-            return words.rescanned(reply)
+            return wording.rescanned(reply)
         case Explained(explanation=said):
-            return page(explanation.page(said, columns, 1e9))
+            return page(explain_table.page(said, columns, 1e9))
         case Happened(events=events):
-            text = "".join(f"{happened.line(event)}\n" for event in events)
-            return text + page(happened.page(events, columns))
+            text = "".join(f"{events_table.line(event)}\n" for event in events)
+            return text + page(events_table.page(events, columns))
         case Planned(plan=plan):
-            return page(planned.page(plan, columns)) if plan else ""
+            return page(plan_table.page(plan, columns)) if plan else ""
         case Refused() | Upgrading():
             return ""
 
@@ -198,9 +198,9 @@ def look(said: bytes) -> None:
 
 def sections(said: bytes) -> None:
     """What doctor's own process says is findings that can be shown, or unreadable in a line."""
-    host, failures, why = examination._read(said)
+    host, failures, why = doctor._read(said)
     found = diagnose(Facts(host, 5.0, "0.1.0", None, "nobody listens", failures, why))
-    claims.page(paper.text(lambda _: findings.page(found, "nobody listens"), io.StringIO()))
+    claims.page(rendering.text(lambda _: doctor_table.page(found, "nobody listens"), io.StringIO()))
     assert all(isinstance(text, str) for text in failures.values())
     if why:
         claims.one_line(why)

@@ -6,17 +6,17 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from rbln_supervisor import config_file
-from rbln_supervisor.arguments import parse
-from rbln_supervisor.core.commands import CONTROL_SOCKET
-from rbln_supervisor.core.configuration import config
+from rbln_supervisor.cli import parse
+from rbln_supervisor.config import config_file
+from rbln_supervisor.core.config import node_config
+from rbln_supervisor.core.control.protocol import CONTROL_SOCKET
 from rbln_supervisor.core.run_dir_check import TERMINATION_LOG
 from rbln_supervisor.ctl.client import TIMEOUT_S
 from rbln_supervisor.ctl.exits import Exit
 from rbln_supervisor.ctl.main import main as rbln_ctl
 from rbln_supervisor.ctl.probe import READY_WITHIN_S
 from rbln_supervisor.options import Options
-from rbln_worker.core import cdi, devinfo
+from rbln_worker.core.allocation import cdi, devinfo
 from rbln_worker.host.facts import HOST_FILES
 from tests.manifests.objects import (
     KUSTOMIZE,
@@ -170,13 +170,15 @@ def test_an_image_has_a_version(kustomized: dict[Key, Object]) -> None:
 def test_the_pools_are_right_and_need_no_indulgence(kustomized: dict[Key, Object]) -> None:
     (text,) = of_kind(kustomized, "ConfigMap")["data"].values()
     json.loads(text)  # what the reference reads, too
-    read_as = config.strict(config.parse(text.encode(), prefix=options(kustomized).resource_prefix))
+    read_as = node_config.strict(
+        node_config.parse(text.encode(), prefix=options(kustomized).resource_prefix)
+    )
     assert read_as.warnings == ()
     assert {pool.spec.prefix for pool in read_as.pools} == {"rebellions.ai"}
 
 
 def pools(path: Path) -> tuple[object, ...]:
-    return config.parse(config_file.read(path), prefix="intel.com").pools
+    return node_config.parse(config_file.read(path), prefix="intel.com").pools
 
 
 def test_the_pools_are_those_of_the_samples() -> None:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pool import PoolName
-from rbln_worker.core.answer import DeviceAnswer, env_names, go_json
-from rbln_worker.core.providers.offer import Mount, Node
+from rbln_worker.core.allocation.device_allocation import DeviceAnswer, env_names, go_json
+from rbln_worker.core.allocation.providers.provider import Mount, Node
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.translate import container_member, share
 

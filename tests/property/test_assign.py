@@ -3,15 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbln_supervisor.core.assign import assign
-from rbln_supervisor.core.configuration.config import NodeConfig
-from rbln_supervisor.core.configuration.pool import PoolConfig
-from rbln_supervisor.core.configuration.selectors import SelectorObject
-from rbln_supervisor.core.difference import plan
-from rbln_supervisor.core.explain import explain, opinions, tallies
-from rbln_supervisor.core.node import Node, candidates
-from rbln_supervisor.core.ranges import PfFunctions, Range
-from rbln_supervisor.core.types.registry import KINDS
+from rbln_supervisor.core.config.node_config import NodeConfig
+from rbln_supervisor.core.config.pf_ranges import PfFunctions, Range
+from rbln_supervisor.core.config.pool import PoolConfig
+from rbln_supervisor.core.config.selectors import SelectorObject
+from rbln_supervisor.core.device_types.registry import KINDS
+from rbln_supervisor.core.matching.assign import assign
+from rbln_supervisor.core.matching.explain import explain, opinions, tallies
+from rbln_supervisor.core.matching.node_inventory import Node, candidates
+from rbln_supervisor.core.matching.plan import plan
 from rbln_worker.contract.device import (
     REBELLIONS,
     AuxName,

@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbln_supervisor.core.configuration.config import ConfigError, NodeConfig, parse, strict
-from rbln_supervisor.core.configuration.document import read
-from rbln_supervisor.core.configuration.places import DocumentError
-from rbln_supervisor.core.configuration.relaxed_json import relax
+from rbln_supervisor.core.config.document import read
+from rbln_supervisor.core.config.node_config import ConfigError, NodeConfig, parse, strict
+from rbln_supervisor.core.config.positions import DocumentError
+from rbln_supervisor.core.config.relaxed_json import relax
 
 Json = Any
 

@@ -5,11 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbln_supervisor.core.assign import assign
-from rbln_supervisor.core.configuration.pool import PoolConfig
-from rbln_supervisor.core.configuration.selectors import SelectorObject
-from rbln_supervisor.core.diagnosis.diagnose import CHECKS, diagnose, is_wrong
-from rbln_supervisor.core.diagnosis.facts import (
+from rbln_supervisor.core.config.pool import PoolConfig
+from rbln_supervisor.core.config.selectors import SelectorObject
+from rbln_supervisor.core.doctor.diagnose import CHECKS, diagnose, is_wrong
+from rbln_supervisor.core.doctor.facts import (
     Config,
     Facts,
     Folder,
@@ -26,11 +25,12 @@ from rbln_supervisor.core.diagnosis.facts import (
     Unusable,
     Written,
 )
-from rbln_supervisor.core.diagnosis.finding import EVIDENCE_MOST, SEVERITIES, evidence
-from rbln_supervisor.core.diagnosis.hardware import unclaimed, views
-from rbln_supervisor.core.explain import tallies
-from rbln_supervisor.core.node import Node
-from rbln_supervisor.core.selecting import Objection
+from rbln_supervisor.core.doctor.finding import EVIDENCE_MOST, SEVERITIES, evidence
+from rbln_supervisor.core.doctor.match_report import unclaimed, views
+from rbln_supervisor.core.matching.assign import assign
+from rbln_supervisor.core.matching.explain import tallies
+from rbln_supervisor.core.matching.node_inventory import Node
+from rbln_supervisor.core.matching.selector_match import Objection
 from rbln_supervisor.core.status import (
     DeviceStatus,
     NodeStatus,

@@ -9,13 +9,13 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbln_supervisor.core.chronicle import Chronicle, Marks
-from rbln_supervisor.core.events import TEXT_MOST, Event, Query, chosen
-from rbln_supervisor.journal import BYTES_MOST, FILE, FORMER, Journal, records
+from rbln_supervisor.core.events.dedup import Chronicle, Marks
+from rbln_supervisor.core.events.event import TEXT_MOST, Event, Query, chosen
+from rbln_supervisor.events.log import BYTES_MOST, FILE, FORMER, Journal, records
 from rbln_worker.contract.device import DeviceId
+from rbln_worker.contract.events import Happening
 from rbln_worker.contract.health import HealthPhase, Verdict
-from rbln_worker.contract.history import Happening
-from rbln_worker.core import history
+from rbln_worker.core import event_history
 
 DEVICES = [DeviceId(f"0000:{n:02x}:00.0") for n in range(4)]
 NOW = 1_764_000_000.0
@@ -41,12 +41,12 @@ LIVES = st.lists(
 
 def life(pictures: list[dict[DeviceId, Verdict]]) -> tuple[Happening, ...]:
     """What a worker remembers that saw these verdicts, one after the other."""
-    memory = history.Memory()
+    memory = event_history.Memory()
     before: Mapping[DeviceId, Verdict] = {}
     begun_with = frozenset(pictures[0])
     for after in pictures:
-        happened = history.transitions(before, after, NOW, begun_with)
-        memory = history.remember(memory, happened, devices=len(DEVICES))
+        happened = event_history.transitions(before, after, NOW, begun_with)
+        memory = event_history.remember(memory, happened, devices=len(DEVICES))
         before = after
     return memory.kept
 
@@ -84,18 +84,18 @@ def test_the_last_event_is_how_the_device_is(pictures: list[dict[DeviceId, Verdi
     recorded = list(chronicle.told("p", "l", life(pictures), NOW))
     for device, verdict in pictures[-1].items():
         said = [event.what for event in recorded if event.device == device]
-        word = history.word(verdict)
+        word = event_history.word(verdict)
         if word is not None and (said or word != "Healthy"):
             assert said[-1] == word
 
 
 @given(st.integers(0, 3000), st.integers(0, 3000))
 def test_what_is_kept_is_bounded_and_numbered(count: int, asked: int) -> None:
-    memory = history.remember(
-        history.Memory(), [Happening(0, NOW, "Healthy", DEVICES[0])] * count, devices=1
+    memory = event_history.remember(
+        event_history.Memory(), [Happening(0, NOW, "Healthy", DEVICES[0])] * count, devices=1
     )
-    assert len(memory.kept) == min(count, history.KEPT_MOST + 1)
-    told = history.after(memory, asked)
+    assert len(memory.kept) == min(count, event_history.KEPT_MOST + 1)
+    told = event_history.after(memory, asked)
     assert [one.number for one in told] == [
         number for number in range(1, count + 1) if number > max(asked, count - len(memory.kept))
     ]

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbln_worker.contract.health import HealthPolicy, Probation
-from rbln_worker.core.health.machine import SUSPICIONS_MOST, Due, due, probation_s, step
+from rbln_worker.core.health.health_record import SHOWN_HEALTHY, Moment, Record, State, verdict
 from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Observation, Unknown
-from rbln_worker.core.health.standing import SHOWN_HEALTHY, Moment, Record, State, verdict
+from rbln_worker.core.health.state_machine import SUSPICIONS_MOST, Due, due, probation_s, step
 
 EVIDENCE: tuple[Observation, ...] = (
     GOOD,

@@ -14,23 +14,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, composite
 
-from rbln_supervisor import children, node
-from rbln_supervisor.core import inquiries
-from rbln_supervisor.core.assign import assign
-from rbln_supervisor.core.commands import DryRun, Planned, Refused, encode, to_reply, to_request
-from rbln_supervisor.core.configuration import config
-from rbln_supervisor.core.kernel_events import concerns, function, touched
+from rbln_supervisor.core.config import node_config
+from rbln_supervisor.core.control import queries
+from rbln_supervisor.core.control.protocol import (
+    DryRun,
+    Planned,
+    Refused,
+    encode,
+    to_reply,
+    to_request,
+)
+from rbln_supervisor.core.discovery.uevents import concerns, function
+from rbln_supervisor.core.matching.assign import assign
+from rbln_supervisor.core.workers.desired_state import touched
+from rbln_supervisor.discovery import scan
+from rbln_supervisor.workers import processes
 from rbln_worker.contract.device import Device
-from rbln_worker.contract.holding import Held
+from rbln_worker.contract.pod_resources import Held
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.answer import answer
+from rbln_worker.core.allocation.device_allocation import answer
+from rbln_worker.core.allocation.providers.provider import Question
+from rbln_worker.core.allocation.providers.registry import needs
 from rbln_worker.core.health import evidence, npu
 from rbln_worker.core.health.observation import Good
-from rbln_worker.core.providers.offer import Question
-from rbln_worker.core.providers.registry import needs
-from rbln_worker.host import uevent
 from rbln_worker.host.facts import Reader
-from rbln_worker.host.ledger import Ledger, clear
+from rbln_worker.host.manifest import Ledger, clear
+from rbln_worker.host.netlink import uevent
 from rbln_worker.kubelet.api import podresources_pb2 as podresources
 from rbln_worker.kubelet.pod_resources import held
 from tests.chaos import pools
@@ -46,7 +55,7 @@ JSON: Final = st.recursive(
 TAGS: Final = st.sampled_from(["status", "reload", "rescan", "explain", "dry-run", "stop", ""])
 FIELDS: Final = st.dictionaries(st.sampled_from(["device", "config", "prefix", "force"]), JSON)
 
-CONFIG: Final = config.parse(msgspec.json.encode(pools.CONFIG), prefix="intel.com")
+CONFIG: Final = node_config.parse(msgspec.json.encode(pools.CONFIG), prefix="intel.com")
 
 
 @contextlib.contextmanager
@@ -58,7 +67,7 @@ def built() -> Iterator[Path]:
 
 
 with built() as _root:
-    NODE: Final = node.look(_root, node.needs(CONFIG.pools, allow_default_route=False)).node
+    NODE: Final = scan.look(_root, scan.needs(CONFIG.pools, allow_default_route=False)).node
     ENTRIES: Final = [
         entry for entry in entries(_root) if "/net/" not in entry or entry.endswith("type")
     ]
@@ -90,24 +99,24 @@ def test_a_request_of_any_fields_is_one_or_none(tag: str, fields: dict[str, obje
 
 @given(name=st.text() | st.from_regex(r"[0-9a-f:.]{1,14}", fullmatch=True))
 def test_any_name_is_explained_or_refused(name: str) -> None:
-    reply = inquiries.explained(name, CONFIG, NODE, {}, lambda _: {})
+    reply = queries.explained(name, CONFIG, NODE, {}, lambda _: {})
     assert to_reply(encode(reply)) == reply
 
 
 @given(raw=st.binary(max_size=300), prefix=st.none() | st.text())
 def test_any_configuration_is_tried_or_complained_of(raw: bytes, prefix: str | None) -> None:
-    match inquiries.tried(DryRun(raw, prefix), "intel.com"):
+    match queries.tried(DryRun(raw, prefix), "intel.com"):
         case Planned(plan=None, errors=errors) as reply:
             assert errors
             assert to_reply(encode(reply)) == reply
-        case config.NodeConfig():
+        case node_config.NodeConfig():
             pass
         case other:
             pytest.fail(f"{other}")
 
 
 def test_a_question_before_the_first_look_is_refused() -> None:
-    assert isinstance(inquiries.explained("x", CONFIG, None, {}, lambda _: {}), Refused)
+    assert isinstance(queries.explained("x", CONFIG, None, {}, lambda _: {}), Refused)
 
 
 # The kernel's socket
@@ -203,11 +212,11 @@ def test_any_lock_file_is_free_or_held_by_somebody_unknown(
 ) -> None:
     path = tmp_path_factory.mktemp("lock") / "pool.lock"
     path.write_bytes(content)
-    assert children.lock_holder(path) is None
+    assert processes.lock_holder(path) is None
     with path.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(OSError, match=r"can't be seen|Invalid argument"):
-            children.lock_holder(path)
+            processes.lock_holder(path)
 
 
 # Files of drivers

@@ -5,10 +5,10 @@ from typing import Literal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbln_supervisor.core.roster import Roster, message
+from rbln_supervisor.core.workers.desired_state import Roster, message
 from rbln_worker.contract.messages import Delta, Snapshot, encode, to_worker
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.inventory import Gap, Inventory, apply
+from rbln_worker.core.pool_snapshot import Gap, Inventory, apply
 from tests.property.worlds import LOOK, Look, look_at
 
 POOL = PoolSpec("rebellions.ai", "ATOM", "accelerator")

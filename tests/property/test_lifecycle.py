@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from rbln_supervisor.core.lifecycle import (
+from rbln_supervisor.core.workers.lifecycle import (
     Act,
     Child,
     Died,

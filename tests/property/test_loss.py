@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbln_supervisor.core.account import Account
-from rbln_supervisor.core.lifecycle import State
-from rbln_supervisor.core.loss import Loss, Why, advance, lost, source_of
-from rbln_supervisor.core.roster import Roster
+from rbln_supervisor.core.reporting.pool_counters import Account
+from rbln_supervisor.core.reporting.unavailability import Loss, Why, advance, lost, source_of
+from rbln_supervisor.core.workers.desired_state import Roster
+from rbln_supervisor.core.workers.lifecycle import State
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.health import Judged, Verdict
 from rbln_worker.contract.messages import Phase, Report

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy, composite
 
-from rbln_worker.host import link_events, netlink, rtnetlink
-from rbln_worker.host.devlink import Bus, Devlink
-from rbln_worker.host.netlink import Malformed, Message
-from rbln_worker.host.uevent import FRAME_MOST, parse
+from rbln_worker.host.netlink import codec, link_events, rtnetlink
+from rbln_worker.host.netlink.codec import Malformed, Message
+from rbln_worker.host.netlink.devlink import Bus, Devlink
+from rbln_worker.host.netlink.uevent import FRAME_MOST, parse
 from tests.sim import netlink_frames as frames
 from tests.sim import uevents
 
@@ -47,7 +47,7 @@ def drained(items: Iterable[object]) -> bool:
 def test_messages_end(frame: bytes) -> None:
     found = []
     try:
-        for message in netlink.messages(frame):
+        for message in codec.messages(frame):
             found.append(message)  # noqa: PERF402 - those before an error count
     except Malformed:
         pass
@@ -58,7 +58,7 @@ def test_messages_end(frame: bytes) -> None:
 def test_attributes_end(frame: bytes, offset: int) -> None:
     found = []
     try:
-        for one in netlink.attributes(frame, offset):
+        for one in codec.attributes(frame, offset):
             found.append(one)  # noqa: PERF402
     except Malformed:
         pass
@@ -130,7 +130,7 @@ messages: Final[SearchStrategy[list[Message]]] = st.lists(
     st.builds(
         Message,
         kind=st.integers(0, 0xFFFF),
-        flags=st.integers(0, 0xFFFF).map(lambda flags: flags | netlink.NLM_F_REQUEST),
+        flags=st.integers(0, 0xFFFF).map(lambda flags: flags | codec.NLM_F_REQUEST),
         sequence=st.integers(0, 0xFFFFFFFF),
         port=st.just(0),
         payload=VALUES,
@@ -140,27 +140,27 @@ messages: Final[SearchStrategy[list[Message]]] = st.lists(
 
 @given(messages)
 def test_messages_come_back(told: list[Message]) -> None:
-    made = [netlink.request(one.kind, one.flags, one.sequence, one.payload) for one in told]
-    assert list(netlink.messages(b"".join(one + bytes(-len(one) % 4) for one in made))) == told
+    made = [codec.request(one.kind, one.flags, one.sequence, one.payload) for one in told]
+    assert list(codec.messages(b"".join(one + bytes(-len(one) % 4) for one in made))) == told
 
 
 @given(st.lists(st.tuples(KINDS, VALUES)), st.binary(max_size=20))
 def test_attributes_come_back(told: list[tuple[int, bytes]], header: bytes) -> None:
-    made = header + b"".join(netlink.attribute(kind, value) for kind, value in told)
-    assert list(netlink.attributes(made, len(header))) == told
+    made = header + b"".join(codec.attribute(kind, value) for kind, value in told)
+    assert list(codec.attributes(made, len(header))) == told
 
 
 @given(KINDS, st.lists(st.tuples(KINDS, VALUES), max_size=20))
 def test_nested_attributes_come_back(kind: int, told: list[tuple[int, bytes]]) -> None:
-    made = netlink.nested(kind, *(netlink.attribute(*one) for one in told))
-    ((outer, inner),) = netlink.attributes(made)
-    assert (outer, list(netlink.attributes(inner))) == (kind, told)
+    made = codec.nested(kind, *(codec.attribute(*one) for one in told))
+    ((outer, inner),) = codec.attributes(made)
+    assert (outer, list(codec.attributes(inner))) == (kind, told)
 
 
 @given(KINDS, st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 def test_text_comes_back(kind: int, told: str) -> None:
-    ((_, value),) = netlink.attributes(netlink.text(kind, told))
-    assert netlink.string(value) == told
+    ((_, value),) = codec.attributes(codec.text(kind, told))
+    assert codec.string(value) == told
 
 
 WORDS: Final = st.text(
@@ -184,7 +184,7 @@ def test_a_uevent_comes_back(action: str, devpath: str, properties: dict[str, st
 
 def test_real_frames_can_be_read_to_their_end() -> None:
     for frame in REAL:
-        (message,) = netlink.messages(frame)
+        (message,) = codec.messages(frame)
         header = {16: 16, 24: 12, 104: 8}[message.kind]
-        assert drained(netlink.attributes(message.payload, header))
-        assert not drained(netlink.attributes(message.payload[:-1], header - 1))
+        assert drained(codec.attributes(message.payload, header))
+        assert not drained(codec.attributes(message.payload[:-1], header - 1))

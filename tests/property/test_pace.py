@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbln_supervisor.core.pace import BURST, PER_S, PRICE_PER_S, SETTLE_S, Pace
+from rbln_supervisor.core.discovery.rate_limit import BURST, PER_S, PRICE_PER_S, SETTLE_S, Pace
 
 WAITS = st.lists(st.floats(0.0, 0.5), max_size=200)
 COSTS = st.floats(0.0, 0.3)

@@ -10,11 +10,11 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbln_supervisor import node as looking
-from rbln_supervisor.core.node import Node
-from rbln_supervisor.core.partial import FEW, concerned, merged
+from rbln_supervisor.core.discovery.partial import FEW, concerned, merged
+from rbln_supervisor.core.matching.node_inventory import Node
+from rbln_supervisor.discovery import scan as looking
 from rbln_worker.contract.device import Bdf
-from rbln_worker.host.inventory import Needs
+from rbln_worker.host.discovery.inventory import Needs
 from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
 from tests.unit.inventory import node, npu, pf, vf

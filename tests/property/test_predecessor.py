@@ -5,8 +5,8 @@ from itertools import accumulate
 import hypothesis.strategies as st
 from hypothesis import given
 
-from rbln_supervisor.core.lifecycle import LEAVE_WITHIN_S, Act, State
-from rbln_supervisor.core.predecessor import LINGER_S, Predecessor, Stage, advance
+from rbln_supervisor.core.workers.lifecycle import LEAVE_WITHIN_S, Act, State
+from rbln_supervisor.core.workers.predecessor import LINGER_S, Predecessor, Stage, advance
 from rbln_worker.contract.messages import Phase
 
 SUCCESSORS = st.sampled_from([State.STARTING, State.UP, State.DOWN, State.KILLED])

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from rbln_worker.contract.device import Bdf, DeviceId
 from rbln_worker.contract.pool import Preferring
-from rbln_worker.core.prefer.budget import STEPS_MOST, Budget
-from rbln_worker.core.prefer.choose import Preferred, Refused, choose
-from rbln_worker.core.prefer.place import Layout, Place
+from rbln_worker.core.preferred.budget import STEPS_MOST, Budget
+from rbln_worker.core.preferred.choose import Preferred, Refused, choose
+from rbln_worker.core.preferred.topology import Layout, Place
 
 Seats = Mapping[DeviceId, Place]
 Devices = tuple[str, ...]

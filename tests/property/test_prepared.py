@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.health import Verdict
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.answer import env_names
-from rbln_worker.examiner import unread
+from rbln_worker.core.allocation.device_allocation import env_names
+from rbln_worker.health.inspect import unread
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.prepared import Known, Prepared, revise
 

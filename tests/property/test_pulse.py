@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbln_worker.core.pulse import next_moment
+from rbln_worker.core.aligned_timer import next_moment
 
 times = st.floats(0, 1e8)
 intervals = st.sampled_from([0.5, 2.0, 10.0])

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbln_supervisor.core.ranges import (
+from rbln_supervisor.core.config.pf_ranges import (
     NUMBER_MOST,
     FunctionSet,
     MalformedError,

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rbln_supervisor.core import redaction
-from rbln_supervisor.core.configuration import config
-from rbln_supervisor.core.redaction import HIDDEN, configuration, redact, secrets
-from rbln_supervisor.core.secrets import Secrets
+from rbln_supervisor.core.config import node_config
+from rbln_supervisor.core.doctor import redaction
+from rbln_supervisor.core.doctor.redaction import HIDDEN, configuration, redact, secrets
+from rbln_supervisor.core.doctor.secrets import Secrets
 from rbln_supervisor.options import Options, OptionsUnknown, load, save
 
 SECRETS = st.text(st.characters(codec="utf-8"), min_size=12, max_size=40).map(
@@ -42,8 +42,8 @@ def document(info: object, key: str = "additionalInfo") -> dict[str, object]:
 def said_of(raw: bytes) -> str:
     """All that anybody is told of a configuration."""
     try:
-        read = config.parse(raw, prefix="a.b")
-    except config.ConfigError as error:
+        read = node_config.parse(raw, prefix="a.b")
+    except node_config.ConfigError as error:
         return "\n".join((*error.errors, *error.warnings))
     complaints = [str(one) for pool in read.invalid for one in pool.complaints]
     return "\n".join((*complaints, *read.warnings))

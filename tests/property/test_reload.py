@@ -6,17 +6,17 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbln_supervisor.core import holders
-from rbln_supervisor.core.assign import assign
-from rbln_supervisor.core.configuration.config import NodeConfig
-from rbln_supervisor.core.configuration.pool import PoolConfig
-from rbln_supervisor.core.configuration.selectors import SelectorObject
-from rbln_supervisor.core.difference import starts, taken
-from rbln_supervisor.core.looks import Looks, Trial
-from rbln_supervisor.core.node import Node
-from rbln_supervisor.core.quiet import MOST_S, QUIET_S, Quiet
+from rbln_supervisor.core.config.node_config import NodeConfig
+from rbln_supervisor.core.config.pool import PoolConfig
+from rbln_supervisor.core.config.selectors import SelectorObject
+from rbln_supervisor.core.discovery.debounce import MOST_S, QUIET_S, Quiet
+from rbln_supervisor.core.discovery.queue import Looks, Trial
+from rbln_supervisor.core.matching import in_use
+from rbln_supervisor.core.matching.assign import assign
+from rbln_supervisor.core.matching.node_inventory import Node
+from rbln_supervisor.core.matching.plan import starts, taken
 from rbln_worker.contract.device import DeviceId, PciFunction
-from rbln_worker.contract.holding import Held, Holding
+from rbln_worker.contract.pod_resources import Held, Holding
 from rbln_worker.contract.pool import PoolName, PoolSpec
 from tests.property.worlds import FUNCTIONS
 
@@ -112,7 +112,7 @@ def test_who_has_what_is_taken_objects(
     unknown: str | None,
 ) -> None:
     holdings = tuple(Holding(resource, device, "ns", "p", "c") for resource, device in had)
-    lines = holders.objections(lost, Held(holdings, unknown=unknown))
+    lines = in_use.objections(lost, Held(holdings, unknown=unknown))
     if unknown is not None:
         assert len(lines) == bool(lost)
         assert all(unknown in line for line in lines)
@@ -121,14 +121,14 @@ def test_who_has_what_is_taken_objects(
         assert len(lines) == len(both)
         for (resource, device), line in zip(both, lines, strict=True):
             assert line.startswith(f"{device}: pod ns/p, container c, has it as {resource}, ")
-    assert holders.unchecked(lost, Held(holdings, unknown=unknown)) == ()
+    assert in_use.unchecked(lost, Held(holdings, unknown=unknown)) == ()
 
 
 def test_a_flood_of_objections_is_bounded() -> None:
     a = PoolName("x.io/a")
     lost = {(a, DeviceId(f"d{number}")): None for number in range(10_000)}
     held = Held(tuple(Holding(a, device, "ns", "p", "c") for _, device in lost))
-    lines = holders.objections(lost, held)
+    lines = in_use.objections(lost, held)
     assert len(lines) < 1000
     assert lines[-1].endswith(" more")
 

@@ -4,7 +4,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbln_supervisor.core.roster import Roster, next_leave
+from rbln_supervisor.core.workers.desired_state import Roster, next_leave
 from rbln_worker.contract.pool import PoolSpec
 from tests.property.worlds import GRACE_S, LOOK, Look, look_at, present_in, taken_in
 

@@ -2,10 +2,10 @@
 
 from hypothesis import strategies as st
 
-from rbln_supervisor.core.configuration.pool import PoolConfig
-from rbln_supervisor.core.configuration.selectors import SelectorObject
-from rbln_supervisor.core.node import Node
-from rbln_supervisor.core.roster import Roster, advance
+from rbln_supervisor.core.config.pool import PoolConfig
+from rbln_supervisor.core.config.selectors import SelectorObject
+from rbln_supervisor.core.matching.node_inventory import Node
+from rbln_supervisor.core.workers.desired_state import Roster, advance
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.pool import PoolSpec
 

@@ -15,9 +15,9 @@ from typing import Any, Final, Generic, Self, TypeVar
 
 import msgspec
 
-from rbln_worker.host.link_events import LinkChange, LinkSocket
-from rbln_worker.host.multicast import BUFFER_BYTES, Heard
-from rbln_worker.host.uevent import Uevent, UeventSocket
+from rbln_worker.host.netlink.link_events import LinkChange, LinkSocket
+from rbln_worker.host.netlink.multicast import BUFFER_BYTES, Heard
+from rbln_worker.host.netlink.uevent import Uevent, UeventSocket
 from tests.sim import network
 from tests.sim.system import REPOSITORY
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Self
 
 import msgspec
 
-from rbln_supervisor.core.commands import Node, Status
+from rbln_supervisor.core.control.protocol import Node, Status
 from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl.client import UnreachableError, ask
 from rbln_supervisor.pod_devices.process import NAME

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-from rbln_supervisor.core.diagnosis.finding import Code, Severity
+from rbln_supervisor.core.doctor.finding import Code, Severity
 from rbln_worker.contract import version
 from tests.sim.stack import REPOSITORY, Stack
 from tests.system.scene import ATOM, TWO_POOLS, VM, eventually

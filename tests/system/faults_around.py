@@ -14,7 +14,7 @@ import pytest
 import zmq
 from inotify_simple import INotify
 
-from rbln_supervisor.journal import FILE as EVENTS
+from rbln_supervisor.events.log import FILE as EVENTS
 from tests.sim import network, seccomp
 from tests.sim.device import SimDevice
 from tests.sim.kubelet import SimKubelet

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rbln_supervisor.accepted import FILE, load
-from rbln_supervisor.core.commands import Refused, Reload, Reloaded
+from rbln_supervisor.config.accepted import FILE, load
+from rbln_supervisor.core.control.protocol import Refused, Reload, Reloaded
 from rbln_supervisor.ctl.client import ask
 from rbln_supervisor.entrypoint import main as entrypoint
 from rbln_supervisor.options import Options

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from rbln_supervisor import accepted
+from rbln_supervisor.config import accepted
 from rbln_supervisor.core.status import NodeStatus
 from tests.sim import processes
 from tests.sim.device import SimDevice

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rbln_supervisor.core.commands import Rescan
+from rbln_supervisor.core.control.protocol import Rescan
 from rbln_supervisor.ctl.client import ask
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from tests.sim import runtime

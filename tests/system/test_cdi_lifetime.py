@@ -8,10 +8,10 @@ from time import monotonic
 
 import pytest
 
-from rbln_supervisor.core.commands import Reload, Reloaded, Rescan, Rescanned
+from rbln_supervisor.core.control.protocol import Reload, Reloaded, Rescan, Rescanned
 from rbln_supervisor.ctl.client import ask
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.cdi import mark
+from rbln_worker.core.allocation.cdi import mark
 from tests.sim import runtime
 from tests.sim.kubelet import kubelet_1_37
 from tests.sim.pods import SimPod

@@ -10,7 +10,7 @@ from time import monotonic
 import msgspec
 import pytest
 
-from rbln_supervisor.core.commands import Rescan, Rescanned
+from rbln_supervisor.core.control.protocol import Rescan, Rescanned
 from rbln_supervisor.ctl.client import ask
 from tests.sim.stack import Stack
 from tests.system.scene import (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rbln_supervisor.core.commands import Rescan, Rescanned
+from rbln_supervisor.core.control.protocol import Rescan, Rescanned
 from rbln_supervisor.ctl.client import ask
 from tests.sim.device import SimDevice
 from tests.sim.node import SimNode

@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from rbln_supervisor.core.commands import Rescan
+from rbln_supervisor.core.control.protocol import Rescan
 from rbln_supervisor.ctl.client import ask
 from tests.sim.device import SimDevice
 from tests.sim.node import SimNode

@@ -18,9 +18,9 @@ pytestmark = pytest.mark.system
 SCRIPT = """
 import os, sys
 from pathlib import Path
-from rbln_worker.host import network
-from rbln_worker.host.inventory import Needs
-from rbln_worker.host.look import look
+from rbln_worker.host.discovery import network
+from rbln_worker.host.discovery.inventory import Needs
+from rbln_worker.host.discovery.scan import look
 
 root = sys.argv[1]
 def note(event, arguments):

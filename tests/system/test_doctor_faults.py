@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from rbln_supervisor.core.diagnosis.finding import Code
+from rbln_supervisor.core.doctor.finding import Code
 from rbln_supervisor.ctl.parser import parser
 from tests.system import faults_around, faults_within
 from tests.system.fault import Fault, plainly, seen, shown, told

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from rbln_supervisor import journal
-from rbln_supervisor.core.commands import Events, Happened
-from rbln_supervisor.core.events import Event, Query
+from rbln_supervisor.core.control.protocol import Events, Happened
+from rbln_supervisor.core.events.event import Event, Query
 from rbln_supervisor.ctl.client import ask
+from rbln_supervisor.events import log
 from tests.sim.stack import REPOSITORY, Stack
 from tests.system.scene import (
     ATOM,
@@ -153,7 +153,7 @@ def test_without_a_supervisor_the_files_tell() -> None:
         stack.node.set_status("rbln1", 3)
         told(stack, lambda now: words(now, ATOMS[1]), what="it fell")
         stack.kill()
-        with (stack.run_dir / journal.FILE).open("ab") as file:
+        with (stack.run_dir / log.FILE).open("ab") as file:
             file.write(b'{"number":99,"at":1,"ki')
         done = stack.ctl("events", "--pool", "ATOM")
         assert done.returncode == 3
@@ -165,9 +165,9 @@ def test_without_a_supervisor_the_files_tell() -> None:
             stack, lambda now: [e.what for e in now].count("adopted") == 2, what="both adopted"
         )
         assert [event.number for event in found] == list(range(1, len(found) + 1))
-        lines = (stack.run_dir / journal.FILE).read_bytes().splitlines()
+        lines = (stack.run_dir / log.FILE).read_bytes().splitlines()
         assert len(lines) == len(found) + 1  # the torn one stays, and harms nobody
-        assert stack.run_dir.joinpath(journal.FILE).stat().st_mode & 0o777 == 0o600
+        assert stack.run_dir.joinpath(log.FILE).stat().st_mode & 0o777 == 0o600
 
 
 def test_somebody_who_follows_sees_a_supervisor_go_and_come() -> None:
@@ -198,7 +198,7 @@ def test_somebody_who_follows_sees_a_supervisor_go_and_come() -> None:
 def test_what_cannot_be_written_is_written_when_it_can() -> None:
     with Stack(TWO_POOLS) as stack:
         served(stack)
-        place = stack.run_dir / journal.FILE
+        place = stack.run_dir / log.FILE
         place.unlink()
         place.mkdir()
         stack.node.set_status("rbln1", 3)

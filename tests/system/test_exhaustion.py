@@ -15,7 +15,7 @@ from socket import AF_UNIX, socket
 import grpc
 import pytest
 
-from rbln_supervisor.core.commands import Rescan
+from rbln_supervisor.core.control.protocol import Rescan
 from rbln_supervisor.ctl.client import ask
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.endpoint import REQUEST_BYTES_MOST

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rbln_supervisor.config_file import SIZE_MOST
+from rbln_supervisor.config.config_file import SIZE_MOST
 from tests.sim.device import Rdma, SimDevice, Subfunction
 from tests.sim.node import SimNode
 from tests.sim.nodes import npus

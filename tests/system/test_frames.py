@@ -11,7 +11,7 @@ import pytest
 import zmq
 
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.contract.history import Happening, History
+from rbln_worker.contract.events import Happening, History
 from rbln_worker.contract.messages import Beat, Hello, Phase, Report, Wanted, encode
 from rbln_worker.contract.pool import PoolName
 from tests.sim.stack import Stack

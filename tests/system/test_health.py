@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rbln_supervisor.core.commands import Rescan, Rescanned
+from rbln_supervisor.core.control.protocol import Rescan, Rescanned
 from rbln_supervisor.core.status import DeviceStatus
 from rbln_supervisor.ctl.client import ask
 from tests.sim.device import SimDevice

@@ -8,8 +8,8 @@ import signal
 import grpc
 import pytest
 
-from rbln_supervisor.core.commands import DryRun, Planned, Refused, Reload, Reloaded, Reply
-from rbln_supervisor.core.difference import Plan
+from rbln_supervisor.core.control.protocol import DryRun, Planned, Refused, Reload, Reloaded, Reply
+from rbln_supervisor.core.matching.plan import Plan
 from rbln_supervisor.ctl.client import ask
 from rbln_worker.contract.pool import PoolName
 from tests.sim.device import SimDevice

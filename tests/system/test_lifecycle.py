@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rbln_supervisor.core.commands import Refused, Reload, Rescan
+from rbln_supervisor.core.control.protocol import Refused, Reload, Rescan
 from rbln_supervisor.ctl.client import ask
 from tests.sim import processes
 from tests.sim.kubelet import SimKubelet

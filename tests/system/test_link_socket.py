@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from rbln_worker.contract.device import LinkState
-from rbln_worker.host.link_events import LinkChange
+from rbln_worker.host.netlink.link_events import LinkChange
 from tests.sim import network
 from tests.sim.listener import Listener
 from tests.sim.nodes import Link

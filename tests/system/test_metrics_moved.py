@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, get_args
 import grpc
 import pytest
 
-from rbln_supervisor.core.loss import Cause
+from rbln_supervisor.core.reporting.unavailability import Cause
 from rbln_supervisor.exporter.catalog import CATALOG, Entry
 from rbln_worker.contract.version import VERSION
 from tests.sim.exporter import Exporter, Scrape, exporting

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rbln_supervisor.core.configuration.config import NO_POOLS
+from rbln_supervisor.core.config.node_config import NO_POOLS
 from tests.sim.stack import Stack
 from tests.system.scene import ATOM, ATOM_POOL, TWO_POOLS, VM, allocatable, config, eventually
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rbln_supervisor.core.commands import Reload, Reloaded, Rescan, Rescanned
+from rbln_supervisor.core.control.protocol import Reload, Reloaded, Rescan, Rescanned
 from rbln_supervisor.ctl.client import ask
 from tests.sim.device import SimDevice
 from tests.sim.kubelet import SimKubelet, kubelet_1_37

@@ -3,7 +3,7 @@
 import grpc
 import pytest
 
-from rbln_supervisor.core.commands import Rescan, Rescanned
+from rbln_supervisor.core.control.protocol import Rescan, Rescanned
 from rbln_supervisor.ctl.client import ask
 from tests.sim.kubelet import kubelet_1_37
 from tests.sim.kubelet_records import Listed

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from rbln_supervisor.core.commands import Reload, Reloaded
+from rbln_supervisor.core.control.protocol import Reload, Reloaded
 from rbln_supervisor.ctl.client import ask
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from tests.sim.device import SimDevice

@@ -195,7 +195,7 @@ def test_a_kernel_that_takes_no_privilege_away_starts_nothing(tmp_path: Path) ->
 ALONE = """
 import sys
 from pathlib import Path
-from rbln_worker.boot import Boot, KubeletDirs
+from rbln_worker.spec import Boot, KubeletDirs
 from rbln_worker.contract.pool import PoolName
 from rbln_worker.main import run
 from tests.sim.seccomp import refuse
@@ -234,7 +234,8 @@ def test_a_worker_that_keeps_its_privileges_does_nothing_with_them(tmp_path: Pat
 def test_who_has_nothing_to_give_up_need_not_be_allowed_to() -> None:
     """As below a systemd unit with no capability and a filter of system calls."""
     given_up = (
-        "from tests.sim.seccomp import refuse; from rbln_worker.privileges import keep_only; "
+        "from tests.sim.seccomp import refuse; "
+        "from rbln_worker.process.privileges import keep_only; "
         "refuse('capset'); keep_only()"
     )
     subprocess.run(

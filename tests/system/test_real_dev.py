@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from rbln_supervisor.obituary import is_name
+from rbln_supervisor.workers.exit_record import is_name
 from tests.sim.node import SimNode
 from tests.sim.nodes import npus
 from tests.sim.stack import Stack

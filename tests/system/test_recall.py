@@ -164,7 +164,7 @@ def test_a_kubelet_that_restarts_without_a_supervisor_is_told_to_the_next_one() 
 ALONE = """
 import logging, sys
 from pathlib import Path
-from rbln_worker.boot import Boot, KubeletDirs
+from rbln_worker.spec import Boot, KubeletDirs
 from rbln_worker.contract.pool import PoolName
 from rbln_worker.main import run
 home = Path(sys.argv[1])

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from rbln_supervisor.core.commands import Refused, Reload, Reloaded
+from rbln_supervisor.core.control.protocol import Refused, Reload, Reloaded
 from rbln_supervisor.ctl.client import ask
 from tests.sim import processes
 from tests.sim.stack import Stack

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 import pytest
 
-from rbln_worker.host.links import Links
+from rbln_worker.host.netlink.links import Links
 from tests.sim import network
 from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.system
 
 READ: Final = (
     *(sys.executable, "-X", "dev", "-W", "error", "-c"),
-    "import sys; from rbln_worker.host import rtnetlink; import msgspec; "
+    "import sys; from rbln_worker.host.netlink.codec import rtnetlink; import msgspec; "
     "sys.stdout.buffer.write(msgspec.json.encode(rtnetlink.read()))",
 )
 

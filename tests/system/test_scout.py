@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 import pytest
 
-from rbln_supervisor.core.commands import (
+from rbln_supervisor.core.control.protocol import (
     DryRun,
     Planned,
     Refused,

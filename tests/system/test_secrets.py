@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from rbln_supervisor.core.configuration import config as configuration
+from rbln_supervisor.core.config import node_config as configuration
 from tests.sim.nodes import for_machines, npus
 from tests.sim.stack import Stack
 from tests.system.scene import (

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from rbln_supervisor import accepted
+from rbln_supervisor.config import accepted
 from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl.client import UnreachableError
 from tests.sim import processes

@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from rbln_worker.host.uevent import Uevent
+from rbln_worker.host.netlink.uevent import Uevent
 from tests.sim import network, uevents
 from tests.sim.listener import Listener
 from tests.sim.uevents import Injector

@@ -13,10 +13,10 @@ from typing import Final
 
 import pytest
 
-from rbln_supervisor.arguments import parse
-from rbln_supervisor.core.notices import READY_WITHIN_S
+from rbln_supervisor.cli import parse
+from rbln_supervisor.core.reporting.systemd import READY_WITHIN_S
 from rbln_worker.contract.exits import Exit
-from rbln_worker.core import cdi, devinfo
+from rbln_worker.core.allocation import cdi, devinfo
 from tests.sim.stack import REPOSITORY
 
 DEPLOYMENTS: Final = REPOSITORY / "deployments"

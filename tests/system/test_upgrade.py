@@ -117,7 +117,7 @@ def test_another_version_replaces_the_workers_while_they_serve(
     [
         ("rbln_supervisor/main.py", "this is no Python", "SyntaxError"),
         ("rbln_worker/worker.py", "import no_such_module", "No module named 'no_such_module'"),
-        ("rbln_supervisor/arguments.py", "import sys; sys.exit(3)", "exit code 3"),
+        ("rbln_supervisor/cli.py", "import sys; sys.exit(3)", "exit code 3"),
     ],
     ids=["broken", "incomplete", "ends"],
 )
@@ -137,7 +137,7 @@ def test_a_version_that_can_not_be_started_replaces_nothing(
 
 def test_one_that_does_not_know_the_options_replaces_nothing(tmp_path: Path) -> None:
     with installed(tmp_path) as stack, untouched(stack, *POOLS):
-        file = tmp_path / "rbln_supervisor/arguments.py"
+        file = tmp_path / "rbln_supervisor/cli.py"
         file.write_text(file.read_text().replace('"--run-dir"', '"--run-folder"'))
         done = stack.ctl("upgrade")
         assert done.returncode == 1

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import zmq
 
-from rbln_supervisor.core.difference import Move, Plan, PoolPlan
-from rbln_supervisor.core.explain import Tally
+from rbln_supervisor.core.matching.explain import Tally
+from rbln_supervisor.core.matching.plan import Move, Plan, PoolPlan
 from rbln_supervisor.core.status import (
     DeviceStatus,
     NodeStatus,

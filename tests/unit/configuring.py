@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from rbln_supervisor.core.configuration.config import NodeConfig, parse
+from rbln_supervisor.core.config.node_config import NodeConfig, parse
 
 GOOD: dict[str, Any] = {
     "resourceName": "ATOM",

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
-from rbln_supervisor.core.configuration.config import InvalidPool, NodeConfig
-from rbln_supervisor.core.configuration.pool import PoolConfig
-from rbln_supervisor.core.configuration.selectors import SelectorObject
-from rbln_supervisor.core.node import Node
-from rbln_supervisor.core.ranges import parse
+from rbln_supervisor.core.config.node_config import InvalidPool, NodeConfig
+from rbln_supervisor.core.config.pf_ranges import parse
+from rbln_supervisor.core.config.pool import PoolConfig
+from rbln_supervisor.core.config.selectors import SelectorObject
+from rbln_supervisor.core.matching.node_inventory import Node
 from rbln_worker.contract.device import AuxName, Bdf, Network, PciFunction, Subfunction
 from rbln_worker.contract.pool import DeviceType, PoolSpec
 

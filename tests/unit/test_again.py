@@ -2,7 +2,7 @@
 
 import math
 
-from rbln_supervisor.core.again import FIRST_S, MOST_S, Again
+from rbln_supervisor.core.config.retry_timer import FIRST_S, MOST_S, Again
 
 
 def test_it_is_tried_soon_and_then_less_and_less_often() -> None:

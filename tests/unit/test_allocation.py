@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbln_worker.contract.pool import PoolName
-from rbln_worker.core.answer import env_names
+from rbln_worker.core.allocation.device_allocation import env_names
 from rbln_worker.kubelet.allocation import ANSWER_MOST_S, ASKED_MOST, Refusal, answer
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.prepared import Prepared

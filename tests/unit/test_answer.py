@@ -4,9 +4,16 @@ import pytest
 
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.pool import PoolName, PoolSpec
-from rbln_worker.core.answer import DeviceAnswer, answer, env_names, envs, first_by_host, go_json
-from rbln_worker.core.facts import Facts
-from rbln_worker.core.providers.offer import Node, Question, same_path
+from rbln_worker.core.allocation.device_allocation import (
+    DeviceAnswer,
+    answer,
+    env_names,
+    envs,
+    first_by_host,
+    go_json,
+)
+from rbln_worker.core.allocation.host_facts import Facts
+from rbln_worker.core.allocation.providers.provider import Node, Question, same_path
 
 BDF = DeviceId("0000:20:00.0")
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from rbln_supervisor.arguments import parse
+from rbln_supervisor.cli import parse
 from rbln_supervisor.options import Options
-from rbln_worker.boot import KubeletDirs
+from rbln_worker.spec import KubeletDirs
 
 
 def options(*argv: str) -> Options:

@@ -3,12 +3,12 @@
 import msgspec
 import pytest
 
-from rbln_supervisor.core.assign import Place, assign
-from rbln_supervisor.core.configuration.selectors import ATTRIBUTES, SelectorObject
-from rbln_supervisor.core.node import Node
-from rbln_supervisor.core.ranges import parse
-from rbln_supervisor.core.selecting import QUESTIONS, Objection, Questions
-from rbln_supervisor.core.types.registry import KINDS
+from rbln_supervisor.core.config.pf_ranges import parse
+from rbln_supervisor.core.config.selectors import ATTRIBUTES, SelectorObject
+from rbln_supervisor.core.device_types.registry import KINDS
+from rbln_supervisor.core.matching.assign import Place, assign
+from rbln_supervisor.core.matching.node_inventory import Node
+from rbln_supervisor.core.matching.selector_match import QUESTIONS, Objection, Questions
 from rbln_worker.contract.device import Device, DeviceId, Grants, Network, PciFunction, Vdpa
 from rbln_worker.contract.pool import DeviceType, PoolName
 from tests.unit.inventory import P0, below, node, npu, pf, pool, sf, vf

@@ -1,6 +1,6 @@
 """Whether the pools that a reload starts came up."""
 
-from rbln_supervisor.core.births import Birth, failures
+from rbln_supervisor.core.workers.startup_check import Birth, failures
 from rbln_worker.contract.pool import PoolName
 
 A, B = PoolName("x.io/a"), PoolName("x.io/b")

@@ -5,9 +5,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from rbln_worker.boot import Boot, KubeletDirs
-from rbln_worker.contract.figures import Figures
+from rbln_worker.contract.counters import Figures
 from rbln_worker.contract.pool import PoolName
+from rbln_worker.spec import Boot, KubeletDirs
 
 BOOT = Boot(
     pool=PoolName("x.io/a"),

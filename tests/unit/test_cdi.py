@@ -6,9 +6,9 @@ import pytest
 
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pool import DeviceType, PoolSpec
-from rbln_worker.core import cdi
-from rbln_worker.core.answer import DeviceAnswer, EnvNames
-from rbln_worker.core.providers.offer import Mount, Node, same_path
+from rbln_worker.core.allocation import cdi
+from rbln_worker.core.allocation.device_allocation import DeviceAnswer, EnvNames
+from rbln_worker.core.allocation.providers.provider import Mount, Node, same_path
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.translate import container_member, share
 from tests.sim import runtime

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rbln_supervisor.core.configuration.config import (
+from rbln_supervisor.core.config.node_config import (
     Complaint,
     ConfigError,
     InvalidPool,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rbln_supervisor.config_file import SIZE_MOST, read
-from rbln_supervisor.core.configuration.config import ConfigError
+from rbln_supervisor.config.config_file import SIZE_MOST, read
+from rbln_supervisor.core.config.node_config import ConfigError
 
 
 def refusal(path: Path | str) -> str:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbln_supervisor.core.configuration.config import ConfigError, NodeConfig, parse, strict
+from rbln_supervisor.core.config.node_config import ConfigError, NodeConfig, parse, strict
 from rbln_worker.contract.health import HealthPolicy, Probation
 from rbln_worker.contract.messages import Snapshot, encode, to_worker
 

@@ -7,8 +7,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbln_supervisor.core.configuration.config import NO_POOLS, ConfigError, parse
-from rbln_supervisor.core.configuration.misplaced import what_it_is, whereabouts
+from rbln_supervisor.core.config.misplaced import what_it_is, whereabouts
+from rbln_supervisor.core.config.node_config import NO_POOLS, ConfigError, parse
 
 POOL = {"resourceName": "ATOM", "selectors": {"vendors": ["1eff"]}}
 FILE = json.dumps({"resourceList": [POOL]}, indent=2)

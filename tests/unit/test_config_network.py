@@ -2,10 +2,10 @@
 
 import pytest
 
-from rbln_supervisor.core.configuration.config import SelectorObject
-from rbln_supervisor.core.configuration.selectors import ATTRIBUTES
-from rbln_supervisor.core.ranges import PfFunctions, Range
-from rbln_supervisor.core.types.registry import KINDS
+from rbln_supervisor.core.config.node_config import SelectorObject
+from rbln_supervisor.core.config.pf_ranges import PfFunctions, Range
+from rbln_supervisor.core.config.selectors import ATTRIBUTES
+from rbln_supervisor.core.device_types.registry import KINDS
 from tests.unit.configuring import NOTHING, pool, with_good
 
 FUNCTIONS = "expected like p0#0,2-7,9, got"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rbln_supervisor.core.configuration.config import ConfigError, parse, strict
+from rbln_supervisor.core.config.node_config import ConfigError, parse, strict
 from tests.unit.configuring import NOTHING, parse_value, pool, with_good
 
 WHOLE_FILE = {

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from rbln_supervisor import config_file
-from rbln_supervisor.core.configuration import health
-from rbln_supervisor.core.configuration.config import SelectorObject, parse, strict
-from rbln_supervisor.core.ranges import PfFunctions, Range
+from rbln_supervisor.config import config_file
+from rbln_supervisor.core.config import health
+from rbln_supervisor.core.config.node_config import SelectorObject, parse, strict
+from rbln_supervisor.core.config.pf_ranges import PfFunctions, Range
 from rbln_worker.contract.health import HealthPolicy
 
 CONF = Path(__file__).parents[2] / "conf"

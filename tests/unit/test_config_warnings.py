@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rbln_supervisor.core.configuration.config import parse, strict
+from rbln_supervisor.core.config.node_config import parse, strict
 from tests.unit.configuring import GOOD, pool, with_good
 
 ID = "never matches, expected four hexadecimal digits in lower case"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rbln_supervisor.config_watch import AGAIN_S, ConfigWatch
-from rbln_supervisor.core.quiet import MOST_S, QUIET_S
+from rbln_supervisor.config.watch import AGAIN_S, ConfigWatch
+from rbln_supervisor.core.discovery.debounce import MOST_S, QUIET_S
 from tests.sim.stack import REPOSITORY
 
 
@@ -162,7 +162,7 @@ def test_a_path_that_is_none(tmp_path: Path) -> None:
 NONE_LEFT = """
 import sys
 from pathlib import Path
-from rbln_supervisor.config_watch import AGAIN_S, ConfigWatch
+from rbln_supervisor.config.watch import AGAIN_S, ConfigWatch
 limit, path = Path(sys.argv[1]), Path(sys.argv[2])
 limit.write_text("0")
 watch = ConfigWatch(path, 0.0)

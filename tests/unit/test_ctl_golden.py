@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console, RenderableType
 
-from rbln_supervisor.core.diagnosis.finding import Finding
-from rbln_supervisor.core.events import Event
+from rbln_supervisor.core.doctor.finding import Finding
+from rbln_supervisor.core.events.event import Event
 from rbln_supervisor.core.status import (
     DeviceStatus,
     NodeStatus,
@@ -21,7 +21,7 @@ from rbln_supervisor.core.status import (
     SupervisorStatus,
     WorkerStatus,
 )
-from rbln_supervisor.ctl import findings, happened, render
+from rbln_supervisor.ctl import doctor_table, events_table, status_table
 from rbln_worker.contract.health import HealthPhase
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -80,10 +80,10 @@ STATUS = NodeStatus(
 )
 
 PAGES: dict[str, Callable[[int], RenderableType]] = {
-    "status": lambda columns: render.page(STATUS, columns, NOW),
-    "events": lambda columns: happened.page(EVENTS, columns),
-    "doctor": lambda _: findings.page(FINDINGS, "nobody listens"),
-    "well": lambda _: findings.page((), ""),
+    "status": lambda columns: status_table.page(STATUS, columns, NOW),
+    "events": lambda columns: events_table.page(EVENTS, columns),
+    "doctor": lambda _: doctor_table.page(FINDINGS, "nobody listens"),
+    "well": lambda _: doctor_table.page((), ""),
 }
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from rbln_supervisor.core import commands
-from rbln_supervisor.core.explain import Explanation, Opinion
-from rbln_supervisor.core.selecting import Objection
+from rbln_supervisor.core.control import protocol
+from rbln_supervisor.core.matching.explain import Explanation, Opinion
+from rbln_supervisor.core.matching.selector_match import Objection
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pool import PoolName
 from tests.unit.asking import PLAN, ctl, supervisor
@@ -31,7 +31,7 @@ EXPLANATION = Explanation(
 
 
 def test_explain(run_dir: Path) -> None:
-    with supervisor(run_dir, commands.encode(commands.Explained(EXPLANATION))) as asked:
+    with supervisor(run_dir, protocol.encode(protocol.Explained(EXPLANATION))) as asked:
         done = ctl("explain", "3b:02.1", "--run-dir", run_dir)
     assert asked == [b'{"type":"explain","device":"3b:02.1"}']
     assert (done.returncode, done.stderr) == (0, "")
@@ -89,7 +89,7 @@ def test_explain(run_dir: Path) -> None:
 def test_why_a_device_is_in_no_pool(
     run_dir: Path, explanation: Explanation, line: str, following: str
 ) -> None:
-    with supervisor(run_dir, commands.encode(commands.Explained(explanation))):
+    with supervisor(run_dir, protocol.encode(protocol.Explained(explanation))):
         done = ctl("explain", "d", "--run-dir", run_dir)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[0] == line
@@ -108,13 +108,13 @@ def test_why_a_name_of_a_pf_is_not_meant(run_dir: Path, root: str, said: str) ->
         pools=(Opinion("a/b", "turns away", None, (Objection("pfNames", ("p0",), ""),)),),
         values={"pfNames": "", "rootDevices": root},
     )
-    with supervisor(run_dir, commands.encode(commands.Explained(explanation))):
+    with supervisor(run_dir, protocol.encode(protocol.Explained(explanation))):
         done = ctl("explain", "d", "--run-dir", run_dir)
     assert f"selectors[0]  pfNames: {said}, wanted is p0\n" in done.stdout
 
 
 def test_explain_as_json(run_dir: Path) -> None:
-    with supervisor(run_dir, commands.encode(commands.Explained(EXPLANATION))):
+    with supervisor(run_dir, protocol.encode(protocol.Explained(EXPLANATION))):
         done = ctl("explain", "3b:02.1", "--run-dir", run_dir, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     told = json.loads(done.stdout)
@@ -130,8 +130,8 @@ def test_explain_as_json(run_dir: Path) -> None:
 def test_a_dry_run(run_dir: Path, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_bytes(b"\xff{}")
-    reply = commands.Planned(PLAN, warnings=("line 1: odd",), held=("d2: had by a pod",))
-    with supervisor(run_dir, commands.encode(reply)) as asked:
+    reply = protocol.Planned(PLAN, warnings=("line 1: odd",), held=("d2: had by a pod",))
+    with supervisor(run_dir, protocol.encode(reply)) as asked:
         done = ctl("validate", path, "--against-host", "--run-dir", run_dir)
         as_json = ctl("validate", path, "--against-host", "--run-dir", run_dir, "--json")
     assert asked == [b'{"type":"dry-run","config":"/3t9","prefix":null}'] * 2
@@ -166,8 +166,8 @@ def test_a_dry_run(run_dir: Path, tmp_path: Path) -> None:
 def test_a_dry_run_of_a_wrong_file(run_dir: Path, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.touch()
-    reply = commands.Planned(None, ("resourceList: missing",), ("a comma",))
-    with supervisor(run_dir, commands.encode(reply)):
+    reply = protocol.Planned(None, ("resourceList: missing",), ("a comma",))
+    with supervisor(run_dir, protocol.encode(reply)):
         done = ctl("validate", path, "--against-host", "--run-dir", run_dir)
         as_json = ctl("validate", path, "--against-host", "--run-dir", run_dir, "--json")
     assert (done.returncode, done.stdout) == (1, "")
@@ -183,7 +183,7 @@ def test_a_dry_run_of_a_wrong_file(run_dir: Path, tmp_path: Path) -> None:
 def test_a_dry_run_that_is_refused(run_dir: Path, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.touch()
-    with supervisor(run_dir, commands.encode(commands.Refused(("not read yet",)))):
+    with supervisor(run_dir, protocol.encode(protocol.Refused(("not read yet",)))):
         done = ctl("validate", path, "--against-host", "--run-dir", run_dir)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "rbln-ctl: not read yet\n"
@@ -193,8 +193,8 @@ def test_a_dry_run_that_is_refused(run_dir: Path, tmp_path: Path) -> None:
 def test_an_answer_to_another_question(run_dir: Path, tmp_path: Path, arguments: str) -> None:
     path = tmp_path / "config.json"
     path.touch()
-    other = commands.Rescanned(1) if "F" in arguments else commands.Planned(None)
-    with supervisor(run_dir, commands.encode(other)):
+    other = protocol.Rescanned(1) if "F" in arguments else protocol.Planned(None)
+    with supervisor(run_dir, protocol.encode(other)):
         done = ctl(*arguments.replace("F", str(path)).split(), "--run-dir", run_dir)
     assert (done.returncode, done.stdout) == (1, "")
     assert "an answer to another question" in done.stderr

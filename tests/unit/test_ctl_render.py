@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from rbln_supervisor.core.commands import Reloaded, Rescanned
-from rbln_supervisor.core.explain import Explanation
+from rbln_supervisor.core.control.protocol import Reloaded, Rescanned
+from rbln_supervisor.core.matching.explain import Explanation
 from rbln_supervisor.core.status import (
     DeviceStatus,
     NodeStatus,
@@ -17,7 +17,7 @@ from rbln_supervisor.core.status import (
     SupervisorStatus,
     WorkerStatus,
 )
-from rbln_supervisor.ctl import explanation, paper, render, words
+from rbln_supervisor.ctl import explain_table, rendering, status_table, wording
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.health import HealthPhase
 from rbln_worker.contract.pool import PoolName
@@ -123,7 +123,7 @@ def no_wishes_of_the_developers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def written(status: NodeStatus, stream: TextIO) -> str:
-    return paper.text(lambda columns: render.page(status, columns, NOW), stream)
+    return rendering.text(lambda columns: status_table.page(status, columns, NOW), stream)
 
 
 def terminal(columns: int) -> str:
@@ -131,7 +131,7 @@ def terminal(columns: int) -> str:
     console = Console(
         file=stream, force_terminal=True, color_system="standard", width=columns, markup=False
     )
-    console.print(render.page(NODE, columns, NOW))
+    console.print(status_table.page(NODE, columns, NOW))
     return stream.getvalue()
 
 
@@ -157,7 +157,7 @@ def test_a_terminal_gets_colours() -> None:
 @pytest.mark.parametrize("columns", [1, 10, 40, 60, 80, 89, 90, 120, 200])
 def test_no_terminal_is_too_narrow(columns: int) -> None:
     stream = io.StringIO()
-    Console(file=stream, width=columns, markup=False).print(render.page(NODE, columns, NOW))
+    Console(file=stream, width=columns, markup=False).print(status_table.page(NODE, columns, NOW))
     lines = stream.getvalue().splitlines()
     assert all(len(line) <= columns for line in lines)
     if columns >= 40:
@@ -168,7 +168,7 @@ def test_no_terminal_is_too_narrow(columns: int) -> None:
 
 def test_a_narrow_terminal_keeps_the_note() -> None:
     stream = io.StringIO()
-    Console(file=stream, width=80, markup=False).print(render.page(NODE, 80, NOW))
+    Console(file=stream, width=80, markup=False).print(status_table.page(NODE, 80, NOW))
     text = stream.getvalue()
     assert "VIA" not in text
     assert "rebellions.ai/ATOM_VM   backoff" in text
@@ -193,24 +193,24 @@ def test_a_node_without_pools() -> None:
     ],
 )
 def test_a_duration_has_two_units(seconds: float, text: str) -> None:
-    assert words.duration(seconds) == text
+    assert wording.duration(seconds) == text
 
 
 def test_results_without_changes() -> None:
-    assert words.reloaded(Reloaded(unchanged=("a/b",))) == (
+    assert wording.reloaded(Reloaded(unchanged=("a/b",))) == (
         "reloaded: nothing changed, 1 pool as before"
     )
-    assert words.rescanned(Rescanned(1)) == "rescanned: 1 PCI function, no pool changed"
+    assert wording.rescanned(Rescanned(1)) == "rescanned: 1 PCI function, no pool changed"
 
 
 def test_no_text_steers_a_terminal() -> None:
-    assert words.plain("ä € 字 \x1b]0;x\x07\n\u202e") == "ä € 字 \\x1b]0;x\\x07\\n\\u202e"
+    assert wording.plain("ä € 字 \x1b]0;x\x07\n\u202e") == "ä € 字 \\x1b]0;x\\x07\\n\\u202e"
 
 
 def test_an_explanation_says_how_the_device_is() -> None:
     sick = NODE.pools["rebellions.ai/ATOM"].devices["10000:3c:00.0"]
     told = Explanation(DeviceId("10000:3c:00.0"), "accelerator", PoolName("x.io/a"), 0, health=sick)
-    page = paper.text(lambda columns: explanation.page(told, columns, NOW), io.StringIO())
+    page = rendering.text(lambda columns: explain_table.page(told, columns, NOW), io.StringIO())
     assert page.splitlines() == [
         "10000:3c:00.0  accelerator  x.io/a has it, by selectors[0]",
         "  Unhealthy  npu-status: its status is FAULT (3)  12 s ago",
@@ -219,7 +219,7 @@ def test_an_explanation_says_how_the_device_is() -> None:
         "next: rbln-ctl events --device 10000:3c:00.0; rbln-ctl doctor",
     ]
     well = msgspec.structs.replace(told, health=DeviceStatus("Healthy", "", 1))
-    page = paper.text(lambda columns: explanation.page(well, columns, NOW), io.StringIO())
+    page = rendering.text(lambda columns: explain_table.page(well, columns, NOW), io.StringIO())
     assert page.splitlines()[1:] == [
         "  Healthy",
         "",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rbln_supervisor.core import commands
+from rbln_supervisor.core.control import protocol
 from rbln_supervisor.ctl import client
 from tests.unit.asking import ROOT, ctl, supervisor, unreachable, until
 
@@ -44,7 +44,7 @@ def test_what_can_be_no_socket(run_dir: Path, name: str) -> None:
 def test_nobody_answers(run_dir: Path) -> None:
     began = time.monotonic()
     with supervisor(run_dir), pytest.raises(client.UnreachableError) as caught:
-        client.ask(run_dir, commands.Status(), timeout_s=0.2)
+        client.ask(run_dir, protocol.Status(), timeout_s=0.2)
     assert 0.2 <= time.monotonic() - began < 5
     assert str(caught.value) == (
         f"no answer from {run_dir}/control.sock within 0.2 s: "

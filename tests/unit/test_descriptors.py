@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rbln_supervisor.descriptors import shortage
+from rbln_supervisor.workers.fd_limit import shortage
 from tests.sim.stack import REPOSITORY
 
 
@@ -52,7 +52,7 @@ def _short(limit: int) -> bool:
 
 RAISE = """
 import resource, sys
-from rbln_supervisor.descriptors import raise_limit
+from rbln_supervisor.workers.fd_limit import raise_limit
 resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[2])))
 raise_limit()
 print(*resource.getrlimit(resource.RLIMIT_NOFILE))

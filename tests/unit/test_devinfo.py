@@ -4,9 +4,9 @@ import pytest
 
 from rbln_worker.contract.device import Bdf, Device, DeviceId, Grants, Network, PciFunction, Vdpa
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.devinfo import DeviceInfo, device_info
-from rbln_worker.core.facts import Fact, Facts, Names, Need
-from rbln_worker.core.providers.offer import Question
+from rbln_worker.core.allocation.devinfo import DeviceInfo, device_info
+from rbln_worker.core.allocation.host_facts import Fact, Facts, Names, Need
+from rbln_worker.core.allocation.providers.provider import Question
 
 BDF = "0000:30:00.0"
 NIC = PoolSpec("intel.com", "dpdk_a", "netDevice")

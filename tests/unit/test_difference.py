@@ -1,8 +1,8 @@
 """What another configuration would change."""
 
-from rbln_supervisor.core.assign import assign
-from rbln_supervisor.core.difference import Changes, Move, PoolPlan, changes, plan
-from rbln_supervisor.core.explain import Tally
+from rbln_supervisor.core.matching.assign import assign
+from rbln_supervisor.core.matching.explain import Tally
+from rbln_supervisor.core.matching.plan import Changes, Move, PoolPlan, changes, plan
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pool import PoolName
 from tests.unit.inventory import below, config, node, npu, pf, pool, sf, vf

@@ -9,14 +9,15 @@ import msgspec
 import pytest
 
 from rbln_worker.contract.device import AuxName, Bdf, Network, PciFunction, Vdpa
-from rbln_worker.host import links, netlink, pci, rtnetlink
-from rbln_worker.host.ddp import DdpTool
-from rbln_worker.host.devlink import ESWITCH_GET, Bus, Devlink
-from rbln_worker.host.inventory import Inventory, Needs, Unreadable
-from rbln_worker.host.links import Link, Links
-from rbln_worker.host.look import look
-from rbln_worker.host.network import Networks
-from rbln_worker.host.rtnetlink import VfLinkState
+from rbln_worker.host.discovery import pci
+from rbln_worker.host.discovery.ddp import DdpTool
+from rbln_worker.host.discovery.inventory import Inventory, Needs, Unreadable
+from rbln_worker.host.discovery.network import Networks
+from rbln_worker.host.discovery.scan import look
+from rbln_worker.host.netlink import codec, links, rtnetlink
+from rbln_worker.host.netlink.devlink import ESWITCH_GET, Bus, Devlink
+from rbln_worker.host.netlink.links import Link, Links
+from rbln_worker.host.netlink.rtnetlink import VfLinkState
 from tests.sim import device as sim
 from tests.sim.device import Rdma, SimDevice, Subfunction
 from tests.sim.node import SimNode
@@ -123,8 +124,8 @@ def test_a_domain_of_five_digits(node: SimNode) -> None:
 # Names of PFs, types of links
 
 
-LEGACY: Final = netlink.attribute(25, pack("=H", 0))
-SWITCHDEV: Final = netlink.attribute(25, pack("=H", 1))
+LEGACY: Final = codec.attribute(25, pack("=H", 0))
+SWITCHDEV: Final = codec.attribute(25, pack("=H", 1))
 """DEVLINK_ATTR_ESWITCH_MODE."""
 
 

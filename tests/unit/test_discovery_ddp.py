@@ -6,7 +6,7 @@ from time import monotonic
 
 import pytest
 
-from rbln_worker.host.ddp import DdpTool
+from rbln_worker.host.discovery.ddp import DdpTool
 
 BDF = "0000:5e:00.0"
 ANSWER = '{"DDPInventory": {"device": "x", "DDPpackage": {"track_id": "1", "name": "%s"}}}'

@@ -5,8 +5,8 @@ from typing import Final
 
 import pytest
 
-from rbln_worker.host import devlink, netlink
-from rbln_worker.host.devlink import ESWITCH_GET, INFO_GET, PARAM_GET, Bus, Devlink, Kernel
+from rbln_worker.host.netlink import codec, devlink
+from rbln_worker.host.netlink.devlink import ESWITCH_GET, INFO_GET, PARAM_GET, Bus, Devlink, Kernel
 
 BUS_NAME: Final = 1
 DEV_NAME: Final = 2
@@ -118,7 +118,7 @@ def test_what_is_cut_off_is_unknown() -> None:
 
 
 def test_the_kernel_numbers_its_families() -> None:
-    with netlink.opened(devlink.NETLINK_GENERIC) as asked:
+    with codec.opened(devlink.NETLINK_GENERIC) as asked:
         assert devlink.family(asked, "nlctrl") == 16  # GENL_ID_CTRL, the one that is fixed
         with pytest.raises(OSError, match="No such file"):
             devlink.family(asked, "nobody")

@@ -9,11 +9,11 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from rbln_supervisor import arguments
-from rbln_supervisor.core.configuration import health, pool
-from rbln_supervisor.core.configuration.config import ConfigError, NodeConfig, parse, strict
-from rbln_supervisor.core.configuration.selectors import ATTRIBUTES
-from rbln_supervisor.core.types.registry import KINDS
+from rbln_supervisor import cli
+from rbln_supervisor.core.config import health, pool
+from rbln_supervisor.core.config.node_config import ConfigError, NodeConfig, parse, strict
+from rbln_supervisor.core.config.selectors import ATTRIBUTES
+from rbln_supervisor.core.device_types.registry import KINDS
 from rbln_supervisor.exporter import main as exporter
 from tests.unit.pages import Row, blocks, rows, text
 
@@ -169,12 +169,12 @@ def exporter_values(*words: str) -> dict[str, object]:
 
 
 def supervisor_values(*words: str) -> dict[str, object]:
-    found = arguments.parse(words, in_container=False)
+    found = cli.parse(words, in_container=False)
     return {name: getattr(found, name) for name in found.__struct_fields__}
 
 
 PROGRAMS: Final = (
-    (SUPERVISOR, arguments._parser(), supervisor_values),
+    (SUPERVISOR, cli._parser(), supervisor_values),
     (EXPORTER, exporter._parser(exporter.LISTEN, "text"), exporter_values),
 )
 

@@ -7,8 +7,8 @@ from typing import Final
 
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.facts import Facts, Text
-from rbln_worker.core.providers.offer import Question
+from rbln_worker.core.allocation.host_facts import Facts, Text
+from rbln_worker.core.allocation.providers.provider import Question
 from tests.unit.pages import blocks, text
 
 PROVIDER, DEVICE_TYPE = (body for language, body in blocks(text("develop.md")) if language)

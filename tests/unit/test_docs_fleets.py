@@ -8,9 +8,9 @@ from typing import Final
 
 import pytest
 
-from rbln_supervisor.core.configuration import health
+from rbln_supervisor.core.config import health
 from rbln_worker.contract.health import HealthPolicy
-from rbln_worker.core.health.machine import probation_s
+from rbln_worker.core.health.state_machine import probation_s
 from scripts.bench_messages import length
 from tests.unit.pages import Row, prose, rows, spans, text
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from rbln_supervisor import arguments
+from rbln_supervisor import cli
 from rbln_supervisor.ctl import parser as ctl
 from rbln_supervisor.exporter import main as exporter
 from tests.unit.pages import PAGES, REPOSITORY, blocks, prose, spans
@@ -98,7 +98,7 @@ def understood(program: str, words: list[str]) -> None:
         case "rbln-exporter":
             exporter._parser(exporter.LISTEN, "text").parse_args(words)
         case _:
-            arguments.parse(words, in_container=False)
+            cli.parse(words, in_container=False)
 
 
 COMMANDS: Final = tuple(commands())

@@ -5,11 +5,11 @@ from typing import Final, get_args
 
 import yaml
 
-from rbln_supervisor.core.diagnosis.finding import Code
-from rbln_supervisor.core.events import Kind
-from rbln_supervisor.core.loss import SOURCES, Cause
+from rbln_supervisor.core.doctor.finding import Code
+from rbln_supervisor.core.events.event import Kind
+from rbln_supervisor.core.reporting.pool_summary import NO_DEVICES, NOT_READ
+from rbln_supervisor.core.reporting.unavailability import SOURCES, Cause
 from rbln_supervisor.core.status import PoolState
-from rbln_supervisor.core.summary import NO_DEVICES, NOT_READ
 from rbln_supervisor.ctl.exits import Exit as OfCtl
 from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.health import HealthPhase
@@ -72,7 +72,7 @@ def test_alerts() -> None:
 
 
 def test_counters() -> None:
-    source = "".join(path.read_text() for path in (REPOSITORY / "rbln_supervisor").glob("*.py"))
+    source = "".join(path.read_text() for path in (REPOSITORY / "rbln_supervisor").rglob("*.py"))
     counted = set(re.findall(r'(?:counts|dropped)\["([a-z ]+)"\]', source))
     counted |= set(re.findall(r'^_UNREAD: Final = "([a-z ]+)"', source, re.MULTILINE))
     counted |= set(re.findall(r'Counter\(\{"([a-z ]+)":', source))

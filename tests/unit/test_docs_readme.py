@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import yaml
 
-from rbln_supervisor.core.configuration.config import parse, strict
+from rbln_supervisor.core.config.node_config import parse, strict
 from tests.unit.pages import DOCS, REPOSITORY, blocks, rows
 
 README: Final = (REPOSITORY / "README.md").read_text()

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from rbln_supervisor.core.configuration.document import read
-from rbln_supervisor.core.configuration.places import DocumentError
+from rbln_supervisor.core.config.document import read
+from rbln_supervisor.core.config.positions import DocumentError
 
 ERRORS = {
     b"": "the file is empty: expected an object with resourceList",

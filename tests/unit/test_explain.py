@@ -3,11 +3,11 @@
 import msgspec
 import pytest
 
-from rbln_supervisor.core.configuration.config import Complaint, InvalidPool
-from rbln_supervisor.core.configuration.selectors import SelectorObject
-from rbln_supervisor.core.explain import Explanation, Opinion, explain
-from rbln_supervisor.core.node import Node
-from rbln_supervisor.core.selecting import Objection
+from rbln_supervisor.core.config.node_config import Complaint, InvalidPool
+from rbln_supervisor.core.config.selectors import SelectorObject
+from rbln_supervisor.core.matching.explain import Explanation, Opinion, explain
+from rbln_supervisor.core.matching.node_inventory import Node
+from rbln_supervisor.core.matching.selector_match import Objection
 from rbln_worker.contract.device import Device, DeviceId, Network
 from rbln_worker.contract.pool import PoolName
 from tests.unit.inventory import below, config, node, npu, pf, pool, sf, vf

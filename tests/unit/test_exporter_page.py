@@ -13,7 +13,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from rbln_supervisor.core.measures import (
+from rbln_supervisor.core.reporting.metrics import (
     LookMeasures,
     Lost,
     Measures,
@@ -31,7 +31,7 @@ from rbln_supervisor.core.status import (
 from rbln_supervisor.exporter.catalog import CATALOG
 from rbln_supervisor.exporter.families import Page, fill, fill_processes
 from rbln_supervisor.exporter.processes import Process
-from rbln_worker.contract.figures import BOUNDS_S, Calls, Figures, Histogram, observed
+from rbln_worker.contract.counters import BOUNDS_S, Calls, Figures, Histogram, observed
 from rbln_worker.contract.health import HealthPhase
 from rbln_worker.contract.pod_devices import PodSource
 

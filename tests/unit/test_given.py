@@ -3,7 +3,7 @@
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pod_devices import PodDevice
 from rbln_worker.contract.pool import PoolName
-from rbln_worker.core.given import Given, given
+from rbln_worker.core.allocation.given import Given, given
 
 POOL = PoolName("rebellions.ai/ATOM")
 A, B = DeviceId("0000:20:00.0"), DeviceId("0000:21:00.0")

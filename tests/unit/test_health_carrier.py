@@ -7,13 +7,13 @@ import pytest
 
 from rbln_worker.contract.device import Bdf, Carrier, Device, DeviceId, Network, PciFunction
 from rbln_worker.contract.health import HealthPolicy
-from rbln_worker.core.answer import answer
-from rbln_worker.core.facts import Fact, Facts, Missing, Need, Text
-from rbln_worker.core.health import carrier, case, evidence
+from rbln_worker.core.allocation.device_allocation import answer
+from rbln_worker.core.allocation.host_facts import Fact, Facts, Missing, Need, Text
+from rbln_worker.core.allocation.providers.provider import Question
+from rbln_worker.core.health import carrier, device_health, evidence
 from rbln_worker.core.health.carrier import PortState
+from rbln_worker.core.health.health_record import Moment
 from rbln_worker.core.health.observation import GOOD, Doubt, Observation, Unknown
-from rbln_worker.core.health.standing import Moment
-from rbln_worker.core.providers.offer import Question
 from tests.unit.inventory import pool
 
 BDF, PF = Bdf("0000:5e:00.0"), Bdf("0000:5d:00.0")
@@ -196,12 +196,14 @@ def test_ports_are_looked_at_between_checks() -> None:
 def test_a_pool_may_not_care_for_ports() -> None:
     one = device(network=HCA)
     found = evidence.Evidence(GOOD, ports=(PortState("mlx5_0/1", "INIT"),))
-    seen = case.looked(case.told(None, one, listing=False), found, 0.0)
+    seen = device_health.looked(device_health.told(None, one, listing=False), found, 0.0)
     careless = HealthPolicy(link_state=False)
-    assert case.verdict(case.judged(seen, "", careless, Moment(0, 0))).healthy
-    assert not case.verdict(case.judged(seen, "", HealthPolicy(), Moment(0, 0))).healthy
+    assert device_health.verdict(device_health.judged(seen, "", careless, Moment(0, 0))).healthy
+    assert not device_health.verdict(
+        device_health.judged(seen, "", HealthPolicy(), Moment(0, 0))
+    ).healthy
 
 
 def test_news_of_carriers_are_no_reason_to_read_files() -> None:
-    assert case.without_link(device(up("e0"))) == device()
+    assert device_health.without_link(device(up("e0"))) == device()
     assert msgspec.structs.replace(device(up("e0")), carriers=()) == device()

@@ -14,15 +14,15 @@ from rbln_worker.contract.device import (
     PciFunction,
 )
 from rbln_worker.contract.health import HealthPolicy
-from rbln_worker.core.answer import DeviceAnswer
-from rbln_worker.core.facts import Fact, Facts, Head, Link, Missing, Need, Text
-from rbln_worker.core.health import case, driver, evidence, npu, pcie, word
-from rbln_worker.core.health.case import Case
+from rbln_worker.core.allocation.device_allocation import DeviceAnswer
+from rbln_worker.core.allocation.host_facts import Fact, Facts, Head, Link, Missing, Need, Text
+from rbln_worker.core.allocation.providers.provider import Node
+from rbln_worker.core.health import device_health, driver, evidence, link_health, npu, pcie
+from rbln_worker.core.health.device_health import Case
 from rbln_worker.core.health.evidence import Evidence
+from rbln_worker.core.health.health_record import Moment, Record, State
 from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Observation, Unknown
 from rbln_worker.core.health.pcie import FatalErrors
-from rbln_worker.core.health.standing import Moment, Record, State
-from rbln_worker.core.providers.offer import Node
 
 BDF = DeviceId("0000:20:00.0")
 NPU = Device(BDF, PciFunction(Bdf(BDF), "1eff", "1120", 0x12, "rebellions", 0))
@@ -261,13 +261,13 @@ UP, DOWN = Carrier("enp1s0f0", "own", up=True), Carrier("enp1s0f0", "own", up=Fa
     ],
 )
 def test_what_the_supervisor_says(device: Device, said: Observation) -> None:
-    assert word.observe(device, POLICY) == said
+    assert link_health.observe(device, POLICY) == said
 
 
 def test_a_pool_may_not_care_for_links() -> None:
     policy = HealthPolicy(link_state=False)
-    assert word.observe(nic(link=DOWN), policy) == GOOD
-    assert word.observe(nic(link=DOWN, gone="x"), policy) == Bad("sysfs", "x")
+    assert link_health.observe(nic(link=DOWN), policy) == GOOD
+    assert link_health.observe(nic(link=DOWN, gone="x"), policy) == Bad("sysfs", "x")
 
 
 # A device's case
@@ -280,69 +280,75 @@ def at(seconds: float) -> Moment:
 
 
 def healthy(device: Device = NPU) -> Case:
-    one = case.looked(case.told(None, device, listing=False), WELL, 0.0)
-    one = case.judged(one, "", POLICY, at(0))
+    one = device_health.looked(device_health.told(None, device, listing=False), WELL, 0.0)
+    one = device_health.judged(one, "", POLICY, at(0))
     assert one.record.state is State.HEALTHY
     return one
 
 
 def test_nobody_is_judged_before_he_was_looked_at() -> None:
-    one = case.told(None, NPU, listing=False)
-    assert case.judged(one, "", POLICY, at(1)) is one
-    assert case.verdict(one).reason == "not looked at yet"
+    one = device_health.told(None, NPU, listing=False)
+    assert device_health.judged(one, "", POLICY, at(1)) is one
+    assert device_health.verdict(one).reason == "not looked at yet"
 
 
 def test_the_supervisors_word_needs_no_look() -> None:
-    one = case.told(healthy(nic(link=UP)), nic(link=DOWN), listing=True)
-    one = case.judged(one, "", POLICY, at(1))
+    one = device_health.told(healthy(nic(link=UP)), nic(link=DOWN), listing=True)
+    one = device_health.judged(one, "", POLICY, at(1))
     assert one.record.state is State.SUSPECT
-    assert case.due(one, 1.0) == 1 + POLICY.suspect_s
-    one = case.judged(one, "", POLICY, at(1.03))
+    assert device_health.due(one, 1.0) == 1 + POLICY.suspect_s
+    one = device_health.judged(one, "", POLICY, at(1.03))
     assert one.record.state is State.UNHEALTHY
-    never = case.judged(case.told(None, nic(gone="x"), listing=False), "", POLICY, at(1))
-    assert case.verdict(never).reason == "x"
+    never = device_health.judged(
+        device_health.told(None, nic(gone="x"), listing=False), "", POLICY, at(1)
+    )
+    assert device_health.verdict(never).reason == "x"
 
 
 def test_one_that_was_gone_is_looked_at_before_it_is_good() -> None:
     gone = msgspec.structs.replace(NPU, gone="unplugged")
-    one = case.judged(case.told(healthy(), gone, listing=True), "", POLICY, at(1))
+    one = device_health.judged(device_health.told(healthy(), gone, listing=True), "", POLICY, at(1))
     assert one.record.state is State.UNHEALTHY
-    one = case.judged(case.told(one, NPU, listing=True), "", POLICY, at(2))
+    one = device_health.judged(device_health.told(one, NPU, listing=True), "", POLICY, at(2))
     assert one.record.state is State.UNHEALTHY
-    one = case.judged(case.looked(one, WELL, 3.0), "", POLICY, at(3))
+    one = device_health.judged(device_health.looked(one, WELL, 3.0), "", POLICY, at(3))
     assert (one.record.state, one.record.falls) == (State.PROBATION, 1)
 
 
 def test_another_device_by_the_same_id_has_no_past() -> None:
     function = msgspec.structs.replace(NPU.function, driver="vfio-pci")
-    one = case.told(healthy(), msgspec.structs.replace(NPU, function=function), listing=True)
+    one = device_health.told(
+        healthy(), msgspec.structs.replace(NPU, function=function), listing=True
+    )
     assert one.record == Record()  # and it stays listed
     moved = msgspec.structs.replace(
         NPU, function=msgspec.structs.replace(NPU.function, numa_node=1)
     )
-    assert case.told(healthy(), moved, listing=True).record == healthy().record
+    assert device_health.told(healthy(), moved, listing=True).record == healthy().record
 
 
 def test_only_who_comes_to_a_listed_pool_is_a_newcomer() -> None:
-    assert case.told(None, NPU, listing=True).record.newcomer
-    assert not case.told(None, NPU, listing=False).record.newcomer
+    assert device_health.told(None, NPU, listing=True).record.newcomer
+    assert not device_health.told(None, NPU, listing=False).record.newcomer
 
 
 def test_a_fatal_error_counts_for_a_minute() -> None:
-    one = case.looked(healthy(), Evidence(GOOD, fatal_errors=1), 1.0)
-    one = case.judged(one, "", POLICY, at(1))
+    one = device_health.looked(healthy(), Evidence(GOOD, fatal_errors=1), 1.0)
+    one = device_health.judged(one, "", POLICY, at(1))
     assert one.record.state is State.HEALTHY
-    one = case.judged(case.looked(one, Evidence(GOOD, fatal_errors=2), 2.0), "", POLICY, at(2))
+    one = device_health.judged(
+        device_health.looked(one, Evidence(GOOD, fatal_errors=2), 2.0), "", POLICY, at(2)
+    )
     assert (one.record.state, one.record.source) == (State.UNHEALTHY, "aer")
-    assert case.due(one, 2.0) == 62.0
-    assert case.judged(one, "", POLICY, at(61.9)).record.state is State.UNHEALTHY
-    one = case.judged(one, "", POLICY, at(62.0))
+    assert device_health.due(one, 2.0) == 62.0
+    assert device_health.judged(one, "", POLICY, at(61.9)).record.state is State.UNHEALTHY
+    one = device_health.judged(one, "", POLICY, at(62.0))
     assert one.record.state is State.PROBATION
-    assert case.due(one, 62.0) == 62.05
+    assert device_health.due(one, 62.0) == 62.05
 
 
 def test_what_the_runtime_was_not_told_of_is_not_healthy() -> None:
-    one = case.judged(healthy(), "no spec", POLICY, at(1))
+    one = device_health.judged(healthy(), "no spec", POLICY, at(1))
     assert (one.record.state, one.record.source, one.record.reason) == (
         State.UNHEALTHY,
         "cdi",
@@ -351,9 +357,9 @@ def test_what_the_runtime_was_not_told_of_is_not_healthy() -> None:
 
 
 def test_warnings_are_those_of_the_last_look() -> None:
-    one = case.looked(healthy(), Evidence(GOOD, warnings=("slow",)), 1.0)
-    assert case.verdict(one).warnings == ("slow",)
-    assert case.verdict(case.looked(one, evidence.silent(5), 2.0)).warnings == ()
+    one = device_health.looked(healthy(), Evidence(GOOD, warnings=("slow",)), 1.0)
+    assert device_health.verdict(one).warnings == ("slow",)
+    assert device_health.verdict(device_health.looked(one, evidence.silent(5), 2.0)).warnings == ()
 
 
 def test_what_nobody_tells_of_is_what_was_read_of_it() -> None:

@@ -6,9 +6,7 @@ import msgspec
 import pytest
 
 from rbln_worker.contract.health import HealthPhase, HealthPolicy, Probation
-from rbln_worker.core.health.machine import TABLE, Due, Event, due, probation_s, step
-from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Good, Observation, Unknown, worst
-from rbln_worker.core.health.standing import (
+from rbln_worker.core.health.health_record import (
     NOT_LOOKED_AT,
     PHASES,
     SHOWN_HEALTHY,
@@ -18,6 +16,8 @@ from rbln_worker.core.health.standing import (
     listed,
     verdict,
 )
+from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Good, Observation, Unknown, worst
+from rbln_worker.core.health.state_machine import TABLE, Due, Event, due, probation_s, step
 
 POLICY = HealthPolicy()
 FAULT = Bad("npu-status", "its status is FAULT (3)")

@@ -3,12 +3,12 @@
 import msgspec
 import pytest
 
-from rbln_supervisor.core.assign import assign
-from rbln_supervisor.core.configuration.config import NodeConfig
-from rbln_supervisor.core.configuration.selectors import SelectorObject
-from rbln_supervisor.core.in_use import absent, kept
-from rbln_supervisor.core.node import Node
-from rbln_supervisor.core.roster import Roster, advance, next_leave
+from rbln_supervisor.core.config.node_config import NodeConfig
+from rbln_supervisor.core.config.selectors import SelectorObject
+from rbln_supervisor.core.matching.assign import assign
+from rbln_supervisor.core.matching.node_inventory import Node
+from rbln_supervisor.core.workers.desired_state import Roster, advance, next_leave
+from rbln_supervisor.core.workers.held_devices import absent, kept
 from rbln_worker.contract.device import DeviceId, Network
 from rbln_worker.contract.pool import PoolName
 from tests.unit.inventory import ETHER, config, node, npu, pool, vf

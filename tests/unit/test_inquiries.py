@@ -4,16 +4,23 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from rbln_supervisor.core import inquiries
-from rbln_supervisor.core.commands import DryRun, Explain, Explained, Planned, Refused, Reply
-from rbln_supervisor.core.configuration.selectors import SelectorObject
-from rbln_supervisor.core.difference import Move
-from rbln_supervisor.core.node import Node
-from rbln_supervisor.core.roster import Roster
+from rbln_supervisor.core.config.selectors import SelectorObject
+from rbln_supervisor.core.control import queries
+from rbln_supervisor.core.control.protocol import (
+    DryRun,
+    Explain,
+    Explained,
+    Planned,
+    Refused,
+    Reply,
+)
+from rbln_supervisor.core.matching.node_inventory import Node
+from rbln_supervisor.core.matching.plan import Move
 from rbln_supervisor.core.status import DeviceStatus
+from rbln_supervisor.core.workers.desired_state import Roster
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.health import HealthPhase
-from rbln_worker.contract.holding import Held, Holding
+from rbln_worker.contract.pod_resources import Held, Holding
 from rbln_worker.contract.pool import PoolName
 from tests.unit.inventory import config, node, pool, vf
 
@@ -40,12 +47,12 @@ def answer(
 ) -> Reply:
     match request:
         case Explain(device=name):
-            return inquiries.explained(name, SERVED, found, ROSTERS, health)
+            return queries.explained(name, SERVED, found, ROSTERS, health)
         case DryRun():
-            wanted = inquiries.tried(request, "flag.io")
+            wanted = queries.tried(request, "flag.io")
             if isinstance(wanted, Planned):
                 return wanted
-            return inquiries.planned(wanted, SERVED, found, ROSTERS, held)
+            return queries.planned(wanted, SERVED, found, ROSTERS, held)
 
 
 def file(*pools: dict[str, Any]) -> bytes:
@@ -78,7 +85,7 @@ def test_a_device_that_nobody_knows() -> None:
 
 
 def test_nothing_is_known_before_the_first_look() -> None:
-    assert inquiries.explained("x", SERVED, None, {}, health) == Refused(
+    assert queries.explained("x", SERVED, None, {}, health) == Refused(
         ("the node was not read yet, see rbln-ctl status for what hinders it",)
     )
 

@@ -5,7 +5,7 @@ import msgspec
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.messages import Delta, Snapshot
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.inventory import Gap, Inventory, apply
+from rbln_worker.core.pool_snapshot import Gap, Inventory, apply
 
 POOL = PoolSpec("rebellions.ai", "ATOM", "accelerator")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from rbln_supervisor.core.kernel_events import concerns, function, touched
-from rbln_supervisor.core.roster import Roster
+from rbln_supervisor.core.discovery.uevents import concerns, function
+from rbln_supervisor.core.workers.desired_state import Roster, touched
 from rbln_worker.contract.device import Bdf, Device, DeviceId
 from rbln_worker.contract.pool import PoolName, PoolSpec
 from tests.unit.inventory import P0, npu, pf, sf

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rbln_worker.host.ledger import Ledger, clear, remove_marked
+from rbln_worker.host.manifest import Ledger, clear, remove_marked
 
 
 def test_a_file_is_whole_and_has_its_mode_and_its_folder(tmp_path: Path) -> None:

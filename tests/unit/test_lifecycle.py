@@ -6,7 +6,7 @@ from typing import get_args
 import msgspec
 import pytest
 
-from rbln_supervisor.core.lifecycle import (
+from rbln_supervisor.core.workers.lifecycle import (
     BEAT_WITHIN_S,
     HELLO_WITHIN_S,
     LEAVE_WITHIN_S,

@@ -10,7 +10,7 @@ from tests.sim.stack import REPOSITORY
 
 ROOM = """
 import resource, sys
-from rbln_worker import limits
+from rbln_worker.process import limits
 print(limits.is_room_for(1))
 before = int(next(l for l in open("/proc/self/status") if l.startswith("VmData")).split()[1]) << 10
 limits.bound_memory(before + (int(sys.argv[1]) << 20))
@@ -36,7 +36,7 @@ def test_a_bound_is_never_raised_and_its_end_is_noticed(most: int, room: bool) -
 
 THREADS = """
 import threading
-from rbln_worker import limits
+from rbln_worker.process import limits
 from rbln_worker.main import is_lack_of_memory
 over = threading.Event()
 limits.bound_memory(256 << 20)

@@ -5,8 +5,15 @@ from typing import Literal
 import msgspec
 import pytest
 
-from rbln_supervisor.core.links import Links, LinkTable, carriers_of, linked, named, uplinks
-from rbln_supervisor.core.roster import Roster, relink
+from rbln_supervisor.core.discovery.links import (
+    Links,
+    LinkTable,
+    carriers_of,
+    linked,
+    named,
+    uplinks,
+)
+from rbln_supervisor.core.workers.desired_state import Roster, relink
 from rbln_worker.contract.device import (
     Bdf,
     Carrier,

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbln_worker import log
-from rbln_worker.log import setup
+from rbln_worker.process import log
+from rbln_worker.process.log import setup
 
 
 @contextmanager

@@ -8,9 +8,9 @@ import pytest
 from rbln_worker.contract.device import Bdf, Device, DeviceId
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.health.evidence import GLANCED_AT_MOST
-from rbln_worker.core.inventory import Inventory
-from rbln_worker.looks import AFTER_S, CHECK_EVERY, Looks
-from rbln_worker.prober import Depth
+from rbln_worker.core.pool_snapshot import Inventory
+from rbln_worker.health.probe_threads import Depth
+from rbln_worker.health.schedule import AFTER_S, CHECK_EVERY, Looks
 from tests.unit.inventory import npu
 
 Begun = list[tuple[Depth, set[DeviceId]]]

@@ -2,8 +2,8 @@
 
 import msgspec
 
-from rbln_supervisor.core.memory import remember, seen_in
-from rbln_supervisor.core.node import Node
+from rbln_supervisor.core.discovery.carry_over import remember, seen_in
+from rbln_supervisor.core.matching.node_inventory import Node
 from rbln_worker.contract.device import Device, DeviceId, Network, PciFunction
 from tests.unit.inventory import P0, node, pf, sf, vf
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
+from rbln_worker.contract.events import Happening, History
 from rbln_worker.contract.health import Judged, Verdict
-from rbln_worker.contract.history import Happening, History
 from rbln_worker.contract.messages import (
     FRAME_BYTES_MOST,
     Beat,

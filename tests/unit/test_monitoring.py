@@ -10,10 +10,10 @@ import promql_parser
 import pytest
 import yaml
 
-from rbln_supervisor.core.loss import Cause
+from rbln_supervisor.core.reporting.unavailability import Cause
 from rbln_supervisor.core.status import PoolState
 from rbln_supervisor.exporter.catalog import CATALOG, Entry, table
-from rbln_worker.contract.figures import METHODS
+from rbln_worker.contract.counters import METHODS
 
 REPOSITORY: Final = Path(__file__).parents[2]
 ALERTS: Final = REPOSITORY / "deployments/prometheus/alerts.yaml"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbln_supervisor.core.mounts import covering
+from rbln_supervisor.core.doctor.mounts import covering
 
 HOST = """\
 22 28 0:21 / /sys rw,relatime shared:7 - sysfs sysfs rw

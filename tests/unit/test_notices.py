@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbln_supervisor.announcer import Announcer, announcer
-from rbln_supervisor.core.notices import (
+from rbln_supervisor.core.reporting.systemd import (
     READY_WITHIN_S,
     STATUS_CHARACTERS_MOST,
     Facts,
@@ -22,6 +21,7 @@ from rbln_supervisor.core.status import (
     WorkerStatus,
 )
 from rbln_supervisor.ctl.probe import unready
+from rbln_supervisor.reporting.systemd import Announcer, announcer
 
 
 def facts(**changed: object) -> Facts:

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from rbln_supervisor.core.configuration.config import ConfigError, parse, strict
+from rbln_supervisor.core.config.node_config import ConfigError, parse, strict
 from rbln_worker.contract.health import NpuStatuses
-from rbln_worker.core.facts import Facts, Missing, Text
+from rbln_worker.core.allocation.host_facts import Facts, Missing, Text
 from rbln_worker.core.health import npu
 from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Unknown
 

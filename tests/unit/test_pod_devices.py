@@ -10,8 +10,8 @@ from rbln_supervisor.core.pod_devices import (
     dated,
     identity,
 )
-from rbln_worker.contract.holding import Holding
 from rbln_worker.contract.pod_devices import Pod, PodDevice
+from rbln_worker.contract.pod_resources import Holding
 
 ATOM = "rebellions.ai/ATOM"
 A, B = "0000:20:00.0", "0000:21:00.0"

@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 
-from rbln_worker.contract.holding import Held, Holding
+from rbln_worker.contract.pod_resources import Held, Holding
 from rbln_worker.kubelet.api import podresources_pb2 as pb
 from rbln_worker.kubelet.pod_resources import NAME_MOST, held
 from tests.sim.pod_resources import PodResources

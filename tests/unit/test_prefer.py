@@ -6,9 +6,9 @@ import pytest
 
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.pool import PoolSpec, Preferring
-from rbln_worker.core.prefer.budget import STEPS_MOST, Budget, Spent
-from rbln_worker.core.prefer.choose import Preferred, Refused, choose
-from rbln_worker.core.prefer.place import Layout, layout
+from rbln_worker.core.preferred.budget import STEPS_MOST, Budget, Spent
+from rbln_worker.core.preferred.choose import Preferred, Refused, choose
+from rbln_worker.core.preferred.topology import Layout, layout
 
 Servers = dict[int, list[int]]
 """NUMA node → how many devices each of its bridges has."""

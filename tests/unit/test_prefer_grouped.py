@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.pool import PoolSpec, Preferring
-from rbln_worker.core.prefer.budget import Budget
-from rbln_worker.core.prefer.choose import Preferred, choose
-from rbln_worker.core.prefer.place import Layout, layout
+from rbln_worker.core.preferred.budget import Budget
+from rbln_worker.core.preferred.choose import Preferred, choose
+from rbln_worker.core.preferred.topology import Layout, layout
 
 POLICIES: tuple[Preferring, ...] = ("", "topology", "packed", "spread")
 

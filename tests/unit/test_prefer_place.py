@@ -6,7 +6,7 @@ import pytest
 
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.pool import PoolSpec, Preferring
-from rbln_worker.core.prefer.place import layout
+from rbln_worker.core.preferred.topology import layout
 
 Chain = Callable[[int, int], Sequence[str]]
 """The bridges above an NPU, from its card's number and its own."""

@@ -8,10 +8,10 @@ from collections.abc import ItemsView, Iterable
 import pytest
 
 from rbln_worker.contract.device import Bdf, DeviceId
-from rbln_worker.core.prefer.budget import STEPS_MOST
-from rbln_worker.core.prefer.choose import Refused
-from rbln_worker.core.prefer.place import Layout, Place
-from rbln_worker.core.tally import Tally
+from rbln_worker.core.counters import Tally
+from rbln_worker.core.preferred.budget import STEPS_MOST
+from rbln_worker.core.preferred.choose import Refused
+from rbln_worker.core.preferred.topology import Layout, Place
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.preferences import CAUSES_MOST, CONTAINERS_MOST, Preferences
 

@@ -12,10 +12,10 @@ import pytest
 
 from rbln_worker.contract.device import Bdf, Carrier, Device, DeviceId, PciFunction
 from rbln_worker.contract.pool import PoolSpec
+from rbln_worker.core.counters import Tally
 from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Unknown
-from rbln_worker.core.tally import Tally
-from rbln_worker.examiner import Finding
-from rbln_worker.prober import SLOTS, Depth, Prober
+from rbln_worker.health.inspect import Finding
+from rbln_worker.health.probe_threads import SLOTS, Depth, Prober
 from tests.sim.node import SimNode
 from tests.sim.nodes import npus
 from tests.sim.tree import Tree

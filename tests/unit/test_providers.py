@@ -18,8 +18,8 @@ from rbln_worker.contract.device import (
     Vdpa,
 )
 from rbln_worker.contract.pool import DeviceType, PoolSpec
-from rbln_worker.core.answer import DeviceAnswer, answer
-from rbln_worker.core.facts import (
+from rbln_worker.core.allocation.device_allocation import DeviceAnswer, answer
+from rbln_worker.core.allocation.host_facts import (
     Fact,
     Facts,
     HostFile,
@@ -32,9 +32,9 @@ from rbln_worker.core.facts import (
     Texts,
     There,
 )
+from rbln_worker.core.allocation.providers.provider import Question
+from rbln_worker.core.allocation.providers.registry import needs, providers
 from rbln_worker.core.health.evidence import unusable
-from rbln_worker.core.providers.offer import Question
-from rbln_worker.core.providers.registry import needs, providers
 
 BDF = "0000:3b:02.0"
 HOME = f"/sys/bus/pci/devices/{BDF}"

@@ -18,10 +18,10 @@ from rbln_worker.contract.device import (
     Vdpa,
 )
 from rbln_worker.contract.pool import DeviceType, PoolSpec
-from rbln_worker.core.answer import DeviceAnswer, answer
-from rbln_worker.core.facts import HostFile, Missing, Names, Text, Texts, There
-from rbln_worker.core.providers.offer import Question
-from rbln_worker.core.providers.registry import needs
+from rbln_worker.core.allocation.device_allocation import DeviceAnswer, answer
+from rbln_worker.core.allocation.host_facts import HostFile, Missing, Names, Text, Texts, There
+from rbln_worker.core.allocation.providers.provider import Question
+from rbln_worker.core.allocation.providers.registry import needs
 from rbln_worker.host.facts import Reader
 from tests.sim import conformance
 from tests.sim.device import SimDevice

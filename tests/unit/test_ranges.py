@@ -2,7 +2,7 @@
 
 import pytest
 
-from rbln_supervisor.core.ranges import FunctionSet, MalformedError, parse
+from rbln_supervisor.core.config.pf_ranges import FunctionSet, MalformedError, parse
 
 SIX: frozenset[int] = frozenset(range(6))
 

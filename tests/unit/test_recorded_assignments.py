@@ -9,10 +9,10 @@ from typing import Final
 import msgspec
 import pytest
 
-from rbln_supervisor import node
-from rbln_supervisor.core.assign import assign
-from rbln_supervisor.core.configuration.config import NodeConfig, parse, strict
-from rbln_supervisor.core.explain import explain
+from rbln_supervisor.core.config.node_config import NodeConfig, parse, strict
+from rbln_supervisor.core.matching.assign import assign
+from rbln_supervisor.core.matching.explain import explain
+from rbln_supervisor.discovery import scan
 from tests.sim import conformance
 from tests.sim.node import SimNode
 
@@ -36,7 +36,7 @@ def configured(name: str) -> NodeConfig:
 def test_pools_have_the_recorded_devices(name: str, tmp_path: Path) -> None:
     config = configured(name)
     conformance.load(name).node.build(SimNode(tmp_path))
-    look = node.look(tmp_path, node.needs(config.pools, allow_default_route=False))
+    look = scan.look(tmp_path, scan.needs(config.pools, allow_default_route=False))
     assert look.failed is None
     devices = assign(config.pools, look.node).devices
     recorded = conformance.load(name).expected.pools

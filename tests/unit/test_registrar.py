@@ -5,14 +5,14 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from rbln_worker.boot import KubeletDirs
 from rbln_worker.contract.messages import Phase
 from rbln_worker.contract.pool import PoolName
-from rbln_worker.core.answer import env_names
+from rbln_worker.core.allocation.device_allocation import env_names
+from rbln_worker.core.counters import Tally
 from rbln_worker.core.registration import NOBODY
-from rbln_worker.core.tally import Tally
 from rbln_worker.kubelet.prepared import Prepared
 from rbln_worker.registrar import Registrar
+from rbln_worker.spec import KubeletDirs
 
 POOL = PoolName("rebellions.ai/ATOM")
 

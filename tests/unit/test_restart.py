@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbln_supervisor.core.restart import (
+from rbln_supervisor.core.workers.backoff import (
     FIRST_S,
     JITTER,
     MOST_S,

@@ -3,11 +3,17 @@
 import msgspec
 import pytest
 
-from rbln_supervisor.core.assign import assign
-from rbln_supervisor.core.configuration.config import NodeConfig
-from rbln_supervisor.core.configuration.selectors import SelectorObject
-from rbln_supervisor.core.node import Node
-from rbln_supervisor.core.roster import Roster, advance, message, next_leave, recalled
+from rbln_supervisor.core.config.node_config import NodeConfig
+from rbln_supervisor.core.config.selectors import SelectorObject
+from rbln_supervisor.core.matching.assign import assign
+from rbln_supervisor.core.matching.node_inventory import Node
+from rbln_supervisor.core.workers.desired_state import (
+    Roster,
+    advance,
+    message,
+    next_leave,
+    recalled,
+)
 from rbln_worker.contract.device import DeviceId, Network
 from rbln_worker.contract.messages import Delta, Snapshot
 from rbln_worker.contract.pool import PoolName

@@ -3,7 +3,7 @@
 import pytest
 
 from rbln_worker.contract.device import LinkState
-from rbln_worker.host.links import Link, Port, below, state, summed_up, word
+from rbln_worker.host.netlink.links import Link, Port, below, state, summed_up, word
 
 ENO1, ENO2, BOND, VLAN, BRIDGE, ENO3, VETH, PEER = range(2, 10)
 

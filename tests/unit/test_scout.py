@@ -11,10 +11,10 @@ from time import monotonic
 
 import pytest
 
-from rbln_supervisor import node
-from rbln_supervisor.node import Look
-from rbln_supervisor.scout import Scout
-from rbln_worker.host.inventory import Needs
+from rbln_supervisor.core.discovery.result import Look
+from rbln_supervisor.discovery import scan
+from rbln_supervisor.discovery.process import Scout
+from rbln_worker.host.discovery.inventory import Needs
 from tests.sim import processes
 from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
@@ -57,7 +57,7 @@ def test_it_finds_what_a_look_finds(sim: SimNode) -> None:
     for _ in range(2):
         scout.begin(NEEDS)
         look = result(scout)
-        assert look == node.look(sim.root, NEEDS)
+        assert look == scan.look(sim.root, NEEDS)
         assert len(look.node.functions) == 4
     assert not scout.is_busy
 
@@ -135,8 +135,8 @@ def test_a_look_ends_itself_where_the_supervisor_is_gone(sim: SimNode) -> None:
     script = f"""
 import os
 from pathlib import Path
-from rbln_supervisor.scout import Scout
-from rbln_worker.host.inventory import Needs
+from rbln_supervisor.discovery.process import Scout
+from rbln_worker.host.discovery.inventory import Needs
 scout = Scout(Path({str(sim.root)!r}), deadline_s=0.2)
 scout.begin(Needs(frozenset({{0x12}})))
 print(*Path(f"/proc/self/task/{{os.getpid()}}/children").read_text().split(), flush=True)

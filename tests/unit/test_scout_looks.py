@@ -1,7 +1,7 @@
 """Who gets an answer from which look."""
 
-from rbln_supervisor.core.configuration.config import NodeConfig
-from rbln_supervisor.core.looks import ASKERS_MOST, Batch, Looks, Trial
+from rbln_supervisor.core.config.node_config import NodeConfig
+from rbln_supervisor.core.discovery.queue import ASKERS_MOST, Batch, Looks, Trial
 from rbln_worker.contract.device import Bdf
 
 OLD, NEW = NodeConfig(()), NodeConfig((), warnings=("newer",))

@@ -5,7 +5,7 @@ import os
 import resource
 from pathlib import Path
 
-from rbln_worker.stderr import borrow
+from rbln_worker.process.stderr_client import borrow
 
 
 def test_without_a_lender_or_a_descriptor_what_there_is_has_to_do(tmp_path: Path) -> None:

@@ -3,11 +3,8 @@
 import msgspec
 import pytest
 
-from rbln_supervisor.core.configuration.config import Complaint, InvalidPool
-from rbln_supervisor.core.lifecycle import Child, State
-from rbln_supervisor.core.roster import Roster
-from rbln_supervisor.core.status import DeviceStatus, PoolStatus
-from rbln_supervisor.core.summary import (
+from rbln_supervisor.core.config.node_config import Complaint, InvalidPool
+from rbln_supervisor.core.reporting.pool_summary import (
     NO_DEVICES,
     NO_WORKER,
     NOT_LOOKED_AT,
@@ -16,6 +13,9 @@ from rbln_supervisor.core.summary import (
     pool_status,
     ready,
 )
+from rbln_supervisor.core.status import DeviceStatus, PoolStatus
+from rbln_supervisor.core.workers.desired_state import Roster
+from rbln_supervisor.core.workers.lifecycle import Child, State
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.health import HealthPhase, Judged, Verdict
 from rbln_worker.contract.messages import Phase, Report

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from rbln_worker.contract.device import PciFunction
-from rbln_worker.host import look as host
-from rbln_worker.host.inventory import Inventory, Needs
+from rbln_worker.host.discovery import scan as host
+from rbln_worker.host.discovery.inventory import Inventory, Needs
 from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rbln_worker.host.inventory import Inventory, Needs
-from rbln_worker.host.look import look
+from rbln_worker.host.discovery.inventory import Inventory, Needs
+from rbln_worker.host.discovery.scan import look
 from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
 

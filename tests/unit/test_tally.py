@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbln_worker.contract.figures import (
+from rbln_worker.contract.counters import (
     BOUNDS_S,
     Calls,
     Figures,
@@ -13,7 +13,7 @@ from rbln_worker.contract.figures import (
     observed,
 )
 from rbln_worker.contract.messages import encode, to_supervisor
-from rbln_worker.core.tally import Tally
+from rbln_worker.core.counters import Tally
 
 TIMES = st.lists(st.floats(0, 100), max_size=30)
 

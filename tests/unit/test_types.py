@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from rbln_supervisor.core.node import Node, candidates
-from rbln_supervisor.core.types.registry import KINDS
+from rbln_supervisor.core.device_types.registry import KINDS
+from rbln_supervisor.core.matching.node_inventory import Node, candidates
 from rbln_worker.contract.device import AuxName, Bdf, Network, PciFunction, Subfunction
 from rbln_worker.contract.pool import DeviceType
 

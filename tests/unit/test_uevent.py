@@ -2,7 +2,7 @@
 
 import pytest
 
-from rbln_worker.host.uevent import FRAME_MOST, Uevent, parse
+from rbln_worker.host.netlink.uevent import FRAME_MOST, Uevent, parse
 from tests.sim import netlink_frames as frames
 from tests.sim import uevents
 

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from rbln_worker.contract.device import Carrier, Device
-from rbln_worker.core.facts import Facts, Missing, Text
+from rbln_worker.core.allocation.host_facts import Facts, Missing, Text
 from rbln_worker.core.health.observation import GOOD, Doubt, Observation, Unknown, shown
 
 SOURCE: Final = "link"

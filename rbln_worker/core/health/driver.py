@@ -5,9 +5,9 @@ uevents follow when it is released, possibly hours later (seen with vfio on Linu
 """
 
 from rbln_worker.contract.device import Device
-from rbln_worker.core.facts import Facts, Link, Missing
+from rbln_worker.core.allocation.host_facts import Facts, Link, Missing
+from rbln_worker.core.allocation.providers.provider import pci_home
 from rbln_worker.core.health.observation import GOOD, Doubt, Observation, shown
-from rbln_worker.core.providers.offer import pci_home
 
 
 def needs(device: Device) -> tuple[Link, ...]:

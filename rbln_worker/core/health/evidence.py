@@ -7,12 +7,12 @@ import msgspec
 
 from rbln_worker.contract.device import Device
 from rbln_worker.contract.health import NpuStatuses
-from rbln_worker.core.answer import DeviceAnswer
-from rbln_worker.core.facts import Facts, Need
+from rbln_worker.core.allocation.device_allocation import DeviceAnswer
+from rbln_worker.core.allocation.host_facts import Facts, Need
+from rbln_worker.core.allocation.providers import rebellions
 from rbln_worker.core.health import carrier, driver, npu, pcie
 from rbln_worker.core.health.carrier import PortState
 from rbln_worker.core.health.observation import Bad, Doubt, Observation, Unknown, worst
-from rbln_worker.core.providers import rebellions
 
 GLANCED_AT_MOST: Final = 32
 """Maximum size of a pool with quick checks, which cost about 0.04 ms of CPU a device."""

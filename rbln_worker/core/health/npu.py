@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from rbln_worker.contract.health import NpuStatuses
-from rbln_worker.core.facts import Facts, Missing, Text
+from rbln_worker.core.allocation.host_facts import Facts, Missing, Text
+from rbln_worker.core.allocation.providers.provider import Node
 from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Observation, Unknown, shown
-from rbln_worker.core.providers.offer import Node
 
 SOURCE: Final = "npu-status"
 KNOWN_UP_TO: Final = (3, 5)

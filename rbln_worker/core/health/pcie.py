@@ -9,9 +9,9 @@ from typing import Final
 import msgspec
 
 from rbln_worker.contract.device import Device
-from rbln_worker.core.facts import Facts, Head, Missing, Need, Text
+from rbln_worker.core.allocation.host_facts import Facts, Head, Missing, Need, Text
+from rbln_worker.core.allocation.providers.provider import pci_home
 from rbln_worker.core.health.observation import GOOD, Bad, Observation
-from rbln_worker.core.providers.offer import pci_home
 
 HEADER_BYTES: Final = 64
 """Size of a type 0 header. A VF's vendor and device are all ones (SR-IOV 1.1, 3.4.1.1), but never

@@ -9,7 +9,7 @@ from random import Random
 import msgspec
 import zmq
 
-from rbln_supervisor.core.commands import Reload, Rescan, Status, encode
+from rbln_supervisor.core.control.protocol import Reload, Rescan, Status, encode
 from rbln_worker.contract.messages import Beat, Hello, Wanted
 from rbln_worker.contract.messages import encode as encode_worker
 from rbln_worker.contract.pool import PoolName

@@ -4,7 +4,7 @@ import signal
 from random import Random
 from time import monotonic
 
-from rbln_supervisor.core.commands import Upgrade
+from rbln_supervisor.core.control.protocol import Upgrade
 from tests.chaos import pools
 from tests.chaos.fault import Plan
 from tests.chaos.touch import Touch, Touches

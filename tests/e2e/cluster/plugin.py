@@ -12,7 +12,7 @@ from typing import Final, Self
 
 import msgspec
 
-from rbln_supervisor.core.commands import Node, Status
+from rbln_supervisor.core.control.protocol import Node, Status
 from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl.client import UnreachableError, ask
 from tests.e2e.cluster.setting import KUBELET_DIR

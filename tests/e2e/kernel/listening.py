@@ -7,8 +7,8 @@ from time import monotonic
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-from rbln_worker.host.link_events import LinkSocket
-from rbln_worker.host.uevent import UeventSocket
+from rbln_worker.host.netlink.link_events import LinkSocket
+from rbln_worker.host.netlink.uevent import UeventSocket
 
 _MOST: Final = 1024
 LINK: Final = "link"

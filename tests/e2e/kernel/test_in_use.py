@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable
 from time import monotonic
 
-from rbln_supervisor.core.commands import Rescan, Rescanned
+from rbln_supervisor.core.control.protocol import Rescan, Rescanned
 from rbln_supervisor.ctl.client import ask
 from tests.e2e.kernel import pci
 from tests.e2e.kernel.conftest import Note, reason

@@ -8,8 +8,8 @@ from time import monotonic, sleep
 from typing import Final
 
 from rbln_worker.contract.device import PciFunction
-from rbln_worker.host.inventory import Inventory, Needs
-from rbln_worker.host.look import look
+from rbln_worker.host.discovery.inventory import Inventory, Needs
+from rbln_worker.host.discovery.scan import look
 from tests.e2e.kernel import pci
 from tests.e2e.kernel.conftest import Note
 from tests.e2e.kernel.pools import KERNEL_DRIVER

@@ -6,7 +6,7 @@ from itertools import chain, pairwise
 from time import monotonic
 from typing import Final
 
-from rbln_supervisor.core.commands import Rescan, Rescanned
+from rbln_supervisor.core.control.protocol import Rescan, Rescanned
 from rbln_supervisor.ctl.client import ask
 from tests.e2e.kernel import pci
 from tests.e2e.kernel.conftest import Note

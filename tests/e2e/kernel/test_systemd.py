@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from rbln_supervisor.core.commands import Node, Status
+from rbln_supervisor.core.control.protocol import Node, Status
 from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl.client import UnreachableError, ask
 from rbln_supervisor.exporter.main import LISTEN

@@ -1,0 +1,309 @@
+"""The command line as options: our flags, and those of the reference's binary and entrypoint.
+
+The reference takes Go's flags: one dash or two, ``-flag=value`` or ``-flag value``, booleans only
+as ``-flag`` or ``-flag=value``. Positional arguments are ignored. Its log flags are accepted and
+change nothing but the level: log lines always go to standard error.
+"""
+
+import argparse
+import logging
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, get_args
+
+from rbln_supervisor.options import Options
+from rbln_worker.contract.version import VERSION
+from rbln_worker.core.registration import Choice
+from rbln_worker.process.log import Format
+from rbln_worker.spec import PreStartChoice
+
+_BOOLEANS: Final = {
+    **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
+    **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
+}
+_SWITCHES: Final = frozenset(
+    {"use-cdi", "allow-default-route", "watch-config", "logtostderr", "alsologtostderr"}
+)
+_IGNORED: Final = (
+    *("logtostderr", "alsologtostderr", "stderrthreshold", "log_dir", "log-dir", "log_link"),
+    *("logbuflevel", "v", "vmodule", "log_backtrace_at"),
+)
+_LEVELS: Final = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+_SIZE: Final = re.compile(r"([0-9]{1,19})(|KiB|MiB|GiB)", re.ASCII)
+_UNITS: Final = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_MEMORY_LEAST: Final = 256 << 20
+"""Minimum of --worker-memory-max. A small pool's worker uses 125 MiB, of which 104 are thread
+stacks. With 16 cores and more, where gRPC starts 12 further threads, it uses 218 MiB, of which 200
+are stacks."""
+
+
+def parse(argv: Sequence[str], *, in_container: bool) -> Options:
+    """Return the options; exit with code 2 and the usage if they are invalid."""
+    given, words = _parser().parse_known_args([_normal(word) for word in argv])
+    unknown = [word for word in words if word.startswith("-")]
+    if unknown:
+        _parser().error(f"unknown option {unknown[0]}")
+    if words:
+        print(f"rbln-supervisor: ignored: {' '.join(words)}", file=sys.stderr)  # noqa: T201
+    return Options(
+        config_file=given.config_file,
+        resource_prefix=given.resource_prefix,
+        use_cdi=given.use_cdi,
+        cdi_mode=given.cdi_mode,
+        registration=given.registration,
+        kubelet_dir=given.kubelet_dir,
+        device_plugins_dir=given.device_plugins_dir,
+        pod_resources_dir=given.pod_resources_dir or given.kubelet_dir / "pod-resources",
+        plugins_registry_dir=given.plugins_registry_dir or given.kubelet_dir / "plugins_registry",
+        run_dir=given.run_dir,
+        host_root=given.host_root,
+        in_container=in_container,
+        allow_default_route=given.allow_default_route,
+        watch_config=given.watch_config,
+        gone_grace_s=given.gone_grace,
+        rescan_s=given.rescan_interval,
+        pre_start_check=given.pre_start_check,
+        worker_memory_max=given.worker_memory_max,
+        log_level=given.log_level,
+        log_format=given.log_format,
+        check=given.check,
+    )
+
+
+def _normal(word: str) -> str:
+    """Return an argument with two dashes, and with a value if it is a switch without one."""
+    if not word.startswith("-") or word in {"-", "--", "-h"}:
+        return word
+    name, equals, value = word.lstrip("-").partition("=")
+    if name in _SWITCHES and not equals:
+        return f"--{name}=true"
+    return f"--{name}{equals}{value}"
+
+
+_MORE: Final = """\
+A switch (BOOL) without a value is on. The reference's flags for its log files are accepted, and
+change nothing.
+
+signals:
+  SIGTERM, SIGINT, SIGQUIT  end the workers and leave
+  SIGHUP                    read the configuration again, as rbln-ctl reload does
+
+exit codes:
+  0   asked to leave, and left
+  1   it can serve nothing; the last lines say what to mend
+  2   wrong usage
+  70  an error of its own; the traceback is in the log
+
+examples:
+  rbln-supervisor --config-file /etc/pcidp/config.json --registration kubelet-sock
+  rbln-ctl validate /etc/pcidp/config.json    # what would it be refused for?
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    default = Options()
+    parser = argparse.ArgumentParser(
+        prog="rbln-supervisor",
+        description="Kubernetes device plugin: one worker process for each resource pool.",
+        epilog=_MORE,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=VERSION)
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="only check that options and configuration can be used; start nothing",
+    )
+    option = parser.add_argument
+    option(
+        "--config-file",
+        type=Path,
+        default=default.config_file,
+        metavar="FILE",
+        help="the resource pools, JSON or YAML (%(default)s)",
+    )
+    option(
+        "--resource-prefix",
+        default=default.resource_prefix,
+        metavar="DNS-NAME",
+        help="prefix of pools that name none (%(default)s)",
+    )
+    option(
+        "--use-cdi",
+        type=_boolean,
+        default=default.use_cdi,
+        metavar="BOOL",
+        help="let the container runtime add devices, by CDI specs in /var/run/cdi (false)",
+    )
+    option(
+        "--cdi-mode",
+        choices=("annotations", "cri", "both"),
+        default=default.cdi_mode,
+        help="how the runtime is told of devices: annotations for old runtimes, the kubelet's own "
+        "field (cri), or both, which every kubelet and runtime takes (%(default)s)",
+    )
+    option(
+        "--registration",
+        choices=get_args(Choice),
+        default=default.registration,
+        help="how the kubelet learns of the pools; auto: by kubelet.sock, and by the plugin "
+        "watcher only where there is no device-plugins folder (%(default)s)",
+    )
+    option(
+        "--kubelet-dir",
+        type=_absolute,
+        default=default.kubelet_dir,
+        metavar="DIR",
+        help="the kubelet's --root-dir on the host (%(default)s)",
+    )
+    option(
+        "--device-plugins-dir",
+        type=_absolute,
+        default=default.device_plugins_dir,
+        metavar="DIR",
+        help="the folder of kubelet.sock, which no --root-dir of a kubelet moves (%(default)s)",
+    )
+    option(
+        "--pod-resources-dir",
+        type=_absolute,
+        default=None,
+        metavar="DIR",
+        help="the folder of the kubelet's pod-resources API (pod-resources below --kubelet-dir)",
+    )
+    option(
+        "--plugins-registry-dir",
+        type=_absolute,
+        default=None,
+        metavar="DIR",
+        help="the folder of the kubelet's plugin watcher (plugins_registry below --kubelet-dir)",
+    )
+    option(
+        "--run-dir",
+        type=_existing_or_new,
+        default=default.run_dir,
+        metavar="DIR",
+        help="for sockets, locks and last log lines (%(default)s)",
+    )
+    option(
+        "--host-root",
+        type=_existing_or_new,
+        default=default.host_root,
+        metavar="DIR",
+        help="where the host's /sys, /dev and the kubelet's folders lie (%(default)s)",
+    )
+    option(
+        "--allow-default-route",
+        type=_boolean,
+        default=default.allow_default_route,
+        metavar="BOOL",
+        help="give out network devices although the node's default route leaves through them "
+        "(false)",
+    )
+    option(
+        "--watch-config",
+        type=_boolean,
+        default=default.watch_config,
+        metavar="BOOL",
+        help="reload when the configuration file changes (true)",
+    )
+    option(
+        "--gone-grace",
+        type=_seconds,
+        default=default.gone_grace_s,
+        metavar="SECONDS",
+        help="how long a device that vanished stays listed as Unhealthy (%(default)g)",
+    )
+    option(
+        "--rescan-interval",
+        type=_seconds,
+        default=default.rescan_s,
+        metavar="SECONDS",
+        help="how often to look for devices without being told (%(default)g)",
+    )
+    option(
+        "--pre-start-check",
+        choices=get_args(PreStartChoice),
+        default=default.pre_start_check,
+        help="when the kubelet has to ask before it starts a container; auto: while a pod holds a "
+        "device whose nodes have other names than it was given (%(default)s)",
+    )
+    option(
+        "--worker-memory-max",
+        type=_memory,
+        default=default.worker_memory_max,
+        metavar="SIZE",
+        help="how much memory of its own a worker may have, stacks of its threads included, such "
+        "as 512MiB; at least 256MiB, or none for no limit (1GiB)",
+    )
+    option(
+        "--log-level",
+        type=_level,
+        default=default.log_level,
+        metavar="LEVEL",
+        help="debug, info, warning or error; a number, as the reference takes, is info (info)",
+    )
+    option(
+        "--log-format",
+        choices=get_args(Format),
+        default=default.log_format,
+        help="lines of the log: text, or an object each (%(default)s)",
+    )
+    for name in _IGNORED:
+        option(f"--{name}", default=None, help=argparse.SUPPRESS)
+    return parser
+
+
+def _boolean(text: str) -> bool:
+    if text not in _BOOLEANS:
+        raise argparse.ArgumentTypeError(f"expected true or false, got {text!r}")
+    return _BOOLEANS[text]
+
+
+def _absolute(text: str) -> Path:
+    path = Path(text)
+    if not path.is_absolute():
+        raise argparse.ArgumentTypeError(f"expected a path from the root, got {text!r}")
+    return path
+
+
+def _existing_or_new(text: str) -> Path:
+    return Path(text).absolute()
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"expected seconds above 0, got {text!r}")
+    return seconds
+
+
+def _memory(text: str) -> int:
+    """Return a size in bytes; 0: no limit."""
+    if text == "none":
+        return 0
+    found = _SIZE.fullmatch(text)
+    size = int(found[1]) * _UNITS[found[2] or ""] if found else 0
+    if not _MEMORY_LEAST <= size < 1 << 62:
+        raise argparse.ArgumentTypeError(
+            f"expected none, or at least 256MiB (a number of bytes, KiB, MiB or GiB), got {text!r}"
+        )
+    return size
+
+
+def _level(text: str) -> int:
+    if text.isascii() and text.isdigit():
+        return logging.INFO
+    if text.lower() not in _LEVELS:
+        raise argparse.ArgumentTypeError(f"expected {', '.join(_LEVELS)} or a number, got {text!r}")
+    return _LEVELS[text.lower()]

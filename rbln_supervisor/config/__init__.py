@@ -1,0 +1,1 @@
+"""The configuration file: reading it, watching it, and reloading it."""

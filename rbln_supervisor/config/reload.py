@@ -1,0 +1,283 @@
+"""Reloads of the configuration: read, checked against devices in use, tried, rolled back.
+
+A reload is kept if the pools that it starts come up. If one does not, the previous configuration is
+restored, and each device returns to its pool. Pools that are the same in both are not affected.
+"""
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from time import monotonic
+from typing import NamedTuple
+
+from rbln_supervisor.config import accepted, config_file
+from rbln_supervisor.config.accepted import StartConfig
+from rbln_supervisor.config.watch import ConfigWatch
+from rbln_supervisor.core.config import node_config
+from rbln_supervisor.core.config.retry_timer import Again
+from rbln_supervisor.core.control.protocol import Refused, Reloaded, Reply
+from rbln_supervisor.core.discovery.result import Look
+from rbln_supervisor.core.matching import in_use
+from rbln_supervisor.core.matching.plan import changes, here, plan, starts, taken
+from rbln_supervisor.core.workers.lifecycle import State
+from rbln_supervisor.core.workers.startup_check import WITHIN_S, Birth, failures
+from rbln_supervisor.events.log import Journal
+from rbln_supervisor.options import Options
+from rbln_supervisor.workers.pools import Pools
+from rbln_worker.contract.pod_resources import Held
+from rbln_worker.contract.pool import PoolName
+
+Tried = bytes | tuple[str, ...]
+"""Result of reading the file: its bytes, or the errors that prevented it."""
+
+log = logging.getLogger(__name__)
+
+
+class _OnTrial(NamedTuple):
+    """A configuration that is active on trial."""
+
+    former: node_config.NodeConfig
+    reply: Reloaded
+    restarts: Mapping[PoolName, int]
+    """Restarts of each pool before the reload."""
+    started: frozenset[PoolName]
+    """Pools that get their first worker by it."""
+    deadline: float
+
+
+class Reloads:
+    """The configuration file, and the reloads from it."""
+
+    def __init__(
+        self, options: Options, pools: Pools, start: StartConfig, journal: Journal
+    ) -> None:
+        self._options = options
+        self._pools = pools
+        self._journal = journal
+        self._tried: Tried = start.read
+        self._newest: node_config.NodeConfig | None = None
+        self._refused: tuple[str, ...] = ()
+        self._again = Again()
+        self._trial: _OnTrial | None = None
+        watched = options.watch_config
+        self._watch = ConfigWatch(options.config_file, monotonic()) if watched else None
+        self.counts: Counter[str] = Counter()
+        self._former = start.former
+        """Text for the configuration that is served since a start with an invalid file; empty
+        otherwise."""
+        if start.refused:
+            self._refuse((*start.refused, start.former))
+        elif isinstance(start.read, bytes) and not start.config.invalid:
+            accepted.save(options, start.read)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """One line each: reasons why the last reload was refused, and why changes may be missed."""
+        unwatched = self._watch.problem if self._watch else None
+        former = _refused((self._former,)) if self._former else ()
+        lines = dict.fromkeys((*self._refused, *former))
+        return (*lines, *([unwatched] if unwatched else []))
+
+    @property
+    def is_refused(self) -> bool:
+        """True if the configuration file is not the one that is served."""
+        return bool(self._refused or self._former)
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """File descriptors that become readable when ``noticed`` has work."""
+        return self._watch.descriptors if self._watch else ()
+
+    @property
+    def due(self) -> float:
+        """Latest time of the next calls of ``noticed`` and ``outcome`` (monotonic seconds)."""
+        return min(
+            self._watch.due if self._watch else math.inf,
+            self._trial.deadline if self._trial else math.inf,
+            self._again.due,
+        )
+
+    @property
+    def former(self) -> node_config.NodeConfig | None:
+        """The configuration that is restored if the one on trial fails."""
+        return self._trial.former if self._trial else None
+
+    def close(self) -> None:
+        """Stop watching the file."""
+        self._trial = None
+        self._again = Again()
+        if self._watch:
+            self._watch.close()
+
+    def read(self) -> node_config.NodeConfig | Refused:
+        """Read the file; return its configuration, or a refusal if it has any error."""
+        self._again = Again()
+        self._tried = self._file()
+        return self._parsed(self._tried)
+
+    def noticed(self, now: float) -> node_config.NodeConfig | None:
+        """Return the configuration of a file that has changed, once; None also if it is invalid.
+
+        Also return that of an unchanged file if its reload was refused because the kubelet did not
+        answer which devices are in use, and it is time to try again.
+        """
+        changed = self._watch is not None and self._watch.turn(now)
+        again = now >= self._again.due
+        if not changed and not again:
+            return None
+        found = self._file()
+        if found != self._tried:
+            self._again = Again()
+            log.info("the configuration file has changed")
+        elif again:
+            self._again = self._again.began()
+        else:
+            return None
+        self._tried = found
+        wanted = self._parsed(found)
+        return None if isinstance(wanted, Refused) else wanted
+
+    def begin(self, wanted: node_config.NodeConfig, look: Look, *, force: bool) -> Refused | None:
+        """Activate a configuration on trial; the caller applies the discovery's result next.
+
+        Args:
+            wanted: the configuration.
+            look: a discovery for it and for the active one.
+            force: activate it even if it removes devices that pods use.
+        """
+        if look.failed is not None:
+            return (
+                self._not_now((look.failed,))
+                if self._again.trying
+                else self._refuse((look.failed,))
+            )
+        pools = self._pools
+        node, rosters = pools.known(look.node), pools.rosters
+        listed = {name: tuple(roster.devices) for name, roster in rosters.items()}
+        lost = taken(pools.config, listed, wanted, node)
+        held = look.held or Held()
+        objections = in_use.objections(lost, held)
+        if objections and not force:
+            errors = (*objections, in_use.advice(held))
+            return self._refuse(errors) if held.unknown is None else self._not_now(errors)
+        self._again = Again()
+        served = {name: here(roster.devices.values()) for name, roster in rosters.items()}
+        planned = plan(pools.config, served, wanted, node)
+        self._trial = _OnTrial(
+            former=pools.config,
+            reply=Reloaded(
+                *changes(pools.config, wanted),
+                plan=planned,
+                warnings=(*wanted.warnings, *in_use.unchecked(lost, held)),
+                forced=objections,
+            ),
+            restarts={name: keeper.child.restarts for name, keeper in pools.keepers.items()},
+            started=starts(pools.config, wanted, node)
+            - {name for name, keeper in pools.keepers.items() if keeper.child.wanted},
+            deadline=monotonic() + WITHIN_S,
+        )
+        pools.configure(wanted)
+        return None
+
+    def outcome(self, now: float) -> Reply | None:
+        """Return the result of the configuration on trial, once; None if there is none yet."""
+        trial = self._trial
+        if trial is None:
+            return None
+        births = tuple(self._births(trial))
+        failed = failures(births, is_overdue=now >= trial.deadline)
+        if not failed and not all(birth.is_up for birth in births):
+            return None
+        self._trial = None
+        return self._roll_back(trial, failed) if failed else self._keep(trial.reply)
+
+    def _births(self, trial: _OnTrial) -> Iterator[Birth]:
+        for name in sorted(trial.started):
+            keeper = self._pools.keepers[name]
+            end = keeper.obituary
+            yield Birth(
+                name,
+                is_up=keeper.child.state is State.UP and keeper.report is not None,
+                has_died=keeper.child.restarts > trial.restarts.get(name, 0),
+                how=end.how if end else "",
+                last_line=end.last_log[-1] if end and end.last_log else "",
+            )
+
+    def _keep(self, reply: Reloaded) -> Reply:
+        if self._pools.config is self._newest:  # otherwise a newer one waits, or was refused
+            self._refused, self._former = (), ""
+            if isinstance(self._tried, bytes):
+                accepted.save(self._options, self._tried)
+        self.counts["reloads"] += 1
+        words = {
+            kind: ",".join(getattr(reply, kind))
+            for kind in ("added", "removed", "changed", "unchanged")
+        }
+        moved = len(reply.plan.moves) if reply.plan else 0
+        forced = {"forced": "; ".join(reply.forced)} if reply.forced else {}
+        log.info("reloaded", extra={**words, "moved": moved, **forced})
+        for warning in reply.warnings:  # after an automatic reload no client prints them
+            log.warning(warning)
+        self._journal.note("reload", "done", why=_told(reply))
+        return reply
+
+    def _roll_back(self, trial: _OnTrial, failed: tuple[str, ...]) -> Reply:
+        self._pools.configure(trial.former)
+        self._pools.apply()
+        errors = tuple(f"rolled back: {line}" for line in failed)
+        self.counts["reloads rolled back"] += 1
+        self._refused = tuple(f"reload {line}" for line in errors)
+        log.error("reload rolled back, the former configuration is in force", extra=_why(failed))
+        self._journal.note("reload", "rolled back", why="; ".join(failed))
+        return Refused(errors)
+
+    def _file(self) -> Tried:
+        try:
+            return config_file.read(self._options.config_file)
+        except node_config.ConfigError as error:
+            return error.errors
+
+    def _parsed(self, found: Tried) -> node_config.NodeConfig | Refused:
+        self._newest = None
+        if isinstance(found, tuple):
+            return self._refuse(found)
+        try:
+            wanted = node_config.strict(
+                node_config.parse(found, prefix=self._options.resource_prefix)
+            )
+        except node_config.ConfigError as error:
+            return self._refuse(error.errors)
+        self._newest = wanted
+        return wanted
+
+    def _not_now(self, errors: tuple[str, ...]) -> Refused:
+        """Refuse what may succeed later, and schedule a retry; report the same reason only once."""
+        known = self._again.trying and self._refused == _refused(errors)
+        self._again = self._again.failed(monotonic())
+        return Refused(errors) if known else self._refuse(errors)
+
+    def _refuse(self, errors: tuple[str, ...]) -> Refused:
+        self.counts["reloads refused"] += 1
+        self._refused = _refused(errors)
+        log.warning("reload refused, nothing changed", extra=_why(errors))
+        self._journal.note("reload", "refused", why="; ".join(errors))
+        return Refused(errors)
+
+
+def _refused(errors: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"reload refused: {line}" for line in errors)
+
+
+def _why(lines: tuple[str, ...]) -> dict[str, str]:
+    return {"why": "; ".join(lines)}
+
+
+def _told(reply: Reloaded) -> str:
+    counts = {
+        "added": reply.added,
+        "removed": reply.removed,
+        "changed": reply.changed,
+        "unchanged": reply.unchanged,
+    }
+    return ", ".join(f"{len(names)} {word}" for word, names in counts.items())

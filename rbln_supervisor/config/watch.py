@@ -1,0 +1,198 @@
+"""Detects any change of a file's content, also by replaced links and folders (inotify(7)).
+
+A ConfigMap is a link to ``..data/config.json``, and ``..data`` is a link that is replaced. Editors
+replace the file. Folders are replaced, or created after the start of the supervisor. So every
+component of the path is watched: links and missing names through their folder, folders and the file
+directly (if only the file is mounted, its folder is written to outside of this mount namespace).
+Without inotify the file is read at intervals.
+"""
+
+import errno
+import math
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from inotify_simple import INotify, flags
+
+from rbln_supervisor.core.discovery.debounce import Quiet
+
+AGAIN_S: Final = 10.0
+"""Interval between two reads of a file that can't be watched (seconds)."""
+LINKS_MOST: Final = 40
+"""Maximum number of links, as in the kernel (path_resolution(7))."""
+_TRIES: Final = 8
+"""Attempts to watch a path that changes meanwhile; the next event causes a new attempt."""
+
+_ITSELF: Final = (
+    flags.CLOSE_WRITE | flags.ATTRIB | flags.DELETE_SELF | flags.MOVE_SELF | flags.DONT_FOLLOW
+)
+_NAMES: Final = _ITSELF | flags.CREATE | flags.DELETE | flags.MOVED_FROM | flags.MOVED_TO
+_LIMITS: Final = {
+    errno.EMFILE: "no inotify instance is left, raise fs.inotify.max_user_instances",
+    errno.ENOSPC: "no inotify watch is left, raise fs.inotify.max_user_watches",
+}
+
+
+class _Place(NamedTuple):
+    """A folder or file on the path, and the names in it that are components of the path."""
+
+    path: str
+    names: frozenset[str] = frozenset()
+
+    @property
+    def mask(self) -> int:
+        return int(_NAMES if self.names else _ITSELF)
+
+
+class ConfigWatch:
+    """One inotify instance for one path. Never waits: ``turn`` says if the file is to be read."""
+
+    def __init__(self, path: Path, now: float) -> None:
+        """Watch ``path``. The first read is due soon, for earlier changes."""
+        self._path = os.path.abspath(path)  # noqa: PTH100 - Path has nothing that keeps links
+        self._watched: dict[int, _Place] = {}
+        self._again_at = math.inf
+        self._quiet = Quiet().touch(now)
+        self._inotify: INotify | None = None
+        self.problem: str | None = None
+        """Reason why changes are detected late, with a remedy; None if they are detected at
+        once."""
+        self._arm(now)
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """File descriptors that become readable when ``turn`` has work."""
+        return (int(self._inotify.fileno()),) if self._inotify else ()
+
+    @property
+    def due(self) -> float:
+        """Latest time of the next call of ``turn`` (monotonic seconds)."""
+        return min(self._quiet.due, self._again_at)
+
+    def turn(self, now: float) -> bool:
+        """Handle inotify events. Return True if the file is to be read now."""
+        if self._happened() or now >= self._again_at:
+            self._quiet = self._quiet.touch(now)
+            self._arm(now)
+        if now < self._quiet.due:
+            return False
+        self._quiet = Quiet()
+        self._arm(now)  # a path that changed while it was read may have caused no event
+        return True
+
+    def close(self) -> None:
+        """Stop watching."""
+        if self._inotify:
+            self._inotify.close()
+        self._inotify = None
+        self._quiet, self._again_at = Quiet(), math.inf
+
+    def _happened(self) -> bool:
+        """Return True if a component of the path has changed, or may have."""
+        if self._inotify is None:
+            return False
+        happened = False
+        for event in self._inotify.read(timeout=0):
+            if event.mask & flags.Q_OVERFLOW:  # events were lost
+                happened = True
+            place = self._watched.get(event.wd)
+            if place is None:  # a watch that was removed
+                continue
+            if event.mask & flags.IGNORED:
+                del self._watched[event.wd]
+            happened |= not event.name or event.name in place.names  # no name: the place itself
+        return happened
+
+    def _arm(self, now: float) -> None:
+        try:
+            if self._inotify is None:
+                self._inotify = INotify(nonblocking=True)
+            self._watch_all(self._inotify)
+        except OSError as error:
+            limit = _LIMITS.get(error.errno or 0, error.strerror)
+            self.problem = (
+                f"changes of {self._path} are noticed within {AGAIN_S:g} s only ({limit}); "
+                "rbln-ctl reload reads it at once"
+            )
+            self._again_at = now + AGAIN_S
+        else:
+            self.problem = None
+            self._again_at = math.inf
+
+    def _watch_all(self, inotify: INotify) -> None:
+        """Watch all components of the path. Raises OSError if one can't be watched."""
+        seen: Mapping[tuple[int, int], _Place] = {}
+        for _ in range(_TRIES):
+            before, seen = seen, _places(self._path)
+            if seen == before:
+                return
+            watched: dict[int, _Place] = {}
+            failed = None
+            for place in seen.values():
+                try:
+                    watched[inotify.add_watch(place.path, place.mask)] = place
+                except (FileNotFoundError, NotADirectoryError):
+                    continue  # removed meanwhile; the next iteration sees it
+                except OSError as error:
+                    failed = error
+            for stale in self._watched.keys() - watched.keys():
+                try:
+                    inotify.rm_watch(stale)
+                except OSError:  # the kernel removed it together with its inode
+                    continue
+            self._watched = watched
+            if failed is not None:
+                raise failed
+
+
+def _places(path: str) -> Mapping[tuple[int, int], _Place]:
+    """Return the components of the path, by device and inode."""
+    places: dict[tuple[int, int], _Place] = {}
+    for place in _way(path):
+        try:
+            found = os.lstat(place.path)
+        except OSError:
+            continue
+        known = places.get((found.st_dev, found.st_ino), place)
+        places[found.st_dev, found.st_ino] = _Place(known.path, known.names | place.names)
+    return places
+
+
+def _way(path: str) -> Iterator[_Place]:
+    """Yield the components of a path from the root, as far as they exist."""
+    here, links = "/", 0
+    rest = path.split("/")[::-1]
+    while rest:
+        name = rest.pop()
+        if name in {"", "."}:
+            continue
+        if name == "..":
+            here = os.path.dirname(here)  # noqa: PTH120 - it contains no link any more
+            continue
+        step = os.path.join(here, name)  # noqa: PTH118 - strings, as from readlink
+        try:
+            mode = os.lstat(step).st_mode
+        except (OSError, ValueError):  # ValueError: a NUL, which no file name contains
+            yield _Place(here, frozenset({name}))
+            return
+        if stat.S_ISLNK(mode):
+            yield _Place(here, frozenset({name}))
+            links += 1
+            try:
+                target = os.readlink(step)  # noqa: PTH115
+            except OSError:  # replaced meanwhile
+                return
+            if links > LINKS_MOST:
+                return
+            here = "/" if target.startswith("/") else here
+            rest += target.split("/")[::-1]
+        elif stat.S_ISDIR(mode) and any(rest):
+            yield _Place(step)
+            here = step
+        else:
+            yield _Place(here, frozenset({name}))
+            yield _Place(step)
+            return

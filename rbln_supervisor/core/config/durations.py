@@ -1,0 +1,62 @@
+"""Durations in a configuration: the keys that have one, and the accepted forms."""
+
+import re
+from typing import Final
+
+from rbln_supervisor.core.config.fields import Field, Notes, expected, fold
+from rbln_supervisor.core.config.positions import shown
+
+SECONDS_MOST: Final = 86_400.0
+"""Maximum duration: a day. There are other keys for "never", where it is possible."""
+
+KEYS: Final = frozenset(
+    map(
+        fold,
+        (
+            *("suspectSeconds", "unknownHoldSeconds"),
+            *("firstSeconds", "againSeconds", "mostSeconds", "calmSeconds"),
+        ),
+    )
+)
+"""Keys with numbers as values, folded. Other numbers of YAML are read as text."""
+
+_DECIMAL: Final = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,15})(?:\.[0-9]{0,15})?", re.ASCII)
+
+
+class Unquoted(str):
+    """A number in YAML without quotes; with quotes it is text."""
+
+    __slots__ = ()
+
+
+def seconds(at: Field | None, default: float, notes: Notes) -> float:
+    """Return a duration; the default if it is missing, null or (noted as an error) invalid."""
+    match at:
+        case None | Field(value=None):
+            return default
+        case Field(value=Unquoted() as text) if _DECIMAL.fullmatch(text):
+            return _bounded(at, float(text), default, notes)
+        case Field(place=place, value=Unquoted() as text):
+            notes.complain(place, f"expected a plain decimal number, got {shown(text)}")
+        case Field(value=bool()):
+            expected(at, "number", notes)
+        case Field(value=int() | float() as number):
+            return _bounded(at, number, default, notes)
+        case _:
+            expected(at, "number", notes)
+    return default
+
+
+def _bounded(at: Field, number: float, default: float, notes: Notes) -> float:
+    if 0 <= number <= SECONDS_MOST:  # before the conversion: an integer may be too long for a float
+        return float(number)
+    wanted = f"expected a number of seconds from 0 to {SECONDS_MOST:.0f}"
+    notes.complain(at.place, f"{wanted}, got {_short(number)}")
+    return default
+
+
+def _short(number: float) -> str:
+    try:
+        return f"{number:g}"
+    except OverflowError:
+        return "a longer one"

@@ -1,0 +1,88 @@
+"""The health policy of a pool: its ``health`` key, in which every part is optional."""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from rbln_supervisor.core.config.durations import seconds
+from rbln_supervisor.core.config.fields import Field, Notes, boolean, expected, fields, strings
+from rbln_supervisor.core.config.positions import shown
+from rbln_worker.contract.health import HealthPolicy, NpuStatuses, Probation
+
+KEYS: Final = ("linkState", "suspectSeconds", "unknownHoldSeconds", "probation", "npuStatus")
+PROBATION_KEYS: Final = ("firstSeconds", "againSeconds", "mostSeconds", "calmSeconds")
+
+NPU_WORDS: Final = frozenset({"READY", "BUSY", "PROBING", "INIT", "FAULT", "FINISH"})
+
+_VERSION: Final = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})", re.ASCII)
+_DEFAULT: Final = HealthPolicy()
+
+
+def read(at: Field | None, notes: Notes) -> HealthPolicy:
+    """Return the policy; the default if it is missing, null or (noted as an error) no object."""
+    found = _object(at, KEYS, notes)
+    link = found.get("linkState")
+    return HealthPolicy(
+        link_state=_DEFAULT.link_state if link is None else _switch(link, notes),
+        suspect_s=seconds(found.get("suspectSeconds"), _DEFAULT.suspect_s, notes),
+        unknown_hold_s=seconds(found.get("unknownHoldSeconds"), _DEFAULT.unknown_hold_s, notes),
+        probation=_probation(found.get("probation"), notes),
+        npu_statuses=_npu_statuses(found.get("npuStatus"), notes),
+    )
+
+
+def _npu_statuses(at: Field | None, notes: Notes) -> tuple[NpuStatuses, ...]:
+    """Return the status names by driver version, from ``{"4.0": ["READY", "BUSY", …]}``."""
+    match at:
+        case None | Field(value=None):
+            return ()
+        case Field(value=dict() as drivers):
+            pass
+        case _:
+            expected(at, "object", notes)
+            return ()
+    read = []
+    for version, words in drivers.items():
+        one = Field(f"{at.place}[{shown(version)}]", words)
+        number = _VERSION.fullmatch(version)
+        if number is None:
+            notes.complain(one.place, "expected a driver version such as 3.6 as the key")
+            continue
+        named = strings(one, notes)
+        if named[:2] != ("READY", "BUSY") or not {*named} <= NPU_WORDS or _repeats(named):
+            notes.complain(
+                one.place,
+                f"expected READY, BUSY, then {', '.join(sorted(NPU_WORDS - {'READY', 'BUSY'}))} "
+                "in the order of their numbers, each once at most",
+            )
+        read.append(NpuStatuses((int(number[1]), int(number[2])), named))
+    return tuple(sorted(read, key=lambda one: one.since))
+
+
+def _repeats(words: tuple[str, ...]) -> bool:
+    return len({*words}) < len(words)
+
+
+def _switch(at: Field, notes: Notes) -> bool:
+    return _DEFAULT.link_state if at.value is None else boolean(at, notes)
+
+
+def _probation(at: Field | None, notes: Notes) -> Probation:
+    found, default = _object(at, PROBATION_KEYS, notes), _DEFAULT.probation
+    read = Probation(
+        first_s=seconds(found.get("firstSeconds"), default.first_s, notes),
+        again_s=seconds(found.get("againSeconds"), default.again_s, notes),
+        most_s=seconds(found.get("mostSeconds"), default.most_s, notes),
+        calm_s=seconds(found.get("calmSeconds"), default.calm_s, notes),
+    )
+    most = found.get("mostSeconds")
+    if most is not None and read.most_s < max(read.first_s, read.again_s):
+        said = f"{read.most_s:g} is less than firstSeconds or againSeconds, and counts for them"
+        notes.warn(most.place, said)
+    return read
+
+
+def _object(at: Field | None, keys: tuple[str, ...], notes: Notes) -> Mapping[str, Field]:
+    if at is None or at.value is None:
+        return {}
+    return fields(at, keys, notes) or {}

@@ -1,0 +1,142 @@
+"""The configuration file as pools, or all of its errors at once.
+
+Its schema is the reference's. Each wrong value causes an error with its place and the expected
+value. A pool with errors leaves the others usable, except in ``strict``.
+"""
+
+from collections.abc import Iterable
+from typing import Final, NoReturn
+
+import msgspec
+
+from rbln_supervisor.core.config import document
+from rbln_supervisor.core.config.fields import Complaint, Field, Notes, expected, fields
+from rbln_supervisor.core.config.misplaced import whereabouts
+from rbln_supervisor.core.config.names import wrong_prefix
+from rbln_supervisor.core.config.pool import PoolConfig, Read, read
+from rbln_supervisor.core.config.positions import DocumentError, bounded
+from rbln_supervisor.core.config.selectors import SelectorObject
+
+__all__ = [  # readers of a configuration need no other module
+    "Complaint",
+    "ConfigError",
+    "InvalidPool",
+    "NodeConfig",
+    "PoolConfig",
+    "SelectorObject",
+    "parse",
+    "strict",
+]
+
+NO_POOLS: Final = "no pools: nothing is served until the file changes"
+"""The SR-IOV network operator writes such a file for a node without a policy: no error."""
+WARNINGS_MOST: Final = 50
+"""Maximum number of warnings; then "and N more", as for the errors of a ConfigError."""
+
+
+class InvalidPool(msgspec.Struct, frozen=True):
+    """A pool that can't be served."""
+
+    name: str
+    """Full resource name if it is known and unique, otherwise the pool's place."""
+    complaints: tuple[Complaint, ...]
+    """At least one."""
+
+
+class NodeConfig(msgspec.Struct, frozen=True):
+    """A whole file, pools in its order."""
+
+    pools: tuple[PoolConfig, ...]
+    """With different names; empty if the file has none."""
+    invalid: tuple[InvalidPool, ...] = ()
+    """With names that differ from each other's and from those of the pools."""
+    warnings: tuple[str, ...] = ()
+    """Irregularities without effect, one line each."""
+
+
+class ConfigError(Exception):
+    """Error of a configuration that can't be used at all."""
+
+    def __init__(self, errors: Iterable[str], warnings: Iterable[str] = ()) -> None:
+        self.errors = bounded(tuple(errors))
+        """One line each: place, expected value, actual value."""
+        self.warnings = bounded(tuple(warnings), WARNINGS_MOST)
+        """They may have the cause, such as a misspelled key that is therefore missing."""
+        super().__init__("\n".join(self.errors))
+
+
+def parse(raw: bytes, *, prefix: str) -> NodeConfig:
+    """Return the pools of a configuration file; ``prefix`` is that of pools without one.
+
+    Raises:
+        ConfigError: The file is no document, has no list of pools, or none of its pools is usable;
+            or the prefix (``--resource-prefix``) can't be used.
+    """
+    if wrong := wrong_prefix(prefix):
+        raise ConfigError([f"--resource-prefix: {wrong}"])
+    try:
+        value, accepted = document.read(raw)
+    except DocumentError as error:
+        raise ConfigError([str(error)]) from None
+    notes = Notes()
+    notes.warnings += accepted
+    config = _sort_out([read(at, prefix, notes) for at in _resource_list(value, notes)])
+    if config.invalid and not config.pools:
+        _refuse(config, notes.warnings)
+    return msgspec.structs.replace(config, warnings=bounded(notes.warnings, WARNINGS_MOST))
+
+
+def strict(config: NodeConfig) -> NodeConfig:
+    """Return the configuration if it has no errors.
+
+    Raises:
+        ConfigError: A pool is invalid.
+    """
+    if config.invalid:
+        _refuse(config, config.warnings)
+    return config
+
+
+def _refuse(config: NodeConfig, warnings: Iterable[str]) -> NoReturn:
+    complaints = (complaint for pool in config.invalid for complaint in pool.complaints)
+    raise ConfigError(map(str, complaints), warnings)
+
+
+def _resource_list(value: object, notes: Notes) -> list[Field]:
+    """Return the pools of the file. Raises ConfigError if there is no list."""
+    top = fields(Field("", value), ["resourceList"], notes)
+    match None if top is None else top.get("resourceList"):
+        case Field(place=place, value=[_, *_] as values):
+            return [Field(f"{place}[{index}]", pool) for index, pool in enumerate(values)]
+        case Field(place=place, value=[] | None):
+            notes.warn(place, NO_POOLS)
+            return []
+        case Field() as wrong:
+            expected(wrong, "array", notes)
+        case None if top is not None:
+            notes.complain("resourceList", f"missing, expected array{whereabouts(value)}")
+        case None:
+            pass  # no object: its error is noted already
+    raise ConfigError(map(str, notes.complaints), notes.warnings)
+
+
+def _sort_out(pools: list[Read]) -> NodeConfig:
+    """Separate usable pools: those without errors, and with a name that no earlier one has."""
+    valid: dict[str, Read] = {}
+    refused: list[tuple[Read, tuple[Complaint, ...]]] = []
+    for pool in pools:
+        complaints = pool.complaints
+        if first := valid.get(pool.name):
+            text = f"{pool.name} is the name of {first.place}, expected a name of its own"
+            complaints = (*complaints, Complaint(f"{pool.place}.resourceName", text))
+        if complaints:
+            refused.append((pool, complaints))
+        else:
+            valid[pool.name] = pool
+    taken = {"", *valid}
+    invalid = []
+    for pool, complaints in refused:
+        name = pool.place if pool.name in taken else pool.name
+        taken.add(name)
+        invalid.append(InvalidPool(name, complaints))
+    return NodeConfig(tuple(pool.config for pool in valid.values()), tuple(invalid))

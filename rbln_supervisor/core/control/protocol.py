@@ -1,0 +1,170 @@
+"""The requests of rbln-ctl over the control socket, and the replies (JSON, one frame each way)."""
+
+from typing import Final
+
+import msgspec
+
+from rbln_supervisor.core.events.event import Event, Query
+from rbln_supervisor.core.matching.explain import Explanation
+from rbln_supervisor.core.matching.plan import Plan
+from rbln_supervisor.core.reporting.metrics import Measures
+from rbln_supervisor.core.status import NodeStatus
+
+CONTROL_SOCKET: Final = "control.sock"
+"""File name of the socket in the run directory."""
+
+HIDDEN: Final = ".hidden"
+"""Suffix of a hidden socket's name, instead of ``.sock``, while no connection is accepted."""
+
+REQUEST_BYTES_MOST: Final = 2 * 1024 * 1024
+"""Maximum size of a request; a longer one closes its sender's connection. A configuration of 1 MiB
+takes 4/3 of it in base64."""
+
+
+class Status(msgspec.Struct, frozen=True, tag="status"):
+    """Request for the status of the node."""
+
+
+class Metrics(msgspec.Struct, frozen=True, tag="metrics"):
+    """Request for the status and all counters."""
+
+
+class Reload(msgspec.Struct, frozen=True, tag="reload", omit_defaults=True):
+    """Request to read the configuration file again; any error in it means that nothing changes."""
+
+    force: bool = False
+    """True: also if it removes devices that pods use."""
+
+
+class Rescan(msgspec.Struct, frozen=True, tag="rescan"):
+    """Request for a discovery."""
+
+
+class Upgrade(msgspec.Struct, frozen=True, tag="upgrade"):
+    """Request to replace the supervisor by the installed program, without a gap."""
+
+
+class Explain(msgspec.Struct, frozen=True, tag="explain"):
+    """Request for the reasons why a device is in its pool, or in none."""
+
+    device: str
+    """Device ID, or another name of the device."""
+
+
+class Events(msgspec.Struct, frozen=True, tag="events"):
+    """Request for events."""
+
+    query: Query = Query()
+
+
+class DryRun(msgspec.Struct, frozen=True, tag="dry-run"):
+    """Request for the effect of a reload with this configuration."""
+
+    config: bytes
+    """Content of the file."""
+    prefix: str | None = None
+    """Prefix of pools without one; None: the supervisor's own."""
+
+
+Request = Status | Metrics | Reload | Rescan | Upgrade | Explain | Events | DryRun
+
+
+class Node(msgspec.Struct, frozen=True, tag="node"):
+    """Reply to Status."""
+
+    status: NodeStatus
+
+
+class Measured(msgspec.Struct, frozen=True, tag="measured"):
+    """Reply to Metrics."""
+
+    measures: Measures
+
+
+class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):
+    """Reply to Reload: pool names by change, sorted. It is active, and new pools have started."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    forced: tuple[str, ...] = ()
+    """Reasons why it would have been refused without force, one line each."""
+    plan: Plan | None = None
+    """The change of each pool, and the devices that moved."""
+
+
+class Rescanned(msgspec.Struct, frozen=True, tag="rescanned"):
+    """Reply to Rescan: number of PCI functions that are candidates, and changed pools."""
+
+    functions: int
+    changed: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+class Upgrading(msgspec.Struct, frozen=True, tag="upgrading"):
+    """Reply to Upgrade: the installed program can be started; the supervisor becomes it now."""
+
+
+class Explained(msgspec.Struct, frozen=True, tag="explained"):
+    """Reply to Explain."""
+
+    explanation: Explanation
+
+
+class Happened(msgspec.Struct, frozen=True, tag="happened"):
+    """Reply to Events."""
+
+    events: tuple[Event, ...]
+    """In the order of their records, the newest last."""
+    newest: int
+    """Number of the newest recorded event, also if it was not requested."""
+
+
+class Planned(msgspec.Struct, frozen=True, tag="planned"):
+    """Reply to DryRun."""
+
+    plan: Plan | None
+    """None if the configuration has errors."""
+    errors: tuple[str, ...] = ()
+    """Reasons why a reload would be refused, one line each."""
+    warnings: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+    """Reasons why a reload would be refused without force, one line each."""
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused"):
+    """Reply to a request that was refused or failed; nothing changed."""
+
+    errors: tuple[str, ...]
+    """One line each: problem, place, expected value."""
+
+
+Reply = (
+    Node | Measured | Reloaded | Rescanned | Upgrading | Explained | Happened | Planned | Refused
+)
+
+_REQUEST: Final[msgspec.json.Decoder[Request]] = msgspec.json.Decoder(Request)
+_REPLY: Final[msgspec.json.Decoder[Reply]] = msgspec.json.Decoder(Reply)
+
+
+def encode(message: Request | Reply) -> bytes:
+    """Encode a request or a reply as one frame."""
+    return msgspec.json.encode(message)
+
+
+def to_request(frame: bytes | memoryview) -> Request:
+    """Decode a request. Raises msgspec.DecodeError."""
+    try:
+        return _REQUEST.decode(frame)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error
+
+
+def to_reply(frame: bytes | memoryview) -> Reply:
+    """Decode a reply. Raises msgspec.DecodeError."""
+    try:
+        return _REPLY.decode(frame)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error

@@ -1,0 +1,89 @@
+"""Queries without side effects: why a device is in its pool, and the effect of another file."""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from rbln_supervisor.core.config import node_config
+from rbln_supervisor.core.control.protocol import DryRun, Explained, Planned, Refused, Reply
+from rbln_supervisor.core.device_types.registry import KINDS
+from rbln_supervisor.core.matching import in_use
+from rbln_supervisor.core.matching.explain import explain
+from rbln_supervisor.core.matching.node_inventory import Node
+from rbln_supervisor.core.matching.plan import here, plan, taken
+from rbln_supervisor.core.status import DeviceStatus
+from rbln_supervisor.core.workers.desired_state import Roster
+from rbln_worker.contract.pod_resources import Held
+from rbln_worker.contract.pool import PoolName
+
+
+def explained(
+    name: str,
+    served: node_config.NodeConfig,
+    node: Node | None,
+    rosters: Mapping[PoolName, Roster],
+    health: Callable[[PoolName], Mapping[str, DeviceStatus]],
+    altnames: Mapping[str, str] = {},
+) -> Reply:
+    """Return why a device is in its pool, and its health.
+
+    Args:
+        name: a name of the device.
+        served: the configuration.
+        node: the result of the last discovery; None if there was none yet.
+        rosters: the desired state of each pool.
+        health: returns the health of the devices that a pool lists.
+        altnames: the names of interfaces by their alternative names.
+    """
+    if node is None:
+        return Refused(("the node was not read yet, see rbln-ctl status for what hinders it",))
+    gone = {
+        pool: [device for device in roster.devices.values() if device.gone is not None]
+        for pool, roster in rosters.items()
+    }
+    explanation = explain(served, node, name, gone, altnames)
+    if explanation is None:
+        return Refused((_unknown(name, served),))
+    lister = next(
+        (p for p, roster in rosters.items() if explanation.device in roster.devices), None
+    )
+    how = health(lister).get(explanation.device) if lister else None
+    return Explained(msgspec.structs.replace(explanation, health=how))
+
+
+def tried(request: DryRun, prefix: str) -> node_config.NodeConfig | Planned:
+    """Return the configuration of a dry run, or its errors; ``prefix`` is the default one."""
+    try:
+        return node_config.strict(
+            node_config.parse(request.config, prefix=request.prefix or prefix)
+        )
+    except node_config.ConfigError as error:
+        return Planned(None, error.errors, error.warnings)
+
+
+def planned(
+    wanted: node_config.NodeConfig,
+    served: node_config.NodeConfig,
+    node: Node,
+    rosters: Mapping[PoolName, Roster],
+    held: Held,
+) -> Planned:
+    """Return the effect of another configuration, on a node with a discovery for both."""
+    now = {pool: here(roster.devices.values()) for pool, roster in rosters.items()}
+    listed = {pool: tuple(roster.devices) for pool, roster in rosters.items()}
+    return Planned(
+        plan(served, now, wanted, node),
+        warnings=wanted.warnings,
+        held=in_use.objections(taken(served, listed, wanted, node), held),
+    )
+
+
+def _unknown(name: str, served: node_config.NodeConfig) -> str:
+    types = {pool.spec.device_type for pool in served.pools}
+    looked_at = sorted({f"{KINDS[one].base_class:02x}" for one in types})
+    return (
+        f"{name}: no such device among those that pools can have (PCI functions of class "
+        f"{' and '.join(looked_at)} and what belongs to them, when the node was last read); "
+        "expected an ID such as 0000:3b:00.0 or mlx5_core.sf.4, an interface, an RDMA device, a "
+        "node below /dev, or an IOMMU group"
+    )

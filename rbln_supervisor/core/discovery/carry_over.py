@@ -1,0 +1,76 @@
+"""Keeps facts of NICs whose interface has moved into a pod's network namespace.
+
+The move hides what selectors ask for: link type, partition key, RDMA devices, name of the PF. While
+the same driver is bound, the function is the same and stays in its pool
+(sriov-network-device-plugin reads it once).
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from rbln_supervisor.core.matching.node_inventory import Node
+from rbln_worker.contract.device import Bdf, Device, Network, PciFunction, Subfunction
+
+
+def remember(before: Node, now: Node) -> Node:
+    """Return a discovery's result, with facts of an earlier one that it could not read."""
+    functions = {
+        bdf: _function(before.functions.get(bdf), function)
+        for bdf, function in now.functions.items()
+    }
+    subfunctions = {
+        bdf: _subfunctions(before, bdf, now, several) for bdf, several in now.subfunctions.items()
+    }
+    return msgspec.structs.replace(now, functions=functions, subfunctions=subfunctions)
+
+
+def seen_in(devices: Iterable[Device]) -> Node:
+    """Return an earlier supervisor's facts of the devices that its workers have."""
+    functions: dict[Bdf, PciFunction] = {}
+    subfunctions: defaultdict[Bdf, tuple[Subfunction, ...]] = defaultdict(tuple)
+    for device in devices:
+        if device.gone is not None:
+            continue
+        functions[device.function.bdf] = device.function
+        if device.subfunction is not None:
+            subfunctions[device.function.bdf] += (device.subfunction,)
+    return Node(functions, subfunctions)
+
+
+def _function(before: PciFunction | None, now: PciFunction) -> PciFunction:
+    if before is None or now.network is None or now.driver is None or now.driver != before.driver:
+        return now
+    network = _network(before.network, now.network)
+    pf_names = now.pf_names or (before.pf_names if now.pf == before.pf else ())
+    if network == now.network and pf_names == now.pf_names:
+        return now
+    return msgspec.structs.replace(now, network=network, pf_names=pf_names)
+
+
+def _subfunctions(
+    before: Node, bdf: Bdf, now: Node, several: tuple[Subfunction, ...]
+) -> tuple[Subfunction, ...]:
+    former, function = before.functions.get(bdf), now.functions.get(bdf)
+    if former is None or function is None or former.driver != function.driver:
+        return several
+    known: Mapping[str, Subfunction] = {one.name: one for one in before.subfunctions.get(bdf, ())}
+    return tuple(
+        msgspec.structs.replace(one, network=_network(known[one.name].network, one.network))
+        if one.name in known and known[one.name].number == one.number
+        else one
+        for one in several
+    )
+
+
+def _network(before: Network | None, now: Network) -> Network:
+    if before is None or now.interfaces:
+        return now
+    return msgspec.structs.replace(
+        now,
+        link_type=before.link_type or now.link_type,
+        pkey=now.pkey or before.pkey,
+        rdma_capable=now.rdma_capable or before.rdma_capable,
+        ddp_profile=now.ddp_profile or before.ddp_profile,
+    )

@@ -1,0 +1,26 @@
+"""The result of one discovery of the node."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from rbln_supervisor.core.matching.node_inventory import Node
+from rbln_worker.contract.device import Bdf, LinkState
+from rbln_worker.contract.pod_resources import Held
+
+
+class Look(msgspec.Struct, frozen=True):
+    """The result of one discovery."""
+
+    node: Node = Node()
+    links: Mapping[int, LinkState] = {}
+    """Links of our network namespace, by index."""
+    problems: tuple[str, ...] = ()
+    """One line for each device that can't be described, and for each fact missing for all
+    devices."""
+    failed: str | None = None
+    """Reason why the discovery failed; the previous result stays valid."""
+    held: Held | None = None
+    """Devices that pods use; None if that was not requested."""
+    looked: frozenset[Bdf] | None = None
+    """Functions that were read; None: all, and a function that is missing from ``node`` is gone."""

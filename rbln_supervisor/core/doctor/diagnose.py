@@ -1,0 +1,33 @@
+"""Runs all checks and collects their findings."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from rbln_supervisor.core.doctor import config_checks, host_checks, status_checks
+from rbln_supervisor.core.doctor.facts import Facts
+from rbln_supervisor.core.doctor.finding import SEVERITIES, Finding
+
+CHECKS: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (
+    host_checks.unseen,
+    host_checks.supervisor,
+    host_checks.kubelet,
+    config_checks.configuration,
+    status_checks.problems,
+    status_checks.pools,
+    config_checks.hardware,
+    status_checks.devices,
+    host_checks.written,
+    host_checks.limits,
+)
+"""In the order in which a person would check: an earlier problem may be the cause of later ones."""
+
+
+def diagnose(facts: Facts) -> tuple[Finding, ...]:
+    """Return the findings: errors first, then in the order of the checks, without duplicates."""
+    found = dict.fromkeys(one for check in CHECKS for one in check(facts))
+    return tuple(sorted(found, key=lambda one: SEVERITIES.index(one.severity)))
+
+
+def is_wrong(findings: Iterable[Finding]) -> bool:
+    """Return True if a finding is an error."""
+    return any(one.severity == "error" for one in findings)

@@ -1,0 +1,1 @@
+"""Which device belongs to which pool, and why."""

@@ -1,0 +1,246 @@
+"""Explains why a device is in its pool, or in none, when a client requests it.
+
+It matches selectors with the code that assigns devices (selecting.py), so that both agree.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, Literal
+
+import msgspec
+
+from rbln_supervisor.core.config.node_config import NodeConfig
+from rbln_supervisor.core.config.pool import PoolConfig
+from rbln_supervisor.core.device_types.base import Candidate
+from rbln_supervisor.core.device_types.registry import KINDS
+from rbln_supervisor.core.matching.assign import asked, assign
+from rbln_supervisor.core.matching.hints import hints
+from rbln_supervisor.core.matching.node_inventory import Node, candidates
+from rbln_supervisor.core.matching.selector_match import Objection, values
+from rbln_supervisor.core.status import DeviceStatus
+from rbln_worker.contract.device import Device, DeviceId
+from rbln_worker.contract.pool import DeviceType, PoolName
+
+SHOWN_MOST: Final = 20
+"""Maximum number of devices in a note; then "and N more"."""
+
+_SHORT_ADDRESS: Final = re.compile(r"[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+
+Answer = Literal["takes", "later", "turns away", "other type", "invalid"]
+"""``takes``: the device is in this pool; ``later``: it matches, and so does an earlier pool of the
+file; ``turns away``: no selector object matches; ``other type``: the pool has another device type;
+``invalid``: its configuration can't be used."""
+
+
+class Opinion(msgspec.Struct, frozen=True):
+    """The decision of a pool about a device."""
+
+    pool: str
+    answer: Answer
+    selector: int | None = None
+    """Index of the first of its selector objects that matches."""
+    objections: tuple[Objection, ...] = ()
+    """The mismatch of each selector object before that one, or of all; in their order."""
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """Results of matching for the devices of a pool's type. The other four add up to the first."""
+
+    candidates: int = 0
+    takes: int = 0
+    refused: int = 0
+    """Devices that no pool can have."""
+    earlier: int = 0
+    """Devices that match, but belong to an earlier pool of the file."""
+    turned_away: int = 0
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """All that is known of a device: its pool, or a reason, or the pools' decisions."""
+
+    device: DeviceId
+    device_type: DeviceType | None
+    """None if not known."""
+    pool: PoolName | None = None
+    """Pool of the device."""
+    selector: int | None = None
+    """Index of the selector object that matched it."""
+    reason: str = ""
+    """Reason why no pool can have the device, or why it is gone, independent of selectors."""
+    pools: tuple[Opinion, ...] = ()
+    """Decisions of all pools, in the order of the file; empty if there is a reason."""
+    values: Mapping[str, str] = {}
+    """By selector key of its type: the device's value."""
+    notes: tuple[str, ...] = ()
+    health: DeviceStatus | None = None
+    """Health of the device, if a pool lists it."""
+
+
+def explain(
+    config: NodeConfig,
+    node: Node,
+    name: str,
+    gone: Mapping[PoolName, Iterable[Device]],
+    altnames: Mapping[str, str] = {},
+) -> Explanation | None:
+    """Return where a device is and why; None if it is unknown.
+
+    Args:
+        config: the pools.
+        node: the result of the last discovery.
+        name: a name of the device: its ID, an address without its domain, an interface or an
+            alternative name of one, an RDMA device, a path in /sys that ends in one of these.
+        gone: devices that do not exist any more and that a pool still lists as Unhealthy.
+        altnames: the names of interfaces by their alternative names.
+    """
+    every = {
+        candidate.device.id: (device_type, candidate)
+        for device_type in KINDS
+        for candidate in candidates(node, device_type)
+    }
+    listed = {device.id: (pool, device) for pool, devices in gone.items() for device in devices}
+    known = {*every, *listed, *node.unreadable}
+    found = [candidate.device for _, candidate in every.values()]
+    meant, notes = _meant(name, known, found, altnames)
+    device_id = DeviceId(meant)
+    if device_id in listed:
+        pool, device = listed[device_id]
+        notes = (*notes, f"{pool} lists it as Unhealthy for a while: {device.gone}")
+    if device_id in every:
+        device_type, candidate = every[device_id]
+        related = _relatives(candidate.device, node)
+        mixed_up = hints(config.pools, candidate.device, altnames)
+        return _of(config, device_type, candidate, (*notes, *related, *mixed_up))
+    if why := node.unreadable.get(meant):
+        return Explanation(device_id, None, reason=f"it can't be read: {why}", notes=notes)
+    if device_id in listed:
+        return Explanation(device_id, None, reason="it is not there any more", notes=notes)
+    return None
+
+
+def opinions(pools: Iterable[PoolConfig], device_type: DeviceType, device: Device) -> list[Opinion]:
+    """Return each pool's decision about a device without a refusal, in the order of the pools."""
+    found: list[Opinion] = []
+    taken = False
+    for pool in pools:
+        name = pool.spec.name
+        if pool.spec.device_type != device_type:
+            found.append(Opinion(name, "other type"))
+            continue
+        objections: list[Objection] = []
+        for one in asked([pool], device_type):
+            if objection := one.questions.objection(device):
+                objections.append(objection)
+                continue
+            answer: Answer = "later" if taken else "takes"
+            found.append(Opinion(name, answer, one.place.selector, tuple(objections)))
+            taken = True
+            break
+        else:
+            found.append(Opinion(name, "turns away", None, tuple(objections)))
+    return found
+
+
+def tallies(pools: Iterable[PoolConfig], node: Node) -> dict[PoolName, Tally]:
+    """Return the results of matching for each pool."""
+    pools = tuple(pools)
+    taken = assign(pools, node).taken
+    counts = {pool.spec.name: dict.fromkeys(Tally.__struct_fields__, 0) for pool in pools}
+    for device_type in dict.fromkeys(pool.spec.device_type for pool in pools):
+        objects = tuple(asked(pools, device_type))
+        names = tuple(dict.fromkeys(one.place.pool for one in objects))
+        for candidate in candidates(node, device_type):
+            device = candidate.device
+            place = taken.get(device.id)
+            for name in names:
+                if candidate.refusal is not None:
+                    word = "refused"
+                elif place and place.pool == name:
+                    word = "takes"
+                elif place and any(
+                    one.place.pool == name and one.questions.match(device) for one in objects
+                ):
+                    word = "earlier"
+                else:
+                    word = "turned_away"
+                counts[name][word] += 1
+                counts[name]["candidates"] += 1
+    return {name: Tally(**count) for name, count in counts.items()}
+
+
+def _of(
+    config: NodeConfig, device_type: DeviceType, candidate: Candidate, notes: tuple[str, ...]
+) -> Explanation:
+    device = candidate.device
+    has = values(device, KINDS[device_type].selectors)
+    if candidate.refusal is not None:
+        return Explanation(
+            device.id, device_type, reason=candidate.refusal, values=has, notes=notes
+        )
+    said = opinions(config.pools, device_type, device)
+    taker = next((one for one in said if one.answer == "takes"), None)
+    return Explanation(
+        device.id,
+        device_type,
+        pool=PoolName(taker.pool) if taker else None,
+        selector=taker.selector if taker else None,
+        pools=(*said, *(Opinion(pool.name, "invalid") for pool in config.invalid)),
+        values=has,
+        notes=notes,
+    )
+
+
+def _meant(
+    name: str, known: Iterable[str], found: Iterable[Device], altnames: Mapping[str, str]
+) -> tuple[str, tuple[str, ...]]:
+    """Return the ID for a name, and notes on the interpretation if the name is not the ID."""
+    known = set(known)
+    text = name.rstrip("/").rpartition("/")[2] if name.startswith("/sys/") else name
+    lower = text.strip().lower()
+    short = _SHORT_ADDRESS.fullmatch(lower)
+    whole = f"0000:{lower}" if short else lower
+    elsewhere = [one for one in known if short and one.partition(":")[2] == lower]
+    for spelled in (text, whole, *(elsewhere if len(elsewhere) == 1 else ())):
+        if spelled in known:
+            return spelled, () if spelled == name else (f"{name} is read as {spelled}",)
+    for device in found:
+        if notes := tuple(_called(text, device, altnames)):
+            return device.id, notes
+    return whole, ()
+
+
+def _called(name: str, device: Device, altnames: Mapping[str, str]) -> Iterator[str]:
+    """Yield notes on how a name refers to a device; none if it does not."""
+    network = device.network
+    if network is None:
+        return
+    interface = altnames.get(name, name)
+    if interface in network.interfaces:
+        alternative = f"an alternative name of {interface}, " if interface != name else ""
+        yield f"{name} is {alternative}an interface of {device.id}"
+    elif name in network.rdma:
+        yield f"{name} is an RDMA device of {device.id}"
+    if interface in network.representors:
+        own = " or ".join(network.own_interfaces) or "its uplink's name"
+        yield f"{interface} stands for another function of its eswitch: pfNames takes {own}"
+
+
+def _relatives(device: Device, node: Node) -> Iterator[str]:
+    """Yield notes on related devices that may be meant instead."""
+    if device.subfunction is not None:
+        return
+    bdf, group = device.function.bdf, device.function.iommu_group
+    if group:
+        others = [o.bdf for o in node.functions.values() if o.iommu_group == group and o.bdf != bdf]
+        if others:
+            yield f"its IOMMU group {group} is shared: one VM has it or {_named(others)} as well"
+    if below := [one.bdf for one in node.functions.values() if one.pf == bdf]:
+        yield f"its virtual functions are devices of their own: {_named(below)}"
+    if parts := [one.name for one in node.subfunctions.get(bdf, ())]:
+        yield f"its sub-functions are devices of their own: {_named(parts)}"
+
+
+def _named(names: Iterable[str]) -> str:
+    names = list(names)
+    more = len(names) - SHOWN_MOST
+    return ", ".join([*names[:SHOWN_MOST], *([f"and {more} more"] if more > 0 else [])])

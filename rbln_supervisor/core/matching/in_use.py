@@ -1,0 +1,57 @@
+"""Conflicts of a reload with pods: the devices that it removes and pods use."""
+
+from collections.abc import Iterator, Mapping
+
+from rbln_supervisor.core.config.positions import bounded
+from rbln_worker.contract.device import DeviceId
+from rbln_worker.contract.pod_resources import Held, Holding
+from rbln_worker.contract.pool import PoolName
+
+Taken = Mapping[tuple[PoolName, DeviceId], PoolName | None]
+"""Devices that a configuration removes from a pool, with the pool that gets each."""
+
+
+def objections(taken: Taken, held: Held) -> tuple[str, ...]:
+    """Return the reasons why these devices can't be removed without force, one line each.
+
+    Devices that no container uses can be removed. If the kubelet has no pod-resources socket,
+    nothing is refused. If it has one and did not answer, the reload may do harm, so it is refused.
+    """
+    if not taken:
+        return ()
+    if held.unknown is not None:
+        count = len(taken)
+        return (
+            f"it takes {count} device{'' if count == 1 else 's'} from pools, and the kubelet does "
+            f"not say whether pods have them ({held.unknown})",
+        )
+    return bounded(tuple(_lines(taken, held.holdings)))
+
+
+def advice(held: Held) -> str:
+    """Return a remedy for the conflicts."""
+    force = "take the devices with rbln-ctl reload --force"
+    if held.unknown is None:
+        return f"let these pods end first, or {force}"
+    return f"it is tried again until the kubelet says, or {force}"
+
+
+def unchecked(taken: Taken, held: Held) -> tuple[str, ...]:
+    """Return a warning for a reload that removes devices without a check of the pods."""
+    if not taken or held.absent is None:
+        return ()
+    return (
+        f"devices left their pools, and nobody could say whether pods have them: {held.absent} is "
+        "not there",
+    )
+
+
+def _lines(taken: Taken, holdings: tuple[Holding, ...]) -> Iterator[str]:
+    for one in holdings:
+        key = PoolName(one.resource), DeviceId(one.device)
+        if key in taken:
+            to = taken[key]
+            yield (
+                f"{one.device}: pod {one.namespace}/{one.pod}, container {one.container}, has it "
+                f"as {one.resource}, and {f'{to} would get it' if to else 'no pool would have it'}"
+            )

@@ -1,0 +1,149 @@
+"""The effect of another configuration: on the pools, and on the devices of this node."""
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from rbln_supervisor.core.config.node_config import NodeConfig
+from rbln_supervisor.core.matching.assign import assign
+from rbln_supervisor.core.matching.explain import Tally, tallies
+from rbln_supervisor.core.matching.node_inventory import Node
+from rbln_worker.contract.device import Device, DeviceId
+from rbln_worker.contract.pool import PoolName
+
+Change = Literal["added", "changed", "unchanged", "removed"]
+
+
+class Changes(NamedTuple):
+    """Pools by the change that another configuration makes to them, sorted by name."""
+
+    added: tuple[PoolName, ...]
+    removed: tuple[PoolName, ...]
+    changed: tuple[PoolName, ...]
+    unchanged: tuple[PoolName, ...]
+
+
+class PoolPlan(msgspec.Struct, frozen=True):
+    """The planned change of a pool."""
+
+    change: Change
+    """Change of its configuration; a pool with an unchanged one may still get other devices."""
+    devices: tuple[DeviceId, ...] = ()
+    """Planned devices, sorted."""
+    tally: Tally = Tally()
+    """Planned results of matching for the devices of its type."""
+
+
+class Move(msgspec.Struct, frozen=True):
+    """A device that would change its pool."""
+
+    device: DeviceId
+    before: PoolName | None
+    """Current pool."""
+    after: PoolName | None
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """The effect of a configuration on this node, as a dry run."""
+
+    pools: Mapping[PoolName, PoolPlan] = {}
+    """In the order of the file, followed by removed pools."""
+    moves: tuple[Move, ...] = ()
+    """Sorted by device."""
+    stay: int = 0
+    """Number of devices that stay in their pool."""
+
+
+def changes(before: NodeConfig, after: NodeConfig) -> Changes:
+    """Return the pools that a new configuration adds, removes, changes and leaves unchanged."""
+    old = {pool.spec.name: pool for pool in before.pools}
+    new = {pool.spec.name: pool for pool in after.pools}
+    both = sorted(old.keys() & new.keys())
+    return Changes(
+        added=tuple(sorted(new.keys() - old.keys())),
+        removed=tuple(sorted(old.keys() - new.keys())),
+        changed=tuple(name for name in both if old[name] != new[name]),
+        unchanged=tuple(name for name in both if old[name] == new[name]),
+    )
+
+
+def plan(
+    before: NodeConfig,
+    served: Mapping[PoolName, Iterable[DeviceId]],
+    after: NodeConfig,
+    node: Node,
+) -> Plan:
+    """Return the effect of a configuration.
+
+    Args:
+        before: the configuration that is served.
+        served: the devices that each pool has now.
+        after: the new configuration.
+        node: the result of a discovery for it.
+    """
+    changed = changes(before, after)
+    change: dict[PoolName, Change] = {
+        **dict.fromkeys(changed.added, "added"),
+        **dict.fromkeys(changed.changed, "changed"),
+        **dict.fromkeys(changed.unchanged, "unchanged"),
+    }
+    assigned = assign(after.pools, node)
+    tally = tallies(after.pools, node)
+    pools = {
+        name: PoolPlan(change[name], tuple(devices), tally[name])
+        for name, devices in assigned.devices.items()
+    }
+    gone = {name: PoolPlan("removed") for name in changed.removed}
+    now = {device: name for name, devices in served.items() for device in devices}
+    then = {device: place.pool for device, place in assigned.taken.items()}
+    moves = tuple(
+        Move(device, now.get(device), then.get(device))
+        for device in sorted(now.keys() | then.keys())
+        if now.get(device) != then.get(device)
+    )
+    return Plan(
+        pools={**pools, **gone},
+        moves=moves,
+        stay=sum(then.get(device) == name for device, name in now.items()),
+    )
+
+
+def taken(
+    before: NodeConfig,
+    listed: Mapping[PoolName, Iterable[DeviceId]],
+    after: NodeConfig,
+    node: Node,
+) -> Mapping[tuple[PoolName, DeviceId], PoolName | None]:
+    """Return the devices that another configuration removes from pools, each with its new pool.
+
+    Both configurations are matched with the same node, so devices that are gone are not counted.
+
+    Args:
+        before: the configuration that is served.
+        listed: the devices that each pool lists, including those that are gone.
+        after: the new configuration.
+        node: the result of a discovery for both.
+    """
+    old, new = assign(before.pools, node), assign(after.pools, node)
+    stays = {pool.spec.name for pool in after.pools}
+    lost: dict[tuple[PoolName, DeviceId], PoolName | None] = {}
+    for pool in before.pools:
+        name = pool.spec.name
+        for device in sorted({*old.devices[name], *listed.get(name, ())}):
+            then = new.taken[device].pool if device in new.taken else None
+            gone = device not in old.devices[name] and then is None
+            if then != name and not (gone and name in stays):
+                lost[name, device] = then
+    return lost
+
+
+def starts(before: NodeConfig, after: NodeConfig, node: Node) -> frozenset[PoolName]:
+    """Return the pools that have devices in one configuration, and none in the one before."""
+    old, new = assign(before.pools, node).devices, assign(after.pools, node).devices
+    return frozenset(name for name, devices in new.items() if devices and not old.get(name))
+
+
+def here(devices: Iterable[Device]) -> tuple[DeviceId, ...]:
+    """Return the IDs of devices that are present, not only listed."""
+    return tuple(device.id for device in devices if device.gone is None)

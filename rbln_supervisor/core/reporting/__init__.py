@@ -1,0 +1,1 @@
+"""What people, Prometheus and systemd are shown of pools."""

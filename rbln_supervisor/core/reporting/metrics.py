@@ -1,0 +1,73 @@
+"""The metrics of a node: the reply to Metrics, made of the status and of counters.
+
+A pool's ``Figures`` are reported by its workers and continue over restarts of workers and
+supervisor. All other counters start with the supervisor.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from rbln_supervisor.core.reporting.unavailability import Cause
+from rbln_supervisor.core.status import NodeStatus
+from rbln_worker.contract.counters import Figures, Histogram
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """Unavailability for one cause (defined in core/loss.py)."""
+
+    cause: Cause
+    source: str
+    seconds: float
+    """Device-seconds."""
+
+
+class PoolMeasures(msgspec.Struct, frozen=True):
+    """Counters of a pool."""
+
+    figures: Figures | None = None
+    """None if an adopted worker has not reported them yet."""
+    restarts: Mapping[str, int] = {}
+    """Restarts of its worker after unexpected exits, by cause: ``SIGKILL``, ``exit-70``, ``hang``,
+    ``not-started``, ``unknown`` (an adopted worker)."""
+    adoptions: int = 0
+    """Number of workers adopted from an earlier supervisor."""
+    latency: Histogram = Histogram()
+    """Time from the first kernel event of a change to the message for the worker."""
+    lost: tuple[Lost, ...] = ()
+
+
+class LookMeasures(msgspec.Struct, frozen=True):
+    """Counters of discoveries."""
+
+    took: Histogram = Histogram()
+    """Duration from the fork to the end, including failed ones."""
+    failed: int = 0
+    cpu_s: float = 0.0
+    """CPU seconds of their processes."""
+
+
+class NodeMeasures(msgspec.Struct, frozen=True):
+    """Counters of the node."""
+
+    looks: LookMeasures = LookMeasures()
+    kubelet_restarts: int = 0
+    reloads: Mapping[str, int] = {}
+    """By outcome: ``ok``, ``refused``, ``rolled-back``."""
+    config_refused: bool = False
+    """True if the configuration file is not the one that is served."""
+    kernel_events: Mapping[str, int] = {}
+    """Events about devices, by kind: ``uevent``, ``link``."""
+    kernel_events_lost: Mapping[str, int] = {}
+    """Number of times that the kernel dropped events, by the same kinds."""
+    dropped: Mapping[str, int] = {}
+    """Frames that could not be read or sent, by kind."""
+
+
+class Measures(msgspec.Struct, frozen=True):
+    """Status and all counters."""
+
+    status: NodeStatus
+    node: NodeMeasures
+    pools: Mapping[str, PoolMeasures]
+    """Configured and valid pools, by the full resource name."""

@@ -1,0 +1,65 @@
+"""The counters of one pool, as the supervisor updates them."""
+
+from collections import Counter
+
+from rbln_supervisor.core.reporting import unavailability
+from rbln_supervisor.core.reporting.metrics import Lost, PoolMeasures
+from rbln_supervisor.core.reporting.unavailability import Loss
+from rbln_supervisor.core.workers.desired_state import Roster
+from rbln_supervisor.core.workers.lifecycle import State
+from rbln_worker.contract.counters import Figures, Histogram, observed
+from rbln_worker.contract.messages import Report
+
+
+class Account:
+    """The counters of a pool. They start with the supervisor, except for the worker's own."""
+
+    def __init__(self) -> None:
+        self.figures: Figures | None = None
+        """The worker's last report of its counters."""
+        self.restarts: Counter[str] = Counter()
+        self.adoptions = 0
+        self._latency = Histogram()
+        self._owed_since: float | None = None
+        self._loss = Loss()
+        self._weighed: tuple[Roster | None, State, Report | None] | None = None
+
+    def owe(self, since: float | None) -> None:
+        """Note the time of a kernel event (monotonic seconds) that the worker does not know yet."""
+        if since is not None and self._owed_since is None:
+            self._owed_since = since
+
+    def told(self, now: float) -> None:
+        """Note that the worker was sent the change, and record the latency."""
+        if self._owed_since is not None:
+            self._latency = observed(self._latency, now - self._owed_since)
+            self._owed_since = None
+
+    def forgive(self) -> None:
+        """Cancel a pending latency: the worker has ended; the next one gets a snapshot anyway."""
+        self._owed_since = None
+
+    def weigh(self, roster: Roster | None, state: State, report: Report | None, now: float) -> None:
+        """Add the unavailability up to ``now``; from now on these three values apply."""
+        # Compared by identity: a loop iteration without a change costs nothing.
+        before = self._weighed
+        if before and before[0] is roster and before[1] is state and before[2] is report:
+            return
+        self._weighed = (roster, state, report)
+        self._loss = unavailability.advance(
+            self._loss, unavailability.lost(roster, state, report), now
+        )
+
+    def measures(self, now: float) -> PoolMeasures:
+        """Return all counters up to ``now``."""
+        self._loss = unavailability.advance(self._loss, self._loss.devices, now)
+        return PoolMeasures(
+            figures=self.figures,
+            restarts=dict(self.restarts),
+            adoptions=self.adoptions,
+            latency=self._latency,
+            lost=tuple(
+                Lost(why.cause, why.source, seconds)
+                for why, seconds in sorted(self._loss.seconds.items())
+            ),
+        )

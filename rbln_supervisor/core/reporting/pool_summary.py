@@ -1,0 +1,176 @@
+"""The status of a pool: its state in one word, and the reason if it does not serve."""
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+import msgspec
+
+from rbln_supervisor.core.config.node_config import InvalidPool
+from rbln_supervisor.core.status import DeviceStatus, PodUse, PoolState, PoolStatus, WorkerStatus
+from rbln_supervisor.core.workers.desired_state import Roster
+from rbln_supervisor.core.workers.lifecycle import Child, State
+from rbln_worker.contract.device import Device, DeviceId
+from rbln_worker.contract.health import HealthPhase, Verdict
+from rbln_worker.contract.messages import Phase, Report
+from rbln_worker.contract.pod_devices import PodDevice, PodSource
+
+Holders = Mapping[DeviceId, tuple[PodDevice, ...]]
+"""Pods that hold a pool's devices."""
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """The supervisor's facts of a pool."""
+
+    roster: Roster | None
+    child: Child
+    pid: int | None
+    report: Report | None
+    last_exit: str | None
+    last_log: tuple[str, ...] = ()
+    version: str = ""
+    is_replacing: bool = False
+    """True while the previous worker serves until this one is listed."""
+    holders: Holders = {}
+    pod_source: PodSource = PodSource.NONE
+
+
+NO_DEVICES: Final = "no device of the node matches its selectors"
+NOT_READ: Final = "the node has not been looked at yet"
+NO_WORKER: Final = "its worker is not running"
+NOT_LOOKED_AT: Final = "its worker has not looked at it yet"
+
+
+def pool_status(seen: Seen, now: float) -> PoolStatus:
+    """Return the status of a configured pool."""
+    state, reason = _state(seen)
+    report = seen.report
+    backoff = seen.child.deadline if seen.child.state is State.DOWN else None
+    return PoolStatus(
+        state=state,
+        registered=state == "serving",
+        registration=_registration(report),
+        reason=reason,
+        endpoint=(report.endpoint or None) if report else None,
+        worker=WorkerStatus(
+            pid=seen.pid,
+            restarts=seen.child.restarts,
+            last_exit=seen.last_exit,
+            last_log=seen.last_log,
+            backoff_s=None if backoff is None else round(max(0.0, backoff - now), 1),
+            failed_writes=report.failed_writes if report else 0,
+            version=seen.version,
+        ),
+        devices=_devices(seen),
+        problems=report.problems if report else (),
+    )
+
+
+def state(seen: Seen) -> tuple[PoolState, str]:
+    """Return a configured pool's state, and the reason if it does not serve."""
+    return _state(seen)
+
+
+def invalid_status(pool: InvalidPool) -> PoolStatus:
+    """Return the status of a pool whose configuration can't be used."""
+    return PoolStatus(
+        state="invalid",
+        registered=False,
+        registration=None,
+        reason="; ".join(str(complaint) for complaint in pool.complaints),
+        endpoint=None,
+        worker=WorkerStatus(),
+        devices={},
+    )
+
+
+def ready(pools: Mapping[str, PoolStatus]) -> bool:
+    """Return True if the kubelet lists every valid pool that has devices."""
+    return all(
+        pool.registered for pool in pools.values() if pool.devices and pool.state != "invalid"
+    )
+
+
+def _state(seen: Seen) -> tuple[PoolState, str]:
+    match seen.child.state:
+        case State.NONE:
+            return "waiting", NO_DEVICES if seen.roster else NOT_READ
+        case State.DOWN:
+            return "backoff", f"its worker ended: {seen.last_exit}"
+        case State.KILLED:
+            return "backoff", "its worker did not answer and is being killed"
+        case State.ADOPTING if seen.report is None:
+            return "starting", "the worker of an earlier supervisor has not said hello yet"
+        case State.LEAVING:
+            return "starting", "its former worker is leaving"
+        case State.STARTING if seen.is_replacing:
+            return (
+                "starting",
+                "its new worker is starting; the one before serves until it is listed",
+            )
+        case State.STARTING:
+            return "starting", "its worker is starting"
+        case State.UP | State.ADOPTING:
+            return _reported(seen.report)
+
+
+def _reported(report: Report | None) -> tuple[PoolState, str]:
+    if report is None:
+        return "starting", "its worker is starting"
+    match report.phase:
+        case Phase.REGISTERED:
+            return "serving", ""
+        case Phase.WAITING:
+            return "waiting", report.reason
+        case Phase.REGISTERING:
+            return "starting", report.reason or "the kubelet has not listed it yet"
+
+
+def _registration(
+    report: Report | None,
+) -> Literal["kubelet-sock", "plugin-watcher"] | None:
+    match report.registration if report else "":
+        case "kubelet-sock":
+            return "kubelet-sock"
+        case "plugin-watcher":
+            return "plugin-watcher"
+        case _:
+            return None
+
+
+def _devices(seen: Seen) -> dict[str, DeviceStatus]:
+    judged = {one.id: one.verdict for one in seen.report.devices} if seen.report else {}
+    looking = seen.child.state in {State.UP, State.STARTING, State.ADOPTING}
+    why = NOT_LOOKED_AT if looking else NO_WORKER
+    return {
+        device.id: _device(
+            device,
+            judged.get(device.id) or Verdict(healthy=False, reason=why),
+            _pods(seen, device),
+        )
+        for device in (seen.roster.devices.values() if seen.roster else ())
+    }
+
+
+def _pods(seen: Seen, device: Device) -> tuple[PodUse, ...]:
+    return tuple(
+        PodUse(one.namespace, one.pod, one.container, one.uid, one.since or None, seen.pod_source)
+        for one in seen.holders.get(device.id, ())
+    )
+
+
+def _device(device: Device, verdict: Verdict, pods: tuple[PodUse, ...] = ()) -> DeviceStatus:
+    if device.gone is not None and verdict.healthy:  # its worker reports it in a moment
+        verdict = Verdict(healthy=False, reason=device.gone, source="sysfs")
+    phase = verdict.phase
+    if not verdict.healthy and phase is HealthPhase.HEALTHY:  # no further detail
+        phase = HealthPhase.UNHEALTHY
+    return DeviceStatus(
+        health="Healthy" if verdict.healthy else "Unhealthy",
+        reason=device.gone or verdict.reason,
+        numa=device.function.numa_node,
+        phase=phase,
+        source=verdict.source,
+        since=verdict.since or None,
+        warnings=verdict.warnings,
+        pods=pods,
+    )

@@ -1,0 +1,35 @@
+"""``rbln-ctl doctor``: prints the findings of all checks."""
+
+import sys
+
+from rbln_supervisor.core.doctor.diagnose import diagnose, is_wrong
+from rbln_supervisor.core.doctor.facts import Facts
+from rbln_supervisor.ctl import doctor_table, output, rendering
+from rbln_supervisor.ctl.doctor import Where, facts
+from rbln_supervisor.ctl.exits import Exit
+
+
+def doctor(where: Where, *, as_json: bool) -> Exit:
+    """Examine this node, and print the findings."""
+    seen = facts(where)
+    found = diagnose(seen)
+    if as_json:
+        output.write_json(told(seen))
+    else:
+        output.write(
+            rendering.text(lambda _: doctor_table.page(found, seen.unreachable), sys.stdout)
+        )
+    if seen.unreachable:
+        return Exit.UNREACHABLE
+    return Exit.REFUSED if is_wrong(found) else Exit.DONE
+
+
+def told(seen: Facts) -> dict[str, object]:
+    """Return the findings for JSON output and bundles."""
+    found = diagnose(seen)
+    return {
+        "ok": not is_wrong(found),
+        "version": seen.version,
+        "unreachable": seen.unreachable or None,
+        "findings": found,
+    }

@@ -1,0 +1,86 @@
+"""The effect of a configuration on this node, planned or done: pools, and devices that move."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from rbln_supervisor.core.matching.plan import Change, Plan, PoolPlan
+from rbln_supervisor.ctl.rendering import table_for
+from rbln_supervisor.ctl.wording import count, plain
+
+_STYLES: Final[dict[Change, str]] = {
+    "added": "green",
+    "changed": "yellow",
+    "unchanged": "dim",
+    "removed": "red",
+}
+
+
+def page(plan: Plan, columns: int, *, done: bool = False) -> RenderableType:
+    """Return the plan for a page of this width; ``done``: it has been carried out."""
+    summary = Text(_done(plan) if done else _summary(plan))
+    parts: list[RenderableType] = [Text(), _pools(plan, columns), Text(), summary]
+    if plan.moves:
+        parts += [_moves(plan, columns, ("FROM", "TO") if done else ("NOW", "THEN"))]
+    return Group(*parts)
+
+
+def _pools(plan: Plan, columns: int) -> Table:
+    table = table_for(columns)
+    table.add_column("RESOURCE", overflow="fold")
+    table.add_column("POOL", no_wrap=True)
+    table.add_column("DEVICES", justify="right", no_wrap=True)
+    table.add_column("NOTE", overflow="fold")
+    for name, pool in plan.pools.items():
+        table.add_row(
+            Text(plain(name), "bold"),
+            Text(pool.change, _STYLES[pool.change]),
+            str(len(pool.devices)),
+            "" if pool.change == "removed" else "; ".join(_notes(pool)),
+        )
+    return table
+
+
+def _notes(pool: PoolPlan) -> Iterator[str]:
+    """Yield results of matching for the devices of its type that the pool does not get."""
+    tally = pool.tally
+    if not tally.candidates:
+        yield "the node has no device of its type"
+    if tally.turned_away:
+        yield f"{tally.turned_away} turned away"
+    if tally.earlier:
+        yield f"{tally.earlier} had by pools before it"
+    if tally.refused:
+        yield f"{tally.refused} that no pool can have"
+
+
+def _summary(plan: Plan) -> str:
+    stay = f"{count(range(plan.stay), 'device')} would stay in {_its(plan.stay)} pool"
+    if not plan.moves:
+        return f"{stay}, and no other would move"
+    return f"{stay}, {len(plan.moves)} would move:"
+
+
+def _done(plan: Plan) -> str:
+    stayed = f"{count(range(plan.stay), 'device')} stayed in {_its(plan.stay)} pool"
+    return f"{stayed}, {len(plan.moves)} moved:" if plan.moves else f"{stayed}, none moved"
+
+
+def _its(number: int) -> str:
+    return "its" if number == 1 else "their"
+
+
+def _moves(plan: Plan, columns: int, heads: tuple[str, str]) -> Table:
+    table = table_for(columns)
+    table.add_column("DEVICE", overflow="fold")
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    for move in plan.moves:
+        before, after = (
+            Text(plain(name)) if name else Text("-", "dim") for name in (move.before, move.after)
+        )
+        table.add_row(Text(plain(move.device)), before, after)
+    return table

@@ -1,0 +1,1 @@
+"""Discovery of the node: kernel events, the schedule, and the process that scans."""

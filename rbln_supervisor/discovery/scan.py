@@ -1,0 +1,54 @@
+"""The reads that a discovery needs, and its result."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from rbln_supervisor.core.config.pool import PoolConfig
+from rbln_supervisor.core.device_types.registry import KINDS
+from rbln_supervisor.core.discovery.result import Look
+from rbln_supervisor.core.matching.node_inventory import Node
+from rbln_worker.contract.device import Bdf
+from rbln_worker.host.discovery import scan as host
+from rbln_worker.host.discovery.inventory import Needs
+
+
+def needs(
+    pools: Iterable[PoolConfig], *, allow_default_route: bool, only: frozenset[Bdf] | None = None
+) -> Needs:
+    """Return what a discovery has to read of the node for these pools.
+
+    ``only``: restricts it to these functions; None: all functions.
+    """
+    pools = tuple(pools)
+    types = {pool.spec.device_type for pool in pools}
+    selectors = tuple(selector for pool in pools for selector in pool.selectors)
+    return Needs(
+        only=only,
+        base_classes=frozenset(KINDS[name].base_class for name in types),
+        acpi_indexes=any(selector.acpi_indexes for selector in selectors),
+        subfunctions="auxNetDevice" in types,
+        rdma=any(selector.is_rdma for selector in selectors),
+        ddp_profiles=any(selector.ddp_profiles for selector in selectors),
+        default_routes=not allow_default_route,
+    )
+
+
+def look(root: Path, needed: Needs) -> Look:
+    """Read the node's devices; may block for as long as the kernel does."""
+    found = host.look(root, needed)
+    if found.failed is not None:
+        return Look(failed=f"the node's devices can't be listed: {found.failed}")
+    unreadable = {device.name: device.why for device in found.unreadable}
+    return Look(
+        Node(
+            functions={function.bdf: function for function in found.functions},
+            subfunctions=found.subfunctions,
+            unreadable=unreadable,
+        ),
+        found.links,
+        (
+            *(f"device {name} is left out: {why}" for name, why in unreadable.items()),
+            *found.problems,
+        ),
+        looked=found.looked,
+    )

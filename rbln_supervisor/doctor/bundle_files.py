@@ -1,0 +1,107 @@
+"""Lists and files for a support bundle: the first data that support would ask for."""
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from rbln_supervisor.core.doctor.facts import Listing
+from rbln_supervisor.doctor.folders import run_dir as examined
+from rbln_supervisor.options import Options
+
+FILE_BYTES_MOST: Final = 256 * 1024
+"""Maximum size of each file (bytes); its end is kept."""
+_ENTRIES_MOST: Final = 5000
+_ATTRIBUTES: Final = ("vendor", "device", "class", "numa_node")
+_PROC_FILES: Final = ("status", "limits", "cmdline", "wchan", "stat", "cgroup")
+_FOLDERS: Final = (
+    *("dev/vfio", "dev/infiniband", "sys/class/rebellions", "sys/class/iommu"),
+    *("sys/kernel/iommu_groups", "sys/bus/auxiliary/devices", "sys/class/net"),
+    *("var/run/cdi", "var/run/k8s.cni.cncf.io/devinfo/dp"),
+)
+
+
+def listing(options: Options, run_dir: Path) -> Listing:
+    """Return all texts, by their file name in the bundle."""
+    files = dict(_logs(run_dir))
+    files |= dict(_processes(run_dir))
+    files["host/pci-functions.txt"] = "\n".join(_functions(options.host_root)) + "\n"
+    files["host/lists.txt"] = "\n".join(_lists(options)) + "\n"
+    for name in ("version", "meminfo", "loadavg", "cmdline", "mounts"):
+        files[f"host/proc-{name}.txt"] = _tail(Path("/proc") / name)
+    return Listing(files)
+
+
+def _logs(run_dir: Path) -> Iterator[tuple[str, str]]:
+    """Yield the last log lines of each pool's worker; an unreadable file has its error as text."""
+    for path in sorted((run_dir / "pools").glob("*.log")):
+        yield f"logs/{path.name}", _tail(path)
+
+
+def _processes(run_dir: Path) -> Mapping[str, str]:
+    folder = examined(run_dir, "")
+    pids = {pid for pid in (folder.pid if folder.locked else None, *folder.serving.values()) if pid}
+    found = {}
+    for pid in sorted(pids):
+        home = Path("/proc") / str(pid)
+        parts = [f"== {name}\n{_tail(home / name)}" for name in _PROC_FILES]
+        links = _names(home / "fd")
+        targets = [f"{name} -> {_link(home / 'fd' / name)}" for name in links]
+        parts.append("== fd\n" + "\n".join(targets))
+        found[f"processes/{pid}.txt"] = "\n".join(parts).replace("\0", " ") + "\n"
+    return found
+
+
+def _functions(root: Path) -> Iterator[str]:
+    """Yield a line for each PCI function, like lspci -n, with the values that selectors use."""
+    home = root / "sys/bus/pci/devices"
+    for bdf in _names(home):
+        one = home / bdf
+        words = [f"{name}={_tail(one / name).strip() or '-'}" for name in _ATTRIBUTES]
+        links = ("driver", "iommu_group", "physfn")
+        words += [f"{name}={Path(_link(one / name)).name or '-'}" for name in links]
+        yield f"{bdf}  {'  '.join(words)}"
+
+
+def _lists(options: Options) -> Iterator[str]:
+    root = options.host_root
+    nodes = [name for name in _names(root / "dev") if name.startswith(("rbln", "rsd", "uio"))]
+    yield f"== /dev\n{' '.join(nodes)}"
+    for folder in _FOLDERS:
+        yield f"== /{folder}\n{' '.join(_names(root / folder))}"
+    found = options.kubelet_dirs
+    for named, place in (
+        (options.device_plugins_dir, found.device_plugins),
+        (options.plugins_registry_dir, found.plugins_registry),
+        (options.pod_resources_dir, found.pod_resources),
+    ):
+        yield f"== {named}\n{' '.join(_names(place))}"
+
+
+def _names(path: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(path))[:_ENTRIES_MOST]  # noqa: PTH208 - names only
+    except OSError:
+        return []
+
+
+def _link(path: Path) -> str:
+    try:
+        return os.readlink(path)  # noqa: PTH115 - the target, whatever it is
+    except OSError:
+        return ""
+
+
+def _tail(path: Path) -> str:
+    """Return the end of a file (of /proc and /sys, without sizes, the beginning). Never wait."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                return "(no file)"
+            file.seek(max(0, status.st_size - FILE_BYTES_MOST))
+            return file.read(FILE_BYTES_MOST).decode(errors="replace")
+    except OSError as error:
+        return f"({error.strerror})"

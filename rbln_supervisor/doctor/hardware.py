@@ -1,0 +1,141 @@
+"""Examines configuration and node in the way of a supervisor and its workers."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from rbln_supervisor.config import config_file
+from rbln_supervisor.core.config import node_config as configuration
+from rbln_supervisor.core.config.node_config import PoolConfig
+from rbln_supervisor.core.device_types.registry import KINDS
+from rbln_supervisor.core.doctor import match_report as view
+from rbln_supervisor.core.doctor import mounts
+from rbln_supervisor.core.doctor.facts import Config, Group, Hardware, Unusable
+from rbln_supervisor.core.matching.assign import assign
+from rbln_supervisor.discovery import scan
+from rbln_supervisor.options import Options
+from rbln_worker.contract.device import Device
+from rbln_worker.contract.pool import PoolSpec
+from rbln_worker.core.allocation.device_allocation import answer
+from rbln_worker.core.allocation.host_facts import There
+from rbln_worker.core.allocation.providers import rebellions, vfio
+from rbln_worker.core.allocation.providers.provider import Question
+from rbln_worker.core.allocation.providers.registry import needs
+from rbln_worker.core.health import evidence
+from rbln_worker.host.facts import HOST_FILES, Reader
+
+_EXAMINED_MOST: Final = 4096
+"""Maximum number of devices whose files are read."""
+
+
+def config(options: Options) -> Config:
+    """Read the configuration file."""
+    path = str(options.config_file)
+    try:
+        read = configuration.parse(
+            config_file.read(options.config_file), prefix=options.resource_prefix
+        )
+    except configuration.ConfigError as error:
+        return Config(path, errors=error.errors, warnings=error.warnings)
+    return Config(
+        path,
+        pools=tuple(pool.spec.name for pool in read.pools),
+        invalid={pool.name: tuple(map(str, pool.complaints)) for pool in read.invalid},
+        warnings=read.warnings,
+    )
+
+
+def hardware(options: Options, served: bytes | None) -> Hardware:
+    """Return the hardware, and the parts of it that pools and containers get.
+
+    ``served`` is the active configuration, which counts if the file has errors: a supervisor keeps
+    it and refuses the file.
+    """
+    pools = _pools(options, served)
+    needed = scan.needs(pools, allow_default_route=options.allow_default_route)
+    classes = {KINDS[name].base_class for name in view.types_of(pools)}
+    look = scan.look(
+        options.host_root, msgspec.structs.replace(needed, base_classes=frozenset(classes))
+    )
+    if look.failed is not None:
+        return Hardware(failed=look.failed)
+    assigned = assign(pools, look.node)
+    specs = {pool.spec.name: pool.spec for pool in pools}
+    taken = [
+        (device, specs[name])
+        for name, devices in assigned.devices.items()
+        for device in devices.values()
+    ]
+    npus = [device for device, _ in taken if rebellions.is_npu(device)]
+    reader = Reader(options.host_root, host_visible=options.host_visible)
+    node_facts = reader.read((There(rebellions.RSD), *rebellions.TOOL_FILES))
+    return Hardware(
+        problems=look.problems,
+        pools=dict(view.views(pools, look.node)),
+        unclaimed=tuple(view.unclaimed(pools, look.node)),
+        unusable=tuple(_unusable(reader, taken[:_EXAMINED_MOST])),
+        iommu_groups=_entries(options.host_root / "sys/kernel/iommu_groups"),
+        npus=len(npus),
+        needs_rsd=any(one.function.product not in rebellions.WITHOUT_RSD for one in npus),
+        rsd=node_facts.there(There(rebellions.RSD)),
+        tool=any(node_facts.there(one) for one in rebellions.TOOL_FILES),
+        tools_hidden=not options.host_visible and not Path(f"{HOST_FILES}/usr").is_dir(),
+        groups=tuple(_groups(reader, taken)),
+        own_dev=options.in_container and _own_dev(options.host_root),
+    )
+
+
+def _pools(options: Options, served: bytes | None) -> tuple[PoolConfig, ...]:
+    prefix = options.resource_prefix
+    try:
+        file = configuration.parse(config_file.read(options.config_file), prefix=prefix)
+        if served is None or not file.invalid:
+            return file.pools
+    except configuration.ConfigError:
+        pass  # the section of the file reports it
+    try:
+        return configuration.parse(served or b"", prefix=prefix).pools
+    except configuration.ConfigError:
+        return ()
+
+
+def _groups(reader: Reader, taken: list[tuple[Device, PoolSpec]]) -> Iterator[Group]:
+    """Yield IOMMU groups with several devices of pools on vfio drivers."""
+    found: dict[str, list[tuple[Device, PoolSpec]]] = {}
+    for device, pool in taken:
+        if vfio.carried(device, pool):
+            number = reader.one(vfio.group(device))
+            if isinstance(number, str):
+                found.setdefault(number, []).append((device, pool))
+    for number, members in sorted(found.items()):
+        if len(members) > 1:
+            pools = dict.fromkeys(pool.name for _, pool in members)
+            yield Group(number, tuple(device.id for device, _ in members), tuple(pools))
+
+
+def _own_dev(host_root: Path) -> bool:
+    """Return True if /dev below the host's root is not the host's devtmpfs."""
+    try:
+        text = Path("/proc/self/mountinfo").read_text(errors="replace")
+    except OSError:
+        return False
+    return mounts.covering(text, str(host_root / "dev")) != "devtmpfs"
+
+
+def _unusable(reader: Reader, taken: list[tuple[Device, PoolSpec]]) -> Iterator[Unusable]:
+    for device, pool in taken:
+        told = answer(Question(device, pool, reader.read(needs(device, pool))))
+        # The group's node is missing for all devices at once, and has one finding.
+        nodes = [one.host for one in told.nodes if one.host != rebellions.RSD]
+        if why := evidence.unusable(told, reader.missing(nodes), reader.unfit(nodes)):
+            yield Unusable(pool.name, device.id, why)
+
+
+def _entries(path: Path) -> int:
+    try:
+        return len(os.listdir(path))  # noqa: PTH208 - names only
+    except OSError:
+        return 0

@@ -1,0 +1,44 @@
+"""Owners of a name: a node below /dev, an IOMMU group, an entry in /sys/class."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+from rbln_supervisor.core.doctor.facts import Owners
+from rbln_worker.host.discovery import auxiliary
+from rbln_worker.host.sysfs import PCI_ADDRESS, names
+
+_GROUP: Final = re.compile(
+    r"(?:/sys/kernel/iommu_groups/|/dev/vfio/(?:noiommu-)?|vfio/|iommu[ _-]?group[s]?[ /:#]?"
+    r"|iommu[ :#]|group[ :#])?([0-9]{1,7})/?",
+    re.IGNORECASE,
+)
+_ENTRY: Final = re.compile(r"[\w@:+-][\w@:+.-]{0,63}")
+_SHARED: Final = frozenset({"/dev/vfio/vfio", "/dev/rsd0", "/dev/infiniband/rdma_cm"})
+
+
+def owners(root: Path, name: str) -> Owners:
+    """Return the IDs of the devices with a name, below a host's root."""
+    name = name.strip()
+    if match := _GROUP.fullmatch(name):
+        found = names(f"{root}/sys/kernel/iommu_groups/{match[1]}/devices")
+        return Owners(f"the IOMMU group {match[1]}", tuple(filter(PCI_ADDRESS.fullmatch, found)))
+    if name in _SHARED:
+        return Owners("a node that all devices of its kind share")
+    entry = name.rstrip("/").rpartition("/")[2]
+    if not _ENTRY.fullmatch(entry):
+        return Owners()
+    for kind in names(f"{root}/sys/class"):
+        if owner := _owner(f"{root}/sys/class/{kind}/{entry}"):
+            return Owners(f"{entry} of the class {kind}", (owner,))
+    return Owners()
+
+
+def _owner(path: str) -> str | None:
+    """Return the nearest function or sub-function above an entry of a class."""
+    try:
+        parts = Path(path).readlink().parts
+    except (OSError, ValueError):
+        return None
+    number = auxiliary.owner(parts[:-1])
+    return None if number is None else parts[number]

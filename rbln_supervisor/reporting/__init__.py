@@ -1,0 +1,1 @@
+"""Status, metrics and service state, put together from their sources."""

@@ -1,0 +1,155 @@
+"""Builds the status, the metrics and the state for systemd from the supervisor's parts."""
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from rbln_supervisor.core.reporting import pool_summary
+from rbln_supervisor.core.reporting.metrics import Measures, NodeMeasures
+from rbln_supervisor.core.reporting.systemd import Facts, in_hand, status_line
+from rbln_supervisor.core.status import DeviceStatus, NodeStatus, PoolStatus, SupervisorStatus
+from rbln_supervisor.discovery.kernel_events import Kernel
+from rbln_supervisor.discovery.scheduler import Lookout
+from rbln_supervisor.events.log import Journal
+from rbln_supervisor.pod_devices.watch import PodWatch
+from rbln_supervisor.reporting.kubelet_watch import KubeletFolder
+from rbln_supervisor.reporting.systemd import Announcer
+from rbln_supervisor.workers.pools import Pools
+from rbln_supervisor.workers.router import Router
+from rbln_worker.contract.pool import PoolName
+from rbln_worker.contract.version import VERSION
+
+
+class Parts(NamedTuple):
+    """Parts of a supervisor."""
+
+    pools: Pools
+    lookout: Lookout
+    kernel: Kernel
+    kubelet: KubeletFolder
+    pod_watch: PodWatch
+    hub: Router
+    control: Router
+    announcer: Announcer
+    journal: Journal
+
+
+class Standing(NamedTuple):
+    """State of the supervisor at one moment."""
+
+    now: float
+    """Monotonic seconds."""
+    age_s: float
+    leaving: bool
+    hangups: int
+    """Number of SIGHUPs (reloads) so far."""
+
+
+def status(parts: Parts, standing: Standing) -> NodeStatus:
+    """Return the status of the node."""
+    pools = _pools(parts, standing.now)
+    return NodeStatus(
+        supervisor=SupervisorStatus(
+            pid=os.getpid(),
+            version=VERSION,
+            uptime_s=round(standing.age_s, 1),
+            ready=_is_settled(parts, standing) and pool_summary.ready(pools),
+            problems=(
+                *parts.lookout.problems,
+                *parts.kernel.problems,
+                *parts.kubelet.problems,
+                *parts.pod_watch.problems,
+                *parts.announcer.problems,
+                *([parts.journal.problem] if parts.journal.problem else []),
+                *(r.problem for r in (parts.hub, parts.control) if r.problem),
+            ),
+            pod_source=parts.pools.pod_devices.source if parts.pools.pod_devices else None,
+            counters=dict(sorted(_counts(parts).items())),
+        ),
+        pools=dict(sorted(pools.items())),
+    )
+
+
+def measures(parts: Parts, standing: Standing) -> Measures:
+    """Return the status with all counters."""
+    kernel, reloads = parts.kernel.counts, parts.lookout.counts
+    return Measures(
+        status=status(parts, standing),
+        node=NodeMeasures(
+            looks=parts.lookout.measures,
+            kubelet_restarts=parts.kubelet.restarts,
+            reloads={
+                "ok": reloads["reloads"],
+                "refused": reloads["reloads refused"],
+                "rolled-back": reloads["reloads rolled back"],
+            },
+            config_refused=parts.lookout.is_config_refused,
+            kernel_events={
+                "uevent": kernel["kernel events about devices"],
+                "link": kernel["link changes of devices"],
+            },
+            kernel_events_lost={
+                "uevent": kernel["times that uevents were lost"],
+                "link": kernel["times that link changes were lost"],
+            },
+            dropped={**(parts.hub.dropped + parts.control.dropped), **_unread(parts)},
+        ),
+        pools={
+            name: keeper.account.measures(standing.now)
+            for name, keeper in sorted(parts.pools.keepers.items())
+            if keeper.configured
+        },
+    )
+
+
+def facts(parts: Parts, standing: Standing) -> Facts:
+    """Return the state for systemd."""
+    pools = _pools(parts, standing.now)
+    return Facts(
+        settled=_is_settled(parts, standing) and in_hand(pools),
+        leaving=standing.leaving,
+        reloading=parts.lookout.is_reloading,
+        hangups=standing.hangups,
+        status=status_line(pools),
+    )
+
+
+def health(parts: Parts, pool: PoolName, now: float) -> Mapping[str, DeviceStatus]:
+    """Return the status of a pool's devices."""
+    return pool_summary.pool_status(parts.pools.keepers[pool].seen(now), now).devices
+
+
+def _pools(parts: Parts, now: float) -> dict[str, PoolStatus]:
+    pools: dict[str, PoolStatus] = {
+        name: pool_summary.pool_status(keeper.seen(now), now)
+        for name, keeper in parts.pools.keepers.items()
+        if keeper.configured
+    }
+    return pools | {
+        one.name: pool_summary.invalid_status(one) for one in parts.pools.config.invalid
+    }
+
+
+def _is_settled(parts: Parts, standing: Standing) -> bool:
+    adopting = any(keeper.is_adopting for keeper in parts.pools.keepers.values())
+    pools = parts.pools
+    listed = all(one.roster is not None for one in pools.keepers.values() if one.configured)
+    known = pools.node is not None and (pools.pod_devices is not None or listed)
+    return known and not adopting and not standing.leaving
+
+
+def _counts(parts: Parts) -> Counter[str]:
+    return (
+        parts.lookout.counts
+        + parts.hub.dropped
+        + parts.control.dropped
+        + parts.kernel.counts
+        + Counter({"kubelet restarts": parts.kubelet.restarts})
+        + _unread(parts)
+    )
+
+
+def _unread(parts: Parts) -> Counter[str]:
+    unread = sum(keeper.dropped_frames for keeper in parts.pools.keepers.values())
+    return Counter({"our frames that workers could not read": unread})

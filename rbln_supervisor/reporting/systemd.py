@@ -1,0 +1,97 @@
+"""Reports of the supervisor's state to systemd, on its request, as datagrams of sd_notify(3).
+
+systemd requests them with NOTIFY_SOCKET, and keep-alive messages with WATCHDOG_USEC. The loop sends
+the keep-alive messages, so they stop when it hangs. systemd then ends this process and starts the
+next one, and the workers live on. The variables are removed from the environment: they are not
+meant for the processes that this one starts.
+"""
+
+import logging
+import math
+import os
+import socket
+from collections.abc import Callable, MutableMapping
+from time import monotonic
+from typing import Final
+
+from rbln_supervisor.core.reporting.systemd import Facts, Said, notices
+
+STATUS_EVERY_S: Final = 5.0
+"""Interval between two reports (seconds)."""
+STARTING_EVERY_S: Final = 0.05
+"""Interval before the start is complete, while somebody waits for it (seconds)."""
+_SIGNS: Final = 3
+"""Keep-alive messages in one watchdog interval: one loop iteration may take a while."""
+
+log = logging.getLogger(__name__)
+
+
+class Announcer:
+    """A client of sd_notify(3), with the last state sent and the time of the next. Never waits."""
+
+    def __init__(self, address: str, watchdog_s: float | None) -> None:
+        """``address``: a path, or ``@`` and an abstract name (unix(7)); empty: no reports."""
+        self._address = f"\0{address[1:]}" if address.startswith("@") else address
+        self._sign_every_s = math.inf if watchdog_s is None else watchdog_s / _SIGNS
+        self._said = Said()
+        self._born = monotonic()
+        self._look_at = self._born if address else math.inf
+        self._sign_at = self._born if address and watchdog_s is not None else math.inf
+        self._problem = ""
+
+    @property
+    def due(self) -> float:
+        """Latest time of the next call of ``turn`` (monotonic seconds)."""
+        return min(self._look_at, self._sign_at)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Reasons why reports cannot be sent."""
+        return (self._problem,) if self._problem else ()
+
+    def turn(self, facts: Callable[[], Facts], *, at_once: bool = False) -> None:
+        """Send what is due; with ``at_once`` also a change that must not be delayed."""
+        now = monotonic()
+        if now >= self._sign_at:
+            self._sign_at = now + self._sign_every_s
+            self._tell("WATCHDOG=1")
+        if now < self._look_at and not (at_once and self._look_at < math.inf):
+            return
+        told, texts = notices(self._said, facts(), now - self._born, int(now * 1_000_000))
+        # Before the start is complete, the facts change every few milliseconds.
+        self._look_at = now + (STATUS_EVERY_S if told.ready else STARTING_EVERY_S)
+        if all(self._tell(text) for text in texts):
+            self._said = told
+
+    def _tell(self, text: str) -> bool:
+        """Return True if the datagram was sent; otherwise the text is sent with the next report."""
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as to:
+                to.settimeout(0)
+                to.sendto(text.encode(), self._address)
+        except OSError as error:
+            problem = f"systemd can't be told how we are (NOTIFY_SOCKET): {error.strerror or error}"
+            if problem != self._problem:
+                log.warning(problem)
+            self._problem = problem
+            return False
+        self._problem = ""
+        return True
+
+
+def announcer(environment: MutableMapping[str, str]) -> Announcer:
+    """Make the announcer that the environment asks for, and remove its variables.
+
+    See sd_notify(3) and sd_watchdog_enabled(3).
+    """
+    address = environment.pop("NOTIFY_SOCKET", "")
+    interval = environment.pop("WATCHDOG_USEC", "")
+    whom = environment.pop("WATCHDOG_PID", "")
+    if address and (address[0] not in "/@" or len(address) < 2):
+        log.warning("NOTIFY_SOCKET is no path and no abstract name", extra={"address": address})
+        address = ""
+    if interval and not (interval.isascii() and interval.isdigit() and int(interval[:18]) > 0):
+        log.warning("WATCHDOG_USEC is no number of microseconds", extra={"interval": interval})
+        interval = ""
+    meant = interval and whom in {"", str(os.getpid())}
+    return Announcer(address, int(interval[:18]) / 1_000_000 if meant else None)

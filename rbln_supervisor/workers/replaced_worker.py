@@ -1,0 +1,65 @@
+"""The predecessor of a worker: acts as core/predecessor.py decides."""
+
+import contextlib
+import logging
+import signal
+
+from rbln_supervisor.core.workers import predecessor
+from rbln_supervisor.core.workers.lifecycle import Act, State
+from rbln_supervisor.core.workers.predecessor import Predecessor, Stage
+from rbln_supervisor.workers import processes
+from rbln_supervisor.workers.exit_record import clear_dead_sockets
+from rbln_supervisor.workers.processes import Life
+from rbln_worker.contract.messages import Phase
+from rbln_worker.spec import Boot
+
+log = logging.getLogger(__name__)
+
+
+class ReplacedWorker:
+    """A living worker that serves until the kubelet lists its successor."""
+
+    def __init__(self, boot: Boot, life: Life, identity: bytes | None) -> None:
+        self._boot = boot
+        self._state = Predecessor()
+        self.life = life
+        self.identity = identity
+        """Its address at the router, to ignore its messages."""
+
+    @property
+    def deadline(self) -> float | None:
+        """Latest time of the next call of ``advance`` (monotonic seconds)."""
+        return self._state.deadline
+
+    def advance(self, successor: State, phase: Phase | None, now: float) -> None:
+        """Signal the predecessor if that is due."""
+        self._state, act = predecessor.advance(self._state, successor, phase, now)
+        match act:
+            case Act.DRAIN:
+                if successor is State.UP:
+                    promote(self._boot)
+                processes.send(self.life, signal.SIGTERM)
+            case Act.KILL:
+                processes.send(self.life, signal.SIGKILL)
+            case _:
+                pass
+
+    def bury(self) -> None:
+        """Reap the predecessor and log its exit."""
+        end = processes.reap(self.life)
+        facts = {"pool": self._boot.pool, "pid": self.life.pid, "how": end.how}
+        if self._state.stage is Stage.SERVING:
+            log.error("worker died before its successor was listed", extra=facts)
+        else:
+            log.info("replaced worker left", extra=facts)
+        if self._state.stage is not Stage.LEAVING:  # it could not remove its sockets
+            clear_dead_sockets(self._boot)
+
+
+def promote(boot: Boot) -> None:
+    """Replace the predecessor's lock by the successor's, which makes it the pool's worker.
+
+    The predecessor detects that, and ends even if no supervisor can signal it any more.
+    """
+    with contextlib.suppress(OSError):  # not locked yet: promoted at its hello
+        boot.successor_lock_path.replace(boot.lock_path)

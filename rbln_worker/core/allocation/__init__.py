@@ -1,0 +1,1 @@
+"""What Allocate gives for a device, decided from facts of the host."""

@@ -1,0 +1,25 @@
+"""The device's ID only, for drivers that need no node."""
+
+from typing import Final
+
+from rbln_worker.contract.device import REBELLIONS, Device
+from rbln_worker.contract.pool import PoolSpec
+from rbln_worker.core.allocation.providers.provider import Offer, Provider, Question
+
+
+def carried(device: Device, pool: PoolSpec) -> bool:
+    """Select all devices except NPUs with a provider of their own."""
+    function = device.function
+    return not (
+        pool.device_type == "accelerator"
+        and function.vendor == REBELLIONS
+        and function.driver in {"rebellions", "vfio-pci"}
+    )
+
+
+def offer(question: Question) -> Offer:
+    """Offer the section ``generic``: a PCI address or the name of an auxiliary device."""
+    return Offer(info={"generic": {"deviceID": question.device.id}})
+
+
+PROVIDER: Final = Provider(carried, offer)

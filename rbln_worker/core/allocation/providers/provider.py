@@ -1,0 +1,81 @@
+"""The interface of providers: input, output and common helpers."""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from rbln_worker.contract.device import Device
+from rbln_worker.contract.pool import PoolSpec
+from rbln_worker.core.allocation.host_facts import Facts, Need
+
+
+class Node(msgspec.Struct, frozen=True):
+    """A device node, always with permissions ``rw``; paths of the host and of the container."""
+
+    host: str
+    container: str
+
+
+class Mount(msgspec.Struct, frozen=True):
+    """A read-only bind mount of a file of the host."""
+
+    host: str
+    container: str
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """Nodes, mounts and keys for the container, and faults if it could not use the device."""
+
+    nodes: tuple[Node, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    info: Mapping[str, Mapping[str, str]] = {}
+    """Sections of the ``_INFO`` variable: section → key → value."""
+    faults: tuple[str, ...] = ()
+    """Reasons why a container could not use the device."""
+    away: str = ""
+    """The reason why a healthy device can't be allocated now, such as use by a container."""
+
+
+class Question(msgspec.Struct, frozen=True):
+    """The input of a provider."""
+
+    device: Device
+    pool: PoolSpec
+    facts: Facts
+
+
+def no_needs(_: Device) -> tuple[Need, ...]:
+    """Return no reads, for providers that require none."""
+    return ()
+
+
+class Provider(msgspec.Struct, frozen=True):
+    """A provider: one kind of access to a device."""
+
+    carried: Callable[[Device, PoolSpec], bool]
+    """A test that is True if the provider applies to a device of the pool."""
+    offer: Callable[[Question], Offer]
+    needs: Callable[[Device], tuple[Need, ...]] = no_needs
+    """A function that returns the reads that ``offer`` requires."""
+
+
+def same_path(path: str) -> Node:
+    """Return a node with the same path on the host and in the container."""
+    return Node(host=path, container=path)
+
+
+def pci_home(device: Device) -> str:
+    """Return the sysfs folder of a device's PCI function (an auxiliary device's parent)."""
+    return f"/sys/bus/pci/devices/{device.function.bdf}"
+
+
+def home(device: Device) -> str:
+    """Return the sysfs folder of the device itself."""
+    if device.subfunction is not None:
+        return f"/sys/bus/auxiliary/devices/{device.subfunction.name}"
+    return pci_home(device)
+
+
+def brief(why: str, device: Device) -> str:
+    """Return a reason without the sysfs folder of the device's function, which is known."""
+    return why.replace(f"{pci_home(device)}/", "")

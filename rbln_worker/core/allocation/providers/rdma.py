@@ -1,0 +1,93 @@
+"""The RDMA devices of a function or sub-function (Documentation/infiniband/user_verbs.rst)."""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from rbln_worker.contract.device import Device
+from rbln_worker.contract.pool import PoolSpec
+from rbln_worker.core.allocation.host_facts import Facts, Missing, Names, Need, Texts, There
+from rbln_worker.core.allocation.providers import vdpa
+from rbln_worker.core.allocation.providers.provider import (
+    Offer,
+    Provider,
+    Question,
+    home,
+    same_path,
+)
+
+_MANAGER: Final = There("/dev/infiniband/rdma_cm")
+_MAD: Final = Texts("/sys/class/infiniband_mad", "ibdev")
+_KINDS: Final = (
+    ("ucm", Texts("/sys/class/infiniband_cm", "ibdev")),
+    ("issm", _MAD),
+    ("umad", _MAD),
+    ("uverbs", Texts("/sys/class/infiniband_verbs", "ibdev")),
+)
+"""Part of a node's name, and the folder of its class, in the order of the nodes."""
+_KEYS: Final = frozenset({"issm", "umad", "uverbs"})
+"""Kinds with a key; a ucm has none in the reference."""
+_NODE_NAME: Final = re.compile(r"[a-z_]+[0-9]{1,6}")
+
+
+def carried(device: Device, pool: PoolSpec) -> bool:
+    """Select devices of a selector with isRdma that are RDMA-capable, and not used through vDPA."""
+    network = device.network
+    return (
+        device.grants.rdma
+        and network is not None
+        and network.rdma_capable
+        and not vdpa.carried(device, pool)
+    )
+
+
+def needs(device: Device) -> tuple[Need, ...]:
+    """Return the reads: the device's current RDMA devices, and the owners of all RDMA nodes."""
+    return _folder(device), _MANAGER, *dict.fromkeys(place for _, place in _KINDS)
+
+
+def offer(question: Question) -> Offer:
+    """Offer the nodes of each RDMA device, and the connection manager's.
+
+    With several RDMA devices the reference's keys are those of the last one; each also has its own.
+    """
+    names = devices(question.device, question.facts)
+    if not names:
+        return Offer(
+            info={"rdma": {}},
+            away="it has no RDMA device here (a container has it, or no RDMA driver is loaded)",
+        )
+    keys = {"rdma_dev": names[0]}
+    paths: dict[str, None] = {}
+    for name in names:
+        for key, path in _nodes(name, question.facts):
+            paths.setdefault(path)
+            if key:
+                keys[key] = path
+                if len(names) > 1:
+                    keys[f"{name}/{key}"] = path
+    faults = () if any("/uverbs" in path for path in paths) else ("no uverbs node belongs to it",)
+    return Offer(nodes=tuple(same_path(path) for path in paths), info={"rdma": keys}, faults=faults)
+
+
+def devices(device: Device, facts: Facts) -> tuple[str, ...]:
+    """Return the names of a device's RDMA devices in this network namespace, sorted."""
+    names = facts.names(_folder(device))
+    return () if isinstance(names, Missing) else names
+
+
+def _nodes(name: str, facts: Facts) -> Iterator[tuple[str, str]]:
+    """Yield key (empty if there is none) and path of each node."""
+    for kind, place in _KINDS:
+        for entry, owner in facts.texts(place).items():
+            if kind in entry and owner.strip() == name and _NODE_NAME.fullmatch(entry):
+                yield (kind if kind in _KEYS else ""), f"/dev/infiniband/{entry}"
+    if facts.there(_MANAGER):
+        yield "rdma_cm", _MANAGER.path
+
+
+def _folder(device: Device) -> Names:
+    return Names(f"{home(device)}/infiniband")
+
+
+PROVIDER: Final = Provider(carried, offer, needs)

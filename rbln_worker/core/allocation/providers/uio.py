@@ -1,0 +1,48 @@
+"""A function with a user-space driver on uio (Documentation/driver-api/uio-howto.rst)."""
+
+import re
+from typing import Final
+
+from rbln_worker.contract.device import Device
+from rbln_worker.contract.pool import PoolSpec
+from rbln_worker.core.allocation.host_facts import Missing, Names, Need
+from rbln_worker.core.allocation.providers.provider import (
+    Offer,
+    Provider,
+    Question,
+    brief,
+    pci_home,
+    same_path,
+)
+
+_DRIVERS: Final = frozenset({"uio", "igb_uio", "uio_pci_generic"})
+_NODE_NAME: Final = re.compile(r"uio[0-9]{1,6}")
+
+
+def carried(device: Device, _: PoolSpec) -> bool:
+    """Select devices that are bound to one of uio's drivers."""
+    return device.function.driver in _DRIVERS
+
+
+def needs(device: Device) -> tuple[Need, ...]:
+    """Return the read of the ``uio`` folder, whose entry has the name of the node."""
+    return (_folder(device),)
+
+
+def offer(question: Question) -> Offer:
+    """Offer the function's node."""
+    names = question.facts.names(_folder(question.device))
+    if isinstance(names, Missing):
+        return Offer(faults=(f"no uio node ({brief(names.why, question.device)})",))
+    if not names or not _NODE_NAME.fullmatch(names[0]):
+        got = repr(names[0][:40]) if names else "nothing"
+        return Offer(faults=(f"no uio node (uio: expected an entry such as uio0, got {got})",))
+    node = same_path(f"/dev/{names[0]}")
+    return Offer(nodes=(node,), info={"uio": {"mount": node.container}})
+
+
+def _folder(device: Device) -> Names:
+    return Names(f"{pci_home(device)}/uio")
+
+
+PROVIDER: Final = Provider(carried, offer, needs)

@@ -1,0 +1,56 @@
+"""A vDPA device of a function (Documentation/ABI/testing/sysfs-bus-vdpa)."""
+
+import re
+from typing import Final
+
+from rbln_worker.contract.device import Device
+from rbln_worker.contract.pool import PoolSpec
+from rbln_worker.core.allocation.host_facts import Facts, Missing, Names, Need
+from rbln_worker.core.allocation.providers.provider import Offer, Provider, Question, same_path
+
+_NODE_NAME: Final = re.compile(r"vhost-vdpa-[0-9]{1,6}")
+
+
+def carried(device: Device, _: PoolSpec) -> bool:
+    """Select devices of a selector with a vdpaType that have a vDPA device."""
+    return bool(device.grants.vdpa) and device.network is not None and bool(device.network.vdpa)
+
+
+def needs(device: Device) -> tuple[Need, ...]:
+    """Return the read of the vDPA device's folder: one entry has the name of the node."""
+    return tuple(_folder(device))
+
+
+def offer(question: Question) -> Offer:
+    """Offer the node of a vhost device; a virtio device is an interface and needs none."""
+    network = question.device.network
+    if network is None or network.vdpa is None or network.vdpa.kind != "vhost":
+        return Offer(info={"vdpa": {}})
+    path = vhost_path(question.device, question.facts)
+    if isinstance(path, Missing):
+        return Offer(info={"vdpa": {}}, faults=(f"no vhost-vdpa node ({path.why})",))
+    return Offer(nodes=(same_path(path),), info={"vdpa": {"mount": path}})
+
+
+def vhost_path(device: Device, facts: Facts) -> str | Missing:
+    """Return the path of the node of a device's vhost-vdpa device."""
+    why = "it has no vDPA device"
+    for folder in _folder(device):
+        names = facts.names(folder)
+        if isinstance(names, Missing):
+            return names
+        for name in names:
+            if _NODE_NAME.fullmatch(name):
+                return f"/dev/{name}"
+        why = f"{folder.path}: no vhost-vdpa-N in it"
+    return Missing(why)
+
+
+def _folder(device: Device) -> tuple[Names, ...]:
+    network = device.network
+    if network is None or network.vdpa is None:
+        return ()
+    return (Names(f"/sys/bus/vdpa/devices/{network.vdpa.name}"),)
+
+
+PROVIDER: Final = Provider(carried, offer, needs)

@@ -1,0 +1,96 @@
+"""A device with its newest evidence and its health record."""
+
+import msgspec
+
+from rbln_worker.contract.device import Device
+from rbln_worker.contract.health import HealthPolicy, Verdict
+from rbln_worker.core.health import health_record, link_health, pcie, state_machine
+from rbln_worker.core.health.evidence import Evidence
+from rbln_worker.core.health.health_record import Moment, Record
+from rbln_worker.core.health.observation import GOOD, Bad, Observation, worst
+from rbln_worker.core.health.pcie import FatalErrors
+from rbln_worker.core.health.state_machine import Due
+
+
+class Case(msgspec.Struct, frozen=True):
+    """All inputs of a verdict on a device."""
+
+    device: Device
+    """The device in the desired state."""
+    record: Record = Record()
+    evidence: Evidence | None = None
+    """The result of the last health check; None: not checked since the device was added."""
+    fatal: FatalErrors | None = None
+
+
+def told(case: Case | None, device: Device, *, listing: bool) -> Case:
+    """Return the case for a device of a new desired state.
+
+    Another device with the same ID starts without a history; a device that was gone has to be
+    checked again. ``listing``: True if the kubelet has the pool's list already.
+    """
+    if case is None:
+        return Case(device, Record(newcomer=listing))
+    if identity(case.device) != identity(device):
+        return Case(device)  # stays listed, so that its users see the change
+    if device.gone is not None:
+        return Case(device, case.record)
+    return msgspec.structs.replace(case, device=device)
+
+
+def looked(case: Case, evidence: Evidence, now: float) -> Case:
+    """Return the case after a health check, which ended at ``now`` (monotonic seconds)."""
+    fatal = pcie.remember(case.fatal, evidence.fatal_errors, now)
+    return msgspec.structs.replace(case, evidence=evidence, fatal=fatal)
+
+
+def judged(case: Case, unfiled: str, policy: HealthPolicy, now: Moment, given: str = "") -> Case:
+    """Return the case after all of its evidence was evaluated.
+
+    Args:
+        case: the case with the newest desired state and health check.
+        unfiled: the reason why the device is missing in the pool's CDI spec; empty if it is not.
+        policy: the health policy of the pool.
+        now: the time.
+        given: the reason why nodes that pods were given prevent its allocation; else empty.
+    """
+    said = link_health.observe(case.device, policy, case.evidence.ports if case.evidence else ())
+    record = case.record
+    if case.evidence is not None:
+        seen: list[Observation] = [said, case.evidence.seen]
+        if pcie.fatal_until(case.fatal, now.at) is not None:
+            seen.append(Bad("aer", "a fatal PCIe error was counted (aer_dev_fatal)"))
+        if unfiled:
+            seen.append(Bad("cdi", unfiled))
+        if given:
+            seen.append(Bad("pods", given))
+        record = state_machine.step(record, worst(seen), now, policy)
+    elif said != GOOD:
+        record = state_machine.step(record, said, now, policy)
+    record = state_machine.step(record, Due(), now, policy)
+    return case if record is case.record else msgspec.structs.replace(case, record=record)
+
+
+def due(case: Case, now: float) -> float | None:
+    """Return the time of the next evaluation (monotonic seconds); None if none is due."""
+    times = (state_machine.due(case.record), pcie.fatal_until(case.fatal, now))
+    return min((time for time in times if time is not None), default=None)
+
+
+def verdict(case: Case) -> Verdict:
+    """Return the verdict on the device."""
+    return health_record.verdict(case.record, (case.evidence and case.evidence.warnings) or ())
+
+
+def identity(device: Device) -> tuple[object, ...]:
+    """Return the facts that identify the device; all others of the same device may change."""
+    function, part = device.function, device.subfunction
+    return (
+        *(function.bdf, function.vendor, function.product, function.driver, function.pf),
+        None if part is None else (part.name, part.number),
+    )
+
+
+def without_link(device: Device) -> Device:
+    """Return the device without links: a change of a link requires no read of its files."""
+    return msgspec.structs.replace(device, carriers=())

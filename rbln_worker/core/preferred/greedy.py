@@ -1,0 +1,53 @@
+"""A valid choice without a search: few NUMA nodes and few bridges, not always the fewest."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from rbln_worker.contract.device import DeviceId
+from rbln_worker.core.preferred.request import Bridge, Question
+
+
+def simple(question: Question, first: Callable[[Bridge], int]) -> tuple[DeviceId, ...]:
+    """Return the choice, sorted: on the fewest NUMA nodes, bridges by ``first`` before others."""
+    on: dict[int, list[Bridge]] = {}
+    for bridge in question.bridges:
+        on.setdefault(bridge.numa, []).append(bridge)
+    chosen: list[DeviceId] = []
+    for node in _nodes(question):
+        chosen += _below(on[node], question.needed - len(chosen), first)
+    return question.answer(chosen)
+
+
+def _nodes(question: Question) -> Iterator[int]:
+    """Yield the touched NUMA nodes, then the largest ones, last the smallest sufficient one."""
+    left = question.needed
+    for node in sorted(question.touched & question.room.keys()):
+        yield node
+        left -= question.room[node]
+    others = sorted(
+        question.room.keys() - question.touched, key=lambda node: (-question.room[node], node)
+    )
+    for n, node in enumerate(others):
+        if left <= 0:
+            return
+        if question.room[node] >= left:
+            holding = [one for one in others[n:] if question.room[one] >= left]
+            yield min(holding, key=lambda one: (question.room[one], one))
+            return
+        yield node
+        left -= question.room[node]
+
+
+def _below(
+    bridges: Sequence[Bridge], needed: int, first: Callable[[Bridge], int]
+) -> Iterator[DeviceId]:
+    """Yield devices: of first bridges, of the largest ones, last of the smallest sufficient one."""
+    order = sorted(bridges, key=lambda bridge: (-first(bridge), -bridge.size))
+    for n, bridge in enumerate(order):
+        if needed <= 0:
+            return
+        if bridge.size > needed and not first(bridge):
+            holding = [one for one in order[n:] if one.size >= needed]
+            yield from min(holding, key=lambda one: one.size).devices[:needed]
+            return
+        yield from bridge.devices[:needed]
+        needed -= bridge.size

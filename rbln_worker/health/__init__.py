@@ -1,0 +1,1 @@
+"""Health checks: their schedule, the threads that read hardware, and the verdicts."""

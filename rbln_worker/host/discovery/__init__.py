@@ -1,0 +1,1 @@
+"""PCI functions, network interfaces and auxiliary devices, read from sysfs and netlink."""

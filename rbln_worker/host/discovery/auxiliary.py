@@ -1,0 +1,58 @@
+"""Sub-functions: auxiliary devices in the folder of their PCI function.
+
+``<driver>.<kind>.<number>`` (Documentation/driver-api/auxiliary_bus.rst). Drivers create others for
+their own parts (mlx5_core.eth.0, mlx5_core.rdma.0): these have no ``sfnum`` and are no devices.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from rbln_worker.contract.device import AuxName
+from rbln_worker.host.discovery.inventory import Unreadable
+from rbln_worker.host.sysfs import PCI_ADDRESS, attribute
+
+NAME: Final = re.compile(r"[\w-]+\.(?P<kind>[\w-]+)\.[0-9]{1,10}", re.ASCII)
+_SUBFUNCTION: Final = "sf"
+_NUMBER: Final = re.compile(r"[0-9]{1,10}")
+
+
+class Auxiliary(NamedTuple):
+    """A sub-function with the facts of its own folder."""
+
+    name: AuxName
+    kind: str
+    number: int
+    path: str
+
+
+def owner(parts: Sequence[str]) -> int | None:
+    """Return the index of the last function or sub-function in a device's path, or None."""
+    for number in range(len(parts) - 1, -1, -1):
+        match = NAME.fullmatch(parts[number])
+        if PCI_ADDRESS.fullmatch(parts[number]) or (match and match["kind"] == _SUBFUNCTION):
+            return number
+    return None
+
+
+def scan(path: str, entries: Iterable[str]) -> Iterator[Auxiliary | Unreadable]:
+    """Yield the sub-functions in a PCI function's folder, sorted by name."""
+    for name in sorted(entries):
+        match = NAME.fullmatch(name)
+        if match is None:
+            continue
+        own = f"{path}/{name}"
+        try:
+            if not stat.S_ISDIR(os.lstat(own).st_mode):
+                continue
+            number = attribute(f"{own}/sfnum")
+        except OSError as error:
+            if match["kind"] == _SUBFUNCTION:
+                yield Unreadable(name, f"sfnum: {error.strerror}")
+            continue
+        if _NUMBER.fullmatch(number):
+            yield Auxiliary(AuxName(name), match["kind"], int(number), own)
+        else:
+            yield Unreadable(name, f"sfnum: expected a number, got {number[:40]!r}")

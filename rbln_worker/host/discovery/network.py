@@ -1,0 +1,283 @@
+"""The network functions of the node: facts from sysfs, rtnetlink and devlink."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from rbln_worker.contract.device import Bdf, Network, PciFunction, Subfunction
+from rbln_worker.host.discovery import auxiliary, netdev, vdpa
+from rbln_worker.host.discovery.auxiliary import Auxiliary
+from rbln_worker.host.discovery.ddp import DdpTool
+from rbln_worker.host.discovery.inventory import NETWORK, Inventory, Needs, Unreadable
+from rbln_worker.host.discovery.netdev import Interface
+from rbln_worker.host.discovery.pci import Found, Scan
+from rbln_worker.host.netlink import rtnetlink
+from rbln_worker.host.netlink.devlink import Devlink, Kernel
+from rbln_worker.host.netlink.links import Links, Port
+from rbln_worker.host.netlink.rtnetlink import NoNetlink, VfLinkState
+from rbln_worker.host.sysfs import PCI_DEVICES, names
+
+_PACKAGE = "fw.app.name"
+"""The name of a loaded DDP package in devlink (Documentation/networking/devlink/ice.rst)."""
+
+
+def describe(root: str, scan: Scan, needs: Needs) -> Inventory:
+    """Return the functions of a scan, the network functions with all their facts.
+
+    A partial discovery runs because these functions are changing: then drivers hold the rtnl lock,
+    for which a dump would wait (a second, seen with igb). So it reads link types from sysfs, and
+    leaves link states and routes to full discoveries.
+    """
+    problems: list[str] = []
+    links = Links()
+    if needs.only is None:
+        try:
+            links = rtnetlink.read(default_routes=needs.default_routes)
+        except NoNetlink as error:
+            problems.append(f"{error}: link types are sysfs's, default routes are not known")
+    ddptool = DdpTool()
+    networks = Networks(root, links, Devlink(Kernel()), ddptool, needs)
+    functions: list[PciFunction] = []
+    subfunctions: dict[Bdf, tuple[Subfunction, ...]] = {}
+    unreadable = list(scan.unreadable)
+    if needs.only is None:
+        networks.read_vf_link_states(scan.found.values(), rtnetlink.vf_link_states)
+    for bdf, one in scan.found.items():
+        if one.function.base_class != NETWORK:
+            functions.append(one.function)
+            continue
+        described = networks.function(one)
+        functions.append(described.function)
+        if needs.subfunctions:
+            found, strange = networks.subfunctions(described)
+            unreadable += strange
+            if found:
+                subfunctions[bdf] = tuple(found)
+    problems += (*ddptool.problems, *networks.problems)
+    return Inventory(
+        functions=tuple(functions),
+        subfunctions=subfunctions,
+        unreadable=tuple(unreadable),
+        problems=tuple(problems),
+        links=links.states,
+        looked=scan.looked,
+    )
+
+
+_INTEL = "8086"
+"""Intel's vendor ID: only its adapters have DDP packages, and ddptool supports no others."""
+
+
+_SUBFUNCTION = ".sf."
+"""Part of a sub-function's name: its function's eswitch is in switchdev mode."""
+_ANY_PF = frozenset({"net"})
+"""Entries that a PF's folder may have, so that the folder is not listed again."""
+
+
+VfLinkStates = Callable[[Iterable[int]], Mapping[int, Mapping[int, VfLinkState]]]
+"""Indexes of PFs' links → states of their virtual functions, by index."""
+
+
+class _Links(NamedTuple):
+    """The interfaces of a function, and which of them are representors."""
+
+    interfaces: tuple[str, ...] = ()
+    representors: frozenset[str] = frozenset()
+    switch_id: str = ""
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        if not self.representors:
+            return self.interfaces
+        return tuple(name for name in self.interfaces if name not in self.representors)
+
+
+_NO_LINKS = _Links()
+
+
+class _Pf(NamedTuple):
+    """Facts that a PF's functions share."""
+
+    names: tuple[str, ...] = ()
+    link_type: str = ""
+    ib_ports: tuple[str, ...] = ()
+    ib_only: bool = False
+
+
+class Networks:
+    """A reader of functions' network facts, with a cache of those that they share."""
+
+    def __init__(
+        self, root: str, links: Links, devlink: Devlink, ddptool: DdpTool, needs: Needs
+    ) -> None:
+        self._home = f"{root}/{PCI_DEVICES}"
+        self._links = links
+        self._devlink = devlink
+        self._ddptool = ddptool
+        self._needs = needs
+        self._vdpa = vdpa.scan(root)
+        self._places = netdev.Places(root)
+        self._paths: dict[str, str] = {}
+        """Paths of interfaces' folders, by name."""
+        self._pfs: dict[Bdf, _Pf] = {}
+        self._packages: dict[Bdf, str] = {}
+        self._of_path: dict[str, _Links] = {}
+        self._types: dict[str, str] = {}
+        self._enabled: frozenset[str] | None = None
+        self._vf_states: Mapping[int, Mapping[int, VfLinkState]] = {}
+        self.problems: list[str] = []
+
+    def read_vf_link_states(self, functions: Iterable[Found], read: VfLinkStates) -> None:
+        """Read the link states of virtual functions from their PFs, if there are any."""
+        network = (one.function for one in functions if one.function.base_class == NETWORK)
+        pfs = {function.pf for function in network if function.pf is not None}
+        indexes = (
+            self._links.indexes.get(name) for pf in sorted(pfs) for name in self._pf(pf).names
+        )
+        known = [index for index in indexes if index is not None]
+        if known:
+            self._vf_states = read(known)
+
+    def function(self, one: Found) -> Found:
+        """Return the function with its network facts."""
+        function = one.function
+        pf = self._pf(function.pf) if function.pf is not None else _Pf()
+        asked = function.bdf if function.has_vfs else None
+        network = self._network(one.path, one.entries, function.bdf, pf, asked)
+        if self._needs.ddp_profiles:
+            network = msgspec.structs.replace(network, ddp_profile=self._profile(one))
+        return one._replace(
+            function=msgspec.structs.replace(
+                function,
+                pf_names=pf.names,
+                network=network,
+                vf_link_state=self._vf_link_state(pf, function.index),
+            )
+        )
+
+    def subfunctions(self, one: Found) -> tuple[list[Subfunction], list[Unreadable]]:
+        """Return the sub-functions of a function, and those that can't be described."""
+        found: list[Subfunction] = []
+        unreadable: list[Unreadable] = []
+        network = one.function.network or Network()
+        pf: _Pf | None = None
+        for entry in auxiliary.scan(one.path, one.entries):
+            match entry:
+                case Unreadable():
+                    unreadable.append(entry)
+                case Auxiliary(name=name) if not network.interfaces:
+                    why = f"its PCI function {one.function.bdf} has no network interface"
+                    unreadable.append(Unreadable(name, why))
+                case Auxiliary():
+                    if pf is None:
+                        names_ = network.own_interfaces
+                        link_type = self._type((*names_, *network.interfaces)[0])
+                        pf = _Pf(names_, link_type, network.ib_ports, network.ib_only)
+                    found.append(self._subfunction(entry, one, pf))
+        return found, unreadable
+
+    def _subfunction(self, one: Auxiliary, parent: Found, pf: _Pf) -> Subfunction:
+        return Subfunction(
+            name=one.name,
+            kind=one.kind,
+            number=one.number,
+            pf=parent.function.bdf,
+            pf_names=pf.names,
+            network=self._network(one.path, names(one.path), one.name, pf, None),
+        )
+
+    def _network(
+        self, path: str, entries: Collection[str], name: str, pf: _Pf, asked: Bdf | None
+    ) -> Network:
+        """Return the network facts; ``pf`` fills in for a missing interface or RDMA device."""
+        links = self._divided(path, entries, asked)
+        rdma = netdev.rdma(path, entries)
+        named = links.own or links.interfaces
+        link_type = self._type(named[0]) if named else pf.link_type
+        ib_ports, ib_only = netdev.ib_ports(path, rdma) if rdma else (pf.ib_ports, pf.ib_only)
+        return Network(
+            interfaces=links.interfaces,
+            representors=tuple(sorted(links.representors)) if links.representors else (),
+            switch_id=links.switch_id,
+            link_type=link_type,
+            pkey=netdev.pkey(path, rdma) if link_type == "infiniband" else "",
+            rdma=rdma,
+            rdma_capable=bool(rdma) or (self._needs.rdma and name in self._rdma_enabled()),
+            ib_ports=ib_ports,
+            ib_only=ib_only,
+            vdpa=self._vdpa.get(name),
+            default_route=self._needs.default_routes
+            and not self._links.carriers.isdisjoint(links.interfaces),
+        )
+
+    def _type(self, interface: str) -> str:
+        known = self._links.types.get(interface)
+        if known is None and interface not in self._types:
+            self._types[interface] = netdev.link_type(self._paths[interface])
+        return known or self._types[interface]
+
+    def _divided(self, path: str, entries: Collection[str], asked: Bdf | None) -> _Links:
+        """Return the interfaces of a function; ``asked``: the PF whose eswitch mode to read."""
+        if path not in self._of_path:
+            places = self._places.interfaces(path, entries)
+            self._paths.update(places)
+            found = self._divide(places, entries, asked) if places else _NO_LINKS
+            self._of_path[path] = found
+        return self._of_path[path]
+
+    def _divide(
+        self, places: tuple[Interface, ...], entries: Iterable[str], asked: Bdf | None
+    ) -> _Links:
+        interfaces = tuple(place.name for place in places)
+        switchdev = self._devlink.is_switchdev(asked) if asked else None
+        known = self._links.ports
+        several = len(places) > 1 or switchdev or _SUBFUNCTION in " ".join(entries)
+        if not several and interfaces[0] not in known:
+            return _Links(interfaces)
+        ports = {
+            place.name: known.get(place.name) or (netdev.port(place.path) if several else Port())
+            for place in places
+        }
+        if asked and switchdev is None and several and any(one.switch_id for one in ports.values()):
+            self.problems.append(
+                f"the eswitch mode of {asked} can't be read (devlink tells it to CAP_NET_ADMIN): "
+                "its uplink is the interface whose phys_port_name is p<N>"
+            )
+        others = netdev.representors(ports, switchdev=switchdev)
+        is_switchdev = switchdev or (switchdev is None and bool(others))
+        ids = (ports[name].switch_id for name in interfaces if name not in others)
+        return _Links(interfaces, others, next(filter(None, ids), "") if is_switchdev else "")
+
+    def _pf(self, bdf: Bdf) -> _Pf:
+        if bdf not in self._pfs:
+            path = f"{self._home}/{bdf}"
+            own = self._divided(path, _ANY_PF, bdf).own
+            rdma = names(f"{path}/infiniband")
+            ports = netdev.ib_ports(path, rdma)
+            self._pfs[bdf] = _Pf(own, self._type(own[0]) if own else "", *ports)
+        return self._pfs[bdf]
+
+    def _vf_link_state(self, pf: _Pf, number: int | None) -> Literal["", VfLinkState]:
+        states = (self._vf_states.get(self._links.indexes.get(name, 0), {}) for name in pf.names)
+        found = (one[number] for one in states if number is not None and number in one)
+        return next(found, "")
+
+    def _rdma_enabled(self) -> frozenset[str]:
+        if self._enabled is None:
+            self._enabled = self._devlink.rdma_enabled()
+        return self._enabled
+
+    def _profile(self, one: Found) -> str:
+        """Return the adapter's profile, from its PF; if the PF has none, from the function."""
+        function = one.function
+        for bdf in (function.pf, function.bdf) if function.pf else (function.bdf,):
+            if bdf not in self._packages:
+                self._packages[bdf] = self._package(bdf, function.vendor)
+            if self._packages[bdf]:
+                return self._packages[bdf]
+        return ""
+
+    def _package(self, bdf: Bdf, vendor: str) -> str:
+        name = self._devlink.running(bdf, _PACKAGE)
+        return name or (self._ddptool.package(bdf) if vendor == _INTEL else "")

@@ -1,0 +1,26 @@
+"""A scan of the node: reads each file once, and shares a PF's facts among its functions.
+
+It may block as long as the kernel does (rtnl, devlink and device locks), so it runs in a process of
+its own with a deadline.
+"""
+
+from pathlib import Path
+
+from rbln_worker.host.discovery import network, pci
+from rbln_worker.host.discovery.inventory import NETWORK, Inventory, Needs
+from rbln_worker.host.sysfs import PCI_DEVICES
+
+
+def look(root: Path, needs: Needs) -> Inventory:
+    """Scan the node below ``root``; raises nothing for contents of the file system."""
+    try:
+        scan = pci.scan(f"{root}", needs)
+    except OSError as error:
+        return Inventory(failed=f"/{PCI_DEVICES}: {error.strerror}")
+    if any(one.function.base_class == NETWORK for one in scan.found.values()):
+        return network.describe(f"{root}", scan, needs)
+    return Inventory(
+        functions=tuple(one.function for one in scan.found.values()),
+        unreadable=scan.unreadable,
+        looked=scan.looked,
+    )

@@ -1,0 +1,1 @@
+"""Netlink without a library: codec, links, devlink, multicast groups, uevents."""

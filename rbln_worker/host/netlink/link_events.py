@@ -1,0 +1,60 @@
+"""Changes of links, from rtnetlink's multicast group (rtnetlink(7))."""
+
+from collections.abc import Iterator
+from socket import AF_UNSPEC
+from typing import Final
+
+import msgspec
+
+from rbln_worker.contract.device import LinkState
+from rbln_worker.host.netlink import codec, links, rtnetlink
+from rbln_worker.host.netlink.multicast import BUFFER_BYTES, Group, Heard
+
+_RTNLGRP_LINK: Final = 1
+
+
+class LinkChange(msgspec.Struct, frozen=True):
+    """The current state of a link; many messages change nothing that is in it."""
+
+    index: int
+    state: LinkState | None
+    """None: the link was removed from this namespace."""
+
+
+class LinkSocket:
+    """Changes of the links of this network namespace."""
+
+    def __init__(self, buffer_bytes: int = BUFFER_BYTES) -> None:
+        """Subscribe; raise OSError if that is not possible."""
+        self._group = Group(rtnetlink.PROTOCOL, _RTNLGRP_LINK, changes, buffer_bytes)
+
+    def fileno(self) -> int:
+        """Return the descriptor, as in Group."""
+        return self._group.fileno()
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._group.close()
+
+    def drain(self, most: int) -> Heard[LinkChange]:
+        """Return the changes in at most ``most`` messages, as in Group."""
+        return self._group.drain(most)
+
+
+def changes(datagram: bytes) -> Iterator[LinkChange]:
+    """Yield the changes in a datagram; raise Malformed after the last readable message.
+
+    A bridge repeats its ports' links with its own family, and sends RTM_DELLINK for a port that has
+    left it; wireless drivers report scans in a message without a state (wireless/wext-core.c).
+    Neither is about the link's state.
+    """
+    for message in codec.messages(datagram):
+        if message.kind not in {rtnetlink.RTM_NEWLINK, rtnetlink.RTM_DELLINK}:
+            continue
+        link = rtnetlink.link(message.payload)
+        if message.payload[0] != AF_UNSPEC:
+            continue
+        if message.kind == rtnetlink.RTM_DELLINK:
+            yield LinkChange(link.index, None)
+        elif link.operstate is not None:
+            yield LinkChange(link.index, links.state(link))

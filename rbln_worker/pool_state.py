@@ -1,0 +1,253 @@
+"""State of the pool: verdicts, prepared answers and the kubelet's list.
+
+The cost of a step depends on what has changed and not on the size of the pool.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import islice
+from typing import Final
+
+import msgspec
+
+from rbln_worker.contract.device import DeviceId
+from rbln_worker.contract.health import Judged, Verdict
+from rbln_worker.contract.pool import PoolName
+from rbln_worker.core.allocation.cdi import Mode
+from rbln_worker.core.allocation.device_allocation import DeviceAnswer, env_names
+from rbln_worker.core.allocation.given import Given
+from rbln_worker.core.allocation.host_facts import There
+from rbln_worker.core.allocation.providers.registry import needs
+from rbln_worker.core.health.device_health import without_link
+from rbln_worker.core.pool_snapshot import Inventory
+from rbln_worker.given_nodes import GivenNodes
+from rbln_worker.health.inspect import Finding, unread
+from rbln_worker.health.tracker import Judge
+from rbln_worker.host_files import Files
+from rbln_worker.kubelet.prepared import Known, Prepared, revise
+from rbln_worker.spec import PreStartChoice
+
+TROUBLED_MOST: Final = 32
+"""Maximum number of incomplete devices with early checks; more wait for the next full check."""
+
+
+class News(msgspec.Struct, frozen=True):
+    """Changes of verdicts."""
+
+    first: bool
+    """True for the first verdicts."""
+    before: Mapping[DeviceId, Verdict]
+    """Previous verdicts that have changed or were removed."""
+    after: Mapping[DeviceId, Verdict]
+    """New verdicts."""
+
+
+class Conclusion:
+    """The pool's state: takes the desired state and results of health checks."""
+
+    def __init__(
+        self,
+        pool: PoolName,
+        mode: Mode,
+        files: Files,
+        *,
+        pre_start: PreStartChoice = "auto",
+        overdue: Callable[[], None],
+        doubted: Callable[[DeviceId], None],
+    ) -> None:
+        """Use ``overdue`` and ``doubted`` as Judge does, and ``files`` to write specs."""
+        self._mode = mode
+        self._files = files
+        self._pre_start = pre_start
+        self._judge = Judge(overdue=overdue, doubted=doubted)
+        self.held: Inventory | None = None
+        """The newest desired state."""
+        self._concluded: Inventory | None = None
+        """The desired state that the kubelet's list is based on."""
+        self._told: set[DeviceId] = set()
+        """Devices with changes since the last conclusion."""
+        self._answers: dict[DeviceId, DeviceAnswer] = {}
+        """The last answers, by device."""
+        self._unusable: dict[DeviceId, str] = {}
+        """Reasons why containers could not use the devices, from the last health check."""
+        self._edition = 0
+        """The edition of the files at the last conclusion."""
+        self._asked: set[str] = set()
+        """Nodes whose existence affects the answers of the devices of ``_asked_of``."""
+        self._asked_of: Inventory | None = None
+        """The desired state for which ``_asked`` was computed."""
+        self._given = GivenNodes()
+        self._judged: tuple[Judged, ...] = ()
+        self._judged_of: Mapping[DeviceId, Verdict] | None = None
+        self.prepared = Prepared(pool, env_names(pool))
+
+    @property
+    def judged(self) -> tuple[Judged, ...]:
+        """All verdicts, sorted by device."""
+        verdicts = self._judge.verdicts
+        if verdicts is not self._judged_of:
+            self._judged = tuple(Judged(one, verdicts[one]) for one in sorted(verdicts))
+            self._judged_of = verdicts
+        return self._judged
+
+    def adopt(self, after: Inventory) -> set[DeviceId]:
+        """Take a new desired state; return the devices that need a health check."""
+        before, self.held = self.held, after
+        known = before.devices if before else {}
+        told = {one for one, value in after.devices.items() if known.get(one) is not value}
+        told |= known.keys() - after.devices.keys()
+        self._judge.adopt(after.devices, told, listing=self._concluded is not None)
+        self._told |= told
+        if before is None or before.pool != after.pool:
+            return set(after.devices)
+        return {
+            one
+            for one in told & after.devices.keys()
+            if one not in known or without_link(known[one]) != without_link(after.devices[one])
+        }
+
+    def take_given(self, after: Given) -> None:
+        """Take the nodes that living pods were given."""
+        self._told |= self._given.take(after)
+
+    def merged(self, found: Mapping[DeviceId, Finding]) -> dict[DeviceId, DeviceAnswer]:
+        """Return the answers of all devices, updated with these results."""
+        if self.held is None:
+            return {}
+        return {device: self._answer(self.held, device, found) for device in self.held.devices}
+
+    def concerned(self, nodes: Collection[str]) -> set[DeviceId]:
+        """Return the devices that a change of these nodes in /dev may affect.
+
+        These are the devices whose containers get them, incomplete devices, and all devices if
+        answers depend on one of these nodes.
+        """
+        held = self.held
+        if held is None or not nodes:
+            return set()
+        if held is not self._asked_of:
+            asked = {need for one in held.devices.values() for need in needs(one, held.pool)}
+            self._asked = {need.path for need in asked if isinstance(need, There)}
+            self._asked_of = held
+        if not self._asked.isdisjoint(nodes):
+            return set(held.devices)
+        return {
+            one
+            for one in held.devices
+            if one not in self._answers
+            or self._unusable.get(one)
+            or any(node.host in nodes for node in self._answers[one].nodes)
+        }
+
+    def troubled(self) -> set[DeviceId]:
+        """Return a few devices that lack a node or a file; none if there are too many."""
+        found = {one for one, why in self._unusable.items() if why}
+        if not found and self._files.lacks_spec and self.held is not None:
+            found = set(islice(self.held.devices, 1))  # a check of any device writes the spec
+        return found if len(found) <= TROUBLED_MOST else set()
+
+    def reconsider(self) -> News | None:
+        """Update the state without a health check, after a new desired state or a deadline."""
+        # There are no verdicts before the first check, and answers belong to one pool.
+        if self.held is None or self._concluded is None or self.held.pool != self._concluded.pool:
+            return None
+        return self.conclude({})
+
+    def conclude(self, found: Mapping[DeviceId, Finding]) -> News | None:
+        """Update the state with these results; return the changes, None if there are none."""
+        held, last = self.held, self._concluded
+        if held is None:
+            return None
+        told, self._told = self._told, set()
+        touched = told | found.keys() | self._judge.overdue()
+        edition = self._files.edition
+        other_pool = last is None or last.pool != held.pool
+        if other_pool or edition != self._edition:
+            touched |= held.devices.keys() | self.prepared.listed.keys()
+            told = touched
+        self._edition = edition
+        moved = other_pool or any(_place(last, one) != _place(held, one) for one in told)
+        learnt = self._learn(held, found, touched)
+        touched |= self._given.sharing(told | learnt)
+        self._judge.look({device: finding.evidence for device, finding in found.items()})
+        verdicts, hidden = self._judge.verdicts, self._judge.hidden
+        judged = self._judge.judge(
+            held.pool,
+            touched,
+            lambda one: self._files.unspecified(held.pool, self._answers[one]),
+            lambda one: self._given.obstacle(held, self._answers, one),
+        )
+        self._concluded = held
+        changed = told | learnt | judged.keys() | (hidden ^ self._judge.hidden)
+        if not changed and last is not None:
+            return None
+        sure, unknown = self._given.restart_refusals(held, self._answers)
+        pre_start = self._pre_start == "always" or (self._pre_start == "auto" and bool(sure))
+        self.prepared = msgspec.structs.replace(
+            revise(self.prepared, self._known(held, changed), changed, moved=moved),
+            restart_refusals={**sure, **unknown},
+            pre_start=pre_start,
+        )
+        return News(
+            first=last is None,
+            before={one: verdicts[one] for one in judged if one in verdicts},
+            after={one: verdict for one, verdict in judged.items() if verdict is not None},
+        )
+
+    def _learn(
+        self, held: Inventory, found: Mapping[DeviceId, Finding], touched: Iterable[DeviceId]
+    ) -> set[DeviceId]:
+        """Update the answers; return the devices with a different one."""
+        learnt = set()
+        for device in touched:
+            before = self._answers.get(device), self._unusable.get(device, "")
+            if device in held.devices:
+                self._answers[device] = self._answer(held, device, found)
+                finding = found.get(device)
+                if finding is not None and finding.answer is not None:
+                    self._unusable[device] = finding.unusable
+            else:
+                self._answers.pop(device, None)
+                self._unusable.pop(device, None)
+            self._given.learn(device, before[0], self._answers.get(device))
+            if before != (self._answers.get(device), self._unusable.get(device, "")):
+                learnt.add(device)
+        return learnt
+
+    def _answer(
+        self, held: Inventory, device: DeviceId, found: Mapping[DeviceId, Finding]
+    ) -> DeviceAnswer:
+        return (
+            (device in found and found[device].answer)
+            or self._answers.get(device)
+            or unread(held.devices[device], held.pool)
+        )
+
+    def _known(self, held: Inventory, changed: Iterable[DeviceId]) -> Known:
+        return Known(
+            pool=held.pool,
+            devices=held.devices,
+            answers=self._answers,
+            verdicts=self._judge.verdicts,
+            refusals={
+                one: why for one in changed if one in held.devices and (why := self._refusal(one))
+            },
+            hidden=self._judge.hidden,
+            mode=self._mode if self._files.uses_cdi(held.pool) else "off",
+        )
+
+    def _refusal(self, device: DeviceId) -> str:
+        verdict = self._judge.verdicts[device]
+        if not verdict.healthy:
+            return verdict.reason
+        # A suspect device may lack a node; the kubelet gets Unhealthy later.
+        return self._unusable.get(device) or self._answers[device].away
+
+
+def _place(held: Inventory | None, name: DeviceId) -> tuple[object, ...] | None:
+    """Return the facts of a device that its layout depends on."""
+    device = held.devices.get(name) if held else None
+    if device is None:
+        return None
+    function = device.function
+    group = function.iommu_group
+    return function.bdf, function.product, function.numa_node, function.bridges, device.pf, group
