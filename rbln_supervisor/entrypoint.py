@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run_dir.require_room(options.run_dir)
     except node_config.ConfigError as error:
         return _refuse(*error.errors)
-    except run_dir.NotUsable as error:
+    except run_dir.RunDirError as error:
         return _refuse(str(error))
     program = environment.get("RBLN_SUPERVISORD_CONF") or _PROGRAM
     return os.execve(  # noqa: S606 - no shell is needed: arguments are passed unchanged

@@ -16,20 +16,20 @@ from rbln_supervisor import run_dir, upgrade
 from rbln_supervisor.cli import parse
 from rbln_supervisor.config import accepted
 from rbln_supervisor.core.config import node_config
-from rbln_supervisor.core.control.protocol import CONTROL_SOCKET, HIDDEN, REQUEST_BYTES_MOST
+from rbln_supervisor.core.control.protocol import CONTROL_SOCKET, HIDDEN, MAX_REQUEST_BYTES
 from rbln_supervisor.discovery.process import DDPTOOL_KEEPS, LOOKS_KEEP
 from rbln_supervisor.options import Options, save
-from rbln_supervisor.reporting.systemd import announcer
+from rbln_supervisor.reporting.systemd import systemd_notifier
 from rbln_supervisor.supervisor import Supervisor
 from rbln_supervisor.workers import fd_limit, processes
-from rbln_supervisor.workers.router import NotBound, Router
-from rbln_supervisor.workers.stderr_server import Lender
+from rbln_supervisor.workers.router import BindError, Router
+from rbln_supervisor.workers.stderr_server import StderrServer
 from rbln_worker.channel.dealer import WORKERS_SOCKET
 from rbln_worker.contract.exits import Exit
-from rbln_worker.contract.messages import FRAME_BYTES_MOST
+from rbln_worker.contract.messages import MAX_FRAME_BYTES
 from rbln_worker.contract.version import VERSION
 from rbln_worker.process import limits, log
-from rbln_worker.process.privileges import Capability, NotGivenUp, keep_only
+from rbln_worker.process.privileges import Capability, PrivilegeError, keep_only
 from rbln_worker.process.stderr_client import STDERR_SOCKET
 
 _QUEUED_MOST = 16
@@ -54,12 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _check(options) if options.check else _run(options)
     except node_config.ConfigError as error:
         complaints = error.errors
-    except (run_dir.NotUsable, NotBound) as error:
+    except (run_dir.RunDirError, BindError) as error:
         complaints = (str(error),)
-    except NotGivenUp as error:
+    except PrivilegeError as error:
         complaints = (f"its privileges can't be given up ({error}): it has to be allowed to",)
     except Exception:  # noqa: BLE001 - the last frame of this process
-        log.last_words(traceback.format_exc())
+        log.write_crash(traceback.format_exc())
         return Exit.CRASHED
     if options.log_format == "json":
         log.setup("supervisor", options.log_level, options.log_format)
@@ -94,35 +94,35 @@ def _check(options: Options) -> int:
 
 def _run(options: Options) -> int:
     os.umask(0o077)
-    limits.leave_no_image()
+    limits.disable_core_dumps()
     fd_limit.raise_limit()
     keep_only(*_KEPT)
     start = accepted.start_config(options)
     log.setup("supervisor", options.log_level, options.log_format)
     _note(start.config)
-    tell = announcer(os.environ)
+    tell = systemd_notifier(os.environ)
     # systemd ends a supervisor that hangs with SIGABRT: the log then has the place where it hung.
     faulthandler.enable()
     processes.reap_leftovers()
-    with run_dir.held(options.run_dir):
+    with run_dir.locked(options.run_dir):
         with contextlib.suppress(OSError):  # needed only by rbln-ctl doctor without a supervisor
             save(options)
-        processes.warm()
+        processes.preload()
         context = zmq.Context()
         with (
             Router(
                 context,
                 options.run_dir / WORKERS_SOCKET,
-                bytes_most=FRAME_BYTES_MOST,
+                bytes_most=MAX_FRAME_BYTES,
                 queued=_QUEUED_MOST,
             ) as hub,
             Router(
                 context,
                 options.run_dir / CONTROL_SOCKET,
-                bytes_most=REQUEST_BYTES_MOST,
+                bytes_most=MAX_REQUEST_BYTES,
                 queued=_QUEUED_MOST,
             ) as control,
-            Lender(options.run_dir) as lender,
+            StderrServer(options.run_dir) as lender,
         ):
             supervisor = Supervisor(options, start, hub, control, lender, tell)
             code = supervisor.run()

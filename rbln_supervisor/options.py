@@ -77,7 +77,7 @@ class Options(msgspec.Struct, frozen=True):
         return not (self.in_container and self.host_root == Path("/"))
 
 
-class OptionsUnknown(Exception):
+class OptionsError(Exception):
     """Error: the options of a run directory can't be read; the text has the reason."""
 
 
@@ -102,13 +102,13 @@ def load(run_dir: Path) -> Options:
             raw = file.read(_BYTES_MOST)
         known = msgspec.json.decode(raw, type=Options, dec_hook=_path)
     except OSError as error:
-        raise OptionsUnknown(f"{path}: {error.strerror}") from error
+        raise OptionsError(f"{path}: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise OptionsUnknown(f"{path}: {error}") from error
+        raise OptionsError(f"{path}: {error}") from error
     for name in ("kubelet_dir", "device_plugins_dir", "pod_resources_dir", "plugins_registry_dir"):
         folder: Path = getattr(known, name)
         if not folder.is_absolute():  # as the command line requires
-            raise OptionsUnknown(f"{path}: {name}: expected a path from the root")
+            raise OptionsError(f"{path}: {name}: expected a path from the root")
     return known
 
 

@@ -54,12 +54,12 @@ _EXPLAINED: Final = {
 }
 
 
-class NotUsable(Exception):
+class RunDirError(Exception):
     """Error: the run directory can't be used; the text has the reason and a remedy."""
 
 
 @contextlib.contextmanager
-def held(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Lock a run directory for this supervisor (flock(2): the kernel unlocks it when we end).
 
     Raises:
@@ -75,7 +75,7 @@ def held(path: Path) -> Iterator[None]:
             closing.callback(os.close, fd)
         if not _take(fd):
             holder = os.read(fd, 16).decode(errors="replace").strip()
-            raise NotUsable(
+            raise RunDirError(
                 f"another rbln-supervisor (pid {holder or 'unknown'}) serves from {path}: stop it, "
                 "or give this one a --run-dir of its own"
             )
@@ -90,7 +90,7 @@ def prepare(path: Path) -> None:
     with _explained(path):
         is_link = path.is_symlink()
         if is_link and _others_may_write(path.parent):
-            raise NotUsable(
+            raise RunDirError(
                 f"{path}: a link that others may replace (they may write to {path.parent}): give "
                 "--run-dir the folder itself"
             )
@@ -106,7 +106,7 @@ def prepare(path: Path) -> None:
     pools = path / POOLS
     with _explained(pools):
         if pools.is_symlink():
-            raise NotUsable(f"{pools}: a link, expected a folder: remove it")
+            raise RunDirError(f"{pools}: a link, expected a folder: remove it")
         pools.mkdir(mode=_MODE, exist_ok=True)
         _close_pools(pools)
         if not os.access(path, os.W_OK | os.X_OK):
@@ -139,11 +139,11 @@ def _close_folder(path: Path, fd: int) -> None:
     try:
         now = _read_folder(fd)
         _decide(path, Folder(found.mode, now.uid, now.entries))
-    except NotUsable:
+    except RunDirError:
         _set_mode(fd, found.mode)
         raise
     if is_open(now.mode):
-        raise NotUsable(
+        raise RunDirError(
             f"{path}: others may write to it (mode {now.mode:04o}) and chmod 0700 changes nothing: "
             "give --run-dir a folder of another file system"
         )
@@ -165,7 +165,7 @@ def _set_mode(folder: Path | int, mode: int) -> None:
 def _decide(path: Path, folder: Folder) -> Use:
     decision = decide(folder, uid=os.geteuid(), names=_OURS, lock=_LOCK)
     if isinstance(decision, Refused):
-        raise NotUsable(f"{path}: {decision.reason}")
+        raise RunDirError(f"{path}: {decision.reason}")
     return decision
 
 
@@ -195,7 +195,7 @@ def _explained(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = _EXPLAINED.get(error.errno or 0) or f"{error.strerror}: {_WRITABLE}"
         named = error.filename if isinstance(error.filename, str | Path) else path
-        raise NotUsable(f"{named}: {reason}") from error
+        raise RunDirError(f"{named}: {reason}") from error
 
 
 def _take(fd: int) -> bool:

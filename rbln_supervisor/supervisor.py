@@ -14,51 +14,51 @@ import zmq
 
 from rbln_supervisor import signals
 from rbln_supervisor.config.accepted import StartConfig
-from rbln_supervisor.config.reload import Reloads
+from rbln_supervisor.config.reload import ConfigReloader
 from rbln_supervisor.core.control import queries
 from rbln_supervisor.core.control.protocol import (
     DryRun,
+    ErrorReply,
     Events,
+    EventsReply,
     Explain,
-    Happened,
-    Measured,
     Metrics,
-    Node,
-    Refused,
+    MetricsReply,
     Reload,
     Reply,
     Request,
     Rescan,
     Status,
+    StatusReply,
     Upgrade,
-    Upgrading,
+    UpgradeReply,
     encode,
     to_request,
 )
 from rbln_supervisor.core.events.event import chosen
 from rbln_supervisor.core.pod_devices import changes
 from rbln_supervisor.core.reporting import pool_summary
-from rbln_supervisor.core.reporting.systemd import Facts
-from rbln_supervisor.core.workers.lifecycle import Overdue
-from rbln_supervisor.discovery.kernel_events import Kernel
-from rbln_supervisor.discovery.scheduler import Lookout
-from rbln_supervisor.events.log import Journal
+from rbln_supervisor.core.reporting.systemd import ServiceState
+from rbln_supervisor.core.workers.lifecycle import DeadlinePassed
+from rbln_supervisor.discovery.kernel_events import KernelEventListener
+from rbln_supervisor.discovery.scheduler import DiscoveryScheduler
+from rbln_supervisor.events.log import EventLog
 from rbln_supervisor.options import Options
 from rbln_supervisor.pod_devices.watch import PodWatch
 from rbln_supervisor.reporting import status_builder
-from rbln_supervisor.reporting.kubelet_watch import KubeletFolder
-from rbln_supervisor.reporting.status_builder import Parts, Standing
-from rbln_supervisor.reporting.systemd import Announcer
+from rbln_supervisor.reporting.kubelet_watch import KubeletSocketWatch
+from rbln_supervisor.reporting.status_builder import SupervisorParts, SupervisorState
+from rbln_supervisor.reporting.systemd import SystemdNotifier
 from rbln_supervisor.upgrade import UpgradeCheck
 from rbln_supervisor.workers.fd_limit import shortage
-from rbln_supervisor.workers.pool_worker import Keeper
+from rbln_supervisor.workers.pool_worker import PoolWorker
 from rbln_supervisor.workers.pools import Pools
 from rbln_supervisor.workers.router import Router
-from rbln_supervisor.workers.stderr_server import Lender
+from rbln_supervisor.workers.stderr_server import StderrServer
 from rbln_worker.contract.messages import Hello, UnreadableFrame, to_supervisor
 from rbln_worker.contract.pool import PoolName
 from rbln_worker.contract.version import VERSION
-from rbln_worker.spec import Boot
+from rbln_worker.spec import WorkerSpec
 
 LONGEST_WAIT_S: Final = 60.0
 UPGRADE_LINGER_MS: Final = 500
@@ -76,8 +76,8 @@ class Supervisor:
         start: StartConfig,
         hub: Router,
         control: Router,
-        lender: Lender,
-        announcer: Announcer,
+        lender: StderrServer,
+        announcer: SystemdNotifier,
     ) -> None:
         self._lender = lender
         self._options = options
@@ -92,23 +92,25 @@ class Supervisor:
         self._upgrade = UpgradeCheck()
         self.is_upgrading = False
         """True if the process has to become the installed program."""
-        self._journal = Journal(options.run_dir)
+        self._journal = EventLog(options.run_dir)
         self._journal.note("supervisor", "started", why=f"version {VERSION}, pid {os.getpid()}")
         self._pools = Pools(options, start.config, self._keeper)
-        self._lookout = Lookout(
+        self._lookout = DiscoveryScheduler(
             options,
             self._pools,
-            Reloads(options, self._pools, start, self._journal),
+            ConfigReloader(options, self._pools, start, self._journal),
             self._reply,
         )
         self._pod_watch = PodWatch(options.kubelet_dirs)
         # Before the first discovery, so that no event between it and the sockets is missed.
-        self._kernel = Kernel(self._pools, self._lookout.look, lambda: self._lookout.cost_s)
-        self._kubelet = KubeletFolder(
+        self._kernel = KernelEventListener(
+            self._pools, self._lookout.look, lambda: self._lookout.cost_s
+        )
+        self._kubelet = KubeletSocketWatch(
             options.kubelet_dirs.device_plugins,
             lambda what, why: self._journal.note("kubelet", what, why=why),
         )
-        self._parts = Parts(
+        self._parts = SupervisorParts(
             pools=self._pools,
             lookout=self._lookout,
             kernel=self._kernel,
@@ -212,7 +214,7 @@ class Supervisor:
             else:
                 keeper.hear(sender, said)
 
-    def _whose(self, sender: bytes, hello: Hello | None) -> Keeper | None:
+    def _whose(self, sender: bytes, hello: Hello | None) -> PoolWorker | None:
         for keeper in self._pools.keepers.values():
             if hello is None:
                 if keeper.identity == sender:
@@ -233,7 +235,7 @@ class Supervisor:
                 request = to_request(payload)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 self._control.dropped["unreadable control frames"] += 1
-                reply: Reply | None = Refused((f"that is no request: {error}"[:300],))
+                reply: Reply | None = ErrorReply((f"that is no request: {error}"[:300],))
             else:
                 reply = self._obey(sender, request)
             if reply is not None:
@@ -247,18 +249,18 @@ class Supervisor:
         """Return the reply; None: it follows after a discovery or a check."""
         match request:
             case Status():
-                return Node(status_builder.status(self._parts, self._standing))
+                return StatusReply(status_builder.status(self._parts, self._standing))
             case Metrics():
-                return Measured(status_builder.measures(self._parts, self._standing))
+                return MetricsReply(status_builder.measures(self._parts, self._standing))
             case DryRun():
                 return self._lookout.try_out(asker, request)
             case Events(query=query):
                 events = self._journal.events
-                return Happened(chosen(events, query), self._journal.newest)
+                return EventsReply(chosen(events, query), self._journal.newest)
             case Explain(device=name):
                 pools = self._pools
                 now = monotonic()
-                return queries.explained(
+                return queries.explain_reply(
                     *(name, pools.config, pools.node, pools.rosters),
                     lambda pool: status_builder.health(self._parts, pool, now),
                     pools.links.altnames,
@@ -272,7 +274,7 @@ class Supervisor:
 
     def _begin_upgrade(self, asker: bytes) -> Reply | None:
         if self._leaving:
-            return Refused(("the supervisor is leaving",))
+            return ErrorReply(("the supervisor is leaving",))
         return self._upgrade.begin(asker)
 
     def _catch_up(self) -> None:
@@ -284,14 +286,14 @@ class Supervisor:
                 router.keep()
         if outcome := self._upgrade.turn(monotonic()):
             self._reply(outcome.requester, outcome.reply)
-            self.is_upgrading = not self._leaving and isinstance(outcome.reply, Upgrading)
+            self.is_upgrading = not self._leaving and isinstance(outcome.reply, UpgradeReply)
         self._kernel.turn()
         self._take_pod_devices()
         self._lookout.turn()
         now = monotonic()
         for keeper in self._pools.keepers.values():
             if keeper.child.deadline is not None and now >= keeper.child.deadline:
-                keeper.event(Overdue())
+                keeper.event(DeadlinePassed())
             keeper.advance_predecessor(now)
         if not self._leaving:
             self._pools.catch_up()
@@ -324,9 +326,9 @@ class Supervisor:
             )
         self._journal.flush()
 
-    def _keeper(self, pool: PoolName) -> Keeper:
+    def _keeper(self, pool: PoolName) -> PoolWorker:
         options = self._options
-        boot = Boot(
+        boot = WorkerSpec(
             pool=pool,
             incarnation="",
             run_dir=options.run_dir,
@@ -340,12 +342,12 @@ class Supervisor:
             log_level=options.log_level,
             log_format=options.log_format,
         )
-        return Keeper(boot, self._session, self._journal)
+        return PoolWorker(boot, self._session, self._journal)
 
-    def _facts(self) -> Facts:
-        return status_builder.facts(self._parts, self._standing)
+    def _facts(self) -> ServiceState:
+        return status_builder.service_state(self._parts, self._standing)
 
     @property
-    def _standing(self) -> Standing:
+    def _standing(self) -> SupervisorState:
         now = monotonic()
-        return Standing(now, now - self._born, self._leaving, self._hangups)
+        return SupervisorState(now, now - self._born, self._leaving, self._hangups)

@@ -11,9 +11,9 @@ import sys
 from time import monotonic
 from typing import Final, NamedTuple, NoReturn
 
-from rbln_supervisor.core.control.protocol import Refused, Upgrading
+from rbln_supervisor.core.control.protocol import ErrorReply, UpgradeReply
 from rbln_supervisor.workers import processes
-from rbln_supervisor.workers.processes import Life
+from rbln_supervisor.workers.processes import ChildProcess
 from rbln_worker.contract.exits import Exit
 
 CHECK_TIMEOUT_S: Final = 20.0
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class _Check(NamedTuple):
-    life: Life
+    life: ChildProcess
     pipe: int
     deadline: float
     """Monotonic seconds."""
@@ -38,7 +38,7 @@ class Outcome(NamedTuple):
     """The result of a check, and its requester."""
 
     requester: bytes
-    reply: Refused | Upgrading
+    reply: ErrorReply | UpgradeReply
 
 
 class UpgradeCheck:
@@ -57,16 +57,16 @@ class UpgradeCheck:
         """Latest time of the next call of ``turn`` (monotonic seconds)."""
         return self._check.deadline if self._check else None
 
-    def begin(self, requester: bytes) -> Refused | None:
+    def begin(self, requester: bytes) -> ErrorReply | None:
         """Start the check; None: ``turn`` returns its outcome."""
         if self._check is not None:
-            return Refused(("another upgrade is being checked",))
+            return ErrorReply(("another upgrade is being checked",))
         pipe, end = os.pipe2(os.O_CLOEXEC)
         try:
             life = processes.spawn(lambda: _run_check(end), keep=end)
         except OSError as error:
             os.close(pipe)
-            return Refused((f"the installed program can't be checked: {error.strerror}",))
+            return ErrorReply((f"the installed program can't be checked: {error.strerror}",))
         finally:
             os.close(end)
         os.set_blocking(pipe, False)
@@ -88,14 +88,14 @@ class UpgradeCheck:
         lines = _read(check.pipe)
         os.close(check.pipe)
         if how.cause == "exit-0":
-            return Outcome(check.requester, Upgrading())
+            return Outcome(check.requester, UpgradeReply())
         if check.is_late:
             lines = (f"it did not end within {CHECK_TIMEOUT_S:g} s",)
         log.error("the installed program can't be started", extra={"how": how.how, "said": lines})
         said = lines[-_MAX_LINES:] or (how.how,)
         return Outcome(
             check.requester,
-            Refused(("the installed program can't be started, this one goes on:", *said)),
+            ErrorReply(("the installed program can't be started, this one goes on:", *said)),
         )
 
 

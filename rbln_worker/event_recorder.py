@@ -4,20 +4,20 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.contract.events import REASON_MOST, Happening
+from rbln_worker.contract.events import REASON_MOST, Transition
 from rbln_worker.contract.health import Verdict
 from rbln_worker.core import event_history
 
 
-class Diary:
+class EventRecorder:
     """A recorder of transitions of devices and of the registration."""
 
     def __init__(self) -> None:
-        self._memory = event_history.Memory()
+        self._memory = event_history.EventHistory()
         self._listed = False
         self._begun_with: frozenset[DeviceId] | None = None
 
-    def after(self, number: int) -> tuple[Happening, ...]:
+    def after(self, number: int) -> tuple[Transition, ...]:
         """Return the transitions after a number that are still kept."""
         return event_history.after(self._memory, number)
 
@@ -40,7 +40,7 @@ class Diary:
             return
         self._listed = listed
         word = event_history.REGISTERED if listed else event_history.UNREGISTERED
-        told = Happening(0, _now(), word, source=way, reason=reason[:REASON_MOST])
+        told = Transition(0, _now(), word, source=way, reason=reason[:REASON_MOST])
         self._memory = event_history.remember(self._memory, [told], devices=0)
 
 

@@ -4,9 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.core.allocation.device_allocation import DeviceAnswer
+from rbln_worker.core.allocation.device_allocation import DeviceAllocation
 from rbln_worker.core.allocation.given import Given
-from rbln_worker.core.pool_snapshot import Inventory
+from rbln_worker.core.pool_snapshot import HeldPool
 
 
 class GivenNodes:
@@ -35,7 +35,7 @@ class GivenNodes:
         return concerned
 
     def learn(
-        self, device: DeviceId, before: DeviceAnswer | None, after: DeviceAnswer | None
+        self, device: DeviceId, before: DeviceAllocation | None, after: DeviceAllocation | None
     ) -> None:
         """Record a change of a device's nodes."""
         if before is after:
@@ -54,7 +54,7 @@ class GivenNodes:
         return {device for path in paths for device in self._by_node.get(path, ())}
 
     def obstacle(
-        self, held: Inventory, answers: Mapping[DeviceId, DeviceAnswer], device: DeviceId
+        self, held: HeldPool, answers: Mapping[DeviceId, DeviceAllocation], device: DeviceId
     ) -> str:
         """Return the reason not to allocate this device because of pods' nodes; empty if none."""
         answer = answers[device]
@@ -71,7 +71,7 @@ class GivenNodes:
         return self._given.moved(device, nodes) or self._given.occupied(device, nodes, may_share)
 
     def restart_refusals(
-        self, held: Inventory, answers: Mapping[DeviceId, DeviceAnswer]
+        self, held: HeldPool, answers: Mapping[DeviceId, DeviceAllocation]
     ) -> tuple[Mapping[str, str], Mapping[str, str]]:
         """Return the reasons against a restart of containers with their old nodes, by device.
 

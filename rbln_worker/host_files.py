@@ -14,9 +14,9 @@ from typing import Final, NamedTuple
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.allocation import cdi, devinfo
-from rbln_worker.core.allocation.device_allocation import DeviceAnswer
-from rbln_worker.host.manifest import FileClaim, Ledger, remove_marked
-from rbln_worker.spec import Boot, below_root
+from rbln_worker.core.allocation.device_allocation import DeviceAllocation
+from rbln_worker.host.manifest import FileClaim, FileManifest, remove_marked
+from rbln_worker.spec import WorkerSpec, below_root
 
 SPEC_WITHIN_S: Final = 5.0
 """Time-out of writing a spec, in seconds."""
@@ -35,16 +35,16 @@ class SpecHolders(NamedTuple):
     """True if a pod was given the CDI name of one of its devices: a spec is required."""
 
 
-class Files:
+class HostFiles:
     """The pool's files on the host, and problems with them."""
 
-    def __init__(self, boot: Boot, *, on_settled: Callable[[], None]) -> None:
+    def __init__(self, boot: WorkerSpec, *, on_settled: Callable[[], None]) -> None:
         """Call ``on_settled`` when ``problems`` may have changed."""
         self._on_settled = on_settled
         self._mode = boot.cdi
         self._infos = below_root(boot.root, devinfo.FOLDER)
         self._specs = boot.spec_folder
-        self._ledger = Ledger(boot.ledger_path)
+        self._ledger = FileManifest(boot.ledger_path)
         # One thread, so that an older spec never replaces a newer one.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="files")
         self._write: asyncio.Future[str] | None = None
@@ -55,7 +55,7 @@ class Files:
         self._latest: tuple[PoolSpec, tuple[DeviceId, ...]] | None = None
         self._spec_place: Path | None = None
         """The path of the spec that claims refer to."""
-        self._specified: Mapping[DeviceId, DeviceAnswer] = {}
+        self._specified: Mapping[DeviceId, DeviceAllocation] = {}
         """The devices in the spec."""
         self.edition = 0
         """A number that changes whenever the result of ``unspecified`` may change."""
@@ -76,13 +76,13 @@ class Files:
 
     def problems(self, pool: PoolSpec) -> tuple[str, ...]:
         """Return the problems for the status."""
-        unusable = cdi.unusable(pool) if self._mode != "off" else None
+        unusable = cdi.unsupported_reason(pool) if self._mode != "off" else None
         problems = (unusable, self._spec_problem, self._list_problem)
         return tuple(problem for problem in problems if problem)
 
     # Device-info files
 
-    def write_info(self, answer: DeviceAnswer) -> str:
+    def write_info(self, answer: DeviceAllocation) -> str:
         """Write the device's file; return the error, or nothing. May block."""
         if answer.file is None:
             return ""
@@ -96,12 +96,12 @@ class Files:
 
     def uses_cdi(self, pool: PoolSpec) -> bool:
         """Return True if the pool's devices are claimed from the runtime."""
-        return self._mode != "off" and cdi.unusable(pool) is None
+        return self._mode != "off" and cdi.unsupported_reason(pool) is None
 
     def needs_spec(self, pool: PoolSpec) -> bool:
         """Return True if a spec is required, such as for containers with its names."""
         claimed = self._mode != "off" or self._held.claimed
-        return claimed and cdi.unusable(pool) is None
+        return claimed and cdi.unsupported_reason(pool) is None
 
     @property
     def spec_folder(self) -> Path:
@@ -133,13 +133,13 @@ class Files:
         """True if a spec is required and can't be written."""
         return self._spec_problem != ""
 
-    async def specify(self, pool: PoolSpec, answers: Mapping[DeviceId, DeviceAnswer]) -> None:
+    async def specify(self, pool: PoolSpec, answers: Mapping[DeviceId, DeviceAllocation]) -> None:
         """Write a spec with these devices; then ``unspecified`` is up to date."""
         before = self._spec_place, self._specified, self._spec_problem
         await self._specify(pool, answers)
         self.edition += (self._spec_place, self._specified, self._spec_problem) != before
 
-    async def _specify(self, pool: PoolSpec, answers: Mapping[DeviceId, DeviceAnswer]) -> None:
+    async def _specify(self, pool: PoolSpec, answers: Mapping[DeviceId, DeviceAllocation]) -> None:
         if not self.needs_spec(pool):
             self._spec_problem, self._spec_place, self._specified = "", None, {}
             return
@@ -156,7 +156,7 @@ class Files:
         elif self._spec_place != place:
             self._spec_place, self._specified = None, {}
 
-    def unspecified(self, pool: PoolSpec, answer: DeviceAnswer) -> str:
+    def unspecified(self, pool: PoolSpec, answer: DeviceAllocation) -> str:
         """Return the reason why a device can't be claimed although it has to be; else empty."""
         if not self.uses_cdi(pool) or not cdi.has_edits(answer):
             return ""
@@ -245,5 +245,5 @@ class Files:
             self._ledger.sweep((self._infos, self._specs))
             for name in cdi.file_names(pool).values():
                 if self._specs / name not in kept:
-                    remove_marked(self._specs / name, cdi.mark(pool))
+                    remove_marked(self._specs / name, cdi.header_line(pool))
         self._save()

@@ -11,29 +11,29 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import TextIO
 
-from rbln_worker.channel.dealer import Link
+from rbln_worker.channel.dealer import SupervisorSocket
 from rbln_worker.contract.exits import Exit
 from rbln_worker.process import limits, log
-from rbln_worker.process.privileges import NotGivenUp, keep_only
-from rbln_worker.spec import Boot
+from rbln_worker.process.privileges import PrivilegeError, keep_only
+from rbln_worker.spec import WorkerSpec
 from rbln_worker.worker import Worker
 
 
-def run(boot: Boot) -> int:
+def run(boot: WorkerSpec) -> int:
     """Run a worker and return its exit code. The caller ends with os._exit."""
     try:
         return _live(boot)
-    except NotGivenUp as error:
-        log.last_words(f"{boot.pool}: its privileges can't be given up: {error}\n")
+    except PrivilegeError as error:
+        log.write_crash(f"{boot.pool}: its privileges can't be given up: {error}\n")
         return Exit.PRIVILEGED
     except BaseException as error:  # noqa: BLE001 - the last frame of this process
         # First, because a log line needs memory, too, and the error keeps used memory alive.
-        lacks_memory = is_lack_of_memory(error) or not limits.is_room_for(1)
-        log.last_words(traceback.format_exc())
+        lacks_memory = is_lack_of_memory(error) or not limits.can_start_threads(1)
+        log.write_crash(traceback.format_exc())
         if not lacks_memory:
             return Exit.CRASHED
         most = f"{boot.memory_most} bytes, --worker-memory-max" if boot.memory_most else "no limit"
-        log.last_words(f"{boot.pool}: out of memory (it may have {most})\n")
+        log.write_crash(f"{boot.pool}: out of memory (it may have {most})\n")
         return Exit.OUT_OF_MEMORY
 
 
@@ -45,16 +45,16 @@ def is_lack_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or str(error) == "can't start new thread"
 
 
-def _live(boot: Boot) -> int:
+def _live(boot: WorkerSpec) -> int:
     # First, while there is no other thread: privileges belong to a thread. A worker needs no
     # capability: sockets, lists and specs are in folders of its own user, the files of a device
     # that it reads are readable for all users (of the config space the first 64 bytes), and it does
     # not open nodes.
     keep_only()
     os.umask(0o077)
-    limits.leave_no_image()
+    limits.disable_core_dumps()
     limits.bound_memory(boot.memory_most)
-    not_first = limits.go_first()
+    not_first = limits.raise_oom_score()
     boot.lock_path.parent.mkdir(mode=0o700, exist_ok=True)
     with _pool_lock(boot) as held:
         if held is None:
@@ -75,9 +75,9 @@ def _live(boot: Boot) -> int:
         return asyncio.run(_serve(boot, held))
 
 
-async def _serve(boot: Boot, held: TextIO) -> Exit:
+async def _serve(boot: WorkerSpec, held: TextIO) -> Exit:
     loop = asyncio.get_running_loop()
-    with Link(boot.run_dir) as link:
+    with SupervisorSocket(boot.run_dir) as link:
         worker = Worker(boot, link, owns_pool=_watched(boot, held))
         loop.add_signal_handler(signal.SIGTERM, worker.drain, "SIGTERM")
         # Ctrl-C reaches the whole process group; the supervisor drains its workers itself.
@@ -86,7 +86,7 @@ async def _serve(boot: Boot, held: TextIO) -> Exit:
         return await worker.run()
 
 
-def _watched(boot: Boot, held: TextIO) -> Callable[[], bool]:
+def _watched(boot: WorkerSpec, held: TextIO) -> Callable[[], bool]:
     """Return a function that returns True while the pool belongs to this worker, by its lock file.
 
     False if another file has replaced it. If it was only removed, the next supervisor does not know
@@ -111,7 +111,7 @@ def _watched(boot: Boot, held: TextIO) -> Callable[[], bool]:
 
 
 @contextlib.contextmanager
-def _pool_lock(boot: Boot) -> Iterator[TextIO | None]:
+def _pool_lock(boot: WorkerSpec) -> Iterator[TextIO | None]:
     """Lock the pool's lock file until this process ends (flock(2)); yield None if it is locked."""
     with (boot.successor_lock_path if boot.is_successor else boot.lock_path).open("a+") as file:
         try:

@@ -13,24 +13,24 @@ from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.health import Judged, Verdict
 from rbln_worker.contract.pool import PoolName
 from rbln_worker.core.allocation.cdi import Mode
-from rbln_worker.core.allocation.device_allocation import DeviceAnswer, env_names
+from rbln_worker.core.allocation.device_allocation import DeviceAllocation, env_names
 from rbln_worker.core.allocation.given import Given
-from rbln_worker.core.allocation.host_facts import There
+from rbln_worker.core.allocation.host_facts import Exists
 from rbln_worker.core.allocation.providers.registry import needs
 from rbln_worker.core.health.device_health import without_link
-from rbln_worker.core.pool_snapshot import Inventory
+from rbln_worker.core.pool_snapshot import HeldPool
 from rbln_worker.given_nodes import GivenNodes
 from rbln_worker.health.inspect import Finding, unread
-from rbln_worker.health.tracker import Judge
-from rbln_worker.host_files import Files
-from rbln_worker.kubelet.prepared import Known, Prepared, revise
+from rbln_worker.health.tracker import HealthTracker
+from rbln_worker.host_files import HostFiles
+from rbln_worker.kubelet.prepared import AnswerInputs, PreparedAnswers, revise
 from rbln_worker.spec import PreStartChoice
 
 TROUBLED_MOST: Final = 32
 """Maximum number of incomplete devices with early checks; more wait for the next full check."""
 
 
-class News(msgspec.Struct, frozen=True):
+class StateChange(msgspec.Struct, frozen=True):
     """Changes of verdicts."""
 
     first: bool
@@ -41,14 +41,14 @@ class News(msgspec.Struct, frozen=True):
     """New verdicts."""
 
 
-class Conclusion:
+class PoolState:
     """The pool's state: takes the desired state and results of health checks."""
 
     def __init__(
         self,
         pool: PoolName,
         mode: Mode,
-        files: Files,
+        files: HostFiles,
         *,
         pre_start: PreStartChoice = "auto",
         overdue: Callable[[], None],
@@ -58,14 +58,14 @@ class Conclusion:
         self._mode = mode
         self._files = files
         self._pre_start = pre_start
-        self._judge = Judge(overdue=overdue, doubted=doubted)
-        self.held: Inventory | None = None
+        self._judge = HealthTracker(overdue=overdue, doubted=doubted)
+        self.held: HeldPool | None = None
         """The newest desired state."""
-        self._concluded: Inventory | None = None
+        self._concluded: HeldPool | None = None
         """The desired state that the kubelet's list is based on."""
         self._told: set[DeviceId] = set()
         """Devices with changes since the last conclusion."""
-        self._answers: dict[DeviceId, DeviceAnswer] = {}
+        self._answers: dict[DeviceId, DeviceAllocation] = {}
         """The last answers, by device."""
         self._unusable: dict[DeviceId, str] = {}
         """Reasons why containers could not use the devices, from the last health check."""
@@ -73,12 +73,12 @@ class Conclusion:
         """The edition of the files at the last conclusion."""
         self._asked: set[str] = set()
         """Nodes whose existence affects the answers of the devices of ``_asked_of``."""
-        self._asked_of: Inventory | None = None
+        self._asked_of: HeldPool | None = None
         """The desired state for which ``_asked`` was computed."""
         self._given = GivenNodes()
         self._judged: tuple[Judged, ...] = ()
         self._judged_of: Mapping[DeviceId, Verdict] | None = None
-        self.prepared = Prepared(pool, env_names(pool))
+        self.prepared = PreparedAnswers(pool, env_names(pool))
 
     @property
     def judged(self) -> tuple[Judged, ...]:
@@ -89,7 +89,7 @@ class Conclusion:
             self._judged_of = verdicts
         return self._judged
 
-    def adopt(self, after: Inventory) -> set[DeviceId]:
+    def adopt(self, after: HeldPool) -> set[DeviceId]:
         """Take a new desired state; return the devices that need a health check."""
         before, self.held = self.held, after
         known = before.devices if before else {}
@@ -109,7 +109,7 @@ class Conclusion:
         """Take the nodes that living pods were given."""
         self._told |= self._given.take(after)
 
-    def merged(self, found: Mapping[DeviceId, Finding]) -> dict[DeviceId, DeviceAnswer]:
+    def merged(self, found: Mapping[DeviceId, Finding]) -> dict[DeviceId, DeviceAllocation]:
         """Return the answers of all devices, updated with these results."""
         if self.held is None:
             return {}
@@ -126,7 +126,7 @@ class Conclusion:
             return set()
         if held is not self._asked_of:
             asked = {need for one in held.devices.values() for need in needs(one, held.pool)}
-            self._asked = {need.path for need in asked if isinstance(need, There)}
+            self._asked = {need.path for need in asked if isinstance(need, Exists)}
             self._asked_of = held
         if not self._asked.isdisjoint(nodes):
             return set(held.devices)
@@ -145,14 +145,14 @@ class Conclusion:
             found = set(islice(self.held.devices, 1))  # a check of any device writes the spec
         return found if len(found) <= TROUBLED_MOST else set()
 
-    def reconsider(self) -> News | None:
+    def reconsider(self) -> StateChange | None:
         """Update the state without a health check, after a new desired state or a deadline."""
         # There are no verdicts before the first check, and answers belong to one pool.
         if self.held is None or self._concluded is None or self.held.pool != self._concluded.pool:
             return None
         return self.conclude({})
 
-    def conclude(self, found: Mapping[DeviceId, Finding]) -> News | None:
+    def conclude(self, found: Mapping[DeviceId, Finding]) -> StateChange | None:
         """Update the state with these results; return the changes, None if there are none."""
         held, last = self.held, self._concluded
         if held is None:
@@ -187,14 +187,14 @@ class Conclusion:
             restart_refusals={**sure, **unknown},
             pre_start=pre_start,
         )
-        return News(
+        return StateChange(
             first=last is None,
             before={one: verdicts[one] for one in judged if one in verdicts},
             after={one: verdict for one, verdict in judged.items() if verdict is not None},
         )
 
     def _learn(
-        self, held: Inventory, found: Mapping[DeviceId, Finding], touched: Iterable[DeviceId]
+        self, held: HeldPool, found: Mapping[DeviceId, Finding], touched: Iterable[DeviceId]
     ) -> set[DeviceId]:
         """Update the answers; return the devices with a different one."""
         learnt = set()
@@ -214,16 +214,16 @@ class Conclusion:
         return learnt
 
     def _answer(
-        self, held: Inventory, device: DeviceId, found: Mapping[DeviceId, Finding]
-    ) -> DeviceAnswer:
+        self, held: HeldPool, device: DeviceId, found: Mapping[DeviceId, Finding]
+    ) -> DeviceAllocation:
         return (
             (device in found and found[device].answer)
             or self._answers.get(device)
             or unread(held.devices[device], held.pool)
         )
 
-    def _known(self, held: Inventory, changed: Iterable[DeviceId]) -> Known:
-        return Known(
+    def _known(self, held: HeldPool, changed: Iterable[DeviceId]) -> AnswerInputs:
+        return AnswerInputs(
             pool=held.pool,
             devices=held.devices,
             answers=self._answers,
@@ -243,7 +243,7 @@ class Conclusion:
         return self._unusable.get(device) or self._answers[device].away
 
 
-def _place(held: Inventory | None, name: DeviceId) -> tuple[object, ...] | None:
+def _place(held: HeldPool | None, name: DeviceId) -> tuple[object, ...] | None:
     """Return the facts of a device that its layout depends on."""
     device = held.devices.get(name) if held else None
     if device is None:

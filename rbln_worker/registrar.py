@@ -12,15 +12,22 @@ from rbln_worker.contract.messages import Phase
 from rbln_worker.contract.pool import PoolName, stem
 from rbln_worker.core import registration
 from rbln_worker.core import registration_events as events
-from rbln_worker.core.counters import Tally
-from rbln_worker.core.registration import Act, Standing, Step
-from rbln_worker.host.sockets import YOUNG_S, PathTooLong, fresh_name, refuses, sweep, younger
+from rbln_worker.core.counters import Counters
+from rbln_worker.core.registration import Act, RegistrationState, RegistrationStep
+from rbln_worker.host.sockets import (
+    YOUNG_S,
+    SocketPathTooLong,
+    is_dead,
+    newer_instance,
+    remove_stale_sockets,
+    unique_socket_name,
+)
 from rbln_worker.kubelet.board import Board
-from rbln_worker.kubelet.endpoint import Endpoint, NoEndpoint
+from rbln_worker.kubelet.endpoint import Endpoint, EndpointError
 from rbln_worker.kubelet.plugin import DevicePlugin, options
 from rbln_worker.kubelet.preferences import Preferences
-from rbln_worker.kubelet.prepared import Prepared
-from rbln_worker.kubelet.register import NotRegistered, register
+from rbln_worker.kubelet.prepared import PreparedAnswers
+from rbln_worker.kubelet.register import RegistrationError, register
 from rbln_worker.spec import KubeletDirs
 
 LOOK_EVERY: Final = 2
@@ -44,9 +51,9 @@ class Registrar:
         kubelet_dirs: KubeletDirs,
         pool: PoolName,
         choice: registration.Choice,
-        prepared: Callable[[], Prepared],
+        prepared: Callable[[], PreparedAnswers],
         *,
-        tally: Tally,
+        tally: Counters,
         on_change: Callable[[], None],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
@@ -58,7 +65,7 @@ class Registrar:
         self._tally = tally
         self._on_change = on_change
         self._spawn = spawn
-        self._standing = Standing(choice=choice)
+        self._standing = RegistrationState(choice=choice)
         self._unlisted_at: float | None = None
         """The time since when registration is possible without a stream."""
         self._plugin: DevicePlugin | None = None
@@ -124,7 +131,7 @@ class Registrar:
 
     def look(self) -> None:
         """Check the kubelet's folders and act on changes."""
-        self._event(events.Looked(self._view()))
+        self._event(events.DirsChecked(self._view()))
 
     async def close(self, within_s: float) -> None:
         """End all streams and remove all sockets; nothing is opened after that."""
@@ -146,11 +153,11 @@ class Registrar:
             registry_folder=self._registry_folder.is_dir(),
             served=self._endpoint is not None and self._endpoint.there(),
             younger=self._younger() if registration.asks_for_others(self._standing) else "",
-            answers=not (registration.asks_for_answers(self._standing) and refuses(kubelet)),
+            answers=not (registration.asks_for_answers(self._standing) and is_dead(kubelet)),
         )
 
     def _younger(self) -> str:
-        return younger(self._endpoint.path, self._stem) if self._endpoint else ""
+        return newer_instance(self._endpoint.path, self._stem) if self._endpoint else ""
 
     def _event(self, event: events.Event) -> None:
         if self._closed:
@@ -175,10 +182,10 @@ class Registrar:
             self._on_change()
 
     def _overdue(self) -> None:
-        self._event(events.Looked(self._view()))
+        self._event(events.DirsChecked(self._view()))
         due = self._standing.due
         if due is not None and due <= asyncio.get_running_loop().time():
-            self._event(events.Overdue())
+            self._event(events.TimerExpired())
 
     def _begin(self) -> None:
         """Start to open a fresh endpoint; earlier attempts are void."""
@@ -198,9 +205,9 @@ class Registrar:
 
     async def _open(self, plugin: DevicePlugin, folder: Path) -> None:
         try:
-            path = folder / fresh_name(folder, self._stem)
+            path = folder / unique_socket_name(folder, self._stem)
             endpoint = await Endpoint.open(path, plugin.services())
-        except (PathTooLong, NoEndpoint) as error:
+        except (SocketPathTooLong, EndpointError) as error:
             if plugin is self._plugin:
                 self._event(events.NotOpened(str(error)))
             return
@@ -224,12 +231,12 @@ class Registrar:
                 pool=self._pool,
                 options=options(pre_start=self._prepared().pre_start),
             )
-        except NotRegistered as error:
+        except RegistrationError as error:
             if endpoint is self._endpoint:
-                self._event(events.NotTaken(error.why, reached=error.reached))
+                self._event(events.Rejected(error.why, reached=error.reached))
         else:
             if endpoint is self._endpoint:
-                self._event(events.Taken())
+                self._event(events.Accepted())
 
     def _asked(self, plugin: DevicePlugin) -> None:
         if plugin is self._plugin:
@@ -239,16 +246,16 @@ class Registrar:
         if plugin is not self._plugin:
             return
         if taken:
-            self._event(events.Taken())
+            self._event(events.Accepted())
         else:
             refusal = f"the kubelet's plugin watcher refused it: {why[:300]}"
-            self._event(events.NotTaken(refusal, reached=True))
+            self._event(events.Rejected(refusal, reached=True))
 
     def _streams(self, plugin: DevicePlugin, before: int, now: int) -> None:
         if plugin is self._plugin:
             self._event(events.Streams(now))
         elif now > before:
-            self._event(events.Overtaken())
+            self._event(events.SupersededStream())
 
     def _retire(self) -> None:
         if self._endpoint is None or self._plugin is None:
@@ -282,8 +289,8 @@ class Registrar:
             endpoint.withdraw()
         self._remains = [endpoint for endpoint in self._remains if endpoint.there()]
 
-    def _note(self, before: Standing, after: Standing) -> None:
-        if after.step is Step.LISTED and before.step is not Step.LISTED:
+    def _note(self, before: RegistrationState, after: RegistrationState) -> None:
+        if after.step is RegistrationStep.LISTED and before.step is not RegistrationStep.LISTED:
             self.registrations += 1
             log.info("registered: the kubelet lists the pool", extra={"by": after.way})
             self._spawn(self._end_retired(tuple(self._retired)))
@@ -293,12 +300,12 @@ class Registrar:
             level = logging.INFO if waits else logging.WARNING
             log.log(level, "not registered", extra={"why": after.reason})
 
-    def _count(self, before: Standing, after: Standing, now: float) -> None:
+    def _count(self, before: RegistrationState, after: RegistrationState, now: float) -> None:
         if after.failures > before.failures:
             self._tally.refusals += 1
-        if after.step is Step.LISTED and before.step is not Step.LISTED:
+        if after.step is RegistrationStep.LISTED and before.step is not RegistrationStep.LISTED:
             self._tally.registered(now - (now if self._unlisted_at is None else self._unlisted_at))
-        if after.step in {Step.AWAY, Step.YIELDED, Step.LISTED}:
+        if after.step in {RegistrationStep.AWAY, RegistrationStep.YIELDED, RegistrationStep.LISTED}:
             self._unlisted_at = None
         elif self._unlisted_at is None:
             self._unlisted_at = now
@@ -306,7 +313,7 @@ class Registrar:
     def _sweep(self) -> None:
         now = datetime.now(UTC).timestamp()
         for folder in self.folders:
-            for path in sweep(folder, self._stem, now):
+            for path in remove_stale_sockets(folder, self._stem, now):
                 log.info("removed a socket that nobody served", extra={"path": str(path)})
 
 

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from rbln_worker.contract.counters import Figures
+from rbln_worker.contract.counters import WorkerCounters
 from rbln_worker.contract.pool import PoolName, stem
 from rbln_worker.core.allocation import cdi
 from rbln_worker.core.allocation.cdi import Mode
@@ -38,7 +38,7 @@ PreStartChoice = Literal["auto", "always", "never"]
 """``auto``: while the nodes of a device have changed since a pod was given them."""
 
 
-class Boot(msgspec.Struct, frozen=True):
+class WorkerSpec(msgspec.Struct, frozen=True):
     """Start options of a worker; only the first two and ``earlier`` differ between pools."""
 
     pool: PoolName
@@ -62,7 +62,7 @@ class Boot(msgspec.Struct, frozen=True):
     log_format: Format = "text"
     alone_s: float = 3600.0
     """Interval of the log line that there is no supervisor, in seconds."""
-    earlier: Figures = Figures()
+    earlier: WorkerCounters = WorkerCounters()
     """Counters of the pool's previous workers, to be continued."""
     is_successor: bool = False
     """True if a predecessor serves until this worker is listed."""
@@ -71,7 +71,7 @@ class Boot(msgspec.Struct, frozen=True):
     def digest(self) -> str:
         """A digest of the options, to compare workers of any pool."""
         shared = msgspec.structs.replace(
-            self, pool=PoolName(""), incarnation="", earlier=Figures(), is_successor=False
+            self, pool=PoolName(""), incarnation="", earlier=WorkerCounters(), is_successor=False
         )
         return hashlib.sha256(msgspec.json.encode(shared, enc_hook=str)).hexdigest()[:16]
 

@@ -8,36 +8,36 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, Final
 
-from rbln_worker.channel.dealer import Link
-from rbln_worker.channel.session import Conversation, Held, Words
+from rbln_worker.channel.dealer import SupervisorSocket
+from rbln_worker.channel.session import HeldState, SessionSources, SupervisorSession
 from rbln_worker.contract.device import Device
 from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.messages import (
-    BEAT_S,
+    HEARTBEAT_INTERVAL_S,
+    CheckDevices,
     Hello,
-    Holds,
-    Nudge,
     Phase,
     PodsHold,
     Report,
     State,
+    StateReport,
 )
 from rbln_worker.contract.version import VERSION
 from rbln_worker.core.aligned_timer import next_moment
 from rbln_worker.core.allocation.given import given
-from rbln_worker.core.counters import Tally
+from rbln_worker.core.counters import Counters
 from rbln_worker.core.health.device_health import without_link
-from rbln_worker.core.pool_snapshot import Gap, Inventory, apply
-from rbln_worker.event_recorder import Diary
+from rbln_worker.core.pool_snapshot import Gap, HeldPool, apply
+from rbln_worker.event_recorder import EventRecorder
 from rbln_worker.health.probe_threads import Depth, Prober
-from rbln_worker.health.schedule import Looks
+from rbln_worker.health.schedule import CheckSchedule
 from rbln_worker.host.inotify import ANYTHING, FolderWatch
-from rbln_worker.host_files import Files, SpecHolders
+from rbln_worker.host_files import HostFiles, SpecHolders
 from rbln_worker.kubelet import endpoint
-from rbln_worker.pool_state import Conclusion, News
+from rbln_worker.pool_state import PoolState, StateChange
 from rbln_worker.process import limits
 from rbln_worker.registrar import Registrar
-from rbln_worker.spec import Boot
+from rbln_worker.spec import WorkerSpec
 
 CLOSE_WITHIN_S: Final = 1.0
 _DEV_FOLDERS: Final = ("dev", "dev/vfio", "dev/infiniband", "dev/net")
@@ -49,15 +49,17 @@ log = logging.getLogger(__name__)
 class Worker:
     """The worker of one pool, from its first snapshot to its drain."""
 
-    def __init__(self, boot: Boot, link: Link, *, owns_pool: Callable[[], bool]) -> None:
+    def __init__(
+        self, boot: WorkerSpec, link: SupervisorSocket, *, owns_pool: Callable[[], bool]
+    ) -> None:
         """Serve while ``owns_pool`` is True: the pool belongs to this worker, by its lock file."""
         self._boot = boot
         self._owns_pool = owns_pool
-        self._tally = Tally(boot.earlier)
-        self._diary = Diary()
-        self._conversation = Conversation(
+        self._tally = Counters(boot.earlier)
+        self._diary = EventRecorder()
+        self._conversation = SupervisorSession(
             link,
-            Words(
+            SessionSources(
                 hello=self._hello,
                 held=self._held,
                 holds=self._holds,
@@ -70,8 +72,8 @@ class Worker:
             hear=self._adopt,
             alone_s=boot.alone_s,
         )
-        self._files = Files(boot, on_settled=self._conversation.tell)
-        self._conclusion = Conclusion(
+        self._files = HostFiles(boot, on_settled=self._conversation.tell)
+        self._conclusion = PoolState(
             boot.pool,
             boot.cdi,
             self._files,
@@ -97,7 +99,7 @@ class Worker:
         )
         self._dev_folders = tuple(boot.root / folder for folder in _DEV_FOLDERS)
         self._end: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
-        self._looks = Looks(
+        self._looks = CheckSchedule(
             lambda: self._conclusion.held,
             self._conclusion.troubled,
             self._follow,
@@ -153,7 +155,7 @@ class Worker:
             self._registrar.pulse()
             if not self._owns_pool():
                 self.drain("the pool's lock file was replaced", Exit.POOL_LOST)
-            await asyncio.sleep(next_moment(loop.time(), BEAT_S) - loop.time())
+            await asyncio.sleep(next_moment(loop.time(), HEARTBEAT_INTERVAL_S) - loop.time())
 
     def _watch_folders(self, stack: contextlib.ExitStack) -> None:
         folders = (*self._registrar.folders, *self._dev_folders, self._files.spec_folder)
@@ -191,16 +193,16 @@ class Worker:
             boot.pool, os.getpid(), boot.incarnation, VERSION, *self._held(), options=boot.digest
         )
 
-    def _holds(self) -> Holds:
+    def _holds(self) -> StateReport:
         held = self._conclusion.held
-        return Holds(held.pool, tuple(held.devices.values())) if held else Holds()
+        return StateReport(held.pool, tuple(held.devices.values())) if held else StateReport()
 
-    def _held(self) -> Held:
+    def _held(self) -> HeldState:
         held = self._conclusion.held
-        return Held(held.session, held.generation) if held else Held()
+        return HeldState(held.session, held.generation) if held else HeldState()
 
     def _adopt(self, message: State) -> None:
-        if isinstance(message, Nudge):
+        if isinstance(message, CheckDevices):
             if message.devices:
                 self._looks.want(message.devices)
             else:
@@ -252,7 +254,7 @@ class Worker:
 
     # Health checks
 
-    async def _follow(self, chosen: Sequence[Device], held: Inventory, depth: Depth) -> None:
+    async def _follow(self, chosen: Sequence[Device], held: HeldPool, depth: Depth) -> None:
         looked_at = {device.id: device for device in chosen}
         async for found in self._prober.look(chosen, held.pool, depth):
             if not found and depth is Depth.GLANCE:
@@ -283,13 +285,13 @@ class Worker:
         if not self._end.done():  # a deadline may pass while the worker ends
             self._say(self._conclusion.reconsider())
 
-    def _say(self, news: News | None) -> None:
+    def _say(self, news: StateChange | None) -> None:
         if news is None:
             return
         self._diary.judged(news.before, news.after, devices=len(self._conclusion.judged))
         self._registrar.board.show(self._conclusion.prepared.message)
         if news.first:  # register only with verdicts
-            if not limits.is_room_for(endpoint.threads()):
+            if not limits.can_start_threads(endpoint.threads()):
                 raise MemoryError(
                     "for the threads of gRPC, which waits for ever where it gets none"
                 )

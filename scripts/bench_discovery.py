@@ -19,7 +19,7 @@ from time import monotonic, perf_counter
 from typing import Any, Final, NamedTuple
 
 from rbln_supervisor.discovery import scan
-from rbln_supervisor.discovery.process import Scout
+from rbln_supervisor.discovery.process import DiscoveryProcess
 from rbln_supervisor.workers import processes
 from rbln_worker.host.discovery.inventory import Needs
 from tests.sim.device import SimDevice, shift
@@ -55,9 +55,9 @@ def main() -> int:
     given = parser.parse_args()
     if given.look is not None:
         for _ in range(given.times):
-            scan.look(given.look, NEEDS[given.kinds[0]])
+            scan.scan_node(given.look, NEEDS[given.kinds[0]])
         return 0
-    processes.warm()
+    processes.preload()
     print(
         f"{'':8}{'seconds':>9}{'us a VF':>9}{'forked s':>10}"
         f"{'opens':>8}{'lists':>7}{'links':>7}{'stats':>7}{'calls':>8}   a VF"
@@ -115,10 +115,10 @@ def functions(kind: str, pf: str) -> Iterator[SimDevice]:
 def measured(root: Path, kind: str) -> Figures:
     """The figures of a node."""
     needs = NEEDS[kind]
-    scan.look(root, needs)
-    seconds = min(timed(lambda: scan.look(root, needs)) for _ in range(TIMES))
+    scan.scan_node(root, needs)
+    seconds = min(timed(lambda: scan.scan_node(root, needs)) for _ in range(TIMES))
     with counted() as files:
-        scan.look(root, needs)
+        scan.scan_node(root, needs)
     return Figures(seconds, timed(lambda: scouted(root, needs)), files, system_calls(root, kind))
 
 
@@ -131,7 +131,7 @@ def timed(body: Callable[[], object]) -> float:
 
 def scouted(root: Path, needs: Needs) -> None:
     """A look as the supervisor has it."""
-    scout = Scout(root)
+    scout = DiscoveryProcess(root)
     scout.begin(needs)
     while scout.is_busy:
         select.select(scout.descriptors, [], [], 1)

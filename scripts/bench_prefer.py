@@ -15,7 +15,7 @@ from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.pool import PoolSpec, Preferring
 from rbln_worker.core.preferred.budget import Budget
 from rbln_worker.core.preferred.choose import Preferred, choose
-from rbln_worker.core.preferred.topology import Layout, layout
+from rbln_worker.core.preferred.topology import PoolTopology, layout
 
 POLICIES: Final[tuple[Preferring, ...]] = ("topology", "packed", "spread")
 SHAPES: Final = ((16, 1), (16, 2), (16, 4), (16, 8), (128, 2), (1024, 2), (1024, 8))
@@ -92,7 +92,7 @@ def pool(cards: int, nodes: int) -> Iterator[Device]:
             yield Device(DeviceId(bdf), function)
 
 
-def drawn(known: Layout, most: int) -> Iterator[Asked]:
+def drawn(known: PoolTopology, most: int) -> Iterator[Asked]:
     """Questions, no more than so many of each kind."""
     draw = random.Random(1)  # noqa: S311 - the same questions each time
     ids = list(known.places)

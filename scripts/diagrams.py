@@ -62,7 +62,7 @@ def _reachable() -> tuple[lifecycle.Child, ...]:
 
 
 def _made(event: type[lifecycle.Event]) -> lifecycle.Event:
-    return lifecycle.Died(0.5) if event is lifecycle.Died else event()  # type: ignore[call-arg]
+    return lifecycle.Exited(0.5) if event is lifecycle.Exited else event()  # type: ignore[call-arg]
 
 
 def _edge(child: lifecycle.Child, event: type[lifecycle.Event]) -> Edge:
@@ -86,13 +86,13 @@ def device_health() -> str:
     return _drawn(health_record.State.NEW, edges)
 
 
-def _record(state: health_record.State) -> health_record.Record:
+def _record(state: health_record.State) -> health_record.HealthRecord:
     """Return a device that was Healthy for the kubelet before."""
-    was = None if state is health_record.State.NEW else health_record.Moment(NOW - 60, NOW - 60)
-    return health_record.Record(state, well=was, deadline=NOW)
+    was = None if state is health_record.State.NEW else health_record.Timestamp(NOW - 60, NOW - 60)
+    return health_record.HealthRecord(state, well=was, deadline=NOW)
 
 
-def _variants(state: health_record.State) -> Iterator[tuple[str, health_record.Record]]:
+def _variants(state: health_record.State) -> Iterator[tuple[str, health_record.HealthRecord]]:
     record = _record(state)
     often = (NOW - 2, NOW - 1)
     yield f"{state_machine.SUSPICIONS_MOST} times in 10 s", replace(record, suspicions=often)
@@ -109,8 +109,10 @@ _EVIDENCE: Final[Mapping[type[state_machine.Event], state_machine.Event]] = {
 }
 
 
-def _after(record: health_record.Record, event: type[state_machine.Event]) -> health_record.State:
-    now = health_record.Moment(NOW, NOW)
+def _after(
+    record: health_record.HealthRecord, event: type[state_machine.Event]
+) -> health_record.State:
+    now = health_record.Timestamp(NOW, NOW)
     return state_machine.step(record, _EVIDENCE[event], now, HealthPolicy()).state
 
 

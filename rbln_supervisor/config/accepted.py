@@ -69,7 +69,7 @@ def start_config(options: Options) -> StartConfig:
         found = config_file.read(options.config_file)
         configured = node_config.parse(found, prefix=options.resource_prefix)
         try:
-            return StartConfig(node_config.strict(configured), found)
+            return StartConfig(node_config.require_valid(configured), found)
         except node_config.ConfigError as error:
             usable, failure = configured, error
     except node_config.ConfigError as error:
@@ -77,7 +77,7 @@ def start_config(options: Options) -> StartConfig:
     record = load(options)
     if record is not None and record.raw != found:
         with contextlib.suppress(node_config.ConfigError):  # accepted by another version
-            former = node_config.strict(
+            former = node_config.require_valid(
                 node_config.parse(record.raw, prefix=options.resource_prefix)
             )
             since = datetime.fromtimestamp(record.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

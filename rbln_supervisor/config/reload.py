@@ -15,17 +15,17 @@ from rbln_supervisor.config import accepted, config_file
 from rbln_supervisor.config.accepted import StartConfig
 from rbln_supervisor.config.watch import ConfigWatch
 from rbln_supervisor.core.config import node_config
-from rbln_supervisor.core.config.retry_timer import Again
-from rbln_supervisor.core.control.protocol import Refused, Reloaded, Reply
-from rbln_supervisor.core.discovery.result import Look
+from rbln_supervisor.core.config.retry_timer import RetryTimer
+from rbln_supervisor.core.control.protocol import ErrorReply, ReloadReply, Reply
+from rbln_supervisor.core.discovery.result import DiscoveryResult
 from rbln_supervisor.core.matching import in_use
 from rbln_supervisor.core.matching.plan import changes, here, plan, starts, taken
 from rbln_supervisor.core.workers.lifecycle import State
-from rbln_supervisor.core.workers.startup_check import WITHIN_S, Birth, failures
-from rbln_supervisor.events.log import Journal
+from rbln_supervisor.core.workers.startup_check import WITHIN_S, WorkerStart, failures
+from rbln_supervisor.events.log import EventLog
 from rbln_supervisor.options import Options
 from rbln_supervisor.workers.pools import Pools
-from rbln_worker.contract.pod_resources import Held
+from rbln_worker.contract.pod_resources import ResourceHolders
 from rbln_worker.contract.pool import PoolName
 
 Tried = bytes | tuple[str, ...]
@@ -34,11 +34,11 @@ Tried = bytes | tuple[str, ...]
 log = logging.getLogger(__name__)
 
 
-class _OnTrial(NamedTuple):
+class _PendingReload(NamedTuple):
     """A configuration that is active on trial."""
 
     former: node_config.NodeConfig
-    reply: Reloaded
+    reply: ReloadReply
     restarts: Mapping[PoolName, int]
     """Restarts of each pool before the reload."""
     started: frozenset[PoolName]
@@ -46,11 +46,11 @@ class _OnTrial(NamedTuple):
     deadline: float
 
 
-class Reloads:
+class ConfigReloader:
     """The configuration file, and the reloads from it."""
 
     def __init__(
-        self, options: Options, pools: Pools, start: StartConfig, journal: Journal
+        self, options: Options, pools: Pools, start: StartConfig, journal: EventLog
     ) -> None:
         self._options = options
         self._pools = pools
@@ -58,8 +58,8 @@ class Reloads:
         self._tried: Tried = start.read
         self._newest: node_config.NodeConfig | None = None
         self._refused: tuple[str, ...] = ()
-        self._again = Again()
-        self._trial: _OnTrial | None = None
+        self._again = RetryTimer()
+        self._trial: _PendingReload | None = None
         watched = options.watch_config
         self._watch = ConfigWatch(options.config_file, monotonic()) if watched else None
         self.counts: Counter[str] = Counter()
@@ -106,13 +106,13 @@ class Reloads:
     def close(self) -> None:
         """Stop watching the file."""
         self._trial = None
-        self._again = Again()
+        self._again = RetryTimer()
         if self._watch:
             self._watch.close()
 
-    def read(self) -> node_config.NodeConfig | Refused:
+    def read(self) -> node_config.NodeConfig | ErrorReply:
         """Read the file; return its configuration, or a refusal if it has any error."""
-        self._again = Again()
+        self._again = RetryTimer()
         self._tried = self._file()
         return self._parsed(self._tried)
 
@@ -128,7 +128,7 @@ class Reloads:
             return None
         found = self._file()
         if found != self._tried:
-            self._again = Again()
+            self._again = RetryTimer()
             log.info("the configuration file has changed")
         elif again:
             self._again = self._again.began()
@@ -136,9 +136,11 @@ class Reloads:
             return None
         self._tried = found
         wanted = self._parsed(found)
-        return None if isinstance(wanted, Refused) else wanted
+        return None if isinstance(wanted, ErrorReply) else wanted
 
-    def begin(self, wanted: node_config.NodeConfig, look: Look, *, force: bool) -> Refused | None:
+    def begin(
+        self, wanted: node_config.NodeConfig, look: DiscoveryResult, *, force: bool
+    ) -> ErrorReply | None:
         """Activate a configuration on trial; the caller applies the discovery's result next.
 
         Args:
@@ -156,20 +158,20 @@ class Reloads:
         node, rosters = pools.known(look.node), pools.rosters
         listed = {name: tuple(roster.devices) for name, roster in rosters.items()}
         lost = taken(pools.config, listed, wanted, node)
-        held = look.held or Held()
-        objections = in_use.objections(lost, held)
+        held = look.held or ResourceHolders()
+        objections = in_use.conflicts(lost, held)
         if objections and not force:
             errors = (*objections, in_use.advice(held))
             return self._refuse(errors) if held.unknown is None else self._not_now(errors)
-        self._again = Again()
+        self._again = RetryTimer()
         served = {name: here(roster.devices.values()) for name, roster in rosters.items()}
         planned = plan(pools.config, served, wanted, node)
-        self._trial = _OnTrial(
+        self._trial = _PendingReload(
             former=pools.config,
-            reply=Reloaded(
+            reply=ReloadReply(
                 *changes(pools.config, wanted),
                 plan=planned,
-                warnings=(*wanted.warnings, *in_use.unchecked(lost, held)),
+                warnings=(*wanted.warnings, *in_use.unchecked_warning(lost, held)),
                 forced=objections,
             ),
             restarts={name: keeper.child.restarts for name, keeper in pools.keepers.items()},
@@ -192,11 +194,11 @@ class Reloads:
         self._trial = None
         return self._roll_back(trial, failed) if failed else self._keep(trial.reply)
 
-    def _births(self, trial: _OnTrial) -> Iterator[Birth]:
+    def _births(self, trial: _PendingReload) -> Iterator[WorkerStart]:
         for name in sorted(trial.started):
             keeper = self._pools.keepers[name]
             end = keeper.obituary
-            yield Birth(
+            yield WorkerStart(
                 name,
                 is_up=keeper.child.state is State.UP and keeper.report is not None,
                 has_died=keeper.child.restarts > trial.restarts.get(name, 0),
@@ -204,7 +206,7 @@ class Reloads:
                 last_line=end.last_log[-1] if end and end.last_log else "",
             )
 
-    def _keep(self, reply: Reloaded) -> Reply:
+    def _keep(self, reply: ReloadReply) -> Reply:
         if self._pools.config is self._newest:  # otherwise a newer one waits, or was refused
             self._refused, self._former = (), ""
             if isinstance(self._tried, bytes):
@@ -222,7 +224,7 @@ class Reloads:
         self._journal.note("reload", "done", why=_told(reply))
         return reply
 
-    def _roll_back(self, trial: _OnTrial, failed: tuple[str, ...]) -> Reply:
+    def _roll_back(self, trial: _PendingReload, failed: tuple[str, ...]) -> Reply:
         self._pools.configure(trial.former)
         self._pools.apply()
         errors = tuple(f"rolled back: {line}" for line in failed)
@@ -230,7 +232,7 @@ class Reloads:
         self._refused = tuple(f"reload {line}" for line in errors)
         log.error("reload rolled back, the former configuration is in force", extra=_why(failed))
         self._journal.note("reload", "rolled back", why="; ".join(failed))
-        return Refused(errors)
+        return ErrorReply(errors)
 
     def _file(self) -> Tried:
         try:
@@ -238,12 +240,12 @@ class Reloads:
         except node_config.ConfigError as error:
             return error.errors
 
-    def _parsed(self, found: Tried) -> node_config.NodeConfig | Refused:
+    def _parsed(self, found: Tried) -> node_config.NodeConfig | ErrorReply:
         self._newest = None
         if isinstance(found, tuple):
             return self._refuse(found)
         try:
-            wanted = node_config.strict(
+            wanted = node_config.require_valid(
                 node_config.parse(found, prefix=self._options.resource_prefix)
             )
         except node_config.ConfigError as error:
@@ -251,18 +253,18 @@ class Reloads:
         self._newest = wanted
         return wanted
 
-    def _not_now(self, errors: tuple[str, ...]) -> Refused:
+    def _not_now(self, errors: tuple[str, ...]) -> ErrorReply:
         """Refuse what may succeed later, and schedule a retry; report the same reason only once."""
         known = self._again.trying and self._refused == _refused(errors)
         self._again = self._again.failed(monotonic())
-        return Refused(errors) if known else self._refuse(errors)
+        return ErrorReply(errors) if known else self._refuse(errors)
 
-    def _refuse(self, errors: tuple[str, ...]) -> Refused:
+    def _refuse(self, errors: tuple[str, ...]) -> ErrorReply:
         self.counts["reloads refused"] += 1
         self._refused = _refused(errors)
         log.warning("reload refused, nothing changed", extra=_why(errors))
         self._journal.note("reload", "refused", why="; ".join(errors))
-        return Refused(errors)
+        return ErrorReply(errors)
 
 
 def _refused(errors: tuple[str, ...]) -> tuple[str, ...]:
@@ -273,7 +275,7 @@ def _why(lines: tuple[str, ...]) -> dict[str, str]:
     return {"why": "; ".join(lines)}
 
 
-def _told(reply: Reloaded) -> str:
+def _told(reply: ReloadReply) -> str:
     counts = {
         "added": reply.added,
         "removed": reply.removed,

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from inotify_simple import INotify, flags
 
-from rbln_supervisor.core.discovery.debounce import Quiet
+from rbln_supervisor.core.discovery.debounce import Debounce
 
 AGAIN_S: Final = 10.0
 """Interval between two reads of a file that can't be watched (seconds)."""
@@ -36,7 +36,7 @@ _LIMITS: Final = {
 }
 
 
-class _Place(NamedTuple):
+class _WatchedPath(NamedTuple):
     """A folder or file on the path, and the names in it that are components of the path."""
 
     path: str
@@ -53,9 +53,9 @@ class ConfigWatch:
     def __init__(self, path: Path, now: float) -> None:
         """Watch ``path``. The first read is due soon, for earlier changes."""
         self._path = os.path.abspath(path)  # noqa: PTH100 - Path has nothing that keeps links
-        self._watched: dict[int, _Place] = {}
+        self._watched: dict[int, _WatchedPath] = {}
         self._again_at = math.inf
-        self._quiet = Quiet().touch(now)
+        self._quiet = Debounce().touch(now)
         self._inotify: INotify | None = None
         self.problem: str | None = None
         """Reason why changes are detected late, with a remedy; None if they are detected at
@@ -79,7 +79,7 @@ class ConfigWatch:
             self._arm(now)
         if now < self._quiet.due:
             return False
-        self._quiet = Quiet()
+        self._quiet = Debounce()
         self._arm(now)  # a path that changed while it was read may have caused no event
         return True
 
@@ -88,7 +88,7 @@ class ConfigWatch:
         if self._inotify:
             self._inotify.close()
         self._inotify = None
-        self._quiet, self._again_at = Quiet(), math.inf
+        self._quiet, self._again_at = Debounce(), math.inf
 
     def _happened(self) -> bool:
         """Return True if a component of the path has changed, or may have."""
@@ -124,12 +124,12 @@ class ConfigWatch:
 
     def _watch_all(self, inotify: INotify) -> None:
         """Watch all components of the path. Raises OSError if one can't be watched."""
-        seen: Mapping[tuple[int, int], _Place] = {}
+        seen: Mapping[tuple[int, int], _WatchedPath] = {}
         for _ in range(_TRIES):
             before, seen = seen, _places(self._path)
             if seen == before:
                 return
-            watched: dict[int, _Place] = {}
+            watched: dict[int, _WatchedPath] = {}
             failed = None
             for place in seen.values():
                 try:
@@ -148,20 +148,20 @@ class ConfigWatch:
                 raise failed
 
 
-def _places(path: str) -> Mapping[tuple[int, int], _Place]:
+def _places(path: str) -> Mapping[tuple[int, int], _WatchedPath]:
     """Return the components of the path, by device and inode."""
-    places: dict[tuple[int, int], _Place] = {}
+    places: dict[tuple[int, int], _WatchedPath] = {}
     for place in _way(path):
         try:
             found = os.lstat(place.path)
         except OSError:
             continue
         known = places.get((found.st_dev, found.st_ino), place)
-        places[found.st_dev, found.st_ino] = _Place(known.path, known.names | place.names)
+        places[found.st_dev, found.st_ino] = _WatchedPath(known.path, known.names | place.names)
     return places
 
 
-def _way(path: str) -> Iterator[_Place]:
+def _way(path: str) -> Iterator[_WatchedPath]:
     """Yield the components of a path from the root, as far as they exist."""
     here, links = "/", 0
     rest = path.split("/")[::-1]
@@ -176,10 +176,10 @@ def _way(path: str) -> Iterator[_Place]:
         try:
             mode = os.lstat(step).st_mode
         except (OSError, ValueError):  # ValueError: a NUL, which no file name contains
-            yield _Place(here, frozenset({name}))
+            yield _WatchedPath(here, frozenset({name}))
             return
         if stat.S_ISLNK(mode):
-            yield _Place(here, frozenset({name}))
+            yield _WatchedPath(here, frozenset({name}))
             links += 1
             try:
                 target = os.readlink(step)  # noqa: PTH115
@@ -190,9 +190,9 @@ def _way(path: str) -> Iterator[_Place]:
             here = "/" if target.startswith("/") else here
             rest += target.split("/")[::-1]
         elif stat.S_ISDIR(mode) and any(rest):
-            yield _Place(step)
+            yield _WatchedPath(step)
             here = step
         else:
-            yield _Place(here, frozenset({name}))
-            yield _Place(step)
+            yield _WatchedPath(here, frozenset({name}))
+            yield _WatchedPath(step)
             return

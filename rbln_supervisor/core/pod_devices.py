@@ -14,7 +14,7 @@ import msgspec
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.messages import PodsHold
 from rbln_worker.contract.pod_devices import Pod, PodDevice, PodDevices, PodSource
-from rbln_worker.contract.pod_resources import Holding
+from rbln_worker.contract.pod_resources import ResourceHolder
 from rbln_worker.contract.pool import PoolName
 
 SETTLE_TIMEOUT_S: Final = 30.0
@@ -78,7 +78,9 @@ def by_pods(allocations: Iterable[PodDevice], table: PodTable) -> tuple[PodDevic
 
 
 def by_holdings(
-    allocations: Iterable[PodDevice], holdings: Iterable[Holding], ended: Container[PodDevice]
+    allocations: Iterable[PodDevice],
+    holdings: Iterable[ResourceHolder],
+    ended: Container[PodDevice],
 ) -> tuple[PodDevice, ...]:
     """Return the devices that pod-resources lists, and those that it may not know yet.
 

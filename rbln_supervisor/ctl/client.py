@@ -27,15 +27,15 @@ from rbln_supervisor.core.control.protocol import (
     to_reply,
 )
 
-TIMEOUT_S: Final = 5.0
+REQUEST_TIMEOUT_S: Final = 5.0
 """Seconds: a supervisor replies within one loop iteration; one that needs longer hangs."""
-LOOK_TIMEOUT_S: Final = 25.0
+DISCOVERY_TIMEOUT_S: Final = 25.0
 """Seconds for a request with a discovery: one may be running already, and each may take 10 s. Also
 for one with a check of the installed program (20 s, rbln_supervisor/upgrade.py)."""
 RELOAD_TIMEOUT_S: Final = 60.0
 """Seconds: a discovery may be running (10 s), another configuration on trial (10 s); then follow a
 discovery (10 s) and the start of new pools (10 s)."""
-ANSWER_BYTES_MOST: Final = 64 * 1024 * 1024
+MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 """Maximum size; a longer reply is never received. A status of 20,000 devices has 3 MiB."""
 
 
@@ -60,7 +60,7 @@ def ask(run_dir: Path, request: Request, *, timeout_s: float | None = None) -> R
     _knock(path)
     with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
         dealer.linger = 0
-        dealer.maxmsgsize = ANSWER_BYTES_MOST
+        dealer.maxmsgsize = MAX_ANSWER_BYTES
         dealer.connect(f"ipc://{path}")
         dealer.send(encode(request))
         if not dealer.poll(round(timeout_s * 1000)):
@@ -123,7 +123,7 @@ class Session:
             self._dealer = self._context.socket(zmq.DEALER)
             self._dealer.linger = 0
             self._dealer.immediate = True  # nothing is queued for a supervisor that isn't there
-            self._dealer.maxmsgsize = ANSWER_BYTES_MOST
+            self._dealer.maxmsgsize = MAX_ANSWER_BYTES
             self._dealer.connect(f"ipc://{self._path}")
         self._dealer.poll(_left_ms(end), zmq.POLLOUT)
         return self._dealer
@@ -150,9 +150,9 @@ def _timeout_s(request: Request) -> float:
         case Reload():
             return RELOAD_TIMEOUT_S
         case Rescan() | DryRun() | Upgrade():
-            return LOOK_TIMEOUT_S
+            return DISCOVERY_TIMEOUT_S
         case Status() | Metrics() | Explain() | Events():
-            return TIMEOUT_S
+            return REQUEST_TIMEOUT_S
 
 
 def _knock(path: Path) -> None:

@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from rbln_supervisor.core.control.protocol import Node, Status
-from rbln_supervisor.core.doctor.facts import Facts, Host, Owners
+from rbln_supervisor.core.control.protocol import Status, StatusReply
+from rbln_supervisor.core.doctor.facts import DoctorFacts, Host, Owners
 from rbln_supervisor.ctl.client import Session, UnreachableError, UnreadableAnswerError
 from rbln_worker.contract.version import VERSION
 
@@ -26,7 +26,7 @@ _BYTES_MOST: Final = 64 * 1024 * 1024
 _STATUS_WITHIN_S: Final = 5.0
 
 
-class Where(NamedTuple):
+class Overrides(NamedTuple):
     """Options from the command line, which override those of the last supervisor."""
 
     run_dir: Path
@@ -36,14 +36,14 @@ class Where(NamedTuple):
     host_root: Path | None = None
 
 
-def facts(where: Where, *, listing: bool = False, within_s: float = WITHIN_S) -> Facts:
+def facts(where: Overrides, *, listing: bool = False, within_s: float = WITHIN_S) -> DoctorFacts:
     """Return all facts, in bounded time; ``listing``: also the files for a bundle."""
     status, unreachable = None, ""
     process = _begin(where, listing=listing, within_s=within_s)
     try:
         with Session(where.run_dir) as session:
             reply = session.ask(Status(), _STATUS_WITHIN_S)
-        if isinstance(reply, Node):
+        if isinstance(reply, StatusReply):
             status = reply.status
         else:
             unreachable = "an answer to another question"
@@ -51,7 +51,7 @@ def facts(where: Where, *, listing: bool = False, within_s: float = WITHIN_S) ->
         unreachable = str(error)
     said, errors = _hear(process, monotonic() + within_s + _GRACE_S)
     host, failures, failed = _read(said)
-    return Facts(
+    return DoctorFacts(
         host=host,
         within_s=within_s,
         version=VERSION,
@@ -62,7 +62,7 @@ def facts(where: Where, *, listing: bool = False, within_s: float = WITHIN_S) ->
     )
 
 
-def owners(where: Where, name: str, *, within_s: float = WITHIN_S) -> Owners:
+def owners(where: Overrides, name: str, *, within_s: float = WITHIN_S) -> Owners:
     """Return the owners of a name, if they can be found in bounded time."""
     process = _begin(where, name=name, within_s=within_s)
     said, _ = _hear(process, monotonic() + within_s + _GRACE_S)
@@ -73,7 +73,7 @@ def owners(where: Where, name: str, *, within_s: float = WITHIN_S) -> Owners:
 
 
 def _begin(
-    where: Where, *, within_s: float, listing: bool = False, name: str | None = None
+    where: Overrides, *, within_s: float, listing: bool = False, name: str | None = None
 ) -> subprocess.Popen[bytes]:
     told = {
         "run_dir": os.path.abspath(where.run_dir),  # noqa: PTH100 - resolve() would read the disk

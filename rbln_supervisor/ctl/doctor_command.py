@@ -3,13 +3,13 @@
 import sys
 
 from rbln_supervisor.core.doctor.diagnose import diagnose, is_wrong
-from rbln_supervisor.core.doctor.facts import Facts
+from rbln_supervisor.core.doctor.facts import DoctorFacts
 from rbln_supervisor.ctl import doctor_table, output, rendering
-from rbln_supervisor.ctl.doctor import Where, facts
+from rbln_supervisor.ctl.doctor import Overrides, facts
 from rbln_supervisor.ctl.exits import Exit
 
 
-def doctor(where: Where, *, as_json: bool) -> Exit:
+def doctor(where: Overrides, *, as_json: bool) -> Exit:
     """Examine this node, and print the findings."""
     seen = facts(where)
     found = diagnose(seen)
@@ -24,7 +24,7 @@ def doctor(where: Where, *, as_json: bool) -> Exit:
     return Exit.REFUSED if is_wrong(found) else Exit.DONE
 
 
-def told(seen: Facts) -> dict[str, object]:
+def told(seen: DoctorFacts) -> dict[str, object]:
     """Return the findings for JSON output and bundles."""
     found = diagnose(seen)
     return {

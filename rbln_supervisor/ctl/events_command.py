@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from rbln_supervisor.core.control.protocol import Events, Happened, Refused
+from rbln_supervisor.core.control.protocol import ErrorReply, Events, EventsReply
 from rbln_supervisor.core.events.event import Event, Query, chosen
 from rbln_supervisor.ctl import events_table, output, rendering
 from rbln_supervisor.ctl.client import Session, UnreachableError, UnreadableAnswerError
@@ -33,7 +33,7 @@ def tell(run_dir: Path, query: Query, *, as_json: bool) -> Exit:
     return end
 
 
-def asked(run_dir: Path, query: Query) -> tuple[Happened, Exit]:
+def asked(run_dir: Path, query: Query) -> tuple[EventsReply, Exit]:
     """Return the events and the exit code; warn if they are from the files."""
     try:
         with Session(run_dir) as session:
@@ -41,17 +41,17 @@ def asked(run_dir: Path, query: Query) -> tuple[Happened, Exit]:
     except (UnreachableError, UnreadableAnswerError) as error:
         output.complain(str(error), f"this is what {run_dir / log.FILE} says")
         return stored(run_dir, query), Exit.UNREACHABLE
-    if isinstance(reply, Happened):
+    if isinstance(reply, EventsReply):
         return reply, Exit.DONE
-    errors = reply.errors if isinstance(reply, Refused) else ("an answer to another question",)
+    errors = reply.errors if isinstance(reply, ErrorReply) else ("an answer to another question",)
     output.complain(*errors)
-    return Happened((), 0), Exit.REFUSED
+    return EventsReply((), 0), Exit.REFUSED
 
 
-def stored(run_dir: Path, query: Query) -> Happened:
+def stored(run_dir: Path, query: Query) -> EventsReply:
     """Return the events in the files of a run directory."""
     events = [record for record in log.records(run_dir) if isinstance(record, Event)]
-    return Happened(chosen(events, query), max((event.number for event in events), default=0))
+    return EventsReply(chosen(events, query), max((event.number for event in events), default=0))
 
 
 def follow(run_dir: Path, query: Query, *, as_json: bool) -> Exit:
@@ -68,7 +68,7 @@ def follow(run_dir: Path, query: Query, *, as_json: bool) -> Exit:
                         output.complain(f"{error}; waiting for it")
                     silent = True
                 else:
-                    if isinstance(reply, Happened):
+                    if isinstance(reply, EventsReply):
                         if silent:
                             output.complain("the supervisor answers")
                         silent = False
@@ -81,7 +81,7 @@ def follow(run_dir: Path, query: Query, *, as_json: bool) -> Exit:
         return Exit.DONE
 
 
-def _next(query: Query, reply: Happened, *, first: bool) -> Query:
+def _next(query: Query, reply: EventsReply, *, first: bool) -> Query:
     """Return the query after a reply; a lower number than ours means that the log was restarted."""
     most = Query().most if first else query.most
     after = reply.newest if reply.newest >= query.after else 0

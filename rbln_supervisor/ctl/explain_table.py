@@ -8,8 +8,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from rbln_supervisor.core.matching.explain import Answer, Explanation, Opinion
-from rbln_supervisor.core.matching.selector_match import Objection
+from rbln_supervisor.core.matching.explain import Answer, Explanation, PoolDecision
+from rbln_supervisor.core.matching.selector_match import Mismatch
 from rbln_supervisor.core.status import DeviceStatus
 from rbln_supervisor.ctl import status_table
 from rbln_supervisor.ctl.rendering import table_for
@@ -82,7 +82,7 @@ def _mend(explanation: Explanation) -> str:
     return f"rbln-ctl events --device {device}; dmesg | grep {device}; rbln-ctl rescan"
 
 
-def _nearest(explanation: Explanation) -> tuple[Opinion, int, Objection] | None:
+def _nearest(explanation: Explanation) -> tuple[PoolDecision, int, Mismatch] | None:
     """Return the pool's selector object whose mismatch came last in the order of keys."""
     keys = list(explanation.values)
     found = [
@@ -149,7 +149,7 @@ def _pools(explanation: Explanation, columns: int) -> Table:
     return table
 
 
-def _because(opinion: Opinion, explanation: Explanation) -> Iterator[tuple[str, str]]:
+def _because(opinion: PoolDecision, explanation: Explanation) -> Iterator[tuple[str, str]]:
     """Yield the result of each selector object that was matched; the decisive one first."""
     match opinion.answer:
         case "takes":
@@ -167,7 +167,7 @@ def _because(opinion: Opinion, explanation: Explanation) -> Iterator[tuple[str, 
         yield f"selectors[{index}]", _objection(objection, explanation)
 
 
-def _objection(objection: Objection, explanation: Explanation) -> str:
+def _objection(objection: Mismatch, explanation: Explanation) -> str:
     wanted = " or ".join(map(plain, objection.wanted))
     if objection.has:
         has = f"it has {plain(objection.has)}"

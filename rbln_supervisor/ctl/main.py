@@ -12,7 +12,7 @@ from rbln_supervisor.ctl.exits import Exit
 from rbln_supervisor.ctl.output import complain, write, write_json
 from rbln_supervisor.ctl.parser import RUN_DIR, parser
 from rbln_supervisor.ctl.request import ANOTHER, ask, page, refused
-from rbln_supervisor.ctl.status_filter import Choice, chosen, unknown
+from rbln_supervisor.ctl.status_filter import StatusFilter, chosen, unknown
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,7 +68,7 @@ def _request(options: argparse.Namespace, run_dir: Path, *, as_json: bool) -> Ex
 
 
 def _status(options: argparse.Namespace, run_dir: Path, *, as_json: bool) -> Exit:
-    choice = Choice(options.pool, options.unhealthy)
+    choice = StatusFilter(options.pool, options.unhealthy)
     if options.watch:
         # rich is loaded for output to people only
         from rbln_supervisor.ctl import status_watch  # noqa: PLC0415
@@ -79,14 +79,14 @@ def _status(options: argparse.Namespace, run_dir: Path, *, as_json: bool) -> Exi
     match reply:
         case Exit():
             return reply
-        case protocol.Node(status=status) if none := unknown(status, choice):
+        case protocol.StatusReply(status=status) if none := unknown(status, choice):
             complain(none)
             return Exit.REFUSED
-        case protocol.Node(status=status) if as_json:
+        case protocol.StatusReply(status=status) if as_json:
             write_json(chosen(status, choice))
-        case protocol.Node(status=status):
+        case protocol.StatusReply(status=status):
             write(page(chosen(status, choice), whole=status))
-        case protocol.Refused():
+        case protocol.ErrorReply():
             return refused(reply, as_json=as_json)
         case _:
             complain(ANOTHER)
@@ -101,7 +101,7 @@ def _probe(run_dir: Path, *, until_ready: bool) -> Exit:
     match reply:
         case Exit():
             return reply
-        case protocol.Node(status=status):
+        case protocol.StatusReply(status=status):
             missing = probe.unready(status) if until_ready else ()
             complain(*missing)
             return Exit.REFUSED if missing else Exit.DONE
@@ -121,9 +121,9 @@ def _events(options: argparse.Namespace, run_dir: Path, *, as_json: bool) -> Exi
 
 def _examine(options: argparse.Namespace, run_dir: Path, *, as_json: bool) -> Exit:
     from rbln_supervisor.ctl import doctor_command, support_bundle  # noqa: PLC0415
-    from rbln_supervisor.ctl.doctor import Where  # noqa: PLC0415
+    from rbln_supervisor.ctl.doctor import Overrides  # noqa: PLC0415
 
-    where = Where(
+    where = Overrides(
         run_dir,
         options.config_file,
         options.kubelet_dir,
@@ -142,7 +142,7 @@ def _complete(line: Sequence[str], run_dir: Path) -> Exit:
     status = None
     with contextlib.suppress(client.UnreachableError, client.UnreadableAnswerError):
         reply = client.ask(completion.run_dir(line) or run_dir, protocol.Status(), timeout_s=1.0)
-        status = reply.status if isinstance(reply, protocol.Node) else None
+        status = reply.status if isinstance(reply, protocol.StatusReply) else None
     write("".join(f"{word}\n" for word in completion.candidates(line, status)))
     return Exit.DONE
 
@@ -151,7 +151,7 @@ def _explain(run_dir: Path, name: str, *, as_json: bool) -> Exit:
     """Request the explanation; if the name is unknown, that of a device which local files name."""
     name = name if name.isprintable() else ascii(name)[1:-1]  # bytes that are no text can't be sent
     reply = ask(run_dir, protocol.Explain(name))
-    if isinstance(reply, protocol.Refused):
+    if isinstance(reply, protocol.ErrorReply):
         from rbln_supervisor.ctl import name_lookup  # noqa: PLC0415 - for names that are not of a device
 
         reply = name_lookup.explain_owner(run_dir, name, reply)
@@ -167,32 +167,32 @@ def _show(reply: protocol.Reply | Exit, *, as_json: bool) -> Exit:
     match reply:
         case Exit():
             return reply
-        case protocol.Refused():
+        case protocol.ErrorReply():
             return refused(reply, as_json=as_json)
         case (
-            protocol.Node()
-            | protocol.Planned()
-            | protocol.Happened()
-            | protocol.Measured()
-            | protocol.Upgrading()
+            protocol.StatusReply()
+            | protocol.DryRunReply()
+            | protocol.EventsReply()
+            | protocol.MetricsReply()
+            | protocol.UpgradeReply()
         ):  # not a reply to these requests
             complain(ANOTHER)
             return Exit.REFUSED
-        case protocol.Explained(explanation=explanation) if as_json:
+        case protocol.ExplainReply(explanation=explanation) if as_json:
             write_json(explanation)
         case _ if as_json:
             write_json(reply)
-        case protocol.Reloaded():
+        case protocol.ReloadReply():
             _say(reply)
-        case protocol.Rescanned(problems=problems):
+        case protocol.RescanReply(problems=problems):
             write(f"{wording.rescanned(reply)}\n")
             complain(*problems, said="warning")
-        case protocol.Explained(explanation=explanation):
+        case protocol.ExplainReply(explanation=explanation):
             write(page(explanation))
     return Exit.DONE
 
 
-def _say(reply: protocol.Reloaded) -> None:
+def _say(reply: protocol.ReloadReply) -> None:
     write(f"{wording.reloaded(reply)}\n")
     if reply.plan and wording.is_a_change(reply):
         write(page(reply.plan, done=True))

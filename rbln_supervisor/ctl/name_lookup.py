@@ -5,33 +5,33 @@ from typing import Final
 
 import msgspec
 
-from rbln_supervisor.core.control.protocol import Explain, Explained, Refused, Reply
-from rbln_supervisor.ctl.doctor import Where, owners
+from rbln_supervisor.core.control.protocol import ErrorReply, Explain, ExplainReply, Reply
+from rbln_supervisor.ctl.doctor import Overrides, owners
 from rbln_supervisor.ctl.exits import Exit
 from rbln_supervisor.ctl.request import ask
 
 _NAMED_MOST: Final = 8
 
 
-def explain_owner(run_dir: Path, name: str, refused: Refused) -> Reply | Exit:
+def explain_owner(run_dir: Path, name: str, refused: ErrorReply) -> Reply | Exit:
     """Return the explanation of the first device with a name, or the refusal if there is none."""
-    found = owners(Where(run_dir), name)
+    found = owners(Overrides(run_dir), name)
     if not found.what:
         return refused
     more = len(found.devices) - _NAMED_MOST
     devices = ", ".join((*found.devices[:_NAMED_MOST], *((f"{more} more",) if more > 0 else ())))
     note = f"{name} is {found.what}" + (f": {devices}" if devices else "")
     if not found.devices:
-        return Refused((f"{note}; no device is its",))
+        return ErrorReply((f"{note}; no device is its",))
     reply: Reply | Exit = refused
     for device in found.devices[:_NAMED_MOST]:
         reply = ask(run_dir, Explain(device))
         match reply:
-            case Explained(explanation=one):
+            case ExplainReply(explanation=one):
                 noted = msgspec.structs.replace(one, notes=(note, *one.notes))
-                return Explained(noted)
-            case Refused(errors=errors):
-                reply = Refused((f"{note}; {'; '.join(errors)}",))
+                return ExplainReply(noted)
+            case ErrorReply(errors=errors):
+                reply = ErrorReply((f"{note}; {'; '.join(errors)}",))
             case _:
                 return reply
     return reply

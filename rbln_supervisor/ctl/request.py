@@ -31,7 +31,7 @@ def ask(
         return Exit.REFUSED
 
 
-def refused(reply: protocol.Refused, *, as_json: bool) -> Exit:
+def refused(reply: protocol.ErrorReply, *, as_json: bool) -> Exit:
     """Print why the request was refused."""
     if as_json:
         write_json(reply)

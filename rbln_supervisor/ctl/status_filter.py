@@ -9,7 +9,7 @@ from rbln_supervisor.core.status import DeviceStatus, NodeStatus
 from rbln_worker.contract.health import HealthPhase
 
 
-class Choice(NamedTuple):
+class StatusFilter(NamedTuple):
     """The filter of ``rbln-ctl status``."""
 
     pool: str | None = None
@@ -18,7 +18,7 @@ class Choice(NamedTuple):
     """True: only devices that are not healthy, and pools that have such or that do not serve."""
 
 
-def chosen(status: NodeStatus, choice: Choice) -> NodeStatus:
+def chosen(status: NodeStatus, choice: StatusFilter) -> NodeStatus:
     """Return the status reduced to the selected pools and devices, in the same structure."""
     pools = {
         name: pool
@@ -38,7 +38,7 @@ def chosen(status: NodeStatus, choice: Choice) -> NodeStatus:
     return msgspec.structs.replace(status, pools=pools)
 
 
-def unknown(status: NodeStatus, choice: Choice) -> str:
+def unknown(status: NodeStatus, choice: StatusFilter) -> str:
     """Return an error if the selected pool does not exist; empty if it does."""
     if choice.pool is None or any(named(name, choice.pool) for name in status.pools):
         return ""

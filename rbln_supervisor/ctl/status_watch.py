@@ -12,19 +12,19 @@ from rich.console import Console, Group, RenderableType
 from rich.segment import Segment, Segments
 from rich.text import Text
 
-from rbln_supervisor.core.control.protocol import Node, Status
+from rbln_supervisor.core.control.protocol import Status, StatusReply
 from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl import output, rendering, status_table
 from rbln_supervisor.ctl.client import Session, UnreachableError, UnreadableAnswerError
 from rbln_supervisor.ctl.exits import Exit
-from rbln_supervisor.ctl.status_filter import Choice, chosen, unknown
+from rbln_supervisor.ctl.status_filter import StatusFilter, chosen, unknown
 from rbln_supervisor.ctl.wording import duration, plain
 
 ANSWER_WITHIN_S = 2.0
 """Seconds: a supervisor replies in milliseconds, and a person should see soon that it does not."""
 
 
-def watch(run_dir: Path, choice: Choice, *, as_json: bool, interval_s: float) -> Exit:
+def watch(run_dir: Path, choice: StatusFilter, *, as_json: bool, interval_s: float) -> Exit:
     """Show the status until Ctrl-C, or until its reader is gone."""
     signal.signal(signal.SIGTERM, _end)
     console = Console(highlight=False, markup=False, emoji=False)
@@ -66,7 +66,7 @@ class _News:
         except (UnreachableError, UnreadableAnswerError) as error:
             self.problem = str(error)
             return self
-        if isinstance(reply, Node):
+        if isinstance(reply, StatusReply):
             self.status, self.at, self.problem = reply.status, monotonic(), ""
         else:
             self.problem = "an answer to another question"
@@ -81,20 +81,20 @@ def _repeat(show: Callable[[], bool], interval_s: float) -> None:
         sleep(max(0.0, began + interval_s - monotonic()))
 
 
-def _json(news: _News, choice: Choice) -> bool:
+def _json(news: _News, choice: StatusFilter) -> bool:
     """Write one line for each status; a failed request has a line, too."""
     if news.problem or news.status is None:
         return output.write_line({"unreachable": news.problem})
     return output.write_line(chosen(news.status, choice))
 
 
-def _plain(news: _News, choice: Choice) -> bool:
+def _plain(news: _News, choice: StatusFilter) -> bool:
     return output.write(
         rendering.text(lambda columns: Group(_page(news, choice, columns), Text()), sys.stdout)
     )
 
 
-def _page(news: _News, choice: Choice, columns: int) -> RenderableType:
+def _page(news: _News, choice: StatusFilter, columns: int) -> RenderableType:
     now = datetime.now(UTC)
     parts: list[RenderableType] = [Text(f"{now:%H:%M:%S} UTC", "dim")]
     if news.problem:

@@ -17,7 +17,7 @@ from rbln_supervisor.config import config_file
 from rbln_supervisor.core.config.node_config import ConfigError
 from rbln_supervisor.core.doctor import redaction
 from rbln_supervisor.core.doctor.diagnose import diagnose
-from rbln_supervisor.core.doctor.facts import Facts
+from rbln_supervisor.core.doctor.facts import DoctorFacts
 from rbln_supervisor.core.events.event import Query
 from rbln_supervisor.ctl import (
     doctor_command,
@@ -28,16 +28,16 @@ from rbln_supervisor.ctl import (
     rendering,
     status_table,
 )
-from rbln_supervisor.ctl.doctor import Where, facts
+from rbln_supervisor.ctl.doctor import Overrides, facts
 from rbln_supervisor.ctl.exits import Exit
-from rbln_supervisor.options import OptionsUnknown, load
+from rbln_supervisor.options import OptionsError, load
 
 BYTES_MOST: Final = 32 * 1024 * 1024
 """Maximum size of all files before compression; the manifest names those that do not fit."""
 _PACKAGES: Final = ("grpcio", "protobuf", "pyzmq", "msgspec", "inotify-simple", "rich", "PyYAML")
 
 
-def bundle(where: Where, file: Path | None) -> Exit:
+def bundle(where: Overrides, file: Path | None) -> Exit:
     """Write a bundle, and print its manifest."""
     now = datetime.now(UTC)
     path = file or Path(f"rbln-support-{platform.node()}-{now:%Y%m%dT%H%M%SZ}.tar.gz")
@@ -54,7 +54,7 @@ def bundle(where: Where, file: Path | None) -> Exit:
     return Exit.UNREACHABLE if seen.unreachable else Exit.DONE
 
 
-def contents(where: Where, seen: Facts, now: datetime) -> tuple[dict[str, str], str]:
+def contents(where: Overrides, seen: DoctorFacts, now: datetime) -> tuple[dict[str, str], str]:
     """Return the files without secrets, and the manifest."""
     raw, config_problem = _config(where)
     known = redaction.secrets(raw)
@@ -88,7 +88,7 @@ def contents(where: Where, seen: Facts, now: datetime) -> tuple[dict[str, str], 
     return files, redaction.redact("\n".join(lines) + "\n", known).text
 
 
-def _texts(where: Where, seen: Facts, now: datetime) -> dict[str, str]:
+def _texts(where: Overrides, seen: DoctorFacts, now: datetime) -> dict[str, str]:
     events = events_command.stored(where.run_dir, Query()).events
     found = diagnose(seen)
     quiet = io.StringIO()
@@ -110,18 +110,18 @@ def _texts(where: Where, seen: Facts, now: datetime) -> dict[str, str]:
     return files
 
 
-def _config(where: Where) -> tuple[bytes, str]:
+def _config(where: Overrides) -> tuple[bytes, str]:
     path = where.config_file
     try:
         path = path or load(where.run_dir).config_file
         return config_file.read(path), ""
-    except OptionsUnknown as error:
+    except OptionsError as error:
         return b"", f"nobody knows where it is ({error}); name it with --config-file"
     except ConfigError as error:
         return b"", "; ".join(error.errors)
 
 
-def _versions(seen: Facts) -> str:
+def _versions(seen: DoctorFacts) -> str:
     lines = [f"rbln-ctl {seen.version}", f"python {sys.version}", f"kernel {platform.release()}"]
     if seen.status is not None:
         lines.append(f"rbln-supervisor {seen.status.supervisor.version}")

@@ -43,9 +43,9 @@ def upgrade(run_dir: Path, *, as_json: bool) -> Exit:
     match reply:
         case Exit():
             return reply
-        case protocol.Refused():
+        case protocol.ErrorReply():
             return refused(reply, as_json=as_json)
-        case protocol.Upgrading():
+        case protocol.UpgradeReply():
             pass
         case _:
             complain(ANOTHER)
@@ -85,7 +85,7 @@ def _status(reply: protocol.Reply | Exit) -> NodeStatus | Exit:
     match reply:
         case Exit():
             return reply
-        case protocol.Node(status=status):
+        case protocol.StatusReply(status=status):
             return status
         case _:
             complain(ANOTHER)

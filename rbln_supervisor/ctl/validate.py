@@ -27,7 +27,7 @@ def _validate(file: str, prefix: str, *, as_json: bool) -> Exit:
     try:
         raw = config_file.read(file)
         said = file
-        checked = node_config.strict(node_config.parse(raw, prefix=prefix))
+        checked = node_config.require_valid(node_config.parse(raw, prefix=prefix))
     except node_config.ConfigError as error:
         return _invalid(file, error.errors, error.warnings, said=said, as_json=as_json)
     if as_json:
@@ -47,9 +47,9 @@ def _try(file: str, prefix: str | None, run_dir: Path, *, as_json: bool) -> Exit
         return _invalid(file, error.errors, error.warnings, said="rbln-ctl", as_json=as_json)
     reply = ask(run_dir, protocol.DryRun(raw, prefix))
     match reply:
-        case protocol.Planned(plan=None, errors=errors, warnings=warnings):
+        case protocol.DryRunReply(plan=None, errors=errors, warnings=warnings):
             return _invalid(file, errors, warnings, said=file, as_json=as_json)
-        case protocol.Planned(plan=plan, warnings=warnings, held=held) if plan:
+        case protocol.DryRunReply(plan=plan, warnings=warnings, held=held) if plan:
             names = [name for name, pool in plan.pools.items() if pool.change != "removed"]
             if as_json:
                 told = {"valid": True, "pools": names, "warnings": warnings, "plan": plan}
@@ -60,7 +60,7 @@ def _try(file: str, prefix: str | None, run_dir: Path, *, as_json: bool) -> Exit
                 complain(*held, said="a reload would be refused")
                 complain(*warnings, said=f"{file}: warning")
             return Exit.DONE
-        case protocol.Refused():
+        case protocol.ErrorReply():
             return refused(reply, as_json=as_json)
         case Exit():
             return reply

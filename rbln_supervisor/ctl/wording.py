@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from rbln_supervisor.core.config.node_config import NodeConfig
-from rbln_supervisor.core.control.protocol import Reloaded, Rescanned
+from rbln_supervisor.core.control.protocol import ReloadReply, RescanReply
 
 
-def reloaded(reply: Reloaded) -> str:
+def reloaded(reply: ReloadReply) -> str:
     """Return one sentence."""
     if not is_a_change(reply):
         return f"reloaded: nothing changed, {count(reply.unchanged, 'pool')} as before"
@@ -16,13 +16,13 @@ def reloaded(reply: Reloaded) -> str:
     )
 
 
-def is_a_change(reply: Reloaded) -> bool:
+def is_a_change(reply: ReloadReply) -> bool:
     """Return True if a reload changed a pool, or moved a device."""
     moves = reply.plan.moves if reply.plan else ()
     return bool(reply.added or reply.removed or reply.changed or moves)
 
 
-def rescanned(reply: Rescanned) -> str:
+def rescanned(reply: RescanReply) -> str:
     """Return a sentence, then a line for each pool that changed."""
     functions = f"{reply.functions} PCI function{'' if reply.functions == 1 else 's'}"
     if not reply.changed:

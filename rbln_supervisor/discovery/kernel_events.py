@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Final, TypeVar
 
 from rbln_supervisor.core.discovery import uevents
-from rbln_supervisor.core.discovery.rate_limit import Pace
+from rbln_supervisor.core.discovery.rate_limit import TokenBucket
 from rbln_supervisor.workers.pools import Pools
 from rbln_worker.contract.device import Bdf
 from rbln_worker.host.netlink.link_events import LinkSocket
@@ -27,7 +27,7 @@ S = TypeVar("S")
 log = logging.getLogger(__name__)
 
 
-class Kernel:
+class KernelEventListener:
     """A listener to kernel events that requests discoveries: soon, but one for many events."""
 
     def __init__(
@@ -48,8 +48,8 @@ class Kernel:
         self._pools = pools
         self._look = look
         self._look_costs_s = look_costs_s
-        self._looks = Pace()
-        self._relinks = Pace()
+        self._looks = TokenBucket()
+        self._relinks = TokenBucket()
         self._look_since = 0.0
         self._relink_since = 0.0
         """Time of the first event that was not handled yet, if one is pending (monotonic
@@ -106,9 +106,9 @@ class Kernel:
         if heard.lost:
             self._missed("uevents", now)
         for event in heard.items:
-            if uevents.concerns(event.subsystem, event.devpath):
+            if uevents.is_relevant(event.subsystem, event.devpath):
                 self.counts["kernel events about devices"] += 1
-                self._touched.add(uevents.function(event.devpath))
+                self._touched.add(uevents.pci_function(event.devpath))
                 self._want_look(now)
 
     def _hear_links(self, socket: LinkSocket, now: float) -> None:

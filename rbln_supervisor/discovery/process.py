@@ -21,10 +21,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from rbln_supervisor.core.discovery.result import Look
+from rbln_supervisor.core.discovery.result import DiscoveryResult
 from rbln_supervisor.discovery import scan
 from rbln_supervisor.workers import processes
-from rbln_supervisor.workers.processes import Life
+from rbln_supervisor.workers.processes import ChildProcess
 from rbln_worker.contract.exits import Exit
 from rbln_worker.host.discovery.inventory import Needs
 from rbln_worker.kubelet import pod_resources
@@ -34,7 +34,7 @@ from rbln_worker.process.privileges import Capability, keep_only
 DEADLINE_S: Final = 10.0
 """Maximum duration of a discovery (seconds). One of 4,096 functions takes 1 s, a silent kubelet 2
 s."""
-BYTES_MOST: Final = 32 * 1024 * 1024
+MAX_RESULT_BYTES: Final = 32 * 1024 * 1024
 """Maximum size of a result. 20,000 functions of 600 bytes fit."""
 LOOKS_KEEP: Final = (Capability.NET_ADMIN,)
 """devlink reports an eswitch's mode only with it (net/devlink, GENL_ADMIN_PERM)."""
@@ -45,10 +45,10 @@ _GRACE_S: Final = 2.0
 _PIPE_BYTES: Final = 1024 * 1024
 """The maximum for any user (pipe(7)); one loop iteration can read that much."""
 
-_LOOK: Final[msgspec.msgpack.Decoder[Look]] = msgspec.msgpack.Decoder(Look)
+_LOOK: Final[msgspec.msgpack.Decoder[DiscoveryResult]] = msgspec.msgpack.Decoder(DiscoveryResult)
 
 
-class Pods(NamedTuple):
+class PodResourcesQuery(NamedTuple):
     """A query to the kubelet for the pods that use devices of these resources."""
 
     folder: Path
@@ -59,7 +59,7 @@ class Pods(NamedTuple):
 class _Run:
     """One discovery process."""
 
-    def __init__(self, life: Life, pipe: int, deadline: float) -> None:
+    def __init__(self, life: ChildProcess, pipe: int, deadline: float) -> None:
         self.life = life
         self.pipe = pipe
         self.deadline = deadline
@@ -67,11 +67,11 @@ class _Run:
         self.given_up = False
 
 
-class Scout:
+class DiscoveryProcess:
     """The runner of at most one discovery at a time. Never waits: ``turn`` returns the result."""
 
     def __init__(
-        self, root: Path, *, deadline_s: float = DEADLINE_S, bytes_most: int = BYTES_MOST
+        self, root: Path, *, deadline_s: float = DEADLINE_S, bytes_most: int = MAX_RESULT_BYTES
     ) -> None:
         self._root = root
         self._deadline_s = deadline_s
@@ -106,7 +106,7 @@ class Scout:
             )
         )
 
-    def begin(self, needs: Needs, pods: Pods | None = None) -> None:
+    def begin(self, needs: Needs, pods: PodResourcesQuery | None = None) -> None:
         """Start a discovery; none may be running. Raises OSError if there can be no process."""
         pipe, end = os.pipe2(os.O_CLOEXEC)
         try:
@@ -126,7 +126,7 @@ class Scout:
             os.close(end)
         self._run = _Run(life, pipe, monotonic() + self._deadline_s)
 
-    def turn(self, now: float) -> Look | None:
+    def turn(self, now: float) -> DiscoveryResult | None:
         """Return the result of the discovery, once; None if there is nothing new."""
         run = self._run
         if run is None:
@@ -144,14 +144,14 @@ class Scout:
             self.costs_s += self.cost_s
             if run.given_up:
                 return None
-            return Look(failed=_ended(wordy)) if too_much else _read(run.said, how)
+            return DiscoveryResult(failed=_ended(wordy)) if too_much else _read(run.said, how)
         if too_much and not run.given_up:
             return self._give_up(run, now, wordy)
         if now >= run.deadline and not run.given_up:
             return self._give_up(run, now, f"took more than {self._deadline_s:g} s")
         if now >= run.deadline:
             run.deadline = now + self._deadline_s
-            return Look(
+            return DiscoveryResult(
                 failed="the last look at the node can't be ended: "
                 f"process {run.life.pid} waits in the kernel"
             )
@@ -162,12 +162,12 @@ class Scout:
         if self._run is not None:
             self._give_up(self._run, monotonic(), "")
 
-    def _give_up(self, run: _Run, now: float, why: str) -> Look:
+    def _give_up(self, run: _Run, now: float, why: str) -> DiscoveryResult:
         run.given_up = True
         run.said.clear()
         run.deadline = now + self._deadline_s
         processes.kill_group(run.life)
-        return Look(failed=_ended(why))
+        return DiscoveryResult(failed=_ended(why))
 
     def _hear(self, run: _Run) -> None:
         while len(run.said) <= self._bytes_most and not run.given_up:
@@ -184,11 +184,13 @@ def _ended(why: str) -> str:
     return f"the look at the node {why} and was ended"
 
 
-def _read(said: bytearray, how: str) -> Look:
+def _read(said: bytearray, how: str) -> DiscoveryResult:
     try:
         return _LOOK.decode(said)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Look(failed=f"the look at the node ended without a result ({how}), see the log")
+        return DiscoveryResult(
+            failed=f"the look at the node ended without a result ({how}), see the log"
+        )
 
 
 def _of_children_s() -> float:
@@ -197,14 +199,14 @@ def _of_children_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _confined_look(root: Path, needs: Needs, pods: Pods | None) -> Look:
+def _confined_look(root: Path, needs: Needs, pods: PodResourcesQuery | None) -> DiscoveryResult:
     keep_only(*LOOKS_KEEP, *(DDPTOOL_KEEPS if needs.ddp_profiles else ()))
-    limits.go_first()  # a worker reports it if that fails
+    limits.raise_oom_score()  # a worker reports it if that fails
     return _look(root, needs, pods)
 
 
-def _look(root: Path, needs: Needs, pods: Pods | None) -> Look:
-    look = scan.look(root, needs)
+def _look(root: Path, needs: Needs, pods: PodResourcesQuery | None) -> DiscoveryResult:
+    look = scan.scan_node(root, needs)
     if pods is None or look.failed is not None:
         return look
     return msgspec.structs.replace(
@@ -212,7 +214,7 @@ def _look(root: Path, needs: Needs, pods: Pods | None) -> Look:
     )
 
 
-def _live(pipe: int, look: Callable[[], Look], deadline_s: float) -> int:
+def _live(pipe: int, look: Callable[[], DiscoveryResult], deadline_s: float) -> int:
     """Run the discovery in the forked process. Processes that it starts are in its group."""
     try:
         os.setpgid(0, 0)
@@ -223,6 +225,6 @@ def _live(pipe: int, look: Callable[[], Look], deadline_s: float) -> int:
     except BrokenPipeError:
         return Exit.DRAINED  # the result is not needed any more
     except BaseException:  # noqa: BLE001 - the last frame of this process
-        log.last_words(traceback.format_exc())
+        log.write_crash(traceback.format_exc())
         return Exit.CRASHED
     return Exit.DRAINED

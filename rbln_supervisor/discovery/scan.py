@@ -4,15 +4,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rbln_supervisor.core.config.pool import PoolConfig
-from rbln_supervisor.core.device_types.registry import KINDS
-from rbln_supervisor.core.discovery.result import Look
-from rbln_supervisor.core.matching.node_inventory import Node
+from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
+from rbln_supervisor.core.discovery.result import DiscoveryResult
+from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_worker.contract.device import Bdf
 from rbln_worker.host.discovery import scan as host
 from rbln_worker.host.discovery.inventory import Needs
 
 
-def needs(
+def required_reads(
     pools: Iterable[PoolConfig], *, allow_default_route: bool, only: frozenset[Bdf] | None = None
 ) -> Needs:
     """Return what a discovery has to read of the node for these pools.
@@ -24,7 +24,7 @@ def needs(
     selectors = tuple(selector for pool in pools for selector in pool.selectors)
     return Needs(
         only=only,
-        base_classes=frozenset(KINDS[name].base_class for name in types),
+        base_classes=frozenset(DEVICE_TYPES[name].base_class for name in types),
         acpi_indexes=any(selector.acpi_indexes for selector in selectors),
         subfunctions="auxNetDevice" in types,
         rdma=any(selector.is_rdma for selector in selectors),
@@ -33,14 +33,14 @@ def needs(
     )
 
 
-def look(root: Path, needed: Needs) -> Look:
+def scan_node(root: Path, needed: Needs) -> DiscoveryResult:
     """Read the node's devices; may block for as long as the kernel does."""
     found = host.look(root, needed)
     if found.failed is not None:
-        return Look(failed=f"the node's devices can't be listed: {found.failed}")
+        return DiscoveryResult(failed=f"the node's devices can't be listed: {found.failed}")
     unreadable = {device.name: device.why for device in found.unreadable}
-    return Look(
-        Node(
+    return DiscoveryResult(
+        NodeInventory(
             functions={function.bdf: function for function in found.functions},
             subfunctions=found.subfunctions,
             unreadable=unreadable,

@@ -9,35 +9,41 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from time import monotonic
 
-from rbln_supervisor.config.reload import Reloads
+from rbln_supervisor.config.reload import ConfigReloader
 from rbln_supervisor.core.control import queries
-from rbln_supervisor.core.control.protocol import DryRun, Planned, Refused, Reply, Rescanned
-from rbln_supervisor.core.discovery.partial import concerned
-from rbln_supervisor.core.discovery.queue import Batch, Looks, Trial
-from rbln_supervisor.core.discovery.result import Look
-from rbln_supervisor.core.reporting.metrics import LookMeasures
+from rbln_supervisor.core.control.protocol import (
+    DryRun,
+    DryRunReply,
+    ErrorReply,
+    Reply,
+    RescanReply,
+)
+from rbln_supervisor.core.discovery.partial import affected_functions
+from rbln_supervisor.core.discovery.queue import DiscoveryQueue, DiscoveryRequest, DryRunRequest
+from rbln_supervisor.core.discovery.result import DiscoveryResult
+from rbln_supervisor.core.reporting.metrics import DiscoveryMetrics
 from rbln_supervisor.discovery import scan
-from rbln_supervisor.discovery.process import Pods, Scout
+from rbln_supervisor.discovery.process import DiscoveryProcess, PodResourcesQuery
 from rbln_supervisor.options import Options
 from rbln_supervisor.workers.pools import Pools
 from rbln_worker.contract.counters import observed
 from rbln_worker.contract.device import Bdf
-from rbln_worker.contract.pod_resources import Held
+from rbln_worker.contract.pod_resources import ResourceHolders
 
-_LEAVING = Refused(("the supervisor is leaving",))
-_CROWDED = Refused(("too many wait for a look at the node already, ask again later",))
+_LEAVING = ErrorReply(("the supervisor is leaving",))
+_CROWDED = ErrorReply(("too many wait for a look at the node already, ask again later",))
 
 log = logging.getLogger(__name__)
 
 
-class Lookout:
+class DiscoveryScheduler:
     """Requests that need a discovery, and the periodic discoveries."""
 
     def __init__(
         self,
         options: Options,
         pools: Pools,
-        reloads: Reloads,
+        reloads: ConfigReloader,
         answer: Callable[[bytes, Reply], None],
     ) -> None:
         """``answer`` sends a reply to a request that was not answered at once."""
@@ -45,11 +51,11 @@ class Lookout:
         self._pools = pools
         self._reloads = reloads
         self._answer = answer
-        self._scout = Scout(options.host_root)
-        self._looks = Looks().ask(None)
+        self._scout = DiscoveryProcess(options.host_root)
+        self._looks = DiscoveryQueue().ask(None)
         self._began = 0.0
         self._leaving = False
-        self.measures = LookMeasures()
+        self.measures = DiscoveryMetrics()
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -98,7 +104,7 @@ class Lookout:
         """
         known = self._pools.node
         if not self._leaving:
-            only = None if known is None else concerned(named, known)
+            only = None if known is None else affected_functions(named, known)
             self._looks = self._looks.ask(None, only=only, heard=heard)
 
     def rescan(self, asker: bytes) -> Reply | None:
@@ -113,7 +119,7 @@ class Lookout:
         if no := self._no(asker):
             return no
         wanted = self._reloads.read()
-        if isinstance(wanted, Refused):
+        if isinstance(wanted, ErrorReply):
             return wanted
         self._looks = self._looks.ask_for(wanted, asker, force=force)
         return None
@@ -122,10 +128,10 @@ class Lookout:
         """Request a discovery for a dry run of a configuration; None: the reply follows later."""
         if no := self._no(asker):
             return no
-        wanted = queries.tried(request, self._options.resource_prefix)
-        if isinstance(wanted, Planned):
+        wanted = queries.parse_dry_run(request, self._options.resource_prefix)
+        if isinstance(wanted, DryRunReply):
             return wanted
-        self._looks = self._looks.ask_about(Trial(wanted, asker))
+        self._looks = self._looks.ask_about(DryRunRequest(wanted, asker))
         return None
 
     def turn(self) -> None:
@@ -158,9 +164,9 @@ class Lookout:
         self._reloads.close()
         for asker in self._looks.askers:
             self._answer(asker, _LEAVING)
-        self._looks = Looks()
+        self._looks = DiscoveryQueue()
 
-    def _no(self, asker: bytes | None) -> Refused | None:
+    def _no(self, asker: bytes | None) -> ErrorReply | None:
         if self._leaving:  # a result would request workers again
             return _LEAVING
         return _CROWDED if asker is not None and self._looks.is_full else None
@@ -171,54 +177,54 @@ class Lookout:
         look = self._looks.running
         served = self._pools.config
         wanted = look.config if look else None
-        only = look.only if isinstance(look, Batch) else None
+        only = look.only if isinstance(look, DiscoveryRequest) else None
         # The discovery also covers the served configuration and the one of a roll-back: with less,
         # devices that are only not read would seem to be gone.
         configs = (served, wanted, self._reloads.former)
         pools = [pool for each in configs if each for pool in each.pools]
         allowed = self._options.allow_default_route
         self._pools.look_begins()
-        asked = Pods(
+        asked = PodResourcesQuery(
             self._options.kubelet_dirs.pod_resources,
             frozenset(pool.spec.name for pool in served.pools),
         )
         try:
             self._scout.begin(
-                scan.needs(pools, allow_default_route=allowed, only=only),
+                scan.required_reads(pools, allow_default_route=allowed, only=only),
                 asked if wanted else None,
             )
         except OSError as error:
-            self._ended(Look(failed=f"the node can't be looked at: {error.strerror}"))
+            self._ended(DiscoveryResult(failed=f"the node can't be looked at: {error.strerror}"))
 
-    def _ended(self, look: Look) -> None:
+    def _ended(self, look: DiscoveryResult) -> None:
         before = self.measures
-        self.measures = LookMeasures(
+        self.measures = DiscoveryMetrics(
             took=observed(before.took, monotonic() - self._began),
             failed=before.failed + (look.failed is not None),
             cpu_s=self._scout.costs_s,
         )
         self._looks, ended = self._looks.end()
         match ended:
-            case Trial():
+            case DryRunRequest():
                 self._answer(ended.asker, self._tried(ended, look))
-            case Batch():
+            case DiscoveryRequest():
                 self._take_in(ended, look)
             case None:
                 pass  # no request waits for it any more
 
-    def _tried(self, trial: Trial, look: Look) -> Reply:
+    def _tried(self, trial: DryRunRequest, look: DiscoveryResult) -> Reply:
         if look.failed is not None:
-            return Refused((look.failed,))
+            return ErrorReply((look.failed,))
         pools = self._pools
-        return queries.planned(
+        return queries.plan_reply(
             trial.config,
             pools.config,
             pools.known(look.node),
             pools.rosters,
-            look.held or Held(),
+            look.held or ResourceHolders(),
         )
 
-    def _take_in(self, batch: Batch, look: Look) -> None:
+    def _take_in(self, batch: DiscoveryRequest, look: DiscoveryResult) -> None:
         refused = None
         if batch.config is not None:
             refused = self._reloads.begin(batch.config, look, force=batch.force)
@@ -235,7 +241,7 @@ class Lookout:
         if batch.rescans and look.failed is None:  # the reply covers health, too
             self._pools.nudge({None})
         for asker in batch.rescans:
-            self._answer(asker, Rescanned(self._pools.functions, touched, self._pools.problems))
+            self._answer(asker, RescanReply(self._pools.functions, touched, self._pools.problems))
 
     def _settle(self, now: float) -> None:
         """Reply to the requesters of a configuration whose trial has ended."""

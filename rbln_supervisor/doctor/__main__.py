@@ -18,7 +18,7 @@ _Done = tuple[str, msgspec.Struct | str]
 """Name of a section, and its result, or its error."""
 
 
-class Order(msgspec.Struct, frozen=True):
+class ExamineRequest(msgspec.Struct, frozen=True):
     """The request: the one argument of this program, as JSON."""
 
     run_dir: str
@@ -36,7 +36,7 @@ class Order(msgspec.Struct, frozen=True):
 
 def main() -> None:
     """Examine the node; exit also while sections hang."""
-    order = msgspec.json.decode(sys.argv[1], type=Order)
+    order = msgspec.json.decode(sys.argv[1], type=ExamineRequest)
     run_dir = Path(order.run_dir)
     end = monotonic() + order.within_s
     options, why = folders.options(run_dir)
@@ -75,7 +75,7 @@ def _gather(name: str, section: Callable[[], msgspec.Struct], done: "Queue[_Done
         done.put((name, f"{type(error).__name__}: {error}"))
 
 
-def _served(order: Order, options: Options) -> bytes | None:
+def _served(order: ExamineRequest, options: Options) -> bytes | None:
     """Return the accepted configuration if a supervisor or worker lives and no file is named."""
     found = folders.run_dir(options.run_dir, "")
     if order.config_file is not None or not (found.locked or found.serving):
@@ -84,7 +84,7 @@ def _served(order: Order, options: Options) -> bytes | None:
     return record.raw if record is not None else None
 
 
-def _with(options: Options, order: Order) -> Options:
+def _with(options: Options, order: ExamineRequest) -> Options:
     root_dir = order.kubelet_dir
     told = {
         "config_file": order.config_file,

@@ -10,9 +10,9 @@ from typing import Final
 
 from rbln_supervisor.core.control.protocol import CONTROL_SOCKET, HIDDEN
 from rbln_supervisor.core.doctor.facts import Folder, Kubelet, RunDir, Socket
-from rbln_supervisor.options import KUBELET, Options, OptionsUnknown, load
+from rbln_supervisor.options import KUBELET, Options, OptionsError, load
 from rbln_worker.channel.dealer import WORKERS_SOCKET
-from rbln_worker.contract.pool import pool_of
+from rbln_worker.contract.pool import pool_from_stem
 from rbln_worker.spec import below_root
 
 SOCKET: Final = "kubelet.sock"
@@ -33,7 +33,7 @@ def options(run_dir: Path) -> tuple[Options, str]:
     """Return the last supervisor's options, or the defaults with the reason."""
     try:
         return load(run_dir), ""
-    except OptionsUnknown as error:
+    except OptionsError as error:
         return Options(run_dir=run_dir), str(error)
 
 
@@ -46,7 +46,7 @@ def run_dir(path: Path, why: str) -> RunDir:
     for lock in sorted((path / "pools").glob("*.lock")):
         held, holder = _lock(lock)
         if held:
-            serving[pool_of(lock.stem)] = holder or 0
+            serving[pool_from_stem(lock.stem)] = holder or 0
     return RunDir(
         folder=folder(path),
         control=socket(control),

@@ -10,7 +10,7 @@ import msgspec
 from rbln_supervisor.config import config_file
 from rbln_supervisor.core.config import node_config as configuration
 from rbln_supervisor.core.config.node_config import PoolConfig
-from rbln_supervisor.core.device_types.registry import KINDS
+from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
 from rbln_supervisor.core.doctor import match_report as view
 from rbln_supervisor.core.doctor import mounts
 from rbln_supervisor.core.doctor.facts import Config, Group, Hardware, Unusable
@@ -19,10 +19,10 @@ from rbln_supervisor.discovery import scan
 from rbln_supervisor.options import Options
 from rbln_worker.contract.device import Device
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.allocation.device_allocation import answer
-from rbln_worker.core.allocation.host_facts import There
+from rbln_worker.core.allocation.device_allocation import build_allocation
+from rbln_worker.core.allocation.host_facts import Exists
 from rbln_worker.core.allocation.providers import rebellions, vfio
-from rbln_worker.core.allocation.providers.provider import Question
+from rbln_worker.core.allocation.providers.provider import ProviderInput
 from rbln_worker.core.allocation.providers.registry import needs
 from rbln_worker.core.health import evidence
 from rbln_worker.host.facts import HOST_FILES, Reader
@@ -55,9 +55,9 @@ def hardware(options: Options, served: bytes | None) -> Hardware:
     it and refuses the file.
     """
     pools = _pools(options, served)
-    needed = scan.needs(pools, allow_default_route=options.allow_default_route)
-    classes = {KINDS[name].base_class for name in view.types_of(pools)}
-    look = scan.look(
+    needed = scan.required_reads(pools, allow_default_route=options.allow_default_route)
+    classes = {DEVICE_TYPES[name].base_class for name in view.types_of(pools)}
+    look = scan.scan_node(
         options.host_root, msgspec.structs.replace(needed, base_classes=frozenset(classes))
     )
     if look.failed is not None:
@@ -71,7 +71,7 @@ def hardware(options: Options, served: bytes | None) -> Hardware:
     ]
     npus = [device for device, _ in taken if rebellions.is_npu(device)]
     reader = Reader(options.host_root, host_visible=options.host_visible)
-    node_facts = reader.read((There(rebellions.RSD), *rebellions.TOOL_FILES))
+    node_facts = reader.read((Exists(rebellions.RSD), *rebellions.TOOL_FILES))
     return Hardware(
         problems=look.problems,
         pools=dict(view.views(pools, look.node)),
@@ -80,7 +80,7 @@ def hardware(options: Options, served: bytes | None) -> Hardware:
         iommu_groups=_entries(options.host_root / "sys/kernel/iommu_groups"),
         npus=len(npus),
         needs_rsd=any(one.function.product not in rebellions.WITHOUT_RSD for one in npus),
-        rsd=node_facts.there(There(rebellions.RSD)),
+        rsd=node_facts.there(Exists(rebellions.RSD)),
         tool=any(node_facts.there(one) for one in rebellions.TOOL_FILES),
         tools_hidden=not options.host_visible and not Path(f"{HOST_FILES}/usr").is_dir(),
         groups=tuple(_groups(reader, taken)),
@@ -127,7 +127,7 @@ def _own_dev(host_root: Path) -> bool:
 
 def _unusable(reader: Reader, taken: list[tuple[Device, PoolSpec]]) -> Iterator[Unusable]:
     for device, pool in taken:
-        told = answer(Question(device, pool, reader.read(needs(device, pool))))
+        told = build_allocation(ProviderInput(device, pool, reader.read(needs(device, pool))))
         # The group's node is missing for all devices at once, and has one finding.
         nodes = [one.host for one in told.nodes if one.host != rebellions.RSD]
         if why := evidence.unusable(told, reader.missing(nodes), reader.unfit(nodes)):

@@ -58,7 +58,7 @@ def _specs(place: Path, pools: tuple[PoolConfig, ...]) -> Iterator[tuple[str, st
 
 def _wrong_spec(text: str, pool: PoolConfig) -> str:
     first, _, rest = text.partition("\n")
-    if f"{first}\n" != cdi.mark(pool.spec):
+    if f"{first}\n" != cdi.header_line(pool.spec):
         return "it does not begin with our mark: somebody else wrote it"
     try:
         spec = json.loads(rest)

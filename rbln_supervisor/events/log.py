@@ -18,10 +18,10 @@ from typing import Final
 
 import msgspec
 
-from rbln_supervisor.core.events.dedup import HEARD_MOST, Chronicle, Marks
+from rbln_supervisor.core.events.dedup import HEARD_MOST, DedupState, EventDeduplicator
 from rbln_supervisor.core.events.event import KEPT_MOST, Event, Kind
 from rbln_supervisor.core.pod_devices import Change
-from rbln_worker.contract.events import Happening
+from rbln_worker.contract.events import Transition
 
 FILE: Final = "events.jsonl"
 FORMER: Final = "events.1.jsonl"
@@ -34,10 +34,10 @@ _LINE_BYTES: Final = 16 * 1024 * 1024
 
 _ENCODER: Final = msgspec.json.Encoder()
 _EVENT: Final[msgspec.json.Decoder[Event]] = msgspec.json.Decoder(Event)
-_MARKS: Final[msgspec.json.Decoder[Marks]] = msgspec.json.Decoder(Marks)
+_MARKS: Final[msgspec.json.Decoder[DedupState]] = msgspec.json.Decoder(DedupState)
 
 
-class Journal:
+class EventLog:
     """The event log. Events that can't be written stay in memory, and ``problem`` says why."""
 
     def __init__(self, run_dir: Path, again_s: float = AGAIN_S) -> None:
@@ -45,7 +45,7 @@ class Journal:
         self._again_s = again_s
         self._path = run_dir / FILE
         self._former = run_dir / FORMER
-        self._chronicle = Chronicle()
+        self._chronicle = EventDeduplicator()
         self._kept: deque[Event] = deque(maxlen=KEPT_MOST)
         self._unwritten: deque[Event] = deque(maxlen=KEPT_MOST)
         self._again_at = 0.0
@@ -90,7 +90,7 @@ class Journal:
                 event = msgspec.structs.replace(event, why=device.holder, source=source)
                 self._add(self._chronicle.record(event))
 
-    def hear(self, pool: str, life: str, happened: tuple[Happening, ...]) -> None:
+    def hear(self, pool: str, life: str, happened: tuple[Transition, ...]) -> None:
         """Record the new ones among a worker's reported transitions."""
         for event in self._chronicle.told(pool, life, happened[-HEARD_MOST:], _now()):
             self._add(event)
@@ -137,7 +137,7 @@ class Journal:
         _append(self._path, _ENCODER.encode(self._chronicle.marks) + b"\n")
 
 
-def records(run_dir: Path) -> Iterator[Event | Marks]:
+def records(run_dir: Path) -> Iterator[Event | DedupState]:
     """Yield the records in the files of a run directory, the oldest first; skip invalid lines.
 
     A line may be torn (a supervisor was killed while it wrote), and a file may have any content.

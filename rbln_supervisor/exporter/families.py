@@ -8,12 +8,12 @@ from typing import Final, get_args
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from rbln_supervisor.core.reporting.metrics import Measures, NodeMeasures, PoolMeasures
+from rbln_supervisor.core.reporting.metrics import NodeMetrics, PoolMetrics, SupervisorMetrics
 from rbln_supervisor.core.reporting.unavailability import source_of
 from rbln_supervisor.core.status import PoolState, PoolStatus
 from rbln_supervisor.exporter.catalog import CATALOG, Entry
 from rbln_supervisor.exporter.processes import Process
-from rbln_worker.contract.counters import BOUNDS_S, METHODS, Calls, Figures, Histogram
+from rbln_worker.contract.counters import BOUNDS_S, METHODS, Calls, Histogram, WorkerCounters
 from rbln_worker.contract.health import HealthPhase
 from rbln_worker.contract.pod_devices import PodSource
 
@@ -52,7 +52,7 @@ class Page(Collector):
         )
 
 
-def fill(page: Page, measures: Measures, *, device_series: bool) -> None:
+def fill(page: Page, measures: SupervisorMetrics, *, device_series: bool) -> None:
     """Add the metrics of a supervisor's reply to a page.
 
     Args:
@@ -87,7 +87,7 @@ def fill_processes(page: Page, processes: Iterable[Process]) -> None:
         page.put("rbln_process_start_time_seconds", one.started, *labels)
 
 
-def _node(page: Page, node: NodeMeasures) -> None:
+def _node(page: Page, node: NodeMetrics) -> None:
     page.put("rbln_kubelet_restarts_total", node.kubelet_restarts)
     page.took("rbln_node_look_duration_seconds", node.looks.took)
     page.put("rbln_node_look_failures_total", node.looks.failed)
@@ -121,7 +121,7 @@ def _status(page: Page, name: str, pool: PoolStatus, *, device_series: bool) -> 
                 page.put("rbln_device_pod_info", 1, name, device_id, *labels)
 
 
-def _pool(page: Page, name: str, counted: PoolMeasures) -> None:
+def _pool(page: Page, name: str, counted: PoolMetrics) -> None:
     for cause, count in (dict.fromkeys(_RESTARTS, 0) | dict(counted.restarts)).items():
         page.put("rbln_worker_restarts_total", count, name, cause)
     page.put("rbln_workers_adopted_total", counted.adoptions, name)
@@ -132,7 +132,7 @@ def _pool(page: Page, name: str, counted: PoolMeasures) -> None:
         page.put("rbln_lost_allocatable_seconds_total", seconds, name, cause, source)
 
 
-def _figures(page: Page, name: str, figures: Figures) -> None:
+def _figures(page: Page, name: str, figures: WorkerCounters) -> None:
     for method in METHODS:
         calls = figures.calls.get(method, Calls())
         for code, count in sorted(({"OK": 0} | dict(calls.codes)).items()):

@@ -9,13 +9,13 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from rbln_supervisor.core.control.protocol import (
-    Measured,
+    ErrorReply,
     Metrics,
-    Node,
-    Refused,
+    MetricsReply,
     Reply,
     Request,
     Status,
+    StatusReply,
 )
 from rbln_supervisor.ctl.client import UnreachableError, UnreadableAnswerError, ask
 from rbln_supervisor.exporter.families import Page, fill, fill_processes
@@ -29,7 +29,7 @@ _TEXT_FORMAT: Final = "text/plain; version=0.0.4; charset=utf-8"
 log = logging.getLogger(__name__)
 
 
-class Answer(NamedTuple):
+class HttpResponse(NamedTuple):
     """An HTTP response."""
 
     status: HTTPStatus
@@ -48,7 +48,7 @@ class Pages:
         self._down = ""
         """Reason why it did not reply the last time."""
 
-    def get(self, path: str, accept: str) -> Answer:
+    def get(self, path: str, accept: str) -> HttpResponse:
         """Return the page at a path, in a format that the Accept header names."""
         match path:
             case "/metrics":
@@ -60,31 +60,31 @@ class Pages:
             case _:
                 return _plain(HTTPStatus.NOT_FOUND, "there are /metrics, /healthz and /readyz")
 
-    def _metrics(self, accept: str) -> Answer:
+    def _metrics(self, accept: str) -> HttpResponse:
         """Return 200 also without a supervisor: an error page could not contain ``rbln_up 0``."""
         page = Page()
         reply = self._ask(Metrics())
-        page.put("rbln_up", isinstance(reply, Measured))
-        if isinstance(reply, Measured):
+        page.put("rbln_up", isinstance(reply, MetricsReply))
+        if isinstance(reply, MetricsReply):
             fill(page, reply.measures, device_series=self._device_series)
             fill_processes(page, visible(reply.measures.status, self._run_dir))
         fill_processes(page, ourselves())
         # Not the library's choose_encoder: it accepts any version in the header.
         if openmetrics.CONTENT_TYPE_LATEST.partition(";")[0] in accept:
             body: bytes = openmetrics.generate_latest(page)  # type: ignore[no-untyped-call]
-            return Answer(HTTPStatus.OK, openmetrics.CONTENT_TYPE_LATEST, body)
-        return Answer(HTTPStatus.OK, _TEXT_FORMAT, generate_latest(page))
+            return HttpResponse(HTTPStatus.OK, openmetrics.CONTENT_TYPE_LATEST, body)
+        return HttpResponse(HTTPStatus.OK, _TEXT_FORMAT, generate_latest(page))
 
-    def _healthz(self) -> Answer:
+    def _healthz(self) -> HttpResponse:
         match self._ask(Status()):
-            case Node():
+            case StatusReply():
                 return _plain(HTTPStatus.OK, "ok")
             case other:
                 return _plain(HTTPStatus.SERVICE_UNAVAILABLE, _why(other))
 
-    def _readyz(self) -> Answer:
+    def _readyz(self) -> HttpResponse:
         match self._ask(Status()):
-            case Node(status=status):
+            case StatusReply(status=status):
                 ready, lines = readiness(status)
                 code = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
                 return _plain(code, *lines)
@@ -97,7 +97,7 @@ class Pages:
             reply: Reply | str = ask(self._run_dir, request, timeout_s=self._timeout_s)
         except (UnreachableError, UnreadableAnswerError) as error:
             reply = str(error)
-        self._note("" if isinstance(reply, Measured | Node) else _why(reply))
+        self._note("" if isinstance(reply, MetricsReply | StatusReply) else _why(reply))
         return reply
 
     def _note(self, down: str) -> None:
@@ -113,11 +113,11 @@ def _why(reply: Reply | str) -> str:
     match reply:
         case str():
             return reply
-        case Refused(errors=errors):
+        case ErrorReply(errors=errors):
             return f"the supervisor refuses to answer: {'; '.join(errors)}"
         case _:
             return "an answer to another question: are exporter and supervisor of one version?"
 
 
-def _plain(status: HTTPStatus, *lines: str) -> Answer:
-    return Answer(status, _TEXT, "".join(f"{line}\n" for line in lines).encode())
+def _plain(status: HTTPStatus, *lines: str) -> HttpResponse:
+    return HttpResponse(status, _TEXT, "".join(f"{line}\n" for line in lines).encode())

@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Final
 from urllib.parse import urlsplit
 
-from rbln_supervisor.exporter.pages import Answer
+from rbln_supervisor.exporter.pages import HttpResponse
 
 AT_A_TIME: Final = 16
 """Maximum number of concurrent requests; a further one gets 503 at once."""
@@ -23,7 +23,7 @@ SILENT_S: Final = 5.0
 """Maximum time to wait for a client's data (seconds)."""
 _BUSY: Final = b"HTTP/1.0 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
 
-Get = Callable[[str, str], Answer]
+Get = Callable[[str, str], HttpResponse]
 Connection = socket.socket | tuple[bytes, socket.socket]
 """Type of socketserver; for TCP it is a socket."""
 

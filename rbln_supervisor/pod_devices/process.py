@@ -16,7 +16,7 @@ from rbln_supervisor.core import pod_devices
 from rbln_supervisor.core.pod_devices import SETTLE_TIMEOUT_S, Key, PodTable, identity
 from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.pod_devices import Pod, PodDevice, PodDevices, PodSource
-from rbln_worker.contract.pod_resources import Held, Holding
+from rbln_worker.contract.pod_resources import ResourceHolder, ResourceHolders
 from rbln_worker.host.inotify import ANYTHING, FolderWatch
 from rbln_worker.kubelet import checkpoint, pod_resources, pods_api
 from rbln_worker.process import limits, log
@@ -47,12 +47,12 @@ def live(pipe: int, dirs: KubeletDirs) -> int:
         with contextlib.suppress(OSError):  # the name is only for people
             Path("/proc/self/comm").write_text(NAME)
         keep_only()
-        limits.go_first()
+        limits.raise_oom_score()
         asyncio.run(_Sources(pipe, dirs).run())
     except BaseException as error:  # noqa: BLE001 - the last frame of this process
         if isinstance(error, BaseExceptionGroup) and error.subgroup(BrokenPipeError):
             return Exit.DRAINED  # no reader any more
-        log.last_words(traceback.format_exc())
+        log.write_crash(traceback.format_exc())
         return Exit.CRASHED
     return Exit.DRAINED
 
@@ -67,7 +67,7 @@ class _Sources:
         self._pod_resources = dirs.pod_resources / pod_resources.SOCKET
         self._checkpoint = checkpoint.Checkpoint()
         self._table: PodTable | None = None
-        self._holdings: tuple[Holding, ...] | None = None
+        self._holdings: tuple[ResourceHolder, ...] | None = None
         self._ended: set[PodDevice] = set()
         self._listed: set[Key] = set()
         """Devices that pod-resources has listed since the kubelet's start."""
@@ -192,7 +192,7 @@ class _Sources:
             self._source = PodSource.CHECKPOINT if entries else PodSource.NONE
         return answer.unknown
 
-    def _take_holdings(self, answer: Held, entries: tuple[PodDevice, ...]) -> None:
+    def _take_holdings(self, answer: ResourceHolders, entries: tuple[PodDevice, ...]) -> None:
         self._table = None
         self._source = PodSource.POD_RESOURCES
         self._holdings = answer.holdings

@@ -13,7 +13,7 @@ import msgspec
 
 from rbln_supervisor.pod_devices.process import HEADER, live
 from rbln_supervisor.workers import processes
-from rbln_supervisor.workers.processes import Life
+from rbln_supervisor.workers.processes import ChildProcess
 from rbln_worker.contract.pod_devices import PodDevices
 from rbln_worker.spec import KubeletDirs
 
@@ -40,7 +40,7 @@ class PodWatch:
 
     def __init__(self, dirs: KubeletDirs) -> None:
         self._dirs = dirs
-        self._life: Life | None = None
+        self._life: ChildProcess | None = None
         self._pipe = -1
         self._received = bytearray()
         self._started_at = 0.0

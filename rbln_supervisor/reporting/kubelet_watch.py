@@ -10,7 +10,7 @@ from rbln_worker.host.inotify import FolderWatch
 log = logging.getLogger(__name__)
 
 
-class KubeletFolder:
+class KubeletSocketWatch:
     """State of the kubelet's socket, and the number of kubelet restarts."""
 
     def __init__(self, device_plugins: Path, note: Callable[[str, str], None]) -> None:

@@ -6,36 +6,36 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from rbln_supervisor.core.reporting import pool_summary
-from rbln_supervisor.core.reporting.metrics import Measures, NodeMeasures
-from rbln_supervisor.core.reporting.systemd import Facts, in_hand, status_line
+from rbln_supervisor.core.reporting.metrics import NodeMetrics, SupervisorMetrics
+from rbln_supervisor.core.reporting.systemd import ServiceState, in_hand, status_line
 from rbln_supervisor.core.status import DeviceStatus, NodeStatus, PoolStatus, SupervisorStatus
-from rbln_supervisor.discovery.kernel_events import Kernel
-from rbln_supervisor.discovery.scheduler import Lookout
-from rbln_supervisor.events.log import Journal
+from rbln_supervisor.discovery.kernel_events import KernelEventListener
+from rbln_supervisor.discovery.scheduler import DiscoveryScheduler
+from rbln_supervisor.events.log import EventLog
 from rbln_supervisor.pod_devices.watch import PodWatch
-from rbln_supervisor.reporting.kubelet_watch import KubeletFolder
-from rbln_supervisor.reporting.systemd import Announcer
+from rbln_supervisor.reporting.kubelet_watch import KubeletSocketWatch
+from rbln_supervisor.reporting.systemd import SystemdNotifier
 from rbln_supervisor.workers.pools import Pools
 from rbln_supervisor.workers.router import Router
 from rbln_worker.contract.pool import PoolName
 from rbln_worker.contract.version import VERSION
 
 
-class Parts(NamedTuple):
+class SupervisorParts(NamedTuple):
     """Parts of a supervisor."""
 
     pools: Pools
-    lookout: Lookout
-    kernel: Kernel
-    kubelet: KubeletFolder
+    lookout: DiscoveryScheduler
+    kernel: KernelEventListener
+    kubelet: KubeletSocketWatch
     pod_watch: PodWatch
     hub: Router
     control: Router
-    announcer: Announcer
-    journal: Journal
+    announcer: SystemdNotifier
+    journal: EventLog
 
 
-class Standing(NamedTuple):
+class SupervisorState(NamedTuple):
     """State of the supervisor at one moment."""
 
     now: float
@@ -46,7 +46,7 @@ class Standing(NamedTuple):
     """Number of SIGHUPs (reloads) so far."""
 
 
-def status(parts: Parts, standing: Standing) -> NodeStatus:
+def status(parts: SupervisorParts, standing: SupervisorState) -> NodeStatus:
     """Return the status of the node."""
     pools = _pools(parts, standing.now)
     return NodeStatus(
@@ -54,7 +54,7 @@ def status(parts: Parts, standing: Standing) -> NodeStatus:
             pid=os.getpid(),
             version=VERSION,
             uptime_s=round(standing.age_s, 1),
-            ready=_is_settled(parts, standing) and pool_summary.ready(pools),
+            ready=_is_settled(parts, standing) and pool_summary.all_registered(pools),
             problems=(
                 *parts.lookout.problems,
                 *parts.kernel.problems,
@@ -71,12 +71,12 @@ def status(parts: Parts, standing: Standing) -> NodeStatus:
     )
 
 
-def measures(parts: Parts, standing: Standing) -> Measures:
+def measures(parts: SupervisorParts, standing: SupervisorState) -> SupervisorMetrics:
     """Return the status with all counters."""
     kernel, reloads = parts.kernel.counts, parts.lookout.counts
-    return Measures(
+    return SupervisorMetrics(
         status=status(parts, standing),
-        node=NodeMeasures(
+        node=NodeMetrics(
             looks=parts.lookout.measures,
             kubelet_restarts=parts.kubelet.restarts,
             reloads={
@@ -103,10 +103,10 @@ def measures(parts: Parts, standing: Standing) -> Measures:
     )
 
 
-def facts(parts: Parts, standing: Standing) -> Facts:
+def service_state(parts: SupervisorParts, standing: SupervisorState) -> ServiceState:
     """Return the state for systemd."""
     pools = _pools(parts, standing.now)
-    return Facts(
+    return ServiceState(
         settled=_is_settled(parts, standing) and in_hand(pools),
         leaving=standing.leaving,
         reloading=parts.lookout.is_reloading,
@@ -115,12 +115,12 @@ def facts(parts: Parts, standing: Standing) -> Facts:
     )
 
 
-def health(parts: Parts, pool: PoolName, now: float) -> Mapping[str, DeviceStatus]:
+def health(parts: SupervisorParts, pool: PoolName, now: float) -> Mapping[str, DeviceStatus]:
     """Return the status of a pool's devices."""
     return pool_summary.pool_status(parts.pools.keepers[pool].seen(now), now).devices
 
 
-def _pools(parts: Parts, now: float) -> dict[str, PoolStatus]:
+def _pools(parts: SupervisorParts, now: float) -> dict[str, PoolStatus]:
     pools: dict[str, PoolStatus] = {
         name: pool_summary.pool_status(keeper.seen(now), now)
         for name, keeper in parts.pools.keepers.items()
@@ -131,7 +131,7 @@ def _pools(parts: Parts, now: float) -> dict[str, PoolStatus]:
     }
 
 
-def _is_settled(parts: Parts, standing: Standing) -> bool:
+def _is_settled(parts: SupervisorParts, standing: SupervisorState) -> bool:
     adopting = any(keeper.is_adopting for keeper in parts.pools.keepers.values())
     pools = parts.pools
     listed = all(one.roster is not None for one in pools.keepers.values() if one.configured)
@@ -139,7 +139,7 @@ def _is_settled(parts: Parts, standing: Standing) -> bool:
     return known and not adopting and not standing.leaving
 
 
-def _counts(parts: Parts) -> Counter[str]:
+def _counts(parts: SupervisorParts) -> Counter[str]:
     return (
         parts.lookout.counts
         + parts.hub.dropped
@@ -150,6 +150,6 @@ def _counts(parts: Parts) -> Counter[str]:
     )
 
 
-def _unread(parts: Parts) -> Counter[str]:
+def _unread(parts: SupervisorParts) -> Counter[str]:
     unread = sum(keeper.dropped_frames for keeper in parts.pools.keepers.values())
     return Counter({"our frames that workers could not read": unread})

@@ -14,7 +14,7 @@ from collections.abc import Callable, MutableMapping
 from time import monotonic
 from typing import Final
 
-from rbln_supervisor.core.reporting.systemd import Facts, Said, notices
+from rbln_supervisor.core.reporting.systemd import SentState, ServiceState, notices
 
 STATUS_EVERY_S: Final = 5.0
 """Interval between two reports (seconds)."""
@@ -26,14 +26,14 @@ _SIGNS: Final = 3
 log = logging.getLogger(__name__)
 
 
-class Announcer:
+class SystemdNotifier:
     """A client of sd_notify(3), with the last state sent and the time of the next. Never waits."""
 
     def __init__(self, address: str, watchdog_s: float | None) -> None:
         """``address``: a path, or ``@`` and an abstract name (unix(7)); empty: no reports."""
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
         self._sign_every_s = math.inf if watchdog_s is None else watchdog_s / _SIGNS
-        self._said = Said()
+        self._said = SentState()
         self._born = monotonic()
         self._look_at = self._born if address else math.inf
         self._sign_at = self._born if address and watchdog_s is not None else math.inf
@@ -49,7 +49,7 @@ class Announcer:
         """Reasons why reports cannot be sent."""
         return (self._problem,) if self._problem else ()
 
-    def turn(self, facts: Callable[[], Facts], *, at_once: bool = False) -> None:
+    def turn(self, facts: Callable[[], ServiceState], *, at_once: bool = False) -> None:
         """Send what is due; with ``at_once`` also a change that must not be delayed."""
         now = monotonic()
         if now >= self._sign_at:
@@ -79,7 +79,7 @@ class Announcer:
         return True
 
 
-def announcer(environment: MutableMapping[str, str]) -> Announcer:
+def systemd_notifier(environment: MutableMapping[str, str]) -> SystemdNotifier:
     """Make the announcer that the environment asks for, and remove its variables.
 
     See sd_notify(3) and sd_watchdog_enabled(3).
@@ -94,4 +94,4 @@ def announcer(environment: MutableMapping[str, str]) -> Announcer:
         log.warning("WATCHDOG_USEC is no number of microseconds", extra={"interval": interval})
         interval = ""
     meant = interval and whom in {"", str(os.getpid())}
-    return Announcer(address, int(interval[:18]) / 1_000_000 if meant else None)
+    return SystemdNotifier(address, int(interval[:18]) / 1_000_000 if meant else None)

@@ -8,15 +8,15 @@ from typing import Final
 import msgspec
 
 from rbln_worker.contract.messages import Report
-from rbln_worker.host.sockets import remove_dead, sweep
-from rbln_worker.spec import Boot
+from rbln_worker.host.sockets import remove_if_dead, remove_stale_sockets
+from rbln_worker.spec import WorkerSpec
 
 _TAIL_LINES: Final = 50
 """Enough for a fault's whole traceback and some log lines before it."""
 _TAIL_BYTES: Final = 8192
 
 
-class Obituary(msgspec.Struct, frozen=True):
+class ExitRecord(msgspec.Struct, frozen=True):
     """The exit status of a worker, its time, and the last log lines."""
 
     how: str
@@ -25,24 +25,24 @@ class Obituary(msgspec.Struct, frozen=True):
     last_log: tuple[str, ...]
 
 
-def obituary(boot: Boot, how: str) -> Obituary:
+def record_exit(boot: WorkerSpec, how: str) -> ExitRecord:
     """Return the exit record of a worker that has just ended."""
-    return Obituary(how, monotonic(), _tail(boot.tail_path))
+    return ExitRecord(how, monotonic(), _tail(boot.tail_path))
 
 
-def clear_socket(boot: Boot, report: Report | None) -> None:
+def remove_stale_socket(boot: WorkerSpec, report: Report | None) -> None:
     """Remove the socket that a killed worker left: the kubelet would keep dialing it."""
     if report is None or not is_name(report.endpoint):
         return
     for way, folder in boot.kubelet_dirs.by_registration.items():
         if way == report.registration:
-            remove_dead(folder / report.endpoint)
+            remove_if_dead(folder / report.endpoint)
 
 
-def clear_dead_sockets(boot: Boot) -> None:
+def clear_dead_sockets(boot: WorkerSpec) -> None:
     """Remove the pool's sockets without a listener, whichever process made them."""
     for folder in boot.kubelet_dirs.by_registration.values():
-        sweep(folder, boot.stem, datetime.now(UTC).timestamp())
+        remove_stale_sockets(folder, boot.stem, datetime.now(UTC).timestamp())
 
 
 def is_name(endpoint: str) -> bool:

@@ -12,45 +12,45 @@ from typing import Final
 import msgspec
 
 from rbln_supervisor.core.pod_devices import holders_of, is_spec_needed, pods_hold
-from rbln_supervisor.core.reporting.pool_counters import Account
-from rbln_supervisor.core.reporting.pool_summary import Holders, Seen
+from rbln_supervisor.core.reporting.pool_counters import PoolCounters
+from rbln_supervisor.core.reporting.pool_summary import Holders, PoolSnapshot
 from rbln_supervisor.core.workers import lifecycle
-from rbln_supervisor.core.workers.desired_state import Roster, message, recalled
+from rbln_supervisor.core.workers.desired_state import DesiredState, from_orphan, update_message
 from rbln_supervisor.core.workers.lifecycle import (
     Act,
     Child,
-    Died,
-    MetStranger,
-    Recalled,
+    Exited,
+    Incompatible,
+    NotNeeded,
+    OrphanFound,
     State,
-    Unfit,
-    Unwanted,
+    StateReceived,
 )
-from rbln_supervisor.events.log import Journal
+from rbln_supervisor.events.log import EventLog
 from rbln_supervisor.workers import processes
-from rbln_supervisor.workers.exit_record import Obituary, clear_socket, obituary
-from rbln_supervisor.workers.processes import Life
+from rbln_supervisor.workers.exit_record import ExitRecord, record_exit, remove_stale_socket
+from rbln_supervisor.workers.processes import ChildProcess
 from rbln_supervisor.workers.replaced_worker import ReplacedWorker, promote
 from rbln_supervisor.workers.router import Router
-from rbln_worker.contract.counters import Figures, inherited
+from rbln_worker.contract.counters import WorkerCounters, carried_over
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.events import History
 from rbln_worker.contract.messages import (
-    Beat,
+    CheckDevices,
+    Heartbeat,
     Hello,
-    Holds,
-    Nudge,
     PodsHold,
-    Recall,
     Report,
+    SnapshotRequest,
+    StateReport,
+    StateRequest,
     ToSupervisor,
-    Wanted,
     encode,
 )
 from rbln_worker.contract.pod_devices import PodDevices, PodSource
 from rbln_worker.contract.version import VERSION
 from rbln_worker.host.manifest import clear
-from rbln_worker.spec import Boot
+from rbln_worker.spec import WorkerSpec
 
 STALE_S: Final = 2.0
 """Seconds after a send in which heartbeats may name an older generation; then it was lost."""
@@ -58,10 +58,10 @@ STALE_S: Final = 2.0
 log = logging.getLogger(__name__)
 
 
-class Keeper:
+class PoolWorker:
     """A pool with a worker, now or earlier."""
 
-    def __init__(self, boot: Boot, session: str, journal: Journal) -> None:
+    def __init__(self, boot: WorkerSpec, session: str, journal: EventLog) -> None:
         self._boot = boot
         self._journal = journal
         self._session = session
@@ -79,9 +79,9 @@ class Keeper:
         self._recalled = False
         """True if an orphan was asked for its state."""
         self.configured = True
-        self.roster: Roster | None = None
+        self.roster: DesiredState | None = None
         self.child = Child()
-        self.life: Life | None = None
+        self.life: ChildProcess | None = None
         self.predecessor: ReplacedWorker | None = None
         """Serves until the kubelet lists the new worker."""
         self.incarnation = ""
@@ -91,8 +91,8 @@ class Keeper:
         self._dropped_before = 0
         self.dropped_frames = 0
         """Our frames that workers could not read."""
-        self.obituary: Obituary | None = None
-        self.account = Account()
+        self.obituary: ExitRecord | None = None
+        self.account = PoolCounters()
 
     @property
     def is_adopting(self) -> bool:
@@ -110,7 +110,7 @@ class Keeper:
             return False
         self.life, self.incarnation = met.life, met.incarnation
         log.info("a worker of an earlier supervisor serves", extra=self._names())
-        self.event(MetStranger())
+        self.event(OrphanFound())
         return True
 
     def is_said_by(self, hello: Hello) -> bool:
@@ -130,14 +130,14 @@ class Keeper:
             self._note("hangs", f"pid {self.life.pid if self.life else None} is killed")
         for act in acts:
             self._perform(act)
-        if self.has_ended and isinstance(event, Unwanted | Died):
+        if self.has_ended and isinstance(event, NotNeeded | Exited):
             # The pool is not wanted and has no worker any more: remove the files of its workers,
             # too.
             self.clear_files()
 
     def hear(self, sender: bytes, said: ToSupervisor) -> None:
         """Handle a message of the pool's worker."""
-        self.event(lifecycle.Heard())
+        self.event(lifecycle.MessageReceived())
         match said:
             case Hello(session=session, generation=generation):
                 self.identity = sender
@@ -148,20 +148,20 @@ class Keeper:
                 if self.is_adopting and (why := self._unfit(said)):
                     log.warning("worker is replaced", extra=self._names() | {"why": why})
                     self._note("replaced", why)
-                    self.event(Unfit())
+                    self.event(Incompatible())
                 elif self.predecessor is None:
                     promote(self._boot)
-            case Holds():
+            case StateReport():
                 self._adopt(said)
             case Report():
                 self.report = said
-            case Figures():
+            case WorkerCounters():
                 self.account.figures = said
             case History(happened=happened):
                 self._journal.hear(self._boot.pool, self.incarnation, happened)
-            case Wanted():
+            case SnapshotRequest():
                 self._held = None
-            case Beat(session=session, generation=generation, dropped_frames=dropped):
+            case Heartbeat(session=session, generation=generation, dropped_frames=dropped):
                 self.dropped_frames = self._dropped_before + dropped
                 self._recalled = False  # it sends heartbeats but no answer: ask again
                 current = session == self._session and generation == self._held
@@ -175,20 +175,22 @@ class Keeper:
             return
         if self.is_adopting:
             if not self._recalled:
-                self._recalled = router.send(self.identity, encode(Recall()))
+                self._recalled = router.send(self.identity, encode(StateRequest()))
             return
         if roster is None or not self._feed_pods_hold(router, self.identity):
             return
         if self._held != roster.generation:
-            update = message(roster, self._session, self._held)
+            update = update_message(roster, self._session, self._held)
             if not router.send(self.identity, encode(update)):
                 return
             self._held = roster.generation
             self._sent_at = monotonic()
             self.account.told(self._sent_at)
-        if self._nudged and router.send(self.identity, encode(Nudge(tuple(sorted(self._nudged))))):
+        if self._nudged and router.send(
+            self.identity, encode(CheckDevices(tuple(sorted(self._nudged))))
+        ):
             self._nudged.clear()
-        if self._nudged_all and router.send(self.identity, encode(Nudge())):
+        if self._nudged_all and router.send(self.identity, encode(CheckDevices())):
             self._nudged_all = False
 
     def _feed_pods_hold(self, router: Router, worker: bytes) -> bool:
@@ -294,10 +296,10 @@ class Keeper:
         """Return True if no worker of any supervisor serves the pool."""
         return processes.is_unlocked(self._boot.lock_path)
 
-    def seen(self, now: float) -> Seen:
+    def seen(self, now: float) -> PoolSnapshot:
         """Return a snapshot of the pool for the status."""
         end = self.obituary
-        return Seen(
+        return PoolSnapshot(
             roster=self.roster,
             child=self.child,
             pid=self.life.pid if self.life else None,
@@ -330,14 +332,14 @@ class Keeper:
             if self.predecessor is None and self.meet():
                 return
             self.incarnation = secrets.token_hex(8)
-            earlier = self.account.figures = inherited(self.account.figures or Figures())
+            earlier = self.account.figures = carried_over(self.account.figures or WorkerCounters())
             boot = msgspec.structs.replace(
                 self._boot,
                 incarnation=self.incarnation,
                 earlier=earlier,
                 is_successor=self.predecessor is not None,
             )
-            self.life = processes.worker(boot)
+            self.life = processes.spawn_worker(boot)
         except OSError as error:
             self._end(f"could not be started: {error}")
             log.exception("worker could not be started", extra={"pool": self._boot.pool})
@@ -349,7 +351,7 @@ class Keeper:
 
     def _die(self, cause: str) -> None:
         before = self.child.restarts
-        self.event(Died(random.random()))  # noqa: S311 - jitter
+        self.event(Exited(random.random()))  # noqa: S311 - jitter
         if self.child.restarts > before:
             self.account.restarts[cause] += 1
 
@@ -361,23 +363,23 @@ class Keeper:
             return "it was forked with other options than those of now"
         return ""
 
-    def _adopt(self, said: Holds) -> None:
+    def _adopt(self, said: StateReport) -> None:
         if not self.is_adopting or (said.pool and said.pool.name != self._boot.pool):
             return
         if said.pool is not None:
-            self.roster = recalled(said.pool, said.devices, self.roster, now=monotonic())
+            self.roster = from_orphan(said.pool, said.devices, self.roster, now=monotonic())
         log.info("worker adopted", extra=self._names() | {"devices": len(said.devices)})
         self.account.adoptions += 1
         self._note("adopted", f"pid {self.life.pid if self.life else None}")
-        self.event(Recalled())
+        self.event(StateReceived())
 
     def _end(self, how: str) -> None:
-        clear_socket(self._boot, self.report)
+        remove_stale_socket(self._boot, self.report)
         self._dropped_before = self.dropped_frames
         self.account.forgive()
         if self.account.figures is not None:
-            self.account.figures = inherited(self.account.figures)
-        self.obituary = obituary(self._boot, how)
+            self.account.figures = carried_over(self.account.figures)
+        self.obituary = record_exit(self._boot, how)
         self._forget_worker()
 
     def _forget_worker(self) -> None:

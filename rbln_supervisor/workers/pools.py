@@ -10,22 +10,34 @@ from typing import Final, NamedTuple
 import msgspec
 
 from rbln_supervisor.core.config.node_config import NodeConfig
-from rbln_supervisor.core.discovery.carry_over import remember, seen_in
-from rbln_supervisor.core.discovery.links import Links, LinkTable, linked, named, uplinks
-from rbln_supervisor.core.discovery.partial import has_network, merged
-from rbln_supervisor.core.discovery.result import Look
+from rbln_supervisor.core.discovery.carry_over import node_of_devices, with_carried_over
+from rbln_supervisor.core.discovery.links import (
+    Links,
+    LinkTable,
+    interface_owners,
+    uplinks,
+    with_link_state,
+)
+from rbln_supervisor.core.discovery.partial import has_network, merge
+from rbln_supervisor.core.discovery.result import DiscoveryResult
 from rbln_supervisor.core.matching.assign import assign
-from rbln_supervisor.core.matching.node_inventory import Node
+from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.pod_devices import by_pool
 from rbln_supervisor.core.reporting.pool_summary import NO_DEVICES
-from rbln_supervisor.core.workers.desired_state import Roster, advance, next_leave, relink, touched
+from rbln_supervisor.core.workers.desired_state import (
+    DesiredState,
+    affected_devices,
+    next_removal,
+    reconcile,
+    relink,
+)
 from rbln_supervisor.core.workers.held_devices import absent, kept
-from rbln_supervisor.core.workers.lifecycle import State, Unwanted, Wanted
+from rbln_supervisor.core.workers.lifecycle import Needed, NotNeeded, State
 from rbln_supervisor.options import Options
-from rbln_supervisor.workers.pool_worker import Keeper
+from rbln_supervisor.workers.pool_worker import PoolWorker
 from rbln_worker.contract.device import Bdf, DeviceId, LinkState
 from rbln_worker.contract.pod_devices import PodDevice, PodDevices
-from rbln_worker.contract.pool import PoolName, pool_of
+from rbln_worker.contract.pool import PoolName, pool_from_stem
 
 RESCAN_JITTER: Final = 0.1
 """Share of the rescan interval by which it varies, so that nodes do not scan at the same time."""
@@ -37,7 +49,7 @@ then, and after one that read no routes, because a function may be on a default 
 log = logging.getLogger(__name__)
 
 
-class Heard(NamedTuple):
+class LinkEffect(NamedTuple):
     """The consequences of a link event."""
 
     is_news: bool = False
@@ -50,11 +62,11 @@ class Pools:
     """All pool workers, by pool, and the result of the last discovery."""
 
     def __init__(
-        self, options: Options, config: NodeConfig, keeper: Callable[[PoolName], Keeper]
+        self, options: Options, config: NodeConfig, keeper: Callable[[PoolName], PoolWorker]
     ) -> None:
         self._options = options
         self._keeper = keeper
-        self._node: Node | None = None
+        self._node: NodeInventory | None = None
         self._links = Links()
         self._named: Mapping[str, frozenset[Bdf]] = {}
         self._rescan_at = math.inf
@@ -74,7 +86,7 @@ class Pools:
     def due(self) -> float:
         """Time of the next discovery (monotonic seconds)."""
         leaves = (
-            next_leave(keeper.roster, self._options.gone_grace_s)
+            next_removal(keeper.roster, self._options.gone_grace_s)
             for keeper in self.keepers.values()
             if keeper.roster
         )
@@ -86,17 +98,17 @@ class Pools:
         return len(self._node.functions) if self._node else 0
 
     @property
-    def node(self) -> Node | None:
+    def node(self) -> NodeInventory | None:
         """Result of the last discovery; None before the first."""
         return self._node
 
     @property
     def links(self) -> LinkTable:
         """Current link table."""
-        return self._links.table(uplinks(self._node or Node()))
+        return self._links.table(uplinks(self._node or NodeInventory()))
 
     @property
-    def rosters(self) -> Mapping[PoolName, Roster]:
+    def rosters(self) -> Mapping[PoolName, DesiredState]:
         """Desired states of the configured pools."""
         return {
             name: keeper.roster
@@ -104,7 +116,7 @@ class Pools:
             if keeper.configured and keeper.roster is not None
         }
 
-    def take_in(self, look: Look) -> tuple[PoolName, ...]:
+    def take_in(self, look: DiscoveryResult) -> tuple[PoolName, ...]:
         """Apply the result of a discovery; return the pools that it changed."""
         interval = self._options.rescan_s
         if look.failed is not None:
@@ -117,7 +129,7 @@ class Pools:
             self._report(look.problems)
             self._node = self.known(look.node)
             self._links = self._links.looked(look.links)
-            self._named = named(self._node)
+            self._named = interface_owners(self._node)
         jitter = random.uniform(-RESCAN_JITTER, RESCAN_JITTER)  # noqa: S311
         self._rescan_at = monotonic() + interval * (1 + jitter)
         return self.apply()
@@ -146,7 +158,7 @@ class Pools:
     def _clear_left_files(self) -> None:
         """Remove the files of pools without a worker, once no pod needs them."""
         for path in (self._options.run_dir / "pools").glob("*.files"):
-            name = pool_of(path.stem)
+            name = pool_from_stem(path.stem)
             keeper = self.keepers.get(name)
             if keeper is None:
                 keeper = self._keeper(name)
@@ -166,27 +178,29 @@ class Pools:
             for device in devices
         )
 
-    def known(self, found: Node) -> Node:
+    def known(self, found: NodeInventory) -> NodeInventory:
         """Return a discovery's result, with earlier facts that it could not read."""
-        return remember(self._node or _recalled(self.keepers.values()), found)
+        return with_carried_over(self._node or _recalled(self.keepers.values()), found)
 
     def look_begins(self) -> None:
         """Note the start of a discovery: link events from now on are newer than its result."""
         self._links = self._links.begin()
 
-    def hear_link(self, index: int, state: LinkState | None) -> Heard:
+    def hear_link(self, index: int, state: LinkState | None) -> LinkEffect:
         """Handle a link event (None: the link is gone); return its consequences."""
         before = self._links.known.get(index)
         self._links = self._links.hear(index, state)
         names = {link.name for link in (before, state) if link is not None} & self._named.keys()
         if before == state:
-            return Heard()
+            return LinkEffect()
         if not names:  # a bond's state depends on its members
             members = self._links.members(index, before, state)
-            return Heard(is_news=not members.isdisjoint(self._named))
+            return LinkEffect(is_news=not members.isdisjoint(self._named))
         if before is not None and state is not None and before.name == state.name:
-            return Heard(is_news=True)
-        return Heard(is_news=True, moved=frozenset().union(*(self._named[name] for name in names)))
+            return LinkEffect(is_news=True)
+        return LinkEffect(
+            is_news=True, moved=frozenset().union(*(self._named[name] for name in names))
+        )
 
     def relink(self, heard: float) -> None:
         """Apply link events to the desired states; ``heard``: time of the first (monotonic)."""
@@ -199,7 +213,7 @@ class Pools:
 
     def nudge(self, functions: Set[Bdf | None]) -> None:
         """Request health checks of these functions' devices; None (an IOMMU group): all others."""
-        for pool, devices in touched(functions, self.rosters).items():
+        for pool, devices in affected_devices(functions, self.rosters).items():
             self.keepers[pool].nudge(devices)
         if None in functions:
             for keeper in self.keepers.values():
@@ -212,7 +226,7 @@ class Pools:
         for name, keeper in self.keepers.items():
             if name not in names:
                 keeper.configured = False
-                keeper.event(Unwanted())
+                keeper.event(NotNeeded())
 
     def take_over(self) -> None:
         """Adopt the orphans: living workers of an earlier supervisor.
@@ -220,7 +234,7 @@ class Pools:
         Those of pools that are not configured any more are drained, and their files are removed.
         """
         for path in sorted((self._options.run_dir / "pools").glob("*.lock")):
-            name = pool_of(path.stem)
+            name = pool_from_stem(path.stem)
             keeper = self.keepers.get(name) or self._keeper(name)
             try:
                 met = keeper.meet()
@@ -230,7 +244,7 @@ class Pools:
             if name in self.keepers:
                 continue
             keeper.configured = False
-            keeper.event(Unwanted())
+            keeper.event(NotNeeded())
             if met:
                 self.keepers[name] = keeper
             else:
@@ -253,7 +267,7 @@ class Pools:
     def leave(self) -> None:
         """Drain every worker."""
         for keeper in self.keepers.values():
-            keeper.event(Unwanted())
+            keeper.event(NotNeeded())
 
     def forget_departed(self) -> None:
         """Drop the pools that are not configured any more and have no worker."""
@@ -270,7 +284,7 @@ class Pools:
         if self._node is not None and (adopted := self._adopted):
             self._late -= adopted
             recalled = _recalled(self.keepers[name] for name in adopted)
-            self._node = remember(recalled, self._node)
+            self._node = with_carried_over(recalled, self._node)
         found = self._node
         keepers = {pool.spec.name: self._configured(pool.spec.name) for pool in self.config.pools}
         if found is None:
@@ -291,16 +305,16 @@ class Pools:
             if keeper.is_adopting:
                 self._late.add(name)
                 continue
-            before = keeper.roster or Roster(pool.spec)
+            before = keeper.roster or DesiredState(pool.spec)
             in_use = self.in_use(name).keys()
             held = msgspec.structs.replace(before, in_use=absent(pool, in_use))
             retained = kept(pool, found, in_use, taken)
             self._kept.update(retained)
             present = {**assigned.devices[name], **retained}
-            keeper.roster = advance(
+            keeper.roster = reconcile(
                 held,
                 pool,
-                {d: linked(device, links) for d, device in sorted(present.items())},
+                {d: with_link_state(device, links) for d, device in sorted(present.items())},
                 taken,
                 found,
                 now=monotonic(),
@@ -308,14 +322,14 @@ class Pools:
             )
             taken.update(keeper.roster.devices)
             if keeper.roster.devices:
-                keeper.event(Wanted())
+                keeper.event(Needed())
             elif keeper.roster.generation != before.generation:
                 log.info("pool has no devices", extra={"pool": name, "why": NO_DEVICES})
             if keeper.roster.generation != before.generation:
                 changed.append(name)
         return tuple(changed)
 
-    def _configured(self, name: PoolName) -> Keeper:
+    def _configured(self, name: PoolName) -> PoolWorker:
         keeper = self.keepers.get(name)
         if keeper is None:
             keeper = self.keepers[name] = self._keeper(name)
@@ -327,11 +341,11 @@ class Pools:
             keeper.roster = None
         return keeper
 
-    def _take_in_some(self, look: Look, looked: frozenset[Bdf]) -> None:
+    def _take_in_some(self, look: DiscoveryResult, looked: frozenset[Bdf]) -> None:
         """Apply a partial discovery: functions that it did not read stay as they were."""
         self._report(dict.fromkeys((*self.problems, *look.problems)))
-        self._node = self.known(merged(self._node or Node(), look.node, looked))
-        self._named = named(self._node)
+        self._node = self.known(merge(self._node or NodeInventory(), look.node, looked))
+        self._named = interface_owners(self._node)
         if has_network(look.node):
             self._rescan_at = min(self._rescan_at, monotonic() + AGAIN_S)
 
@@ -343,7 +357,7 @@ class Pools:
         self.problems = now
 
 
-def _recalled(keepers: Iterable[Keeper]) -> Node:
+def _recalled(keepers: Iterable[PoolWorker]) -> NodeInventory:
     """Return an earlier supervisor's facts of the devices that adopted workers have."""
     rosters = (keeper.roster for keeper in keepers if keeper.roster is not None)
-    return seen_in(device for roster in rosters for device in roster.devices.values())
+    return node_of_devices(device for roster in rosters for device in roster.devices.values())

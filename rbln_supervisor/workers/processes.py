@@ -16,7 +16,7 @@ from inotify_simple import INotify
 
 from rbln_worker import main
 from rbln_worker.contract import exits
-from rbln_worker.spec import Boot
+from rbln_worker.spec import WorkerSpec
 
 _LOCK_BYTES: Final = 64
 """Maximum size of a lock file: a pid and an incarnation are shorter."""
@@ -25,7 +25,7 @@ _NO_PROCESS: Final = frozenset({ESRCH, EINVAL, ENOENT})
 kernel)."""
 
 
-class Life(msgspec.Struct, frozen=True):
+class ChildProcess(msgspec.Struct, frozen=True):
     """A process with its pidfd: unlike a pid, it cannot be reused for another process."""
 
     pid: int
@@ -35,7 +35,7 @@ class Life(msgspec.Struct, frozen=True):
     """True if it is a child of this process, so that its exit status can be read."""
 
 
-def warm() -> None:
+def preload() -> None:
     """Prepare for forks: import what workers use, so that they share its memory pages.
 
     ``rbln_worker.main`` imports gRPC and everything else; this process uses no gRPC object.
@@ -49,12 +49,12 @@ def warm() -> None:
     gc.freeze()  # otherwise a collection in a worker would write to every object's page
 
 
-def worker(boot: Boot) -> Life:
+def spawn_worker(boot: WorkerSpec) -> ChildProcess:
     """Fork a worker for a pool. Raises OSError if there can be no process."""
     return spawn(lambda: main.run(boot))
 
 
-def spawn(body: Callable[[], int], *, keep: int | None = None) -> Life:
+def spawn(body: Callable[[], int], *, keep: int | None = None) -> ChildProcess:
     """Fork a process that runs ``body`` and exits with its result. Raises OSError.
 
     The process has no open descriptors except the standard ones and ``keep``.
@@ -74,14 +74,14 @@ def spawn(body: Callable[[], int], *, keep: int | None = None) -> Life:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     try:
-        return Life(pid, os.pidfd_open(pid), ours=True)
+        return ChildProcess(pid, os.pidfd_open(pid), ours=True)
     except OSError:  # no descriptor left: the process could not be watched, so it is killed
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         raise
 
 
-def send(life: Life, number: signal.Signals) -> None:
+def send(life: ChildProcess, number: signal.Signals) -> None:
     """Send a signal to a process. Do nothing if it has ended meanwhile."""
     try:
         signal.pidfd_send_signal(life.pidfd, number)
@@ -89,7 +89,7 @@ def send(life: Life, number: signal.Signals) -> None:
         return
 
 
-class End(NamedTuple):
+class ExitStatus(NamedTuple):
     """The end of a process."""
 
     how: str
@@ -98,25 +98,25 @@ class End(NamedTuple):
     """Label: ``SIGKILL``, ``exit-70``, ``unknown``."""
 
 
-def reap(life: Life) -> End:
+def reap(life: ChildProcess) -> ExitStatus:
     """Reap an ended process, close its pidfd, and return how it ended."""
     os.close(life.pidfd)
     if not life.ours:
-        return End("ended; it was forked by an earlier supervisor", "unknown")
+        return ExitStatus("ended; it was forked by an earlier supervisor", "unknown")
     _, status = os.waitpid(life.pid, 0)
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         name = signal.Signals(-code).name
-        return End(f"killed by {name}", name)
-    return End(f"exit code {code}{exits.meaning(code)}", f"exit-{code}")
+        return ExitStatus(f"killed by {name}", name)
+    return ExitStatus(f"exit code {code}{exits.meaning(code)}", f"exit-{code}")
 
 
-def has_ended(life: Life) -> bool:
+def has_ended(life: ChildProcess) -> bool:
     """Return True if a child of this process has ended, and waits to be reaped."""
     return os.waitid(os.P_PIDFD, life.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
-def kill_group(life: Life) -> None:
+def kill_group(life: ChildProcess) -> None:
     """Kill a child process, and all processes of its group if it leads one.
 
     While the process is not reaped, its pid cannot be reused.
@@ -126,21 +126,21 @@ def kill_group(life: Life) -> None:
         os.killpg(life.pid, signal.SIGKILL)
 
 
-def reap_group(life: Life) -> End:
+def reap_group(life: ChildProcess) -> ExitStatus:
     """Reap an ended process as ``reap`` does, after killing what is left of its group."""
     kill_group(life)
     return reap(life)
 
 
-class Stranger(msgspec.Struct, frozen=True):
+class OrphanWorker(msgspec.Struct, frozen=True):
     """An orphan: a living worker that another supervisor forked."""
 
-    life: Life
+    life: ChildProcess
     incarnation: str
     """From the pool's lock file; the worker's hello has the same."""
 
 
-def lock_holder(path: Path) -> Stranger | None:
+def lock_holder(path: Path) -> OrphanWorker | None:
     """Return the worker that holds a pool's lock file; None if it is not locked.
 
     Raises:
@@ -175,7 +175,7 @@ def is_unlocked(path: Path) -> bool:
     return met is None
 
 
-def _stranger(text: str, file: os.stat_result) -> Stranger | None:
+def _stranger(text: str, file: os.stat_result) -> OrphanWorker | None:
     """Return the worker that a lock file names, if that process has the file open."""
     words = text.split()
     if len(words) != 2 or not (words[0].isascii() and words[0].isdigit()):
@@ -191,7 +191,7 @@ def _stranger(text: str, file: os.stat_result) -> Stranger | None:
         raise
     # The check follows pidfd_open: the pidfd then stands for the process that is checked.
     if _has_open(pid, file):
-        return Stranger(Life(pid, pidfd, ours=_is_child(pidfd)), words[1])
+        return OrphanWorker(ChildProcess(pid, pidfd, ours=_is_child(pidfd)), words[1])
     os.close(pidfd)
     return None
 

@@ -9,9 +9,9 @@ from rbln_supervisor.core.workers.lifecycle import Act, State
 from rbln_supervisor.core.workers.predecessor import Predecessor, Stage
 from rbln_supervisor.workers import processes
 from rbln_supervisor.workers.exit_record import clear_dead_sockets
-from rbln_supervisor.workers.processes import Life
+from rbln_supervisor.workers.processes import ChildProcess
 from rbln_worker.contract.messages import Phase
-from rbln_worker.spec import Boot
+from rbln_worker.spec import WorkerSpec
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 class ReplacedWorker:
     """A living worker that serves until the kubelet lists its successor."""
 
-    def __init__(self, boot: Boot, life: Life, identity: bytes | None) -> None:
+    def __init__(self, boot: WorkerSpec, life: ChildProcess, identity: bytes | None) -> None:
         self._boot = boot
         self._state = Predecessor()
         self.life = life
@@ -56,7 +56,7 @@ class ReplacedWorker:
             clear_dead_sockets(self._boot)
 
 
-def promote(boot: Boot) -> None:
+def promote(boot: WorkerSpec) -> None:
     """Replace the predecessor's lock by the successor's, which makes it the pool's worker.
 
     The predecessor detects that, and ends even if no supervisor can signal it any more.

@@ -32,7 +32,7 @@ _UNREAD: Final = "connections ended before a frame could be read"
 log = logging.getLogger(__name__)
 
 
-class NotBound(Exception):
+class BindError(Exception):
     """Error: the socket can't be created; the text has the reason."""
 
 
@@ -58,7 +58,7 @@ class Router:
             queued: messages that libzmq keeps for a peer that doesn't read; further sends fail.
         """
         if len(str(path).encode()) > PATH_BYTES_MOST:
-            raise NotBound(
+            raise BindError(
                 f"{path}: a socket's path has {PATH_BYTES_MOST} bytes at most (unix(7)); "
                 "give --run-dir a shorter path"
             )
@@ -85,7 +85,7 @@ class Router:
             self._bind()
         except zmq.ZMQError as error:
             self.close()
-            raise NotBound(f"{path}: {error.strerror}") from error
+            raise BindError(f"{path}: {error.strerror}") from error
 
     def __enter__(self) -> Self:
         return self

@@ -17,7 +17,7 @@ _STDERR: Final = 2
 log = logging.getLogger(__name__)
 
 
-class Lender:
+class StderrServer:
     """A server that sends the descriptor to all clients: only our user can open the folder."""
 
     def __init__(self, run_dir: Path) -> None:

@@ -10,7 +10,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from rbln_worker.contract.messages import (
-    FRAME_BYTES_MOST,
+    MAX_FRAME_BYTES,
     ToSupervisor,
     ToWorker,
     UnreadableFrame,
@@ -26,7 +26,7 @@ _RECONNECT_MOST_MS: Final = 100
 log = logging.getLogger(__name__)
 
 
-class Link:
+class SupervisorSocket:
     """Messages to and from the current supervisor; no call blocks.
 
     libzmq signals on edges: after a send or receive there may be new frames without a signal of the
@@ -40,7 +40,7 @@ class Link:
         self._socket.linger = 0
         self._socket.immediate = True  # nothing queues without a supervisor
         self._socket.sndhwm = self._socket.rcvhwm = _QUEUED_MOST
-        self._socket.maxmsgsize = FRAME_BYTES_MOST
+        self._socket.maxmsgsize = MAX_FRAME_BYTES
         self._socket.reconnect_ivl = _RECONNECT_MS
         self._socket.reconnect_ivl_max = _RECONNECT_MOST_MS
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)

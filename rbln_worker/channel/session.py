@@ -5,18 +5,18 @@ import logging
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from rbln_worker.channel.dealer import Link
-from rbln_worker.contract.counters import Figures, differ
-from rbln_worker.contract.events import Happening, History
+from rbln_worker.channel.dealer import SupervisorSocket
+from rbln_worker.contract.counters import WorkerCounters, differs
+from rbln_worker.contract.events import History, Transition
 from rbln_worker.contract.messages import (
-    Beat,
+    Heartbeat,
     Hello,
-    Holds,
-    Recall,
     Report,
+    SnapshotRequest,
     State,
+    StateReport,
+    StateRequest,
     ToSupervisor,
-    Wanted,
 )
 from rbln_worker.process import log as lines
 from rbln_worker.process import stderr_client
@@ -27,32 +27,32 @@ LOOKS_EVERY: Final = 8
 log = logging.getLogger(__name__)
 
 
-class Held(NamedTuple):
+class HeldState(NamedTuple):
     """The state that a worker has: a supervisor's session and the generation in it."""
 
     session: str = ""
     generation: int = 0
 
 
-class Words(NamedTuple):
+class SessionSources(NamedTuple):
     """Sources of the worker's messages, called whenever a message may have changed."""
 
     hello: Callable[[], Hello]
-    held: Callable[[], Held]
-    holds: Callable[[], Holds]
+    held: Callable[[], HeldState]
+    holds: Callable[[], StateReport]
     report: Callable[[], Report]
-    figures: Callable[[], Figures]
-    history: Callable[[int], tuple[Happening, ...]]
+    figures: Callable[[], WorkerCounters]
+    history: Callable[[int], tuple[Transition, ...]]
     """Source of the transitions after a number."""
 
 
-class Conversation:
+class SupervisorSession:
     """A session with the supervisor: hello on every connection, heartbeats, changed reports."""
 
     def __init__(
         self,
-        link: Link,
-        words: Words,
+        link: SupervisorSocket,
+        words: SessionSources,
         *,
         hear: Callable[[State], None],
         alone_s: float,
@@ -63,7 +63,7 @@ class Conversation:
         self._hear = hear
         self._greeted = False
         self._told: Report | None = None
-        self._counted: Figures | None = None
+        self._counted: WorkerCounters | None = None
         self._untold = 0
         """Heartbeats since counters were sent."""
         self._told_until = 0
@@ -90,13 +90,13 @@ class Conversation:
 
     def want_snapshot(self) -> None:
         """Request a snapshot, after a gap."""
-        self._say(Wanted(self._words.held().generation))
+        self._say(SnapshotRequest(self._words.held().generation))
 
     def beat(self) -> None:
         """Send a heartbeat, every BEAT_S."""
         if self._greeted:
             session, generation = self._words.held()
-            self._say(Beat(session, generation, self._link.dropped_frames))
+            self._say(Heartbeat(session, generation, self._link.dropped_frames))
             self._tell_figures()
         else:
             self._greet()
@@ -106,8 +106,8 @@ class Conversation:
         if self._link.connected():
             self._greeted = False
         for message in self._link.receive():
-            if isinstance(message, Recall):
-                stderr_client.borrow(self._link.run_dir, lines.follow)
+            if isinstance(message, StateRequest):
+                stderr_client.borrow(self._link.run_dir, lines.redirect_stderr)
                 self._say(self._words.holds())
             else:
                 self._hear(message)
@@ -128,7 +128,7 @@ class Conversation:
         # Not in a call: counters cost at most a message for each heartbeat, whatever the load.
         figures = self._words.figures()
         self._untold += 1
-        wanted = differ(self._counted, figures) or self._untold >= LOOKS_EVERY
+        wanted = differs(self._counted, figures) or self._untold >= LOOKS_EVERY
         if wanted and figures != self._counted and self._say(figures):
             self._counted, self._untold = figures, 0
 

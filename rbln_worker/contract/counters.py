@@ -35,7 +35,7 @@ class Calls(msgspec.Struct, frozen=True):
     """Time from the parsed request to the finished answer, without gRPC's share."""
 
 
-class Figures(msgspec.Struct, frozen=True, tag="figures"):
+class WorkerCounters(msgspec.Struct, frozen=True, tag="figures"):
     """All counters of a pool, over the lives of its workers.
 
     Sent with a heartbeat if a counter has changed. The counts of a killed worker since its last
@@ -82,7 +82,7 @@ def observed(histogram: Histogram, seconds: float) -> Histogram:
     return Histogram(tuple(counts), histogram.sum_s + seconds)
 
 
-def differ(before: Figures | None, after: Figures) -> bool:
+def differs(before: WorkerCounters | None, after: WorkerCounters) -> bool:
     """Return True if other counters than those of health checks, which always run, have changed."""
     if before is None:
         return True
@@ -91,6 +91,6 @@ def differ(before: Figures | None, after: Figures) -> bool:
     return replace(before, looks=looks) != replace(after, looks=looks)
 
 
-def inherited(figures: Figures) -> Figures:
+def carried_over(figures: WorkerCounters) -> WorkerCounters:
     """Return the counters for the next worker of the pool: all but the current values."""
     return msgspec.structs.replace(figures, streams=0, hanging=0)

@@ -19,7 +19,7 @@ Word = Literal["Healthy", "Unhealthy", "Unknown", "left", "registered", "unregis
 last state), or its removal from the pool. The others describe the pool."""
 
 
-class Happening(msgspec.Struct, frozen=True):
+class Transition(msgspec.Struct, frozen=True):
     """A transition of a device or of the pool's registration."""
 
     number: int
@@ -46,4 +46,4 @@ class History(msgspec.Struct, frozen=True, tag="history"):
     could be sent.
     """
 
-    happened: tuple[Happening, ...]
+    happened: tuple[Transition, ...]

@@ -12,14 +12,14 @@ from typing import Final
 
 import msgspec
 
-from rbln_worker.contract.counters import Figures
+from rbln_worker.contract.counters import WorkerCounters
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.events import History
 from rbln_worker.contract.health import Judged
 from rbln_worker.contract.pod_devices import PodDevice
 from rbln_worker.contract.pool import PoolName, PoolSpec
 
-FRAME_BYTES_MOST: Final = 8 * 1024 * 1024
+MAX_FRAME_BYTES: Final = 8 * 1024 * 1024
 """Maximum size of a frame, in bytes. A longer one ends its sender's connection. 20,000 devices of
 300 bytes fit."""
 
@@ -56,7 +56,7 @@ class Delta(msgspec.Struct, frozen=True, tag="delta"):
     removed: tuple[DeviceId, ...] = ()
 
 
-class Nudge(msgspec.Struct, frozen=True, tag="nudge"):
+class CheckDevices(msgspec.Struct, frozen=True, tag="nudge"):
     """A request to check devices because of a kernel event.
 
     A hint and not state: if it is lost, the next health check has the same result.
@@ -66,7 +66,7 @@ class Nudge(msgspec.Struct, frozen=True, tag="nudge"):
     """Devices to check at once; if empty: all devices, after more urgent ones."""
 
 
-class Recall(msgspec.Struct, frozen=True, tag="recall"):
+class StateRequest(msgspec.Struct, frozen=True, tag="recall"):
     """A request for a worker's state: the first message to an adopted worker; state follows.
 
     Only the worker knows devices that are gone, and facts that cannot be read any more. The message
@@ -86,8 +86,8 @@ class PodsHold(msgspec.Struct, frozen=True, tag="pods-hold"):
     """True if the kubelet or its checkpoint was the source; otherwise a pod may hold any device."""
 
 
-State = Snapshot | Delta | Nudge | PodsHold
-ToWorker = State | Recall
+State = Snapshot | Delta | CheckDevices | PodsHold
+ToWorker = State | StateRequest
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
@@ -105,7 +105,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     """A digest of the options that the worker started with (Boot.digest)."""
 
 
-class Holds(msgspec.Struct, frozen=True, tag="holds"):
+class StateReport(msgspec.Struct, frozen=True, tag="holds"):
     """The answer to a Recall: the state from an earlier supervisor that the worker serves."""
 
     pool: PoolSpec | None = None
@@ -132,7 +132,7 @@ class Report(msgspec.Struct, frozen=True, tag="report"):
     """Failed writes of files for container runtimes or CNI plugins."""
 
 
-class Beat(msgspec.Struct, frozen=True, tag="beat"):
+class Heartbeat(msgspec.Struct, frozen=True, tag="beat"):
     """A heartbeat, with the generation that the worker has."""
 
     session: str = ""
@@ -141,15 +141,15 @@ class Beat(msgspec.Struct, frozen=True, tag="beat"):
     """Frames from the supervisor that could not be decoded."""
 
 
-class Wanted(msgspec.Struct, frozen=True, tag="wanted"):
+class SnapshotRequest(msgspec.Struct, frozen=True, tag="wanted"):
     """A request for a snapshot, after a gap."""
 
     generation: int = 0
 
 
-ToSupervisor = Hello | Holds | Report | History | Beat | Wanted | Figures
+ToSupervisor = Hello | StateReport | Report | History | Heartbeat | SnapshotRequest | WorkerCounters
 
-BEAT_S: Final = 2.0
+HEARTBEAT_INTERVAL_S: Final = 2.0
 """Seconds between two heartbeats."""
 
 _ENCODER: Final = msgspec.msgpack.Encoder()

@@ -3,7 +3,7 @@
 import msgspec
 
 
-class Holding(msgspec.Struct, frozen=True, order=True):
+class ResourceHolder(msgspec.Struct, frozen=True, order=True):
     """A device that a container holds."""
 
     resource: str
@@ -14,10 +14,10 @@ class Holding(msgspec.Struct, frozen=True, order=True):
     container: str
 
 
-class Held(msgspec.Struct, frozen=True):
+class ResourceHolders(msgspec.Struct, frozen=True):
     """The kubelet's answer to a request for the devices that containers hold."""
 
-    holdings: tuple[Holding, ...] = ()
+    holdings: tuple[ResourceHolder, ...] = ()
     """Devices of the requested resources, sorted."""
     absent: str | None = None
     """The path of the kubelet's socket, if it does not exist."""

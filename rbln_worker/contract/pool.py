@@ -47,6 +47,6 @@ def stem(pool: PoolName) -> str:
     return pool.replace("/", "_", 1)
 
 
-def pool_of(stem: str) -> PoolName:
+def pool_from_stem(stem: str) -> PoolName:
     """Return the pool of a stem: a prefix is a DNS name and has no underscore."""
     return PoolName(stem.replace("_", "/", 1))

@@ -7,10 +7,17 @@ from bisect import bisect_left
 
 import msgspec
 
-from rbln_worker.contract.counters import BOUNDS_S, METHODS, Calls, Figures, Histogram, inherited
+from rbln_worker.contract.counters import (
+    BOUNDS_S,
+    METHODS,
+    Calls,
+    Histogram,
+    WorkerCounters,
+    carried_over,
+)
 
 
-class Stopwatch:
+class MutableHistogram:
     """A mutable histogram."""
 
     __slots__ = ("_counts", "_sum_s")
@@ -30,16 +37,16 @@ class Stopwatch:
         return Histogram(tuple(self._counts), self._sum_s)
 
 
-class Tally:
+class Counters:
     """The counters of a pool, continued from those of the previous worker."""
 
-    def __init__(self, earlier: Figures | None = None) -> None:
-        self._earlier = before = inherited(earlier or Figures())
+    def __init__(self, earlier: WorkerCounters | None = None) -> None:
+        self._earlier = before = carried_over(earlier or WorkerCounters())
         calls = {method: before.calls.get(method, Calls()) for method in METHODS}
         self._codes = {method: dict(each.codes) for method, each in calls.items()}
-        self._took = {method: Stopwatch(each.took) for method, each in calls.items()}
-        self._looks = Stopwatch(before.looks)
-        self._to_register = Stopwatch(before.to_register)
+        self._took = {method: MutableHistogram(each.took) for method, each in calls.items()}
+        self._looks = MutableHistogram(before.looks)
+        self._to_register = MutableHistogram(before.to_register)
         self._registrations = before.registrations
         self.refusals = before.refusals
         self.allocated = before.allocated
@@ -66,7 +73,7 @@ class Tally:
         self._registrations += 1
         self._to_register.add(seconds)
 
-    def figures(self, *, failed_writes: int = 0, restored_specs: int = 0) -> Figures:
+    def figures(self, *, failed_writes: int = 0, restored_specs: int = 0) -> WorkerCounters:
         """Return the counters so far.
 
         Args:

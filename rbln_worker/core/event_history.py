@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.contract.events import REASON_MOST, Happening, Word
+from rbln_worker.contract.events import REASON_MOST, Transition, Word
 from rbln_worker.contract.health import HealthPhase, Verdict
 from rbln_worker.core.health.health_record import NOT_LOOKED_AT
 
@@ -17,15 +17,15 @@ KEPT_MOST: Final = 512
 """Transitions kept in addition to one for each device. A supervisor is away for seconds."""
 
 
-class Memory(msgspec.Struct, frozen=True):
+class EventHistory(msgspec.Struct, frozen=True):
     """The transitions that are kept, the oldest first."""
 
     newest: int = 0
     """The number of the last transition."""
-    kept: tuple[Happening, ...] = ()
+    kept: tuple[Transition, ...] = ()
 
 
-def remember(memory: Memory, happened: Iterable[Happening], *, devices: int) -> Memory:
+def remember(memory: EventHistory, happened: Iterable[Transition], *, devices: int) -> EventHistory:
     """Return the history with new transitions, which get their numbers here.
 
     Args:
@@ -40,10 +40,10 @@ def remember(memory: Memory, happened: Iterable[Happening], *, devices: int) -> 
     if not numbered:
         return memory
     kept = (*memory.kept, *numbered)[-(KEPT_MOST + devices) :]
-    return Memory(numbered[-1].number, kept)
+    return EventHistory(numbered[-1].number, kept)
 
 
-def after(memory: Memory, number: int) -> tuple[Happening, ...]:
+def after(memory: EventHistory, number: int) -> tuple[Transition, ...]:
     """Return the transitions after a number that are still kept."""
     first = memory.newest - len(memory.kept) + 1
     return memory.kept[max(0, number - first + 1) :]
@@ -54,7 +54,7 @@ def transitions(
     after: Mapping[DeviceId, Verdict],
     now: float,
     begun_with: frozenset[DeviceId],
-) -> Iterator[Happening]:
+) -> Iterator[Transition]:
     """Return the transitions of devices between two sets of verdicts, by device.
 
     A suspicion and a probation are no transitions: the state for the kubelet has not changed, and
@@ -71,7 +71,7 @@ def transitions(
         was = word(old)
         if new is None:
             if was is not None:
-                yield Happening(0, now, "left", device)
+                yield Transition(0, now, "left", device)
             continue
         told = word(new)
         if told is None:
@@ -83,7 +83,7 @@ def transitions(
             and (old.source, old.reason) != (new.source, new.reason)
         )
         if told != was or other_reason:
-            yield Happening(
+            yield Transition(
                 0,
                 (new.since or now) if told != was else now,
                 told,

@@ -9,7 +9,7 @@ from rbln_worker.contract.messages import Delta, Snapshot
 from rbln_worker.contract.pool import PoolSpec
 
 
-class Inventory(msgspec.Struct, frozen=True):
+class HeldPool(msgspec.Struct, frozen=True):
     """The desired state of the pool that a worker has."""
 
     session: str
@@ -22,13 +22,13 @@ class Gap(msgspec.Struct, frozen=True):
     """A delta does not follow the current state: a snapshot is required."""
 
 
-def apply(held: Inventory | None, message: Snapshot | Delta) -> Inventory | Gap:
+def apply(held: HeldPool | None, message: Snapshot | Delta) -> HeldPool | Gap:
     """Return the state after a message; a message that is older than the state changes nothing."""
     match message:
         case Snapshot():
             if held and held.session == message.session and held.generation > message.generation:
                 return held
-            return Inventory(
+            return HeldPool(
                 message.session,
                 message.generation,
                 message.pool,
@@ -44,4 +44,4 @@ def apply(held: Inventory | None, message: Snapshot | Delta) -> Inventory | Gap:
             devices = {**held.devices, **{device.id: device for device in message.changed}}
             for device in message.removed:
                 devices.pop(device, None)
-            return Inventory(message.session, message.generation, held.pool, devices)
+            return HeldPool(message.session, message.generation, held.pool, devices)

@@ -24,17 +24,17 @@ import msgspec
 
 from rbln_worker.contract.messages import Phase
 from rbln_worker.core.registration_events import (
+    Accepted,
+    DirsChecked,
     Discovered,
     Event,
-    Looked,
     NotOpened,
-    NotTaken,
     Opened,
-    Overdue,
-    Overtaken,
+    Rejected,
     Renewed,
     Streams,
-    Taken,
+    SupersededStream,
+    TimerExpired,
     View,
 )
 
@@ -62,7 +62,7 @@ _ABSENT: Final = frozenset({NOBODY, NO_SOCKET})
 _ENDED: Final = "the kubelet closed its stream"
 
 
-class Step(StrEnum):
+class RegistrationStep(StrEnum):
     """Steps of the registration."""
 
     AWAY = "away"
@@ -81,11 +81,11 @@ class Step(StrEnum):
     """The kubelet ended the stream for a younger instance's (a rolling update), which serves."""
 
 
-class Standing(msgspec.Struct, frozen=True):
+class RegistrationState(msgspec.Struct, frozen=True):
     """The whole state of a registration."""
 
     choice: Choice
-    step: Step = Step.AWAY
+    step: RegistrationStep = RegistrationStep.AWAY
     way: Way | None = None
     view: View | None = None
     failures: int = 0
@@ -110,88 +110,105 @@ class Act(StrEnum):
     """Call Register with the current endpoint."""
 
 
-def advance(standing: Standing, event: Event, now: float) -> tuple[Standing, Act | None]:
+def advance(
+    standing: RegistrationState, event: Event, now: float
+) -> tuple[RegistrationState, Act | None]:
     """Return the state after an event, and the action."""
     after = standing
     match event:
-        case Looked(view=view):
+        case DirsChecked(view=view):
             return _look(standing, view, now)
-        case Opened() if standing.step is Step.OPENING:  # otherwise the kubelet has gone
+        case Opened() if (
+            standing.step is RegistrationStep.OPENING
+        ):  # otherwise the kubelet has gone
             return _opened(standing, now)
-        case Overdue():
+        case TimerExpired():
             return _overdue(standing, now)
         # Two registrations ran at once. The earlier endpoint is about to end; if it is the
         # kubelet's latest, its end would leave the pool without one. A third registration decides.
-        case Overtaken() if standing.step is Step.LISTED:
+        case SupersededStream() if standing.step is RegistrationStep.LISTED:
             reason = "the kubelet took a former socket last"
             return _open(msgspec.structs.replace(standing, reason=reason))
         # The kubelet gets the options once for each endpoint: one in step OPENING has the new ones.
-        case Renewed() if standing.step in {Step.CALLING, Step.UNLISTED, Step.LISTED}:
+        case Renewed() if standing.step in {
+            RegistrationStep.CALLING,
+            RegistrationStep.UNLISTED,
+            RegistrationStep.LISTED,
+        }:
             return _open(msgspec.structs.replace(standing, reason=""))
         case NotOpened(why=why):
             after = _failed(standing, why, now, again=False)
         # A kubelet that opened the stream has accepted the endpoint, whatever Register returned.
-        case Taken() if standing.step is not Step.LISTED:
-            after = _to(_with_kubelet(standing), Step.UNLISTED, due=now + LISTED_WITHIN_S)
-        case NotTaken(why=why, reached=reached) if standing.step is not Step.LISTED:
+        case Accepted() if standing.step is not RegistrationStep.LISTED:
+            after = _to(
+                _with_kubelet(standing), RegistrationStep.UNLISTED, due=now + LISTED_WITHIN_S
+            )
+        case Rejected(why=why, reached=reached) if standing.step is not RegistrationStep.LISTED:
             # A call that broke off after a stream was opened did reach the kubelet.
-            unheard = not reached and standing.step is Step.CALLING
+            unheard = not reached and standing.step is RegistrationStep.CALLING
             after = _failed(standing, why if reached else NOBODY, now, again=unheard)
         case Discovered():
             after = msgspec.structs.replace(standing, discovered=True)
         case Streams(count=count):
             after = _streams(standing, count, now)
-        case Opened() | Taken() | NotTaken() | Overtaken() | Renewed():
+        case Opened() | Accepted() | Rejected() | SupersededStream() | Renewed():
             pass
     return after, None
 
 
-def phase(standing: Standing) -> Phase:
+def phase(standing: RegistrationState) -> Phase:
     """Return the registration state for the status."""
-    if standing.step is Step.LISTED:
+    if standing.step is RegistrationStep.LISTED:
         return Phase.REGISTERED
     looked = standing.view is not None
-    nobody_there = standing.step in {Step.AWAY, Step.YIELDED} or standing.reason in _ABSENT
+    nobody_there = (
+        standing.step in {RegistrationStep.AWAY, RegistrationStep.YIELDED}
+        or standing.reason in _ABSENT
+    )
     return Phase.WAITING if looked and nobody_there else Phase.REGISTERING
 
 
-def _look(standing: Standing, view: View, now: float) -> tuple[Standing, Act | None]:
+def _look(
+    standing: RegistrationState, view: View, now: float
+) -> tuple[RegistrationState, Act | None]:
     before = standing.view
     standing = msgspec.structs.replace(standing, view=view)
     way = choose(standing.choice, view)
     absent = _absent(way, view)
     if absent:
         return msgspec.structs.replace(
-            standing, step=Step.AWAY, way=way, due=None, failures=0, reason=absent
+            standing, step=RegistrationStep.AWAY, way=way, due=None, failures=0, reason=absent
         ), None
     another_kubelet = before is not None and before.kubelet != view.kubelet
-    if standing.step is Step.AWAY or way != standing.way:
+    if standing.step is RegistrationStep.AWAY or way != standing.way:
         return _open(msgspec.structs.replace(standing, way=way, failures=0, reason=""))
-    if standing.step is Step.OPENING:
+    if standing.step is RegistrationStep.OPENING:
         return standing, None
-    if standing.step is Step.REFUSED and not standing.again:  # a fresh endpoint follows anyway
+    if (
+        standing.step is RegistrationStep.REFUSED and not standing.again
+    ):  # a fresh endpoint follows anyway
         due = now if another_kubelet else standing.due
         return msgspec.structs.replace(standing, due=due), None
-    if not view.served or (standing.step is Step.YIELDED and not view.younger):
+    if not view.served or (standing.step is RegistrationStep.YIELDED and not view.younger):
         why = "the younger instance has gone" if view.served else "its socket was removed"
         return _open(msgspec.structs.replace(standing, reason=why))
     if another_kubelet and view.kubelet is not None:
         if way == "kubelet-sock":
             return _open(msgspec.structs.replace(standing, failures=0))
-        if standing.step is not Step.LISTED:
+        if standing.step is not RegistrationStep.LISTED:
             standing = _with_kubelet(standing)
             return msgspec.structs.replace(standing, failures=0, due=now + LISTED_WITHIN_S), None
     return standing, None
 
 
-def asks_for_answers(standing: Standing) -> bool:
+def asks_for_answers(standing: RegistrationState) -> bool:
     """Return True if the state depends on a process that listens on the kubelet's socket."""
-    return standing.way == "plugin-watcher" and standing.step is Step.UNLISTED
+    return standing.way == "plugin-watcher" and standing.step is RegistrationStep.UNLISTED
 
 
-def asks_for_others(standing: Standing) -> bool:
+def asks_for_others(standing: RegistrationState) -> bool:
     """Return True if the state depends on another instance that serves the resource."""
-    return standing.step is Step.YIELDED or standing.reason == _ENDED
+    return standing.step is RegistrationStep.YIELDED or standing.reason == _ENDED
 
 
 def choose(choice: Choice, view: View) -> Way:
@@ -215,46 +232,46 @@ def _absent(way: Way, view: View) -> str:
     return "" if view.kubelet else NO_SOCKET
 
 
-def _streams(standing: Standing, count: int, now: float) -> Standing:
-    if standing.step in {Step.AWAY, Step.OPENING}:
+def _streams(standing: RegistrationState, count: int, now: float) -> RegistrationState:
+    if standing.step in {RegistrationStep.AWAY, RegistrationStep.OPENING}:
         return standing
     if count:
         return msgspec.structs.replace(
-            standing, step=Step.LISTED, due=None, failures=0, again=False, reason=""
+            standing, step=RegistrationStep.LISTED, due=None, failures=0, again=False, reason=""
         )
-    if standing.step is not Step.LISTED:
+    if standing.step is not RegistrationStep.LISTED:
         return standing
-    ended = _to(standing, Step.UNLISTED, due=now + STREAM_GAP_S)
+    ended = _to(standing, RegistrationStep.UNLISTED, due=now + STREAM_GAP_S)
     return msgspec.structs.replace(ended, reason=_ENDED)
 
 
-def _with_kubelet(standing: Standing) -> Standing:
+def _with_kubelet(standing: RegistrationState) -> RegistrationState:
     """Drop a reason that means that there is no kubelet."""
     reason = "" if standing.reason in _ABSENT else standing.reason
     return msgspec.structs.replace(standing, reason=reason)
 
 
-def _opened(standing: Standing, now: float) -> tuple[Standing, Act | None]:
+def _opened(standing: RegistrationState, now: float) -> tuple[RegistrationState, Act | None]:
     if standing.way == "kubelet-sock":
-        return _to(standing, Step.CALLING, due=None), Act.REGISTER
+        return _to(standing, RegistrationStep.CALLING, due=None), Act.REGISTER
     patience = min(WATCHER_RETRY_MOST_S, LISTED_WITHIN_S * 2.0**standing.failures)
-    return _to(standing, Step.UNLISTED, due=now + patience), None
+    return _to(standing, RegistrationStep.UNLISTED, due=now + patience), None
 
 
-def _overdue(standing: Standing, now: float) -> tuple[Standing, Act | None]:
-    if standing.step is Step.REFUSED:
+def _overdue(standing: RegistrationState, now: float) -> tuple[RegistrationState, Act | None]:
+    if standing.step is RegistrationStep.REFUSED:
         if standing.again:
-            return _to(standing, Step.CALLING, due=None), Act.REGISTER
+            return _to(standing, RegistrationStep.CALLING, due=None), Act.REGISTER
         return _open(standing)
-    if standing.step is Step.YIELDED:
+    if standing.step is RegistrationStep.YIELDED:
         return _open(standing)
-    if standing.step is not Step.UNLISTED:
+    if standing.step is not RegistrationStep.UNLISTED:
         return msgspec.structs.replace(standing, due=None), None
     view = standing.view
     if view and view.younger and standing.reason == _ENDED:
         reason = f"a younger instance serves the resource at {view.younger}"
         standing = msgspec.structs.replace(standing, reason=reason)
-        return _to(standing, Step.YIELDED, due=now + YIELD_S), None
+        return _to(standing, RegistrationStep.YIELDED, due=now + YIELD_S), None
     if standing.way == "plugin-watcher" and not (view and view.kubelet and view.answers):
         # No kubelet would find a fresh socket either; the next kubelet finds this one.
         reason = NOBODY if view and view.kubelet else NO_SOCKET
@@ -267,22 +284,24 @@ def _overdue(standing: Standing, now: float) -> tuple[Standing, Act | None]:
     return _open(msgspec.structs.replace(standing, failures=failures, reason=reason))
 
 
-def _open(standing: Standing) -> tuple[Standing, Act]:
+def _open(standing: RegistrationState) -> tuple[RegistrationState, Act]:
     fresh = msgspec.structs.replace(standing, discovered=False)
-    return _to(fresh, Step.OPENING, due=None), Act.OPEN
+    return _to(fresh, RegistrationStep.OPENING, due=None), Act.OPEN
 
 
-def _to(standing: Standing, step: Step, *, due: float | None) -> Standing:
+def _to(
+    standing: RegistrationState, step: RegistrationStep, *, due: float | None
+) -> RegistrationState:
     return msgspec.structs.replace(standing, step=step, due=due, again=False)
 
 
-def _failed(standing: Standing, why: str, now: float, *, again: bool) -> Standing:
-    if standing.step is Step.AWAY:
+def _failed(standing: RegistrationState, why: str, now: float, *, again: bool) -> RegistrationState:
+    if standing.step is RegistrationStep.AWAY:
         return standing
     wait = min(RETRY_MOST_S, RETRY_FIRST_S * 2.0**standing.failures)
     return msgspec.structs.replace(
         standing,
-        step=Step.REFUSED,
+        step=RegistrationStep.REFUSED,
         failures=min(standing.failures + 1, 30),
         due=now + wait,
         again=again,

@@ -18,7 +18,7 @@ class View(msgspec.Struct, frozen=True):
     """True if a process listens on the kubelet's socket; checked only if it is relevant."""
 
 
-class Looked(msgspec.Struct, frozen=True):
+class DirsChecked(msgspec.Struct, frozen=True):
     """The kubelet's folders were checked."""
 
     view: View
@@ -38,11 +38,11 @@ class Discovered(msgspec.Struct, frozen=True):
     """The kubelet's plugin watcher found the endpoint and called GetInfo."""
 
 
-class Taken(msgspec.Struct, frozen=True):
+class Accepted(msgspec.Struct, frozen=True):
     """The kubelet accepted the registration."""
 
 
-class NotTaken(msgspec.Struct, frozen=True):
+class Rejected(msgspec.Struct, frozen=True):
     """The kubelet did not accept the registration."""
 
     why: str
@@ -56,7 +56,7 @@ class Streams(msgspec.Struct, frozen=True):
     count: int
 
 
-class Overtaken(msgspec.Struct, frozen=True):
+class SupersededStream(msgspec.Struct, frozen=True):
     """The kubelet opened a stream to an earlier endpoint, which it may have accepted last."""
 
 
@@ -64,19 +64,19 @@ class Renewed(msgspec.Struct, frozen=True):
     """The options that the kubelet reads when it registers an endpoint have changed."""
 
 
-class Overdue(msgspec.Struct, frozen=True):
+class TimerExpired(msgspec.Struct, frozen=True):
     """The deadline has passed."""
 
 
 Event = (
-    Looked
+    DirsChecked
     | Opened
     | NotOpened
     | Discovered
-    | Taken
-    | NotTaken
+    | Accepted
+    | Rejected
     | Streams
-    | Overtaken
-    | Overdue
+    | SupersededStream
+    | TimerExpired
     | Renewed
 )

@@ -11,9 +11,9 @@ import msgspec
 
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.allocation.device_allocation import DeviceAnswer, answer
-from rbln_worker.core.allocation.host_facts import Fact, Facts, Need
-from rbln_worker.core.allocation.providers.provider import Question
+from rbln_worker.core.allocation.device_allocation import DeviceAllocation, build_allocation
+from rbln_worker.core.allocation.host_facts import Fact, HostFacts, Need
+from rbln_worker.core.allocation.providers.provider import ProviderInput
 from rbln_worker.core.allocation.providers.registry import needs
 from rbln_worker.core.health import evidence
 from rbln_worker.core.health.evidence import Evidence
@@ -30,7 +30,7 @@ class Finding(msgspec.Struct, frozen=True):
     """The result of a health check."""
 
     evidence: Evidence
-    answer: DeviceAnswer | None = None
+    answer: DeviceAllocation | None = None
     """The allocation of the device; None if it is not known."""
     unusable: str = ""
     """The reason why a container could not use it."""
@@ -48,20 +48,20 @@ class _Seen(msgspec.Struct, frozen=True):
     finding: Finding
 
 
-class Examiner:
+class DeviceInspector:
     """Health checks of a pool's devices. Threads share it, each for different devices."""
 
-    def __init__(self, write_info: Callable[[DeviceAnswer], str]) -> None:
+    def __init__(self, write_info: Callable[[DeviceAllocation], str]) -> None:
         """Write device-info files with ``write_info``, which returns the error or nothing."""
         self._write_info = write_info
-        self._answers: dict[DeviceId, tuple[Question, DeviceAnswer]] = {}
+        self._answers: dict[DeviceId, tuple[ProviderInput, DeviceAllocation]] = {}
         """Cached answers with their input."""
         self._seen: dict[DeviceId, _Seen] = {}
 
     def look(self, reader: Reader, device: Device, pool: PoolSpec) -> Finding:
         """Check a device: read and evaluate all of its files."""
         read = reader.read(needs(device, pool))
-        told = self._answer(Question(device, pool, read))
+        told = self._answer(ProviderInput(device, pool, read))
         unusable = _unusable(reader, told)
         unwritten = "" if unusable else self._write_info(told)
         asked = evidence.needs(device, told)
@@ -104,19 +104,19 @@ class Examiner:
         for device in devices:
             self._seen.pop(device, None)
 
-    def _answer(self, question: Question) -> DeviceAnswer:
+    def _answer(self, question: ProviderInput) -> DeviceAllocation:
         """Return the answer, from the cache if its input is unchanged."""
         remembered = self._answers.get(question.device.id)
         if remembered is not None and remembered[0] == question:
             return remembered[1]
-        told = answer(question)
+        told = build_allocation(question)
         _keep(self._answers, question.device.id, (question, told))
         return told
 
 
-def unread(device: Device, pool: PoolSpec) -> DeviceAnswer:
+def unread(device: Device, pool: PoolSpec) -> DeviceAllocation:
     """Return the answer for a device that was not checked yet, from facts without files."""
-    return answer(Question(device, pool, Facts()))
+    return build_allocation(ProviderInput(device, pool, HostFacts()))
 
 
 def _is_as_seen(
@@ -128,7 +128,7 @@ def _is_as_seen(
     )
 
 
-def _unusable(reader: Reader, told: DeviceAnswer) -> str:
+def _unusable(reader: Reader, told: DeviceAllocation) -> str:
     places = [node.host for node in told.nodes]
     return evidence.unusable(told, reader.missing(places), reader.unfit(places))
 

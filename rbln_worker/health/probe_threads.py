@@ -16,10 +16,10 @@ from typing import Final
 
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.allocation.device_allocation import DeviceAnswer
-from rbln_worker.core.counters import Tally
+from rbln_worker.core.allocation.device_allocation import DeviceAllocation
+from rbln_worker.core.counters import Counters
 from rbln_worker.core.health import evidence
-from rbln_worker.health.inspect import Examiner, Finding
+from rbln_worker.health.inspect import DeviceInspector, Finding
 from rbln_worker.host.facts import Reader
 
 SOON_S: Final = 0.1
@@ -47,7 +47,7 @@ class Depth(Enum):
     """Read files that change without a kernel event; check further if any has changed."""
 
 
-class _Look:
+class _CheckBatch:
     """A check of several devices by several threads: each takes the next device when it is free.
 
     A deque's ends are safe to use from several threads, and so is one attribute.
@@ -83,10 +83,10 @@ class _Look:
         self._heard.clear()
 
 
-class _Turn:
+class _ThreadSlot:
     """A thread's share of a check."""
 
-    def __init__(self, look: _Look) -> None:
+    def __init__(self, look: _CheckBatch) -> None:
         self.look = look
         self.began = monotonic()
         """The start of the check of the current device."""
@@ -102,15 +102,15 @@ class Prober:
         root: Path,
         *,
         host_visible: bool,
-        write_info: Callable[[DeviceAnswer], str],
-        tally: Tally,
+        write_info: Callable[[DeviceAllocation], str],
+        tally: Counters,
         answer_within_s: float = ANSWER_WITHIN_S,
         hanging_most: int = HANGING_MOST,
     ) -> None:
         """Check below ``root``; ``write_info`` writes a device's file and returns any error."""
         self._root = root
         self._host_visible = host_visible
-        self._examiner = Examiner(write_info)
+        self._examiner = DeviceInspector(write_info)
         self._examine = {
             Depth.LOOK: self._examiner.look,
             Depth.CHECK: self._examiner.check,
@@ -123,7 +123,7 @@ class Prober:
         self._hanging = 0
         self._threads = ThreadPoolExecutor(SLOTS + hanging_most, thread_name_prefix="probe")
         self._free = SLOTS
-        self._waiting: deque[_Look] = deque()
+        self._waiting: deque[_CheckBatch] = deque()
         """Checks that wait for a slot."""
         self._under_way: set[DeviceId] = set()
         self._silent: set[DeviceId] = set()
@@ -146,7 +146,7 @@ class Prober:
         chosen = [device for device in wanted.values() if device.id not in self._under_way]
         self._under_way.update(device.id for device in chosen)
         reader = Reader(self._root, host_visible=self._host_visible)
-        look = _Look(reader, chosen, pool, depth)
+        look = _CheckBatch(reader, chosen, pool, depth)
         began = monotonic()
         self._add_turns(look, min(SLOTS, -(-len(chosen) // A_TURN)))
         while look.turns and monotonic() < began + SOON_S:
@@ -177,7 +177,7 @@ class Prober:
         self._missed -= ended
         return ended
 
-    def _told(self, look: _Look) -> dict[DeviceId, Finding]:
+    def _told(self, look: _CheckBatch) -> dict[DeviceId, Finding]:
         """Return the results since the last call."""
         if look.failure is not None:
             raise look.failure  # ends this worker
@@ -193,7 +193,7 @@ class Prober:
                 self._tally.look(took_s)
         return found
 
-    def _add_turns(self, look: _Look, count: int) -> None:
+    def _add_turns(self, look: _CheckBatch, count: int) -> None:
         look.turns += count
         self._waiting.extend([look] * count)
         self._begin_turns()
@@ -211,7 +211,7 @@ class Prober:
                 look.done.append((look.todo.popleft().id, not_asked, None))
             look.end_turn()
 
-    def _begin_turn(self, look: _Look) -> None:
+    def _begin_turn(self, look: _CheckBatch) -> None:
         """Start a thread that works until no device is left."""
         loop = asyncio.get_running_loop()
 
@@ -220,11 +220,11 @@ class Prober:
                 loop.call_soon_threadsafe(self._turn_ended, turn, done.exception())
 
         self._free -= 1
-        turn = _Turn(look)
+        turn = _ThreadSlot(look)
         self._watch(turn)
         self._threads.submit(self._work, turn).add_done_callback(ended)
 
-    def _watch(self, turn: _Turn) -> None:
+    def _watch(self, turn: _ThreadSlot) -> None:
         """Give the slot to another thread if this one hangs."""
         left_s = turn.began + LATE_S - monotonic()
         if left_s > 0:
@@ -237,7 +237,7 @@ class Prober:
         self._tally.hanging = self._hanging
         self._add_turns(turn.look, min(SLOTS, len(turn.look.todo)))
 
-    def _turn_ended(self, turn: _Turn, failure: BaseException | None) -> None:
+    def _turn_ended(self, turn: _ThreadSlot, failure: BaseException | None) -> None:
         if turn.hangs:
             self._hanging -= 1
             self._tally.hanging = self._hanging
@@ -251,7 +251,7 @@ class Prober:
 
     # In a thread
 
-    def _work(self, turn: _Turn) -> None:
+    def _work(self, turn: _ThreadSlot) -> None:
         look = turn.look
         while True:
             try:

@@ -7,10 +7,10 @@ from typing import Final
 
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.core.health.evidence import changes_untold
-from rbln_worker.core.pool_snapshot import Inventory
+from rbln_worker.core.pool_snapshot import HeldPool
 from rbln_worker.health.probe_threads import Depth
 
-Follow = Callable[[Sequence[Device], Inventory, Depth], Coroutine[None, None, None]]
+Follow = Callable[[Sequence[Device], HeldPool, Depth], Coroutine[None, None, None]]
 """A function that checks devices and applies the results."""
 CHECK_EVERY: Final = 5
 """Heartbeats from one check of all devices to the next: 10 s."""
@@ -22,12 +22,12 @@ SPREAD: Final = random.SystemRandom()
 """Workers start together, but need not check whole pools together."""
 
 
-class Looks:
+class CheckSchedule:
     """The schedule of a pool's health checks."""
 
     def __init__(
         self,
-        held: Callable[[], Inventory | None],
+        held: Callable[[], HeldPool | None],
         troubled: Callable[[], set[DeviceId]],
         follow: Follow,
         spawn: Callable[[Coroutine[None, None, None]], object],

@@ -10,9 +10,9 @@ from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.health import HealthPhase, Verdict
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.health import device_health, health_record
-from rbln_worker.core.health.device_health import Case
+from rbln_worker.core.health.device_health import DeviceHealth
 from rbln_worker.core.health.evidence import Evidence
-from rbln_worker.core.health.health_record import Moment
+from rbln_worker.core.health.health_record import Timestamp
 
 _PASSING: Final = frozenset({HealthPhase.SUSPECT, HealthPhase.PROBATION})
 _SLACK_S: Final = 0.001
@@ -23,14 +23,14 @@ _LOOK_HALFWAY_BELOW_S: Final = 2.0
 log = logging.getLogger(__name__)
 
 
-class Judge:
+class HealthTracker:
     """Health records of a pool's devices: evidence comes at any time, verdicts on request."""
 
     def __init__(self, *, overdue: Callable[[], None], doubted: Callable[[DeviceId], None]) -> None:
         """Call ``overdue`` at a deadline, and ``doubted`` to request a check before one."""
         self._overdue = overdue
         self._doubted = doubted
-        self._cases: dict[DeviceId, Case] = {}
+        self._cases: dict[DeviceId, DeviceHealth] = {}
         self._dues: dict[DeviceId, float] = {}
         """Time of the next evaluation of each device without new evidence (monotonic seconds)."""
         self.verdicts: Mapping[DeviceId, Verdict] = {}
@@ -81,7 +81,7 @@ class Judge:
         reason.
         """
         loop = asyncio.get_running_loop()
-        now = Moment(loop.time(), round(datetime.now(UTC).timestamp(), 3))
+        now = Timestamp(loop.time(), round(datetime.now(UTC).timestamp(), 3))
         changed: dict[DeviceId, Verdict | None] = {}
         shown, concealed = set[DeviceId](), set[DeviceId]()
         for device in devices:

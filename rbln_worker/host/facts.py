@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Final
 
 from rbln_worker.core.allocation.host_facts import (
+    DirEntries,
+    Exists,
     Fact,
-    Facts,
-    Head,
+    FirstBytes,
+    HostFacts,
     HostFile,
     Link,
     Links,
-    Missing,
-    Names,
     Need,
     Text,
-    Texts,
-    There,
+    TextPerEntry,
+    Unread,
 )
 from rbln_worker.host import nodes
 from rbln_worker.spec import below_root
@@ -46,9 +46,9 @@ class Reader:
         """Problems by the path of a node; several devices share some nodes."""
         self._real: bool | None = None
 
-    def read(self, needs: Iterable[Need]) -> Facts:
+    def read(self, needs: Iterable[Need]) -> HostFacts:
         """Read all facts; may block."""
-        return Facts({need: self.one(need) for need in needs})
+        return HostFacts({need: self.one(need) for need in needs})
 
     def one(self, need: Need) -> Fact:
         """Read one fact; may block."""
@@ -79,24 +79,24 @@ class Reader:
             match need:
                 case Text(path):
                     return self._text(path)
-                case Head(path, size):
+                case FirstBytes(path, size):
                     return self._head(path, size)
                 case Link(path):
                     return os.path.basename(os.readlink(f"{self._root}{path}"))
-                case Names(path):
+                case DirEntries(path):
                     return tuple(sorted(os.listdir(f"{self._root}{path}")))
-                case Texts(folder, file):
+                case TextPerEntry(folder, file):
                     return self._texts(folder, file)
-                case There(path):
+                case Exists(path):
                     return self._there(path)
                 case HostFile(path):
                     return self._is_host_file(path)
                 case Links(folder, name):
                     return self._links(folder, name)
         except OSError as error:
-            place = need.folder if isinstance(need, Texts | Links) else need.path
+            place = need.folder if isinstance(need, TextPerEntry | Links) else need.path
             absent = isinstance(error, FileNotFoundError | NotADirectoryError)
-            return Missing(f"{place}: {error.strerror}", absent=absent)
+            return Unread(f"{place}: {error.strerror}", absent=absent)
 
     def _there(self, path: str) -> bool:
         return os.path.exists(f"{self._root}{path}")

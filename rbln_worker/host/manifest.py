@@ -32,7 +32,7 @@ class _Entries(msgspec.Struct, frozen=True):
 _DECODER: Final = msgspec.json.Decoder(_Entries)
 
 
-class Ledger:
+class FileManifest:
     """The files of one pool; methods may be called from any thread."""
 
     def __init__(self, path: Path) -> None:
@@ -146,7 +146,7 @@ def clear(path: Path, *, keep: Path | None = None) -> None:
     files = _load(path)
     stay = [name for name in files if keep is not None and Path(name).parent == keep]
     if stay:
-        Ledger(path).drop_others(map(Path, stay))
+        FileManifest(path).drop_others(map(Path, stay))
         return
     for name, identity in files.items():
         _remove(name, identity)

@@ -15,11 +15,11 @@ YOUNG_S: Final = 2.0
 """Minimum age of a socket file that is removed: its server may be between bind and listen."""
 
 
-class PathTooLong(Exception):
+class SocketPathTooLong(Exception):
     """The path of a socket in a folder would be too long; the text has a hint."""
 
 
-def fresh_name(folder: Path, stem: str) -> str:
+def unique_socket_name(folder: Path, stem: str) -> str:
     """Return ``<stem>-<16 hex digits>.sock``; a stem that is too long is cut and hashed.
 
     Raises:
@@ -33,14 +33,14 @@ def fresh_name(folder: Path, stem: str) -> str:
     digest = _digest(stem)
     kept = room - len(f"-{digest}-{unique}.sock")
     if kept < 0:
-        raise PathTooLong(
+        raise SocketPathTooLong(
             f"{folder}: a socket's path has {PATH_BYTES_MOST} bytes at most (unix(7)); "
             "give --device-plugins-dir or --plugins-registry-dir a shorter path"
         )
     return f"{stem[:kept]}-{digest}-{unique}.sock"
 
 
-def sweep(folder: Path, stem: str, now: float) -> tuple[Path, ...]:
+def remove_stale_sockets(folder: Path, stem: str, now: float) -> tuple[Path, ...]:
     """Remove the pool's sockets that are not served any more; return their paths.
 
     Args:
@@ -56,7 +56,7 @@ def sweep(folder: Path, stem: str, now: float) -> tuple[Path, ...]:
                 ours.fullmatch(path.name)
                 and path.is_socket()
                 and now - path.stat().st_mtime > YOUNG_S
-                and refuses(path)
+                and is_dead(path)
             ):
                 path.unlink()
                 swept.append(path)
@@ -65,7 +65,7 @@ def sweep(folder: Path, stem: str, now: float) -> tuple[Path, ...]:
     return tuple(swept)
 
 
-def younger(own: Path, stem: str) -> str:
+def newer_instance(own: Path, stem: str) -> str:
     """Return the name of the pool's youngest living socket that is younger than ``own``, or "".
 
     Args:
@@ -83,15 +83,15 @@ def younger(own: Path, stem: str) -> str:
     for _, name in sorted(found, reverse=True):
         if name == own.name:
             break
-        if not refuses(own.with_name(name)):
+        if not is_dead(own.with_name(name)):
             return name
     return ""
 
 
-def remove_dead(path: Path) -> bool:
+def remove_if_dead(path: Path) -> bool:
     """Remove a socket whose server has ended; return False if a process listens on it."""
     try:
-        dead = path.is_socket() and refuses(path)
+        dead = path.is_socket() and is_dead(path)
         if dead:
             path.unlink()
     except OSError:  # removed in between, or no permission
@@ -99,7 +99,7 @@ def remove_dead(path: Path) -> bool:
     return dead
 
 
-def refuses(path: Path) -> bool:
+def is_dead(path: Path) -> bool:
     """Return True if the socket exists and no process listens on it."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         try:

@@ -9,7 +9,7 @@ import msgspec
 
 from rbln_worker.kubelet import translate
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
-from rbln_worker.kubelet.prepared import Prepared
+from rbln_worker.kubelet.prepared import PreparedAnswers
 
 ASKED_MOST: Final = 16_384
 """Maximum number of devices and containers in one call. The kubelet sends one container at a time,
@@ -27,7 +27,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 def answer(
-    prepared: Prepared, request: pb.AllocateRequest, now: Callable[[], float] = perf_counter
+    prepared: PreparedAnswers, request: pb.AllocateRequest, now: Callable[[], float] = perf_counter
 ) -> bytes | Refusal:
     """Return the serialized AllocateResponse, one member for each container.
 
@@ -61,7 +61,7 @@ def answer(
     return b"".join(members)
 
 
-def _unusable(prepared: Prepared, device: str) -> Refusal:
+def _unusable(prepared: PreparedAnswers, device: str) -> Refusal:
     if device in prepared.refusals:
         return Refusal(
             grpc.StatusCode.FAILED_PRECONDITION,

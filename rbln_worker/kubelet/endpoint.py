@@ -27,7 +27,7 @@ def threads() -> int:
     return min(16, max(4, os.cpu_count() or 16)) + 4
 
 
-class NoEndpoint(Exception):
+class EndpointError(Exception):
     """The socket can't be served; the text has the reason."""
 
 
@@ -50,7 +50,7 @@ class Endpoint:
             found = os.stat(path)  # noqa: PTH116 - a local socket that was just made
         except (RuntimeError, OSError) as error:  # gRPC raises RuntimeError if bind fails
             await server.stop(None)
-            raise NoEndpoint(f"can't serve on {path}: {error}") from error
+            raise EndpointError(f"can't serve on {path}: {error}") from error
         return cls(server, path, (found.st_dev, found.st_ino))
 
     def there(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar, TypeVarTuple
 import grpc
 import grpc.aio
 
-from rbln_worker.core.counters import Tally
+from rbln_worker.core.counters import Counters
 from rbln_worker.core.preferred.choose import Refused
 from rbln_worker.kubelet import allocation
 from rbln_worker.kubelet.allocation import Refusal
@@ -17,7 +17,7 @@ from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.api import pluginregistration_pb2 as registration
 from rbln_worker.kubelet.board import Board
 from rbln_worker.kubelet.preferences import Preferences
-from rbln_worker.kubelet.prepared import Prepared
+from rbln_worker.kubelet.prepared import PreparedAnswers
 from rbln_worker.kubelet.service import handlers
 
 API_VERSION: Final = "v1beta1"
@@ -38,10 +38,10 @@ class DevicePlugin:
 
     def __init__(
         self,
-        prepared: Callable[[], Prepared],
+        prepared: Callable[[], PreparedAnswers],
         board: Board,
         preferences: Preferences,
-        tally: Tally,
+        tally: Counters,
         *,
         on_asked: Callable[[], None],
         on_streams: Callable[[int, int], None],

@@ -8,7 +8,7 @@ from typing import Final
 import grpc
 from google.protobuf.message import DecodeError
 
-from rbln_worker.contract.pod_resources import Held, Holding
+from rbln_worker.contract.pod_resources import ResourceHolder, ResourceHolders
 from rbln_worker.kubelet.api import podresources_pb2 as pb
 
 SOCKET: Final = "kubelet.sock"
@@ -27,21 +27,23 @@ _OPTIONS: Final = (
 )
 
 
-def held(socket: Path, resources: Container[str] | None, *, within_s: float = WITHIN_S) -> Held:
+def held(
+    socket: Path, resources: Container[str] | None, *, within_s: float = WITHIN_S
+) -> ResourceHolders:
     """List the devices of containers with these resources (None: all), within a time-out."""
     try:
         os.stat(socket)  # noqa: PTH116 - a local socket: one call, no waiting
     except (FileNotFoundError, NotADirectoryError):
-        return Held(absent=f"{socket}")
+        return ResourceHolders(absent=f"{socket}")
     except OSError as error:
-        return Held(unknown=f"{socket}: {error.strerror}")
+        return ResourceHolders(unknown=f"{socket}: {error.strerror}")
     try:
         answer = pb.ListPodResourcesResponse.FromString(_list(socket, within_s))
     except grpc.RpcError as error:
-        return Held(unknown=f"{socket}: {_why(error)}")
+        return ResourceHolders(unknown=f"{socket}: {_why(error)}")
     except DecodeError:
-        return Held(unknown=f"{socket}: List: the answer can't be understood")
-    return Held(tuple(sorted(_holdings(answer, resources))))
+        return ResourceHolders(unknown=f"{socket}: List: the answer can't be understood")
+    return ResourceHolders(tuple(sorted(_holdings(answer, resources))))
 
 
 def _list(socket: Path, within_s: float) -> bytes:
@@ -63,7 +65,7 @@ def _why(error: Exception) -> str:
 
 def _holdings(
     answer: pb.ListPodResourcesResponse, resources: Container[str] | None
-) -> Iterator[Holding]:
+) -> Iterator[ResourceHolder]:
     for pod in answer.pod_resources:
         names = pod.namespace[:NAME_MOST], pod.name[:NAME_MOST]
         for container in pod.containers:
@@ -71,4 +73,4 @@ def _holdings(
                 if resources is None or devices.resource_name in resources:
                     for device in devices.device_ids:
                         holder = container.name[:NAME_MOST]
-                        yield Holding(devices.resource_name, device, *names, holder)
+                        yield ResourceHolder(devices.resource_name, device, *names, holder)

@@ -11,10 +11,10 @@ from itertools import islice
 from typing import Final
 
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.core.counters import Tally
+from rbln_worker.core.counters import Counters
 from rbln_worker.core.preferred.budget import STEPS_MOST, Budget
 from rbln_worker.core.preferred.choose import Preferred, Refused, choose
-from rbln_worker.core.preferred.topology import Layout
+from rbln_worker.core.preferred.topology import PoolTopology
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 
 CONTAINERS_MOST: Final = 64
@@ -34,7 +34,7 @@ class Preferences:
     """Preferred allocations of a pool."""
 
     def __init__(
-        self, tally: Tally, on_failure: Callable[[], None], steps: int = STEPS_MOST
+        self, tally: Counters, on_failure: Callable[[], None], steps: int = STEPS_MOST
     ) -> None:
         """Call ``on_failure`` when ``problems`` changes; ``steps``: the budget of a call."""
         self._tally = tally
@@ -56,7 +56,7 @@ class Preferences:
         )
 
     async def answer(
-        self, known: Layout, request: pb.PreferredAllocationRequest
+        self, known: PoolTopology, request: pb.PreferredAllocationRequest
     ) -> bytes | Refused:
         """Return the preferred devices of each container, as a serialized message."""
         budget = Budget(self._steps)
@@ -71,7 +71,7 @@ class Preferences:
         return answer.SerializeToString() + beyond * _EMPTY
 
     def _chosen(
-        self, known: Layout, container: pb.ContainerPreferredAllocationRequest, budget: Budget
+        self, known: PoolTopology, container: pb.ContainerPreferredAllocationRequest, budget: Budget
     ) -> Preferred | Refused:
         available, must = container.available_deviceIDs, container.must_include_deviceIDs
         size = container.allocation_size

@@ -7,18 +7,18 @@ import msgspec
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.health import Verdict
 from rbln_worker.contract.pool import PoolName, PoolSpec
-from rbln_worker.core.allocation.cdi import Mode, annotation_key, claim
-from rbln_worker.core.allocation.device_allocation import DeviceAnswer, EnvNames
-from rbln_worker.core.preferred.topology import Layout, layout
-from rbln_worker.kubelet.translate import Share, listed, share
+from rbln_worker.core.allocation.cdi import Mode, annotation_key, qualified_name
+from rbln_worker.core.allocation.device_allocation import DeviceAllocation, EnvNames
+from rbln_worker.core.preferred.topology import PoolTopology, layout
+from rbln_worker.kubelet.translate import SerializedDevice, listed, share
 
 
-class Prepared(msgspec.Struct, frozen=True):
+class PreparedAnswers(msgspec.Struct, frozen=True):
     """All prepared answers of a pool; replaced as a whole when a device changes."""
 
     pool: PoolName
     names: EnvNames
-    shares: Mapping[str, Share] = {}
+    shares: Mapping[str, SerializedDevice] = {}
     """Shares of the devices that can be allocated."""
     refusals: Mapping[str, str] = {}
     """Reasons why the pool's other devices can't be allocated."""
@@ -28,7 +28,7 @@ class Prepared(msgspec.Struct, frozen=True):
     """Reasons why containers must not start again with what they were given for these devices."""
     pre_start: bool = False
     """True if the kubelet has to call PreStartContainer before it starts a container."""
-    layout: Layout = Layout()
+    layout: PoolTopology = PoolTopology()
     """The topology of the pool."""
     listed: Mapping[DeviceId, bytes] = {}
     """Serialized entries of the list for the kubelet, in its order: sorted by ID."""
@@ -39,12 +39,12 @@ class Prepared(msgspec.Struct, frozen=True):
         return b"".join(self.listed.values())
 
 
-class Known(msgspec.Struct, frozen=True):
+class AnswerInputs(msgspec.Struct, frozen=True):
     """The input of the answers."""
 
     pool: PoolSpec
     devices: Mapping[DeviceId, Device]
-    answers: Mapping[DeviceId, DeviceAnswer]
+    answers: Mapping[DeviceId, DeviceAllocation]
     verdicts: Mapping[DeviceId, Verdict]
     refusals: Mapping[DeviceId, str]
     """Reasons for those of the changed devices that can't be allocated."""
@@ -53,7 +53,9 @@ class Known(msgspec.Struct, frozen=True):
     mode: Mode
 
 
-def revise(before: Prepared, known: Known, changed: Iterable[DeviceId], *, moved: bool) -> Prepared:
+def revise(
+    before: PreparedAnswers, known: AnswerInputs, changed: Iterable[DeviceId], *, moved: bool
+) -> PreparedAnswers:
     """Return the answers after changes of some devices; the others' answers stay the same.
 
     ``moved``: the position of a changed device, or the pool, is another one.
@@ -67,13 +69,13 @@ def revise(before: Prepared, known: Known, changed: Iterable[DeviceId], *, moved
             refusals[device] = known.refusals[device]
         elif device in known.devices:
             answer = known.answers[device]
-            shares[device] = share(answer, known.mode, claim(pool, device))
+            shares[device] = share(answer, known.mode, qualified_name(pool, device))
         if device in known.devices and device not in known.hidden:
             came |= device not in lines
             lines[device] = listed(known.devices[device], known.verdicts[device], pool)
         else:
             lines.pop(device, None)
-    return Prepared(
+    return PreparedAnswers(
         pool=pool.name,
         names=before.names,
         shares=shares,

@@ -15,7 +15,7 @@ CALL_S: Final = 10.0
 (devicemanager, dial time-out)."""
 
 
-class NotRegistered(Exception):
+class RegistrationError(Exception):
     """The kubelet did not accept the registration."""
 
     def __init__(self, why: str, *, reached: bool) -> None:
@@ -48,6 +48,6 @@ async def register(
         except grpc.aio.AioRpcError as error:
             reached = error.code() is not grpc.StatusCode.UNAVAILABLE
             details = (error.details() or "").strip()
-            raise NotRegistered(
+            raise RegistrationError(
                 f"Register: {error.code().name}: {details[:300]}", reached=reached
             ) from error

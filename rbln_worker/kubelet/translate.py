@@ -14,14 +14,14 @@ from rbln_worker.contract.device import Device
 from rbln_worker.contract.health import Verdict
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.allocation.cdi import Mode, has_edits
-from rbln_worker.core.allocation.device_allocation import DeviceAnswer, EnvNames, envs
+from rbln_worker.core.allocation.device_allocation import DeviceAllocation, EnvNames, envs
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 
 _CONTAINER_TAG: Final = bytes([1 << 3 | 2])
 """Field 1, ``container_responses``, of wire type LEN."""
 
 
-class Share(msgspec.Struct, frozen=True):
+class SerializedDevice(msgspec.Struct, frozen=True):
     """A device's share of an Allocate answer: serialized members, by a key that must be unique."""
 
     info: str
@@ -33,15 +33,15 @@ class Share(msgspec.Struct, frozen=True):
     """The device's name for the container runtime, and the serialized member of ``cdi_devices``."""
 
 
-def share(answer: DeviceAnswer, mode: Mode = "off", claim: str = "") -> Share:
+def share(answer: DeviceAllocation, mode: Mode = "off", claim: str = "") -> SerializedDevice:
     """Return a device's share; with CDI that is only its name, because the spec has the rest."""
     if mode != "off":
         claims = pb.ContainerAllocateResponse()
         if mode in {"cri", "both"}:
             claims.cdi_devices.add(name=claim)
         told = ((claim, claims.SerializeToString()),) if has_edits(answer) else ()
-        return Share(answer.info, (), (), told)
-    return Share(
+        return SerializedDevice(answer.info, (), (), told)
+    return SerializedDevice(
         info=answer.info,
         nodes=tuple(
             (
@@ -73,7 +73,10 @@ def share(answer: DeviceAnswer, mode: Mode = "off", claim: str = "") -> Share:
 
 
 def container_member(
-    names: EnvNames, ids: Sequence[str], shares: Mapping[str, Share], annotation: str = ""
+    names: EnvNames,
+    ids: Sequence[str],
+    shares: Mapping[str, SerializedDevice],
+    annotation: str = "",
 ) -> bytes:
     """Serialize a container's member of an Allocate answer; all of ``ids`` have a share.
 

@@ -19,7 +19,7 @@ _STACK_BYTES: Final = 8 << 20
 _OOM: Final = Path("/proc/self/oom_score_adj")
 
 
-def leave_no_image() -> None:
+def disable_core_dumps() -> None:
     """Disable core dumps: they would contain values that are meant for containers.
 
     A limit of 0 stops only files. The kernel treats 1 as "not even to a program" (core_pattern with
@@ -31,7 +31,7 @@ def leave_no_image() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
 
 
-def go_first() -> str:
+def raise_oom_score() -> str:
     """Raise the OOM score above that of the parent process; return the error, or nothing."""
     try:
         points = min(_OOM_MOST, int(_OOM.read_text()) + OOM_POINTS)
@@ -52,7 +52,7 @@ def bound_memory(most: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
-def is_room_for(threads: int) -> bool:
+def can_start_threads(threads: int) -> bool:
     """Return True if there is memory for the stacks of this number of threads."""
     size = threads * _STACK_BYTES
     try:

@@ -33,14 +33,14 @@ def formatter(who: str, form: Format) -> logging.Formatter:
     return _Json(who) if form == "json" else _Text(who)
 
 
-def last_words(text: str) -> None:
+def write_crash(text: str) -> None:
     """Write a text to all destinations without the logging module."""
     for handler in logging.getLogger().handlers or [_Descriptor(2, None)]:
         if isinstance(handler, _Descriptor):
             handler.write(handler.form(text))
 
 
-def follow(stderr: int) -> None:
+def redirect_stderr(stderr: int) -> None:
     """Use another standard error, because the reader of the current one may have ended.
 
     supervisord reads a program's standard error from a pipe, and closes it when the program ends.

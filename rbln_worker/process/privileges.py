@@ -30,7 +30,7 @@ class Capability(IntEnum):
     SYS_ADMIN = 21
 
 
-class NotGivenUp(Exception):
+class PrivilegeError(Exception):
     """The kernel refused to drop a privilege; the text has the call and the error."""
 
 
@@ -68,12 +68,12 @@ def keep_only(*kept: Capability) -> None:
         _prctl(libc, "PR_CAP_AMBIENT", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
     except OSError as error:
         if error.errno != errno.EINVAL:  # a kernel before 4.3 has no such set
-            raise NotGivenUp(str(error)) from error
+            raise PrivilegeError(str(error)) from error
     if not (permitted & ~wanted or inheritable):
         return  # and a seccomp filter may refuse capset (systemd's @privileged)
     data = (_Data * 2)(*(_half(held & wanted, permitted & wanted, shift) for shift in (0, 32)))
     if libc.capset(ctypes.byref(_Header(_VERSION_3, 0)), data):
-        raise NotGivenUp(f"capset: {os.strerror(ctypes.get_errno())}")
+        raise PrivilegeError(f"capset: {os.strerror(ctypes.get_errno())}")
 
 
 def _half(effective: int, permitted: int, shift: int) -> _Data:
@@ -85,7 +85,7 @@ def _held(libc: ctypes.CDLL) -> tuple[int, int, int]:
     """Return the effective, the permitted and the inheritable set."""
     data = (_Data * 2)()
     if libc.capget(ctypes.byref(_Header(_VERSION_3, 0)), data):
-        raise NotGivenUp(f"capget: {os.strerror(ctypes.get_errno())}")
+        raise PrivilegeError(f"capget: {os.strerror(ctypes.get_errno())}")
     return (
         data[0].effective | data[1].effective << 32,
         data[0].permitted | data[1].permitted << 32,
@@ -102,7 +102,7 @@ def _narrow(libc: ctypes.CDLL, wanted: int) -> None:
             try:
                 _prctl(libc, f"PR_CAPBSET_DROP {number}", _PR_CAPBSET_DROP, number)
             except OSError as error:
-                raise NotGivenUp(str(error)) from error
+                raise PrivilegeError(str(error)) from error
 
 
 def _prctl(libc: ctypes.CDLL, name: str, option: int, argument: int) -> None:

@@ -10,7 +10,7 @@ from rbln_supervisor.core.config.node_config import (
     ConfigError,
     NodeConfig,
     parse,
-    strict,
+    require_valid,
 )
 from rbln_supervisor.core.config.positions import LINES_MOST, DocumentError
 from rbln_supervisor.core.doctor import redaction
@@ -74,7 +74,7 @@ def configuration(raw: bytes) -> None:
     assert len(set(names)) == len(names)
     if config.invalid:
         try:
-            strict(config)
+            require_valid(config)
         except ConfigError as error:
             claims.lines(error.errors, LINES_MOST + 1)
         else:

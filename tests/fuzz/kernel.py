@@ -4,15 +4,15 @@ import contextlib
 import json
 import os
 
-from rbln_supervisor.core.discovery.uevents import concerns, function
-from rbln_supervisor.core.workers.desired_state import touched
+from rbln_supervisor.core.discovery.uevents import is_relevant, pci_function
+from rbln_supervisor.core.workers.desired_state import affected_devices
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
-from rbln_worker.core.allocation.host_facts import Fact, Facts, Need
+from rbln_worker.core.allocation.host_facts import Fact, HostFacts, Need
 from rbln_worker.core.health import driver, npu, pcie
 from rbln_worker.core.health.observation import Good
 from rbln_worker.host.discovery import ddp
 from rbln_worker.host.netlink import codec, link_events, rtnetlink, uevent
-from rbln_worker.host.netlink.codec import Malformed
+from rbln_worker.host.netlink.codec import NetlinkDecodeError
 from rbln_worker.host.netlink.devlink import Bus, Devlink, family
 from tests.fuzz import claims
 
@@ -29,9 +29,9 @@ def event(frame: bytes) -> None:
         return
     assert len(frame) <= uevent.FRAME_MOST
     assert said.devpath.startswith("/")
-    named = function(said.devpath) if concerns(said.subsystem, said.devpath) else None
+    named = pci_function(said.devpath) if is_relevant(said.subsystem, said.devpath) else None
     assert named is None or named in said.devpath.split("/")
-    assert touched({named}, {}) == {}
+    assert affected_devices({named}, {}) == {}
 
 
 def links(datagram: bytes) -> None:
@@ -40,7 +40,7 @@ def links(datagram: bytes) -> None:
     try:
         for change in link_events.changes(datagram):
             found.append(change)  # noqa: PERF402 - those before an error count
-    except Malformed as error:
+    except NetlinkDecodeError as error:
         claims.one_line(str(error))
     assert len(found) <= len(datagram) // 32
     assert all(one.state is None or one.state.name.isprintable() for one in found)
@@ -51,7 +51,7 @@ def routes(payload: bytes) -> None:
     for read in (rtnetlink.link, rtnetlink.vf_states, rtnetlink.route, rtnetlink.nexthop):
         try:
             read(payload)
-        except Malformed as error:
+        except NetlinkDecodeError as error:
             claims.one_line(str(error))
 
 
@@ -117,16 +117,19 @@ def device_files(raw: bytes) -> None:
     texts = [piece.decode(errors="replace") for piece in pieces]
     own = (*pcie.needs(DEVICE), *npu.needs("rbln0"))
     read: dict[Need, Fact] = dict(zip(own, texts, strict=False))
-    more = (*pcie.further_needs(DEVICE, Facts(read)), *npu.further_needs("rbln0", Facts(read)))
+    more = (
+        *pcie.further_needs(DEVICE, HostFacts(read)),
+        *npu.further_needs("rbln0", HostFacts(read)),
+    )
     for need, piece, text in zip(more, pieces[3:], texts[3:], strict=False):
-        read[need] = piece if need == pcie.further_needs(DEVICE, Facts())[0] else text
-    facts = Facts(read)
+        read[need] = piece if need == pcie.further_needs(DEVICE, HostFacts())[0] else text
+    facts = HostFacts(read)
     for seen in (npu.observe("rbln0", facts), pcie.config_space(DEVICE, facts)):
         if not isinstance(seen, Good):
             claims.one_line(seen.reason)
     # A link may lead anywhere; the system's names that are no text have surrogates.
     bound: dict[Need, Fact] = {driver.needs(DEVICE)[0]: os.fsdecode(raw)}
-    seen = driver.observe(DEVICE, Facts(bound))
+    seen = driver.observe(DEVICE, HostFacts(bound))
     if not isinstance(seen, Good):
         claims.one_line(seen.reason)
     total = pcie.fatal_total(DEVICE, facts)

@@ -22,7 +22,7 @@ from rbln_supervisor.events import log
 from rbln_supervisor.exporter import main as exporter
 from rbln_supervisor.workers import exit_record, processes
 from rbln_worker.core.allocation import cdi
-from rbln_worker.host.manifest import Ledger, clear
+from rbln_worker.host.manifest import FileManifest, clear
 from tests.fuzz import claims
 
 
@@ -38,7 +38,7 @@ def events(raw: bytes) -> None:
     """A journal goes on after whatever stands there, and what is read of it can be shown."""
     with _folder() as folder:
         (folder / log.FILE).write_bytes(raw)
-        told = log.Journal(folder)
+        told = log.EventLog(folder)
         assert len(tuple(told.events)) <= KEPT_MOST
         told.note("supervisor", "started")
         told.flush()
@@ -57,7 +57,7 @@ def ledger(raw: bytes) -> None:
         other, path = folder / "other", folder / "pool.files"
         other.write_bytes(b"")
         path.write_bytes(raw)
-        kept = Ledger(path)
+        kept = FileManifest(path)
         assert kept.keep(folder / "ours", "text", 0o644, flush=False) == ""
         kept.drop_others([folder / "ours"])
         assert kept.save() == ""
@@ -74,7 +74,7 @@ def asked_before(raw: bytes) -> None:
         (folder / options.FILE).write_bytes(raw)
         try:
             known = options.load(folder)
-        except options.OptionsUnknown as error:
+        except options.OptionsError as error:
             claims.one_line(str(error))
             return
         assert known.kubelet_dirs.device_plugins.is_absolute()
@@ -131,7 +131,7 @@ def spec(raw: bytes) -> None:
         b' "selectors": [{"vendors": ["1eff"]}]}]}',
         prefix="rebellions.ai",
     ).pools
-    mark = cdi.mark(pool.spec)
+    mark = cdi.header_line(pool.spec)
     for text in (raw.decode(errors="replace"), mark + raw.decode(errors="replace")):
         why = host_files._wrong_spec(text, pool)
         assert len(why) <= claims.LINE_MOST

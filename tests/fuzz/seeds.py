@@ -15,7 +15,7 @@ import msgspec
 
 from rbln_supervisor.config.accepted import Record
 from rbln_supervisor.core.control import protocol
-from rbln_supervisor.core.discovery.result import Look
+from rbln_supervisor.core.discovery.result import DiscoveryResult
 from rbln_supervisor.core.doctor.facts import (
     Config,
     Folder,
@@ -29,13 +29,13 @@ from rbln_supervisor.core.doctor.facts import (
     Socket,
     Written,
 )
-from rbln_supervisor.core.events.dedup import Marks
+from rbln_supervisor.core.events.dedup import DedupState
 from rbln_supervisor.core.events.event import Event, Query
-from rbln_supervisor.core.matching.explain import Explanation, Opinion
-from rbln_supervisor.core.matching.node_inventory import Node
+from rbln_supervisor.core.matching.explain import Explanation, PoolDecision
+from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.matching.plan import Move, Plan, PoolPlan
-from rbln_supervisor.core.matching.selector_match import Objection
-from rbln_supervisor.core.reporting.metrics import Lost, Measures, NodeMeasures, PoolMeasures
+from rbln_supervisor.core.matching.selector_match import Mismatch
+from rbln_supervisor.core.reporting.metrics import Lost, NodeMetrics, PoolMetrics, SupervisorMetrics
 from rbln_supervisor.core.status import (
     DeviceStatus,
     NodeStatus,
@@ -45,9 +45,9 @@ from rbln_supervisor.core.status import (
 )
 from rbln_supervisor.options import Options
 from rbln_worker.contract import messages
-from rbln_worker.contract.counters import Calls, Figures
+from rbln_worker.contract.counters import Calls, WorkerCounters
 from rbln_worker.contract.device import Carrier, Device, DeviceId
-from rbln_worker.contract.events import Happening, History
+from rbln_worker.contract.events import History, Transition
 from rbln_worker.contract.health import Judged, Verdict
 from rbln_worker.contract.pool import PoolName, PoolSpec
 from rbln_worker.core.allocation import cdi
@@ -117,18 +117,18 @@ def _host() -> bytes:
 
 _MESSAGES: Final[tuple[messages.ToSupervisor, ...]] = (
     messages.Hello(_POOL, 7, "life", "0.1.0", "session", 3, "digest"),
-    messages.Holds(_SPEC, (_LINKED,)),
+    messages.StateReport(_SPEC, (_LINKED,)),
     messages.Report(messages.Phase.REGISTERED, devices=(Judged(_ID, Verdict(healthy=True)),)),
-    History((Happening(1, 1.5, "Unhealthy", _ID, "link", "down"),)),
-    messages.Beat("session", 3),
-    messages.Wanted(3),
-    Figures(calls={"Allocate": Calls({"OK": 3})}, allocated=7),
+    History((Transition(1, 1.5, "Unhealthy", _ID, "link", "down"),)),
+    messages.Heartbeat("session", 3),
+    messages.SnapshotRequest(3),
+    WorkerCounters(calls={"Allocate": Calls({"OK": 3})}, allocated=7),
 )
 _STATES: Final[tuple[messages.ToWorker, ...]] = (
     messages.Snapshot("session", 3, _SPEC, (_LINKED,)),
     messages.Delta("session", 2, 3, (_LINKED,), (DeviceId("x"),)),
-    messages.Nudge((_ID,)),
-    messages.Recall(),
+    messages.CheckDevices((_ID,)),
+    messages.StateRequest(),
 )
 _REQUESTS: Final[tuple[protocol.Request, ...]] = (
     *(protocol.Status(), protocol.Metrics(), protocol.Reload(force=True), protocol.Rescan()),
@@ -137,30 +137,30 @@ _REQUESTS: Final[tuple[protocol.Request, ...]] = (
     protocol.DryRun(b'{"resourceList": []}', "intel.com"),
 )
 _REPLIES: Final[tuple[protocol.Reply, ...]] = (
-    protocol.Node(_STATUS),
-    protocol.Measured(
-        Measures(
-            *(_STATUS, NodeMeasures(reloads={"ok": 1})),
+    protocol.StatusReply(_STATUS),
+    protocol.MetricsReply(
+        SupervisorMetrics(
+            *(_STATUS, NodeMetrics(reloads={"ok": 1})),
             {
-                _POOL: PoolMeasures(
-                    Figures(), {"SIGKILL": 2}, lost=(Lost("unhealthy", "link", 2.5),)
+                _POOL: PoolMetrics(
+                    WorkerCounters(), {"SIGKILL": 2}, lost=(Lost("unhealthy", "link", 2.5),)
                 )
             },
         )
     ),
-    protocol.Reloaded((_POOL,), plan=_PLAN),
-    protocol.Rescanned(3, (_POOL,), ("a problem",)),
-    protocol.Explained(
+    protocol.ReloadReply((_POOL,), plan=_PLAN),
+    protocol.RescanReply(3, (_POOL,), ("a problem",)),
+    protocol.ExplainReply(
         Explanation(
             *(_ID, "accelerator"),
-            pools=(Opinion(_POOL, "turns away", None, (Objection("drivers", ("a",), "b"),)),),
+            pools=(PoolDecision(_POOL, "turns away", None, (Mismatch("drivers", ("a",), "b"),)),),
             values={"drivers": "b"},
             notes=("a note",),
         )
     ),
-    protocol.Happened((_EVENT,), 4),
-    protocol.Planned(_PLAN, ("e",), ("w",), ("h",)),
-    protocol.Refused(("no",)),
+    protocol.EventsReply((_EVENT,), 4),
+    protocol.DryRunReply(_PLAN, ("e",), ("w",), ("h",)),
+    protocol.ErrorReply(("no",)),
 )
 _PODS: Final = podresources_pb2.ListPodResourcesResponse(
     pod_resources=[
@@ -232,8 +232,10 @@ _SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = {
     "to-supervisor": tuple(map(messages.encode, _MESSAGES)),
     "to-worker": tuple(map(messages.encode, _STATES)),
     "look": (
-        msgspec.msgpack.encode(Look(Node({DEVICE.function.bdf: DEVICE.function}))),
-        msgspec.msgpack.encode(Look(failed="why")),
+        msgspec.msgpack.encode(
+            DiscoveryResult(NodeInventory({DEVICE.function.bdf: DEVICE.function}))
+        ),
+        msgspec.msgpack.encode(DiscoveryResult(failed="why")),
     ),
     "sections": (
         _host(),
@@ -258,7 +260,9 @@ _SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = {
     ),
     "events": (
         msgspec.json.encode(_EVENT) + b"\n" + msgspec.json.encode(_EVENT)[:20],
-        msgspec.json.encode(Marks(3, {_POOL: ("l", 2)}, {f"{_POOL} x": ("Unhealthy", "", "")})),
+        msgspec.json.encode(
+            DedupState(3, {_POOL: ("l", 2)}, {f"{_POOL} x": ("Unhealthy", "", "")})
+        ),
     ),
     "ledger": (b'{"files": {"/var/run/cdi/rebellions.ai_ATOM.yaml": [12, 1764000000000000000]}}',),
     "options": (msgspec.json.encode(Options(), enc_hook=str),),
@@ -277,7 +281,8 @@ _SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = {
     "lock": (b"7 0123456789abcdef", b"4194305 x", b"0 x", b"7"),
     "last-log": (b"2026-11-25 worker INFO serving\nTraceback (most recent call last):\n",),
     "spec": (
-        cdi.mark(_SPEC).encode() + b'{"cdiVersion": "0.5.0", "kind": "a/b", "devices": [{}]}',
+        cdi.header_line(_SPEC).encode()
+        + b'{"cdiVersion": "0.5.0", "kind": "a/b", "devices": [{}]}',
     ),
     "command-line": (
         b"--config-file=/etc/pcidp/config.json\0-use-cdi\0--log-level=10\0--worker-memory-max=1GiB",

@@ -15,16 +15,16 @@ import pytest
 from rbln_supervisor import options
 from rbln_supervisor.core.control.protocol import to_reply, to_request
 from rbln_supervisor.core.doctor import redaction
-from rbln_supervisor.core.matching.explain import Explanation, Opinion
-from rbln_supervisor.core.matching.selector_match import Objection
+from rbln_supervisor.core.matching.explain import Explanation, PoolDecision
+from rbln_supervisor.core.matching.selector_match import Mismatch
 from rbln_supervisor.ctl import doctor, explain_table, rendering
 from rbln_supervisor.workers import processes
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.core.allocation.host_facts import Facts, Text
+from rbln_worker.core.allocation.host_facts import HostFacts, Text
 from rbln_worker.core.allocation.providers.provider import pci_home
 from rbln_worker.core.health import driver, pcie
 from rbln_worker.core.health.observation import Doubt
-from rbln_worker.host.manifest import Ledger
+from rbln_worker.host.manifest import FileManifest
 from rbln_worker.host.netlink import codec
 from tests.fuzz import claims
 from tests.fuzz.kernel import DEVICE, question
@@ -71,7 +71,7 @@ def test_a_deep_list_of_files_does_not_end_a_worker(tmp_path: Path) -> None:
     """RecursionError came out of the ledger, and no worker of the pool could start any more."""
     path = tmp_path / "pool.files"
     path.write_bytes(DEEP)
-    assert Ledger(path).keep(tmp_path / "ours", "text", 0o644, flush=False) == ""
+    assert FileManifest(path).keep(tmp_path / "ours", "text", 0o644, flush=False) == ""
 
 
 def test_deep_words_of_doctors_process_are_passed_over() -> None:
@@ -90,7 +90,7 @@ def test_a_frame_is_decoded_or_a_decode_error(raw: bytes) -> None:
             read(raw)
 
 
-def _held(path: Path, text: str) -> processes.Stranger | None:
+def _held(path: Path, text: str) -> processes.OrphanWorker | None:
     path.write_text(text)
     with path.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -140,7 +140,7 @@ def test_a_width_of_a_link_in_odd_white_space_is_one() -> None:
         "max_link_speed": "32.0 GT/s PCIe\n",
         "max_link_width": "\x1c16\n",
     }
-    facts = Facts({Text(f"{home}/{file}"): text for file, text in texts.items()})
+    facts = HostFacts({Text(f"{home}/{file}"): text for file, text in texts.items()})
     warning = pcie.link_warning(DEVICE, facts)
     assert warning == "its PCIe link runs at 32.0 GT/s x8, it can do 32.0 GT/s x16"
 
@@ -148,7 +148,7 @@ def test_a_width_of_a_link_in_odd_white_space_is_one() -> None:
 @pytest.mark.parametrize("name", ["a\nb", "\x1b[2J", "\udcff", "x" * 5000])
 def test_an_odd_drivers_name_is_part_of_a_line_that_can_be_sent(name: str) -> None:
     """As it stood in the link; with bytes that are no text no report could be sent."""
-    facts = Facts({driver.needs(DEVICE)[0]: name})
+    facts = HostFacts({driver.needs(DEVICE)[0]: name})
     seen = driver.observe(DEVICE, facts)
     assert isinstance(seen, Doubt)
     claims.one_line(seen.reason)
@@ -187,15 +187,15 @@ def test_a_secret_in_quotes_of_quotes_is_removed(text: str) -> None:
 def test_options_of_an_earlier_life_name_the_kubelets_folder_from_the_root(tmp_path: Path) -> None:
     """Another one was taken, and ended rbln-ctl doctor with ValueError."""
     (tmp_path / options.FILE).write_text('{"kubelet_dir": "var/lib/kubelet"}')
-    with pytest.raises(options.OptionsUnknown, match="expected a path from the root"):
+    with pytest.raises(options.OptionsError, match="expected a path from the root"):
         options.load(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["dri\x1bvers", "a\nb"])
 def test_words_of_an_explanation_steer_no_terminal(text: str) -> None:
     """Keys of selectors and the type of a device did."""
-    turned = Opinion("a/b", "turns away", None, (Objection(text, ("a",), "b"),))
-    for pools in ((turned,), (Opinion("a/b", "other type"),)):
+    turned = PoolDecision("a/b", "turns away", None, (Mismatch(text, ("a",), "b"),))
+    for pools in ((turned,), (PoolDecision("a/b", "other type"),)):
         said = Explanation(DeviceId("0000:20:00.0"), text, pools=pools, values={text: "b"})
         _shown_plainly(said)
 

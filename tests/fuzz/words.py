@@ -11,32 +11,32 @@ from rbln_supervisor.core.config.node_config import NodeConfig
 from rbln_supervisor.core.control import queries
 from rbln_supervisor.core.control.protocol import (
     DryRun,
+    DryRunReply,
+    ErrorReply,
     Events,
+    EventsReply,
     Explain,
-    Explained,
-    Happened,
-    Measured,
-    Node,
-    Planned,
-    Refused,
+    ExplainReply,
+    MetricsReply,
     Reload,
-    Reloaded,
+    ReloadReply,
     Reply,
     Rescan,
-    Rescanned,
+    RescanReply,
     Status,
+    StatusReply,
     Upgrade,
-    Upgrading,
+    UpgradeReply,
     encode,
     to_reply,
     to_request,
 )
 from rbln_supervisor.core.control.protocol import Metrics as AskedMetrics
 from rbln_supervisor.core.doctor.diagnose import diagnose
-from rbln_supervisor.core.doctor.facts import Facts
-from rbln_supervisor.core.events.dedup import HEARD_MOST, Chronicle
+from rbln_supervisor.core.doctor.facts import DoctorFacts
+from rbln_supervisor.core.events.dedup import HEARD_MOST, EventDeduplicator
 from rbln_supervisor.core.events.event import TEXT_MOST, chosen
-from rbln_supervisor.core.matching.node_inventory import Node as HostNode
+from rbln_supervisor.core.matching.node_inventory import NodeInventory as HostNode
 from rbln_supervisor.ctl import (
     doctor,
     doctor_table,
@@ -69,17 +69,17 @@ from rbln_worker.kubelet.api import podresources_pb2, pods_pb2
 from rbln_worker.kubelet.checkpoint import parse as parse_checkpoint
 from rbln_worker.kubelet.pod_resources import NAME_MOST, _holdings
 from rbln_worker.kubelet.pods_api import describe
-from rbln_worker.kubelet.prepared import Prepared
-from rbln_worker.kubelet.translate import Share
+from rbln_worker.kubelet.prepared import PreparedAnswers
+from rbln_worker.kubelet.translate import SerializedDevice
 from tests.fuzz import claims
 
 NOTHING: Final = NodeConfig(())
 COLUMNS: Final = (80, rendering.PIPE_COLUMNS)
 POOL: Final = PoolName("rebellions.ai/ATOM")
-PREPARED: Final = Prepared(
+PREPARED: Final = PreparedAnswers(
     pool=POOL,
     names=env_names(POOL),
-    shares={f"0000:2{n}:00.0": Share("{}", (), ()) for n in range(4)},
+    shares={f"0000:2{n}:00.0": SerializedDevice("{}", (), ()) for n in range(4)},
     refusals={"0000:30:00.0": "unplugged"},
     layout=layout(
         PoolSpec("rebellions.ai", "ATOM", "accelerator"),
@@ -106,11 +106,11 @@ def request(frame: bytes) -> None:
     reply: Reply | None
     match asked:
         case Explain(device=device):
-            reply = queries.explained(device, NOTHING, HostNode(), {}, lambda _: {})
+            reply = queries.explain_reply(device, NOTHING, HostNode(), {}, lambda _: {})
         case Events(query=query):
-            reply = Happened(chosen((), query), 0)
+            reply = EventsReply(chosen((), query), 0)
         case DryRun():
-            tried = queries.tried(asked, "intel.com")
+            tried = queries.parse_dry_run(asked, "intel.com")
             reply = None if isinstance(tried, NodeConfig) else tried
         case Status() | AskedMetrics() | Reload() | Rescan() | Upgrade():
             reply = None
@@ -134,26 +134,26 @@ def _shown(reply: Reply, columns: int) -> str:
         return rendering.text(lambda _: renderable, io.StringIO())  # type: ignore[arg-type,return-value]
 
     match reply:
-        case Node(status=status):
+        case StatusReply(status=status):
             readiness(status)
             return page(status_table.page(status, columns, 1e9))
-        case Measured(measures=measures):
+        case MetricsReply(measures=measures):
             shown = Page()
             fill(shown, measures, device_series=True)
             return ""
-        case Reloaded(plan=plan):
+        case ReloadReply(plan=plan):
             more = page(plan_table.page(plan, columns, done=True)) if plan else ""
             return f"{wording.reloaded(reply)}\n{more}"
-        case Rescanned():
+        case RescanReply():
             return wording.rescanned(reply)
-        case Explained(explanation=said):
+        case ExplainReply(explanation=said):
             return page(explain_table.page(said, columns, 1e9))
-        case Happened(events=events):
+        case EventsReply(events=events):
             text = "".join(f"{events_table.line(event)}\n" for event in events)
             return text + page(events_table.page(events, columns))
-        case Planned(plan=plan):
+        case DryRunReply(plan=plan):
             return page(plan_table.page(plan, columns)) if plan else ""
-        case Refused() | Upgrading():
+        case ErrorReply() | UpgradeReply():
             return ""
 
 
@@ -166,7 +166,7 @@ def to_supervisor(frame: bytes) -> None:
     assert messages.to_supervisor(messages.encode(said)) == said or _has_nan(said)
     match said:
         case History(happened=what):
-            heard = list(Chronicle().told("a/b", "life", what[-HEARD_MOST:], 1e9))
+            heard = list(EventDeduplicator().told("a/b", "life", what[-HEARD_MOST:], 1e9))
             assert all(0 <= event.at <= 1e9 for event in heard)
             assert all(len(event.why) <= TEXT_MOST for event in heard)
             msgspec.json.encode(heard)
@@ -199,7 +199,7 @@ def look(said: bytes) -> None:
 def sections(said: bytes) -> None:
     """What doctor's own process says is findings that can be shown, or unreadable in a line."""
     host, failures, why = doctor._read(said)
-    found = diagnose(Facts(host, 5.0, "0.1.0", None, "nobody listens", failures, why))
+    found = diagnose(DoctorFacts(host, 5.0, "0.1.0", None, "nobody listens", failures, why))
     claims.page(rendering.text(lambda _: doctor_table.page(found, "nobody listens"), io.StringIO()))
     assert all(isinstance(text, str) for text in failures.values())
     if why:

@@ -11,7 +11,7 @@ from rbln_supervisor.config import config_file
 from rbln_supervisor.core.config import node_config
 from rbln_supervisor.core.control.protocol import CONTROL_SOCKET
 from rbln_supervisor.core.run_dir_check import TERMINATION_LOG
-from rbln_supervisor.ctl.client import TIMEOUT_S
+from rbln_supervisor.ctl.client import REQUEST_TIMEOUT_S
 from rbln_supervisor.ctl.exits import Exit
 from rbln_supervisor.ctl.main import main as rbln_ctl
 from rbln_supervisor.ctl.probe import READY_WITHIN_S
@@ -170,7 +170,7 @@ def test_an_image_has_a_version(kustomized: dict[Key, Object]) -> None:
 def test_the_pools_are_right_and_need_no_indulgence(kustomized: dict[Key, Object]) -> None:
     (text,) = of_kind(kustomized, "ConfigMap")["data"].values()
     json.loads(text)  # what the reference reads, too
-    read_as = node_config.strict(
+    read_as = node_config.require_valid(
         node_config.parse(text.encode(), prefix=options(kustomized).resource_prefix)
     )
     assert read_as.warnings == ()
@@ -216,7 +216,7 @@ def test_an_update_never_takes_a_resource_away(kustomized: dict[Key, Object]) ->
         assert one[kind]["timeoutSeconds"] >= 5, kind
     # Who is ended has no words: of one that hangs the kubelet shall hear that it does.
     assert one["readinessProbe"]["timeoutSeconds"] > READY_WITHIN_S + 1
-    assert one["livenessProbe"]["timeoutSeconds"] > TIMEOUT_S + 1
+    assert one["livenessProbe"]["timeoutSeconds"] > REQUEST_TIMEOUT_S + 1
     assert pod(kustomized)["terminationGracePeriodSeconds"] >= 10
 
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pool import PoolName
-from rbln_worker.core.allocation.device_allocation import DeviceAnswer, env_names, go_json
-from rbln_worker.core.allocation.providers.provider import Mount, Node
+from rbln_worker.core.allocation.device_allocation import DeviceAllocation, env_names, go_json
+from rbln_worker.core.allocation.providers.provider import DeviceNode, Mount
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.translate import container_member, share
 
@@ -19,13 +19,15 @@ IDS = st.sampled_from([DeviceId(f"0000:0{bus}:00.0") for bus in range(5)])
 
 
 @st.composite
-def device_answers(draw: st.DrawFn) -> dict[DeviceId, DeviceAnswer]:
+def device_answers(draw: st.DrawFn) -> dict[DeviceId, DeviceAllocation]:
     return {
-        device: DeviceAnswer(
+        device: DeviceAllocation(
             id=device,
             nodes=tuple(
                 draw(
-                    st.lists(st.builds(Node, PATHS, PATHS), max_size=3, unique_by=lambda n: n.host)
+                    st.lists(
+                        st.builds(DeviceNode, PATHS, PATHS), max_size=3, unique_by=lambda n: n.host
+                    )
                 )
             ),
             mounts=tuple(draw(st.lists(st.builds(Mount, PATHS, PATHS), max_size=2, unique=True))),
@@ -37,7 +39,7 @@ def device_answers(draw: st.DrawFn) -> dict[DeviceId, DeviceAnswer]:
 
 @given(device_answers(), st.data())
 def test_joined_bytes_are_the_plain_answer(
-    answers: dict[DeviceId, DeviceAnswer], data: st.DataObject
+    answers: dict[DeviceId, DeviceAllocation], data: st.DataObject
 ) -> None:
     ids = data.draw(st.lists(st.sampled_from(sorted(answers)), max_size=6))
     joined = _container(

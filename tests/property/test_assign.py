@@ -4,13 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbln_supervisor.core.config.node_config import NodeConfig
-from rbln_supervisor.core.config.pf_ranges import PfFunctions, Range
+from rbln_supervisor.core.config.pf_ranges import PfRange, Range
 from rbln_supervisor.core.config.pool import PoolConfig
 from rbln_supervisor.core.config.selectors import SelectorObject
-from rbln_supervisor.core.device_types.registry import KINDS
+from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
 from rbln_supervisor.core.matching.assign import assign
 from rbln_supervisor.core.matching.explain import explain, opinions, tallies
-from rbln_supervisor.core.matching.node_inventory import Node, candidates
+from rbln_supervisor.core.matching.node_inventory import NodeInventory, candidates
 from rbln_supervisor.core.matching.plan import plan
 from rbln_worker.contract.device import (
     REBELLIONS,
@@ -67,7 +67,7 @@ SUBFUNCTIONS = st.builds(
 
 
 @st.composite
-def nodes(draw: st.DrawFn) -> Node:
+def nodes(draw: st.DrawFn) -> NodeInventory:
     functions = draw(st.lists(FUNCTIONS, max_size=6, unique_by=lambda one: one.bdf))
     below: dict[Bdf, tuple[Subfunction, ...]] = {}
     for at, function in enumerate(functions):
@@ -79,7 +79,7 @@ def nodes(draw: st.DrawFn) -> Node:
             )
             for n, part in enumerate(parts)
         )
-    return Node({one.bdf: one for one in functions}, below)
+    return NodeInventory({one.bdf: one for one in functions}, below)
 
 
 def some(values: st.SearchStrategy[str]) -> st.SearchStrategy[tuple[str, ...]]:
@@ -87,8 +87,8 @@ def some(values: st.SearchStrategy[str]) -> st.SearchStrategy[tuple[str, ...]]:
 
 
 RANGES = st.tuples(INDEXES, INDEXES).map(lambda ends: Range(min(ends), max(ends)))
-PFS = st.builds(PfFunctions, NAMES, st.none() | st.lists(RANGES, min_size=1, max_size=2).map(tuple))
-ROOTS = st.builds(PfFunctions, ADDRESSES, st.none())
+PFS = st.builds(PfRange, NAMES, st.none() | st.lists(RANGES, min_size=1, max_size=2).map(tuple))
+ROOTS = st.builds(PfRange, ADDRESSES, st.none())
 SELECTORS = st.builds(
     SelectorObject,
     vendors=some(VENDORS),
@@ -113,7 +113,7 @@ def pools(draw: st.DrawFn) -> tuple[PoolConfig, ...]:
     names = draw(st.lists(st.sampled_from("abcde"), min_size=1, max_size=4, unique=True))
     return tuple(
         PoolConfig(
-            PoolSpec("x.io", name, draw(st.sampled_from(tuple(KINDS)))),
+            PoolSpec("x.io", name, draw(st.sampled_from(tuple(DEVICE_TYPES)))),
             tuple(draw(st.lists(SELECTORS | st.just(SelectorObject()), min_size=1, max_size=3))),
         )
         for name in names
@@ -121,7 +121,9 @@ def pools(draw: st.DrawFn) -> tuple[PoolConfig, ...]:
 
 
 @given(pools(), nodes())
-def test_no_device_is_in_two_pools(configured: tuple[PoolConfig, ...], found: Node) -> None:
+def test_no_device_is_in_two_pools(
+    configured: tuple[PoolConfig, ...], found: NodeInventory
+) -> None:
     assigned = assign(configured, found)
     owned = [(device, pool) for pool, each in assigned.devices.items() for device in each]
     assert len({device for device, _ in owned}) == len(owned)
@@ -134,10 +136,10 @@ def test_no_device_is_in_two_pools(configured: tuple[PoolConfig, ...], found: No
 
 @given(st.data(), pools(), nodes())
 def test_the_order_of_the_inventory_has_no_meaning(
-    data: st.DataObject, configured: tuple[PoolConfig, ...], found: Node
+    data: st.DataObject, configured: tuple[PoolConfig, ...], found: NodeInventory
 ) -> None:
     functions = data.draw(st.permutations(tuple(found.functions.items())))
-    shuffled = Node(
+    shuffled = NodeInventory(
         dict(functions),
         {bdf: tuple(reversed(parts)) for bdf, parts in found.subfunctions.items()},
     )
@@ -150,7 +152,7 @@ def test_the_order_of_the_inventory_has_no_meaning(
 
 @given(pools(), nodes())
 def test_a_pool_more_at_the_end_takes_nothing_from_those_before_it(
-    configured: tuple[PoolConfig, ...], found: Node
+    configured: tuple[PoolConfig, ...], found: NodeInventory
 ) -> None:
     fewer, more = assign(configured[:-1], found), assign(configured, found)
     assert more.taken.items() >= fewer.taken.items()
@@ -158,11 +160,11 @@ def test_a_pool_more_at_the_end_takes_nothing_from_those_before_it(
 
 @given(pools(), nodes())
 def test_the_reason_can_be_told_of_every_device(
-    configured: tuple[PoolConfig, ...], found: Node
+    configured: tuple[PoolConfig, ...], found: NodeInventory
 ) -> None:
     assigned = assign(configured, found)
     lengths = {pool.spec.name: len(pool.selectors) for pool in configured}
-    for device_type in KINDS:
+    for device_type in DEVICE_TYPES:
         for candidate in candidates(found, device_type):
             told = explain(NodeConfig(configured), found, candidate.device.id, {})
             assert told is not None
@@ -185,7 +187,9 @@ def test_the_reason_can_be_told_of_every_device(
 
 
 @given(pools(), nodes())
-def test_every_candidate_is_counted_once(configured: tuple[PoolConfig, ...], found: Node) -> None:
+def test_every_candidate_is_counted_once(
+    configured: tuple[PoolConfig, ...], found: NodeInventory
+) -> None:
     assigned = assign(configured, found)
     for pool, tally in tallies(configured, found).items():
         device_type = next(one.spec.device_type for one in configured if one.spec.name == pool)
@@ -206,7 +210,7 @@ def test_every_candidate_is_counted_once(configured: tuple[PoolConfig, ...], fou
 
 @given(pools(), pools(), nodes())
 def test_a_plan_leads_from_what_is_to_what_would_be(
-    now: tuple[PoolConfig, ...], then: tuple[PoolConfig, ...], found: Node
+    now: tuple[PoolConfig, ...], then: tuple[PoolConfig, ...], found: NodeInventory
 ) -> None:
     before, after = assign(now, found), assign(then, found)
     made = plan(NodeConfig(now), before.devices, NodeConfig(then), found)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbln_supervisor.core.config.document import read
-from rbln_supervisor.core.config.node_config import ConfigError, NodeConfig, parse, strict
+from rbln_supervisor.core.config.node_config import ConfigError, NodeConfig, parse, require_valid
 from rbln_supervisor.core.config.positions import DocumentError
 from rbln_supervisor.core.config.relaxed_json import relax
 
@@ -111,7 +111,7 @@ def test_pools_of_anything(value: Json) -> None:
     config = well_formed(json.dumps(value).encode())
     if config and config.invalid:
         try:
-            strict(config)
+            require_valid(config)
         except ConfigError:
             return
         raise AssertionError("strict let an invalid pool pass")

@@ -10,13 +10,13 @@ from rbln_supervisor.core.config.selectors import SelectorObject
 from rbln_supervisor.core.doctor.diagnose import CHECKS, diagnose, is_wrong
 from rbln_supervisor.core.doctor.facts import (
     Config,
-    Facts,
+    DoctorFacts,
     Folder,
     Hardware,
     Host,
     Kubelet,
     Limits,
-    Miss,
+    NearMiss,
     PoolView,
     Process,
     RunDir,
@@ -29,8 +29,8 @@ from rbln_supervisor.core.doctor.finding import EVIDENCE_MOST, SEVERITIES, evide
 from rbln_supervisor.core.doctor.match_report import unclaimed, views
 from rbln_supervisor.core.matching.assign import assign
 from rbln_supervisor.core.matching.explain import tallies
-from rbln_supervisor.core.matching.node_inventory import Node
-from rbln_supervisor.core.matching.selector_match import Objection
+from rbln_supervisor.core.matching.node_inventory import NodeInventory
+from rbln_supervisor.core.matching.selector_match import Mismatch
 from rbln_supervisor.core.status import (
     DeviceStatus,
     NodeStatus,
@@ -94,7 +94,7 @@ HOSTS = st.builds(
                 st.dictionaries(TEXTS, COUNTS, max_size=2),
                 st.dictionaries(TEXTS, COUNTS, max_size=2),
                 st.none()
-                | st.builds(Miss, COUNTS, st.builds(Objection, TEXTS, LINES, TEXTS), COUNTS),
+                | st.builds(NearMiss, COUNTS, st.builds(Mismatch, TEXTS, LINES, TEXTS), COUNTS),
                 st.booleans(),
             ),
             max_size=3,
@@ -169,7 +169,7 @@ STATUSES = st.builds(
     ),
 )
 FACTS = st.builds(
-    Facts,
+    DoctorFacts,
     HOSTS,
     st.just(6.0),
     st.just("0.1.0"),
@@ -181,7 +181,7 @@ FACTS = st.builds(
 
 
 @given(FACTS)
-def test_every_finding_can_be_acted_on(facts: Facts) -> None:
+def test_every_finding_can_be_acted_on(facts: DoctorFacts) -> None:
     found = diagnose(facts)
     assert len(set(found)) == len(found)
     ranks = [SEVERITIES.index(one.severity) for one in found]
@@ -196,12 +196,12 @@ def test_every_finding_can_be_acted_on(facts: Facts) -> None:
 
 
 @given(FACTS)
-def test_checks_do_not_depend_on_each_other(facts: Facts) -> None:
+def test_checks_do_not_depend_on_each_other(facts: DoctorFacts) -> None:
     assert set(diagnose(facts)) == {one for check in CHECKS for one in check(facts)}
 
 
 @given(FACTS)
-def test_what_was_not_found_out_is_never_well(facts: Facts) -> None:
+def test_what_was_not_found_out_is_never_well(facts: DoctorFacts) -> None:
     missing = msgspec.structs.replace(facts, host=Host(), failed="", errors={})
     codes = [one.code for one in diagnose(missing)]
     assert codes.count("no-answer") == 6
@@ -223,7 +223,7 @@ def test_a_view_counts_as_the_assignment_does(
         PoolConfig(PoolSpec("a.b", f"c{n}", "accelerator"), (selector,))
         for n, selector in enumerate(wanted)
     ]
-    node = Node({one.bdf: one for one in functions})
+    node = NodeInventory({one.bdf: one for one in functions})
     seen, counted = views(pools, node), tallies(pools, node)
     taken = assign(pools, node).taken
     assert list(seen) == [pool.spec.name for pool in pools]
@@ -240,7 +240,7 @@ def test_a_view_counts_as_the_assignment_does(
 
 GOOD = Folder("/x", there=True, writable=True)
 ANSWERS = Socket("/x", there=True, answers=True)
-WELL = Facts(
+WELL = DoctorFacts(
     Host(
         RunDir(GOOD, ANSWERS, ANSWERS, 7, locked=True),
         Kubelet(GOOD, GOOD, ANSWERS, ANSWERS),
@@ -255,7 +255,7 @@ WELL = Facts(
 )
 
 
-def with_host(**sections: msgspec.Struct) -> Facts:
+def with_host(**sections: msgspec.Struct) -> DoctorFacts:
     return msgspec.structs.replace(WELL, host=msgspec.structs.replace(WELL.host, **sections))
 
 
@@ -271,17 +271,17 @@ SERVING = PoolStatus(
 )
 
 
-def said(*problems: str, version: str = "0.1.0") -> Facts:
+def said(*problems: str, version: str = "0.1.0") -> DoctorFacts:
     supervisor = SupervisorStatus(7, version, 1.0, ready=True, problems=problems)
     return msgspec.structs.replace(WELL, status=NodeStatus(supervisor, {}))
 
 
-def counted(name: str) -> Facts:
+def counted(name: str) -> DoctorFacts:
     supervisor = SupervisorStatus(7, "0.1.0", 1.0, ready=True, counters={name: 2})
     return msgspec.structs.replace(WELL, status=NodeStatus(supervisor, {}))
 
 
-def of_pool(pool: PoolStatus) -> Facts:
+def of_pool(pool: PoolStatus) -> DoctorFacts:
     status = msgspec.structs.replace(SILENT, pools={"a/b": pool})
     facts = with_host(
         config=Config("/c", pools=("a/b",)),
@@ -290,18 +290,18 @@ def of_pool(pool: PoolStatus) -> Facts:
     return msgspec.structs.replace(facts, status=status)
 
 
-def worker(version: str) -> Facts:
+def worker(version: str) -> DoctorFacts:
     pool = msgspec.structs.replace(SERVING, worker=WorkerStatus(8, version=version))
     return of_pool(pool)
 
 
-def suspect() -> Facts:
+def suspect() -> DoctorFacts:
     device = DeviceStatus("Healthy", "x", 0, HealthPhase.SUSPECT, "node", 1.0, ("slow link",))
     pool = msgspec.structs.replace(SERVING, devices={"d": device}, problems=("disk",))
     return of_pool(pool)
 
 
-def limited(found: Limits) -> Facts:
+def limited(found: Limits) -> DoctorFacts:
     return with_host(limits=found)
 
 
@@ -354,5 +354,5 @@ CLOSED = Folder("/x", there=True, why="read-only")
         ),
     ],
 )
-def test_what_facts_come_to(facts: Facts, codes: list[str]) -> None:
+def test_what_facts_come_to(facts: DoctorFacts, codes: list[str]) -> None:
     assert [one.code for one in diagnose(facts)] == codes

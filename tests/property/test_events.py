@@ -9,11 +9,11 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbln_supervisor.core.events.dedup import Chronicle, Marks
+from rbln_supervisor.core.events.dedup import DedupState, EventDeduplicator
 from rbln_supervisor.core.events.event import TEXT_MOST, Event, Query, chosen
-from rbln_supervisor.events.log import BYTES_MOST, FILE, FORMER, Journal, records
+from rbln_supervisor.events.log import BYTES_MOST, FILE, FORMER, EventLog, records
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.contract.events import Happening
+from rbln_worker.contract.events import Transition
 from rbln_worker.contract.health import HealthPhase, Verdict
 from rbln_worker.core import event_history
 
@@ -39,9 +39,9 @@ LIVES = st.lists(
 )
 
 
-def life(pictures: list[dict[DeviceId, Verdict]]) -> tuple[Happening, ...]:
+def life(pictures: list[dict[DeviceId, Verdict]]) -> tuple[Transition, ...]:
     """What a worker remembers that saw these verdicts, one after the other."""
-    memory = event_history.Memory()
+    memory = event_history.EventHistory()
     before: Mapping[DeviceId, Verdict] = {}
     begun_with = frozenset(pictures[0])
     for after in pictures:
@@ -55,7 +55,7 @@ def life(pictures: list[dict[DeviceId, Verdict]]) -> tuple[Happening, ...]:
 def test_told_again_it_is_no_news(
     lives: list[list[dict[DeviceId, Verdict]]], data: st.DataObject
 ) -> None:
-    once, often = Chronicle(), Chronicle()
+    once, often = EventDeduplicator(), EventDeduplicator()
     recorded: list[Event] = []
     again: list[Event] = []
     for number, pictures in enumerate(lives):
@@ -66,7 +66,7 @@ def test_told_again_it_is_no_news(
             upto = data.draw(st.integers(0, len(happened)))
             again += often.told("p", name, happened[:upto], NOW)
             if data.draw(st.booleans()):  # a supervisor dies; the next one reads what was written
-                read = Chronicle()
+                read = EventDeduplicator()
                 for event in again:
                     read.read(msgspec.json.decode(msgspec.json.encode(event), type=Event))
                 often = read
@@ -80,7 +80,7 @@ def test_told_again_it_is_no_news(
 
 @given(st.lists(st.dictionaries(st.sampled_from(DEVICES), VERDICTS), min_size=1, max_size=8))
 def test_the_last_event_is_how_the_device_is(pictures: list[dict[DeviceId, Verdict]]) -> None:
-    chronicle = Chronicle()
+    chronicle = EventDeduplicator()
     recorded = list(chronicle.told("p", "l", life(pictures), NOW))
     for device, verdict in pictures[-1].items():
         said = [event.what for event in recorded if event.device == device]
@@ -92,7 +92,7 @@ def test_the_last_event_is_how_the_device_is(pictures: list[dict[DeviceId, Verdi
 @given(st.integers(0, 3000), st.integers(0, 3000))
 def test_what_is_kept_is_bounded_and_numbered(count: int, asked: int) -> None:
     memory = event_history.remember(
-        event_history.Memory(), [Happening(0, NOW, "Healthy", DEVICES[0])] * count, devices=1
+        event_history.EventHistory(), [Transition(0, NOW, "Healthy", DEVICES[0])] * count, devices=1
     )
     assert len(memory.kept) == min(count, event_history.KEPT_MOST + 1)
     told = event_history.after(memory, asked)
@@ -103,7 +103,7 @@ def test_what_is_kept_is_bounded_and_numbered(count: int, asked: int) -> None:
 
 TEXTS = st.text(max_size=2 * TEXT_MOST)
 HOSTILE = st.builds(
-    Happening,
+    Transition,
     number=st.integers(-(2**63), 2**64 - 1),
     at=st.floats(),
     word=st.sampled_from(["Healthy", "Unhealthy", "Unknown", "left", "registered"]),
@@ -116,16 +116,16 @@ HOSTILE = st.builds(
 
 @settings(max_examples=50)
 @given(st.lists(HOSTILE, max_size=20))
-def test_whatever_a_worker_says_can_be_written_and_read(happened: list[Happening]) -> None:
+def test_whatever_a_worker_says_can_be_written_and_read(happened: list[Transition]) -> None:
     with TemporaryDirectory() as folder:
-        journal = Journal(Path(folder))
+        journal = EventLog(Path(folder))
         journal.hear("p", "life", tuple(happened))
         journal.flush()
         assert not journal.problem
         kept = list(journal.events)
         assert [e for e in records(Path(folder)) if isinstance(e, Event)] == kept
         assert all(event.at >= 0 and len(event.why) <= TEXT_MOST for event in kept)
-        assert list(Journal(Path(folder)).events) == kept
+        assert list(EventLog(Path(folder)).events) == kept
 
 
 @settings(max_examples=50)
@@ -134,19 +134,19 @@ def test_whatever_lies_there_is_read_over(garbage: bytes) -> None:
     with TemporaryDirectory() as folder:
         run_dir = Path(folder)
         (run_dir / FILE).write_bytes(garbage)
-        journal = Journal(run_dir)
+        journal = EventLog(run_dir)
         before = list(journal.events)
         journal.note("kubelet", "restarted")
         journal.flush()
-        assert [event.what for event in Journal(run_dir).events] == [
+        assert [event.what for event in EventLog(run_dir).events] == [
             *(event.what for event in before),
             "restarted",
         ]
 
 
 def test_two_files_bound_it_and_the_marks_go_on(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
-    fallen = Happening(1, NOW, "Unhealthy", DEVICES[0], "aer", "x")
+    journal = EventLog(tmp_path)
+    fallen = Transition(1, NOW, "Unhealthy", DEVICES[0], "aer", "x")
     journal.hear("p", "life", (fallen,))
     for number in range(20_000):
         journal.note("worker", "died", pool="q", why=f"{number} {'x' * 100}")
@@ -156,20 +156,20 @@ def test_two_files_bound_it_and_the_marks_go_on(tmp_path: Path) -> None:
         assert len(rest) <= BYTES_MOST
         assert len(marks) < 300
     newest = journal.newest
-    again = Journal(tmp_path)
+    again = EventLog(tmp_path)
     again.hear("p", "life", (fallen,))
     again.hear(
-        "p", "another", (Happening(1, NOW, "Unhealthy", DEVICES[0], "aer", "x", first=True),)
+        "p", "another", (Transition(1, NOW, "Unhealthy", DEVICES[0], "aer", "x", first=True),)
     )
     assert again.newest == newest
-    again.hear("p", "another", (Happening(2, NOW, "Healthy", DEVICES[0]),))
+    again.hear("p", "another", (Transition(2, NOW, "Healthy", DEVICES[0]),))
     assert again.newest == newest + 1
-    assert isinstance(next(record for record in records(tmp_path)), Marks)
+    assert isinstance(next(record for record in records(tmp_path)), DedupState)
 
 
 def test_a_folder_that_takes_nothing_costs_the_file_only(tmp_path: Path) -> None:
     (tmp_path / FILE).mkdir()
-    journal = Journal(tmp_path, again_s=0.0)
+    journal = EventLog(tmp_path, again_s=0.0)
     journal.note("kubelet", "restarted")
     journal.flush()
     assert "Is a directory" in journal.problem
@@ -178,7 +178,7 @@ def test_a_folder_that_takes_nothing_costs_the_file_only(tmp_path: Path) -> None
     journal.note("kubelet", "gone")
     journal.flush()
     assert not journal.problem
-    assert [event.what for event in Journal(tmp_path).events] == ["restarted", "gone"]
+    assert [event.what for event in EventLog(tmp_path).events] == ["restarted", "gone"]
 
 
 @given(

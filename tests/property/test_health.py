@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbln_worker.contract.health import HealthPolicy, Probation
-from rbln_worker.core.health.health_record import SHOWN_HEALTHY, Moment, Record, State, verdict
+from rbln_worker.core.health.health_record import (
+    SHOWN_HEALTHY,
+    HealthRecord,
+    State,
+    Timestamp,
+    verdict,
+)
 from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Observation, Unknown
 from rbln_worker.core.health.state_machine import SUSPICIONS_MOST, Due, due, probation_s, step
 
@@ -35,8 +41,8 @@ POLICIES = st.builds(
 class Seen(NamedTuple):
     at: float
     event: Observation | Due
-    before: Record
-    record: Record
+    before: HealthRecord
+    record: HealthRecord
 
     @property
     def healthy(self) -> bool:
@@ -46,17 +52,17 @@ class Seen(NamedTuple):
 def live(
     timeline: Sequence[tuple[float, Observation]],
     policy: HealthPolicy,
-    record: Record | None = None,
+    record: HealthRecord | None = None,
     now: float = 100.0,
 ) -> list[Seen]:
     """All that happens, with a timer that is never late, until the device is at rest."""
-    record, story = record or Record(), []
+    record, story = record or HealthRecord(), []
 
     def tell(event: Observation | Due) -> None:
         nonlocal record
         assert record is not None
         before = record
-        record = step(record, event, Moment(now, now + 1e9), policy)
+        record = step(record, event, Timestamp(now, now + 1e9), policy)
         story.append(Seen(now, event, before, record))
 
     for wait, event in [*timeline, (1e6, None)]:
@@ -171,15 +177,15 @@ def test_the_changes_that_a_kubelet_sees_are_bounded(
 
 def test_the_worst_flapping() -> None:
     """The bound is reached: bad for no time, good for just as long as it takes."""
-    policy, record, now, falls = HealthPolicy(), Record(), 0.0, []
+    policy, record, now, falls = HealthPolicy(), HealthRecord(), 0.0, []
     bad = EVIDENCE[1]
     while now < 600:
-        record = step(record, GOOD, Moment(now, now), policy)
+        record = step(record, GOOD, Timestamp(now, now), policy)
         if (deadline := due(record)) is not None:
             now = deadline
-            record = step(record, Due(), Moment(now, now), policy)
+            record = step(record, Due(), Timestamp(now, now), policy)
         assert verdict(record).healthy
-        record = step(record, bad, Moment(now, now), policy)
+        record = step(record, bad, Timestamp(now, now), policy)
         falls.append(now)
     assert len([at for at in falls if at < 60]) == 6
     assert len([at for at in falls if at < 600]) == 9

@@ -18,27 +18,27 @@ from rbln_supervisor.core.config import node_config
 from rbln_supervisor.core.control import queries
 from rbln_supervisor.core.control.protocol import (
     DryRun,
-    Planned,
-    Refused,
+    DryRunReply,
+    ErrorReply,
     encode,
     to_reply,
     to_request,
 )
-from rbln_supervisor.core.discovery.uevents import concerns, function
+from rbln_supervisor.core.discovery.uevents import is_relevant, pci_function
 from rbln_supervisor.core.matching.assign import assign
-from rbln_supervisor.core.workers.desired_state import touched
+from rbln_supervisor.core.workers.desired_state import affected_devices
 from rbln_supervisor.discovery import scan
 from rbln_supervisor.workers import processes
 from rbln_worker.contract.device import Device
-from rbln_worker.contract.pod_resources import Held
+from rbln_worker.contract.pod_resources import ResourceHolders
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.allocation.device_allocation import answer
-from rbln_worker.core.allocation.providers.provider import Question
+from rbln_worker.core.allocation.device_allocation import build_allocation
+from rbln_worker.core.allocation.providers.provider import ProviderInput
 from rbln_worker.core.allocation.providers.registry import needs
 from rbln_worker.core.health import evidence, npu
 from rbln_worker.core.health.observation import Good
 from rbln_worker.host.facts import Reader
-from rbln_worker.host.manifest import Ledger, clear
+from rbln_worker.host.manifest import FileManifest, clear
 from rbln_worker.host.netlink import uevent
 from rbln_worker.kubelet.api import podresources_pb2 as podresources
 from rbln_worker.kubelet.pod_resources import held
@@ -67,7 +67,9 @@ def built() -> Iterator[Path]:
 
 
 with built() as _root:
-    NODE: Final = scan.look(_root, scan.needs(CONFIG.pools, allow_default_route=False)).node
+    NODE: Final = scan.scan_node(
+        _root, scan.required_reads(CONFIG.pools, allow_default_route=False)
+    ).node
     ENTRIES: Final = [
         entry for entry in entries(_root) if "/net/" not in entry or entry.endswith("type")
     ]
@@ -99,14 +101,14 @@ def test_a_request_of_any_fields_is_one_or_none(tag: str, fields: dict[str, obje
 
 @given(name=st.text() | st.from_regex(r"[0-9a-f:.]{1,14}", fullmatch=True))
 def test_any_name_is_explained_or_refused(name: str) -> None:
-    reply = queries.explained(name, CONFIG, NODE, {}, lambda _: {})
+    reply = queries.explain_reply(name, CONFIG, NODE, {}, lambda _: {})
     assert to_reply(encode(reply)) == reply
 
 
 @given(raw=st.binary(max_size=300), prefix=st.none() | st.text())
 def test_any_configuration_is_tried_or_complained_of(raw: bytes, prefix: str | None) -> None:
-    match queries.tried(DryRun(raw, prefix), "intel.com"):
-        case Planned(plan=None, errors=errors) as reply:
+    match queries.parse_dry_run(DryRun(raw, prefix), "intel.com"):
+        case DryRunReply(plan=None, errors=errors) as reply:
             assert errors
             assert to_reply(encode(reply)) == reply
         case node_config.NodeConfig():
@@ -116,7 +118,7 @@ def test_any_configuration_is_tried_or_complained_of(raw: bytes, prefix: str | N
 
 
 def test_a_question_before_the_first_look_is_refused() -> None:
-    assert isinstance(queries.explained("x", CONFIG, None, {}, lambda _: {}), Refused)
+    assert isinstance(queries.explain_reply("x", CONFIG, None, {}, lambda _: {}), ErrorReply)
 
 
 # The kernel's socket
@@ -132,10 +134,10 @@ def test_a_question_before_the_first_look_is_refused() -> None:
 )
 def test_any_event_is_about_devices_or_is_not(frame: bytes) -> None:
     event = uevent.parse(frame)
-    if event is not None and concerns(event.subsystem, event.devpath):
-        named = function(event.devpath)
+    if event is not None and is_relevant(event.subsystem, event.devpath):
+        named = pci_function(event.devpath)
         assert named is None or named in event.devpath
-        assert touched({named}, {}) == {}
+        assert affected_devices({named}, {}) == {}
 
 
 # The kubelet
@@ -167,7 +169,7 @@ def damaged_answers(draw: DrawFn) -> bytes:
 def test_any_answer_says_who_has_what_or_why_not(lister: PodResources, answer: bytes) -> None:
     lister.garbage = answer
     said = held(lister.socket, {"a/x"})
-    assert msgspec.msgpack.decode(msgspec.msgpack.encode(said), type=Held) == said
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(said), type=ResourceHolders) == said
     assert said.unknown is None or said.unknown.isprintable()
 
 
@@ -195,7 +197,7 @@ def test_any_list_of_files_is_one_and_removes_nothing_else(
     other.write_text("somebody's")
     path = folder / "pool.files"
     path.write_bytes(content)
-    ledger = Ledger(path)
+    ledger = FileManifest(path)
     assert ledger.keep(folder / "ours", "text", 0o644, flush=False) == ""
     ledger.drop_others([folder / "ours"])
     assert ledger.save() == ""
@@ -258,7 +260,7 @@ def test_no_damage_ends_a_workers_look(root: Path, damages: list[tuple[str, str,
             stack.enter_context(damaged(root, path, what, value))
         reader = Reader(root, host_visible=True)
         for device, pool in _devices():
-            told = answer(Question(device, pool, reader.read(needs(device, pool))))
+            told = build_allocation(ProviderInput(device, pool, reader.read(needs(device, pool))))
             missing = reader.missing(one.host for one in told.nodes)
             unusable = evidence.unusable(told, missing)
             asked = evidence.needs(device, told)

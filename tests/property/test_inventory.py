@@ -5,10 +5,10 @@ from typing import Literal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbln_supervisor.core.workers.desired_state import Roster, message
+from rbln_supervisor.core.workers.desired_state import DesiredState, update_message
 from rbln_worker.contract.messages import Delta, Snapshot, encode, to_worker
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.pool_snapshot import Gap, Inventory, apply
+from rbln_worker.core.pool_snapshot import Gap, HeldPool, apply
 from tests.property.worlds import LOOK, Look, look_at
 
 POOL = PoolSpec("rebellions.ai", "ATOM", "accelerator")
@@ -29,13 +29,13 @@ class Pair:
     """A supervisor's side and a worker's, as keeper and worker go about it."""
 
     def __init__(self) -> None:
-        self.roster = Roster(POOL)
+        self.roster = DesiredState(POOL)
         self.session = 0
         self.believed: int | None = None
         """What the supervisor thinks that the worker holds."""
-        self.inventory: Inventory | None = None
+        self.inventory: HeldPool | None = None
         self.late: list[Snapshot | Delta] = []
-        self.past: dict[tuple[str, int], Roster] = {}
+        self.past: dict[tuple[str, int], DesiredState] = {}
 
     def look(self, look: Look, now: float) -> None:
         self.roster = look_at(self.roster, look, now)
@@ -46,13 +46,13 @@ class Pair:
         self.session += 1
         self.believed = None
         self.late.clear()
-        self.roster = Roster(POOL)
+        self.roster = DesiredState(POOL)
         self.look(look, now)
 
     def send(self, fate: Fate) -> None:
         if self.believed == self.roster.generation or fate == "is not sent":
             return
-        update = to_worker(encode(message(self.roster, str(self.session), self.believed)))
+        update = to_worker(encode(update_message(self.roster, str(self.session), self.believed)))
         assert isinstance(update, Snapshot | Delta)
         self.believed = self.roster.generation
         match fate:

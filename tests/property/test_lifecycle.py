@@ -9,16 +9,16 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from rbln_supervisor.core.workers.lifecycle import (
     Act,
     Child,
-    Died,
+    DeadlinePassed,
     Event,
-    Heard,
-    MetStranger,
-    Overdue,
-    Recalled,
+    Exited,
+    Incompatible,
+    MessageReceived,
+    Needed,
+    NotNeeded,
+    OrphanFound,
     State,
-    Unfit,
-    Unwanted,
-    Wanted,
+    StateReceived,
     step,
 )
 
@@ -59,7 +59,7 @@ class Life(RuleBasedStateMachine):
             elif self.holder:
                 assert not self.watched, "a second worker"
                 self.watched = True
-                self.tell(MetStranger())
+                self.tell(OrphanFound())
             else:
                 self.holder, self.watched = "ours", True
         return acts
@@ -74,12 +74,12 @@ class Life(RuleBasedStateMachine):
         """Whoever waits for the deadline is woken by it."""
         self.now += seconds
         if self.child.deadline is not None and self.now >= self.child.deadline:
-            self.tell(Overdue())
+            self.tell(DeadlinePassed())
 
     @rule(wanted=st.booleans())
     def want(self, wanted: bool) -> None:  # noqa: FBT001
         self.wanted = wanted
-        self.tell(Wanted() if wanted else Unwanted())
+        self.tell(Needed() if wanted else NotNeeded())
 
     @precondition(lambda self: self.holder is None)
     @rule(who=st.sampled_from(["stranger", "unfit"]))
@@ -92,14 +92,14 @@ class Life(RuleBasedStateMachine):
     @rule()
     def meet(self) -> None:
         self.watched, self.wanted = True, True
-        self.tell(MetStranger())
+        self.tell(OrphanFound())
 
     @precondition(lambda self: self.holder and self.watched and not self.hangs)
     @rule()
     def speak(self) -> None:
-        self.tell(Heard())
+        self.tell(MessageReceived())
         if self.child.state is State.ADOPTING:
-            self.tell(Unfit() if self.holder == "unfit" else Recalled())
+            self.tell(Incompatible() if self.holder == "unfit" else StateReceived())
 
     @precondition(lambda self: self.holder)
     @rule()
@@ -112,7 +112,7 @@ class Life(RuleBasedStateMachine):
         watched = self.watched
         self.holder, self.watched, self.hangs = None, False, False
         if watched:
-            self.tell(Died(chance))
+            self.tell(Exited(chance))
 
     def teardown(self) -> None:
         """Nothing else happens: workers do as they are told, time passes, and it comes to rest."""
@@ -139,7 +139,7 @@ class Life(RuleBasedStateMachine):
     def _pass_time(self) -> None:
         assert self.child.deadline is not None
         self.now = max(self.now, self.child.deadline)
-        if Act.KILL in self.tell(Overdue()):
+        if Act.KILL in self.tell(DeadlinePassed()):
             self.die(0.5)
         self.one_life()
 

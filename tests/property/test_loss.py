@@ -7,9 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbln_supervisor.core.reporting.pool_counters import Account
-from rbln_supervisor.core.reporting.unavailability import Loss, Why, advance, lost, source_of
-from rbln_supervisor.core.workers.desired_state import Roster
+from rbln_supervisor.core.reporting.pool_counters import PoolCounters
+from rbln_supervisor.core.reporting.unavailability import (
+    LossCause,
+    Unavailability,
+    advance,
+    source_of,
+    unavailable_devices,
+)
+from rbln_supervisor.core.workers.desired_state import DesiredState
 from rbln_supervisor.core.workers.lifecycle import State
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.health import Judged, Verdict
@@ -20,8 +26,8 @@ IDS = tuple(DeviceId(f"0000:2{n}:00.0") for n in range(4))
 WELL, ILL = Verdict(healthy=True), Verdict(healthy=False, reason="r", source="link")
 
 
-def roster(gone: Iterable[DeviceId] = (), ids: Iterable[DeviceId] = IDS) -> Roster:
-    return Roster(
+def roster(gone: Iterable[DeviceId] = (), ids: Iterable[DeviceId] = IDS) -> DesiredState:
+    return DesiredState(
         PoolSpec("a.b", "c", "accelerator"),
         {
             one: Device(
@@ -41,23 +47,27 @@ def report(phase: Phase = Phase.REGISTERED, **verdicts: Verdict) -> Report:
     )
 
 
-def seconds_of(account: Account, now: float) -> dict[tuple[str, str], float]:
+def seconds_of(account: PoolCounters, now: float) -> dict[tuple[str, str], float]:
     """What was lost, by cause and source."""
     return {(one.cause, one.source): one.seconds for one in account.measures(now).lost}
 
 
 SEEN = [
     (State.UP, report(), {}),
-    (State.UP, report(d1=ILL), {Why("unhealthy", "link"): 1}),
-    (State.UP, report(Phase.REGISTERING, d1=ILL), {Why("unregistered"): 4}),
-    (State.UP, report(Phase.WAITING), {Why("kubelet-away"): 4}),
-    (State.UP, None, {Why("unregistered"): 4}),
-    (State.UP, Report(Phase.REGISTERED), {Why("unhealthy", "not-looked-at"): 4}),
+    (State.UP, report(d1=ILL), {LossCause("unhealthy", "link"): 1}),
+    (State.UP, report(Phase.REGISTERING, d1=ILL), {LossCause("unregistered"): 4}),
+    (State.UP, report(Phase.WAITING), {LossCause("kubelet-away"): 4}),
+    (State.UP, None, {LossCause("unregistered"): 4}),
+    (State.UP, Report(Phase.REGISTERED), {LossCause("unhealthy", "not-looked-at"): 4}),
     (State.UP, report(d0=Verdict(healthy=True, source="node")), {}),
-    (State.UP, report(d0=Verdict(healthy=False, source="x" * 99)), {Why("unhealthy", "other"): 1}),
+    (
+        State.UP,
+        report(d0=Verdict(healthy=False, source="x" * 99)),
+        {LossCause("unhealthy", "other"): 1},
+    ),
     (State.ADOPTING, None, {}),
     *(
-        (state, report(), {Why("worker-down"): 4})
+        (state, report(), {LossCause("worker-down"): 4})
         for state in State
         if state not in {State.UP, State.ADOPTING}
     ),
@@ -66,19 +76,21 @@ SEEN = [
 
 @pytest.mark.parametrize(("state", "said", "wanted"), SEEN)
 def test_what_is_lost_at_a_moment(
-    state: State, said: Report | None, wanted: dict[Why, int]
+    state: State, said: Report | None, wanted: dict[LossCause, int]
 ) -> None:
-    assert lost(roster(), state, said) == wanted
-    assert lost(None, state, said) == {}
+    assert unavailable_devices(roster(), state, said) == wanted
+    assert unavailable_devices(None, state, said) == {}
 
 
 def test_a_device_that_is_gone_counts_while_it_is_listed() -> None:
-    assert lost(roster(gone=IDS[:1]), State.UP, report()) == {Why("unhealthy", "sysfs"): 1}
-    assert lost(roster(ids=IDS[1:]), State.UP, report()) == {}
+    assert unavailable_devices(roster(gone=IDS[:1]), State.UP, report()) == {
+        LossCause("unhealthy", "sysfs"): 1
+    }
+    assert unavailable_devices(roster(ids=IDS[1:]), State.UP, report()) == {}
 
 
 def test_a_worker_that_is_killed_costs_its_devices_while_they_are_not_listed() -> None:
-    account = Account()
+    account = PoolCounters()
     moments: list[tuple[float, State, Report | None]] = [
         (10.0, State.UP, report()),
         (20.0, State.DOWN, None),
@@ -97,14 +109,14 @@ def test_a_worker_that_is_killed_costs_its_devices_while_they_are_not_listed() -
 
 
 def test_what_is_lost_now_grows_with_every_question() -> None:
-    account = Account()
+    account = PoolCounters()
     account.weigh(roster(), State.DOWN, None, 5.0)
     seconds = [account.measures(at).lost[0].seconds for at in (6.0, 6.0, 8.0)]
     assert seconds == [4.0, 4.0, 12.0]
 
 
 def test_the_kernels_first_word_counts_until_the_worker_is_told() -> None:
-    account = Account()
+    account = PoolCounters()
     account.told(1.0)
     account.owe(None)
     account.told(2.0)
@@ -135,7 +147,7 @@ def test_it_is_the_sum_over_time_whoever_asks_in_between(
     steps: list[tuple[float, tuple[State, Report | None]]], rest: float
 ) -> None:
     steps = sorted(steps, key=lambda step: step[0])
-    account, asked = Account(), Account()
+    account, asked = PoolCounters(), PoolCounters()
     before: dict[tuple[str, str], float] = {}
     for at, (state, said) in steps:
         account.weigh(roster(), state, said, at)
@@ -146,7 +158,7 @@ def test_it_is_the_sum_over_time_whoever_asks_in_between(
     end = steps[-1][0] + rest
     wanted: dict[tuple[str, str], float] = {}
     for (at, (state, said)), (until, _) in pairwise([*steps, (end, steps[-1][1])]):
-        for why, count in lost(roster(), state, said).items():
+        for why, count in unavailable_devices(roster(), state, said).items():
             wanted[why] = wanted.get(why, 0.0) + count * (until - at)
     for one in (account, asked):
         counted = seconds_of(one, end)
@@ -158,7 +170,7 @@ def test_it_is_the_sum_over_time_whoever_asks_in_between(
 
 @given(st.floats(0, 1e6), st.floats(0, 1e6))
 def test_time_that_seems_to_go_back_counts_nothing(first: float, second: float) -> None:
-    loss = advance(Loss(), {Why("worker-down"): 2}, first)
+    loss = advance(Unavailability(), {LossCause("worker-down"): 2}, first)
     after = advance(loss, {}, second)
-    assert after.seconds[Why("worker-down")] == 2 * max(0.0, second - first)
+    assert after.seconds[LossCause("worker-down")] == 2 * max(0.0, second - first)
     assert after.at == max(first, second)

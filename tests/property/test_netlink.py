@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy, composite
 
 from rbln_worker.host.netlink import codec, link_events, rtnetlink
-from rbln_worker.host.netlink.codec import Malformed, Message
+from rbln_worker.host.netlink.codec import Message, NetlinkDecodeError
 from rbln_worker.host.netlink.devlink import Bus, Devlink
 from rbln_worker.host.netlink.uevent import FRAME_MOST, parse
 from tests.sim import netlink_frames as frames
@@ -38,7 +38,7 @@ def drained(items: Iterable[object]) -> bool:
     try:
         for _ in items:
             pass
-    except Malformed:
+    except NetlinkDecodeError:
         return False
     return True
 
@@ -49,7 +49,7 @@ def test_messages_end(frame: bytes) -> None:
     try:
         for message in codec.messages(frame):
             found.append(message)  # noqa: PERF402 - those before an error count
-    except Malformed:
+    except NetlinkDecodeError:
         pass
     assert sum(16 + len(message.payload) for message in found) <= len(frame)
 
@@ -60,7 +60,7 @@ def test_attributes_end(frame: bytes, offset: int) -> None:
     try:
         for one in codec.attributes(frame, offset):
             found.append(one)  # noqa: PERF402
-    except Malformed:
+    except NetlinkDecodeError:
         pass
     assert sum(4 + len(value) for _, value in found) <= max(0, len(frame) - offset)
 
@@ -71,7 +71,7 @@ def test_a_link_change_is_whole_or_none(frame: bytes) -> None:
     try:
         for change in link_events.changes(frame):
             found.append(change)  # noqa: PERF402
-    except Malformed:
+    except NetlinkDecodeError:
         pass
     assert len(found) <= len(frame) // 32
     assert all(change.state is None or change.state.name.isprintable() for change in found)
@@ -92,7 +92,7 @@ def test_rtnetlink_says_malformed_and_nothing_else(
 ) -> None:
     try:
         found = read(frame[16:])
-    except Malformed:
+    except NetlinkDecodeError:
         assert frame != its_own  # those of the other kinds may be malformed as one of this
     else:
         assert found is not None

@@ -3,7 +3,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbln_supervisor.core.discovery.rate_limit import BURST, PER_S, PRICE_PER_S, SETTLE_S, Pace
+from rbln_supervisor.core.discovery.rate_limit import (
+    BURST,
+    PER_S,
+    PRICE_PER_S,
+    SETTLE_S,
+    TokenBucket,
+)
 
 WAITS = st.lists(st.floats(0.0, 0.5), max_size=200)
 COSTS = st.floats(0.0, 0.3)
@@ -11,7 +17,7 @@ COSTS = st.floats(0.0, 0.3)
 
 def played(waits: list[float], cost_s: float = 0.0) -> tuple[list[float], list[float]]:
     """When events came, and when somebody acted who always acts in time."""
-    pace, now = Pace(), 0.0
+    pace, now = TokenBucket(), 0.0
     events, acts = [], []
     for wait in [*waits, 1000.0]:
         now += wait
@@ -55,6 +61,6 @@ def test_a_storm_does_not_cost_more_than_a_share_of_a_core(
 
 @given(st.floats(0.0, 1e6))
 def test_after_a_calm_an_act_follows_at_once(now: float) -> None:
-    pace = Pace().heard(now)
+    pace = TokenBucket().heard(now)
     assert pace.due == now + SETTLE_S
     assert pace.heard(now + SETTLE_S / 2).due == pace.due

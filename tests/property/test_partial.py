@@ -10,8 +10,8 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbln_supervisor.core.discovery.partial import FEW, concerned, merged
-from rbln_supervisor.core.matching.node_inventory import Node
+from rbln_supervisor.core.discovery.partial import FEW, affected_functions, merge
+from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.discovery import scan as looking
 from rbln_worker.contract.device import Bdf
 from rbln_worker.host.discovery.inventory import Needs
@@ -77,7 +77,7 @@ def change(sim: SimNode, what: str, which: int, number: int) -> set[Bdf]:
 @given(st.lists(st.lists(CHANGE, min_size=1, max_size=3), min_size=1, max_size=6))
 def test_it_is_as_good_as_a_whole_one(changes: list[list[tuple[str, int, int]]]) -> None:
     with sim() as node:
-        known = looking.look(node.root, NEEDS).node
+        known = looking.scan_node(node.root, NEEDS).node
         for several in changes:
             named: set[Bdf] = set()
             for one in several:
@@ -85,30 +85,32 @@ def test_it_is_as_good_as_a_whole_one(changes: list[list[tuple[str, int, int]]])
                     named |= change(node, *one)
                 except OSError:  # the interface went with its driver
                     continue
-            only = concerned(named, known)
-            look = looking.look(node.root, msgspec.structs.replace(NEEDS, only=only))
+            only = affected_functions(named, known)
+            look = looking.scan_node(node.root, msgspec.structs.replace(NEEDS, only=only))
             assert look.failed is None
-            known = look.node if look.looked is None else merged(known, look.node, look.looked)
-            assert known == looking.look(node.root, NEEDS).node
+            known = look.node if look.looked is None else merge(known, look.node, look.looked)
+            assert known == looking.scan_node(node.root, NEEDS).node
 
 
 def test_an_event_that_names_nothing_is_about_all() -> None:
-    assert concerned([None, npu().bdf], node(npu())) is None
+    assert affected_functions([None, npu().bdf], node(npu())) is None
 
 
 def test_a_node_with_something_unreadable_is_looked_at_whole() -> None:
-    known = Node({npu().bdf: npu()}, {}, {"mlx5_core.sf.4": "sfnum: No such file or directory"})
-    assert concerned([npu().bdf], known) is None
+    known = NodeInventory(
+        {npu().bdf: npu()}, {}, {"mlx5_core.sf.4": "sfnum: No such file or directory"}
+    )
+    assert affected_functions([npu().bdf], known) is None
 
 
 def test_neighbours() -> None:
     known = node(npu(), pf(), vf(0), vf(1))
-    assert concerned([npu().bdf], known) == frozenset({npu().bdf})
-    assert concerned([vf(0).bdf], known) == frozenset({vf(0).bdf, pf().bdf})
-    assert concerned([pf().bdf], known) == frozenset({pf().bdf, vf(0).bdf, vf(1).bdf})
-    assert concerned([Bdf("0000:99:00.0")], known) == frozenset({Bdf("0000:99:00.0")})
+    assert affected_functions([npu().bdf], known) == frozenset({npu().bdf})
+    assert affected_functions([vf(0).bdf], known) == frozenset({vf(0).bdf, pf().bdf})
+    assert affected_functions([pf().bdf], known) == frozenset({pf().bdf, vf(0).bdf, vf(1).bdf})
+    assert affected_functions([Bdf("0000:99:00.0")], known) == frozenset({Bdf("0000:99:00.0")})
 
 
 def test_too_many_are_all() -> None:
     known = node(*(npu(f"0000:{n:02x}:00.0") for n in range(FEW + 1)))
-    assert concerned(known.functions, known) is None
+    assert affected_functions(known.functions, known) is None

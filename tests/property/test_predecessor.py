@@ -5,7 +5,7 @@ from itertools import accumulate
 import hypothesis.strategies as st
 from hypothesis import given
 
-from rbln_supervisor.core.workers.lifecycle import LEAVE_WITHIN_S, Act, State
+from rbln_supervisor.core.workers.lifecycle import LEAVE_TIMEOUT_S, Act, State
 from rbln_supervisor.core.workers.predecessor import LINGER_S, Predecessor, Stage, advance
 from rbln_worker.contract.messages import Phase
 
@@ -44,7 +44,7 @@ def test_it_is_asked_to_leave_once_its_successor_was_listed_for_a_while(
 def test_it_leaves_with_its_pool(successor: State, phase: Phase | None) -> None:
     predecessor, act = advance(Predecessor(), successor, phase, 5.0)
     assert act is Act.DRAIN
-    assert predecessor.deadline == 5.0 + LEAVE_WITHIN_S
+    assert predecessor.deadline == 5.0 + LEAVE_TIMEOUT_S
 
 
 @given(SUCCESSORS, st.sampled_from([None, *Phase]))

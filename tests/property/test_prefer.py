@@ -12,9 +12,9 @@ from rbln_worker.contract.device import Bdf, DeviceId
 from rbln_worker.contract.pool import Preferring
 from rbln_worker.core.preferred.budget import STEPS_MOST, Budget
 from rbln_worker.core.preferred.choose import Preferred, Refused, choose
-from rbln_worker.core.preferred.topology import Layout, Place
+from rbln_worker.core.preferred.topology import DeviceTopology, PoolTopology
 
-Seats = Mapping[DeviceId, Place]
+Seats = Mapping[DeviceId, DeviceTopology]
 Devices = tuple[str, ...]
 ROOM = 4
 """What the simulated product has on a NUMA node at most: small, so that crossing is common."""
@@ -25,13 +25,15 @@ POLICIES: tuple[Preferring, ...] = ("topology", "packed", "spread")
 def nodes(draw: st.DrawFn) -> Seats:
     """Up to twelve devices below up to six bridges on up to four NUMA nodes."""
     where: dict[Bdf, tuple[int, Bdf]] = {}
-    seats: dict[DeviceId, Place] = {}
+    seats: dict[DeviceId, DeviceTopology] = {}
     for n in range(draw(st.integers(1, 12))):
         pf = Bdf(f"0000:{draw(st.integers(0, 8)):02x}:00.0")
         numa, bridge = where.setdefault(
             pf, (draw(st.integers(-1, 2)), Bdf(f"0000:f{draw(st.integers(0, 4))}:00.0"))
         )
-        seats[DeviceId(f"0000:{draw(st.integers(0, 9))}{n:x}:00.0")] = Place(numa, bridge, pf, ROOM)
+        seats[DeviceId(f"0000:{draw(st.integers(0, 9))}{n:x}:00.0")] = DeviceTopology(
+            numa, bridge, pf, ROOM
+        )
     return seats
 
 
@@ -57,7 +59,7 @@ def ask(
     steps: int = STEPS_MOST,
 ) -> Preferred | Refused:
     available, must, size = request
-    return choose(Layout(seats, cross, policy), available, must, size, Budget(steps))
+    return choose(PoolTopology(seats, cross, policy), available, must, size, Budget(steps))
 
 
 def devices_of(chosen: Preferred | Refused) -> Devices:
@@ -217,7 +219,7 @@ def test_any_question_has_a_legal_answer(
     available = [*strange, *data.draw(some)]
     must = [*more, *data.draw(some)]
     for places in (seats, {**seats, DeviceId("x"): None}, {}):
-        chosen = choose(Layout(places, True, policy), available, must, size, Budget())  # noqa: FBT003
+        chosen = choose(PoolTopology(places, True, policy), available, must, size, Budget())  # noqa: FBT003
         assert isinstance(chosen, Preferred)
         assert len(set(chosen.devices)) == len(chosen.devices)
         assert set(chosen.devices) <= {*available, *must} & places.keys()

@@ -12,7 +12,7 @@ from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.allocation.device_allocation import env_names
 from rbln_worker.health.inspect import unread
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
-from rbln_worker.kubelet.prepared import Known, Prepared, revise
+from rbln_worker.kubelet.prepared import AnswerInputs, PreparedAnswers, revise
 
 POOL = PoolSpec("rebellions.ai", "ATOM", "accelerator")
 
@@ -31,14 +31,14 @@ MOMENT = st.dictionaries(
 )
 
 
-def known(moment: dict[str, Seen], pool: PoolSpec) -> Known:
+def known(moment: dict[str, Seen], pool: PoolSpec) -> AnswerInputs:
     devices = {
         DeviceId(name): Device(
             DeviceId(name), PciFunction(Bdf(name), "1eff", "1120", 0x12, "rebellions", seen.numa)
         )
         for name, seen in moment.items()
     }
-    return Known(
+    return AnswerInputs(
         pool=pool,
         devices=devices,
         answers={name: unread(device, pool) for name, device in devices.items()},
@@ -49,11 +49,11 @@ def known(moment: dict[str, Seen], pool: PoolSpec) -> Known:
     )
 
 
-def empty(pool: PoolSpec) -> Prepared:
-    return Prepared(pool.name, env_names(pool.name))
+def empty(pool: PoolSpec) -> PreparedAnswers:
+    return PreparedAnswers(pool.name, env_names(pool.name))
 
 
-def made(moment: dict[str, Seen], pool: PoolSpec) -> Prepared:
+def made(moment: dict[str, Seen], pool: PoolSpec) -> PreparedAnswers:
     now = known(moment, pool)
     return revise(empty(pool), now, now.devices, moved=True)
 

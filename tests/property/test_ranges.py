@@ -7,7 +7,7 @@ from rbln_supervisor.core.config.pf_ranges import (
     NUMBER_MOST,
     FunctionSet,
     MalformedError,
-    PfFunctions,
+    PfRange,
     Range,
     parse,
 )
@@ -15,13 +15,11 @@ from rbln_supervisor.core.config.pf_ranges import (
 PF = st.text(min_size=1, max_size=16).filter(lambda text: "#" not in text)
 NUMBER = st.integers(0, 9) | st.integers(0, NUMBER_MOST)
 RANGE = st.tuples(NUMBER, NUMBER).map(lambda ends: Range(min(ends), max(ends)))
-FUNCTIONS = st.builds(
-    PfFunctions, PF, st.none() | st.lists(RANGE, min_size=1, max_size=5).map(tuple)
-)
+FUNCTIONS = st.builds(PfRange, PF, st.none() | st.lists(RANGE, min_size=1, max_size=5).map(tuple))
 
 
 @given(FUNCTIONS)
-def test_what_is_written_is_read(functions: PfFunctions) -> None:
+def test_what_is_written_is_read(functions: PfRange) -> None:
     assert parse(str(functions)) == functions
 
 
@@ -38,7 +36,7 @@ def test_a_text_is_right_or_malformed_and_keeps_its_meaning(text: str) -> None:
 
 
 @given(st.lists(FUNCTIONS, max_size=4), st.integers(0, 9))
-def test_the_order_of_entries_has_no_meaning(entries: list[PfFunctions], index: int) -> None:
+def test_the_order_of_entries_has_no_meaning(entries: list[PfRange], index: int) -> None:
     for pf in {entry.pf for entry in entries}:
         there = FunctionSet(entries).has(pf, index)
         assert there == FunctionSet(reversed(entries)).has(pf, index)

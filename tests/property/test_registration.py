@@ -13,22 +13,22 @@ from hypothesis.stateful import (
 from rbln_worker.core.registration import (
     Act,
     Choice,
-    Standing,
-    Step,
+    RegistrationState,
+    RegistrationStep,
     advance,
     asks_for_others,
     choose,
     phase,
 )
 from rbln_worker.core.registration_events import (
+    Accepted,
+    DirsChecked,
     Event,
-    Looked,
     NotOpened,
-    NotTaken,
     Opened,
-    Overdue,
+    Rejected,
     Streams,
-    Taken,
+    TimerExpired,
     View,
 )
 
@@ -45,7 +45,7 @@ class Registering(RuleBasedStateMachine):
         registry_folder=st.booleans(),
     )
     def begin(self, choice: Choice, *, sock_folder: bool, registry_folder: bool) -> None:
-        self.standing = Standing(choice)
+        self.standing = RegistrationState(choice)
         self.now = 0.0
         self.sock_folder = sock_folder
         self.registry_folder = registry_folder
@@ -114,7 +114,7 @@ class Registering(RuleBasedStateMachine):
 
     @rule()
     def somebody_looks(self) -> None:
-        self.tell(Looked(self.view()))
+        self.tell(DirsChecked(self.view()))
 
     # What was begun ends
 
@@ -142,15 +142,15 @@ class Registering(RuleBasedStateMachine):
         if registering != self.endpoint:
             return  # a late answer about a socket of before
         if outcome == "taken":
-            self.tell(Taken())
+            self.tell(Accepted())
         else:
-            self.tell(NotTaken(outcome, reached=outcome == "refused"))
+            self.tell(Rejected(outcome, reached=outcome == "refused"))
 
     @precondition(lambda self: self.endpoint in self.heard)
     @rule(taken=st.booleans())
     def the_watcher_speaks(self, *, taken: bool) -> None:
         if self.standing.way == "plugin-watcher":
-            self.tell(Taken() if taken else NotTaken("no", reached=True))
+            self.tell(Accepted() if taken else Rejected("no", reached=True))
 
     @precondition(lambda self: self.endpoint is not None)
     @rule()
@@ -170,10 +170,10 @@ class Registering(RuleBasedStateMachine):
     @rule()
     def time_passes(self) -> None:
         self.now = max(self.now, self.standing.due or 0.0)
-        self.tell(Looked(self.view()))
+        self.tell(DirsChecked(self.view()))
         after = self.standing
         if after.due is not None and after.due <= self.now:
-            self.tell(Overdue())
+            self.tell(TimerExpired())
 
     @rule()
     def all_is_well_at_last(self) -> None:
@@ -182,7 +182,7 @@ class Registering(RuleBasedStateMachine):
         self.registry_folder = self.registry_folder or self.standing.choice == "plugin-watcher"
         for _ in range(STEPS_MOST):
             self.somebody_looks()
-            if self.standing.step is Step.LISTED and self.streams:
+            if self.standing.step is RegistrationStep.LISTED and self.streams:
                 break
             if self.opening is not None:
                 self.it_opens()
@@ -194,7 +194,7 @@ class Registering(RuleBasedStateMachine):
                 self.a_stream_opens()
             elif self.standing.due is not None:
                 self.time_passes()
-        assert self.standing.step is Step.LISTED, self.standing
+        assert self.standing.step is RegistrationStep.LISTED, self.standing
         assert self.standing.way == choose(self.standing.choice, self.view())
         assert phase(self.standing) == "registered"
 
@@ -203,30 +203,30 @@ class Registering(RuleBasedStateMachine):
     @invariant()
     def something_is_under_way_or_somebody_is_waited_for(self) -> None:
         match self.standing.step:
-            case Step.AWAY | Step.LISTED:
+            case RegistrationStep.AWAY | RegistrationStep.LISTED:
                 assert self.standing.due is None
-            case Step.OPENING:
+            case RegistrationStep.OPENING:
                 assert self.opening is not None
                 assert self.standing.due is None
-            case Step.CALLING:
+            case RegistrationStep.CALLING:
                 assert self.registering is not None
                 assert self.standing.due is None
-            case Step.REFUSED | Step.YIELDED:
+            case RegistrationStep.REFUSED | RegistrationStep.YIELDED:
                 assert self.standing.due is not None
                 assert self.standing.reason
-            case Step.UNLISTED:
+            case RegistrationStep.UNLISTED:
                 waits_for_a_kubelet = self.standing.way == "plugin-watcher"
                 assert self.standing.due is not None or waits_for_a_kubelet
 
     @invariant()
     def a_listed_pool_has_no_reason(self) -> None:
-        if self.standing.step is Step.LISTED:
+        if self.standing.step is RegistrationStep.LISTED:
             assert self.standing.reason == ""
             assert self.standing.failures == 0
 
     @invariant()
     def an_attempt_is_repeated_only_with_a_socket_that_nobody_knows(self) -> None:
-        if self.standing.again and self.standing.step is Step.REFUSED:
+        if self.standing.again and self.standing.step is RegistrationStep.REFUSED:
             assert self.endpoint not in self.heard
 
 

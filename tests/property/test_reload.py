@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from rbln_supervisor.core.config.node_config import NodeConfig
 from rbln_supervisor.core.config.pool import PoolConfig
 from rbln_supervisor.core.config.selectors import SelectorObject
-from rbln_supervisor.core.discovery.debounce import MOST_S, QUIET_S, Quiet
-from rbln_supervisor.core.discovery.queue import Looks, Trial
+from rbln_supervisor.core.discovery.debounce import DEBOUNCE_S, MAX_DEBOUNCE_S, Debounce
+from rbln_supervisor.core.discovery.queue import DiscoveryQueue, DryRunRequest
 from rbln_supervisor.core.matching import in_use
 from rbln_supervisor.core.matching.assign import assign
-from rbln_supervisor.core.matching.node_inventory import Node
+from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.matching.plan import starts, taken
 from rbln_worker.contract.device import DeviceId, PciFunction
-from rbln_worker.contract.pod_resources import Held, Holding
+from rbln_worker.contract.pod_resources import ResourceHolder, ResourceHolders
 from rbln_worker.contract.pool import PoolName, PoolSpec
 from tests.property.worlds import FUNCTIONS
 
@@ -42,8 +42,8 @@ def configured(pools: list[tuple[str, set[int]]]) -> NodeConfig:
     )
 
 
-def node_of(functions: list[PciFunction]) -> Node:
-    return Node({function.bdf: function for function in functions})
+def node_of(functions: list[PciFunction]) -> NodeInventory:
+    return NodeInventory({function.bdf: function for function in functions})
 
 
 @given(CONFIG, CONFIG, FUNCTIONS)
@@ -111,8 +111,8 @@ def test_who_has_what_is_taken_objects(
     had: list[tuple[PoolName, DeviceId]],
     unknown: str | None,
 ) -> None:
-    holdings = tuple(Holding(resource, device, "ns", "p", "c") for resource, device in had)
-    lines = in_use.objections(lost, Held(holdings, unknown=unknown))
+    holdings = tuple(ResourceHolder(resource, device, "ns", "p", "c") for resource, device in had)
+    lines = in_use.conflicts(lost, ResourceHolders(holdings, unknown=unknown))
     if unknown is not None:
         assert len(lines) == bool(lost)
         assert all(unknown in line for line in lines)
@@ -121,14 +121,14 @@ def test_who_has_what_is_taken_objects(
         assert len(lines) == len(both)
         for (resource, device), line in zip(both, lines, strict=True):
             assert line.startswith(f"{device}: pod ns/p, container c, has it as {resource}, ")
-    assert in_use.unchecked(lost, Held(holdings, unknown=unknown)) == ()
+    assert in_use.unchecked_warning(lost, ResourceHolders(holdings, unknown=unknown)) == ()
 
 
 def test_a_flood_of_objections_is_bounded() -> None:
     a = PoolName("x.io/a")
     lost = {(a, DeviceId(f"d{number}")): None for number in range(10_000)}
-    held = Held(tuple(Holding(a, device, "ns", "p", "c") for _, device in lost))
-    lines = in_use.objections(lost, held)
+    held = ResourceHolders(tuple(ResourceHolder(a, device, "ns", "p", "c") for _, device in lost))
+    lines = in_use.conflicts(lost, held)
     assert len(lines) < 1000
     assert lines[-1].endswith(" more")
 
@@ -136,22 +136,24 @@ def test_a_flood_of_objections_is_bounded() -> None:
 @given(st.lists(st.floats(0, 2), min_size=1, max_size=30))
 def test_a_file_is_looked_at_when_it_is_quiet_or_has_waited(gaps: list[float]) -> None:
     """Each change is followed by a look, not at once and not later than it may be."""
-    quiet, now, looked = Quiet(), 0.0, [0.0]
+    quiet, now, looked = Debounce(), 0.0, [0.0]
     changes = []
     for gap in gaps:
         now += gap
         if quiet.due <= now:
             looked.append(quiet.due)
-            quiet = Quiet()
+            quiet = Debounce()
         changes.append(now)
         quiet = quiet.touch(now)
-        assert now < quiet.due <= now + QUIET_S or quiet.due == (quiet.first or 0) + MOST_S
+        assert (
+            now < quiet.due <= now + DEBOUNCE_S or quiet.due == (quiet.first or 0) + MAX_DEBOUNCE_S
+        )
     looked.append(quiet.due)
-    assert math.isinf(Quiet().due)
+    assert math.isinf(Debounce().due)
     for change in changes:
-        assert min(look for look in looked if look >= change) <= change + MOST_S
+        assert min(look for look in looked if look >= change) <= change + MAX_DEBOUNCE_S
     assert looked[-1] >= changes[-1]
-    assert all(b - a >= QUIET_S * 0.99 for a, b in pairwise(looked[1:]))
+    assert all(b - a >= DEBOUNCE_S * 0.99 for a, b in pairwise(looked[1:]))
 
 
 OLD, NEW = NodeConfig(()), NodeConfig((), warnings=("newer",))
@@ -160,7 +162,7 @@ OLD, NEW = NodeConfig(()), NodeConfig((), warnings=("newer",))
 @given(st.lists(st.sampled_from(["ask", "for", "force", "about", "begin", "end", "over"])))
 def test_nobody_who_asks_is_forgotten(story: list[str]) -> None:
     """Each asker waits until it is told; a configuration waits while another is on trial."""
-    looks, waiting, number = Looks(), set[bytes](), 0
+    looks, waiting, number = DiscoveryQueue(), set[bytes](), 0
     for what in story:
         number += 1
         asker = b"%d" % number
@@ -174,17 +176,17 @@ def test_nobody_who_asks_is_forgotten(story: list[str]) -> None:
                 assert looks.reload.config is config
                 assert looks.reload.force or what == "for"
             case "about":
-                looks = looks.ask_about(Trial(NEW, asker))
+                looks = looks.ask_about(DryRunRequest(NEW, asker))
             case "begin" if looks.running is None and looks.is_one_wanted:
                 looks = looks.begin()
                 assert looks.running is not None
-                if looks.on_trial is not None and not isinstance(looks.running, Trial):
+                if looks.on_trial is not None and not isinstance(looks.running, DryRunRequest):
                     assert looks.running.config is None
                 continue
             case "end" if looks.running is not None:
                 looks, ended = looks.end()
                 assert ended is not None
-                if isinstance(ended, Trial) or ended.config is None:
+                if isinstance(ended, DryRunRequest) or ended.config is None:
                     waiting -= ended.askers
                 else:
                     looks = looks.hold(ended.reloads)

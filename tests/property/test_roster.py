@@ -4,7 +4,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbln_supervisor.core.workers.desired_state import Roster, next_leave
+from rbln_supervisor.core.workers.desired_state import DesiredState, next_removal
 from rbln_worker.contract.pool import PoolSpec
 from tests.property.worlds import GRACE_S, LOOK, Look, look_at, present_in, taken_in
 
@@ -13,7 +13,7 @@ POOL = PoolSpec("rebellions.ai", "ATOM", "accelerator")
 
 @given(st.lists(LOOK, max_size=12))
 def test_any_story(story: list[Look]) -> None:
-    roster, now = Roster(POOL), 0.0
+    roster, now = DesiredState(POOL), 0.0
     for look in story:
         now += look[-1]
         before, roster = roster, look_at(roster, look, now)
@@ -40,7 +40,7 @@ def test_any_story(story: list[Look]) -> None:
 
 @given(st.lists(LOOK, min_size=1, max_size=6))
 def test_the_same_look_at_once_again_changes_nothing(story: list[Look]) -> None:
-    roster, now = Roster(POOL), 0.0
+    roster, now = DesiredState(POOL), 0.0
     for look in story:
         now += look[-1]
         roster = look_at(roster, look, now)
@@ -49,12 +49,12 @@ def test_the_same_look_at_once_again_changes_nothing(story: list[Look]) -> None:
 
 @given(st.lists(LOOK, min_size=1, max_size=6))
 def test_who_is_gone_leaves_when_it_was_said(story: list[Look]) -> None:
-    roster, now = Roster(POOL), 0.0
+    roster, now = DesiredState(POOL), 0.0
     for look in story:
         now += look[-1]
         roster = look_at(roster, look, now)
     for _ in range(10):
-        leave = next_leave(roster, GRACE_S)
+        leave = next_removal(roster, GRACE_S)
         if leave is None:
             break
         assert leave > now

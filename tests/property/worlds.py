@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 
 from rbln_supervisor.core.config.pool import PoolConfig
 from rbln_supervisor.core.config.selectors import SelectorObject
-from rbln_supervisor.core.matching.node_inventory import Node
-from rbln_supervisor.core.workers.desired_state import Roster, advance
+from rbln_supervisor.core.matching.node_inventory import NodeInventory
+from rbln_supervisor.core.workers.desired_state import DesiredState, reconcile
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.pool import PoolSpec
 
@@ -37,7 +37,7 @@ LOOK = st.tuples(
 Look = tuple[PoolSpec, list[PciFunction], set[int], set[int], float]
 
 
-def look_at(before: Roster, look: Look, now: float) -> Roster:
+def look_at(before: DesiredState, look: Look, now: float) -> DesiredState:
     """The roster after a look."""
     pool, functions, wanted, taken, _ = look
     present = {
@@ -47,8 +47,8 @@ def look_at(before: Roster, look: Look, now: float) -> Roster:
     }
     others = {DeviceId(f.bdf) for f in functions if _bus(f) in taken}
     configured = PoolConfig(pool, (SelectorObject(),))
-    node = Node({function.bdf: function for function in functions}, {})
-    return advance(before, configured, present, others, node, now=now, grace_s=GRACE_S)
+    node = NodeInventory({function.bdf: function for function in functions}, {})
+    return reconcile(before, configured, present, others, node, now=now, grace_s=GRACE_S)
 
 
 def present_in(look: Look) -> set[str]:

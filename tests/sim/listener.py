@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, Self, TypeVar
 import msgspec
 
 from rbln_worker.host.netlink.link_events import LinkChange, LinkSocket
-from rbln_worker.host.netlink.multicast import BUFFER_BYTES, Heard
+from rbln_worker.host.netlink.multicast import BUFFER_BYTES, Received
 from rbln_worker.host.netlink.uevent import Uevent, UeventSocket
 from tests.sim import network
 from tests.sim.system import REPOSITORY
@@ -37,7 +37,7 @@ class Listener(Generic[T]):
         """``setup``: the commands before it listens."""
         command: list[object] = [sys.executable, "-X", "dev", "-W", "error"]
         command += ["-m", "tests.sim.listener", NAMES[item], buffer_bytes]
-        self._heard: type[Any] = Heard[item]  # type: ignore[valid-type]
+        self._heard: type[Any] = Received[item]  # type: ignore[valid-type]
         self._process = subprocess.Popen(
             network.inside(setup, command),
             cwd=REPOSITORY,
@@ -72,16 +72,16 @@ class Listener(Generic[T]):
         """Run commands in its namespace."""
         network.run(self.pid, *commands)
 
-    def drain(self, most: int = 1000) -> Heard[T]:
+    def drain(self, most: int = 1000) -> Received[T]:
         """What it heard, once it has heard something."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(b"%d\n" % most)
         self._process.stdin.flush()
-        heard: Heard[T] = msgspec.json.decode(self._process.stdout.readline(), type=self._heard)
+        heard: Received[T] = msgspec.json.decode(self._process.stdout.readline(), type=self._heard)
         return heard
 
-    def until(self, last: Callable[[T], bool]) -> Heard[T]:
+    def until(self, last: Callable[[T], bool]) -> Received[T]:
         """All that it hears until something for which ``last`` holds."""
         items: tuple[T, ...] = ()
         lost, foreign, end = False, 0, monotonic() + WAIT_S
@@ -89,7 +89,7 @@ class Listener(Generic[T]):
             assert monotonic() < end, f"not heard within {WAIT_S} s; heard: {items}"
             heard = self.drain()
             items, lost, foreign = items + heard.items, lost or heard.lost, foreign + heard.foreign
-        return Heard(items, lost, foreign)
+        return Received(items, lost, foreign)
 
 
 def main() -> None:

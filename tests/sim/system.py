@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Self
 
 import msgspec
 
-from rbln_supervisor.core.control.protocol import Node, Status
+from rbln_supervisor.core.control.protocol import Status, StatusReply
 from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl.client import UnreachableError, ask
 from rbln_supervisor.pod_devices.process import NAME
@@ -215,7 +215,7 @@ class System:
     def status(self) -> NodeStatus:
         """What ``rbln-ctl status`` would say, without a process for the question."""
         reply = ask(self.run_dir, Status())
-        assert isinstance(reply, Node), reply
+        assert isinstance(reply, StatusReply), reply
         return reply.status
 
     def wait_status(

@@ -10,7 +10,7 @@ from time import monotonic
 import msgspec
 import pytest
 
-from rbln_supervisor.core.control.protocol import Rescan, Rescanned
+from rbln_supervisor.core.control.protocol import Rescan, RescanReply
 from rbln_supervisor.ctl.client import ask
 from tests.sim.stack import Stack
 from tests.system.scene import (
@@ -282,7 +282,7 @@ def test_a_change_beside_rescans(stack: Stack) -> None:
         over.set()
         thread.join()
     assert replies
-    assert all(isinstance(reply, Rescanned) and not reply.problems for reply in replies)
+    assert all(isinstance(reply, RescanReply) and not reply.problems for reply in replies)
 
 
 def test_what_changed_while_it_started() -> None:

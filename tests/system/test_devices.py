@@ -2,7 +2,7 @@
 
 import pytest
 
-from rbln_supervisor.core.control.protocol import Rescan, Rescanned
+from rbln_supervisor.core.control.protocol import Rescan, RescanReply
 from rbln_supervisor.ctl.client import ask
 from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
@@ -28,9 +28,9 @@ GRACE = ("--gone-grace", "1")
 FIRST = ATOMS[0]
 
 
-def rescan(stack: Stack) -> Rescanned:
+def rescan(stack: Stack) -> RescanReply:
     reply = ask(stack.run_dir, Rescan())
-    assert isinstance(reply, Rescanned)
+    assert isinstance(reply, RescanReply)
     return reply
 
 

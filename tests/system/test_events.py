@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rbln_supervisor.core.control.protocol import Events, Happened
+from rbln_supervisor.core.control.protocol import Events, EventsReply
 from rbln_supervisor.core.events.event import Event, Query
 from rbln_supervisor.ctl.client import ask
 from rbln_supervisor.events import log
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.system
 
 def events(stack: Stack, query: Query | None = None) -> list[Event]:
     reply = ask(stack.run_dir, Events(query or Query()))
-    assert isinstance(reply, Happened)
+    assert isinstance(reply, EventsReply)
     return list(reply.events)
 
 

@@ -11,8 +11,8 @@ import pytest
 import zmq
 
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.contract.events import Happening, History
-from rbln_worker.contract.messages import Beat, Hello, Phase, Report, Wanted, encode
+from rbln_worker.contract.events import History, Transition
+from rbln_worker.contract.messages import Heartbeat, Hello, Phase, Report, SnapshotRequest, encode
 from rbln_worker.contract.pool import PoolName
 from tests.sim.stack import Stack
 from tests.system.scene import ATOM, ATOMS, TWO_POOLS, VM, allocatable, served, untouched
@@ -86,9 +86,9 @@ def test_messages_of_nobodys_worker_are_counted_and_dropped(stack: Stack) -> Non
         Hello(pool=PoolName(ATOM), pid=1, incarnation="", version="0"),
         Hello(pool=PoolName(ATOM), pid=1, incarnation="0123456789abcdef", version="99"),
         Report(Phase.REGISTERED, endpoint="../../x", registration="by hand"),
-        History((Happening(2**63, 1.0, "Unhealthy", DeviceId("x" * 100_000)),)),
-        Beat(session="nobody's", generation=2**63),
-        Wanted(),
+        History((Transition(2**63, 1.0, "Unhealthy", DeviceId("x" * 100_000)),)),
+        Heartbeat(session="nobody's", generation=2**63),
+        SnapshotRequest(),
     )
     with untouched(stack, ATOM, VM):
         send(stack.run_dir / "workers.sock", *([encode(message)] for message in forged))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rbln_supervisor.core.control.protocol import Rescan, Rescanned
+from rbln_supervisor.core.control.protocol import Rescan, RescanReply
 from rbln_supervisor.core.status import DeviceStatus
 from rbln_supervisor.ctl.client import ask
 from tests.sim.device import SimDevice
@@ -36,7 +36,7 @@ SOON = {"firstSeconds": 0.05, "againSeconds": 0.05, "mostSeconds": 0.05}
 
 def look(stack: Stack) -> None:
     """Have the workers look now, and not when they would anyway."""
-    assert isinstance(ask(stack.run_dir, Rescan()), Rescanned)
+    assert isinstance(ask(stack.run_dir, Rescan()), RescanReply)
 
 
 def device(stack: Stack, name: str, what: str, **fields: Any) -> DeviceStatus:  # noqa: ANN401

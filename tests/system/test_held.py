@@ -8,7 +8,14 @@ import signal
 import grpc
 import pytest
 
-from rbln_supervisor.core.control.protocol import DryRun, Planned, Refused, Reload, Reloaded, Reply
+from rbln_supervisor.core.control.protocol import (
+    DryRun,
+    DryRunReply,
+    ErrorReply,
+    Reload,
+    ReloadReply,
+    Reply,
+)
 from rbln_supervisor.core.matching.plan import Plan
 from rbln_supervisor.ctl.client import ask
 from rbln_worker.contract.pool import PoolName
@@ -53,7 +60,7 @@ def test_a_device_that_a_pod_has_stays_until_the_pod_ends() -> None:
         pods = stack.kubelet.pods
         pods.hold(ATOM, ATOMS[:1])
         with untouched(stack, ATOM, VM):
-            assert reload(stack, MOVED) == Refused(HELD)
+            assert reload(stack, MOVED) == ErrorReply(HELD)
             supervisor = stack.status().supervisor
             assert supervisor.problems == tuple(f"reload refused: {line}" for line in HELD)
             assert supervisor.counters["reloads refused"] == 1
@@ -62,7 +69,7 @@ def test_a_device_that_a_pod_has_stays_until_the_pod_ends() -> None:
             assert done.stderr == "".join(f"rbln-ctl: {line}\n" for line in HELD)
         pods.release()
         with untouched(stack, VM):
-            assert isinstance(reload(stack, MOVED), Reloaded)
+            assert isinstance(reload(stack, MOVED), ReloadReply)
             allocatable(stack, NEW, 1)
         assert stack.status().supervisor.problems == ()
 
@@ -104,7 +111,7 @@ def test_pools_that_go_and_devices_that_no_pool_has() -> None:
         fewer = pool("ATOM", pciAddresses=[ATOMS[0]], allowCrossNuma=True)
         with untouched(stack, ATOM, VM):
             reply = reload(stack, config(fewer))
-            assert isinstance(reply, Refused)
+            assert isinstance(reply, ErrorReply)
             assert reply.errors[:-1] == (
                 f"{ATOMS[1]}: pod ml/train-7, container main, has it as {ATOM}, "
                 "and no pool would have it",
@@ -123,9 +130,9 @@ def test_what_pods_have_and_keep_hinders_nothing() -> None:
         pods.hold("other.io/thing", ATOMS[:1])
         with untouched(stack, VM):
             changed = {**ATOM_POOL, "additionalInfo": {"*": {"rack": "7"}}}
-            assert isinstance(reload(stack, config(changed, VM_POOL)), Reloaded)
+            assert isinstance(reload(stack, config(changed, VM_POOL)), ReloadReply)
             reply = reload(stack, MOVED)
-            assert isinstance(reply, Reloaded)
+            assert isinstance(reply, ReloadReply)
             assert (reply.forced, reply.warnings) == ((), ())
             allocatable(stack, NEW, 1)
 
@@ -145,14 +152,14 @@ def test_a_function_whose_interface_a_pod_has_stays_where_it_is() -> None:
         shutil.rmtree((stack.root / "sys/bus/pci/devices" / bdf / "net").resolve() / "nic0")
         with untouched(stack, ATOM):
             reply = reload(stack, config(ATOM_POOL, VM_POOL, nic_pool))
-            assert isinstance(reply, Reloaded), reply
+            assert isinstance(reply, ReloadReply), reply
             assert reply.added == (VM,)
             assert reply.plan
             assert {move.device for move in reply.plan.moves} == set(VMS)
             assert reply.plan.pools[PoolName(nic)].devices == (bdf,)
             assert stack.status().pools[nic].devices[bdf].health == "Healthy"
             refused = reload(stack, config(ATOM_POOL, VM_POOL))
-            assert isinstance(refused, Refused)
+            assert isinstance(refused, ErrorReply)
             assert refused.errors[0] == (
                 f"{bdf}: pod ml/train-0, container main, has it as {nic}, and no pool would have it"
             )
@@ -165,20 +172,20 @@ def test_a_kubelet_that_has_no_such_socket() -> None:
         stack.kubelet.pods.remove()
         with untouched(stack, VM):
             reply = reload(stack, MOVED)
-            assert isinstance(reply, Reloaded)
+            assert isinstance(reply, ReloadReply)
             assert reply.warnings == (
                 "devices left their pools, and nobody could say whether pods have them: "
                 f"{stack.kubelet.pods.socket} is not there",
             )
             allocatable(stack, NEW, 1)
-            assert ask(stack.run_dir, Reload()) == Reloaded(
+            assert ask(stack.run_dir, Reload()) == ReloadReply(
                 unchanged=(ATOM, NEW, VM), plan=reply_plan(stack)
             )
 
 
 def reply_plan(stack: Stack) -> Plan | None:
     reply = ask(stack.run_dir, DryRun(stack.config_file.read_bytes()))
-    assert isinstance(reply, Planned)
+    assert isinstance(reply, DryRunReply)
     return reply.plan
 
 
@@ -186,14 +193,14 @@ def unknown(stack: Stack, why: str) -> None:
     """A reload that takes something is refused, because the kubelet does not say; not by force."""
     before = stack.config_file.read_bytes()
     reply = reload(stack, MOVED)
-    assert isinstance(reply, Refused)
+    assert isinstance(reply, ErrorReply)
     error, advice = reply.errors
     start = "it takes 1 device from pools, and the kubelet does not say whether pods have them ("
     assert error.startswith(f"{start}{stack.kubelet.pods.socket}: List: {why}"), error
     force = "take the devices with rbln-ctl reload --force"
     assert advice == f"it is tried again until the kubelet says, or {force}"
     stack.write_config(before.decode())
-    assert isinstance(ask(stack.run_dir, Reload()), Reloaded)  # which takes nothing
+    assert isinstance(ask(stack.run_dir, Reload()), ReloadReply)  # which takes nothing
 
 
 def test_a_kubelet_that_does_not_answer() -> None:
@@ -213,7 +220,7 @@ def test_a_kubelet_that_does_not_answer() -> None:
             pods.garbage = None
             pods.hang()
             unknown(stack, "DEADLINE_EXCEEDED")
-        assert isinstance(reload(stack, MOVED, force=True), Reloaded)
+        assert isinstance(reload(stack, MOVED, force=True), ReloadReply)
         allocatable(stack, NEW, 1)
 
 
@@ -222,7 +229,7 @@ def test_a_kubelet_that_is_down() -> None:
         served(stack)
         stack.kubelet.stop()
         unknown(stack, "UNAVAILABLE")
-        assert isinstance(reload(stack, MOVED, force=True), Reloaded)  # though nobody lists NEW
+        assert isinstance(reload(stack, MOVED, force=True), ReloadReply)  # though nobody lists NEW
         stack.kubelet.start()
         served(stack, NEW, ATOM, VM)
 
@@ -231,7 +238,7 @@ def test_a_kubelet_that_comes_back_is_asked_again() -> None:
     with Stack(TWO_POOLS) as stack:
         served(stack)
         stack.kubelet.stop()
-        assert isinstance(reload(stack, MOVED), Refused)
+        assert isinstance(reload(stack, MOVED), ErrorReply)
         stack.kubelet.start()
         stack.wait_status(lambda status: NEW in status.pools, what="the reload is done")
         served(stack, NEW, ATOM, VM)
@@ -246,7 +253,7 @@ def test_a_kubelet_that_never_says_is_asked_until_the_file_is_another_one() -> N
         served(stack)
         pods = stack.kubelet.pods
         pods.error = grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert isinstance(reload(stack, MOVED), Refused)
+        assert isinstance(reload(stack, MOVED), ErrorReply)
         stack.wait_status(lambda _: pods.asked >= 3, what="it is asked again")
         assert stack.log.count("reload refused") == 1
         stack.write_config(TWO_POOLS)

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from rbln_supervisor.core.control.protocol import Node, Status
+from rbln_supervisor.core.control.protocol import Status, StatusReply
 from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl.client import UnreachableError, ask
 from tests.sim import processes
@@ -66,7 +66,7 @@ def status(run_dir: Path) -> NodeStatus | None:
         reply = ask(run_dir, Status())
     except UnreachableError:
         return None
-    assert isinstance(reply, Node)
+    assert isinstance(reply, StatusReply)
     return reply.status
 
 

@@ -21,8 +21,8 @@ from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.messages import (
     Hello,
-    Holds,
-    Recall,
+    StateReport,
+    StateRequest,
     ToSupervisor,
     encode,
     to_supervisor,
@@ -103,7 +103,7 @@ GARBAGE = (
     b"",
     b"\xff" * 1000,
     b"\x91" * 60_000,
-    encode(Recall())[:-1],
+    encode(StateRequest())[:-1],
     msgspec.msgpack.encode({"type": "holds", "devices": [7]}),
 )
 
@@ -124,9 +124,11 @@ def test_a_worker_says_what_it_holds_to_whoever_asks_whatever_else_he_says() -> 
                 for frame in GARBAGE:
                     listening.say(worker, frame)
                 for _ in range(5):
-                    listening.say(worker, encode(Recall()))
-                    _, said = listening.hear(lambda who, m: who == worker and isinstance(m, Holds))
-                    assert isinstance(said, Holds)
+                    listening.say(worker, encode(StateRequest()))
+                    _, said = listening.hear(
+                        lambda who, m: who == worker and isinstance(m, StateReport)
+                    )
+                    assert isinstance(said, StateReport)
                     assert said.pool is not None
                     assert said.pool.name == ATOM
                     assert [device.id for device in said.devices] == list(ATOMS)
@@ -216,7 +218,7 @@ def test_only_the_locks_holder_is_believed() -> None:
                 ]
                 for other in others:
                     say(other)
-                say(Holds(PoolSpec("rebellions.ai", "ATOM", "accelerator")))
+                say(StateReport(PoolSpec("rebellions.ai", "ATOM", "accelerator")))
                 stack.wait_status(
                     lambda s: (
                         s.supervisor.counters.get("frames of unknown workers", 0) == len(others) + 1
@@ -256,15 +258,15 @@ UNKNOWN = Device(
 @pytest.mark.parametrize(
     "answer",
     [
-        Holds(PoolSpec("rebellions.ai", "VM", "accelerator"), (UNKNOWN,)),
+        StateReport(PoolSpec("rebellions.ai", "VM", "accelerator"), (UNKNOWN,)),
         msgspec.msgpack.encode({"type": "holds", "pool": 7}),
         msgspec.msgpack.encode({"type": "holds", "devices": [{"id": "x"}]}),
-        encode(Holds(None, (UNKNOWN,)))[:-1],
+        encode(StateReport(None, (UNKNOWN,)))[:-1],
         os.urandom(4096),
     ],
     ids=["another pool's", "no pool", "no device", "truncated", "noise"],
 )
-def test_an_answer_that_is_none_is_not_taken(answer: Holds | bytes) -> None:
+def test_an_answer_that_is_none_is_not_taken(answer: StateReport | bytes) -> None:
     with Stack(TWO_POOLS) as stack:
         served(stack)
         with untouched(stack, VM):
@@ -295,7 +297,7 @@ def test_what_it_holds_is_only_where_the_pool_goes_on_from(device_type: str) -> 
             stack.start()
             with mouth(stack) as say:
                 say(hello)
-                say(Holds(PoolSpec("rebellions.ai", "ATOM", device_type), (UNKNOWN,)))
+                say(StateReport(PoolSpec("rebellions.ai", "ATOM", device_type), (UNKNOWN,)))
                 listed = {*ATOMS, UNKNOWN.id} if device_type == "accelerator" else set(ATOMS)
                 stack.wait_status(
                     lambda s: set(s.pools[ATOM].devices) == listed, what="what the node has"

@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from rbln_supervisor.core.control.protocol import Refused, Reload, Reloaded, Rescan, Rescanned
+from rbln_supervisor.core.control.protocol import (
+    ErrorReply,
+    Reload,
+    ReloadReply,
+    Rescan,
+    RescanReply,
+)
 from rbln_supervisor.ctl.client import ask
 from tests.sim import processes
 from tests.sim.stack import Stack
@@ -52,7 +58,7 @@ def locked(path: Path) -> Iterator[None]:
 def rolled_back(stack: Stack, why: str) -> str:
     """Reload; it has to be taken back for this reason."""
     reply = ask(stack.run_dir, Reload())
-    assert isinstance(reply, Refused), reply
+    assert isinstance(reply, ErrorReply), reply
     (error,) = reply.errors
     assert error.startswith(f"rolled back: {NEW} could not start: "), error
     assert why in error
@@ -89,7 +95,7 @@ def test_a_pool_whose_lock_another_process_has() -> None:
             assert counters["reloads rolled back"] == 2
             assert "reloads" not in counters
         with untouched(stack, VM):
-            assert isinstance(ask(stack.run_dir, Reload()), Reloaded)
+            assert isinstance(ask(stack.run_dir, Reload()), ReloadReply)
             allocatable(stack, NEW, 1)
             assert stack.status().supervisor.problems == ()
 
@@ -152,7 +158,7 @@ def test_a_pool_without_devices_can_not_fail() -> None:
         served(stack)
         with untouched(stack, ATOM, VM), locked(lock_path(stack)):
             stack.write_config(config(ATOM_POOL, VM_POOL, NEW_POOL))
-            assert isinstance(ask(stack.run_dir, Reload()), Reloaded)
+            assert isinstance(ask(stack.run_dir, Reload()), ReloadReply)
 
 
 def silent(stack: Stack) -> Path:
@@ -194,17 +200,17 @@ def test_a_silent_pool_is_waited_for_and_others_wait_meanwhile() -> None:
             first = threads.submit(ask, stack.run_dir, Reload())
             pid = starting(stack)
             fifo.unlink()
-            assert isinstance(ask(stack.run_dir, Rescan()), Rescanned)
+            assert isinstance(ask(stack.run_dir, Rescan()), RescanReply)
         stack.write_config(config(ATOM_POOL, fewer))
         second = threads.submit(ask, stack.run_dir, Reload())
-        assert isinstance(ask(stack.run_dir, Rescan()), Rescanned)
+        assert isinstance(ask(stack.run_dir, Rescan()), RescanReply)
         assert stack.workers()[NEW] == pid
         assert not first.done()
         assert not second.done()
-        assert first.result() == Refused(
+        assert first.result() == ErrorReply(
             (f"rolled back: {NEW} could not start: its worker said nothing within 10 s",)
         )
-        assert isinstance(second.result(), Reloaded)
+        assert isinstance(second.result(), ReloadReply)
         assert processes.has_ended(pid, 5)
         allocatable(stack, VM, 1)
         allocatable(stack, ATOM, len(ATOMS))
@@ -219,14 +225,14 @@ def test_a_supervisor_that_leaves_meanwhile() -> None:
         starting(stack)
         fifo.unlink()
         assert stack.stop().code == 0
-        assert first.result() == Refused(("the supervisor is leaving",))
+        assert first.result() == ErrorReply(("the supervisor is leaving",))
 
 
 def test_an_absent_kubelet_is_no_failure() -> None:
     with Stack(TWO_POOLS, late_kubelet=True) as stack:
         stack.wait_status(lambda s: len(s.pools[ATOM].devices) == len(ATOMS), what="devices")
         stack.write_config(WITH_NEW)
-        assert isinstance(ask(stack.run_dir, Reload()), Reloaded)
+        assert isinstance(ask(stack.run_dir, Reload()), ReloadReply)
         stack.kubelet.start()
         served(stack, NEW, ATOM, VM)
 
@@ -241,8 +247,8 @@ def test_a_broken_file_meanwhile_stays_a_problem() -> None:
         first = threads.submit(ask, stack.run_dir, Reload())
         eventually(lambda: stack.kubelet.pods.asked > asked, what="a look that waits")
         stack.write_config("{")
-        assert isinstance(ask(stack.run_dir, Reload()), Refused)
+        assert isinstance(ask(stack.run_dir, Reload()), ErrorReply)
         stack.kubelet.pods.resume()
-        assert isinstance(first.result(), Reloaded)
+        assert isinstance(first.result(), ReloadReply)
         (problem,) = stack.status().supervisor.problems
         assert problem.startswith("reload refused: line 1")

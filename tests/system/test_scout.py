@@ -12,14 +12,14 @@ import pytest
 
 from rbln_supervisor.core.control.protocol import (
     DryRun,
-    Planned,
-    Refused,
+    DryRunReply,
+    ErrorReply,
     Reload,
-    Reloaded,
+    ReloadReply,
     Reply,
     Request,
     Rescan,
-    Rescanned,
+    RescanReply,
 )
 from rbln_supervisor.ctl.client import ask
 from rbln_worker.contract.pool import PoolName
@@ -94,14 +94,14 @@ def test_a_look_that_hangs_holds_up_nobody() -> None:
                     over.wait(0.1)
             replies = [one.result() for one in answers]
             for reply in replies[:2]:
-                assert isinstance(reply, Rescanned)
+                assert isinstance(reply, RescanReply)
                 assert (reply.changed, reply.problems) == ((), (HUNG,))
-            assert replies[2:] == [Refused((HUNG,))] * 2
+            assert replies[2:] == [ErrorReply((HUNG,))] * 2
             assert HUNG in stack.status().supervisor.problems
             stack.node.set_numa_node(ATOMS[0], 0)
-            assert ask(stack.run_dir, Rescan()) == Rescanned(6)
+            assert ask(stack.run_dir, Rescan()) == RescanReply(6)
         reloaded = ask(stack.run_dir, Reload())
-        assert isinstance(reloaded, Reloaded)
+        assert isinstance(reloaded, ReloadReply)
         assert stack.status().supervisor.problems == ()
 
 
@@ -113,7 +113,7 @@ def test_who_waits_hears_that_the_supervisor_leaves() -> None:
             stack.wait_status(lambda _: len(stack.processes()) == 4, what="a look")
             assert stack.stop(5).code == 0
         for one in answers:
-            assert one.result() == Refused(("the supervisor is leaving",))
+            assert one.result() == ErrorReply(("the supervisor is leaving",))
         assert stack.processes() == ()
 
 
@@ -129,7 +129,7 @@ def test_a_configuration_comes_with_the_look_that_it_needs() -> None:
         with untouched(stack, ATOM):
             stack.write_config(WITH_NICS)
             reloaded = ask(stack.run_dir, Reload())
-            assert isinstance(reloaded, Reloaded)
+            assert isinstance(reloaded, ReloadReply)
             assert reloaded.added == (NIC,)
             # Answered when all of it is in force.
             assert stack.status().pools[NIC].devices.keys() == {"0000:5e:00.0"}
@@ -141,11 +141,11 @@ def test_a_dry_run_looks_with_the_eyes_of_its_configuration() -> None:
         served(stack, ATOM)
         with untouched(stack, ATOM):
             reply = ask(stack.run_dir, DryRun(msgspec.json.encode(WITH_NICS)))
-            assert isinstance(reply, Planned)
+            assert isinstance(reply, DryRunReply)
             assert reply.plan is not None
             assert reply.plan.pools[NIC].devices == ("0000:5e:00.0",)
             assert NIC not in stack.status().pools
-        assert ask(stack.run_dir, Rescan()) == Rescanned(4 + 2)
+        assert ask(stack.run_dir, Rescan()) == RescanReply(4 + 2)
 
 
 def test_many_ask_at_once() -> None:
@@ -154,7 +154,7 @@ def test_many_ask_at_once() -> None:
         requests: list[Request] = [Rescan(), Reload(), DryRun(msgspec.json.encode(TWO_POOLS))] * 8
         with untouched(stack, ATOM, VM), asking(stack, *requests) as answers:
             kinds = [type(one.result()) for one in answers]
-        assert kinds == [Rescanned, Reloaded, Planned] * 8
+        assert kinds == [RescanReply, ReloadReply, DryRunReply] * 8
 
 
 def test_a_wrong_file_is_refused_without_a_look() -> None:
@@ -163,8 +163,8 @@ def test_a_wrong_file_is_refused_without_a_look() -> None:
         stack.node.hang(ATOMS[0], "numa_node")
         stack.write_config("[]")
         began = monotonic()
-        assert isinstance(ask(stack.run_dir, Reload()), Refused)
+        assert isinstance(ask(stack.run_dir, Reload()), ErrorReply)
         assert monotonic() - began < 5
         stack.write_config(config(pool("ATOM", drivers=["rebellions"])))
         stack.node.set_numa_node(ATOMS[0], 0)
-        assert isinstance(ask(stack.run_dir, Reload()), Reloaded)
+        assert isinstance(ask(stack.run_dir, Reload()), ReloadReply)

@@ -6,7 +6,7 @@ from rbln_supervisor.core.config.node_config import InvalidPool, NodeConfig
 from rbln_supervisor.core.config.pf_ranges import parse
 from rbln_supervisor.core.config.pool import PoolConfig
 from rbln_supervisor.core.config.selectors import SelectorObject
-from rbln_supervisor.core.matching.node_inventory import Node
+from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_worker.contract.device import AuxName, Bdf, Network, PciFunction, Subfunction
 from rbln_worker.contract.pool import DeviceType, PoolSpec
 
@@ -44,10 +44,10 @@ def sf(number: int, *, network: Network = ETHER) -> Subfunction:
     return Subfunction(AuxName(f"mlx5_core.sf.{number}"), "sf", 80 + number, P0, ("p0",), network)
 
 
-def node(*functions: PciFunction, subfunctions: Iterable[Subfunction] = ()) -> Node:
+def node(*functions: PciFunction, subfunctions: Iterable[Subfunction] = ()) -> NodeInventory:
     """A node of these; sub-functions are p0's."""
     below = tuple(subfunctions)
-    return Node({one.bdf: one for one in functions}, {P0: below} if below else {})
+    return NodeInventory({one.bdf: one for one in functions}, {P0: below} if below else {})
 
 
 def pool(name: str, device_type: DeviceType, *selectors: SelectorObject) -> PoolConfig:

@@ -2,11 +2,11 @@
 
 import math
 
-from rbln_supervisor.core.config.retry_timer import FIRST_S, MOST_S, Again
+from rbln_supervisor.core.config.retry_timer import FIRST_S, MOST_S, RetryTimer
 
 
 def test_it_is_tried_soon_and_then_less_and_less_often() -> None:
-    again, now, waits = Again(), 100.0, []
+    again, now, waits = RetryTimer(), 100.0, []
     assert again.due == math.inf
     for _ in range(8):
         again = again.failed(now)

@@ -12,16 +12,16 @@ from rbln_worker.contract.pool import PoolName
 from rbln_worker.core.allocation.device_allocation import env_names
 from rbln_worker.kubelet.allocation import ANSWER_MOST_S, ASKED_MOST, Refusal, answer
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
-from rbln_worker.kubelet.prepared import Prepared
-from rbln_worker.kubelet.translate import Share
+from rbln_worker.kubelet.prepared import PreparedAnswers
+from rbln_worker.kubelet.translate import SerializedDevice
 
 POOL = PoolName("rebellions.ai/ATOM")
 FREE = ("0000:20:00.0", "0000:21:00.0", "0000:22:00.0")
 SICK = "0000:23:00.0"
-PREPARED = Prepared(
+PREPARED = PreparedAnswers(
     pool=POOL,
     names=env_names(POOL),
-    shares={device: Share(f'"{device}":{{}}', (), ()) for device in FREE},
+    shares={device: SerializedDevice(f'"{device}":{{}}', (), ()) for device in FREE},
     refusals={SICK: "unplugged"},
 )
 

@@ -5,23 +5,23 @@ import pytest
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.pool import PoolName, PoolSpec
 from rbln_worker.core.allocation.device_allocation import (
-    DeviceAnswer,
-    answer,
+    DeviceAllocation,
+    build_allocation,
     env_names,
     envs,
     first_by_host,
     go_json,
 )
-from rbln_worker.core.allocation.host_facts import Facts
-from rbln_worker.core.allocation.providers.provider import Node, Question, same_path
+from rbln_worker.core.allocation.host_facts import HostFacts
+from rbln_worker.core.allocation.providers.provider import DeviceNode, ProviderInput, same_path
 
 BDF = DeviceId("0000:20:00.0")
 
 
-def ask(vendor: str, extra: dict[str, dict[str, str]] | None = None) -> DeviceAnswer:
+def ask(vendor: str, extra: dict[str, dict[str, str]] | None = None) -> DeviceAllocation:
     function = PciFunction(Bdf(BDF), vendor, "1120", 0x12, "dfl-pci", 0)
     pool = PoolSpec("rebellions.ai", "ATOM", "accelerator", additional_info=extra)
-    return answer(Question(Device(BDF, function), pool, Facts()))
+    return build_allocation(ProviderInput(Device(BDF, function), pool, HostFacts()))
 
 
 def test_any_other_driver_has_a_generic_section_only() -> None:
@@ -62,7 +62,7 @@ def test_the_variables() -> None:
 
 
 def test_a_host_path_comes_once_and_the_first_counts() -> None:
-    one, other = Node("/dev/a", "/x"), Node("/dev/a", "/y")
+    one, other = DeviceNode("/dev/a", "/x"), DeviceNode("/dev/a", "/y")
     assert first_by_host([one, other, same_path("/dev/b")]) == (one, same_path("/dev/b"))
 
 

@@ -5,10 +5,10 @@ import pytest
 
 from rbln_supervisor.core.config.pf_ranges import parse
 from rbln_supervisor.core.config.selectors import ATTRIBUTES, SelectorObject
-from rbln_supervisor.core.device_types.registry import KINDS
-from rbln_supervisor.core.matching.assign import Place, assign
-from rbln_supervisor.core.matching.node_inventory import Node
-from rbln_supervisor.core.matching.selector_match import QUESTIONS, Objection, Questions
+from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
+from rbln_supervisor.core.matching.assign import SelectorRef, assign
+from rbln_supervisor.core.matching.node_inventory import NodeInventory
+from rbln_supervisor.core.matching.selector_match import QUESTIONS, CompiledSelector, Mismatch
 from rbln_worker.contract.device import Device, DeviceId, Grants, Network, PciFunction, Vdpa
 from rbln_worker.contract.pool import DeviceType, PoolName
 from tests.unit.inventory import P0, below, node, npu, pf, pool, sf, vf
@@ -17,7 +17,9 @@ ALL = SelectorObject()
 A, B = PoolName("x.io/a"), PoolName("x.io/b")
 
 
-def ids(found: Node, *pools: tuple[str, DeviceType, tuple[SelectorObject, ...]]) -> list[list[str]]:
+def ids(
+    found: NodeInventory, *pools: tuple[str, DeviceType, tuple[SelectorObject, ...]]
+) -> list[list[str]]:
     assigned = assign([pool(name, kind, *objects) for name, kind, objects in pools], found)
     return [list(devices) for devices in assigned.devices.values()]
 
@@ -53,7 +55,7 @@ def test_a_subfunction_and_its_function_are_two_devices() -> None:
     assigned = assign([pool("a", "auxNetDevice"), pool("b", "netDevice")], found)
     assert list(assigned.devices[A]) == ["mlx5_core.sf.11", "mlx5_core.sf.2"]  # sorted as text
     assert list(assigned.devices[B]) == [DeviceId(P0)]
-    assert assigned.taken[DeviceId("mlx5_core.sf.2")] == Place(A, 0)
+    assert assigned.taken[DeviceId("mlx5_core.sf.2")] == SelectorRef(A, 0)
 
 
 def test_types_do_not_mix() -> None:
@@ -81,57 +83,57 @@ def test_what_no_pool_can_have_is_in_none(refused: PciFunction) -> None:
 
 
 def test_a_pool_without_devices_is_there_all_the_same() -> None:
-    assert assign([pool("a", "netDevice")], Node()).devices == {A: {}}
+    assert assign([pool("a", "netDevice")], NodeInventory()).devices == {A: {}}
 
 
 RDMA = Network(link_type="infiniband", pkey="0x8001", rdma_capable=True, ddp_profile="gtp")
 VIRTIO = Network(link_type="ether", pkey="0x8001", vdpa=Vdpa("vdpa1", "virtio"))
 
 # What the first object of a netDevice pool asks of VF 3 of p0, with these facts → why not.
-ASKED: list[tuple[SelectorObject, Network, Objection | None]] = [
+ASKED: list[tuple[SelectorObject, Network, Mismatch | None]] = [
     (ALL, RDMA, None),
     (SelectorObject(vendors=("8086",)), RDMA, None),
-    (SelectorObject(vendors=("8087", "808")), RDMA, Objection("vendors", ("8087", "808"), "8086")),
+    (SelectorObject(vendors=("8087", "808")), RDMA, Mismatch("vendors", ("8087", "808"), "8086")),
     (SelectorObject(devices=("1889",)), RDMA, None),
-    (SelectorObject(devices=("18",)), RDMA, Objection("devices", ("18",), "1889")),
-    (SelectorObject(drivers=("IAVF",)), RDMA, Objection("drivers", ("IAVF",), "iavf")),
+    (SelectorObject(devices=("18",)), RDMA, Mismatch("devices", ("18",), "1889")),
+    (SelectorObject(drivers=("IAVF",)), RDMA, Mismatch("drivers", ("IAVF",), "iavf")),
     (SelectorObject(pci_addresses=("0000:3b:02.3",)), RDMA, None),
     (
         SelectorObject(pci_addresses=("3b:02.3",)),
         RDMA,
-        Objection("pciAddresses", ("3b:02.3",), "0000:3b:02.3"),
+        Mismatch("pciAddresses", ("3b:02.3",), "0000:3b:02.3"),
     ),
-    (SelectorObject(acpi_indexes=("", "1")), RDMA, Objection("acpiIndexes", ("", "1"), "")),
+    (SelectorObject(acpi_indexes=("", "1")), RDMA, Mismatch("acpiIndexes", ("", "1"), "")),
     (below("P0#3"), RDMA, None),
-    (below("p1", "p0#0-2,4"), RDMA, Objection("pfNames", ("p1", "p0#0-2,4"), "p0#3")),
+    (below("p1", "p0#0-2,4"), RDMA, Mismatch("pfNames", ("p1", "p0#0-2,4"), "p0#3")),
     (SelectorObject(root_devices=(parse("0000:3B:00.0#3"),)), RDMA, None),
     (
         SelectorObject(root_devices=(parse("0000:3b:00.0#4"),)),
         RDMA,
-        Objection("rootDevices", ("0000:3b:00.0#4",), "0000:3b:00.0#3"),
+        Mismatch("rootDevices", ("0000:3b:00.0#4",), "0000:3b:00.0#3"),
     ),
     (SelectorObject(link_types=("ether", "infiniband")), RDMA, None),
-    (SelectorObject(link_types=("ether",)), RDMA, Objection("linkTypes", ("ether",), "infiniband")),
+    (SelectorObject(link_types=("ether",)), RDMA, Mismatch("linkTypes", ("ether",), "infiniband")),
     (SelectorObject(ddp_profiles=("gtp",)), RDMA, None),
-    (SelectorObject(ddp_profiles=("",)), VIRTIO, Objection("ddpProfiles", ("",), "")),
+    (SelectorObject(ddp_profiles=("",)), VIRTIO, Mismatch("ddpProfiles", ("",), "")),
     (SelectorObject(p_keys=("0x8001",)), RDMA, None),
-    (SelectorObject(p_keys=("0x8001",)), VIRTIO, Objection("pKeys", ("0x8001",), "")),
+    (SelectorObject(p_keys=("0x8001",)), VIRTIO, Mismatch("pKeys", ("0x8001",), "")),
     (SelectorObject(is_rdma=True), RDMA, None),
-    (SelectorObject(is_rdma=True), VIRTIO, Objection("isRdma", ("true",), "false")),
+    (SelectorObject(is_rdma=True), VIRTIO, Mismatch("isRdma", ("true",), "false")),
     (SelectorObject(need_vhost_net=True), VIRTIO, None),
     (SelectorObject(vdpa_type="virtio"), VIRTIO, None),
-    (SelectorObject(vdpa_type="vhost"), VIRTIO, Objection("vdpaType", ("vhost",), "virtio")),
-    (SelectorObject(vdpa_type="vhost"), RDMA, Objection("vdpaType", ("vhost",), "")),
-    (SelectorObject(vendors=("x",), drivers=("y",)), RDMA, Objection("vendors", ("x",), "8086")),
+    (SelectorObject(vdpa_type="vhost"), VIRTIO, Mismatch("vdpaType", ("vhost",), "virtio")),
+    (SelectorObject(vdpa_type="vhost"), RDMA, Mismatch("vdpaType", ("vhost",), "")),
+    (SelectorObject(vendors=("x",), drivers=("y",)), RDMA, Mismatch("vendors", ("x",), "8086")),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("wanted", "network", "objection"), ASKED)
 def test_what_a_selector_asks(
-    wanted: SelectorObject, network: Network, objection: Objection | None
+    wanted: SelectorObject, network: Network, objection: Mismatch | None
 ) -> None:
     function = vf(3, network=network)
-    questions = Questions(wanted, KINDS["netDevice"].selectors)
+    questions = CompiledSelector(wanted, DEVICE_TYPES["netDevice"].selectors)
     device = Device(DeviceId(function.bdf), function)
     assert questions.objection(device) == objection
     assert questions.match(device) == (objection is None)

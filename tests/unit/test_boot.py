@@ -5,11 +5,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from rbln_worker.contract.counters import Figures
+from rbln_worker.contract.counters import WorkerCounters
 from rbln_worker.contract.pool import PoolName
-from rbln_worker.spec import Boot, KubeletDirs
+from rbln_worker.spec import KubeletDirs, WorkerSpec
 
-BOOT = Boot(
+BOOT = WorkerSpec(
     pool=PoolName("x.io/a"),
     incarnation="1",
     run_dir=Path("/r"),
@@ -35,14 +35,16 @@ OTHER: dict[str, object] = {
 
 def test_pools_and_lives_have_the_same_options() -> None:
     other = msgspec.structs.replace(
-        BOOT, pool=PoolName("x.io/b"), incarnation="2", earlier=Figures(allocated=1)
+        BOOT, pool=PoolName("x.io/b"), incarnation="2", earlier=WorkerCounters(allocated=1)
     )
     assert other.digest == BOOT.digest
     assert len(BOOT.digest) == 16
 
 
 def test_all_options_are_asked_for() -> None:
-    assert {*OTHER, "pool", "incarnation", "earlier", "is_successor"} == set(Boot.__struct_fields__)
+    assert {*OTHER, "pool", "incarnation", "earlier", "is_successor"} == set(
+        WorkerSpec.__struct_fields__
+    )
 
 
 @pytest.mark.parametrize("name", OTHER)

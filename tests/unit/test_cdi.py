@@ -7,8 +7,8 @@ import pytest
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pool import DeviceType, PoolSpec
 from rbln_worker.core.allocation import cdi
-from rbln_worker.core.allocation.device_allocation import DeviceAnswer, EnvNames
-from rbln_worker.core.allocation.providers.provider import Mount, Node, same_path
+from rbln_worker.core.allocation.device_allocation import DeviceAllocation, EnvNames
+from rbln_worker.core.allocation.providers.provider import DeviceNode, Mount, same_path
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.translate import container_member, share
 from tests.sim import runtime
@@ -19,10 +19,10 @@ OTHER = Mount("/a", "/b")
 
 
 def answer(
-    name: str, *nodes: str | Node, mounts: tuple[Mount, ...] = (), info: str = ""
-) -> DeviceAnswer:
+    name: str, *nodes: str | DeviceNode, mounts: tuple[Mount, ...] = (), info: str = ""
+) -> DeviceAllocation:
     made = tuple(same_path(node) if isinstance(node, str) else node for node in nodes)
-    return DeviceAnswer(DeviceId(name), made, mounts, info or f'"{name}":{{}}')
+    return DeviceAllocation(DeviceId(name), made, mounts, info or f'"{name}":{{}}')
 
 
 A = answer("0000:05:00.0", "/dev/rbln0", "/dev/rsd0", mounts=(TOOL,))
@@ -30,7 +30,7 @@ B = answer("0000:06:00.0", "/dev/rbln1", "/dev/rsd0", mounts=(TOOL,))
 NOTHING = answer("0000:07:00.0")
 
 
-def write(folder: Path, pool: PoolSpec, *answers: DeviceAnswer) -> Path:
+def write(folder: Path, pool: PoolSpec, *answers: DeviceAllocation) -> Path:
     text = cdi.spec(pool, answers)
     assert text is not None
     path = folder / cdi.file_names(pool)[pool.device_type]
@@ -68,13 +68,15 @@ def test_each_type_has_a_class(tmp_path: Path, device_type: DeviceType, name: st
 
 
 def test_a_container_gets_what_it_would_get_directly(tmp_path: Path) -> None:
-    vfio = answer("0000:08:00.0", Node("/dev/vfio/noiommu-8", "/dev/vfio/8"), mounts=(OTHER,))
+    vfio = answer("0000:08:00.0", DeviceNode("/dev/vfio/noiommu-8", "/dev/vfio/8"), mounts=(OTHER,))
     only_mounts = answer("0000:09:00.0", mounts=(TOOL,))
     for answers in ((A, B), (A, B, vfio, NOTHING), (only_mounts,), (only_mounts, A), (vfio,)):
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         folder.mkdir()
         write(folder, POOL, *answers)
-        shares = {str(one.id): share(one, "both", cdi.claim(POOL, one.id)) for one in answers}
+        shares = {
+            str(one.id): share(one, "both", cdi.qualified_name(POOL, one.id)) for one in answers
+        }
         given = _container(
             container_member(
                 EnvNames("a", "b", "c"), list(shares), shares, cdi.annotation_key(POOL)
@@ -112,7 +114,9 @@ def test_a_pool_whose_devices_have_no_nodes_has_no_spec_and_claims_nothing() -> 
 def test_the_mode_says_how_a_device_is_claimed(
     mode: cdi.Mode, *, annotated: bool, in_field: bool
 ) -> None:
-    shares = {str(one.id): share(one, mode, cdi.claim(POOL, one.id)) for one in (A, B, NOTHING)}
+    shares = {
+        str(one.id): share(one, mode, cdi.qualified_name(POOL, one.id)) for one in (A, B, NOTHING)
+    }
     key = cdi.annotation_key(POOL) if annotated else ""
     given = _container(
         container_member(EnvNames("a", "b", "c"), [B.id, NOTHING.id, A.id, A.id], shares, key)
@@ -148,10 +152,10 @@ def test_every_pool_has_an_annotation_of_its_own(prefix: str, resource: str) -> 
 
 @pytest.mark.parametrize("prefix", ["1bad.com", "a", "", ".com", "a.", "a b", "../x", "ä.com"])
 def test_a_prefix_that_is_no_vendor_is_told(prefix: str) -> None:
-    why = cdi.unusable(PoolSpec(prefix, "x", "accelerator"))
+    why = cdi.unsupported_reason(PoolSpec(prefix, "x", "accelerator"))
     assert why is not None
     assert repr(prefix) in why
-    assert cdi.unusable(POOL) is None
+    assert cdi.unsupported_reason(POOL) is None
 
 
 def _container(member: bytes) -> pb.ContainerAllocateResponse:

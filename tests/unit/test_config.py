@@ -10,7 +10,7 @@ from rbln_supervisor.core.config.node_config import (
     PoolConfig,
     SelectorObject,
     parse,
-    strict,
+    require_valid,
 )
 from rbln_worker.contract.pool import PoolSpec
 from tests.unit.configuring import GOOD, NOTHING, parse_value, pool, with_good
@@ -63,7 +63,7 @@ def test_a_pool_of_every_key() -> None:
             ),
         )
     )
-    assert strict(config) is config
+    assert require_valid(config) is config
 
 
 @pytest.mark.parametrize("prefix", [None, "", NOTHING])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbln_supervisor.core.config.node_config import ConfigError, NodeConfig, parse, strict
+from rbln_supervisor.core.config.node_config import ConfigError, NodeConfig, parse, require_valid
 from rbln_worker.contract.health import HealthPolicy, Probation
 from rbln_worker.contract.messages import Snapshot, encode, to_worker
 
@@ -32,12 +32,12 @@ EVERY_KEY = HealthPolicy(
 
 def of(health: object) -> NodeConfig:
     pool = {"resourceName": "A", "selectors": {"drivers": ["x"]}, "health": health}
-    return strict(parse(json.dumps({"resourceList": [pool]}).encode(), prefix="intel.com"))
+    return require_valid(parse(json.dumps({"resourceList": [pool]}).encode(), prefix="intel.com"))
 
 
 def yaml(health: str, more: str = "") -> NodeConfig:
     text = f"resourceList: [{{resourceName: A, selectors: {{}}, health: {health}{more}}}]"
-    return strict(parse(text.encode(), prefix="intel.com"))
+    return require_valid(parse(text.encode(), prefix="intel.com"))
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_what_is_not_said_has_its_default(health: object) -> None:
 
 
 def test_every_key_in_yaml() -> None:
-    config = strict(parse(YAML.encode(), prefix="intel.com"))
+    config = require_valid(parse(YAML.encode(), prefix="intel.com"))
     assert config.pools[0].spec.health == EVERY_KEY
     assert config.warnings == ()
 
@@ -101,7 +101,7 @@ def test_numbers_of_json_that_are_none() -> None:
             f'{{"resourceList": [{{"resourceName": "A", "health": {{"suspectSeconds": {number}}}, '
         )
         with pytest.raises(ConfigError):
-            strict(parse(f'{raw}"selectors": {{}}}}]}}'.encode(), prefix="intel.com"))
+            require_valid(parse(f'{raw}"selectors": {{}}}}]}}'.encode(), prefix="intel.com"))
 
 
 def test_the_same_words_elsewhere_are_text() -> None:

@@ -3,9 +3,9 @@
 import pytest
 
 from rbln_supervisor.core.config.node_config import SelectorObject
-from rbln_supervisor.core.config.pf_ranges import PfFunctions, Range
+from rbln_supervisor.core.config.pf_ranges import PfRange, Range
 from rbln_supervisor.core.config.selectors import ATTRIBUTES
-from rbln_supervisor.core.device_types.registry import KINDS
+from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
 from tests.unit.configuring import NOTHING, pool, with_good
 
 FUNCTIONS = "expected like p0#0,2-7,9, got"
@@ -150,10 +150,10 @@ def test_every_selector_of_a_nic() -> None:
             pci_addresses=("0000:3b:02.0",),
             acpi_indexes=("101",),
             pf_names=(
-                PfFunctions("ens1f0", (Range(0, 0), Range(2, 7), Range(9, 9))),
-                PfFunctions("p1"),
+                PfRange("ens1f0", (Range(0, 0), Range(2, 7), Range(9, 9))),
+                PfRange("p1"),
             ),
-            root_devices=(PfFunctions("0000:3B:00.0", (Range(1, 1),)),),
+            root_devices=(PfRange("0000:3B:00.0", (Range(1, 1),)),),
             link_types=("ether",),
             ddp_profiles=("GTPv1-C/U IPv4/IPv6 payload",),
             p_keys=("0x8001",),
@@ -164,7 +164,7 @@ def test_every_selector_of_a_nic() -> None:
 
 
 def test_every_key_is_one_of_some_type_and_has_a_place_in_a_selector_object() -> None:
-    assert {key for kind in KINDS.values() for key in kind.selectors} == set(ATTRIBUTES)
+    assert {key for kind in DEVICE_TYPES.values() for key in kind.selectors} == set(ATTRIBUTES)
 
 
 def test_a_forgotten_type_is_asked_about() -> None:

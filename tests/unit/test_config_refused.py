@@ -2,7 +2,7 @@
 
 import pytest
 
-from rbln_supervisor.core.config.node_config import ConfigError, parse, strict
+from rbln_supervisor.core.config.node_config import ConfigError, parse, require_valid
 from tests.unit.configuring import NOTHING, parse_value, pool, with_good
 
 WHOLE_FILE = {
@@ -119,7 +119,7 @@ def test_a_wrong_pool_is_set_aside_with_what_was_expected(
     assert [str(each) for each in invalid.complaints] == [f"resourceList[1].{complaint}"]
     assert not config.warnings
     with pytest.raises(ConfigError) as caught:
-        strict(config)
+        require_valid(config)
     assert caught.value.errors == (f"resourceList[1].{complaint}",)
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from rbln_supervisor.config import config_file
 from rbln_supervisor.core.config import health
-from rbln_supervisor.core.config.node_config import SelectorObject, parse, strict
-from rbln_supervisor.core.config.pf_ranges import PfFunctions, Range
+from rbln_supervisor.core.config.node_config import SelectorObject, parse, require_valid
+from rbln_supervisor.core.config.pf_ranges import PfRange, Range
 from rbln_worker.contract.health import HealthPolicy
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -19,7 +19,7 @@ ATOM_IDS = (
 
 @pytest.mark.parametrize("path", sorted(CONF.glob("*.[jy]*")), ids=lambda path: path.name)
 def test_a_sample_is_right_in_all_its_pools(path: Path) -> None:
-    config = strict(parse(config_file.read(path), prefix="intel.com"))
+    config = require_valid(parse(config_file.read(path), prefix="intel.com"))
     assert all(pool.spec.prefix == "rebellions.ai" for pool in config.pools)
     assert [warning for warning in config.warnings if not warning.endswith("(accepted)")] == []
     assert not any("comma" in warning for warning in config.warnings)
@@ -54,7 +54,7 @@ def test_the_network_functions() -> None:
     dpdk, _, vdpa, rdma, subfunctions = (pool.selectors[0] for pool in config.pools)
     assert dpdk.need_vhost_net
     assert config.pools[0].spec.health == HealthPolicy(suspect_s=3)
-    assert dpdk.pf_names == (PfFunctions("enp59s0f0", (Range(0, 7),)),)
+    assert dpdk.pf_names == (PfRange("enp59s0f0", (Range(0, 7),)),)
     assert vdpa.vdpa_type == "vhost"
     assert rdma.is_rdma
     assert list(map(str, subfunctions.pf_names)) == ["p0#1-5", "p1"]
@@ -177,7 +177,7 @@ README_SAMPLE = """\
 
 def test_the_readmes_sample_loads_with_its_comma_and_its_tab() -> None:
     assert "\n\t}\n" in README_SAMPLE
-    config = strict(parse(README_SAMPLE.encode(), prefix="intel.com"))
+    config = require_valid(parse(README_SAMPLE.encode(), prefix="intel.com"))
     assert config.warnings == ("line 86, column 15: trailing comma (accepted)",)
     assert {pool.spec.name: pool.spec.device_type for pool in config.pools} == {
         "intel.com/intel_sriov_netdevice": "netDevice",
@@ -197,7 +197,7 @@ def test_the_readmes_sample_loads_with_its_comma_and_its_tab() -> None:
         SelectorObject(
             vendors=("15b3",),
             devices=("a2d6",),
-            pf_names=(PfFunctions("p0", (Range(1, 5),)),),
+            pf_names=(PfRange("p0", (Range(1, 5),)),),
             aux_types=("sf",),
         ),
     )

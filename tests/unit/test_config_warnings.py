@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rbln_supervisor.core.config.node_config import parse, strict
+from rbln_supervisor.core.config.node_config import parse, require_valid
 from tests.unit.configuring import GOOD, pool, with_good
 
 ID = "never matches, expected four hexadecimal digits in lower case"
@@ -70,7 +70,7 @@ def test_what_hinders_nobody_is_a_warning(changes: dict[str, object], warning: s
     config = with_good(pool(**changes))
     place = "resourceList[1]" if warning.startswith("[") else "resourceList[1]."
     assert config.warnings == (f"{place}{warning}",)
-    assert strict(config) is config
+    assert require_valid(config) is config
 
 
 NEVER = "never matches, expected"

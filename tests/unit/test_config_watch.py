@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rbln_supervisor.config.watch import AGAIN_S, ConfigWatch
-from rbln_supervisor.core.discovery.debounce import MOST_S, QUIET_S
+from rbln_supervisor.core.discovery.debounce import DEBOUNCE_S, MAX_DEBOUNCE_S
 from tests.sim.stack import REPOSITORY
 
 
@@ -29,7 +29,7 @@ class Watching:
             raise AssertionError("at once, where it may go on")
         if math.isinf(self.watch.due):
             return False
-        assert self.now < self.watch.due <= self.now + QUIET_S
+        assert self.now < self.watch.due <= self.now + DEBOUNCE_S
         self.now = self.watch.due
         return self.watch.turn(self.now)
 
@@ -126,7 +126,7 @@ def test_a_storm_is_looked_at_each_second(path: Path) -> None:
         for _ in range(100):
             path.write_text("x")
             looks += one.watch.turn(one.now)
-            one.now += MOST_S / 20
+            one.now += MAX_DEBOUNCE_S / 20
         assert looks in {4, 5}  # five seconds, of which the last may not be over
         assert one.noticed()
         assert not one.noticed()

@@ -24,7 +24,7 @@ from tests.unit.asking import PLAN, STATUS, ctl, supervisor
     ],
 )
 def test_status_as_json_is_the_status(run_dir: Path, arguments: Sequence[str]) -> None:
-    with supervisor(run_dir, protocol.encode(protocol.Node(STATUS))) as asked:
+    with supervisor(run_dir, protocol.encode(protocol.StatusReply(STATUS))) as asked:
         done = ctl(*(argument.replace("R", str(run_dir)) for argument in arguments))
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout) == json.loads(msgspec.json.encode(STATUS))
@@ -33,7 +33,7 @@ def test_status_as_json_is_the_status(run_dir: Path, arguments: Sequence[str]) -
 
 
 def test_status_for_people(run_dir: Path) -> None:
-    with supervisor(run_dir, protocol.encode(protocol.Node(STATUS))):
+    with supervisor(run_dir, protocol.encode(protocol.StatusReply(STATUS))):
         done = ctl("status", "--run-dir", run_dir)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == (
@@ -49,14 +49,14 @@ def test_status_for_people(run_dir: Path) -> None:
 
 
 def test_a_locale_that_knows_no_bullet(run_dir: Path) -> None:
-    with supervisor(run_dir, protocol.encode(protocol.Node(STATUS))):
+    with supervisor(run_dir, protocol.encode(protocol.StatusReply(STATUS))):
         done = ctl("status", "--run-dir", run_dir, PYTHONIOENCODING="latin-1")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("rbln-supervisor 0.1.0")
 
 
 def test_reload(run_dir: Path) -> None:
-    reply = protocol.Reloaded(
+    reply = protocol.ReloadReply(
         ("a/y",), ("a/z",), ("a/x",), (), ("w: odd",), forced=("d: had",), plan=PLAN
     )
     with supervisor(run_dir, protocol.encode(reply)) as asked:
@@ -81,20 +81,20 @@ def test_reload(run_dir: Path) -> None:
 
 def test_a_reload_that_changes_nothing_is_a_line(run_dir: Path) -> None:
     plan = Plan({PoolName("a/x"): PoolPlan("unchanged")}, stay=3)
-    reply = protocol.Reloaded(unchanged=("a/x",), plan=plan)
+    reply = protocol.ReloadReply(unchanged=("a/x",), plan=plan)
     with supervisor(run_dir, protocol.encode(reply)):
         done = ctl("reload", "--run-dir", run_dir)
     assert done.stdout == "reloaded: nothing changed, 1 pool as before\n"
 
 
 def test_a_reload_with_force(run_dir: Path) -> None:
-    with supervisor(run_dir, protocol.encode(protocol.Reloaded(unchanged=("a/b",)))) as asked:
+    with supervisor(run_dir, protocol.encode(protocol.ReloadReply(unchanged=("a/b",)))) as asked:
         ctl("reload", "--force", "--run-dir", run_dir)
     assert asked == [b'{"type":"reload","force":true}']
 
 
 def test_reload_as_json(run_dir: Path) -> None:
-    with supervisor(run_dir, protocol.encode(protocol.Reloaded(unchanged=("a/b",)))):
+    with supervisor(run_dir, protocol.encode(protocol.ReloadReply(unchanged=("a/b",)))):
         done = ctl("reload", "--run-dir", run_dir, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout) == {
@@ -110,7 +110,7 @@ def test_reload_as_json(run_dir: Path) -> None:
 
 
 def test_rescan(run_dir: Path) -> None:
-    reply = protocol.Rescanned(18, ("a/b",), ("0000:5e:00.0: unreadable",))
+    reply = protocol.RescanReply(18, ("a/b",), ("0000:5e:00.0: unreadable",))
     with supervisor(run_dir, protocol.encode(reply)) as asked:
         done = ctl("rescan", "--run-dir", run_dir)
     assert asked == [b'{"type":"rescan"}']
@@ -120,7 +120,7 @@ def test_rescan(run_dir: Path) -> None:
 
 @pytest.mark.parametrize("verb", ["status", "reload", "rescan", "explain x"])
 def test_a_refusal_is_a_line_a_complaint(run_dir: Path, verb: str) -> None:
-    with supervisor(run_dir, protocol.encode(protocol.Refused(("a: b", "c\nd\x1b[31m")))):
+    with supervisor(run_dir, protocol.encode(protocol.ErrorReply(("a: b", "c\nd\x1b[31m")))):
         done = ctl(*verb.split(), "--run-dir", run_dir)
         as_json = ctl(*verb.split(), "--run-dir", run_dir, "--json")
     assert (done.returncode, done.stdout) == (1, "")
@@ -131,12 +131,12 @@ def test_a_refusal_is_a_line_a_complaint(run_dir: Path, verb: str) -> None:
 
 def test_a_request_holds_the_largest_file() -> None:
     frame = protocol.encode(protocol.DryRun(b"\xff" * SIZE_MOST, "p" * 300))
-    assert len(frame) <= protocol.REQUEST_BYTES_MOST
+    assert len(frame) <= protocol.MAX_REQUEST_BYTES
     assert protocol.to_request(frame) == protocol.DryRun(b"\xff" * SIZE_MOST, "p" * 300)
 
 
 def test_a_refusal_without_words_is_not_silent(run_dir: Path) -> None:
-    with supervisor(run_dir, protocol.encode(protocol.Refused(()))):
+    with supervisor(run_dir, protocol.encode(protocol.ErrorReply(()))):
         done = ctl("reload", "--run-dir", run_dir)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "rbln-ctl: refused without a reason, see the supervisor's log\n"
@@ -153,7 +153,7 @@ def test_a_refusal_without_words_is_not_silent(run_dir: Path) -> None:
         (b'{"type":"node","status":{}}',),
         (b"[" * 100_000,),
         (b'"' + b"x" * 20_000_000,),
-        (protocol.encode(protocol.Rescanned(1)), b"a second frame"),
+        (protocol.encode(protocol.RescanReply(1)), b"a second frame"),
     ],
     ids=range(9),
 )
@@ -170,7 +170,7 @@ def test_a_huge_answer_is_an_answer(run_dir: Path) -> None:
     devices = {f"{n:04x}:00:00.0": DeviceStatus("Healthy", "x" * 100, 0) for n in range(20_000)}
     pool = msgspec.structs.replace(STATUS.pools["rebellions.ai/ATOM"], devices=devices)
     status = msgspec.structs.replace(STATUS, pools={"rebellions.ai/ATOM": pool})
-    with supervisor(run_dir, protocol.encode(protocol.Node(status))):
+    with supervisor(run_dir, protocol.encode(protocol.StatusReply(status))):
         done = ctl("status", "--run-dir", run_dir, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     assert len(json.loads(done.stdout)["pools"]["rebellions.ai/ATOM"]["devices"]) == 20_000

@@ -20,7 +20,7 @@ def test_a_reader_that_has_enough(run_dir: Path, flag: str) -> None:
     devices = {f"{n:04x}:00:00.0": DeviceStatus("Healthy", "", 0) for n in range(3000)}
     pool = msgspec.structs.replace(STATUS.pools["rebellions.ai/ATOM"], devices=devices)
     status = msgspec.structs.replace(STATUS, pools={"rebellions.ai/ATOM": pool})
-    with supervisor(run_dir, protocol.encode(protocol.Node(status))):
+    with supervisor(run_dir, protocol.encode(protocol.StatusReply(status))):
         reader, writer = os.pipe()
         os.close(reader)
         done = subprocess.run(
@@ -60,7 +60,7 @@ def test_without_output_or_errors_there_is_an_exit_code(arguments: str) -> None:
 
 def test_an_output_that_takes_nothing(run_dir: Path) -> None:
     with (
-        supervisor(run_dir, protocol.encode(protocol.Node(STATUS))),
+        supervisor(run_dir, protocol.encode(protocol.StatusReply(STATUS))),
         Path("/dev/full").open("w") as full,
     ):
         done = subprocess.run(

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from rbln_supervisor.core.control import protocol
-from rbln_supervisor.core.matching.explain import Explanation, Opinion
-from rbln_supervisor.core.matching.selector_match import Objection
+from rbln_supervisor.core.matching.explain import Explanation, PoolDecision
+from rbln_supervisor.core.matching.selector_match import Mismatch
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pool import PoolName
 from tests.unit.asking import PLAN, ctl, supervisor
@@ -19,11 +19,11 @@ EXPLANATION = Explanation(
     pool=PoolName("a/x"),
     selector=1,
     pools=(
-        Opinion("a/v", "turns away", None, (Objection("isRdma", ("true",), "false"),)),
-        Opinion("a/w", "other type"),
-        Opinion("a/x", "takes", 1, (Objection("pfNames", ("p0#0", "p1"), "p0#1"),)),
-        Opinion("a/y", "later", 1, (Objection("acpiIndexes", ("101",), ""),)),
-        Opinion("a/z", "invalid"),
+        PoolDecision("a/v", "turns away", None, (Mismatch("isRdma", ("true",), "false"),)),
+        PoolDecision("a/w", "other type"),
+        PoolDecision("a/x", "takes", 1, (Mismatch("pfNames", ("p0#0", "p1"), "p0#1"),)),
+        PoolDecision("a/y", "later", 1, (Mismatch("acpiIndexes", ("101",), ""),)),
+        PoolDecision("a/z", "invalid"),
     ),
     values={"vendors": "8086", "acpiIndexes": ""},
     notes=("3b:02.1 is read as 0000:3b:02.1",),
@@ -31,7 +31,7 @@ EXPLANATION = Explanation(
 
 
 def test_explain(run_dir: Path) -> None:
-    with supervisor(run_dir, protocol.encode(protocol.Explained(EXPLANATION))) as asked:
+    with supervisor(run_dir, protocol.encode(protocol.ExplainReply(EXPLANATION))) as asked:
         done = ctl("explain", "3b:02.1", "--run-dir", run_dir)
     assert asked == [b'{"type":"explain","device":"3b:02.1"}']
     assert (done.returncode, done.stderr) == (0, "")
@@ -73,14 +73,16 @@ def test_explain(run_dir: Path) -> None:
             Explanation(
                 DeviceId("d"),
                 "accelerator",
-                pools=(Opinion("a/b", "turns away", None, (Objection("drivers", ("x",), "y"),)),),
+                pools=(
+                    PoolDecision("a/b", "turns away", None, (Mismatch("drivers", ("x",), "y"),)),
+                ),
                 values={"drivers": "y"},
             ),
             "d  accelerator  no pool has it: each one's selectors turn it away",
             "change its selectors[0] so that drivers takes y; then rbln-ctl validate",
         ),
         (
-            Explanation(DeviceId("d"), "auxNetDevice", pools=(Opinion("a/b", "other type"),)),
+            Explanation(DeviceId("d"), "auxNetDevice", pools=(PoolDecision("a/b", "other type"),)),
             "d  auxNetDevice  no pool has it: none that is valid is for auxNetDevice",
             "a pool with deviceType auxNetDevice",
         ),
@@ -89,7 +91,7 @@ def test_explain(run_dir: Path) -> None:
 def test_why_a_device_is_in_no_pool(
     run_dir: Path, explanation: Explanation, line: str, following: str
 ) -> None:
-    with supervisor(run_dir, protocol.encode(protocol.Explained(explanation))):
+    with supervisor(run_dir, protocol.encode(protocol.ExplainReply(explanation))):
         done = ctl("explain", "d", "--run-dir", run_dir)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[0] == line
@@ -105,16 +107,16 @@ def test_why_a_name_of_a_pf_is_not_meant(run_dir: Path, root: str, said: str) ->
     explanation = Explanation(
         DeviceId("d"),
         "netDevice",
-        pools=(Opinion("a/b", "turns away", None, (Objection("pfNames", ("p0",), ""),)),),
+        pools=(PoolDecision("a/b", "turns away", None, (Mismatch("pfNames", ("p0",), ""),)),),
         values={"pfNames": "", "rootDevices": root},
     )
-    with supervisor(run_dir, protocol.encode(protocol.Explained(explanation))):
+    with supervisor(run_dir, protocol.encode(protocol.ExplainReply(explanation))):
         done = ctl("explain", "d", "--run-dir", run_dir)
     assert f"selectors[0]  pfNames: {said}, wanted is p0\n" in done.stdout
 
 
 def test_explain_as_json(run_dir: Path) -> None:
-    with supervisor(run_dir, protocol.encode(protocol.Explained(EXPLANATION))):
+    with supervisor(run_dir, protocol.encode(protocol.ExplainReply(EXPLANATION))):
         done = ctl("explain", "3b:02.1", "--run-dir", run_dir, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     told = json.loads(done.stdout)
@@ -130,7 +132,7 @@ def test_explain_as_json(run_dir: Path) -> None:
 def test_a_dry_run(run_dir: Path, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_bytes(b"\xff{}")
-    reply = protocol.Planned(PLAN, warnings=("line 1: odd",), held=("d2: had by a pod",))
+    reply = protocol.DryRunReply(PLAN, warnings=("line 1: odd",), held=("d2: had by a pod",))
     with supervisor(run_dir, protocol.encode(reply)) as asked:
         done = ctl("validate", path, "--against-host", "--run-dir", run_dir)
         as_json = ctl("validate", path, "--against-host", "--run-dir", run_dir, "--json")
@@ -166,7 +168,7 @@ def test_a_dry_run(run_dir: Path, tmp_path: Path) -> None:
 def test_a_dry_run_of_a_wrong_file(run_dir: Path, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.touch()
-    reply = protocol.Planned(None, ("resourceList: missing",), ("a comma",))
+    reply = protocol.DryRunReply(None, ("resourceList: missing",), ("a comma",))
     with supervisor(run_dir, protocol.encode(reply)):
         done = ctl("validate", path, "--against-host", "--run-dir", run_dir)
         as_json = ctl("validate", path, "--against-host", "--run-dir", run_dir, "--json")
@@ -183,7 +185,7 @@ def test_a_dry_run_of_a_wrong_file(run_dir: Path, tmp_path: Path) -> None:
 def test_a_dry_run_that_is_refused(run_dir: Path, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.touch()
-    with supervisor(run_dir, protocol.encode(protocol.Refused(("not read yet",)))):
+    with supervisor(run_dir, protocol.encode(protocol.ErrorReply(("not read yet",)))):
         done = ctl("validate", path, "--against-host", "--run-dir", run_dir)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "rbln-ctl: not read yet\n"
@@ -193,7 +195,7 @@ def test_a_dry_run_that_is_refused(run_dir: Path, tmp_path: Path) -> None:
 def test_an_answer_to_another_question(run_dir: Path, tmp_path: Path, arguments: str) -> None:
     path = tmp_path / "config.json"
     path.touch()
-    other = protocol.Rescanned(1) if "F" in arguments else protocol.Planned(None)
+    other = protocol.RescanReply(1) if "F" in arguments else protocol.DryRunReply(None)
     with supervisor(run_dir, protocol.encode(other)):
         done = ctl(*arguments.replace("F", str(path)).split(), "--run-dir", run_dir)
     assert (done.returncode, done.stdout) == (1, "")

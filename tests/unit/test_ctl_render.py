@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from rbln_supervisor.core.control.protocol import Reloaded, Rescanned
+from rbln_supervisor.core.control.protocol import ReloadReply, RescanReply
 from rbln_supervisor.core.matching.explain import Explanation
 from rbln_supervisor.core.status import (
     DeviceStatus,
@@ -197,10 +197,10 @@ def test_a_duration_has_two_units(seconds: float, text: str) -> None:
 
 
 def test_results_without_changes() -> None:
-    assert wording.reloaded(Reloaded(unchanged=("a/b",))) == (
+    assert wording.reloaded(ReloadReply(unchanged=("a/b",))) == (
         "reloaded: nothing changed, 1 pool as before"
     )
-    assert wording.rescanned(Rescanned(1)) == "rescanned: 1 PCI function, no pool changed"
+    assert wording.rescanned(RescanReply(1)) == "rescanned: 1 PCI function, no pool changed"
 
 
 def test_no_text_steers_a_terminal() -> None:

@@ -5,13 +5,13 @@ import pytest
 from rbln_worker.contract.device import Bdf, Device, DeviceId, Grants, Network, PciFunction, Vdpa
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.allocation.devinfo import DeviceInfo, device_info
-from rbln_worker.core.allocation.host_facts import Fact, Facts, Names, Need
-from rbln_worker.core.allocation.providers.provider import Question
+from rbln_worker.core.allocation.host_facts import DirEntries, Fact, HostFacts, Need
+from rbln_worker.core.allocation.providers.provider import ProviderInput
 
 BDF = "0000:30:00.0"
 NIC = PoolSpec("intel.com", "dpdk_a", "netDevice")
-RDMA = Names(f"/sys/bus/pci/devices/{BDF}/infiniband")
-VDPA = Names("/sys/bus/vdpa/devices/vdpa2")
+RDMA = DirEntries(f"/sys/bus/pci/devices/{BDF}/infiniband")
+VDPA = DirEntries("/sys/bus/vdpa/devices/vdpa2")
 
 
 def told(
@@ -22,7 +22,7 @@ def told(
 ) -> DeviceInfo | None:
     function = PciFunction(Bdf(BDF), "8086", "1889", 2, "iavf", 0, network=network)
     device = Device(DeviceId(BDF), function, grants=grants)
-    return device_info(Question(device, pool, Facts(facts)))
+    return device_info(ProviderInput(device, pool, HostFacts(facts)))
 
 
 PCI = f'{{"type":"pci","version":"1.1.0","pci":{{"pci-address":"{BDF}"'

@@ -11,8 +11,8 @@ import pytest
 from rbln_worker.contract.device import AuxName, Bdf, Network, PciFunction, Vdpa
 from rbln_worker.host.discovery import pci
 from rbln_worker.host.discovery.ddp import DdpTool
-from rbln_worker.host.discovery.inventory import Inventory, Needs, Unreadable
-from rbln_worker.host.discovery.network import Networks
+from rbln_worker.host.discovery.inventory import Needs, ScanResult, Unreadable
+from rbln_worker.host.discovery.network import NetworkReader
 from rbln_worker.host.discovery.scan import look
 from rbln_worker.host.netlink import codec, links, rtnetlink
 from rbln_worker.host.netlink.devlink import ESWITCH_GET, Bus, Devlink
@@ -35,7 +35,7 @@ def node(tmp_path: Path) -> SimNode:
     return SimNode(tmp_path)
 
 
-def found(node: SimNode, needs: Needs = EVERYTHING) -> Inventory:
+def found(node: SimNode, needs: Needs = EVERYTHING) -> ScanResult:
     return look(node.root, needs)
 
 
@@ -148,7 +148,7 @@ class Answers:
 def described(node: SimNode, bdf: str, devlink: Answers, known: Iterable[Link] = ()) -> PciFunction:
     scan = pci.scan(f"{node.root}", WITHOUT_RDMA)
     known_links = links.summed_up(known, ())
-    networks = Networks(f"{node.root}", known_links, Devlink(devlink), DdpTool(), WITHOUT_RDMA)
+    networks = NetworkReader(f"{node.root}", known_links, Devlink(devlink), DdpTool(), WITHOUT_RDMA)
     return networks.function(scan.found[Bdf(bdf)]).function
 
 
@@ -190,7 +190,7 @@ def test_a_pf_is_asked_once_for_all_its_functions(node: SimNode) -> None:
     vfs = node.enable_vfs(PF, 4, driver="iavf")
     devlink = Answers(PF)
     scan = pci.scan(f"{node.root}", WITHOUT_RDMA)
-    networks = Networks(f"{node.root}", Links(), Devlink(devlink), DdpTool(), WITHOUT_RDMA)
+    networks = NetworkReader(f"{node.root}", Links(), Devlink(devlink), DdpTool(), WITHOUT_RDMA)
     for vf in vfs:
         networks.function(scan.found[Bdf(vf)])
     assert devlink.asked == [PF]
@@ -210,7 +210,7 @@ def test_link_states_that_a_pf_sets(node: SimNode) -> None:
     vfs = node.enable_vfs(PF, 3, driver="vfio-pci")
     scan = pci.scan(f"{node.root}", WITHOUT_RDMA)
     known = links.summed_up([Link(7, "eno1", 1)], ())
-    networks = Networks(f"{node.root}", known, Devlink(Answers()), DdpTool(), WITHOUT_RDMA)
+    networks = NetworkReader(f"{node.root}", known, Devlink(Answers()), DdpTool(), WITHOUT_RDMA)
     asked: list[int] = []
 
     def said(indexes: Iterable[int]) -> dict[int, dict[int, VfLinkState]]:
@@ -311,7 +311,7 @@ def test_a_mode_that_can_not_be_read_is_said(
         node.set_interface(PF, interface, "phys_switch_id", "cafe\n")
         node.set_interface(PF, interface, "phys_port_name", f"{port}\n")
     scan = pci.scan(f"{node.root}", WITHOUT_RDMA)
-    networks = Networks(f"{node.root}", Links(), Devlink(devlink), DdpTool(), WITHOUT_RDMA)
+    networks = NetworkReader(f"{node.root}", Links(), Devlink(devlink), DdpTool(), WITHOUT_RDMA)
     described = [networks.function(scan.found[Bdf(one)]).function for one in (PF, vf)]
     assert len(networks.problems) == problems
     assert described[0].network is not None

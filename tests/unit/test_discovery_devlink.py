@@ -6,7 +6,14 @@ from typing import Final
 import pytest
 
 from rbln_worker.host.netlink import codec, devlink
-from rbln_worker.host.netlink.devlink import ESWITCH_GET, INFO_GET, PARAM_GET, Bus, Devlink, Kernel
+from rbln_worker.host.netlink.devlink import (
+    ESWITCH_GET,
+    INFO_GET,
+    PARAM_GET,
+    Bus,
+    Devlink,
+    KernelDevlink,
+)
 
 BUS_NAME: Final = 1
 DEV_NAME: Final = 2
@@ -126,7 +133,7 @@ def test_the_kernel_numbers_its_families() -> None:
 
 def test_a_device_that_does_not_exist_says_nothing() -> None:
     """Asked of the kernel, whether it has devlink or not."""
-    kernel = Devlink(Kernel())
+    kernel = Devlink(KernelDevlink())
     for _ in range(2):
         assert not kernel.is_switchdev("ffff:ff:1f.7")
         assert kernel.running("ffff:ff:1f.7", "fw.app.name") == ""

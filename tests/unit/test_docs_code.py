@@ -42,5 +42,5 @@ def test_diagrams_are_those_of_the_tables() -> None:
 
 
 def test_a_changed_diagram_is_found() -> None:
-    changed = ARCHITECTURE.replace("starting --> up: Heard", "starting --> up: Wanted")
+    changed = ARCHITECTURE.replace("starting --> up: MessageReceived", "starting --> up: Needed")
     assert diagrams.written(changed) != diagrams.blocks()

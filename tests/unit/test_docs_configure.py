@@ -11,9 +11,9 @@ import yaml
 
 from rbln_supervisor import cli
 from rbln_supervisor.core.config import health, pool
-from rbln_supervisor.core.config.node_config import ConfigError, NodeConfig, parse, strict
+from rbln_supervisor.core.config.node_config import ConfigError, NodeConfig, parse, require_valid
 from rbln_supervisor.core.config.selectors import ATTRIBUTES
-from rbln_supervisor.core.device_types.registry import KINDS
+from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
 from rbln_supervisor.exporter import main as exporter
 from tests.unit.pages import Row, blocks, rows, text
 
@@ -52,12 +52,14 @@ def test_every_key_is_there_and_no_other() -> None:
 
 def types_of(row: Row) -> set[str]:
     said = row.cells["for"]
-    return set(KINDS) if said == EVERYWHERE else set(said.split(", "))
+    return set(DEVICE_TYPES) if said == EVERYWHERE else set(said.split(", "))
 
 
 def test_every_selector_says_whose_it_is() -> None:
     for row, key in zip(OF_SELECTOR, keys(OF_SELECTOR), strict=True):
-        assert types_of(row) == {name for name, kind in KINDS.items() if key in kind.selectors}
+        assert types_of(row) == {
+            name for name, kind in DEVICE_TYPES.items() if key in kind.selectors
+        }
 
 
 def one_pool(device_type: str, **members: object) -> NodeConfig:
@@ -70,7 +72,9 @@ def one_pool(device_type: str, **members: object) -> NodeConfig:
         "selectors": selectors,
         **members,
     }
-    config = strict(parse(json.dumps({"resourceList": [whole]}).encode(), prefix="intel.com"))
+    config = require_valid(
+        parse(json.dumps({"resourceList": [whole]}).encode(), prefix="intel.com")
+    )
     assert not config.warnings
     return config
 
@@ -150,7 +154,7 @@ FILES: Final = [body for language, body in blocks(PAGE) if language in {"json", 
 
 @pytest.mark.parametrize("body", FILES)
 def test_whole_files_load_without_a_warning(body: str) -> None:
-    config = strict(parse(body.encode(), prefix="intel.com"))
+    config = require_valid(parse(body.encode(), prefix="intel.com"))
     assert len(config.pools) == len(yaml.safe_load(body)["resourceList"])
     assert not config.warnings
 

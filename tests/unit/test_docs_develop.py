@@ -7,8 +7,8 @@ from typing import Final
 
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.allocation.host_facts import Facts, Text
-from rbln_worker.core.allocation.providers.provider import Question
+from rbln_worker.core.allocation.host_facts import HostFacts, Text
+from rbln_worker.core.allocation.providers.provider import ProviderInput
 from tests.unit.pages import blocks, text
 
 PROVIDER, DEVICE_TYPE = (body for language, body in blocks(text("develop.md")) if language)
@@ -35,10 +35,10 @@ def test_the_provider_gives_the_node_of_the_slot(tmp_path: Path) -> None:
     assert provider.carried(DEVICE, pool)
     (need,) = provider.needs(DEVICE)
     assert need == Text("/sys/bus/pci/devices/0000:3b:00.0/slot")
-    offer = provider.offer(Question(DEVICE, pool, Facts({need: "7\n"})))
+    offer = provider.offer(ProviderInput(DEVICE, pool, HostFacts({need: "7\n"})))
     assert [node.host for node in offer.nodes] == ["/dev/acme/7"]
     assert not offer.faults
-    assert provider.offer(Question(DEVICE, pool, Facts({need: "../x"}))).faults
+    assert provider.offer(ProviderInput(DEVICE, pool, HostFacts({need: "../x"}))).faults
 
 
 def test_the_device_type_takes_functions_with_a_driver(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import yaml
 
-from rbln_supervisor.core.config.node_config import parse, strict
+from rbln_supervisor.core.config.node_config import parse, require_valid
 from tests.unit.pages import DOCS, REPOSITORY, blocks, rows
 
 README: Final = (REPOSITORY / "README.md").read_text()
@@ -39,7 +39,7 @@ def test_the_pod_asks_for_what_the_installed_overlay_offers() -> None:
 
 
 def test_the_configuration_loads_without_a_warning() -> None:
-    config = strict(parse(block("json").encode(), prefix="intel.com"))
+    config = require_valid(parse(block("json").encode(), prefix="intel.com"))
     assert [pool.spec.name for pool in config.pools] == ["rebellions.ai/ATOM"]
     assert not config.warnings
 

@@ -5,9 +5,9 @@ import pytest
 
 from rbln_supervisor.core.config.node_config import Complaint, InvalidPool
 from rbln_supervisor.core.config.selectors import SelectorObject
-from rbln_supervisor.core.matching.explain import Explanation, Opinion, explain
-from rbln_supervisor.core.matching.node_inventory import Node
-from rbln_supervisor.core.matching.selector_match import Objection
+from rbln_supervisor.core.matching.explain import Explanation, PoolDecision, explain
+from rbln_supervisor.core.matching.node_inventory import NodeInventory
+from rbln_supervisor.core.matching.selector_match import Mismatch
 from rbln_worker.contract.device import Device, DeviceId, Network
 from rbln_worker.contract.pool import PoolName
 from tests.unit.inventory import below, config, node, npu, pf, pool, sf, vf
@@ -22,24 +22,24 @@ FOUR = config(
 )
 
 
-def told(name: str, found: Node = NODE, **gone: Device) -> Explanation:
+def told(name: str, found: NodeInventory = NODE, **gone: Device) -> Explanation:
     explanation = explain(FOUR, found, name, {A: gone.values()})
     assert explanation is not None
     return explanation
 
 
 def test_a_device_that_a_pool_has() -> None:
-    vendor = Objection("vendors", ("15b3",), "8086")
+    vendor = Mismatch("vendors", ("15b3",), "8086")
     assert told("0000:3b:02.1") == Explanation(
         DeviceId("0000:3b:02.1"),
         "netDevice",
         pool=A,
         selector=1,
         pools=(
-            Opinion("x.io/a", "takes", 1, (vendor,)),
-            Opinion("x.io/b", "other type"),
-            Opinion("x.io/c", "later", 0),
-            Opinion("x.io/d", "invalid"),
+            PoolDecision("x.io/a", "takes", 1, (vendor,)),
+            PoolDecision("x.io/b", "other type"),
+            PoolDecision("x.io/c", "later", 0),
+            PoolDecision("x.io/d", "invalid"),
         ),
         values={
             "vendors": "8086",
@@ -69,13 +69,13 @@ def test_each_object_says_why_not() -> None:
     explanation = explain(only, NODE, "0000:3b:02.3", {})
     assert explanation is not None
     assert explanation.pools == (
-        Opinion(
+        PoolDecision(
             "x.io/a",
             "turns away",
             None,
             (
-                Objection("vendors", ("15b3",), "8086"),
-                Objection("pfNames", ("p0#0-1",), "p0#3"),
+                Mismatch("vendors", ("15b3",), "8086"),
+                Mismatch("pfNames", ("p0#0-1",), "p0#3"),
             ),
         ),
     )
@@ -184,7 +184,7 @@ def test_what_is_mixed_up_is_said(selector: SelectorObject, device: str, hint: s
 
 
 def test_a_device_that_can_not_be_read() -> None:
-    found = Node(unreadable={"0000:3b:02.1": "driver: expected a link"})
+    found = NodeInventory(unreadable={"0000:3b:02.1": "driver: expected a link"})
     assert told("3b:02.1", found) == Explanation(
         DeviceId("0000:3b:02.1"),
         None,
@@ -195,7 +195,7 @@ def test_a_device_that_can_not_be_read() -> None:
 
 def test_a_device_that_is_gone_and_still_listed() -> None:
     device = Device(DeviceId("0000:3b:02.1"), vf(1), gone="unplugged")
-    assert told("0000:3b:02.1", Node(), device=device) == Explanation(
+    assert told("0000:3b:02.1", NodeInventory(), device=device) == Explanation(
         DeviceId("0000:3b:02.1"),
         None,
         reason="it is not there any more",

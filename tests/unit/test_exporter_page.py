@@ -14,11 +14,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from rbln_supervisor.core.reporting.metrics import (
-    LookMeasures,
+    DiscoveryMetrics,
     Lost,
-    Measures,
-    NodeMeasures,
-    PoolMeasures,
+    NodeMetrics,
+    PoolMetrics,
+    SupervisorMetrics,
 )
 from rbln_supervisor.core.status import (
     DeviceStatus,
@@ -31,7 +31,7 @@ from rbln_supervisor.core.status import (
 from rbln_supervisor.exporter.catalog import CATALOG
 from rbln_supervisor.exporter.families import Page, fill, fill_processes
 from rbln_supervisor.exporter.processes import Process
-from rbln_worker.contract.counters import BOUNDS_S, Calls, Figures, Histogram, observed
+from rbln_worker.contract.counters import BOUNDS_S, Calls, Histogram, WorkerCounters, observed
 from rbln_worker.contract.health import HealthPhase
 from rbln_worker.contract.pod_devices import PodSource
 
@@ -44,15 +44,15 @@ DEVICES = {
     "c": DeviceStatus("Unhealthy", "down", 0, HealthPhase.UNHEALTHY, "link", warnings=("slow",)),
     "d": DeviceStatus("Unhealthy", "down", 0, HealthPhase.UNHEALTHY, "link"),
 }
-FIGURES = Figures(
+FIGURES = WorkerCounters(
     calls={"Allocate": Calls({"OK": 3, "INVALID_ARGUMENT": 1}, observed(Histogram(), 0.002))},
     allocated=7,
 )
 STATUS = PoolStatus("serving", True, "kubelet-sock", "", "s.sock", WorkerStatus(7), DEVICES)  # noqa: FBT003
-MEASURES = Measures(
+MEASURES = SupervisorMetrics(
     NodeStatus(SupervisorStatus(1, "0.1.0", 3.5, ready=True, problems=("p",)), {POOL: STATUS}),
-    NodeMeasures(
-        looks=LookMeasures(observed(Histogram(), 0.05), failed=1, cpu_s=0.01),
+    NodeMetrics(
+        looks=DiscoveryMetrics(observed(Histogram(), 0.05), failed=1, cpu_s=0.01),
         kubelet_restarts=2,
         reloads={"ok": 1, "refused": 0, "rolled-back": 0},
         kernel_events={"uevent": 5, "link": 6},
@@ -60,7 +60,7 @@ MEASURES = Measures(
         dropped={"unreadable worker frames": 4},
     ),
     {
-        POOL: PoolMeasures(
+        POOL: PoolMetrics(
             FIGURES,
             {"SIGKILL": 2},
             adoptions=1,
@@ -70,7 +70,7 @@ MEASURES = Measures(
 )
 
 
-def page(measures: Measures = MEASURES, *, device_series: bool = True) -> Page:
+def page(measures: SupervisorMetrics = MEASURES, *, device_series: bool = True) -> Page:
     made = Page()
     made.put("rbln_up", 1)
     fill(made, measures, device_series=device_series)
@@ -182,7 +182,9 @@ def test_no_device_series() -> None:
 
 def test_a_pool_whose_worker_has_not_spoken_has_no_counters_of_it() -> None:
     made = page(
-        Measures(MEASURES.status, NodeMeasures(), {POOL: PoolMeasures(figures=None, adoptions=0)})
+        SupervisorMetrics(
+            MEASURES.status, NodeMetrics(), {POOL: PoolMetrics(figures=None, adoptions=0)}
+        )
     )
     names = {one.name for one in samples(made)}
     assert "rbln_rpcs_total" not in names
@@ -199,10 +201,10 @@ def number_of_series(pools: int, devices: int) -> int:
     unread = {"our frames that workers could not read": 0}
     fill(
         made,
-        Measures(
+        SupervisorMetrics(
             NodeStatus(MEASURES.status.supervisor, dict.fromkeys(names, status)),
             msgspec.structs.replace(MEASURES.node, dropped=unread),
-            dict.fromkeys(names, PoolMeasures(Figures())),
+            dict.fromkeys(names, PoolMetrics(WorkerCounters())),
         ),
         device_series=True,
     )
@@ -235,7 +237,9 @@ def test_the_page_says_how_many_series_there_are() -> None:
 
 def test_hostile_labels_stay_labels() -> None:
     evil = 'x"\n\\} 1\nrbln_up 5'
-    measures = Measures(NodeStatus(MEASURES.status.supervisor, {evil: STATUS}), NodeMeasures(), {})
+    measures = SupervisorMetrics(
+        NodeStatus(MEASURES.status.supervisor, {evil: STATUS}), NodeMetrics(), {}
+    )
     made = page(measures)
     assert value(made, "rbln_up") == 1
     assert value(made, "rbln_pool_state", pool=evil, state="serving") == 1

@@ -7,12 +7,12 @@ import pytest
 
 from rbln_worker.contract.device import Bdf, Carrier, Device, DeviceId, Network, PciFunction
 from rbln_worker.contract.health import HealthPolicy
-from rbln_worker.core.allocation.device_allocation import answer
-from rbln_worker.core.allocation.host_facts import Fact, Facts, Missing, Need, Text
-from rbln_worker.core.allocation.providers.provider import Question
+from rbln_worker.core.allocation.device_allocation import build_allocation
+from rbln_worker.core.allocation.host_facts import Fact, HostFacts, Need, Text, Unread
+from rbln_worker.core.allocation.providers.provider import ProviderInput
 from rbln_worker.core.health import carrier, device_health, evidence
 from rbln_worker.core.health.carrier import PortState
-from rbln_worker.core.health.health_record import Moment
+from rbln_worker.core.health.health_record import Timestamp
 from rbln_worker.core.health.observation import GOOD, Doubt, Observation, Unknown
 from tests.unit.inventory import pool
 
@@ -90,10 +90,10 @@ def cable(port: str, said: Fact) -> dict[Need, Fact]:
 
 
 def judge(one: Device, read: Mapping[Need, Fact]) -> Observation:
-    return carrier.observe(one, carrier.ports(one, Facts(read)))
+    return carrier.observe(one, carrier.ports(one, HostFacts(read)))
 
 
-GONE, HELD = Missing("No such file or directory", absent=True), Missing("Input/output error")
+GONE, HELD = Unread("No such file or directory", absent=True), Unread("Input/output error")
 P1 = "port 1 of its InfiniBand device mlx5_0"
 
 
@@ -157,7 +157,7 @@ def test_a_virtual_function_without_rdma_hangs_on_its_pfs_port() -> None:
     because = "INIT (no subnet manager has set it up)"
     assert found == doubt(f"port 1 of its PF's InfiniBand device mlx5_0 is {because}")
     # What its cable does is of no use then.
-    assert carrier.further_needs(vf, Facts(state("mlx5_0/1", "1: DOWN"))) == ()
+    assert carrier.further_needs(vf, HostFacts(state("mlx5_0/1", "1: DOWN"))) == ()
 
 
 @pytest.mark.parametrize(
@@ -178,18 +178,18 @@ def test_a_virtual_functions_port_that_is_held_down(
     one = device(pf=pf, network=HCA)
     down = state("mlx5_0/1", "1: DOWN")
     assert (judge(one, down | cable("mlx5_0/1", phys)) == GOOD) is good
-    asked = carrier.further_needs(one, Facts(down))
+    asked = carrier.further_needs(one, HostFacts(down))
     assert set(asked) == (set(cable("mlx5_0/1", phys)) if pf else set())
-    assert carrier.further_needs(one, Facts(state("mlx5_0/1", "4: ACTIVE"))) == ()
+    assert carrier.further_needs(one, HostFacts(state("mlx5_0/1", "4: ACTIVE"))) == ()
 
 
 def test_ports_are_looked_at_between_checks() -> None:
     spec = pool("a", "netDevice").spec
     one = device(network=HCA)
-    told = answer(Question(one, spec, Facts()))
+    told = build_allocation(ProviderInput(one, spec, HostFacts()))
     assert evidence.changes_untold([one])
     assert not evidence.changes_untold([device()])
-    read = Facts(state("mlx5_0/1", "4: ACTIVE"))
+    read = HostFacts(state("mlx5_0/1", "4: ACTIVE"))
     assert evidence.told_by_nobody(one, told, read) == tuple(state("mlx5_0/1", ""))
 
 
@@ -198,9 +198,9 @@ def test_a_pool_may_not_care_for_ports() -> None:
     found = evidence.Evidence(GOOD, ports=(PortState("mlx5_0/1", "INIT"),))
     seen = device_health.looked(device_health.told(None, one, listing=False), found, 0.0)
     careless = HealthPolicy(link_state=False)
-    assert device_health.verdict(device_health.judged(seen, "", careless, Moment(0, 0))).healthy
+    assert device_health.verdict(device_health.judged(seen, "", careless, Timestamp(0, 0))).healthy
     assert not device_health.verdict(
-        device_health.judged(seen, "", HealthPolicy(), Moment(0, 0))
+        device_health.judged(seen, "", HealthPolicy(), Timestamp(0, 0))
     ).healthy
 
 

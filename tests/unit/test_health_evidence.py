@@ -14,13 +14,21 @@ from rbln_worker.contract.device import (
     PciFunction,
 )
 from rbln_worker.contract.health import HealthPolicy
-from rbln_worker.core.allocation.device_allocation import DeviceAnswer
-from rbln_worker.core.allocation.host_facts import Fact, Facts, Head, Link, Missing, Need, Text
-from rbln_worker.core.allocation.providers.provider import Node
+from rbln_worker.core.allocation.device_allocation import DeviceAllocation
+from rbln_worker.core.allocation.host_facts import (
+    Fact,
+    FirstBytes,
+    HostFacts,
+    Link,
+    Need,
+    Text,
+    Unread,
+)
+from rbln_worker.core.allocation.providers.provider import DeviceNode
 from rbln_worker.core.health import device_health, driver, evidence, link_health, npu, pcie
-from rbln_worker.core.health.device_health import Case
+from rbln_worker.core.health.device_health import DeviceHealth
 from rbln_worker.core.health.evidence import Evidence
-from rbln_worker.core.health.health_record import Moment, Record, State
+from rbln_worker.core.health.health_record import HealthRecord, State, Timestamp
 from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Observation, Unknown
 from rbln_worker.core.health.pcie import FatalErrors
 
@@ -29,33 +37,33 @@ NPU = Device(BDF, PciFunction(Bdf(BDF), "1eff", "1120", 0x12, "rebellions", 0))
 HOME = f"/sys/bus/pci/devices/{BDF}"
 STATUS = "/sys/class/rebellions/rbln3/status"
 VERSION = "/sys/class/rebellions/rbln3/kernel_version"
-ABSENT = Missing("no such file", absent=True)
-UNREADABLE = Missing("Input/output error")
+ABSENT = Unread("no such file", absent=True)
+UNREADABLE = Unread("Input/output error")
 POLICY = HealthPolicy()
 
 
-def answer(*faults: str) -> DeviceAnswer:
-    nodes = (Node("/dev/rbln3", "/dev/rbln3"), Node("/dev/rsd0", "/dev/rsd0"))
-    return DeviceAnswer(BDF, nodes, (), "", faults)
+def answer(*faults: str) -> DeviceAllocation:
+    nodes = (DeviceNode("/dev/rbln3", "/dev/rbln3"), DeviceNode("/dev/rsd0", "/dev/rsd0"))
+    return DeviceAllocation(BDF, nodes, (), "", faults)
 
 
-def texts(**files: Fact) -> Facts:
+def texts(**files: Fact) -> HostFacts:
     """Facts of files of the function's directory."""
-    return Facts({Text(f"{HOME}/{name}"): fact for name, fact in files.items()})
+    return HostFacts({Text(f"{HOME}/{name}"): fact for name, fact in files.items()})
 
 
 # The NPU's status
 
 
-def status(said: str | Missing, version: str | Missing = "3.0.0\n") -> Observation:
-    return npu.observe("rbln3", Facts({Text(STATUS): said, Text(VERSION): version}))
+def status(said: str | Unread, version: str | Unread = "3.0.0\n") -> Observation:
+    return npu.observe("rbln3", HostFacts({Text(STATUS): said, Text(VERSION): version}))
 
 
 @pytest.mark.parametrize(
     "version", ["3.5.1\n", "2.9", "4.0.0", "1.2.92-rc1", "", UNREADABLE, ABSENT]
 )
 @pytest.mark.parametrize("said", ["0\n", "1\n", "1", "0 "])
-def test_ready_and_busy_are_healthy_whatever_the_driver(said: str, version: str | Missing) -> None:
+def test_ready_and_busy_are_healthy_whatever_the_driver(said: str, version: str | Unread) -> None:
     assert status(said, version) == GOOD
 
 
@@ -70,7 +78,7 @@ def test_the_numbers_of_known_drivers(version: str) -> None:
 @pytest.mark.parametrize(
     "version", ["3.6.0\n", "4.0.0", "10.0", "3", "three.five", "3.5x", "3.5.1\n4", "", UNREADABLE]
 )
-def test_nobody_knows_the_numbers_of_other_drivers(version: str | Missing) -> None:
+def test_nobody_knows_the_numbers_of_other_drivers(version: str | Unread) -> None:
     """A driver of the future puts PROBING=2 before INIT, and so a FAULT is a 4."""
     for number in range(2, 9):
         said = status(f"{number}\n", version)
@@ -101,7 +109,7 @@ def test_any_text_is_some_status(said: str, version: str) -> None:
 def test_the_npus_name_is_that_of_its_node() -> None:
     assert npu.name_of(answer().nodes) == "rbln3"
     for path in ("/dev/rbln", "/dev/rbln3/..", "/dev/vfio/3", "/dev/rbln1234567", "/dev/rbln3\n"):
-        assert npu.name_of([Node(path, path)]) is None
+        assert npu.name_of([DeviceNode(path, path)]) is None
     vfio = msgspec.structs.replace(NPU.function, driver="vfio-pci")
     of_vfio = evidence.needs(msgspec.structs.replace(NPU, function=vfio), answer())
     assert Text(STATUS) in evidence.needs(NPU, answer())
@@ -123,8 +131,8 @@ def test_the_npus_name_is_that_of_its_node() -> None:
         (UNREADABLE, False),
     ],
 )
-def test_a_function_that_fell_off_the_bus(header: bytes | Missing, dead: bool) -> None:  # noqa: FBT001
-    said = pcie.config_space(NPU, Facts({Head(f"{HOME}/config", 64): header}))
+def test_a_function_that_fell_off_the_bus(header: bytes | Unread, dead: bool) -> None:  # noqa: FBT001
+    said = pcie.config_space(NPU, HostFacts({FirstBytes(f"{HOME}/config", 64): header}))
     assert isinstance(said, Bad) is dead
     assert dead or said == GOOD
 
@@ -133,10 +141,10 @@ def test_a_function_that_fell_off_the_bus(header: bytes | Missing, dead: bool) -
     ("power", "read"),
     [("suspended\n", False), ("active\n", True), ("unsupported\n", True), (ABSENT, True)],
 )
-def test_a_function_that_sleeps_is_not_woken(power: str | Missing, read: bool) -> None:  # noqa: FBT001
-    facts = Facts({Text(f"{HOME}/power/runtime_status"): power})
+def test_a_function_that_sleeps_is_not_woken(power: str | Unread, read: bool) -> None:  # noqa: FBT001
+    facts = HostFacts({Text(f"{HOME}/power/runtime_status"): power})
     needs = evidence.further_needs(NPU, answer(), facts)
-    assert (Head(f"{HOME}/config", 64) in needs) is read
+    assert (FirstBytes(f"{HOME}/config", 64) in needs) is read
     assert (Text(f"{HOME}/current_link_speed") in needs) is read
 
 
@@ -175,10 +183,10 @@ def test_fatal_errors_are_counted_from_the_first_look() -> None:
     ],
 )
 def test_a_link_below_its_best_is_a_warning(
-    speed: str | Missing,
-    width: str | Missing,
-    best: str | Missing,
-    widest: str | Missing,
+    speed: str | Unread,
+    width: str | Unread,
+    best: str | Unread,
+    widest: str | Unread,
     warning: str | None,
 ) -> None:
     facts = texts(
@@ -197,9 +205,9 @@ def test_a_link_below_its_best_is_a_warning(
 @given(st.binary(max_size=100), st.text())
 def test_any_files_are_some_evidence(config: bytes, text: str) -> None:
     needs: dict[Need, Fact] = dict.fromkeys(evidence.needs(NPU, answer()), text)
-    needs |= dict.fromkeys(evidence.further_needs(NPU, answer(), Facts()), text)
-    needs[Head(f"{HOME}/config", 64)] = config
-    found = evidence.gather(NPU, answer(), Facts(needs), unusable="", unwritten="")
+    needs |= dict.fromkeys(evidence.further_needs(NPU, answer(), HostFacts()), text)
+    needs[FirstBytes(f"{HOME}/config", 64)] = config
+    found = evidence.gather(NPU, answer(), HostFacts(needs), unusable="", unwritten="")
     assert isinstance(found.seen, GOOD.__class__ | Bad | Doubt | Unknown)
 
 
@@ -207,7 +215,7 @@ def test_any_files_are_some_evidence(config: bytes, text: str) -> None:
 
 
 def gathered(unusable: str = "", unwritten: str = "", said: str = "0\n") -> Observation:
-    facts = Facts({Text(STATUS): said, Text(VERSION): "3.0.0\n"})
+    facts = HostFacts({Text(STATUS): said, Text(VERSION): "3.0.0\n"})
     return evidence.gather(NPU, answer(), facts, unusable=unusable, unwritten=unwritten).seen
 
 
@@ -275,11 +283,11 @@ def test_a_pool_may_not_care_for_links() -> None:
 WELL = Evidence(GOOD)
 
 
-def at(seconds: float) -> Moment:
-    return Moment(seconds, seconds)
+def at(seconds: float) -> Timestamp:
+    return Timestamp(seconds, seconds)
 
 
-def healthy(device: Device = NPU) -> Case:
+def healthy(device: Device = NPU) -> DeviceHealth:
     one = device_health.looked(device_health.told(None, device, listing=False), WELL, 0.0)
     one = device_health.judged(one, "", POLICY, at(0))
     assert one.record.state is State.HEALTHY
@@ -320,7 +328,7 @@ def test_another_device_by_the_same_id_has_no_past() -> None:
     one = device_health.told(
         healthy(), msgspec.structs.replace(NPU, function=function), listing=True
     )
-    assert one.record == Record()  # and it stays listed
+    assert one.record == HealthRecord()  # and it stays listed
     moved = msgspec.structs.replace(
         NPU, function=msgspec.structs.replace(NPU.function, numa_node=1)
     )
@@ -366,28 +374,30 @@ def test_what_nobody_tells_of_is_what_was_read_of_it() -> None:
     read: dict[Need, Fact] = {
         Text(STATUS): "1\n",
         Text(f"{HOME}/power/runtime_status"): "active\n",
-        Head(f"{HOME}/config", 64): b"\x00" * 64,
+        FirstBytes(f"{HOME}/config", 64): b"\x00" * 64,
         Link(f"{HOME}/driver"): "rebellions",
     }
-    told = evidence.told_by_nobody(NPU, answer(), Facts(read))
+    told = evidence.told_by_nobody(NPU, answer(), HostFacts(read))
     assert list(told) == [
         Text(f"{HOME}/power/runtime_status"),  # first: one that sleeps is asked for no more
-        Head(f"{HOME}/config", 64),
+        FirstBytes(f"{HOME}/config", 64),
         Text(STATUS),
     ]
     asleep: dict[Need, Fact] = {
-        need: fact for need, fact in read.items() if not isinstance(need, Head)
+        need: fact for need, fact in read.items() if not isinstance(need, FirstBytes)
     }
-    assert Head(f"{HOME}/config", 64) not in evidence.told_by_nobody(NPU, answer(), Facts(asleep))
-    assert not evidence.told_by_nobody(nic(), answer(), Facts(read))
+    assert FirstBytes(f"{HOME}/config", 64) not in evidence.told_by_nobody(
+        NPU, answer(), HostFacts(asleep)
+    )
+    assert not evidence.told_by_nobody(nic(), answer(), HostFacts(read))
 
 
 def test_what_else_is_read_depends_on_the_first() -> None:
-    ready, odd = Facts({Text(STATUS): "1\n"}), Facts({Text(STATUS): "3\n"})
+    ready, odd = HostFacts({Text(STATUS): "1\n"}), HostFacts({Text(STATUS): "3\n"})
     assert Text(VERSION) not in evidence.further_needs(NPU, answer(), ready)
     assert Text(VERSION) in evidence.further_needs(NPU, answer(), odd)  # whose number is it?
     vf = msgspec.structs.replace(NPU, function=msgspec.structs.replace(NPU.function, pf=Bdf("x")))
-    assert evidence.further_needs(vf, answer(), ready) == (Head(f"{HOME}/config", 64),)
+    assert evidence.further_needs(vf, answer(), ready) == (FirstBytes(f"{HOME}/config", 64),)
 
 
 @pytest.mark.parametrize(
@@ -399,5 +409,5 @@ def test_what_else_is_read_depends_on_the_first() -> None:
         (UNREADABLE, GOOD),
     ],
 )
-def test_the_driver_that_is_bound(bound: str | Missing, seen: Observation) -> None:
-    assert driver.observe(NPU, Facts({Link(f"{HOME}/driver"): bound})) == seen
+def test_the_driver_that_is_bound(bound: str | Unread, seen: Observation) -> None:
+    assert driver.observe(NPU, HostFacts({Link(f"{HOME}/driver"): bound})) == seen

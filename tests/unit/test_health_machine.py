@@ -10,9 +10,9 @@ from rbln_worker.core.health.health_record import (
     NOT_LOOKED_AT,
     PHASES,
     SHOWN_HEALTHY,
-    Moment,
-    Record,
+    HealthRecord,
     State,
+    Timestamp,
     listed,
     verdict,
 )
@@ -26,13 +26,13 @@ SILENT = Unknown("files", "its files did not answer within 5 s")
 EVENTS: tuple[Event, ...] = (GOOD, FAULT, DOWN, SILENT, Due())
 
 
-def moment(at: float) -> Moment:
-    return Moment(at, 1_000_000.0 + at)
+def moment(at: float) -> Timestamp:
+    return Timestamp(at, 1_000_000.0 + at)
 
 
-def play(*events: tuple[float, Event], record: Record | None = None) -> Record:
+def play(*events: tuple[float, Event], record: HealthRecord | None = None) -> HealthRecord:
     """The record after events at monotonic times; deadlines are kept as a timer would."""
-    record = record or Record()
+    record = record or HealthRecord()
     for at, event in events:
         while (deadline := due(record)) is not None and deadline <= at:
             record = step(record, Due(), moment(deadline), POLICY)
@@ -49,10 +49,10 @@ def test_every_cell_is_written_down() -> None:
 @pytest.mark.parametrize("well", [moment(0.5), None])
 @pytest.mark.parametrize(("state", "event"), list(product(State, EVENTS)))
 def test_no_cell_fails_and_only_what_waits_has_a_deadline(
-    state: State, event: Event, well: Moment | None
+    state: State, event: Event, well: Timestamp | None
 ) -> None:
     waits = {State.SUSPECT, State.PROBATION, State.UNKNOWN}
-    before = Record(
+    before = HealthRecord(
         state,
         source="" if state is State.HEALTHY else "x",
         reason="" if state is State.HEALTHY else "y",
@@ -67,10 +67,10 @@ def test_no_cell_fails_and_only_what_waits_has_a_deadline(
 
 
 def test_nobody_has_looked_at_a_new_device() -> None:
-    told = verdict(Record())
+    told = verdict(HealthRecord())
     assert (told.healthy, told.phase, told.reason) == (False, HealthPhase.UNHEALTHY, NOT_LOOKED_AT)
-    assert listed(Record())
-    assert not listed(Record(newcomer=True))
+    assert listed(HealthRecord())
+    assert not listed(HealthRecord(newcomer=True))
 
 
 def test_a_device_that_never_was_healthy_becomes_so_at_once() -> None:
@@ -89,15 +89,15 @@ def test_a_device_of_which_nothing_good_is_known_is_not_healthy(evidence: Observ
 
 
 def test_a_newcomer_is_complete_a_little_later() -> None:
-    record = play((0, DOWN), record=Record(newcomer=True))
+    record = play((0, DOWN), record=HealthRecord(newcomer=True))
     assert not listed(record)
     assert due(record) == POLICY.suspect_s
     assert play((0.02, GOOD), record=record).state is State.HEALTHY
     late = play((0.02, Doubt("node", "another")), (0.03, Due()), record=record)
     assert listed(late)
     assert verdict(late).reason == "another"
-    assert listed(play((0, FAULT), record=Record(newcomer=True)))
-    assert listed(play((0, SILENT), record=Record(newcomer=True)))
+    assert listed(play((0, FAULT), record=HealthRecord(newcomer=True)))
+    assert listed(play((0, SILENT), record=HealthRecord(newcomer=True)))
 
 
 def test_what_is_sure_is_believed_at_once() -> None:
@@ -209,7 +209,7 @@ def test_a_deadline_that_has_not_come_changes_nothing() -> None:
 
 def test_no_windows_at_all() -> None:
     policy = HealthPolicy(suspect_s=0, unknown_hold_s=0, probation=Probation(0, 0, 0, 0))
-    record = step(Record(), GOOD, moment(0), policy)
+    record = step(HealthRecord(), GOOD, moment(0), policy)
     fallen = step(record, DOWN, moment(1), policy)
     assert fallen.state is State.UNHEALTHY
     assert step(fallen, GOOD, moment(1), policy).state is State.HEALTHY
@@ -233,4 +233,4 @@ def test_the_worst_decides_and_of_equals_the_first() -> None:
 
 
 def test_a_record_is_a_value() -> None:
-    assert msgspec.structs.replace(Record()) == Record()
+    assert msgspec.structs.replace(HealthRecord()) == HealthRecord()

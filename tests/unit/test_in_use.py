@@ -6,8 +6,8 @@ import pytest
 from rbln_supervisor.core.config.node_config import NodeConfig
 from rbln_supervisor.core.config.selectors import SelectorObject
 from rbln_supervisor.core.matching.assign import assign
-from rbln_supervisor.core.matching.node_inventory import Node
-from rbln_supervisor.core.workers.desired_state import Roster, advance, next_leave
+from rbln_supervisor.core.matching.node_inventory import NodeInventory
+from rbln_supervisor.core.workers.desired_state import DesiredState, next_removal, reconcile
 from rbln_supervisor.core.workers.held_devices import absent, kept
 from rbln_worker.contract.device import DeviceId, Network
 from rbln_worker.contract.pool import PoolName
@@ -22,36 +22,40 @@ ID = DeviceId(NPU)
 
 
 def turn(
-    before: Roster | None, found: Node, *held: str, now: float = 0.0, configured: NodeConfig = NPUS
-) -> Roster:
+    before: DesiredState | None,
+    found: NodeInventory,
+    *held: str,
+    now: float = 0.0,
+    configured: NodeConfig = NPUS,
+) -> DesiredState:
     """The roster of pool a after one more look, while pods hold these devices."""
     first = configured.pools[0]
     ids = [DeviceId(one) for one in held]
     assigned = assign(configured.pools, found)
     present = {**assigned.devices[A], **kept(first, found, ids, assigned.taken)}
-    before = before or Roster(first.spec)
+    before = before or DesiredState(first.spec)
     before = msgspec.structs.replace(before, in_use=absent(first, ids))
-    return advance(before, first, present, assigned.taken, found, now=now, grace_s=GRACE_S)
+    return reconcile(before, first, present, assigned.taken, found, now=now, grace_s=GRACE_S)
 
 
 def test_a_device_that_a_pod_holds_stays_beyond_the_grace_time() -> None:
     roster = turn(turn(None, node(npu()), NPU), node(), NPU)
     roster = turn(roster, node(), NPU, now=GRACE_S + 1)
     assert roster.devices[ID].gone == "unplugged"
-    assert next_leave(roster, GRACE_S) is None
+    assert next_removal(roster, GRACE_S) is None
     assert turn(roster, node(), now=GRACE_S + 2).devices == {}
 
 
 def test_it_keeps_its_grace_time_when_the_pod_ends_early() -> None:
     roster = turn(turn(turn(None, node(npu()), NPU), node(), NPU), node(), now=1.0)
     assert roster.devices[ID].gone == "unplugged"
-    assert next_leave(roster, GRACE_S) == GRACE_S
+    assert next_removal(roster, GRACE_S) == GRACE_S
 
 
 def test_one_that_was_never_seen_is_in_the_first_list_and_leaves_with_the_pod() -> None:
     roster = turn(None, node(), NPU)
     assert roster.devices[ID].gone == "unplugged"
-    assert next_leave(roster, GRACE_S) is None
+    assert next_removal(roster, GRACE_S) is None
     assert turn(roster, node()).devices == {}
 
 
@@ -73,8 +77,8 @@ def test_another_pools_device_is_not_listed_twice() -> None:
     )
     assigned = assign(both.pools, node(npu()))
     first = both.pools[1]
-    before = Roster(first.spec, in_use=absent(first, [ID]))
-    roster = advance(before, first, {}, assigned.taken, node(npu()), now=0.0, grace_s=GRACE_S)
+    before = DesiredState(first.spec, in_use=absent(first, [ID]))
+    roster = reconcile(before, first, {}, assigned.taken, node(npu()), now=0.0, grace_s=GRACE_S)
     assert roster.devices == {}
 
 

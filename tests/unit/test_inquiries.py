@@ -8,19 +8,19 @@ from rbln_supervisor.core.config.selectors import SelectorObject
 from rbln_supervisor.core.control import queries
 from rbln_supervisor.core.control.protocol import (
     DryRun,
+    DryRunReply,
+    ErrorReply,
     Explain,
-    Explained,
-    Planned,
-    Refused,
+    ExplainReply,
     Reply,
 )
-from rbln_supervisor.core.matching.node_inventory import Node
+from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.matching.plan import Move
 from rbln_supervisor.core.status import DeviceStatus
-from rbln_supervisor.core.workers.desired_state import Roster
+from rbln_supervisor.core.workers.desired_state import DesiredState
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.health import HealthPhase
-from rbln_worker.contract.pod_resources import Held, Holding
+from rbln_worker.contract.pod_resources import ResourceHolder, ResourceHolders
 from rbln_worker.contract.pool import PoolName
 from tests.unit.inventory import config, node, pool, vf
 
@@ -28,7 +28,7 @@ A = PoolName("x.io/a")
 SERVED = config(pool("a", "netDevice", SelectorObject(drivers=("iavf",))))
 THERE = Device(DeviceId("0000:3b:02.0"), vf(0))
 GONE = Device(DeviceId("0000:3b:02.1"), vf(1), gone="unplugged")
-ROSTERS = {A: Roster(SERVED.pools[0].spec, {THERE.id: THERE, GONE.id: GONE})}
+ROSTERS = {A: DesiredState(SERVED.pools[0].spec, {THERE.id: THERE, GONE.id: GONE})}
 
 
 FINE = DeviceStatus("Healthy", "", 0)
@@ -42,17 +42,17 @@ def health(pool: PoolName) -> Mapping[str, DeviceStatus]:
 
 def answer(
     request: Explain | DryRun,
-    found: Node = node(vf(0)),  # noqa: B008
-    held: Held = Held(),  # noqa: B008
+    found: NodeInventory = node(vf(0)),  # noqa: B008
+    held: ResourceHolders = ResourceHolders(),  # noqa: B008
 ) -> Reply:
     match request:
         case Explain(device=name):
-            return queries.explained(name, SERVED, found, ROSTERS, health)
+            return queries.explain_reply(name, SERVED, found, ROSTERS, health)
         case DryRun():
-            wanted = queries.tried(request, "flag.io")
-            if isinstance(wanted, Planned):
+            wanted = queries.parse_dry_run(request, "flag.io")
+            if isinstance(wanted, DryRunReply):
                 return wanted
-            return queries.planned(wanted, SERVED, found, ROSTERS, held)
+            return queries.plan_reply(wanted, SERVED, found, ROSTERS, held)
 
 
 def file(*pools: dict[str, Any]) -> bytes:
@@ -61,20 +61,20 @@ def file(*pools: dict[str, Any]) -> bytes:
 
 def test_a_device_that_is_there() -> None:
     reply = answer(Explain("3b:02.0"))
-    assert isinstance(reply, Explained)
+    assert isinstance(reply, ExplainReply)
     assert (reply.explanation.device, reply.explanation.pool) == (THERE.id, A)
     assert reply.explanation.health == FINE
 
 
 def test_a_device_that_is_still_listed() -> None:
     reply = answer(Explain(GONE.id))
-    assert isinstance(reply, Explained)
+    assert isinstance(reply, ExplainReply)
     assert reply.explanation.reason == "it is not there any more"
     assert reply.explanation.health == UNPLUGGED
 
 
 def test_a_device_that_nobody_knows() -> None:
-    assert answer(Explain("0000:99:00.0")) == Refused(
+    assert answer(Explain("0000:99:00.0")) == ErrorReply(
         (
             "0000:99:00.0: no such device among those that pools can have (PCI functions of class "
             "02 and what belongs to them, when the node was last read); "
@@ -85,14 +85,14 @@ def test_a_device_that_nobody_knows() -> None:
 
 
 def test_nothing_is_known_before_the_first_look() -> None:
-    assert queries.explained("x", SERVED, None, {}, health) == Refused(
+    assert queries.explain_reply("x", SERVED, None, {}, health) == ErrorReply(
         ("the node was not read yet, see rbln-ctl status for what hinders it",)
     )
 
 
 def test_a_dry_run_counts_what_is_there() -> None:
     reply = answer(DryRun(file({"resourceName": "b", "selectors": {}})))
-    assert isinstance(reply, Planned)
+    assert isinstance(reply, DryRunReply)
     assert reply.plan
     assert {name: pool.change for name, pool in reply.plan.pools.items()} == {
         "flag.io/b": "added",
@@ -102,10 +102,10 @@ def test_a_dry_run_counts_what_is_there() -> None:
 
 
 def test_a_dry_run_tells_who_has_what_it_would_take() -> None:
-    holding = Holding(A, THERE.id, "ml", "train-0", "main")
+    holding = ResourceHolder(A, THERE.id, "ml", "train-0", "main")
     request = DryRun(file({"resourceName": "b", "selectors": {}}))
-    reply = answer(request, held=Held((holding,)))
-    assert isinstance(reply, Planned)
+    reply = answer(request, held=ResourceHolders((holding,)))
+    assert isinstance(reply, DryRunReply)
     assert reply.held[0] == (
         f"{THERE.id}: pod ml/train-0, container main, has it as {A}, and flag.io/b would get it"
     )
@@ -113,7 +113,7 @@ def test_a_dry_run_tells_who_has_what_it_would_take() -> None:
 
 def test_a_dry_run_has_the_prefix_that_it_is_told() -> None:
     reply = answer(DryRun(file({"resourceName": "a", "selectors": {"x": 1}}), prefix="x.io"))
-    assert isinstance(reply, Planned)
+    assert isinstance(reply, DryRunReply)
     assert reply.plan
     assert list(reply.plan.pools) == [A]
     assert reply.warnings == ("resourceList[0].selectors.x: unknown key, ignored",)
@@ -122,7 +122,7 @@ def test_a_dry_run_has_the_prefix_that_it_is_told() -> None:
 def test_a_dry_run_is_as_strict_as_a_reload() -> None:
     good = {"resourceName": "a", "selectors": {}}
     bad = {"resourceName": "b", "selectors": {"pfNames": ["#"]}, "x": 1}
-    assert answer(DryRun(file(good, bad))) == Planned(
+    assert answer(DryRun(file(good, bad))) == DryRunReply(
         None,
         (
             'resourceList[1].selectors.pfNames[0]: expected like p0#0,2-7,9, got "#": '
@@ -130,6 +130,6 @@ def test_a_dry_run_is_as_strict_as_a_reload() -> None:
         ),
         ("resourceList[1].x: unknown key, ignored",),
     )
-    assert answer(DryRun(b"{")) == Planned(
+    assert answer(DryRun(b"{")) == DryRunReply(
         None, ("line 1, column 2: expected a key in double quotes, got the end of the file",)
     )

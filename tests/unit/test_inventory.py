@@ -5,7 +5,7 @@ import msgspec
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.messages import Delta, Snapshot
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.pool_snapshot import Gap, Inventory, apply
+from rbln_worker.core.pool_snapshot import Gap, HeldPool, apply
 
 POOL = PoolSpec("rebellions.ai", "ATOM", "accelerator")
 
@@ -16,9 +16,9 @@ def device(bus: int, gone: str | None = None) -> Device:
     return Device(DeviceId(bdf), function, gone=gone)
 
 
-def held(message: Snapshot | Delta, before: Inventory | None = None) -> Inventory:
+def held(message: Snapshot | Delta, before: HeldPool | None = None) -> HeldPool:
     after = apply(before, message)
-    assert isinstance(after, Inventory)
+    assert isinstance(after, HeldPool)
     return after
 
 
@@ -35,7 +35,7 @@ def test_a_snapshot_replaces_everything() -> None:
 
 def test_an_old_snapshot_changes_nothing_unless_another_supervisor_sent_it() -> None:
     assert held(Snapshot("s", 4, POOL, ()), FIRST) == FIRST
-    assert held(Snapshot("t", 1, POOL, ()), FIRST) == Inventory("t", 1, POOL, {})
+    assert held(Snapshot("t", 1, POOL, ()), FIRST) == HeldPool("t", 1, POOL, {})
 
 
 def test_a_delta_changes_what_it_names() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from rbln_supervisor.core.discovery.uevents import concerns, function
-from rbln_supervisor.core.workers.desired_state import Roster, touched
+from rbln_supervisor.core.discovery.uevents import is_relevant, pci_function
+from rbln_supervisor.core.workers.desired_state import DesiredState, affected_devices
 from rbln_worker.contract.device import Bdf, Device, DeviceId
 from rbln_worker.contract.pool import PoolName, PoolSpec
 from tests.unit.inventory import P0, npu, pf, sf
@@ -28,7 +28,7 @@ NPU = "/devices/pci0000:20/0000:20:01.0/0000:23:00.0"
     ],
 )
 def test_which_events_concern_devices(subsystem: str, devpath: str, *, expected: bool) -> None:
-    assert concerns(subsystem, devpath) is expected
+    assert is_relevant(subsystem, devpath) is expected
 
 
 @pytest.mark.parametrize(
@@ -42,32 +42,34 @@ def test_which_events_concern_devices(subsystem: str, devpath: str, *, expected:
     ],
 )
 def test_which_function_an_event_names(devpath: str, expected: str | None) -> None:
-    assert function(devpath) == expected
+    assert pci_function(devpath) == expected
 
 
 ATOM, SF = PoolName("x.io/atom"), PoolName("x.io/sf")
 ROSTERS = {
-    ATOM: Roster(
+    ATOM: DesiredState(
         PoolSpec("x.io", "atom", "accelerator"),
         {
             DeviceId(bdf): Device(DeviceId(bdf), npu(bdf))
             for bdf in ("0000:23:00.0", "0000:24:00.0")
         },
     ),
-    SF: Roster(
+    SF: DesiredState(
         PoolSpec("x.io", "sf", "auxNetDevice"),
         {DeviceId(one.name): Device(DeviceId(one.name), pf(), one) for one in (sf(4), sf(5))},
     ),
-    PoolName("x.io/none"): Roster(PoolSpec("x.io", "none", "accelerator")),
+    PoolName("x.io/none"): DesiredState(PoolSpec("x.io", "none", "accelerator")),
 }
 
 
 def test_devices_of_the_functions_that_are_named() -> None:
-    assert touched({Bdf("0000:24:00.0")}, ROSTERS) == {ATOM: ("0000:24:00.0",)}
-    assert touched({P0, Bdf("0000:99:00.0")}, ROSTERS) == {SF: ("mlx5_core.sf.4", "mlx5_core.sf.5")}
-    assert touched(set(), ROSTERS) == {}
+    assert affected_devices({Bdf("0000:24:00.0")}, ROSTERS) == {ATOM: ("0000:24:00.0",)}
+    assert affected_devices({P0, Bdf("0000:99:00.0")}, ROSTERS) == {
+        SF: ("mlx5_core.sf.4", "mlx5_core.sf.5")
+    }
+    assert affected_devices(set(), ROSTERS) == {}
 
 
 def test_an_event_that_names_no_function_touches_no_device_by_name() -> None:
-    assert touched({None, Bdf("0000:24:00.0")}, ROSTERS) == {ATOM: ("0000:24:00.0",)}
-    assert touched({None}, ROSTERS) == {}
+    assert affected_devices({None, Bdf("0000:24:00.0")}, ROSTERS) == {ATOM: ("0000:24:00.0",)}
+    assert affected_devices({None}, ROSTERS) == {}

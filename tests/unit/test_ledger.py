@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from rbln_worker.host.manifest import Ledger, clear, remove_marked
+from rbln_worker.host.manifest import FileManifest, clear, remove_marked
 
 
 def test_a_file_is_whole_and_has_its_mode_and_its_folder(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "list")
+    ledger = FileManifest(tmp_path / "list")
     place = tmp_path / "a" / "b" / "file"
     assert ledger.keep(place, "text", 0o444, flush=True) == ""
     assert place.read_text() == "text"
@@ -23,7 +23,7 @@ def test_a_file_is_whole_and_has_its_mode_and_its_folder(tmp_path: Path) -> None
 
 
 def test_a_file_is_replaced_never_changed(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "list")
+    ledger = FileManifest(tmp_path / "list")
     place = tmp_path / "file"
     ledger.keep(place, "one", 0o444, flush=False)
     with place.open() as reader:
@@ -33,7 +33,7 @@ def test_a_file_is_replaced_never_changed(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_there_is_left_alone_and_one_that_is_gone_comes_back(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "list")
+    ledger = FileManifest(tmp_path / "list")
     place = tmp_path / "file"
     ledger.keep(place, "text", 0o644, flush=False)
     inode = place.stat().st_ino
@@ -45,12 +45,12 @@ def test_a_file_that_is_there_is_left_alone_and_one_that_is_gone_comes_back(tmp_
 
 
 def test_the_next_life_takes_files_over_and_drops_those_that_nobody_needs(tmp_path: Path) -> None:
-    first = Ledger(tmp_path / "list")
+    first = FileManifest(tmp_path / "list")
     for name in ("a", "b"):
         first.keep(tmp_path / name, "text", 0o444, flush=False)
     assert first.save() == ""
     (tmp_path / "foreign").write_text("")
-    second = Ledger(tmp_path / "list")
+    second = FileManifest(tmp_path / "list")
     second.keep(tmp_path / "a", "text", 0o444, flush=False)
     second.drop_others([tmp_path / "a"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "foreign", "list"]
@@ -62,7 +62,7 @@ def test_the_next_life_takes_files_over_and_drops_those_that_nobody_needs(tmp_pa
 
 def test_what_another_instance_has_put_there_stays(tmp_path: Path) -> None:
     place = tmp_path / "file"
-    old, new = Ledger(tmp_path / "old"), Ledger(tmp_path / "new")
+    old, new = FileManifest(tmp_path / "old"), FileManifest(tmp_path / "new")
     old.keep(place, "text", 0o444, flush=False)
     old.save()
     new.keep(place, "text", 0o444, flush=False)
@@ -77,7 +77,7 @@ def test_what_another_instance_has_put_there_stays(tmp_path: Path) -> None:
 
 
 def test_what_somebody_has_changed_is_theirs(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "list")
+    ledger = FileManifest(tmp_path / "list")
     place = tmp_path / "file"
     ledger.keep(place, "text", 0o644, flush=False)
     ledger.save()
@@ -91,7 +91,7 @@ def test_what_somebody_has_changed_is_theirs(tmp_path: Path) -> None:
 def test_a_list_that_is_none_is_an_empty_one(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "list"
     path.write_bytes(content)
-    ledger = Ledger(path)
+    ledger = FileManifest(path)
     assert ledger.keep(tmp_path / "file", "text", 0o444, flush=False) == ""
     assert ledger.save() == ""
     clear(path)
@@ -100,7 +100,7 @@ def test_a_list_that_is_none_is_an_empty_one(tmp_path: Path, content: bytes) -> 
 
 def test_a_file_that_cannot_be_written_is_told_and_counted(tmp_path: Path) -> None:
     (tmp_path / "folder").write_text("a file")
-    ledger = Ledger(tmp_path / "list")
+    ledger = FileManifest(tmp_path / "list")
     place = tmp_path / "folder" / "file"
     why = ledger.keep(place, "text", 0o444, flush=False)
     assert why.startswith(str(tmp_path))
@@ -123,10 +123,10 @@ def no_room() -> Iterator[None]:
 
 def test_where_there_is_no_room_an_earlier_lifes_file_is_as_good(tmp_path: Path) -> None:
     place = tmp_path / "file"
-    first = Ledger(tmp_path / "list")
+    first = FileManifest(tmp_path / "list")
     first.keep(place, "text", 0o444, flush=False)
     first.save()
-    second = Ledger(tmp_path / "list")
+    second = FileManifest(tmp_path / "list")
     with no_room():
         assert second.keep(place, "text", 0o444, flush=False) == ""
         assert "File too large" in second.keep(place, "other", 0o444, flush=True)
@@ -139,14 +139,14 @@ def test_where_there_is_no_room_an_earlier_lifes_file_is_as_good(tmp_path: Path)
 
 
 def test_a_list_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "list" / "list")
+    ledger = FileManifest(tmp_path / "list" / "list")
     (tmp_path / "list").write_text("a file")
     ledger.keep(tmp_path / "file", "text", 0o444, flush=False)
     assert "list" in ledger.save()
 
 
 def test_a_list_that_somebody_removes_comes_back(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "list")
+    ledger = FileManifest(tmp_path / "list")
     assert ledger.save() == ""
     assert not list(tmp_path.iterdir()), "no list of nothing"
     ledger.keep(tmp_path / "file", "text", 0o444, flush=False)
@@ -159,10 +159,10 @@ def test_a_list_that_somebody_removes_comes_back(tmp_path: Path) -> None:
 def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_not(
     tmp_path: Path,
 ) -> None:
-    ours, others = Ledger(tmp_path / "ours.files"), Ledger(tmp_path / "others.files")
+    ours, others = FileManifest(tmp_path / "ours.files"), FileManifest(tmp_path / "others.files")
     folder = tmp_path / "a"
 
-    def killed(ledger: Ledger) -> Path:
+    def killed(ledger: FileManifest) -> Path:
         """What is left of a write."""
         folder.mkdir(exist_ok=True)
         place = folder / "file"
@@ -180,7 +180,7 @@ def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_no
         fcntl.flock(writer, fcntl.LOCK_EX)
         ours.sweep((folder,))
         assert left.exists(), "it may be a thread's that writes at this moment"
-        after = Ledger(tmp_path / "ours.files")
+        after = FileManifest(tmp_path / "ours.files")
         after.sweep((folder, tmp_path / "nowhere"))
         assert not left.exists()
         assert living.exists()

@@ -7,34 +7,34 @@ import msgspec
 import pytest
 
 from rbln_supervisor.core.workers.lifecycle import (
-    BEAT_WITHIN_S,
-    HELLO_WITHIN_S,
-    LEAVE_WITHIN_S,
+    HEARTBEAT_TIMEOUT_S,
+    HELLO_TIMEOUT_S,
+    LEAVE_TIMEOUT_S,
     TABLE,
     Act,
     Child,
-    Died,
+    DeadlinePassed,
     Event,
-    Heard,
-    MetStranger,
-    Overdue,
-    Recalled,
+    Exited,
+    Incompatible,
+    MessageReceived,
+    Needed,
+    NotNeeded,
+    OrphanFound,
     State,
-    Unfit,
-    Unwanted,
-    Wanted,
+    StateReceived,
     step,
 )
 
 EVENTS: tuple[Event, ...] = (
-    Wanted(),
-    Unwanted(),
-    Heard(),
-    MetStranger(),
-    Unfit(),
-    Recalled(),
-    Died(0.5),
-    Overdue(),
+    Needed(),
+    NotNeeded(),
+    MessageReceived(),
+    OrphanFound(),
+    Incompatible(),
+    StateReceived(),
+    Exited(0.5),
+    DeadlinePassed(),
 )
 
 
@@ -58,93 +58,93 @@ def play(*events: Event, child: Child | None = None, now: float = 100.0) -> Chil
 
 
 def test_a_wanted_pool_gets_a_worker_that_has_to_say_hello() -> None:
-    child, acts = step(Child(), Wanted(), 100.0)
+    child, acts = step(Child(), Needed(), 100.0)
     assert acts == (Act.SPAWN,)
-    assert (child.state, child.deadline) == (State.STARTING, 100.0 + HELLO_WITHIN_S)
-    child, acts = step(child, Overdue(), 120.0)
+    assert (child.state, child.deadline) == (State.STARTING, 100.0 + HELLO_TIMEOUT_S)
+    child, acts = step(child, DeadlinePassed(), 120.0)
     assert (child.state, acts, child.deadline) == (State.KILLED, (Act.KILL,), None)
 
 
 def test_every_word_is_a_beat() -> None:
-    child = play(Wanted(), Heard())
-    assert (child.state, child.deadline) == (State.UP, 100.0 + BEAT_WITHIN_S)
-    child, acts = step(child, Heard(), 103.0)
-    assert (child.state, child.deadline, acts) == (State.UP, 103.0 + BEAT_WITHIN_S, ())
-    assert step(child, Overdue(), 110.0)[1] == (Act.KILL,)
+    child = play(Needed(), MessageReceived())
+    assert (child.state, child.deadline) == (State.UP, 100.0 + HEARTBEAT_TIMEOUT_S)
+    child, acts = step(child, MessageReceived(), 103.0)
+    assert (child.state, child.deadline, acts) == (State.UP, 103.0 + HEARTBEAT_TIMEOUT_S, ())
+    assert step(child, DeadlinePassed(), 110.0)[1] == (Act.KILL,)
 
 
 def test_the_first_death_costs_no_time_and_further_ones_do() -> None:
-    child = play(Wanted(), Heard(), Died(0.5))
+    child = play(Needed(), MessageReceived(), Exited(0.5))
     assert (child.state, child.restarts, child.deaths) == (State.DOWN, 1, 1)
     assert child.deadline == 100.0
-    child, acts = step(child, Overdue(), 100.0)
+    child, acts = step(child, DeadlinePassed(), 100.0)
     assert (child.state, acts) == (State.STARTING, (Act.SPAWN,))
-    child = play(Died(0.5), child=child)
+    child = play(Exited(0.5), child=child)
     assert (child.restarts, child.deaths, child.deadline) == (2, 2, 100.5)
-    child = play(Overdue(), Heard(), child=child, now=200.0)
-    child, _ = step(child, Died(0.5), 300.0)  # a life of 100 s clears the account
+    child = play(DeadlinePassed(), MessageReceived(), child=child, now=200.0)
+    child, _ = step(child, Exited(0.5), 300.0)  # a life of 100 s clears the account
     assert (child.restarts, child.deaths, child.deadline) == (3, 1, 300.0)
 
 
 def test_an_unwanted_pools_worker_is_asked_and_then_killed() -> None:
-    up = play(Wanted(), Heard())
-    child, acts = step(up, Unwanted(), 100.0)
+    up = play(Needed(), MessageReceived())
+    child, acts = step(up, NotNeeded(), 100.0)
     assert (child.state, acts, child.deadline) == (
         State.LEAVING,
         (Act.DRAIN,),
-        100.0 + LEAVE_WITHIN_S,
+        100.0 + LEAVE_TIMEOUT_S,
     )
-    assert step(child, Died(0.5), 101.0)[0] == msgspec.structs.replace(
+    assert step(child, Exited(0.5), 101.0)[0] == msgspec.structs.replace(
         child, state=State.NONE, deadline=None
     )
-    child, acts = step(child, Overdue(), 102.0)
+    child, acts = step(child, DeadlinePassed(), 102.0)
     assert (child.state, acts) == (State.KILLED, (Act.KILL,))
-    assert play(Died(0.5), child=child).state is State.NONE
+    assert play(Exited(0.5), child=child).state is State.NONE
 
 
 def test_a_pool_that_comes_back_while_its_worker_leaves_gets_another() -> None:
-    child = play(Wanted(), Heard(), Unwanted(), Wanted())
+    child = play(Needed(), MessageReceived(), NotNeeded(), Needed())
     assert child.state is State.LEAVING
-    child, acts = step(child, Died(0.5), 101.0)
+    child, acts = step(child, Exited(0.5), 101.0)
     assert (child.state, acts, child.restarts) == (State.STARTING, (Act.SPAWN,), 0)
 
 
-@pytest.mark.parametrize("before", [(), (Wanted(),)], ids=["at the start", "at a spawn"])
+@pytest.mark.parametrize("before", [(), (Needed(),)], ids=["at the start", "at a spawn"])
 def test_a_stranger_is_adopted_when_it_has_said_what_it_holds(before: tuple[Event, ...]) -> None:
-    child, acts = step(play(*before), MetStranger(), 100.0)
+    child, acts = step(play(*before), OrphanFound(), 100.0)
     assert (child.state, acts, child.wanted) == (State.ADOPTING, (), True)
-    child, acts = step(child, Heard(), 105.0)
-    assert (child.state, acts, child.deadline) == (State.ADOPTING, (), 100.0 + HELLO_WITHIN_S)
-    child, acts = step(child, Recalled(), 106.0)
-    assert (child.state, acts, child.deadline) == (State.UP, (), 106.0 + BEAT_WITHIN_S)
+    child, acts = step(child, MessageReceived(), 105.0)
+    assert (child.state, acts, child.deadline) == (State.ADOPTING, (), 100.0 + HELLO_TIMEOUT_S)
+    child, acts = step(child, StateReceived(), 106.0)
+    assert (child.state, acts, child.deadline) == (State.UP, (), 106.0 + HEARTBEAT_TIMEOUT_S)
     assert child.restarts == 0
 
 
 def test_a_stranger_that_is_silent_is_killed_and_followed_at_once() -> None:
-    child, acts = step(play(MetStranger(), Heard()), Overdue(), 110.0)
+    child, acts = step(play(OrphanFound(), MessageReceived()), DeadlinePassed(), 110.0)
     assert (child.state, acts) == (State.KILLED, (Act.KILL,))
-    child, acts = step(play(Died(0.5), child=child, now=110.1), Overdue(), 110.1)
+    child, acts = step(play(Exited(0.5), child=child, now=110.1), DeadlinePassed(), 110.1)
     assert (child.state, acts) == (State.STARTING, (Act.SPAWN,))
 
 
 def test_a_stranger_that_dies_is_followed_at_once() -> None:
-    child = play(MetStranger(), Died(0.5))
+    child = play(OrphanFound(), Exited(0.5))
     assert (child.state, child.deadline) == (State.DOWN, 100.0)
 
 
 def test_an_unfit_stranger_serves_beside_its_successor() -> None:
-    child, acts = step(play(MetStranger()), Unfit(), 100.0)
+    child, acts = step(play(OrphanFound()), Incompatible(), 100.0)
     assert (child.state, acts) == (State.STARTING, (Act.REPLACE,))
-    child, acts = step(child, Heard(), 101.0)
+    child, acts = step(child, MessageReceived(), 101.0)
     assert (child.state, acts, child.restarts) == (State.UP, (), 0)
 
 
 def test_a_stranger_of_a_pool_that_nobody_wants_leaves() -> None:
-    child, acts = step(play(MetStranger()), Unwanted(), 100.0)
+    child, acts = step(play(OrphanFound()), NotNeeded(), 100.0)
     assert (child.state, acts) == (State.LEAVING, (Act.DRAIN,))
-    assert play(Died(0.5), child=child).state is State.NONE
+    assert play(Exited(0.5), child=child).state is State.NONE
 
 
 def test_a_dead_worker_of_a_pool_that_nobody_wants_is_forgotten() -> None:
-    child = play(Wanted(), Heard(), Died(0.5), Unwanted())
+    child = play(Needed(), MessageReceived(), Exited(0.5), NotNeeded())
     assert (child.state, child.deadline, child.wanted) == (State.NONE, None, False)

@@ -11,10 +11,10 @@ from tests.sim.stack import REPOSITORY
 ROOM = """
 import resource, sys
 from rbln_worker.process import limits
-print(limits.is_room_for(1))
+print(limits.can_start_threads(1))
 before = int(next(l for l in open("/proc/self/status") if l.startswith("VmData")).split()[1]) << 10
 limits.bound_memory(before + (int(sys.argv[1]) << 20))
-print(limits.is_room_for(1), resource.getrlimit(resource.RLIMIT_DATA)[0] - before >> 20)
+print(limits.can_start_threads(1), resource.getrlimit(resource.RLIMIT_DATA)[0] - before >> 20)
 limits.bound_memory(1 << 40)
 limits.bound_memory(0)
 print(resource.getrlimit(resource.RLIMIT_DATA)[0] - before >> 20)
@@ -44,7 +44,7 @@ try:
     for _ in range(1000):
         threading.Thread(target=over.wait, daemon=True).start()
 except RuntimeError as error:
-    print(is_lack_of_memory(error), limits.is_room_for(1))
+    print(is_lack_of_memory(error), limits.can_start_threads(1))
     print(is_lack_of_memory(ExceptionGroup("", [ValueError(), ExceptionGroup("", [error])])))
 finally:
     over.set()

@@ -9,11 +9,11 @@ from rbln_supervisor.core.discovery.links import (
     Links,
     LinkTable,
     carriers_of,
-    linked,
-    named,
+    interface_owners,
     uplinks,
+    with_link_state,
 )
-from rbln_supervisor.core.workers.desired_state import Roster, relink
+from rbln_supervisor.core.workers.desired_state import DesiredState, relink
 from rbln_worker.contract.device import (
     Bdf,
     Carrier,
@@ -194,13 +194,13 @@ def test_members_of_a_bond_are_told_of() -> None:
 
 
 def test_a_device_whose_link_is_as_before_is_the_same_value() -> None:
-    one = linked(device(vf(0)), table(UP))
+    one = with_link_state(device(vf(0)), table(UP))
     assert one.carriers == (Carrier("p0", "pf", up=True),)
-    assert linked(one, table(UP)) is one
+    assert with_link_state(one, table(UP)) is one
 
 
 def test_the_interfaces_of_a_node() -> None:
-    found = named(
+    found = interface_owners(
         node(pf(), vf(0, network=Network(interfaces=("v0",))), npu(), subfunctions=[sf(1)])
     )
     assert found == {"p0": {P0}, "v0": {vf(0).bdf}, "e0": {P0}}
@@ -208,7 +208,7 @@ def test_the_interfaces_of_a_node() -> None:
 
 def test_only_devices_that_hang_on_a_link_change_with_it() -> None:
     devices = {one.id: one for one in (device(npu()), device(vf(0)), device(vf(1)))}
-    roster = Roster(PoolSpec("x.io", "a", "netDevice"), devices, generation=7)
+    roster = DesiredState(PoolSpec("x.io", "a", "netDevice"), devices, generation=7)
     after = relink(roster, table(DOWN))
     assert (after.generation, after.renewed) == (8, False)
     assert [one.function.bdf for one in after.changed] == [vf(0).bdf, vf(1).bdf]
@@ -217,6 +217,6 @@ def test_only_devices_that_hang_on_a_link_change_with_it() -> None:
 
 def test_a_device_that_is_gone_keeps_what_it_had() -> None:
     gone = Device(DeviceId(P0), pf(), gone="unplugged")
-    roster = Roster(PoolSpec("x.io", "a", "netDevice"), {gone.id: gone}, generation=1)
+    roster = DesiredState(PoolSpec("x.io", "a", "netDevice"), {gone.id: gone}, generation=1)
     assert relink(roster, table(DOWN)) is roster
     assert Bdf(gone.id) == P0

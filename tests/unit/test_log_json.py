@@ -76,7 +76,7 @@ def test_facts_that_are_named_like_a_field_stand_beside_it(tmp_path: Path) -> No
 
 def test_last_words_are_an_object_too(tmp_path: Path) -> None:
     with logging_to(tmp_path / "l"):
-        log.last_words("Traceback\n  at\nValueError: x\n")
+        log.write_crash("Traceback\n  at\nValueError: x\n")
     (line,) = read(tmp_path / "l")
     assert (line["message"], line["level"]) == ("ValueError: x", "error")
     assert str(line["trace"]).startswith("Traceback")

@@ -8,9 +8,9 @@ import pytest
 from rbln_worker.contract.device import Bdf, Device, DeviceId
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.health.evidence import GLANCED_AT_MOST
-from rbln_worker.core.pool_snapshot import Inventory
+from rbln_worker.core.pool_snapshot import HeldPool
 from rbln_worker.health.probe_threads import Depth
-from rbln_worker.health.schedule import AFTER_S, CHECK_EVERY, Looks
+from rbln_worker.health.schedule import AFTER_S, CHECK_EVERY, CheckSchedule
 from tests.unit.inventory import npu
 
 Begun = list[tuple[Depth, set[DeviceId]]]
@@ -19,28 +19,30 @@ A, B, C = names = tuple(DeviceId(f"0000:2{number}:00.0") for number in range(3))
 
 
 def told(
-    story: Callable[[Looks], Coroutine[None, None, None]],
+    story: Callable[[CheckSchedule], Coroutine[None, None, None]],
     *,
     devices: Sequence[DeviceId] = names,
     troubled: frozenset[DeviceId] = frozenset(),
 ) -> Begun:
     """The looks that began while a story was played."""
     begun: Begun = []
-    held = Inventory("s", 1, POOL, {one: Device(one, npu(Bdf(one))) for one in devices})
+    held = HeldPool("s", 1, POOL, {one: Device(one, npu(Bdf(one))) for one in devices})
 
-    async def follow(chosen: Sequence[Device], _: Inventory, depth: Depth) -> None:
+    async def follow(chosen: Sequence[Device], _: HeldPool, depth: Depth) -> None:
         begun.append((depth, {device.id for device in chosen}))
 
     async def play() -> None:
         async with asyncio.TaskGroup() as group:
-            await story(Looks(lambda: held, lambda: set(troubled), follow, group.create_task))
+            await story(
+                CheckSchedule(lambda: held, lambda: set(troubled), follow, group.create_task)
+            )
 
     asyncio.run(play())
     return begun
 
 
 def test_what_is_wanted_in_one_turn_is_one_look() -> None:
-    async def story(looks: Looks) -> None:
+    async def story(looks: CheckSchedule) -> None:
         looks.want({A})
         looks.want({A, B})
         await asyncio.sleep(0)
@@ -51,7 +53,7 @@ def test_what_is_wanted_in_one_turn_is_one_look() -> None:
 
 
 def test_who_is_named_is_looked_at_before_all_are_checked() -> None:
-    async def story(looks: Looks) -> None:
+    async def story(looks: CheckSchedule) -> None:
         looks.want_all()
         looks.want({B})
         looks.want_all()
@@ -61,7 +63,7 @@ def test_who_is_named_is_looked_at_before_all_are_checked() -> None:
 
 
 def test_a_pulse_that_checks_all_is_the_check_that_was_wanted() -> None:
-    async def story(looks: Looks) -> None:
+    async def story(looks: CheckSchedule) -> None:
         looks.want_all()
         await pulses(looks)
         await asyncio.sleep(2 * AFTER_S)
@@ -70,14 +72,14 @@ def test_a_pulse_that_checks_all_is_the_check_that_was_wanted() -> None:
 
 
 def test_a_pool_without_devices_has_something_to_say_too() -> None:
-    async def story(looks: Looks) -> None:
+    async def story(looks: CheckSchedule) -> None:
         looks.want(())
         await asyncio.sleep(0)
 
     assert told(story, devices=()) == [(Depth.LOOK, set())]
 
 
-async def pulses(looks: Looks) -> None:
+async def pulses(looks: CheckSchedule) -> None:
     for _ in range(2 * CHECK_EVERY):
         looks.pulse()
         await asyncio.sleep(0)
@@ -109,7 +111,7 @@ def test_who_lacks_something_is_looked_at_with_each_pulse_and_the_others_are_not
 def test_who_leaves_begins_no_look(wanted: tuple[DeviceId, ...]) -> None:
     """What was wanted before, and what is heard while the streams are ended."""
 
-    async def story(looks: Looks) -> None:
+    async def story(looks: CheckSchedule) -> None:
         looks.want(wanted)
         looks.want_all()
         looks.end()

@@ -2,8 +2,8 @@
 
 import msgspec
 
-from rbln_supervisor.core.discovery.carry_over import remember, seen_in
-from rbln_supervisor.core.matching.node_inventory import Node
+from rbln_supervisor.core.discovery.carry_over import node_of_devices, with_carried_over
+from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_worker.contract.device import Device, DeviceId, Network, PciFunction
 from tests.unit.inventory import P0, node, pf, sf, vf
 
@@ -11,10 +11,10 @@ IB = Network(interfaces=("ib0",), link_type="infiniband", pkey="0x8001", rdma_ca
 AWAY = Network()
 
 
-def seen(*looks: Node) -> Node:
-    known = Node()
+def seen(*looks: NodeInventory) -> NodeInventory:
+    known = NodeInventory()
     for look in looks:
-        known = remember(known, look)
+        known = with_carried_over(known, look)
     return known
 
 
@@ -74,7 +74,7 @@ def test_workers_hold_what_their_supervisor_saw() -> None:
         *(pf(), vf(0, network=AWAY), vf(1, network=AWAY)),
         subfunctions=[sf(4, network=AWAY), sf(5, network=AWAY)],
     )
-    after = remember(seen_in(held), now)
+    after = with_carried_over(node_of_devices(held), now)
     assert after.functions[vf(0).bdf].network == msgspec.structs.replace(IB, interfaces=())
     assert after.functions[vf(1).bdf].network == AWAY
     assert [one.network.pkey for one in after.subfunctions[P0]] == ["0x8001", "0x8001"]

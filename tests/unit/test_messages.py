@@ -8,22 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
-from rbln_worker.contract.events import Happening, History
+from rbln_worker.contract.events import History, Transition
 from rbln_worker.contract.health import Judged, Verdict
 from rbln_worker.contract.messages import (
-    FRAME_BYTES_MOST,
-    Beat,
+    MAX_FRAME_BYTES,
     Delta,
+    Heartbeat,
     Hello,
-    Holds,
     Phase,
-    Recall,
     Report,
     Snapshot,
+    SnapshotRequest,
+    StateReport,
+    StateRequest,
     ToSupervisor,
     ToWorker,
     UnreadableFrame,
-    Wanted,
     encode,
     to_supervisor,
     to_worker,
@@ -40,16 +40,16 @@ TO_WORKER: tuple[ToWorker, ...] = (
     Snapshot("s", 3, POOL, (DEVICE,)),
     Snapshot("", 0, PoolSpec("a", "b", "accelerator"), ()),
     Delta("s", 3, 4, (DEVICE,), (DeviceId("x"),)),
-    Recall(),
+    StateRequest(),
 )
 TO_SUPERVISOR: tuple[ToSupervisor, ...] = (
     Hello(PoolName("a.b/c"), 1, "i", "v", "s", 7, "o"),
-    Holds(POOL, (DEVICE,)),
-    Holds(),
+    StateReport(POOL, (DEVICE,)),
+    StateReport(),
     Report(Phase.WAITING, "r", "kubelet-sock", "e", (Judged(DEVICE.id, Verdict(healthy=True)),)),
-    History((Happening(3, 1.5, "Unhealthy", DEVICE.id, "aer", "r", first=True),)),
-    Beat("s", 3, 9),
-    Wanted(3),
+    History((Transition(3, 1.5, "Unhealthy", DEVICE.id, "aer", "r", first=True),)),
+    Heartbeat("s", 3, 9),
+    SnapshotRequest(3),
 )
 
 
@@ -121,4 +121,4 @@ def test_twenty_thousand_devices_fit_into_a_frame() -> None:
     devices = tuple(
         Device(DeviceId(f"{n:08x}:20:00.0"), FUNCTION, gone="unplugged") for n in range(20_000)
     )
-    assert len(encode(Snapshot("s" * 16, 1, POOL, devices))) < FRAME_BYTES_MOST
+    assert len(encode(Snapshot("s" * 16, 1, POOL, devices))) < MAX_FRAME_BYTES

@@ -13,8 +13,8 @@ from rbln_worker.host.netlink.codec import (
     NLM_F_ACK,
     NLM_F_DUMP,
     NLM_F_DUMP_INTR,
-    Malformed,
     Message,
+    NetlinkDecodeError,
 )
 from tests.sim import netlink_frames as frames
 
@@ -59,12 +59,12 @@ def test_a_message_with_a_wrong_length(length: int) -> None:
     wrong = pack("=IHHII", length, 16, 0, 0, 0) + b"abcd"
     read = codec.messages(message(16, b"abcd") + wrong)
     assert next(read).payload == b"abcd"
-    with pytest.raises(Malformed, match=f"a message of {length} bytes at 20: 20 are left"):
+    with pytest.raises(NetlinkDecodeError, match=f"a message of {length} bytes at 20: 20 are left"):
         next(read)
 
 
 def test_a_header_that_is_cut() -> None:
-    with pytest.raises(Malformed, match="header at 0: 15 bytes"):
+    with pytest.raises(NetlinkDecodeError, match="header at 0: 15 bytes"):
         list(codec.messages(message(16)[:15]))
 
 
@@ -72,7 +72,9 @@ def test_a_header_that_is_cut() -> None:
 def test_an_attribute_with_a_wrong_length(length: int) -> None:
     read = codec.attributes(codec.attribute(1, b"ab") + pack("=HH", length, 2) + b"abcd")
     assert next(read) == (1, b"ab")
-    with pytest.raises(Malformed, match=f"an attribute of {length} bytes at 8: 8 are left"):
+    with pytest.raises(
+        NetlinkDecodeError, match=f"an attribute of {length} bytes at 8: 8 are left"
+    ):
         next(read)
 
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from rbln_supervisor.core.reporting.systemd import (
     READY_WITHIN_S,
     STATUS_CHARACTERS_MOST,
-    Facts,
-    Said,
+    SentState,
+    ServiceState,
     in_hand,
     notices,
     status_line,
@@ -21,21 +21,23 @@ from rbln_supervisor.core.status import (
     WorkerStatus,
 )
 from rbln_supervisor.ctl.probe import unready
-from rbln_supervisor.reporting.systemd import Announcer, announcer
+from rbln_supervisor.reporting.systemd import SystemdNotifier, systemd_notifier
 
 
-def facts(**changed: object) -> Facts:
+def facts(**changed: object) -> ServiceState:
     usual: dict[str, object] = {"settled": True, "leaving": False, "reloading": False}
-    return Facts(**{**usual, "hangups": 0, "status": "all is well", **changed})  # type: ignore[arg-type]
+    return ServiceState(**{**usual, "hangups": 0, "status": "all is well", **changed})  # type: ignore[arg-type]
 
 
-def told(said: Said, now: Facts, age_s: float = 1.0) -> tuple[Said, list[list[str]]]:
+def told(
+    said: SentState, now: ServiceState, age_s: float = 1.0
+) -> tuple[SentState, list[list[str]]]:
     said, texts = notices(said, now, age_s, 1_500_000)
     return said, [text.split("\n") for text in texts]
 
 
 def test_a_life() -> None:
-    said, lines = told(Said(), facts(settled=False, status="looking"))
+    said, lines = told(SentState(), facts(settled=False, status="looking"))
     assert lines == [["STATUS=looking"]]
     said, lines = told(said, facts())
     assert lines == [["READY=1", "STATUS=all is well"]]
@@ -53,14 +55,14 @@ def test_a_life() -> None:
 
 
 def test_a_reload_that_is_refused_at_once_was_one_all_the_same() -> None:
-    said, _ = told(Said(), facts())
+    said, _ = told(SentState(), facts())
     said, lines = told(said, facts(hangups=1))
     assert lines == [["RELOADING=1", "MONOTONIC_USEC=1500000"], ["READY=1"]]
     assert told(said, facts(hangups=1))[1] == []
 
 
 def test_a_second_signal_during_a_reload_is_answered_by_a_newer_time() -> None:
-    said, _ = told(Said(), facts())
+    said, _ = told(SentState(), facts())
     said, _ = told(said, facts(hangups=1, reloading=True))
     said, lines = told(said, facts(hangups=2, reloading=True))
     assert lines == [["RELOADING=1", "MONOTONIC_USEC=1500000"]]
@@ -69,12 +71,12 @@ def test_a_second_signal_during_a_reload_is_answered_by_a_newer_time() -> None:
 
 def test_a_start_is_over_at_last_whatever_is_missing() -> None:
     unsettled = facts(settled=False)
-    assert told(Said(), unsettled, READY_WITHIN_S - 0.01)[1] == [["STATUS=all is well"]]
-    assert told(Said(), unsettled, READY_WITHIN_S)[1] == [["READY=1", "STATUS=all is well"]]
+    assert told(SentState(), unsettled, READY_WITHIN_S - 0.01)[1] == [["STATUS=all is well"]]
+    assert told(SentState(), unsettled, READY_WITHIN_S)[1] == [["READY=1", "STATUS=all is well"]]
 
 
 FACTS = st.builds(
-    Facts,
+    ServiceState,
     settled=st.booleans(),
     leaving=st.booleans(),
     reloading=st.booleans(),
@@ -84,8 +86,10 @@ FACTS = st.builds(
 
 
 @given(st.lists(st.tuples(FACTS, st.floats(0, 20)), max_size=20))
-def test_ready_comes_first_and_reloading_never_stays(life: list[tuple[Facts, float]]) -> None:
-    said = Said()
+def test_ready_comes_first_and_reloading_never_stays(
+    life: list[tuple[ServiceState, float]],
+) -> None:
+    said = SentState()
     states = []
     for now, age_s in life:
         said, lines = told(said, now, age_s)
@@ -101,8 +105,8 @@ def test_ready_comes_first_and_reloading_never_stays(life: list[tuple[Facts, flo
 
 
 @given(st.lists(FACTS, max_size=20))
-def test_a_reload_that_is_over_is_said_to_be(life: list[Facts]) -> None:
-    said, _ = told(Said(), facts())
+def test_a_reload_that_is_over_is_said_to_be(life: list[ServiceState]) -> None:
+    said, _ = told(SentState(), facts())
     state = "READY=1"
     for now in life:
         said, lines = told(said, now)
@@ -166,7 +170,7 @@ def test_it_is_one_line_whatever_the_reason(reason: str, name: str) -> None:
 @pytest.mark.parametrize("address", ["", "/", "@", "relative", "vsock:2:9", " /run/x"])
 def test_an_address_that_is_none(address: str) -> None:
     environment = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1000000", "HOME": "/"}
-    asked = announcer(environment)
+    asked = systemd_notifier(environment)
     assert asked.due == float("inf")
     assert environment == {"HOME": "/"}
     asked.turn(lambda: pytest.fail("nobody asks"), at_once=True)
@@ -174,17 +178,17 @@ def test_an_address_that_is_none(address: str) -> None:
 
 @pytest.mark.parametrize("interval", ["0", "-5", "1e6", "abc", "\uff19", ""])
 def test_an_interval_that_is_none(interval: str) -> None:
-    asked = announcer({"NOTIFY_SOCKET": "/nowhere/s", "WATCHDOG_USEC": interval})
+    asked = systemd_notifier({"NOTIFY_SOCKET": "/nowhere/s", "WATCHDOG_USEC": interval})
     assert asked._sign_at == float("inf")
 
 
 def test_a_watchdog_that_is_somebody_elses() -> None:
-    asked = announcer({"NOTIFY_SOCKET": "/n/s", "WATCHDOG_USEC": "5", "WATCHDOG_PID": "1"})
+    asked = systemd_notifier({"NOTIFY_SOCKET": "/n/s", "WATCHDOG_USEC": "5", "WATCHDOG_PID": "1"})
     assert asked._sign_at == float("inf")
 
 
 def test_nobody_hears_and_that_is_a_problem_once(caplog: pytest.LogCaptureFixture) -> None:
-    asked = Announcer("/nowhere/at/all", 30.0)
+    asked = SystemdNotifier("/nowhere/at/all", 30.0)
     for _ in range(3):
         asked.turn(facts, at_once=True)
     assert asked.problems == (

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from rbln_supervisor.core.config.node_config import ConfigError, parse, strict
+from rbln_supervisor.core.config.node_config import ConfigError, parse, require_valid
 from rbln_worker.contract.health import NpuStatuses
-from rbln_worker.core.allocation.host_facts import Facts, Missing, Text
+from rbln_worker.core.allocation.host_facts import HostFacts, Text, Unread
 from rbln_worker.core.health import npu
 from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Unknown
 
@@ -33,13 +33,13 @@ VERSION = Text("/sys/class/rebellions/rbln0/kernel_version")
         ("4.2.0", 3, None),
         ("five", 2, None),
         ("", 3, None),
-        (Missing("gone"), 4, None),
+        (Unread("gone"), 4, None),
     ],
 )
 def test_a_number_is_read_by_the_drivers_version(
-    version: str | Missing, number: int, word: str | None
+    version: str | Unread, number: int, word: str | None
 ) -> None:
-    seen = npu.observe("rbln0", Facts({STATUS: f"{number}\n", VERSION: version}), TOLD)
+    seen = npu.observe("rbln0", HostFacts({STATUS: f"{number}\n", VERSION: version}), TOLD)
     if word is None:
         assert isinstance(seen, Unknown)
         assert f"nobody knows the status {number}" in seen.reason
@@ -50,11 +50,11 @@ def test_a_number_is_read_by_the_drivers_version(
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_the_first_two_are_the_same_in_all(number: int) -> None:
-    assert npu.observe("rbln0", Facts({STATUS: str(number)}), TOLD) == GOOD
+    assert npu.observe("rbln0", HostFacts({STATUS: str(number)}), TOLD) == GOOD
 
 
 def test_without_a_table_a_newer_driver_is_unknown_and_said() -> None:
-    seen = npu.observe("rbln0", Facts({STATUS: "3", VERSION: "3.6.0"}))
+    seen = npu.observe("rbln0", HostFacts({STATUS: "3", VERSION: "3.6.0"}))
     assert isinstance(seen, Unknown)
     assert seen.reason == "nobody knows the status 3 of its driver (3.6.0): npuStatus can tell it"
 
@@ -65,11 +65,11 @@ def configured(value: object) -> bytes:
 
 
 def test_a_table_is_read_by_version() -> None:
-    read = strict(parse(configured({"4.2": AGAIN, "3.6": SHIFTED}), prefix="a.b"))
+    read = require_valid(parse(configured({"4.2": AGAIN, "3.6": SHIFTED}), prefix="a.b"))
     assert read.pools[0].spec.health.npu_statuses == TOLD
     nothings: tuple[object, ...] = (None, {})
     for nothing in nothings:
-        (pool,) = strict(parse(configured(nothing), prefix="a.b")).pools
+        (pool,) = require_valid(parse(configured(nothing), prefix="a.b")).pools
         assert pool.spec.health.npu_statuses == ()
 
 
@@ -90,5 +90,5 @@ def test_a_table_is_read_by_version() -> None:
 )
 def test_a_wrong_table_is_refused(value: object, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        strict(parse(configured(value), prefix="a.b"))
+        require_valid(parse(configured(value), prefix="a.b"))
     assert said in "\n".join(caught.value.errors)

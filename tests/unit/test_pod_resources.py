@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 
-from rbln_worker.contract.pod_resources import Held, Holding
+from rbln_worker.contract.pod_resources import ResourceHolder, ResourceHolders
 from rbln_worker.kubelet.api import podresources_pb2 as pb
 from rbln_worker.kubelet.pod_resources import NAME_MOST, held
 from tests.sim.pod_resources import PodResources
@@ -26,14 +26,14 @@ def test_who_has_what(pods: PodResources) -> None:
     pods.hold("a/x", ["d2", "d1"], pod="p", container="c")
     pods.hold("a/y", ["d1"], pod="q", container="c")
     pods.hold("a/z", ["d9"])
-    assert held(pods.socket, {"a/x", "a/y"}) == Held(
+    assert held(pods.socket, {"a/x", "a/y"}) == ResourceHolders(
         (
-            Holding("a/x", "d1", "ml", "p", "c"),
-            Holding("a/x", "d2", "ml", "p", "c"),
-            Holding("a/y", "d1", "ml", "q", "c"),
+            ResourceHolder("a/x", "d1", "ml", "p", "c"),
+            ResourceHolder("a/x", "d2", "ml", "p", "c"),
+            ResourceHolder("a/y", "d1", "ml", "q", "c"),
         )
     )
-    assert held(pods.socket, {"a/x2"}) == Held()
+    assert held(pods.socket, {"a/x2"}) == ResourceHolders()
 
 
 def test_names_that_are_too_long_are_cut(pods: PodResources) -> None:
@@ -57,12 +57,14 @@ def test_fields_that_are_newer_than_we_are(pods: PodResources) -> None:
 
 def test_nobody_to_ask(tmp_path: Path) -> None:
     socket = tmp_path / "kubelet.sock"
-    assert held(socket, set()) == Held(absent=f"{socket}")
+    assert held(socket, set()) == ResourceHolders(absent=f"{socket}")
     (tmp_path / "file").touch()
     assert held(tmp_path / "file" / "kubelet.sock", set()).absent
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
-    assert held(loop, set()) == Held(unknown=f"{loop}: Too many levels of symbolic links")
+    assert held(loop, set()) == ResourceHolders(
+        unknown=f"{loop}: Too many levels of symbolic links"
+    )
 
 
 def test_something_else_in_its_place(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ import pytest
 
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.pool import PoolSpec, Preferring
-from rbln_worker.core.preferred.budget import STEPS_MOST, Budget, Spent
+from rbln_worker.core.preferred.budget import STEPS_MOST, Budget, BudgetExceeded
 from rbln_worker.core.preferred.choose import Preferred, Refused, choose
-from rbln_worker.core.preferred.topology import Layout, layout
+from rbln_worker.core.preferred.topology import PoolTopology, layout
 
 Servers = dict[int, list[int]]
 """NUMA node → how many devices each of its bridges has."""
@@ -42,7 +42,7 @@ def node(server: Servers, product: str = "1250") -> tuple[Device, ...]:
     )
 
 
-def server(shape: Servers, *, cross: bool = False, policy: Preferring = "") -> Layout:
+def server(shape: Servers, *, cross: bool = False, policy: Preferring = "") -> PoolTopology:
     spec = PoolSpec(
         "rebellions.ai",
         "ATOM",
@@ -54,7 +54,7 @@ def server(shape: Servers, *, cross: bool = False, policy: Preferring = "") -> L
 
 
 def ask(
-    known: Layout,
+    known: PoolTopology,
     available: Iterable[str],
     must: Iterable[str],
     size: int,
@@ -64,7 +64,7 @@ def ask(
 
 
 def asked(
-    known: Layout,
+    known: PoolTopology,
     size: int,
     must: tuple[str, ...] = (),
     used: tuple[str, ...] = (),
@@ -230,7 +230,7 @@ def virtual(pf: str, count: int, numa: int = 0) -> tuple[Device, ...]:
     )  # fmt: skip
 
 
-def names(known: Layout, size: int, used: Iterable[str] = ()) -> tuple[str, ...]:
+def names(known: PoolTopology, size: int, used: Iterable[str] = ()) -> tuple[str, ...]:
     chosen = ask(known, known.places.keys() - set(used), (), size)
     assert isinstance(chosen, Preferred)
     return chosen.devices
@@ -346,9 +346,9 @@ def test_where_trying_everything_would_take_years_the_work_is_bounded() -> None:
 def test_a_budget_is_spent_once() -> None:
     budget = Budget(10)
     budget.spend(7)
-    with pytest.raises(Spent):
+    with pytest.raises(BudgetExceeded):
         budget.spend(4)
-    with pytest.raises(Spent):
+    with pytest.raises(BudgetExceeded):
         budget.spend(1)
 
 

@@ -10,7 +10,7 @@ from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.pool import PoolSpec, Preferring
 from rbln_worker.core.preferred.budget import Budget
 from rbln_worker.core.preferred.choose import Preferred, choose
-from rbln_worker.core.preferred.topology import Layout, layout
+from rbln_worker.core.preferred.topology import PoolTopology, layout
 
 POLICIES: tuple[Preferring, ...] = ("", "topology", "packed", "spread")
 
@@ -22,7 +22,7 @@ def device(name: str, group: str, numa: int = 0) -> Device:
     )
 
 
-def places(groups: str, policy: Preferring = "", numa: str = "") -> Layout:
+def places(groups: str, policy: Preferring = "", numa: str = "") -> PoolTopology:
     """``aab``: three devices, the first two in one group; a dot is one by itself."""
     pool = PoolSpec(
         "x.io", "a", "accelerator", preferred_allocation=policy, allow_cross_numa=not numa
@@ -36,7 +36,7 @@ def places(groups: str, policy: Preferring = "", numa: str = "") -> Layout:
     )
 
 
-def chosen(known: Layout, size: int, *, used: str = "", must: str = "") -> str:
+def chosen(known: PoolTopology, size: int, *, used: str = "", must: str = "") -> str:
     ids = sorted(known.places)
     available = [one for n, one in enumerate(ids) if f"{n:x}" not in used]
     included = [one for n, one in enumerate(ids) if f"{n:x}" in must]

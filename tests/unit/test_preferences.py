@@ -8,29 +8,29 @@ from collections.abc import ItemsView, Iterable
 import pytest
 
 from rbln_worker.contract.device import Bdf, DeviceId
-from rbln_worker.core.counters import Tally
+from rbln_worker.core.counters import Counters
 from rbln_worker.core.preferred.budget import STEPS_MOST
 from rbln_worker.core.preferred.choose import Refused
-from rbln_worker.core.preferred.topology import Layout, Place
+from rbln_worker.core.preferred.topology import DeviceTopology, PoolTopology
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.preferences import CAUSES_MOST, CONTAINERS_MOST, Preferences
 
 IDS = [f"{card}.{n}" for card in range(4) for n in range(4)]
 
 
-def known(*, cross: bool = True) -> Layout:
-    return Layout(
-        {DeviceId(one): Place(int(one[0]) // 2, Bdf(one[0]), Bdf(one)) for one in IDS},
+def known(*, cross: bool = True) -> PoolTopology:
+    return PoolTopology(
+        {DeviceId(one): DeviceTopology(int(one[0]) // 2, Bdf(one[0]), Bdf(one)) for one in IDS},
         may_cross=cross,
         policy="topology",
     )
 
 
-def broken() -> Layout:
+def broken() -> PoolTopology:
     """A layout that a bug might make: its devices can't be put in order."""
     places = dict(known().places)
-    places[DeviceId("0.0")] = Place(None, Bdf("0"), Bdf("0.0"))  # type: ignore[arg-type]
-    return Layout(places, may_cross=True, policy="topology")
+    places[DeviceId("0.0")] = DeviceTopology(None, Bdf("0"), Bdf("0.0"))  # type: ignore[arg-type]
+    return PoolTopology(places, may_cross=True, policy="topology")
 
 
 def container(
@@ -51,14 +51,14 @@ class Told:
 
     def __init__(self, steps: int = STEPS_MOST) -> None:
         self.times = 0
-        self.tally = Tally()
+        self.tally = Counters()
         self.preferences = Preferences(self.tally, self._tell, steps)
 
     def _tell(self) -> None:
         self.times += 1
 
     def ask(
-        self, known: Layout, *containers: pb.ContainerPreferredAllocationRequest
+        self, known: PoolTopology, *containers: pb.ContainerPreferredAllocationRequest
     ) -> list[list[str]]:
         request = pb.PreferredAllocationRequest(container_requests=containers)
         answer = asyncio.run(self.preferences.answer(known, request))
@@ -72,7 +72,7 @@ def test_each_container_has_an_answer_of_its_own() -> None:
     assert told.ask(known()) == []
     asked = (container(IDS, 2), container(IDS, 1, ["3.1"]), container([], 1))
     assert told.ask(known(), *asked) == [["0.0", "0.1"], ["3.1"], []]
-    assert told.ask(Layout(policy="none"), *asked) == [[], [], []]
+    assert told.ask(PoolTopology(policy="none"), *asked) == [[], [], []]
     assert (told.times, told.preferences.problems) == (0, ())
 
 
@@ -160,16 +160,16 @@ def test_others_have_their_turn_between_two_containers() -> None:
 def test_ever_other_causes_are_logged_only_so_often(caplog: pytest.LogCaptureFixture) -> None:
     told = Told()
 
-    class Odd(UserDict[DeviceId, Place | None]):
+    class Odd(UserDict[DeviceId, DeviceTopology | None]):
         """Places that can't be read, for another reason each time."""
 
         times = 0
 
-        def items(self) -> ItemsView[DeviceId, Place | None]:
+        def items(self) -> ItemsView[DeviceId, DeviceTopology | None]:
             Odd.times += 1
             raise ValueError(f"the {Odd.times // 2}th reason")
 
-    odd = Layout(Odd(dict(known().places)), may_cross=True, policy="topology")
+    odd = PoolTopology(Odd(dict(known().places)), may_cross=True, policy="topology")
     for _ in range(100):
         assert told.ask(odd, container(IDS, 1)) == [["0.0"]]
     assert told.tally.failed_preferences == 100

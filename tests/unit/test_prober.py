@@ -12,7 +12,7 @@ import pytest
 
 from rbln_worker.contract.device import Bdf, Carrier, Device, DeviceId, PciFunction
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.counters import Tally
+from rbln_worker.core.counters import Counters
 from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Unknown
 from rbln_worker.health.inspect import Finding
 from rbln_worker.health.probe_threads import SLOTS, Depth, Prober
@@ -42,7 +42,7 @@ def looking(
         root,
         host_visible=True,
         write_info=lambda _: "",
-        tally=Tally(),
+        tally=Counters(),
         answer_within_s=answer_within_s,
         hanging_most=hanging_most,
     )

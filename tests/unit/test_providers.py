@@ -18,21 +18,21 @@ from rbln_worker.contract.device import (
     Vdpa,
 )
 from rbln_worker.contract.pool import DeviceType, PoolSpec
-from rbln_worker.core.allocation.device_allocation import DeviceAnswer, answer
+from rbln_worker.core.allocation.device_allocation import DeviceAllocation, build_allocation
 from rbln_worker.core.allocation.host_facts import (
+    DirEntries,
+    Exists,
     Fact,
-    Facts,
+    HostFacts,
     HostFile,
     Link,
     Links,
-    Missing,
-    Names,
     Need,
     Text,
-    Texts,
-    There,
+    TextPerEntry,
+    Unread,
 )
-from rbln_worker.core.allocation.providers.provider import Question
+from rbln_worker.core.allocation.providers.provider import ProviderInput
 from rbln_worker.core.allocation.providers.registry import needs, providers
 from rbln_worker.core.health.evidence import unusable
 
@@ -40,7 +40,7 @@ BDF = "0000:3b:02.0"
 HOME = f"/sys/bus/pci/devices/{BDF}"
 SF = "mlx5_core.sf.4"
 SF_HOME = f"/sys/bus/auxiliary/devices/{SF}"
-GONE = Missing("gone")
+GONE = Unread("gone")
 VHOST_VDPA = Network(vdpa=Vdpa("vdpa2", "vhost"))
 NO_RDMA = Network()
 RDMA = Network(rdma=("mlx5_9",), rdma_capable=True)
@@ -83,16 +83,16 @@ def pool(
     return PoolSpec("intel.com", "x", device_type, additional_info=additional_info, iommufd=iommufd)
 
 
-def told(device: Device, spec: PoolSpec, facts: dict[Need, Fact] | None = None) -> DeviceAnswer:
-    return answer(Question(device, spec, Facts(facts)))
+def told(device: Device, spec: PoolSpec, facts: dict[Need, Fact] | None = None) -> DeviceAllocation:
+    return build_allocation(ProviderInput(device, spec, HostFacts(facts)))
 
 
-def info(found: DeviceAnswer) -> dict[str, dict[str, str]]:
+def info(found: DeviceAllocation) -> dict[str, dict[str, str]]:
     sections: dict[str, dict[str, str]] = json.loads(f"{{{found.info}}}")[found.id]
     return sections
 
 
-def hosts(found: DeviceAnswer) -> list[str]:
+def hosts(found: DeviceAllocation) -> list[str]:
     return [node.host for node in found.nodes]
 
 
@@ -218,8 +218,8 @@ def test_a_group_is_viable_without_host_drivers(members: dict[str, str], fault: 
     assert not without.faults, "nothing keeps a group without an IOMMU from user space"
 
 
-VFIO_DEV = Names(f"{HOME}/vfio-dev")
-IOMMU = There("/dev/iommu")
+VFIO_DEV = DirEntries(f"{HOME}/vfio-dev")
+IOMMU = Exists("/dev/iommu")
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_a_group_that_is_no_number_is_a_fault(group: str) -> None:
     assert found.faults == (f"no IOMMU group (iommu_group: expected a number, got {group!r})",)
 
 
-UIO = Names(f"{HOME}/uio")
+UIO = DirEntries(f"{HOME}/uio")
 
 
 @pytest.mark.parametrize("driver", ["uio", "igb_uio", "uio_pci_generic"])
@@ -272,7 +272,7 @@ def test_uio_gives_the_functions_node(driver: str) -> None:
 @pytest.mark.parametrize(
     ("names", "why"),
     [
-        (Missing(f"{HOME}/uio: it hid"), "no uio node (uio: it hid)"),
+        (Unread(f"{HOME}/uio: it hid"), "no uio node (uio: it hid)"),
         ((), "no uio node (uio: expected an entry such as uio0, got nothing)"),
         (("../sda",), "no uio node (uio: expected an entry such as uio0, got '../sda')"),
     ],
@@ -285,21 +285,21 @@ def test_a_uio_function_without_a_node_is_a_fault(names: Fact, why: str) -> None
 
 def rdma_facts(home: str, devices: Fact, *, manager: bool = True) -> dict[Need, Fact]:
     return {
-        Names(f"{home}/infiniband"): devices,
-        Texts("/sys/class/infiniband_verbs", "ibdev"): {
+        DirEntries(f"{home}/infiniband"): devices,
+        TextPerEntry("/sys/class/infiniband_verbs", "ibdev"): {
             "uverbs10": "mlx5_10\n",
             "uverbs9": "mlx5_9\n",
             "uverbs0": "mlx5_0\n",
         },
-        Texts("/sys/class/infiniband_mad", "ibdev"): {
+        TextPerEntry("/sys/class/infiniband_mad", "ibdev"): {
             "issm10": "mlx5_10\n",
             "issm9": "mlx5_9\n",
             "umad10": "mlx5_10\n",
             "umad9": "mlx5_9\n",
             "umad90": "mlx5_90\n",
         },
-        Texts("/sys/class/infiniband_cm", "ibdev"): {"ucm9": "mlx5_9\n"},
-        There("/dev/infiniband/rdma_cm"): manager,
+        TextPerEntry("/sys/class/infiniband_cm", "ibdev"): {"ucm9": "mlx5_9\n"},
+        Exists("/dev/infiniband/rdma_cm"): manager,
     }
 
 
@@ -358,7 +358,7 @@ def test_an_rdma_device_without_verbs_is_of_no_use() -> None:
     assert found.faults == ("no uverbs node belongs to it",)
 
 
-VDPA = Names("/sys/bus/vdpa/devices/vdpa2")
+VDPA = DirEntries("/sys/bus/vdpa/devices/vdpa2")
 
 
 def test_vdpa_for_user_space_has_a_node() -> None:
@@ -403,7 +403,7 @@ def test_additional_info_of_an_auxiliary_device_is_keyed_by_everything_it_is_cal
 
 
 POOLS = Text(f"/sys/bus/pci/drivers/rebellions/{BDF}/pools")
-RSD = There("/dev/rsd0")
+RSD = Exists("/dev/rsd0")
 TOOL = HostFile("/usr/local/bin/rbln-stat")
 
 
@@ -485,6 +485,6 @@ def test_a_pools_file_that_names_no_node(text: str, why: str) -> None:
 
 
 def test_an_npu_whose_file_cannot_be_read() -> None:
-    found = told(npu(), ACCELERATOR, {POOLS: Missing("pools: gone")})
+    found = told(npu(), ACCELERATOR, {POOLS: Unread("pools: gone")})
     assert found.faults == ("its node is not known (pools: gone)",)
     assert told(npu(), ACCELERATOR).faults == ("its node is not known (not read)",)

@@ -18,9 +18,16 @@ from rbln_worker.contract.device import (
     Vdpa,
 )
 from rbln_worker.contract.pool import DeviceType, PoolSpec
-from rbln_worker.core.allocation.device_allocation import DeviceAnswer, answer
-from rbln_worker.core.allocation.host_facts import HostFile, Missing, Names, Text, Texts, There
-from rbln_worker.core.allocation.providers.provider import Question
+from rbln_worker.core.allocation.device_allocation import DeviceAllocation, build_allocation
+from rbln_worker.core.allocation.host_facts import (
+    DirEntries,
+    Exists,
+    HostFile,
+    Text,
+    TextPerEntry,
+    Unread,
+)
+from rbln_worker.core.allocation.providers.provider import ProviderInput
 from rbln_worker.core.allocation.providers.registry import needs
 from rbln_worker.host.facts import Reader
 from tests.sim import conformance
@@ -71,9 +78,9 @@ def subfunctions(node: SimNode) -> dict[str, Device]:
     }
 
 
-def told(root: Path, device: Device, spec: PoolSpec) -> tuple[DeviceAnswer, tuple[str, ...]]:
+def told(root: Path, device: Device, spec: PoolSpec) -> tuple[DeviceAllocation, tuple[str, ...]]:
     reader = Reader(root, host_visible=True)
-    found = answer(Question(device, spec, reader.read(needs(device, spec))))
+    found = build_allocation(ProviderInput(device, spec, reader.read(needs(device, spec))))
     return found, reader.missing(node.host for node in found.nodes)
 
 
@@ -159,7 +166,7 @@ def test_a_look_reads_what_is_shared_once(tmp_path: Path) -> None:
     node = SimNode(tmp_path)
     conformance.load("nic-rdma-vfs").node.build(node)
     reader = Reader(tmp_path, host_visible=True)
-    shared = Texts("/sys/class/infiniband_verbs", "ibdev")
+    shared = TextPerEntry("/sys/class/infiniband_verbs", "ibdev")
     before = reader.read([shared]).texts(shared)
     assert before["uverbs20"] == "mlx5_20\n"
     node.tree.remove("/sys/class/infiniband_verbs")
@@ -170,10 +177,10 @@ def test_a_look_reads_what_is_shared_once(tmp_path: Path) -> None:
 def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     reader = Reader(tmp_path, host_visible=False)
-    wants = Text("/folder"), Names("/nowhere"), There("/nowhere"), HostFile("/nowhere")
+    wants = Text("/folder"), DirEntries("/nowhere"), Exists("/nowhere"), HostFile("/nowhere")
     facts = reader.read(wants)
-    assert facts.text(wants[0]) == Missing("/folder: Is a directory")
-    assert facts.names(wants[1]) == Missing("/nowhere: No such file or directory", absent=True)
+    assert facts.text(wants[0]) == Unread("/folder: Is a directory")
+    assert facts.names(wants[1]) == Unread("/nowhere: No such file or directory", absent=True)
     assert not facts.there(wants[2])
     assert not facts.there(wants[3])
 
@@ -220,11 +227,11 @@ def test_an_npu_and_its_tool(tmp_path: Path) -> None:
     found, missing = told(tmp_path, device, spec)
     assert (found.mounts, missing) == ((), ("/dev/rsd0",))
     out_of_sight = Reader(tmp_path, host_visible=False).read(needs(device, spec))
-    assert not answer(Question(device, spec, out_of_sight)).mounts
+    assert not build_allocation(ProviderInput(device, spec, out_of_sight)).mounts
     node.tree.write("/host/usr/bin/rbln-smi", "x")
     (tmp_path / "usr/local/bin/rbln-stat").mkdir(parents=True)
     mounted = Reader(tmp_path, host_visible=False).read(needs(device, spec))
-    assert [one.host for one in answer(Question(device, spec, mounted)).mounts] == [
+    assert [one.host for one in build_allocation(ProviderInput(device, spec, mounted)).mounts] == [
         "/usr/bin/rbln-smi"
     ]
     assert not told(tmp_path, device, spec)[0].mounts, "a folder is no tool"

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 import pytest
 
-from rbln_supervisor.core.config.node_config import NodeConfig, parse, strict
+from rbln_supervisor.core.config.node_config import NodeConfig, parse, require_valid
 from rbln_supervisor.core.matching.assign import assign
 from rbln_supervisor.core.matching.explain import explain
 from rbln_supervisor.discovery import scan
@@ -29,14 +29,14 @@ def configured(name: str) -> NodeConfig:
     prefix = "intel.com"
     for before, after in zip(case.args, case.args[1:], strict=False):
         prefix = after if before.lstrip("-") == "resource-prefix" else prefix
-    return strict(parse(msgspec.json.encode(case.config), prefix=prefix))
+    return require_valid(parse(msgspec.json.encode(case.config), prefix=prefix))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_pools_have_the_recorded_devices(name: str, tmp_path: Path) -> None:
     config = configured(name)
     conformance.load(name).node.build(SimNode(tmp_path))
-    look = scan.look(tmp_path, scan.needs(config.pools, allow_default_route=False))
+    look = scan.scan_node(tmp_path, scan.required_reads(config.pools, allow_default_route=False))
     assert look.failed is None
     devices = assign(config.pools, look.node).devices
     recorded = conformance.load(name).expected.pools

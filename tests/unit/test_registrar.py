@@ -8,9 +8,9 @@ from typing import Any
 from rbln_worker.contract.messages import Phase
 from rbln_worker.contract.pool import PoolName
 from rbln_worker.core.allocation.device_allocation import env_names
-from rbln_worker.core.counters import Tally
+from rbln_worker.core.counters import Counters
 from rbln_worker.core.registration import NOBODY
-from rbln_worker.kubelet.prepared import Prepared
+from rbln_worker.kubelet.prepared import PreparedAnswers
 from rbln_worker.registrar import Registrar
 from rbln_worker.spec import KubeletDirs
 
@@ -28,8 +28,8 @@ def test_a_kubelet_that_goes_and_comes_while_a_socket_opens(short_path: Path) ->
             ),
             POOL,
             "kubelet-sock",
-            lambda: Prepared(POOL, env_names(POOL)),
-            tally=Tally(),
+            lambda: PreparedAnswers(POOL, env_names(POOL)),
+            tally=Counters(),
             on_change=lambda: None,
             spawn=begun.append,
         )
@@ -67,8 +67,8 @@ def test_a_socket_that_opens_while_the_worker_leaves_is_removed(short_path: Path
             ),
             POOL,
             "kubelet-sock",
-            lambda: Prepared(POOL, env_names(POOL)),
-            tally=Tally(),
+            lambda: PreparedAnswers(POOL, env_names(POOL)),
+            tally=Counters(),
             on_change=lambda: None,
             spawn=begun.append,
         )

@@ -8,32 +8,32 @@ from rbln_supervisor.core.workers.backoff import (
     JITTER,
     MOST_S,
     STEADY_S,
-    deaths_in_a_row,
-    delay_s,
+    backoff_s,
+    consecutive_failures,
 )
 
 
 def test_at_once_then_doubled_to_an_end() -> None:
-    assert [delay_s(deaths, 0.5) for deaths in range(1, 10)] == [
+    assert [backoff_s(deaths, 0.5) for deaths in range(1, 10)] == [
         *(0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0),
         *(MOST_S, MOST_S),
     ]
-    assert delay_s(0, 0.5) == 0.0
+    assert backoff_s(0, 0.5) == 0.0
 
 
 @given(st.integers(2, 10**9), st.floats(0, 1, exclude_max=True))
 def test_jitter_is_a_share_to_either_side(deaths: int, chance: float) -> None:
-    delay, middle = delay_s(deaths, chance), delay_s(deaths, 0.5)
+    delay, middle = backoff_s(deaths, chance), backoff_s(deaths, 0.5)
     assert FIRST_S <= middle <= MOST_S
     assert middle * (1 - JITTER) <= delay <= middle * (1 + JITTER)
 
 
 @given(st.integers(1, 100), st.floats(0, 1, exclude_max=True))
 def test_it_never_shrinks(deaths: int, chance: float) -> None:
-    assert delay_s(deaths, chance) <= delay_s(deaths + 1, chance)
+    assert backoff_s(deaths, chance) <= backoff_s(deaths + 1, chance)
 
 
 def test_a_long_life_clears_the_account() -> None:
-    assert deaths_in_a_row(7, STEADY_S - 0.1) == 8
-    assert deaths_in_a_row(7, STEADY_S) == 1
-    assert deaths_in_a_row(0, 0.0) == 1
+    assert consecutive_failures(7, STEADY_S - 0.1) == 8
+    assert consecutive_failures(7, STEADY_S) == 1
+    assert consecutive_failures(0, 0.0) == 1

@@ -6,13 +6,13 @@ import pytest
 from rbln_supervisor.core.config.node_config import NodeConfig
 from rbln_supervisor.core.config.selectors import SelectorObject
 from rbln_supervisor.core.matching.assign import assign
-from rbln_supervisor.core.matching.node_inventory import Node
+from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.workers.desired_state import (
-    Roster,
-    advance,
-    message,
-    next_leave,
-    recalled,
+    DesiredState,
+    from_orphan,
+    next_removal,
+    reconcile,
+    update_message,
 )
 from rbln_worker.contract.device import DeviceId, Network
 from rbln_worker.contract.messages import Delta, Snapshot
@@ -24,17 +24,19 @@ GRACE_S = 300.0
 VF, SF = DeviceId("0000:3b:02.0"), DeviceId("mlx5_core.sf.1")
 
 
-def turn(before: Roster, configured: NodeConfig, found: Node, now: float = 0.0) -> Roster:
+def turn(
+    before: DesiredState, configured: NodeConfig, found: NodeInventory, now: float = 0.0
+) -> DesiredState:
     """The roster of pool a after one more look."""
     assigned = assign(configured.pools, found)
     first = configured.pools[0]
-    return advance(
+    return reconcile(
         *(before, first, assigned.devices[A], assigned.taken, found), now=now, grace_s=GRACE_S
     )
 
 
-def begin(configured: NodeConfig, found: Node) -> Roster:
-    return turn(Roster(configured.pools[0].spec), configured, found)
+def begin(configured: NodeConfig, found: NodeInventory) -> DesiredState:
+    return turn(DesiredState(configured.pools[0].spec), configured, found)
 
 
 NICS = config(pool("a", "netDevice", below("p0#0", drivers=("iavf",), link_types=("ether",))))
@@ -44,12 +46,17 @@ NPUS = config(pool("a", "accelerator", SelectorObject(vendors=("1eff",))))
 DEFAULT_ROUTE = Network(link_type="ether", default_route=True)
 
 # A pool, what it had, what is there then → why its only device is gone.
-GONE: list[tuple[NodeConfig, Node, Node, str]] = [
+GONE: list[tuple[NodeConfig, NodeInventory, NodeInventory, str]] = [
     (NICS, node(vf(0)), node(), "unplugged"),
     (NPUS, node(npu()), node(), "unplugged"),
     (SFS, node(pf(), subfunctions=[sf(1)]), node(pf()), "unplugged"),
     (SFS, node(pf(), subfunctions=[sf(1)]), node(), "unplugged"),
-    (NICS, node(vf(0)), Node(unreadable={VF: "driver: no link"}), "can't be read: driver: no link"),
+    (
+        NICS,
+        node(vf(0)),
+        NodeInventory(unreadable={VF: "driver: no link"}),
+        "can't be read: driver: no link",
+    ),
     (
         SFS,
         node(pf(), subfunctions=[sf(1)]),
@@ -59,7 +66,7 @@ GONE: list[tuple[NodeConfig, Node, Node, str]] = [
     (
         SFS,
         node(pf(), subfunctions=[sf(1)]),
-        Node(unreadable={"0000:3b:00.0": "modalias: odd"}),
+        NodeInventory(unreadable={"0000:3b:00.0": "modalias: odd"}),
         "can't be read: modalias: odd",
     ),
     (NICS, node(vf(0)), node(vf(0, driver=None)), "no driver is bound to it"),
@@ -86,7 +93,7 @@ GONE: list[tuple[NodeConfig, Node, Node, str]] = [
 
 @pytest.mark.parametrize(("configured", "before", "after", "why"), GONE)
 def test_what_is_gone_stays_for_a_while_with_its_reason(
-    configured: NodeConfig, before: Node, after: Node, why: str
+    configured: NodeConfig, before: NodeInventory, after: NodeInventory, why: str
 ) -> None:
     first = begin(configured, before)
     second = turn(first, configured, after, now=10.0)
@@ -96,7 +103,7 @@ def test_what_is_gone_stays_for_a_while_with_its_reason(
     assert (second.generation, second.changed, second.removed) == (2, (gone,), ())
     third = turn(second, configured, after, now=10.0 + GRACE_S - 1)
     assert (third.generation, third.devices) == (2, second.devices)
-    assert next_leave(third, GRACE_S) == 10.0 + GRACE_S
+    assert next_removal(third, GRACE_S) == 10.0 + GRACE_S
     fourth = turn(third, configured, after, now=10.0 + GRACE_S)
     assert (fourth.devices, fourth.removed) == ({}, (gone.id,))
 
@@ -118,7 +125,7 @@ def test_with_several_objects_none_is_blamed() -> None:
 
 @pytest.mark.parametrize(("configured", "before", "after", "why"), GONE)
 def test_what_comes_back_was_never_gone(
-    configured: NodeConfig, before: Node, after: Node, why: str
+    configured: NodeConfig, before: NodeInventory, after: NodeInventory, why: str
 ) -> None:
     first = begin(configured, before)
     back = turn(turn(first, configured, after, now=1.0), configured, before, now=2.0)
@@ -126,7 +133,7 @@ def test_what_comes_back_was_never_gone(
     assert not back.gone_since
 
 
-NOT_WANTED: list[tuple[NodeConfig, Node, NodeConfig]] = [
+NOT_WANTED: list[tuple[NodeConfig, NodeInventory, NodeConfig]] = [
     (NICS, node(vf(0)), config(pool("a", "netDevice", below("p0#1")))),
     (SFS, node(pf(), subfunctions=[sf(1)]), config(pool("a", "auxNetDevice", below("p0#1")))),
     (NPUS, node(npu()), config(pool("a", "accelerator", SelectorObject(vendors=("8086",))))),
@@ -136,7 +143,7 @@ NOT_WANTED: list[tuple[NodeConfig, Node, NodeConfig]] = [
 
 @pytest.mark.parametrize(("before", "found", "after"), NOT_WANTED)
 def test_what_the_configuration_does_not_want_leaves_at_once(
-    before: NodeConfig, found: Node, after: NodeConfig
+    before: NodeConfig, found: NodeInventory, after: NodeConfig
 ) -> None:
     first = begin(before, found)
     assert len(first.devices) == 1
@@ -179,34 +186,36 @@ def test_what_an_object_gives_is_news() -> None:
     second = turn(first, vhost, node(vf(0)))
     (device,) = second.changed
     assert device.grants.vhost_net
-    assert message(second, "s", held=1) == Delta("s", 1, 2, (device,), ())
-    assert message(second, "s", held=None) == Snapshot("s", 2, vhost.pools[0].spec, (device,))
+    assert update_message(second, "s", held=1) == Delta("s", 1, 2, (device,), ())
+    assert update_message(second, "s", held=None) == Snapshot(
+        "s", 2, vhost.pools[0].spec, (device,)
+    )
 
 
 # What an earlier supervisor's worker holds
 
 
-def held(roster: Roster, *, now: float = 0.0) -> Roster:
+def held(roster: DesiredState, *, now: float = 0.0) -> DesiredState:
     """What the next supervisor makes of a worker that holds this."""
-    return recalled(roster.pool, roster.devices.values(), None, now=now)
+    return from_orphan(roster.pool, roster.devices.values(), None, now=now)
 
 
 @pytest.mark.parametrize(("configured", "before", "after", "why"), GONE)
 def test_what_was_gone_under_an_earlier_supervisor_has_its_grace_time_from_now_on(
-    configured: NodeConfig, before: Node, after: Node, why: str
+    configured: NodeConfig, before: NodeInventory, after: NodeInventory, why: str
 ) -> None:
     gone = turn(begin(configured, before), configured, after, now=10.0)
     again = turn(held(gone, now=100.0), configured, after, now=100.0)
     assert again.devices == gone.devices
     assert again.generation == 1
-    assert next_leave(again, GRACE_S) == 100.0 + GRACE_S
+    assert next_removal(again, GRACE_S) == 100.0 + GRACE_S
     assert turn(again, configured, after, now=99.0 + GRACE_S).devices == gone.devices
     assert not turn(again, configured, after, now=100.0 + GRACE_S).devices
 
 
 @pytest.mark.parametrize(("configured", "before", "after", "why"), GONE)
 def test_what_went_without_a_supervisor_is_gone(
-    configured: NodeConfig, before: Node, after: Node, why: str
+    configured: NodeConfig, before: NodeInventory, after: NodeInventory, why: str
 ) -> None:
     (gone,) = turn(held(begin(configured, before)), configured, after, now=1.0).devices.values()
     assert gone.gone == why
@@ -217,7 +226,7 @@ def test_the_same_devices_are_no_news_to_the_next_supervisor() -> None:
     second = turn(held(first), NPUS, node(npu()), now=5.0)
     assert (second.devices, second.generation, second.gone_since) == (first.devices, 1, {})
     assert second.selectors == NPUS.pools[0].selectors
-    assert isinstance(message(second, "s", None), Snapshot)
+    assert isinstance(update_message(second, "s", None), Snapshot)
 
 
 def test_what_another_file_does_not_want_left_with_its_supervisor() -> None:
@@ -227,4 +236,4 @@ def test_what_another_file_does_not_want_left_with_its_supervisor() -> None:
 
 def test_what_a_worker_holds_comes_after_what_was_known_of_its_pool() -> None:
     before = begin(NPUS, node(npu()))
-    assert recalled(before.pool, (), before, now=0.0).generation == before.generation + 1
+    assert from_orphan(before.pool, (), before, now=0.0).generation == before.generation + 1

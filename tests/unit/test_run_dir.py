@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rbln_supervisor.run_dir import NotUsable, held, prepare
+from rbln_supervisor.run_dir import RunDirError, locked, prepare
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 
@@ -24,7 +24,7 @@ def volume(tmp_path: Path) -> Path:
 
 
 def refused(path: Path) -> str:
-    with pytest.raises(NotUsable) as error:
+    with pytest.raises(RunDirError) as error:
         prepare(path)
     assert "\n" not in str(error.value)
     return str(error.value)
@@ -39,7 +39,7 @@ def test_a_volume_is_closed_and_stays_so(volume: Path, given: int) -> None:
     for _ in range(2):
         prepare(volume)
         assert mode(volume) & 0o777 == mode(volume / "pools") == 0o700
-        with held(volume):
+        with locked(volume):
             assert (volume / "supervisor.lock").read_text() == f"{os.getpid()}\n"
 
 
@@ -47,7 +47,7 @@ def test_a_volume_is_closed_and_stays_so(volume: Path, given: int) -> None:
 def test_a_volume_of_another_group(volume: Path) -> None:
     os.chown(volume, 0, 2000)
     volume.chmod(0o3777)
-    with held(volume):
+    with locked(volume):
         assert (mode(volume), (volume / "pools").stat().st_uid) == (0o700, 0)
 
 
@@ -133,5 +133,5 @@ def test_what_others_put_there_while_it_is_closed_is_seen(
 
 def test_a_second_supervisor_names_the_first(volume: Path) -> None:
     first = rf"\(pid {os.getpid()}\) serves from"
-    with held(volume), pytest.raises(NotUsable, match=first), held(volume):
+    with locked(volume), pytest.raises(RunDirError, match=first), locked(volume):
         pass

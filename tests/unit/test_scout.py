@@ -11,9 +11,9 @@ from time import monotonic
 
 import pytest
 
-from rbln_supervisor.core.discovery.result import Look
+from rbln_supervisor.core.discovery.result import DiscoveryResult
 from rbln_supervisor.discovery import scan
-from rbln_supervisor.discovery.process import Scout
+from rbln_supervisor.discovery.process import DiscoveryProcess
 from rbln_worker.host.discovery.inventory import Needs
 from tests.sim import processes
 from tests.sim.device import SimDevice
@@ -32,7 +32,7 @@ def sim(tmp_path: Path) -> SimNode:
     return sim
 
 
-def result(scout: Scout) -> Look:
+def result(scout: DiscoveryProcess) -> DiscoveryResult:
     """Wait as the supervisor does."""
     while True:
         deadline = scout.deadline
@@ -44,7 +44,7 @@ def result(scout: Scout) -> Look:
 
 
 @contextmanager
-def ended(scout: Scout) -> Iterator[Scout]:
+def ended(scout: DiscoveryProcess) -> Iterator[DiscoveryProcess]:
     yield scout
     scout.end()
     while scout.is_busy:
@@ -53,11 +53,11 @@ def ended(scout: Scout) -> Iterator[Scout]:
 
 
 def test_it_finds_what_a_look_finds(sim: SimNode) -> None:
-    scout = Scout(sim.root)
+    scout = DiscoveryProcess(sim.root)
     for _ in range(2):
         scout.begin(NEEDS)
         look = result(scout)
-        assert look == scan.look(sim.root, NEEDS)
+        assert look == scan.scan_node(sim.root, NEEDS)
         assert len(look.node.functions) == 4
     assert not scout.is_busy
 
@@ -66,28 +66,30 @@ def test_more_than_a_pipe_holds(sim: SimNode) -> None:
     sim.add(SimDevice("0000:5e:00.0", driver="x", totalvfs=0, rbln=None, code="020000"))
     sim.tree.directory("/sys/bus/pci/devices/0000:5e:00.0/net")
     sim.enable_vfs("0000:5e:00.0", 400, driver="x")
-    scout = Scout(sim.root)
+    scout = DiscoveryProcess(sim.root)
     scout.begin(NEEDS)
     assert len(result(scout).node.functions) == 405
 
 
 def test_a_look_that_hangs_is_ended(sim: SimNode) -> None:
     sim.hang("0000:20:00.0", "numa_node")
-    scout = Scout(sim.root, deadline_s=SOON_S)
+    scout = DiscoveryProcess(sim.root, deadline_s=SOON_S)
     began = monotonic()
     scout.begin(NEEDS)
-    assert result(scout) == Look(failed="the look at the node took more than 0.3 s and was ended")
+    assert result(scout) == DiscoveryResult(
+        failed="the look at the node took more than 0.3 s and was ended"
+    )
     assert monotonic() - began < 5
     with ended(scout):
         pass
     sim.set_numa_node("0000:20:00.0", 0)
-    scout = Scout(sim.root)
+    scout = DiscoveryProcess(sim.root)
     scout.begin(NEEDS)
     assert result(scout).failed is None
 
 
 def test_a_look_that_says_too_much_is_ended(sim: SimNode) -> None:
-    with ended(Scout(sim.root, bytes_most=100)) as scout:
+    with ended(DiscoveryProcess(sim.root, bytes_most=100)) as scout:
         scout.begin(NEEDS)
         look = result(scout)
     assert look.failed == "the look at the node said more than 100 bytes and was ended"
@@ -95,17 +97,17 @@ def test_a_look_that_says_too_much_is_ended(sim: SimNode) -> None:
 
 def test_a_look_that_is_killed(sim: SimNode) -> None:
     sim.hang("0000:20:00.0", "numa_node")
-    scout = Scout(sim.root)
+    scout = DiscoveryProcess(sim.root)
     scout.begin(NEEDS)
     (child,) = children()
     processes.kill([child])
     why = "the look at the node ended without a result (killed by SIGKILL), see the log"
-    assert result(scout) == Look(failed=why)
+    assert result(scout) == DiscoveryResult(failed=why)
 
 
 def test_nothing_stays_open(sim: SimNode) -> None:
     before = open_descriptors()
-    scout = Scout(sim.root, deadline_s=SOON_S)
+    scout = DiscoveryProcess(sim.root, deadline_s=SOON_S)
     scout.begin(NEEDS)
     result(scout)
     sim.hang("0000:20:00.0", "numa_node")
@@ -124,7 +126,7 @@ def test_what_a_look_started_ends_with_it(
     tool.write_text(f"#!/bin/sh\nsleep 300 &\necho $! > {left}\nexit 8\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    scout = Scout(sim.root)
+    scout = DiscoveryProcess(sim.root)
     scout.begin(Needs(frozenset({0x02}), ddp_profiles=True))
     assert result(scout).failed is None
     assert processes.has_ended(int(left.read_text()), 5)
@@ -135,9 +137,9 @@ def test_a_look_ends_itself_where_the_supervisor_is_gone(sim: SimNode) -> None:
     script = f"""
 import os
 from pathlib import Path
-from rbln_supervisor.discovery.process import Scout
+from rbln_supervisor.discovery.process import DiscoveryProcess
 from rbln_worker.host.discovery.inventory import Needs
-scout = Scout(Path({str(sim.root)!r}), deadline_s=0.2)
+scout = DiscoveryProcess(Path({str(sim.root)!r}), deadline_s=0.2)
 scout.begin(Needs(frozenset({{0x12}})))
 print(*Path(f"/proc/self/task/{{os.getpid()}}/children").read_text().split(), flush=True)
 os._exit(0)

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from rbln_worker.host.sockets import (
     PATH_BYTES_MOST,
     YOUNG_S,
-    PathTooLong,
-    fresh_name,
-    remove_dead,
-    sweep,
+    SocketPathTooLong,
+    remove_if_dead,
+    remove_stale_sockets,
+    unique_socket_name,
 )
 
 STEM = "rebellions.ai_ATOM"
@@ -26,14 +26,16 @@ STEM = "rebellions.ai_ATOM"
 
 def test_a_name_is_the_stem_and_sixteen_digits() -> None:
     folder = Path("/var/lib/kubelet/device-plugins")
-    assert re.fullmatch(rf"{re.escape(STEM)}-[0-9a-f]{{16}}\.sock", fresh_name(folder, STEM))
-    assert len({fresh_name(folder, STEM) for _ in range(100)}) == 100
+    assert re.fullmatch(
+        rf"{re.escape(STEM)}-[0-9a-f]{{16}}\.sock", unique_socket_name(folder, STEM)
+    )
+    assert len({unique_socket_name(folder, STEM) for _ in range(100)}) == 100
 
 
 @given(st.integers(1, 68), st.text("abc.-_", min_size=1, max_size=320))
 def test_every_path_fits(length: int, stem: str) -> None:
     folder = Path("/" + "f" * length)
-    path = folder / fresh_name(folder, stem)
+    path = folder / unique_socket_name(folder, stem)
     assert len(os.fsencode(path)) <= PATH_BYTES_MOST
     assert path.suffix == ".sock"
     assert path.parent == folder
@@ -41,14 +43,16 @@ def test_every_path_fits(length: int, stem: str) -> None:
 
 def test_stems_that_are_cut_alike_are_told_apart() -> None:
     folder = Path("/" + "f" * 60)
-    first, second = (fresh_name(folder, "x" * 100 + end) for end in "ab")
+    first, second = (unique_socket_name(folder, "x" * 100 + end) for end in "ab")
     assert first[:-21] != second[:-21]
-    assert first[:-21] == fresh_name(folder, "x" * 100 + "a")[:-21]
+    assert first[:-21] == unique_socket_name(folder, "x" * 100 + "a")[:-21]
 
 
 def test_a_folder_that_leaves_no_room() -> None:
-    with pytest.raises(PathTooLong, match="give --device-plugins-dir or --plugins-registry-dir"):
-        fresh_name(Path("/" + "f" * 80), STEM)
+    with pytest.raises(
+        SocketPathTooLong, match="give --device-plugins-dir or --plugins-registry-dir"
+    ):
+        unique_socket_name(Path("/" + "f" * 80), STEM)
 
 
 @pytest.fixture
@@ -80,7 +84,7 @@ def living(folder: Path) -> Iterator[Path]:
 
 
 def sweep_now(folder: Path, stem: str = STEM) -> set[str]:
-    return {path.name for path in sweep(folder, stem, time.time())}  # noqa: TID251
+    return {path.name for path in remove_stale_sockets(folder, stem, time.time())}  # noqa: TID251
 
 
 def test_only_our_dead_sockets_go(folder: Path, living: Path) -> None:
@@ -111,27 +115,27 @@ def test_a_young_socket_may_be_about_to_be_served(folder: Path) -> None:
     path = dead(folder / f"{STEM}.sock", age_s=YOUNG_S / 2)
     assert sweep_now(folder) == set()
     dead_later = time.time() + YOUNG_S  # noqa: TID251
-    assert sweep(folder, STEM, dead_later) == (path,)
+    assert remove_stale_sockets(folder, STEM, dead_later) == (path,)
 
 
 def test_names_that_were_cut_are_swept_too(folder: Path) -> None:
     long = "x" * 200
-    path = dead(folder / fresh_name(folder, long))
+    path = dead(folder / unique_socket_name(folder, long))
     assert sweep_now(folder) == set()
     assert sweep_now(folder, "y" * 200) == set()
     assert sweep_now(folder, long) == {path.name}
 
 
 def test_a_folder_that_is_not_there_has_no_sockets(folder: Path) -> None:
-    assert sweep(folder / "none", STEM, 0.0) == ()
+    assert remove_stale_sockets(folder / "none", STEM, 0.0) == ()
 
 
 def test_removing_a_socket_whose_server_ended(folder: Path, living: Path) -> None:
     path = dead(folder / "a.sock", age_s=0.0)
-    assert remove_dead(path)
+    assert remove_if_dead(path)
     assert not path.exists()
-    assert not remove_dead(path)
-    assert not remove_dead(living)
+    assert not remove_if_dead(path)
+    assert not remove_if_dead(living)
     assert living.exists()
     (folder / "file").touch()
-    assert not remove_dead(folder / "file")
+    assert not remove_if_dead(folder / "file")

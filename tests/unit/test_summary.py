@@ -8,13 +8,13 @@ from rbln_supervisor.core.reporting.pool_summary import (
     NO_DEVICES,
     NO_WORKER,
     NOT_LOOKED_AT,
-    Seen,
+    PoolSnapshot,
+    all_registered,
     invalid_status,
     pool_status,
-    ready,
 )
 from rbln_supervisor.core.status import DeviceStatus, PoolStatus
-from rbln_supervisor.core.workers.desired_state import Roster
+from rbln_supervisor.core.workers.desired_state import DesiredState
 from rbln_supervisor.core.workers.lifecycle import Child, State
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.health import HealthPhase, Judged, Verdict
@@ -29,7 +29,7 @@ def device(name: DeviceId, gone: str | None = None) -> Device:
     return Device(name, PciFunction(Bdf(name), "1eff", "1120", 0x12, "rebellions", 1), gone=gone)
 
 
-ROSTER = Roster(POOL, {A: device(A), B: device(B)}, generation=1)
+ROSTER = DesiredState(POOL, {A: device(A), B: device(B)}, generation=1)
 SERVING = Report(
     Phase.REGISTERED,
     registration="plugin-watcher",
@@ -42,11 +42,11 @@ def told(
     state: State,
     report: Report | None = None,
     *,
-    roster: Roster | None = ROSTER,
+    roster: DesiredState | None = ROSTER,
     deadline: float | None = None,
 ) -> PoolStatus:
     child = Child(state=state, deadline=deadline, restarts=2)
-    seen = Seen(roster, child, 7, report, "killed by SIGKILL 1 s ago", ("a line",))
+    seen = PoolSnapshot(roster, child, 7, report, "killed by SIGKILL 1 s ago", ("a line",))
     return pool_status(seen, 100.0)
 
 
@@ -110,7 +110,7 @@ def test_devices_are_as_the_worker_says_and_as_the_node_does() -> None:
         B: ("Unhealthy", "why", 1),
     }
     assert [d.phase for d in seen.values()] == ["healthy", "unhealthy"]
-    gone = Roster(POOL, {A: device(A, "unplugged"), B: device(B)})
+    gone = DesiredState(POOL, {A: device(A, "unplugged"), B: device(B)})
     assert told(State.UP, SERVING, roster=gone).devices[A].phase == "unhealthy"
     assert told(State.UP, SERVING, roster=gone).devices[A].health == "Unhealthy"
     assert told(State.UP, SERVING, roster=gone).devices[A].reason == "unplugged"
@@ -149,6 +149,6 @@ def test_ready_is_every_valid_pool_that_has_devices() -> None:
     serving, starting = told(State.UP, SERVING), told(State.STARTING)
     empty = told(State.NONE, roster=None)
     invalid = invalid_status(InvalidPool("x", (Complaint("p", "t"),)))
-    assert ready({"a": serving, "b": empty, "c": invalid})
-    assert not ready({"a": serving, "b": starting})
-    assert ready({})
+    assert all_registered({"a": serving, "b": empty, "c": invalid})
+    assert not all_registered({"a": serving, "b": starting})
+    assert all_registered({})

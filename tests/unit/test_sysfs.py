@@ -6,7 +6,7 @@ import pytest
 
 from rbln_worker.contract.device import PciFunction
 from rbln_worker.host.discovery import scan as host
-from rbln_worker.host.discovery.inventory import Inventory, Needs
+from rbln_worker.host.discovery.inventory import Needs, ScanResult
 from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
 
@@ -21,7 +21,7 @@ def node(tmp_path: Path) -> SimNode:
     return node
 
 
-def look(node: SimNode, *, acpi_indexes: bool = False) -> Inventory:
+def look(node: SimNode, *, acpi_indexes: bool = False) -> ScanResult:
     return host.look(node.root, Needs(base_classes=ACCELERATORS, acpi_indexes=acpi_indexes))
 
 
@@ -142,4 +142,4 @@ def test_without_any_identity_it_is_unreadable(node: SimNode, name: str) -> None
 
 def test_no_bus_is_a_failure_and_not_an_empty_node(tmp_path: Path) -> None:
     found = host.look(tmp_path, Needs(base_classes=ACCELERATORS))
-    assert found == Inventory(failed="/sys/bus/pci/devices: No such file or directory")
+    assert found == ScanResult(failed="/sys/bus/pci/devices: No such file or directory")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rbln_worker.host.discovery.inventory import Inventory, Needs
+from rbln_worker.host.discovery.inventory import Needs, ScanResult
 from rbln_worker.host.discovery.scan import look
 from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
@@ -14,7 +14,7 @@ STAYS = SimDevice(bdf="0000:20:00.0", rbln="rbln0")
 GOES = SimDevice(bdf="0000:21:00.0", rbln="rbln1")
 
 
-def scan(root: Path) -> Inventory:
+def scan(root: Path) -> ScanResult:
     return look(root, Needs(base_classes=frozenset({0x12})))
 
 

@@ -6,20 +6,20 @@ from hypothesis import strategies as st
 from rbln_worker.contract.counters import (
     BOUNDS_S,
     Calls,
-    Figures,
     Histogram,
-    differ,
-    inherited,
+    WorkerCounters,
+    carried_over,
+    differs,
     observed,
 )
 from rbln_worker.contract.messages import encode, to_supervisor
-from rbln_worker.core.counters import Tally
+from rbln_worker.core.counters import Counters
 
 TIMES = st.lists(st.floats(0, 100), max_size=30)
 
 
 def test_calls_by_code_and_time() -> None:
-    tally = Tally()
+    tally = Counters()
     tally.call("Allocate", "OK", 0.0001)  # a bound belongs to its bucket
     tally.call("Allocate", "OK", 0.00011)
     tally.call("Allocate", "INVALID_ARGUMENT", 99.0)
@@ -31,7 +31,7 @@ def test_calls_by_code_and_time() -> None:
 
 
 def test_the_next_life_goes_on_but_for_what_was_of_the_moment() -> None:
-    first = Tally()
+    first = Counters()
     first.call("Allocate", "OK", 0.001)
     first.registered(0.02)
     first.look(0.0002)
@@ -40,8 +40,8 @@ def test_the_next_life_goes_on_but_for_what_was_of_the_moment() -> None:
     first.refusals = 5
     first.simple_preferences, first.failed_preferences = 7, 8
     before = first.figures(failed_writes=2)
-    second = Tally(before)
-    assert second.figures() == inherited(before)
+    second = Counters(before)
+    assert second.figures() == carried_over(before)
     assert (second.figures().streams, second.figures().hanging) == (0, 0)
     second.call("Allocate", "OK", 0.001)
     second.registered(0.02)
@@ -53,33 +53,33 @@ def test_the_next_life_goes_on_but_for_what_was_of_the_moment() -> None:
 
 
 def test_figures_are_values_that_later_calls_do_not_change() -> None:
-    tally = Tally()
+    tally = Counters()
     before = tally.figures()
     tally.call("Allocate", "OK", 1.0)
     tally.look(1.0)
-    assert before == Tally().figures() != tally.figures()
+    assert before == Counters().figures() != tally.figures()
 
 
 def test_looks_alone_are_no_news() -> None:
-    tally = Tally()
+    tally = Counters()
     before = tally.figures()
     tally.look(0.1)
-    assert not differ(before, tally.figures())
-    assert differ(None, before)
+    assert not differs(before, tally.figures())
+    assert differs(None, before)
     tally.call("Allocate", "OK", 0.1)
-    assert differ(before, tally.figures())
+    assert differs(before, tally.figures())
 
 
 def test_figures_are_a_message() -> None:
-    tally = Tally()
+    tally = Counters()
     tally.call("Allocate", "CANCELLED", 0.3)
     assert to_supervisor(encode(tally.figures())) == tally.figures()
-    assert to_supervisor(encode(Figures())) == Figures()
+    assert to_supervisor(encode(WorkerCounters())) == WorkerCounters()
 
 
 @given(TIMES)
 def test_both_ways_to_count_a_time_are_the_same(times: list[float]) -> None:
-    tally, histogram = Tally(), Histogram()
+    tally, histogram = Counters(), Histogram()
     for seconds in times:
         tally.look(seconds)
         histogram = observed(histogram, seconds)

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from rbln_supervisor.core.device_types.registry import KINDS
-from rbln_supervisor.core.matching.node_inventory import Node, candidates
+from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
+from rbln_supervisor.core.matching.node_inventory import NodeInventory, candidates
 from rbln_worker.contract.device import AuxName, Bdf, Network, PciFunction, Subfunction
 from rbln_worker.contract.pool import DeviceType
 
@@ -19,7 +19,7 @@ def change(function: PciFunction, **facts: object) -> PciFunction:
 def refusals(
     device_type: DeviceType, function: PciFunction, *subfunctions: Subfunction
 ) -> dict[str, str | None]:
-    node = Node({function.bdf: function}, {function.bdf: subfunctions})
+    node = NodeInventory({function.bdf: function}, {function.bdf: subfunctions})
     return {one.device.id: one.refusal for one in candidates(node, device_type)}
 
 
@@ -75,11 +75,11 @@ def test_the_pf_of_other_vendors_accelerators_stays() -> None:
 
 def test_selectors_are_asked_in_the_documented_order() -> None:
     first = ("vendors", "devices", "drivers")
-    assert KINDS["accelerator"].selectors == (*first, "pciAddresses", "acpiIndexes")
-    assert KINDS["netDevice"].selectors == (
+    assert DEVICE_TYPES["accelerator"].selectors == (*first, "pciAddresses", "acpiIndexes")
+    assert DEVICE_TYPES["netDevice"].selectors == (
         *(*first, "pciAddresses", "acpiIndexes", "pfNames", "rootDevices", "linkTypes"),
         *("ddpProfiles", "pKeys", "isRdma", "needVhostNet", "vdpaType"),
     )
-    assert KINDS["auxNetDevice"].selectors == (
+    assert DEVICE_TYPES["auxNetDevice"].selectors == (
         *(*first, "auxTypes", "pfNames", "rootDevices", "linkTypes", "isRdma", "needVhostNet"),
     )

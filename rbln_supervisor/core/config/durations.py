@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from rbln_supervisor.core.config.fields import Field, Notes, expected, fold
+from rbln_supervisor.core.config.fields import Diagnostics, Field, expected, fold
 from rbln_supervisor.core.config.positions import shown
 
 SECONDS_MOST: Final = 86_400.0
@@ -23,20 +23,20 @@ KEYS: Final = frozenset(
 _DECIMAL: Final = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,15})(?:\.[0-9]{0,15})?", re.ASCII)
 
 
-class Unquoted(str):
+class PlainScalar(str):
     """A number in YAML without quotes; with quotes it is text."""
 
     __slots__ = ()
 
 
-def seconds(at: Field | None, default: float, notes: Notes) -> float:
+def seconds(at: Field | None, default: float, notes: Diagnostics) -> float:
     """Return a duration; the default if it is missing, null or (noted as an error) invalid."""
     match at:
         case None | Field(value=None):
             return default
-        case Field(value=Unquoted() as text) if _DECIMAL.fullmatch(text):
+        case Field(value=PlainScalar() as text) if _DECIMAL.fullmatch(text):
             return _bounded(at, float(text), default, notes)
-        case Field(place=place, value=Unquoted() as text):
+        case Field(place=place, value=PlainScalar() as text):
             notes.complain(place, f"expected a plain decimal number, got {shown(text)}")
         case Field(value=bool()):
             expected(at, "number", notes)
@@ -47,7 +47,7 @@ def seconds(at: Field | None, default: float, notes: Notes) -> float:
     return default
 
 
-def _bounded(at: Field, number: float, default: float, notes: Notes) -> float:
+def _bounded(at: Field, number: float, default: float, notes: Diagnostics) -> float:
     if 0 <= number <= SECONDS_MOST:  # before the conversion: an integer may be too long for a float
         return float(number)
     wanted = f"expected a number of seconds from 0 to {SECONDS_MOST:.0f}"

@@ -30,7 +30,7 @@ class Complaint(msgspec.Struct, frozen=True):
         return f"{self.place}: {self.text}" if self.place else f"the file: {self.text}"
 
 
-class Notes:
+class Diagnostics:
     """Errors and warnings of a document, collected while it is read."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ Hint = Callable[[str], str | None]
 
 
 def fields(
-    at: Field, known: Iterable[str], notes: Notes, *, hint: Hint = lambda _: None
+    at: Field, known: Iterable[str], notes: Diagnostics, *, hint: Hint = lambda _: None
 ) -> Mapping[str, Field] | None:
     """Return an object's values by the names of the known keys; None if it is no object.
 
@@ -99,12 +99,12 @@ def member(place: str, key: str) -> str:
     return f"{place}.{key}" if place else key
 
 
-def expected(at: Field, what: str, notes: Notes) -> None:
+def expected(at: Field, what: str, notes: Diagnostics) -> None:
     """Note an error about a value's type."""
     notes.complain(at.place, f"expected {what}, got {kind(at.value)}")
 
 
-def string(at: Field | None, notes: Notes) -> str:
+def string(at: Field | None, notes: Diagnostics) -> str:
     """Return text; empty if it is missing, null or (noted as an error) no text."""
     match at:
         case None | Field(value=None):
@@ -116,7 +116,7 @@ def string(at: Field | None, notes: Notes) -> str:
             return ""
 
 
-def boolean(at: Field | None, notes: Notes) -> bool:
+def boolean(at: Field | None, notes: Diagnostics) -> bool:
     """Return a boolean; False if it is missing, null or (noted as an error) neither."""
     match at:
         case None | Field(value=None):
@@ -128,7 +128,7 @@ def boolean(at: Field | None, notes: Notes) -> bool:
             return False
 
 
-def strings(at: Field | None, notes: Notes) -> tuple[str, ...]:
+def strings(at: Field | None, notes: Diagnostics) -> tuple[str, ...]:
     """Return a list of texts; empty if it is missing, null or (noted as an error) no list."""
     match at:
         case None | Field(value=None):
@@ -142,7 +142,7 @@ def strings(at: Field | None, notes: Notes) -> tuple[str, ...]:
             return ()
 
 
-def text(at: Field, notes: Notes) -> str:
+def text(at: Field, notes: Diagnostics) -> str:
     """Return text; note an error if it is no text, including null."""
     if not isinstance(at.value, str):
         expected(at, "string", notes)

@@ -5,7 +5,14 @@ from collections.abc import Mapping
 from typing import Final
 
 from rbln_supervisor.core.config.durations import seconds
-from rbln_supervisor.core.config.fields import Field, Notes, boolean, expected, fields, strings
+from rbln_supervisor.core.config.fields import (
+    Diagnostics,
+    Field,
+    boolean,
+    expected,
+    fields,
+    strings,
+)
 from rbln_supervisor.core.config.positions import shown
 from rbln_worker.contract.health import HealthPolicy, NpuStatuses, Probation
 
@@ -18,7 +25,7 @@ _VERSION: Final = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})", re.ASCII)
 _DEFAULT: Final = HealthPolicy()
 
 
-def read(at: Field | None, notes: Notes) -> HealthPolicy:
+def read(at: Field | None, notes: Diagnostics) -> HealthPolicy:
     """Return the policy; the default if it is missing, null or (noted as an error) no object."""
     found = _object(at, KEYS, notes)
     link = found.get("linkState")
@@ -31,7 +38,7 @@ def read(at: Field | None, notes: Notes) -> HealthPolicy:
     )
 
 
-def _npu_statuses(at: Field | None, notes: Notes) -> tuple[NpuStatuses, ...]:
+def _npu_statuses(at: Field | None, notes: Diagnostics) -> tuple[NpuStatuses, ...]:
     """Return the status names by driver version, from ``{"4.0": ["READY", "BUSY", …]}``."""
     match at:
         case None | Field(value=None):
@@ -63,11 +70,11 @@ def _repeats(words: tuple[str, ...]) -> bool:
     return len({*words}) < len(words)
 
 
-def _switch(at: Field, notes: Notes) -> bool:
+def _switch(at: Field, notes: Diagnostics) -> bool:
     return _DEFAULT.link_state if at.value is None else boolean(at, notes)
 
 
-def _probation(at: Field | None, notes: Notes) -> Probation:
+def _probation(at: Field | None, notes: Diagnostics) -> Probation:
     found, default = _object(at, PROBATION_KEYS, notes), _DEFAULT.probation
     read = Probation(
         first_s=seconds(found.get("firstSeconds"), default.first_s, notes),
@@ -82,7 +89,7 @@ def _probation(at: Field | None, notes: Notes) -> Probation:
     return read
 
 
-def _object(at: Field | None, keys: tuple[str, ...], notes: Notes) -> Mapping[str, Field]:
+def _object(at: Field | None, keys: tuple[str, ...], notes: Diagnostics) -> Mapping[str, Field]:
     if at is None or at.value is None:
         return {}
     return fields(at, keys, notes) or {}

@@ -16,7 +16,7 @@ _PREFIX: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _NAME: Final = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9_-]*[a-zA-Z0-9])?")
 
 
-def wrong_prefix(prefix: str) -> str | None:
+def prefix_error(prefix: str) -> str | None:
     """Return the error in the part before the slash; None if it is valid."""
     if len(prefix) > _PREFIX_MOST:
         return f"{shown(prefix)}: expected at most {_PREFIX_MOST} characters, got {len(prefix)}"
@@ -33,7 +33,7 @@ def wrong_prefix(prefix: str) -> str | None:
     return None
 
 
-def wrong_name(name: str) -> str | None:
+def name_error(name: str) -> str | None:
     """Return the error in the part behind the slash; None if it is valid."""
     if len(name) > _NAME_MOST:
         return f"{shown(name)}: expected at most {_NAME_MOST} characters, got {len(name)}"

@@ -10,10 +10,10 @@ from typing import Final, NoReturn
 import msgspec
 
 from rbln_supervisor.core.config import document
-from rbln_supervisor.core.config.fields import Complaint, Field, Notes, expected, fields
+from rbln_supervisor.core.config.fields import Complaint, Diagnostics, Field, expected, fields
 from rbln_supervisor.core.config.misplaced import whereabouts
-from rbln_supervisor.core.config.names import wrong_prefix
-from rbln_supervisor.core.config.pool import PoolConfig, Read, read
+from rbln_supervisor.core.config.names import prefix_error
+from rbln_supervisor.core.config.pool import ParsedPool, PoolConfig, read
 from rbln_supervisor.core.config.positions import DocumentError, bounded
 from rbln_supervisor.core.config.selectors import SelectorObject
 
@@ -25,7 +25,7 @@ __all__ = [  # readers of a configuration need no other module
     "PoolConfig",
     "SelectorObject",
     "parse",
-    "strict",
+    "require_valid",
 ]
 
 NO_POOLS: Final = "no pools: nothing is served until the file changes"
@@ -72,13 +72,13 @@ def parse(raw: bytes, *, prefix: str) -> NodeConfig:
         ConfigError: The file is no document, has no list of pools, or none of its pools is usable;
             or the prefix (``--resource-prefix``) can't be used.
     """
-    if wrong := wrong_prefix(prefix):
+    if wrong := prefix_error(prefix):
         raise ConfigError([f"--resource-prefix: {wrong}"])
     try:
         value, accepted = document.read(raw)
     except DocumentError as error:
         raise ConfigError([str(error)]) from None
-    notes = Notes()
+    notes = Diagnostics()
     notes.warnings += accepted
     config = _sort_out([read(at, prefix, notes) for at in _resource_list(value, notes)])
     if config.invalid and not config.pools:
@@ -86,7 +86,7 @@ def parse(raw: bytes, *, prefix: str) -> NodeConfig:
     return msgspec.structs.replace(config, warnings=bounded(notes.warnings, WARNINGS_MOST))
 
 
-def strict(config: NodeConfig) -> NodeConfig:
+def require_valid(config: NodeConfig) -> NodeConfig:
     """Return the configuration if it has no errors.
 
     Raises:
@@ -102,7 +102,7 @@ def _refuse(config: NodeConfig, warnings: Iterable[str]) -> NoReturn:
     raise ConfigError(map(str, complaints), warnings)
 
 
-def _resource_list(value: object, notes: Notes) -> list[Field]:
+def _resource_list(value: object, notes: Diagnostics) -> list[Field]:
     """Return the pools of the file. Raises ConfigError if there is no list."""
     top = fields(Field("", value), ["resourceList"], notes)
     match None if top is None else top.get("resourceList"):
@@ -120,10 +120,10 @@ def _resource_list(value: object, notes: Notes) -> list[Field]:
     raise ConfigError(map(str, notes.complaints), notes.warnings)
 
 
-def _sort_out(pools: list[Read]) -> NodeConfig:
+def _sort_out(pools: list[ParsedPool]) -> NodeConfig:
     """Separate usable pools: those without errors, and with a name that no earlier one has."""
-    valid: dict[str, Read] = {}
-    refused: list[tuple[Read, tuple[Complaint, ...]]] = []
+    valid: dict[str, ParsedPool] = {}
+    refused: list[tuple[ParsedPool, tuple[Complaint, ...]]] = []
     for pool in pools:
         complaints = pool.complaints
         if first := valid.get(pool.name):

@@ -35,7 +35,7 @@ class Range(msgspec.Struct, frozen=True):
         return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
 
 
-class PfFunctions(msgspec.Struct, frozen=True):
+class PfRange(msgspec.Struct, frozen=True):
     """Some or all functions of a physical one."""
 
     pf: str
@@ -49,7 +49,7 @@ class PfFunctions(msgspec.Struct, frozen=True):
         return f"{self.pf}#{','.join(map(str, self.ranges))}"
 
 
-def parse(text: str) -> PfFunctions:
+def parse(text: str) -> PfRange:
     """Return the functions that a text describes.
 
     Raises:
@@ -60,9 +60,9 @@ def parse(text: str) -> PfFunctions:
         raise MalformedError("nothing stands before #" if rest else "it is empty")
     match rest:
         case []:
-            return PfFunctions(pf)
+            return PfRange(pf)
         case [items]:
-            return PfFunctions(pf, tuple(map(_item, items.split(","))))
+            return PfRange(pf, tuple(map(_item, items.split(","))))
         case _:
             raise MalformedError("# stands in it twice")
 
@@ -70,7 +70,7 @@ def parse(text: str) -> PfFunctions:
 class FunctionSet:
     """The functions of all entries of a list, compiled for matching."""
 
-    def __init__(self, entries: Iterable[PfFunctions]) -> None:
+    def __init__(self, entries: Iterable[PfRange]) -> None:
         # The reference uses only the first entry with a PF; here all entries count.
         self._ranges: dict[str, list[Range] | None] = {}
         for entry in entries:

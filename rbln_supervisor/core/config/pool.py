@@ -9,8 +9,8 @@ import msgspec
 from rbln_supervisor.core.config import health, selectors
 from rbln_supervisor.core.config.fields import (
     Complaint,
+    Diagnostics,
     Field,
-    Notes,
     boolean,
     expected,
     fields,
@@ -19,10 +19,10 @@ from rbln_supervisor.core.config.fields import (
     string,
     text,
 )
-from rbln_supervisor.core.config.names import wrong_name, wrong_prefix
+from rbln_supervisor.core.config.names import name_error, prefix_error
 from rbln_supervisor.core.config.positions import shown
 from rbln_supervisor.core.config.selectors import ATTRIBUTES, SelectorObject
-from rbln_supervisor.core.device_types.registry import KINDS
+from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
 from rbln_worker.contract.device import REBELLIONS
 from rbln_worker.contract.pool import DeviceType, PoolSpec, Preferring
 
@@ -46,7 +46,7 @@ class PoolConfig(msgspec.Struct, frozen=True):
     """At least one; a device belongs to the pool if it matches one of them."""
 
 
-class Read(NamedTuple):
+class ParsedPool(NamedTuple):
     """A pool of the file, before its name is compared with others."""
 
     place: str
@@ -57,9 +57,9 @@ class Read(NamedTuple):
     complaints: tuple[Complaint, ...]
 
 
-def read(at: Field, flag: str, file_notes: Notes) -> Read:
+def read(at: Field, flag: str, file_notes: Diagnostics) -> ParsedPool:
     """Read a pool; ``flag`` is the prefix of one without. Warnings go to the file's notes."""
-    notes = Notes()
+    notes = Diagnostics()
     found = fields(at, _KEYS, notes, hint=_hint)
     if found is None:
         found = {}
@@ -67,10 +67,10 @@ def read(at: Field, flag: str, file_notes: Notes) -> Read:
     else:
         config = _read(at, found, flag, notes)
     file_notes.warnings += notes.warnings
-    return Read(at.place, _name(found, flag), config, tuple(notes.complaints))
+    return ParsedPool(at.place, _name(found, flag), config, tuple(notes.complaints))
 
 
-def _read(at: Field, found: Mapping[str, Field], flag: str, notes: Notes) -> PoolConfig:
+def _read(at: Field, found: Mapping[str, Field], flag: str, notes: Diagnostics) -> PoolConfig:
     resource = _resource(found.get("resourceName"), member(at.place, "resourceName"), notes)
     prefix = _prefix(found.get("resourcePrefix"), flag, notes)
     device_type = _device_type(found.get("deviceType"), notes)
@@ -105,31 +105,31 @@ def _name(found: Mapping[str, Field], flag: str) -> str:
     return name if readable else ""
 
 
-def _resource(at: Field | None, place: str, notes: Notes) -> str:
+def _resource(at: Field | None, place: str, notes: Diagnostics) -> str:
     if at is None:
         notes.complain(place, "missing, expected string")
         return ""
-    if isinstance(at.value, str) and (wrong := wrong_name(at.value)):
+    if isinstance(at.value, str) and (wrong := name_error(at.value)):
         notes.complain(at.place, wrong)
     return text(at, notes)
 
 
-def _prefix(at: Field | None, flag: str, notes: Notes) -> str:
+def _prefix(at: Field | None, flag: str, notes: Diagnostics) -> str:
     prefix = string(at, notes)
-    if at and prefix and (wrong := wrong_prefix(prefix)):
+    if at and prefix and (wrong := prefix_error(prefix)):
         notes.complain(at.place, wrong)
     return prefix or flag
 
 
-def _device_type(at: Field | None, notes: Notes) -> DeviceType | None:
+def _device_type(at: Field | None, notes: Diagnostics) -> DeviceType | None:
     match at:
         case None | Field(value=None | ""):
             return _DEFAULT_TYPE
         case Field(place=place, value=str() as word):
-            for known in KINDS:
+            for known in DEVICE_TYPES:
                 if word == known:
                     return known
-            *others, last = KINDS
+            *others, last = DEVICE_TYPES
             types = f"{', '.join(others)} or {last}"
             notes.complain(place, f"unknown deviceType {shown(word)}, expected {types}")
         case wrong:
@@ -137,7 +137,7 @@ def _device_type(at: Field | None, notes: Notes) -> DeviceType | None:
     return None
 
 
-def _preferring(at: Field | None, notes: Notes) -> Preferring:
+def _preferring(at: Field | None, notes: Diagnostics) -> Preferring:
     if at is None:
         return ""
     match string(at, notes):
@@ -150,7 +150,7 @@ def _preferring(at: Field | None, notes: Notes) -> Preferring:
 
 
 def _additional_info(
-    at: Field | None, device_type: DeviceType | None, notes: Notes
+    at: Field | None, device_type: DeviceType | None, notes: Diagnostics
 ) -> Mapping[str, Mapping[str, str]] | None:
     match at:
         case None | Field(value=None):
@@ -166,7 +166,7 @@ def _additional_info(
 
 
 def _one_info(
-    device: str, at: Field, device_type: DeviceType | None, notes: Notes
+    device: str, at: Field, device_type: DeviceType | None, notes: Diagnostics
 ) -> Mapping[str, str]:
     # The information of a sub-function's PCI function counts for it, too.
     is_name = device_type == "auxNetDevice" and _AUXILIARY.fullmatch(device)

@@ -9,7 +9,7 @@ FIRST_S: Final = 1.0
 MOST_S: Final = 30.0
 
 
-class Again(msgspec.Struct, frozen=True):
+class RetryTimer(msgspec.Struct, frozen=True):
     """The delay after the next failure, and the time of the next attempt."""
 
     wait_s: float = FIRST_S
@@ -19,10 +19,10 @@ class Again(msgspec.Struct, frozen=True):
     trying: bool = False
     """True during an automatic retry, without a requester."""
 
-    def failed(self, now: float) -> "Again":
+    def failed(self, now: float) -> "RetryTimer":
         """Return the timer after a failed attempt: each delay is longer."""
-        return Again(min(MOST_S, 2 * self.wait_s), now + self.wait_s)
+        return RetryTimer(min(MOST_S, 2 * self.wait_s), now + self.wait_s)
 
-    def began(self) -> "Again":
+    def began(self) -> "RetryTimer":
         """Return the timer while an attempt runs."""
-        return Again(self.wait_s, trying=True)
+        return RetryTimer(self.wait_s, trying=True)

@@ -12,8 +12,8 @@ import msgspec
 
 from rbln_supervisor.core.config import pf_ranges
 from rbln_supervisor.core.config.fields import (
+    Diagnostics,
     Field,
-    Notes,
     boolean,
     expected,
     fields,
@@ -24,7 +24,7 @@ from rbln_supervisor.core.config.fields import (
     text,
 )
 from rbln_supervisor.core.config.positions import shown
-from rbln_supervisor.core.device_types.registry import KINDS
+from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
 from rbln_worker.contract.pool import DeviceType
 
 VdpaType = Literal["vhost", "virtio", ""]
@@ -42,8 +42,8 @@ class SelectorObject(msgspec.Struct, frozen=True, rename="camel"):
     pci_addresses: tuple[str, ...] = ()
     acpi_indexes: tuple[str, ...] = ()
     aux_types: tuple[str, ...] = ()
-    pf_names: tuple[pf_ranges.PfFunctions, ...] = ()
-    root_devices: tuple[pf_ranges.PfFunctions, ...] = ()
+    pf_names: tuple[pf_ranges.PfRange, ...] = ()
+    root_devices: tuple[pf_ranges.PfRange, ...] = ()
     link_types: tuple[str, ...] = ()
     ddp_profiles: tuple[str, ...] = ()
     p_keys: tuple[str, ...] = ()
@@ -65,7 +65,7 @@ _WHOLE_ADDRESS: Final = "a whole address such as 0000:3b:00.0"
 
 
 def read(
-    at: Field | None, place: str, device_type: DeviceType | None, notes: Notes
+    at: Field | None, place: str, device_type: DeviceType | None, notes: Diagnostics
 ) -> tuple[SelectorObject, ...]:
     """Return the selector objects of a pool, in order; note an error if there are none.
 
@@ -94,8 +94,8 @@ def is_address(value: str) -> bool:
     return _ADDRESS.fullmatch(value) is not None
 
 
-def _object(at: Field, device_type: DeviceType | None, notes: Notes) -> SelectorObject:
-    keys = KINDS[device_type].selectors if device_type else tuple(ATTRIBUTES)
+def _object(at: Field, device_type: DeviceType | None, notes: Diagnostics) -> SelectorObject:
+    keys = DEVICE_TYPES[device_type].selectors if device_type else tuple(ATTRIBUTES)
     found = fields(at, keys, notes, hint=_of_another_type)
     if found is None:
         return SelectorObject()
@@ -117,12 +117,14 @@ def _object(at: Field, device_type: DeviceType | None, notes: Notes) -> Selector
 
 def _of_another_type(folded: str) -> str | None:
     types = [
-        name for name, kind in KINDS.items() if any(folded == fold(key) for key in kind.selectors)
+        name
+        for name, kind in DEVICE_TYPES.items()
+        if any(folded == fold(key) for key in kind.selectors)
     ]
     return f"a key of {' and '.join(types)} pools, ignored" if types else None
 
 
-def _vdpa_type(at: Field, notes: Notes) -> VdpaType:
+def _vdpa_type(at: Field, notes: Diagnostics) -> VdpaType:
     match string(at, notes):
         case "" | "vhost" | "virtio" as word:
             return word
@@ -131,7 +133,7 @@ def _vdpa_type(at: Field, notes: Notes) -> VdpaType:
             return ""
 
 
-def _aux_types(at: Field, notes: Notes) -> tuple[str, ...]:
+def _aux_types(at: Field, notes: Diagnostics) -> tuple[str, ...]:
     types = strings(at, notes)
     for index, value in enumerate(at.value if isinstance(at.value, list) else ()):
         if isinstance(value, str) and value != "sf":
@@ -139,7 +141,7 @@ def _aux_types(at: Field, notes: Notes) -> tuple[str, ...]:
     return types
 
 
-def _need_aux_types(at: Field | None, place: str, notes: Notes) -> None:
+def _need_aux_types(at: Field | None, place: str, notes: Diagnostics) -> None:
     match at:
         case None:
             notes.complain(place, 'missing, expected ["sf"]')
@@ -154,7 +156,7 @@ def _need_aux_types(at: Field | None, place: str, notes: Notes) -> None:
 def _functions_of(example: str) -> "_Reader":
     """Return a reader of a list of PFs with ranges; ``example`` shows the expected form."""
 
-    def read_functions(at: Field, notes: Notes) -> tuple[pf_ranges.PfFunctions, ...]:
+    def read_functions(at: Field, notes: Diagnostics) -> tuple[pf_ranges.PfRange, ...]:
         if not isinstance(at.value, list):
             strings(at, notes)  # null, or an error
             return ()
@@ -174,7 +176,7 @@ def _functions_of(example: str) -> "_Reader":
     return read_functions
 
 
-_Reader = Callable[[Field, Notes], object]
+_Reader = Callable[[Field, Diagnostics], object]
 
 _READERS: Final[Mapping[str, _Reader]] = {
     "auxTypes": _aux_types,
@@ -238,7 +240,7 @@ _SPELLINGS: Final[Mapping[str, _Spelling]] = {
 }
 
 
-def _warn_of_the_impossible(spelling: _Spelling, at: Field, notes: Notes) -> None:
+def _warn_of_the_impossible(spelling: _Spelling, at: Field, notes: Diagnostics) -> None:
     """Warn of values that never match: the comparison is exact, and the kernel has other forms."""
     for index, value in enumerate(at.value if isinstance(at.value, list) else ()):
         if isinstance(value, str) and not spelling.right.fullmatch(value):

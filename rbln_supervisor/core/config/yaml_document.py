@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from rbln_supervisor.core.config.duplicate_keys import merge
 from rbln_supervisor.core.config.durations import KEYS as NUMBER_KEYS
-from rbln_supervisor.core.config.durations import Unquoted
+from rbln_supervisor.core.config.durations import PlainScalar
 from rbln_supervisor.core.config.fields import fold
 from rbln_supervisor.core.config.positions import DocumentError, bounded, found, kind, place, shown
 
@@ -101,7 +101,7 @@ def _build(events: "Iterable[yaml.Event]") -> tuple[object, tuple[str, ...]]:
                 odd: list[str] = []
                 value = _scalar(event, resolver, odd)
                 if wants_number and odd:
-                    value = Unquoted(value)
+                    value = PlainScalar(value)
                 else:
                     warnings += odd
                 _put(stack[-1] if stack else root, event, value)

@@ -7,7 +7,7 @@ import msgspec
 from rbln_supervisor.core.events.event import Event, Query
 from rbln_supervisor.core.matching.explain import Explanation
 from rbln_supervisor.core.matching.plan import Plan
-from rbln_supervisor.core.reporting.metrics import Measures
+from rbln_supervisor.core.reporting.metrics import SupervisorMetrics
 from rbln_supervisor.core.status import NodeStatus
 
 CONTROL_SOCKET: Final = "control.sock"
@@ -16,7 +16,7 @@ CONTROL_SOCKET: Final = "control.sock"
 HIDDEN: Final = ".hidden"
 """Suffix of a hidden socket's name, instead of ``.sock``, while no connection is accepted."""
 
-REQUEST_BYTES_MOST: Final = 2 * 1024 * 1024
+MAX_REQUEST_BYTES: Final = 2 * 1024 * 1024
 """Maximum size of a request; a longer one closes its sender's connection. A configuration of 1 MiB
 takes 4/3 of it in base64."""
 
@@ -69,19 +69,19 @@ class DryRun(msgspec.Struct, frozen=True, tag="dry-run"):
 Request = Status | Metrics | Reload | Rescan | Upgrade | Explain | Events | DryRun
 
 
-class Node(msgspec.Struct, frozen=True, tag="node"):
+class StatusReply(msgspec.Struct, frozen=True, tag="node"):
     """Reply to Status."""
 
     status: NodeStatus
 
 
-class Measured(msgspec.Struct, frozen=True, tag="measured"):
+class MetricsReply(msgspec.Struct, frozen=True, tag="measured"):
     """Reply to Metrics."""
 
-    measures: Measures
+    measures: SupervisorMetrics
 
 
-class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):
+class ReloadReply(msgspec.Struct, frozen=True, tag="reloaded"):
     """Reply to Reload: pool names by change, sorted. It is active, and new pools have started."""
 
     added: tuple[str, ...] = ()
@@ -95,7 +95,7 @@ class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):
     """The change of each pool, and the devices that moved."""
 
 
-class Rescanned(msgspec.Struct, frozen=True, tag="rescanned"):
+class RescanReply(msgspec.Struct, frozen=True, tag="rescanned"):
     """Reply to Rescan: number of PCI functions that are candidates, and changed pools."""
 
     functions: int
@@ -103,17 +103,17 @@ class Rescanned(msgspec.Struct, frozen=True, tag="rescanned"):
     problems: tuple[str, ...] = ()
 
 
-class Upgrading(msgspec.Struct, frozen=True, tag="upgrading"):
+class UpgradeReply(msgspec.Struct, frozen=True, tag="upgrading"):
     """Reply to Upgrade: the installed program can be started; the supervisor becomes it now."""
 
 
-class Explained(msgspec.Struct, frozen=True, tag="explained"):
+class ExplainReply(msgspec.Struct, frozen=True, tag="explained"):
     """Reply to Explain."""
 
     explanation: Explanation
 
 
-class Happened(msgspec.Struct, frozen=True, tag="happened"):
+class EventsReply(msgspec.Struct, frozen=True, tag="happened"):
     """Reply to Events."""
 
     events: tuple[Event, ...]
@@ -122,7 +122,7 @@ class Happened(msgspec.Struct, frozen=True, tag="happened"):
     """Number of the newest recorded event, also if it was not requested."""
 
 
-class Planned(msgspec.Struct, frozen=True, tag="planned"):
+class DryRunReply(msgspec.Struct, frozen=True, tag="planned"):
     """Reply to DryRun."""
 
     plan: Plan | None
@@ -134,7 +134,7 @@ class Planned(msgspec.Struct, frozen=True, tag="planned"):
     """Reasons why a reload would be refused without force, one line each."""
 
 
-class Refused(msgspec.Struct, frozen=True, tag="refused"):
+class ErrorReply(msgspec.Struct, frozen=True, tag="refused"):
     """Reply to a request that was refused or failed; nothing changed."""
 
     errors: tuple[str, ...]
@@ -142,7 +142,15 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
 
 
 Reply = (
-    Node | Measured | Reloaded | Rescanned | Upgrading | Explained | Happened | Planned | Refused
+    StatusReply
+    | MetricsReply
+    | ReloadReply
+    | RescanReply
+    | UpgradeReply
+    | ExplainReply
+    | EventsReply
+    | DryRunReply
+    | ErrorReply
 )
 
 _REQUEST: Final[msgspec.json.Decoder[Request]] = msgspec.json.Decoder(Request)

@@ -5,23 +5,29 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from rbln_supervisor.core.config import node_config
-from rbln_supervisor.core.control.protocol import DryRun, Explained, Planned, Refused, Reply
-from rbln_supervisor.core.device_types.registry import KINDS
+from rbln_supervisor.core.control.protocol import (
+    DryRun,
+    DryRunReply,
+    ErrorReply,
+    ExplainReply,
+    Reply,
+)
+from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
 from rbln_supervisor.core.matching import in_use
 from rbln_supervisor.core.matching.explain import explain
-from rbln_supervisor.core.matching.node_inventory import Node
+from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.matching.plan import here, plan, taken
 from rbln_supervisor.core.status import DeviceStatus
-from rbln_supervisor.core.workers.desired_state import Roster
-from rbln_worker.contract.pod_resources import Held
+from rbln_supervisor.core.workers.desired_state import DesiredState
+from rbln_worker.contract.pod_resources import ResourceHolders
 from rbln_worker.contract.pool import PoolName
 
 
-def explained(
+def explain_reply(
     name: str,
     served: node_config.NodeConfig,
-    node: Node | None,
-    rosters: Mapping[PoolName, Roster],
+    node: NodeInventory | None,
+    rosters: Mapping[PoolName, DesiredState],
     health: Callable[[PoolName], Mapping[str, DeviceStatus]],
     altnames: Mapping[str, str] = {},
 ) -> Reply:
@@ -36,51 +42,51 @@ def explained(
         altnames: the names of interfaces by their alternative names.
     """
     if node is None:
-        return Refused(("the node was not read yet, see rbln-ctl status for what hinders it",))
+        return ErrorReply(("the node was not read yet, see rbln-ctl status for what hinders it",))
     gone = {
         pool: [device for device in roster.devices.values() if device.gone is not None]
         for pool, roster in rosters.items()
     }
     explanation = explain(served, node, name, gone, altnames)
     if explanation is None:
-        return Refused((_unknown(name, served),))
+        return ErrorReply((_unknown(name, served),))
     lister = next(
         (p for p, roster in rosters.items() if explanation.device in roster.devices), None
     )
     how = health(lister).get(explanation.device) if lister else None
-    return Explained(msgspec.structs.replace(explanation, health=how))
+    return ExplainReply(msgspec.structs.replace(explanation, health=how))
 
 
-def tried(request: DryRun, prefix: str) -> node_config.NodeConfig | Planned:
+def parse_dry_run(request: DryRun, prefix: str) -> node_config.NodeConfig | DryRunReply:
     """Return the configuration of a dry run, or its errors; ``prefix`` is the default one."""
     try:
-        return node_config.strict(
+        return node_config.require_valid(
             node_config.parse(request.config, prefix=request.prefix or prefix)
         )
     except node_config.ConfigError as error:
-        return Planned(None, error.errors, error.warnings)
+        return DryRunReply(None, error.errors, error.warnings)
 
 
-def planned(
+def plan_reply(
     wanted: node_config.NodeConfig,
     served: node_config.NodeConfig,
-    node: Node,
-    rosters: Mapping[PoolName, Roster],
-    held: Held,
-) -> Planned:
+    node: NodeInventory,
+    rosters: Mapping[PoolName, DesiredState],
+    held: ResourceHolders,
+) -> DryRunReply:
     """Return the effect of another configuration, on a node with a discovery for both."""
     now = {pool: here(roster.devices.values()) for pool, roster in rosters.items()}
     listed = {pool: tuple(roster.devices) for pool, roster in rosters.items()}
-    return Planned(
+    return DryRunReply(
         plan(served, now, wanted, node),
         warnings=wanted.warnings,
-        held=in_use.objections(taken(served, listed, wanted, node), held),
+        held=in_use.conflicts(taken(served, listed, wanted, node), held),
     )
 
 
 def _unknown(name: str, served: node_config.NodeConfig) -> str:
     types = {pool.spec.device_type for pool in served.pools}
-    looked_at = sorted({f"{KINDS[one].base_class:02x}" for one in types})
+    looked_at = sorted({f"{DEVICE_TYPES[one].base_class:02x}" for one in types})
     return (
         f"{name}: no such device among those that pools can have (PCI functions of class "
         f"{' and '.join(looked_at)} and what belongs to them, when the node was last read); "

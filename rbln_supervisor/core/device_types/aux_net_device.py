@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from rbln_supervisor.core.device_types.base import Candidate, Kind
+from rbln_supervisor.core.device_types.base import Candidate, DeviceTypeSpec
 from rbln_supervisor.core.device_types.net_device import DEFAULT_ROUTE
 from rbln_worker.contract.device import Device, DeviceId, PciFunction, Subfunction
 
@@ -23,7 +23,7 @@ def _refusal(function: PciFunction, subfunction: Subfunction) -> str | None:
     return None
 
 
-KIND: Final = Kind(
+KIND: Final = DeviceTypeSpec(
     base_class=0x02,
     selectors=(
         *("vendors", "devices", "drivers", "auxTypes", "pfNames", "rootDevices", "linkTypes"),

@@ -15,7 +15,7 @@ class Candidate(msgspec.Struct, frozen=True):
     """Reason why no pool of the type can have it, independent of selectors."""
 
 
-class Kind(msgspec.Struct, frozen=True):
+class DeviceTypeSpec(msgspec.Struct, frozen=True):
     """A device type."""
 
     base_class: int

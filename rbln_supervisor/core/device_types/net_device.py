@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from rbln_supervisor.core.device_types.base import Candidate, Kind
+from rbln_supervisor.core.device_types.base import Candidate, DeviceTypeSpec
 from rbln_worker.contract.device import Device, DeviceId, PciFunction, Subfunction
 
 DEFAULT_ROUTE: Final = (
@@ -28,7 +28,7 @@ def _refusal(function: PciFunction) -> str | None:
     return None
 
 
-KIND: Final = Kind(
+KIND: Final = DeviceTypeSpec(
     base_class=0x02,
     selectors=(
         *("vendors", "devices", "drivers", "pciAddresses", "acpiIndexes", "pfNames"),

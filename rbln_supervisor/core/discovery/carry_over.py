@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from rbln_supervisor.core.matching.node_inventory import Node
+from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_worker.contract.device import Bdf, Device, Network, PciFunction, Subfunction
 
 
-def remember(before: Node, now: Node) -> Node:
+def with_carried_over(before: NodeInventory, now: NodeInventory) -> NodeInventory:
     """Return a discovery's result, with facts of an earlier one that it could not read."""
     functions = {
         bdf: _function(before.functions.get(bdf), function)
@@ -26,7 +26,7 @@ def remember(before: Node, now: Node) -> Node:
     return msgspec.structs.replace(now, functions=functions, subfunctions=subfunctions)
 
 
-def seen_in(devices: Iterable[Device]) -> Node:
+def node_of_devices(devices: Iterable[Device]) -> NodeInventory:
     """Return an earlier supervisor's facts of the devices that its workers have."""
     functions: dict[Bdf, PciFunction] = {}
     subfunctions: defaultdict[Bdf, tuple[Subfunction, ...]] = defaultdict(tuple)
@@ -36,7 +36,7 @@ def seen_in(devices: Iterable[Device]) -> Node:
         functions[device.function.bdf] = device.function
         if device.subfunction is not None:
             subfunctions[device.function.bdf] += (device.subfunction,)
-    return Node(functions, subfunctions)
+    return NodeInventory(functions, subfunctions)
 
 
 def _function(before: PciFunction | None, now: PciFunction) -> PciFunction:
@@ -50,7 +50,7 @@ def _function(before: PciFunction | None, now: PciFunction) -> PciFunction:
 
 
 def _subfunctions(
-    before: Node, bdf: Bdf, now: Node, several: tuple[Subfunction, ...]
+    before: NodeInventory, bdf: Bdf, now: NodeInventory, several: tuple[Subfunction, ...]
 ) -> tuple[Subfunction, ...]:
     former, function = before.functions.get(bdf), now.functions.get(bdf)
     if former is None or function is None or former.driver != function.driver:

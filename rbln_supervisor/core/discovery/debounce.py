@@ -5,13 +5,13 @@ from typing import Final
 
 import msgspec
 
-QUIET_S: Final = 0.2
+DEBOUNCE_S: Final = 0.2
 """Delay after the last change (seconds)."""
-MOST_S: Final = 1.0
+MAX_DEBOUNCE_S: Final = 1.0
 """Maximum delay after the first change, also if changes go on (seconds)."""
 
 
-class Quiet(msgspec.Struct, frozen=True):
+class Debounce(msgspec.Struct, frozen=True):
     """Changes that have not been handled yet (monotonic seconds)."""
 
     first: float | None = None
@@ -22,8 +22,8 @@ class Quiet(msgspec.Struct, frozen=True):
         """Time to handle them; infinity if there are none."""
         if self.first is None:
             return math.inf
-        return min(self.first + MOST_S, self.last + QUIET_S)
+        return min(self.first + MAX_DEBOUNCE_S, self.last + DEBOUNCE_S)
 
-    def touch(self, now: float) -> "Quiet":
+    def touch(self, now: float) -> "Debounce":
         """Return the state after a change."""
-        return Quiet(now if self.first is None else self.first, now)
+        return Debounce(now if self.first is None else self.first, now)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from rbln_supervisor.core.matching.node_inventory import Node
+from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_worker.contract.device import Bdf, Carrier, Device, LinkState
 
 _LAGS = frozenset({"bond", "team"})
@@ -74,7 +74,7 @@ class Links(msgspec.Struct, frozen=True):
         return frozenset(one.name for one in self.known.values() if one.master == index)
 
 
-def uplinks(node: Node) -> Mapping[str, str]:
+def uplinks(node: NodeInventory) -> Mapping[str, str]:
     """Return the uplinks of eswitches in switchdev mode, with their switch IDs."""
     return {
         name: function.network.switch_id
@@ -111,13 +111,13 @@ def carriers_of(device: Device, links: LinkTable) -> tuple[Carrier, ...]:
     return tuple(found.values())
 
 
-def linked(device: Device, links: LinkTable) -> Device:
+def with_link_state(device: Device, links: LinkTable) -> Device:
     """Return the device with the states of its links."""
     now = carriers_of(device, links)
     return device if device.carriers == now else msgspec.structs.replace(device, carriers=now)
 
 
-def named(node: Node) -> Mapping[str, frozenset[Bdf]]:
+def interface_owners(node: NodeInventory) -> Mapping[str, frozenset[Bdf]]:
     """Return the interfaces of a node's functions, with their owners; other links are ignored."""
     owners: defaultdict[str, set[Bdf]] = defaultdict(set)
     for function in node.functions.values():

@@ -9,14 +9,14 @@ from typing import Final
 
 import msgspec
 
-from rbln_supervisor.core.matching.node_inventory import Node
+from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_worker.contract.device import Bdf, Network, PciFunction
 
 FEW: Final = 64
 """Number of functions for which a partial discovery is fast on any node (some 40 µs each)."""
 
 
-def concerned(named: Iterable[Bdf | None], node: Node) -> frozenset[Bdf] | None:
+def affected_functions(named: Iterable[Bdf | None], node: NodeInventory) -> frozenset[Bdf] | None:
     """Return the functions to read; None: all of them.
 
     Args:
@@ -34,7 +34,7 @@ def concerned(named: Iterable[Bdf | None], node: Node) -> frozenset[Bdf] | None:
     return frozenset(around) if len(around) <= many else None
 
 
-def merged(before: Node, now: Node, looked: frozenset[Bdf]) -> Node:
+def merge(before: NodeInventory, now: NodeInventory, looked: frozenset[Bdf]) -> NodeInventory:
     """Return the node after a partial discovery.
 
     It reads no routes and no PF's view of its VFs: a function's default route and its link state at
@@ -51,7 +51,7 @@ def merged(before: Node, now: Node, looked: frozenset[Bdf]) -> Node:
     )
 
 
-def has_network(node: Node) -> bool:
+def has_network(node: NodeInventory) -> bool:
     """Return True if a network function is among them."""
     return any(one.network is not None for one in node.functions.values())
 

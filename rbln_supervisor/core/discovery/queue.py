@@ -20,7 +20,7 @@ ASKERS_MOST: Final = 256
 """Maximum number of waiting requests; further ones are refused."""
 
 
-class Batch(msgspec.Struct, frozen=True):
+class DiscoveryRequest(msgspec.Struct, frozen=True):
     """A discovery whose result is applied."""
 
     config: NodeConfig | None = None
@@ -42,7 +42,7 @@ class Batch(msgspec.Struct, frozen=True):
         return self.rescans | self.reloads
 
 
-class Trial(msgspec.Struct, frozen=True):
+class DryRunRequest(msgspec.Struct, frozen=True):
     """A discovery for the dry run of a configuration."""
 
     config: NodeConfig
@@ -54,17 +54,17 @@ class Trial(msgspec.Struct, frozen=True):
         return frozenset({self.asker})
 
 
-class Looks(msgspec.Struct, frozen=True):
+class DiscoveryQueue(msgspec.Struct, frozen=True):
     """The running discovery, and the queued ones."""
 
-    running: Batch | Trial | None = None
-    rescan: Batch | None = None
+    running: DiscoveryRequest | DryRunRequest | None = None
+    rescan: DiscoveryRequest | None = None
     """The next discovery whose result is applied."""
-    reload: Batch | None = None
+    reload: DiscoveryRequest | None = None
     """The configuration that becomes active with it, if it may."""
     on_trial: frozenset[bytes] | None = None
     """Requesters of the configuration on trial; None if there is none."""
-    trials: tuple[Trial, ...] = ()
+    trials: tuple[DryRunRequest, ...] = ()
 
     @property
     def is_one_wanted(self) -> bool:
@@ -74,7 +74,7 @@ class Looks(msgspec.Struct, frozen=True):
     @property
     def is_reloading(self) -> bool:
         """True if a configuration waits for a discovery, has one, or is on trial."""
-        running = isinstance(self.running, Batch) and self.running.config is not None
+        running = isinstance(self.running, DiscoveryRequest) and self.running.config is not None
         return running or self.reload is not None or self.on_trial is not None
 
     @property
@@ -96,7 +96,7 @@ class Looks(msgspec.Struct, frozen=True):
         *,
         only: frozenset[Bdf] | None = None,
         heard: float | None = None,
-    ) -> "Looks":
+    ) -> "DiscoveryQueue":
         """Return the queue with a request for a discovery.
 
         Args:
@@ -104,56 +104,58 @@ class Looks(msgspec.Struct, frozen=True):
             only: functions to read, unless another request needs more; None: all.
             heard: time of the first kernel event that caused it (monotonic seconds).
         """
-        wanted = Batch(rescans=_some(asker), only=only, heard=heard)
+        wanted = DiscoveryRequest(rescans=_some(asker), only=only, heard=heard)
         if self.rescan is None:
             return msgspec.structs.replace(self, rescan=wanted)
         before = self.rescan
         both = None if only is None or before.only is None else only | before.only
         return msgspec.structs.replace(
             self,
-            rescan=Batch(
+            rescan=DiscoveryRequest(
                 rescans=before.rescans | wanted.rescans,
                 only=both,
                 heard=heard if before.heard is None else before.heard,
             ),
         )
 
-    def ask_for(self, config: NodeConfig, asker: bytes | None, *, force: bool = False) -> "Looks":
+    def ask_for(
+        self, config: NodeConfig, asker: bytes | None, *, force: bool = False
+    ) -> "DiscoveryQueue":
         """Return the queue with a reload; its configuration replaces that of earlier requests.
 
         ``force`` applies only to the configuration that it was given for, not to a newer one.
         """
-        before = self.reload or Batch()
+        before = self.reload or DiscoveryRequest()
         force = force or (before.force and before.config == config)
         reloads = before.reloads | _some(asker)
         return msgspec.structs.replace(
-            self, reload=Batch(config=config, force=force, reloads=reloads)
+            self, reload=DiscoveryRequest(config=config, force=force, reloads=reloads)
         )
 
-    def ask_about(self, trial: Trial) -> "Looks":
+    def ask_about(self, trial: DryRunRequest) -> "DiscoveryQueue":
         """Return the queue with a dry run."""
         return msgspec.structs.replace(self, trials=(*self.trials, trial))
 
-    def begin(self) -> "Looks":
+    def begin(self) -> "DiscoveryQueue":
         """Return the queue after the start of the next discovery."""
         replace = msgspec.structs.replace
         if self.reload is not None and self._is_reload_next:
-            rescan = self.rescan or Batch()
+            rescan = self.rescan or DiscoveryRequest()
             running = replace(self.reload, rescans=rescan.rescans, heard=rescan.heard)
             return replace(self, running=running, rescan=None, reload=None)
         if self.rescan is not None:
             return replace(self, running=self.rescan, rescan=None)
         return replace(self, running=self.trials[0], trials=self.trials[1:])
 
-    def end(self) -> tuple["Looks", Batch | Trial | None]:
+    def end(self) -> tuple["DiscoveryQueue", DiscoveryRequest | DryRunRequest | None]:
         """Return the queue after the end of the running discovery, and its request."""
         return msgspec.structs.replace(self, running=None), self.running
 
-    def hold(self, askers: frozenset[bytes]) -> "Looks":
+    def hold(self, askers: frozenset[bytes]) -> "DiscoveryQueue":
         """Return the queue with a configuration on trial; these requesters wait for its result."""
         return msgspec.structs.replace(self, on_trial=askers)
 
-    def release(self) -> tuple["Looks", frozenset[bytes]]:
+    def release(self) -> tuple["DiscoveryQueue", frozenset[bytes]]:
         """Return the queue after a trial, and the requesters that wait for its result."""
         return msgspec.structs.replace(self, on_trial=None), self.on_trial or frozenset()
 

@@ -19,7 +19,7 @@ PRICE_PER_S: Final = 30.0
 """Extra tokens for a second of CPU time: long acts use about a third of a core."""
 
 
-class Pace(msgspec.Struct, frozen=True):
+class TokenBucket(msgspec.Struct, frozen=True):
     """The remaining tokens, and the time of the next act."""
 
     turns: float = BURST
@@ -29,17 +29,17 @@ class Pace(msgspec.Struct, frozen=True):
     due: float | None = None
     """Time of the next act; None if there was no event since the last act began."""
 
-    def heard(self, now: float) -> "Pace":
+    def heard(self, now: float) -> "TokenBucket":
         """Return the bucket after an event."""
         if self.due is not None:
             return self
         lacking = 1.0 - self._left(now)
         return msgspec.structs.replace(self, due=now + max(SETTLE_S, lacking / PER_S))
 
-    def acted(self, now: float, *, cost_s: float = 0.0) -> "Pace":
+    def acted(self, now: float, *, cost_s: float = 0.0) -> "TokenBucket":
         """Return the bucket after the start of an act; ``cost_s``: CPU seconds of an act."""
         price = 1.0 + PRICE_PER_S * cost_s
-        return Pace(turns=max(self._left(now) - price, -BURST), at=now)
+        return TokenBucket(turns=max(self._left(now) - price, -BURST), at=now)
 
     def _left(self, now: float) -> float:
         return min(BURST, self.turns + PER_S * max(0.0, now - self.at))

@@ -4,15 +4,15 @@ from collections.abc import Mapping
 
 import msgspec
 
-from rbln_supervisor.core.matching.node_inventory import Node
+from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_worker.contract.device import Bdf, LinkState
-from rbln_worker.contract.pod_resources import Held
+from rbln_worker.contract.pod_resources import ResourceHolders
 
 
-class Look(msgspec.Struct, frozen=True):
+class DiscoveryResult(msgspec.Struct, frozen=True):
     """The result of one discovery."""
 
-    node: Node = Node()
+    node: NodeInventory = NodeInventory()
     links: Mapping[int, LinkState] = {}
     """Links of our network namespace, by index."""
     problems: tuple[str, ...] = ()
@@ -20,7 +20,7 @@ class Look(msgspec.Struct, frozen=True):
     devices."""
     failed: str | None = None
     """Reason why the discovery failed; the previous result stays valid."""
-    held: Held | None = None
+    held: ResourceHolders | None = None
     """Devices that pods use; None if that was not requested."""
     looked: frozenset[Bdf] | None = None
     """Functions that were read; None: all, and a function that is missing from ``node`` is gone."""

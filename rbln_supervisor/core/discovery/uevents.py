@@ -22,14 +22,14 @@ _VIRTUAL_LINKS: Final = "/devices/virtual/net/"
 """Path of links without hardware: each pod that starts or ends creates or removes some."""
 
 
-def concerns(subsystem: str, devpath: str) -> bool:
+def is_relevant(subsystem: str, devpath: str) -> bool:
     """Return True if an event may change the devices, or what a container gets for one."""
     if devpath.startswith(_VIRTUAL_LINKS):
         return False
-    return subsystem in SUBSYSTEMS or (not subsystem and function(devpath) is not None)
+    return subsystem in SUBSYSTEMS or (not subsystem and pci_function(devpath) is not None)
 
 
-def function(devpath: str) -> Bdf | None:
+def pci_function(devpath: str) -> Bdf | None:
     """Return the PCI function at or above an event's device; None if its path names none."""
     addresses = [part for part in devpath.split("/") if _ADDRESS.fullmatch(part)]
     return Bdf(addresses[-1]) if addresses else None

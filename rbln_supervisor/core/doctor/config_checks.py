@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from rbln_supervisor.core.doctor.facts import Facts, Hardware, PoolView, Unclaimed
+from rbln_supervisor.core.doctor.facts import DoctorFacts, Hardware, PoolView, Unclaimed
 from rbln_supervisor.core.doctor.finding import Finding, counted, evidence
 from rbln_supervisor.core.doctor.match_report import NO_DRIVER
 from rbln_worker.core.allocation.providers.rebellions import TOOLS
@@ -11,7 +11,7 @@ from rbln_worker.core.allocation.providers.rebellions import TOOLS
 TOOL_PATHS: Final = tuple(path for paths in TOOLS.values() for path in paths)
 
 
-def configuration(facts: Facts) -> Iterator[Finding]:
+def configuration(facts: DoctorFacts) -> Iterator[Finding]:
     """Check the configuration file."""
     found = facts.host.config
     if found is None:
@@ -50,7 +50,7 @@ def configuration(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _not_in_force(facts: Facts) -> Iterator[Finding]:
+def _not_in_force(facts: DoctorFacts) -> Iterator[Finding]:
     """Compare the pools of the file with those that are served."""
     file = facts.host.config
     if facts.status is None or file is None or file.errors:
@@ -72,7 +72,7 @@ def _not_in_force(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def hardware(facts: Facts) -> Iterator[Finding]:
+def hardware(facts: DoctorFacts) -> Iterator[Finding]:
     """Check for pools without devices, overlapping selectors, drivers, nodes, the IOMMU."""
     found = facts.host.hardware
     if found is None:

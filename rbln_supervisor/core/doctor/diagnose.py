@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from rbln_supervisor.core.doctor import config_checks, host_checks, status_checks
-from rbln_supervisor.core.doctor.facts import Facts
+from rbln_supervisor.core.doctor.facts import DoctorFacts
 from rbln_supervisor.core.doctor.finding import SEVERITIES, Finding
 
-CHECKS: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (
+CHECKS: Final[tuple[Callable[[DoctorFacts], Iterator[Finding]], ...]] = (
     host_checks.unseen,
     host_checks.supervisor,
     host_checks.kubelet,
@@ -22,7 +22,7 @@ CHECKS: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (
 """In the order in which a person would check: an earlier problem may be the cause of later ones."""
 
 
-def diagnose(facts: Facts) -> tuple[Finding, ...]:
+def diagnose(facts: DoctorFacts) -> tuple[Finding, ...]:
     """Return the findings: errors first, then in the order of the checks, without duplicates."""
     found = dict.fromkeys(one for check in CHECKS for one in check(facts))
     return tuple(sorted(found, key=lambda one: SEVERITIES.index(one.severity)))

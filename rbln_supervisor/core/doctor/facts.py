@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from rbln_supervisor.core.matching.selector_match import Objection
+from rbln_supervisor.core.matching.selector_match import Mismatch
 from rbln_supervisor.core.status import NodeStatus
 
 
@@ -75,11 +75,11 @@ class Config(msgspec.Struct, frozen=True):
     """Pools that can be served."""
 
 
-class Miss(msgspec.Struct, frozen=True):
+class NearMiss(msgspec.Struct, frozen=True):
     """A near miss: a key of a selector object that was the first mismatch of some devices."""
 
     selector: int
-    objection: Objection
+    objection: Mismatch
     """Mismatch, with the value of the first of the devices."""
     devices: int
 
@@ -94,7 +94,7 @@ class PoolView(msgspec.Struct, frozen=True):
     """Devices that match, too, by the earlier pool that has them."""
     refused: Mapping[str, int] = {}
     """Devices that no pool can have, by reason."""
-    nearest: Miss | None = None
+    nearest: NearMiss | None = None
     """Most frequent mismatch of the others."""
     vfio: bool = False
     """True if it has devices on vfio-pci, or selects such."""
@@ -205,7 +205,7 @@ class Host(msgspec.Struct, frozen=True):
     """Only on request."""
 
 
-class Facts(msgspec.Struct, frozen=True):
+class DoctorFacts(msgspec.Struct, frozen=True):
     """Facts of the host and of the supervisor."""
 
     host: Host

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from rbln_supervisor.core.doctor.facts import Facts, Folder, Host, Kubelet, RunDir
+from rbln_supervisor.core.doctor.facts import DoctorFacts, Folder, Host, Kubelet, RunDir
 from rbln_supervisor.core.doctor.finding import Code, Finding, evidence
 
 START: Final = (
@@ -18,7 +18,7 @@ _NEARLY: Final = 0.8
 """Share of a limit from which on a finding is reported."""
 
 
-def unseen(facts: Facts) -> Iterator[Finding]:
+def unseen(facts: DoctorFacts) -> Iterator[Finding]:
     """Yield findings for sections that could not be read."""
     if facts.failed:
         yield Finding(
@@ -39,7 +39,7 @@ def unseen(facts: Facts) -> Iterator[Finding]:
             )
 
 
-def supervisor(facts: Facts) -> Iterator[Finding]:
+def supervisor(facts: DoctorFacts) -> Iterator[Finding]:
     """Check the run directory, and the supervisor's answer."""
     run_dir = facts.host.run_dir
     if run_dir is not None:
@@ -119,7 +119,7 @@ def _silent(why: str, run_dir: RunDir | None) -> Iterator[Finding]:
     )
 
 
-def kubelet(facts: Facts) -> Iterator[Finding]:
+def kubelet(facts: DoctorFacts) -> Iterator[Finding]:
     """Check the kubelet's folders and sockets."""
     found = facts.host.kubelet
     if found is None:
@@ -215,7 +215,7 @@ def _closed(folder: Folder, code: Code, cause: str) -> Iterator[Finding]:
         )
 
 
-def limits(facts: Facts) -> Iterator[Finding]:
+def limits(facts: DoctorFacts) -> Iterator[Finding]:
     """Check descriptors and inotify."""
     found = facts.host.limits
     if found is None:
@@ -260,7 +260,7 @@ def limits(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def written(facts: Facts) -> Iterator[Finding]:
+def written(facts: DoctorFacts) -> Iterator[Finding]:
     """Check the folders and files that others read from us."""
     found = facts.host.written
     if found is None:

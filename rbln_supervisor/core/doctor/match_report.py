@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from rbln_supervisor.core.config.pool import PoolConfig
 from rbln_supervisor.core.device_types.base import Candidate
-from rbln_supervisor.core.doctor.facts import Miss, PoolView, Unclaimed
-from rbln_supervisor.core.matching.assign import Asked, Place, asked, assign
+from rbln_supervisor.core.doctor.facts import NearMiss, PoolView, Unclaimed
+from rbln_supervisor.core.matching.assign import BoundSelector, SelectorRef, assign, bound_selectors
 from rbln_supervisor.core.matching.hints import hints
-from rbln_supervisor.core.matching.node_inventory import Node, candidates
-from rbln_supervisor.core.matching.selector_match import Objection
+from rbln_supervisor.core.matching.node_inventory import NodeInventory, candidates
+from rbln_supervisor.core.matching.selector_match import Mismatch
 from rbln_worker.contract.device import REBELLIONS, Device, DeviceId
 from rbln_worker.contract.pool import DeviceType
 from rbln_worker.core.allocation.providers import vfio
@@ -18,13 +18,13 @@ ACCELERATOR = "accelerator"
 NO_DRIVER = "no driver is bound to it"
 
 
-def views(pools: Iterable[PoolConfig], node: Node) -> dict[str, PoolView]:
+def views(pools: Iterable[PoolConfig], node: NodeInventory) -> dict[str, PoolView]:
     """Return the result of matching for each pool."""
     pools = tuple(pools)
     assigned = assign(pools, node)
     found: dict[str, PoolView] = {}
     for device_type in dict.fromkeys(pool.spec.device_type for pool in pools):
-        objects = tuple(asked(pools, device_type))
+        objects = tuple(bound_selectors(pools, device_type))
         every = tuple(candidates(node, device_type))
         for pool in pools:
             if pool.spec.device_type == device_type:
@@ -35,12 +35,12 @@ def views(pools: Iterable[PoolConfig], node: Node) -> dict[str, PoolView]:
     return {pool.spec.name: found[pool.spec.name] for pool in pools}
 
 
-def unclaimed(pools: Iterable[PoolConfig], node: Node) -> Iterator[Unclaimed]:
+def unclaimed(pools: Iterable[PoolConfig], node: NodeInventory) -> Iterator[Unclaimed]:
     """Yield devices without the driver that a pool selects, and NPUs that no pool selects."""
     pools = tuple(pools)
     taken = assign(pools, node).taken
     for device_type in dict.fromkeys((*(pool.spec.device_type for pool in pools), ACCELERATOR)):
-        objects = tuple(asked(pools, device_type))
+        objects = tuple(bound_selectors(pools, device_type))
         for candidate in candidates(node, device_type):
             device = candidate.device
             if device.id in taken or candidate.refusal not in (None, NO_DRIVER):
@@ -58,15 +58,15 @@ def unclaimed(pools: Iterable[PoolConfig], node: Node) -> Iterator[Unclaimed]:
 
 def _view(
     pool: PoolConfig,
-    objects: list[Asked],
+    objects: list[BoundSelector],
     every: tuple[Candidate, ...],
-    taken: Mapping[DeviceId, Place],
+    taken: Mapping[DeviceId, SelectorRef],
     devices: Mapping[DeviceId, Device],
 ) -> PoolView:
     earlier: Counter[str] = Counter()
     refused: Counter[str] = Counter()
     misses: Counter[tuple[int, str]] = Counter()
-    said: dict[tuple[int, str], Objection] = {}
+    said: dict[tuple[int, str], Mismatch] = {}
     for candidate in every:
         device = candidate.device
         place = taken.get(device.id)
@@ -86,7 +86,7 @@ def _view(
     nearest = None
     if misses:
         key, count = misses.most_common(1)[0]
-        nearest = Miss(key[0], said[key], count)
+        nearest = NearMiss(key[0], said[key], count)
     return PoolView(
         device_type=pool.spec.device_type,
         candidates=len(every),
@@ -104,7 +104,7 @@ def _asks_for_vfio(pool: PoolConfig) -> bool:
     return any(driver.endswith(("vfio-pci", "vfio_pci")) for driver in drivers)
 
 
-def _wants_but_for_driver(one: Asked, device: Device) -> bool:
+def _wants_but_for_driver(one: BoundSelector, device: Device) -> bool:
     """Return True if the device matches an object, except for its driver."""
     objection = one.questions.objection(device)
     if objection is None:

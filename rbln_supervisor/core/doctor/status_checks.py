@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-from rbln_supervisor.core.doctor.facts import Facts
+from rbln_supervisor.core.doctor.facts import DoctorFacts
 from rbln_supervisor.core.doctor.finding import Code, Finding, Severity, evidence
 from rbln_supervisor.core.doctor.host_checks import LOG
 from rbln_supervisor.core.reporting.pool_summary import NO_DEVICES, NOT_READ
@@ -82,7 +82,7 @@ _COUNTS: Final[Mapping[str, tuple[Code, str]]] = {
 }
 
 
-def problems(facts: Facts) -> Iterator[Finding]:
+def problems(facts: DoctorFacts) -> Iterator[Finding]:
     """Report the supervisor's problems and error counters."""
     if facts.status is None:
         return
@@ -109,7 +109,7 @@ def problems(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def pools(facts: Facts) -> Iterator[Finding]:
+def pools(facts: DoctorFacts) -> Iterator[Finding]:
     """Check for pools that do not serve, and workers that exit."""
     if facts.status is None:
         return
@@ -181,7 +181,7 @@ def _pool(name: str, pool: PoolStatus) -> Iterator[Finding]:
         )
 
 
-def devices(facts: Facts) -> Iterator[Finding]:
+def devices(facts: DoctorFacts) -> Iterator[Finding]:
     """Report unhealthy devices: one finding for each pool and reason, so that a card has one."""
     if facts.status is None:
         return

@@ -3,7 +3,7 @@
 A worker reports all transitions that it remembers to a new supervisor, and a new worker reports the
 health of each device. So the last record decides: the highest number of a worker's incarnation, the
 last health of a device, the last state of a pool. All three are in the records themselves; where
-old records are dropped, a checkpoint (``Marks``) precedes the others.
+old records are dropped, a checkpoint (``DedupState``) precedes the others.
 """
 
 import math
@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from rbln_supervisor.core.events.event import Event, bounded
-from rbln_worker.contract.events import Happening
+from rbln_worker.contract.events import Transition
 
 HEARD_MOST: Final = 20_000
 """Maximum number of transitions taken from one message: one for each device, and more than a worker
@@ -23,7 +23,7 @@ DEVICES_MOST: Final = 20_000
 twice."""
 
 
-class Marks(msgspec.Struct, frozen=True, tag="marks"):
+class DedupState(msgspec.Struct, frozen=True, tag="marks"):
     """A checkpoint: the last record of each worker, device and pool."""
 
     number: int = 0
@@ -37,7 +37,7 @@ class Marks(msgspec.Struct, frozen=True, tag="marks"):
     """By pool."""
 
 
-class Chronicle:
+class EventDeduplicator:
     """The checkpoint while it is updated."""
 
     def __init__(self) -> None:
@@ -47,13 +47,13 @@ class Chronicle:
         self._states: dict[str, str] = {}
 
     @property
-    def marks(self) -> Marks:
+    def marks(self) -> DedupState:
         """The checkpoint that has to precede the records that follow."""
-        return Marks(self._number, self._lives, self._words, self._states)
+        return DedupState(self._number, self._lives, self._words, self._states)
 
-    def read(self, record: Event | Marks) -> None:
+    def read(self, record: Event | DedupState) -> None:
         """Apply an earlier record."""
-        if isinstance(record, Marks):
+        if isinstance(record, DedupState):
             self._number = max(self._number, record.number)
             self._lives |= record.lives
             self._words = dict(record.words)
@@ -83,7 +83,7 @@ class Chronicle:
         return numbered
 
     def told(
-        self, pool: str, life: str, happened: Iterable[Happening], now: float
+        self, pool: str, life: str, happened: Iterable[Transition], now: float
     ) -> Iterator[Event]:
         """Record the new ones among a worker's reported transitions.
 
@@ -115,7 +115,7 @@ class Chronicle:
         for key in [key for key in self._words if key.startswith(f"{pool} ")]:
             del self._words[key]
 
-    def _is_news(self, pool: str, one: Happening) -> bool:
+    def _is_news(self, pool: str, one: Transition) -> bool:
         """Return True if a device's transition is not known yet."""
         before = self._words.get(f"{pool} {bounded(one.device)}")
         if before is None:
@@ -131,7 +131,7 @@ class Chronicle:
             self._words[key] = word
 
 
-def _event(pool: str, life: str, one: Happening, now: float) -> Event:
+def _event(pool: str, life: str, one: Transition, now: float) -> Event:
     at = one.at if math.isfinite(one.at) and 0 < one.at <= now else now
     return Event(
         0,

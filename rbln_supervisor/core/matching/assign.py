@@ -11,14 +11,14 @@ import msgspec
 
 from rbln_supervisor.core.config.pool import PoolConfig
 from rbln_supervisor.core.config.selectors import SelectorObject
-from rbln_supervisor.core.device_types.registry import KINDS
-from rbln_supervisor.core.matching.node_inventory import Node, candidates
-from rbln_supervisor.core.matching.selector_match import Questions
+from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
+from rbln_supervisor.core.matching.node_inventory import NodeInventory, candidates
+from rbln_supervisor.core.matching.selector_match import CompiledSelector
 from rbln_worker.contract.device import Device, DeviceId, Grants
 from rbln_worker.contract.pool import DeviceType, PoolName
 
 
-class Place(NamedTuple):
+class SelectorRef(NamedTuple):
     """A selector object of a pool."""
 
     pool: PoolName
@@ -31,25 +31,25 @@ class Assignment(NamedTuple):
 
     devices: Mapping[PoolName, Mapping[DeviceId, Device]]
     """Devices of each pool, including pools without any; sorted by ID."""
-    taken: Mapping[DeviceId, Place]
+    taken: Mapping[DeviceId, SelectorRef]
     """The selector object that matched each device; no device is in two pools."""
 
 
-class Asked(NamedTuple):
+class BoundSelector(NamedTuple):
     """A selector object, compiled for matching."""
 
-    place: Place
+    place: SelectorRef
     grants: Grants
-    questions: Questions
+    questions: CompiledSelector
 
 
-def assign(pools: Iterable[PoolConfig], node: Node) -> Assignment:
+def assign(pools: Iterable[PoolConfig], node: NodeInventory) -> Assignment:
     """Return the devices of each pool."""
     pools = tuple(pools)
     devices: dict[PoolName, dict[DeviceId, Device]] = {pool.spec.name: {} for pool in pools}
-    taken: dict[DeviceId, Place] = {}
+    taken: dict[DeviceId, SelectorRef] = {}
     for device_type in dict.fromkeys(pool.spec.device_type for pool in pools):
-        objects = tuple(asked(pools, device_type))
+        objects = tuple(bound_selectors(pools, device_type))
         for candidate in candidates(node, device_type):
             device = candidate.device
             if candidate.refusal is None and (first := _first(objects, device)):
@@ -59,17 +59,19 @@ def assign(pools: Iterable[PoolConfig], node: Node) -> Assignment:
     return Assignment({name: dict(sorted(each.items())) for name, each in devices.items()}, taken)
 
 
-def asked(pools: Iterable[PoolConfig], device_type: DeviceType) -> Iterator[Asked]:
+def bound_selectors(
+    pools: Iterable[PoolConfig], device_type: DeviceType
+) -> Iterator[BoundSelector]:
     """Yield the selector objects of a type's pools, in the order in which they are matched."""
-    keys = KINDS[device_type].selectors
+    keys = DEVICE_TYPES[device_type].selectors
     for pool in pools:
         if pool.spec.device_type == device_type:
             for index, selector in enumerate(pool.selectors):
-                place = Place(pool.spec.name, index)
-                yield Asked(place, _grants(selector), Questions(selector, keys))
+                place = SelectorRef(pool.spec.name, index)
+                yield BoundSelector(place, _grants(selector), CompiledSelector(selector, keys))
 
 
-def _first(objects: Iterable[Asked], device: Device) -> Asked | None:
+def _first(objects: Iterable[BoundSelector], device: Device) -> BoundSelector | None:
     return next((one for one in objects if one.questions.match(device)), None)
 
 

@@ -12,11 +12,11 @@ import msgspec
 from rbln_supervisor.core.config.node_config import NodeConfig
 from rbln_supervisor.core.config.pool import PoolConfig
 from rbln_supervisor.core.device_types.base import Candidate
-from rbln_supervisor.core.device_types.registry import KINDS
-from rbln_supervisor.core.matching.assign import asked, assign
+from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
+from rbln_supervisor.core.matching.assign import assign, bound_selectors
 from rbln_supervisor.core.matching.hints import hints
-from rbln_supervisor.core.matching.node_inventory import Node, candidates
-from rbln_supervisor.core.matching.selector_match import Objection, values
+from rbln_supervisor.core.matching.node_inventory import NodeInventory, candidates
+from rbln_supervisor.core.matching.selector_match import Mismatch, values
 from rbln_supervisor.core.status import DeviceStatus
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.pool import DeviceType, PoolName
@@ -32,18 +32,18 @@ file; ``turns away``: no selector object matches; ``other type``: the pool has a
 ``invalid``: its configuration can't be used."""
 
 
-class Opinion(msgspec.Struct, frozen=True):
+class PoolDecision(msgspec.Struct, frozen=True):
     """The decision of a pool about a device."""
 
     pool: str
     answer: Answer
     selector: int | None = None
     """Index of the first of its selector objects that matches."""
-    objections: tuple[Objection, ...] = ()
+    objections: tuple[Mismatch, ...] = ()
     """The mismatch of each selector object before that one, or of all; in their order."""
 
 
-class Tally(msgspec.Struct, frozen=True):
+class MatchCounts(msgspec.Struct, frozen=True):
     """Results of matching for the devices of a pool's type. The other four add up to the first."""
 
     candidates: int = 0
@@ -67,7 +67,7 @@ class Explanation(msgspec.Struct, frozen=True):
     """Index of the selector object that matched it."""
     reason: str = ""
     """Reason why no pool can have the device, or why it is gone, independent of selectors."""
-    pools: tuple[Opinion, ...] = ()
+    pools: tuple[PoolDecision, ...] = ()
     """Decisions of all pools, in the order of the file; empty if there is a reason."""
     values: Mapping[str, str] = {}
     """By selector key of its type: the device's value."""
@@ -78,7 +78,7 @@ class Explanation(msgspec.Struct, frozen=True):
 
 def explain(
     config: NodeConfig,
-    node: Node,
+    node: NodeInventory,
     name: str,
     gone: Mapping[PoolName, Iterable[Device]],
     altnames: Mapping[str, str] = {},
@@ -95,7 +95,7 @@ def explain(
     """
     every = {
         candidate.device.id: (device_type, candidate)
-        for device_type in KINDS
+        for device_type in DEVICE_TYPES
         for candidate in candidates(node, device_type)
     }
     listed = {device.id: (pool, device) for pool, devices in gone.items() for device in devices}
@@ -118,36 +118,38 @@ def explain(
     return None
 
 
-def opinions(pools: Iterable[PoolConfig], device_type: DeviceType, device: Device) -> list[Opinion]:
+def opinions(
+    pools: Iterable[PoolConfig], device_type: DeviceType, device: Device
+) -> list[PoolDecision]:
     """Return each pool's decision about a device without a refusal, in the order of the pools."""
-    found: list[Opinion] = []
+    found: list[PoolDecision] = []
     taken = False
     for pool in pools:
         name = pool.spec.name
         if pool.spec.device_type != device_type:
-            found.append(Opinion(name, "other type"))
+            found.append(PoolDecision(name, "other type"))
             continue
-        objections: list[Objection] = []
-        for one in asked([pool], device_type):
+        objections: list[Mismatch] = []
+        for one in bound_selectors([pool], device_type):
             if objection := one.questions.objection(device):
                 objections.append(objection)
                 continue
             answer: Answer = "later" if taken else "takes"
-            found.append(Opinion(name, answer, one.place.selector, tuple(objections)))
+            found.append(PoolDecision(name, answer, one.place.selector, tuple(objections)))
             taken = True
             break
         else:
-            found.append(Opinion(name, "turns away", None, tuple(objections)))
+            found.append(PoolDecision(name, "turns away", None, tuple(objections)))
     return found
 
 
-def tallies(pools: Iterable[PoolConfig], node: Node) -> dict[PoolName, Tally]:
+def tallies(pools: Iterable[PoolConfig], node: NodeInventory) -> dict[PoolName, MatchCounts]:
     """Return the results of matching for each pool."""
     pools = tuple(pools)
     taken = assign(pools, node).taken
-    counts = {pool.spec.name: dict.fromkeys(Tally.__struct_fields__, 0) for pool in pools}
+    counts = {pool.spec.name: dict.fromkeys(MatchCounts.__struct_fields__, 0) for pool in pools}
     for device_type in dict.fromkeys(pool.spec.device_type for pool in pools):
-        objects = tuple(asked(pools, device_type))
+        objects = tuple(bound_selectors(pools, device_type))
         names = tuple(dict.fromkeys(one.place.pool for one in objects))
         for candidate in candidates(node, device_type):
             device = candidate.device
@@ -165,14 +167,14 @@ def tallies(pools: Iterable[PoolConfig], node: Node) -> dict[PoolName, Tally]:
                     word = "turned_away"
                 counts[name][word] += 1
                 counts[name]["candidates"] += 1
-    return {name: Tally(**count) for name, count in counts.items()}
+    return {name: MatchCounts(**count) for name, count in counts.items()}
 
 
 def _of(
     config: NodeConfig, device_type: DeviceType, candidate: Candidate, notes: tuple[str, ...]
 ) -> Explanation:
     device = candidate.device
-    has = values(device, KINDS[device_type].selectors)
+    has = values(device, DEVICE_TYPES[device_type].selectors)
     if candidate.refusal is not None:
         return Explanation(
             device.id, device_type, reason=candidate.refusal, values=has, notes=notes
@@ -184,7 +186,7 @@ def _of(
         device_type,
         pool=PoolName(taker.pool) if taker else None,
         selector=taker.selector if taker else None,
-        pools=(*said, *(Opinion(pool.name, "invalid") for pool in config.invalid)),
+        pools=(*said, *(PoolDecision(pool.name, "invalid") for pool in config.invalid)),
         values=has,
         notes=notes,
     )
@@ -225,7 +227,7 @@ def _called(name: str, device: Device, altnames: Mapping[str, str]) -> Iterator[
         yield f"{interface} stands for another function of its eswitch: pfNames takes {own}"
 
 
-def _relatives(device: Device, node: Node) -> Iterator[str]:
+def _relatives(device: Device, node: NodeInventory) -> Iterator[str]:
     """Yield notes on related devices that may be meant instead."""
     if device.subfunction is not None:
         return

@@ -4,14 +4,14 @@ from collections.abc import Iterator, Mapping
 
 from rbln_supervisor.core.config.positions import bounded
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.contract.pod_resources import Held, Holding
+from rbln_worker.contract.pod_resources import ResourceHolder, ResourceHolders
 from rbln_worker.contract.pool import PoolName
 
 Taken = Mapping[tuple[PoolName, DeviceId], PoolName | None]
 """Devices that a configuration removes from a pool, with the pool that gets each."""
 
 
-def objections(taken: Taken, held: Held) -> tuple[str, ...]:
+def conflicts(taken: Taken, held: ResourceHolders) -> tuple[str, ...]:
     """Return the reasons why these devices can't be removed without force, one line each.
 
     Devices that no container uses can be removed. If the kubelet has no pod-resources socket,
@@ -28,7 +28,7 @@ def objections(taken: Taken, held: Held) -> tuple[str, ...]:
     return bounded(tuple(_lines(taken, held.holdings)))
 
 
-def advice(held: Held) -> str:
+def advice(held: ResourceHolders) -> str:
     """Return a remedy for the conflicts."""
     force = "take the devices with rbln-ctl reload --force"
     if held.unknown is None:
@@ -36,7 +36,7 @@ def advice(held: Held) -> str:
     return f"it is tried again until the kubelet says, or {force}"
 
 
-def unchecked(taken: Taken, held: Held) -> tuple[str, ...]:
+def unchecked_warning(taken: Taken, held: ResourceHolders) -> tuple[str, ...]:
     """Return a warning for a reload that removes devices without a check of the pods."""
     if not taken or held.absent is None:
         return ()
@@ -46,7 +46,7 @@ def unchecked(taken: Taken, held: Held) -> tuple[str, ...]:
     )
 
 
-def _lines(taken: Taken, holdings: tuple[Holding, ...]) -> Iterator[str]:
+def _lines(taken: Taken, holdings: tuple[ResourceHolder, ...]) -> Iterator[str]:
     for one in holdings:
         key = PoolName(one.resource), DeviceId(one.device)
         if key in taken:

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from rbln_supervisor.core.device_types.base import Candidate
-from rbln_supervisor.core.device_types.registry import KINDS
+from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
 from rbln_worker.contract.device import Bdf, PciFunction, Subfunction
 from rbln_worker.contract.pool import DeviceType
 
 
-class Node(msgspec.Struct, frozen=True):
+class NodeInventory(msgspec.Struct, frozen=True):
     """Functions and sub-functions, and devices that could not be read."""
 
     functions: Mapping[Bdf, PciFunction] = {}
@@ -21,9 +21,9 @@ class Node(msgspec.Struct, frozen=True):
     """By address or name: the reason."""
 
 
-def candidates(node: Node, device_type: DeviceType) -> Iterator[Candidate]:
+def candidates(node: NodeInventory, device_type: DeviceType) -> Iterator[Candidate]:
     """Yield the node's devices of a type, sorted by ID of their functions."""
-    kind = KINDS[device_type]
+    kind = DEVICE_TYPES[device_type]
     for bdf, function in node.functions.items():
         if function.base_class == kind.base_class:
             yield from kind.candidates(function, node.subfunctions.get(bdf, ()))

@@ -7,8 +7,8 @@ import msgspec
 
 from rbln_supervisor.core.config.node_config import NodeConfig
 from rbln_supervisor.core.matching.assign import assign
-from rbln_supervisor.core.matching.explain import Tally, tallies
-from rbln_supervisor.core.matching.node_inventory import Node
+from rbln_supervisor.core.matching.explain import MatchCounts, tallies
+from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.pool import PoolName
 
@@ -31,7 +31,7 @@ class PoolPlan(msgspec.Struct, frozen=True):
     """Change of its configuration; a pool with an unchanged one may still get other devices."""
     devices: tuple[DeviceId, ...] = ()
     """Planned devices, sorted."""
-    tally: Tally = Tally()
+    tally: MatchCounts = MatchCounts()
     """Planned results of matching for the devices of its type."""
 
 
@@ -72,7 +72,7 @@ def plan(
     before: NodeConfig,
     served: Mapping[PoolName, Iterable[DeviceId]],
     after: NodeConfig,
-    node: Node,
+    node: NodeInventory,
 ) -> Plan:
     """Return the effect of a configuration.
 
@@ -113,7 +113,7 @@ def taken(
     before: NodeConfig,
     listed: Mapping[PoolName, Iterable[DeviceId]],
     after: NodeConfig,
-    node: Node,
+    node: NodeInventory,
 ) -> Mapping[tuple[PoolName, DeviceId], PoolName | None]:
     """Return the devices that another configuration removes from pools, each with its new pool.
 
@@ -138,7 +138,7 @@ def taken(
     return lost
 
 
-def starts(before: NodeConfig, after: NodeConfig, node: Node) -> frozenset[PoolName]:
+def starts(before: NodeConfig, after: NodeConfig, node: NodeInventory) -> frozenset[PoolName]:
     """Return the pools that have devices in one configuration, and none in the one before."""
     old, new = assign(before.pools, node).devices, assign(after.pools, node).devices
     return frozenset(name for name, devices in new.items() if devices and not old.get(name))

@@ -9,14 +9,14 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from rbln_supervisor.core.config.pf_ranges import FunctionSet, PfFunctions
+from rbln_supervisor.core.config.pf_ranges import FunctionSet, PfRange
 from rbln_supervisor.core.config.selectors import ATTRIBUTES, SelectorObject
 from rbln_worker.contract.device import Device
 
 Test = Callable[[Device], bool]
 
 
-class Objection(msgspec.Struct, frozen=True):
+class Mismatch(msgspec.Struct, frozen=True):
     """A mismatch: a key of a selector object that a device does not match."""
 
     key: str
@@ -27,7 +27,7 @@ class Objection(msgspec.Struct, frozen=True):
     """Value of the device; empty if it has none."""
 
 
-class Question(NamedTuple):
+class SelectorKey(NamedTuple):
     """The test of a key."""
 
     has: Callable[[Device], str]
@@ -36,7 +36,7 @@ class Question(NamedTuple):
     """Compiles the key's values into a test of a device; None if the key sets no condition."""
 
 
-class Questions:
+class CompiledSelector:
     """A selector object, compiled for many devices."""
 
     def __init__(self, wanted: SelectorObject, keys: Iterable[str]) -> None:
@@ -56,15 +56,15 @@ class Questions:
                 return False
         return True
 
-    def objection(self, device: Device) -> Objection | None:
+    def objection(self, device: Device) -> Mismatch | None:
         """Return the first mismatch of a device; None if it matches."""
         return next(self.objections(device), None)
 
-    def objections(self, device: Device) -> Iterator[Objection]:
+    def objections(self, device: Device) -> Iterator[Mismatch]:
         """Yield all mismatches of a device."""
         for key, test in self._tests:
             if not test(device):
-                yield Objection(key, _spelled(self.wanted, key), QUESTIONS[key].has(device))
+                yield Mismatch(key, _spelled(self.wanted, key), QUESTIONS[key].has(device))
 
 
 def values(device: Device, keys: Iterable[str]) -> dict[str, str]:
@@ -82,17 +82,17 @@ def _spelled(wanted: SelectorObject, key: str) -> tuple[str, ...]:
             return (str(one),)
 
 
-def _one_of(has: Callable[[Device], str]) -> Question:
+def _one_of(has: Callable[[Device], str]) -> SelectorKey:
     """Return the test for a list of texts, one of which has to equal the device's value."""
 
     def test(wanted: tuple[str, ...]) -> Test | None:
         texts = frozenset(wanted) - {""}  # an empty value never matches
         return (lambda device: has(device) in texts) if wanted else None
 
-    return Question(has, test)
+    return SelectorKey(has, test)
 
 
-def _function_of(pf: Callable[[Device], tuple[str, ...]]) -> Question:
+def _function_of(pf: Callable[[Device], tuple[str, ...]]) -> SelectorKey:
     """Return the test for a list of PFs with ranges, one of which has to include the device.
 
     ``pf`` returns the names of the device's PF: it may have several interfaces.
@@ -102,7 +102,7 @@ def _function_of(pf: Callable[[Device], tuple[str, ...]]) -> Question:
         index = "" if device.index is None else f"#{device.index}"
         return " or ".join(f"{name}{index}" for name in pf(device))
 
-    def test(entries: tuple[PfFunctions, ...]) -> Test | None:
+    def test(entries: tuple[PfRange, ...]) -> Test | None:
         functions = FunctionSet(entries)
         return (
             (lambda device: any(functions.has(name, device.index) for name in pf(device)))
@@ -110,7 +110,7 @@ def _function_of(pf: Callable[[Device], tuple[str, ...]]) -> Question:
             else None
         )
 
-    return Question(has, test)
+    return SelectorKey(has, test)
 
 
 def _vendor(device: Device) -> str:
@@ -166,7 +166,7 @@ def _is_rdma(device: Device) -> bool:
     return device.network is not None and device.network.rdma_capable
 
 
-QUESTIONS: Final[Mapping[str, Question]] = {
+QUESTIONS: Final[Mapping[str, SelectorKey]] = {
     "vendors": _one_of(_vendor),
     "devices": _one_of(_product),
     "drivers": _one_of(_driver),
@@ -178,11 +178,11 @@ QUESTIONS: Final[Mapping[str, Question]] = {
     "linkTypes": _one_of(_link_type),
     "ddpProfiles": _one_of(_ddp_profile),
     "pKeys": _one_of(_pkey),
-    "isRdma": Question(
+    "isRdma": SelectorKey(
         lambda device: "true" if _is_rdma(device) else "false",
         lambda wanted: _is_rdma if wanted else None,
     ),
-    "vdpaType": Question(
+    "vdpaType": SelectorKey(
         _vdpa_type,
         lambda wanted: (lambda device: _vdpa_type(device) == wanted) if wanted else None,
     ),

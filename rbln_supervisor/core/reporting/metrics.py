@@ -1,6 +1,6 @@
 """The metrics of a node: the reply to Metrics, made of the status and of counters.
 
-A pool's ``Figures`` are reported by its workers and continue over restarts of workers and
+A pool's ``WorkerCounters`` are reported by its workers and continue over restarts of workers and
 supervisor. All other counters start with the supervisor.
 """
 
@@ -10,7 +10,7 @@ import msgspec
 
 from rbln_supervisor.core.reporting.unavailability import Cause
 from rbln_supervisor.core.status import NodeStatus
-from rbln_worker.contract.counters import Figures, Histogram
+from rbln_worker.contract.counters import Histogram, WorkerCounters
 
 
 class Lost(msgspec.Struct, frozen=True):
@@ -22,10 +22,10 @@ class Lost(msgspec.Struct, frozen=True):
     """Device-seconds."""
 
 
-class PoolMeasures(msgspec.Struct, frozen=True):
+class PoolMetrics(msgspec.Struct, frozen=True):
     """Counters of a pool."""
 
-    figures: Figures | None = None
+    figures: WorkerCounters | None = None
     """None if an adopted worker has not reported them yet."""
     restarts: Mapping[str, int] = {}
     """Restarts of its worker after unexpected exits, by cause: ``SIGKILL``, ``exit-70``, ``hang``,
@@ -37,7 +37,7 @@ class PoolMeasures(msgspec.Struct, frozen=True):
     lost: tuple[Lost, ...] = ()
 
 
-class LookMeasures(msgspec.Struct, frozen=True):
+class DiscoveryMetrics(msgspec.Struct, frozen=True):
     """Counters of discoveries."""
 
     took: Histogram = Histogram()
@@ -47,10 +47,10 @@ class LookMeasures(msgspec.Struct, frozen=True):
     """CPU seconds of their processes."""
 
 
-class NodeMeasures(msgspec.Struct, frozen=True):
+class NodeMetrics(msgspec.Struct, frozen=True):
     """Counters of the node."""
 
-    looks: LookMeasures = LookMeasures()
+    looks: DiscoveryMetrics = DiscoveryMetrics()
     kubelet_restarts: int = 0
     reloads: Mapping[str, int] = {}
     """By outcome: ``ok``, ``refused``, ``rolled-back``."""
@@ -64,10 +64,10 @@ class NodeMeasures(msgspec.Struct, frozen=True):
     """Frames that could not be read or sent, by kind."""
 
 
-class Measures(msgspec.Struct, frozen=True):
+class SupervisorMetrics(msgspec.Struct, frozen=True):
     """Status and all counters."""
 
     status: NodeStatus
-    node: NodeMeasures
-    pools: Mapping[str, PoolMeasures]
+    node: NodeMetrics
+    pools: Mapping[str, PoolMetrics]
     """Configured and valid pools, by the full resource name."""

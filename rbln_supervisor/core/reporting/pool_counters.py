@@ -3,26 +3,26 @@
 from collections import Counter
 
 from rbln_supervisor.core.reporting import unavailability
-from rbln_supervisor.core.reporting.metrics import Lost, PoolMeasures
-from rbln_supervisor.core.reporting.unavailability import Loss
-from rbln_supervisor.core.workers.desired_state import Roster
+from rbln_supervisor.core.reporting.metrics import Lost, PoolMetrics
+from rbln_supervisor.core.reporting.unavailability import Unavailability
+from rbln_supervisor.core.workers.desired_state import DesiredState
 from rbln_supervisor.core.workers.lifecycle import State
-from rbln_worker.contract.counters import Figures, Histogram, observed
+from rbln_worker.contract.counters import Histogram, WorkerCounters, observed
 from rbln_worker.contract.messages import Report
 
 
-class Account:
+class PoolCounters:
     """The counters of a pool. They start with the supervisor, except for the worker's own."""
 
     def __init__(self) -> None:
-        self.figures: Figures | None = None
+        self.figures: WorkerCounters | None = None
         """The worker's last report of its counters."""
         self.restarts: Counter[str] = Counter()
         self.adoptions = 0
         self._latency = Histogram()
         self._owed_since: float | None = None
-        self._loss = Loss()
-        self._weighed: tuple[Roster | None, State, Report | None] | None = None
+        self._loss = Unavailability()
+        self._weighed: tuple[DesiredState | None, State, Report | None] | None = None
 
     def owe(self, since: float | None) -> None:
         """Note the time of a kernel event (monotonic seconds) that the worker does not know yet."""
@@ -39,7 +39,9 @@ class Account:
         """Cancel a pending latency: the worker has ended; the next one gets a snapshot anyway."""
         self._owed_since = None
 
-    def weigh(self, roster: Roster | None, state: State, report: Report | None, now: float) -> None:
+    def weigh(
+        self, roster: DesiredState | None, state: State, report: Report | None, now: float
+    ) -> None:
         """Add the unavailability up to ``now``; from now on these three values apply."""
         # Compared by identity: a loop iteration without a change costs nothing.
         before = self._weighed
@@ -47,13 +49,13 @@ class Account:
             return
         self._weighed = (roster, state, report)
         self._loss = unavailability.advance(
-            self._loss, unavailability.lost(roster, state, report), now
+            self._loss, unavailability.unavailable_devices(roster, state, report), now
         )
 
-    def measures(self, now: float) -> PoolMeasures:
+    def measures(self, now: float) -> PoolMetrics:
         """Return all counters up to ``now``."""
         self._loss = unavailability.advance(self._loss, self._loss.devices, now)
-        return PoolMeasures(
+        return PoolMetrics(
             figures=self.figures,
             restarts=dict(self.restarts),
             adoptions=self.adoptions,

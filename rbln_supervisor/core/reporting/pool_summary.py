@@ -7,7 +7,7 @@ import msgspec
 
 from rbln_supervisor.core.config.node_config import InvalidPool
 from rbln_supervisor.core.status import DeviceStatus, PodUse, PoolState, PoolStatus, WorkerStatus
-from rbln_supervisor.core.workers.desired_state import Roster
+from rbln_supervisor.core.workers.desired_state import DesiredState
 from rbln_supervisor.core.workers.lifecycle import Child, State
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.health import HealthPhase, Verdict
@@ -18,10 +18,10 @@ Holders = Mapping[DeviceId, tuple[PodDevice, ...]]
 """Pods that hold a pool's devices."""
 
 
-class Seen(msgspec.Struct, frozen=True):
+class PoolSnapshot(msgspec.Struct, frozen=True):
     """The supervisor's facts of a pool."""
 
-    roster: Roster | None
+    roster: DesiredState | None
     child: Child
     pid: int | None
     report: Report | None
@@ -40,7 +40,7 @@ NO_WORKER: Final = "its worker is not running"
 NOT_LOOKED_AT: Final = "its worker has not looked at it yet"
 
 
-def pool_status(seen: Seen, now: float) -> PoolStatus:
+def pool_status(seen: PoolSnapshot, now: float) -> PoolStatus:
     """Return the status of a configured pool."""
     state, reason = _state(seen)
     report = seen.report
@@ -65,7 +65,7 @@ def pool_status(seen: Seen, now: float) -> PoolStatus:
     )
 
 
-def state(seen: Seen) -> tuple[PoolState, str]:
+def state(seen: PoolSnapshot) -> tuple[PoolState, str]:
     """Return a configured pool's state, and the reason if it does not serve."""
     return _state(seen)
 
@@ -83,14 +83,14 @@ def invalid_status(pool: InvalidPool) -> PoolStatus:
     )
 
 
-def ready(pools: Mapping[str, PoolStatus]) -> bool:
+def all_registered(pools: Mapping[str, PoolStatus]) -> bool:
     """Return True if the kubelet lists every valid pool that has devices."""
     return all(
         pool.registered for pool in pools.values() if pool.devices and pool.state != "invalid"
     )
 
 
-def _state(seen: Seen) -> tuple[PoolState, str]:
+def _state(seen: PoolSnapshot) -> tuple[PoolState, str]:
     match seen.child.state:
         case State.NONE:
             return "waiting", NO_DEVICES if seen.roster else NOT_READ
@@ -137,7 +137,7 @@ def _registration(
             return None
 
 
-def _devices(seen: Seen) -> dict[str, DeviceStatus]:
+def _devices(seen: PoolSnapshot) -> dict[str, DeviceStatus]:
     judged = {one.id: one.verdict for one in seen.report.devices} if seen.report else {}
     looking = seen.child.state in {State.UP, State.STARTING, State.ADOPTING}
     why = NOT_LOOKED_AT if looking else NO_WORKER
@@ -151,7 +151,7 @@ def _devices(seen: Seen) -> dict[str, DeviceStatus]:
     }
 
 
-def _pods(seen: Seen, device: Device) -> tuple[PodUse, ...]:
+def _pods(seen: PoolSnapshot, device: Device) -> tuple[PodUse, ...]:
     return tuple(
         PodUse(one.namespace, one.pod, one.container, one.uid, one.since or None, seen.pod_source)
         for one in seen.holders.get(device.id, ())

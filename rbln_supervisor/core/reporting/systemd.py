@@ -22,7 +22,7 @@ _IN_HAND: Final[frozenset[PoolState]] = frozenset({"serving", "waiting", "invali
 """States of a pool in which the supervisor has nothing left to do."""
 
 
-class Facts(msgspec.Struct, frozen=True):
+class ServiceState(msgspec.Struct, frozen=True):
     """Current state of the supervisor."""
 
     settled: bool
@@ -36,7 +36,7 @@ class Facts(msgspec.Struct, frozen=True):
     """One line for people."""
 
 
-class Said(msgspec.Struct, frozen=True):
+class SentState(msgspec.Struct, frozen=True):
     """The state that was sent last."""
 
     ready: bool = False
@@ -47,8 +47,8 @@ class Said(msgspec.Struct, frozen=True):
 
 
 def notices(
-    said: Said, facts: Facts, age_s: float, monotonic_us: int
-) -> tuple[Said, tuple[str, ...]]:
+    said: SentState, facts: ServiceState, age_s: float, monotonic_us: int
+) -> tuple[SentState, tuple[str, ...]]:
     """Return the state after the messages that are due now, and the messages in order.
 
     ``age_s``: age of the supervisor. ``monotonic_us``: CLOCK_MONOTONIC in microseconds, by which
@@ -76,7 +76,7 @@ def notices(
             lines[-1].append(line)
         else:
             lines.append([line])
-    told = Said(
+    told = SentState(
         ready=ready,
         leaving=leaving,
         reloading=reloading,

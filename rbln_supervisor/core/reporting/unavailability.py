@@ -22,7 +22,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from rbln_supervisor.core.workers.desired_state import Roster
+from rbln_supervisor.core.workers.desired_state import DesiredState
 from rbln_supervisor.core.workers.lifecycle import State
 from rbln_worker.contract.messages import Phase, Report
 
@@ -41,7 +41,7 @@ OTHER: Final = "other"
 """Label of any other source."""
 
 
-class Why(NamedTuple):
+class LossCause(NamedTuple):
     """The cause of an unavailable device."""
 
     cause: Cause
@@ -49,18 +49,20 @@ class Why(NamedTuple):
     """Source of the evidence; only for ``unhealthy``."""
 
 
-class Loss(msgspec.Struct, frozen=True):
+class Unavailability(msgspec.Struct, frozen=True):
     """Unavailability so far, and devices that are unavailable now."""
 
-    seconds: Mapping[Why, float] = {}
+    seconds: Mapping[LossCause, float] = {}
     """Device-seconds until ``at``."""
-    devices: Mapping[Why, int] = {}
+    devices: Mapping[LossCause, int] = {}
     """Devices that are unavailable from then on."""
     at: float = 0.0
     """Monotonic seconds."""
 
 
-def lost(roster: Roster | None, state: State, report: Report | None) -> Mapping[Why, int]:
+def unavailable_devices(
+    roster: DesiredState | None, state: State, report: Report | None
+) -> Mapping[LossCause, int]:
     """Return the number of a pool's devices that are unavailable, by cause."""
     count = len(roster.devices) if roster else 0
     match state:
@@ -69,23 +71,23 @@ def lost(roster: Roster | None, state: State, report: Report | None) -> Mapping[
         case State.UP:
             pass
         case _:
-            return _all(count, Why("worker-down"))
+            return _all(count, LossCause("worker-down"))
     match report.phase if report else Phase.REGISTERING:
         case Phase.WAITING:
-            return _all(count, Why("kubelet-away"))
+            return _all(count, LossCause("kubelet-away"))
         case Phase.REGISTERING:
-            return _all(count, Why("unregistered"))
+            return _all(count, LossCause("unregistered"))
         case Phase.REGISTERED:
             return _unhealthy(roster, report)
 
 
-def advance(loss: Loss, devices: Mapping[Why, int], now: float) -> Loss:
+def advance(loss: Unavailability, devices: Mapping[LossCause, int], now: float) -> Unavailability:
     """Return the unavailability at ``now``; from then on these devices are unavailable."""
     passed_s = max(0.0, now - loss.at)
     seconds = dict(loss.seconds)
     for why, count in loss.devices.items():
         seconds[why] = seconds.get(why, 0.0) + count * passed_s
-    return Loss(seconds, devices, max(now, loss.at))
+    return Unavailability(seconds, devices, max(now, loss.at))
 
 
 def source_of(source: str) -> str:
@@ -95,19 +97,19 @@ def source_of(source: str) -> str:
     return source if source in SOURCES else OTHER
 
 
-def _all(count: int, why: Why) -> Mapping[Why, int]:
+def _all(count: int, why: LossCause) -> Mapping[LossCause, int]:
     return {why: count} if count else {}
 
 
-def _unhealthy(roster: Roster | None, report: Report | None) -> Mapping[Why, int]:
+def _unhealthy(roster: DesiredState | None, report: Report | None) -> Mapping[LossCause, int]:
     said = {one.id: one.verdict for one in report.devices} if report else {}
-    counts: Counter[Why] = Counter()
+    counts: Counter[LossCause] = Counter()
     for device in roster.devices.values() if roster else ():
         verdict = said.get(device.id)
         if device.gone is not None and (verdict is None or verdict.healthy):
-            counts[Why("unhealthy", "sysfs")] += 1  # its worker reports it in a moment
+            counts[LossCause("unhealthy", "sysfs")] += 1  # its worker reports it in a moment
         elif verdict is None:
-            counts[Why("unhealthy", NOT_LOOKED_AT)] += 1
+            counts[LossCause("unhealthy", NOT_LOOKED_AT)] += 1
         elif not verdict.healthy:
-            counts[Why("unhealthy", source_of(verdict.source))] += 1
+            counts[LossCause("unhealthy", source_of(verdict.source))] += 1
     return dict(counts)

@@ -16,12 +16,12 @@ JITTER: Final = 0.2
 """Share of the delay by which it varies, up or down."""
 
 
-def deaths_in_a_row(before: int, lived_s: float) -> int:
+def consecutive_failures(before: int, lived_s: float) -> int:
     """Return the number of consecutive exits after one at the age of ``lived_s`` seconds."""
     return 1 if lived_s >= STEADY_S else before + 1
 
 
-def delay_s(deaths: int, chance: float) -> float:
+def backoff_s(deaths: int, chance: float) -> float:
     """Return the seconds to wait after the n-th exit; ``chance`` in [0, 1) decides the jitter."""
     if deaths <= 1:
         return 0.0

@@ -13,17 +13,17 @@ import msgspec
 from rbln_supervisor.core.config.pool import PoolConfig
 from rbln_supervisor.core.config.selectors import SelectorObject
 from rbln_supervisor.core.device_types.base import Candidate
-from rbln_supervisor.core.device_types.registry import KINDS
-from rbln_supervisor.core.discovery.links import LinkTable, linked
-from rbln_supervisor.core.matching.assign import asked
-from rbln_supervisor.core.matching.node_inventory import Node
-from rbln_supervisor.core.matching.selector_match import Objection
+from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
+from rbln_supervisor.core.discovery.links import LinkTable, with_link_state
+from rbln_supervisor.core.matching.assign import bound_selectors
+from rbln_supervisor.core.matching.node_inventory import NodeInventory
+from rbln_supervisor.core.matching.selector_match import Mismatch
 from rbln_worker.contract.device import Bdf, Device, DeviceId
 from rbln_worker.contract.messages import Delta, Snapshot
 from rbln_worker.contract.pool import PoolName, PoolSpec
 
 
-class Roster(msgspec.Struct, frozen=True):
+class DesiredState(msgspec.Struct, frozen=True):
     """The desired state of a pool."""
 
     pool: PoolSpec
@@ -45,16 +45,16 @@ class Roster(msgspec.Struct, frozen=True):
     stay listed while pods hold them."""
 
 
-def advance(
-    before: Roster,
+def reconcile(
+    before: DesiredState,
     pool: PoolConfig,
     present: Mapping[DeviceId, Device],
     taken: Container[DeviceId],
-    node: Node,
+    node: NodeInventory,
     *,
     now: float,
     grace_s: float,
-) -> Roster:
+) -> DesiredState:
     """Return the desired state after a discovery or with a new configuration.
 
     Args:
@@ -87,7 +87,7 @@ def advance(
     devices = dict(sorted({**present, **gone}.items()))
     if pool.spec == before.pool and devices == before.devices and before.generation:
         return msgspec.structs.replace(before, gone_since=gone_since, selectors=pool.selectors)
-    return Roster(
+    return DesiredState(
         pool=pool.spec,
         devices=devices,
         gone_since=gone_since,
@@ -102,12 +102,12 @@ def advance(
     )
 
 
-def relink(before: Roster, links: LinkTable) -> Roster:
+def relink(before: DesiredState, links: LinkTable) -> DesiredState:
     """Return the desired state after links came up or went down."""
     changed = {
         device.id: after
         for device in before.devices.values()
-        if device.gone is None and (after := linked(device, links)) is not device
+        if device.gone is None and (after := with_link_state(device, links)) is not device
     }
     if not changed:
         return before
@@ -121,15 +121,15 @@ def relink(before: Roster, links: LinkTable) -> Roster:
     )
 
 
-def recalled(
-    pool: PoolSpec, devices: Iterable[Device], before: Roster | None, *, now: float
-) -> Roster:
+def from_orphan(
+    pool: PoolSpec, devices: Iterable[Device], before: DesiredState | None, *, now: float
+) -> DesiredState:
     """Return the desired state that continues the state of an adopted worker.
 
     The grace period of devices that are gone starts now: nothing says when they went.
     """
     held = {device.id: device for device in devices}
-    return Roster(
+    return DesiredState(
         pool=pool,
         devices=dict(sorted(held.items())),
         gone_since={device.id: now for device in held.values() if device.gone is not None},
@@ -138,14 +138,14 @@ def recalled(
     )
 
 
-def message(roster: Roster, session: str, held: int | None) -> Snapshot | Delta:
+def update_message(roster: DesiredState, session: str, held: int | None) -> Snapshot | Delta:
     """Return the message that brings a worker from generation ``held`` (None: none) up to date."""
     if held is not None and held == roster.generation - 1 and not roster.renewed:
         return Delta(session, held, roster.generation, roster.changed, roster.removed)
     return Snapshot(session, roster.generation, roster.pool, tuple(roster.devices.values()))
 
 
-def next_leave(roster: Roster, grace_s: float) -> float | None:
+def next_removal(roster: DesiredState, grace_s: float) -> float | None:
     """Return when the next device that is gone leaves the list (monotonic seconds)."""
     leaves = (
         since + grace_s
@@ -155,17 +155,17 @@ def next_leave(roster: Roster, grace_s: float) -> float | None:
     return min(leaves, default=None)
 
 
-def _gone_at(device: DeviceId, before: Roster, now: float) -> float:
+def _gone_at(device: DeviceId, before: DesiredState, now: float) -> float:
     """Return when a device went; one that was never seen has no grace period."""
     return now if device in before.devices else -math.inf
 
 
-def _is_of_type(device: Device, before: Roster, pool: PoolConfig) -> bool:
+def _is_of_type(device: Device, before: DesiredState, pool: PoolConfig) -> bool:
     """Return True if the device is of the type that the pool has now."""
     return device.id not in before.devices or pool.spec.device_type == before.pool.device_type
 
 
-def _unwanted(device: Device, before: Roster, node: Node) -> bool:
+def _unwanted(device: Device, before: DesiredState, node: NodeInventory) -> bool:
     """Return True if the new configuration removed the device: the former one would select it.
 
     The former selectors are matched, and the device is not compared: facts that no selector uses
@@ -180,11 +180,11 @@ def _unwanted(device: Device, before: Roster, node: Node) -> bool:
         same = msgspec.structs.replace(now.device, grants=device.grants, carriers=device.carriers)
         return same == device
     former = PoolConfig(before.pool, before.selectors)
-    objects = asked([former], before.pool.device_type)
+    objects = bound_selectors([former], before.pool.device_type)
     return any(one.questions.match(now.device) for one in objects)
 
 
-def _why_gone(device: Device, pool: PoolConfig, node: Node) -> str:
+def _why_gone(device: Device, pool: PoolConfig, node: NodeInventory) -> str:
     now = _now(device, pool.spec, node)
     if now is None:
         why = node.unreadable.get(device.id) or node.unreadable.get(device.function.bdf)
@@ -199,28 +199,29 @@ def _why_gone(device: Device, pool: PoolConfig, node: Node) -> str:
     )
     changed = "it changed: " if device.function.vendor and as_now != now.device else ""
     objections = [
-        one.questions.objection(now.device) for one in asked([pool], pool.spec.device_type)
+        one.questions.objection(now.device)
+        for one in bound_selectors([pool], pool.spec.device_type)
     ]
     match objections:
-        case [Objection(key=key, has=has)]:
+        case [Mismatch(key=key, has=has)]:
             return f"{changed}the pool's {key} turn it away, it has {has or 'none'}"
         case _:
             return f"{changed}no selector object of the pool matches it any more"
 
 
-def _now(device: Device, pool: PoolSpec, node: Node) -> Candidate | None:
+def _now(device: Device, pool: PoolSpec, node: NodeInventory) -> Candidate | None:
     """Return the candidate with the device's ID in the last discovery; None if there is none."""
     bdf = device.function.bdf
     function = node.functions.get(bdf)
-    kind = KINDS[pool.device_type]
+    kind = DEVICE_TYPES[pool.device_type]
     if function is None or function.base_class != kind.base_class:
         return None
     found = kind.candidates(function, node.subfunctions.get(bdf, ()))
     return next((one for one in found if one.device.id == device.id), None)
 
 
-def touched(
-    functions: Set[Bdf | None], rosters: Mapping[PoolName, Roster]
+def affected_devices(
+    functions: Set[Bdf | None], rosters: Mapping[PoolName, DesiredState]
 ) -> Mapping[PoolName, tuple[DeviceId, ...]]:
     """Return the devices that events name, for each pool with such devices, sorted.
 

@@ -11,9 +11,9 @@ from typing import Final
 import msgspec
 
 from rbln_supervisor.core.config.pool import PoolConfig
-from rbln_supervisor.core.matching.assign import asked
-from rbln_supervisor.core.matching.node_inventory import Node, candidates
-from rbln_supervisor.core.matching.selector_match import Objection
+from rbln_supervisor.core.matching.assign import bound_selectors
+from rbln_supervisor.core.matching.node_inventory import NodeInventory, candidates
+from rbln_supervisor.core.matching.selector_match import Mismatch
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 
 UNPLUGGED: Final = "unplugged"
@@ -25,7 +25,7 @@ can be there without it (rdma-system(8), exclusive mode)."""
 
 
 def kept(
-    pool: PoolConfig, node: Node, in_use: Iterable[DeviceId], taken: Container[DeviceId]
+    pool: PoolConfig, node: NodeInventory, in_use: Iterable[DeviceId], taken: Container[DeviceId]
 ) -> Mapping[DeviceId, Device]:
     """Return devices that pods hold and that stay in their pool although selectors do not match.
 
@@ -35,7 +35,7 @@ def kept(
     if not held:
         return {}
     found: dict[DeviceId, Device] = {}
-    objects = tuple(asked([pool], pool.spec.device_type))
+    objects = tuple(bound_selectors([pool], pool.spec.device_type))
     for candidate in candidates(node, pool.spec.device_type):
         device = candidate.device
         if device.id not in held or candidate.refusal is not None:
@@ -72,7 +72,7 @@ def absent(pool: PoolConfig, in_use: Iterable[DeviceId]) -> Mapping[DeviceId, De
     }
 
 
-def _went_along(device: Device, objection: Objection) -> bool:
+def _went_along(device: Device, objection: Mismatch) -> bool:
     network = device.network
     if network is None or objection.has not in {"", "false"}:
         return False

@@ -1,10 +1,10 @@
 """The life cycle of a pool's worker, as a table with every cell written down.
 
-Terms of the table: a *wanted* pool has a device. An *orphan* (``MetStranger``) is a living worker
+Terms of the table: a *wanted* pool has a device. An *orphan* (``OrphanFound``) is a living worker
 that an earlier supervisor forked and that holds the pool's lock. It is *adopted* after its hello
-and its state (``Recalled``). An orphan with another version or other options is *unfit*: it serves
-as the predecessor (core/predecessor.py) of a worker that is started beside it. To drain a worker is
-to send SIGTERM, by pidfd.
+and its state (``StateReceived``). An orphan with another version or other options is
+*incompatible*: it serves as the predecessor (predecessor.py) of a worker that is started beside it.
+To drain a worker is to send SIGTERM, by pidfd.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,11 +15,11 @@ import msgspec
 
 from rbln_supervisor.core.workers import backoff
 
-HELLO_WITHIN_S: Final = 10.0
+HELLO_TIMEOUT_S: Final = 10.0
 """Maximum time until a worker's hello, or an orphan's state (seconds)."""
-BEAT_WITHIN_S: Final = 5.0
+HEARTBEAT_TIMEOUT_S: Final = 5.0
 """Seconds without a message after which a worker counts as hung."""
-LEAVE_WITHIN_S: Final = 1.5
+LEAVE_TIMEOUT_S: Final = 1.5
 """Time for a drained worker to end (seconds); then it is killed."""
 
 
@@ -65,41 +65,50 @@ class Child(msgspec.Struct, frozen=True):
     """Number of starts after an unexpected exit."""
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class Needed(msgspec.Struct, frozen=True):
     """Event: the pool has devices."""
 
 
-class Unwanted(msgspec.Struct, frozen=True):
+class NotNeeded(msgspec.Struct, frozen=True):
     """Event: the pool was removed, or the supervisor is leaving."""
 
 
-class Heard(msgspec.Struct, frozen=True):
+class MessageReceived(msgspec.Struct, frozen=True):
     """Event: the worker sent a message, so it is alive."""
 
 
-class MetStranger(msgspec.Struct, frozen=True):
+class OrphanFound(msgspec.Struct, frozen=True):
     """Event: an orphan holds the pool's lock; found at the start, or instead of a spawn."""
 
 
-class Unfit(msgspec.Struct, frozen=True):
+class Incompatible(msgspec.Struct, frozen=True):
     """Event: the orphan's hello shows that it can't be adopted."""
 
 
-class Recalled(msgspec.Struct, frozen=True):
+class StateReceived(msgspec.Struct, frozen=True):
     """Event: the orphan has reported its state."""
 
 
-class Died(msgspec.Struct, frozen=True):
+class Exited(msgspec.Struct, frozen=True):
     """Event: the process has ended; ``chance`` in [0, 1) decides the jitter of the next delay."""
 
     chance: float
 
 
-class Overdue(msgspec.Struct, frozen=True):
+class DeadlinePassed(msgspec.Struct, frozen=True):
     """Event: the deadline has passed."""
 
 
-Event = Wanted | Unwanted | Heard | MetStranger | Unfit | Recalled | Died | Overdue
+Event = (
+    Needed
+    | NotNeeded
+    | MessageReceived
+    | OrphanFound
+    | Incompatible
+    | StateReceived
+    | Exited
+    | DeadlinePassed
+)
 Rule = Callable[[Child, Event, float], tuple[Child, tuple[Act, ...]]]
 
 
@@ -113,18 +122,18 @@ def _stay(child: Child, _event: Event, _now: float) -> tuple[Child, tuple[Act, .
 
 
 def _note_wanted(child: Child, event: Event, _now: float) -> tuple[Child, tuple[Act, ...]]:
-    return msgspec.structs.replace(child, wanted=isinstance(event, Wanted)), ()
+    return msgspec.structs.replace(child, wanted=isinstance(event, Needed)), ()
 
 
 def _spawn(child: Child, _event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
     born = msgspec.structs.replace(
-        child, state=State.STARTING, wanted=True, born=now, deadline=now + HELLO_WITHIN_S
+        child, state=State.STARTING, wanted=True, born=now, deadline=now + HELLO_TIMEOUT_S
     )
     return born, (Act.SPAWN,)
 
 
 def _up(child: Child, _event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
-    return msgspec.structs.replace(child, state=State.UP, deadline=now + BEAT_WITHIN_S), ()
+    return msgspec.structs.replace(child, state=State.UP, deadline=now + HEARTBEAT_TIMEOUT_S), ()
 
 
 def _kill(child: Child, _event: Event, _now: float) -> tuple[Child, tuple[Act, ...]]:
@@ -133,7 +142,7 @@ def _kill(child: Child, _event: Event, _now: float) -> tuple[Child, tuple[Act, .
 
 def _drain(child: Child, _event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
     leaving = msgspec.structs.replace(
-        child, state=State.LEAVING, wanted=False, deadline=now + LEAVE_WITHIN_S
+        child, state=State.LEAVING, wanted=False, deadline=now + LEAVE_TIMEOUT_S
     )
     return leaving, (Act.DRAIN,)
 
@@ -141,7 +150,7 @@ def _drain(child: Child, _event: Event, now: float) -> tuple[Child, tuple[Act, .
 def _meet(child: Child, _event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
     """Start to adopt an orphan. Its pool counts as wanted until an event says otherwise."""
     met = msgspec.structs.replace(
-        child, state=State.ADOPTING, wanted=True, born=now, deadline=now + HELLO_WITHIN_S
+        child, state=State.ADOPTING, wanted=True, born=now, deadline=now + HELLO_TIMEOUT_S
     )
     return met, ()
 
@@ -158,9 +167,9 @@ def _bury(child: Child, event: Event, now: float) -> tuple[Child, tuple[Act, ...
     """Handle an unexpected exit."""
     if not child.wanted:
         return _forget(child, event, now)
-    deaths = backoff.deaths_in_a_row(child.deaths, now - child.born)
-    chance = event.chance if isinstance(event, Died) else 0.5
-    wait = backoff.delay_s(deaths, chance)
+    deaths = backoff.consecutive_failures(child.deaths, now - child.born)
+    chance = event.chance if isinstance(event, Exited) else 0.5
+    wait = backoff.backoff_s(deaths, chance)
     down = msgspec.structs.replace(
         child, state=State.DOWN, deadline=now + wait, deaths=deaths, restarts=child.restarts + 1
     )
@@ -173,60 +182,60 @@ def _left(child: Child, event: Event, now: float) -> tuple[Child, tuple[Act, ...
 
 
 TABLE: Final[Mapping[tuple[State, type[Event]], Rule]] = {
-    (State.NONE, Wanted): _spawn,
-    (State.NONE, Unwanted): _stay,
-    (State.NONE, Heard): _stay,
-    (State.NONE, MetStranger): _meet,
-    (State.NONE, Unfit): _stay,
-    (State.NONE, Recalled): _stay,
-    (State.NONE, Died): _stay,
-    (State.NONE, Overdue): _stay,
-    (State.STARTING, Wanted): _stay,
-    (State.STARTING, Unwanted): _drain,
-    (State.STARTING, Heard): _up,
-    (State.STARTING, MetStranger): _meet,
-    (State.STARTING, Unfit): _stay,
-    (State.STARTING, Recalled): _stay,
-    (State.STARTING, Died): _bury,
-    (State.STARTING, Overdue): _kill,
-    (State.UP, Wanted): _stay,
-    (State.UP, Unwanted): _drain,
-    (State.UP, Heard): _up,
-    (State.UP, MetStranger): _stay,
-    (State.UP, Unfit): _stay,
-    (State.UP, Recalled): _stay,
-    (State.UP, Died): _bury,
-    (State.UP, Overdue): _kill,
-    (State.DOWN, Wanted): _stay,
-    (State.DOWN, Unwanted): _forget,
-    (State.DOWN, Heard): _stay,
-    (State.DOWN, MetStranger): _stay,
-    (State.DOWN, Unfit): _stay,
-    (State.DOWN, Recalled): _stay,
-    (State.DOWN, Died): _stay,
-    (State.DOWN, Overdue): _spawn,
-    (State.LEAVING, Wanted): _note_wanted,
-    (State.LEAVING, Unwanted): _note_wanted,
-    (State.LEAVING, Heard): _stay,
-    (State.LEAVING, MetStranger): _stay,
-    (State.LEAVING, Unfit): _stay,
-    (State.LEAVING, Recalled): _stay,
-    (State.LEAVING, Died): _left,
-    (State.LEAVING, Overdue): _kill,
-    (State.ADOPTING, Wanted): _stay,
-    (State.ADOPTING, Unwanted): _drain,
-    (State.ADOPTING, Heard): _stay,
-    (State.ADOPTING, MetStranger): _stay,
-    (State.ADOPTING, Unfit): _replace,
-    (State.ADOPTING, Recalled): _up,
-    (State.ADOPTING, Died): _bury,
-    (State.ADOPTING, Overdue): _kill,
-    (State.KILLED, Wanted): _note_wanted,
-    (State.KILLED, Unwanted): _note_wanted,
-    (State.KILLED, Heard): _stay,
-    (State.KILLED, MetStranger): _stay,
-    (State.KILLED, Unfit): _stay,
-    (State.KILLED, Recalled): _stay,
-    (State.KILLED, Died): _bury,
-    (State.KILLED, Overdue): _stay,
+    (State.NONE, Needed): _spawn,
+    (State.NONE, NotNeeded): _stay,
+    (State.NONE, MessageReceived): _stay,
+    (State.NONE, OrphanFound): _meet,
+    (State.NONE, Incompatible): _stay,
+    (State.NONE, StateReceived): _stay,
+    (State.NONE, Exited): _stay,
+    (State.NONE, DeadlinePassed): _stay,
+    (State.STARTING, Needed): _stay,
+    (State.STARTING, NotNeeded): _drain,
+    (State.STARTING, MessageReceived): _up,
+    (State.STARTING, OrphanFound): _meet,
+    (State.STARTING, Incompatible): _stay,
+    (State.STARTING, StateReceived): _stay,
+    (State.STARTING, Exited): _bury,
+    (State.STARTING, DeadlinePassed): _kill,
+    (State.UP, Needed): _stay,
+    (State.UP, NotNeeded): _drain,
+    (State.UP, MessageReceived): _up,
+    (State.UP, OrphanFound): _stay,
+    (State.UP, Incompatible): _stay,
+    (State.UP, StateReceived): _stay,
+    (State.UP, Exited): _bury,
+    (State.UP, DeadlinePassed): _kill,
+    (State.DOWN, Needed): _stay,
+    (State.DOWN, NotNeeded): _forget,
+    (State.DOWN, MessageReceived): _stay,
+    (State.DOWN, OrphanFound): _stay,
+    (State.DOWN, Incompatible): _stay,
+    (State.DOWN, StateReceived): _stay,
+    (State.DOWN, Exited): _stay,
+    (State.DOWN, DeadlinePassed): _spawn,
+    (State.LEAVING, Needed): _note_wanted,
+    (State.LEAVING, NotNeeded): _note_wanted,
+    (State.LEAVING, MessageReceived): _stay,
+    (State.LEAVING, OrphanFound): _stay,
+    (State.LEAVING, Incompatible): _stay,
+    (State.LEAVING, StateReceived): _stay,
+    (State.LEAVING, Exited): _left,
+    (State.LEAVING, DeadlinePassed): _kill,
+    (State.ADOPTING, Needed): _stay,
+    (State.ADOPTING, NotNeeded): _drain,
+    (State.ADOPTING, MessageReceived): _stay,
+    (State.ADOPTING, OrphanFound): _stay,
+    (State.ADOPTING, Incompatible): _replace,
+    (State.ADOPTING, StateReceived): _up,
+    (State.ADOPTING, Exited): _bury,
+    (State.ADOPTING, DeadlinePassed): _kill,
+    (State.KILLED, Needed): _note_wanted,
+    (State.KILLED, NotNeeded): _note_wanted,
+    (State.KILLED, MessageReceived): _stay,
+    (State.KILLED, OrphanFound): _stay,
+    (State.KILLED, Incompatible): _stay,
+    (State.KILLED, StateReceived): _stay,
+    (State.KILLED, Exited): _bury,
+    (State.KILLED, DeadlinePassed): _stay,
 }

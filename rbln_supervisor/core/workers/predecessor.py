@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from rbln_supervisor.core.workers.lifecycle import LEAVE_WITHIN_S, Act, State
+from rbln_supervisor.core.workers.lifecycle import LEAVE_TIMEOUT_S, Act, State
 from rbln_worker.contract.messages import Phase
 
 LINGER_S: Final = 1.0
@@ -47,7 +47,7 @@ def advance(
     is_due = predecessor.deadline is not None and now >= predecessor.deadline
     match predecessor.stage:
         case Stage.SERVING if successor in _ENDING or (is_replaced and is_due):
-            return Predecessor(Stage.LEAVING, now + LEAVE_WITHIN_S), Act.DRAIN
+            return Predecessor(Stage.LEAVING, now + LEAVE_TIMEOUT_S), Act.DRAIN
         case Stage.SERVING if not is_replaced:
             return Predecessor(), None
         case Stage.SERVING if predecessor.deadline is None:

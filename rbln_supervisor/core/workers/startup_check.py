@@ -11,7 +11,7 @@ WITHIN_S: Final = 10.0
 """Maximum time for the first worker of a new pool to send its hello and a report (seconds)."""
 
 
-class Birth(msgspec.Struct, frozen=True):
+class WorkerStart(msgspec.Struct, frozen=True):
     """Progress of a pool's first worker."""
 
     pool: PoolName
@@ -25,14 +25,14 @@ class Birth(msgspec.Struct, frozen=True):
     """Its last log line."""
 
 
-def failures(births: Iterable[Birth], *, is_overdue: bool) -> tuple[str, ...]:
+def failures(births: Iterable[WorkerStart], *, is_overdue: bool) -> tuple[str, ...]:
     """Return a line for each pool that could not start."""
     return tuple(
         _line(birth) for birth in births if birth.has_died or (is_overdue and not birth.is_up)
     )
 
 
-def _line(birth: Birth) -> str:
+def _line(birth: WorkerStart) -> str:
     how = birth.how if birth.has_died else f"its worker said nothing within {WITHIN_S:g} s"
     words = f"{birth.pool} could not start: {how or 'its worker ended'}"
     return f"{words}, its last log line: {birth.last_line}" if birth.last_line else words

@@ -12,8 +12,8 @@ from typing import Final, Literal
 
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pool import DeviceType, PoolSpec
-from rbln_worker.core.allocation.device_allocation import DeviceAnswer
-from rbln_worker.core.allocation.providers.provider import Mount, Node
+from rbln_worker.core.allocation.device_allocation import DeviceAllocation
+from rbln_worker.core.allocation.providers.provider import DeviceNode, Mount
 
 Mode = Literal["off", "annotations", "cri", "both"]
 """The way to pass a claim: in an annotation, in the kubelet's own field, or in both.
@@ -43,7 +43,7 @@ def kind(pool: PoolSpec) -> str:
     return f"{pool.prefix}/{_class(pool.device_type)}"
 
 
-def unusable(pool: PoolSpec) -> str | None:
+def unsupported_reason(pool: PoolSpec) -> str | None:
     """Return why a pool can't be a spec, None if it can (pkg/cdi/device.go, ValidateVendorName)."""
     if _VENDOR.fullmatch(pool.prefix):
         return None
@@ -54,7 +54,7 @@ def unusable(pool: PoolSpec) -> str | None:
     )
 
 
-def claim(pool: PoolSpec, device: DeviceId) -> str:
+def qualified_name(pool: PoolSpec, device: DeviceId) -> str:
     """Return the device's qualified name."""
     return f"{kind(pool)}={device}"
 
@@ -80,17 +80,17 @@ def _class(device_type: DeviceType) -> str:
     return CLASSES.get(device_type, device_type.lower())
 
 
-def mark(pool: PoolSpec) -> str:
+def header_line(pool: PoolSpec) -> str:
     """Return the first line of the pool's spec, by which the plugin recognizes its own files."""
     return f"# rbln-device-plugin wrote this for {pool.name}, and will again\n"
 
 
-def has_edits(answer: DeviceAnswer) -> bool:
+def has_edits(answer: DeviceAllocation) -> bool:
     """Return True if a container that gets the device needs edits."""
     return bool(answer.nodes or answer.mounts)
 
 
-def spec(pool: PoolSpec, answers: Iterable[DeviceAnswer]) -> str | None:
+def spec(pool: PoolSpec, answers: Iterable[DeviceAllocation]) -> str | None:
     """Return the text of the spec; None if no device needs edits: a spec needs a device.
 
     JSON is YAML, and the file is named as the reference names it. A mount that all devices share is
@@ -105,7 +105,7 @@ def spec(pool: PoolSpec, answers: Iterable[DeviceAnswer]) -> str | None:
         # A device needs an edit, so one without nodes repeats its mounts.
         own = [mount for mount in one.mounts if mount not in common or not one.nodes]
         devices.append({"containerEdits": _edits(one.nodes, own), "name": one.id})
-    return mark(pool) + json.dumps(
+    return header_line(pool) + json.dumps(
         {
             "cdiVersion": _VERSION,
             "containerEdits": _edits((), common),
@@ -116,7 +116,7 @@ def spec(pool: PoolSpec, answers: Iterable[DeviceAnswer]) -> str | None:
     )
 
 
-def _edits(nodes: Sequence[Node], mounts: Sequence[Mount]) -> dict[str, object]:
+def _edits(nodes: Sequence[DeviceNode], mounts: Sequence[Mount]) -> dict[str, object]:
     edits: dict[str, object] = {}
     if nodes:
         edits["deviceNodes"] = [

@@ -9,15 +9,15 @@ import msgspec
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pool import PoolName
 from rbln_worker.core.allocation.devinfo import DeviceInfo, device_info
-from rbln_worker.core.allocation.providers.provider import Mount, Node, Question
+from rbln_worker.core.allocation.providers.provider import DeviceNode, Mount, ProviderInput
 from rbln_worker.core.allocation.providers.registry import providers
 
 
-class DeviceAnswer(msgspec.Struct, frozen=True):
+class DeviceAllocation(msgspec.Struct, frozen=True):
     """A device's share of the answer to Allocate, and reasons not to allocate it."""
 
     id: DeviceId
-    nodes: tuple[Node, ...]
+    nodes: tuple[DeviceNode, ...]
     """The device nodes, each host path once."""
     mounts: tuple[Mount, ...]
     info: str
@@ -38,11 +38,11 @@ class EnvNames(msgspec.Struct, frozen=True):
     info: str
 
 
-def answer(question: Question) -> DeviceAnswer:
+def build_allocation(question: ProviderInput) -> DeviceAllocation:
     """Combine the offers of the device's providers."""
     offers = [provider.offer(question) for provider in providers(question.device, question.pool)]
     sections = {name: dict(keys) for offer in offers for name, keys in offer.info.items()}
-    return DeviceAnswer(
+    return DeviceAllocation(
         id=question.device.id,
         nodes=first_by_host(node for offer in offers for node in offer.nodes),
         mounts=tuple(dict.fromkeys(mount for offer in offers for mount in offer.mounts)),
@@ -53,9 +53,9 @@ def answer(question: Question) -> DeviceAnswer:
     )
 
 
-def first_by_host(nodes: Iterable[Node]) -> tuple[Node, ...]:
+def first_by_host(nodes: Iterable[DeviceNode]) -> tuple[DeviceNode, ...]:
     """Return the nodes without repeated host paths."""
-    kept: dict[str, Node] = {}
+    kept: dict[str, DeviceNode] = {}
     for node in nodes:
         kept.setdefault(node.host, node)
     return tuple(kept.values())

@@ -11,7 +11,7 @@ import msgspec
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.allocation.providers import rdma, vdpa
-from rbln_worker.core.allocation.providers.provider import Question
+from rbln_worker.core.allocation.providers.provider import ProviderInput
 
 FOLDER: Final = "/var/run/k8s.cni.cncf.io/devinfo/dp"
 MODE: Final = 0o444
@@ -31,7 +31,7 @@ def name(pool: PoolSpec, device: DeviceId) -> str:
     return f"{pool.prefix}-{pool.resource}-{device}-device.json".replace("/", "-")
 
 
-def device_info(question: Question) -> DeviceInfo | None:
+def device_info(question: ProviderInput) -> DeviceInfo | None:
     """Return the file of a device; None if its pool has no such files.
 
     The order of the keys is the reference's.
@@ -45,14 +45,14 @@ def device_info(question: Question) -> DeviceInfo | None:
     )
 
 
-def _pci(question: Question) -> dict[str, object]:
+def _pci(question: ProviderInput) -> dict[str, object]:
     section: dict[str, str] = {"pci-address": question.device.function.bdf}
     if question.device.grants.rdma and (names := rdma.devices(question.device, question.facts)):
         section["rdma-device"] = ",".join(names)
     return {"type": "pci", "version": _VERSION, "pci": section}
 
 
-def _vdpa(question: Question) -> dict[str, object]:
+def _vdpa(question: ProviderInput) -> dict[str, object]:
     network = question.device.network
     section: dict[str, str] = {}
     if network is not None and network.vdpa is not None:

@@ -17,7 +17,7 @@ class Text(msgspec.Struct, frozen=True):
     """The path from the host's root, like all paths here."""
 
 
-class Head(msgspec.Struct, frozen=True):
+class FirstBytes(msgspec.Struct, frozen=True):
     """The first bytes of a file."""
 
     path: str
@@ -30,13 +30,13 @@ class Link(msgspec.Struct, frozen=True):
     path: str
 
 
-class Names(msgspec.Struct, frozen=True):
+class DirEntries(msgspec.Struct, frozen=True):
     """The entries of a folder, sorted."""
 
     path: str
 
 
-class Texts(msgspec.Struct, frozen=True):
+class TextPerEntry(msgspec.Struct, frozen=True):
     """The text of the file with one name in each entry of a folder, by entry, sorted.
 
     Entries without the file are left out; a folder that does not exist has no entries.
@@ -46,7 +46,7 @@ class Texts(msgspec.Struct, frozen=True):
     file: str
 
 
-class There(msgspec.Struct, frozen=True):
+class Exists(msgspec.Struct, frozen=True):
     """True if a path exists."""
 
     path: str
@@ -68,10 +68,10 @@ class Links(msgspec.Struct, frozen=True):
     name: str
 
 
-Need = Text | Head | Link | Names | Texts | There | HostFile | Links
+Need = Text | FirstBytes | Link | DirEntries | TextPerEntry | Exists | HostFile | Links
 
 
-class Missing(msgspec.Struct, frozen=True):
+class Unread(msgspec.Struct, frozen=True):
     """A fact that could not be read, with the reason."""
 
     why: str
@@ -79,47 +79,47 @@ class Missing(msgspec.Struct, frozen=True):
     """True if there is no such file (ENOENT), which for some files is a result."""
 
 
-Fact = str | bytes | tuple[str, ...] | Mapping[str, str] | bool | Missing
+Fact = str | bytes | tuple[str, ...] | Mapping[str, str] | bool | Unread
 
-_NOT_READ = Missing("not read")
+_NOT_READ = Unread("not read")
 
 
-class Facts:  # noqa: PLW1641 - no key of anything
+class HostFacts:  # noqa: PLW1641 - no key of anything
     """Facts for a device's providers; a fact that was not read is Missing."""
 
     def __init__(self, read: Mapping[Need, Fact] | None = None) -> None:
         self._read = read or {}
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Facts) and self._read == other._read
+        return isinstance(other, HostFacts) and self._read == other._read
 
-    def __or__(self, more: "Facts") -> "Facts":
-        return Facts({**self._read, **more._read})
+    def __or__(self, more: "HostFacts") -> "HostFacts":
+        return HostFacts({**self._read, **more._read})
 
     def all(self) -> Mapping[Need, Fact]:
         """Return all facts, in the order in which they were read."""
         return self._read
 
-    def text(self, need: Text | Link) -> str | Missing:
+    def text(self, need: Text | Link) -> str | Unread:
         """Return a file's text, or the last component of a link."""
         fact = self._read.get(need, _NOT_READ)
-        return fact if isinstance(fact, str | Missing) else _NOT_READ
+        return fact if isinstance(fact, str | Unread) else _NOT_READ
 
-    def head(self, need: Head) -> bytes | Missing:
+    def head(self, need: FirstBytes) -> bytes | Unread:
         """Return a file's first bytes."""
         fact = self._read.get(need, _NOT_READ)
-        return fact if isinstance(fact, bytes | Missing) else _NOT_READ
+        return fact if isinstance(fact, bytes | Unread) else _NOT_READ
 
-    def names(self, need: Names) -> tuple[str, ...] | Missing:
+    def names(self, need: DirEntries) -> tuple[str, ...] | Unread:
         """Return a folder's entries."""
         fact = self._read.get(need, _NOT_READ)
-        return fact if isinstance(fact, tuple | Missing) else _NOT_READ
+        return fact if isinstance(fact, tuple | Unread) else _NOT_READ
 
-    def texts(self, need: Texts | Links) -> Mapping[str, str]:
+    def texts(self, need: TextPerEntry | Links) -> Mapping[str, str]:
         """Return a file's text, or the last component of a link, by entry of a folder."""
         fact = self._read.get(need)
         return fact if isinstance(fact, Mapping) else {}
 
-    def there(self, need: There | HostFile) -> bool:
+    def there(self, need: Exists | HostFile) -> bool:
         """Return True if the path exists; False if it was not read."""
         return self._read.get(need) is True

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from rbln_worker.contract.device import Carrier, Device
-from rbln_worker.core.allocation.host_facts import Facts, Missing, Text
+from rbln_worker.core.allocation.host_facts import HostFacts, Text, Unread
 from rbln_worker.core.health.observation import GOOD, Doubt, Observation, Unknown, shown
 
 SOURCE: Final = "link"
@@ -45,7 +45,7 @@ def needs(device: Device) -> tuple[Text, ...]:
     return tuple(_file(port, "state") for port in _ports(device))
 
 
-def further_needs(device: Device, facts: Facts) -> tuple[Text, ...]:
+def further_needs(device: Device, facts: HostFacts) -> tuple[Text, ...]:
     """Return the files with the physical states of those of a VF's own ports that are down."""
     if device.function.pf is None or device.network is None or not device.network.rdma:
         return ()
@@ -56,7 +56,7 @@ def further_needs(device: Device, facts: Facts) -> tuple[Text, ...]:
     )
 
 
-def ports(device: Device, facts: Facts) -> tuple[PortState, ...]:
+def ports(device: Device, facts: HostFacts) -> tuple[PortState, ...]:
     """Return the states that were read, without ports that do not exist here."""
     return tuple(_port_states(device, facts))
 
@@ -87,10 +87,10 @@ def observe(device: Device, states: tuple[PortState, ...]) -> Observation:
     return Doubt(SOURCE, "; ".join(bad)) if bad else GOOD
 
 
-def _port_states(device: Device, facts: Facts) -> Iterator[PortState]:
+def _port_states(device: Device, facts: HostFacts) -> Iterator[PortState]:
     for port in _ports(device):
         said = facts.text(_file(port, "state"))
-        if isinstance(said, Missing):
+        if isinstance(said, Unread):
             if not said.absent:
                 yield PortState(port, unknown=f"its state can't be read: {said.why}")
             continue
@@ -103,8 +103,8 @@ def _port_states(device: Device, facts: Facts) -> Iterator[PortState]:
         yield PortState(port, word, held_down=held and device.function.pf is not None)
 
 
-def _word(said: str | Missing) -> str:
-    match = None if isinstance(said, Missing) else _STATE.fullmatch(said.strip())
+def _word(said: str | Unread) -> str:
+    match = None if isinstance(said, Unread) else _STATE.fullmatch(said.strip())
     return match[1] if match else ""
 
 

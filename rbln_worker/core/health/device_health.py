@@ -6,45 +6,47 @@ from rbln_worker.contract.device import Device
 from rbln_worker.contract.health import HealthPolicy, Verdict
 from rbln_worker.core.health import health_record, link_health, pcie, state_machine
 from rbln_worker.core.health.evidence import Evidence
-from rbln_worker.core.health.health_record import Moment, Record
+from rbln_worker.core.health.health_record import HealthRecord, Timestamp
 from rbln_worker.core.health.observation import GOOD, Bad, Observation, worst
 from rbln_worker.core.health.pcie import FatalErrors
 from rbln_worker.core.health.state_machine import Due
 
 
-class Case(msgspec.Struct, frozen=True):
+class DeviceHealth(msgspec.Struct, frozen=True):
     """All inputs of a verdict on a device."""
 
     device: Device
     """The device in the desired state."""
-    record: Record = Record()
+    record: HealthRecord = HealthRecord()
     evidence: Evidence | None = None
     """The result of the last health check; None: not checked since the device was added."""
     fatal: FatalErrors | None = None
 
 
-def told(case: Case | None, device: Device, *, listing: bool) -> Case:
+def told(case: DeviceHealth | None, device: Device, *, listing: bool) -> DeviceHealth:
     """Return the case for a device of a new desired state.
 
     Another device with the same ID starts without a history; a device that was gone has to be
     checked again. ``listing``: True if the kubelet has the pool's list already.
     """
     if case is None:
-        return Case(device, Record(newcomer=listing))
+        return DeviceHealth(device, HealthRecord(newcomer=listing))
     if identity(case.device) != identity(device):
-        return Case(device)  # stays listed, so that its users see the change
+        return DeviceHealth(device)  # stays listed, so that its users see the change
     if device.gone is not None:
-        return Case(device, case.record)
+        return DeviceHealth(device, case.record)
     return msgspec.structs.replace(case, device=device)
 
 
-def looked(case: Case, evidence: Evidence, now: float) -> Case:
+def looked(case: DeviceHealth, evidence: Evidence, now: float) -> DeviceHealth:
     """Return the case after a health check, which ended at ``now`` (monotonic seconds)."""
     fatal = pcie.remember(case.fatal, evidence.fatal_errors, now)
     return msgspec.structs.replace(case, evidence=evidence, fatal=fatal)
 
 
-def judged(case: Case, unfiled: str, policy: HealthPolicy, now: Moment, given: str = "") -> Case:
+def judged(
+    case: DeviceHealth, unfiled: str, policy: HealthPolicy, now: Timestamp, given: str = ""
+) -> DeviceHealth:
     """Return the case after all of its evidence was evaluated.
 
     Args:
@@ -71,13 +73,13 @@ def judged(case: Case, unfiled: str, policy: HealthPolicy, now: Moment, given: s
     return case if record is case.record else msgspec.structs.replace(case, record=record)
 
 
-def due(case: Case, now: float) -> float | None:
+def due(case: DeviceHealth, now: float) -> float | None:
     """Return the time of the next evaluation (monotonic seconds); None if none is due."""
     times = (state_machine.due(case.record), pcie.fatal_until(case.fatal, now))
     return min((time for time in times if time is not None), default=None)
 
 
-def verdict(case: Case) -> Verdict:
+def verdict(case: DeviceHealth) -> Verdict:
     """Return the verdict on the device."""
     return health_record.verdict(case.record, (case.evidence and case.evidence.warnings) or ())
 

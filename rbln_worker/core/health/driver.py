@@ -5,7 +5,7 @@ uevents follow when it is released, possibly hours later (seen with vfio on Linu
 """
 
 from rbln_worker.contract.device import Device
-from rbln_worker.core.allocation.host_facts import Facts, Link, Missing
+from rbln_worker.core.allocation.host_facts import HostFacts, Link, Unread
 from rbln_worker.core.allocation.providers.provider import pci_home
 from rbln_worker.core.health.observation import GOOD, Doubt, Observation, shown
 
@@ -15,13 +15,13 @@ def needs(device: Device) -> tuple[Link, ...]:
     return (_link(device),) if device.function.driver is not None else ()
 
 
-def observe(device: Device, facts: Facts) -> Observation:
+def observe(device: Device, facts: HostFacts) -> Observation:
     """Return Doubt if another driver or none is bound: the desired state may change in a moment."""
     wanted = device.function.driver
     bound = facts.text(_link(device))
     if wanted is None or bound == wanted:
         return GOOD
-    if isinstance(bound, Missing):  # an unreadable link is no evidence
+    if isinstance(bound, Unread):  # an unreadable link is no evidence
         return Doubt("sysfs", "no driver is bound to it") if bound.absent else GOOD
     return Doubt("sysfs", f"driver {shown(bound)} is bound to it, {wanted} was")
 

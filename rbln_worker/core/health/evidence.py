@@ -7,8 +7,8 @@ import msgspec
 
 from rbln_worker.contract.device import Device
 from rbln_worker.contract.health import NpuStatuses
-from rbln_worker.core.allocation.device_allocation import DeviceAnswer
-from rbln_worker.core.allocation.host_facts import Facts, Need
+from rbln_worker.core.allocation.device_allocation import DeviceAllocation
+from rbln_worker.core.allocation.host_facts import HostFacts, Need
 from rbln_worker.core.allocation.providers import rebellions
 from rbln_worker.core.health import carrier, driver, npu, pcie
 from rbln_worker.core.health.carrier import PortState
@@ -29,14 +29,14 @@ class Evidence(msgspec.Struct, frozen=True):
     """States of its InfiniBand ports."""
 
 
-def needs(device: Device, answer: DeviceAnswer) -> tuple[Need, ...]:
+def needs(device: Device, answer: DeviceAllocation) -> tuple[Need, ...]:
     """Return the reads that a health check requires, given what a container gets."""
     name = _npu(device, answer)
     of_npu = npu.needs(name) if name else ()
     return (*driver.needs(device), *pcie.needs(device), *carrier.needs(device), *of_npu)
 
 
-def further_needs(device: Device, answer: DeviceAnswer, facts: Facts) -> tuple[Need, ...]:
+def further_needs(device: Device, answer: DeviceAllocation, facts: HostFacts) -> tuple[Need, ...]:
     """Return the reads that depend on the results of ``needs``."""
     name = _npu(device, answer)
     of_npu = npu.further_needs(name, facts) if name else ()
@@ -44,7 +44,7 @@ def further_needs(device: Device, answer: DeviceAnswer, facts: Facts) -> tuple[N
     return (*pcie.further_needs(device, facts), *of_ports, *of_npu)
 
 
-def told_by_nobody(device: Device, answer: DeviceAnswer, facts: Facts) -> tuple[Need, ...]:
+def told_by_nobody(device: Device, answer: DeviceAllocation, facts: HostFacts) -> tuple[Need, ...]:
     """Return the reads of a quick check, in order: files that change without a kernel event.
 
     While these facts are unchanged, the evidence is unchanged. Empty for a device that is not an
@@ -56,7 +56,9 @@ def told_by_nobody(device: Device, answer: DeviceAnswer, facts: Facts) -> tuple[
     return tuple(need for need in asked if need in facts.all())
 
 
-def unusable(answer: DeviceAnswer, missing: tuple[str, ...], unfit: tuple[str, ...] = ()) -> str:
+def unusable(
+    answer: DeviceAllocation, missing: tuple[str, ...], unfit: tuple[str, ...] = ()
+) -> str:
     """Return the reason why a container could not use its allocation; empty if it could.
 
     Args:
@@ -74,8 +76,8 @@ def unusable(answer: DeviceAnswer, missing: tuple[str, ...], unfit: tuple[str, .
 
 def gather(
     device: Device,
-    answer: DeviceAnswer,
-    facts: Facts,
+    answer: DeviceAllocation,
+    facts: HostFacts,
     *,
     unusable: str,
     unwritten: str,
@@ -133,5 +135,5 @@ def _changes_untold(device: Device) -> bool:
     return rebellions.is_npu(device) or bool(device.network and device.network.ib_ports)
 
 
-def _npu(device: Device, answer: DeviceAnswer) -> str | None:
+def _npu(device: Device, answer: DeviceAllocation) -> str | None:
     return npu.name_of(answer.nodes) if rebellions.is_npu(device) else None

@@ -35,7 +35,7 @@ PHASES: Final[Mapping[State, HealthPhase]] = {
 SHOWN_HEALTHY: Final = frozenset({State.HEALTHY, State.SUSPECT, State.UNKNOWN})
 
 
-class Moment(NamedTuple):
+class Timestamp(NamedTuple):
     """A time on both clocks, in seconds: decisions use the monotonic one, messages the other."""
 
     at: float
@@ -44,7 +44,7 @@ class Moment(NamedTuple):
     """Since the epoch."""
 
 
-class Record(msgspec.Struct, frozen=True):
+class HealthRecord(msgspec.Struct, frozen=True):
     """The state of a device, and what of its past is relevant."""
 
     state: State = State.NEW
@@ -59,7 +59,7 @@ class Record(msgspec.Struct, frozen=True):
     """The time of the next evaluation without new evidence (monotonic seconds)."""
     newcomer: bool = False
     """True for a device that was added to a listed pool: it is not listed while it is NEW."""
-    well: Moment | None = None
+    well: Timestamp | None = None
     """The last time that it became Healthy for the kubelet; None: never."""
     left: float = 0.0
     """The last good evidence of a device that is Healthy for the kubelet (monotonic seconds)."""
@@ -68,12 +68,12 @@ class Record(msgspec.Struct, frozen=True):
     falls: int = 0
 
 
-def listed(record: Record) -> bool:
+def listed(record: HealthRecord) -> bool:
     """Return True if the device is in the list for the kubelet."""
     return not (record.newcomer and record.state is State.NEW)
 
 
-def verdict(record: Record, warnings: tuple[str, ...] = ()) -> Verdict:
+def verdict(record: HealthRecord, warnings: tuple[str, ...] = ()) -> Verdict:
     """Return the verdict on the device."""
     reason = record.reason
     if record.state is State.PROBATION:

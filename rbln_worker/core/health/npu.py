@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from rbln_worker.contract.health import NpuStatuses
-from rbln_worker.core.allocation.host_facts import Facts, Missing, Text
-from rbln_worker.core.allocation.providers.provider import Node
+from rbln_worker.core.allocation.host_facts import HostFacts, Text, Unread
+from rbln_worker.core.allocation.providers.provider import DeviceNode
 from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Observation, Unknown, shown
 
 SOURCE: Final = "npu-status"
@@ -26,7 +26,7 @@ _USABLE: Final = frozenset({0, 1})
 _FAULT: Final = "FAULT"
 
 
-def name_of(nodes: Iterable[Node]) -> str | None:
+def name_of(nodes: Iterable[DeviceNode]) -> str | None:
     """Return the NPU's name (``rbln0``), from the nodes that its containers get."""
     for node in nodes:
         if found := _NODE.fullmatch(node.host):
@@ -39,21 +39,21 @@ def needs(name: str) -> tuple[Text, ...]:
     return (_file(name, "status"),)
 
 
-def further_needs(name: str, facts: Facts) -> tuple[Text, ...]:
+def further_needs(name: str, facts: HostFacts) -> tuple[Text, ...]:
     """Return the file with the driver's version, if the meaning of the status depends on it."""
     status = facts.text(_file(name, "status"))
-    if isinstance(status, Missing) or status.strip() in {"0", "1"}:
+    if isinstance(status, Unread) or status.strip() in {"0", "1"}:
         return ()
     return (_file(name, "kernel_version"),)
 
 
-def observe(name: str, facts: Facts, statuses: tuple[NpuStatuses, ...] = ()) -> Observation:
+def observe(name: str, facts: HostFacts, statuses: tuple[NpuStatuses, ...] = ()) -> Observation:
     """Return the evidence of the status; an (older) driver without the file is no bad evidence.
 
     ``statuses``: the numbers of newer drivers, from the configuration.
     """
     status, version = (facts.text(_file(name, file)) for file in ("status", "kernel_version"))
-    if isinstance(status, Missing):
+    if isinstance(status, Unread):
         return GOOD if status.absent else Unknown(SOURCE, f"its status can't be read: {status.why}")
     said = status.strip()
     if not _NUMBER.fullmatch(said):
@@ -63,7 +63,7 @@ def observe(name: str, facts: Facts, statuses: tuple[NpuStatuses, ...] = ()) -> 
         return GOOD
     words = _words(version, statuses)
     if number >= len(words):
-        driver = "unknown version" if isinstance(version, Missing) else shown(version)
+        driver = "unknown version" if isinstance(version, Unread) else shown(version)
         said = f"nobody knows the status {number} of its driver ({driver}): npuStatus can tell it"
         return Unknown(SOURCE, said)
     word = words[number]
@@ -72,9 +72,9 @@ def observe(name: str, facts: Facts, statuses: tuple[NpuStatuses, ...] = ()) -> 
     return Doubt(SOURCE, f"its status is {word} ({number})")
 
 
-def _words(version: str | Missing, statuses: tuple[NpuStatuses, ...]) -> tuple[str, ...]:
+def _words(version: str | Unread, statuses: tuple[NpuStatuses, ...]) -> tuple[str, ...]:
     """Return the names of a driver's status numbers; empty if they are not known."""
-    if isinstance(version, Missing) or not (found := _VERSION.fullmatch(version.strip())):
+    if isinstance(version, Unread) or not (found := _VERSION.fullmatch(version.strip())):
         return ()
     driver = int(found[1]), int(found[2])
     told = [one.words for one in statuses if one.since <= driver]

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from rbln_worker.contract.device import Device
-from rbln_worker.core.allocation.host_facts import Facts, Head, Missing, Need, Text
+from rbln_worker.core.allocation.host_facts import FirstBytes, HostFacts, Need, Text, Unread
 from rbln_worker.core.allocation.providers.provider import pci_home
 from rbln_worker.core.health.observation import GOOD, Bad, Observation
 
@@ -37,7 +37,7 @@ def needs(device: Device) -> tuple[Text, ...]:
     return _runtime_status(device), _fatal(device)
 
 
-def further_needs(device: Device, facts: Facts) -> tuple[Need, ...]:
+def further_needs(device: Device, facts: HostFacts) -> tuple[Need, ...]:
     """Return the reads that access the function; none if they would wake it."""
     if facts.text(_runtime_status(device)) in {"suspended\n", "suspended"}:
         return ()
@@ -51,18 +51,18 @@ def glance_needs(device: Device) -> tuple[Need, ...]:
     return _runtime_status(device), _config(device)
 
 
-def config_space(device: Device, facts: Facts) -> Observation:
+def config_space(device: Device, facts: HostFacts) -> Observation:
     """Return Bad if its config space reads all ones; an unreadable file is no evidence."""
     header = facts.head(_config(device))
-    if not isinstance(header, Missing) and header == b"\xff" * HEADER_BYTES:
+    if not isinstance(header, Unread) and header == b"\xff" * HEADER_BYTES:
         return Bad("config-space", "its config space reads all ones: it fell off the bus")
     return GOOD
 
 
-def fatal_total(device: Device, facts: Facts) -> int | None:
+def fatal_total(device: Device, facts: HostFacts) -> int | None:
     """Return the fatal errors counted since the function was added; None if none are counted."""
     text = facts.text(_fatal(device))
-    found = None if isinstance(text, Missing) else _TOTAL.search(text)
+    found = None if isinstance(text, Unread) else _TOTAL.search(text)
     return int(found[1]) if found else None
 
 
@@ -82,7 +82,7 @@ def fatal_until(errors: FatalErrors | None, now: float) -> float | None:
     return errors.rose_at + FATAL_FOR_S
 
 
-def link_warning(device: Device, facts: Facts) -> str | None:
+def link_warning(device: Device, facts: HostFacts) -> str | None:
     """Return a warning if the link is narrower or slower than its maximum; the device works."""
     speed, width, best_speed, best_width = (facts.text(_link(device, file)) for file in _LINK_FILES)
     slow = _less(_speed(speed), _speed(best_speed))
@@ -106,14 +106,14 @@ def _less(current: float | None, best: float | None) -> bool:
     return current is not None and best is not None and current < best
 
 
-def _speed(text: str | Missing) -> float | None:
+def _speed(text: str | Unread) -> float | None:
     """Return the speed of ``32.0 GT/s PCIe``; a VF reports ``Unknown``."""
-    found = None if isinstance(text, Missing) else _SPEED.fullmatch(text.strip())
+    found = None if isinstance(text, Unread) else _SPEED.fullmatch(text.strip())
     return float(found[1]) or None if found else None
 
 
-def _width(text: str | Missing) -> int | None:
-    if isinstance(text, Missing) or not _WIDTH.fullmatch(text.strip()):
+def _width(text: str | Unread) -> int | None:
+    if isinstance(text, Unread) or not _WIDTH.fullmatch(text.strip()):
         return None
     return int(text.strip()) or None  # int() accepts less white space than strip() does
 
@@ -126,8 +126,8 @@ def _fatal(device: Device) -> Text:
     return Text(f"{pci_home(device)}/aer_dev_fatal")
 
 
-def _config(device: Device) -> Head:
-    return Head(f"{pci_home(device)}/config", HEADER_BYTES)
+def _config(device: Device) -> FirstBytes:
+    return FirstBytes(f"{pci_home(device)}/config", HEADER_BYTES)
 
 
 def _link(device: Device, file: str) -> Text:

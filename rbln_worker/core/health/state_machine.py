@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from rbln_worker.contract.health import HealthPolicy, Probation
-from rbln_worker.core.health.health_record import SHOWN_HEALTHY, Moment, Record, State
+from rbln_worker.core.health.health_record import SHOWN_HEALTHY, HealthRecord, State, Timestamp
 from rbln_worker.core.health.observation import Bad, Doubt, Good, Observation, Unknown
 
 SUSPICIONS_MOST: Final = 3
@@ -32,22 +32,22 @@ class Due(msgspec.Struct, frozen=True):
 
 
 Event = Observation | Due
-Rule = Callable[[Record, Event, Moment, HealthPolicy], Record]
+Rule = Callable[[HealthRecord, Event, Timestamp, HealthPolicy], HealthRecord]
 
 
-def step(record: Record, event: Event, now: Moment, policy: HealthPolicy) -> Record:
+def step(record: HealthRecord, event: Event, now: Timestamp, policy: HealthPolicy) -> HealthRecord:
     """Return the record after an event; equal evidence or an early Due changes nothing."""
     if event == record.seen or (isinstance(event, Due) and not overdue(record, now)):
         return record
     return TABLE[record.state, type(event)](record, event, now, policy)
 
 
-def due(record: Record) -> float | None:
+def due(record: HealthRecord) -> float | None:
     """Return the deadline of the state (monotonic seconds); None for a stable state."""
     return record.deadline
 
 
-def overdue(record: Record, now: Moment) -> bool:
+def overdue(record: HealthRecord, now: Timestamp) -> bool:
     """Return True if the deadline has passed."""
     return record.deadline is not None and record.deadline <= now.at
 
@@ -59,11 +59,13 @@ def probation_s(probation: Probation, falls: int) -> float:
     return float(min(wanted, probation.most_s))
 
 
-def _stay(record: Record, _event: Event, _now: Moment, _policy: HealthPolicy) -> Record:
+def _stay(
+    record: HealthRecord, _event: Event, _now: Timestamp, _policy: HealthPolicy
+) -> HealthRecord:
     return record
 
 
-def _seen(record: Record, event: Event) -> Observation | None:
+def _seen(record: HealthRecord, event: Event) -> Observation | None:
     return record.seen if isinstance(event, Due) else event
 
 
@@ -72,15 +74,19 @@ def _told(event: Event) -> tuple[str, str]:
     return ("", "") if isinstance(event, Good | Due) else (event.source, event.reason)
 
 
-def _note(record: Record, event: Event, _now: Moment, _policy: HealthPolicy) -> Record:
+def _note(
+    record: HealthRecord, event: Event, _now: Timestamp, _policy: HealthPolicy
+) -> HealthRecord:
     """Keep the state, with a new reason."""
     source, reason = _told(event)
     return msgspec.structs.replace(record, seen=_seen(record, event), source=source, reason=reason)
 
 
-def _rise(record: Record, event: Event, now: Moment, _policy: HealthPolicy) -> Record:
+def _rise(
+    record: HealthRecord, event: Event, now: Timestamp, _policy: HealthPolicy
+) -> HealthRecord:
     """Make the device Healthy for the kubelet."""
-    return Record(
+    return HealthRecord(
         State.HEALTHY,
         _seen(record, event),
         reason="",
@@ -91,7 +97,9 @@ def _rise(record: Record, event: Event, now: Moment, _policy: HealthPolicy) -> R
     )
 
 
-def _clear(record: Record, event: Event, now: Moment, _policy: HealthPolicy) -> Record:
+def _clear(
+    record: HealthRecord, event: Event, now: Timestamp, _policy: HealthPolicy
+) -> HealthRecord:
     """End a suspicion: the device was Healthy for the kubelet all the time."""
     since = now.epoch if record.well is None else record.well.epoch
     return msgspec.structs.replace(
@@ -105,7 +113,7 @@ def _clear(record: Record, event: Event, now: Moment, _policy: HealthPolicy) -> 
     )
 
 
-def _fall(record: Record, event: Event, now: Moment, policy: HealthPolicy) -> Record:
+def _fall(record: HealthRecord, event: Event, now: Timestamp, policy: HealthPolicy) -> HealthRecord:
     """Make the device Unhealthy."""
     source, reason = (record.source, record.reason) if isinstance(event, Due) else _told(event)
     calm_s = policy.probation.calm_s
@@ -123,7 +131,9 @@ def _fall(record: Record, event: Event, now: Moment, policy: HealthPolicy) -> Re
     )
 
 
-def _suspect(record: Record, event: Event, now: Moment, policy: HealthPolicy) -> Record:
+def _suspect(
+    record: HealthRecord, event: Event, now: Timestamp, policy: HealthPolicy
+) -> HealthRecord:
     earlier = tuple(at for at in record.suspicions if now.at - at < SUSPICIONS_WITHIN_S)
     if len(earlier) + 1 >= SUSPICIONS_MOST:
         fallen = _fall(record, event, now, policy)
@@ -141,7 +151,9 @@ def _suspect(record: Record, event: Event, now: Moment, policy: HealthPolicy) ->
     )
 
 
-def _lose_sight(record: Record, event: Event, now: Moment, policy: HealthPolicy) -> Record:
+def _lose_sight(
+    record: HealthRecord, event: Event, now: Timestamp, policy: HealthPolicy
+) -> HealthRecord:
     # Counted from the last good evidence, so that a device which alternates between suspect and
     # unknown does not keep its verdict for ever.
     left = now.at if record.state is State.HEALTHY else record.left
@@ -154,14 +166,18 @@ def _lose_sight(record: Record, event: Event, now: Moment, policy: HealthPolicy)
     )
 
 
-def _give_up(record: Record, event: Event, now: Moment, policy: HealthPolicy) -> Record:
+def _give_up(
+    record: HealthRecord, event: Event, now: Timestamp, policy: HealthPolicy
+) -> HealthRecord:
     """Make a device Unhealthy that was unknown for too long."""
     fallen = _fall(record, event, now, policy)
     why = f"unknown for {policy.unknown_hold_s:g} s: {record.reason}"
     return msgspec.structs.replace(fallen, reason=why)
 
 
-def _recover(record: Record, event: Event, now: Moment, policy: HealthPolicy) -> Record:
+def _recover(
+    record: HealthRecord, event: Event, now: Timestamp, policy: HealthPolicy
+) -> HealthRecord:
     """Start the probation of a device with good evidence."""
     watched_s = probation_s(policy.probation, record.falls)
     if record.well is None or watched_s <= 0:  # never Healthy before: no probation
@@ -175,7 +191,9 @@ def _recover(record: Record, event: Event, now: Moment, policy: HealthPolicy) ->
     )
 
 
-def _relapse(record: Record, event: Event, now: Moment, policy: HealthPolicy) -> Record:
+def _relapse(
+    record: HealthRecord, event: Event, now: Timestamp, policy: HealthPolicy
+) -> HealthRecord:
     """End the probation, Unhealthy as before; Unknown evidence does not count as a failure."""
     fallen = _fall(record, event, now, policy)
     if isinstance(event, Unknown):
@@ -183,12 +201,16 @@ def _relapse(record: Record, event: Event, now: Moment, policy: HealthPolicy) ->
     return fallen
 
 
-def _condemn(record: Record, event: Event, now: Moment, policy: HealthPolicy) -> Record:
+def _condemn(
+    record: HealthRecord, event: Event, now: Timestamp, policy: HealthPolicy
+) -> HealthRecord:
     """Make a device Unhealthy that never was Healthy; this does not count as a failure."""
     return msgspec.structs.replace(_fall(record, event, now, policy), falls=record.falls)
 
 
-def _await(record: Record, event: Event, now: Moment, policy: HealthPolicy) -> Record:
+def _await(
+    record: HealthRecord, event: Event, now: Timestamp, policy: HealthPolicy
+) -> HealthRecord:
     """Wait for a newcomer to be complete: its node follows its driver (by up to 9 ms: vfio)."""
     if not record.newcomer or policy.suspect_s <= 0:
         return _condemn(record, event, now, policy)

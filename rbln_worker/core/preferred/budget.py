@@ -6,7 +6,7 @@ STEPS_MOST: Final = 50_000
 """Maximum number of steps of one call. A step takes about 0.1 µs."""
 
 
-class Spent(Exception):
+class BudgetExceeded(Exception):
     """A search exceeded the budget."""
 
 
@@ -23,4 +23,4 @@ class Budget:
         """
         self.left -= steps
         if self.left < 0:
-            raise Spent
+            raise BudgetExceeded

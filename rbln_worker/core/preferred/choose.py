@@ -9,12 +9,12 @@ import msgspec
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pool import Preferring
 from rbln_worker.core.preferred import compact, grouped, packed, spread
-from rbln_worker.core.preferred.budget import Budget, Spent
+from rbln_worker.core.preferred.budget import Budget, BudgetExceeded
 from rbln_worker.core.preferred.greedy import simple
-from rbln_worker.core.preferred.request import Bridge, Question, question
-from rbln_worker.core.preferred.topology import Layout, Place
+from rbln_worker.core.preferred.request import Bridge, PreferredRequest, question
+from rbln_worker.core.preferred.topology import DeviceTopology, PoolTopology
 
-_Best = Callable[[Question, Budget], tuple[DeviceId, ...]]
+_Best = Callable[[PreferredRequest, Budget], tuple[DeviceId, ...]]
 
 _BEST: Final[Mapping[Preferring, _Best]] = {
     "": compact.best,
@@ -41,7 +41,7 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 def choose(
-    known: Layout, available: Iterable[str], must: Iterable[str], size: int, budget: Budget
+    known: PoolTopology, available: Iterable[str], must: Iterable[str], size: int, budget: Budget
 ) -> Preferred | Refused:
     """Return the preferred devices; if devices share IOMMU groups, whole groups.
 
@@ -59,7 +59,7 @@ def choose(
 
 
 def _choose(
-    known: Layout, available: Iterable[str], must: Iterable[str], size: int, budget: Budget
+    known: PoolTopology, available: Iterable[str], must: Iterable[str], size: int, budget: Budget
 ) -> Preferred | Refused:
     ours = known.places.keys()
     included = ours & must
@@ -85,15 +85,15 @@ def _choose(
     return _answer(asked, known.policy, budget)
 
 
-def _answer(asked: Question, policy: Preferring, budget: Budget) -> Preferred:
+def _answer(asked: PreferredRequest, policy: Preferring, budget: Budget) -> Preferred:
     try:
         return Preferred(_BEST[policy](asked, budget))
-    except Spent:
+    except BudgetExceeded:
         first = _BEGUN if policy == "packed" else _INCLUDED
         return Preferred(simple(asked, first), simply=True)
 
 
-def _most(places: Iterable[Place]) -> float:
+def _most(places: Iterable[DeviceTopology]) -> float:
     """Return the size above which a request has to cross NUMA nodes."""
     return max(float("inf") if one.numa_most is None else one.numa_most for one in places)
 

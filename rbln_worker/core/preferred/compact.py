@@ -16,7 +16,7 @@ from typing import NamedTuple
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.core.preferred.budget import Budget
 from rbln_worker.core.preferred.fewest import fewest
-from rbln_worker.core.preferred.request import Bridge, Question
+from rbln_worker.core.preferred.request import Bridge, PreferredRequest
 
 
 class _Try(NamedTuple):
@@ -26,7 +26,7 @@ class _Try(NamedTuple):
     chosen: Sequence[Bridge]
 
 
-def best(question: Question, budget: Budget) -> tuple[DeviceId, ...]:
+def best(question: PreferredRequest, budget: Budget) -> tuple[DeviceId, ...]:
     """Return the choice, sorted; raise Spent."""
     touched = sorted(
         (bridge for bridge in question.bridges if bridge.included), key=lambda bridge: bridge.size

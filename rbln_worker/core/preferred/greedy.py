@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.core.preferred.request import Bridge, Question
+from rbln_worker.core.preferred.request import Bridge, PreferredRequest
 
 
-def simple(question: Question, first: Callable[[Bridge], int]) -> tuple[DeviceId, ...]:
+def simple(question: PreferredRequest, first: Callable[[Bridge], int]) -> tuple[DeviceId, ...]:
     """Return the choice, sorted: on the fewest NUMA nodes, bridges by ``first`` before others."""
     on: dict[int, list[Bridge]] = {}
     for bridge in question.bridges:
@@ -17,7 +17,7 @@ def simple(question: Question, first: Callable[[Bridge], int]) -> tuple[DeviceId
     return question.answer(chosen)
 
 
-def _nodes(question: Question) -> Iterator[int]:
+def _nodes(question: PreferredRequest) -> Iterator[int]:
     """Yield the touched NUMA nodes, then the largest ones, last the smallest sufficient one."""
     left = question.needed
     for node in sorted(question.touched & question.room.keys()):

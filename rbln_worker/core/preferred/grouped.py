@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence, Set
 from itertools import groupby
 
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.core.preferred.topology import Layout
+from rbln_worker.core.preferred.topology import PoolTopology
 
 
 def together(
-    known: Layout,
+    known: PoolTopology,
     available: Set[str],
     chosen: Sequence[DeviceId],
     must: Iterable[str],

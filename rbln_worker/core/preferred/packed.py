@@ -17,7 +17,7 @@ from typing import NamedTuple
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.core.preferred.budget import Budget
 from rbln_worker.core.preferred.fewest import fewest
-from rbln_worker.core.preferred.request import Bridge, Question
+from rbln_worker.core.preferred.request import Bridge, PreferredRequest
 
 
 class _Try(NamedTuple):
@@ -29,7 +29,7 @@ class _Try(NamedTuple):
     chosen: Sequence[Bridge]
 
 
-def best(question: Question, budget: Budget) -> tuple[DeviceId, ...]:
+def best(question: PreferredRequest, budget: Budget) -> tuple[DeviceId, ...]:
     """Return the choice, sorted; raise Spent."""
     nodes_used = Counter(place.numa for place in question.places.values())
     nodes_used.subtract(question.room)
@@ -69,7 +69,7 @@ def _used(filled: Sequence[Bridge], needed: int) -> int:
     return total
 
 
-def _devices(question: Question, order: Sequence[Bridge]) -> Iterator[DeviceId]:
+def _devices(question: PreferredRequest, order: Sequence[Bridge]) -> Iterator[DeviceId]:
     places = question.places
     used = Counter(place.pf for place in places.values())
     used.subtract(places[device].pf for device in question.free)

@@ -8,7 +8,7 @@ import msgspec
 
 from rbln_worker.contract.device import Bdf, DeviceId
 from rbln_worker.core.preferred.budget import Budget
-from rbln_worker.core.preferred.topology import Place
+from rbln_worker.core.preferred.topology import DeviceTopology
 
 
 class Bridge(msgspec.Struct, frozen=True):
@@ -29,10 +29,10 @@ class Bridge(msgspec.Struct, frozen=True):
         return len(self.devices)
 
 
-class Question(msgspec.Struct, frozen=True):
+class PreferredRequest(msgspec.Struct, frozen=True):
     """A request: the number of devices to choose, and the available ones."""
 
-    places: Mapping[DeviceId, Place]
+    places: Mapping[DeviceId, DeviceTopology]
     """Positions of the pool's devices, as far as they are known."""
     included: tuple[DeviceId, ...]
     free: tuple[DeviceId, ...]
@@ -75,13 +75,13 @@ class Question(msgspec.Struct, frozen=True):
 
 
 def question(
-    places: Mapping[DeviceId, Place],
+    places: Mapping[DeviceId, DeviceTopology],
     included: tuple[DeviceId, ...],
     free: tuple[DeviceId, ...],
     needed: int,
     *,
     may_cross: bool,
-) -> Question:
+) -> PreferredRequest:
     """Return the request with the bridges of its available devices."""
     groups: dict[tuple[int, Bdf], list[DeviceId]] = {}
     for device in free:
@@ -96,4 +96,4 @@ def question(
     for bridge in bridges:
         room[bridge.numa] = room.get(bridge.numa, 0) + bridge.size
     touched = frozenset(places[device].numa for device in included)
-    return Question(places, included, free, needed, bridges, touched, may_cross, room)
+    return PreferredRequest(places, included, free, needed, bridges, touched, may_cross, room)

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from rbln_worker.contract.device import Bdf, DeviceId
 from rbln_worker.core.preferred.budget import Budget
-from rbln_worker.core.preferred.request import Bridge, Question
+from rbln_worker.core.preferred.request import Bridge, PreferredRequest
 
 _STEPS_OFFERED: Final = 2
 _STEPS_TAKEN: Final = 6
@@ -29,7 +29,7 @@ class _Try(NamedTuple):
     chosen: Collection[DeviceId]
 
 
-def best(question: Question, budget: Budget) -> tuple[DeviceId, ...]:
+def best(question: PreferredRequest, budget: Budget) -> tuple[DeviceId, ...]:
     """Return the choice, sorted; raise Spent."""
     used = Counter(place.pf for place in question.places.values())
     used.subtract(question.places[device].pf for device in question.free)
@@ -41,7 +41,7 @@ def best(question: Question, budget: Budget) -> tuple[DeviceId, ...]:
 
 
 def _over(
-    question: Question, reach: frozenset[int], used: Mapping[Bdf, int], budget: Budget
+    question: PreferredRequest, reach: frozenset[int], used: Mapping[Bdf, int], budget: Budget
 ) -> _Try:
     budget.spend(_STEPS_TAKEN * question.needed)
     budget.spend(_STEPS_OFFERED * sum(question.room.get(node, 0) for node in reach))
@@ -69,7 +69,7 @@ def _over(
     )
 
 
-def _first_of_nodes(question: Question, sources: Collection["_Source"]) -> list[DeviceId]:
+def _first_of_nodes(question: PreferredRequest, sources: Collection["_Source"]) -> list[DeviceId]:
     """Return one device of each NUMA node that is not touched."""
     firsts: dict[int, _Source] = {}
     for source in sorted(sources, key=_Source.key):
@@ -84,7 +84,7 @@ class _Source:
     def __init__(
         self,
         bridge: Bridge,
-        question: Question,
+        question: PreferredRequest,
         used: Mapping[Bdf, int],
         touched: Collection[Bdf],
     ) -> None:

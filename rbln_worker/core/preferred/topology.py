@@ -35,7 +35,7 @@ CARDS: Final[Mapping[str, Card]] = {"1250": _CA25, "1251": _CA25, "1220": _CA22,
 """Cards by PCI device ID, of physical and virtual functions."""
 
 
-class Place(msgspec.Struct, frozen=True):
+class DeviceTopology(msgspec.Struct, frozen=True):
     """The position of a device."""
 
     numa: int
@@ -53,30 +53,30 @@ class Place(msgspec.Struct, frozen=True):
         return self.numa, self.bridge
 
 
-class Layout(msgspec.Struct, frozen=True):
+class PoolTopology(msgspec.Struct, frozen=True):
     """Positions of a pool's devices; None for a device without a known position."""
 
-    places: Mapping[DeviceId, Place | None] = {}
+    places: Mapping[DeviceId, DeviceTopology | None] = {}
     may_cross: bool = False
     policy: Preferring = ""
     groups: Mapping[DeviceId, str] = {}
     """IOMMU groups that several devices of the pool share, by device."""
 
 
-def layout(pool: PoolSpec, devices: Iterable[Device]) -> Layout:
+def layout(pool: PoolSpec, devices: Iterable[Device]) -> PoolTopology:
     """Return the layout of a pool; without a policy, only of products that the reference knows."""
     policy = pool.preferred_allocation
     if policy == "none":
-        return Layout(policy=policy)
+        return PoolTopology(policy=policy)
     devices = tuple(devices)
     chains = {_pf(device): device.function.bridges for device in devices}
     below = Counter(bridge for chain in chains.values() for bridge in chain)
-    places: dict[DeviceId, Place | None] = {}
+    places: dict[DeviceId, DeviceTopology | None] = {}
     for device in devices:
         card = CARDS.get(device.function.product)
         known = card is not None or policy != ""
         places[device.id] = _place(device, card, below) if known else None
-    return Layout(places, pool.allow_cross_numa, policy, _shared_groups(devices))
+    return PoolTopology(places, pool.allow_cross_numa, policy, _shared_groups(devices))
 
 
 def _shared_groups(devices: Iterable[Device]) -> dict[DeviceId, str]:
@@ -85,9 +85,9 @@ def _shared_groups(devices: Iterable[Device]) -> dict[DeviceId, str]:
     return {device: group for device, group in groups.items() if sizes[group] > 1}
 
 
-def _place(device: Device, card: Card | None, below: Mapping[Bdf, int]) -> Place:
+def _place(device: Device, card: Card | None, below: Mapping[Bdf, int]) -> DeviceTopology:
     pf, numa = _pf(device), device.function.numa_node
-    return Place(
+    return DeviceTopology(
         numa=-1 if numa is None else numa,
         bridge=_bridge(device.function.bridges, card, below) or pf,
         pf=pf,

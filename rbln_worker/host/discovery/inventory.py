@@ -34,7 +34,7 @@ class Unreadable(msgspec.Struct, frozen=True):
     why: str
 
 
-class Inventory(msgspec.Struct, frozen=True):
+class ScanResult(msgspec.Struct, frozen=True):
     """The result of a discovery."""
 
     functions: tuple[PciFunction, ...] = ()

@@ -9,20 +9,20 @@ from rbln_worker.contract.device import Bdf, Network, PciFunction, Subfunction
 from rbln_worker.host.discovery import auxiliary, netdev, vdpa
 from rbln_worker.host.discovery.auxiliary import Auxiliary
 from rbln_worker.host.discovery.ddp import DdpTool
-from rbln_worker.host.discovery.inventory import NETWORK, Inventory, Needs, Unreadable
+from rbln_worker.host.discovery.inventory import NETWORK, Needs, ScanResult, Unreadable
 from rbln_worker.host.discovery.netdev import Interface
 from rbln_worker.host.discovery.pci import Found, Scan
 from rbln_worker.host.netlink import rtnetlink
-from rbln_worker.host.netlink.devlink import Devlink, Kernel
+from rbln_worker.host.netlink.devlink import Devlink, KernelDevlink
 from rbln_worker.host.netlink.links import Links, Port
-from rbln_worker.host.netlink.rtnetlink import NoNetlink, VfLinkState
+from rbln_worker.host.netlink.rtnetlink import NetlinkUnavailable, VfLinkState
 from rbln_worker.host.sysfs import PCI_DEVICES, names
 
 _PACKAGE = "fw.app.name"
 """The name of a loaded DDP package in devlink (Documentation/networking/devlink/ice.rst)."""
 
 
-def describe(root: str, scan: Scan, needs: Needs) -> Inventory:
+def describe(root: str, scan: Scan, needs: Needs) -> ScanResult:
     """Return the functions of a scan, the network functions with all their facts.
 
     A partial discovery runs because these functions are changing: then drivers hold the rtnl lock,
@@ -34,10 +34,10 @@ def describe(root: str, scan: Scan, needs: Needs) -> Inventory:
     if needs.only is None:
         try:
             links = rtnetlink.read(default_routes=needs.default_routes)
-        except NoNetlink as error:
+        except NetlinkUnavailable as error:
             problems.append(f"{error}: link types are sysfs's, default routes are not known")
     ddptool = DdpTool()
-    networks = Networks(root, links, Devlink(Kernel()), ddptool, needs)
+    networks = NetworkReader(root, links, Devlink(KernelDevlink()), ddptool, needs)
     functions: list[PciFunction] = []
     subfunctions: dict[Bdf, tuple[Subfunction, ...]] = {}
     unreadable = list(scan.unreadable)
@@ -55,7 +55,7 @@ def describe(root: str, scan: Scan, needs: Needs) -> Inventory:
             if found:
                 subfunctions[bdf] = tuple(found)
     problems += (*ddptool.problems, *networks.problems)
-    return Inventory(
+    return ScanResult(
         functions=tuple(functions),
         subfunctions=subfunctions,
         unreadable=tuple(unreadable),
@@ -105,7 +105,7 @@ class _Pf(NamedTuple):
     ib_only: bool = False
 
 
-class Networks:
+class NetworkReader:
     """A reader of functions' network facts, with a cache of those that they share."""
 
     def __init__(

@@ -7,19 +7,19 @@ its own with a deadline.
 from pathlib import Path
 
 from rbln_worker.host.discovery import network, pci
-from rbln_worker.host.discovery.inventory import NETWORK, Inventory, Needs
+from rbln_worker.host.discovery.inventory import NETWORK, Needs, ScanResult
 from rbln_worker.host.sysfs import PCI_DEVICES
 
 
-def look(root: Path, needs: Needs) -> Inventory:
+def look(root: Path, needs: Needs) -> ScanResult:
     """Scan the node below ``root``; raises nothing for contents of the file system."""
     try:
         scan = pci.scan(f"{root}", needs)
     except OSError as error:
-        return Inventory(failed=f"/{PCI_DEVICES}: {error.strerror}")
+        return ScanResult(failed=f"/{PCI_DEVICES}: {error.strerror}")
     if any(one.function.base_class == NETWORK for one in scan.found.values()):
         return network.describe(f"{root}", scan, needs)
-    return Inventory(
+    return ScanResult(
         functions=tuple(one.function for one in scan.found.values()),
         unreadable=scan.unreadable,
         looked=scan.looked,

@@ -43,7 +43,7 @@ _sequence: Final = count(1)
 """An answer has its request's number, so that a late one is not mistaken for another's."""
 
 
-class Malformed(ValueError):
+class NetlinkDecodeError(ValueError):
     """Bytes that are not valid netlink; the text has problem and offset."""
 
 
@@ -87,10 +87,14 @@ def messages(datagram: bytes) -> Iterator[Message]:
     offset, end = 0, len(datagram)
     while offset < end:
         if offset + _HEADER.size > end:
-            raise Malformed(f"a message's header at {offset}: {end - offset} bytes are left")
+            raise NetlinkDecodeError(
+                f"a message's header at {offset}: {end - offset} bytes are left"
+            )
         length, kind, flags, sequence, port = _HEADER.unpack_from(datagram, offset)
         if not _HEADER.size <= length <= end - offset:
-            raise Malformed(f"a message of {length} bytes at {offset}: {end - offset} are left")
+            raise NetlinkDecodeError(
+                f"a message of {length} bytes at {offset}: {end - offset} are left"
+            )
         payload = datagram[offset + _HEADER.size : offset + length]
         yield Message(kind, flags, sequence, port, payload)
         offset += (length + 3) & ~3
@@ -105,7 +109,9 @@ def attributes(payload: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
     while offset + 4 <= end:
         length, kind = _ATTRIBUTE.unpack_from(payload, offset)
         if not 4 <= length <= end - offset:
-            raise Malformed(f"an attribute of {length} bytes at {offset}: {end - offset} are left")
+            raise NetlinkDecodeError(
+                f"an attribute of {length} bytes at {offset}: {end - offset} are left"
+            )
         yield kind & _NLA_TYPE_MASK, payload[offset + 4 : offset + length]
         offset += (length + 3) & ~3
 
@@ -122,7 +128,7 @@ def opened(protocol: int, timeout_s: float = TIMEOUT_S) -> socket.socket:
     return opened
 
 
-class Channel(Protocol):
+class NetlinkSocket(Protocol):
     """The part of a socket's interface that requests need."""
 
     def sendto(self, data: bytes, address: tuple[int, int], /) -> object:
@@ -132,7 +138,7 @@ class Channel(Protocol):
         """Receive a message; see socket.socket."""
 
 
-def ask(asked: Channel, kind: int, payload: bytes, *, flags: int) -> tuple[Message, ...]:
+def ask(asked: NetlinkSocket, kind: int, payload: bytes, *, flags: int) -> tuple[Message, ...]:
     """Return the kernel's answers: all of a dump (``NLM_F_DUMP``), or those before ``NLM_F_ACK``.
 
     Raises:
@@ -148,7 +154,7 @@ def ask(asked: Channel, kind: int, payload: bytes, *, flags: int) -> tuple[Messa
     raise OSError(EAGAIN, "something changed whenever it was listed")
 
 
-def _answers(asked: Channel, sequence: int) -> tuple[tuple[Message, ...], bool]:
+def _answers(asked: NetlinkSocket, sequence: int) -> tuple[tuple[Message, ...], bool]:
     """Return the answers to a request, and True if the dump was interrupted by a change."""
     answers: list[Message] = []
     interrupted = False
@@ -164,7 +170,7 @@ def _answers(asked: Channel, sequence: int) -> tuple[tuple[Message, ...], bool]:
                 answers.append(message)
 
 
-def _received(asked: Channel) -> tuple[Message, ...]:
+def _received(asked: NetlinkSocket) -> tuple[Message, ...]:
     datagram, _, flags, (port, _) = asked.recvmsg(RECEIVE_BYTES)
     if port != 0:
         return ()  # another process may write to this socket; the kernel is port 0
@@ -172,7 +178,7 @@ def _received(asked: Channel) -> tuple[Message, ...]:
         raise OSError(EMSGSIZE, f"an answer of more than {RECEIVE_BYTES} bytes")
     try:
         return tuple(messages(datagram))
-    except Malformed as error:
+    except NetlinkDecodeError as error:
         raise OSError(EBADMSG, f"an answer can't be read: {error}") from error
 
 

@@ -12,7 +12,7 @@ from struct import Struct
 from typing import Final, Literal, Protocol
 
 from rbln_worker.host.netlink import codec
-from rbln_worker.host.netlink.codec import Malformed
+from rbln_worker.host.netlink.codec import NetlinkDecodeError
 
 Bus = Literal["pci", "auxiliary"]
 
@@ -43,7 +43,7 @@ _CTRL_ATTR_FAMILY_ID: Final = 1
 _CTRL_ATTR_FAMILY_NAME: Final = 2
 
 
-class Asked(Protocol):
+class DevlinkTransport(Protocol):
     """A transport of devlink's commands."""
 
     def __call__(self, command: int, bus: Bus | None, device: str, /) -> tuple[bytes, ...]:
@@ -56,7 +56,7 @@ class Asked(Protocol):
 class Devlink:
     """Requests to devlink; each costs a round trip, so callers send one for each PF."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: DevlinkTransport) -> None:
         self._asked = asked
 
     def is_switchdev(self, bdf: str) -> bool | None:
@@ -87,7 +87,7 @@ class Devlink:
         return ""
 
 
-class Kernel:
+class KernelDevlink:
     """The kernel's devlink: no answers without devlink, device or permission."""
 
     def __init__(self) -> None:
@@ -155,5 +155,5 @@ def _all(attributes: bytes, wanted: int) -> Iterator[bytes]:
         for kind, value in codec.attributes(attributes):
             if kind == wanted:
                 yield value
-    except Malformed:
+    except NetlinkDecodeError:
         return

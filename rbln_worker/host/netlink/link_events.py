@@ -8,7 +8,7 @@ import msgspec
 
 from rbln_worker.contract.device import LinkState
 from rbln_worker.host.netlink import codec, links, rtnetlink
-from rbln_worker.host.netlink.multicast import BUFFER_BYTES, Group, Heard
+from rbln_worker.host.netlink.multicast import BUFFER_BYTES, Group, Received
 
 _RTNLGRP_LINK: Final = 1
 
@@ -36,7 +36,7 @@ class LinkSocket:
         """Leave the group."""
         self._group.close()
 
-    def drain(self, most: int) -> Heard[LinkChange]:
+    def drain(self, most: int) -> Received[LinkChange]:
         """Return the changes in at most ``most`` messages, as in Group."""
         return self._group.drain(most)
 

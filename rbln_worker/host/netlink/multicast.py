@@ -7,7 +7,7 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
-from rbln_worker.host.netlink.codec import Malformed
+from rbln_worker.host.netlink.codec import NetlinkDecodeError
 
 BUFFER_BYTES: Final = 8 * 1024 * 1024
 """Size of the socket's receive buffer: the kernel charges about 1 KiB for each message."""
@@ -19,7 +19,7 @@ _FRAME_BYTES: Final = 32768
 T = TypeVar("T")
 
 
-class Heard(msgspec.Struct, Generic[T], frozen=True):
+class Received(msgspec.Struct, Generic[T], frozen=True):
     """Items received since the last read."""
 
     items: tuple[T, ...] = ()
@@ -67,7 +67,7 @@ class Group(Generic[T]):
         """Leave the group."""
         self._socket.close()
 
-    def drain(self, most: int) -> Heard[T]:
+    def drain(self, most: int) -> Received[T]:
         """Return the items of at most ``most`` messages; none if there are no messages."""
         items: list[T] = []
         lost, foreign = self._overflown, 0
@@ -89,9 +89,9 @@ class Group(Generic[T]):
             else:
                 try:
                     items += self._read(frame)
-                except Malformed:
+                except NetlinkDecodeError:
                     lost = True
-        return Heard(tuple(items), lost, foreign)
+        return Received(tuple(items), lost, foreign)
 
 
 def _enlarge(opened: socket.socket, size: int) -> None:

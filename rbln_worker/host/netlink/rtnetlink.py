@@ -10,7 +10,7 @@ from struct import error as StructError  # noqa: N812 - it is named like a varia
 from typing import Final, Literal
 
 from rbln_worker.host.netlink import codec
-from rbln_worker.host.netlink.codec import Malformed
+from rbln_worker.host.netlink.codec import NetlinkDecodeError
 from rbln_worker.host.netlink.links import Link, Links, summed_up
 from rbln_worker.host.sysfs import printable
 
@@ -66,7 +66,7 @@ Route = tuple[frozenset[int], int | None]
 """The indexes of a route's links, and its nexthop object if it has one."""
 
 
-class NoNetlink(Exception):
+class NetlinkUnavailable(Exception):
     """Links can't be listed; the text has the reason."""
 
 
@@ -77,9 +77,11 @@ def read(*, default_routes: bool = True) -> Links:
             links = _links(asked)
             return summed_up(links, _leaving_by(asked) if default_routes else ())
     except OSError as error:
-        raise NoNetlink(f"links can't be listed: {error.strerror or error}") from error
-    except Malformed as error:
-        raise NoNetlink(f"links can't be listed: the kernel's answer has {error}") from error
+        raise NetlinkUnavailable(f"links can't be listed: {error.strerror or error}") from error
+    except NetlinkDecodeError as error:
+        raise NetlinkUnavailable(
+            f"links can't be listed: the kernel's answer has {error}"
+        ) from error
 
 
 def link(payload: bytes) -> Link:
@@ -113,7 +115,7 @@ def vf_link_states(indexes: Iterable[int]) -> Mapping[int, Mapping[int, VfLinkSt
     mask = codec.attribute(_IFLA_EXT_MASK, _number_bytes(_WITH_VFS | _SKIP_STATS))
     with contextlib.suppress(OSError), codec.opened(PROTOCOL) as asked:
         for index in indexes:
-            with contextlib.suppress(OSError, Malformed):
+            with contextlib.suppress(OSError, NetlinkDecodeError):
                 question = _IFINFOMSG.pack(0, 0, index, 0, 0) + mask
                 answers = codec.ask(asked, _RTM_GETLINK, question, flags=codec.NLM_F_ACK)
                 for answer in answers:
@@ -156,7 +158,7 @@ def nexthop(payload: bytes) -> tuple[int | None, int | None, tuple[int, ...]]:
     found = dict(codec.attributes(payload, _NHMSG.size))
     group = found.get(_NHA_GROUP, b"")
     if len(group) % _NEXTHOP_GRP.size:
-        raise Malformed(f"a group of nexthops of {len(group)} bytes")
+        raise NetlinkDecodeError(f"a group of nexthops of {len(group)} bytes")
     members = tuple(member for member, *_ in _NEXTHOP_GRP.iter_unpack(group))
     return _number(found.get(_NHA_ID)), _number(found.get(_NHA_OIF)), members
 
@@ -207,7 +209,9 @@ def _hops(value: bytes) -> Iterator[int]:
     while offset + _RTNEXTHOP.size <= len(value):
         length, _, _, index = _RTNEXTHOP.unpack_from(value, offset)
         if not _RTNEXTHOP.size <= length <= len(value) - offset:
-            raise Malformed(f"a path of {length} bytes at {offset}: {len(value) - offset} are left")
+            raise NetlinkDecodeError(
+                f"a path of {length} bytes at {offset}: {len(value) - offset} are left"
+            )
         yield index
         offset += (length + 3) & ~3
 
@@ -216,12 +220,12 @@ def _header(header: Struct, payload: bytes) -> tuple[int, ...]:
     try:
         return header.unpack_from(payload)
     except StructError as error:
-        raise Malformed(f"a header of {len(payload)} bytes, not {header.size}") from error
+        raise NetlinkDecodeError(f"a header of {len(payload)} bytes, not {header.size}") from error
 
 
 def _nested(attributes: bytes, wanted: int) -> Iterator[bytes]:
     """Yield the nested attributes of a kind up to the first malformed one."""
-    with contextlib.suppress(Malformed):
+    with contextlib.suppress(NetlinkDecodeError):
         for kind, value in codec.attributes(attributes):
             if kind == wanted:
                 yield value

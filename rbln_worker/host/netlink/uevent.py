@@ -9,8 +9,8 @@ from typing import Final
 
 import msgspec
 
-from rbln_worker.host.netlink.codec import Malformed
-from rbln_worker.host.netlink.multicast import BUFFER_BYTES, Group, Heard
+from rbln_worker.host.netlink.codec import NetlinkDecodeError
+from rbln_worker.host.netlink.multicast import BUFFER_BYTES, Group, Received
 
 _NETLINK_KOBJECT_UEVENT: Final = 15
 _KERNEL_GROUP: Final = 1
@@ -67,7 +67,7 @@ class UeventSocket:
         """Leave the group."""
         self._group.close()
 
-    def drain(self, most: int) -> Heard[Uevent]:
+    def drain(self, most: int) -> Received[Uevent]:
         """Return the events in at most ``most`` messages, as in Group."""
         return self._group.drain(most)
 
@@ -75,5 +75,5 @@ class UeventSocket:
 def _events(frame: bytes) -> tuple[Uevent, ...]:
     event = parse(frame)
     if event is None:
-        raise Malformed("a uevent that is none")
+        raise NetlinkDecodeError("a uevent that is none")
     return (event,)

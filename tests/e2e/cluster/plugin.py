@@ -12,7 +12,7 @@ from typing import Final, Self
 
 import msgspec
 
-from rbln_supervisor.core.control.protocol import Node, Status
+from rbln_supervisor.core.control.protocol import Status, StatusReply
 from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl.client import UnreachableError, ask
 from tests.e2e.cluster.setting import KUBELET_DIR
@@ -140,7 +140,7 @@ class Plugin:
     def status(self) -> NodeStatus:
         """What ``rbln-ctl status`` says."""
         reply = ask(self.run_dir, Status())
-        assert isinstance(reply, Node), reply
+        assert isinstance(reply, StatusReply), reply
         return reply.status
 
     def wait(self, condition: Callable[[NodeStatus], object], *, what: str) -> NodeStatus:

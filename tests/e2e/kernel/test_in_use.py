@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable
 from time import monotonic
 
-from rbln_supervisor.core.control.protocol import Rescan, Rescanned
+from rbln_supervisor.core.control.protocol import Rescan, RescanReply
 from rbln_supervisor.ctl.client import ask
 from tests.e2e.kernel import pci
 from tests.e2e.kernel.conftest import Note, reason
@@ -102,7 +102,7 @@ def everything_else_goes_on(system: System, address: str, listening: Listening) 
     system.kubelet.allocate(KERNEL, [[address]])
     times.append(monotonic() - began)
     began = monotonic()
-    assert isinstance(ask(system.run_dir, Rescan()), Rescanned)
+    assert isinstance(ask(system.run_dir, Rescan()), RescanReply)
     times.append(monotonic() - began)
     for action, wanted in (("unbind", UNHEALTHY), ("bind", HEALTHY)):
         began = monotonic()

@@ -8,7 +8,7 @@ from time import monotonic, sleep
 from typing import Final
 
 from rbln_worker.contract.device import PciFunction
-from rbln_worker.host.discovery.inventory import Inventory, Needs
+from rbln_worker.host.discovery.inventory import Needs, ScanResult
 from rbln_worker.host.discovery.scan import look
 from tests.e2e.kernel import pci
 from tests.e2e.kernel.conftest import Note
@@ -25,7 +25,7 @@ WAITS_S: Final = 1.0
 """What takes longer waits for something."""
 
 
-def scan() -> Inventory:
+def scan() -> ScanResult:
     return look(Path("/"), Needs(base_classes=ALL, acpi_indexes=True))
 
 

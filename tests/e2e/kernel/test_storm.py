@@ -6,7 +6,7 @@ from itertools import chain, pairwise
 from time import monotonic
 from typing import Final
 
-from rbln_supervisor.core.control.protocol import Rescan, Rescanned
+from rbln_supervisor.core.control.protocol import Rescan, RescanReply
 from rbln_supervisor.ctl.client import ask
 from tests.e2e.kernel import pci
 from tests.e2e.kernel.conftest import Note
@@ -41,7 +41,7 @@ def test_a_storm(
 
     def rescan() -> None:
         for _ in range(ROUNDS):
-            assert isinstance(ask(system.run_dir, Rescan()), Rescanned)
+            assert isinstance(ask(system.run_dir, Rescan()), RescanReply)
 
     def rebind() -> None:
         for _ in range(ROUNDS):

@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from rbln_supervisor.core.control.protocol import Node, Status
+from rbln_supervisor.core.control.protocol import Status, StatusReply
 from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl.client import UnreachableError, ask
 from rbln_supervisor.exporter.main import LISTEN
@@ -59,7 +59,7 @@ def status() -> NodeStatus | None:
         reply = ask(RUN_DIR, Status())
     except UnreachableError:
         return None
-    assert isinstance(reply, Node)
+    assert isinstance(reply, StatusReply)
     return reply.status
 
 

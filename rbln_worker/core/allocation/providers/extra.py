@@ -4,7 +4,7 @@ from typing import Final
 
 from rbln_worker.contract.device import Device
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.allocation.providers.provider import Offer, Provider, Question
+from rbln_worker.core.allocation.providers.provider import ContainerEdits, Provider, ProviderInput
 
 
 def carried(_: Device, pool: PoolSpec) -> bool:
@@ -12,7 +12,7 @@ def carried(_: Device, pool: PoolSpec) -> bool:
     return pool.additional_info is not None
 
 
-def offer(question: Question) -> Offer:
+def offer(question: ProviderInput) -> ContainerEdits:
     """Offer the keys for all devices, overlaid by those for the PCI function and for the device.
 
     The two have the same name except for auxiliary devices. The section is ``extra`` in the
@@ -25,7 +25,7 @@ def offer(question: Question) -> Offer:
         **configured.get(device.function.bdf, {}),
         **configured.get(device.id, {}),
     }
-    return Offer(info={"extra": keys, "extraInfo": keys})
+    return ContainerEdits(info={"extra": keys, "extraInfo": keys})
 
 
 PROVIDER: Final = Provider(carried, offer)

@@ -4,7 +4,7 @@ from typing import Final
 
 from rbln_worker.contract.device import REBELLIONS, Device
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.allocation.providers.provider import Offer, Provider, Question
+from rbln_worker.core.allocation.providers.provider import ContainerEdits, Provider, ProviderInput
 
 
 def carried(device: Device, pool: PoolSpec) -> bool:
@@ -17,9 +17,9 @@ def carried(device: Device, pool: PoolSpec) -> bool:
     )
 
 
-def offer(question: Question) -> Offer:
+def offer(question: ProviderInput) -> ContainerEdits:
     """Offer the section ``generic``: a PCI address or the name of an auxiliary device."""
-    return Offer(info={"generic": {"deviceID": question.device.id}})
+    return ContainerEdits(info={"generic": {"deviceID": question.device.id}})
 
 
 PROVIDER: Final = Provider(carried, offer)

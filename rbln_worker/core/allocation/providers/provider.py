@@ -6,10 +6,10 @@ import msgspec
 
 from rbln_worker.contract.device import Device
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.allocation.host_facts import Facts, Need
+from rbln_worker.core.allocation.host_facts import HostFacts, Need
 
 
-class Node(msgspec.Struct, frozen=True):
+class DeviceNode(msgspec.Struct, frozen=True):
     """A device node, always with permissions ``rw``; paths of the host and of the container."""
 
     host: str
@@ -23,10 +23,10 @@ class Mount(msgspec.Struct, frozen=True):
     container: str
 
 
-class Offer(msgspec.Struct, frozen=True):
+class ContainerEdits(msgspec.Struct, frozen=True):
     """Nodes, mounts and keys for the container, and faults if it could not use the device."""
 
-    nodes: tuple[Node, ...] = ()
+    nodes: tuple[DeviceNode, ...] = ()
     mounts: tuple[Mount, ...] = ()
     info: Mapping[str, Mapping[str, str]] = {}
     """Sections of the ``_INFO`` variable: section → key → value."""
@@ -36,12 +36,12 @@ class Offer(msgspec.Struct, frozen=True):
     """The reason why a healthy device can't be allocated now, such as use by a container."""
 
 
-class Question(msgspec.Struct, frozen=True):
+class ProviderInput(msgspec.Struct, frozen=True):
     """The input of a provider."""
 
     device: Device
     pool: PoolSpec
-    facts: Facts
+    facts: HostFacts
 
 
 def no_needs(_: Device) -> tuple[Need, ...]:
@@ -54,14 +54,14 @@ class Provider(msgspec.Struct, frozen=True):
 
     carried: Callable[[Device, PoolSpec], bool]
     """A test that is True if the provider applies to a device of the pool."""
-    offer: Callable[[Question], Offer]
+    offer: Callable[[ProviderInput], ContainerEdits]
     needs: Callable[[Device], tuple[Need, ...]] = no_needs
     """A function that returns the reads that ``offer`` requires."""
 
 
-def same_path(path: str) -> Node:
+def same_path(path: str) -> DeviceNode:
     """Return a node with the same path on the host and in the container."""
-    return Node(host=path, container=path)
+    return DeviceNode(host=path, container=path)
 
 
 def pci_home(device: Device) -> str:

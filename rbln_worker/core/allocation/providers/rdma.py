@@ -6,23 +6,30 @@ from typing import Final
 
 from rbln_worker.contract.device import Device
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.allocation.host_facts import Facts, Missing, Names, Need, Texts, There
+from rbln_worker.core.allocation.host_facts import (
+    DirEntries,
+    Exists,
+    HostFacts,
+    Need,
+    TextPerEntry,
+    Unread,
+)
 from rbln_worker.core.allocation.providers import vdpa
 from rbln_worker.core.allocation.providers.provider import (
-    Offer,
+    ContainerEdits,
     Provider,
-    Question,
+    ProviderInput,
     home,
     same_path,
 )
 
-_MANAGER: Final = There("/dev/infiniband/rdma_cm")
-_MAD: Final = Texts("/sys/class/infiniband_mad", "ibdev")
+_MANAGER: Final = Exists("/dev/infiniband/rdma_cm")
+_MAD: Final = TextPerEntry("/sys/class/infiniband_mad", "ibdev")
 _KINDS: Final = (
-    ("ucm", Texts("/sys/class/infiniband_cm", "ibdev")),
+    ("ucm", TextPerEntry("/sys/class/infiniband_cm", "ibdev")),
     ("issm", _MAD),
     ("umad", _MAD),
-    ("uverbs", Texts("/sys/class/infiniband_verbs", "ibdev")),
+    ("uverbs", TextPerEntry("/sys/class/infiniband_verbs", "ibdev")),
 )
 """Part of a node's name, and the folder of its class, in the order of the nodes."""
 _KEYS: Final = frozenset({"issm", "umad", "uverbs"})
@@ -46,14 +53,14 @@ def needs(device: Device) -> tuple[Need, ...]:
     return _folder(device), _MANAGER, *dict.fromkeys(place for _, place in _KINDS)
 
 
-def offer(question: Question) -> Offer:
+def offer(question: ProviderInput) -> ContainerEdits:
     """Offer the nodes of each RDMA device, and the connection manager's.
 
     With several RDMA devices the reference's keys are those of the last one; each also has its own.
     """
     names = devices(question.device, question.facts)
     if not names:
-        return Offer(
+        return ContainerEdits(
             info={"rdma": {}},
             away="it has no RDMA device here (a container has it, or no RDMA driver is loaded)",
         )
@@ -67,16 +74,18 @@ def offer(question: Question) -> Offer:
                 if len(names) > 1:
                     keys[f"{name}/{key}"] = path
     faults = () if any("/uverbs" in path for path in paths) else ("no uverbs node belongs to it",)
-    return Offer(nodes=tuple(same_path(path) for path in paths), info={"rdma": keys}, faults=faults)
+    return ContainerEdits(
+        nodes=tuple(same_path(path) for path in paths), info={"rdma": keys}, faults=faults
+    )
 
 
-def devices(device: Device, facts: Facts) -> tuple[str, ...]:
+def devices(device: Device, facts: HostFacts) -> tuple[str, ...]:
     """Return the names of a device's RDMA devices in this network namespace, sorted."""
     names = facts.names(_folder(device))
-    return () if isinstance(names, Missing) else names
+    return () if isinstance(names, Unread) else names
 
 
-def _nodes(name: str, facts: Facts) -> Iterator[tuple[str, str]]:
+def _nodes(name: str, facts: HostFacts) -> Iterator[tuple[str, str]]:
     """Yield key (empty if there is none) and path of each node."""
     for kind, place in _KINDS:
         for entry, owner in facts.texts(place).items():
@@ -86,8 +95,8 @@ def _nodes(name: str, facts: Facts) -> Iterator[tuple[str, str]]:
         yield "rdma_cm", _MANAGER.path
 
 
-def _folder(device: Device) -> Names:
-    return Names(f"{home(device)}/infiniband")
+def _folder(device: Device) -> DirEntries:
+    return DirEntries(f"{home(device)}/infiniband")
 
 
 PROVIDER: Final = Provider(carried, offer, needs)

@@ -5,12 +5,12 @@ from typing import Final
 
 from rbln_worker.contract.device import REBELLIONS, Device
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.allocation.host_facts import Facts, HostFile, Missing, Need, Text, There
+from rbln_worker.core.allocation.host_facts import Exists, HostFacts, HostFile, Need, Text, Unread
 from rbln_worker.core.allocation.providers.provider import (
+    ContainerEdits,
     Mount,
-    Offer,
     Provider,
-    Question,
+    ProviderInput,
     same_path,
 )
 
@@ -29,7 +29,7 @@ TOOLS: Final = {
 An older name is rbln-stat; driver packages install it in one folder or the other.
 """
 
-_RSD_THERE: Final = There(RSD)
+_RSD_THERE: Final = Exists(RSD)
 TOOL_FILES: Final = tuple(HostFile(path) for paths in TOOLS.values() for path in paths)
 _NODE_NAME: Final = re.compile(r"rbln[0-9]{1,6}")
 
@@ -49,22 +49,22 @@ def needs(device: Device) -> tuple[Need, ...]:
     return _pools(device), _RSD_THERE, *TOOL_FILES
 
 
-def offer(question: Question) -> Offer:
+def offer(question: ProviderInput) -> ContainerEdits:
     """Offer the NPU's node, the group's, and the vendor's status tool if the host has it."""
     name = _node_name(question)
-    if isinstance(name, Missing):
-        return Offer(faults=(f"its node is not known ({name.why})",))
+    if isinstance(name, Unread):
+        return ContainerEdits(faults=(f"its node is not known ({name.why})",))
     node = same_path(f"/dev/{name}")
     facts = question.facts
     grouped = facts.there(_RSD_THERE) or question.device.function.product not in WITHOUT_RSD
-    return Offer(
+    return ContainerEdits(
         nodes=(node, same_path(RSD)) if grouped else (node,),
         mounts=_tools(facts),
         info={"rebellions": {"mount": node.container}},
     )
 
 
-def _tools(facts: Facts) -> tuple[Mount, ...]:
+def _tools(facts: HostFacts) -> tuple[Mount, ...]:
     """Mount regular files only: a runtime creates a folder on the host for a missing path."""
     found = (
         (next((path for path in paths if facts.there(HostFile(path))), None), place)
@@ -77,7 +77,7 @@ def _pools(device: Device) -> Text:
     return Text(f"/sys/bus/pci/drivers/rebellions/{device.function.bdf}/pools")
 
 
-def _node_name(question: Question) -> str | Missing:
+def _node_name(question: ProviderInput) -> str | Unread:
     """Return the node's name from the ``pools`` file: the driver names a DMA pool after the node.
 
     The kernel lists every device's DMA pools there (mm/dmapool.c): a header (``poolinfo - 0.1``),
@@ -85,13 +85,11 @@ def _node_name(question: Question) -> str | Missing:
     """
     place = _pools(question.device)
     text = question.facts.text(place)
-    if isinstance(text, Missing):
+    if isinstance(text, Unread):
         return text
     lines = text.splitlines()
     if len(lines) < 2:
-        return Missing(
-            f"{place.path}: expected a second line that names the node, got {len(lines)}"
-        )
+        return Unread(f"{place.path}: expected a second line that names the node, got {len(lines)}")
     words = [line.split(maxsplit=1)[0] for line in lines[1:] if line.strip()]
     # The name becomes a path that the container runtime opens as root, so only rblnN is accepted.
     # The driver may have further pools, with the newest first, so it need not be the second line.
@@ -99,7 +97,7 @@ def _node_name(question: Question) -> str | Missing:
         if _NODE_NAME.fullmatch(word):
             return word
     got = words[0] if words else ""
-    return Missing(f"{place.path}: expected a node name such as rbln0, got {got[:40]!r}")
+    return Unread(f"{place.path}: expected a node name such as rbln0, got {got[:40]!r}")
 
 
 PROVIDER: Final = Provider(carried, offer, needs)

@@ -5,11 +5,11 @@ from typing import Final
 
 from rbln_worker.contract.device import Device
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.allocation.host_facts import Missing, Names, Need
+from rbln_worker.core.allocation.host_facts import DirEntries, Need, Unread
 from rbln_worker.core.allocation.providers.provider import (
-    Offer,
+    ContainerEdits,
     Provider,
-    Question,
+    ProviderInput,
     brief,
     pci_home,
     same_path,
@@ -29,20 +29,22 @@ def needs(device: Device) -> tuple[Need, ...]:
     return (_folder(device),)
 
 
-def offer(question: Question) -> Offer:
+def offer(question: ProviderInput) -> ContainerEdits:
     """Offer the function's node."""
     names = question.facts.names(_folder(question.device))
-    if isinstance(names, Missing):
-        return Offer(faults=(f"no uio node ({brief(names.why, question.device)})",))
+    if isinstance(names, Unread):
+        return ContainerEdits(faults=(f"no uio node ({brief(names.why, question.device)})",))
     if not names or not _NODE_NAME.fullmatch(names[0]):
         got = repr(names[0][:40]) if names else "nothing"
-        return Offer(faults=(f"no uio node (uio: expected an entry such as uio0, got {got})",))
+        return ContainerEdits(
+            faults=(f"no uio node (uio: expected an entry such as uio0, got {got})",)
+        )
     node = same_path(f"/dev/{names[0]}")
-    return Offer(nodes=(node,), info={"uio": {"mount": node.container}})
+    return ContainerEdits(nodes=(node,), info={"uio": {"mount": node.container}})
 
 
-def _folder(device: Device) -> Names:
-    return Names(f"{pci_home(device)}/uio")
+def _folder(device: Device) -> DirEntries:
+    return DirEntries(f"{pci_home(device)}/uio")
 
 
 PROVIDER: Final = Provider(carried, offer, needs)

@@ -5,8 +5,13 @@ from typing import Final
 
 from rbln_worker.contract.device import Device
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.allocation.host_facts import Facts, Missing, Names, Need
-from rbln_worker.core.allocation.providers.provider import Offer, Provider, Question, same_path
+from rbln_worker.core.allocation.host_facts import DirEntries, HostFacts, Need, Unread
+from rbln_worker.core.allocation.providers.provider import (
+    ContainerEdits,
+    Provider,
+    ProviderInput,
+    same_path,
+)
 
 _NODE_NAME: Final = re.compile(r"vhost-vdpa-[0-9]{1,6}")
 
@@ -21,36 +26,36 @@ def needs(device: Device) -> tuple[Need, ...]:
     return tuple(_folder(device))
 
 
-def offer(question: Question) -> Offer:
+def offer(question: ProviderInput) -> ContainerEdits:
     """Offer the node of a vhost device; a virtio device is an interface and needs none."""
     network = question.device.network
     if network is None or network.vdpa is None or network.vdpa.kind != "vhost":
-        return Offer(info={"vdpa": {}})
+        return ContainerEdits(info={"vdpa": {}})
     path = vhost_path(question.device, question.facts)
-    if isinstance(path, Missing):
-        return Offer(info={"vdpa": {}}, faults=(f"no vhost-vdpa node ({path.why})",))
-    return Offer(nodes=(same_path(path),), info={"vdpa": {"mount": path}})
+    if isinstance(path, Unread):
+        return ContainerEdits(info={"vdpa": {}}, faults=(f"no vhost-vdpa node ({path.why})",))
+    return ContainerEdits(nodes=(same_path(path),), info={"vdpa": {"mount": path}})
 
 
-def vhost_path(device: Device, facts: Facts) -> str | Missing:
+def vhost_path(device: Device, facts: HostFacts) -> str | Unread:
     """Return the path of the node of a device's vhost-vdpa device."""
     why = "it has no vDPA device"
     for folder in _folder(device):
         names = facts.names(folder)
-        if isinstance(names, Missing):
+        if isinstance(names, Unread):
             return names
         for name in names:
             if _NODE_NAME.fullmatch(name):
                 return f"/dev/{name}"
         why = f"{folder.path}: no vhost-vdpa-N in it"
-    return Missing(why)
+    return Unread(why)
 
 
-def _folder(device: Device) -> tuple[Names, ...]:
+def _folder(device: Device) -> tuple[DirEntries, ...]:
     network = device.network
     if network is None or network.vdpa is None:
         return ()
-    return (Names(f"/sys/bus/vdpa/devices/{network.vdpa.name}"),)
+    return (DirEntries(f"/sys/bus/vdpa/devices/{network.vdpa.name}"),)
 
 
 PROVIDER: Final = Provider(carried, offer, needs)

@@ -6,12 +6,12 @@ from typing import Final
 
 from rbln_worker.contract.device import Device
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.allocation.host_facts import Link, Links, Missing, Need, Text
+from rbln_worker.core.allocation.host_facts import Link, Links, Need, Text, Unread
 from rbln_worker.core.allocation.providers.provider import (
-    Node,
-    Offer,
+    ContainerEdits,
+    DeviceNode,
     Provider,
-    Question,
+    ProviderInput,
     brief,
     pci_home,
     same_path,
@@ -34,23 +34,23 @@ def needs(device: Device) -> tuple[Need, ...]:
     return group(device), _group_name(device), _members(device)
 
 
-def offer(question: Question) -> Offer:
+def offer(question: ProviderInput) -> ContainerEdits:
     """Offer the container node, then the IOMMU group's.
 
     The node of a group without an IOMMU is noiommu-N on the host and N in the container, as
     applications expect. The keys are the reference's, then those that its documentation names.
     """
     number = _number(question.facts.text(group(question.device)))
-    if isinstance(number, Missing):
+    if isinstance(number, Unread):
         why = brief(number.why, question.device)
-        return Offer(nodes=(same_path(_CONTAINER),), faults=(f"no IOMMU group ({why})",))
+        return ContainerEdits(nodes=(same_path(_CONTAINER),), faults=(f"no IOMMU group ({why})",))
     name = question.facts.text(_group_name(question.device))  # ordinary groups have no name
     noiommu = isinstance(name, str) and name.strip() == "vfio-noiommu"
     inside = f"/dev/vfio/{number}"
     outside = f"/dev/vfio/noiommu-{number}" if noiommu else inside
     neighbours = question.facts.texts(_members(question.device))
-    return Offer(
-        nodes=(same_path(_CONTAINER), Node(host=outside, container=inside)),
+    return ContainerEdits(
+        nodes=(same_path(_CONTAINER), DeviceNode(host=outside, container=inside)),
         info={
             "vfio": {
                 "mount": _CONTAINER,
@@ -94,9 +94,9 @@ def _members(device: Device) -> Links:
     return Links(f"{pci_home(device)}/iommu_group/devices", "driver")
 
 
-def _number(found: str | Missing) -> str | Missing:
+def _number(found: str | Unread) -> str | Unread:
     if isinstance(found, str) and not (found.isascii() and found.isdigit()):
-        return Missing(f"iommu_group: expected a number, got {found[:40]!r}")
+        return Unread(f"iommu_group: expected a number, got {found[:40]!r}")
     return found
 
 

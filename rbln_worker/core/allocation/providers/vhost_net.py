@@ -4,7 +4,12 @@ from typing import Final
 
 from rbln_worker.contract.device import Device
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.allocation.providers.provider import Offer, Provider, Question, same_path
+from rbln_worker.core.allocation.providers.provider import (
+    ContainerEdits,
+    Provider,
+    ProviderInput,
+    same_path,
+)
 
 _NET: Final = "/dev/vhost-net"
 _TUN: Final = "/dev/net/tun"
@@ -15,9 +20,9 @@ def carried(device: Device, _: PoolSpec) -> bool:
     return device.grants.vhost_net
 
 
-def offer(_: Question) -> Offer:
+def offer(_: ProviderInput) -> ContainerEdits:
     """Offer both nodes: a device is not allocated at all if one of them is missing."""
-    return Offer(
+    return ContainerEdits(
         nodes=(same_path(_NET), same_path(_TUN)),
         info={"vhost": {"net-mount": _NET, "tun-mount": _TUN}},
     )
