@@ -141,10 +141,10 @@ def folder_removed(world: World, _: Random) -> Plan:
         world.kubelet.folder.rename(aside)  # whole: workers may be about to make a socket in it
         shutil.rmtree(aside)
 
+    def undo() -> None:
+        world.kubelet.start()
+        world.kubelet.running.write_checkpoint()
+
     return Plan(
-        what="the kubelet's folder is deleted",
-        uses=USES,
-        touches=ALL,
-        inject=inject,
-        undo=world.kubelet.start,
+        what="the kubelet's folder is deleted", uses=USES, touches=ALL, inject=inject, undo=undo
     )
