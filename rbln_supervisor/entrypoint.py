@@ -15,6 +15,7 @@ from typing import Final
 from rbln_supervisor import run_dir
 from rbln_supervisor.cli import parse
 from rbln_supervisor.config import accepted
+from rbln_supervisor.config.config_file import in_file
 from rbln_supervisor.core.config import node_config
 from rbln_supervisor.options import Options
 from rbln_worker.contract.exits import Exit
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run_dir.prepare(options.run_dir)
         run_dir.require_room(options.run_dir)
     except node_config.ConfigError as error:
-        return _refuse(*error.errors)
+        return _refuse(*in_file(options.config_file, error.errors))
     except run_dir.RunDirError as error:
         return _refuse(str(error))
     program = environment.get("RBLN_SUPERVISORD_CONF") or _PROGRAM

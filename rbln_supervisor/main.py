@@ -15,6 +15,7 @@ import zmq
 from rbln_supervisor import run_dir, upgrade
 from rbln_supervisor.cli import parse
 from rbln_supervisor.config import accepted
+from rbln_supervisor.config.config_file import in_file
 from rbln_supervisor.core.config import node_config
 from rbln_supervisor.core.control.protocol import CONTROL_SOCKET, HIDDEN, MAX_REQUEST_BYTES
 from rbln_supervisor.discovery.process import DDPTOOL_KEEPS, LOOKS_KEEP
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _check(options) if options.check else _run(options)
     except node_config.ConfigError as error:
-        complaints = error.errors
+        complaints = in_file(options.config_file, error.errors)
     except (run_dir.RunDirError, BindError) as error:
         complaints = (str(error),)
     except PrivilegeError as error:

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -48,6 +49,12 @@ def _read(descriptor: int, path: str) -> bytes:
     if (after.st_mtime_ns, after.st_size) != (before.st_mtime_ns, before.st_size):
         raise ConfigError([f"{path}: changed while it was read, expected a file at rest"])
     return b"".join(pieces)
+
+
+def in_file(path: str | os.PathLike[str], errors: Iterable[str]) -> tuple[str, ...]:
+    """Return errors that name their file; those of ``read`` do already."""
+    start = f"{_shown(path)}: "
+    return tuple(one if one.startswith(start) else f"{start}{one}" for one in errors)
 
 
 def _too_large(path: str, size: int) -> str:

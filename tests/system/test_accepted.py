@@ -120,7 +120,7 @@ def test_a_record_that_is_none_of_ours_counts_for_nothing(harm: object) -> None:
         record(stack).write_bytes(harm(record(stack).read_bytes()))
         stack.start()
         assert stack.wait_exit() == Exit.UNUSABLE
-        assert "rbln-supervisor: line 1" in stack.log
+        assert f"rbln-supervisor: {stack.config_file}: line 1" in stack.log
         given = (f"--config-file={stack.config_file}", f"--run-dir={stack.run_dir}")
         assert entrypoint(given) == Exit.UNUSABLE
 

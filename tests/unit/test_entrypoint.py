@@ -39,7 +39,7 @@ def test_a_file_that_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     (tmp_path / "c.json").write_text("{")
     arguments = (f"--config-file={tmp_path}/c.json", f"--run-dir={tmp_path}/r")
     assert main(arguments) == Exit.UNUSABLE
-    assert capsys.readouterr().err.startswith("rbln-supervisor: line 1")
+    assert capsys.readouterr().err.startswith(f"rbln-supervisor: {tmp_path}/c.json: line 1")
     assert not (tmp_path / "r").exists()
 
 

@@ -81,7 +81,7 @@ def test_a_wrong_config_map_is_named_where_people_look(
     content, words = WRONG[what]
     with with_config_map(content) as pod:
         message = pod.refusal()
-        assert message.startswith("rbln-supervisor: "), message
+        assert message.startswith("rbln-supervisor: /etc/pcidp/config.json: "), message
         assert words in message
         pod.wait_event(message.splitlines()[0][:60])
     bench.report.add(f"ConfigMap: {what}", message.splitlines()[-1][:200].replace("|", "\\|"))

@@ -86,13 +86,17 @@ def test_a_file_with_an_odd_name_and_cdi(engine: Engine) -> None:
     ("arguments", "text", "code", "words"),
     [
         pytest.param(
-            (), "{", Exit.UNUSABLE, "rbln-supervisor: line 1", id="a-file-that-is-no-document"
+            (),
+            "{",
+            Exit.UNUSABLE,
+            "rbln-supervisor: /etc/pcidp/config.json: line 1",
+            id="a-file-that-is-no-document",
         ),
         pytest.param(
             (),
             config(pool("AT OM", drivers=["rebellions"])),
             Exit.UNUSABLE,
-            'rbln-supervisor: resourceList[0].resourceName: "AT OM": expected',
+            '/etc/pcidp/config.json: resourceList[0].resourceName: "AT OM": expected',
             id="no-pool-that-is-usable",
         ),
         pytest.param(
