@@ -7,7 +7,12 @@ from typing import NamedTuple
 
 from rbln_supervisor.core.reporting import pool_summary
 from rbln_supervisor.core.reporting.metrics import NodeMetrics, SupervisorMetrics
-from rbln_supervisor.core.reporting.systemd import ServiceState, in_hand, status_line
+from rbln_supervisor.core.reporting.systemd import (
+    ServiceState,
+    in_hand,
+    misses_devices,
+    status_line,
+)
 from rbln_supervisor.core.status import DeviceStatus, NodeStatus, PoolStatus, SupervisorStatus
 from rbln_supervisor.discovery.kernel_events import KernelEventListener
 from rbln_supervisor.discovery.scheduler import DiscoveryScheduler
@@ -17,6 +22,7 @@ from rbln_supervisor.reporting.kubelet_watch import KubeletSocketWatch
 from rbln_supervisor.reporting.systemd import SystemdNotifier
 from rbln_supervisor.workers.pools import Pools
 from rbln_supervisor.workers.router import Router
+from rbln_worker.contract.pod_devices import PodSource
 from rbln_worker.contract.pool import PoolName
 from rbln_worker.contract.version import VERSION
 
@@ -64,7 +70,7 @@ def status(parts: SupervisorParts, standing: SupervisorState) -> NodeStatus:
                 *([parts.journal.problem] if parts.journal.problem else []),
                 *(r.problem for r in (parts.hub, parts.control) if r.problem),
             ),
-            pod_source=parts.pools.pod_devices.source if parts.pools.pod_devices else None,
+            pod_source=_pod_source(parts),
             counters=dict(sorted(_counts(parts).items())),
         ),
         pools=dict(sorted(pools.items())),
@@ -106,8 +112,9 @@ def measures(parts: SupervisorParts, standing: SupervisorState) -> SupervisorMet
 def service_state(parts: SupervisorParts, standing: SupervisorState) -> ServiceState:
     """Return the state for systemd."""
     pools = _pools(parts, standing.now)
+    settled = _is_settled(parts, standing) and in_hand(pools)
     return ServiceState(
-        settled=_is_settled(parts, standing) and in_hand(pools),
+        settled=settled and not misses_devices(pools, _pod_source(parts)),
         leaving=standing.leaving,
         reloading=parts.lookout.is_reloading,
         hangups=standing.hangups,
@@ -129,6 +136,10 @@ def _pools(parts: SupervisorParts, now: float) -> dict[str, PoolStatus]:
     return pools | {
         one.name: pool_summary.invalid_status(one) for one in parts.pools.config.invalid
     }
+
+
+def _pod_source(parts: SupervisorParts) -> PodSource | None:
+    return parts.pools.pod_devices.source if parts.pools.pod_devices else None
 
 
 def _is_settled(parts: SupervisorParts, standing: SupervisorState) -> bool:

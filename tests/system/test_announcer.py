@@ -10,9 +10,12 @@ from time import monotonic
 
 import pytest
 
+from rbln_supervisor.core.control.protocol import Rescan, RescanReply
+from rbln_supervisor.ctl.client import ask
 from tests.sim import processes
+from tests.sim.kubelet import kubelet_1_37
 from tests.sim.stack import Stack
-from tests.system.scene import ATOM, TWO_POOLS, VM, config, served
+from tests.system.scene import ATOM, ATOMS, TWO_POOLS, VM, config, served
 
 pytestmark = pytest.mark.system
 
@@ -115,6 +118,30 @@ def test_a_kubelet_that_is_away_keeps_nobody_waiting(listener: Listener) -> None
         assert status.startswith(f"STATUS=0 of 2 pools serve 0 of 0 devices; {ATOM} waiting (")
         stack.kubelet.start()
         listener.wait(says(SERVED), "what is served is told a little later")
+
+
+def test_a_driver_that_is_loaded_late_is_waited_for_where_a_pod_has_its_device(
+    listener: Listener,
+) -> None:
+    """At a boot the kubelet is started behind READY, and fails pods whose devices are missing."""
+    with Stack(TWO_POOLS, kubelet=kubelet_1_37) as stack:
+        served(stack)
+        stack.kubelet.running.admit("train", ATOM, ATOMS[:1])
+        stack.stop()
+        stack.kubelet.stop()
+        listener.wait(lambda lines: "STOPPING=1" in lines, "it leaves")
+        for bdf in ATOMS[:2]:
+            stack.node.unbind(bdf)
+        begun = len(listener.heard)
+        stack.start()
+        listener.wait(
+            lambda lines: lines[-1].count(" waiting (nobody answers") == 2,
+            "nothing but the pod's device is missing",
+        )
+        assert not [lines for _, lines in listener.heard[begun:] if "READY=1" in lines]
+        stack.node.bind(ATOMS[0], "rebellions")
+        assert isinstance(ask(stack.run_dir, Rescan()), RescanReply)
+        listener.wait(lambda lines: "READY=1" in lines, "the other device is nobody's")
 
 
 def test_the_next_supervisor_is_ready_when_it_has_adopted(listener: Listener) -> None:

@@ -1,5 +1,6 @@
 """What a service manager is told, and that nothing is told twice."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,18 +11,22 @@ from rbln_supervisor.core.reporting.systemd import (
     SentState,
     ServiceState,
     in_hand,
+    misses_devices,
     notices,
     status_line,
 )
 from rbln_supervisor.core.status import (
     DeviceStatus,
     NodeStatus,
+    PodUse,
     PoolStatus,
     SupervisorStatus,
     WorkerStatus,
 )
 from rbln_supervisor.ctl.probe import unready
 from rbln_supervisor.reporting.systemd import SystemdNotifier, systemd_notifier
+from rbln_worker.contract.health import HealthPhase
+from rbln_worker.contract.pod_devices import PodSource
 
 
 def facts(**changed: object) -> ServiceState:
@@ -154,6 +159,37 @@ def test_the_status_line() -> None:
     assert not in_hand(pools)
     del pools["x/C"]
     assert in_hand(pools)
+
+
+def one_device(source: str, phase: HealthPhase, *, held: bool) -> dict[str, PoolStatus]:
+    use = PodUse("ml", "train", "main", "uid", None, PodSource.CHECKPOINT)
+    device = DeviceStatus(
+        "Unhealthy", "why", 0, phase=phase, source=source, pods=(use,) if held else ()
+    )
+    return {"x/A": msgspec.structs.replace(pool("waiting"), devices={"0000:20:00.0": device})}
+
+
+def test_a_pods_device_that_may_come_is_waited_for_before_there_is_a_kubelet() -> None:
+    unplugged = one_device("sysfs", HealthPhase.UNHEALTHY, held=True)
+    assert misses_devices(unplugged, PodSource.CHECKPOINT)
+    assert misses_devices(one_device("node", HealthPhase.SUSPECT, held=True), PodSource.CHECKPOINT)
+    assert misses_devices(one_device("", HealthPhase.UNHEALTHY, held=True), PodSource.CHECKPOINT)
+    assert misses_devices(one_device("x", HealthPhase.PROBATION, held=True), PodSource.CHECKPOINT)
+    assert not misses_devices(unplugged, PodSource.PODS_API)
+    assert not misses_devices(unplugged, None)
+
+
+@pytest.mark.parametrize(
+    "pools",
+    [
+        one_device("sysfs", HealthPhase.UNHEALTHY, held=False),
+        one_device("npu-status", HealthPhase.UNHEALTHY, held=True),
+        one_device("pods", HealthPhase.UNHEALTHY, held=True),
+        one_device("", HealthPhase.HEALTHY, held=True),
+    ],
+)
+def test_what_no_driver_brings_back_is_not_waited_for(pools: dict[str, PoolStatus]) -> None:
+    assert not misses_devices(pools, PodSource.CHECKPOINT)
 
 
 @given(st.text(), st.text(min_size=1))

@@ -10,7 +10,9 @@ from typing import Final
 
 import msgspec
 
-from rbln_supervisor.core.status import PoolState, PoolStatus
+from rbln_supervisor.core.status import DeviceStatus, PoolState, PoolStatus
+from rbln_worker.contract.health import HealthPhase
+from rbln_worker.contract.pod_devices import PodSource
 
 READY_WITHIN_S: Final = 10.0
 """Seconds after which a start is complete, even if something is missing. systemd would end a
@@ -21,12 +23,15 @@ STATUS_CHARACTERS_MOST: Final = 200
 _IN_HAND: Final[frozenset[PoolState]] = frozenset({"serving", "waiting", "invalid"})
 """States of a pool in which the supervisor has nothing left to do."""
 
+_MAY_COME: Final = frozenset({"", "sysfs", "node"})
+"""Sources of reasons that end when a driver has been loaded; empty before the first check."""
+
 
 class ServiceState(msgspec.Struct, frozen=True):
     """Current state of the supervisor."""
 
     settled: bool
-    """True if a discovery has ended, and every pool is in a final state."""
+    """True if a discovery has ended, every pool is in a final state, and pods miss no device."""
     leaving: bool
     reloading: bool
     """True while a configuration waits for its activation or is on trial."""
@@ -91,6 +96,19 @@ def in_hand(pools: Mapping[str, PoolStatus]) -> bool:
     return all(pool.state in _IN_HAND for pool in pools.values())
 
 
+def misses_devices(pools: Mapping[str, PoolStatus], source: PodSource | None) -> bool:
+    """Return True if a device in use by a pod may still come, and no kubelet has answered yet.
+
+    Its driver may still be loading. The kubelet, which systemd starts after READY, fails a pod for
+    good if its device is not healthy a second later.
+    """
+    return source is PodSource.CHECKPOINT and any(
+        device.pods and device.phase is not HealthPhase.HEALTHY and _may_come(device)
+        for pool in pools.values()
+        for device in pool.devices.values()
+    )
+
+
 def status_line(pools: Mapping[str, PoolStatus]) -> str:
     """Return the state of the node as one printable line, with the pools that do not serve."""
     serving = [pool for pool in pools.values() if pool.state == "serving"]
@@ -106,3 +124,7 @@ def status_line(pools: Mapping[str, PoolStatus]) -> str:
     if len(line) <= STATUS_CHARACTERS_MOST:
         return line
     return f"{line[: STATUS_CHARACTERS_MOST - 1]}…"
+
+
+def _may_come(device: DeviceStatus) -> bool:
+    return device.phase is HealthPhase.PROBATION or device.source in _MAY_COME
