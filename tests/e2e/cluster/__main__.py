@@ -44,7 +44,8 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     if chosen.build:
         return 0
-    places.results.unlink(missing_ok=True)
+    for table in (places.results, places.pods):
+        table.unlink(missing_ok=True)
     named = any(Path(word.split("::")[0]).exists() for word in words)
     folder = [] if named else [str(Path(__file__).parent)]
     return int(pytest.main([*PYTEST, *folder, *words]))

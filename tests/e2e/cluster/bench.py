@@ -6,6 +6,7 @@ from time import monotonic
 from typing import Final, NamedTuple, Self
 
 from tests.e2e.cluster.cluster import Cluster
+from tests.e2e.cluster.deployment import Deployment
 from tests.e2e.cluster.history import History
 from tests.e2e.cluster.kubelet_log import KubeletLog
 from tests.e2e.cluster.pods import Container, Pod
@@ -53,11 +54,20 @@ class Bench:
     def __exit__(self, *_: object) -> None:
         self._pods.close()
 
-    def pod(self, limits: Mapping[str, int] | None = None, *, scheduled: bool = False) -> Pod:
+    def pod(
+        self,
+        limits: Mapping[str, int] | None = None,
+        *,
+        scheduled: bool = False,
+        restarts: bool = False,
+    ) -> Pod:
         """Create a pod; it is deleted with the test."""
-        self._count += 1
-        name = f"p{self.began * 1000:.0f}-{self._count}"
-        return self._pods.enter_context(Pod(self.cluster, name, limits or {}, scheduled=scheduled))
+        pod = Pod(self.cluster, self._name(), limits or {}, scheduled=scheduled, restarts=restarts)
+        return self._pods.enter_context(pod)
+
+    def deployment(self, limits: Mapping[str, int]) -> Deployment:
+        """Create a Deployment of one pod; it is deleted with the test."""
+        return self._pods.enter_context(Deployment(self.cluster, self._name(), limits))
 
     def all_allocatable(self, since: float | None = None) -> float:
         """Wait until every device of both resources is; when that came (monotonic)."""
@@ -88,3 +98,7 @@ class Bench:
         for resource in resources:
             counts = self.history.counts(resource, began)
             assert len(counts) == 1, f"{resource} moved: {self.history.story(resource)}"
+
+    def _name(self) -> str:
+        self._count += 1
+        return f"p{self.began * 1000:.0f}-{self._count}"

@@ -174,7 +174,7 @@ class Cluster:
         host.share_mounts(KUBELET_DIR, self.traces)
         self._write_containerd_settings()
         self.daemons.start("etcd", config.etcd(places, ports))
-        self._make_namespace()
+        self.make_namespace()
         self.start_containerd()
         self.daemons.start("kube-apiserver", self._with_node_name(config.api_server(places, ports)))
         self.import_image(places.images / "busybox.tar")
@@ -204,8 +204,8 @@ class Cluster:
         spec = config.base_spec(default.stdout, self.node_root / "sys")
         (state / "base-spec.json").write_text(spec)
 
-    def _make_namespace(self) -> None:
-        """A mount namespace whose /sys is the simulated node's, for containerd and CNI plugins.
+    def make_namespace(self) -> None:
+        """Make a mount namespace with the simulated node's /sys, for containerd and CNI plugins.
 
         A process holds it, so that a containerd that is started again finds its mounts. Volumes
         that the kubelet mounts appear in it; nothing that is mounted in it appears outside.
@@ -215,6 +215,7 @@ class Cluster:
             "&& exec sleep infinity"
         )
         ready = self.places.state / "namespace-ready"
+        ready.unlink(missing_ok=True)
         command = ("unshare", "--mount", "--propagation", "slave", "sh", "-c", script)
         self.daemons.start("namespace", (*command, self.node_root / "sys", ready))
         self.wait("namespace", ready.exists)
@@ -240,14 +241,14 @@ class Cluster:
         host.unmount_below(self.places.state)
         host.unmount_below(KUBELET_DIR)
         host.remove_pod_cgroups()
+        host.remove_run_files()
         self.traces.remove()
         shutil.rmtree(self.places.state, ignore_errors=True)
 
     def _end_containers(self) -> None:
         # Their shims outlive containerd; a run that was killed may have left both.
         if not self.daemons.alive("namespace"):
-            (self.places.state / "namespace-ready").unlink(missing_ok=True)
-            self._make_namespace()
+            self.make_namespace()
         self.start_containerd()
         for task in self.ctr("tasks", "ls", "-q").split():
             with suppress(RuntimeError):  # it has ended by itself

@@ -1,7 +1,7 @@
 """One cluster, one node with devices, and the plugin on it: as shipped, or on the host."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -16,10 +16,12 @@ from tests.e2e.cluster.history import History
 from tests.e2e.cluster.kubectl import Kubectl
 from tests.e2e.cluster.node import HostNode
 from tests.e2e.cluster.plugin import WAYS, Plugin
+from tests.e2e.cluster.pod_report import PodReport
 from tests.e2e.cluster.setting import Places, cache_folder, kubernetes_version, pinned_version
 from tests.e2e.report import Report
+from tests.sim.device import SimDevice
 from tests.sim.nodes import paired
-from tests.system.scene import ATOM, TWO_POOLS, VM
+from tests.system.scene import ATOM, ATOMS, TWO_POOLS, VM
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +31,14 @@ def report() -> Iterator[Report]:
     report = Report(f"Kubernetes {kubernetes_version()}, containerd {containerd}")
     yield report
     report.write(Places(cache_folder()).results)
+
+
+@pytest.fixture(scope="session")
+def pod_report() -> Iterator[PodReport]:
+    """Where it goes what pods had and have; printed at the end."""
+    report = PodReport()
+    yield report
+    report.write(Places(cache_folder()).pods)
 
 
 @pytest.fixture(scope="session")
@@ -125,6 +135,17 @@ def installed(uninstalled: DaemonSet, history: History) -> DaemonSet:
 
 
 @pytest.fixture
+def plugged(node: HostNode) -> Iterator[Mapping[str, SimDevice]]:
+    """The NPUs as they are; each is back, under its own number, after the test."""
+    before = {bdf: node.devices[bdf] for bdf in ATOMS}
+    yield before
+    for bdf in ATOMS:
+        if bdf in node.devices:
+            node.remove(bdf)
+    node.add(*before.values())
+
+
+@pytest.fixture
 def bench(cluster: Cluster, history: History, report: Report) -> Iterator[Bench]:
     """What a test does to the cluster; its pods are gone afterwards."""
     with Bench(cluster, history, report) as bench:
@@ -132,11 +153,12 @@ def bench(cluster: Cluster, history: History, report: Report) -> Iterator[Bench]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The table of results."""
-    results = Places(cache_folder()).results
-    if results.exists():
-        terminalreporter.section("results")
-        terminalreporter.write_line(results.read_text())
+    """The tables of results."""
+    places = Places(cache_folder())
+    for table in (places.results, places.pods):
+        if table.exists():
+            terminalreporter.section(table.stem)
+            terminalreporter.write_line(table.read_text())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,6 +14,11 @@ _CONTROLLERS: Final = (
     *("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids"),
 )
 """What the kubelet and runc want of cgroup v1."""
+_RUN_FILES: Final = {
+    Path("/var/run/cdi"): "sriov-dp-rebellions.ai-*",
+    Path("/var/run/k8s.cni.cncf.io/devinfo/dp"): "*",
+}
+"""What the plugin writes for runtimes and CNI plugins."""
 
 
 def check() -> None:
@@ -64,8 +69,15 @@ def share_mounts(folder: Path, traces: Traces) -> None:
 
 def unmount_below(folder: Path) -> None:
     """Unmount everything in a folder, and the folder itself, innermost first."""
+    unmount_inside(folder)
+    if folder in _mounts():
+        subprocess.run(["umount", "--lazy", folder], check=False)
+
+
+def unmount_inside(folder: Path) -> None:
+    """Unmount everything in a folder, innermost first."""
     for place in reversed(_mounts()):
-        if place == folder or folder in place.parents:
+        if folder in place.parents:
             subprocess.run(["umount", "--lazy", place], check=False)
 
 
@@ -77,6 +89,13 @@ def remove_pod_cgroups() -> None:
                 Path(folder).rmdir()
             except OSError:  # something still runs in it
                 continue
+
+
+def remove_run_files() -> None:
+    """Remove what the plugin wrote below /run: it keeps CDI specs as long as pods may need them."""
+    for folder, names in _RUN_FILES.items():
+        for path in folder.glob(names):
+            path.unlink(missing_ok=True)
 
 
 def _mounts() -> list[Path]:

@@ -52,6 +52,10 @@ class KubeletLog:
         assert entry is not None, f"the kubelet's log has no line with {words}"
         return entry.at
 
+    def seconds_since(self, *words: str) -> float:
+        """How long ago the first line with these words was written; AssertionError."""
+        return datetime.now(UTC).timestamp() - self.first(*words)
+
     def dark_seconds(self, resource: str) -> tuple[float, ...]:
         """How long a resource had no healthy device, each time that its stream ended."""
         spells: list[float] = []

@@ -7,8 +7,11 @@ doesn't.
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from tests.e2e.cannot_run import CannotRun
 from tests.e2e.cluster.traces import Traces
@@ -52,6 +55,19 @@ class HostNode(SimNode):
         """Take a node in /dev away that was made."""
         if name in self._numbers:
             (Path("/dev") / name).unlink(missing_ok=True)
+
+    def renumber(self, names: Mapping[str, str]) -> None:
+        """Give NPUs other names (rblnN), as a load of the driver may."""
+        devices = [
+            msgspec.structs.replace(self.devices[bdf], rbln=name) for bdf, name in names.items()
+        ]
+        for device in devices:
+            self.remove(device.bdf)
+        self.add(*devices)
+
+    def path(self, bdf: str) -> str:
+        """The node of an NPU as it is now."""
+        return f"/dev/{self.devices[bdf].rbln}"
 
     def number(self, path: str) -> int:
         """The device number of a node that was made."""

@@ -1,10 +1,13 @@
 """The system under test: a real rbln-supervisor with its workers, beside a real kubelet."""
 
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
@@ -38,10 +41,10 @@ class Plugin:
         config: object,
         registration: str,
         traces: Traces,
-        *,
+        *flags: str,
         program: Path = REPOSITORY,
     ) -> None:
-        """``program`` is the folder of the packages to run."""
+        """``flags``: further ones of rbln-supervisor; ``program``: the folder of its packages."""
         self._program = program
         self.run_dir = home / "run"
         traces.add_processes(str(self.run_dir))
@@ -54,7 +57,9 @@ class Plugin:
             *(sys.executable, "-m", "rbln_supervisor", "--config-file", config_file),
             *("--host-root", host_root, "--run-dir", self.run_dir),
             *("--registration", registration),
+            *flags,
         )
+        self._notify = home / "notify"
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -76,14 +81,40 @@ class Plugin:
         """All that its processes wrote."""
         return self._log_file.read_text(errors="replace")
 
-    def start(self) -> float:
+    def start_as_unit(self, *, late: Callable[[], None] | None = None) -> float:
+        """Start it as systemd does, and wait for READY=1; seconds that took.
+
+        What the unit is ordered before, the kubelet, is started after that. ``late`` is called as
+        soon as every pool has a device in its list; READY may not come before.
+        """
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
+            self._notify.unlink(missing_ok=True)
+            notices.bind(str(self._notify))
+            notices.settimeout(DEADLINE_S)
+            began = self.start(NOTIFY_SOCKET=str(self._notify))
+            if late is not None:
+                self.wait(
+                    lambda status: all(pool.devices for pool in status.pools.values()),
+                    what="every pool lists devices that pods hold",
+                )
+                notices.setblocking(False)  # noqa: FBT003
+                with suppress(BlockingIOError):
+                    while notice := notices.recv(4096):
+                        assert b"READY=1" not in notice.splitlines()
+                notices.settimeout(DEADLINE_S)
+                late()
+            while b"READY=1" not in notices.recv(4096).splitlines():
+                pass
+        return monotonic() - began
+
+    def start(self, **environment: str) -> float:
         """Start the supervisor; when that was (monotonic)."""
         began = monotonic()
         with self._log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
                 cwd=self._program,
-                env={**os.environ, processes.MARK: str(self.run_dir)},
+                env={**os.environ, processes.MARK: str(self.run_dir), **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -104,6 +135,13 @@ class Plugin:
         began = monotonic()
         self._end(signal.SIGKILL)
         return began
+
+    def lose_power(self) -> None:
+        """End all of its processes at once, and take away what lies in memory."""
+        if self._process is not None:
+            self.kill()
+        processes.kill(processes.marked(str(self.run_dir)))
+        shutil.rmtree(self.run_dir)
 
     def kill_worker(self, pool: str) -> float:
         """SIGKILL a pool's worker; when (monotonic)."""

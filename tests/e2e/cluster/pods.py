@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
-from typing import Final
+from typing import Final, Self
 
 from tests.e2e.cluster.api import PODS, NotFoundError, Object
 from tests.e2e.cluster.cluster import Cluster
@@ -19,29 +19,15 @@ DEADLINE_S: Final = 20.0
 AGAIN_S: Final = 0.02
 
 
-class Pod:
-    """A pod of one container."""
+class ExistingPod:
+    """A pod of one container that somebody has created."""
 
-    def __init__(
-        self, cluster: Cluster, name: str, limits: Mapping[str, int], *, scheduled: bool
-    ) -> None:
-        """Create it on the node, or for the scheduler to place."""
-        place = {} if scheduled else {"nodeName": NODE}
-        self._create(cluster, _manifest(name, limits, place))
-
-    def _create(self, cluster: Cluster, manifest: Object) -> None:
+    def __init__(self, cluster: Cluster, name: str) -> None:
         self._cluster = cluster
-        self.name = str(manifest["metadata"]["name"])
-        self.seconds = 0.0
-        """From its creation to its running container."""
+        self.name = name
         self._created = monotonic()
-        cluster.api.call("POST", PODS, manifest)
-
-    def __enter__(self) -> "Pod":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.delete()
+        self.seconds = 0.0
+        """From its creation, or from when it was first seen, to its running container."""
 
     @property
     def status(self) -> Object:
@@ -58,7 +44,33 @@ class Pod:
         """Its container, once it runs; AssertionError where the pod fails or takes too long."""
         status = self._until(_runs, "running", deadline_s)
         self.seconds = monotonic() - self._created
-        return Container(self._cluster, status["containerStatuses"][0]["containerID"])
+        return Container(self._cluster, _container_id(status))
+
+    def restarted(self, former: "Container", deadline_s: float = DEADLINE_S) -> "Container":
+        """The container that runs in the place of another; AssertionError where the pod fails."""
+        status = self._until(
+            lambda status: _runs(status) and _container_id(status) != former.id,
+            "restarted",
+            deadline_s,
+        )
+        return Container(self._cluster, _container_id(status))
+
+    def restarted_or_refused(
+        self, former: "Container", deadline_s: float = DEADLINE_S
+    ) -> "Container | None":
+        """The container that runs in the place of another; None where the pod was refused."""
+        status = self._until(
+            lambda status: (
+                status.get("phase") == "Failed"
+                or (_runs(status) and _container_id(status) != former.id)
+            ),
+            "restarted or refused",
+            deadline_s,
+        )
+        if status["phase"] == "Failed":
+            assert status["reason"] == "UnexpectedAdmissionError", status
+            return None
+        return Container(self._cluster, _container_id(status))
 
     def admitted(self, deadline_s: float = DEADLINE_S) -> bool:
         """Whether it runs; False where the kubelet refused it."""
@@ -79,10 +91,6 @@ class Pod:
         assert condition["status"] == "False", status
         return str(condition["message"])
 
-    def delete(self) -> None:
-        """Delete it without grace, and wait until its devices are free again."""
-        delete(self._cluster, self.name)
-
     def _until(self, condition: Callable[[Object], object], what: str, deadline_s: float) -> Object:
         end = monotonic() + deadline_s
         while True:
@@ -94,6 +102,48 @@ class Pod:
                 raise AssertionError(f"pod {self.name} failed: {why}")
             assert monotonic() < end, f"pod {self.name} not {what} in {deadline_s} s: {status}"
             time.sleep(AGAIN_S)
+
+
+class Pod(ExistingPod):
+    """A pod of one container, from its creation on."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        name: str,
+        limits: Mapping[str, int],
+        *,
+        scheduled: bool,
+        restarts: bool = False,
+    ) -> None:
+        """Create it on the node, or for the scheduler to place.
+
+        ``restarts``: its container is started again in place whenever it ends.
+        """
+        rest = {} if scheduled else {"nodeName": NODE}
+        if restarts:
+            rest["restartPolicy"] = "Always"
+        manifest = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name},
+            "spec": pod_spec(limits, **rest),
+        }
+        self._create(cluster, manifest)
+
+    def _create(self, cluster: Cluster, manifest: Object) -> None:
+        ExistingPod.__init__(self, cluster, str(manifest["metadata"]["name"]))
+        cluster.api.call("POST", PODS, manifest)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.delete()
+
+    def delete(self) -> None:
+        """Delete it without grace, and wait until its devices are free again."""
+        delete(self._cluster, self.name)
 
 
 def delete(cluster: Cluster, name: str) -> None:
@@ -192,30 +242,30 @@ def given(container: Container, resource: str) -> list[str]:
     return container.environment()[variable].split(",")
 
 
+def _container_id(status: Object) -> str:
+    return str(status["containerStatuses"][0]["containerID"]).removeprefix("containerd://")
+
+
 def _runs(status: Object) -> bool:
     states = status.get("containerStatuses") or [{}]
     return "running" in states[0].get("state", {})
 
 
-def _manifest(name: str, limits: Mapping[str, int], rest: Mapping[str, str]) -> Object:
+def pod_spec(limits: Mapping[str, int], **rest: object) -> Object:
+    """The specification of a pod of one container that waits."""
+    limit = {key: str(count) for key, count in limits.items()}
+    container = {
+        "name": "c",
+        "image": IMAGE,
+        "imagePullPolicy": "Never",
+        "resources": {"limits": limit},
+    }
     return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name},
-        "spec": {
-            **rest,
-            "hostNetwork": True,
-            "restartPolicy": "Never",
-            "enableServiceLinks": False,
-            "automountServiceAccountToken": False,
-            "terminationGracePeriodSeconds": 1,
-            "containers": [
-                {
-                    "name": "c",
-                    "image": IMAGE,
-                    "imagePullPolicy": "Never",
-                    "resources": {"limits": {key: str(count) for key, count in limits.items()}},
-                }
-            ],
-        },
+        "hostNetwork": True,
+        "restartPolicy": "Never",
+        "enableServiceLinks": False,
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": 1,
+        "containers": [container],
+        **rest,
     }

@@ -80,6 +80,11 @@ class Places:
         return self.cache / f"results-{release()}.md"
 
     @property
+    def pods(self) -> Path:
+        """The table of what pods had in the last run with this release."""
+        return self.cache / f"pods-{release()}.md"
+
+    @property
     def kubernetes(self) -> Path:
         """The programs of Kubernetes."""
         return self.binaries / f"kubernetes-{kubernetes_version()}"

@@ -84,7 +84,7 @@ def test_a_wrong_config_map_is_named_where_people_look(
         assert message.startswith("rbln-supervisor: /etc/pcidp/config.json: "), message
         assert words in message
         pod.wait_event(message.splitlines()[0][:60])
-    bench.report.add(f"ConfigMap: {what}", message.splitlines()[-1][:200].replace("|", "\\|"))
+    bench.report.add(f"ConfigMap: {what}", message.splitlines()[-1][:200])
 
 
 def test_two_keys_are_one_file_and_another(
@@ -167,7 +167,7 @@ class TestEdits:
         self._undo(installed)
         bench.report.add(
             "an edit that would take a device from a running pod",
-            f"refused; kubectl exec … rbln-ctl status: {text}".replace("|", "\\|"),
+            f"refused; kubectl exec … rbln-ctl status: {text}",
         )
 
     def _refusal(self, installed: DaemonSet, device: str) -> str:

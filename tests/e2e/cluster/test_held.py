@@ -101,5 +101,5 @@ def test_numbers_that_moved_give_no_device_to_two_pods(
     assert container.untouched()
     bench.report.add(
         "two NPUs change their numbers while a pod has one",
-        f"both Unhealthy until the pod ends, nobody else gets them: {reason}".replace("|", "\\|"),
+        f"both Unhealthy until the pod ends, nobody else gets them: {reason}",
     )

@@ -114,7 +114,7 @@ def refused(pod: PluginPod, bench: Bench, what: str, words: str) -> None:
     assert words in text, f"{text!r}\n{pod.describe()}"
     assert len(text.splitlines()) == 1
     pod.wait_event(words)
-    bench.report.add(f"run directory: {what}", f"refused: {text}".replace("|", "\\|"))
+    bench.report.add(f"run directory: {what}", f"refused: {text}")
 
 
 def test_a_folder_of_another_user_is_refused(make: Make, bench: Bench, folder: Path) -> None:
