@@ -191,8 +191,9 @@ def overlay(folder: Path, *, base: str, components: tuple[str, ...] = (), **more
     return folder
 
 
-def two_pools(folder: Path) -> Path:
+def two_pools(folder: Path, *, cdi: bool = False) -> Path:
     """A user's kustomization of the base, with a configuration of two pools."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_bytes(msgspec.json.encode(TWO_POOLS))
-    return overlay(folder, base="base", configMapGenerator=[CONFIG_MAP])
+    components = ("cdi",) if cdi else ()
+    return overlay(folder, base="base", components=components, configMapGenerator=[CONFIG_MAP])

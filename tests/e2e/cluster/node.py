@@ -65,6 +65,14 @@ class HostNode(SimNode):
             self.remove(device.bdf)
         self.add(*devices)
 
+    def reload_driver(self, names: Mapping[str, str]) -> None:
+        """Unbind the driver from NPUs and bind it again, with other names (rblnN)."""
+        for bdf in names:
+            self.unbind(bdf)
+        for bdf, name in names.items():
+            self._devices[bdf] = msgspec.structs.replace(self._devices[bdf], rbln=name)
+            self.bind(bdf, "rebellions")
+
     def path(self, bdf: str) -> str:
         """The node of an NPU as it is now."""
         return f"/dev/{self.devices[bdf].rbln}"

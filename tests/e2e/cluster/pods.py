@@ -55,6 +55,13 @@ class ExistingPod:
         )
         return Container(self._cluster, _container_id(status))
 
+    def cannot_start(self, words: str, deadline_s: float = DEADLINE_S) -> str:
+        """Why its container is not started; the reason has these words."""
+        status = self._until(
+            lambda status: words in _waiting(status), f"waiting for {words}", deadline_s
+        )
+        return _waiting(status)
+
     def restarted_or_refused(
         self, former: "Container", deadline_s: float = DEADLINE_S
     ) -> "Container | None":
@@ -244,6 +251,12 @@ def given(container: Container, resource: str) -> list[str]:
 
 def _container_id(status: Object) -> str:
     return str(status["containerStatuses"][0]["containerID"]).removeprefix("containerd://")
+
+
+def _waiting(status: Object) -> str:
+    states = status.get("containerStatuses") or [{}]
+    waiting = states[0].get("state", {}).get("waiting", {})
+    return f"{waiting.get('reason')}: {waiting.get('message')}"
 
 
 def _runs(status: Object) -> bool:

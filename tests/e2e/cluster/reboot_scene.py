@@ -131,14 +131,11 @@ def npus_of(container: Container, node: HostNode) -> set[str]:
 
 
 @contextmanager
-def unit(
-    cluster: Cluster, bench: Bench, node: HostNode, home: Path, *flags: str
-) -> Iterator[Plugin]:
+def unit(cluster: Cluster, node: HostNode, home: Path, *flags: str) -> Iterator[Plugin]:
     """The plugin on the host, with both pools listed."""
     place = home / f"unit{next(_numbers)}"
     with Plugin(place, node.root, TWO_POOLS, "kubelet-sock", cluster.traces, *flags) as plugin:
         plugin.serves(ATOM, VM)
-        bench.all_allocatable()
         yield plugin
 
 

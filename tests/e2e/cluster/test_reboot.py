@@ -51,7 +51,8 @@ def test_pods_of_a_unit_come_back_in_place_or_not_at_all(
     pod_report: PodReport,
     case: Case,
 ) -> None:
-    with unit(cluster, bench, node, home, *["--use-cdi"] * case.cdi) as plugin:
+    with unit(cluster, node, home, *["--use-cdi"] * case.cdi) as plugin:
+        bench.all_allocatable()
         scene = Scene(bench, node)
         log = KubeletLog(cluster.daemons.log("kubelet"))
         with reboot.busy_loops(os.cpu_count() or 1 if case.busy else 0):
