@@ -49,10 +49,8 @@ def written(found: dict[Key, Object]) -> set[str]:
     chosen = options(found)
     way = "kubelet-sock" if chosen.registration == "auto" else chosen.registration
     folders = {str(chosen.kubelet_dirs.by_registration[way])}
-    folders |= {str(chosen.run_dir), devinfo.FOLDER}
-    if chosen.cdi != "off":
-        folders.add(cdi.FOLDER)
-    return folders
+    # Specs also without --use-cdi: for pods that had it.
+    return folders | {str(chosen.run_dir), devinfo.FOLDER, cdi.FOLDER}
 
 
 def read(found: dict[Key, Object]) -> set[str]:
