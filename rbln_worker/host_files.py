@@ -119,7 +119,9 @@ class HostFiles:
         if place is None or place.exists():
             return
         if self._write is not None and not self._write.done():
-            return  # it is being written
+            # It may be on its way, or removed again while it was flushed: see when that has ended.
+            self._write.add_done_callback(lambda _: self.restore_spec())
+            return
         self.restored += 1
         log.warning("the CDI spec was removed and is written again", extra={"path": str(place)})
         text = self._spec_text
