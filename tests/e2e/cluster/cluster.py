@@ -253,8 +253,8 @@ class Cluster:
         for task in self.ctr("tasks", "ls", "-q").split():
             with suppress(RuntimeError):  # it has ended by itself
                 self.ctr("tasks", "rm", "--force", task)
-        for container in self.ctr("containers", "ls", "-q").split():
-            self.ctr("containers", "rm", container)
+        if containers := self.ctr("containers", "ls", "-q").split():
+            self.ctr("containers", "rm", *containers)
 
     def _fake_numa_nodes(self, count: int) -> Path:
         folder = self.places.state / "numa"
