@@ -31,7 +31,13 @@ SOURCES: Final = (
         )
         for release in RELEASES
     ),
-    Source("kernel/results.md", "kernel.md", "On a real kernel", "scripts/e2e kernel"),
+    Source("kernel/results-stable.md", "kernel.md", "On a real kernel", "scripts/e2e kernel"),
+    Source(
+        "kernel/results-newer.md",
+        "kernel-newer.md",
+        "On a newer kernel",
+        "scripts/e2e kernel --kernel newer -m by_kernel",
+    ),
     Source("image/results.md", "image.md", "The image in a container", "scripts/e2e image"),
 )
 

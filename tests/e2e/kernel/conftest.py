@@ -10,18 +10,26 @@ from typing import Final
 
 import pytest
 
+from rbln_supervisor.core.control.protocol import Explain, ExplainReply, Rescan, RescanReply
+from rbln_supervisor.core.matching.explain import Explanation
 from rbln_supervisor.core.status import NodeStatus
+from rbln_supervisor.ctl.client import ask
 from tests.e2e.kernel import net, pci, pools, table
 from tests.e2e.kernel.listening import Listening
-from tests.e2e.kernel.net import Cards
+from tests.e2e.kernel.net import Cards, Nic
 from tests.e2e.kernel.pools import CARDS, KERNEL, KERNEL_DRIVER
-from tests.e2e.kernel.vm.machine import ACCELERATOR, NETWORK_PF
+from tests.e2e.kernel.vm.machine import ACCELERATOR, NETWORK_PF, SLOTS, VIRTIO_NIC
 from tests.e2e.kernel.vm.qmp import Qmp
 from tests.sim.system import System
 
 SHARE: Final = "RBLN_VM_SHARE"
 WITHOUT_NETWORK: Final = "RBLN_VM_WITHOUT_NETWORK"
 """Why there are no network cards, where there are none."""
+WITHOUT_SWITCH: Final = "RBLN_VM_WITHOUT_SWITCH"
+WITHOUT_BUILT: Final = "RBLN_VM_WITHOUT_BUILT"
+"""Why modules are missing that Debian leaves out and that are built for the image."""
+NICS: Final = ("nic0", "nic1")
+"""QEMU's names of the virtio network cards."""
 GRACE_S: Final = 3.0
 NEVER_S: Final = 86400.0
 """Between two looks that nothing gave a reason for: none of them helps here."""
@@ -30,6 +38,11 @@ START_DEADLINE_S: Final = 60.0
 
 Note = Callable[[str, str, float], None]
 """What was tried, what was seen, seconds."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Marks of this suite."""
+    config.addinivalue_line("markers", "by_kernel: what can differ between versions of the kernel")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -107,6 +120,32 @@ def plug_card(monitor: Qmp, cards: Cards) -> Iterator[Callable[[str, str], str]]
         yield plug
 
 
+@pytest.fixture
+def switch() -> Iterator[str]:
+    """The function with an interface for each port of a switch, which are set down at the end."""
+    if why := os.environ[WITHOUT_SWITCH]:
+        pytest.skip(why)
+    (address,) = pci.of_product(pci.QEMU_VENDOR, net.SWITCH)
+    yield address
+    for name in net.interfaces(address):
+        net.ip("link", "set", name, "down")
+
+
+@pytest.fixture(scope="module")
+def nics(monitor: Qmp) -> Iterator[tuple[Nic, Nic]]:
+    """Two virtio network cards, plugged in for a module's tests; their interfaces are set down."""
+    with _plugging(monitor, VIRTIO_NIC) as plug:
+        first, second = (plugged_nic(plug, *words) for words in zip(NICS, SLOTS, strict=True))
+        yield first, second
+
+
+def plugged_nic(plug: Callable[[str, str], str], name: str, slot: str) -> Nic:
+    """Plug a virtio network card into a slot, and wait for its interface."""
+    address = plug(name, slot)
+    pci.until(lambda: net.interfaces(address), what=f"an interface of {address}")
+    return Nic(name, address, net.interface(address))
+
+
 @contextmanager
 def _plugging(monitor: Qmp, what: Mapping[str, object]) -> Iterator[Callable[[str, str], str]]:
     plugged: dict[str, str] = {}
@@ -178,6 +217,18 @@ def system(share: Path, named: Cards | None) -> Iterator[System]:
             seconds = monotonic() - began
             table.note(share, table.Seen("start", "all pools with devices are listed", seconds))
             yield system
+
+
+def explained(system: System, name: str) -> Explanation:
+    """Return what the supervisor says of a device by any of its names."""
+    reply = ask(system.run_dir, Explain(name))
+    assert isinstance(reply, ExplainReply), reply
+    return reply.explanation
+
+
+def rescan(system: System) -> None:
+    """Have the node scanned now: nothing tells the supervisor of routes."""
+    assert isinstance(ask(system.run_dir, Rescan()), RescanReply)
 
 
 def reason(system: System, pool: str, address: str, wanted: str = "") -> str:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,11 @@ DEVICES: Final = Path("/sys/bus/pci/devices")
 DRIVERS: Final = Path("/sys/bus/pci/drivers")
 
 VIRTIO_VENDOR: Final = "1af4"
-NVME: Final = ("1b36", "0010")
+VIRTIO_DISK: Final = "1042"
+VIRTIO_DISK_OLD: Final = "1001"
+"""The same with the interface before virtio 1.0 beside the present one: on conventional PCI."""
+QEMU_VENDOR: Final = "1b36"
+NVME: Final = (QEMU_VENDOR, "0010")
 
 _AGAIN_S: Final = 0.01
 _CHANGE_DEADLINE_S: Final = 10.0
@@ -24,6 +29,7 @@ _VFIO_GROUP_GET_DEVICE_FD: Final = 0x3B6A
 _VFIO_SET_IOMMU: Final = 0x3B66
 _VFIO_TYPE1_IOMMU: Final = 1
 _VFIO_GROUP_FLAGS_VIABLE: Final = 1
+_VFIO_DEVICE_BIND_IOMMUFD: Final = 0x3B76
 
 
 class Listed(NamedTuple):
@@ -133,6 +139,16 @@ def addresses() -> set[str]:
     return {path.name for path in DEVICES.iterdir()}
 
 
+def of_product(vendor: str, product: str) -> tuple[str, ...]:
+    """Return the functions of a vendor's product, by address."""
+    wanted = (f"0x{vendor}", f"0x{product}")
+    return tuple(
+        address
+        for address in sorted(addresses())
+        if (attribute(address, "vendor"), attribute(address, "device")) == wanted
+    )
+
+
 def until(
     condition: Callable[[], object], *, what: str, deadline_s: float = _CHANGE_DEADLINE_S
 ) -> float:
@@ -171,3 +187,22 @@ def in_use(address: str) -> Iterator[None]:
     finally:
         os.close(node)
         os.close(container)
+
+
+def character_device(address: str) -> Path | None:
+    """Return the node of a vfio device by which iommufd takes it; None where it has none."""
+    names = sorted(path.name for path in (DEVICES / address / "vfio-dev").glob("vfio*"))
+    nodes = (Path("/dev/vfio/devices", name) for name in names)
+    return next((node for node in nodes if node.exists()), None)
+
+
+def bind_iommufd(node: str, iommu: str) -> None:
+    """Take a vfio device as a VMM with iommufd does; OSError (struct vfio_device_bind_iommufd)."""
+    device = os.open(node, os.O_RDWR)
+    owner = os.open(iommu, os.O_RDWR)
+    try:
+        request = bytearray(struct.pack("=IIiI", 16, 0, owner, 0))
+        fcntl.ioctl(device, _VFIO_DEVICE_BIND_IOMMUFD, request)
+    finally:
+        os.close(device)
+        os.close(owner)

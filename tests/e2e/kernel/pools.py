@@ -12,6 +12,12 @@ KERNEL: Final = "rebellions.ai/KERNEL"
 """Accelerators on their own driver."""
 VM: Final = "rebellions.ai/VM"
 """Accelerators on vfio-pci."""
+SHARED: Final = "rebellions.ai/SHARED"
+"""Those behind the bridge on vfio-pci, with what iommufd wants."""
+NICS: Final = "rebellions.ai/NICS"
+"""Virtio network cards."""
+SWITCH: Final = "rebellions.ai/SWITCH"
+"""A function with several interfaces."""
 LINKED: Final = "rebellions.ai/LINKED"
 """The PF whose interface is up, while it has no VFs."""
 LINKED_VFS: Final = "rebellions.ai/LINKED_VFS"
@@ -43,11 +49,34 @@ def _network(name: str, product: str, **selectors: list[str]) -> dict[str, objec
     )
 
 
-def _accelerators(name: str, driver: str) -> dict[str, object]:
+def _accelerators(
+    name: str, driver: str, product: str = pci.VIRTIO_DISK, *, iommufd: bool = False
+) -> dict[str, object]:
     return pool(
         name.partition("/")[2],
         vendors=[pci.VIRTIO_VENDOR],
+        devices=[product],
         drivers=[driver],
+        health={"probation": QUICK},
+        iommufd=iommufd,
+    )
+
+
+def nics_pool() -> dict[str, object]:
+    """Return the pool of virtio network cards, which goes by their links."""
+    return pool(
+        NICS.partition("/")[2],
+        deviceType="netDevice",
+        selectors={"vendors": [pci.VIRTIO_VENDOR], "linkTypes": ["ether"]},
+        health={"probation": QUICK},
+    )
+
+
+def _switch() -> dict[str, object]:
+    return pool(
+        SWITCH.partition("/")[2],
+        deviceType="netDevice",
+        selectors={"vendors": [pci.QEMU_VENDOR], "devices": [net.SWITCH]},
         health={"probation": QUICK},
     )
 
@@ -58,6 +87,9 @@ def configuration(linked: str | None) -> dict[str, object]:
     return config(
         _accelerators(KERNEL, KERNEL_DRIVER),
         _accelerators(VM, "vfio-pci"),
+        _accelerators(SHARED, "vfio-pci", pci.VIRTIO_DISK_OLD, iommufd=True),
+        nics_pool(),
+        _switch(),
         *first,
         _network(LINKED_VFS, net.VF, pfNames=[net.LINKED]),
         _network(CARDS, net.PF),

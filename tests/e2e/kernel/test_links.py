@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from time import monotonic
 
+import pytest
+
 from tests.e2e.kernel import net, pci
 from tests.e2e.kernel.conftest import Note, reason
 from tests.e2e.kernel.listening import LINK, Listening
@@ -12,6 +14,8 @@ from tests.e2e.kernel.told import HEALTHY, UNHEALTHY, Told, heard
 from tests.e2e.kernel.vm.machine import NETWORK_NAME
 from tests.e2e.kernel.vm.qmp import Qmp
 from tests.sim.system import System
+
+pytestmark = pytest.mark.by_kernel
 
 CABLE = f"{NETWORK_NAME}1"
 

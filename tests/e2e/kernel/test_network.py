@@ -7,6 +7,8 @@ device's way is the shortest there is, and no message repeats the one before it.
 from collections.abc import Callable
 from time import monotonic
 
+import pytest
+
 from tests.e2e.kernel import net, pci
 from tests.e2e.kernel.conftest import Note
 from tests.e2e.kernel.listening import Listening
@@ -17,6 +19,8 @@ from tests.e2e.kernel.vm.machine import SLOTS
 from tests.e2e.kernel.vm.machine import VFS as MANY
 from tests.e2e.kernel.vm.qmp import Qmp
 from tests.sim.system import System
+
+pytestmark = pytest.mark.by_kernel
 
 
 def test_virtual_functions_come_and_go(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 
+import pytest
 from google.protobuf.json_format import MessageToDict
 
 from tests.e2e.kernel import pci
@@ -42,6 +43,7 @@ def test_numa_nodes_reach_the_kubelet(
     note("accelerators on NUMA node 0, 1 and none (plugged now)", "so it says", came - began)
 
 
+@pytest.mark.by_kernel
 def test_a_device_for_virtual_machines(
     system: System, accelerators: tuple[str, str], listening: Listening, note: Note
 ) -> None:

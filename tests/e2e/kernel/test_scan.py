@@ -7,6 +7,8 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Final
 
+import pytest
+
 from rbln_worker.contract.device import PciFunction
 from rbln_worker.host.discovery.inventory import Needs, ScanResult
 from rbln_worker.host.discovery.scan import look
@@ -14,6 +16,8 @@ from tests.e2e.kernel import pci
 from tests.e2e.kernel.conftest import Note
 from tests.e2e.kernel.pools import KERNEL_DRIVER
 from tests.e2e.kernel.vm.machine import VFS
+
+pytestmark = pytest.mark.by_kernel
 
 ALL: Final = frozenset({0x00, 0x01, 0x02, 0x06, 0x07, 0x08, 0x0C, 0x12})
 """Every base class that the machine has."""

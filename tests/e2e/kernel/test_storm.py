@@ -15,7 +15,7 @@ from tests.e2e.kernel.told import AWAY, HEALTHY, Told, heard
 from tests.e2e.kernel.vm.machine import SLOTS, VFS
 from tests.sim.system import System
 
-ROUNDS: Final = 20
+ROUNDS: Final = 10
 """Each of two cards does half of them, at the same time."""
 PF_STUB: Final = "pci-pf-stub"
 """A driver that does nothing but have VFs: igb resets its card for that, which takes 4 s a round.

@@ -67,6 +67,7 @@ def run(
                     image.initramfs,
                     wires,
                     network=not emulator.without_network,
+                    switch=not emulator.without_switch,
                 ),
             ),
             stdin=subprocess.DEVNULL,

@@ -24,18 +24,21 @@ class Emulator(NamedTuple):
     command: tuple[str, ...]
     without_network: str
     """Why it has no network card with SR-IOV; empty where it has one (igb, since QEMU 8)."""
+    without_switch: str
+    """Why it has no rocker whose ports are a list; empty where it has one (since QEMU 9)."""
 
 
 def emulator(cache: Path) -> Emulator:
     """QEMU, installed where we may; a newer one in the cache where that has no igb; CannotRun."""
     installed = (_installed(),)
-    why = _lacks_network(installed)
-    if not why:
-        return Emulator(installed, "")
+    if not _lacks_network(installed):
+        return Emulator(installed, "", _lacks_switch(installed))
     try:
-        return Emulator(_newer(cache), "")
+        newer = _newer(cache)
     except CannotRun as error:
-        return Emulator(installed, f"the installed QEMU has no igb, and a newer one: {error}")
+        why = f"the installed QEMU has no igb, and a newer one: {error}"
+        return Emulator(installed, why, _lacks_switch(installed))
+    return Emulator(newer, "", _lacks_switch(newer))
 
 
 def _installed() -> str:
@@ -63,7 +66,7 @@ def _newer(cache: Path) -> tuple[str, ...]:
         if not folder.exists():
             making = cache / "making-qemu"
             shutil.rmtree(making, ignore_errors=True)
-            with debian.backports(making / "apt") as backports:
+            with debian.only((f"{debian.codename()}-backports",), making / "apt") as backports:
                 debian.unpack(_NEWER, making, backports)
             making.rename(folder)
     shared = folder / "usr" / "share"
@@ -77,10 +80,20 @@ def _newer(cache: Path) -> tuple[str, ...]:
 
 
 def _lacks_network(command: tuple[str, ...]) -> str:
-    """Why there is no igb; empty where there is one."""
+    """Return why there is no igb; empty where there is one."""
+    return _lacks(command, "igb", "igb options")
+
+
+def _lacks_switch(command: tuple[str, ...]) -> str:
+    """Return why there is no rocker as we want it; empty where there is one."""
+    return _lacks(command, "rocker", "ports=<list>")
+
+
+def _lacks(command: tuple[str, ...], device: str, wanted: str) -> str:
+    """Return why a device's options don't have some text; empty where they have it."""
     try:
         asked = subprocess.run(
-            (*command, "-device", "igb,help"),
+            (*command, "-device", f"{device},help"),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -89,7 +102,7 @@ def _lacks_network(command: tuple[str, ...]) -> str:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
-    if asked.returncode == 0 and asked.stdout.startswith("igb options"):
+    if asked.returncode == 0 and wanted in asked.stdout:
         return ""
-    said = asked.stderr.strip() or asked.stdout.strip() or f"exit code {asked.returncode}"
+    said = asked.stderr.strip() or f"{device} has no {wanted}"
     return said.splitlines()[-1]

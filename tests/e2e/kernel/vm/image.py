@@ -6,11 +6,14 @@ import lzma
 import shutil
 import stat
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tests.e2e.kernel.vm import cpio, debian
+from tests.e2e.kernel.vm import built, cpio, debian
+from tests.e2e.kernel.vm.debian import CannotRun
+from tests.e2e.kernel.vm.kernels import Kernel
 from tests.e2e.kernel.vm.modules import Modules
 
 INIT: Final = Path(__file__).with_name("init.sh")
@@ -19,7 +22,15 @@ MODULES: Final = (
     *("virtio_blk", "nvme", "vfio-pci", "vfio_iommu_type1"),  # to be tried
     *("igb", "igbvf", "pci-pf-stub"),  # where QEMU has network cards with SR-IOV
 )
-"""All are loaded at the start: no udev runs in the VM that would load one for a device."""
+FIELD_MODULES: Final = (
+    "crc32c_generic",  # of which libcrc32c of Open vSwitch makes its own
+    *("virtio_net", "8021q", "bonding", "team", "bridge", "veth", "dummy", "macvlan"),
+    *("openvswitch", "iommufd", *built.SOURCES),
+)
+"""Loaded where the kernel has them.
+
+All are loaded at the start: no udev runs in the VM that would load one for a device.
+"""
 
 _XZ: Final = b"\xfd7zXZ\0"
 
@@ -31,39 +42,67 @@ class Image(NamedTuple):
     """The kernel's, as ``uname -r`` says it."""
     kernel: Path
     initramfs: Path
+    without_built: str
+    """Why it lacks the modules that are built for it; empty where it has them."""
 
 
-def image(cache: Path) -> Image:
-    """The image of a cache folder, which is made there where it isn't; CannotRun."""
+def image(cache: Path, kernel: Kernel) -> Image:
+    """Return a kernel's image of a cache folder, made there where it is missing; CannotRun."""
     cache.mkdir(parents=True, exist_ok=True)
     recipe = hashlib.sha256(b"\0".join(path.read_bytes() for path in _recipe())).hexdigest()[:12]
-    folder = cache / f"image-{recipe}"
+    folder = cache / f"image-{kernel.name}-{recipe}"
     with (cache / "lock").open("w") as lock:  # one makes it, whoever comes meanwhile waits
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
-            for old in cache.glob("image-*"):
+            for old in cache.glob(f"image-{kernel.name}-*"):
                 shutil.rmtree(old)
             making = cache / "making"
             shutil.rmtree(making, ignore_errors=True)
-            _make(making)
+            with _packages(kernel, making / "apt") as options:
+                _make(making, options)
             making.rename(folder)
-    return Image((folder / "version").read_text(), folder / "kernel", folder / "initramfs")
+    without = folder / "without"
+    return Image(
+        (folder / "version").read_text(),
+        folder / "kernel",
+        folder / "initramfs",
+        without.read_text() if without.exists() else "",
+    )
+
+
+@contextmanager
+def _packages(kernel: Kernel, folder: Path) -> Iterator[tuple[str, ...]]:
+    """Yield apt's options for the suites that the kernel is from."""
+    if not kernel.suites:
+        yield ()
+        return
+    with debian.only(kernel.suites, folder) as options:
+        yield options
 
 
 def _recipe() -> Sequence[Path]:
     """What an image depends on: it is made anew where one of these changes."""
     here = Path(__file__).parent
-    return (INIT, *(here / f"{name}.py" for name in ("image", "modules", "cpio")))
+    return (
+        INIT,
+        *(here / f"{name}.py" for name in ("image", "modules", "cpio", "kernels", "built")),
+    )
 
 
-def _make(folder: Path) -> None:
-    package = debian.kernel_package()
+def _make(folder: Path, options: tuple[str, ...]) -> None:
+    package = debian.kernel_package(options)
     version = package.removeprefix("linux-image-")
     packages = folder / "packages"
-    debian.unpack((package, "busybox-static"), packages)
+    debian.unpack((package, *debian.parts(package, version, options)), packages, options)
+    debian.unpack(("busybox-static",), packages)
     busybox = next(path for path in packages.glob("**/bin/busybox") if path.is_file())
-    modules = next(path for path in packages.glob(f"**/lib/modules/{version}") if path.is_dir())
-    loaded = Modules(modules).ordered(MODULES)
+    folder_of_modules = next(packages.glob(f"**/lib/modules/{version}/modules.builtin")).parent
+    try:
+        built.build(version, folder_of_modules / "built", folder / "build", options)
+    except CannotRun as why:
+        (folder / "without").write_text(f"{why}")
+    modules = Modules(folder_of_modules)
+    loaded = modules.ordered((*MODULES, *filter(modules.has, FIELD_MODULES)))
     (folder / "initramfs").write_bytes(
         cpio.archive(
             (
@@ -79,7 +118,7 @@ def _make(folder: Path) -> None:
             )
         )
     )
-    (folder / "kernel").write_bytes(_bare(packages.joinpath("boot", f"vmlinuz-{version}")))
+    (folder / "kernel").write_bytes(_bare(next(packages.glob("**/vmlinuz*"))))
     (folder / "version").write_text(version)
     shutil.rmtree(packages)
 

@@ -21,6 +21,12 @@ NETWORK_PF: Final = {"driver": "igb", "romfile": ""}
 """What QEMU is told of a network card with SR-IOV (up to 7 VFs); nothing boots from it."""
 NETWORK_NAME: Final = "net"
 """QEMU's name of those that are there from the start; their NUMA node follows."""
+VIRTIO_NIC: Final = {"driver": "virtio-net-pci", "romfile": ""}
+"""A network card whose interface lies below a child of its function (``virtio0``)."""
+NEIGHBOURS: Final = 2
+"""Virtio disks behind a bridge to conventional PCI: they share an IOMMU group."""
+SWITCH_PORTS: Final = ("port0", "port1")
+"""QEMU's names of what the ports of the switch are connected to."""
 SLOTS: Final = ("slot0", "slot1")
 """Empty ones."""
 
@@ -40,8 +46,18 @@ class Wires(NamedTuple):
     """A folder that the guest can write to."""
 
 
-def arguments(kernel: Path, initramfs: Path, wires: Wires, *, network: bool) -> tuple[str, ...]:
-    """QEMU's, without its name; ``network``: it has network cards with SR-IOV."""
+def arguments(
+    kernel: Path, initramfs: Path, wires: Wires, *, network: bool, switch: bool
+) -> tuple[str, ...]:
+    """Return QEMU's arguments, without its name.
+
+    Args:
+        kernel: a file to boot.
+        initramfs: its first root.
+        wires: what connects the machine with the outside.
+        network: it has network cards with SR-IOV.
+        switch: it has a switch whose ports are given as a list.
+    """
     return (
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         # KVM inside of a VM of somebody else's can hang where it looks present.
@@ -53,6 +69,7 @@ def arguments(kernel: Path, initramfs: Path, wires: Wires, *, network: bool) -> 
         *_talk(wires),
         *_pci(),
         *(_network() if network else ()),
+        *(_switch() if switch else ()),
     )
 
 
@@ -116,6 +133,11 @@ def _pci() -> Iterator[str]:
         yield from ("-device", json.dumps(accelerator))
     for number, name in enumerate(SLOTS):
         yield from _port(name, "pcie.0", 30 + number)
+    yield from _port("bridge-port", "pcie.0", 50)
+    yield from ("-device", "pcie-pci-bridge,id=bridge,bus=bridge-port")
+    for number in range(NEIGHBOURS):
+        disk = {**ACCELERATOR, "id": f"neighbour{number}", "bus": "bridge", "addr": f"{number + 1}"}
+        yield from ("-device", json.dumps(disk))
 
 
 def _network() -> Iterator[str]:
@@ -124,6 +146,14 @@ def _network() -> Iterator[str]:
         yield from _port(f"net-port{node}", f"bus{node}", 40 + node)
         card = {**NETWORK_PF, "id": f"{NETWORK_NAME}{node}", "bus": f"net-port{node}"}
         yield from ("-device", json.dumps(card))
+
+
+def _switch() -> Iterator[str]:
+    """One function with an interface for each port of a switch; they are named p1 and p2."""
+    for name in SWITCH_PORTS:
+        yield from ("-netdev", f"hubport,id={name},hubid=1")
+    switch = {"driver": "rocker", "name": "", "ports": SWITCH_PORTS, "bus": "pcie.0"}
+    yield from ("-device", json.dumps(switch))
 
 
 def _port(name: str, bus: str, number: int) -> Iterator[str]:

@@ -19,6 +19,10 @@ class Modules:
         builtin = (folder / "modules.builtin").read_text().split()
         self._builtin = {_name(Path(line).stem) for line in builtin}
 
+    def has(self, name: str) -> bool:
+        """Return True where the kernel has the module, or has it built in."""
+        return _name(name) in self._files or _name(name) in self._builtin
+
     def ordered(self, wanted: Iterable[str]) -> dict[str, bytes]:
         """Name → file for all that ``wanted`` need, each after what it needs itself."""
         found: dict[str, bytes] = {}
