@@ -26,7 +26,14 @@ REPOSITORY: Final = Path(__file__).parents[3]
 UNITS: Final = Path("/run/units")
 CONFIG: Final = Path("/etc/pcidp/config.json")
 CONFIGURATION: Final = msgspec.json.encode(
-    config(pool("KERNEL", vendors=[pci.VIRTIO_VENDOR], drivers=[KERNEL_DRIVER]))
+    config(
+        pool(
+            "KERNEL",
+            vendors=[pci.VIRTIO_VENDOR],
+            devices=[pci.VIRTIO_DISK],
+            drivers=[KERNEL_DRIVER],
+        )
+    )
 )
 LOG: Final = Path("/run/rbln-supervisor.log")
 UNIT: Final = "rbln-supervisor.service"
