@@ -4,7 +4,6 @@ import os
 import socket
 from pathlib import Path
 from time import monotonic
-from types import TracebackType
 from typing import Final, Self
 
 import msgspec
@@ -85,12 +84,7 @@ class Session:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._hang_up()
         self._context.term()
 

@@ -5,7 +5,6 @@ import logging
 import select
 import socket
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from rbln_worker.process.stderr_client import STDERR_SOCKET
@@ -33,12 +32,7 @@ class StderrServer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._socket.close()
 
     @property

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.system
 NO_RIGHTS: Final = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
 OPENED: Final = """
 import socket
-from rbln_worker.host.{module} import {name}
+from rbln_worker.host.netlink.{module} import {name}
 opened = {name}()
 assert opened.drain(1).items == ()
 with socket.fromfd(opened.fileno(), socket.AF_NETLINK, socket.SOCK_RAW) as same:
@@ -25,7 +25,7 @@ opened.close()
 """
 LEFT_OUT: Final = """
 import resource
-from rbln_worker.host.{module} import {name}
+from rbln_worker.host.netlink.{module} import {name}
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
 try:
     {name}()

@@ -8,7 +8,7 @@ import msgspec
 
 from rbln_worker.contract.device import LinkState
 from rbln_worker.host.netlink import codec, links, rtnetlink
-from rbln_worker.host.netlink.multicast import BUFFER_BYTES, Group, Received
+from rbln_worker.host.netlink.multicast import BUFFER_BYTES, Group
 
 _RTNLGRP_LINK: Final = 1
 
@@ -21,24 +21,12 @@ class LinkChange(msgspec.Struct, frozen=True):
     """None: the link was removed from this namespace."""
 
 
-class LinkSocket:
+class LinkSocket(Group[LinkChange]):
     """Changes of the links of this network namespace."""
 
     def __init__(self, buffer_bytes: int = BUFFER_BYTES) -> None:
         """Subscribe; raise OSError if that is not possible."""
-        self._group = Group(rtnetlink.PROTOCOL, _RTNLGRP_LINK, changes, buffer_bytes)
-
-    def fileno(self) -> int:
-        """Return the descriptor, as in Group."""
-        return self._group.fileno()
-
-    def close(self) -> None:
-        """Leave the group."""
-        self._group.close()
-
-    def drain(self, most: int) -> Received[LinkChange]:
-        """Return the changes in at most ``most`` messages, as in Group."""
-        return self._group.drain(most)
+        super().__init__(rtnetlink.PROTOCOL, _RTNLGRP_LINK, changes, buffer_bytes)
 
 
 def changes(datagram: bytes) -> Iterator[LinkChange]:

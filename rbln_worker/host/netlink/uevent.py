@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from rbln_worker.host.netlink.codec import NetlinkDecodeError
-from rbln_worker.host.netlink.multicast import BUFFER_BYTES, Group, Received
+from rbln_worker.host.netlink.multicast import BUFFER_BYTES, Group
 
 _NETLINK_KOBJECT_UEVENT: Final = 15
 _KERNEL_GROUP: Final = 1
@@ -52,24 +52,12 @@ def parse(frame: bytes) -> Uevent | None:
     return Uevent(action, devpath, subsystem, driver, properties)
 
 
-class UeventSocket:
+class UeventSocket(Group[Uevent]):
     """The kernel's uevents of this network namespace."""
 
     def __init__(self, buffer_bytes: int = BUFFER_BYTES) -> None:
         """Subscribe; raise OSError if that is not possible."""
-        self._group = Group(_NETLINK_KOBJECT_UEVENT, _KERNEL_GROUP, _events, buffer_bytes)
-
-    def fileno(self) -> int:
-        """Return the descriptor, as in Group."""
-        return self._group.fileno()
-
-    def close(self) -> None:
-        """Leave the group."""
-        self._group.close()
-
-    def drain(self, most: int) -> Received[Uevent]:
-        """Return the events in at most ``most`` messages, as in Group."""
-        return self._group.drain(most)
+        super().__init__(_NETLINK_KOBJECT_UEVENT, _KERNEL_GROUP, _events, buffer_bytes)
 
 
 def _events(frame: bytes) -> tuple[Uevent, ...]:
