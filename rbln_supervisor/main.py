@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         log.write_crash(traceback.format_exc())
         return Exit.CRASHED
     if options.log_format == "json":
-        log.setup("supervisor", options.log_level, options.log_format)
+        log.setup_log("supervisor", options.log_level, options.log_format)
     for complaint in complaints:
         if options.log_format == "json":
             _log.critical(complaint)
@@ -99,7 +99,7 @@ def _run(options: Options) -> int:
     fd_limit.raise_limit()
     keep_only(*_KEPT)
     start = accepted.start_config(options)
-    log.setup("supervisor", options.log_level, options.log_format)
+    log.setup_log("supervisor", options.log_level, options.log_format)
     _note(start.config)
     tell = systemd_notifier(os.environ)
     # systemd ends a supervisor that hangs with SIGABRT: the log then has the place where it hung.

@@ -33,7 +33,7 @@ class _Handler(loggers.StreamHandler):  # type: ignore[misc] # supervisor has no
 def main() -> None:
     """Run supervisord with the arguments of this command line."""
     form: log.Format = "json" if os.environ.get(_FORMAT_VARIABLE) == "json" else "text"
-    formatter = log.formatter("supervisord", form)
+    formatter = log.log_formatter("supervisord", form)
 
     def handle_stdout(logger: loggers.Logger, _: str) -> None:
         handler = _Handler(formatter)

@@ -21,7 +21,7 @@ class GivenNodes:
         """Devices that pods hold."""
         return self._given.holders.keys()
 
-    def take(self, after: Given) -> set[DeviceId]:
+    def set_given(self, after: Given) -> set[DeviceId]:
         """Take the nodes that pods were given; return the devices that this may affect."""
         before, self._given = self._given, after
         concerned = {
@@ -34,7 +34,7 @@ class GivenNodes:
                 concerned |= self._by_node.get(path, set())
         return concerned
 
-    def learn(
+    def update_nodes(
         self, device: DeviceId, before: DeviceAllocation | None, after: DeviceAllocation | None
     ) -> None:
         """Record a change of a device's nodes."""
@@ -45,7 +45,7 @@ class GivenNodes:
         for node in after.nodes if after else ():
             self._by_node[node.host].add(device)
 
-    def sharing(self, changed: Iterable[DeviceId]) -> set[DeviceId]:
+    def devices_sharing(self, changed: Iterable[DeviceId]) -> set[DeviceId]:
         """Return the devices whose nodes were given to pods for one of these devices."""
         holders = self._given.holders
         paths = {
@@ -53,7 +53,7 @@ class GivenNodes:
         }
         return {device for path in paths for device in self._by_node.get(path, ())}
 
-    def obstacle(
+    def allocation_obstacle(
         self, held: HeldPool, answers: Mapping[DeviceId, DeviceAllocation], device: DeviceId
     ) -> str:
         """Return the reason not to allocate this device because of pods' nodes; empty if none."""
@@ -68,7 +68,8 @@ class GivenNodes:
                 return False
             return bool(theirs.faults) or any(node.host == path for node in theirs.nodes)
 
-        return self._given.moved(device, nodes) or self._given.occupied(device, nodes, may_share)
+        moved = self._given.moved_reason(device, nodes)
+        return moved or self._given.occupied_reason(device, nodes, may_share)
 
     def restart_refusals(
         self, held: HeldPool, answers: Mapping[DeviceId, DeviceAllocation]
@@ -89,6 +90,6 @@ class GivenNodes:
             elif answer is None or answer.faults:
                 faults = answer.faults if answer else ("nobody has looked at it yet",)
                 unknown[device] = f"was {paths[0]}, its node is not known now: {'; '.join(faults)}"
-            elif why := self._given.moved(device, [node.host for node in answer.nodes]):
+            elif why := self._given.moved_reason(device, [node.host for node in answer.nodes]):
                 sure[device] = why
         return sure, unknown

@@ -18,9 +18,9 @@ from rbln_worker.core.allocation.device_allocation import DeviceAllocation
 from rbln_worker.host.manifest import FileClaim, FileManifest, remove_marked
 from rbln_worker.spec import WorkerSpec, below_root
 
-SPEC_WITHIN_S: Final = 5.0
+SPEC_TIMEOUT_S: Final = 5.0
 """Time-out of writing a spec, in seconds."""
-LIST_AGAIN_S: Final = 2.0
+MANIFEST_RETRY_S: Final = 2.0
 """Seconds until the next attempt to save the list if that fails, such as on a full disk."""
 
 log = logging.getLogger(__name__)
@@ -39,26 +39,26 @@ class HostFiles:
     """The pool's files on the host, and problems with them."""
 
     def __init__(self, boot: WorkerSpec, *, on_settled: Callable[[], None]) -> None:
-        """Call ``on_settled`` when ``problems`` may have changed."""
+        """Call ``on_settled`` when ``list_problems`` may have changed."""
         self._on_settled = on_settled
         self._mode = boot.cdi
         self._infos = below_root(boot.root, devinfo.FOLDER)
         self._specs = boot.spec_folder
-        self._ledger = FileManifest(boot.ledger_path)
+        self._manifest = FileManifest(boot.manifest_path)
         # One thread, so that an older spec never replaces a newer one.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="files")
         self._write: asyncio.Future[str] | None = None
-        self._settled: asyncio.Future[None] | None = None
-        self._again: asyncio.TimerHandle | None = None
+        self._collection: asyncio.Future[None] | None = None
+        self._retry: asyncio.TimerHandle | None = None
         self._outdated = False
         """True if a change happened while files were settled."""
         self._latest: tuple[PoolSpec, tuple[DeviceId, ...]] | None = None
         self._spec_place: Path | None = None
         """The path of the spec that claims refer to."""
-        self._specified: Mapping[DeviceId, DeviceAllocation] = {}
+        self._in_spec: Mapping[DeviceId, DeviceAllocation] = {}
         """The devices in the spec."""
-        self.edition = 0
-        """A number that changes whenever the result of ``unspecified`` may change."""
+        self.version = 0
+        """A number that changes whenever the result of ``spec_problem`` may change."""
         self._held = SpecHolders()
         self._spec_text = ""
         self._claim = FileClaim()
@@ -67,14 +67,14 @@ class HostFiles:
         """Number of times that another program removed the spec, and it was written again."""
         self._spec_problem = ""
         self._list_problem = ""
-        self._swept = False
+        self._stale_removed = False
 
     @property
     def failures(self) -> int:
         """The number of failed writes."""
-        return self._ledger.failures
+        return self._manifest.failures
 
-    def problems(self, pool: PoolSpec) -> tuple[str, ...]:
+    def list_problems(self, pool: PoolSpec) -> tuple[str, ...]:
         """Return the problems for the status."""
         unusable = cdi.unsupported_reason(pool) if self._mode != "off" else None
         problems = (unusable, self._spec_problem, self._list_problem)
@@ -89,7 +89,7 @@ class HostFiles:
         place = self._infos / answer.file.name
         # No flush: it costs 3.6 ms for each file on a disk, the folder of these files does not
         # survive a boot, and no container gets a device before this worker has written its file.
-        problem = self._ledger.keep(place, answer.file.text, devinfo.MODE, flush=False)
+        problem = self._manifest.write_file(place, answer.file.text, devinfo.MODE, flush=False)
         return f"its device-info file can't be written: {problem}" if problem else ""
 
     # The spec
@@ -126,96 +126,100 @@ class HostFiles:
         log.warning("the CDI spec was removed and is written again", extra={"path": str(place)})
         text = self._spec_text
         self._write = asyncio.get_running_loop().run_in_executor(
-            self._thread, self._write_spec, place, text
+            self._thread, self._write_in_thread, place, text
         )
         self._write.add_done_callback(lambda _: self._on_settled())
 
     @property
-    def lacks_spec(self) -> bool:
+    def spec_missing(self) -> bool:
         """True if a spec is required and can't be written."""
         return self._spec_problem != ""
 
-    async def specify(self, pool: PoolSpec, answers: Mapping[DeviceId, DeviceAllocation]) -> None:
-        """Write a spec with these devices; then ``unspecified`` is up to date."""
-        before = self._spec_place, self._specified, self._spec_problem
-        await self._specify(pool, answers)
-        self.edition += (self._spec_place, self._specified, self._spec_problem) != before
+    async def write_spec(
+        self, pool: PoolSpec, answers: Mapping[DeviceId, DeviceAllocation]
+    ) -> None:
+        """Write a spec with these devices; then ``spec_problem`` is up to date."""
+        before = self._spec_place, self._in_spec, self._spec_problem
+        await self._update_spec(pool, answers)
+        self.version += (self._spec_place, self._in_spec, self._spec_problem) != before
 
-    async def _specify(self, pool: PoolSpec, answers: Mapping[DeviceId, DeviceAllocation]) -> None:
+    async def _update_spec(
+        self, pool: PoolSpec, answers: Mapping[DeviceId, DeviceAllocation]
+    ) -> None:
         if not self.needs_spec(pool):
-            self._spec_problem, self._spec_place, self._specified = "", None, {}
+            self._spec_problem, self._spec_place, self._in_spec = "", None, {}
             return
         place = self._specs / cdi.file_names(pool)[pool.device_type]
-        text = cdi.spec(pool, answers.values())
-        why = "" if text is None else await self._in_time(place, text)
+        text = cdi.spec_text(pool, answers.values())
+        why = "" if text is None else await self._write_in_time(place, text)
         problem = f"its CDI spec can't be written: {why}" if why else ""
         if problem and problem != self._spec_problem:
             log.error(problem)
         self._spec_problem = problem
         if not problem:
-            self._spec_place, self._specified = (None if text is None else place), answers
+            self._spec_place, self._in_spec = (None if text is None else place), answers
             self._spec_text = text or ""
         elif self._spec_place != place:
-            self._spec_place, self._specified = None, {}
+            self._spec_place, self._in_spec = None, {}
 
-    def unspecified(self, pool: PoolSpec, answer: DeviceAllocation) -> str:
+    def spec_problem(self, pool: PoolSpec, answer: DeviceAllocation) -> str:
         """Return the reason why a device can't be claimed although it has to be; else empty."""
         if not self.uses_cdi(pool) or not cdi.has_edits(answer):
             return ""
-        there = self._specified.get(answer.id)
+        there = self._in_spec.get(answer.id)
         if there and (there.nodes, there.mounts) == (answer.nodes, answer.mounts):
             return ""
         return self._spec_problem or "it is not in the pool's CDI spec yet"
 
-    async def _in_time(self, place: Path, text: str) -> str:
-        late = f"{place}: not written within {SPEC_WITHIN_S:g} s"
+    async def _write_in_time(self, place: Path, text: str) -> str:
+        late = f"{place}: not written within {SPEC_TIMEOUT_S:g} s"
         if self._write is not None and not self._write.done():
             return late
         loop = asyncio.get_running_loop()
-        self._write = loop.run_in_executor(self._thread, self._write_spec, place, text)
-        done, _ = await asyncio.wait({self._write}, timeout=SPEC_WITHIN_S)
+        self._write = loop.run_in_executor(self._thread, self._write_in_thread, place, text)
+        done, _ = await asyncio.wait({self._write}, timeout=SPEC_TIMEOUT_S)
         return self._write.result() if done else late
 
-    def _write_spec(self, place: Path, text: str) -> str:
-        problem = self._ledger.keep(place, text, cdi.FILE_MODE, flush=True)
+    def _write_in_thread(self, place: Path, text: str) -> str:
+        problem = self._manifest.write_file(place, text, cdi.FILE_MODE, flush=True)
         if not problem:
-            self._claim.take(place)
+            self._claim.lock_file(place)
         return problem
 
     # Cleanup, and the list of files
 
-    def settle(self, pool: PoolSpec, devices: Iterable[DeviceId]) -> None:
+    def collect_garbage(self, pool: PoolSpec, devices: Iterable[DeviceId]) -> None:
         """Start to remove files that are not used any more, and to save the list."""
         self._latest = (pool, tuple(devices))
-        if self._settled is not None and not self._settled.done():
+        if self._collection is not None and not self._collection.done():
             self._outdated = True
             return
         self._outdated = False
-        if self._again is not None:
-            self._again.cancel()
+        if self._retry is not None:
+            self._retry.cancel()
         kept = []
         if pool.device_type == "netDevice":
-            kept = [self._infos / devinfo.name(pool, device) for device in devices]
+            kept = [self._infos / devinfo.file_name(pool, device) for device in devices]
         needed = self.needs_spec(pool) and (self._spec_place or self._spec_problem)
         if needed or self._held.any:
             # A spec of an earlier worker is better than none while the new one can't be written.
             kept.append(self._specs / cdi.file_names(pool)[pool.device_type])
         elif self._spec_place is not None:
-            self._spec_place, self._specified = None, {}  # a removed spec is not restored
+            self._spec_place, self._in_spec = None, {}  # a removed spec is not restored
         loop = asyncio.get_running_loop()
-        self._settled = loop.run_in_executor(self._thread, self._settle, pool, kept)
-        self._settled.add_done_callback(self._note_settled)
+        self._collection = loop.run_in_executor(self._thread, self._collect_in_thread, pool, kept)
+        self._collection.add_done_callback(self._collected)
 
-    def _note_settled(self, settled: asyncio.Future[None]) -> None:
+    def _collected(self, settled: asyncio.Future[None]) -> None:
         if settled.cancelled():
             return
         settled.result()
         self._on_settled()
         if self._outdated and self._latest is not None:
-            self.settle(*self._latest)
+            self.collect_garbage(*self._latest)
         elif self._list_problem and self._latest is not None:
             loop = asyncio.get_running_loop()
-            self._again = loop.call_later(LIST_AGAIN_S, self.settle, *self._latest)
+            self._retry = loop.call_later(MANIFEST_RETRY_S, self.collect_garbage, *self._latest)
 
     async def close(self, within_s: float, *, save: bool = True) -> None:
         """Save the list at the end of the worker; the last write may block.
@@ -224,28 +228,28 @@ class HostFiles:
         write ends first: a file that it adds later would be missing in the list.
         """
         self._latest = None  # nothing is settled after this
-        if self._again is not None:
-            self._again.cancel()
-        writing = {one for one in (self._write, self._settled) if one is not None}
+        if self._retry is not None:
+            self._retry.cancel()
+        writing = {one for one in (self._write, self._collection) if one is not None}
         if writing:
             await asyncio.wait(writing, timeout=within_s)
         if not save:
             return
-        self._save()
+        self._save_manifest()
         if self._list_problem:
             log.error(
                 "what lies on the host is not written down", extra={"why": self._list_problem}
             )
 
-    def _save(self) -> None:
-        self._list_problem = self._ledger.save()
+    def _save_manifest(self) -> None:
+        self._list_problem = self._manifest.save_list()
 
-    def _settle(self, pool: PoolSpec, kept: list[Path]) -> None:
-        self._ledger.drop_others(kept)
-        if not self._swept:  # files of a life whose list is lost
-            self._swept = True
-            self._ledger.sweep((self._infos, self._specs))
+    def _collect_in_thread(self, pool: PoolSpec, kept: list[Path]) -> None:
+        self._manifest.drop_others(kept)
+        if not self._stale_removed:  # files of a life whose list is lost
+            self._stale_removed = True
+            self._manifest.remove_stale((self._infos, self._specs))
             for name in cdi.file_names(pool).values():
                 if self._specs / name not in kept:
                     remove_marked(self._specs / name, cdi.header_line(pool))
-        self._save()
+        self._save_manifest()

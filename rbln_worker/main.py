@@ -19,10 +19,10 @@ from rbln_worker.spec import WorkerSpec
 from rbln_worker.worker import Worker
 
 
-def run(boot: WorkerSpec) -> int:
+def run_worker(boot: WorkerSpec) -> int:
     """Run a worker and return its exit code. The caller ends with os._exit."""
     try:
-        return _live(boot)
+        return _live_as_worker(boot)
     except PrivilegeError as error:
         log.write_crash(f"{boot.pool}: its privileges can't be given up: {error}\n")
         return Exit.PRIVILEGED
@@ -45,7 +45,7 @@ def is_lack_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or str(error) == "can't start new thread"
 
 
-def _live(boot: WorkerSpec) -> int:
+def _live_as_worker(boot: WorkerSpec) -> int:
     # First, while there is no other thread: privileges belong to a thread. A worker needs no
     # capability: sockets, lists and specs are in folders of its own user, the files of a device
     # that it reads are readable for all users (of the config space the first 64 bytes), and it does
@@ -62,7 +62,7 @@ def _live(boot: WorkerSpec) -> int:
         # Only the owner may truncate the tail file, and a predecessor may still write to its own.
         if boot.is_successor:
             boot.tail_path.unlink(missing_ok=True)
-        log.setup(boot.pool, boot.log_level, boot.log_format, boot.tail_path)
+        log.setup_log(boot.pool, boot.log_level, boot.log_format, boot.tail_path)
         if not_first:
             logging.getLogger(__name__).warning(
                 "out of memory, the kernel may take the supervisor first", extra={"why": not_first}
@@ -72,13 +72,13 @@ def _live(boot: WorkerSpec) -> int:
             # One thread's trace only: its first lines, which name the fault, have to fit in a
             # status.
             faulthandler.enable(tail, all_threads=False)
-        return asyncio.run(_serve(boot, held))
+        return asyncio.run(_serve_pool(boot, held))
 
 
-async def _serve(boot: WorkerSpec, held: TextIO) -> Exit:
+async def _serve_pool(boot: WorkerSpec, held: TextIO) -> Exit:
     loop = asyncio.get_running_loop()
     with SupervisorSocket(boot.run_dir) as link:
-        worker = Worker(boot, link, owns_pool=_watched(boot, held))
+        worker = Worker(boot, link, owns_pool=_lock_check(boot, held))
         loop.add_signal_handler(signal.SIGTERM, worker.drain, "SIGTERM")
         # Ctrl-C reaches the whole process group; the supervisor drains its workers itself.
         loop.add_signal_handler(signal.SIGINT, lambda: None)
@@ -86,7 +86,7 @@ async def _serve(boot: WorkerSpec, held: TextIO) -> Exit:
         return await worker.run()
 
 
-def _watched(boot: WorkerSpec, held: TextIO) -> Callable[[], bool]:
+def _lock_check(boot: WorkerSpec, held: TextIO) -> Callable[[], bool]:
     """Return a function that returns True while the pool belongs to this worker, by its lock file.
 
     False if another file has replaced it. If it was only removed, the next supervisor does not know

@@ -10,7 +10,7 @@ from typing import Final, Literal
 import msgspec
 
 from rbln_worker.contract.counters import WorkerCounters
-from rbln_worker.contract.pool import PoolName, stem
+from rbln_worker.contract.pool import PoolName, file_stem
 from rbln_worker.core.allocation import cdi
 from rbln_worker.core.allocation.cdi import Mode
 from rbln_worker.core.registration import Choice, Way
@@ -68,7 +68,7 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     """True if a predecessor serves until this worker is listed."""
 
     @property
-    def digest(self) -> str:
+    def options_digest(self) -> str:
         """A digest of the options, to compare workers of any pool."""
         shared = msgspec.structs.replace(
             self, pool=PoolName(""), incarnation="", earlier=WorkerCounters(), is_successor=False
@@ -76,14 +76,14 @@ class WorkerSpec(msgspec.Struct, frozen=True):
         return hashlib.sha256(msgspec.json.encode(shared, enc_hook=str)).hexdigest()[:16]
 
     @property
-    def stem(self) -> str:
+    def file_stem(self) -> str:
         """The pool's part of file names."""
-        return stem(self.pool)
+        return file_stem(self.pool)
 
     @property
     def lock_path(self) -> Path:
         """The pool's lock file, which its worker holds as long as it lives."""
-        return self.run_dir / "pools" / f"{self.stem}.lock"
+        return self.run_dir / "pools" / f"{self.file_stem}.lock"
 
     @property
     def successor_lock_path(self) -> Path:
@@ -91,12 +91,12 @@ class WorkerSpec(msgspec.Struct, frozen=True):
 
         No pool has this name: a resource name has no ``+``.
         """
-        return self.run_dir / "pools" / f"{self.stem}+next.lock"
+        return self.run_dir / "pools" / f"{self.file_stem}+next.lock"
 
     @property
-    def ledger_path(self) -> Path:
+    def manifest_path(self) -> Path:
         """The list of the pool's files on the host; kept until the pool is removed."""
-        return self.run_dir / "pools" / f"{self.stem}.files"
+        return self.run_dir / "pools" / f"{self.file_stem}.files"
 
     @property
     def spec_folder(self) -> Path:
@@ -106,7 +106,7 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     @property
     def tail_path(self) -> Path:
         """The file with the last log lines of the pool's latest worker."""
-        return self.run_dir / "pools" / f"{self.stem}.log"
+        return self.run_dir / "pools" / f"{self.file_stem}.log"
 
 
 def below_root(root: Path, path: Path | str) -> Path:

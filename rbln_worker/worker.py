@@ -24,10 +24,10 @@ from rbln_worker.contract.messages import (
 )
 from rbln_worker.contract.version import VERSION
 from rbln_worker.core.aligned_timer import next_moment
-from rbln_worker.core.allocation.given import given
+from rbln_worker.core.allocation.given import select_given
 from rbln_worker.core.counters import Counters
 from rbln_worker.core.health.device_health import without_link
-from rbln_worker.core.pool_snapshot import Gap, HeldPool, apply
+from rbln_worker.core.pool_snapshot import Gap, HeldPool, apply_message
 from rbln_worker.event_recorder import EventRecorder
 from rbln_worker.health.probe_threads import Depth, Prober
 from rbln_worker.health.schedule import CheckSchedule
@@ -39,7 +39,7 @@ from rbln_worker.process import limits
 from rbln_worker.registrar import Registrar
 from rbln_worker.spec import WorkerSpec
 
-CLOSE_WITHIN_S: Final = 1.0
+CLOSE_TIMEOUT_S: Final = 1.0
 _DEV_FOLDERS: Final = ("dev", "dev/vfio", "dev/infiniband", "dev/net")
 """Folders of the nodes that containers are given."""
 
@@ -50,62 +50,62 @@ class Worker:
     """The worker of one pool, from its first snapshot to its drain."""
 
     def __init__(
-        self, boot: WorkerSpec, link: SupervisorSocket, *, owns_pool: Callable[[], bool]
+        self, spec: WorkerSpec, link: SupervisorSocket, *, owns_pool: Callable[[], bool]
     ) -> None:
         """Serve while ``owns_pool`` is True: the pool belongs to this worker, by its lock file."""
-        self._boot = boot
+        self._spec = spec
         self._owns_pool = owns_pool
-        self._tally = Counters(boot.earlier)
-        self._diary = EventRecorder()
-        self._conversation = SupervisorSession(
+        self._counters = Counters(spec.earlier)
+        self._events = EventRecorder()
+        self._session = SupervisorSession(
             link,
             SessionSources(
-                hello=self._hello,
-                held=self._held,
-                holds=self._holds,
-                report=self._report,
-                figures=lambda: self._tally.figures(
+                hello=self._hello_message,
+                held_state=self._held_state,
+                state_report=self._state_report,
+                report=self._make_report,
+                counters=lambda: self._counters.worker_counters(
                     failed_writes=self._files.failures, restored_specs=self._files.restored
                 ),
-                history=self._diary.after,
+                history=self._events.transitions_after,
             ),
-            hear=self._adopt,
-            alone_s=boot.alone_s,
+            on_message=self._on_message,
+            alone_s=spec.alone_s,
         )
-        self._files = HostFiles(boot, on_settled=self._conversation.tell)
-        self._conclusion = PoolState(
-            boot.pool,
-            boot.cdi,
+        self._files = HostFiles(spec, on_settled=self._session.report_changes)
+        self._state = PoolState(
+            spec.pool,
+            spec.cdi,
             self._files,
-            pre_start=boot.pre_start,
-            overdue=self._reconsider,
-            doubted=lambda one: self._looks.want({one}),
+            pre_start=spec.pre_start,
+            on_deadline=self._reevaluate,
+            request_check=lambda one: self._checks.request_check({one}),
         )
         self._prober = Prober(
-            boot.root,
-            host_visible=boot.host_visible,
+            spec.root,
+            host_visible=spec.host_visible,
             write_info=self._files.write_info,
-            tally=self._tally,
+            tally=self._counters,
         )
         self._group = asyncio.TaskGroup()
         self._registrar = Registrar(
-            boot.kubelet_dirs,
-            boot.pool,
-            boot.registration,
-            lambda: self._conclusion.prepared,
-            tally=self._tally,
-            on_change=self._standing_changed,
+            spec.kubelet_dirs,
+            spec.pool,
+            spec.registration,
+            lambda: self._state.prepared,
+            tally=self._counters,
+            on_change=self._registration_changed,
             spawn=self._group.create_task,
         )
-        self._dev_folders = tuple(boot.root / folder for folder in _DEV_FOLDERS)
+        self._dev_folders = tuple(spec.root / folder for folder in _DEV_FOLDERS)
         self._end: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
-        self._looks = CheckSchedule(
-            lambda: self._conclusion.held,
-            self._conclusion.troubled,
-            self._follow,
+        self._checks = CheckSchedule(
+            lambda: self._state.held,
+            self._state.incomplete_devices,
+            self._run_checks,
             spawn=self._group.create_task,
         )
-        self._concluding = asyncio.Lock()
+        self._state_lock = asyncio.Lock()
         """A conclusion builds on the previous one, and may wait for a file."""
 
     def drain(self, reason: str, code: Exit = Exit.DRAINED) -> None:
@@ -118,7 +118,7 @@ class Worker:
         """Serve until drained; raise an error that was not handled."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._callback_failed)
-        self._conversation.begin()
+        self._session.start_receiving()
         with contextlib.ExitStack() as stack:
             self._watch_folders(stack)
             serving = asyncio.create_task(self._serve())
@@ -126,11 +126,11 @@ class Worker:
             try:
                 return serving.result() if serving.done() else self._end.result()
             finally:
-                self._looks.end()
+                self._checks.stop_checks()
                 serving.cancel()
-                await self._registrar.close(CLOSE_WITHIN_S)
+                await self._registrar.close(CLOSE_TIMEOUT_S)
                 # Last: it may wait for a disk. A successor has a list of its own by now.
-                await self._files.close(CLOSE_WITHIN_S, save=self._owns_pool())
+                await self._files.close(CLOSE_TIMEOUT_S, save=self._owns_pool())
 
     def _callback_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         # asyncio would log an error in a callback and go on; half a worker is worse than none.
@@ -143,22 +143,22 @@ class Worker:
     async def _serve(self) -> Exit:
         # An unhandled error in one of these tasks ends all of them, and the worker.
         async with self._group:
-            self._group.create_task(self._pulse())
+            self._group.create_task(self._run_heartbeat())
         return Exit.DRAINED  # never: the pulse runs until it is cancelled
 
-    async def _pulse(self) -> None:
+    async def _run_heartbeat(self) -> None:
         """Do all periodic work at once, because a wake-up costs more than the work."""
         loop = asyncio.get_running_loop()
         while True:
-            self._conversation.beat()
-            self._looks.pulse()
-            self._registrar.pulse()
+            self._session.send_heartbeat()
+            self._checks.on_heartbeat()
+            self._registrar.on_heartbeat()
             if not self._owns_pool():
                 self.drain("the pool's lock file was replaced", Exit.POOL_LOST)
             await asyncio.sleep(next_moment(loop.time(), HEARTBEAT_INTERVAL_S) - loop.time())
 
     def _watch_folders(self, stack: contextlib.ExitStack) -> None:
-        folders = (*self._registrar.folders, *self._dev_folders, self._files.spec_folder)
+        folders = (*self._registrar.watched_folders, *self._dev_folders, self._files.spec_folder)
         try:
             watch = stack.enter_context(FolderWatch(folders))
         except OSError as error:
@@ -171,65 +171,65 @@ class Worker:
 
     def _folders_changed(self, watch: FolderWatch) -> None:
         touched = watch.drain()
-        if touched.keys() & set(self._registrar.folders):
-            self._registrar.heard()
+        if touched.keys() & set(self._registrar.watched_folders):
+            self._registrar.on_dirs_changed()
         if self._files.spec_folder in touched:
             self._files.restore_spec()
         nodes = {
-            f"/{folder.relative_to(self._boot.root)}/{name}" if name is not ANYTHING else ANYTHING
+            f"/{folder.relative_to(self._spec.root)}/{name}" if name is not ANYTHING else ANYTHING
             for folder in touched.keys() & set(self._dev_folders)
             for name in touched[folder]
         }
         if ANYTHING in nodes:
-            self._looks.want_all()
-        elif nodes and (one := self._conclusion.concerned(nodes) | self._prober.under_way):
-            self._looks.want(one)
+            self._checks.request_full_check()
+        elif nodes and (one := self._state.devices_using(nodes) | self._prober.in_progress):
+            self._checks.request_check(one)
 
     # Messages
 
-    def _hello(self) -> Hello:
-        boot = self._boot
+    def _hello_message(self) -> Hello:
+        spec, held = self._spec, self._held_state()
         return Hello(
-            boot.pool, os.getpid(), boot.incarnation, VERSION, *self._held(), options=boot.digest
+            spec.pool, os.getpid(), spec.incarnation, VERSION, *held, options=spec.options_digest
         )
 
-    def _holds(self) -> StateReport:
-        held = self._conclusion.held
+    def _state_report(self) -> StateReport:
+        held = self._state.held
         return StateReport(held.pool, tuple(held.devices.values())) if held else StateReport()
 
-    def _held(self) -> HeldState:
-        held = self._conclusion.held
+    def _held_state(self) -> HeldState:
+        held = self._state.held
         return HeldState(held.session, held.generation) if held else HeldState()
 
-    def _adopt(self, message: State) -> None:
+    def _on_message(self, message: State) -> None:
         if isinstance(message, CheckDevices):
             if message.devices:
-                self._looks.want(message.devices)
+                self._checks.request_check(message.devices)
             else:
-                self._looks.want_all()
+                self._checks.request_full_check()
             return
         if isinstance(message, PodsHold):
             self._take_pods_hold(message)
             return
-        after = apply(self._conclusion.held, message)
+        after = apply_message(self._state.held, message)
         if isinstance(after, Gap):
-            self._conversation.want_snapshot()
+            self._session.request_snapshot()
             return
-        self._looks.want(self._conclusion.adopt(after))
-        self._reconsider()  # evidence from the desired state needs no file, so it does not wait
+        self._checks.request_check(self._state.set_desired(after))
+        self._reevaluate()  # evidence from the desired state needs no file, so it does not wait
 
     def _take_pods_hold(self, message: PodsHold) -> None:
-        self._conclusion.take_given(given(self._boot.pool, message.devices))
-        ours = [one for one in message.devices if one.resource == self._boot.pool]
+        self._state.take_given(select_given(self._spec.pool, message.devices))
+        ours = [one for one in message.devices if one.resource == self._spec.pool]
         needed = SpecHolders(
             any=bool(ours) or not message.is_known, claimed=any(one.cdi for one in ours)
         )
-        if self._files.take_holders(needed) and (held := self._conclusion.held) is not None:
-            self._looks.want(set(islice(held.devices, 1)))  # a check of any device settles files
-        self._reconsider()
+        if self._files.take_holders(needed) and (held := self._state.held) is not None:
+            self._checks.request_check(set(islice(held.devices, 1)))  # any check settles files
+        self._reevaluate()
 
-    def _report(self) -> Report:
-        held = self._conclusion.held
+    def _make_report(self) -> Report:
+        held = self._state.held
         if held is None:
             return Report(Phase.REGISTERING, reason="not told of its devices yet")
         return Report(
@@ -237,35 +237,35 @@ class Worker:
             reason=self._registrar.reason,
             registration=self._registrar.way,
             endpoint=self._registrar.endpoint,
-            devices=self._conclusion.judged,
+            devices=self._state.all_judged,
             registrations=self._registrar.registrations,
             problems=(
-                *self._files.problems(held.pool),
+                *self._files.list_problems(held.pool),
                 *self._registrar.preferences.problems,
             ),
             failed_writes=self._files.failures,
         )
 
-    def _standing_changed(self) -> None:
+    def _registration_changed(self) -> None:
         registrar = self._registrar
         listed = registrar.phase is Phase.REGISTERED
-        self._diary.stands(listed=listed, way=registrar.way, reason=registrar.reason)
-        self._conversation.tell()
+        self._events.record_registration(listed=listed, way=registrar.way, reason=registrar.reason)
+        self._session.report_changes()
 
     # Health checks
 
-    async def _follow(self, chosen: Sequence[Device], held: HeldPool, depth: Depth) -> None:
+    async def _run_checks(self, chosen: Sequence[Device], held: HeldPool, depth: Depth) -> None:
         looked_at = {device.id: device for device in chosen}
-        async for found in self._prober.look(chosen, held.pool, depth):
-            if not found and depth is Depth.GLANCE:
+        async for found in self._prober.check_devices(chosen, held.pool, depth):
+            if not found and depth is Depth.VOLATILE:
                 continue
-            async with self._concluding:
-                now = self._conclusion.held
+            async with self._state_lock:
+                now = self._state.held
                 if now is None:
                     return
                 if self._files.needs_spec(now.pool):  # the runtime knows devices first
-                    await self._files.specify(now.pool, self._conclusion.merged(found))
-                    now = self._conclusion.held or now
+                    await self._files.write_spec(now.pool, self._state.answers_with(found))
+                    now = self._state.held or now
                 # A result for an older desired state is dropped.
                 current = {
                     device: finding
@@ -274,27 +274,27 @@ class Worker:
                     and without_link(now.devices[device]) == without_link(looked_at[device])
                     and now.pool == held.pool
                 }
-                self._say(self._conclusion.conclude(current))
-                outdated = self._prober.missed() | (found.keys() - current.keys())
+                self._apply_change(self._state.apply_results(current))
+                outdated = self._prober.requested_meanwhile() | (found.keys() - current.keys())
                 if outdated:
-                    self._looks.want(outdated)
-            self._files.settle(now.pool, now.devices)
+                    self._checks.request_check(outdated)
+            self._files.collect_garbage(now.pool, now.devices)
 
-    def _reconsider(self) -> None:
+    def _reevaluate(self) -> None:
         """Update the state without a health check, after a new desired state or a deadline."""
         if not self._end.done():  # a deadline may pass while the worker ends
-            self._say(self._conclusion.reconsider())
+            self._apply_change(self._state.reevaluate())
 
-    def _say(self, news: StateChange | None) -> None:
+    def _apply_change(self, news: StateChange | None) -> None:
         if news is None:
             return
-        self._diary.judged(news.before, news.after, devices=len(self._conclusion.judged))
-        self._registrar.board.show(self._conclusion.prepared.message)
+        self._events.record_verdicts(news.before, news.after, devices=len(self._state.all_judged))
+        self._registrar.board.publish_list(self._state.prepared.message)
         if news.first:  # register only with verdicts
-            if not limits.can_start_threads(endpoint.threads()):
+            if not limits.can_start_threads(endpoint.max_grpc_threads()):
                 raise MemoryError(
                     "for the threads of gRPC, which waits for ever where it gets none"
                 )
-            self._registrar.begin()
-        self._registrar.renew()
-        self._conversation.tell()
+            self._registrar.start_registering()
+        self._registrar.renew_options()
+        self._session.report_changes()

@@ -79,7 +79,7 @@ def length(size: int, *, sub: bool = False) -> int:
     """Bytes of a message of a pool of so many healthy devices, each with its NUMA node."""
     devices = (_device(n, sub=sub) for n in range(size))
     pool = PoolSpec("rebellions.ai", "ATOM", "auxNetDevice" if sub else "accelerator")
-    return sum(len(translate.listed(device, Verdict(healthy=True), pool)) for device in devices)
+    return sum(len(translate.list_entry(device, Verdict(healthy=True), pool)) for device in devices)
 
 
 def _device(number: int, *, sub: bool) -> Device:

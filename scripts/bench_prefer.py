@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.pool import PoolSpec, Preferring
 from rbln_worker.core.preferred.budget import Budget
-from rbln_worker.core.preferred.choose import Preferred, choose
-from rbln_worker.core.preferred.topology import PoolTopology, layout
+from rbln_worker.core.preferred.choose import Preferred, choose_devices
+from rbln_worker.core.preferred.topology import PoolTopology, pool_topology
 
 POLICIES: Final[tuple[Preferring, ...]] = ("topology", "packed", "spread")
 SHAPES: Final = ((16, 1), (16, 2), (16, 4), (16, 8), (128, 2), (1024, 2), (1024, 8))
@@ -52,7 +52,7 @@ def row(cards: int, nodes: int, policy: Preferring, questions: int) -> str:
     """A line of the table."""
     devices = tuple(pool(cards, nodes))
     began = process_time()
-    known = layout(
+    known = pool_topology(
         PoolSpec("a.com", "a", "accelerator", allow_cross_numa=True, preferred_allocation=policy),
         devices,
     )
@@ -62,7 +62,7 @@ def row(cards: int, nodes: int, policy: Preferring, questions: int) -> str:
         budget = Budget()
         whole = budget.left
         began = process_time()
-        chosen = choose(known, asked.available, asked.must, asked.size, budget)
+        chosen = choose_devices(known, asked.available, asked.must, asked.size, budget)
         took.append(process_time() - began)
         steps.append(whole - budget.left)
         simply += isinstance(chosen, Preferred) and chosen.simply

@@ -83,21 +83,25 @@ def device_health() -> str:
         for label, target in labels.items():
             if target != state:
                 edges.setdefault(Edge(state, target, ""), []).append(label)
-    return _drawn(health_record.State.NEW, edges)
+    return _drawn(health_record.HealthState.NEW, edges)
 
 
-def _record(state: health_record.State) -> health_record.HealthRecord:
+def _record(state: health_record.HealthState) -> health_record.HealthRecord:
     """Return a device that was Healthy for the kubelet before."""
-    was = None if state is health_record.State.NEW else health_record.Timestamp(NOW - 60, NOW - 60)
-    return health_record.HealthRecord(state, well=was, deadline=NOW)
+    was = (
+        None
+        if state is health_record.HealthState.NEW
+        else health_record.Timestamp(NOW - 60, NOW - 60)
+    )
+    return health_record.HealthRecord(state, became_healthy=was, deadline=NOW)
 
 
-def _variants(state: health_record.State) -> Iterator[tuple[str, health_record.HealthRecord]]:
+def _variants(state: health_record.HealthState) -> Iterator[tuple[str, health_record.HealthRecord]]:
     record = _record(state)
     often = (NOW - 2, NOW - 1)
-    yield f"{state_machine.SUSPICIONS_MOST} times in 10 s", replace(record, suspicions=often)
-    if state is health_record.State.UNHEALTHY:
-        yield "never Healthy before", replace(record, well=None)
+    yield f"{state_machine.MAX_SUSPICIONS} times in 10 s", replace(record, suspicions=often)
+    if state is health_record.HealthState.UNHEALTHY:
+        yield "never Healthy before", replace(record, became_healthy=None)
 
 
 _EVIDENCE: Final[Mapping[type[state_machine.Event], state_machine.Event]] = {
@@ -111,7 +115,7 @@ _EVIDENCE: Final[Mapping[type[state_machine.Event], state_machine.Event]] = {
 
 def _after(
     record: health_record.HealthRecord, event: type[state_machine.Event]
-) -> health_record.State:
+) -> health_record.HealthState:
     now = health_record.Timestamp(NOW, NOW)
     return state_machine.step(record, _EVIDENCE[event], now, HealthPolicy()).state
 

@@ -210,7 +210,8 @@ def _look(root: Path, needs: Needs, pods: PodResourcesQuery | None) -> Discovery
     if pods is None or look.failed is not None:
         return look
     return msgspec.structs.replace(
-        look, held=pod_resources.held(pods.folder / pod_resources.SOCKET, pods.resources)
+        look,
+        held=pod_resources.list_pod_devices(pods.folder / pod_resources.SOCKET, pods.resources),
     )
 
 

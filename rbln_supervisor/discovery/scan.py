@@ -35,7 +35,7 @@ def required_reads(
 
 def scan_node(root: Path, needed: Needs) -> DiscoveryResult:
     """Read the node's devices; may block for as long as the kernel does."""
-    found = host.look(root, needed)
+    found = host.scan_host(root, needed)
     if found.failed is not None:
         return DiscoveryResult(failed=f"the node's devices can't be listed: {found.failed}")
     unreadable = {device.name: device.why for device in found.unreadable}

@@ -26,7 +26,7 @@ from rbln_supervisor.discovery import scan
 from rbln_supervisor.discovery.process import DiscoveryProcess, PodResourcesQuery
 from rbln_supervisor.options import Options
 from rbln_supervisor.workers.pools import Pools
-from rbln_worker.contract.counters import observed
+from rbln_worker.contract.counters import with_observation
 from rbln_worker.contract.device import Bdf
 from rbln_worker.contract.pod_resources import ResourceHolders
 
@@ -199,7 +199,7 @@ class DiscoveryScheduler:
     def _ended(self, look: DiscoveryResult) -> None:
         before = self.measures
         self.measures = DiscoveryMetrics(
-            took=observed(before.took, monotonic() - self._began),
+            took=with_observation(before.took, monotonic() - self._began),
             failed=before.failed + (look.failed is not None),
             cpu_s=self._scout.costs_s,
         )

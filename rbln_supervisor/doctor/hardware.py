@@ -23,7 +23,7 @@ from rbln_worker.core.allocation.device_allocation import build_allocation
 from rbln_worker.core.allocation.host_facts import Exists
 from rbln_worker.core.allocation.providers import rebellions, vfio
 from rbln_worker.core.allocation.providers.provider import ProviderInput
-from rbln_worker.core.allocation.providers.registry import needs
+from rbln_worker.core.allocation.providers.registry import allocation_reads
 from rbln_worker.core.health import evidence
 from rbln_worker.host.facts import HOST_FILES, Reader
 
@@ -71,7 +71,7 @@ def hardware(options: Options, served: bytes | None) -> Hardware:
     ]
     npus = [device for device, _ in taken if rebellions.is_npu(device)]
     reader = Reader(options.host_root, host_visible=options.host_visible)
-    node_facts = reader.read((Exists(rebellions.RSD), *rebellions.TOOL_FILES))
+    node_facts = reader.read_facts((Exists(rebellions.RSD), *rebellions.TOOL_FILES))
     return Hardware(
         problems=look.problems,
         pools=dict(view.views(pools, look.node)),
@@ -80,8 +80,8 @@ def hardware(options: Options, served: bytes | None) -> Hardware:
         iommu_groups=_entries(options.host_root / "sys/kernel/iommu_groups"),
         npus=len(npus),
         needs_rsd=any(one.function.product not in rebellions.WITHOUT_RSD for one in npus),
-        rsd=node_facts.there(Exists(rebellions.RSD)),
-        tool=any(node_facts.there(one) for one in rebellions.TOOL_FILES),
+        rsd=node_facts.path_exists(Exists(rebellions.RSD)),
+        tool=any(node_facts.path_exists(one) for one in rebellions.TOOL_FILES),
         tools_hidden=not options.host_visible and not Path(f"{HOST_FILES}/usr").is_dir(),
         groups=tuple(_groups(reader, taken)),
         own_dev=options.in_container and _own_dev(options.host_root),
@@ -106,8 +106,8 @@ def _groups(reader: Reader, taken: list[tuple[Device, PoolSpec]]) -> Iterator[Gr
     """Yield IOMMU groups with several devices of pools on vfio drivers."""
     found: dict[str, list[tuple[Device, PoolSpec]]] = {}
     for device, pool in taken:
-        if vfio.carried(device, pool):
-            number = reader.one(vfio.group(device))
+        if vfio.applies_to(device, pool):
+            number = reader.read_fact(vfio.iommu_group(device))
             if isinstance(number, str):
                 found.setdefault(number, []).append((device, pool))
     for number, members in sorted(found.items()):
@@ -127,10 +127,14 @@ def _own_dev(host_root: Path) -> bool:
 
 def _unusable(reader: Reader, taken: list[tuple[Device, PoolSpec]]) -> Iterator[Unusable]:
     for device, pool in taken:
-        told = build_allocation(ProviderInput(device, pool, reader.read(needs(device, pool))))
+        told = build_allocation(
+            ProviderInput(device, pool, reader.read_facts(allocation_reads(device, pool)))
+        )
         # The group's node is missing for all devices at once, and has one finding.
         nodes = [one.host for one in told.nodes if one.host != rebellions.RSD]
-        if why := evidence.unusable(told, reader.missing(nodes), reader.unfit(nodes)):
+        if why := evidence.unusable_reason(
+            told, reader.missing_nodes(nodes), reader.node_problems(nodes)
+        ):
             yield Unusable(pool.name, device.id, why)
 
 

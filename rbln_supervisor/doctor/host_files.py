@@ -66,8 +66,8 @@ def _wrong_spec(text: str, pool: PoolConfig) -> str:
         return f"it is no JSON: {error}"
     if not isinstance(spec, dict) or not spec.get("devices") or "cdiVersion" not in spec:
         return "expected an object with cdiVersion, kind and devices"
-    if spec.get("kind") != cdi.kind(pool.spec):
-        return f"expected kind {cdi.kind(pool.spec)}, got {str(spec.get('kind'))[:80]}"
+    if spec.get("kind") != cdi.cdi_kind(pool.spec):
+        return f"expected kind {cdi.cdi_kind(pool.spec)}, got {str(spec.get('kind'))[:80]}"
     return ""
 
 

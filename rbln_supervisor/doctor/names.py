@@ -6,7 +6,7 @@ from typing import Final
 
 from rbln_supervisor.core.doctor.facts import Owners
 from rbln_worker.host.discovery import auxiliary
-from rbln_worker.host.sysfs import PCI_ADDRESS, names
+from rbln_worker.host.sysfs import PCI_ADDRESS, list_names
 
 _GROUP: Final = re.compile(
     r"(?:/sys/kernel/iommu_groups/|/dev/vfio/(?:noiommu-)?|vfio/|iommu[ _-]?group[s]?[ /:#]?"
@@ -21,14 +21,14 @@ def owners(root: Path, name: str) -> Owners:
     """Return the IDs of the devices with a name, below a host's root."""
     name = name.strip()
     if match := _GROUP.fullmatch(name):
-        found = names(f"{root}/sys/kernel/iommu_groups/{match[1]}/devices")
+        found = list_names(f"{root}/sys/kernel/iommu_groups/{match[1]}/devices")
         return Owners(f"the IOMMU group {match[1]}", tuple(filter(PCI_ADDRESS.fullmatch, found)))
     if name in _SHARED:
         return Owners("a node that all devices of its kind share")
     entry = name.rstrip("/").rpartition("/")[2]
     if not _ENTRY.fullmatch(entry):
         return Owners()
-    for kind in names(f"{root}/sys/class"):
+    for kind in list_names(f"{root}/sys/class"):
         if owner := _owner(f"{root}/sys/class/{kind}/{entry}"):
             return Owners(f"{entry} of the class {kind}", (owner,))
     return Owners()
@@ -40,5 +40,5 @@ def _owner(path: str) -> str | None:
         parts = Path(path).readlink().parts
     except (OSError, ValueError):
         return None
-    number = auxiliary.owner(parts[:-1])
+    number = auxiliary.owner_index(parts[:-1])
     return None if number is None else parts[number]

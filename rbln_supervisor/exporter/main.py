@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     listen = os.environ.get(LISTEN_VARIABLE, LISTEN)
     form = os.environ.get(FORMAT_VARIABLE, "text")
     options = _parser(listen, form).parse_args(argv)
-    log.setup("exporter", logging.INFO, options.log_format)
+    log.setup_log("exporter", logging.INFO, options.log_format)
     # Before the first thread: all threads leave the signals to sigwait.
     ends = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rbln_supervisor.core.status import NodeStatus
-from rbln_worker.contract.pool import PoolName, stem
+from rbln_worker.contract.pool import PoolName, file_stem
 
 _PROC = Path("/proc")
 
@@ -37,7 +37,7 @@ def visible(status: NodeStatus, run_dir: Path) -> Iterator[Process]:
     found = [("supervisor", "", status.supervisor.pid, run_dir / "supervisor.lock")]
     for name, pool in status.pools.items():
         if pool.worker.pid is not None:
-            lock = run_dir / "pools" / f"{stem(PoolName(name))}.lock"
+            lock = run_dir / "pools" / f"{file_stem(PoolName(name))}.lock"
             found.append(("worker", name, pool.worker.pid, lock))
     for role, pool_name, pid, lock in found:
         try:

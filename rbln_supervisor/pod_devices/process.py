@@ -155,7 +155,7 @@ class _Sources:
         except OSError:
             return None
         try:
-            await pods_api.watch(
+            await pods_api.watch_pods(
                 self._pods_api,
                 on_synced=self._pods_synced,
                 on_changed=self._pod_changed,
@@ -185,7 +185,7 @@ class _Sources:
         self._read_checkpoint()  # before the request: the kubelet knows all its entries
         entries = self._checkpoint.devices
         self._note_kubelet()
-        answer = await asyncio.to_thread(pod_resources.held, self._pod_resources, None)
+        answer = await asyncio.to_thread(pod_resources.list_pod_devices, self._pod_resources, None)
         if answer.absent is None and answer.unknown is None:
             self._take_holdings(answer, entries)
         elif answer.absent is not None and self._table is None and self._holdings is None:
@@ -237,7 +237,7 @@ class _Sources:
         self._read_checkpoint()
 
     def _read_checkpoint(self) -> None:
-        found = checkpoint.read(self._plugins)
+        found = checkpoint.read_checkpoint(self._plugins)
         if found.problem and not found.devices and self._checkpoint.devices:
             found = found._replace(devices=self._checkpoint.devices)  # keep the last entries
         if found != self._checkpoint:

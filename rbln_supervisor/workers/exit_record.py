@@ -42,7 +42,7 @@ def remove_stale_socket(boot: WorkerSpec, report: Report | None) -> None:
 def clear_dead_sockets(boot: WorkerSpec) -> None:
     """Remove the pool's sockets without a listener, whichever process made them."""
     for folder in boot.kubelet_dirs.by_registration.values():
-        remove_stale_sockets(folder, boot.stem, datetime.now(UTC).timestamp())
+        remove_stale_sockets(folder, boot.file_stem, datetime.now(UTC).timestamp())
 
 
 def is_name(endpoint: str) -> bool:

@@ -45,11 +45,11 @@ from rbln_worker.contract.messages import (
     StateReport,
     StateRequest,
     ToSupervisor,
-    encode,
+    encode_message,
 )
 from rbln_worker.contract.pod_devices import PodDevices, PodSource
 from rbln_worker.contract.version import VERSION
-from rbln_worker.host.manifest import clear
+from rbln_worker.host.manifest import remove_files
 from rbln_worker.spec import WorkerSpec
 
 STALE_S: Final = 2.0
@@ -175,22 +175,22 @@ class PoolWorker:
             return
         if self.is_adopting:
             if not self._recalled:
-                self._recalled = router.send(self.identity, encode(StateRequest()))
+                self._recalled = router.send(self.identity, encode_message(StateRequest()))
             return
         if roster is None or not self._feed_pods_hold(router, self.identity):
             return
         if self._held != roster.generation:
             update = update_message(roster, self._session, self._held)
-            if not router.send(self.identity, encode(update)):
+            if not router.send(self.identity, encode_message(update)):
                 return
             self._held = roster.generation
             self._sent_at = monotonic()
             self.account.told(self._sent_at)
         if self._nudged and router.send(
-            self.identity, encode(CheckDevices(tuple(sorted(self._nudged))))
+            self.identity, encode_message(CheckDevices(tuple(sorted(self._nudged))))
         ):
             self._nudged.clear()
-        if self._nudged_all and router.send(self.identity, encode(CheckDevices())):
+        if self._nudged_all and router.send(self.identity, encode_message(CheckDevices())):
             self._nudged_all = False
 
     def _feed_pods_hold(self, router: Router, worker: bytes) -> bool:
@@ -198,7 +198,7 @@ class PoolWorker:
         wanted = self.pods_hold
         if wanted is None or wanted == self._pods_hold_sent:
             return wanted is not None
-        if router.send(worker, encode(wanted)):
+        if router.send(worker, encode_message(wanted)):
             self._pods_hold_sent = wanted
         return self._pods_hold_sent is wanted
 
@@ -277,7 +277,7 @@ class PoolWorker:
     def clear_files(self) -> None:
         """Remove the pool's files on the host; keep its CDI spec while a pod needs it."""
         needed = is_spec_needed(self._boot.pool, self.pods_hold)
-        clear(self._boot.ledger_path, keep=self._boot.spec_folder if needed else None)
+        remove_files(self._boot.manifest_path, keep=self._boot.spec_folder if needed else None)
 
     def forget(self) -> None:
         """Remove the workers' files of a pool that is not configured any more and has no worker.
@@ -359,7 +359,7 @@ class PoolWorker:
         """Return the reason why an orphan cannot be adopted; empty if it can."""
         if hello.version != VERSION:
             return f"it is of version {hello.version}, this is {VERSION}"
-        if hello.options != self._boot.digest:
+        if hello.options != self._boot.options_digest:
             return "it was forked with other options than those of now"
         return ""
 

@@ -51,7 +51,7 @@ def preload() -> None:
 
 def spawn_worker(boot: WorkerSpec) -> ChildProcess:
     """Fork a worker for a pool. Raises OSError if there can be no process."""
-    return spawn(lambda: main.run(boot))
+    return spawn(lambda: main.run_worker(boot))
 
 
 def spawn(body: Callable[[], int], *, keep: int | None = None) -> ChildProcess:
@@ -108,7 +108,7 @@ def reap(life: ChildProcess) -> ExitStatus:
     if code < 0:
         name = signal.Signals(-code).name
         return ExitStatus(f"killed by {name}", name)
-    return ExitStatus(f"exit code {code}{exits.meaning(code)}", f"exit-{code}")
+    return ExitStatus(f"exit code {code}{exits.exit_meaning(code)}", f"exit-{code}")
 
 
 def has_ended(life: ChildProcess) -> bool:

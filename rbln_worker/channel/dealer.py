@@ -13,14 +13,14 @@ from rbln_worker.contract.messages import (
     ToSupervisor,
     ToWorker,
     UnreadableFrame,
-    encode,
+    encode_message,
     to_worker,
 )
 
 WORKERS_SOCKET: Final = "workers.sock"
-_QUEUED_MOST: Final = 64  # state is sent again after a reconnect, so little is queued
+_MAX_QUEUED: Final = 64  # state is sent again after a reconnect, so little is queued
 _RECONNECT_MS: Final = 20
-_RECONNECT_MOST_MS: Final = 100
+_MAX_RECONNECT_MS: Final = 100
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +38,10 @@ class SupervisorSocket:
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.linger = 0
         self._socket.immediate = True  # nothing queues without a supervisor
-        self._socket.sndhwm = self._socket.rcvhwm = _QUEUED_MOST
+        self._socket.sndhwm = self._socket.rcvhwm = _MAX_QUEUED
         self._socket.maxmsgsize = MAX_FRAME_BYTES
         self._socket.reconnect_ivl = _RECONNECT_MS
-        self._socket.reconnect_ivl_max = _RECONNECT_MOST_MS
+        self._socket.reconnect_ivl_max = _MAX_RECONNECT_MS
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
         self._socket.connect(f"ipc://{run_dir / WORKERS_SOCKET}")
         self.dropped_frames = 0
@@ -55,11 +55,11 @@ class SupervisorSocket:
         self._socket.close(0)
         self._context.term()
 
-    def filenos(self) -> tuple[int, int]:
-        """Return the descriptors that become readable for ``connected`` or ``receive``."""
+    def file_descriptors(self) -> tuple[int, int]:
+        """Return the descriptors that become readable for ``has_connected`` or ``receive``."""
         return self._monitor.fileno(), self._socket.fileno()
 
-    def connected(self) -> bool:
+    def has_connected(self) -> bool:
         """Return True after a new connection, maybe to a new supervisor."""
         made = False
         while _has_come(self._monitor):
@@ -83,7 +83,7 @@ class SupervisorSocket:
         A new connection gets the whole state again.
         """
         try:
-            self._socket.send(encode(message), zmq.NOBLOCK)
+            self._socket.send(encode_message(message), zmq.NOBLOCK)
         except zmq.Again:
             return False
         return True

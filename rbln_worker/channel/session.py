@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from rbln_worker.channel.dealer import SupervisorSocket
-from rbln_worker.contract.counters import WorkerCounters, differs
+from rbln_worker.contract.counters import WorkerCounters, counters_differ
 from rbln_worker.contract.events import History, Transition
 from rbln_worker.contract.messages import (
     Heartbeat,
@@ -21,7 +21,7 @@ from rbln_worker.contract.messages import (
 from rbln_worker.process import log as lines
 from rbln_worker.process import stderr_client
 
-LOOKS_EVERY: Final = 8
+HEARTBEATS_PER_COUNTERS: Final = 8
 """Heartbeats between two messages with counters of health checks only."""
 
 log = logging.getLogger(__name__)
@@ -38,10 +38,10 @@ class SessionSources(NamedTuple):
     """Sources of the worker's messages, called whenever a message may have changed."""
 
     hello: Callable[[], Hello]
-    held: Callable[[], HeldState]
-    holds: Callable[[], StateReport]
+    held_state: Callable[[], HeldState]
+    state_report: Callable[[], StateReport]
     report: Callable[[], Report]
-    figures: Callable[[], WorkerCounters]
+    counters: Callable[[], WorkerCounters]
     history: Callable[[int], tuple[Transition, ...]]
     """Source of the transitions after a number."""
 
@@ -52,99 +52,100 @@ class SupervisorSession:
     def __init__(
         self,
         link: SupervisorSocket,
-        words: SessionSources,
+        sources: SessionSources,
         *,
-        hear: Callable[[State], None],
+        on_message: Callable[[State], None],
         alone_s: float,
     ) -> None:
         """Use ``link``; ``alone_s``: seconds between log lines that there is no supervisor."""
         self._link = link
-        self._words = words
-        self._hear = hear
-        self._greeted = False
-        self._told: Report | None = None
-        self._counted: WorkerCounters | None = None
-        self._untold = 0
+        self._sources = sources
+        self._on_message = on_message
+        self._hello_sent = False
+        self._sent_report: Report | None = None
+        self._sent_counters: WorkerCounters | None = None
+        self._unsent_beats = 0
         """Heartbeats since counters were sent."""
-        self._told_until = 0
-        self._alone_s = alone_s
-        self._taken_at = self._noted_at = asyncio.get_running_loop().time()
+        self._sent_until = 0
+        self._log_interval_s = alone_s
+        self._last_sent_at = self._last_logged_at = asyncio.get_running_loop().time()
 
-    def begin(self) -> None:
+    def start_receiving(self) -> None:
         """Start to receive."""
         loop = asyncio.get_running_loop()
-        for fd in self._link.filenos():
-            loop.add_reader(fd, self._listen)
-        self._listen()
+        for fd in self._link.file_descriptors():
+            loop.add_reader(fd, self._receive_messages)
+        self._receive_messages()
 
-    def tell(self) -> None:
+    def report_changes(self) -> None:
         """Send new transitions, and the report if it has changed."""
-        if not self._greeted:
+        if not self._hello_sent:
             return
-        happened = self._words.history(self._told_until)
-        if happened and self._say(History(happened)):
-            self._told_until = happened[-1].number
-        report = self._words.report()
-        if report != self._told and self._say(report):
-            self._told = report
+        happened = self._sources.history(self._sent_until)
+        if happened and self._send_message(History(happened)):
+            self._sent_until = happened[-1].number
+        report = self._sources.report()
+        if report != self._sent_report and self._send_message(report):
+            self._sent_report = report
 
-    def want_snapshot(self) -> None:
+    def request_snapshot(self) -> None:
         """Request a snapshot, after a gap."""
-        self._say(SnapshotRequest(self._words.held().generation))
+        self._send_message(SnapshotRequest(self._sources.held_state().generation))
 
-    def beat(self) -> None:
-        """Send a heartbeat, every BEAT_S."""
-        if self._greeted:
-            session, generation = self._words.held()
-            self._say(Heartbeat(session, generation, self._link.dropped_frames))
-            self._tell_figures()
+    def send_heartbeat(self) -> None:
+        """Send a heartbeat, every HEARTBEAT_INTERVAL_S."""
+        if self._hello_sent:
+            session, generation = self._sources.held_state()
+            self._send_message(Heartbeat(session, generation, self._link.dropped_frames))
+            self._send_counters()
         else:
-            self._greet()
-        self._note_alone()
+            self._send_hello()
+        self._log_alone()
 
-    def _listen(self) -> None:
-        if self._link.connected():
-            self._greeted = False
+    def _receive_messages(self) -> None:
+        if self._link.has_connected():
+            self._hello_sent = False
         for message in self._link.receive():
             if isinstance(message, StateRequest):
-                stderr_client.borrow(self._link.run_dir, lines.redirect_stderr)
-                self._say(self._words.holds())
+                stderr_client.borrow_stderr(self._link.run_dir, lines.redirect_stderr)
+                self._send_message(self._sources.state_report())
             else:
-                self._hear(message)
-        if not self._greeted:
-            self._greet()
+                self._on_message(message)
+        if not self._hello_sent:
+            self._send_hello()
 
-    def _greet(self) -> None:
+    def _send_hello(self) -> None:
         # The handshake is reported before the connection takes frames. Then the next attempt
         # follows when the socket's descriptor becomes readable, and with every heartbeat.
-        self._greeted = self._say(self._words.hello())
-        if self._greeted:
-            self._told = self._counted = None
-            self._told_until = 0
-            self.tell()
-            self._tell_figures()
+        self._hello_sent = self._send_message(self._sources.hello())
+        if self._hello_sent:
+            self._sent_report = self._sent_counters = None
+            self._sent_until = 0
+            self.report_changes()
+            self._send_counters()
 
-    def _tell_figures(self) -> None:
+    def _send_counters(self) -> None:
         # Not in a call: counters cost at most a message for each heartbeat, whatever the load.
-        figures = self._words.figures()
-        self._untold += 1
-        wanted = differs(self._counted, figures) or self._untold >= LOOKS_EVERY
-        if wanted and figures != self._counted and self._say(figures):
-            self._counted, self._untold = figures, 0
+        figures = self._sources.counters()
+        self._unsent_beats += 1
+        wanted = self._unsent_beats >= HEARTBEATS_PER_COUNTERS
+        wanted = wanted or counters_differ(self._sent_counters, figures)
+        if wanted and figures != self._sent_counters and self._send_message(figures):
+            self._sent_counters, self._unsent_beats = figures, 0
 
-    def _say(self, message: ToSupervisor) -> bool:
+    def _send_message(self, message: ToSupervisor) -> bool:
         sent = self._link.send(message)
         if sent:  # receive() after send(): libzmq's descriptor signals on edges
             loop = asyncio.get_running_loop()
-            self._taken_at = self._noted_at = loop.time()
-            loop.call_soon(self._listen)
+            self._last_sent_at = self._last_logged_at = loop.time()
+            loop.call_soon(self._receive_messages)
         return sent
 
-    def _note_alone(self) -> None:
+    def _log_alone(self) -> None:
         now = asyncio.get_running_loop().time()
-        if now - self._noted_at >= self._alone_s:
-            self._noted_at = now
+        if now - self._last_logged_at >= self._log_interval_s:
+            self._last_logged_at = now
             log.warning(
                 "no supervisor listens; the pool is served on",
-                extra={"for_s": round(now - self._taken_at)},
+                extra={"for_s": round(now - self._last_sent_at)},
             )

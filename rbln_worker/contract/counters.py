@@ -21,7 +21,7 @@ class Histogram(msgspec.Struct, frozen=True):
     sum_s: float = 0.0
 
     @property
-    def count(self) -> int:
+    def total_count(self) -> int:
         """The number of observations."""
         return sum(self.counts)
 
@@ -75,14 +75,14 @@ class WorkerCounters(msgspec.Struct, frozen=True, tag="figures"):
     """CDI specs that another program removed, and that were written again."""
 
 
-def observed(histogram: Histogram, seconds: float) -> Histogram:
+def with_observation(histogram: Histogram, seconds: float) -> Histogram:
     """Return the histogram with one more observation."""
     counts = list(histogram.counts)
     counts[bisect_left(BOUNDS_S, seconds)] += 1
     return Histogram(tuple(counts), histogram.sum_s + seconds)
 
 
-def differs(before: WorkerCounters | None, after: WorkerCounters) -> bool:
+def counters_differ(before: WorkerCounters | None, after: WorkerCounters) -> bool:
     """Return True if other counters than those of health checks, which always run, have changed."""
     if before is None:
         return True

@@ -11,7 +11,7 @@ import msgspec
 
 from rbln_worker.contract.device import DeviceId
 
-REASON_MOST: Final = 300
+MAX_REASON_LENGTH: Final = 300
 """Maximum length of a reason, in characters."""
 
 Word = Literal["Healthy", "Unhealthy", "Unknown", "left", "registered", "unregistered"]

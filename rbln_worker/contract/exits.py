@@ -33,7 +33,7 @@ _WORDS = {
 }
 
 
-def meaning(code: int) -> str:
+def exit_meaning(code: int) -> str:
     """Return an exit code's meaning, in brackets after a space; empty if it has none."""
     words = _WORDS.get(Exit(code)) if code in set(Exit) else None
     return f" ({words})" if words else ""

@@ -102,7 +102,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     """The session of the state that the worker has; empty if it has none."""
     generation: int = 0
     options: str = ""
-    """A digest of the options that the worker started with (Boot.digest)."""
+    """A digest of the options that the worker started with (WorkerSpec.options_digest)."""
 
 
 class StateReport(msgspec.Struct, frozen=True, tag="holds"):
@@ -161,7 +161,7 @@ class UnreadableFrame(Exception):
     """A frame that is not a message of the contract: garbage, or a value with a wrong type."""
 
 
-def encode(message: ToWorker | ToSupervisor) -> bytes:
+def encode_message(message: ToWorker | ToSupervisor) -> bytes:
     """Encode a message as one frame."""
     return _ENCODER.encode(message)
 

@@ -42,7 +42,7 @@ class PoolSpec(msgspec.Struct, frozen=True):
         return PoolName(f"{self.prefix}/{self.resource}")
 
 
-def stem(pool: PoolName) -> str:
+def file_stem(pool: PoolName) -> str:
     """Return the pool's part of file names: ``prefix_name``, as the reference names its sockets."""
     return pool.replace("/", "_", 1)
 

@@ -1,6 +1,6 @@
 """Mutable counters of a worker, because calls can't wait.
 
-A call costs two additions; once in a heartbeat they become values (contract/figures.py).
+A call costs two additions; once in a heartbeat they become values (contract/counters.py).
 """
 
 from bisect import bisect_left
@@ -58,22 +58,22 @@ class Counters:
         self.failed_preferences = before.failed_preferences
         self.hanging = 0
 
-    def call(self, method: str, code: str, seconds: float) -> None:
+    def count_call(self, method: str, code: str, seconds: float) -> None:
         """Count a call that was answered with a gRPC status code."""
         codes = self._codes[method]
         codes[code] = codes.get(code, 0) + 1
         self._took[method].add(seconds)
 
-    def look(self, seconds: float) -> None:
+    def count_check(self, seconds: float) -> None:
         """Count a health check of a device."""
         self._looks.add(seconds)
 
-    def registered(self, seconds: float) -> None:
+    def count_registration(self, seconds: float) -> None:
         """Count a registration, and the time from when it was possible to the kubelet's stream."""
         self._registrations += 1
         self._to_register.add(seconds)
 
-    def figures(self, *, failed_writes: int = 0, restored_specs: int = 0) -> WorkerCounters:
+    def worker_counters(self, *, failed_writes: int = 0, restored_specs: int = 0) -> WorkerCounters:
         """Return the counters so far.
 
         Args:

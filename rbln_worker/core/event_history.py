@@ -6,14 +6,14 @@ from typing import Final
 import msgspec
 
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.contract.events import REASON_MOST, Transition, Word
+from rbln_worker.contract.events import MAX_REASON_LENGTH, Transition, Word
 from rbln_worker.contract.health import HealthPhase, Verdict
-from rbln_worker.core.health.health_record import NOT_LOOKED_AT
+from rbln_worker.core.health.health_record import NOT_CHECKED
 
 REGISTERED: Final[Word] = "registered"
 UNREGISTERED: Final[Word] = "unregistered"
 
-KEPT_MOST: Final = 512
+MAX_KEPT: Final = 512
 """Transitions kept in addition to one for each device. A supervisor is away for seconds."""
 
 
@@ -25,7 +25,9 @@ class EventHistory(msgspec.Struct, frozen=True):
     kept: tuple[Transition, ...] = ()
 
 
-def remember(memory: EventHistory, happened: Iterable[Transition], *, devices: int) -> EventHistory:
+def append_transitions(
+    memory: EventHistory, happened: Iterable[Transition], *, devices: int
+) -> EventHistory:
     """Return the history with new transitions, which get their numbers here.
 
     Args:
@@ -39,17 +41,17 @@ def remember(memory: EventHistory, happened: Iterable[Transition], *, devices: i
     )
     if not numbered:
         return memory
-    kept = (*memory.kept, *numbered)[-(KEPT_MOST + devices) :]
+    kept = (*memory.kept, *numbered)[-(MAX_KEPT + devices) :]
     return EventHistory(numbered[-1].number, kept)
 
 
-def after(memory: EventHistory, number: int) -> tuple[Transition, ...]:
+def transitions_after(memory: EventHistory, number: int) -> tuple[Transition, ...]:
     """Return the transitions after a number that are still kept."""
     first = memory.newest - len(memory.kept) + 1
     return memory.kept[max(0, number - first + 1) :]
 
 
-def transitions(
+def find_transitions(
     before: Mapping[DeviceId, Verdict],
     after: Mapping[DeviceId, Verdict],
     now: float,
@@ -68,12 +70,12 @@ def transitions(
     """
     for device in sorted(before.keys() | after.keys()):
         old, new = before.get(device), after.get(device)
-        was = word(old)
+        was = health_event(old)
         if new is None:
             if was is not None:
                 yield Transition(0, now, "left", device)
             continue
-        told = word(new)
+        told = health_event(new)
         if told is None:
             continue
         other_reason = (
@@ -89,14 +91,14 @@ def transitions(
                 told,
                 device,
                 new.source,
-                new.reason[:REASON_MOST],
+                new.reason[:MAX_REASON_LENGTH],
                 first=was is None and device in begun_with,
             )
 
 
-def word(verdict: Verdict | None) -> Word | None:
+def health_event(verdict: Verdict | None) -> Word | None:
     """Return the event of a verdict; None before the first health check."""
-    if verdict is None or verdict.reason == NOT_LOOKED_AT:
+    if verdict is None or verdict.reason == NOT_CHECKED:
         return None
     if verdict.phase is HealthPhase.UNKNOWN:
         return "Unknown"

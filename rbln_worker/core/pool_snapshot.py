@@ -22,7 +22,7 @@ class Gap(msgspec.Struct, frozen=True):
     """A delta does not follow the current state: a snapshot is required."""
 
 
-def apply(held: HeldPool | None, message: Snapshot | Delta) -> HeldPool | Gap:
+def apply_message(held: HeldPool | None, message: Snapshot | Delta) -> HeldPool | Gap:
     """Return the state after a message; a message that is older than the state changes nothing."""
     match message:
         case Snapshot():

@@ -41,24 +41,24 @@ from rbln_worker.core.registration_events import (
 Choice = Literal["auto", "kubelet-sock", "plugin-watcher"]
 Way = Literal["kubelet-sock", "plugin-watcher"]
 
-LISTED_WITHIN_S: Final = 5.0
+LISTED_TIMEOUT_S: Final = 5.0
 """The kubelet opens its stream at once after a registration; after this time it never will."""
 STREAM_GAP_S: Final = 0.05
 """Delay after the end of a stream. By then a kubelet that restarts has removed the socket, or a
 dead one does not answer."""
-YIELD_S: Final = 30.0
+YIELD_TIMEOUT_S: Final = 30.0
 """Delay while a younger instance serves, whose stream a registration would end. This instance waits
 for the end of the other one, but not for ever: it may hang."""
-RETRY_FIRST_S: Final = 0.01
-RETRY_MOST_S: Final = 5.0
-WATCHER_RETRY_MOST_S: Final = 60.0
-NOBODY: Final = "nobody answers on kubelet.sock: waiting for the kubelet"
+MIN_RETRY_S: Final = 0.01
+MAX_RETRY_S: Final = 5.0
+MAX_WATCHER_RETRY_S: Final = 60.0
+NO_LISTENER: Final = "nobody answers on kubelet.sock: waiting for the kubelet"
 NO_SOCKET: Final = "no kubelet.sock: waiting for the kubelet"
 NOT_DISCOVERED: Final = (
-    f"the kubelet's plugin watcher did not ask for our socket within {LISTED_WITHIN_S:g} s: is "
+    f"the kubelet's plugin watcher did not ask for our socket within {LISTED_TIMEOUT_S:g} s: is "
     "this plugins_registry folder the one of its --root-dir?"
 )
-_ABSENT: Final = frozenset({NOBODY, NO_SOCKET})
+_ABSENT: Final = frozenset({NO_LISTENER, NO_SOCKET})
 _ENDED: Final = "the kubelet closed its stream"
 
 
@@ -90,9 +90,9 @@ class RegistrationState(msgspec.Struct, frozen=True):
     view: View | None = None
     failures: int = 0
     """Consecutive failures."""
-    due: float | None = None
+    deadline: float | None = None
     """The deadline if no event arrives (monotonic seconds)."""
-    again: bool = False
+    retry: bool = False
     """True if the next action is the same Register, on an endpoint that was never accepted."""
     discovered: bool = False
     """True if the plugin watcher found the current endpoint."""
@@ -100,7 +100,7 @@ class RegistrationState(msgspec.Struct, frozen=True):
     """The reason why the kubelet does not list the pool."""
 
 
-class Act(StrEnum):
+class Action(StrEnum):
     """Actions of the caller."""
 
     OPEN = "open"
@@ -110,108 +110,104 @@ class Act(StrEnum):
     """Call Register with the current endpoint."""
 
 
-def advance(
-    standing: RegistrationState, event: Event, now: float
-) -> tuple[RegistrationState, Act | None]:
+def handle_event(
+    state: RegistrationState, event: Event, now: float
+) -> tuple[RegistrationState, Action | None]:
     """Return the state after an event, and the action."""
-    after = standing
+    after = state
     match event:
         case DirsChecked(view=view):
-            return _look(standing, view, now)
-        case Opened() if (
-            standing.step is RegistrationStep.OPENING
-        ):  # otherwise the kubelet has gone
-            return _opened(standing, now)
+            return _dirs_checked(state, view, now)
+        case Opened() if state.step is RegistrationStep.OPENING:  # otherwise the kubelet has gone
+            return _endpoint_opened(state, now)
         case TimerExpired():
-            return _overdue(standing, now)
+            return _timer_expired(state, now)
         # Two registrations ran at once. The earlier endpoint is about to end; if it is the
         # kubelet's latest, its end would leave the pool without one. A third registration decides.
-        case SupersededStream() if standing.step is RegistrationStep.LISTED:
+        case SupersededStream() if state.step is RegistrationStep.LISTED:
             reason = "the kubelet took a former socket last"
-            return _open(msgspec.structs.replace(standing, reason=reason))
+            return _open_endpoint(msgspec.structs.replace(state, reason=reason))
         # The kubelet gets the options once for each endpoint: one in step OPENING has the new ones.
-        case Renewed() if standing.step in {
+        case Renewed() if state.step in {
             RegistrationStep.CALLING,
             RegistrationStep.UNLISTED,
             RegistrationStep.LISTED,
         }:
-            return _open(msgspec.structs.replace(standing, reason=""))
+            return _open_endpoint(msgspec.structs.replace(state, reason=""))
         case NotOpened(why=why):
-            after = _failed(standing, why, now, again=False)
+            after = _attempt_failed(state, why, now, again=False)
         # A kubelet that opened the stream has accepted the endpoint, whatever Register returned.
-        case Accepted() if standing.step is not RegistrationStep.LISTED:
-            after = _to(
-                _with_kubelet(standing), RegistrationStep.UNLISTED, due=now + LISTED_WITHIN_S
+        case Accepted() if state.step is not RegistrationStep.LISTED:
+            after = _enter_step(
+                _with_kubelet(state), RegistrationStep.UNLISTED, due=now + LISTED_TIMEOUT_S
             )
-        case Rejected(why=why, reached=reached) if standing.step is not RegistrationStep.LISTED:
+        case Rejected(why=why, reached=reached) if state.step is not RegistrationStep.LISTED:
             # A call that broke off after a stream was opened did reach the kubelet.
-            unheard = not reached and standing.step is RegistrationStep.CALLING
-            after = _failed(standing, why if reached else NOBODY, now, again=unheard)
+            unheard = not reached and state.step is RegistrationStep.CALLING
+            after = _attempt_failed(state, why if reached else NO_LISTENER, now, again=unheard)
         case Discovered():
-            after = msgspec.structs.replace(standing, discovered=True)
+            after = msgspec.structs.replace(state, discovered=True)
         case Streams(count=count):
-            after = _streams(standing, count, now)
+            after = _streams_changed(state, count, now)
         case Opened() | Accepted() | Rejected() | SupersededStream() | Renewed():
             pass
     return after, None
 
 
-def phase(standing: RegistrationState) -> Phase:
+def status_phase(state: RegistrationState) -> Phase:
     """Return the registration state for the status."""
-    if standing.step is RegistrationStep.LISTED:
+    if state.step is RegistrationStep.LISTED:
         return Phase.REGISTERED
-    looked = standing.view is not None
+    looked = state.view is not None
     nobody_there = (
-        standing.step in {RegistrationStep.AWAY, RegistrationStep.YIELDED}
-        or standing.reason in _ABSENT
+        state.step in {RegistrationStep.AWAY, RegistrationStep.YIELDED} or state.reason in _ABSENT
     )
     return Phase.WAITING if looked and nobody_there else Phase.REGISTERING
 
 
-def _look(
-    standing: RegistrationState, view: View, now: float
-) -> tuple[RegistrationState, Act | None]:
-    before = standing.view
-    standing = msgspec.structs.replace(standing, view=view)
-    way = choose(standing.choice, view)
-    absent = _absent(way, view)
+def _dirs_checked(
+    state: RegistrationState, view: View, now: float
+) -> tuple[RegistrationState, Action | None]:
+    before = state.view
+    state = msgspec.structs.replace(state, view=view)
+    way = choose_way(state.choice, view)
+    absent = _absent_reason(way, view)
     if absent:
         return msgspec.structs.replace(
-            standing, step=RegistrationStep.AWAY, way=way, due=None, failures=0, reason=absent
+            state, step=RegistrationStep.AWAY, way=way, deadline=None, failures=0, reason=absent
         ), None
     another_kubelet = before is not None and before.kubelet != view.kubelet
-    if standing.step is RegistrationStep.AWAY or way != standing.way:
-        return _open(msgspec.structs.replace(standing, way=way, failures=0, reason=""))
-    if standing.step is RegistrationStep.OPENING:
-        return standing, None
-    if (
-        standing.step is RegistrationStep.REFUSED and not standing.again
-    ):  # a fresh endpoint follows anyway
-        due = now if another_kubelet else standing.due
-        return msgspec.structs.replace(standing, due=due), None
-    if not view.served or (standing.step is RegistrationStep.YIELDED and not view.younger):
+    if state.step is RegistrationStep.AWAY or way != state.way:
+        return _open_endpoint(msgspec.structs.replace(state, way=way, failures=0, reason=""))
+    if state.step is RegistrationStep.OPENING:
+        return state, None
+    # A fresh endpoint follows anyway.
+    if state.step is RegistrationStep.REFUSED and not state.retry:
+        due = now if another_kubelet else state.deadline
+        return msgspec.structs.replace(state, deadline=due), None
+    if not view.served or (state.step is RegistrationStep.YIELDED and not view.younger):
         why = "the younger instance has gone" if view.served else "its socket was removed"
-        return _open(msgspec.structs.replace(standing, reason=why))
+        return _open_endpoint(msgspec.structs.replace(state, reason=why))
     if another_kubelet and view.kubelet is not None:
         if way == "kubelet-sock":
-            return _open(msgspec.structs.replace(standing, failures=0))
-        if standing.step is not RegistrationStep.LISTED:
-            standing = _with_kubelet(standing)
-            return msgspec.structs.replace(standing, failures=0, due=now + LISTED_WITHIN_S), None
-    return standing, None
+            return _open_endpoint(msgspec.structs.replace(state, failures=0))
+        if state.step is not RegistrationStep.LISTED:
+            state = _with_kubelet(state)
+            return msgspec.structs.replace(state, failures=0, deadline=now + LISTED_TIMEOUT_S), None
+    return state, None
 
 
-def asks_for_answers(standing: RegistrationState) -> bool:
+def needs_answer_check(state: RegistrationState) -> bool:
     """Return True if the state depends on a process that listens on the kubelet's socket."""
-    return standing.way == "plugin-watcher" and standing.step is RegistrationStep.UNLISTED
+    return state.way == "plugin-watcher" and state.step is RegistrationStep.UNLISTED
 
 
-def asks_for_others(standing: RegistrationState) -> bool:
+def needs_newer_check(state: RegistrationState) -> bool:
     """Return True if the state depends on another instance that serves the resource."""
-    return standing.step is RegistrationStep.YIELDED or standing.reason == _ENDED
+    return state.step is RegistrationStep.YIELDED or state.reason == _ENDED
 
 
-def choose(choice: Choice, view: View) -> Way:
+def choose_way(choice: Choice, view: View) -> Way:
     """Choose the way to register: the configured one, else kubelet.sock.
 
     The plugin watcher is used if there is no device-plugins folder. With the watcher of kubelets
@@ -224,7 +220,7 @@ def choose(choice: Choice, view: View) -> Way:
     return choice
 
 
-def _absent(way: Way, view: View) -> str:
+def _absent_reason(way: Way, view: View) -> str:
     if way == "plugin-watcher":
         return "" if view.registry_folder else "no plugins_registry folder: waiting for the kubelet"
     if not view.sock_folder:
@@ -232,78 +228,82 @@ def _absent(way: Way, view: View) -> str:
     return "" if view.kubelet else NO_SOCKET
 
 
-def _streams(standing: RegistrationState, count: int, now: float) -> RegistrationState:
-    if standing.step in {RegistrationStep.AWAY, RegistrationStep.OPENING}:
-        return standing
+def _streams_changed(state: RegistrationState, count: int, now: float) -> RegistrationState:
+    if state.step in {RegistrationStep.AWAY, RegistrationStep.OPENING}:
+        return state
     if count:
         return msgspec.structs.replace(
-            standing, step=RegistrationStep.LISTED, due=None, failures=0, again=False, reason=""
+            state, step=RegistrationStep.LISTED, deadline=None, failures=0, retry=False, reason=""
         )
-    if standing.step is not RegistrationStep.LISTED:
-        return standing
-    ended = _to(standing, RegistrationStep.UNLISTED, due=now + STREAM_GAP_S)
+    if state.step is not RegistrationStep.LISTED:
+        return state
+    ended = _enter_step(state, RegistrationStep.UNLISTED, due=now + STREAM_GAP_S)
     return msgspec.structs.replace(ended, reason=_ENDED)
 
 
-def _with_kubelet(standing: RegistrationState) -> RegistrationState:
+def _with_kubelet(state: RegistrationState) -> RegistrationState:
     """Drop a reason that means that there is no kubelet."""
-    reason = "" if standing.reason in _ABSENT else standing.reason
-    return msgspec.structs.replace(standing, reason=reason)
+    reason = "" if state.reason in _ABSENT else state.reason
+    return msgspec.structs.replace(state, reason=reason)
 
 
-def _opened(standing: RegistrationState, now: float) -> tuple[RegistrationState, Act | None]:
-    if standing.way == "kubelet-sock":
-        return _to(standing, RegistrationStep.CALLING, due=None), Act.REGISTER
-    patience = min(WATCHER_RETRY_MOST_S, LISTED_WITHIN_S * 2.0**standing.failures)
-    return _to(standing, RegistrationStep.UNLISTED, due=now + patience), None
+def _endpoint_opened(
+    state: RegistrationState, now: float
+) -> tuple[RegistrationState, Action | None]:
+    if state.way == "kubelet-sock":
+        return _enter_step(state, RegistrationStep.CALLING, due=None), Action.REGISTER
+    patience = min(MAX_WATCHER_RETRY_S, LISTED_TIMEOUT_S * 2.0**state.failures)
+    return _enter_step(state, RegistrationStep.UNLISTED, due=now + patience), None
 
 
-def _overdue(standing: RegistrationState, now: float) -> tuple[RegistrationState, Act | None]:
-    if standing.step is RegistrationStep.REFUSED:
-        if standing.again:
-            return _to(standing, RegistrationStep.CALLING, due=None), Act.REGISTER
-        return _open(standing)
-    if standing.step is RegistrationStep.YIELDED:
-        return _open(standing)
-    if standing.step is not RegistrationStep.UNLISTED:
-        return msgspec.structs.replace(standing, due=None), None
-    view = standing.view
-    if view and view.younger and standing.reason == _ENDED:
+def _timer_expired(state: RegistrationState, now: float) -> tuple[RegistrationState, Action | None]:
+    if state.step is RegistrationStep.REFUSED:
+        if state.retry:
+            return _enter_step(state, RegistrationStep.CALLING, due=None), Action.REGISTER
+        return _open_endpoint(state)
+    if state.step is RegistrationStep.YIELDED:
+        return _open_endpoint(state)
+    if state.step is not RegistrationStep.UNLISTED:
+        return msgspec.structs.replace(state, deadline=None), None
+    view = state.view
+    if view and view.younger and state.reason == _ENDED:
         reason = f"a younger instance serves the resource at {view.younger}"
-        standing = msgspec.structs.replace(standing, reason=reason)
-        return _to(standing, RegistrationStep.YIELDED, due=now + YIELD_S), None
-    if standing.way == "plugin-watcher" and not (view and view.kubelet and view.answers):
+        state = msgspec.structs.replace(state, reason=reason)
+        return _enter_step(state, RegistrationStep.YIELDED, due=now + YIELD_TIMEOUT_S), None
+    if state.way == "plugin-watcher" and not (view and view.kubelet and view.answers):
         # No kubelet would find a fresh socket either; the next kubelet finds this one.
-        reason = NOBODY if view and view.kubelet else NO_SOCKET
-        return msgspec.structs.replace(standing, due=None, reason=reason), None
-    unlisted = f"no ListAndWatch within {LISTED_WITHIN_S:g} s of registering"
-    if standing.way == "plugin-watcher" and not standing.discovered:
+        reason = NO_LISTENER if view and view.kubelet else NO_SOCKET
+        return msgspec.structs.replace(state, deadline=None, reason=reason), None
+    unlisted = f"no ListAndWatch within {LISTED_TIMEOUT_S:g} s of registering"
+    if state.way == "plugin-watcher" and not state.discovered:
         unlisted = NOT_DISCOVERED
-    reason = standing.reason or unlisted
-    failures = standing.failures + 1
-    return _open(msgspec.structs.replace(standing, failures=failures, reason=reason))
+    reason = state.reason or unlisted
+    failures = state.failures + 1
+    return _open_endpoint(msgspec.structs.replace(state, failures=failures, reason=reason))
 
 
-def _open(standing: RegistrationState) -> tuple[RegistrationState, Act]:
-    fresh = msgspec.structs.replace(standing, discovered=False)
-    return _to(fresh, RegistrationStep.OPENING, due=None), Act.OPEN
+def _open_endpoint(state: RegistrationState) -> tuple[RegistrationState, Action]:
+    fresh = msgspec.structs.replace(state, discovered=False)
+    return _enter_step(fresh, RegistrationStep.OPENING, due=None), Action.OPEN
 
 
-def _to(
-    standing: RegistrationState, step: RegistrationStep, *, due: float | None
+def _enter_step(
+    state: RegistrationState, step: RegistrationStep, *, due: float | None
 ) -> RegistrationState:
-    return msgspec.structs.replace(standing, step=step, due=due, again=False)
+    return msgspec.structs.replace(state, step=step, deadline=due, retry=False)
 
 
-def _failed(standing: RegistrationState, why: str, now: float, *, again: bool) -> RegistrationState:
-    if standing.step is RegistrationStep.AWAY:
-        return standing
-    wait = min(RETRY_MOST_S, RETRY_FIRST_S * 2.0**standing.failures)
+def _attempt_failed(
+    state: RegistrationState, why: str, now: float, *, again: bool
+) -> RegistrationState:
+    if state.step is RegistrationStep.AWAY:
+        return state
+    wait = min(MAX_RETRY_S, MIN_RETRY_S * 2.0**state.failures)
     return msgspec.structs.replace(
-        standing,
+        state,
         step=RegistrationStep.REFUSED,
-        failures=min(standing.failures + 1, 30),
-        due=now + wait,
-        again=again,
+        failures=min(state.failures + 1, 30),
+        deadline=now + wait,
+        retry=again,
         reason=why,
     )

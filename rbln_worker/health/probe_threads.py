@@ -19,31 +19,31 @@ from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.allocation.device_allocation import DeviceAllocation
 from rbln_worker.core.counters import Counters
 from rbln_worker.core.health import evidence
-from rbln_worker.health.inspect import DeviceInspector, Finding
+from rbln_worker.health.inspect import CheckResult, DeviceInspector
 from rbln_worker.host.facts import Reader
 
-SOON_S: Final = 0.1
+BATCH_WAIT_S: Final = 0.1
 """Seconds for which quick devices wait for others, so that all results come in one message."""
-ANSWER_WITHIN_S: Final = 5.0
+CHECK_TIMEOUT_S: Final = 5.0
 """Time-out of a device's health check, in seconds; then the device is Unknown."""
 SLOTS: Final = 4
 """Number of threads that check at the same time, without those that hang."""
-A_TURN: Final = 32
+DEVICES_PER_THREAD: Final = 32
 """Number of devices for each thread, as long as no thread hangs."""
-LATE_S: Final = 0.1
+HANG_AFTER_S: Final = 0.1
 """Seconds at one device after which a thread counts as hanging, and its slot is free."""
-HANGING_MOST: Final = 64
+MAX_HANGING: Final = 64
 """Maximum number of hanging threads; then there are no further checks."""
 
 
 class Depth(Enum):
     """The depth of a health check."""
 
-    LOOK = "look"
+    FULL = "full"
     """Read and evaluate all files."""
-    CHECK = "check"
+    IF_CHANGED = "if changed"
     """Read all files; evaluate them if any has changed."""
-    GLANCE = "glance"
+    VOLATILE = "volatile"
     """Read files that change without a kernel event; check further if any has changed."""
 
 
@@ -60,34 +60,34 @@ class _CheckBatch:
         self.pool = pool
         self.depth = depth
         self.todo = deque(chosen)
-        self.done: deque[tuple[DeviceId, Finding | None, float | None]] = deque()
+        self.done: deque[tuple[DeviceId, CheckResult | None, float | None]] = deque()
         """Device, result, and duration in seconds if all files were read."""
         self.pending = {device.id for device in self.todo}
         """Devices without a reported result."""
-        self.turns = 0
+        self.slots = 0
         """Threads that work on it, or are going to."""
         self.failure: BaseException | None = None
         """An unhandled error in a thread."""
-        self._heard = asyncio.Event()
+        self._slot_done = asyncio.Event()
 
-    def end_turn(self) -> None:
+    def slot_ended(self) -> None:
         """Record that a thread has ended."""
-        self.turns -= 1
-        self._heard.set()
+        self.slots -= 1
+        self._slot_done.set()
 
-    async def turn_ended(self, within_s: float | None) -> None:
+    async def wait_for_slot(self, within_s: float | None) -> None:
         """Wait until a thread has ended, or for ``within_s`` seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
-                await self._heard.wait()
-        self._heard.clear()
+                await self._slot_done.wait()
+        self._slot_done.clear()
 
 
 class _ThreadSlot:
     """A thread's share of a check."""
 
-    def __init__(self, look: _CheckBatch) -> None:
-        self.look = look
+    def __init__(self, batch: _CheckBatch) -> None:
+        self.batch = batch
         self.began = monotonic()
         """The start of the check of the current device."""
         self.hangs = False
@@ -104,161 +104,162 @@ class Prober:
         host_visible: bool,
         write_info: Callable[[DeviceAllocation], str],
         tally: Counters,
-        answer_within_s: float = ANSWER_WITHIN_S,
-        hanging_most: int = HANGING_MOST,
+        check_timeout_s: float = CHECK_TIMEOUT_S,
+        max_hanging: int = MAX_HANGING,
     ) -> None:
         """Check below ``root``; ``write_info`` writes a device's file and returns any error."""
         self._root = root
         self._host_visible = host_visible
-        self._examiner = DeviceInspector(write_info)
-        self._examine = {
-            Depth.LOOK: self._examiner.look,
-            Depth.CHECK: self._examiner.check,
-            Depth.GLANCE: self._examiner.glance,
+        self._inspector = DeviceInspector(write_info)
+        self._read_by_depth = {
+            Depth.FULL: self._inspector.read_all,
+            Depth.IF_CHANGED: self._inspector.read_if_changed,
+            Depth.VOLATILE: self._inspector.read_volatile,
         }
-        self._tally = tally
-        self._answer_within_s = answer_within_s
-        self._no_answer = Finding(evidence.silent(answer_within_s))
-        self._hanging_most = hanging_most
+        self._counters = tally
+        self._check_timeout_s = check_timeout_s
+        self._no_answer = CheckResult(evidence.timeout_evidence(check_timeout_s))
+        self._max_hanging = max_hanging
         self._hanging = 0
-        self._threads = ThreadPoolExecutor(SLOTS + hanging_most, thread_name_prefix="probe")
+        self._threads = ThreadPoolExecutor(SLOTS + max_hanging, thread_name_prefix="probe")
         self._free = SLOTS
         self._waiting: deque[_CheckBatch] = deque()
         """Checks that wait for a slot."""
-        self._under_way: set[DeviceId] = set()
+        self._in_progress: set[DeviceId] = set()
         self._silent: set[DeviceId] = set()
         """Devices that are reported as not answering."""
-        self._missed: set[DeviceId] = set()
+        self._requested_meanwhile: set[DeviceId] = set()
         """Devices requested during a check, which may have read the state before."""
 
-    async def look(
-        self, devices: Iterable[Device], pool: PoolSpec, depth: Depth = Depth.LOOK
-    ) -> AsyncIterator[Mapping[DeviceId, Finding]]:
+    async def check_devices(
+        self, devices: Iterable[Device], pool: PoolSpec, depth: Depth = Depth.FULL
+    ) -> AsyncIterator[Mapping[DeviceId, CheckResult]]:
         """Yield results as they come: those of quick devices together, then the late ones.
 
         A device that does not answer in time gets a time-out result, and its real result later. A
-        device whose last check still runs is ``missed``, and a device that a check or a glance
-        finds unchanged has no result.
+        device whose last check still runs is ``requested_meanwhile``, and a device whose files are
+        unchanged has no result, except at full depth.
         """
         wanted = {device.id: device for device in devices if device.gone is None}
-        self._missed |= wanted.keys() & self._under_way
+        self._requested_meanwhile |= wanted.keys() & self._in_progress
         silent = dict.fromkeys(wanted.keys() & self._silent, self._no_answer)
-        chosen = [device for device in wanted.values() if device.id not in self._under_way]
-        self._under_way.update(device.id for device in chosen)
+        chosen = [device for device in wanted.values() if device.id not in self._in_progress]
+        self._in_progress.update(device.id for device in chosen)
         reader = Reader(self._root, host_visible=self._host_visible)
-        look = _CheckBatch(reader, chosen, pool, depth)
+        batch = _CheckBatch(reader, chosen, pool, depth)
         began = monotonic()
-        self._add_turns(look, min(SLOTS, -(-len(chosen) // A_TURN)))
-        while look.turns and monotonic() < began + SOON_S:
-            await look.turn_ended(began + SOON_S - monotonic())
-        yield {**silent, **self._told(look)}
-        told_silent = False
-        while look.pending:
-            wait = LATE_S
-            if not look.todo and monotonic() - began > SOON_S + LATE_S:  # the remaining ones hang
-                wait = began + self._answer_within_s - monotonic()
-            await look.turn_ended(None if told_silent else wait)
-            if found := self._told(look):
+        self._add_slots(batch, min(SLOTS, -(-len(chosen) // DEVICES_PER_THREAD)))
+        while batch.slots and monotonic() < began + BATCH_WAIT_S:
+            await batch.wait_for_slot(began + BATCH_WAIT_S - monotonic())
+        yield {**silent, **self._take_results(batch)}
+        timeout_reported = False
+        while batch.pending:
+            wait = HANG_AFTER_S
+            if not batch.todo and monotonic() - began > BATCH_WAIT_S + HANG_AFTER_S:
+                # the remaining ones hang
+                wait = began + self._check_timeout_s - monotonic()
+            await batch.wait_for_slot(None if timeout_reported else wait)
+            if found := self._take_results(batch):
                 yield found
-            if not told_silent and monotonic() >= began + self._answer_within_s:
-                told_silent = True
-                self._silent |= look.pending
-                self._examiner.forget(look.pending)
-                yield dict.fromkeys(look.pending, self._no_answer)
+            if not timeout_reported and monotonic() >= began + self._check_timeout_s:
+                timeout_reported = True
+                self._silent |= batch.pending
+                self._inspector.forget_results(batch.pending)
+                yield dict.fromkeys(batch.pending, self._no_answer)
 
     @property
-    def under_way(self) -> frozenset[DeviceId]:
+    def in_progress(self) -> frozenset[DeviceId]:
         """Devices whose check is running, and may miss a change that happens now."""
-        return frozenset(self._under_way)
+        return frozenset(self._in_progress)
 
-    def missed(self) -> set[DeviceId]:
+    def requested_meanwhile(self) -> set[DeviceId]:
         """Return devices to check again: requested during a check that has ended."""
-        ended = self._missed - self._under_way
-        self._missed -= ended
+        ended = self._requested_meanwhile - self._in_progress
+        self._requested_meanwhile -= ended
         return ended
 
-    def _told(self, look: _CheckBatch) -> dict[DeviceId, Finding]:
+    def _take_results(self, batch: _CheckBatch) -> dict[DeviceId, CheckResult]:
         """Return the results since the last call."""
-        if look.failure is not None:
-            raise look.failure  # ends this worker
+        if batch.failure is not None:
+            raise batch.failure  # ends this worker
         found = {}
-        while look.done:
-            device, finding, took_s = look.done.popleft()
+        while batch.done:
+            device, finding, took_s = batch.done.popleft()
             if finding is not None:
                 found[device] = finding
-            look.pending.discard(device)
-            self._under_way.discard(device)
+            batch.pending.discard(device)
+            self._in_progress.discard(device)
             self._silent.discard(device)
             if took_s is not None:
-                self._tally.look(took_s)
+                self._counters.count_check(took_s)
         return found
 
-    def _add_turns(self, look: _CheckBatch, count: int) -> None:
-        look.turns += count
-        self._waiting.extend([look] * count)
-        self._begin_turns()
+    def _add_slots(self, batch: _CheckBatch, count: int) -> None:
+        batch.slots += count
+        self._waiting.extend([batch] * count)
+        self._start_waiting()
 
-    def _begin_turns(self) -> None:
-        # Callbacks instead of a task for each thread: loop iterations are most of a glance's cost.
+    def _start_waiting(self) -> None:
+        # Callbacks instead of a task for each thread: iterations are most of a quick check's cost.
         while self._waiting and self._free:
-            look = self._waiting.popleft()
-            if self._hanging < self._hanging_most:
-                self._begin_turn(look)
+            batch = self._waiting.popleft()
+            if self._hanging < self._max_hanging:
+                self._start_thread(batch)
                 continue
-            not_asked = Finding(evidence.not_asked(self._hanging))
-            self._examiner.forget(device.id for device in look.todo)
-            while look.todo:
-                look.done.append((look.todo.popleft().id, not_asked, None))
-            look.end_turn()
+            skipped = CheckResult(evidence.skipped_evidence(self._hanging))
+            self._inspector.forget_results(device.id for device in batch.todo)
+            while batch.todo:
+                batch.done.append((batch.todo.popleft().id, skipped, None))
+            batch.slot_ended()
 
-    def _begin_turn(self, look: _CheckBatch) -> None:
+    def _start_thread(self, batch: _CheckBatch) -> None:
         """Start a thread that works until no device is left."""
         loop = asyncio.get_running_loop()
 
         def ended(done: Future[None]) -> None:
             with contextlib.suppress(RuntimeError):  # the loop has been closed meanwhile
-                loop.call_soon_threadsafe(self._turn_ended, turn, done.exception())
+                loop.call_soon_threadsafe(self._thread_ended, slot, done.exception())
 
         self._free -= 1
-        turn = _ThreadSlot(look)
-        self._watch(turn)
-        self._threads.submit(self._work, turn).add_done_callback(ended)
+        slot = _ThreadSlot(batch)
+        self._watch_slot(slot)
+        self._threads.submit(self._check_in_thread, slot).add_done_callback(ended)
 
-    def _watch(self, turn: _ThreadSlot) -> None:
+    def _watch_slot(self, slot: _ThreadSlot) -> None:
         """Give the slot to another thread if this one hangs."""
-        left_s = turn.began + LATE_S - monotonic()
+        left_s = slot.began + HANG_AFTER_S - monotonic()
         if left_s > 0:
-            turn.watch = asyncio.get_running_loop().call_later(left_s, self._watch, turn)
+            slot.watch = asyncio.get_running_loop().call_later(left_s, self._watch_slot, slot)
             return
-        turn.hangs = True
+        slot.hangs = True
         self._free += 1
         self._hanging += 1
-        self._tally.hung += 1
-        self._tally.hanging = self._hanging
-        self._add_turns(turn.look, min(SLOTS, len(turn.look.todo)))
+        self._counters.hung += 1
+        self._counters.hanging = self._hanging
+        self._add_slots(slot.batch, min(SLOTS, len(slot.batch.todo)))
 
-    def _turn_ended(self, turn: _ThreadSlot, failure: BaseException | None) -> None:
-        if turn.hangs:
+    def _thread_ended(self, slot: _ThreadSlot, failure: BaseException | None) -> None:
+        if slot.hangs:
             self._hanging -= 1
-            self._tally.hanging = self._hanging
+            self._counters.hanging = self._hanging
         else:
             self._free += 1
-        if turn.watch is not None:
-            turn.watch.cancel()
-        turn.look.failure = turn.look.failure or failure
-        turn.look.end_turn()
-        self._begin_turns()
+        if slot.watch is not None:
+            slot.watch.cancel()
+        slot.batch.failure = slot.batch.failure or failure
+        slot.batch.slot_ended()
+        self._start_waiting()
 
     # In a thread
 
-    def _work(self, turn: _ThreadSlot) -> None:
-        look = turn.look
+    def _check_in_thread(self, slot: _ThreadSlot) -> None:
+        batch = slot.batch
         while True:
             try:
-                device = look.todo.popleft()
+                device = batch.todo.popleft()
             except IndexError:
                 return
-            turn.began = monotonic()
-            found = self._examine[look.depth](look.reader, device, look.pool)
-            is_whole = found is not None or look.depth is Depth.CHECK
-            look.done.append((device.id, found, monotonic() - turn.began if is_whole else None))
+            slot.began = monotonic()
+            found = self._read_by_depth[batch.depth](batch.reader, device, batch.pool)
+            is_whole = found is not None or batch.depth is Depth.IF_CHANGED
+            batch.done.append((device.id, found, monotonic() - slot.began if is_whole else None))

@@ -17,7 +17,7 @@ from rbln_worker.core.health.health_record import Timestamp
 _PASSING: Final = frozenset({HealthPhase.SUSPECT, HealthPhase.PROBATION})
 _SLACK_S: Final = 0.001
 """A timer may fire slightly early."""
-_LOOK_HALFWAY_BELOW_S: Final = 2.0
+_HALFWAY_CHECK_BELOW_S: Final = 2.0
 """Longer waits include a regular health check."""
 
 log = logging.getLogger(__name__)
@@ -26,12 +26,14 @@ log = logging.getLogger(__name__)
 class HealthTracker:
     """Health records of a pool's devices: evidence comes at any time, verdicts on request."""
 
-    def __init__(self, *, overdue: Callable[[], None], doubted: Callable[[DeviceId], None]) -> None:
-        """Call ``overdue`` at a deadline, and ``doubted`` to request a check before one."""
-        self._overdue = overdue
-        self._doubted = doubted
-        self._cases: dict[DeviceId, DeviceHealth] = {}
-        self._dues: dict[DeviceId, float] = {}
+    def __init__(
+        self, *, on_deadline: Callable[[], None], request_check: Callable[[DeviceId], None]
+    ) -> None:
+        """Call ``on_deadline`` at a deadline; ``request_check`` requests a check before one."""
+        self._on_deadline = on_deadline
+        self._request_check = request_check
+        self._health: dict[DeviceId, DeviceHealth] = {}
+        self._deadlines: dict[DeviceId, float] = {}
         """Time of the next evaluation of each device without new evidence (monotonic seconds)."""
         self.verdicts: Mapping[DeviceId, Verdict] = {}
         """The last verdicts; replaced by another mapping after each change."""
@@ -39,7 +41,7 @@ class HealthTracker:
         """Devices that are not listed yet."""
         self._timer: asyncio.TimerHandle | None = None
 
-    def adopt(
+    def set_desired(
         self, devices: Mapping[DeviceId, Device], told: Iterable[DeviceId], *, listing: bool
     ) -> None:
         """Take the desired state of some devices.
@@ -51,23 +53,25 @@ class HealthTracker:
         """
         for device in told:
             if device in devices:
-                one = device_health.told(self._cases.get(device), devices[device], listing=listing)
-                self._cases[device] = one
+                known = self._health.get(device)
+                self._health[device] = device_health.with_desired_state(
+                    known, devices[device], listing=listing
+                )
             else:
-                self._cases.pop(device, None)
+                self._health.pop(device, None)
 
-    def look(self, found: Mapping[DeviceId, Evidence]) -> None:
+    def add_evidence(self, found: Mapping[DeviceId, Evidence]) -> None:
         """Take the evidence of health checks."""
         now = asyncio.get_running_loop().time()
         for device, evidence in found.items():
-            self._cases[device] = device_health.looked(self._cases[device], evidence, now)
+            self._health[device] = device_health.with_evidence(self._health[device], evidence, now)
 
-    def overdue(self) -> set[DeviceId]:
+    def overdue_devices(self) -> set[DeviceId]:
         """Return the devices whose deadline has passed."""
         now = asyncio.get_running_loop().time() + _SLACK_S
-        return {device for device, due in self._dues.items() if due <= now}
+        return {device for device, due in self._deadlines.items() if due <= now}
 
-    def judge(
+    def evaluate_devices(
         self,
         pool: PoolSpec,
         devices: Iterable[DeviceId],
@@ -85,54 +89,54 @@ class HealthTracker:
         changed: dict[DeviceId, Verdict | None] = {}
         shown, concealed = set[DeviceId](), set[DeviceId]()
         for device in devices:
-            before = self._cases.get(device)
+            before = self._health.get(device)
             if before is None:
-                self._dues.pop(device, None)
+                self._deadlines.pop(device, None)
                 shown.add(device)
                 if device in self.verdicts:
                     changed[device] = None
                 continue
-            after = self._cases[device] = device_health.judged(
+            after = self._health[device] = device_health.evaluate_evidence(
                 before, unfiled(device), pool.health, now, given(device)
             )
             wait = after.record.deadline
             is_new = wait != before.record.deadline and after.record.source != "link"
             if wait is not None and is_new:
-                self._look_halfway(device, wait - now.at)
-            self._note_due(device, device_health.due(after, now.at))
-            (shown if health_record.listed(after.record) else concealed).add(device)
-            verdict = device_health.verdict(after)
+                self._check_halfway(device, wait - now.at)
+            self._set_deadline(device, device_health.next_evaluation(after, now.at))
+            (shown if health_record.is_listed(after.record) else concealed).add(device)
+            verdict = device_health.device_verdict(after)
             if verdict != self.verdicts.get(device):
                 changed[device] = verdict
         self._set_timer()
         self.hidden = (self.hidden - shown) | concealed
         if changed:
-            _note_changes(self.verdicts, changed)
+            _log_changes(self.verdicts, changed)
             kept = {**self.verdicts, **changed}
             self.verdicts = {device: one for device, one in kept.items() if one is not None}
         return changed
 
-    def _note_due(self, device: DeviceId, due: float | None) -> None:
+    def _set_deadline(self, device: DeviceId, due: float | None) -> None:
         if due is None:
-            self._dues.pop(device, None)
+            self._deadlines.pop(device, None)
         else:
-            self._dues[device] = due
+            self._deadlines[device] = due
 
     def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._dues:
-            first = min(self._dues.values())
-            self._timer = asyncio.get_running_loop().call_at(first, self._overdue)
+        if self._deadlines:
+            first = min(self._deadlines.values())
+            self._timer = asyncio.get_running_loop().call_at(first, self._on_deadline)
 
-    def _look_halfway(self, device: DeviceId, seconds: float) -> None:
+    def _check_halfway(self, device: DeviceId, seconds: float) -> None:
         # Not every repair causes an event: check once more before the device fails or recovers.
-        if seconds < _LOOK_HALFWAY_BELOW_S:
-            asyncio.get_running_loop().call_later(seconds / 2, self._doubted, device)
+        if seconds < _HALFWAY_CHECK_BELOW_S:
+            asyncio.get_running_loop().call_later(seconds / 2, self._request_check, device)
 
 
-def _note_changes(
+def _log_changes(
     before: Mapping[DeviceId, Verdict], changed: Mapping[DeviceId, Verdict | None]
 ) -> None:
     for device in sorted(changed):
@@ -140,13 +144,13 @@ def _note_changes(
         if verdict is None:
             log.info("device left", extra={"device": device})
         elif old is None or (old.phase, old.reason) != (verdict.phase, verdict.reason):
-            _note(device, old, verdict)
+            _log_change(device, old, verdict)
 
 
-def _note(device: DeviceId, old: Verdict | None, verdict: Verdict) -> None:
+def _log_change(device: DeviceId, old: Verdict | None, verdict: Verdict) -> None:
     facts: dict[str, str] = {"device": device, "why": verdict.reason, "source": verdict.source}
     facts = {key: value for key, value in facts.items() if value}
-    if _quiet(old, verdict):
+    if _is_quiet(old, verdict):
         log.debug("device %s", verdict.phase, extra=facts)
     elif verdict.phase is HealthPhase.HEALTHY:
         log.info("device healthy", extra=facts)
@@ -154,9 +158,9 @@ def _note(device: DeviceId, old: Verdict | None, verdict: Verdict) -> None:
         log.warning("device %s", verdict.phase, extra=facts)
 
 
-def _quiet(old: Verdict | None, verdict: Verdict) -> bool:
+def _is_quiet(old: Verdict | None, verdict: Verdict) -> bool:
     """Return True for changes that neither the kubelet nor most operators need to know."""
-    if verdict.phase in _PASSING or verdict.reason == health_record.NOT_LOOKED_AT:
+    if verdict.phase in _PASSING or verdict.reason == health_record.NOT_CHECKED:
         return True
     back = old is not None and old.phase in _PASSING and old.healthy == verdict.healthy
     return back and verdict.phase is not HealthPhase.UNKNOWN

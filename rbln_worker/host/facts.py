@@ -13,8 +13,8 @@ from rbln_worker.core.allocation.host_facts import (
     FirstBytes,
     HostFacts,
     HostFile,
-    Link,
-    Links,
+    LinkPerEntry,
+    LinkTarget,
     Need,
     Text,
     TextPerEntry,
@@ -46,59 +46,59 @@ class Reader:
         """Problems by the path of a node; several devices share some nodes."""
         self._real: bool | None = None
 
-    def read(self, needs: Iterable[Need]) -> HostFacts:
+    def read_facts(self, needs: Iterable[Need]) -> HostFacts:
         """Read all facts; may block."""
-        return HostFacts({need: self.one(need) for need in needs})
+        return HostFacts({need: self.read_fact(need) for need in needs})
 
-    def one(self, need: Need) -> Fact:
+    def read_fact(self, need: Need) -> Fact:
         """Read one fact; may block."""
         known = self._read.get(need)
         if known is None:
-            known = self._read[need] = self._answer(need)
+            known = self._read[need] = self._read_from_host(need)
         return known
 
-    def missing(self, paths: Iterable[str]) -> tuple[str, ...]:
+    def missing_nodes(self, paths: Iterable[str]) -> tuple[str, ...]:
         """Return the device nodes that do not exist on the host."""
-        return tuple(path for path in paths if self._fault(path) == nodes.MISSING)
+        return tuple(path for path in paths if self._node_problem(path) == nodes.MISSING)
 
-    def unfit(self, paths: Iterable[str]) -> tuple[str, ...]:
+    def node_problems(self, paths: Iterable[str]) -> tuple[str, ...]:
         """Return the problems of existing nodes, each with its path."""
-        faults = ((path, self._fault(path)) for path in paths)
+        faults = ((path, self._node_problem(path)) for path in paths)
         return tuple(f"{path} {why}" for path, why in faults if why not in {"", nodes.MISSING})
 
-    def _fault(self, path: str) -> str:
+    def _node_problem(self, path: str) -> str:
         if self._real is None:
             self._real = nodes.is_real(self._root)
         known = self._nodes.get(path)
         if known is None:
-            known = self._nodes[path] = nodes.fault(self._root, path, real=self._real)
+            known = self._nodes[path] = nodes.node_problem(self._root, path, real=self._real)
         return known
 
-    def _answer(self, need: Need) -> Fact:  # noqa: PLR0911 - a line for each kind of need
+    def _read_from_host(self, need: Need) -> Fact:  # noqa: PLR0911 - a line for each kind of need
         try:
             match need:
                 case Text(path):
-                    return self._text(path)
+                    return self._read_text(path)
                 case FirstBytes(path, size):
-                    return self._head(path, size)
-                case Link(path):
+                    return self._read_bytes(path, size)
+                case LinkTarget(path):
                     return os.path.basename(os.readlink(f"{self._root}{path}"))
                 case DirEntries(path):
                     return tuple(sorted(os.listdir(f"{self._root}{path}")))
                 case TextPerEntry(folder, file):
-                    return self._texts(folder, file)
+                    return self._read_texts(folder, file)
                 case Exists(path):
-                    return self._there(path)
+                    return self._path_exists(path)
                 case HostFile(path):
                     return self._is_host_file(path)
-                case Links(folder, name):
-                    return self._links(folder, name)
+                case LinkPerEntry(folder, name):
+                    return self._read_links(folder, name)
         except OSError as error:
-            place = need.folder if isinstance(need, TextPerEntry | Links) else need.path
+            place = need.folder if isinstance(need, TextPerEntry | LinkPerEntry) else need.path
             absent = isinstance(error, FileNotFoundError | NotADirectoryError)
             return Unread(f"{place}: {error.strerror}", absent=absent)
 
-    def _there(self, path: str) -> bool:
+    def _path_exists(self, path: str) -> bool:
         return os.path.exists(f"{self._root}{path}")
 
     def _is_host_file(self, path: str) -> bool:
@@ -108,10 +108,10 @@ class Reader:
         except FileNotFoundError:
             return False
 
-    def _text(self, path: str) -> str:
-        return self._head(path, _FILE_BYTES).decode(errors="replace")
+    def _read_text(self, path: str) -> str:
+        return self._read_bytes(path, _FILE_BYTES).decode(errors="replace")
 
-    def _head(self, path: str, size: int) -> bytes:
+    def _read_bytes(self, path: str, size: int) -> bytes:
         # Python's file objects cost three times as much, and read more than requested.
         descriptor = os.open(f"{self._root}{path}", os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -122,7 +122,7 @@ class Reader:
         finally:
             os.close(descriptor)
 
-    def _links(self, folder: str, name: str) -> Mapping[str, str]:
+    def _read_links(self, folder: str, name: str) -> Mapping[str, str]:
         try:
             entries = sorted(os.listdir(f"{self._root}{folder}"))
         except OSError:
@@ -135,7 +135,7 @@ class Reader:
                 found[entry] = ""
         return found
 
-    def _texts(self, folder: str, file: str) -> Mapping[str, str]:
+    def _read_texts(self, folder: str, file: str) -> Mapping[str, str]:
         try:
             entries = sorted(os.listdir(f"{self._root}{folder}"))
         except OSError:
@@ -143,7 +143,7 @@ class Reader:
         found = {}
         for entry in entries:
             try:
-                found[entry] = self._text(f"{folder}/{entry}/{file}")
+                found[entry] = self._read_text(f"{folder}/{entry}/{file}")
             except OSError:  # the entry has no such file, or was removed meanwhile
                 continue
         return found

@@ -31,7 +31,7 @@ class FolderWatch:
         self._inotify = INotify(nonblocking=True)
         self._folders = folders
         self._watched: dict[int, Path] = {}
-        self._arm()
+        self._add_watches()
 
     def __enter__(self) -> Self:
         return self
@@ -59,16 +59,16 @@ class FolderWatch:
             if where is not None and event.mask & flags.IGNORED:
                 self._watched.pop(event.wd, None)
         if touched:
-            self._arm()
+            self._add_watches()
         return {folder: frozenset(names) for folder, names in touched.items()}
 
-    def _arm(self) -> None:
+    def _add_watches(self) -> None:
         wanted: dict[int, Path] = {}
         for folder in self._folders:
             # The next level may be created between finding the ancestor and watching it, so repeat
             # until the nearest one is stable.
             nearest = None
-            while nearest != (nearest := _nearest(folder)):
+            while nearest != (nearest := _nearest_folder(folder)):
                 try:
                     wanted[self._inotify.add_watch(nearest, _MASK)] = nearest
                 except OSError:  # removed in between: its parent is next
@@ -86,5 +86,5 @@ def _leads_to(folder: Path, where: Path, name: str) -> bool:
     return where in folder.parents and name in {"", folder.relative_to(where).parts[0]}
 
 
-def _nearest(folder: Path) -> Path:
+def _nearest_folder(folder: Path) -> Path:
     return next(place for place in (folder, *folder.parents) if os.path.isdir(place))

@@ -44,14 +44,14 @@ class FileManifest:
         self._ours = f"{self._pools}{secrets.token_hex(4)}-"
         # Health checks run in threads, and each may write a file at its end.
         self._lock = threading.Lock()
-        self._files = _load(path)
+        self._files = _load_list(path)
         self._texts: dict[str, str] = {}
         """Texts that were written in this life, by path."""
         self._saved = dict(self._files)
         self.failures = 0
         """Failed writes."""
 
-    def sweep(self, folders: Iterable[Path]) -> None:
+    def remove_stale(self, folders: Iterable[Path]) -> None:
         """Remove temporary files of this pool's dead workers, killed before the renaming.
 
         A living worker of another instance has its file locked (flock(2): the kernel releases the
@@ -67,7 +67,7 @@ class FileManifest:
                 if not name.startswith(self._ours):
                     _remove_unlocked(folder / name)
 
-    def keep(self, place: Path, text: str, mode: int, *, flush: bool) -> str:
+    def write_file(self, place: Path, text: str, mode: int, *, flush: bool) -> str:
         """Write a file unless it has this text already; return the error, or nothing.
 
         The first write replaces any file, so that the file belongs to the pool from then on.
@@ -78,10 +78,10 @@ class FileManifest:
         if self._texts.get(name) == text and os.path.exists(place):
             return ""
         try:
-            identity = self._write(place, text.encode(), mode, flush=flush)
+            identity = self._write_aside(place, text.encode(), mode, flush=flush)
         except OSError as error:
             self.failures += 1
-            if _text(place) == text:  # of an earlier life: as good
+            if _read_text(place) == text:  # of an earlier life: as good
                 return ""
             return f"{place}: {error.strerror}"
         with self._lock:
@@ -95,27 +95,27 @@ class FileManifest:
         with self._lock:
             others = {name: self._files[name] for name in self._files.keys() - names}
         for name, identity in others.items():
-            _remove(name, identity)
+            _remove_if_same(name, identity)
             with self._lock:
                 if self._files.get(name) == identity:
                     del self._files[name]
                     self._texts.pop(name, None)
 
-    def save(self) -> str:
+    def save_list(self) -> str:
         """Save the list if it has changed or was removed; return the error, or nothing."""
         with self._lock:
             files = dict(self._files)
         if files == self._saved and (not files or self._path.is_file()):
             return ""
         try:
-            self._write(self._path, msgspec.json.encode(_Entries(files)), 0o600, flush=True)
+            self._write_aside(self._path, msgspec.json.encode(_Entries(files)), 0o600, flush=True)
         except OSError as error:
             self.failures += 1
             return f"{self._path}: {error.strerror}"
         self._saved = files
         return ""
 
-    def _write(self, place: Path, content: bytes, mode: int, *, flush: bool) -> Identity:
+    def _write_aside(self, place: Path, content: bytes, mode: int, *, flush: bool) -> Identity:
         _make_folder(place.parent)
         # Ignored by container runtimes (.json, .yaml) and CNI plugins (-device.json).
         aside = place.parent / f"{self._ours}{secrets.token_hex(8)}.tmp"
@@ -138,18 +138,18 @@ class FileManifest:
         return status.st_ino, status.st_ctime_ns
 
 
-def clear(path: Path, *, keep: Path | None = None) -> None:
+def remove_files(path: Path, *, keep: Path | None = None) -> None:
     """Remove all files of a pool that is not served any more, and the list.
 
-    ``keep`` is a folder whose files stay, and with them the list: they are still in use.
+    ``write_file`` is a folder whose files stay, and with them the list: they are still in use.
     """
-    files = _load(path)
+    files = _load_list(path)
     stay = [name for name in files if keep is not None and Path(name).parent == keep]
     if stay:
         FileManifest(path).drop_others(map(Path, stay))
         return
     for name, identity in files.items():
-        _remove(name, identity)
+        _remove_if_same(name, identity)
     with contextlib.suppress(OSError):  # missing or unreachable: the next worker uses it
         path.unlink()
 
@@ -160,7 +160,7 @@ class FileClaim:
     def __init__(self) -> None:
         self._descriptor = -1
 
-    def take(self, place: Path) -> None:
+    def lock_file(self, place: Path) -> None:
         """Lock the current file, and release the lock on the previous one."""
         try:
             descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -203,7 +203,7 @@ def _remove_unlocked(path: Path) -> None:
         return
 
 
-def _load(path: Path) -> dict[str, Identity]:
+def _load_list(path: Path) -> dict[str, Identity]:
     try:
         return _DECODER.decode(path.read_bytes()).files
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # no valid list
@@ -222,7 +222,7 @@ def _make_folder(folder: Path) -> None:
         return
 
 
-def _remove(name: str, identity: Identity) -> None:
+def _remove_if_same(name: str, identity: Identity) -> None:
     try:
         status = os.lstat(name)
         if (status.st_ino, status.st_ctime_ns) == identity:
@@ -231,7 +231,7 @@ def _remove(name: str, identity: Identity) -> None:
         return
 
 
-def _text(place: Path) -> str | None:
+def _read_text(place: Path) -> str | None:
     try:
         return place.read_text(errors="replace")
     except OSError:

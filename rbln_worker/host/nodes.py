@@ -7,7 +7,7 @@ from typing import Final
 MISSING: Final = "does not exist"
 
 _DEV: Final = "/dev"
-_LINKS_MOST: Final = 40
+_MAX_LINKS: Final = 40
 """Maximum number of links that are followed, as in the kernel (path_resolution(7))."""
 _KINDS: Final = {
     stat.S_IFREG: "a file",
@@ -26,7 +26,7 @@ def is_real(root: str) -> bool:
         return False
 
 
-def fault(root: str, path: str, *, real: bool) -> str:
+def node_problem(root: str, path: str, *, real: bool) -> str:
     """Return the reason not to allocate a node, without its path; empty if all is well.
 
     Links are resolved as on the host: from its own root, and not out of its /dev.
@@ -53,7 +53,7 @@ def fault(root: str, path: str, *, real: bool) -> str:
                 here = f"{here}/{name}"
                 continue
             links += 1
-            if links > _LINKS_MOST:
+            if links > _MAX_LINKS:
                 return "is a link that leads nowhere"
             target = os.readlink(f"{root}{here}/{name}")
             here = "" if target.startswith("/") else here

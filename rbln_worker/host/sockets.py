@@ -8,10 +8,10 @@ import socket
 from pathlib import Path
 from typing import Final
 
-PATH_BYTES_MOST: Final = 107
+MAX_PATH_BYTES: Final = 107
 """Size of sun_path without the NUL at its end, in bytes; see unix(7)."""
 
-YOUNG_S: Final = 2.0
+MIN_AGE_S: Final = 2.0
 """Minimum age of a socket file that is removed: its server may be between bind and listen."""
 
 
@@ -23,18 +23,18 @@ def unique_socket_name(folder: Path, stem: str) -> str:
     """Return ``<stem>-<16 hex digits>.sock``; a stem that is too long is cut and hashed.
 
     Raises:
-        PathTooLong: the path of the folder is too long.
+        SocketPathTooLong: the path of the folder is too long.
     """
     unique = secrets.token_hex(8)
     name = f"{stem}-{unique}.sock"
-    room = PATH_BYTES_MOST - len(os.fsencode(folder)) - 1
+    room = MAX_PATH_BYTES - len(os.fsencode(folder)) - 1
     if len(name) <= room:
         return name
-    digest = _digest(stem)
+    digest = _stem_digest(stem)
     kept = room - len(f"-{digest}-{unique}.sock")
     if kept < 0:
         raise SocketPathTooLong(
-            f"{folder}: a socket's path has {PATH_BYTES_MOST} bytes at most (unix(7)); "
+            f"{folder}: a socket's path has {MAX_PATH_BYTES} bytes at most (unix(7)); "
             "give --device-plugins-dir or --plugins-registry-dir a shorter path"
         )
     return f"{stem[:kept]}-{digest}-{unique}.sock"
@@ -50,12 +50,12 @@ def remove_stale_sockets(folder: Path, stem: str, now: float) -> tuple[Path, ...
     """
     ours = _named_by(stem)
     swept = []
-    for path in _entries(folder):
+    for path in _dir_entries(folder):
         try:
             if (
                 ours.fullmatch(path.name)
                 and path.is_socket()
-                and now - path.stat().st_mtime > YOUNG_S
+                and now - path.stat().st_mtime > MIN_AGE_S
                 and is_dead(path)
             ):
                 path.unlink()
@@ -74,7 +74,7 @@ def newer_instance(own: Path, stem: str) -> str:
     """
     ours = _named_by(stem)
     found: list[tuple[int, str]] = []
-    for path in (own, *_entries(own.parent)):
+    for path in (own, *_dir_entries(own.parent)):
         try:
             if ours.fullmatch(path.name) and path.is_socket():
                 found.append((path.stat().st_mtime_ns, path.name))
@@ -113,16 +113,16 @@ def is_dead(path: Path) -> bool:
 
 def _named_by(stem: str) -> re.Pattern[str]:
     return re.compile(
-        rf"{re.escape(stem)}(-[0-9a-f]{{16}})?\.sock|.*-{_digest(stem)}-[0-9a-f]{{16}}\.sock"
+        rf"{re.escape(stem)}(-[0-9a-f]{{16}})?\.sock|.*-{_stem_digest(stem)}-[0-9a-f]{{16}}\.sock"
     )
 
 
-def _entries(folder: Path) -> tuple[Path, ...]:
+def _dir_entries(folder: Path) -> tuple[Path, ...]:
     try:
         return tuple(folder.iterdir())
     except OSError:  # no folder, no sockets
         return ()
 
 
-def _digest(stem: str) -> str:
+def _stem_digest(stem: str) -> str:
     return hashlib.sha256(stem.encode()).hexdigest()[:12]

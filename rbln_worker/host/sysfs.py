@@ -16,7 +16,7 @@ PCI_ADDRESS: Final = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _ATTRIBUTE_BYTES: Final = 4096  # sysfs returns at most one page
 
 
-def attribute(path: str) -> str:
+def read_attribute(path: str) -> str:
     """Return a sysfs attribute's text, stripped; raise OSError if there is none."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -44,15 +44,15 @@ def link_name(path: str, name: str) -> str:
     return found
 
 
-def names(path: str) -> tuple[str, ...]:
+def list_names(path: str) -> tuple[str, ...]:
     """Return the names in a folder, sorted; empty if there is no folder."""
     try:
         found = os.listdir(path)
     except OSError:
         return ()
-    return tuple(sorted(map(printable, found)))
+    return tuple(sorted(map(escape_name, found)))
 
 
-def printable(name: str) -> str:
+def escape_name(name: str) -> str:
     """Return a name as text that can be encoded: other bytes are escaped."""
     return name if name.isprintable() else ascii(name)[1:-1]

@@ -11,11 +11,11 @@ from rbln_worker.kubelet import translate
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.prepared import PreparedAnswers
 
-ASKED_MOST: Final = 16_384
+MAX_REQUESTED: Final = 16_384
 """Maximum number of devices and containers in one call. The kubelet sends one container at a time,
 and each device once (pkg/kubelet/cm/devicemanager); a pool has at most a few thousand."""
 
-ANSWER_MOST_S: Final = 0.1
+MAX_ANSWER_S: Final = 0.1
 """Maximum duration in seconds. A kubelet admits pods one by one, and has no time-out of its own."""
 
 
@@ -26,7 +26,7 @@ class Refusal(msgspec.Struct, frozen=True):
     why: str
 
 
-def answer(
+def build_response(
     prepared: PreparedAnswers, request: pb.AllocateRequest, now: Callable[[], float] = perf_counter
 ) -> bytes | Refusal:
     """Return the serialized AllocateResponse, one member for each container.
@@ -34,13 +34,13 @@ def answer(
     A Refusal has the code INVALID_ARGUMENT, FAILED_PRECONDITION or DEADLINE_EXCEEDED. ``now`` is a
     clock in seconds.
     """
-    until = now() + ANSWER_MOST_S
+    until = now() + MAX_ANSWER_S
     containers = request.container_requests
     asked = len(containers) + sum(len(container.devicesIDs) for container in containers)
-    if asked > ASKED_MOST:
+    if asked > MAX_REQUESTED:
         return Refusal(
             grpc.StatusCode.INVALID_ARGUMENT,
-            f"a call names {ASKED_MOST} devices and containers at most, not {asked}; "
+            f"a call names {MAX_REQUESTED} devices and containers at most, not {asked}; "
             f"{prepared.pool} has {len(prepared.shares)} devices to give",
         )
     members = []
@@ -48,20 +48,20 @@ def answer(
         if now() > until:
             return Refusal(
                 grpc.StatusCode.DEADLINE_EXCEEDED,
-                f"{len(containers)} containers took longer than {ANSWER_MOST_S * 1000:.0f} ms: "
+                f"{len(containers)} containers took longer than {MAX_ANSWER_S * 1000:.0f} ms: "
                 f"nothing of {prepared.pool} was given out; ask again, for fewer at a time",
             )
         ids = container.devicesIDs
         unknown = next((device for device in ids if device not in prepared.shares), None)
         if unknown is not None:
-            return _unusable(prepared, unknown)
+            return _refusal_for(prepared, unknown)
         members.append(
             translate.container_member(prepared.names, ids, prepared.shares, prepared.annotation)
         )
     return b"".join(members)
 
 
-def _unusable(prepared: PreparedAnswers, device: str) -> Refusal:
+def _refusal_for(prepared: PreparedAnswers, device: str) -> Refusal:
     if device in prepared.refusals:
         return Refusal(
             grpc.StatusCode.FAILED_PRECONDITION,

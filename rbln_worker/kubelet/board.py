@@ -11,7 +11,7 @@ class Board:
         self._message: bytes | None = None
         self._changed = asyncio.Event()
 
-    def show(self, message: bytes) -> bool:
+    def publish_list(self, message: bytes) -> bool:
         """Publish a message; return False if it equals the current one."""
         if message == self._message:
             return False
@@ -20,7 +20,7 @@ class Board:
         self._changed = asyncio.Event()
         return True
 
-    async def watch(self) -> AsyncIterator[bytes]:
+    async def watch_list(self) -> AsyncIterator[bytes]:
         """Yield the current message, and the newest one after each change."""
         sent: bytes | None = None
         while True:

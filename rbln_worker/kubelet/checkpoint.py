@@ -48,12 +48,12 @@ class _Entry(msgspec.Struct):
     AllocResp: str | None = None
 
 
-class _Data(msgspec.Struct):
+class _CheckpointData(msgspec.Struct):
     PodDeviceEntries: list[msgspec.Raw] | None = None
 
 
 class _File(msgspec.Struct):
-    Data: _Data
+    Data: _CheckpointData
 
 
 _FILE: Final = msgspec.json.Decoder(_File)
@@ -61,7 +61,7 @@ _ENTRY: Final = msgspec.json.Decoder(_Entry)
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def read(folder: Path) -> Checkpoint:
+def read_checkpoint(folder: Path) -> Checkpoint:
     """Read the checkpoint in a device-plugins folder; a missing one has no entries."""
     path = folder / FILE
     try:
@@ -76,11 +76,11 @@ def read(folder: Path) -> Checkpoint:
         return Checkpoint(problem=f"{path}: {error.strerror}")
     if len(raw) > MAX_BYTES:
         return Checkpoint(problem=f"{path}: longer than {MAX_BYTES} bytes")
-    found = parse(raw)
+    found = parse_checkpoint(raw)
     return found._replace(problem=f"{path}: {found.problem}") if found.problem else found
 
 
-def parse(raw: bytes) -> Checkpoint:
+def parse_checkpoint(raw: bytes) -> Checkpoint:
     """Return the devices of pods in a checkpoint's text."""
     try:
         entries = _FILE.decode(raw).Data.PodDeviceEntries or []
@@ -90,7 +90,7 @@ def parse(raw: bytes) -> Checkpoint:
     skipped = 0
     for one in entries:
         try:
-            devices.extend(_devices(_ENTRY.decode(one)))
+            devices.extend(_pod_devices(_ENTRY.decode(one)))
         except (*_UNREADABLE, DecodeError, binascii.Error, ValueError):
             skipped += 1
     plural = "y" if skipped == 1 else "ies"
@@ -98,7 +98,7 @@ def parse(raw: bytes) -> Checkpoint:
     return Checkpoint(tuple(sorted(set(devices))), problem)
 
 
-def _devices(entry: _Entry) -> Iterator[PodDevice]:
+def _pod_devices(entry: _Entry) -> Iterator[PodDevice]:
     names = entry.PodUID, entry.ContainerName, entry.ResourceName
     by_node = entry.DeviceIDs or []
     ids = by_node if isinstance(by_node, list) else [one for ids in by_node.values() for one in ids]
@@ -107,7 +107,7 @@ def _devices(entry: _Entry) -> Iterator[PodDevice]:
     response = pb.ContainerAllocateResponse.FromString(
         b64decode(entry.AllocResp or "", validate=True)
     )
-    paths = _paths(response)
+    paths = _numbered_nodes(response)
     cdi = bool(response.cdi_devices) or any(
         key.startswith("cdi.k8s.io/") for key in response.annotations
     )
@@ -122,7 +122,7 @@ def _devices(entry: _Entry) -> Iterator[PodDevice]:
         )
 
 
-def _paths(response: pb.ContainerAllocateResponse) -> Mapping[str, tuple[str, ...]]:
+def _numbered_nodes(response: pb.ContainerAllocateResponse) -> Mapping[str, tuple[str, ...]]:
     """Return the numbered nodes that the container was given, by device.
 
     The variable ``PCIDEVICE_…_INFO`` has the nodes of each device, by their paths in the container.

@@ -9,16 +9,16 @@ from typing import Final
 import grpc
 import grpc.aio
 
-REQUEST_BYTES_MOST: Final = 4 * 1024 * 1024
+MAX_REQUEST_BYTES: Final = 4 * 1024 * 1024
 """Maximum size of a request; a longer one is refused (RESOURCE_EXHAUSTED). 20,000 device IDs of 60
 bytes are a third of it."""
 _OPTIONS: Final = (
     ("grpc.so_reuseport", 0),
-    ("grpc.max_receive_message_length", REQUEST_BYTES_MOST),
+    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
 )
 
 
-def threads() -> int:
+def max_grpc_threads() -> int:
     """Return the maximum number of threads that gRPC starts with the first endpoint.
 
     A thread pool with one for each core, at least 4 and at most 16 (gRPC 1.85, event_engine), and
@@ -41,7 +41,7 @@ class Endpoint:
 
     @classmethod
     async def open(cls, path: Path, services: Iterable[grpc.GenericRpcHandler]) -> "Endpoint":
-        """Serve at ``path``, which must not exist; raise NoEndpoint."""
+        """Serve at ``path``, which must not exist; raise EndpointError."""
         server = grpc.aio.server(options=_OPTIONS)
         server.add_generic_rpc_handlers(tuple(services))
         try:
@@ -53,7 +53,7 @@ class Endpoint:
             raise EndpointError(f"can't serve on {path}: {error}") from error
         return cls(server, path, (found.st_dev, found.st_ino))
 
-    def there(self) -> bool:
+    def file_exists(self) -> bool:
         """Return True if the socket's file is still the one that was created."""
         try:
             found = os.stat(self.path)  # noqa: PTH116
@@ -61,21 +61,21 @@ class Endpoint:
             return False
         return (found.st_dev, found.st_ino) == self._inode
 
-    def withdraw(self) -> None:
+    def unlink_file(self) -> None:
         """Remove the file, if it is still the same; connected clients are still served.
 
-        ``there`` stays True if the file can't be removed: in a folder that became read-only.
+        ``file_exists`` stays True if the file can't be removed: in a folder that became read-only.
         """
-        if self.there():
-            self._remove()
+        if self.file_exists():
+            self._remove_file()
 
     async def close(self, grace_s: float | None = None) -> None:
-        """End the streams and calls; the file is removed as in ``withdraw``."""
-        ours = self.there()
+        """End the streams and calls; the file is removed as in ``unlink_file``."""
+        ours = self.file_exists()
         await self._server.stop(grace_s)
         if ours:
-            self._remove()
+            self._remove_file()
 
-    def _remove(self) -> None:
-        with contextlib.suppress(OSError):  # callers check ``there``
+    def _remove_file(self) -> None:
+        with contextlib.suppress(OSError):  # callers check ``file_exists``
             self.path.unlink(missing_ok=True)

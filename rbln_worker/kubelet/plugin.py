@@ -10,7 +10,7 @@ import grpc
 import grpc.aio
 
 from rbln_worker.core.counters import Counters
-from rbln_worker.core.preferred.choose import Refused
+from rbln_worker.core.preferred.choose import PreferenceRefused
 from rbln_worker.kubelet import allocation
 from rbln_worker.kubelet.allocation import Refusal
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
@@ -18,11 +18,11 @@ from rbln_worker.kubelet.api import pluginregistration_pb2 as registration
 from rbln_worker.kubelet.board import Board
 from rbln_worker.kubelet.preferences import Preferences
 from rbln_worker.kubelet.prepared import PreparedAnswers
-from rbln_worker.kubelet.service import handlers
+from rbln_worker.kubelet.service import method_handlers
 
 API_VERSION: Final = "v1beta1"
 
-LOGGED_MOST: Final = 64
+MAX_LOGGED_IDS: Final = 64
 """Maximum number of a container's devices in a log line."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -54,10 +54,10 @@ class DevicePlugin:
         watcher's result of a registration (accepted, error).
         """
         self._prepared = prepared
-        self._offered: bool | None = None
+        self._pre_start_sent: bool | None = None
         self._board = board
         self._preferences = preferences
-        self._tally = tally
+        self._counters = tally
         self._on_asked = on_asked
         self._on_streams = on_streams
         self._on_notified = on_notified
@@ -67,57 +67,64 @@ class DevicePlugin:
     @property
     def lacks_pre_start(self) -> bool:
         """True if PreStartContainer is required but the kubelet got the options before it was."""
-        return self._offered is False and self._prepared().pre_start
+        return self._pre_start_sent is False and self._prepared().pre_start
 
-    def services(self) -> tuple[grpc.GenericRpcHandler, ...]:
+    def service_handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
         """Return the handlers for a server."""
         return (
-            handlers(
+            method_handlers(
                 pb.DESCRIPTOR.services_by_name["DevicePlugin"],
                 {
-                    "GetDevicePluginOptions": self.options,
+                    "GetDevicePluginOptions": self.get_device_plugin_options,
                     "ListAndWatch": self.list_and_watch,
-                    "GetPreferredAllocation": self._counted(
-                        "GetPreferredAllocation", self.preferred
+                    "GetPreferredAllocation": self._count_calls(
+                        "GetPreferredAllocation", self.get_preferred_allocation
                     ),
-                    "Allocate": self._counted("Allocate", self.allocate),
-                    "PreStartContainer": self.pre_start,
+                    "Allocate": self._count_calls("Allocate", self.allocate),
+                    "PreStartContainer": self.pre_start_container,
                 },
             ),
-            handlers(
+            method_handlers(
                 registration.DESCRIPTOR.services_by_name["Registration"],
-                {"GetInfo": self.info, "NotifyRegistrationStatus": self.notified},
+                {
+                    "GetInfo": self.get_info,
+                    "NotifyRegistrationStatus": self.notify_registration_status,
+                },
             ),
         )
 
-    async def options(self, _request: pb.Empty, _context: Context) -> pb.DevicePluginOptions:
+    async def get_device_plugin_options(
+        self, _request: pb.Empty, _context: Context
+    ) -> pb.DevicePluginOptions:
         """Return the options: PreStartContainer only if it is required."""
-        self._offered = self._prepared().pre_start
-        return options(pre_start=self._offered)
+        self._pre_start_sent = self._prepared().pre_start
+        return plugin_options(pre_start=self._pre_start_sent)
 
     async def list_and_watch(self, _request: pb.Empty, _context: Context) -> AsyncIterator[bytes]:
         """Yield the list of devices after each change."""
         self.streams += 1
-        self._tally.streams += 1
-        self._tally.opened += 1
+        self._counters.streams += 1
+        self._counters.opened += 1
         self._on_streams(self.streams - 1, self.streams)
         try:
-            async for message in self._board.watch():
-                self._tally.messages += 1
+            async for message in self._board.watch_list():
+                self._counters.messages += 1
                 yield message
         finally:
             self.streams -= 1
-            self._tally.streams -= 1
+            self._counters.streams -= 1
             self._on_streams(self.streams + 1, self.streams)
 
-    async def preferred(self, request: pb.PreferredAllocationRequest, context: Context) -> bytes:
+    async def get_preferred_allocation(
+        self, request: pb.PreferredAllocationRequest, context: Context
+    ) -> bytes:
         """Return the preferred devices for each container; none if the kubelet may choose.
 
         Abort with UNKNOWN, as the reference does, if the devices would span NUMA nodes and the pool
         forbids it: the kubelet then fails the pod. Nothing else is an error.
         """
-        answer = await self._preferences.answer(self._prepared().layout, request)
-        if isinstance(answer, Refused):
+        answer = await self._preferences.preferred_response(self._prepared().layout, request)
+        if isinstance(answer, PreferenceRefused):
             log.warning("no preference possible", extra={"why": answer.why})
             await context.abort(grpc.StatusCode.UNKNOWN, answer.why)
         return answer
@@ -127,7 +134,7 @@ class DevicePlugin:
 
         The kubelet keeps the answer and gives it to the container again after a restart.
         """
-        answer = allocation.answer(self._prepared(), request)
+        answer = allocation.build_response(self._prepared(), request)
         if isinstance(answer, Refusal):
             log.warning("allocation refused", extra={"why": answer.why})
             await context.abort(answer.code, answer.why)
@@ -137,10 +144,10 @@ class DevicePlugin:
     def _record_allocation(self, request: pb.AllocateRequest) -> None:
         """Log and count an allocation."""
         for container in request.container_requests:
-            log.info("allocated", extra={"devices": _some(container.devicesIDs)})
-        self._tally.allocated += sum(len(one.devicesIDs) for one in request.container_requests)
+            log.info("allocated", extra={"devices": _format_ids(container.devicesIDs)})
+        self._counters.allocated += sum(len(one.devicesIDs) for one in request.container_requests)
 
-    async def pre_start(
+    async def pre_start_container(
         self, request: pb.PreStartContainerRequest, context: Context
     ) -> pb.PreStartContainerResponse:
         """Let a container start with what it was given, or abort with FAILED_PRECONDITION.
@@ -155,7 +162,7 @@ class DevicePlugin:
                 await context.abort(grpc.StatusCode.FAILED_PRECONDITION, text)
         return pb.PreStartContainerResponse()
 
-    async def info(
+    async def get_info(
         self, _request: registration.InfoRequest, _context: Context
     ) -> registration.PluginInfo:
         """Describe this socket to the plugin watcher.
@@ -171,14 +178,14 @@ class DevicePlugin:
             supported_versions=["v1alpha1", API_VERSION],
         )
 
-    async def notified(
+    async def notify_registration_status(
         self, request: registration.RegistrationStatus, _context: Context
     ) -> registration.RegistrationStatusResponse:
         """Receive the plugin watcher's result of the registration."""
         self._on_notified(request.plugin_registered, request.error)
         return registration.RegistrationStatusResponse()
 
-    def _counted(
+    def _count_calls(
         self, method: str, answer: Callable[[Asked, Context], Awaitable[Answered]]
     ) -> Callable[[Asked, Context], Awaitable[Answered]]:
         async def counted(request: Asked, context: Context) -> Answered:
@@ -186,9 +193,9 @@ class DevicePlugin:
             try:
                 answered = await answer(request, context)
             except BaseException as error:
-                self._tally.call(method, _code(context, error), perf_counter() - began)
+                self._counters.count_call(method, _code_of(context, error), perf_counter() - began)
                 raise
-            _after_answer(self._tally.call, method, "OK", perf_counter() - began)
+            _after_answer(self._counters.count_call, method, "OK", perf_counter() - began)
             return answered
 
         return counted
@@ -203,13 +210,13 @@ def _after_answer(function: Callable[[*Arguments], object], *arguments: *Argumen
     asyncio.get_running_loop().call_soon(function, *arguments)
 
 
-def _some(ids: Sequence[str]) -> str:
+def _format_ids(ids: Sequence[str]) -> str:
     """Return the device IDs for a log line."""
-    named = ",".join(sorted(ids)[:LOGGED_MOST])
-    return named if len(ids) <= LOGGED_MOST else f"{named} and {len(ids) - LOGGED_MOST} more"
+    named = ",".join(sorted(ids)[:MAX_LOGGED_IDS])
+    return named if len(ids) <= MAX_LOGGED_IDS else f"{named} and {len(ids) - MAX_LOGGED_IDS} more"
 
 
-def _code(context: Context, error: BaseException) -> str:
+def _code_of(context: Context, error: BaseException) -> str:
     """Return the status code of a failed call; gRPC sends UNKNOWN for an unhandled error."""
     if isinstance(error, asyncio.CancelledError):
         return "CANCELLED"
@@ -218,7 +225,7 @@ def _code(context: Context, error: BaseException) -> str:
     return next((one.name for one in failures if code in {one, one.value[0]}), "UNKNOWN")
 
 
-def options(*, pre_start: bool) -> pb.DevicePluginOptions:
+def plugin_options(*, pre_start: bool) -> pb.DevicePluginOptions:
     """Return the options of this plugin."""
     return pb.DevicePluginOptions(
         pre_start_required=pre_start, get_preferred_allocation_available=True

@@ -13,22 +13,22 @@ from rbln_worker.kubelet.api import podresources_pb2 as pb
 
 SOCKET: Final = "kubelet.sock"
 """The file name in the folder pod-resources of the kubelet's --root-dir."""
-WITHIN_S: Final = 2.0
-BYTES_MOST: Final = 16 * 1024 * 1024
+LIST_TIMEOUT_S: Final = 2.0
+MAX_BYTES: Final = 16 * 1024 * 1024
 """Maximum bytes of an answer, as in the kubelet's own clients; a longer one is an error."""
-NAME_MOST: Final = 253
+MAX_NAME: Final = 253
 """Maximum length of a pod's name in characters (RFC 1123); the rest is cut off."""
 
 _METHOD: Final = f"/{pb.DESCRIPTOR.services_by_name['PodResourcesLister'].full_name}/List"
 _OPTIONS: Final = (
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.default_authority", "localhost"),
-    ("grpc.max_receive_message_length", BYTES_MOST),
+    ("grpc.max_receive_message_length", MAX_BYTES),
 )
 
 
-def held(
-    socket: Path, resources: Container[str] | None, *, within_s: float = WITHIN_S
+def list_pod_devices(
+    socket: Path, resources: Container[str] | None, *, within_s: float = LIST_TIMEOUT_S
 ) -> ResourceHolders:
     """List the devices of containers with these resources (None: all), within a time-out."""
     try:
@@ -38,15 +38,15 @@ def held(
     except OSError as error:
         return ResourceHolders(unknown=f"{socket}: {error.strerror}")
     try:
-        answer = pb.ListPodResourcesResponse.FromString(_list(socket, within_s))
+        answer = pb.ListPodResourcesResponse.FromString(_call_list(socket, within_s))
     except grpc.RpcError as error:
-        return ResourceHolders(unknown=f"{socket}: {_why(error)}")
+        return ResourceHolders(unknown=f"{socket}: {_error_reason(error)}")
     except DecodeError:
         return ResourceHolders(unknown=f"{socket}: List: the answer can't be understood")
-    return ResourceHolders(tuple(sorted(_holdings(answer, resources))))
+    return ResourceHolders(tuple(sorted(_resource_holders(answer, resources))))
 
 
-def _list(socket: Path, within_s: float) -> bytes:
+def _call_list(socket: Path, within_s: float) -> bytes:
     with grpc.insecure_channel(f"unix:{socket}", options=_OPTIONS) as channel:
         # Bytes instead of a message, because gRPC would hide the reason of a decoding error.
         call = channel.unary_unary(
@@ -56,21 +56,21 @@ def _list(socket: Path, within_s: float) -> bytes:
         return answer
 
 
-def _why(error: Exception) -> str:
+def _error_reason(error: Exception) -> str:
     if not isinstance(error, grpc.Call):
         return "List failed"
     details = " ".join((error.details() or "").split())
     return f"List: {error.code().name}: {details[:300]}"
 
 
-def _holdings(
+def _resource_holders(
     answer: pb.ListPodResourcesResponse, resources: Container[str] | None
 ) -> Iterator[ResourceHolder]:
     for pod in answer.pod_resources:
-        names = pod.namespace[:NAME_MOST], pod.name[:NAME_MOST]
+        names = pod.namespace[:MAX_NAME], pod.name[:MAX_NAME]
         for container in pod.containers:
             for devices in container.devices:
                 if resources is None or devices.resource_name in resources:
                     for device in devices.device_ids:
-                        holder = container.name[:NAME_MOST]
+                        holder = container.name[:MAX_NAME]
                         yield ResourceHolder(devices.resource_name, device, *names, holder)

@@ -36,7 +36,7 @@ class WatchEnded(Exception):
     """The watch could not be opened, or has ended; the text has the reason."""
 
 
-async def watch(
+async def watch_pods(
     socket: Path,
     *,
     on_synced: Callable[[Mapping[str, Pod]], None],
@@ -51,26 +51,26 @@ async def watch(
             )(b"")
             initial: dict[str, Pod] = {}
             async with asyncio.timeout(SYNC_TIMEOUT_S):
-                while (event := await _next(call)).type != pb.INITIAL_SYNC_COMPLETE:
+                while (event := await _next_event(call)).type != pb.INITIAL_SYNC_COMPLETE:
                     if event.type in {pb.ADDED, pb.MODIFIED}:
-                        pod = describe(event.pod)
+                        pod = decode_pod(event.pod)
                         initial[pod.uid] = pod
             on_synced(initial)
             while True:
-                event = await _next(call)
+                event = await _next_event(call)
                 if event.type == pb.DELETED:
-                    on_deleted(describe(event.pod).uid)
+                    on_deleted(decode_pod(event.pod).uid)
                 elif event.type in {pb.ADDED, pb.MODIFIED}:
-                    on_changed(describe(event.pod))
+                    on_changed(decode_pod(event.pod))
     except TimeoutError as error:
         raise WatchEnded(f"no initial list within {SYNC_TIMEOUT_S:g} s") from error
     except grpc.RpcError as error:
-        raise WatchEnded(_reason(error)) from error
+        raise WatchEnded(_error_reason(error)) from error
     except DecodeError as error:
         raise WatchEnded("an event can't be understood") from error
 
 
-def describe(raw: bytes) -> Pod:
+def decode_pod(raw: bytes) -> Pod:
     """Decode a pod; raise DecodeError."""
     pod = pb.Pod.FromString(raw)
     meta, status = pod.metadata, pod.status
@@ -93,14 +93,14 @@ def describe(raw: bytes) -> Pod:
     )
 
 
-async def _next(call: "grpc.aio.UnaryStreamCall[Any, bytes]") -> pb.WatchPodsEvent:
+async def _next_event(call: "grpc.aio.UnaryStreamCall[Any, bytes]") -> pb.WatchPodsEvent:
     raw = await call.read()
     if not isinstance(raw, bytes):  # grpc.aio.EOF
         raise WatchEnded("the kubelet ended the watch")
     return pb.WatchPodsEvent.FromString(raw)
 
 
-def _reason(error: grpc.RpcError) -> str:
+def _error_reason(error: grpc.RpcError) -> str:
     if not isinstance(error, grpc.aio.AioRpcError):
         return "WatchPods failed"
     details = " ".join((error.details() or "").split())

@@ -12,15 +12,15 @@ from typing import Final
 
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.core.counters import Counters
-from rbln_worker.core.preferred.budget import STEPS_MOST, Budget
-from rbln_worker.core.preferred.choose import Preferred, Refused, choose
+from rbln_worker.core.preferred.budget import MAX_STEPS, Budget
+from rbln_worker.core.preferred.choose import PreferenceRefused, Preferred, choose_devices
 from rbln_worker.core.preferred.topology import PoolTopology
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 
-CONTAINERS_MOST: Final = 64
+MAX_CONTAINERS: Final = 64
 """Maximum number of containers of one call with a preference; the kubelet sends one at a time."""
 
-CAUSES_MOST: Final = 20
+MAX_CAUSES: Final = 20
 """Maximum number of logged causes of failures, each once; a text may contain device IDs."""
 
 _EMPTY: Final = pb.PreferredAllocationResponse(
@@ -34,10 +34,10 @@ class Preferences:
     """Preferred allocations of a pool."""
 
     def __init__(
-        self, tally: Counters, on_failure: Callable[[], None], steps: int = STEPS_MOST
+        self, tally: Counters, on_failure: Callable[[], None], steps: int = MAX_STEPS
     ) -> None:
         """Call ``on_failure`` when ``problems`` changes; ``steps``: the budget of a call."""
-        self._tally = tally
+        self._counters = tally
         self._on_failure = on_failure
         self._steps = steps
         self._cause = ""
@@ -55,52 +55,52 @@ class Preferences:
             f"preferred allocation failed {often}, devices were given as they come: {self._cause}",
         )
 
-    async def answer(
+    async def preferred_response(
         self, known: PoolTopology, request: pb.PreferredAllocationRequest
-    ) -> bytes | Refused:
+    ) -> bytes | PreferenceRefused:
         """Return the preferred devices of each container, as a serialized message."""
         budget = Budget(self._steps)
         answer = pb.PreferredAllocationResponse()
-        for container in islice(request.container_requests, CONTAINERS_MOST):
-            chosen = self._chosen(known, container, budget)
-            if isinstance(chosen, Refused):
+        for container in islice(request.container_requests, MAX_CONTAINERS):
+            chosen = self._choose_for(known, container, budget)
+            if isinstance(chosen, PreferenceRefused):
                 return chosen
             answer.container_responses.add(deviceIDs=chosen.devices)
             await asyncio.sleep(0)  # let other tasks run in between
         beyond = len(request.container_requests) - len(answer.container_responses)
         return answer.SerializeToString() + beyond * _EMPTY
 
-    def _chosen(
+    def _choose_for(
         self, known: PoolTopology, container: pb.ContainerPreferredAllocationRequest, budget: Budget
-    ) -> Preferred | Refused:
+    ) -> Preferred | PreferenceRefused:
         available, must = container.available_deviceIDs, container.must_include_deviceIDs
         size = container.allocation_size
         try:
-            chosen = choose(known, available, must, size, budget)
+            chosen = choose_devices(known, available, must, size, budget)
         except Exception as error:  # noqa: BLE001 - whatever it is, it may not fail the pod
-            self._failed(error)
-            return Preferred(_unchosen(container))
+            self._record_failure(error)
+            return Preferred(_any_devices(container))
         if isinstance(chosen, Preferred) and chosen.simply:
-            self._tally.simple_preferences += 1
+            self._counters.simple_preferences += 1
             log.debug(
                 "preferred without a search: too much to try",
                 extra={"size": size, "available": len(available)},
             )
         return chosen
 
-    def _failed(self, error: Exception) -> None:
+    def _record_failure(self, error: Exception) -> None:
         cause = f"{type(error).__name__}: {error}"[:200]
         self._failures += 1
-        self._tally.failed_preferences += 1
+        self._counters.failed_preferences += 1
         self._cause = cause
         # One line for each cause: the kubelet retries the admission of pods.
-        if cause not in self._logged and len(self._logged) < CAUSES_MOST:
+        if cause not in self._logged and len(self._logged) < MAX_CAUSES:
             self._logged.add(cause)
             log.error("preferred allocation failed, any devices were given", exc_info=error)
         self._on_failure()
 
 
-def _unchosen(container: pb.ContainerPreferredAllocationRequest) -> tuple[DeviceId, ...]:
+def _any_devices(container: pb.ContainerPreferredAllocationRequest) -> tuple[DeviceId, ...]:
     """Return the devices that must be included, and any others up to the size."""
     must = set(container.must_include_deviceIDs)
     others = sorted(set(container.available_deviceIDs) - must)

@@ -9,8 +9,8 @@ from rbln_worker.contract.health import Verdict
 from rbln_worker.contract.pool import PoolName, PoolSpec
 from rbln_worker.core.allocation.cdi import Mode, annotation_key, qualified_name
 from rbln_worker.core.allocation.device_allocation import DeviceAllocation, EnvNames
-from rbln_worker.core.preferred.topology import PoolTopology, layout
-from rbln_worker.kubelet.translate import SerializedDevice, listed, share
+from rbln_worker.core.preferred.topology import PoolTopology, pool_topology
+from rbln_worker.kubelet.translate import SerializedDevice, encode_share, list_entry
 
 
 class PreparedAnswers(msgspec.Struct, frozen=True):
@@ -53,7 +53,7 @@ class AnswerInputs(msgspec.Struct, frozen=True):
     mode: Mode
 
 
-def revise(
+def revise_answers(
     before: PreparedAnswers, known: AnswerInputs, changed: Iterable[DeviceId], *, moved: bool
 ) -> PreparedAnswers:
     """Return the answers after changes of some devices; the others' answers stay the same.
@@ -69,10 +69,10 @@ def revise(
             refusals[device] = known.refusals[device]
         elif device in known.devices:
             answer = known.answers[device]
-            shares[device] = share(answer, known.mode, qualified_name(pool, device))
+            shares[device] = encode_share(answer, known.mode, qualified_name(pool, device))
         if device in known.devices and device not in known.hidden:
             came |= device not in lines
-            lines[device] = listed(known.devices[device], known.verdicts[device], pool)
+            lines[device] = list_entry(known.devices[device], known.verdicts[device], pool)
         else:
             lines.pop(device, None)
     return PreparedAnswers(
@@ -81,6 +81,6 @@ def revise(
         shares=shares,
         refusals=refusals,
         annotation=annotation_key(pool) if known.mode in {"annotations", "both"} else "",
-        layout=layout(pool, known.devices.values()) if moved else before.layout,
+        layout=pool_topology(pool, known.devices.values()) if moved else before.layout,
         listed={device: lines[device] for device in sorted(lines)} if came else lines,
     )

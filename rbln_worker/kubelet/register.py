@@ -8,9 +8,9 @@ import grpc.aio
 
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.plugin import API_VERSION
-from rbln_worker.kubelet.service import call
+from rbln_worker.kubelet.service import unary_call
 
-CALL_S: Final = 10.0
+CALL_TIMEOUT_S: Final = 10.0
 """Time-out in seconds. The kubelet connects back inside the call, with a time-out of 10 s
 (devicemanager, dial time-out)."""
 
@@ -25,7 +25,7 @@ class RegistrationError(Exception):
         """True if the call may have reached the kubelet."""
 
 
-async def register(
+async def register_endpoint(
     kubelet_socket: Path, *, endpoint: str, pool: str, options: pb.DevicePluginOptions
 ) -> None:
     """Register an endpoint that is being served; raise NotRegistered.
@@ -44,7 +44,7 @@ async def register(
     service = pb.DESCRIPTOR.services_by_name["Registration"]
     async with grpc.aio.insecure_channel(f"unix:{kubelet_socket}", options=own_pool) as channel:
         try:
-            await call(channel, service, "Register", request, CALL_S)
+            await unary_call(channel, service, "Register", request, CALL_TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
             reached = error.code() is not grpc.StatusCode.UNAVAILABLE
             details = (error.details() or "").strip()

@@ -10,15 +10,15 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 
-def handlers(
+def method_handlers(
     service: ServiceDescriptor, methods: Mapping[str, Callable[..., Any]]
 ) -> grpc.GenericRpcHandler:
     """Return the handlers of a service; a method may return a message or its bytes."""
-    table = {name: _handler(service.methods_by_name[name], methods[name]) for name in methods}
+    table = {name: _handler_of(service.methods_by_name[name], methods[name]) for name in methods}
     return grpc.method_handlers_generic_handler(service.full_name, table)
 
 
-async def call(
+async def unary_call(
     channel: grpc.aio.Channel,
     service: ServiceDescriptor,
     name: str,
@@ -36,7 +36,7 @@ async def call(
     return answer
 
 
-def _handler(
+def _handler_of(
     method: MethodDescriptor, function: Callable[..., Any]
 ) -> "grpc.RpcMethodHandler[Any, Any]":
     make = (

@@ -14,7 +14,7 @@ from rbln_worker.contract.device import Device
 from rbln_worker.contract.health import Verdict
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.allocation.cdi import Mode, has_edits
-from rbln_worker.core.allocation.device_allocation import DeviceAllocation, EnvNames, envs
+from rbln_worker.core.allocation.device_allocation import DeviceAllocation, EnvNames, env_vars
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 
 _CONTAINER_TAG: Final = bytes([1 << 3 | 2])
@@ -33,7 +33,7 @@ class SerializedDevice(msgspec.Struct, frozen=True):
     """The device's name for the container runtime, and the serialized member of ``cdi_devices``."""
 
 
-def share(answer: DeviceAllocation, mode: Mode = "off", claim: str = "") -> SerializedDevice:
+def encode_share(answer: DeviceAllocation, mode: Mode = "off", claim: str = "") -> SerializedDevice:
     """Return a device's share; with CDI that is only its name, because the spec has the rest."""
     if mode != "off":
         claims = pb.ContainerAllocateResponse()
@@ -92,16 +92,16 @@ def container_member(
         for claimed, part in shares[device].claims:
             parts.setdefault(("claim", claimed), part)
     infos = {device: shares[device].info for device in ordered}
-    own = pb.ContainerAllocateResponse(envs=envs(names, ordered, infos))
+    own = pb.ContainerAllocateResponse(envs=env_vars(names, ordered, infos))
     if annotation:
         claims = ",".join(name for kind, name in parts if kind == "claim")
         if claims:
             own.annotations[annotation] = claims
     body = b"".join((own.SerializeToString(), *parts.values()))
-    return b"".join((_CONTAINER_TAG, _varint(len(body)), body))
+    return b"".join((_CONTAINER_TAG, _encode_length(len(body)), body))
 
 
-def _varint(number: int) -> bytes:
+def _encode_length(number: int) -> bytes:
     """Encode a length (protobuf.dev, "Encoding", Base 128 Varints)."""
     groups = bytearray()
     while number > 0x7F:
@@ -111,7 +111,7 @@ def _varint(number: int) -> bytes:
     return bytes(groups)
 
 
-def listed(device: Device, verdict: Verdict, pool: PoolSpec) -> bytes:
+def list_entry(device: Device, verdict: Verdict, pool: PoolSpec) -> bytes:
     """Return a device's entry of a ListAndWatch message, which is the concatenation of all entries.
 
     An entry has the health, and the NUMA node if it is known and not excluded.
@@ -121,13 +121,13 @@ def listed(device: Device, verdict: Verdict, pool: PoolSpec) -> bytes:
             pb.Device(
                 ID=device.id,
                 health="Healthy" if verdict.healthy else "Unhealthy",
-                topology=_topology(device, pool),
+                topology=_numa_topology(device, pool),
             )
         ]
     ).SerializeToString()
 
 
-def _topology(device: Device, pool: PoolSpec) -> pb.TopologyInfo | None:
+def _numa_topology(device: Device, pool: PoolSpec) -> pb.TopologyInfo | None:
     node = device.function.numa_node
     if node is None or pool.exclude_topology:
         return None  # no topology at all: with a node -1 the kubelet refuses to align anything

@@ -13,7 +13,7 @@ limit, or the node's. 100 of a container with 256 MiB are 25 MiB: more than the 
 supervisor and a normal worker. It is not higher because a worker frees only about 10 MiB: on a
 node, pods that are meant to be killed first should be.
 """
-_OOM_MOST: Final = 1000
+_MAX_OOM: Final = 1000
 _STACK_BYTES: Final = 8 << 20
 """The default of RLIMIT_STACK, which is the size of threads' stacks."""
 _OOM: Final = Path("/proc/self/oom_score_adj")
@@ -34,7 +34,7 @@ def disable_core_dumps() -> None:
 def raise_oom_score() -> str:
     """Raise the OOM score above that of the parent process; return the error, or nothing."""
     try:
-        points = min(_OOM_MOST, int(_OOM.read_text()) + OOM_POINTS)
+        points = min(_MAX_OOM, int(_OOM.read_text()) + OOM_POINTS)
         _OOM.write_text(f"{points}\n")  # raising needs no privilege
     except (OSError, ValueError) as error:
         return f"{_OOM}: {error}"

@@ -9,26 +9,26 @@ from typing import Final, Literal
 
 Format = Literal["text", "json"]
 
-TAIL_BYTES_MOST: Final = 64 * 1024
+MAX_TAIL_BYTES: Final = 64 * 1024
 """Maximum size of a tail file, which is then truncated: it is for reading after an exit."""
 
 _PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
-def setup(who: str, level: int, form: Format, tail: Path | None = None) -> None:
+def setup_log(who: str, level: int, form: Format, tail: Path | None = None) -> None:
     """Set up the log of this process; each line contains ``who``."""
     handlers: list[logging.Handler] = [_Descriptor(_standard_error(), None)]
     if tail is not None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-        handlers.append(_Descriptor(os.open(tail, flags, 0o600), TAIL_BYTES_MOST))
+        handlers.append(_Descriptor(os.open(tail, flags, 0o600), MAX_TAIL_BYTES))
     for handler in handlers:
-        handler.setFormatter(formatter(who, form))
+        handler.setFormatter(log_formatter(who, form))
     root = logging.getLogger()
     root.handlers[:] = handlers
     root.setLevel(level)
 
 
-def formatter(who: str, form: Format) -> logging.Formatter:
+def log_formatter(who: str, form: Format) -> logging.Formatter:
     """Return the formatter of all log lines; each contains ``who``."""
     return _Json(who) if form == "json" else _Text(who)
 
@@ -37,7 +37,7 @@ def write_crash(text: str) -> None:
     """Write a text to all destinations without the logging module."""
     for handler in logging.getLogger().handlers or [_Descriptor(2, None)]:
         if isinstance(handler, _Descriptor):
-            handler.write(handler.form(text))
+            handler.write(handler.format_text(text))
 
 
 def redirect_stderr(stderr: int) -> None:
@@ -49,7 +49,7 @@ def redirect_stderr(stderr: int) -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, _Descriptor) and handler.bytes_most is None:
             try:
-                fd = _reopened(f"/proc/self/fd/{stderr}")
+                fd = _reopen_file(f"/proc/self/fd/{stderr}")
             except OSError:
                 return
             os.dup2(fd, 2, inheritable=False)  # gRPC's core and the interpreter write there
@@ -70,12 +70,12 @@ def _standard_error() -> int:
     # A reopened file description is private and may be non-blocking: a container runtime that stops
     # reading must not block the worker. If it can't be reopened (a socket), the shared one is used.
     try:
-        return _reopened("/proc/self/fd/2")
+        return _reopen_file("/proc/self/fd/2")
     except OSError:
         return 2
 
 
-def _reopened(path: str) -> int:
+def _reopen_file(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
 
 
@@ -91,13 +91,13 @@ class _Descriptor(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self.write(self.format(record) + "\n")
 
-    def form(self, text: str) -> str:
+    def format_text(self, text: str) -> str:
         """Return a text outside of a log record in the form of log lines."""
-        return self.formatter.plain(text) if isinstance(self.formatter, _Json) else text
+        return self.formatter.plain_line(text) if isinstance(self.formatter, _Json) else text
 
     def write(self, text: str) -> None:
         if self._left_out:
-            text = self.form(f"({self._left_out} lines left out: nobody read them)\n") + text
+            text = self.format_text(f"({self._left_out} lines left out: nobody read them)\n") + text
         try:
             if self.bytes_most is not None and os.fstat(self.fd).st_size > self.bytes_most:
                 os.ftruncate(self.fd, 0)
@@ -108,11 +108,11 @@ class _Descriptor(logging.Handler):
             self._left_out = 0
 
 
-def _when(record: logging.LogRecord) -> str:
+def _iso_time(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
 
 
-def _extra(record: logging.LogRecord) -> dict[str, object]:
+def _extra_of(record: logging.LogRecord) -> dict[str, object]:
     return {key: value for key, value in vars(record).items() if key not in _PLAIN}
 
 
@@ -122,10 +122,10 @@ class _Text(logging.Formatter):
         self._who = who
 
     def format(self, record: logging.LogRecord) -> str:
-        facts = "".join(f" {key}={value}" for key, value in _extra(record).items())
+        facts = "".join(f" {key}={value}" for key, value in _extra_of(record).items())
         trace = f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""
         line = f"{record.levelname:<7} {self._who}: {record.getMessage()}{facts}{trace}"
-        return f"{_when(record)} {line}"
+        return f"{_iso_time(record)} {line}"
 
 
 class _Json(logging.Formatter):
@@ -135,7 +135,7 @@ class _Json(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, object] = {
-            "time": _when(record),
+            "time": _iso_time(record),
             "level": record.levelname.lower(),
             "who": self._who,
             "logger": record.name,
@@ -144,19 +144,19 @@ class _Json(logging.Formatter):
         if record.exc_info:
             fields["trace"] = self.formatException(record.exc_info)
         # A fact with the name of one of these gets an underscore.
-        fields |= {f"{key}_" if key in fields else key: v for key, v in _extra(record).items()}
-        return _object(fields)
+        fields |= {f"{key}_" if key in fields else key: v for key, v in _extra_of(record).items()}
+        return _json_line(fields)
 
-    def plain(self, text: str) -> str:
+    def plain_line(self, text: str) -> str:
         """Return a text outside of a log record as JSON; its last line is the message."""
         lines = text.rstrip("\n").splitlines() or [""]
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         fields = {"time": now, "level": "error", "who": self._who, "logger": __name__}
         rest = {"trace": text} if len(lines) > 1 else {}
-        return _object(fields | {"message": lines[-1]} | rest) + "\n"
+        return _json_line(fields | {"message": lines[-1]} | rest) + "\n"
 
 
-def _object(fields: dict[str, object] | dict[str, str]) -> str:
+def _json_line(fields: dict[str, object] | dict[str, str]) -> str:
     """Return a JSON line for any value: NaN is not valid JSON, and a set can't be encoded."""
     try:
         return json.dumps(fields, default=str, allow_nan=False)

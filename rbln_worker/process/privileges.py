@@ -41,7 +41,7 @@ class _Header(ctypes.Structure):
     _fields_: ClassVar[Fields] = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
 
 
-class _Data(ctypes.Structure):
+class _CapData(ctypes.Structure):
     _fields_: ClassVar[Fields] = (
         ("effective", ctypes.c_uint32),
         ("permitted", ctypes.c_uint32),
@@ -60,30 +60,32 @@ def keep_only(*kept: Capability) -> None:
     """
     libc = ctypes.CDLL(None, use_errno=True)
     wanted = sum(1 << capability for capability in kept)
-    _prctl(libc, "PR_SET_NO_NEW_PRIVS", _PR_SET_NO_NEW_PRIVS, 1)
-    held, permitted, inheritable = _held(libc)
+    _call_prctl(libc, "PR_SET_NO_NEW_PRIVS", _PR_SET_NO_NEW_PRIVS, 1)
+    held, permitted, inheritable = _current_sets(libc)
     if held >> Capability.SETPCAP & 1:
-        _narrow(libc, wanted)
+        _narrow_bounding(libc, wanted)
     try:
-        _prctl(libc, "PR_CAP_AMBIENT", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+        _call_prctl(libc, "PR_CAP_AMBIENT", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
     except OSError as error:
         if error.errno != errno.EINVAL:  # a kernel before 4.3 has no such set
             raise PrivilegeError(str(error)) from error
     if not (permitted & ~wanted or inheritable):
         return  # and a seccomp filter may refuse capset (systemd's @privileged)
-    data = (_Data * 2)(*(_half(held & wanted, permitted & wanted, shift) for shift in (0, 32)))
+    data = (_CapData * 2)(
+        *(_half_of(held & wanted, permitted & wanted, shift) for shift in (0, 32))
+    )
     if libc.capset(ctypes.byref(_Header(_VERSION_3, 0)), data):
         raise PrivilegeError(f"capset: {os.strerror(ctypes.get_errno())}")
 
 
-def _half(effective: int, permitted: int, shift: int) -> _Data:
+def _half_of(effective: int, permitted: int, shift: int) -> _CapData:
     low = 0xFFFFFFFF
-    return _Data(effective >> shift & low, permitted >> shift & low, 0)
+    return _CapData(effective >> shift & low, permitted >> shift & low, 0)
 
 
-def _held(libc: ctypes.CDLL) -> tuple[int, int, int]:
+def _current_sets(libc: ctypes.CDLL) -> tuple[int, int, int]:
     """Return the effective, the permitted and the inheritable set."""
-    data = (_Data * 2)()
+    data = (_CapData * 2)()
     if libc.capget(ctypes.byref(_Header(_VERSION_3, 0)), data):
         raise PrivilegeError(f"capget: {os.strerror(ctypes.get_errno())}")
     return (
@@ -93,23 +95,23 @@ def _held(libc: ctypes.CDLL) -> tuple[int, int, int]:
     )
 
 
-def _narrow(libc: ctypes.CDLL, wanted: int) -> None:
+def _narrow_bounding(libc: ctypes.CDLL, wanted: int) -> None:
     for number in range(64):
-        inside = libc.prctl(_PR_CAPBSET_READ, ctypes.c_ulong(number), *_zeros(3))
+        inside = libc.prctl(_PR_CAPBSET_READ, ctypes.c_ulong(number), *_zero_arguments(3))
         if inside < 0:  # EINVAL: there are no further capabilities
             return
         if inside and not wanted >> number & 1:
             try:
-                _prctl(libc, f"PR_CAPBSET_DROP {number}", _PR_CAPBSET_DROP, number)
+                _call_prctl(libc, f"PR_CAPBSET_DROP {number}", _PR_CAPBSET_DROP, number)
             except OSError as error:
                 raise PrivilegeError(str(error)) from error
 
 
-def _prctl(libc: ctypes.CDLL, name: str, option: int, argument: int) -> None:
-    if libc.prctl(option, ctypes.c_ulong(argument), *_zeros(3)):
+def _call_prctl(libc: ctypes.CDLL, name: str, option: int, argument: int) -> None:
+    if libc.prctl(option, ctypes.c_ulong(argument), *_zero_arguments(3)):
         number = ctypes.get_errno()
         raise OSError(number, f"{name}: {os.strerror(number)}")
 
 
-def _zeros(count: int) -> tuple[ctypes.c_ulong, ...]:
+def _zero_arguments(count: int) -> tuple[ctypes.c_ulong, ...]:
     return tuple(ctypes.c_ulong(0) for _ in range(count))

@@ -15,7 +15,7 @@ STDERR_SOCKET: Final = "stderr.sock"
 """The file name in the run directory."""
 
 
-def borrow(run_dir: Path, take: Callable[[int], None]) -> None:
+def borrow_stderr(run_dir: Path, take: Callable[[int], None]) -> None:
     """Request the descriptor; ``take`` is called with it, if it comes, and must not keep it.
 
     This does not wait: the running event loop receives the answer.
@@ -29,10 +29,10 @@ def borrow(run_dir: Path, take: Callable[[int], None]) -> None:
     except OSError:  # no supervisor listens: the current standard error stays
         asked.close()
         return
-    asyncio.get_running_loop().add_reader(asked, _answered, asked, take)
+    asyncio.get_running_loop().add_reader(asked, _receive_descriptor, asked, take)
 
 
-def _answered(asked: socket.socket, take: Callable[[int], None]) -> None:
+def _receive_descriptor(asked: socket.socket, take: Callable[[int], None]) -> None:
     asyncio.get_running_loop().remove_reader(asked)
     with asked:
         try:

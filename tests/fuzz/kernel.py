@@ -13,7 +13,7 @@ from rbln_worker.core.health.observation import Good
 from rbln_worker.host.discovery import ddp
 from rbln_worker.host.netlink import codec, link_events, rtnetlink, uevent
 from rbln_worker.host.netlink.codec import NetlinkDecodeError
-from rbln_worker.host.netlink.devlink import Bus, Devlink, family
+from rbln_worker.host.netlink.devlink import Bus, Devlink, family_number
 from tests.fuzz import claims
 
 DEVICE = Device(
@@ -24,10 +24,10 @@ DEVICE = Device(
 
 def event(frame: bytes) -> None:
     """A uevent is one, and then says of which function, or is none."""
-    said = uevent.parse(frame)
+    said = uevent.parse_uevent(frame)
     if said is None:
         return
-    assert len(frame) <= uevent.FRAME_MOST
+    assert len(frame) <= uevent.MAX_FRAME_BYTES
     assert said.devpath.startswith("/")
     named = pci_function(said.devpath) if is_relevant(said.subsystem, said.devpath) else None
     assert named is None or named in said.devpath.split("/")
@@ -38,7 +38,7 @@ def links(datagram: bytes) -> None:
     """Changes of links, up to where it is Malformed; not more than there is room for."""
     found = []
     try:
-        for change in link_events.changes(datagram):
+        for change in link_events.decode_changes(datagram):
             found.append(change)  # noqa: PERF402 - those before an error count
     except NetlinkDecodeError as error:
         claims.one_line(str(error))
@@ -48,7 +48,12 @@ def links(datagram: bytes) -> None:
 
 def routes(payload: bytes) -> None:
     """Each message of rtnetlink is read whole, or Malformed."""
-    for read in (rtnetlink.link, rtnetlink.vf_states, rtnetlink.route, rtnetlink.nexthop):
+    for read in (
+        rtnetlink.decode_link,
+        rtnetlink.vf_states,
+        rtnetlink.decode_route,
+        rtnetlink.decode_nexthop,
+    ):
         try:
             read(payload)
         except NetlinkDecodeError as error:
@@ -63,7 +68,7 @@ class _Said:
         self._sequence = 0
 
     def sendto(self, data: bytes, _: tuple[int, int], /) -> None:
-        self._sequence = next(iter(codec.messages(data))).sequence
+        self._sequence = next(iter(codec.decode_messages(data))).sequence
 
     def recvmsg(self, _: int, /) -> tuple[bytes, object, int, tuple[int, int]]:
         if not self._left:
@@ -81,12 +86,12 @@ def question(datagram: bytes) -> None:
     """An answer to a question is messages, or OSError with an errno or a time-out."""
     for flags in (codec.NLM_F_DUMP, codec.NLM_F_ACK):
         try:
-            codec.ask(_Said(datagram), 18, b"", flags=flags)
+            codec.query_kernel(_Said(datagram), 18, b"", flags=flags)
         except OSError as error:
             # A time-out has no number, and is nothing that was said.
             assert isinstance(error, TimeoutError) or error.errno  # noqa: PT017
     with contextlib.suppress(OSError):
-        assert family(_Said(datagram), "devlink") >= 0  # type: ignore[arg-type]
+        assert family_number(_Said(datagram), "devlink") >= 0  # type: ignore[arg-type]
 
 
 def devlink(answer: bytes) -> None:
@@ -98,13 +103,13 @@ def devlink(answer: bytes) -> None:
     told = Devlink(asked)
     told.is_switchdev("0000:03:00.0")
     told.rdma_enabled()
-    told.running("0000:03:00.0", "fw.app.name")
+    told.running_version("0000:03:00.0", "fw.app.name")
 
 
 def package(said: bytes) -> None:
     """The name of a package is printable, or ValueError says in a line why there is none."""
     try:
-        name = ddp._name(said)
+        name = ddp._package_name(said)
     except ValueError as error:
         claims.one_line(str(error))
     else:
@@ -115,26 +120,26 @@ def device_files(raw: bytes) -> None:
     """The texts of a device's files are evidence; a file ends at a NUL here."""
     pieces = [*raw.split(b"\0"), b"", b"", b"", b"", b"", b"", b""]
     texts = [piece.decode(errors="replace") for piece in pieces]
-    own = (*pcie.needs(DEVICE), *npu.needs("rbln0"))
+    own = (*pcie.base_reads(DEVICE), *npu.status_reads("rbln0"))
     read: dict[Need, Fact] = dict(zip(own, texts, strict=False))
     more = (
-        *pcie.further_needs(DEVICE, HostFacts(read)),
-        *npu.further_needs("rbln0", HostFacts(read)),
+        *pcie.wakeful_reads(DEVICE, HostFacts(read)),
+        *npu.version_reads("rbln0", HostFacts(read)),
     )
     for need, piece, text in zip(more, pieces[3:], texts[3:], strict=False):
-        read[need] = piece if need == pcie.further_needs(DEVICE, HostFacts())[0] else text
+        read[need] = piece if need == pcie.wakeful_reads(DEVICE, HostFacts())[0] else text
     facts = HostFacts(read)
-    for seen in (npu.observe("rbln0", facts), pcie.config_space(DEVICE, facts)):
+    for seen in (npu.status_evidence("rbln0", facts), pcie.config_space(DEVICE, facts)):
         if not isinstance(seen, Good):
             claims.one_line(seen.reason)
     # A link may lead anywhere; the system's names that are no text have surrogates.
-    bound: dict[Need, Fact] = {driver.needs(DEVICE)[0]: os.fsdecode(raw)}
-    seen = driver.observe(DEVICE, HostFacts(bound))
+    bound: dict[Need, Fact] = {driver.link_reads(DEVICE)[0]: os.fsdecode(raw)}
+    seen = driver.driver_evidence(DEVICE, HostFacts(bound))
     if not isinstance(seen, Good):
         claims.one_line(seen.reason)
-    total = pcie.fatal_total(DEVICE, facts)
-    known = pcie.remember(None, total, 0.0)
-    assert pcie.fatal_until(pcie.remember(known, total, 1.0), 1.0) is None
+    total = pcie.fatal_error_count(DEVICE, facts)
+    known = pcie.update_fatal_errors(None, total, 0.0)
+    assert pcie.fatal_errors_expire_at(pcie.update_fatal_errors(known, total, 1.0), 1.0) is None
     if warning := pcie.link_warning(DEVICE, facts):
         claims.one_line(warning)
         json.dumps(warning)

@@ -22,7 +22,7 @@ from rbln_supervisor.events import log
 from rbln_supervisor.exporter import main as exporter
 from rbln_supervisor.workers import exit_record, processes
 from rbln_worker.core.allocation import cdi
-from rbln_worker.host.manifest import FileManifest, clear
+from rbln_worker.host.manifest import FileManifest, remove_files
 from tests.fuzz import claims
 
 
@@ -58,11 +58,11 @@ def ledger(raw: bytes) -> None:
         other.write_bytes(b"")
         path.write_bytes(raw)
         kept = FileManifest(path)
-        assert kept.keep(folder / "ours", "text", 0o644, flush=False) == ""
+        assert kept.write_file(folder / "ours", "text", 0o644, flush=False) == ""
         kept.drop_others([folder / "ours"])
-        assert kept.save() == ""
+        assert kept.save_list() == ""
         path.write_bytes(raw)
-        clear(path)
+        remove_files(path)
         assert other.exists()
         assert (folder / "ours").exists()
         assert not path.exists()

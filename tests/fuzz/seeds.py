@@ -207,16 +207,18 @@ _PREFER: Final = pb.PreferredAllocationRequest(
 _DDP: Final = (
     b'{"DDPInventory": {"device": "1592", "DDPpackage": {"name": "ICE COMMS", "version": "1"}}}'
 )
-_PARAMETER: Final = codec.text(2, "0000:03:00.0") + codec.nested(
+_PARAMETER: Final = codec.encode_text(2, "0000:03:00.0") + codec.encode_nested(
     80,
-    codec.text(81, "enable_rdma"),
-    codec.nested(84, codec.nested(85, codec.attribute(86, b""))),
+    codec.encode_text(81, "enable_rdma"),
+    codec.encode_nested(84, codec.encode_nested(85, codec.encode_attribute(86, b""))),
 )
-_RUNNING: Final = codec.nested(101, codec.text(103, "fw.app.name"), codec.text(104, "ICE COMMS"))
+_RUNNING: Final = codec.encode_nested(
+    101, codec.encode_text(103, "fw.app.name"), codec.encode_text(104, "ICE COMMS")
+)
 _NETLINK: Final = (frames.LINK, frames.ROUTE, frames.NEXTHOP)
-_ERROR: Final = codec.request(2, 0, 0, (-95).to_bytes(4, "little", signed=True))
-_FAMILY: Final = codec.request(
-    16, 0, 0, b"\1\2\0\0" + codec.attribute(1, b"\x1c\0") + codec.text(2, "devlink")
+_ERROR: Final = codec.encode_request(2, 0, 0, (-95).to_bytes(4, "little", signed=True))
+_FAMILY: Final = codec.encode_request(
+    16, 0, 0, b"\1\2\0\0" + codec.encode_attribute(1, b"\x1c\0") + codec.encode_text(2, "devlink")
 )
 _CONFIGURATIONS: Final = _configurations()
 
@@ -229,8 +231,8 @@ _SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = {
     "secrets": _CONFIGURATIONS,
     "request": tuple(map(protocol.encode, _REQUESTS)),
     "answer": tuple(map(protocol.encode, _REPLIES)),
-    "to-supervisor": tuple(map(messages.encode, _MESSAGES)),
-    "to-worker": tuple(map(messages.encode, _STATES)),
+    "to-supervisor": tuple(map(messages.encode_message, _MESSAGES)),
+    "to-worker": tuple(map(messages.encode_message, _STATES)),
     "look": (
         msgspec.msgpack.encode(
             DiscoveryResult(NodeInventory({DEVICE.function.bdf: DEVICE.function}))
@@ -250,8 +252,8 @@ _SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = {
     "uevent": (frames.UEVENT, frames.UDEV, b"add@/devices/pci0000:00/x\0SUBSYSTEM=net\0"),
     "links": (*_NETLINK, frames.LINK + bytes(-len(frames.LINK) % 4) + frames.LINK),
     "routes": tuple(frame[16:] for frame in _NETLINK),
-    "question": (*_NETLINK, _ERROR, _FAMILY + _ERROR, codec.request(3, 0, 0, b"")),
-    "devlink": (_PARAMETER, _RUNNING, codec.attribute(25, b"\1\0")),
+    "question": (*_NETLINK, _ERROR, _FAMILY + _ERROR, codec.encode_request(3, 0, 0, b"")),
+    "devlink": (_PARAMETER, _RUNNING, codec.encode_attribute(25, b"\1\0")),
     "ddp": (_DDP, b"", b'{"DDPInventory": {}}'),
     "device-files": (
         b"active\n\0TOTAL_ERR_FATAL 3\n\x003\n\0\xff\x0032.0 GT/s PCIe\n\x0016\n"

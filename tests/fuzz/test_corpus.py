@@ -21,7 +21,7 @@ from rbln_supervisor.ctl import doctor, explain_table, rendering
 from rbln_supervisor.workers import processes
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.core.allocation.host_facts import HostFacts, Text
-from rbln_worker.core.allocation.providers.provider import pci_home
+from rbln_worker.core.allocation.providers.provider import pci_sysfs_dir
 from rbln_worker.core.health import driver, pcie
 from rbln_worker.core.health.observation import Doubt
 from rbln_worker.host.manifest import FileManifest
@@ -71,7 +71,7 @@ def test_a_deep_list_of_files_does_not_end_a_worker(tmp_path: Path) -> None:
     """RecursionError came out of the ledger, and no worker of the pool could start any more."""
     path = tmp_path / "pool.files"
     path.write_bytes(DEEP)
-    assert FileManifest(path).keep(tmp_path / "ours", "text", 0o644, flush=False) == ""
+    assert FileManifest(path).write_file(tmp_path / "ours", "text", 0o644, flush=False) == ""
 
 
 def test_deep_words_of_doctors_process_are_passed_over() -> None:
@@ -128,12 +128,12 @@ def test_a_lock_of_a_thread_is_somebody_unknowns(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [-(2**31), -4096, 1, 2**31 - 1])
 def test_an_error_of_netlink_that_is_none_is_unreadable(number: int) -> None:
     """The least one was OverflowError, which no reader of links expects."""
-    question(codec.request(2, 0, 0, number.to_bytes(4, "little", signed=True)))
+    question(codec.encode_request(2, 0, 0, number.to_bytes(4, "little", signed=True)))
 
 
 def test_a_width_of_a_link_in_odd_white_space_is_one() -> None:
     """str.strip() takes U+001C for white space, int() doesn't: ValueError ended the look."""
-    home = pci_home(DEVICE)
+    home = pci_sysfs_dir(DEVICE)
     texts = {
         "current_link_speed": "32.0 GT/s PCIe\n",
         "current_link_width": "8\n",
@@ -148,8 +148,8 @@ def test_a_width_of_a_link_in_odd_white_space_is_one() -> None:
 @pytest.mark.parametrize("name", ["a\nb", "\x1b[2J", "\udcff", "x" * 5000])
 def test_an_odd_drivers_name_is_part_of_a_line_that_can_be_sent(name: str) -> None:
     """As it stood in the link; with bytes that are no text no report could be sent."""
-    facts = HostFacts({driver.needs(DEVICE)[0]: name})
-    seen = driver.observe(DEVICE, facts)
+    facts = HostFacts({driver.link_reads(DEVICE)[0]: name})
+    seen = driver.driver_evidence(DEVICE, facts)
     assert isinstance(seen, Doubt)
     claims.one_line(seen.reason)
     msgspec.msgpack.encode(seen.reason)

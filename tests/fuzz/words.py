@@ -59,16 +59,16 @@ from rbln_worker.contract.messages import Delta, Report, Snapshot, UnreadableFra
 from rbln_worker.contract.pod_devices import PodDevices, PodSource
 from rbln_worker.contract.pool import PoolName, PoolSpec
 from rbln_worker.core.allocation.device_allocation import env_names
-from rbln_worker.core.pool_snapshot import Gap, apply
+from rbln_worker.core.pool_snapshot import Gap, apply_message
 from rbln_worker.core.preferred import choose
 from rbln_worker.core.preferred.budget import Budget
-from rbln_worker.core.preferred.topology import layout
+from rbln_worker.core.preferred.topology import pool_topology
 from rbln_worker.kubelet import allocation
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.api import podresources_pb2, pods_pb2
-from rbln_worker.kubelet.checkpoint import parse as parse_checkpoint
-from rbln_worker.kubelet.pod_resources import NAME_MOST, _holdings
-from rbln_worker.kubelet.pods_api import describe
+from rbln_worker.kubelet.checkpoint import parse_checkpoint
+from rbln_worker.kubelet.pod_resources import MAX_NAME, _resource_holders
+from rbln_worker.kubelet.pods_api import decode_pod
 from rbln_worker.kubelet.prepared import PreparedAnswers
 from rbln_worker.kubelet.translate import SerializedDevice
 from tests.fuzz import claims
@@ -81,7 +81,7 @@ PREPARED: Final = PreparedAnswers(
     names=env_names(POOL),
     shares={f"0000:2{n}:00.0": SerializedDevice("{}", (), ()) for n in range(4)},
     refusals={"0000:30:00.0": "unplugged"},
-    layout=layout(
+    layout=pool_topology(
         PoolSpec("rebellions.ai", "ATOM", "accelerator"),
         [
             Device(
@@ -163,7 +163,7 @@ def to_supervisor(frame: bytes) -> None:
         said = messages.to_supervisor(frame)
     except UnreadableFrame:
         return
-    assert messages.to_supervisor(messages.encode(said)) == said or _has_nan(said)
+    assert messages.to_supervisor(messages.encode_message(said)) == said or _has_nan(said)
     match said:
         case History(happened=what):
             heard = list(EventDeduplicator().told("a/b", "life", what[-HEARD_MOST:], 1e9))
@@ -182,11 +182,11 @@ def to_worker(frame: bytes) -> None:
         said = messages.to_worker(frame)
     except UnreadableFrame:
         return
-    assert messages.to_worker(messages.encode(said)) == said or _has_nan(said)
+    assert messages.to_worker(messages.encode_message(said)) == said or _has_nan(said)
     if isinstance(said, Snapshot | Delta):
-        held = apply(None, said)
+        held = apply_message(None, said)
         if not isinstance(held, Gap):
-            assert apply(held, said) is not None
+            assert apply_message(held, said) is not None
 
 
 def look(said: bytes) -> None:
@@ -212,8 +212,8 @@ def pods(raw: bytes) -> None:
         told = podresources_pb2.ListPodResourcesResponse.FromString(raw)
     except DecodeError:
         return
-    for holding in sorted(_holdings(told, {"rebellions.ai/ATOM"})):
-        assert len(holding.pod) <= NAME_MOST
+    for holding in sorted(_resource_holders(told, {"rebellions.ai/ATOM"})):
+        assert len(holding.pod) <= MAX_NAME
         msgspec.msgpack.encode(holding)
 
 
@@ -221,10 +221,10 @@ def pods_api(raw: bytes) -> None:
     """An event's pod is described in bounded words, or DecodeError."""
     try:
         told = pods_pb2.WatchPodsEvent.FromString(raw)
-        found = describe(told.pod)
+        found = decode_pod(told.pod)
     except DecodeError:
         return
-    assert max(map(len, (found.uid, found.namespace, found.name))) <= NAME_MOST
+    assert max(map(len, (found.uid, found.namespace, found.name))) <= MAX_NAME
     msgspec.msgpack.encode(found)
 
 
@@ -245,7 +245,7 @@ def allocate(raw: bytes) -> None:
         asked = pb.AllocateRequest.FromString(raw)
     except DecodeError:
         return
-    given = allocation.answer(PREPARED, asked, now=lambda: 0.0)
+    given = allocation.build_response(PREPARED, asked, now=lambda: 0.0)
     if isinstance(given, allocation.Refusal):
         assert len(given.why) <= 1000
     else:
@@ -261,7 +261,7 @@ def prefer(raw: bytes) -> None:
         return
     for one in asked.container_requests[:64]:
         ids, must = one.available_deviceIDs, one.must_include_deviceIDs
-        said = choose.choose(PREPARED.layout, ids, must, one.allocation_size, Budget(1000))
+        said = choose.choose_devices(PREPARED.layout, ids, must, one.allocation_size, Budget(1000))
         if isinstance(said, choose.Preferred):
             assert len(set(said.devices)) == len(said.devices)
 

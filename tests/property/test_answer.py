@@ -10,7 +10,7 @@ from rbln_worker.contract.pool import PoolName
 from rbln_worker.core.allocation.device_allocation import DeviceAllocation, env_names, go_json
 from rbln_worker.core.allocation.providers.provider import DeviceNode, Mount
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
-from rbln_worker.kubelet.translate import container_member, share
+from rbln_worker.kubelet.translate import container_member, encode_share
 
 NAMES = env_names(PoolName("rebellions.ai/ATOM"))
 PATHS = st.sampled_from(["/dev/a", "/dev/b", "/dev/c", "/dev/\u00e9"])
@@ -43,7 +43,9 @@ def test_joined_bytes_are_the_plain_answer(
 ) -> None:
     ids = data.draw(st.lists(st.sampled_from(sorted(answers)), max_size=6))
     joined = _container(
-        container_member(NAMES, ids, {device: share(told) for device, told in answers.items()})
+        container_member(
+            NAMES, ids, {device: encode_share(told) for device, told in answers.items()}
+        )
     )
 
     plain = pb.ContainerAllocateResponse()

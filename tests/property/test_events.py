@@ -45,8 +45,8 @@ def life(pictures: list[dict[DeviceId, Verdict]]) -> tuple[Transition, ...]:
     before: Mapping[DeviceId, Verdict] = {}
     begun_with = frozenset(pictures[0])
     for after in pictures:
-        happened = event_history.transitions(before, after, NOW, begun_with)
-        memory = event_history.remember(memory, happened, devices=len(DEVICES))
+        happened = event_history.find_transitions(before, after, NOW, begun_with)
+        memory = event_history.append_transitions(memory, happened, devices=len(DEVICES))
         before = after
     return memory.kept
 
@@ -84,18 +84,18 @@ def test_the_last_event_is_how_the_device_is(pictures: list[dict[DeviceId, Verdi
     recorded = list(chronicle.told("p", "l", life(pictures), NOW))
     for device, verdict in pictures[-1].items():
         said = [event.what for event in recorded if event.device == device]
-        word = event_history.word(verdict)
+        word = event_history.health_event(verdict)
         if word is not None and (said or word != "Healthy"):
             assert said[-1] == word
 
 
 @given(st.integers(0, 3000), st.integers(0, 3000))
 def test_what_is_kept_is_bounded_and_numbered(count: int, asked: int) -> None:
-    memory = event_history.remember(
+    memory = event_history.append_transitions(
         event_history.EventHistory(), [Transition(0, NOW, "Healthy", DEVICES[0])] * count, devices=1
     )
-    assert len(memory.kept) == min(count, event_history.KEPT_MOST + 1)
-    told = event_history.after(memory, asked)
+    assert len(memory.kept) == min(count, event_history.MAX_KEPT + 1)
+    told = event_history.transitions_after(memory, asked)
     assert [one.number for one in told] == [
         number for number in range(1, count + 1) if number > max(asked, count - len(memory.kept))
     ]

@@ -9,14 +9,19 @@ from hypothesis import strategies as st
 
 from rbln_worker.contract.health import HealthPolicy, Probation
 from rbln_worker.core.health.health_record import (
-    SHOWN_HEALTHY,
+    SEEN_HEALTHY,
     HealthRecord,
-    State,
+    HealthState,
     Timestamp,
-    verdict,
+    make_verdict,
 )
 from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Observation, Unknown
-from rbln_worker.core.health.state_machine import SUSPICIONS_MOST, Due, due, probation_s, step
+from rbln_worker.core.health.state_machine import (
+    MAX_SUSPICIONS,
+    Due,
+    probation_s,
+    step,
+)
 
 EVIDENCE: tuple[Observation, ...] = (
     GOOD,
@@ -46,7 +51,7 @@ class Seen(NamedTuple):
 
     @property
     def healthy(self) -> bool:
-        return self.record.state in SHOWN_HEALTHY
+        return self.record.state in SEEN_HEALTHY
 
 
 def live(
@@ -67,7 +72,7 @@ def live(
 
     for wait, event in [*timeline, (1e6, None)]:
         until = now + wait
-        while (deadline := due(record)) is not None and deadline <= until:
+        while (deadline := record.deadline) is not None and deadline <= until:
             now = max(now, deadline)
             tell(Due())
         now = until
@@ -84,8 +89,8 @@ def test_evidence_that_stays_decides(
     if story:
         last = timeline[-1][1]
         assert story[-1].healthy is (last == GOOD)
-        assert due(story[-1].record) is None  # a device at rest needs no timer
-        assert story[-1].record.state in {State.HEALTHY, State.UNHEALTHY}
+        assert story[-1].record.deadline is None  # a device at rest needs no timer
+        assert story[-1].record.state in {HealthState.HEALTHY, HealthState.UNHEALTHY}
 
 
 @given(TIMELINES, POLICIES)
@@ -103,7 +108,7 @@ def test_equal_evidence_changes_nothing(
     once, doubled = live(timeline, policy), live(twice, policy)
     assert [seen.record for seen in once][-1:] == [seen.record for seen in doubled][-1:]
     for seen in doubled:
-        if seen.event == seen.before.seen:
+        if seen.event == seen.before.observation:
             assert seen.record is seen.before
 
 
@@ -116,19 +121,22 @@ def test_nobody_falls_faster_than_the_window_of_what_speaks_against_him(
     good_until = doubtful_since = 0.0
     suspicions = 0
     for seen in story:
-        if seen.event == GOOD or (isinstance(seen.event, Due) and seen.record.seen == GOOD):
+        if seen.event == GOOD or (isinstance(seen.event, Due) and seen.record.observation == GOOD):
             good_until = seen.at
-        if seen.record.state is State.SUSPECT and seen.before.state is not State.SUSPECT:
+        if (
+            seen.record.state is HealthState.SUSPECT
+            and seen.before.state is not HealthState.SUSPECT
+        ):
             doubtful_since = seen.at
             suspicions += 1
-        if seen.before.state in SHOWN_HEALTHY and not seen.healthy:
+        if seen.before.state in SEEN_HEALTHY and not seen.healthy:
             match seen.event:
-                case Due() if seen.before.state is State.SUSPECT:
+                case Due() if seen.before.state is HealthState.SUSPECT:
                     assert seen.at - doubtful_since >= policy.suspect_s * 0.999
                 case Due():
                     assert seen.at - good_until >= policy.unknown_hold_s * 0.999
                 case Doubt():
-                    assert suspicions >= SUSPICIONS_MOST - 1 or policy.suspect_s == 0
+                    assert suspicions >= MAX_SUSPICIONS - 1 or policy.suspect_s == 0
                 case event:
                     assert isinstance(event, Bad)
             suspicions = 0
@@ -141,12 +149,15 @@ def test_nobody_rises_before_his_probation_is_over(
     story = live(timeline, policy)
     began, was_healthy = 0.0, False
     for seen in story:
-        if seen.record.state is State.PROBATION and seen.before.state is not State.PROBATION:
+        if (
+            seen.record.state is HealthState.PROBATION
+            and seen.before.state is not HealthState.PROBATION
+        ):
             began = seen.at
-        if seen.healthy and seen.before.state not in SHOWN_HEALTHY and was_healthy:
-            watched = probation_s(policy.probation, seen.before.falls)
+        if seen.healthy and seen.before.state not in SEEN_HEALTHY and was_healthy:
+            watched = probation_s(policy.probation, seen.before.failures)
             assert watched == 0 or seen.at - began >= watched * 0.999
-            assert seen.record.seen == GOOD
+            assert seen.record.observation == GOOD
         was_healthy = was_healthy or seen.healthy
 
 
@@ -181,10 +192,10 @@ def test_the_worst_flapping() -> None:
     bad = EVIDENCE[1]
     while now < 600:
         record = step(record, GOOD, Timestamp(now, now), policy)
-        if (deadline := due(record)) is not None:
+        if (deadline := record.deadline) is not None:
             now = deadline
             record = step(record, Due(), Timestamp(now, now), policy)
-        assert verdict(record).healthy
+        assert make_verdict(record).healthy
         record = step(record, bad, Timestamp(now, now), policy)
         falls.append(now)
     assert len([at for at in falls if at < 60]) == 6

@@ -34,14 +34,14 @@ from rbln_worker.contract.pod_resources import ResourceHolders
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.allocation.device_allocation import build_allocation
 from rbln_worker.core.allocation.providers.provider import ProviderInput
-from rbln_worker.core.allocation.providers.registry import needs
+from rbln_worker.core.allocation.providers.registry import allocation_reads
 from rbln_worker.core.health import evidence, npu
 from rbln_worker.core.health.observation import Good
 from rbln_worker.host.facts import Reader
-from rbln_worker.host.manifest import FileManifest, clear
+from rbln_worker.host.manifest import FileManifest, remove_files
 from rbln_worker.host.netlink import uevent
 from rbln_worker.kubelet.api import podresources_pb2 as podresources
-from rbln_worker.kubelet.pod_resources import held
+from rbln_worker.kubelet.pod_resources import list_pod_devices
 from tests.chaos import pools
 from tests.property.test_discovery import damaged, entries
 from tests.sim.node import SimNode
@@ -133,7 +133,7 @@ def test_a_question_before_the_first_look_is_refused() -> None:
     )
 )
 def test_any_event_is_about_devices_or_is_not(frame: bytes) -> None:
-    event = uevent.parse(frame)
+    event = uevent.parse_uevent(frame)
     if event is not None and is_relevant(event.subsystem, event.devpath):
         named = pci_function(event.devpath)
         assert named is None or named in event.devpath
@@ -168,7 +168,7 @@ def damaged_answers(draw: DrawFn) -> bytes:
 @given(answer=damaged_answers() | st.binary(max_size=100))
 def test_any_answer_says_who_has_what_or_why_not(lister: PodResources, answer: bytes) -> None:
     lister.garbage = answer
-    said = held(lister.socket, {"a/x"})
+    said = list_pod_devices(lister.socket, {"a/x"})
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(said), type=ResourceHolders) == said
     assert said.unknown is None or said.unknown.isprintable()
 
@@ -198,12 +198,12 @@ def test_any_list_of_files_is_one_and_removes_nothing_else(
     path = folder / "pool.files"
     path.write_bytes(content)
     ledger = FileManifest(path)
-    assert ledger.keep(folder / "ours", "text", 0o644, flush=False) == ""
+    assert ledger.write_file(folder / "ours", "text", 0o644, flush=False) == ""
     ledger.drop_others([folder / "ours"])
-    assert ledger.save() == ""
+    assert ledger.save_list() == ""
     assert (folder / "ours").read_text() == "text"
     path.write_bytes(content)
-    clear(path)
+    remove_files(path)
     assert other.read_text() == "somebody's"
     assert not path.exists()
 
@@ -233,11 +233,11 @@ def test_any_status_of_an_npu_is_judged(root: Path, status: bytes, version: byte
     (home / "status").write_bytes(status)
     (home / "kernel_version").write_bytes(version)
     try:
-        facts = Reader(root, host_visible=True).read(npu.needs("rbln0"))
+        facts = Reader(root, host_visible=True).read_facts(npu.status_reads("rbln0"))
     finally:
         (home / "status").write_text("0\n")
         (home / "kernel_version").write_text("3.0.0\n")
-    seen = npu.observe("rbln0", facts)
+    seen = npu.status_evidence("rbln0", facts)
     assert isinstance(seen, Good) or seen.reason.isprintable()
 
 
@@ -260,14 +260,16 @@ def test_no_damage_ends_a_workers_look(root: Path, damages: list[tuple[str, str,
             stack.enter_context(damaged(root, path, what, value))
         reader = Reader(root, host_visible=True)
         for device, pool in _devices():
-            told = build_allocation(ProviderInput(device, pool, reader.read(needs(device, pool))))
-            missing = reader.missing(one.host for one in told.nodes)
-            unusable = evidence.unusable(told, missing)
-            asked = evidence.needs(device, told)
-            further = evidence.further_needs(device, told, reader.read(asked))
-            facts = reader.read((*asked, *further))
-            found = evidence.gather(device, told, facts, unusable=unusable, unwritten="")
-            said = "" if isinstance(found.seen, Good) else found.seen.reason
+            told = build_allocation(
+                ProviderInput(device, pool, reader.read_facts(allocation_reads(device, pool)))
+            )
+            missing = reader.missing_nodes(one.host for one in told.nodes)
+            unusable = evidence.unusable_reason(told, missing)
+            asked = evidence.health_reads(device, told)
+            further = evidence.further_reads(device, told, reader.read_facts(asked))
+            facts = reader.read_facts((*asked, *further))
+            found = evidence.gather_evidence(device, told, facts, unusable=unusable, unwritten="")
+            said = "" if isinstance(found.observation, Good) else found.observation.reason
             assert all(text.isprintable() for text in (said, *found.warnings))
             for one in told.nodes:
                 assert one.host.startswith("/dev/")

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbln_supervisor.core.workers.desired_state import DesiredState, update_message
-from rbln_worker.contract.messages import Delta, Snapshot, encode, to_worker
+from rbln_worker.contract.messages import Delta, Snapshot, encode_message, to_worker
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.pool_snapshot import Gap, HeldPool, apply
+from rbln_worker.core.pool_snapshot import Gap, HeldPool, apply_message
 from tests.property.worlds import LOOK, Look, look_at
 
 POOL = PoolSpec("rebellions.ai", "ATOM", "accelerator")
@@ -52,7 +52,9 @@ class Pair:
     def send(self, fate: Fate) -> None:
         if self.believed == self.roster.generation or fate == "is not sent":
             return
-        update = to_worker(encode(update_message(self.roster, str(self.session), self.believed)))
+        update = to_worker(
+            encode_message(update_message(self.roster, str(self.session), self.believed))
+        )
         assert isinstance(update, Snapshot | Delta)
         self.believed = self.roster.generation
         match fate:
@@ -66,7 +68,7 @@ class Pair:
                 pass
 
     def arrive(self, update: Snapshot | Delta) -> None:
-        after = apply(self.inventory, update)
+        after = apply_message(self.inventory, update)
         if isinstance(after, Gap):
             self.believed = None  # the worker asked for a snapshot
         else:

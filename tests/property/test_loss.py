@@ -120,18 +120,18 @@ def test_the_kernels_first_word_counts_until_the_worker_is_told() -> None:
     account.told(1.0)
     account.owe(None)
     account.told(2.0)
-    assert account.measures(2.0).latency.count == 0
+    assert account.measures(2.0).latency.total_count == 0
     account.owe(3.0)
     account.owe(3.5)
     account.told(3.02)
     account.told(4.0)
     latency = account.measures(4.0).latency
-    assert latency.count == 1
+    assert latency.total_count == 1
     assert latency.sum_s == pytest.approx(0.02)
     account.owe(5.0)
     account.forgive()
     account.told(6.0)
-    assert account.measures(6.0).latency.count == 1
+    assert account.measures(6.0).latency.total_count == 1
 
 
 def test_sources_are_bounded() -> None:

@@ -11,7 +11,7 @@ from hypothesis.strategies import DrawFn, SearchStrategy, composite
 from rbln_worker.host.netlink import codec, link_events, rtnetlink
 from rbln_worker.host.netlink.codec import Message, NetlinkDecodeError
 from rbln_worker.host.netlink.devlink import Bus, Devlink
-from rbln_worker.host.netlink.uevent import FRAME_MOST, parse
+from rbln_worker.host.netlink.uevent import MAX_FRAME_BYTES, parse_uevent
 from tests.sim import netlink_frames as frames
 from tests.sim import uevents
 
@@ -47,7 +47,7 @@ def drained(items: Iterable[object]) -> bool:
 def test_messages_end(frame: bytes) -> None:
     found = []
     try:
-        for message in codec.messages(frame):
+        for message in codec.decode_messages(frame):
             found.append(message)  # noqa: PERF402 - those before an error count
     except NetlinkDecodeError:
         pass
@@ -58,7 +58,7 @@ def test_messages_end(frame: bytes) -> None:
 def test_attributes_end(frame: bytes, offset: int) -> None:
     found = []
     try:
-        for one in codec.attributes(frame, offset):
+        for one in codec.decode_attributes(frame, offset):
             found.append(one)  # noqa: PERF402
     except NetlinkDecodeError:
         pass
@@ -69,7 +69,7 @@ def test_attributes_end(frame: bytes, offset: int) -> None:
 def test_a_link_change_is_whole_or_none(frame: bytes) -> None:
     found = []
     try:
-        for change in link_events.changes(frame):
+        for change in link_events.decode_changes(frame):
             found.append(change)  # noqa: PERF402
     except NetlinkDecodeError:
         pass
@@ -80,10 +80,10 @@ def test_a_link_change_is_whole_or_none(frame: bytes) -> None:
 @pytest.mark.parametrize(
     ("read", "its_own"),
     [
-        (rtnetlink.link, frames.LINK),
+        (rtnetlink.decode_link, frames.LINK),
         (rtnetlink.vf_states, frames.LINK),
-        (rtnetlink.route, frames.ROUTE),
-        (rtnetlink.nexthop, frames.NEXTHOP),
+        (rtnetlink.decode_route, frames.ROUTE),
+        (rtnetlink.decode_nexthop, frames.NEXTHOP),
     ],
 )
 @given(frame=FRAMES)
@@ -106,12 +106,12 @@ def test_devlink_knows_or_does_not(frame: bytes) -> None:
     devlink = Devlink(asked)
     assert devlink.is_switchdev("0000:03:00.0") in {True, False, None}
     assert "" not in devlink.rdma_enabled()
-    assert isinstance(devlink.running("0000:03:00.0", "fw.app.name"), str)
+    assert isinstance(devlink.running_version("0000:03:00.0", "fw.app.name"), str)
 
 
 @given(st.one_of(st.binary(max_size=300), damaged((frames.UEVENT, frames.UDEV))))
 def test_a_uevent_or_none(frame: bytes) -> None:
-    event = parse(frame)
+    event = parse_uevent(frame)
     if event is not None:
         head = frame.split(b"\0")[0]
         told = f"{event.action}@{event.devpath}".encode(errors="surrogateescape")
@@ -123,7 +123,7 @@ def test_a_uevent_or_none(frame: bytes) -> None:
 
 @given(st.binary(min_size=1, max_size=64))
 def test_no_uevent_beyond_its_bound(piece: bytes) -> None:
-    assert parse(b"add@/x\0A=" + piece * FRAME_MOST) is None
+    assert parse_uevent(b"add@/x\0A=" + piece * MAX_FRAME_BYTES) is None
 
 
 messages: Final[SearchStrategy[list[Message]]] = st.lists(
@@ -140,27 +140,27 @@ messages: Final[SearchStrategy[list[Message]]] = st.lists(
 
 @given(messages)
 def test_messages_come_back(told: list[Message]) -> None:
-    made = [codec.request(one.kind, one.flags, one.sequence, one.payload) for one in told]
-    assert list(codec.messages(b"".join(one + bytes(-len(one) % 4) for one in made))) == told
+    made = [codec.encode_request(one.kind, one.flags, one.sequence, one.payload) for one in told]
+    assert list(codec.decode_messages(b"".join(one + bytes(-len(one) % 4) for one in made))) == told
 
 
 @given(st.lists(st.tuples(KINDS, VALUES)), st.binary(max_size=20))
 def test_attributes_come_back(told: list[tuple[int, bytes]], header: bytes) -> None:
-    made = header + b"".join(codec.attribute(kind, value) for kind, value in told)
-    assert list(codec.attributes(made, len(header))) == told
+    made = header + b"".join(codec.encode_attribute(kind, value) for kind, value in told)
+    assert list(codec.decode_attributes(made, len(header))) == told
 
 
 @given(KINDS, st.lists(st.tuples(KINDS, VALUES), max_size=20))
 def test_nested_attributes_come_back(kind: int, told: list[tuple[int, bytes]]) -> None:
-    made = codec.nested(kind, *(codec.attribute(*one) for one in told))
-    ((outer, inner),) = codec.attributes(made)
-    assert (outer, list(codec.attributes(inner))) == (kind, told)
+    made = codec.encode_nested(kind, *(codec.encode_attribute(*one) for one in told))
+    ((outer, inner),) = codec.decode_attributes(made)
+    assert (outer, list(codec.decode_attributes(inner))) == (kind, told)
 
 
 @given(KINDS, st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 def test_text_comes_back(kind: int, told: str) -> None:
-    ((_, value),) = codec.attributes(codec.text(kind, told))
-    assert codec.string(value) == told
+    ((_, value),) = codec.decode_attributes(codec.encode_text(kind, told))
+    assert codec.decode_string(value) == told
 
 
 WORDS: Final = st.text(
@@ -176,7 +176,7 @@ WORDS: Final = st.text(
     ),
 )
 def test_a_uevent_comes_back(action: str, devpath: str, properties: dict[str, str]) -> None:
-    event = parse(uevents.frame(action, devpath, "pci", **properties))
+    event = parse_uevent(uevents.frame(action, devpath, "pci", **properties))
     assert event is not None
     assert (event.action, event.devpath) == (action, devpath)
     assert properties.items() <= event.properties.items()
@@ -184,7 +184,7 @@ def test_a_uevent_comes_back(action: str, devpath: str, properties: dict[str, st
 
 def test_real_frames_can_be_read_to_their_end() -> None:
     for frame in REAL:
-        (message,) = codec.messages(frame)
+        (message,) = codec.decode_messages(frame)
         header = {16: 16, 24: 12, 104: 8}[message.kind]
-        assert drained(codec.attributes(message.payload, header))
-        assert not drained(codec.attributes(message.payload[:-1], header - 1))
+        assert drained(codec.decode_attributes(message.payload, header))
+        assert not drained(codec.decode_attributes(message.payload[:-1], header - 1))

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from rbln_worker.contract.device import Bdf, DeviceId
 from rbln_worker.contract.pool import Preferring
-from rbln_worker.core.preferred.budget import STEPS_MOST, Budget
-from rbln_worker.core.preferred.choose import Preferred, Refused, choose
+from rbln_worker.core.preferred.budget import MAX_STEPS, Budget
+from rbln_worker.core.preferred.choose import PreferenceRefused, Preferred, choose_devices
 from rbln_worker.core.preferred.topology import DeviceTopology, PoolTopology
 
 Seats = Mapping[DeviceId, DeviceTopology]
@@ -40,7 +40,7 @@ def nodes(draw: st.DrawFn) -> Seats:
 def span(seats: Seats, chosen: Devices) -> tuple[int, int]:
     """How many NUMA nodes and how many bridges."""
     places = [seats[DeviceId(device)] for device in chosen]
-    return len({place.numa for place in places}), len({place.below for place in places})
+    return len({place.numa for place in places}), len({place.group_key for place in places})
 
 
 def draw_request(data: st.DataObject, seats: Seats) -> tuple[list[str], list[str], int]:
@@ -56,22 +56,22 @@ def ask(
     policy: Preferring = "topology",
     *,
     cross: bool = True,
-    steps: int = STEPS_MOST,
-) -> Preferred | Refused:
+    steps: int = MAX_STEPS,
+) -> Preferred | PreferenceRefused:
     available, must, size = request
-    return choose(PoolTopology(seats, cross, policy), available, must, size, Budget(steps))
+    return choose_devices(PoolTopology(seats, cross, policy), available, must, size, Budget(steps))
 
 
-def devices_of(chosen: Preferred | Refused) -> Devices:
+def devices_of(chosen: Preferred | PreferenceRefused) -> Devices:
     assert isinstance(chosen, Preferred)
     assert not chosen.simply
     return chosen.devices
 
 
 def left_over(seats: Seats, available: list[str], chosen: Devices) -> int:
-    touched = {seats[DeviceId(device)].below for device in chosen}
+    touched = {seats[DeviceId(device)].group_key for device in chosen}
     return sum(
-        seats[DeviceId(device)].below in touched for device in available if device not in chosen
+        seats[DeviceId(device)].group_key in touched for device in available if device not in chosen
     )
 
 
@@ -81,10 +81,10 @@ def topology(seats: Seats, available: list[str], must: list[str], chosen: Device
 
 def packed(seats: Seats, available: list[str], must: list[str], chosen: Devices) -> object:
     free = set(available) - set(must)
-    used = Counter(place.below for device, place in seats.items() if device not in free)
-    taken = [seats[DeviceId(device)].below for device in chosen if device not in must]
+    used = Counter(place.group_key for device, place in seats.items() if device not in free)
+    taken = [seats[DeviceId(device)].group_key for device in chosen if device not in must]
     begun = {below for below in taken if not used[below]}
-    kept = sum(seats[DeviceId(device)].below in begun for device in free.difference(chosen))
+    kept = sum(seats[DeviceId(device)].group_key in begun for device in free.difference(chosen))
     return span(seats, chosen)[0], len(begun), -sum(used[below] for below in taken), kept
 
 
@@ -116,7 +116,7 @@ def test_nothing_is_better(
         and (cross or size > ROOM or len(must) == size or span(seats, choice)[0] == 1)
     ]
     if not legal:
-        assert isinstance(found, Refused)
+        assert isinstance(found, PreferenceRefused)
         return
     chosen = devices_of(found)
     assert chosen in legal
@@ -138,13 +138,13 @@ def test_what_may_not_cross_is_refused_only_where_no_node_has_enough(
     if size > ROOM or span(seats, freely)[0] == 1 or len(must) == size:
         assert devices_of(chosen) == freely  # where all is given, there is nothing to choose
     else:
-        assert chosen == Refused(
+        assert chosen == PreferenceRefused(
             "cross-NUMA allocation not possible: no NUMA node with sufficient devices "
             f"(>= {size}) found, topology-aware allocation failed"
         )
 
 
-@given(nodes(), st.data(), st.sampled_from(POLICIES), st.sampled_from([0, STEPS_MOST]))
+@given(nodes(), st.data(), st.sampled_from(POLICIES), st.sampled_from([0, MAX_STEPS]))
 def test_the_order_of_the_question_does_not_matter(
     seats: Seats, data: st.DataObject, policy: Preferring, steps: int
 ) -> None:
@@ -167,7 +167,7 @@ def test_with_any_budget_the_answer_is_legal_and_refusals_are_the_same(
     available, must, size = request
     chosen = ask(seats, request, policy, cross=cross, steps=steps)
     searched = ask(seats, request, policy, cross=cross)
-    if isinstance(searched, Refused):
+    if isinstance(searched, PreferenceRefused):
         assert chosen == searched
         return
     assert isinstance(chosen, Preferred)
@@ -190,7 +190,7 @@ def test_it_is_never_wider_than_the_references_choice(
     available, _, size = draw_request(data, seats)
     chosen = ask(seats, (available, [], size), cross=cross)
     theirs = reference(seats, available, size, cross=cross)
-    assert (theirs is None) == isinstance(chosen, Refused)
+    assert (theirs is None) == isinstance(chosen, PreferenceRefused)
     if theirs is None:
         return
     ours_span, their_span = span(seats, devices_of(chosen)), span(seats, theirs)
@@ -219,7 +219,7 @@ def test_any_question_has_a_legal_answer(
     available = [*strange, *data.draw(some)]
     must = [*more, *data.draw(some)]
     for places in (seats, {**seats, DeviceId("x"): None}, {}):
-        chosen = choose(PoolTopology(places, True, policy), available, must, size, Budget())  # noqa: FBT003
+        chosen = choose_devices(PoolTopology(places, True, policy), available, must, size, Budget())  # noqa: FBT003
         assert isinstance(chosen, Preferred)
         assert len(set(chosen.devices)) == len(chosen.devices)
         assert set(chosen.devices) <= {*available, *must} & places.keys()

@@ -10,9 +10,9 @@ from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.health import Verdict
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.allocation.device_allocation import env_names
-from rbln_worker.health.inspect import unread
+from rbln_worker.health.inspect import answer_without_files
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
-from rbln_worker.kubelet.prepared import AnswerInputs, PreparedAnswers, revise
+from rbln_worker.kubelet.prepared import AnswerInputs, PreparedAnswers, revise_answers
 
 POOL = PoolSpec("rebellions.ai", "ATOM", "accelerator")
 
@@ -41,7 +41,7 @@ def known(moment: dict[str, Seen], pool: PoolSpec) -> AnswerInputs:
     return AnswerInputs(
         pool=pool,
         devices=devices,
-        answers={name: unread(device, pool) for name, device in devices.items()},
+        answers={name: answer_without_files(device, pool) for name, device in devices.items()},
         verdicts={name: Verdict(healthy=moment[name].healthy) for name in devices},
         refusals={name: "sick" for name in devices if not moment[name].healthy},
         hidden=frozenset(name for name in devices if moment[name].hidden),
@@ -55,7 +55,7 @@ def empty(pool: PoolSpec) -> PreparedAnswers:
 
 def made(moment: dict[str, Seen], pool: PoolSpec) -> PreparedAnswers:
     now = known(moment, pool)
-    return revise(empty(pool), now, now.devices, moved=True)
+    return revise_answers(empty(pool), now, now.devices, moved=True)
 
 
 @given(st.lists(MOMENT, min_size=1, max_size=6), st.data())
@@ -64,7 +64,7 @@ def test_steps_come_to_the_same_as_one(moments: list[dict[str, Seen]], data: st.
     for moment in moments:
         changed = {n for n in before.keys() | moment.keys() if before.get(n) != moment.get(n)}
         changed |= data.draw(st.sets(IDS))  # and some that only may have
-        so_far = revise(so_far, known(moment, POOL), devices(changed), moved=True)
+        so_far = revise_answers(so_far, known(moment, POOL), devices(changed), moved=True)
         before = moment
     at_once = made(before, POOL)
     assert so_far == at_once

@@ -11,14 +11,14 @@ from hypothesis.stateful import (
 )
 
 from rbln_worker.core.registration import (
-    Act,
+    Action,
     Choice,
     RegistrationState,
     RegistrationStep,
-    advance,
-    asks_for_others,
-    choose,
-    phase,
+    choose_way,
+    handle_event,
+    needs_newer_check,
+    status_phase,
 )
 from rbln_worker.core.registration_events import (
     Accepted,
@@ -61,13 +61,13 @@ class Registering(RuleBasedStateMachine):
         self.streams = 0
 
     def tell(self, event: Event) -> None:
-        self.standing, act = advance(self.standing, event, self.now)
+        self.standing, act = handle_event(self.standing, event, self.now)
         match act:
-            case Act.OPEN:
+            case Action.OPEN:
                 self.endpoints += 1
                 self.opening, self.endpoint = self.endpoints, None
                 self.served, self.streams = False, 0
-            case Act.REGISTER:
+            case Action.REGISTER:
                 assert self.standing.way == "kubelet-sock"
                 assert self.opening is None
                 assert self.endpoint is not None, "nothing is registered before it is served"
@@ -82,7 +82,7 @@ class Registering(RuleBasedStateMachine):
             sock_folder=self.sock_folder,
             registry_folder=self.registry_folder,
             served=self.served,
-            younger="another.sock" if self.another and asks_for_others(self.standing) else "",
+            younger="another.sock" if self.another and needs_newer_check(self.standing) else "",
         )
 
     # The world
@@ -166,13 +166,13 @@ class Registering(RuleBasedStateMachine):
         self.streams -= 1
         self.tell(Streams(self.streams))
 
-    @precondition(lambda self: self.standing.due is not None)
+    @precondition(lambda self: self.standing.deadline is not None)
     @rule()
     def time_passes(self) -> None:
-        self.now = max(self.now, self.standing.due or 0.0)
+        self.now = max(self.now, self.standing.deadline or 0.0)
         self.tell(DirsChecked(self.view()))
         after = self.standing
-        if after.due is not None and after.due <= self.now:
+        if after.deadline is not None and after.deadline <= self.now:
             self.tell(TimerExpired())
 
     @rule()
@@ -192,11 +192,11 @@ class Registering(RuleBasedStateMachine):
                 if self.standing.way == "plugin-watcher":
                     self.the_watcher_speaks(taken=True)
                 self.a_stream_opens()
-            elif self.standing.due is not None:
+            elif self.standing.deadline is not None:
                 self.time_passes()
         assert self.standing.step is RegistrationStep.LISTED, self.standing
-        assert self.standing.way == choose(self.standing.choice, self.view())
-        assert phase(self.standing) == "registered"
+        assert self.standing.way == choose_way(self.standing.choice, self.view())
+        assert status_phase(self.standing) == "registered"
 
     # What always holds
 
@@ -204,19 +204,19 @@ class Registering(RuleBasedStateMachine):
     def something_is_under_way_or_somebody_is_waited_for(self) -> None:
         match self.standing.step:
             case RegistrationStep.AWAY | RegistrationStep.LISTED:
-                assert self.standing.due is None
+                assert self.standing.deadline is None
             case RegistrationStep.OPENING:
                 assert self.opening is not None
-                assert self.standing.due is None
+                assert self.standing.deadline is None
             case RegistrationStep.CALLING:
                 assert self.registering is not None
-                assert self.standing.due is None
+                assert self.standing.deadline is None
             case RegistrationStep.REFUSED | RegistrationStep.YIELDED:
-                assert self.standing.due is not None
+                assert self.standing.deadline is not None
                 assert self.standing.reason
             case RegistrationStep.UNLISTED:
                 waits_for_a_kubelet = self.standing.way == "plugin-watcher"
-                assert self.standing.due is not None or waits_for_a_kubelet
+                assert self.standing.deadline is not None or waits_for_a_kubelet
 
     @invariant()
     def a_listed_pool_has_no_reason(self) -> None:
@@ -226,7 +226,7 @@ class Registering(RuleBasedStateMachine):
 
     @invariant()
     def an_attempt_is_repeated_only_with_a_socket_that_nobody_knows(self) -> None:
-        if self.standing.again and self.standing.step is RegistrationStep.REFUSED:
+        if self.standing.retry and self.standing.step is RegistrationStep.REFUSED:
             assert self.endpoint not in self.heard
 
 

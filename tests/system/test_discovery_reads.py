@@ -20,14 +20,14 @@ import os, sys
 from pathlib import Path
 from rbln_worker.host.discovery import network
 from rbln_worker.host.discovery.inventory import Needs
-from rbln_worker.host.discovery.scan import look
+from rbln_worker.host.discovery.scan import scan_host
 
 root = sys.argv[1]
 def note(event, arguments):
     if event in ("open", "os.listdir") and str(arguments[0]).startswith(root):
         print(os.path.relpath(arguments[0], root))
 sys.addaudithook(note)
-found = look(Path(root), Needs(frozenset({0x02, 0x12}), acpi_indexes=True, subfunctions=True))
+found = scan_host(Path(root), Needs(frozenset({0x02, 0x12}), acpi_indexes=True, subfunctions=True))
 print(len(found.functions), file=sys.stderr)
 """
 PF = SimDevice(

@@ -18,7 +18,7 @@ import pytest
 from rbln_supervisor.core.control.protocol import Rescan
 from rbln_supervisor.ctl.client import ask
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
-from rbln_worker.kubelet.endpoint import REQUEST_BYTES_MOST
+from rbln_worker.kubelet.endpoint import MAX_REQUEST_BYTES
 from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
 from tests.sim.nodes import for_machines, npus
@@ -104,13 +104,13 @@ def test_requests_are_bounded() -> None:
         ):
             call = unary(channel, DEVICE_PLUGIN, "Allocate", pb.AllocateResponse)
             request = pb.AllocateRequest()
-            request.container_requests.add(devicesIDs=["x" * REQUEST_BYTES_MOST])
+            request.container_requests.add(devicesIDs=["x" * MAX_REQUEST_BYTES])
             with pytest.raises(grpc.RpcError) as caught:
                 call(request, timeout=10.0)
             assert code_of(caught.value) == "RESOURCE_EXHAUSTED"
             # Many at once, of those that are just short enough.
             request = pb.AllocateRequest()
-            request.container_requests.add(devicesIDs=["x" * (REQUEST_BYTES_MOST - 100)])
+            request.container_requests.add(devicesIDs=["x" * (MAX_REQUEST_BYTES - 100)])
             calls = [call.future(request, timeout=60.0) for _ in range(96)]
             codes = {one.code().name for one in calls}
             assert codes == {"INVALID_ARGUMENT"}

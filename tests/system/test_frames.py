@@ -12,7 +12,14 @@ import zmq
 
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.events import History, Transition
-from rbln_worker.contract.messages import Heartbeat, Hello, Phase, Report, SnapshotRequest, encode
+from rbln_worker.contract.messages import (
+    Heartbeat,
+    Hello,
+    Phase,
+    Report,
+    SnapshotRequest,
+    encode_message,
+)
 from rbln_worker.contract.pool import PoolName
 from tests.sim.stack import Stack
 from tests.system.scene import ATOM, ATOMS, TWO_POOLS, VM, allocatable, served, untouched
@@ -91,7 +98,7 @@ def test_messages_of_nobodys_worker_are_counted_and_dropped(stack: Stack) -> Non
         SnapshotRequest(),
     )
     with untouched(stack, ATOM, VM):
-        send(stack.run_dir / "workers.sock", *([encode(message)] for message in forged))
+        send(stack.run_dir / "workers.sock", *([encode_message(message)] for message in forged))
         counted(stack, "frames of unknown workers", len(forged))
     answers(stack)
 
@@ -104,7 +111,7 @@ def test_nobody_is_the_worker_of_a_pool_that_has_none() -> None:
             Hello(pool=PoolName(ATOM), pid=1, incarnation="", version="0"),
             Report(Phase.REGISTERED, endpoint="x", registration="kubelet-sock"),
         )
-        send(stack.run_dir / "workers.sock", *([encode(message)] for message in forged))
+        send(stack.run_dir / "workers.sock", *([encode_message(message)] for message in forged))
         counted(stack, "frames of unknown workers", len(forged))
         seen = stack.status().pools[ATOM]
         assert (seen.state, seen.endpoint) == ("waiting", None)

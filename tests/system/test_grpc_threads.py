@@ -17,12 +17,12 @@ pytestmark = [
 SERVES = """
 import asyncio, os, sys
 from pathlib import Path
-from rbln_worker.kubelet.endpoint import Endpoint, threads
+from rbln_worker.kubelet.endpoint import Endpoint, max_grpc_threads
 
 async def main():
     before = len(os.listdir("/proc/self/task"))
     endpoint = await Endpoint.open(Path(sys.argv[1]), ())
-    print(os.cpu_count(), threads(), len(os.listdir("/proc/self/task")) - before)
+    print(os.cpu_count(), max_grpc_threads(), len(os.listdir("/proc/self/task")) - before)
     await endpoint.close()
 
 asyncio.run(main())

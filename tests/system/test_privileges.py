@@ -195,13 +195,13 @@ def test_a_kernel_that_takes_no_privilege_away_starts_nothing(tmp_path: Path) ->
 ALONE = """
 import sys
 from pathlib import Path
-from rbln_worker.spec import Boot, KubeletDirs
+from rbln_worker.spec import KubeletDirs, WorkerSpec
 from rbln_worker.contract.pool import PoolName
-from rbln_worker.main import run
+from rbln_worker.main import run_worker
 from tests.sim.seccomp import refuse
 home = Path(sys.argv[1])
 refuse("capset")
-sys.exit(run(Boot(
+sys.exit(run_worker(WorkerSpec(
     pool=PoolName("x.io/a"), incarnation="1", run_dir=home, root=home,
     kubelet_dirs=KubeletDirs(
         home / "k/device-plugins", home / "k/reg", home / "k/pods", home / "k/pods-api"

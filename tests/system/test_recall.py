@@ -24,7 +24,7 @@ from rbln_worker.contract.messages import (
     StateReport,
     StateRequest,
     ToSupervisor,
-    encode,
+    encode_message,
     to_supervisor,
 )
 from rbln_worker.contract.pool import PoolSpec
@@ -96,14 +96,14 @@ def mouth(stack: Stack) -> Iterator[Callable[[ToSupervisor | bytes], None]]:
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         socket.linger = 1000
         socket.connect(f"ipc://{stack.run_dir / 'workers.sock'}")
-        yield lambda said: socket.send(said if isinstance(said, bytes) else encode(said))
+        yield lambda said: socket.send(said if isinstance(said, bytes) else encode_message(said))
 
 
 GARBAGE = (
     b"",
     b"\xff" * 1000,
     b"\x91" * 60_000,
-    encode(StateRequest())[:-1],
+    encode_message(StateRequest())[:-1],
     msgspec.msgpack.encode({"type": "holds", "devices": [7]}),
 )
 
@@ -124,7 +124,7 @@ def test_a_worker_says_what_it_holds_to_whoever_asks_whatever_else_he_says() -> 
                 for frame in GARBAGE:
                     listening.say(worker, frame)
                 for _ in range(5):
-                    listening.say(worker, encode(StateRequest()))
+                    listening.say(worker, encode_message(StateRequest()))
                     _, said = listening.hear(
                         lambda who, m: who == worker and isinstance(m, StateReport)
                     )
@@ -166,11 +166,11 @@ def test_a_kubelet_that_restarts_without_a_supervisor_is_told_to_the_next_one() 
 ALONE = """
 import logging, sys
 from pathlib import Path
-from rbln_worker.spec import Boot, KubeletDirs
+from rbln_worker.spec import KubeletDirs, WorkerSpec
 from rbln_worker.contract.pool import PoolName
-from rbln_worker.main import run
+from rbln_worker.main import run_worker
 home = Path(sys.argv[1])
-sys.exit(run(Boot(
+sys.exit(run_worker(WorkerSpec(
     pool=PoolName("x.io/a"), incarnation="1", run_dir=home, root=home,
     kubelet_dirs=KubeletDirs(
         home / "k/device-plugins", home / "k/reg", home / "k/pods", home / "k/pods-api"
@@ -261,7 +261,7 @@ UNKNOWN = Device(
         StateReport(PoolSpec("rebellions.ai", "VM", "accelerator"), (UNKNOWN,)),
         msgspec.msgpack.encode({"type": "holds", "pool": 7}),
         msgspec.msgpack.encode({"type": "holds", "devices": [{"id": "x"}]}),
-        encode(StateReport(None, (UNKNOWN,)))[:-1],
+        encode_message(StateReport(None, (UNKNOWN,)))[:-1],
         os.urandom(4096),
     ],
     ids=["another pool's", "no pool", "no device", "truncated", "noise"],

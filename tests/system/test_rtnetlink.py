@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 import pytest
 
-from rbln_worker.host.netlink.links import Links
+from rbln_worker.host.netlink.links import LinkTable
 from tests.sim import network
 from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
@@ -20,12 +20,12 @@ pytestmark = pytest.mark.system
 
 READ: Final = (
     *(sys.executable, "-X", "dev", "-W", "error", "-c"),
-    "import sys; from rbln_worker.host.netlink.codec import rtnetlink; import msgspec; "
-    "sys.stdout.buffer.write(msgspec.json.encode(rtnetlink.read()))",
+    "import sys; from rbln_worker.host.netlink import rtnetlink; import msgspec; "
+    "sys.stdout.buffer.write(msgspec.json.encode(rtnetlink.read_links()))",
 )
 
 
-def seen(*setup: str, tolerant: bool = False) -> Links:
+def seen(*setup: str, tolerant: bool = False) -> LinkTable:
     """What is read in a namespace after these commands; skips where one is not possible."""
     done = subprocess.run(
         network.inside(setup, READ),
@@ -37,7 +37,7 @@ def seen(*setup: str, tolerant: bool = False) -> Links:
     if done.returncode and not done.stdout and b"Traceback" not in done.stderr:
         pytest.skip(f"not on this kernel, or not for this user: {done.stderr.decode().strip()}")
     assert done.returncode == 0, done.stderr.decode()
-    return msgspec.json.decode(done.stdout, type=Links)
+    return msgspec.json.decode(done.stdout, type=LinkTable)
 
 
 def plain(*names: str) -> Sequence[str]:

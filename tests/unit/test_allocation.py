@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rbln_worker.contract.pool import PoolName
 from rbln_worker.core.allocation.device_allocation import env_names
-from rbln_worker.kubelet.allocation import ANSWER_MOST_S, ASKED_MOST, Refusal, answer
+from rbln_worker.kubelet.allocation import MAX_ANSWER_S, MAX_REQUESTED, Refusal, build_response
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.prepared import PreparedAnswers
 from rbln_worker.kubelet.translate import SerializedDevice
@@ -34,7 +34,7 @@ def request(containers: Sequence[Sequence[str]]) -> pb.AllocateRequest:
 
 @given(st.lists(st.lists(st.sampled_from([*FREE, SICK, "no such device"]), max_size=5), max_size=5))
 def test_every_container_gets_its_devices_or_none_gets_any(containers: list[list[str]]) -> None:
-    given = answer(PREPARED, request(containers))
+    given = build_response(PREPARED, request(containers))
     strange = [device for ids in containers for device in ids if device not in FREE]
     if strange:
         assert isinstance(given, Refusal)
@@ -51,14 +51,14 @@ def test_every_container_gets_its_devices_or_none_gets_any(containers: list[list
 @pytest.mark.parametrize(
     ("containers", "fits"),
     [
-        ([[FREE[0]] * (ASKED_MOST - 1)], True),
-        ([[FREE[0]] * ASKED_MOST], False),
-        ([[]] * ASKED_MOST, True),
-        ([[]] * (ASKED_MOST + 1), False),
+        ([[FREE[0]] * (MAX_REQUESTED - 1)], True),
+        ([[FREE[0]] * MAX_REQUESTED], False),
+        ([[]] * MAX_REQUESTED, True),
+        ([[]] * (MAX_REQUESTED + 1), False),
     ],
 )
 def test_a_call_may_name_so_many(containers: list[list[str]], *, fits: bool) -> None:
-    given = answer(PREPARED, request(containers), now=lambda: 0.0)
+    given = build_response(PREPARED, request(containers), now=lambda: 0.0)
     if fits:
         assert isinstance(given, bytes)
         members = pb.AllocateResponse.FromString(given).container_responses
@@ -67,13 +67,13 @@ def test_a_call_may_name_so_many(containers: list[list[str]], *, fits: bool) -> 
     else:
         assert isinstance(given, Refusal)
         assert given.code is grpc.StatusCode.INVALID_ARGUMENT
-        assert str(ASKED_MOST) in given.why
+        assert str(MAX_REQUESTED) in given.why
         assert "3 devices to give" in given.why
 
 
 def test_one_that_takes_too_long_ends_with_nothing_given_out() -> None:
-    clock = count(0.0, ANSWER_MOST_S / 10)
-    given = answer(PREPARED, request([[FREE[0]]] * 50), now=lambda: next(clock))
+    clock = count(0.0, MAX_ANSWER_S / 10)
+    given = build_response(PREPARED, request([[FREE[0]]] * 50), now=lambda: next(clock))
     assert isinstance(given, Refusal)
     assert given.code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert "50 containers took longer than 100 ms: nothing of rebellions.ai/ATOM" in given.why

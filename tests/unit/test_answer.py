@@ -7,9 +7,9 @@ from rbln_worker.contract.pool import PoolName, PoolSpec
 from rbln_worker.core.allocation.device_allocation import (
     DeviceAllocation,
     build_allocation,
+    dedupe_by_host_path,
     env_names,
-    envs,
-    first_by_host,
+    env_vars,
     go_json,
 )
 from rbln_worker.core.allocation.host_facts import HostFacts
@@ -53,17 +53,17 @@ def test_the_names_of_the_variables() -> None:
 def test_the_variables() -> None:
     names = env_names(PoolName("p/n"))
     infos = {"a": '"a":{}', "b": '"b":{}'}
-    assert list(envs(names, ["a", "a", "b"], infos).values()) == [
+    assert list(env_vars(names, ["a", "a", "b"], infos).values()) == [
         "a,a,b",
         "a,a,b",
         '{"a":{},"b":{}}',
     ]
-    assert list(envs(names, [], {}).values()) == ["", "", "{}"]
+    assert list(env_vars(names, [], {}).values()) == ["", "", "{}"]
 
 
 def test_a_host_path_comes_once_and_the_first_counts() -> None:
     one, other = DeviceNode("/dev/a", "/x"), DeviceNode("/dev/a", "/y")
-    assert first_by_host([one, other, same_path("/dev/b")]) == (one, same_path("/dev/b"))
+    assert dedupe_by_host_path([one, other, same_path("/dev/b")]) == (one, same_path("/dev/b"))
 
 
 @pytest.mark.parametrize(

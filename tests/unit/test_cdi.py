@@ -10,7 +10,7 @@ from rbln_worker.core.allocation import cdi
 from rbln_worker.core.allocation.device_allocation import DeviceAllocation, EnvNames
 from rbln_worker.core.allocation.providers.provider import DeviceNode, Mount, same_path
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
-from rbln_worker.kubelet.translate import container_member, share
+from rbln_worker.kubelet.translate import container_member, encode_share
 from tests.sim import runtime
 
 POOL = PoolSpec("rebellions.ai", "ATOM", "accelerator")
@@ -31,7 +31,7 @@ NOTHING = answer("0000:07:00.0")
 
 
 def write(folder: Path, pool: PoolSpec, *answers: DeviceAllocation) -> Path:
-    text = cdi.spec(pool, answers)
+    text = cdi.spec_text(pool, answers)
     assert text is not None
     path = folder / cdi.file_names(pool)[pool.device_type]
     path.write_text(text)
@@ -75,7 +75,8 @@ def test_a_container_gets_what_it_would_get_directly(tmp_path: Path) -> None:
         folder.mkdir()
         write(folder, POOL, *answers)
         shares = {
-            str(one.id): share(one, "both", cdi.qualified_name(POOL, one.id)) for one in answers
+            str(one.id): encode_share(one, "both", cdi.qualified_name(POOL, one.id))
+            for one in answers
         }
         given = _container(
             container_member(
@@ -96,9 +97,9 @@ def test_a_container_gets_what_it_would_get_directly(tmp_path: Path) -> None:
 
 
 def test_a_pool_whose_devices_have_no_nodes_has_no_spec_and_claims_nothing() -> None:
-    assert cdi.spec(POOL, [NOTHING]) is None
-    assert cdi.spec(POOL, []) is None
-    shares = {str(NOTHING.id): share(NOTHING, "both", "never")}
+    assert cdi.spec_text(POOL, [NOTHING]) is None
+    assert cdi.spec_text(POOL, []) is None
+    shares = {str(NOTHING.id): encode_share(NOTHING, "both", "never")}
     given = _container(
         container_member(EnvNames("a", "b", "c"), [NOTHING.id], shares, cdi.annotation_key(POOL))
     )
@@ -115,7 +116,8 @@ def test_the_mode_says_how_a_device_is_claimed(
     mode: cdi.Mode, *, annotated: bool, in_field: bool
 ) -> None:
     shares = {
-        str(one.id): share(one, mode, cdi.qualified_name(POOL, one.id)) for one in (A, B, NOTHING)
+        str(one.id): encode_share(one, mode, cdi.qualified_name(POOL, one.id))
+        for one in (A, B, NOTHING)
     }
     key = cdi.annotation_key(POOL) if annotated else ""
     given = _container(

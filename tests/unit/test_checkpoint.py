@@ -54,7 +54,7 @@ HELD = PodDevice(ATOM, A, container="main", uid="u1", paths=("/dev/rbln2",))
 
 
 def test_an_entry_names_pod_device_and_the_nodes_of_that_device() -> None:
-    assert checkpoint.parse(text(entry())) == ((HELD,), "")
+    assert checkpoint.parse_checkpoint(text(entry())) == ((HELD,), "")
 
 
 def test_each_device_has_its_own_nodes() -> None:
@@ -63,7 +63,7 @@ def test_each_device_has_its_own_nodes() -> None:
         B: {"rebellions": {"mount": "/dev/rbln0"}},
     }
     nodes = {path: path for path in ("/dev/rbln2", "/dev/rbln0", "/dev/rsd0")}
-    found = checkpoint.parse(
+    found = checkpoint.parse_checkpoint(
         text(entry(DeviceIDs={"0": [A], "1": [B]}, AllocResp=answer(infos, nodes)))
     )
     assert [one.paths for one in found.devices] == [("/dev/rbln2",), ("/dev/rbln0",)]
@@ -72,18 +72,20 @@ def test_each_device_has_its_own_nodes() -> None:
 def test_a_path_is_the_hosts_and_shared_nodes_are_nobodys() -> None:
     info = {"vfio": {"mount": "/dev/vfio/vfio", "dev-mount": "/dev/vfio/7", "n": 7}}
     nodes = {"/dev/vfio/vfio": "/dev/vfio/vfio", "/dev/vfio/7": "/dev/vfio/noiommu-7"}
-    found = checkpoint.parse(text(entry(AllocResp=answer({A: info}, nodes))))
+    found = checkpoint.parse_checkpoint(text(entry(AllocResp=answer({A: info}, nodes))))
     assert found.devices[0].paths == ("/dev/vfio/noiommu-7",)
 
 
 def test_what_the_configuration_says_is_no_path() -> None:
     info = {"extra": {"log": "/dev/rsd0"}, "extraInfo": {"log": "/dev/rsd0"}}
-    found = checkpoint.parse(text(entry(AllocResp=answer({A: info}, {"/dev/rsd0": "/dev/rsd0"}))))
+    found = checkpoint.parse_checkpoint(
+        text(entry(AllocResp=answer({A: info}, {"/dev/rsd0": "/dev/rsd0"})))
+    )
     assert found.devices[0].paths == ()
 
 
 def test_with_cdi_there_are_no_paths() -> None:
-    found = checkpoint.parse(
+    found = checkpoint.parse_checkpoint(
         text(
             entry(
                 AllocResp=answer(
@@ -98,7 +100,7 @@ def test_with_cdi_there_are_no_paths() -> None:
 
 
 def test_before_1_20_devices_were_a_list() -> None:
-    assert checkpoint.parse(text(entry(DeviceIDs=[A]))).devices == (HELD,)
+    assert checkpoint.parse_checkpoint(text(entry(DeviceIDs=[A]))).devices == (HELD,)
 
 
 @pytest.mark.parametrize(
@@ -116,14 +118,16 @@ def test_before_1_20_devices_were_a_list() -> None:
     ],
 )
 def test_an_entry_that_is_none_is_left_out_and_said(wrong: object) -> None:
-    assert checkpoint.parse(text(wrong, entry())) == ((HELD,), "1 entry can't be read")
+    assert checkpoint.parse_checkpoint(text(wrong, entry())) == ((HELD,), "1 entry can't be read")
 
 
 @pytest.mark.parametrize(
     "infos", ["", "{", "[]", "7", json.dumps({A: 1}), json.dumps({A: {"x": 1}})]
 )
 def test_a_variable_that_is_no_object_names_no_path(infos: str) -> None:
-    found = checkpoint.parse(text(entry(AllocResp=answer(infos, {"/dev/rbln2": "/dev/rbln2"}))))
+    found = checkpoint.parse_checkpoint(
+        text(entry(AllocResp=answer(infos, {"/dev/rbln2": "/dev/rbln2"})))
+    )
     assert [(one.device, one.paths, found.problem) for one in found.devices] == [(A, (), "")]
 
 
@@ -142,16 +146,16 @@ def test_a_variable_that_is_no_object_names_no_path(infos: str) -> None:
     ],
 )
 def test_what_is_no_checkpoint_says_nothing(raw: bytes) -> None:
-    assert checkpoint.parse(raw) == ((), "not a checkpoint that this version can read")
+    assert checkpoint.parse_checkpoint(raw) == ((), "not a checkpoint that this version can read")
 
 
 def test_an_empty_one_is_well() -> None:
-    assert checkpoint.parse(b'{"Data": {"PodDeviceEntries": null}}') == ((), "")
+    assert checkpoint.parse_checkpoint(b'{"Data": {"PodDeviceEntries": null}}') == ((), "")
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
-    checkpoint.parse(raw)
+    checkpoint.parse_checkpoint(raw)
 
 
 @given(
@@ -171,28 +175,28 @@ def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
     )
 )
 def test_any_entries_are_read_or_left_out(one: object) -> None:
-    found = checkpoint.parse(text(one, entry()))
+    found = checkpoint.parse_checkpoint(text(one, entry()))
     assert HELD in found.devices or msgspec.json.encode(one) == b"null"
 
 
 def test_files_of_all_kinds(tmp_path: Path) -> None:
-    assert checkpoint.read(tmp_path / "none") == ((), "")
+    assert checkpoint.read_checkpoint(tmp_path / "none") == ((), "")
     path = tmp_path / checkpoint.FILE
-    assert checkpoint.read(tmp_path) == ((), "")
+    assert checkpoint.read_checkpoint(tmp_path) == ((), "")
     path.write_bytes(text(entry()))
-    assert checkpoint.read(tmp_path) == ((HELD,), "")
+    assert checkpoint.read_checkpoint(tmp_path) == ((HELD,), "")
     path.write_bytes(b"{")
-    assert checkpoint.read(tmp_path).problem.startswith(f"{path}: not a checkpoint")
+    assert checkpoint.read_checkpoint(tmp_path).problem.startswith(f"{path}: not a checkpoint")
     path.unlink()
     os.mkfifo(path)
-    assert checkpoint.read(tmp_path).problem == f"{path}: not a regular file"
+    assert checkpoint.read_checkpoint(tmp_path).problem == f"{path}: not a regular file"
     path.unlink()
     path.symlink_to(tmp_path / "elsewhere")
-    assert checkpoint.read(tmp_path).devices == ()
+    assert checkpoint.read_checkpoint(tmp_path).devices == ()
     path.unlink()
     path.mkdir()
-    assert checkpoint.read(tmp_path).problem
+    assert checkpoint.read_checkpoint(tmp_path).problem
     path.rmdir()
     path.touch()
     os.truncate(path, checkpoint.MAX_BYTES + 1)
-    assert "longer than" in checkpoint.read(tmp_path).problem
+    assert "longer than" in checkpoint.read_checkpoint(tmp_path).problem

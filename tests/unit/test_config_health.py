@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rbln_supervisor.core.config.node_config import ConfigError, NodeConfig, parse, require_valid
 from rbln_worker.contract.health import HealthPolicy, Probation
-from rbln_worker.contract.messages import Snapshot, encode, to_worker
+from rbln_worker.contract.messages import Snapshot, encode_message, to_worker
 
 YAML = """
 resourceList:
@@ -109,7 +109,7 @@ def test_the_same_words_elsewhere_are_text() -> None:
     config = yaml("{}", ", additionalInfo: {'*': {firstSeconds: 5}}")
     spec = config.pools[0].spec
     assert spec.additional_info == {"*": {"firstSeconds": "5"}}
-    sent = to_worker(encode(Snapshot("s", 1, spec, ())))
+    sent = to_worker(encode_message(Snapshot("s", 1, spec, ())))
     assert isinstance(sent, Snapshot)
     assert sent.pool == spec
 

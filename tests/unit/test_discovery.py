@@ -13,10 +13,10 @@ from rbln_worker.host.discovery import pci
 from rbln_worker.host.discovery.ddp import DdpTool
 from rbln_worker.host.discovery.inventory import Needs, ScanResult, Unreadable
 from rbln_worker.host.discovery.network import NetworkReader
-from rbln_worker.host.discovery.scan import look
+from rbln_worker.host.discovery.scan import scan_host
 from rbln_worker.host.netlink import codec, links, rtnetlink
 from rbln_worker.host.netlink.devlink import ESWITCH_GET, Bus, Devlink
-from rbln_worker.host.netlink.links import Link, Links
+from rbln_worker.host.netlink.links import Link, LinkTable
 from rbln_worker.host.netlink.rtnetlink import VfLinkState
 from tests.sim import device as sim
 from tests.sim.device import Rdma, SimDevice, Subfunction
@@ -36,7 +36,7 @@ def node(tmp_path: Path) -> SimNode:
 
 
 def found(node: SimNode, needs: Needs = EVERYTHING) -> ScanResult:
-    return look(node.root, needs)
+    return scan_host(node.root, needs)
 
 
 def function(node: SimNode, bdf: str) -> PciFunction:
@@ -124,8 +124,8 @@ def test_a_domain_of_five_digits(node: SimNode) -> None:
 # Names of PFs, types of links
 
 
-LEGACY: Final = codec.attribute(25, pack("=H", 0))
-SWITCHDEV: Final = codec.attribute(25, pack("=H", 1))
+LEGACY: Final = codec.encode_attribute(25, pack("=H", 0))
+SWITCHDEV: Final = codec.encode_attribute(25, pack("=H", 1))
 """DEVLINK_ATTR_ESWITCH_MODE."""
 
 
@@ -146,10 +146,10 @@ class Answers:
 
 
 def described(node: SimNode, bdf: str, devlink: Answers, known: Iterable[Link] = ()) -> PciFunction:
-    scan = pci.scan(f"{node.root}", WITHOUT_RDMA)
-    known_links = links.summed_up(known, ())
+    scan = pci.scan_functions(f"{node.root}", WITHOUT_RDMA)
+    known_links = links.summarize_links(known, ())
     networks = NetworkReader(f"{node.root}", known_links, Devlink(devlink), DdpTool(), WITHOUT_RDMA)
-    return networks.function(scan.found[Bdf(bdf)]).function
+    return networks.describe_function(scan.found[Bdf(bdf)]).function
 
 
 def test_a_legacy_pf_is_called_like_each_of_its_interfaces(node: SimNode) -> None:
@@ -189,10 +189,10 @@ def test_a_pf_is_asked_once_for_all_its_functions(node: SimNode) -> None:
     node.add(NIC)
     vfs = node.enable_vfs(PF, 4, driver="iavf")
     devlink = Answers(PF)
-    scan = pci.scan(f"{node.root}", WITHOUT_RDMA)
-    networks = NetworkReader(f"{node.root}", Links(), Devlink(devlink), DdpTool(), WITHOUT_RDMA)
+    scan = pci.scan_functions(f"{node.root}", WITHOUT_RDMA)
+    networks = NetworkReader(f"{node.root}", LinkTable(), Devlink(devlink), DdpTool(), WITHOUT_RDMA)
     for vf in vfs:
-        networks.function(scan.found[Bdf(vf)])
+        networks.describe_function(scan.found[Bdf(vf)])
     assert devlink.asked == [PF]
 
 
@@ -201,15 +201,15 @@ def test_rtnetlink_knows_types_better_than_sysfs(node: SimNode) -> None:
     (vf,) = node.enable_vfs(PF, 1, driver="vfio-pci")
     (link,) = known = (Link(2, "eno1", 32),)
     facts = described(node, vf, Answers(), known).network
-    assert (facts and facts.link_type, links.word(link.type)) == ("infiniband", "infiniband")
+    assert (facts and facts.link_type, links.type_name(link.type)) == ("infiniband", "infiniband")
 
 
 def test_link_states_that_a_pf_sets(node: SimNode) -> None:
     """Asked of the kernel once for each PF."""
     node.add(NIC)
     vfs = node.enable_vfs(PF, 3, driver="vfio-pci")
-    scan = pci.scan(f"{node.root}", WITHOUT_RDMA)
-    known = links.summed_up([Link(7, "eno1", 1)], ())
+    scan = pci.scan_functions(f"{node.root}", WITHOUT_RDMA)
+    known = links.summarize_links([Link(7, "eno1", 1)], ())
     networks = NetworkReader(f"{node.root}", known, Devlink(Answers()), DdpTool(), WITHOUT_RDMA)
     asked: list[int] = []
 
@@ -218,7 +218,7 @@ def test_link_states_that_a_pf_sets(node: SimNode) -> None:
         return {7: {0: "enable", 2: "auto"}}
 
     networks.read_vf_link_states(scan.found.values(), said)
-    described = [networks.function(scan.found[Bdf(one)]).function for one in (PF, *vfs)]
+    described = [networks.describe_function(scan.found[Bdf(one)]).function for one in (PF, *vfs)]
     assert [one.vf_link_state for one in described] == ["", "enable", "", "auto"]
     assert asked == [7]
 
@@ -310,9 +310,9 @@ def test_a_mode_that_can_not_be_read_is_said(
     for interface, port in (("p0", "p0"), ("p0_0", "pf0vf0")):
         node.set_interface(PF, interface, "phys_switch_id", "cafe\n")
         node.set_interface(PF, interface, "phys_port_name", f"{port}\n")
-    scan = pci.scan(f"{node.root}", WITHOUT_RDMA)
-    networks = NetworkReader(f"{node.root}", Links(), Devlink(devlink), DdpTool(), WITHOUT_RDMA)
-    described = [networks.function(scan.found[Bdf(one)]).function for one in (PF, vf)]
+    scan = pci.scan_functions(f"{node.root}", WITHOUT_RDMA)
+    networks = NetworkReader(f"{node.root}", LinkTable(), Devlink(devlink), DdpTool(), WITHOUT_RDMA)
+    described = [networks.describe_function(scan.found[Bdf(one)]).function for one in (PF, vf)]
     assert len(networks.problems) == problems
     assert described[0].network is not None
     is_legacy = bool(devlink.legacy)
@@ -335,7 +335,7 @@ def test_links_are_told_with_network_functions_only(node: SimNode) -> None:
     node.add(npu)
     assert found(node).links == {}
     node.add(NIC)
-    assert found(node).links == rtnetlink.read().states
+    assert found(node).links == rtnetlink.read_links().states
     assert found(node).links[1].name == "lo"
 
 
@@ -478,4 +478,6 @@ def test_vdpa_of_a_subfunction(node: SimNode) -> None:
 
 
 def test_a_node_without_pci_keeps_what_was_known(tmp_path: Path) -> None:
-    assert look(tmp_path, EVERYTHING).failed == "/sys/bus/pci/devices: No such file or directory"
+    assert (
+        scan_host(tmp_path, EVERYTHING).failed == "/sys/bus/pci/devices: No such file or directory"
+    )

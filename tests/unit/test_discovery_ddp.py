@@ -22,7 +22,7 @@ def tool(folder: Path, script: str) -> str:
 def test_the_package_of_a_device(tmp_path: Path) -> None:
     script = f"[ \"$*\" = '-l -a -j -s {BDF}' ] && echo '{ANSWER % 'GTPv1-C/U IPv4'}'"
     ddptool = DdpTool(tool(tmp_path, script))
-    assert ddptool.package(BDF) == "GTPv1-C/U IPv4"
+    assert ddptool.loaded_package(BDF) == "GTPv1-C/U IPv4"
     assert ddptool.problems == []
 
 
@@ -42,14 +42,14 @@ def test_the_package_of_a_device(tmp_path: Path) -> None:
 )
 def test_no_package(tmp_path: Path, script: str, problem: str | None) -> None:
     ddptool = DdpTool(tool(tmp_path, script))
-    assert ddptool.package(BDF) == ""
+    assert ddptool.loaded_package(BDF) == ""
     assert len(ddptool.problems) == (problem is not None)
     assert all(problem in told for told in ddptool.problems if problem)
 
 
 def test_a_tool_that_is_not_there_is_looked_for_once(tmp_path: Path) -> None:
     ddptool = DdpTool(str(tmp_path / "ddptool"))
-    assert [ddptool.package(BDF), ddptool.package(BDF)] == ["", ""]
+    assert [ddptool.loaded_package(BDF), ddptool.loaded_package(BDF)] == ["", ""]
     (problem,) = ddptool.problems
     assert "not found" in problem
 
@@ -58,7 +58,7 @@ def test_a_tool_that_may_not_be_run(tmp_path: Path) -> None:
     path = tmp_path / "ddptool"
     path.write_text("x")
     ddptool = DdpTool(str(path))
-    assert ddptool.package(BDF) == ""
+    assert ddptool.loaded_package(BDF) == ""
     assert ddptool.problems == [f"{path}: Permission denied"]
 
 
@@ -66,7 +66,7 @@ def test_a_silent_tool_is_ended_in_time(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     ddptool = DdpTool(tool(tmp_path, f"echo $$ > {pid_file}; exec sleep 60"), call_s=0.5)
     began = monotonic()
-    assert ddptool.package(BDF) == ""
+    assert ddptool.loaded_package(BDF) == ""
     assert monotonic() - began < 10
     assert "no answer within 0.5 s" in ddptool.problems[0]
     with pytest.raises(ProcessLookupError):
@@ -75,6 +75,6 @@ def test_a_silent_tool_is_ended_in_time(tmp_path: Path) -> None:
 
 def test_all_calls_together_have_a_time(tmp_path: Path) -> None:
     ddptool = DdpTool(tool(tmp_path, "exec sleep 60"), call_s=0.3, all_s=0.5)
-    assert [ddptool.package(f"0000:5e:00.{n}") for n in range(8)] == [""] * 8
+    assert [ddptool.loaded_package(f"0000:5e:00.{n}") for n in range(8)] == [""] * 8
     assert sum("no answer" in told for told in ddptool.problems) <= 2
     assert sum("could be asked in time" in told for told in ddptool.problems) == 1

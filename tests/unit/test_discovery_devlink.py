@@ -111,24 +111,27 @@ def test_the_name_of_what_is_loaded() -> None:
             version("fw.app", "1.3.40.0"),
         ),
     )
-    assert Devlink(said).running("0000:5e:00.0", "fw.app.name") == "ICE COMMS Package"
-    assert Devlink(said).running("0000:5e:00.0", "fw.undi") == ""
+    assert Devlink(said).running_version("0000:5e:00.0", "fw.app.name") == "ICE COMMS Package"
+    assert Devlink(said).running_version("0000:5e:00.0", "fw.undi") == ""
 
 
 def test_what_is_cut_off_is_unknown() -> None:
     name, mode = version("fw.app.name", "ICE"), attribute(ESWITCH_MODE, pack("H", 1))
     device = "0000:5e:00.0"
-    assert Devlink(Said(INFO_GET, answer(device, name)[:-5])).running(device, "fw.app.name") == ""
+    assert (
+        Devlink(Said(INFO_GET, answer(device, name)[:-5])).running_version(device, "fw.app.name")
+        == ""
+    )
     assert not Devlink(Said(ESWITCH_GET, answer(device, mode)[:-3])).is_switchdev(device)
     on = Said(PARAM_GET, answer(device, param("enable_rdma", True))[:-1], bus=None)
     assert Devlink(on).rdma_enabled() == frozenset()
 
 
 def test_the_kernel_numbers_its_families() -> None:
-    with codec.opened(devlink.NETLINK_GENERIC) as asked:
-        assert devlink.family(asked, "nlctrl") == 16  # GENL_ID_CTRL, the one that is fixed
+    with codec.open_socket(devlink.NETLINK_GENERIC) as asked:
+        assert devlink.family_number(asked, "nlctrl") == 16  # GENL_ID_CTRL, the one that is fixed
         with pytest.raises(OSError, match="No such file"):
-            devlink.family(asked, "nobody")
+            devlink.family_number(asked, "nobody")
 
 
 def test_a_device_that_does_not_exist_says_nothing() -> None:
@@ -136,5 +139,5 @@ def test_a_device_that_does_not_exist_says_nothing() -> None:
     kernel = Devlink(KernelDevlink())
     for _ in range(2):
         assert not kernel.is_switchdev("ffff:ff:1f.7")
-        assert kernel.running("ffff:ff:1f.7", "fw.app.name") == ""
+        assert kernel.running_version("ffff:ff:1f.7", "fw.app.name") == ""
     assert "ffff:ff:1f.7" not in kernel.rdma_enabled()

@@ -32,13 +32,13 @@ def module(name: str, source: str, folder: Path) -> ModuleType:
 def test_the_provider_gives_the_node_of_the_slot(tmp_path: Path) -> None:
     provider = module("acme", PROVIDER, tmp_path).PROVIDER
     pool = PoolSpec("acme.com", "slots", "accelerator")
-    assert provider.carried(DEVICE, pool)
-    (need,) = provider.needs(DEVICE)
+    assert provider.applies_to(DEVICE, pool)
+    (need,) = provider.required_reads(DEVICE)
     assert need == Text("/sys/bus/pci/devices/0000:3b:00.0/slot")
-    offer = provider.offer(ProviderInput(DEVICE, pool, HostFacts({need: "7\n"})))
+    offer = provider.container_edits(ProviderInput(DEVICE, pool, HostFacts({need: "7\n"})))
     assert [node.host for node in offer.nodes] == ["/dev/acme/7"]
     assert not offer.faults
-    assert provider.offer(ProviderInput(DEVICE, pool, HostFacts({need: "../x"}))).faults
+    assert provider.container_edits(ProviderInput(DEVICE, pool, HostFacts({need: "../x"}))).faults
 
 
 def test_the_device_type_takes_functions_with_a_driver(tmp_path: Path) -> None:

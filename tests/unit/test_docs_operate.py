@@ -41,7 +41,7 @@ def test_phases_say_what_the_kubelet_gets() -> None:
 
 
 def test_reasons_why_a_pool_is_not_listed() -> None:
-    known = {NO_DEVICES, NOT_READ, registration.NOBODY, registration.NO_SOCKET}
+    known = {NO_DEVICES, NOT_READ, registration.NO_LISTENER, registration.NO_SOCKET}
     assert known <= words("reason")
 
 

@@ -31,7 +31,13 @@ from rbln_supervisor.core.status import (
 from rbln_supervisor.exporter.catalog import CATALOG
 from rbln_supervisor.exporter.families import Page, fill, fill_processes
 from rbln_supervisor.exporter.processes import Process
-from rbln_worker.contract.counters import BOUNDS_S, Calls, Histogram, WorkerCounters, observed
+from rbln_worker.contract.counters import (
+    BOUNDS_S,
+    Calls,
+    Histogram,
+    WorkerCounters,
+    with_observation,
+)
 from rbln_worker.contract.health import HealthPhase
 from rbln_worker.contract.pod_devices import PodSource
 
@@ -45,14 +51,16 @@ DEVICES = {
     "d": DeviceStatus("Unhealthy", "down", 0, HealthPhase.UNHEALTHY, "link"),
 }
 FIGURES = WorkerCounters(
-    calls={"Allocate": Calls({"OK": 3, "INVALID_ARGUMENT": 1}, observed(Histogram(), 0.002))},
+    calls={
+        "Allocate": Calls({"OK": 3, "INVALID_ARGUMENT": 1}, with_observation(Histogram(), 0.002))
+    },
     allocated=7,
 )
 STATUS = PoolStatus("serving", True, "kubelet-sock", "", "s.sock", WorkerStatus(7), DEVICES)  # noqa: FBT003
 MEASURES = SupervisorMetrics(
     NodeStatus(SupervisorStatus(1, "0.1.0", 3.5, ready=True, problems=("p",)), {POOL: STATUS}),
     NodeMetrics(
-        looks=DiscoveryMetrics(observed(Histogram(), 0.05), failed=1, cpu_s=0.01),
+        looks=DiscoveryMetrics(with_observation(Histogram(), 0.05), failed=1, cpu_s=0.01),
         kubelet_restarts=2,
         reloads={"ok": 1, "refused": 0, "rolled-back": 0},
         kernel_events={"uevent": 5, "link": 6},

@@ -71,7 +71,7 @@ def doubt(reason: str) -> Doubt:
     ],
 )
 def test_one_way_out_is_enough(carriers: tuple[Carrier, ...], said: Observation) -> None:
-    assert carrier.observe(device(*carriers), ()) == said
+    assert carrier.carrier_evidence(device(*carriers), ()) == said
 
 
 # InfiniBand ports
@@ -90,7 +90,7 @@ def cable(port: str, said: Fact) -> dict[Need, Fact]:
 
 
 def judge(one: Device, read: Mapping[Need, Fact]) -> Observation:
-    return carrier.observe(one, carrier.ports(one, HostFacts(read)))
+    return carrier.carrier_evidence(one, carrier.read_port_states(one, HostFacts(read)))
 
 
 GONE, HELD = Unread("No such file or directory", absent=True), Unread("Input/output error")
@@ -157,7 +157,7 @@ def test_a_virtual_function_without_rdma_hangs_on_its_pfs_port() -> None:
     because = "INIT (no subnet manager has set it up)"
     assert found == doubt(f"port 1 of its PF's InfiniBand device mlx5_0 is {because}")
     # What its cable does is of no use then.
-    assert carrier.further_needs(vf, HostFacts(state("mlx5_0/1", "1: DOWN"))) == ()
+    assert carrier.cable_reads(vf, HostFacts(state("mlx5_0/1", "1: DOWN"))) == ()
 
 
 @pytest.mark.parametrize(
@@ -178,29 +178,33 @@ def test_a_virtual_functions_port_that_is_held_down(
     one = device(pf=pf, network=HCA)
     down = state("mlx5_0/1", "1: DOWN")
     assert (judge(one, down | cable("mlx5_0/1", phys)) == GOOD) is good
-    asked = carrier.further_needs(one, HostFacts(down))
+    asked = carrier.cable_reads(one, HostFacts(down))
     assert set(asked) == (set(cable("mlx5_0/1", phys)) if pf else set())
-    assert carrier.further_needs(one, HostFacts(state("mlx5_0/1", "4: ACTIVE"))) == ()
+    assert carrier.cable_reads(one, HostFacts(state("mlx5_0/1", "4: ACTIVE"))) == ()
 
 
 def test_ports_are_looked_at_between_checks() -> None:
     spec = pool("a", "netDevice").spec
     one = device(network=HCA)
     told = build_allocation(ProviderInput(one, spec, HostFacts()))
-    assert evidence.changes_untold([one])
-    assert not evidence.changes_untold([device()])
+    assert evidence.needs_quick_checks([one])
+    assert not evidence.needs_quick_checks([device()])
     read = HostFacts(state("mlx5_0/1", "4: ACTIVE"))
-    assert evidence.told_by_nobody(one, told, read) == tuple(state("mlx5_0/1", ""))
+    assert evidence.quick_reads(one, told, read) == tuple(state("mlx5_0/1", ""))
 
 
 def test_a_pool_may_not_care_for_ports() -> None:
     one = device(network=HCA)
     found = evidence.Evidence(GOOD, ports=(PortState("mlx5_0/1", "INIT"),))
-    seen = device_health.looked(device_health.told(None, one, listing=False), found, 0.0)
+    seen = device_health.with_evidence(
+        device_health.with_desired_state(None, one, listing=False), found, 0.0
+    )
     careless = HealthPolicy(link_state=False)
-    assert device_health.verdict(device_health.judged(seen, "", careless, Timestamp(0, 0))).healthy
-    assert not device_health.verdict(
-        device_health.judged(seen, "", HealthPolicy(), Timestamp(0, 0))
+    assert device_health.device_verdict(
+        device_health.evaluate_evidence(seen, "", careless, Timestamp(0, 0))
+    ).healthy
+    assert not device_health.device_verdict(
+        device_health.evaluate_evidence(seen, "", HealthPolicy(), Timestamp(0, 0))
     ).healthy
 
 

@@ -19,7 +19,7 @@ from rbln_worker.core.allocation.host_facts import (
     Fact,
     FirstBytes,
     HostFacts,
-    Link,
+    LinkTarget,
     Need,
     Text,
     Unread,
@@ -28,7 +28,7 @@ from rbln_worker.core.allocation.providers.provider import DeviceNode
 from rbln_worker.core.health import device_health, driver, evidence, link_health, npu, pcie
 from rbln_worker.core.health.device_health import DeviceHealth
 from rbln_worker.core.health.evidence import Evidence
-from rbln_worker.core.health.health_record import HealthRecord, State, Timestamp
+from rbln_worker.core.health.health_record import HealthRecord, HealthState, Timestamp
 from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Observation, Unknown
 from rbln_worker.core.health.pcie import FatalErrors
 
@@ -56,7 +56,7 @@ def texts(**files: Fact) -> HostFacts:
 
 
 def status(said: str | Unread, version: str | Unread = "3.0.0\n") -> Observation:
-    return npu.observe("rbln3", HostFacts({Text(STATUS): said, Text(VERSION): version}))
+    return npu.status_evidence("rbln3", HostFacts({Text(STATUS): said, Text(VERSION): version}))
 
 
 @pytest.mark.parametrize(
@@ -111,8 +111,8 @@ def test_the_npus_name_is_that_of_its_node() -> None:
     for path in ("/dev/rbln", "/dev/rbln3/..", "/dev/vfio/3", "/dev/rbln1234567", "/dev/rbln3\n"):
         assert npu.name_of([DeviceNode(path, path)]) is None
     vfio = msgspec.structs.replace(NPU.function, driver="vfio-pci")
-    of_vfio = evidence.needs(msgspec.structs.replace(NPU, function=vfio), answer())
-    assert Text(STATUS) in evidence.needs(NPU, answer())
+    of_vfio = evidence.health_reads(msgspec.structs.replace(NPU, function=vfio), answer())
+    assert Text(STATUS) in evidence.health_reads(NPU, answer())
     assert Text(STATUS) not in of_vfio
 
 
@@ -143,29 +143,33 @@ def test_a_function_that_fell_off_the_bus(header: bytes | Unread, dead: bool) ->
 )
 def test_a_function_that_sleeps_is_not_woken(power: str | Unread, read: bool) -> None:  # noqa: FBT001
     facts = HostFacts({Text(f"{HOME}/power/runtime_status"): power})
-    needs = evidence.further_needs(NPU, answer(), facts)
+    needs = evidence.further_reads(NPU, answer(), facts)
     assert (FirstBytes(f"{HOME}/config", 64) in needs) is read
     assert (Text(f"{HOME}/current_link_speed") in needs) is read
 
 
 def test_fatal_errors_are_counted_from_the_first_look() -> None:
     text = "Undefined 0\nDLP 1\nTOTAL_ERR_FATAL 7\n"
-    assert pcie.fatal_total(NPU, texts(aer_dev_fatal=text)) == 7
+    assert pcie.fatal_error_count(NPU, texts(aer_dev_fatal=text)) == 7
     for odd in ("", "TOTAL_ERR_FATAL", "TOTAL_ERR_FATAL x", "XTOTAL_ERR_FATAL 7", "0", ABSENT):
-        assert pcie.fatal_total(NPU, texts(aer_dev_fatal=odd)) is None
-    first = pcie.remember(None, 7, 1.0)
+        assert pcie.fatal_error_count(NPU, texts(aer_dev_fatal=odd)) is None
+    first = pcie.update_fatal_errors(None, 7, 1.0)
     assert first == FatalErrors(7)
-    assert pcie.fatal_until(first, 1.0) is None
-    same = pcie.remember(first, 7, 2.0)
+    assert pcie.fatal_errors_expire_at(first, 1.0) is None
+    same = pcie.update_fatal_errors(first, 7, 2.0)
     assert same == first
-    more = pcie.remember(same, 8, 3.0)
-    assert pcie.fatal_until(more, 62.9) == 63.0
-    assert pcie.fatal_until(more, 63.0) is None
-    again = pcie.remember(more, 9, 60.0)
-    assert pcie.fatal_until(again, 63.0) == 120.0
-    assert pcie.remember(again, 9, 61.0) == again  # a look that finds no more adds no time
-    assert pcie.remember(again, None, 61.0) == again
-    assert pcie.remember(FatalErrors(9), 0, 61.0) == FatalErrors(0)  # counting began anew
+    more = pcie.update_fatal_errors(same, 8, 3.0)
+    assert pcie.fatal_errors_expire_at(more, 62.9) == 63.0
+    assert pcie.fatal_errors_expire_at(more, 63.0) is None
+    again = pcie.update_fatal_errors(more, 9, 60.0)
+    assert pcie.fatal_errors_expire_at(again, 63.0) == 120.0
+    assert (
+        pcie.update_fatal_errors(again, 9, 61.0) == again
+    )  # a look that finds no more adds no time
+    assert pcie.update_fatal_errors(again, None, 61.0) == again
+    assert pcie.update_fatal_errors(FatalErrors(9), 0, 61.0) == FatalErrors(
+        0
+    )  # counting began anew
 
 
 @pytest.mark.parametrize(
@@ -198,17 +202,17 @@ def test_a_link_below_its_best_is_a_warning(
     said = pcie.link_warning(NPU, facts)
     assert (said is None) is (warning is None)
     assert warning is None or (said is not None and warning in said)
-    found = evidence.gather(nic(), answer(), facts, unusable="", unwritten="")
-    assert (found.seen, found.warnings) == (GOOD, (said,) if said else ())
+    found = evidence.gather_evidence(nic(), answer(), facts, unusable="", unwritten="")
+    assert (found.observation, found.warnings) == (GOOD, (said,) if said else ())
 
 
 @given(st.binary(max_size=100), st.text())
 def test_any_files_are_some_evidence(config: bytes, text: str) -> None:
-    needs: dict[Need, Fact] = dict.fromkeys(evidence.needs(NPU, answer()), text)
-    needs |= dict.fromkeys(evidence.further_needs(NPU, answer(), HostFacts()), text)
+    needs: dict[Need, Fact] = dict.fromkeys(evidence.health_reads(NPU, answer()), text)
+    needs |= dict.fromkeys(evidence.further_reads(NPU, answer(), HostFacts()), text)
     needs[FirstBytes(f"{HOME}/config", 64)] = config
-    found = evidence.gather(NPU, answer(), HostFacts(needs), unusable="", unwritten="")
-    assert isinstance(found.seen, GOOD.__class__ | Bad | Doubt | Unknown)
+    found = evidence.gather_evidence(NPU, answer(), HostFacts(needs), unusable="", unwritten="")
+    assert isinstance(found.observation, GOOD.__class__ | Bad | Doubt | Unknown)
 
 
 # All of a look
@@ -216,14 +220,16 @@ def test_any_files_are_some_evidence(config: bytes, text: str) -> None:
 
 def gathered(unusable: str = "", unwritten: str = "", said: str = "0\n") -> Observation:
     facts = HostFacts({Text(STATUS): said, Text(VERSION): "3.0.0\n"})
-    return evidence.gather(NPU, answer(), facts, unusable=unusable, unwritten=unwritten).seen
+    return evidence.gather_evidence(
+        NPU, answer(), facts, unusable=unusable, unwritten=unwritten
+    ).observation
 
 
 def test_what_a_container_could_not_use() -> None:
-    assert evidence.unusable(answer(), ()) == ""
-    assert evidence.unusable(answer("x", "y"), ("/dev/z",)) == "x; y"
-    assert evidence.unusable(answer(), ("/dev/y",)) == "/dev/y does not exist"
-    assert evidence.unusable(answer(), ("/dev/y", "/dev/z")) == "/dev/y, /dev/z do not exist"
+    assert evidence.unusable_reason(answer(), ()) == ""
+    assert evidence.unusable_reason(answer("x", "y"), ("/dev/z",)) == "x; y"
+    assert evidence.unusable_reason(answer(), ("/dev/y",)) == "/dev/y does not exist"
+    assert evidence.unusable_reason(answer(), ("/dev/y", "/dev/z")) == "/dev/y, /dev/z do not exist"
 
 
 def test_what_is_sure_decides() -> None:
@@ -238,12 +244,12 @@ def test_how_often_to_look() -> None:
     nic = msgspec.structs.replace(
         NPU, function=msgspec.structs.replace(NPU.function, vendor="8086")
     )
-    assert evidence.changes_untold([NPU])
-    assert evidence.changes_untold([nic, NPU])
-    assert evidence.changes_untold([NPU] * 32)
-    assert not evidence.changes_untold([NPU] * 33)
-    assert not evidence.changes_untold([nic])
-    assert not evidence.changes_untold([])
+    assert evidence.needs_quick_checks([NPU])
+    assert evidence.needs_quick_checks([nic, NPU])
+    assert evidence.needs_quick_checks([NPU] * 32)
+    assert not evidence.needs_quick_checks([NPU] * 33)
+    assert not evidence.needs_quick_checks([nic])
+    assert not evidence.needs_quick_checks([])
 
 
 # The supervisor's word
@@ -269,13 +275,13 @@ UP, DOWN = Carrier("enp1s0f0", "own", up=True), Carrier("enp1s0f0", "own", up=Fa
     ],
 )
 def test_what_the_supervisor_says(device: Device, said: Observation) -> None:
-    assert link_health.observe(device, POLICY) == said
+    assert link_health.desired_state_evidence(device, POLICY) == said
 
 
 def test_a_pool_may_not_care_for_links() -> None:
     policy = HealthPolicy(link_state=False)
-    assert link_health.observe(nic(link=DOWN), policy) == GOOD
-    assert link_health.observe(nic(link=DOWN, gone="x"), policy) == Bad("sysfs", "x")
+    assert link_health.desired_state_evidence(nic(link=DOWN), policy) == GOOD
+    assert link_health.desired_state_evidence(nic(link=DOWN, gone="x"), policy) == Bad("sysfs", "x")
 
 
 # A device's case
@@ -288,86 +294,104 @@ def at(seconds: float) -> Timestamp:
 
 
 def healthy(device: Device = NPU) -> DeviceHealth:
-    one = device_health.looked(device_health.told(None, device, listing=False), WELL, 0.0)
-    one = device_health.judged(one, "", POLICY, at(0))
-    assert one.record.state is State.HEALTHY
+    one = device_health.with_evidence(
+        device_health.with_desired_state(None, device, listing=False), WELL, 0.0
+    )
+    one = device_health.evaluate_evidence(one, "", POLICY, at(0))
+    assert one.record.state is HealthState.HEALTHY
     return one
 
 
 def test_nobody_is_judged_before_he_was_looked_at() -> None:
-    one = device_health.told(None, NPU, listing=False)
-    assert device_health.judged(one, "", POLICY, at(1)) is one
-    assert device_health.verdict(one).reason == "not looked at yet"
+    one = device_health.with_desired_state(None, NPU, listing=False)
+    assert device_health.evaluate_evidence(one, "", POLICY, at(1)) is one
+    assert device_health.device_verdict(one).reason == "not looked at yet"
 
 
 def test_the_supervisors_word_needs_no_look() -> None:
-    one = device_health.told(healthy(nic(link=UP)), nic(link=DOWN), listing=True)
-    one = device_health.judged(one, "", POLICY, at(1))
-    assert one.record.state is State.SUSPECT
-    assert device_health.due(one, 1.0) == 1 + POLICY.suspect_s
-    one = device_health.judged(one, "", POLICY, at(1.03))
-    assert one.record.state is State.UNHEALTHY
-    never = device_health.judged(
-        device_health.told(None, nic(gone="x"), listing=False), "", POLICY, at(1)
+    one = device_health.with_desired_state(healthy(nic(link=UP)), nic(link=DOWN), listing=True)
+    one = device_health.evaluate_evidence(one, "", POLICY, at(1))
+    assert one.record.state is HealthState.SUSPECT
+    assert device_health.next_evaluation(one, 1.0) == 1 + POLICY.suspect_s
+    one = device_health.evaluate_evidence(one, "", POLICY, at(1.03))
+    assert one.record.state is HealthState.UNHEALTHY
+    never = device_health.evaluate_evidence(
+        device_health.with_desired_state(None, nic(gone="x"), listing=False), "", POLICY, at(1)
     )
-    assert device_health.verdict(never).reason == "x"
+    assert device_health.device_verdict(never).reason == "x"
 
 
 def test_one_that_was_gone_is_looked_at_before_it_is_good() -> None:
     gone = msgspec.structs.replace(NPU, gone="unplugged")
-    one = device_health.judged(device_health.told(healthy(), gone, listing=True), "", POLICY, at(1))
-    assert one.record.state is State.UNHEALTHY
-    one = device_health.judged(device_health.told(one, NPU, listing=True), "", POLICY, at(2))
-    assert one.record.state is State.UNHEALTHY
-    one = device_health.judged(device_health.looked(one, WELL, 3.0), "", POLICY, at(3))
-    assert (one.record.state, one.record.falls) == (State.PROBATION, 1)
+    one = device_health.evaluate_evidence(
+        device_health.with_desired_state(healthy(), gone, listing=True), "", POLICY, at(1)
+    )
+    assert one.record.state is HealthState.UNHEALTHY
+    one = device_health.evaluate_evidence(
+        device_health.with_desired_state(one, NPU, listing=True), "", POLICY, at(2)
+    )
+    assert one.record.state is HealthState.UNHEALTHY
+    one = device_health.evaluate_evidence(
+        device_health.with_evidence(one, WELL, 3.0), "", POLICY, at(3)
+    )
+    assert (one.record.state, one.record.failures) == (HealthState.PROBATION, 1)
 
 
 def test_another_device_by_the_same_id_has_no_past() -> None:
     function = msgspec.structs.replace(NPU.function, driver="vfio-pci")
-    one = device_health.told(
+    one = device_health.with_desired_state(
         healthy(), msgspec.structs.replace(NPU, function=function), listing=True
     )
     assert one.record == HealthRecord()  # and it stays listed
     moved = msgspec.structs.replace(
         NPU, function=msgspec.structs.replace(NPU.function, numa_node=1)
     )
-    assert device_health.told(healthy(), moved, listing=True).record == healthy().record
+    assert (
+        device_health.with_desired_state(healthy(), moved, listing=True).record == healthy().record
+    )
 
 
 def test_only_who_comes_to_a_listed_pool_is_a_newcomer() -> None:
-    assert device_health.told(None, NPU, listing=True).record.newcomer
-    assert not device_health.told(None, NPU, listing=False).record.newcomer
+    assert device_health.with_desired_state(None, NPU, listing=True).record.newcomer
+    assert not device_health.with_desired_state(None, NPU, listing=False).record.newcomer
 
 
 def test_a_fatal_error_counts_for_a_minute() -> None:
-    one = device_health.looked(healthy(), Evidence(GOOD, fatal_errors=1), 1.0)
-    one = device_health.judged(one, "", POLICY, at(1))
-    assert one.record.state is State.HEALTHY
-    one = device_health.judged(
-        device_health.looked(one, Evidence(GOOD, fatal_errors=2), 2.0), "", POLICY, at(2)
+    one = device_health.with_evidence(healthy(), Evidence(GOOD, fatal_errors=1), 1.0)
+    one = device_health.evaluate_evidence(one, "", POLICY, at(1))
+    assert one.record.state is HealthState.HEALTHY
+    one = device_health.evaluate_evidence(
+        device_health.with_evidence(one, Evidence(GOOD, fatal_errors=2), 2.0), "", POLICY, at(2)
     )
-    assert (one.record.state, one.record.source) == (State.UNHEALTHY, "aer")
-    assert device_health.due(one, 2.0) == 62.0
-    assert device_health.judged(one, "", POLICY, at(61.9)).record.state is State.UNHEALTHY
-    one = device_health.judged(one, "", POLICY, at(62.0))
-    assert one.record.state is State.PROBATION
-    assert device_health.due(one, 62.0) == 62.05
+    assert (one.record.state, one.record.source) == (HealthState.UNHEALTHY, "aer")
+    assert device_health.next_evaluation(one, 2.0) == 62.0
+    assert (
+        device_health.evaluate_evidence(one, "", POLICY, at(61.9)).record.state
+        is HealthState.UNHEALTHY
+    )
+    one = device_health.evaluate_evidence(one, "", POLICY, at(62.0))
+    assert one.record.state is HealthState.PROBATION
+    assert device_health.next_evaluation(one, 62.0) == 62.05
 
 
 def test_what_the_runtime_was_not_told_of_is_not_healthy() -> None:
-    one = device_health.judged(healthy(), "no spec", POLICY, at(1))
+    one = device_health.evaluate_evidence(healthy(), "no spec", POLICY, at(1))
     assert (one.record.state, one.record.source, one.record.reason) == (
-        State.UNHEALTHY,
+        HealthState.UNHEALTHY,
         "cdi",
         "no spec",
     )
 
 
 def test_warnings_are_those_of_the_last_look() -> None:
-    one = device_health.looked(healthy(), Evidence(GOOD, warnings=("slow",)), 1.0)
-    assert device_health.verdict(one).warnings == ("slow",)
-    assert device_health.verdict(device_health.looked(one, evidence.silent(5), 2.0)).warnings == ()
+    one = device_health.with_evidence(healthy(), Evidence(GOOD, warnings=("slow",)), 1.0)
+    assert device_health.device_verdict(one).warnings == ("slow",)
+    assert (
+        device_health.device_verdict(
+            device_health.with_evidence(one, evidence.timeout_evidence(5), 2.0)
+        ).warnings
+        == ()
+    )
 
 
 def test_what_nobody_tells_of_is_what_was_read_of_it() -> None:
@@ -375,9 +399,9 @@ def test_what_nobody_tells_of_is_what_was_read_of_it() -> None:
         Text(STATUS): "1\n",
         Text(f"{HOME}/power/runtime_status"): "active\n",
         FirstBytes(f"{HOME}/config", 64): b"\x00" * 64,
-        Link(f"{HOME}/driver"): "rebellions",
+        LinkTarget(f"{HOME}/driver"): "rebellions",
     }
-    told = evidence.told_by_nobody(NPU, answer(), HostFacts(read))
+    told = evidence.quick_reads(NPU, answer(), HostFacts(read))
     assert list(told) == [
         Text(f"{HOME}/power/runtime_status"),  # first: one that sleeps is asked for no more
         FirstBytes(f"{HOME}/config", 64),
@@ -386,18 +410,18 @@ def test_what_nobody_tells_of_is_what_was_read_of_it() -> None:
     asleep: dict[Need, Fact] = {
         need: fact for need, fact in read.items() if not isinstance(need, FirstBytes)
     }
-    assert FirstBytes(f"{HOME}/config", 64) not in evidence.told_by_nobody(
+    assert FirstBytes(f"{HOME}/config", 64) not in evidence.quick_reads(
         NPU, answer(), HostFacts(asleep)
     )
-    assert not evidence.told_by_nobody(nic(), answer(), HostFacts(read))
+    assert not evidence.quick_reads(nic(), answer(), HostFacts(read))
 
 
 def test_what_else_is_read_depends_on_the_first() -> None:
     ready, odd = HostFacts({Text(STATUS): "1\n"}), HostFacts({Text(STATUS): "3\n"})
-    assert Text(VERSION) not in evidence.further_needs(NPU, answer(), ready)
-    assert Text(VERSION) in evidence.further_needs(NPU, answer(), odd)  # whose number is it?
+    assert Text(VERSION) not in evidence.further_reads(NPU, answer(), ready)
+    assert Text(VERSION) in evidence.further_reads(NPU, answer(), odd)  # whose number is it?
     vf = msgspec.structs.replace(NPU, function=msgspec.structs.replace(NPU.function, pf=Bdf("x")))
-    assert evidence.further_needs(vf, answer(), ready) == (FirstBytes(f"{HOME}/config", 64),)
+    assert evidence.further_reads(vf, answer(), ready) == (FirstBytes(f"{HOME}/config", 64),)
 
 
 @pytest.mark.parametrize(
@@ -410,4 +434,4 @@ def test_what_else_is_read_depends_on_the_first() -> None:
     ],
 )
 def test_the_driver_that_is_bound(bound: str | Unread, seen: Observation) -> None:
-    assert driver.observe(NPU, HostFacts({Link(f"{HOME}/driver"): bound})) == seen
+    assert driver.driver_evidence(NPU, HostFacts({LinkTarget(f"{HOME}/driver"): bound})) == seen

@@ -5,7 +5,7 @@ import msgspec
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.messages import Delta, Snapshot
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.pool_snapshot import Gap, HeldPool, apply
+from rbln_worker.core.pool_snapshot import Gap, HeldPool, apply_message
 
 POOL = PoolSpec("rebellions.ai", "ATOM", "accelerator")
 
@@ -17,7 +17,7 @@ def device(bus: int, gone: str | None = None) -> Device:
 
 
 def held(message: Snapshot | Delta, before: HeldPool | None = None) -> HeldPool:
-    after = apply(before, message)
+    after = apply_message(before, message)
     assert isinstance(after, HeldPool)
     return after
 
@@ -49,12 +49,12 @@ def test_a_delta_changes_what_it_names() -> None:
 
 
 def test_a_delta_on_something_else_is_a_gap() -> None:
-    assert apply(None, Delta("s", 0, 1)) == Gap()
-    assert apply(FIRST, Delta("t", 5, 6)) == Gap()
-    assert apply(FIRST, Delta("s", 6, 7)) == Gap()
-    assert apply(FIRST, Delta("s", 4, 6)) == Gap()
+    assert apply_message(None, Delta("s", 0, 1)) == Gap()
+    assert apply_message(FIRST, Delta("t", 5, 6)) == Gap()
+    assert apply_message(FIRST, Delta("s", 6, 7)) == Gap()
+    assert apply_message(FIRST, Delta("s", 4, 6)) == Gap()
 
 
 def test_an_old_delta_changes_nothing() -> None:
-    assert apply(FIRST, Delta("s", 3, 4, (device(9),))) == FIRST
-    assert apply(FIRST, Delta("s", 4, 5, (device(9),))) == FIRST
+    assert apply_message(FIRST, Delta("s", 3, 4, (device(9),))) == FIRST
+    assert apply_message(FIRST, Delta("s", 4, 5, (device(9),))) == FIRST

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbln_worker.process import log
-from rbln_worker.process.log import setup
+from rbln_worker.process.log import setup_log
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def logging_to(tail: Path) -> Iterator[logging.Logger]:
     """A logger of this process whose lines are in a file; all is as it was afterwards."""
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
-    setup("who it is", logging.DEBUG, "json", tail)
+    setup_log("who it is", logging.DEBUG, "json", tail)
     ours = root.handlers[:]
     root.handlers[:] = [ours[1]]  # not to standard error
     try:

@@ -24,7 +24,7 @@ from rbln_worker.contract.messages import (
     ToSupervisor,
     ToWorker,
     UnreadableFrame,
-    encode,
+    encode_message,
     to_supervisor,
     to_worker,
 )
@@ -55,16 +55,16 @@ TO_SUPERVISOR: tuple[ToSupervisor, ...] = (
 
 @pytest.mark.parametrize("message", TO_WORKER, ids=lambda m: type(m).__name__)
 def test_what_a_worker_is_told_is_what_was_said(message: ToWorker) -> None:
-    assert to_worker(encode(message)) == message
+    assert to_worker(encode_message(message)) == message
     with pytest.raises(UnreadableFrame):
-        to_supervisor(encode(message))
+        to_supervisor(encode_message(message))
 
 
 @pytest.mark.parametrize("message", TO_SUPERVISOR, ids=lambda m: type(m).__name__)
 def test_what_a_supervisor_is_told_is_what_was_said(message: ToSupervisor) -> None:
-    assert to_supervisor(encode(message)) == message
+    assert to_supervisor(encode_message(message)) == message
     with pytest.raises(UnreadableFrame):
-        to_worker(encode(message))
+        to_worker(encode_message(message))
 
 
 @given(st.binary(max_size=200))
@@ -101,7 +101,7 @@ def test_a_message_of_wrong_types_is_unreadable_or_right(tag: str, fields: objec
             message = read(frame)
         except UnreadableFrame:
             continue
-        assert encode(message)
+        assert encode_message(message)
 
 
 def test_a_frame_that_is_nested_without_end_is_unreadable() -> None:
@@ -113,7 +113,7 @@ def test_a_frame_that_is_nested_without_end_is_unreadable() -> None:
 @pytest.mark.parametrize("message", [*TO_WORKER, *TO_SUPERVISOR], ids=lambda m: type(m).__name__)
 def test_a_newer_peers_fields_are_ignored(message: ToWorker | ToSupervisor) -> None:
     read = to_worker if message in TO_WORKER else to_supervisor
-    fields = msgspec.msgpack.decode(encode(message))
+    fields = msgspec.msgpack.decode(encode_message(message))
     assert read(msgspec.msgpack.encode({**fields, "since_2_0": [1, {"x": None}]})) == message
 
 
@@ -121,4 +121,4 @@ def test_twenty_thousand_devices_fit_into_a_frame() -> None:
     devices = tuple(
         Device(DeviceId(f"{n:08x}:20:00.0"), FUNCTION, gone="unplugged") for n in range(20_000)
     )
-    assert len(encode(Snapshot("s" * 16, 1, POOL, devices))) < MAX_FRAME_BYTES
+    assert len(encode_message(Snapshot("s" * 16, 1, POOL, devices))) < MAX_FRAME_BYTES

@@ -31,8 +31,8 @@ def message(kind: int, payload: bytes = b"", *, flags: int = 0, sequence: int = 
 
 
 def test_a_request() -> None:
-    body = codec.text(1, "eno1") + codec.nested(2, codec.attribute(3, b"\7"))
-    asked = codec.request(18, NLM_F_DUMP, 5, body)
+    body = codec.encode_text(1, "eno1") + codec.encode_nested(2, codec.encode_attribute(3, b"\7"))
+    asked = codec.encode_request(18, NLM_F_DUMP, 5, body)
     assert asked == (
         pack("=IHHII", 16 + 12 + 12, 18, 0x301, 5, 0)
         + (pack("=HH", 9, 1) + b"eno1\0\0\0\0")
@@ -41,14 +41,14 @@ def test_a_request() -> None:
 
 
 def test_an_attribute_that_is_too_large() -> None:
-    assert len(codec.attribute(1, bytes(65531))) == 65536
+    assert len(codec.encode_attribute(1, bytes(65531))) == 65536
     with pytest.raises(ValueError, match="65532 bytes: at most 65531"):
-        codec.attribute(1, bytes(65532))
+        codec.encode_attribute(1, bytes(65532))
 
 
 def test_several_messages_in_a_datagram() -> None:
     datagram = message(16, b"abc") + message(DONE, sequence=7)
-    assert list(codec.messages(datagram)) == [
+    assert list(codec.decode_messages(datagram)) == [
         Message(16, 0, 0, 4711, b"abc"),
         Message(DONE, 0, 7, 4711, b""),
     ]
@@ -57,7 +57,7 @@ def test_several_messages_in_a_datagram() -> None:
 @pytest.mark.parametrize("length", [0, 1, 15, 21, 0xFFFFFFFF])
 def test_a_message_with_a_wrong_length(length: int) -> None:
     wrong = pack("=IHHII", length, 16, 0, 0, 0) + b"abcd"
-    read = codec.messages(message(16, b"abcd") + wrong)
+    read = codec.decode_messages(message(16, b"abcd") + wrong)
     assert next(read).payload == b"abcd"
     with pytest.raises(NetlinkDecodeError, match=f"a message of {length} bytes at 20: 20 are left"):
         next(read)
@@ -65,12 +65,14 @@ def test_a_message_with_a_wrong_length(length: int) -> None:
 
 def test_a_header_that_is_cut() -> None:
     with pytest.raises(NetlinkDecodeError, match="header at 0: 15 bytes"):
-        list(codec.messages(message(16)[:15]))
+        list(codec.decode_messages(message(16)[:15]))
 
 
 @pytest.mark.parametrize("length", [0, 1, 3, 9, 0xFFFF])
 def test_an_attribute_with_a_wrong_length(length: int) -> None:
-    read = codec.attributes(codec.attribute(1, b"ab") + pack("=HH", length, 2) + b"abcd")
+    read = codec.decode_attributes(
+        codec.encode_attribute(1, b"ab") + pack("=HH", length, 2) + b"abcd"
+    )
     assert next(read) == (1, b"ab")
     with pytest.raises(
         NetlinkDecodeError, match=f"an attribute of {length} bytes at 8: 8 are left"
@@ -80,7 +82,9 @@ def test_an_attribute_with_a_wrong_length(length: int) -> None:
 
 def test_less_than_an_attribute_at_the_end_is_nothing() -> None:
     """As with the kernel: a driver that pads oddly must not cost the list of all links."""
-    assert list(codec.attributes(codec.attribute(1, b"ab") + b"\1\2\3")) == [(1, b"ab")]
+    assert list(codec.decode_attributes(codec.encode_attribute(1, b"ab") + b"\1\2\3")) == [
+        (1, b"ab")
+    ]
 
 
 class Scripted:
@@ -107,7 +111,7 @@ class Scripted:
 
 
 def asked(kernel: Scripted, flags: int = NLM_F_DUMP) -> list[bytes]:
-    return [one.payload for one in codec.ask(kernel, 18, b"\0" * 16, flags=flags)]
+    return [one.payload for one in codec.query_kernel(kernel, 18, b"\0" * 16, flags=flags)]
 
 
 def test_a_dump_of_several_datagrams() -> None:
@@ -215,35 +219,38 @@ def test_an_error_without_a_number() -> None:
 
 @pytest.fixture
 def kernel() -> Iterator[socket.socket]:
-    with codec.opened(rtnetlink.PROTOCOL) as opened:
+    with codec.open_socket(rtnetlink.PROTOCOL) as opened:
         yield opened
 
 
 def test_the_real_kernel_refuses(kernel: socket.socket) -> None:
     with pytest.raises(OSError, match="No such device"):
-        codec.ask(kernel, 18, pack("=BxHiII", 0, 0, 0x7FFFFFFF, 0, 0), flags=NLM_F_ACK)
+        codec.query_kernel(kernel, 18, pack("=BxHiII", 0, 0, 0x7FFFFFFF, 0, 0), flags=NLM_F_ACK)
 
 
 def test_the_real_kernel_answers_again_and_again(kernel: socket.socket) -> None:
     question = pack("=BxHiII", 0, 0, 1, 0, 0)
     for _ in range(3):
-        (answer,) = codec.ask(kernel, 18, question, flags=NLM_F_ACK)
-        assert rtnetlink.link(answer.payload).index == 1
+        (answer,) = codec.query_kernel(kernel, 18, question, flags=NLM_F_ACK)
+        assert rtnetlink.decode_link(answer.payload).index == 1
 
 
 def test_a_silent_channel_is_given_up() -> None:
     """Nothing follows an answer that nobody asked to be acknowledged."""
-    with codec.opened(rtnetlink.PROTOCOL, timeout_s=0.05) as opened, pytest.raises(TimeoutError):
-        codec.ask(opened, 18, pack("=BxHiII", 0, 0, 1, 0, 0), flags=0)
+    with (
+        codec.open_socket(rtnetlink.PROTOCOL, timeout_s=0.05) as opened,
+        pytest.raises(TimeoutError),
+    ):
+        codec.query_kernel(opened, 18, pack("=BxHiII", 0, 0, 1, 0, 0), flags=0)
 
 
 def payload(frame: bytes) -> bytes:
-    (one,) = codec.messages(frame)
+    (one,) = codec.decode_messages(frame)
     return one.payload
 
 
 def test_what_linux_says_of_a_link() -> None:
-    link = rtnetlink.link(payload(frames.LINK))
+    link = rtnetlink.decode_link(payload(frames.LINK))
     assert (link.name, link.type, link.operstate, link.admin_up) == ("eno1", 1, 2, True)
     assert link.lower is None  # its number is of another namespace
     assert link.master is not None
@@ -254,39 +261,47 @@ def link_message(*attributes: bytes) -> bytes:
 
 
 def test_what_tells_a_link_apart() -> None:
-    info = codec.nested(18, codec.text(1, "bond"), codec.nested(2, codec.text(1, "x")))
-    link = rtnetlink.link(
+    info = codec.encode_nested(
+        18, codec.encode_text(1, "bond"), codec.encode_nested(2, codec.encode_text(1, "x"))
+    )
+    link = rtnetlink.decode_link(
         link_message(
-            codec.text(3, "ens1f0np0"),
+            codec.encode_text(3, "ens1f0np0"),
             info,
-            codec.attribute(36, bytes.fromhex("0a1b2c")),
-            codec.text(38, "p0"),
-            codec.nested(52, codec.text(53, "enp59s0f0np0"), codec.text(53, "uplink")),
+            codec.encode_attribute(36, bytes.fromhex("0a1b2c")),
+            codec.encode_text(38, "p0"),
+            codec.encode_nested(
+                52, codec.encode_text(53, "enp59s0f0np0"), codec.encode_text(53, "uplink")
+            ),
         )
     )
     assert (link.name, link.kind, link.port_name) == ("ens1f0np0", "bond", "p0")
     assert link.switch_id == "0a1b2c"  # as sysfs writes it
     assert link.altnames == ("enp59s0f0np0", "uplink")
-    assert rtnetlink.link(payload(frames.LINK)).kind == "veth"
+    assert rtnetlink.decode_link(payload(frames.LINK)).kind == "veth"
 
 
 def test_what_is_broken_inside_of_a_link_is_not_known() -> None:
-    link = rtnetlink.link(link_message(codec.text(3, "eno1"), codec.attribute(18, b"\xff" * 7)))
+    link = rtnetlink.decode_link(
+        link_message(codec.encode_text(3, "eno1"), codec.encode_attribute(18, b"\xff" * 7))
+    )
     assert (link.name, link.kind) == ("eno1", "")
 
 
 def vf_info(number: int, state: int, *rest: bytes) -> bytes:
     """Facts of a VF: ifla_vf_link_state behind another attribute, as rtnl_fill_vf puts them."""
-    mac = codec.attribute(1, pack("=I", number) + bytes(32))
-    return codec.nested(1, mac, codec.attribute(5, pack("=II", number, state)), *rest)
+    mac = codec.encode_attribute(1, pack("=I", number) + bytes(32))
+    return codec.encode_nested(1, mac, codec.encode_attribute(5, pack("=II", number, state)), *rest)
 
 
 def test_link_states_of_virtual_functions() -> None:
-    listed = (vf_info(0, 0), vf_info(1, 1, codec.nested(12)), vf_info(7, 2), vf_info(8, 9))
-    said = link_message(codec.attribute(21, pack("=I", 4)), codec.nested(22, *listed))
+    listed = (vf_info(0, 0), vf_info(1, 1, codec.encode_nested(12)), vf_info(7, 2), vf_info(8, 9))
+    said = link_message(codec.encode_attribute(21, pack("=I", 4)), codec.encode_nested(22, *listed))
     assert rtnetlink.vf_states(said) == {0: "auto", 1: "enable", 7: "disable"}
-    assert rtnetlink.vf_states(link_message(codec.text(3, "eno1"))) == {}
-    cut = link_message(codec.nested(22, codec.nested(1, codec.attribute(5, b"\1\0\0"))))
+    assert rtnetlink.vf_states(link_message(codec.encode_text(3, "eno1"))) == {}
+    cut = link_message(
+        codec.encode_nested(22, codec.encode_nested(1, codec.encode_attribute(5, b"\1\0\0")))
+    )
     assert rtnetlink.vf_states(cut) == {}
 
 
@@ -297,5 +312,5 @@ def test_who_has_no_virtual_functions_says_nothing_of_them() -> None:
 
 
 def test_what_linux_says_of_nexthop_objects() -> None:
-    assert rtnetlink.route(payload(frames.ROUTE)) == (frozenset({4, 5}), 9)
-    assert rtnetlink.nexthop(payload(frames.NEXTHOP)) == (9, None, (7, 8))
+    assert rtnetlink.decode_route(payload(frames.ROUTE)) == (frozenset({4, 5}), 9)
+    assert rtnetlink.decode_nexthop(payload(frames.NEXTHOP)) == (9, None, (7, 8))

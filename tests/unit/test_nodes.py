@@ -25,7 +25,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def fault(root: Path, path: str, *, real: bool = False) -> str:
-    return nodes.fault(str(root), path, real=real)
+    return nodes.node_problem(str(root), path, real=real)
 
 
 def test_a_node_that_is_there(root: Path) -> None:
@@ -86,13 +86,13 @@ def test_where_dev_is_real_a_node_is_a_character_device(root: Path) -> None:
 
 def test_our_own_dev_is_real() -> None:
     assert nodes.is_real("")
-    assert nodes.fault("", "/dev/null", real=True) == NOTHING_WRONG
+    assert nodes.node_problem("", "/dev/null", real=True) == NOTHING_WRONG
     reader = Reader(Path("/"), host_visible=True)
     wrong = "/dev/fd is a link that leads out of /dev"
     if not stat.S_ISLNK(Path("/dev/fd").lstat().st_mode):  # pragma: no cover
         pytest.skip("no such link here")
-    assert reader.unfit(("/dev/null", "/dev/fd", "/dev/none")) == (wrong,)
-    assert reader.missing(("/dev/null", "/dev/fd", "/dev/none")) == ("/dev/none",)
+    assert reader.node_problems(("/dev/null", "/dev/fd", "/dev/none")) == (wrong,)
+    assert reader.missing_nodes(("/dev/null", "/dev/fd", "/dev/none")) == ("/dev/none",)
 
 
 PARTS = st.lists(

@@ -39,7 +39,7 @@ VERSION = Text("/sys/class/rebellions/rbln0/kernel_version")
 def test_a_number_is_read_by_the_drivers_version(
     version: str | Unread, number: int, word: str | None
 ) -> None:
-    seen = npu.observe("rbln0", HostFacts({STATUS: f"{number}\n", VERSION: version}), TOLD)
+    seen = npu.status_evidence("rbln0", HostFacts({STATUS: f"{number}\n", VERSION: version}), TOLD)
     if word is None:
         assert isinstance(seen, Unknown)
         assert f"nobody knows the status {number}" in seen.reason
@@ -50,11 +50,11 @@ def test_a_number_is_read_by_the_drivers_version(
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_the_first_two_are_the_same_in_all(number: int) -> None:
-    assert npu.observe("rbln0", HostFacts({STATUS: str(number)}), TOLD) == GOOD
+    assert npu.status_evidence("rbln0", HostFacts({STATUS: str(number)}), TOLD) == GOOD
 
 
 def test_without_a_table_a_newer_driver_is_unknown_and_said() -> None:
-    seen = npu.observe("rbln0", HostFacts({STATUS: "3", VERSION: "3.6.0"}))
+    seen = npu.status_evidence("rbln0", HostFacts({STATUS: "3", VERSION: "3.6.0"}))
     assert isinstance(seen, Unknown)
     assert seen.reason == "nobody knows the status 3 of its driver (3.6.0): npuStatus can tell it"
 

@@ -9,7 +9,7 @@ import pytest
 
 from rbln_worker.contract.pod_resources import ResourceHolder, ResourceHolders
 from rbln_worker.kubelet.api import podresources_pb2 as pb
-from rbln_worker.kubelet.pod_resources import NAME_MOST, held
+from rbln_worker.kubelet.pod_resources import MAX_NAME, list_pod_devices
 from tests.sim.pod_resources import PodResources
 
 
@@ -26,43 +26,43 @@ def test_who_has_what(pods: PodResources) -> None:
     pods.hold("a/x", ["d2", "d1"], pod="p", container="c")
     pods.hold("a/y", ["d1"], pod="q", container="c")
     pods.hold("a/z", ["d9"])
-    assert held(pods.socket, {"a/x", "a/y"}) == ResourceHolders(
+    assert list_pod_devices(pods.socket, {"a/x", "a/y"}) == ResourceHolders(
         (
             ResourceHolder("a/x", "d1", "ml", "p", "c"),
             ResourceHolder("a/x", "d2", "ml", "p", "c"),
             ResourceHolder("a/y", "d1", "ml", "q", "c"),
         )
     )
-    assert held(pods.socket, {"a/x2"}) == ResourceHolders()
+    assert list_pod_devices(pods.socket, {"a/x2"}) == ResourceHolders()
 
 
 def test_names_that_are_too_long_are_cut(pods: PodResources) -> None:
     pods.hold("a/x", ["d1"], pod="p" * 100_000, container="c" * 100_000)
-    (one,) = held(pods.socket, {"a/x"}).holdings
-    assert (len(one.pod), len(one.container)) == (NAME_MOST, NAME_MOST)
+    (one,) = list_pod_devices(pods.socket, {"a/x"}).holdings
+    assert (len(one.pod), len(one.container)) == (MAX_NAME, MAX_NAME)
 
 
 def test_many_pods(pods: PodResources) -> None:
     for number in range(500):
         pods.hold("a/x", [f"d{number}.{index}" for index in range(20)], pod=f"p{number}")
-    assert len(held(pods.socket, {"a/x"}).holdings) == 10_000
+    assert len(list_pod_devices(pods.socket, {"a/x"}).holdings) == 10_000
 
 
 def test_fields_that_are_newer_than_we_are(pods: PodResources) -> None:
     pods.hold("a/x", ["d1"])
     known = pb.ListPodResourcesResponse(pod_resources=pods._pods).SerializeToString()
     pods.garbage = known + b"\x7a\x03abc"  # field 15
-    assert len(held(pods.socket, {"a/x"}).holdings) == 1
+    assert len(list_pod_devices(pods.socket, {"a/x"}).holdings) == 1
 
 
 def test_nobody_to_ask(tmp_path: Path) -> None:
     socket = tmp_path / "kubelet.sock"
-    assert held(socket, set()) == ResourceHolders(absent=f"{socket}")
+    assert list_pod_devices(socket, set()) == ResourceHolders(absent=f"{socket}")
     (tmp_path / "file").touch()
-    assert held(tmp_path / "file" / "kubelet.sock", set()).absent
+    assert list_pod_devices(tmp_path / "file" / "kubelet.sock", set()).absent
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
-    assert held(loop, set()) == ResourceHolders(
+    assert list_pod_devices(loop, set()) == ResourceHolders(
         unknown=f"{loop}: Too many levels of symbolic links"
     )
 
@@ -70,7 +70,7 @@ def test_nobody_to_ask(tmp_path: Path) -> None:
 def test_something_else_in_its_place(tmp_path: Path) -> None:
     file = tmp_path / "kubelet.sock"
     file.write_text("no socket")
-    why = held(file, set()).unknown
+    why = list_pod_devices(file, set()).unknown
     assert why is not None
     assert why.startswith(f"{file}: List: UNAVAILABLE: ")
 
@@ -78,7 +78,7 @@ def test_something_else_in_its_place(tmp_path: Path) -> None:
 def test_a_silence_is_bounded(pods: PodResources) -> None:
     pods.hang()
     began = monotonic()
-    why = held(pods.socket, set(), within_s=0.2).unknown
+    why = list_pod_devices(pods.socket, set(), within_s=0.2).unknown
     assert monotonic() - began < 10
     assert why is not None
     assert why.startswith(f"{pods.socket}: List: DEADLINE_EXCEEDED")

@@ -6,9 +6,9 @@ import pytest
 
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.pool import PoolSpec, Preferring
-from rbln_worker.core.preferred.budget import STEPS_MOST, Budget, BudgetExceeded
-from rbln_worker.core.preferred.choose import Preferred, Refused, choose
-from rbln_worker.core.preferred.topology import PoolTopology, layout
+from rbln_worker.core.preferred.budget import MAX_STEPS, Budget, BudgetExceeded
+from rbln_worker.core.preferred.choose import PreferenceRefused, Preferred, choose_devices
+from rbln_worker.core.preferred.topology import PoolTopology, pool_topology
 
 Servers = dict[int, list[int]]
 """NUMA node → how many devices each of its bridges has."""
@@ -50,7 +50,7 @@ def server(shape: Servers, *, cross: bool = False, policy: Preferring = "") -> P
         allow_cross_numa=cross,
         preferred_allocation=policy,
     )
-    return layout(spec, node(shape))
+    return pool_topology(spec, node(shape))
 
 
 def ask(
@@ -58,9 +58,9 @@ def ask(
     available: Iterable[str],
     must: Iterable[str],
     size: int,
-    steps: int = STEPS_MOST,
-) -> Preferred | Refused:
-    return choose(known, available, must, size, Budget(steps))
+    steps: int = MAX_STEPS,
+) -> Preferred | PreferenceRefused:
+    return choose_devices(known, available, must, size, Budget(steps))
 
 
 def asked(
@@ -68,7 +68,7 @@ def asked(
     size: int,
     must: tuple[str, ...] = (),
     used: tuple[str, ...] = (),
-    steps: int = STEPS_MOST,
+    steps: int = MAX_STEPS,
 ) -> list[str]:
     """The answer where all that is not used is offered, as bridges and counts: N.BxCOUNT."""
     chosen = ask(known, known.places.keys() - set(used), must, size, steps)
@@ -125,7 +125,7 @@ def test_a_choice_that_crosses(shape: Servers, size: int, bridges: list[str]) ->
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("steps", [STEPS_MOST, 0])
+@pytest.mark.parametrize("steps", [MAX_STEPS, 0])
 @pytest.mark.parametrize(
     ("shape", "size", "must"),
     [
@@ -143,7 +143,7 @@ def test_what_would_cross_is_refused_as_the_reference_does(
     if len(must) == size:
         assert chosen == Preferred(tuple(map(DeviceId, must)))  # nothing was left to choose
         return
-    assert chosen == Refused(
+    assert chosen == PreferenceRefused(
         f"cross-NUMA allocation not possible: no NUMA node with sufficient devices (>= {size}) "
         "found, topology-aware allocation failed"
     )
@@ -240,25 +240,25 @@ def test_of_any_device_physical_functions_are_filled_or_spared() -> None:
     devices = (*virtual("a0", 3), *virtual("a1", 3), *virtual("b0", 3))
     spec = PoolSpec("intel.com", "nic", "netDevice", preferred_allocation="packed")
     used = ("a1.0",)
-    assert names(layout(spec, devices), 2, used) == ("a1.1", "a1.2")
-    assert names(layout(spec, devices), 3, used) == ("a0.0", "a1.1", "a1.2")
+    assert names(pool_topology(spec, devices), 2, used) == ("a1.1", "a1.2")
+    assert names(pool_topology(spec, devices), 3, used) == ("a0.0", "a1.1", "a1.2")
     spec = PoolSpec("intel.com", "nic", "netDevice", preferred_allocation="spread")
-    assert names(layout(spec, devices), 2, used) == ("a0.0", "b0.0")
-    assert names(layout(spec, devices), 3, used) == ("a0.0", "a1.1", "b0.0")
+    assert names(pool_topology(spec, devices), 2, used) == ("a0.0", "b0.0")
+    assert names(pool_topology(spec, devices), 3, used) == ("a0.0", "a1.1", "b0.0")
     spec = PoolSpec("intel.com", "nic", "netDevice", preferred_allocation="topology")
-    assert names(layout(spec, devices), 3, used) == ("b0.0", "b0.1", "b0.2")
-    assert names(layout(spec, devices), 5, used) == ("a0.0", "a0.1", "a0.2", "a1.1", "a1.2")
+    assert names(pool_topology(spec, devices), 3, used) == ("b0.0", "b0.1", "b0.2")
+    assert names(pool_topology(spec, devices), 5, used) == ("a0.0", "a0.1", "a0.2", "a1.1", "a1.2")
     for spec in (
         PoolSpec("intel.com", "nic", "netDevice", preferred_allocation="none"),
         PoolSpec("intel.com", "nic", "netDevice"),
     ):
-        assert names(layout(spec, devices), 3, used) == ()
+        assert names(pool_topology(spec, devices), 3, used) == ()
 
 
 def test_any_device_may_not_cross_either() -> None:
     spec = PoolSpec("intel.com", "nic", "netDevice", preferred_allocation="topology")
-    known = layout(spec, (*virtual("a0", 20), *virtual("b0", 20, numa=1)))
-    assert isinstance(ask(known, known.places, (), 21), Refused)
+    known = pool_topology(spec, (*virtual("a0", 20), *virtual("b0", 20, numa=1)))
+    assert isinstance(ask(known, known.places, (), 21), PreferenceRefused)
     assert len(names(known, 20)) == 20
 
 
@@ -291,14 +291,14 @@ def test_other_products_leave_the_choice_to_the_kubelet() -> None:
         node({0: [4]}, product="1120"),
         node({0: [2]}) + node({1: [2]}, product="1120"),
     ):
-        known = layout(spec, devices)
+        known = pool_topology(spec, devices)
         assert ask(known, known.places, (), 3) == Preferred()
 
 
 def test_the_two_functions_of_a_product_are_one_product() -> None:
     spec = PoolSpec("rebellions.ai", "ATOM", "accelerator")
     devices = node({0: [2]}) + node({1: [3]}, product="1251")
-    known = layout(spec, devices)
+    known = pool_topology(spec, devices)
     chosen = ask(known, known.places, (), 3)
     assert isinstance(chosen, Preferred)
     assert chosen.devices == ("1.0.00", "1.0.01", "1.0.02")
@@ -336,7 +336,7 @@ def test_where_trying_everything_would_take_years_the_work_is_bounded() -> None:
     spent = []
     for size in (1, 63, 65, 300, 511):
         budget = Budget(10**9)
-        chosen = choose(known, known.places, ("3.1.00",), size, budget)
+        chosen = choose_devices(known, known.places, ("3.1.00",), size, budget)
         assert isinstance(chosen, Preferred)
         assert len(chosen.devices) == size
         spent.append(10**9 - budget.left)
@@ -357,7 +357,7 @@ def test_the_budget_is_the_calls_and_not_the_containers() -> None:
     budget = Budget(100)
     simply = []
     for _ in range(20):
-        chosen = choose(known, known.places, (), 7, budget)
+        chosen = choose_devices(known, known.places, (), 7, budget)
         assert isinstance(chosen, Preferred)
         simply.append(chosen.simply)
     assert simply == sorted(simply)

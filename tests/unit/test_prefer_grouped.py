@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.pool import PoolSpec, Preferring
 from rbln_worker.core.preferred.budget import Budget
-from rbln_worker.core.preferred.choose import Preferred, choose
-from rbln_worker.core.preferred.topology import PoolTopology, layout
+from rbln_worker.core.preferred.choose import Preferred, choose_devices
+from rbln_worker.core.preferred.topology import PoolTopology, pool_topology
 
 POLICIES: tuple[Preferring, ...] = ("", "topology", "packed", "spread")
 
@@ -27,7 +27,7 @@ def places(groups: str, policy: Preferring = "", numa: str = "") -> PoolTopology
     pool = PoolSpec(
         "x.io", "a", "accelerator", preferred_allocation=policy, allow_cross_numa=not numa
     )
-    return layout(
+    return pool_topology(
         pool,
         [
             device(f"{n:02x}", f"1{n}" if name == "." else name, int(numa[n]) if numa else 0)
@@ -40,7 +40,7 @@ def chosen(known: PoolTopology, size: int, *, used: str = "", must: str = "") ->
     ids = sorted(known.places)
     available = [one for n, one in enumerate(ids) if f"{n:x}" not in used]
     included = [one for n, one in enumerate(ids) if f"{n:x}" in must]
-    found = choose(known, available, included, size, Budget(10_000))
+    found = choose_devices(known, available, included, size, Budget(10_000))
     assert isinstance(found, Preferred)
     return "".join(f"{ids.index(one):x}" for one in found.devices)
 
@@ -96,7 +96,7 @@ def test_whatever_is_asked(
     ids = sorted(known.places)
     free = {one for n, one in enumerate(ids) if n not in used}
     included = {one for n, one in enumerate(ids) if n in must}
-    found = choose(known, free, included, size, Budget(100_000))
+    found = choose_devices(known, free, included, size, Budget(100_000))
     assert isinstance(found, Preferred)
     if not known.groups:
         return

@@ -6,7 +6,7 @@ import pytest
 
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.pool import PoolSpec, Preferring
-from rbln_worker.core.preferred.topology import layout
+from rbln_worker.core.preferred.topology import pool_topology
 
 Chain = Callable[[int, int], Sequence[str]]
 """The bridges above an NPU, from its card's number and its own."""
@@ -31,14 +31,16 @@ def groups(devices: Sequence[Device], policy: Preferring = "") -> list[list[str]
     """Who shares a bridge with whom."""
     spec = PoolSpec("rebellions.ai", "ATOM", "accelerator", preferred_allocation=policy)
     found: dict[tuple[int, str], list[str]] = {}
-    for device, place in layout(spec, devices).places.items():
+    for device, place in pool_topology(spec, devices).places.items():
         assert place is not None
-        found.setdefault(place.below, []).append(device)
+        found.setdefault(place.group_key, []).append(device)
     return sorted(found.values())
 
 
 def bridges(devices: Sequence[Device]) -> set[str]:
-    places = layout(PoolSpec("rebellions.ai", "ATOM", "accelerator"), devices).places.values()
+    places = pool_topology(
+        PoolSpec("rebellions.ai", "ATOM", "accelerator"), devices
+    ).places.values()
     return {place.bridge for place in places if place is not None}
 
 
@@ -151,4 +153,4 @@ def test_hostile_chains_harm_nobody() -> None:
 
 def test_without_a_preference_nothing_is_looked_at() -> None:
     spec = PoolSpec("rebellions.ai", "ATOM", "accelerator", preferred_allocation="none")
-    assert layout(spec, cards(recorded)).places == {}
+    assert pool_topology(spec, cards(recorded)).places == {}

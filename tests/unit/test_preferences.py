@@ -9,11 +9,11 @@ import pytest
 
 from rbln_worker.contract.device import Bdf, DeviceId
 from rbln_worker.core.counters import Counters
-from rbln_worker.core.preferred.budget import STEPS_MOST
-from rbln_worker.core.preferred.choose import Refused
+from rbln_worker.core.preferred.budget import MAX_STEPS
+from rbln_worker.core.preferred.choose import PreferenceRefused
 from rbln_worker.core.preferred.topology import DeviceTopology, PoolTopology
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
-from rbln_worker.kubelet.preferences import CAUSES_MOST, CONTAINERS_MOST, Preferences
+from rbln_worker.kubelet.preferences import MAX_CAUSES, MAX_CONTAINERS, Preferences
 
 IDS = [f"{card}.{n}" for card in range(4) for n in range(4)]
 
@@ -49,7 +49,7 @@ def ours(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
 class Told:
     """A pool's preferences, what is counted, and how often its problems changed."""
 
-    def __init__(self, steps: int = STEPS_MOST) -> None:
+    def __init__(self, steps: int = MAX_STEPS) -> None:
         self.times = 0
         self.tally = Counters()
         self.preferences = Preferences(self.tally, self._tell, steps)
@@ -61,7 +61,7 @@ class Told:
         self, known: PoolTopology, *containers: pb.ContainerPreferredAllocationRequest
     ) -> list[list[str]]:
         request = pb.PreferredAllocationRequest(container_requests=containers)
-        answer = asyncio.run(self.preferences.answer(known, request))
+        answer = asyncio.run(self.preferences.preferred_response(known, request))
         assert isinstance(answer, bytes)
         read = pb.PreferredAllocationResponse.FromString(answer)
         return [list(one.deviceIDs) for one in read.container_responses]
@@ -80,8 +80,8 @@ def test_a_refusal_is_the_answer_to_all_of_the_call() -> None:
     request = pb.PreferredAllocationRequest(
         container_requests=[container(IDS, 2), container(IDS, 9)]
     )
-    answer = asyncio.run(Told().preferences.answer(known(cross=False), request))
-    assert isinstance(answer, Refused)
+    answer = asyncio.run(Told().preferences.preferred_response(known(cross=False), request))
+    assert isinstance(answer, PreferenceRefused)
 
 
 def test_what_breaks_is_answered_counted_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -128,8 +128,8 @@ def test_of_thousands_of_containers_most_are_left_to_the_kubelet() -> None:
     told = Told()
     answers = told.ask(known(), *[container(IDS, 1)] * 5000)
     assert len(answers) == 5000
-    assert answers[:CONTAINERS_MOST] == [["0.0"]] * CONTAINERS_MOST
-    assert answers[CONTAINERS_MOST:] == [[]] * (5000 - CONTAINERS_MOST)
+    assert answers[:MAX_CONTAINERS] == [["0.0"]] * MAX_CONTAINERS
+    assert answers[MAX_CONTAINERS:] == [[]] * (5000 - MAX_CONTAINERS)
 
 
 def test_huge_lists_are_read_once() -> None:
@@ -150,7 +150,7 @@ def test_others_have_their_turn_between_two_containers() -> None:
     async def call() -> None:
         other = asyncio.create_task(beside())
         request = pb.PreferredAllocationRequest(container_requests=[container(IDS, 1)] * 10)
-        await Told().preferences.answer(known(), request)
+        await Told().preferences.preferred_response(known(), request)
         other.cancel()
 
     asyncio.run(call())
@@ -173,5 +173,5 @@ def test_ever_other_causes_are_logged_only_so_often(caplog: pytest.LogCaptureFix
     for _ in range(100):
         assert told.ask(odd, container(IDS, 1)) == [["0.0"]]
     assert told.tally.failed_preferences == 100
-    assert len(ours(caplog)) == len({record.exc_text for record in ours(caplog)}) == CAUSES_MOST
+    assert len(ours(caplog)) == len({record.exc_text for record in ours(caplog)}) == MAX_CAUSES
     assert "50th reason" in told.preferences.problems[0]

@@ -14,7 +14,7 @@ from rbln_worker.contract.device import Bdf, Carrier, Device, DeviceId, PciFunct
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.counters import Counters
 from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Unknown
-from rbln_worker.health.inspect import Finding
+from rbln_worker.health.inspect import CheckResult
 from rbln_worker.health.probe_threads import SLOTS, Depth, Prober
 from tests.sim.node import SimNode
 from tests.sim.nodes import npus
@@ -34,17 +34,15 @@ def build(root: Path, count: int) -> tuple[SimNode, list[Device]]:
 
 
 @contextmanager
-def looking(
-    root: Path, *, answer_within_s: float = 5.0, hanging_most: int = 64
-) -> Iterator[Prober]:
+def looking(root: Path, *, check_timeout_s: float = 5.0, max_hanging: int = 64) -> Iterator[Prober]:
     """A prober; at the end whoever hangs at a pipe is let go, so that its thread can end."""
     yield Prober(
         root,
         host_visible=True,
         write_info=lambda _: "",
         tally=Counters(),
-        answer_within_s=answer_within_s,
-        hanging_most=hanging_most,
+        check_timeout_s=check_timeout_s,
+        max_hanging=max_hanging,
     )
     release(root)
 
@@ -63,11 +61,11 @@ def release(root: Path, text: str = "0\n") -> None:
 
 
 async def settled(
-    one: Prober, devices: list[Device], enough: Callable[[Mapping[DeviceId, Finding]], bool]
-) -> Mapping[DeviceId, Finding]:
+    one: Prober, devices: list[Device], enough: Callable[[Mapping[DeviceId, CheckResult]], bool]
+) -> Mapping[DeviceId, CheckResult]:
     """All that was found as soon as it is enough; the look goes on without us."""
-    found: dict[DeviceId, Finding] = {}
-    async for more in one.look(devices, POOL):
+    found: dict[DeviceId, CheckResult] = {}
+    async for more in one.check_devices(devices, POOL):
         found |= more
         if enough(found):
             break
@@ -88,9 +86,9 @@ def test_quick_devices_come_together(tmp_path: Path) -> None:
 
     async def scene() -> None:
         with looking(tmp_path) as one:
-            batches = [found async for found in one.look(devices, POOL)]
+            batches = [found async for found in one.check_devices(devices, POOL)]
         (found,) = (batch for batch in batches if batch)
-        seen = [found[device.id].evidence.seen for device in devices]
+        seen = [found[device.id].evidence.observation for device in devices]
         assert seen[0] == seen[3] == GOOD
         assert isinstance(seen[1], Bad)
         assert isinstance(seen[2], Doubt)
@@ -107,7 +105,7 @@ def test_a_look_without_devices_ends_with_nothing(tmp_path: Path) -> None:
     async def scene() -> None:
         with looking(tmp_path) as one:
             for chosen in ([], [gone]):
-                assert [found async for found in one.look(chosen, POOL)] == [{}]
+                assert [found async for found in one.check_devices(chosen, POOL)] == [{}]
 
     run(scene())
 
@@ -122,7 +120,7 @@ def test_those_that_hang_keep_nobody(tmp_path: Path, hanging: int) -> None:
         with looking(tmp_path) as one:
             well = {device.id for device in devices[hanging:]}
             found = await settled(one, devices, lambda found: well <= found.keys())
-            assert {device: f.evidence.seen for device, f in found.items()} == dict.fromkeys(
+            assert {device: f.evidence.observation for device, f in found.items()} == dict.fromkeys(
                 well, GOOD
             )
             for _ in range(3):  # and no more at later looks
@@ -137,30 +135,32 @@ def test_who_does_not_answer_in_time_is_unknown_until_he_does(tmp_path: Path) ->
     node.hang_status("rbln0")
 
     async def scene() -> None:
-        with looking(tmp_path, answer_within_s=0.3) as one:
-            looks = one.look(devices, POOL)
+        with looking(tmp_path, check_timeout_s=0.3) as one:
+            looks = one.check_devices(devices, POOL)
             assert await anext(looks) == {}
             silent = (await anext(looks))[devices[0].id]
-            assert isinstance(silent.evidence.seen, Unknown)
+            assert isinstance(silent.evidence.observation, Unknown)
             assert silent.answer is None
             # Who asks again hears the same at once, and that he has to come back.
-            assert [found async for found in one.look(devices, POOL)] == [{devices[0].id: silent}]
-            assert one.missed() == set()
+            assert [found async for found in one.check_devices(devices, POOL)] == [
+                {devices[0].id: silent}
+            ]
+            assert one.requested_meanwhile() == set()
             release(tmp_path, "3\n")
             late = (await anext(looks))[devices[0].id]
-            assert isinstance(late.evidence.seen, Bad)
-            assert one.missed() == {devices[0].id}
-            assert one.missed() == set()
+            assert isinstance(late.evidence.observation, Bad)
+            assert one.requested_meanwhile() == {devices[0].id}
+            assert one.requested_meanwhile() == set()
             assert [found async for found in looks] == []
 
     run(scene())
 
 
 async def glanced(
-    one: Prober, devices: list[Device], depth: Depth = Depth.GLANCE
-) -> Mapping[DeviceId, Finding]:
-    found: dict[DeviceId, Finding] = {}
-    async for more in one.look(devices, POOL, depth):
+    one: Prober, devices: list[Device], depth: Depth = Depth.VOLATILE
+) -> Mapping[DeviceId, CheckResult]:
+    found: dict[DeviceId, CheckResult] = {}
+    async for more in one.check_devices(devices, POOL, depth):
         found |= more
     return found
 
@@ -175,7 +175,7 @@ def test_a_glance_finds_what_changed_and_passes_over_the_rest(tmp_path: Path) ->
             node.set_status("rbln1", 3)
             (found,) = (await glanced(one, devices)).items()
             assert found[0] == devices[1].id
-            assert isinstance(found[1].evidence.seen, Bad)
+            assert isinstance(found[1].evidence.observation, Bad)
             assert await glanced(one, devices) == {}
             elsewhere = msgspec.structs.replace(
                 devices[2], carriers=(Carrier("p0", "pf", up=True),)
@@ -191,22 +191,22 @@ def test_a_check_finds_whatever_changed_and_passes_over_the_rest(tmp_path: Path)
 
     async def scene() -> None:
         with looking(tmp_path) as one:
-            assert len(await glanced(one, devices, Depth.CHECK)) == 5, "nobody has looked yet"
-            assert await glanced(one, devices, Depth.CHECK) == {}
+            assert len(await glanced(one, devices, Depth.IF_CHANGED)) == 5, "nobody has looked yet"
+            assert await glanced(one, devices, Depth.IF_CHANGED) == {}
             node.set_status("rbln0", 3)
             (tmp_path / "dev/rbln1").unlink()
             node.tree.write(f"{homes[2]}/current_link_width", "8\n")
             node.tree.write(f"{homes[3]}/aer_dev_fatal", "TOTAL_ERR_FATAL 1\n")
-            found = await glanced(one, devices, Depth.CHECK)
+            found = await glanced(one, devices, Depth.IF_CHANGED)
             assert found.keys() == {device.id for device in devices[:4]}
             status, gone, narrow, fatal = (found[device.id] for device in devices[:4])
-            assert isinstance(status.evidence.seen, Bad)
+            assert isinstance(status.evidence.observation, Bad)
             assert gone.unusable == "/dev/rbln1 does not exist"
             assert narrow.evidence.warnings
             assert fatal.evidence.fatal_errors == 1
-            assert await glanced(one, devices, Depth.CHECK) == {}
+            assert await glanced(one, devices, Depth.IF_CHANGED) == {}
             (tmp_path / "dev/rbln1").touch()
-            assert (await glanced(one, devices, Depth.CHECK)).keys() == {devices[1].id}
+            assert (await glanced(one, devices, Depth.IF_CHANGED)).keys() == {devices[1].id}
 
     run(scene())
 
@@ -232,15 +232,15 @@ def test_who_did_not_answer_to_a_glance_is_looked_at_by_the_next_one(tmp_path: P
     node, devices = build(tmp_path, 1)
 
     async def scene() -> None:
-        with looking(tmp_path, answer_within_s=0.3) as one:
+        with looking(tmp_path, check_timeout_s=0.3) as one:
             await glanced(one, devices)
             node.hang_status("rbln0")
-            looks = one.look(devices, POOL, Depth.GLANCE)
+            looks = one.check_devices(devices, POOL, Depth.VOLATILE)
             assert await anext(looks) == {}
-            assert isinstance((await anext(looks))[devices[0].id].evidence.seen, Unknown)
+            assert isinstance((await anext(looks))[devices[0].id].evidence.observation, Unknown)
             release(tmp_path)  # with what it was before
             assert [found async for found in looks] == []
-            assert (await glanced(one, devices))[devices[0].id].evidence.seen == GOOD
+            assert (await glanced(one, devices))[devices[0].id].evidence.observation == GOOD
 
     run(scene())
 
@@ -252,18 +252,18 @@ def test_no_more_than_so_many_hang(tmp_path: Path) -> None:
     threads = threading.active_count()
 
     async def scene() -> None:
-        with looking(tmp_path, hanging_most=3) as one:
+        with looking(tmp_path, max_hanging=3) as one:
             await settled(one, devices[:3], lambda _: True)
             await until(lambda: one._hanging == 3)
             found = await settled(one, devices[3:], lambda found: len(found) == 5)
             for finding in found.values():
-                assert finding.evidence.seen == Unknown(
+                assert finding.evidence.observation == Unknown(
                     "files", "not looked at: 3 looks hang already"
                 )
             assert threading.active_count() - threads <= 3 + SLOTS
             release(tmp_path)
             await until(lambda: one._hanging == 0)
             found = await settled(one, devices[5:], lambda found: len(found) == 3)
-            assert {finding.evidence.seen for finding in found.values()} == {GOOD}
+            assert {finding.evidence.observation for finding in found.values()} == {GOOD}
 
     run(scene())

@@ -25,16 +25,16 @@ from rbln_worker.core.allocation.host_facts import (
     Fact,
     HostFacts,
     HostFile,
-    Link,
-    Links,
+    LinkPerEntry,
+    LinkTarget,
     Need,
     Text,
     TextPerEntry,
     Unread,
 )
 from rbln_worker.core.allocation.providers.provider import ProviderInput
-from rbln_worker.core.allocation.providers.registry import needs, providers
-from rbln_worker.core.health.evidence import unusable
+from rbln_worker.core.allocation.providers.registry import allocation_reads, providers_for
+from rbln_worker.core.health.evidence import unusable_reason
 
 BDF = "0000:3b:02.0"
 HOME = f"/sys/bus/pci/devices/{BDF}"
@@ -143,7 +143,10 @@ ACCELERATOR = pool("accelerator")
 def test_a_device_has_these_providers_in_this_order(
     device: Device, spec: PoolSpec, names: list[str]
 ) -> None:
-    found = [provider.offer.__module__.rpartition(".")[2] for provider in providers(device, spec)]
+    found = [
+        provider.container_edits.__module__.rpartition(".")[2]
+        for provider in providers_for(device, spec)
+    ]
     assert found == names
 
 
@@ -159,20 +162,20 @@ def test_a_device_has_these_providers_in_this_order(
     ],
 )
 def test_where_nothing_could_be_read_nothing_is_given_out(device: Device, spec: PoolSpec) -> None:
-    gone: dict[Need, Fact] = dict.fromkeys(needs(device, spec), GONE)
-    wrong: dict[Need, Fact] = dict.fromkeys(needs(device, spec), "of another kind")
+    gone: dict[Need, Fact] = dict.fromkeys(allocation_reads(device, spec), GONE)
+    wrong: dict[Need, Fact] = dict.fromkeys(allocation_reads(device, spec), "of another kind")
     for facts in ({}, gone, wrong):
         found = told(device, spec, facts)
-        assert found.faults or found.away
+        assert found.faults or found.busy
 
 
 def test_a_generic_device_has_its_id() -> None:
     assert info(told(nic(), pool())) == {"generic": {"deviceID": BDF}}
     assert info(told(sf(), pool("auxNetDevice"))) == {"generic": {"deviceID": SF}}
-    assert not needs(nic(), pool())
+    assert not allocation_reads(nic(), pool())
 
 
-GROUP = Link(f"{HOME}/iommu_group")
+GROUP = LinkTarget(f"{HOME}/iommu_group")
 GROUP_NAME = Text(f"{HOME}/iommu_group/name")
 
 
@@ -187,7 +190,7 @@ def test_vfio_gives_the_container_and_the_group() -> None:
     }
 
 
-MEMBERS = Links(f"{HOME}/iommu_group/devices", "driver")
+MEMBERS = LinkPerEntry(f"{HOME}/iommu_group/devices", "driver")
 
 
 @pytest.mark.parametrize(
@@ -323,7 +326,7 @@ def test_an_rdma_device_has_its_nodes_in_order(device: Device, spec: PoolSpec, h
         "rdma_cm": "/dev/infiniband/rdma_cm",
     }
     assert not found.faults
-    assert not found.away
+    assert not found.busy
 
 
 def test_of_several_rdma_devices_the_first_is_first_and_the_last_has_the_references_keys() -> None:
@@ -348,8 +351,8 @@ def test_without_the_connection_manager_the_rest_is_given() -> None:
 @pytest.mark.parametrize("names", [(), GONE])
 def test_an_rdma_device_in_a_pods_namespace_is_healthy_and_not_given_out(names: Fact) -> None:
     found = told(nic(network=RDMA, grants=CAN), pool(), rdma_facts(HOME, names))
-    assert unusable(found, ()) == ""
-    assert "it has no RDMA device here" in found.away
+    assert unusable_reason(found, ()) == ""
+    assert "it has no RDMA device here" in found.busy
     assert info(found)["rdma"] == {}
 
 
@@ -387,7 +390,7 @@ def test_vhost_net_has_both_nodes_or_the_device_is_unhealthy() -> None:
     found = told(nic(grants=Grants(vhost_net=True)), pool())
     assert hosts(found) == ["/dev/vhost-net", "/dev/net/tun"]
     assert info(found)["vhost"] == {"net-mount": "/dev/vhost-net", "tun-mount": "/dev/net/tun"}
-    assert unusable(found, ("/dev/net/tun",)) == "/dev/net/tun does not exist"
+    assert unusable_reason(found, ("/dev/net/tun",)) == "/dev/net/tun does not exist"
 
 
 def test_additional_info_of_an_auxiliary_device_is_keyed_by_everything_it_is_called() -> None:

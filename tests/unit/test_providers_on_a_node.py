@@ -28,7 +28,7 @@ from rbln_worker.core.allocation.host_facts import (
     Unread,
 )
 from rbln_worker.core.allocation.providers.provider import ProviderInput
-from rbln_worker.core.allocation.providers.registry import needs
+from rbln_worker.core.allocation.providers.registry import allocation_reads
 from rbln_worker.host.facts import Reader
 from tests.sim import conformance
 from tests.sim.device import SimDevice
@@ -80,8 +80,10 @@ def subfunctions(node: SimNode) -> dict[str, Device]:
 
 def told(root: Path, device: Device, spec: PoolSpec) -> tuple[DeviceAllocation, tuple[str, ...]]:
     reader = Reader(root, host_visible=True)
-    found = build_allocation(ProviderInput(device, spec, reader.read(needs(device, spec))))
-    return found, reader.missing(node.host for node in found.nodes)
+    found = build_allocation(
+        ProviderInput(device, spec, reader.read_facts(allocation_reads(device, spec)))
+    )
+    return found, reader.missing_nodes(node.host for node in found.nodes)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +111,7 @@ def test_as_the_reference_answers(tmp_path: Path, case: str, device_type: Device
                 continue
             (name,) = grant.ids
             found, missing = told(tmp_path, known[name], spec)
-            assert (found.faults, found.away, missing) == ((), "", ())
+            assert (found.faults, found.busy, missing) == ((), "", ())
             assert sorted([n.host, n.container, "rw"] for n in found.nodes) == [
                 list(node) for node in grant.devices
             ]
@@ -167,22 +169,22 @@ def test_a_look_reads_what_is_shared_once(tmp_path: Path) -> None:
     conformance.load("nic-rdma-vfs").node.build(node)
     reader = Reader(tmp_path, host_visible=True)
     shared = TextPerEntry("/sys/class/infiniband_verbs", "ibdev")
-    before = reader.read([shared]).texts(shared)
+    before = reader.read_facts([shared]).text_per_entry(shared)
     assert before["uverbs20"] == "mlx5_20\n"
     node.tree.remove("/sys/class/infiniband_verbs")
-    assert reader.read([shared]).texts(shared) == before
-    assert not Reader(tmp_path, host_visible=True).read([shared]).texts(shared)
+    assert reader.read_facts([shared]).text_per_entry(shared) == before
+    assert not Reader(tmp_path, host_visible=True).read_facts([shared]).text_per_entry(shared)
 
 
 def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     reader = Reader(tmp_path, host_visible=False)
     wants = Text("/folder"), DirEntries("/nowhere"), Exists("/nowhere"), HostFile("/nowhere")
-    facts = reader.read(wants)
+    facts = reader.read_facts(wants)
     assert facts.text(wants[0]) == Unread("/folder: Is a directory")
-    assert facts.names(wants[1]) == Unread("/nowhere: No such file or directory", absent=True)
-    assert not facts.there(wants[2])
-    assert not facts.there(wants[3])
+    assert facts.dir_entries(wants[1]) == Unread("/nowhere: No such file or directory", absent=True)
+    assert not facts.path_exists(wants[2])
+    assert not facts.path_exists(wants[3])
 
 
 @pytest.mark.parametrize("root", ["/", ""])
@@ -199,7 +201,7 @@ def test_a_host_file_is_a_regular_one_behind_any_links(tmp_path: Path, root: str
     there = [
         name
         for name in ("opt/tool", "absolute", "relative", "again", "dead", "opt", "none")
-        if reader.read((HostFile(f"{home}/{name}"),)).there(HostFile(f"{home}/{name}"))
+        if reader.read_facts((HostFile(f"{home}/{name}"),)).path_exists(HostFile(f"{home}/{name}"))
     ]
     assert there == ["opt/tool", "absolute", "relative"]
 
@@ -207,7 +209,7 @@ def test_a_host_file_is_a_regular_one_behind_any_links(tmp_path: Path, root: str
 def test_missing_nodes(tmp_path: Path) -> None:
     SimNode(tmp_path).add_dev_node("rbln0")
     reader = Reader(tmp_path, host_visible=True)
-    assert reader.missing(("/dev/rbln0", "/dev/rbln1", "/dev/vfio/7")) == (
+    assert reader.missing_nodes(("/dev/rbln0", "/dev/rbln1", "/dev/vfio/7")) == (
         "/dev/rbln1",
         "/dev/vfio/7",
     )
@@ -226,11 +228,11 @@ def test_an_npu_and_its_tool(tmp_path: Path) -> None:
     node.tree.remove(RBLN_STAT)
     found, missing = told(tmp_path, device, spec)
     assert (found.mounts, missing) == ((), ("/dev/rsd0",))
-    out_of_sight = Reader(tmp_path, host_visible=False).read(needs(device, spec))
+    out_of_sight = Reader(tmp_path, host_visible=False).read_facts(allocation_reads(device, spec))
     assert not build_allocation(ProviderInput(device, spec, out_of_sight)).mounts
     node.tree.write("/host/usr/bin/rbln-smi", "x")
     (tmp_path / "usr/local/bin/rbln-stat").mkdir(parents=True)
-    mounted = Reader(tmp_path, host_visible=False).read(needs(device, spec))
+    mounted = Reader(tmp_path, host_visible=False).read_facts(allocation_reads(device, spec))
     assert [one.host for one in build_allocation(ProviderInput(device, spec, mounted)).mounts] == [
         "/usr/bin/rbln-smi"
     ]

@@ -9,7 +9,7 @@ from rbln_worker.contract.messages import Phase
 from rbln_worker.contract.pool import PoolName
 from rbln_worker.core.allocation.device_allocation import env_names
 from rbln_worker.core.counters import Counters
-from rbln_worker.core.registration import NOBODY
+from rbln_worker.core.registration import NO_LISTENER
 from rbln_worker.kubelet.prepared import PreparedAnswers
 from rbln_worker.registrar import Registrar
 from rbln_worker.spec import KubeletDirs
@@ -33,15 +33,15 @@ def test_a_kubelet_that_goes_and_comes_while_a_socket_opens(short_path: Path) ->
             on_change=lambda: None,
             spawn=begun.append,
         )
-        folder, _ = registrar.folders
+        folder, _ = registrar.watched_folders
         folder.mkdir()
         kubelet = folder / "kubelet.sock"
         kubelet.touch()
-        registrar.look()
+        registrar.check_dirs()
         kubelet.unlink()
-        registrar.look()
+        registrar.check_dirs()
         kubelet.touch()
-        registrar.look()
+        registrar.check_dirs()
         older, newer = begun
         await older
         assert len(begun) == 2, "nothing is registered of what is out of date"
@@ -49,7 +49,7 @@ def test_a_kubelet_that_goes_and_comes_while_a_socket_opens(short_path: Path) ->
         assert [path.name for path in folder.iterdir() if path.is_socket()] == [registrar.endpoint]
         _, _, register = begun
         await register
-        assert (registrar.phase, registrar.reason) == (Phase.WAITING, NOBODY)
+        assert (registrar.phase, registrar.reason) == (Phase.WAITING, NO_LISTENER)
         await registrar.close(10.0)
         assert not any(path.is_socket() for path in folder.iterdir())
 
@@ -72,10 +72,10 @@ def test_a_socket_that_opens_while_the_worker_leaves_is_removed(short_path: Path
             on_change=lambda: None,
             spawn=begun.append,
         )
-        folder, _ = registrar.folders
+        folder, _ = registrar.watched_folders
         folder.mkdir()
         (folder / "kubelet.sock").touch()
-        registrar.look()
+        registrar.check_dirs()
         await registrar.close(10.0)
         (opening,) = begun
         await opening

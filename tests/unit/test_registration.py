@@ -5,20 +5,20 @@ import pytest
 
 from rbln_worker.contract.messages import Phase
 from rbln_worker.core.registration import (
-    LISTED_WITHIN_S,
+    LISTED_TIMEOUT_S,
+    MAX_RETRY_S,
+    MIN_RETRY_S,
+    NO_LISTENER,
     NO_SOCKET,
-    NOBODY,
-    RETRY_FIRST_S,
-    RETRY_MOST_S,
     STREAM_GAP_S,
-    YIELD_S,
-    Act,
+    YIELD_TIMEOUT_S,
+    Action,
     Choice,
     RegistrationState,
     RegistrationStep,
-    advance,
-    choose,
-    phase,
+    choose_way,
+    handle_event,
+    status_phase,
 )
 from rbln_worker.core.registration_events import (
     Accepted,
@@ -44,7 +44,7 @@ def changed(view: View, **fields: object) -> View:
 def play(*events: Event, choice: Choice = "auto", now: float = 100.0) -> RegistrationState:
     standing = RegistrationState(choice)
     for event in events:
-        standing, _ = advance(standing, event, now)
+        standing, _ = handle_event(standing, event, now)
     return standing
 
 
@@ -56,22 +56,22 @@ def listed(view: View = THERE) -> RegistrationState:
 
 
 def test_serve_then_register_then_be_listed() -> None:
-    standing, act = advance(RegistrationState("auto"), DirsChecked(THERE), 100.0)
+    standing, act = handle_event(RegistrationState("auto"), DirsChecked(THERE), 100.0)
     assert (standing.step, act, standing.way) == (
         RegistrationStep.OPENING,
-        Act.OPEN,
+        Action.OPEN,
         "kubelet-sock",
     )
-    standing, act = advance(standing, Opened(), 100.0)
-    assert (standing.step, act) == (RegistrationStep.CALLING, Act.REGISTER)
-    standing, act = advance(standing, Accepted(), 100.0)
-    assert (standing.step, act, standing.due) == (
+    standing, act = handle_event(standing, Opened(), 100.0)
+    assert (standing.step, act) == (RegistrationStep.CALLING, Action.REGISTER)
+    standing, act = handle_event(standing, Accepted(), 100.0)
+    assert (standing.step, act, standing.deadline) == (
         RegistrationStep.UNLISTED,
         None,
-        100.0 + LISTED_WITHIN_S,
+        100.0 + LISTED_TIMEOUT_S,
     )
-    standing, act = advance(standing, Streams(1), 100.0)
-    assert (standing.step, act, standing.due, standing.reason) == (
+    standing, act = handle_event(standing, Streams(1), 100.0)
+    assert (standing.step, act, standing.deadline, standing.reason) == (
         RegistrationStep.LISTED,
         None,
         None,
@@ -80,11 +80,11 @@ def test_serve_then_register_then_be_listed() -> None:
 
 
 def test_the_watcher_finds_what_is_served() -> None:
-    standing, act = advance(RegistrationState("plugin-watcher"), DirsChecked(WATCHED), 100.0)
-    assert (standing.way, act) == ("plugin-watcher", Act.OPEN)
-    standing, act = advance(standing, Opened(), 100.0)
+    standing, act = handle_event(RegistrationState("plugin-watcher"), DirsChecked(WATCHED), 100.0)
+    assert (standing.way, act) == ("plugin-watcher", Action.OPEN)
+    standing, act = handle_event(standing, Opened(), 100.0)
     assert (standing.step, act) == (RegistrationStep.UNLISTED, None)
-    assert advance(standing, Streams(1), 100.0)[0].step is RegistrationStep.LISTED
+    assert handle_event(standing, Streams(1), 100.0)[0].step is RegistrationStep.LISTED
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_the_watcher_finds_what_is_served() -> None:
     ],
 )
 def test_the_way_is_as_asked_or_as_the_folders_are(choice: Choice, view: View, way: str) -> None:
-    assert choose(choice, view) == way
+    assert choose_way(choice, view) == way
 
 
 @pytest.mark.parametrize(
@@ -112,10 +112,10 @@ def test_the_way_is_as_asked_or_as_the_folders_are(choice: Choice, view: View, w
     ],
 )
 def test_what_is_not_there_is_waited_for(choice: Choice, view: View, reason: str) -> None:
-    standing, act = advance(RegistrationState(choice), DirsChecked(view), 100.0)
-    assert (standing.step, act, standing.due) == (RegistrationStep.AWAY, None, None)
+    standing, act = handle_event(RegistrationState(choice), DirsChecked(view), 100.0)
+    assert (standing.step, act, standing.deadline) == (RegistrationStep.AWAY, None, None)
     assert standing.reason.startswith(reason)
-    assert phase(standing) is Phase.WAITING
+    assert status_phase(standing) is Phase.WAITING
     # Nothing of what was under way before changes that.
     for event in (
         Opened(),
@@ -124,35 +124,35 @@ def test_what_is_not_there_is_waited_for(choice: Choice, view: View, reason: str
         Streams(1),
         TimerExpired(),
     ):
-        after, act = advance(standing, event, 101.0)
+        after, act = handle_event(standing, event, 101.0)
         assert (after.step, act) == (RegistrationStep.AWAY, None)
 
 
 def test_a_refusal_is_answered_with_a_fresh_socket_later_and_later() -> None:
     standing, waits = play(DirsChecked(THERE)), []
     for _ in range(12):
-        standing, act = advance(standing, Opened(), 100.0)
-        assert act is Act.REGISTER
-        standing, act = advance(standing, Rejected("no", reached=True), 100.0)
+        standing, act = handle_event(standing, Opened(), 100.0)
+        assert act is Action.REGISTER
+        standing, act = handle_event(standing, Rejected("no", reached=True), 100.0)
         assert (standing.step, act, standing.reason) == (RegistrationStep.REFUSED, None, "no")
-        assert phase(standing) is Phase.REGISTERING
-        assert standing.due is not None
-        waits.append(standing.due - 100.0)
-        standing, act = advance(standing, TimerExpired(), 100.0)
-        assert act is Act.OPEN
-    assert waits[0] == pytest.approx(RETRY_FIRST_S)
+        assert status_phase(standing) is Phase.REGISTERING
+        assert standing.deadline is not None
+        waits.append(standing.deadline - 100.0)
+        standing, act = handle_event(standing, TimerExpired(), 100.0)
+        assert act is Action.OPEN
+    assert waits[0] == pytest.approx(MIN_RETRY_S)
     assert waits == sorted(waits)
-    assert waits[-1] == RETRY_MOST_S
+    assert waits[-1] == MAX_RETRY_S
 
 
 def test_a_kubelet_that_did_not_hear_is_told_the_same_again() -> None:
     standing = play(DirsChecked(THERE), Opened(), Rejected("x", reached=False))
-    assert (standing.reason, phase(standing)) == (NOBODY, Phase.WAITING)
-    again, act = advance(standing, TimerExpired(), 101.0)
-    assert (again.step, act) == (RegistrationStep.CALLING, Act.REGISTER)
+    assert (standing.reason, status_phase(standing)) == (NO_LISTENER, Phase.WAITING)
+    again, act = handle_event(standing, TimerExpired(), 101.0)
+    assert (again.step, act) == (RegistrationStep.CALLING, Action.REGISTER)
     # But another kubelet, or a socket that is gone, needs a fresh one.
     for view in (changed(THERE, kubelet=(2,)), changed(THERE, served=False)):
-        assert advance(standing, DirsChecked(view), 101.0)[1] is Act.OPEN
+        assert handle_event(standing, DirsChecked(view), 101.0)[1] is Action.OPEN
 
 
 @pytest.mark.parametrize(
@@ -160,24 +160,24 @@ def test_a_kubelet_that_did_not_hear_is_told_the_same_again() -> None:
 )
 def test_a_kubelet_that_has_come_is_waited_for_no_more(before: View) -> None:
     standing = play(DirsChecked(before), DirsChecked(THERE))
-    assert (standing.reason, phase(standing)) == ("", Phase.REGISTERING)
+    assert (standing.reason, status_phase(standing)) == ("", Phase.REGISTERING)
     standing = play(DirsChecked(before), DirsChecked(THERE), Opened(), Accepted(), TimerExpired())
     assert standing.reason == "no ListAndWatch within 5 s of registering"
-    assert phase(standing) is Phase.REGISTERING
+    assert status_phase(standing) is Phase.REGISTERING
 
 
 def test_one_that_answers_at_last_is_waited_for_no_more() -> None:
     unheard = (DirsChecked(THERE), Opened(), Rejected("connection refused", reached=False))
     standing = play(*unheard, TimerExpired(), Accepted())
-    assert (standing.reason, phase(standing)) == ("", Phase.REGISTERING)
+    assert (standing.reason, status_phase(standing)) == ("", Phase.REGISTERING)
 
 
 def test_the_watchers_kubelet_has_come_and_does_not_ask() -> None:
     alone = (DirsChecked(changed(WATCHED, kubelet=None)), Opened(), TimerExpired())
     standing = play(*alone, choice="plugin-watcher")
-    assert (standing.reason, phase(standing)) == (NO_SOCKET, Phase.WAITING)
+    assert (standing.reason, status_phase(standing)) == (NO_SOCKET, Phase.WAITING)
     standing = play(*alone, DirsChecked(WATCHED), choice="plugin-watcher")
-    assert (standing.reason, phase(standing)) == ("", Phase.REGISTERING)
+    assert (standing.reason, status_phase(standing)) == ("", Phase.REGISTERING)
 
 
 def test_a_call_that_breaks_off_after_a_stream_was_heard() -> None:
@@ -185,39 +185,43 @@ def test_a_call_that_breaks_off_after_a_stream_was_heard() -> None:
         DirsChecked(THERE), Opened(), Streams(1), Streams(0), Rejected("x", reached=False)
     )
     assert standing.step is RegistrationStep.REFUSED
-    assert advance(standing, TimerExpired(), 101.0)[1] is Act.OPEN
+    assert handle_event(standing, TimerExpired(), 101.0)[1] is Action.OPEN
 
 
 def test_a_taken_registration_without_a_stream_is_made_again() -> None:
-    standing, act = advance(play(DirsChecked(THERE), Opened(), Accepted()), TimerExpired(), 200.0)
-    assert (standing.step, act) == (RegistrationStep.OPENING, Act.OPEN)
+    standing, act = handle_event(
+        play(DirsChecked(THERE), Opened(), Accepted()), TimerExpired(), 200.0
+    )
+    assert (standing.step, act) == (RegistrationStep.OPENING, Action.OPEN)
     assert standing.reason == "no ListAndWatch within 5 s of registering"
 
 
 @pytest.mark.parametrize("view", [THERE, WATCHED], ids=["kubelet-sock", "plugin-watcher"])
 def test_a_stream_that_ends_is_never_opened_again(view: View) -> None:
-    standing, act = advance(listed(view), Streams(0), 100.0)
-    assert (standing.step, act, standing.due) == (
+    standing, act = handle_event(listed(view), Streams(0), 100.0)
+    assert (standing.step, act, standing.deadline) == (
         RegistrationStep.UNLISTED,
         None,
         100.0 + STREAM_GAP_S,
     )
-    assert advance(standing, TimerExpired(), 101.0)[1] is Act.OPEN
-    assert advance(listed(view), Streams(2), 100.0)[0].step is RegistrationStep.LISTED
+    assert handle_event(standing, TimerExpired(), 101.0)[1] is Action.OPEN
+    assert handle_event(listed(view), Streams(2), 100.0)[0].step is RegistrationStep.LISTED
 
 
 def test_a_socket_of_ours_that_is_gone_is_made_anew() -> None:
     for view in (THERE, WATCHED):
-        standing, act = advance(listed(view), DirsChecked(changed(view, served=False)), 100.0)
-        assert (standing.step, act) == (RegistrationStep.OPENING, Act.OPEN)
+        standing, act = handle_event(listed(view), DirsChecked(changed(view, served=False)), 100.0)
+        assert (standing.step, act) == (RegistrationStep.OPENING, Action.OPEN)
         assert standing.reason == "its socket was removed"
 
 
 def test_another_kubelet_is_registered_with_at_once() -> None:
-    standing, act = advance(listed(), DirsChecked(changed(THERE, kubelet=(2,))), 100.0)
-    assert (standing.step, act) == (RegistrationStep.OPENING, Act.OPEN)
+    standing, act = handle_event(listed(), DirsChecked(changed(THERE, kubelet=(2,))), 100.0)
+    assert (standing.step, act) == (RegistrationStep.OPENING, Action.OPEN)
     # The watcher of another kubelet finds the socket that is there.
-    standing, act = advance(listed(WATCHED), DirsChecked(changed(WATCHED, kubelet=(2,))), 100.0)
+    standing, act = handle_event(
+        listed(WATCHED), DirsChecked(changed(WATCHED, kubelet=(2,))), 100.0
+    )
     assert (standing.step, act) == (RegistrationStep.LISTED, None)
 
 
@@ -228,32 +232,32 @@ def test_the_same_look_again_changes_nothing() -> None:
         play(DirsChecked(THERE), Opened(), Accepted()),
     ):
         assert standing.view is not None
-        assert advance(standing, DirsChecked(standing.view), 101.0) == (standing, None)
+        assert handle_event(standing, DirsChecked(standing.view), 101.0) == (standing, None)
 
 
 def test_a_late_word_about_a_pool_that_is_listed_means_nothing() -> None:
     for event in (Accepted(), Rejected("x", reached=True), Rejected("x", reached=False), Opened()):
-        assert advance(listed(), event, 101.0) == (listed(), None)
+        assert handle_event(listed(), event, 101.0) == (listed(), None)
 
 
 def test_a_socket_that_cannot_be_opened_is_tried_again() -> None:
     standing = play(DirsChecked(THERE), NotOpened("no room"))
     assert (standing.step, standing.reason) == (RegistrationStep.REFUSED, "no room")
-    assert advance(standing, TimerExpired(), 101.0)[1] is Act.OPEN
+    assert handle_event(standing, TimerExpired(), 101.0)[1] is Action.OPEN
 
 
 def test_before_the_first_look_nobody_is_waited_for() -> None:
-    assert phase(RegistrationState("auto")) is Phase.REGISTERING
-    assert phase(listed()) is Phase.REGISTERED
+    assert status_phase(RegistrationState("auto")) is Phase.REGISTERING
+    assert status_phase(listed()) is Phase.REGISTERED
 
 
 YOUNGER = changed(THERE, younger="a-2.sock")
 
 
 def ended(view: View) -> RegistrationState:
-    standing, _ = advance(listed(view), Streams(0), 200.0)
-    standing, _ = advance(standing, DirsChecked(view), standing.due or 0.0)
-    standing, _ = advance(standing, TimerExpired(), standing.due or 0.0)
+    standing, _ = handle_event(listed(view), Streams(0), 200.0)
+    standing, _ = handle_event(standing, DirsChecked(view), standing.deadline or 0.0)
+    standing, _ = handle_event(standing, TimerExpired(), standing.deadline or 0.0)
     return standing
 
 
@@ -261,30 +265,30 @@ def test_a_stream_that_ended_for_a_younger_instance_is_left_to_it() -> None:
     standing = ended(YOUNGER)
     assert standing.step is RegistrationStep.YIELDED
     assert standing.reason == "a younger instance serves the resource at a-2.sock"
-    assert phase(standing) is Phase.WAITING
+    assert status_phase(standing) is Phase.WAITING
 
 
 def test_the_younger_instance_has_gone() -> None:
-    standing, act = advance(ended(YOUNGER), DirsChecked(THERE), 201.0)
-    assert (standing.step, act) == (RegistrationStep.OPENING, Act.OPEN)
+    standing, act = handle_event(ended(YOUNGER), DirsChecked(THERE), 201.0)
+    assert (standing.step, act) == (RegistrationStep.OPENING, Action.OPEN)
 
 
 def test_it_may_hang_so_that_nobody_waits_for_ever() -> None:
     standing = ended(YOUNGER)
-    assert standing.due == pytest.approx(200.0 + STREAM_GAP_S + YIELD_S)
-    standing, act = advance(standing, TimerExpired(), standing.due or 0.0)
-    assert (standing.step, act) == (RegistrationStep.OPENING, Act.OPEN)
+    assert standing.deadline == pytest.approx(200.0 + STREAM_GAP_S + YIELD_TIMEOUT_S)
+    standing, act = handle_event(standing, TimerExpired(), standing.deadline or 0.0)
+    assert (standing.step, act) == (RegistrationStep.OPENING, Action.OPEN)
 
 
 def test_a_kubelet_that_took_the_former_socket_last() -> None:
-    standing, act = advance(listed(), SupersededStream(), 200.0)
-    assert (standing.step, act) == (RegistrationStep.OPENING, Act.OPEN)
+    standing, act = handle_event(listed(), SupersededStream(), 200.0)
+    assert (standing.step, act) == (RegistrationStep.OPENING, Action.OPEN)
     assert standing.reason == "the kubelet took a former socket last"
 
 
 def test_a_stream_to_the_former_socket_before_the_fresh_one_is_listed() -> None:
     standing = play(DirsChecked(THERE), Opened(), Accepted())
-    assert advance(standing, SupersededStream(), 200.0) == (standing, None)
+    assert handle_event(standing, SupersededStream(), 200.0) == (standing, None)
 
 
 def test_who_was_never_listed_does_not_yield() -> None:

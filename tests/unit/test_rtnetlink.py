@@ -3,7 +3,14 @@
 import pytest
 
 from rbln_worker.contract.device import LinkState
-from rbln_worker.host.netlink.links import Link, Port, below, state, summed_up, word
+from rbln_worker.host.netlink.links import (
+    Link,
+    Port,
+    link_state,
+    lower_links,
+    summarize_links,
+    type_name,
+)
 
 ENO1, ENO2, BOND, VLAN, BRIDGE, ENO3, VETH, PEER = range(2, 10)
 
@@ -37,7 +44,7 @@ LINKS = (
 def test_a_default_route_is_carried_by_all_below(
     routed: tuple[int, ...], carriers: set[str]
 ) -> None:
-    assert summed_up(LINKS, routed).carriers == carriers
+    assert summarize_links(LINKS, routed).carriers == carriers
 
 
 OVS_SYSTEM, BR_EX, BR_INT, REP = range(20, 24)
@@ -70,11 +77,11 @@ BRIDGES = {"ovs-system", "br-ex", "br-int"}
 def test_a_route_by_an_open_vswitch_bridge_leaves_by_any_port_of_the_datapath(
     routed: tuple[int, ...], carriers: set[str]
 ) -> None:
-    assert summed_up(OVS, routed).carriers == carriers
+    assert summarize_links(OVS, routed).carriers == carriers
 
 
 def test_ports_of_eswitches() -> None:
-    known = summed_up(
+    known = summarize_links(
         (
             Link(1, "p0", 1, switch_id="cafe", port_name="p0"),
             Link(2, "p0_0", 1, switch_id="cafe", port_name="pf0vf0"),
@@ -88,7 +95,7 @@ def test_ports_of_eswitches() -> None:
 
 def test_a_ring_has_an_end() -> None:
     ring = (Link(1, "a", 1, lower=2), Link(2, "b", 1, lower=3), Link(3, "c", 1, lower=1))
-    assert below(ring, (1,)) == {1, 2, 3}
+    assert lower_links(ring, (1,)) == {1, 2, 3}
 
 
 @pytest.mark.parametrize(
@@ -96,12 +103,12 @@ def test_a_ring_has_an_end() -> None:
     [(1, "ether"), (32, "infiniband"), (772, "loopback"), (0, "generic"), (0xFFFE, "none")],
 )
 def test_types_are_iproute2s(number: int, name: str) -> None:
-    assert word(number) == name
-    assert summed_up([Link(7, "x", number)], ()).types == {"x": name}
+    assert type_name(number) == name
+    assert summarize_links([Link(7, "x", number)], ()).types == {"x": name}
 
 
 def test_a_type_without_a_name() -> None:
-    assert word(4711) == "unknown4711"
+    assert type_name(4711) == "unknown4711"
 
 
 @pytest.mark.parametrize(
@@ -125,5 +132,5 @@ def test_a_link_is_up_unless_the_kernel_says_down(
     admin_up: bool,  # noqa: FBT001
 ) -> None:
     link = Link(7, "eno1", 1, operstate=operstate, admin_up=admin_up)
-    assert state(link) == LinkState("eno1", up, admin_up)
-    assert summed_up([link], ()).states == {7: LinkState("eno1", up, admin_up)}
+    assert link_state(link) == LinkState("eno1", up, admin_up)
+    assert summarize_links([link], ()).states == {7: LinkState("eno1", up, admin_up)}

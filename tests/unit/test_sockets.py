@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbln_worker.host.sockets import (
-    PATH_BYTES_MOST,
-    YOUNG_S,
+    MAX_PATH_BYTES,
+    MIN_AGE_S,
     SocketPathTooLong,
     remove_if_dead,
     remove_stale_sockets,
@@ -36,7 +36,7 @@ def test_a_name_is_the_stem_and_sixteen_digits() -> None:
 def test_every_path_fits(length: int, stem: str) -> None:
     folder = Path("/" + "f" * length)
     path = folder / unique_socket_name(folder, stem)
-    assert len(os.fsencode(path)) <= PATH_BYTES_MOST
+    assert len(os.fsencode(path)) <= MAX_PATH_BYTES
     assert path.suffix == ".sock"
     assert path.parent == folder
 
@@ -112,9 +112,9 @@ def test_only_our_dead_sockets_go(folder: Path, living: Path) -> None:
 
 
 def test_a_young_socket_may_be_about_to_be_served(folder: Path) -> None:
-    path = dead(folder / f"{STEM}.sock", age_s=YOUNG_S / 2)
+    path = dead(folder / f"{STEM}.sock", age_s=MIN_AGE_S / 2)
     assert sweep_now(folder) == set()
-    dead_later = time.time() + YOUNG_S  # noqa: TID251
+    dead_later = time.time() + MIN_AGE_S  # noqa: TID251
     assert remove_stale_sockets(folder, STEM, dead_later) == (path,)
 
 

@@ -22,7 +22,7 @@ def node(tmp_path: Path) -> SimNode:
 
 
 def look(node: SimNode, *, acpi_indexes: bool = False) -> ScanResult:
-    return host.look(node.root, Needs(base_classes=ACCELERATORS, acpi_indexes=acpi_indexes))
+    return host.scan_host(node.root, Needs(base_classes=ACCELERATORS, acpi_indexes=acpi_indexes))
 
 
 def only(node: SimNode, *, acpi_indexes: bool = False) -> PciFunction:
@@ -92,7 +92,7 @@ def test_other_classes_are_not_even_described(node: SimNode) -> None:
     node.add(nic)
     node.tree.write(f"{node.home(nic.bdf)}/driver", "nonsense of no interest")
     assert only(node).bdf == NPU.bdf
-    every = host.look(node.root, Needs(base_classes=frozenset({0x12, 0x02})))
+    every = host.scan_host(node.root, Needs(base_classes=frozenset({0x12, 0x02})))
     assert [unreadable.name for unreadable in every.unreadable] == [nic.bdf]
 
 
@@ -141,5 +141,5 @@ def test_without_any_identity_it_is_unreadable(node: SimNode, name: str) -> None
 
 
 def test_no_bus_is_a_failure_and_not_an_empty_node(tmp_path: Path) -> None:
-    found = host.look(tmp_path, Needs(base_classes=ACCELERATORS))
+    found = host.scan_host(tmp_path, Needs(base_classes=ACCELERATORS))
     assert found == ScanResult(failed="/sys/bus/pci/devices: No such file or directory")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rbln_worker.host.discovery.inventory import Needs, ScanResult
-from rbln_worker.host.discovery.scan import look
+from rbln_worker.host.discovery.scan import scan_host
 from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
 
@@ -15,7 +15,7 @@ GOES = SimDevice(bdf="0000:21:00.0", rbln="rbln1")
 
 
 def scan(root: Path) -> ScanResult:
-    return look(root, Needs(base_classes=frozenset({0x12})))
+    return scan_host(root, Needs(base_classes=frozenset({0x12})))
 
 
 @pytest.fixture

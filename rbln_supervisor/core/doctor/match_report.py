@@ -95,7 +95,8 @@ def _view(
         refused=dict(refused),
         nearest=nearest,
         hints=tuple(dict.fromkeys(mixed_up)),
-        vfio=_asks_for_vfio(pool) or any(vfio.carried(one, pool.spec) for one in devices.values()),
+        vfio=_asks_for_vfio(pool)
+        or any(vfio.applies_to(one, pool.spec) for one in devices.values()),
     )
 
 

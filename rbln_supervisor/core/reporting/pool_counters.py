@@ -7,7 +7,7 @@ from rbln_supervisor.core.reporting.metrics import Lost, PoolMetrics
 from rbln_supervisor.core.reporting.unavailability import Unavailability
 from rbln_supervisor.core.workers.desired_state import DesiredState
 from rbln_supervisor.core.workers.lifecycle import State
-from rbln_worker.contract.counters import Histogram, WorkerCounters, observed
+from rbln_worker.contract.counters import Histogram, WorkerCounters, with_observation
 from rbln_worker.contract.messages import Report
 
 
@@ -32,7 +32,7 @@ class PoolCounters:
     def told(self, now: float) -> None:
         """Note that the worker was sent the change, and record the latency."""
         if self._owed_since is not None:
-            self._latency = observed(self._latency, now - self._owed_since)
+            self._latency = with_observation(self._latency, now - self._owed_since)
             self._owed_since = None
 
     def forgive(self) -> None:

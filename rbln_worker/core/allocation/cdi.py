@@ -32,15 +32,15 @@ CLASSES: Final[Mapping[DeviceType, str]] = {
 """The class names of the reference; the class of another type is its own name."""
 _VERSION: Final = "0.5.0"
 _VENDOR: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]*[A-Za-z0-9]")
-_KEY_MOST: Final = 63
+_MAX_KEY_LENGTH: Final = 63
 """Maximum length of an annotation's name (pkg/cdi/annotations.go)."""
 _KEY_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _READ_ONLY: Final = ("ro", "nosuid", "nodev", "bind")
 
 
-def kind(pool: PoolSpec) -> str:
+def cdi_kind(pool: PoolSpec) -> str:
     """Return vendor and class of the pool's devices."""
-    return f"{pool.prefix}/{_class(pool.device_type)}"
+    return f"{pool.prefix}/{_class_name(pool.device_type)}"
 
 
 def unsupported_reason(pool: PoolSpec) -> str | None:
@@ -56,27 +56,27 @@ def unsupported_reason(pool: PoolSpec) -> str | None:
 
 def qualified_name(pool: PoolSpec, device: DeviceId) -> str:
     """Return the device's qualified name."""
-    return f"{kind(pool)}={device}"
+    return f"{cdi_kind(pool)}={device}"
 
 
 def annotation_key(pool: PoolSpec) -> str:
     """Return the annotation of this pool: a container may have devices of several."""
-    whole = f"{pool.prefix}_{_class(pool.device_type)}_{pool.resource}"
-    if len(whole) <= _KEY_MOST and _KEY_NAME.fullmatch(whole):
+    whole = f"{pool.prefix}_{_class_name(pool.device_type)}_{pool.resource}"
+    if len(whole) <= _MAX_KEY_LENGTH and _KEY_NAME.fullmatch(whole):
         return f"cdi.k8s.io/{whole}"
     digest = hashlib.sha256(whole.encode()).hexdigest()[:12]
-    return f"cdi.k8s.io/{whole[: _KEY_MOST - 1 - len(digest)]}_{digest}"
+    return f"cdi.k8s.io/{whole[: _MAX_KEY_LENGTH - 1 - len(digest)]}_{digest}"
 
 
 def file_names(pool: PoolSpec) -> Mapping[DeviceType, str]:
     """Return the possible file names of the pool's spec, by type, as the reference makes them."""
     return {
-        one: f"sriov-dp-{pool.prefix}-{_class(one)}-{pool.resource}.yaml".replace("/", "-")
+        one: f"sriov-dp-{pool.prefix}-{_class_name(one)}-{pool.resource}.yaml".replace("/", "-")
         for one in {*CLASSES, pool.device_type}
     }
 
 
-def _class(device_type: DeviceType) -> str:
+def _class_name(device_type: DeviceType) -> str:
     return CLASSES.get(device_type, device_type.lower())
 
 
@@ -90,7 +90,7 @@ def has_edits(answer: DeviceAllocation) -> bool:
     return bool(answer.nodes or answer.mounts)
 
 
-def spec(pool: PoolSpec, answers: Iterable[DeviceAllocation]) -> str | None:
+def spec_text(pool: PoolSpec, answers: Iterable[DeviceAllocation]) -> str | None:
     """Return the text of the spec; None if no device needs edits: a spec needs a device.
 
     JSON is YAML, and the file is named as the reference names it. A mount that all devices share is
@@ -104,19 +104,19 @@ def spec(pool: PoolSpec, answers: Iterable[DeviceAllocation]) -> str | None:
     for one in told:
         # A device needs an edit, so one without nodes repeats its mounts.
         own = [mount for mount in one.mounts if mount not in common or not one.nodes]
-        devices.append({"containerEdits": _edits(one.nodes, own), "name": one.id})
+        devices.append({"containerEdits": _edits_object(one.nodes, own), "name": one.id})
     return header_line(pool) + json.dumps(
         {
             "cdiVersion": _VERSION,
-            "containerEdits": _edits((), common),
+            "containerEdits": _edits_object((), common),
             "devices": devices,
-            "kind": kind(pool),
+            "kind": cdi_kind(pool),
         },
         indent=1,
     )
 
 
-def _edits(nodes: Sequence[DeviceNode], mounts: Sequence[Mount]) -> dict[str, object]:
+def _edits_object(nodes: Sequence[DeviceNode], mounts: Sequence[Mount]) -> dict[str, object]:
     edits: dict[str, object] = {}
     if nodes:
         edits["deviceNodes"] = [
@@ -124,11 +124,7 @@ def _edits(nodes: Sequence[DeviceNode], mounts: Sequence[Mount]) -> dict[str, ob
         ]
     if mounts:
         edits["mounts"] = [
-            {
-                "containerPath": mount.container,
-                "hostPath": mount.host,
-                "options": list(_READ_ONLY),
-            }
+            {"containerPath": mount.container, "hostPath": mount.host, "options": list(_READ_ONLY)}
             for mount in mounts
         ]
     return edits

@@ -10,7 +10,7 @@ from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pool import PoolName
 from rbln_worker.core.allocation.devinfo import DeviceInfo, device_info
 from rbln_worker.core.allocation.providers.provider import DeviceNode, Mount, ProviderInput
-from rbln_worker.core.allocation.providers.registry import providers
+from rbln_worker.core.allocation.providers.registry import providers_for
 
 
 class DeviceAllocation(msgspec.Struct, frozen=True):
@@ -23,7 +23,7 @@ class DeviceAllocation(msgspec.Struct, frozen=True):
     info: str
     """The device's member of the ``_INFO`` object: ``"<id>":{…}``."""
     faults: tuple[str, ...] = ()
-    away: str = ""
+    busy: str = ""
     """The reason why the device can't be allocated now although it is healthy; empty if it can."""
     file: DeviceInfo | None = None
     """Its device-info file, if its pool has such files."""
@@ -38,22 +38,22 @@ class EnvNames(msgspec.Struct, frozen=True):
     info: str
 
 
-def build_allocation(question: ProviderInput) -> DeviceAllocation:
+def build_allocation(source: ProviderInput) -> DeviceAllocation:
     """Combine the offers of the device's providers."""
-    offers = [provider.offer(question) for provider in providers(question.device, question.pool)]
+    offers = [one.container_edits(source) for one in providers_for(source.device, source.pool)]
     sections = {name: dict(keys) for offer in offers for name, keys in offer.info.items()}
     return DeviceAllocation(
-        id=question.device.id,
-        nodes=first_by_host(node for offer in offers for node in offer.nodes),
+        id=source.device.id,
+        nodes=dedupe_by_host_path(node for offer in offers for node in offer.nodes),
         mounts=tuple(dict.fromkeys(mount for offer in offers for mount in offer.mounts)),
-        info=f"{go_json(question.device.id)}:{go_json(sections)}",
+        info=f"{go_json(source.device.id)}:{go_json(sections)}",
         faults=tuple(fault for offer in offers for fault in offer.faults),
-        away="; ".join(offer.away for offer in offers if offer.away),
-        file=device_info(question),
+        busy="; ".join(offer.busy for offer in offers if offer.busy),
+        file=device_info(source),
     )
 
 
-def first_by_host(nodes: Iterable[DeviceNode]) -> tuple[DeviceNode, ...]:
+def dedupe_by_host_path(nodes: Iterable[DeviceNode]) -> tuple[DeviceNode, ...]:
     """Return the nodes without repeated host paths."""
     kept: dict[str, DeviceNode] = {}
     for node in nodes:
@@ -67,13 +67,13 @@ def env_names(pool: PoolName) -> EnvNames:
     return EnvNames(f"PCI_RESOURCE_{word}", f"PCIDEVICE_{word}", f"PCIDEVICE_{word}_INFO")
 
 
-def envs(names: EnvNames, ids: Iterable[str], infos: Mapping[str, str]) -> dict[str, str]:
+def env_vars(names: EnvNames, ids: Iterable[str], infos: Mapping[str, str]) -> dict[str, str]:
     """Return the environment variables of a container that gets these devices.
 
     Args:
         names: the pool's variables.
         ids: the device IDs, sorted; one that was requested twice is listed twice.
-        infos: DeviceAnswer.info by device ID, for at least these devices.
+        infos: DeviceAllocation.info by device ID, for at least these devices.
     """
     listed = tuple(ids)
     joined = ",".join(listed)

@@ -26,39 +26,39 @@ class DeviceInfo(msgspec.Struct, frozen=True):
     text: str
 
 
-def name(pool: PoolSpec, device: DeviceId) -> str:
+def file_name(pool: PoolSpec, device: DeviceId) -> str:
     """Return the file's name; a slash in any part becomes a dash."""
     return f"{pool.prefix}-{pool.resource}-{device}-device.json".replace("/", "-")
 
 
-def device_info(question: ProviderInput) -> DeviceInfo | None:
+def device_info(source: ProviderInput) -> DeviceInfo | None:
     """Return the file of a device; None if its pool has no such files.
 
     The order of the keys is the reference's.
     """
-    device, pool = question.device, question.pool
+    device, pool = source.device, source.pool
     if pool.device_type != "netDevice":
         return None
-    told = _vdpa(question) if vdpa.carried(device, pool) else _pci(question)
+    told = _vdpa_section(source) if vdpa.applies_to(device, pool) else _pci_section(source)
     return DeviceInfo(
-        name(pool, device.id), json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+        file_name(pool, device.id), json.dumps(told, ensure_ascii=False, separators=(",", ":"))
     )
 
 
-def _pci(question: ProviderInput) -> dict[str, object]:
-    section: dict[str, str] = {"pci-address": question.device.function.bdf}
-    if question.device.grants.rdma and (names := rdma.devices(question.device, question.facts)):
+def _pci_section(source: ProviderInput) -> dict[str, object]:
+    section: dict[str, str] = {"pci-address": source.device.function.bdf}
+    if source.device.grants.rdma and (names := rdma.rdma_devices(source.device, source.facts)):
         section["rdma-device"] = ",".join(names)
     return {"type": "pci", "version": _VERSION, "pci": section}
 
 
-def _vdpa(question: ProviderInput) -> dict[str, object]:
-    network = question.device.network
+def _vdpa_section(source: ProviderInput) -> dict[str, object]:
+    network = source.device.network
     section: dict[str, str] = {}
     if network is not None and network.vdpa is not None:
         section = {"parent-device": network.vdpa.name, "driver": network.vdpa.kind}
-        path = vdpa.vhost_path(question.device, question.facts)
+        path = vdpa.vhost_path(source.device, source.facts)
         if network.vdpa.kind == "vhost" and isinstance(path, str):
             section["path"] = path
-    section["pci-address"] = question.device.function.bdf
+    section["pci-address"] = source.device.function.bdf
     return {"type": "vdpa", "version": _VERSION, "vdpa": section}

@@ -28,16 +28,16 @@ class Given(msgspec.Struct, frozen=True):
     owners: Mapping[str, tuple[PodDevice, ...]] = {}
     """Pods by the path of a numbered node that they were given, for all pools."""
 
-    def moved(self, device: DeviceId, nodes: Collection[str]) -> str:
+    def moved_reason(self, device: DeviceId, nodes: Collection[str]) -> str:
         """Return the difference between a device's nodes and those that a pod was given for it."""
         for one in self.holders.get(device, ()):
             missing = [path for path in one.paths if path not in nodes]
             if missing:
-                now = [path for path in sorted(nodes) if _stem(path) == _stem(missing[0])]
+                now = [path for path in sorted(nodes) if _node_stem(path) == _node_stem(missing[0])]
                 return f"was {missing[0]} for {one.holder}, is {(now or ['not there'])[0]} now"
         return ""
 
-    def occupied(
+    def occupied_reason(
         self,
         device: DeviceId,
         nodes: Collection[str],
@@ -60,7 +60,7 @@ class Given(msgspec.Struct, frozen=True):
         return ""
 
 
-def given(pool: PoolName, devices: Iterable[PodDevice]) -> Given:
+def select_given(pool: PoolName, devices: Iterable[PodDevice]) -> Given:
     """Select the facts about one pool."""
     holders: defaultdict[DeviceId, list[PodDevice]] = defaultdict(list)
     owners: defaultdict[str, list[PodDevice]] = defaultdict(list)
@@ -76,5 +76,5 @@ def given(pool: PoolName, devices: Iterable[PodDevice]) -> Given:
     )
 
 
-def _stem(path: str) -> str:
+def _node_stem(path: str) -> str:
     return path.rstrip("0123456789")

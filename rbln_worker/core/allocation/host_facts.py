@@ -24,7 +24,7 @@ class FirstBytes(msgspec.Struct, frozen=True):
     size: int
 
 
-class Link(msgspec.Struct, frozen=True):
+class LinkTarget(msgspec.Struct, frozen=True):
     """The last component of a symbolic link's target."""
 
     path: str
@@ -58,7 +58,7 @@ class HostFile(msgspec.Struct, frozen=True):
     path: str
 
 
-class Links(msgspec.Struct, frozen=True):
+class LinkPerEntry(msgspec.Struct, frozen=True):
     """The last component of the link with one name in each entry of a folder, by entry, sorted.
 
     Empty for an entry without the link; a folder that does not exist has no entries.
@@ -68,7 +68,7 @@ class Links(msgspec.Struct, frozen=True):
     name: str
 
 
-Need = Text | FirstBytes | Link | DirEntries | TextPerEntry | Exists | HostFile | Links
+Need = Text | FirstBytes | LinkTarget | DirEntries | TextPerEntry | Exists | HostFile | LinkPerEntry
 
 
 class Unread(msgspec.Struct, frozen=True):
@@ -85,7 +85,7 @@ _NOT_READ = Unread("not read")
 
 
 class HostFacts:  # noqa: PLW1641 - no key of anything
-    """Facts for a device's providers; a fact that was not read is Missing."""
+    """Facts for a device's providers; a fact that was not read is Unread."""
 
     def __init__(self, read: Mapping[Need, Fact] | None = None) -> None:
         self._read = read or {}
@@ -96,30 +96,30 @@ class HostFacts:  # noqa: PLW1641 - no key of anything
     def __or__(self, more: "HostFacts") -> "HostFacts":
         return HostFacts({**self._read, **more._read})
 
-    def all(self) -> Mapping[Need, Fact]:
+    def all_facts(self) -> Mapping[Need, Fact]:
         """Return all facts, in the order in which they were read."""
         return self._read
 
-    def text(self, need: Text | Link) -> str | Unread:
+    def text(self, need: Text | LinkTarget) -> str | Unread:
         """Return a file's text, or the last component of a link."""
         fact = self._read.get(need, _NOT_READ)
         return fact if isinstance(fact, str | Unread) else _NOT_READ
 
-    def head(self, need: FirstBytes) -> bytes | Unread:
+    def first_bytes(self, need: FirstBytes) -> bytes | Unread:
         """Return a file's first bytes."""
         fact = self._read.get(need, _NOT_READ)
         return fact if isinstance(fact, bytes | Unread) else _NOT_READ
 
-    def names(self, need: DirEntries) -> tuple[str, ...] | Unread:
+    def dir_entries(self, need: DirEntries) -> tuple[str, ...] | Unread:
         """Return a folder's entries."""
         fact = self._read.get(need, _NOT_READ)
         return fact if isinstance(fact, tuple | Unread) else _NOT_READ
 
-    def texts(self, need: TextPerEntry | Links) -> Mapping[str, str]:
+    def text_per_entry(self, need: TextPerEntry | LinkPerEntry) -> Mapping[str, str]:
         """Return a file's text, or the last component of a link, by entry of a folder."""
         fact = self._read.get(need)
         return fact if isinstance(fact, Mapping) else {}
 
-    def there(self, need: Exists | HostFile) -> bool:
+    def path_exists(self, need: Exists | HostFile) -> bool:
         """Return True if the path exists; False if it was not read."""
         return self._read.get(need) is True

@@ -8,7 +8,7 @@ import msgspec
 
 from rbln_worker.contract.device import Carrier, Device
 from rbln_worker.core.allocation.host_facts import HostFacts, Text, Unread
-from rbln_worker.core.health.observation import GOOD, Doubt, Observation, Unknown, shown
+from rbln_worker.core.health.observation import GOOD, Doubt, Observation, Unknown, one_line
 
 SOURCE: Final = "link"
 
@@ -40,28 +40,28 @@ class PortState(msgspec.Struct, frozen=True):
     """
 
 
-def needs(device: Device) -> tuple[Text, ...]:
+def ib_reads(device: Device) -> tuple[Text, ...]:
     """Return the files with the states of its InfiniBand ports."""
-    return tuple(_file(port, "state") for port in _ports(device))
+    return tuple(_port_file(port, "state") for port in _port_names(device))
 
 
-def further_needs(device: Device, facts: HostFacts) -> tuple[Text, ...]:
+def cable_reads(device: Device, facts: HostFacts) -> tuple[Text, ...]:
     """Return the files with the physical states of those of a VF's own ports that are down."""
     if device.function.pf is None or device.network is None or not device.network.rdma:
         return ()
     return tuple(
-        _file(port, "phys_state")
-        for port in _ports(device)
-        if _word(facts.text(_file(port, "state"))) == "DOWN"
+        _port_file(port, "phys_state")
+        for port in _port_names(device)
+        if _state_word(facts.text(_port_file(port, "state"))) == "DOWN"
     )
 
 
-def ports(device: Device, facts: HostFacts) -> tuple[PortState, ...]:
+def read_port_states(device: Device, facts: HostFacts) -> tuple[PortState, ...]:
     """Return the states that were read, without ports that do not exist here."""
     return tuple(_port_states(device, facts))
 
 
-def observe(device: Device, states: tuple[PortState, ...]) -> Observation:
+def carrier_evidence(device: Device, states: tuple[PortState, ...]) -> Observation:
     """Return the evidence of the carrier: one link or port with a carrier is enough.
 
     The device's own interface being set down is no evidence: idle interfaces are not set up, that
@@ -73,13 +73,13 @@ def observe(device: Device, states: tuple[PortState, ...]) -> Observation:
         if link.up:
             return GOOD
         if link.admin_up or link.role != "own":
-            bad.append(_down(link))
+            bad.append(_link_down_reason(link))
     unknown = ""
     for state in states:
         if state.word in _GOOD or state.held_down:
             return GOOD
         if state.word:
-            bad.append(_port_down(device, state))
+            bad.append(_port_down_reason(device, state))
         else:
             unknown = unknown or f"port {state.port}: {state.unknown}"
     if unknown:
@@ -88,27 +88,29 @@ def observe(device: Device, states: tuple[PortState, ...]) -> Observation:
 
 
 def _port_states(device: Device, facts: HostFacts) -> Iterator[PortState]:
-    for port in _ports(device):
-        said = facts.text(_file(port, "state"))
+    for port in _port_names(device):
+        said = facts.text(_port_file(port, "state"))
         if isinstance(said, Unread):
             if not said.absent:
                 yield PortState(port, unknown=f"its state can't be read: {said.why}")
             continue
-        word = _word(said)
+        word = _state_word(said)
         if not word:
-            yield PortState(port, unknown=f"its state: expected like 4: ACTIVE, got {shown(said)}")
+            yield PortState(
+                port, unknown=f"its state: expected like 4: ACTIVE, got {one_line(said)}"
+            )
             continue
-        cable = facts.text(_file(port, "phys_state")) if word == "DOWN" else ""
+        cable = facts.text(_port_file(port, "phys_state")) if word == "DOWN" else ""
         held = isinstance(cable, str) and cable.strip() == _LINK_UP
         yield PortState(port, word, held_down=held and device.function.pf is not None)
 
 
-def _word(said: str | Unread) -> str:
+def _state_word(said: str | Unread) -> str:
     match = None if isinstance(said, Unread) else _STATE.fullmatch(said.strip())
     return match[1] if match else ""
 
 
-def _down(link: Carrier) -> str:
+def _link_down_reason(link: Carrier) -> str:
     whose = {
         "own": f"its link {link.name}",
         "pf": f"link of its PF {link.name}",
@@ -119,7 +121,7 @@ def _down(link: Carrier) -> str:
     return f"{whose} is set down: ip link set {link.name} up"
 
 
-def _port_down(device: Device, state: PortState) -> str:
+def _port_down_reason(device: Device, state: PortState) -> str:
     name, _, number = state.port.partition("/")
     own = device.network is not None and name in device.network.rdma
     whose = "its" if own else "its PF's"
@@ -129,10 +131,10 @@ def _port_down(device: Device, state: PortState) -> str:
     )
 
 
-def _ports(device: Device) -> tuple[str, ...]:
+def _port_names(device: Device) -> tuple[str, ...]:
     return device.network.ib_ports if device.network else ()
 
 
-def _file(port: str, name: str) -> Text:
+def _port_file(port: str, name: str) -> Text:
     device, _, number = port.partition("/")
     return Text(f"/sys/class/infiniband/{device}/ports/{number}/{name}")

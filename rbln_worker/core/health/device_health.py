@@ -7,7 +7,7 @@ from rbln_worker.contract.health import HealthPolicy, Verdict
 from rbln_worker.core.health import health_record, link_health, pcie, state_machine
 from rbln_worker.core.health.evidence import Evidence
 from rbln_worker.core.health.health_record import HealthRecord, Timestamp
-from rbln_worker.core.health.observation import GOOD, Bad, Observation, worst
+from rbln_worker.core.health.observation import GOOD, Bad, Observation, worst_of
 from rbln_worker.core.health.pcie import FatalErrors
 from rbln_worker.core.health.state_machine import Due
 
@@ -23,7 +23,7 @@ class DeviceHealth(msgspec.Struct, frozen=True):
     fatal: FatalErrors | None = None
 
 
-def told(case: DeviceHealth | None, device: Device, *, listing: bool) -> DeviceHealth:
+def with_desired_state(case: DeviceHealth | None, device: Device, *, listing: bool) -> DeviceHealth:
     """Return the case for a device of a new desired state.
 
     Another device with the same ID starts without a history; a device that was gone has to be
@@ -31,20 +31,20 @@ def told(case: DeviceHealth | None, device: Device, *, listing: bool) -> DeviceH
     """
     if case is None:
         return DeviceHealth(device, HealthRecord(newcomer=listing))
-    if identity(case.device) != identity(device):
+    if device_identity(case.device) != device_identity(device):
         return DeviceHealth(device)  # stays listed, so that its users see the change
     if device.gone is not None:
         return DeviceHealth(device, case.record)
     return msgspec.structs.replace(case, device=device)
 
 
-def looked(case: DeviceHealth, evidence: Evidence, now: float) -> DeviceHealth:
+def with_evidence(case: DeviceHealth, evidence: Evidence, now: float) -> DeviceHealth:
     """Return the case after a health check, which ended at ``now`` (monotonic seconds)."""
-    fatal = pcie.remember(case.fatal, evidence.fatal_errors, now)
+    fatal = pcie.update_fatal_errors(case.fatal, evidence.fatal_errors, now)
     return msgspec.structs.replace(case, evidence=evidence, fatal=fatal)
 
 
-def judged(
+def evaluate_evidence(
     case: DeviceHealth, unfiled: str, policy: HealthPolicy, now: Timestamp, given: str = ""
 ) -> DeviceHealth:
     """Return the case after all of its evidence was evaluated.
@@ -56,35 +56,36 @@ def judged(
         now: the time.
         given: the reason why nodes that pods were given prevent its allocation; else empty.
     """
-    said = link_health.observe(case.device, policy, case.evidence.ports if case.evidence else ())
+    ports = case.evidence.ports if case.evidence else ()
+    said = link_health.desired_state_evidence(case.device, policy, ports)
     record = case.record
     if case.evidence is not None:
-        seen: list[Observation] = [said, case.evidence.seen]
-        if pcie.fatal_until(case.fatal, now.at) is not None:
+        seen: list[Observation] = [said, case.evidence.observation]
+        if pcie.fatal_errors_expire_at(case.fatal, now.at) is not None:
             seen.append(Bad("aer", "a fatal PCIe error was counted (aer_dev_fatal)"))
         if unfiled:
             seen.append(Bad("cdi", unfiled))
         if given:
             seen.append(Bad("pods", given))
-        record = state_machine.step(record, worst(seen), now, policy)
+        record = state_machine.step(record, worst_of(seen), now, policy)
     elif said != GOOD:
         record = state_machine.step(record, said, now, policy)
     record = state_machine.step(record, Due(), now, policy)
     return case if record is case.record else msgspec.structs.replace(case, record=record)
 
 
-def due(case: DeviceHealth, now: float) -> float | None:
+def next_evaluation(case: DeviceHealth, now: float) -> float | None:
     """Return the time of the next evaluation (monotonic seconds); None if none is due."""
-    times = (state_machine.due(case.record), pcie.fatal_until(case.fatal, now))
+    times = (case.record.deadline, pcie.fatal_errors_expire_at(case.fatal, now))
     return min((time for time in times if time is not None), default=None)
 
 
-def verdict(case: DeviceHealth) -> Verdict:
+def device_verdict(case: DeviceHealth) -> Verdict:
     """Return the verdict on the device."""
-    return health_record.verdict(case.record, (case.evidence and case.evidence.warnings) or ())
+    return health_record.make_verdict(case.record, (case.evidence and case.evidence.warnings) or ())
 
 
-def identity(device: Device) -> tuple[object, ...]:
+def device_identity(device: Device) -> tuple[object, ...]:
     """Return the facts that identify the device; all others of the same device may change."""
     function, part = device.function, device.subfunction
     return (

@@ -5,26 +5,26 @@ uevents follow when it is released, possibly hours later (seen with vfio on Linu
 """
 
 from rbln_worker.contract.device import Device
-from rbln_worker.core.allocation.host_facts import HostFacts, Link, Unread
-from rbln_worker.core.allocation.providers.provider import pci_home
-from rbln_worker.core.health.observation import GOOD, Doubt, Observation, shown
+from rbln_worker.core.allocation.host_facts import HostFacts, LinkTarget, Unread
+from rbln_worker.core.allocation.providers.provider import pci_sysfs_dir
+from rbln_worker.core.health.observation import GOOD, Doubt, Observation, one_line
 
 
-def needs(device: Device) -> tuple[Link, ...]:
+def link_reads(device: Device) -> tuple[LinkTarget, ...]:
     """Return the link to its driver."""
-    return (_link(device),) if device.function.driver is not None else ()
+    return (_driver_link(device),) if device.function.driver is not None else ()
 
 
-def observe(device: Device, facts: HostFacts) -> Observation:
+def driver_evidence(device: Device, facts: HostFacts) -> Observation:
     """Return Doubt if another driver or none is bound: the desired state may change in a moment."""
     wanted = device.function.driver
-    bound = facts.text(_link(device))
+    bound = facts.text(_driver_link(device))
     if wanted is None or bound == wanted:
         return GOOD
     if isinstance(bound, Unread):  # an unreadable link is no evidence
         return Doubt("sysfs", "no driver is bound to it") if bound.absent else GOOD
-    return Doubt("sysfs", f"driver {shown(bound)} is bound to it, {wanted} was")
+    return Doubt("sysfs", f"driver {one_line(bound)} is bound to it, {wanted} was")
 
 
-def _link(device: Device) -> Link:
-    return Link(f"{pci_home(device)}/driver")
+def _driver_link(device: Device) -> LinkTarget:
+    return LinkTarget(f"{pci_sysfs_dir(device)}/driver")

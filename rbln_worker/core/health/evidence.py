@@ -12,16 +12,16 @@ from rbln_worker.core.allocation.host_facts import HostFacts, Need
 from rbln_worker.core.allocation.providers import rebellions
 from rbln_worker.core.health import carrier, driver, npu, pcie
 from rbln_worker.core.health.carrier import PortState
-from rbln_worker.core.health.observation import Bad, Doubt, Observation, Unknown, worst
+from rbln_worker.core.health.observation import Bad, Doubt, Observation, Unknown, worst_of
 
-GLANCED_AT_MOST: Final = 32
+MAX_QUICKLY_CHECKED: Final = 32
 """Maximum size of a pool with quick checks, which cost about 0.04 ms of CPU a device."""
 
 
 class Evidence(msgspec.Struct, frozen=True):
     """The result of a health check."""
 
-    seen: Observation
+    observation: Observation
     warnings: tuple[str, ...] = ()
     fatal_errors: int | None = None
     """Fatal errors (AER) since the function was added; None if the kernel does not count."""
@@ -29,34 +29,34 @@ class Evidence(msgspec.Struct, frozen=True):
     """States of its InfiniBand ports."""
 
 
-def needs(device: Device, answer: DeviceAllocation) -> tuple[Need, ...]:
+def health_reads(device: Device, answer: DeviceAllocation) -> tuple[Need, ...]:
     """Return the reads that a health check requires, given what a container gets."""
-    name = _npu(device, answer)
-    of_npu = npu.needs(name) if name else ()
-    return (*driver.needs(device), *pcie.needs(device), *carrier.needs(device), *of_npu)
+    name = _npu_name(device, answer)
+    extra = npu.status_reads(name) if name else ()
+    return (*driver.link_reads(device), *pcie.base_reads(device), *carrier.ib_reads(device), *extra)
 
 
-def further_needs(device: Device, answer: DeviceAllocation, facts: HostFacts) -> tuple[Need, ...]:
-    """Return the reads that depend on the results of ``needs``."""
-    name = _npu(device, answer)
-    of_npu = npu.further_needs(name, facts) if name else ()
-    of_ports = carrier.further_needs(device, facts)
-    return (*pcie.further_needs(device, facts), *of_ports, *of_npu)
+def further_reads(device: Device, answer: DeviceAllocation, facts: HostFacts) -> tuple[Need, ...]:
+    """Return the reads that depend on the results of ``health_reads``."""
+    name = _npu_name(device, answer)
+    of_npu = npu.version_reads(name, facts) if name else ()
+    of_ports = carrier.cable_reads(device, facts)
+    return (*pcie.wakeful_reads(device, facts), *of_ports, *of_npu)
 
 
-def told_by_nobody(device: Device, answer: DeviceAllocation, facts: HostFacts) -> tuple[Need, ...]:
+def quick_reads(device: Device, answer: DeviceAllocation, facts: HostFacts) -> tuple[Need, ...]:
     """Return the reads of a quick check, in order: files that change without a kernel event.
 
     While these facts are unchanged, the evidence is unchanged. Empty for a device that is not an
     NPU and has no InfiniBand ports.
     """
-    name = _npu(device, answer)
-    of_npu = (*pcie.glance_needs(device), *npu.needs(name)) if name else ()
-    asked = (*of_npu, *carrier.needs(device), *carrier.further_needs(device, facts))
-    return tuple(need for need in asked if need in facts.all())
+    name = _npu_name(device, answer)
+    of_npu = (*pcie.volatile_reads(device), *npu.status_reads(name)) if name else ()
+    asked = (*of_npu, *carrier.ib_reads(device), *carrier.cable_reads(device, facts))
+    return tuple(need for need in asked if need in facts.all_facts())
 
 
-def unusable(
+def unusable_reason(
     answer: DeviceAllocation, missing: tuple[str, ...], unfit: tuple[str, ...] = ()
 ) -> str:
     """Return the reason why a container could not use its allocation; empty if it could.
@@ -74,7 +74,7 @@ def unusable(
     return "; ".join(unfit)
 
 
-def gather(
+def gather_evidence(
     device: Device,
     answer: DeviceAllocation,
     facts: HostFacts,
@@ -88,52 +88,52 @@ def gather(
     Args:
         device: the device in the desired state.
         answer: what a container would get.
-        facts: the results of ``needs`` and ``further_needs``.
-        unusable: the result of ``unusable``.
+        facts: the results of ``health_reads`` and ``further_reads``.
+        unusable: the result of ``unusable_reason``.
         unwritten: the reason why its device-info file is missing; empty if it exists or is not
             required.
         statuses: meaning of status numbers of newer NPU drivers.
     """
     seen: list[Observation] = []
-    name = _npu(device, answer)
-    seen.append(driver.observe(device, facts))
+    name = _npu_name(device, answer)
+    seen.append(driver.driver_evidence(device, facts))
     seen.append(pcie.config_space(device, facts))
     if name:
-        seen.append(npu.observe(name, facts, statuses))
+        seen.append(npu.status_evidence(name, facts, statuses))
     if unusable:
         seen.append(Doubt("node", unusable))
     if unwritten:
         seen.append(Bad("device-info", unwritten))
     warning = pcie.link_warning(device, facts)
     return Evidence(
-        worst(seen),
+        worst_of(seen),
         warnings=(warning,) if warning else (),
-        fatal_errors=pcie.fatal_total(device, facts),
-        ports=carrier.ports(device, facts),
+        fatal_errors=pcie.fatal_error_count(device, facts),
+        ports=carrier.read_port_states(device, facts),
     )
 
 
-def silent(seconds: float) -> Evidence:
+def timeout_evidence(seconds: float) -> Evidence:
     """Return the evidence of a health check that timed out after ``seconds``."""
     return Evidence(Unknown("files", f"its files did not answer within {seconds:g} s"))
 
 
-def not_asked(hanging: int) -> Evidence:
+def skipped_evidence(hanging: int) -> Evidence:
     """Return the evidence for a device that was not checked because too many checks hang."""
     return Evidence(Unknown("files", f"not looked at: {hanging} looks hang already"))
 
 
-def changes_untold(devices: Collection[Device]) -> bool:
+def needs_quick_checks(devices: Collection[Device]) -> bool:
     """Return True if a pool's devices need quick checks between full checks.
 
     Files with the status of an NPU or of an InfiniBand port change without a kernel event.
     """
-    return len(devices) <= GLANCED_AT_MOST and any(map(_changes_untold, devices))
+    return len(devices) <= MAX_QUICKLY_CHECKED and any(map(_has_status_files, devices))
 
 
-def _changes_untold(device: Device) -> bool:
+def _has_status_files(device: Device) -> bool:
     return rebellions.is_npu(device) or bool(device.network and device.network.ib_ports)
 
 
-def _npu(device: Device, answer: DeviceAllocation) -> str | None:
+def _npu_name(device: Device, answer: DeviceAllocation) -> str | None:
     return npu.name_of(answer.nodes) if rebellions.is_npu(device) else None

@@ -9,10 +9,10 @@ import msgspec
 from rbln_worker.contract.health import HealthPhase, Verdict
 from rbln_worker.core.health.observation import Observation
 
-NOT_LOOKED_AT: Final = "not looked at yet"
+NOT_CHECKED: Final = "not looked at yet"
 
 
-class State(StrEnum):
+class HealthState(StrEnum):
     """Health state of a device: the phases that users see, and one before them."""
 
     NEW = "new"
@@ -24,15 +24,15 @@ class State(StrEnum):
     UNKNOWN = "unknown"
 
 
-PHASES: Final[Mapping[State, HealthPhase]] = {
-    State.NEW: HealthPhase.UNHEALTHY,
-    State.HEALTHY: HealthPhase.HEALTHY,
-    State.SUSPECT: HealthPhase.SUSPECT,
-    State.UNHEALTHY: HealthPhase.UNHEALTHY,
-    State.PROBATION: HealthPhase.PROBATION,
-    State.UNKNOWN: HealthPhase.UNKNOWN,
+PHASES: Final[Mapping[HealthState, HealthPhase]] = {
+    HealthState.NEW: HealthPhase.UNHEALTHY,
+    HealthState.HEALTHY: HealthPhase.HEALTHY,
+    HealthState.SUSPECT: HealthPhase.SUSPECT,
+    HealthState.UNHEALTHY: HealthPhase.UNHEALTHY,
+    HealthState.PROBATION: HealthPhase.PROBATION,
+    HealthState.UNKNOWN: HealthPhase.UNKNOWN,
 }
-SHOWN_HEALTHY: Final = frozenset({State.HEALTHY, State.SUSPECT, State.UNKNOWN})
+SEEN_HEALTHY: Final = frozenset({HealthState.HEALTHY, HealthState.SUSPECT, HealthState.UNKNOWN})
 
 
 class Timestamp(NamedTuple):
@@ -47,11 +47,11 @@ class Timestamp(NamedTuple):
 class HealthRecord(msgspec.Struct, frozen=True):
     """The state of a device, and what of its past is relevant."""
 
-    state: State = State.NEW
-    seen: Observation | None = None
+    state: HealthState = HealthState.NEW
+    observation: Observation | None = None
     """The evidence for the state."""
     source: str = ""
-    reason: str = NOT_LOOKED_AT
+    reason: str = NOT_CHECKED
     """The reason why it is not Healthy or why it is suspect; on probation: why it failed."""
     since: float = 0.0
     """The time at which it entered this state (seconds since the epoch)."""
@@ -59,27 +59,27 @@ class HealthRecord(msgspec.Struct, frozen=True):
     """The time of the next evaluation without new evidence (monotonic seconds)."""
     newcomer: bool = False
     """True for a device that was added to a listed pool: it is not listed while it is NEW."""
-    well: Timestamp | None = None
+    became_healthy: Timestamp | None = None
     """The last time that it became Healthy for the kubelet; None: never."""
-    left: float = 0.0
+    last_good_at: float = 0.0
     """The last good evidence of a device that is Healthy for the kubelet (monotonic seconds)."""
     suspicions: tuple[float, ...] = ()
     """The times at which the latest suspicions began (monotonic seconds)."""
-    falls: int = 0
+    failures: int = 0
 
 
-def listed(record: HealthRecord) -> bool:
+def is_listed(record: HealthRecord) -> bool:
     """Return True if the device is in the list for the kubelet."""
-    return not (record.newcomer and record.state is State.NEW)
+    return not (record.newcomer and record.state is HealthState.NEW)
 
 
-def verdict(record: HealthRecord, warnings: tuple[str, ...] = ()) -> Verdict:
+def make_verdict(record: HealthRecord, warnings: tuple[str, ...] = ()) -> Verdict:
     """Return the verdict on the device."""
     reason = record.reason
-    if record.state is State.PROBATION:
+    if record.state is HealthState.PROBATION:
         reason = f"watched before it is Healthy again; it was: {reason}"
     return Verdict(
-        healthy=record.state in SHOWN_HEALTHY,
+        healthy=record.state in SEEN_HEALTHY,
         reason=reason,
         phase=PHASES[record.state],
         source=record.source,

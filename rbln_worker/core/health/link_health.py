@@ -7,8 +7,10 @@ from rbln_worker.core.health.carrier import PortState
 from rbln_worker.core.health.observation import GOOD, Bad, Observation
 
 
-def observe(device: Device, policy: HealthPolicy, ports: tuple[PortState, ...] = ()) -> Observation:
+def desired_state_evidence(
+    device: Device, policy: HealthPolicy, ports: tuple[PortState, ...] = ()
+) -> Observation:
     """Return the evidence of presence and carrier; ``ports``: the port states of the last check."""
     if device.gone is not None:
         return Bad("sysfs", device.gone)
-    return carrier.observe(device, ports) if policy.link_state else GOOD
+    return carrier.carrier_evidence(device, ports) if policy.link_state else GOOD

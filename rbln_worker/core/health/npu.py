@@ -7,7 +7,7 @@ from typing import Final
 from rbln_worker.contract.health import NpuStatuses
 from rbln_worker.core.allocation.host_facts import HostFacts, Text, Unread
 from rbln_worker.core.allocation.providers.provider import DeviceNode
-from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Observation, Unknown, shown
+from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Observation, Unknown, one_line
 
 SOURCE: Final = "npu-status"
 KNOWN_UP_TO: Final = (3, 5)
@@ -34,25 +34,27 @@ def name_of(nodes: Iterable[DeviceNode]) -> str | None:
     return None
 
 
-def needs(name: str) -> tuple[Text, ...]:
+def status_reads(name: str) -> tuple[Text, ...]:
     """Return its status file."""
-    return (_file(name, "status"),)
+    return (_npu_file(name, "status"),)
 
 
-def further_needs(name: str, facts: HostFacts) -> tuple[Text, ...]:
+def version_reads(name: str, facts: HostFacts) -> tuple[Text, ...]:
     """Return the file with the driver's version, if the meaning of the status depends on it."""
-    status = facts.text(_file(name, "status"))
+    status = facts.text(_npu_file(name, "status"))
     if isinstance(status, Unread) or status.strip() in {"0", "1"}:
         return ()
-    return (_file(name, "kernel_version"),)
+    return (_npu_file(name, "kernel_version"),)
 
 
-def observe(name: str, facts: HostFacts, statuses: tuple[NpuStatuses, ...] = ()) -> Observation:
+def status_evidence(
+    name: str, facts: HostFacts, statuses: tuple[NpuStatuses, ...] = ()
+) -> Observation:
     """Return the evidence of the status; an (older) driver without the file is no bad evidence.
 
     ``statuses``: the numbers of newer drivers, from the configuration.
     """
-    status, version = (facts.text(_file(name, file)) for file in ("status", "kernel_version"))
+    status, version = (facts.text(_npu_file(name, file)) for file in ("status", "kernel_version"))
     if isinstance(status, Unread):
         return GOOD if status.absent else Unknown(SOURCE, f"its status can't be read: {status.why}")
     said = status.strip()
@@ -61,9 +63,9 @@ def observe(name: str, facts: HostFacts, statuses: tuple[NpuStatuses, ...] = ())
     number = int(said)
     if number in _USABLE:
         return GOOD
-    words = _words(version, statuses)
+    words = _status_names(version, statuses)
     if number >= len(words):
-        driver = "unknown version" if isinstance(version, Unread) else shown(version)
+        driver = "unknown version" if isinstance(version, Unread) else one_line(version)
         said = f"nobody knows the status {number} of its driver ({driver}): npuStatus can tell it"
         return Unknown(SOURCE, said)
     word = words[number]
@@ -72,7 +74,7 @@ def observe(name: str, facts: HostFacts, statuses: tuple[NpuStatuses, ...] = ())
     return Doubt(SOURCE, f"its status is {word} ({number})")
 
 
-def _words(version: str | Unread, statuses: tuple[NpuStatuses, ...]) -> tuple[str, ...]:
+def _status_names(version: str | Unread, statuses: tuple[NpuStatuses, ...]) -> tuple[str, ...]:
     """Return the names of a driver's status numbers; empty if they are not known."""
     if isinstance(version, Unread) or not (found := _VERSION.fullmatch(version.strip())):
         return ()
@@ -83,5 +85,5 @@ def _words(version: str | Unread, statuses: tuple[NpuStatuses, ...]) -> tuple[st
     return _WORDS if driver <= KNOWN_UP_TO else ()
 
 
-def _file(name: str, file: str) -> Text:
+def _npu_file(name: str, file: str) -> Text:
     return Text(f"/sys/class/rebellions/{name}/{file}")

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-SHOWN_MOST: Final = 40
+MAX_SHOWN: Final = 40
 """Maximum number of characters of a file's text in a reason."""
 
 
@@ -41,7 +41,7 @@ GOOD: Final = Good()
 _WORST_FIRST: Final = (Bad, Doubt, Unknown)
 
 
-def worst(observations: Iterable[Observation]) -> Observation:
+def worst_of(observations: Iterable[Observation]) -> Observation:
     """Return the decisive evidence, the first of the worst kind: Bad, Doubt, Unknown, Good."""
     seen = tuple(observations)
     for kind in _WORST_FIRST:
@@ -51,7 +51,7 @@ def worst(observations: Iterable[Observation]) -> Observation:
     return GOOD
 
 
-def shown(text: str) -> str:
+def one_line(text: str) -> str:
     """Return a file's text as part of a reason: short, on one line, and encodable."""
-    short = text.strip()[:SHOWN_MOST]
+    short = text.strip()[:MAX_SHOWN]
     return short if short.isprintable() else ascii(short)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-STEPS_MOST: Final = 50_000
+MAX_STEPS: Final = 50_000
 """Maximum number of steps of one call. A step takes about 0.1 µs."""
 
 
@@ -13,11 +13,11 @@ class BudgetExceeded(Exception):
 class Budget:
     """The remaining steps of a call."""
 
-    def __init__(self, steps: int = STEPS_MOST) -> None:
+    def __init__(self, steps: int = MAX_STEPS) -> None:
         self.left = steps
 
     def spend(self, steps: int) -> None:
-        """Take ``steps`` from the budget; raise Spent if too few are left.
+        """Take ``steps`` from the budget; raise BudgetExceeded if too few are left.
 
         A request for too many steps leaves none for later calls.
         """

@@ -10,17 +10,17 @@ from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pool import Preferring
 from rbln_worker.core.preferred import compact, grouped, packed, spread
 from rbln_worker.core.preferred.budget import Budget, BudgetExceeded
-from rbln_worker.core.preferred.greedy import simple
-from rbln_worker.core.preferred.request import Bridge, PreferredRequest, question
+from rbln_worker.core.preferred.greedy import pick_greedy
+from rbln_worker.core.preferred.request import Bridge, PreferredRequest, build_request
 from rbln_worker.core.preferred.topology import DeviceTopology, PoolTopology
 
 _Best = Callable[[PreferredRequest, Budget], tuple[DeviceId, ...]]
 
 _BEST: Final[Mapping[Preferring, _Best]] = {
-    "": compact.best,
-    "topology": compact.best,
-    "packed": packed.best,
-    "spread": spread.best,
+    "": compact.best_compact,
+    "topology": compact.best_compact,
+    "packed": packed.best_packed,
+    "spread": spread.best_spread,
 }
 _INCLUDED: Final[Callable[[Bridge], int]] = attrgetter("included")
 _BEGUN: Final[Callable[[Bridge], int]] = attrgetter("begun")
@@ -34,15 +34,15 @@ class Preferred(msgspec.Struct, frozen=True):
     """True if the budget was too small for the best choice; this is a valid one."""
 
 
-class Refused(msgspec.Struct, frozen=True):
+class PreferenceRefused(msgspec.Struct, frozen=True):
     """A refusal: the pool must not cross NUMA nodes, and no node has enough devices."""
 
     why: str
 
 
-def choose(
+def choose_devices(
     known: PoolTopology, available: Iterable[str], must: Iterable[str], size: int, budget: Budget
-) -> Preferred | Refused:
+) -> Preferred | PreferenceRefused:
     """Return the preferred devices; if devices share IOMMU groups, whole groups.
 
     Any request has an answer: names that are no devices of the pool are ignored, and a size that is
@@ -52,15 +52,16 @@ def choose(
     if known.policy == "none":
         return Preferred()
     available = frozenset(available)
-    chosen = _choose(known, available, must, size, budget)
-    if not known.groups or isinstance(chosen, Refused):
+    chosen = _choose_by_policy(known, available, must, size, budget)
+    if not known.groups or isinstance(chosen, PreferenceRefused):
         return chosen
-    return Preferred(grouped.together(known, available, chosen.devices, must, size), chosen.simply)
+    devices = grouped.whole_groups(known, available, chosen.devices, must, size)
+    return Preferred(devices, chosen.simply)
 
 
-def _choose(
+def _choose_by_policy(
     known: PoolTopology, available: Iterable[str], must: Iterable[str], size: int, budget: Budget
-) -> Preferred | Refused:
+) -> Preferred | PreferenceRefused:
     ours = known.places.keys()
     included = ours & must
     if size <= len(included):
@@ -70,36 +71,36 @@ def _choose(
     offered = included | free
     if not offered or not offered <= places.keys():
         return Preferred()  # another product: the reference has no answer
-    may_cross = known.may_cross or size > _most(places[device] for device in offered)
+    may_cross = known.may_cross or size > _max_on_one_node(places[device] for device in offered)
     if len(offered) < size:
-        return Preferred(tuple(sorted(offered))) if may_cross else _refused(size)
-    asked = question(
+        return Preferred(tuple(sorted(offered))) if may_cross else _refusal(size)
+    asked = build_request(
         places,
         tuple(sorted(included)),
         tuple(sorted(free)),
         size - len(included),
         may_cross=may_cross,
     )
-    if not may_cross and len(asked.touched) + asked.further() > 1:
-        return _refused(size)
-    return _answer(asked, known.policy, budget)
+    if not may_cross and len(asked.touched) + asked.extra_nodes() > 1:
+        return _refusal(size)
+    return _best_or_simple(asked, known.policy, budget)
 
 
-def _answer(asked: PreferredRequest, policy: Preferring, budget: Budget) -> Preferred:
+def _best_or_simple(asked: PreferredRequest, policy: Preferring, budget: Budget) -> Preferred:
     try:
         return Preferred(_BEST[policy](asked, budget))
     except BudgetExceeded:
         first = _BEGUN if policy == "packed" else _INCLUDED
-        return Preferred(simple(asked, first), simply=True)
+        return Preferred(pick_greedy(asked, first), simply=True)
 
 
-def _most(places: Iterable[DeviceTopology]) -> float:
+def _max_on_one_node(places: Iterable[DeviceTopology]) -> float:
     """Return the size above which a request has to cross NUMA nodes."""
-    return max(float("inf") if one.numa_most is None else one.numa_most for one in places)
+    return max(float("inf") if one.max_per_node is None else one.max_per_node for one in places)
 
 
-def _refused(size: int) -> Refused:
-    return Refused(
+def _refusal(size: int) -> PreferenceRefused:
+    return PreferenceRefused(
         "cross-NUMA allocation not possible: no NUMA node with sufficient devices "
         f"(>= {size}) found, topology-aware allocation failed"
     )

@@ -15,34 +15,34 @@ from typing import NamedTuple
 
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.core.preferred.budget import Budget
-from rbln_worker.core.preferred.fewest import fewest
+from rbln_worker.core.preferred.fewest import fewest_bridges
 from rbln_worker.core.preferred.request import Bridge, PreferredRequest
 
 
-class _Try(NamedTuple):
+class _CompactChoice(NamedTuple):
     bridges: int
     below_them: int
     on_the_nodes: int
     chosen: Sequence[Bridge]
 
 
-def best(question: PreferredRequest, budget: Budget) -> tuple[DeviceId, ...]:
-    """Return the choice, sorted; raise Spent."""
+def best_compact(request: PreferredRequest, budget: Budget) -> tuple[DeviceId, ...]:
+    """Return the choice, sorted; raise BudgetExceeded."""
     touched = sorted(
-        (bridge for bridge in question.bridges if bridge.included), key=lambda bridge: bridge.size
+        (bridge for bridge in request.bridges if bridge.included), key=lambda bridge: bridge.size
     )
-    left = question.needed - sum(bridge.size for bridge in touched)
+    left = request.needed - sum(bridge.size for bridge in touched)
     tries = []
-    for reach in question.reaches(budget):
+    for reach in request.numa_sets(budget):
         near = [
-            bridge for bridge in question.bridges if bridge.numa in reach and not bridge.included
+            bridge for bridge in request.bridges if bridge.numa in reach and not bridge.included
         ]
-        chosen = fewest(near, left, budget)
+        chosen = fewest_bridges(near, left, budget)
         below_them = sum(bridge.size for bridge in chosen)
-        room = sum(question.room.get(node, 0) for node in reach)
-        tries.append(_Try(len(chosen), below_them, room, chosen))
+        room = sum(request.room.get(node, 0) for node in reach)
+        tries.append(_CompactChoice(len(chosen), below_them, room, chosen))
     chosen = min(tries, key=lambda tried: tried[:3]).chosen
     # The bridges that are touched anyway come first, of the others the smallest last: only that one
     # keeps devices, because without it the others would not have been enough.
     order = [*touched, *sorted(chosen, key=lambda bridge: -bridge.size)]
-    return question.answer(device for bridge in order for device in bridge.devices)
+    return request.sorted_choice(device for bridge in order for device in bridge.devices)

@@ -15,8 +15,8 @@ _BITS_A_STEP: Final = 2048
 """Number of bits that are shifted in about the time that Python needs for the rest of a step."""
 
 
-def fewest(bridges: Sequence[Bridge], needed: int, budget: Budget) -> Sequence[Bridge]:
-    """Return the choice; raise Spent.
+def fewest_bridges(bridges: Sequence[Bridge], needed: int, budget: Budget) -> Sequence[Bridge]:
+    """Return the choice; raise BudgetExceeded.
 
     ``bridges`` together have at least ``needed`` devices.
     """
@@ -27,13 +27,13 @@ def fewest(bridges: Sequence[Bridge], needed: int, budget: Budget) -> Sequence[B
     # The best sum is below this: without its smallest bridge it would not be enough.
     bits = needed + sizes[0]
     budget.spend(len(bridges) * count * (1 + bits // _BITS_A_STEP))
-    sums = _sums(bridges, count, (1 << bits) - 1)
+    sums = _possible_sums(bridges, count, (1 << bits) - 1)
     above = sums[0][count] >> needed
     total = needed + (above & -above).bit_length() - 1
-    return tuple(_walk(bridges, sums, count, total))
+    return tuple(_first_choice(bridges, sums, count, total))
 
 
-def _sums(bridges: Sequence[Bridge], most: int, mask: int) -> list[list[int]]:
+def _possible_sums(bridges: Sequence[Bridge], most: int, mask: int) -> list[list[int]]:
     """Return ``[i][n]``: the possible sums of n bridges from the i-th on, as bits."""
     after = [1, *[0] * most]
     rows = [after]
@@ -47,7 +47,7 @@ def _sums(bridges: Sequence[Bridge], most: int, mask: int) -> list[list[int]]:
     return rows
 
 
-def _walk(
+def _first_choice(
     bridges: Sequence[Bridge], sums: Sequence[Sequence[int]], count: int, total: int
 ) -> Iterator[Bridge]:
     """Yield the first choice with the sum, bridge by bridge."""

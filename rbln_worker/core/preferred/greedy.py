@@ -6,38 +6,38 @@ from rbln_worker.contract.device import DeviceId
 from rbln_worker.core.preferred.request import Bridge, PreferredRequest
 
 
-def simple(question: PreferredRequest, first: Callable[[Bridge], int]) -> tuple[DeviceId, ...]:
+def pick_greedy(request: PreferredRequest, first: Callable[[Bridge], int]) -> tuple[DeviceId, ...]:
     """Return the choice, sorted: on the fewest NUMA nodes, bridges by ``first`` before others."""
     on: dict[int, list[Bridge]] = {}
-    for bridge in question.bridges:
+    for bridge in request.bridges:
         on.setdefault(bridge.numa, []).append(bridge)
     chosen: list[DeviceId] = []
-    for node in _nodes(question):
-        chosen += _below(on[node], question.needed - len(chosen), first)
-    return question.answer(chosen)
+    for node in _nodes_in_order(request):
+        chosen += _devices_below(on[node], request.needed - len(chosen), first)
+    return request.sorted_choice(chosen)
 
 
-def _nodes(question: PreferredRequest) -> Iterator[int]:
+def _nodes_in_order(request: PreferredRequest) -> Iterator[int]:
     """Yield the touched NUMA nodes, then the largest ones, last the smallest sufficient one."""
-    left = question.needed
-    for node in sorted(question.touched & question.room.keys()):
+    left = request.needed
+    for node in sorted(request.touched & request.room.keys()):
         yield node
-        left -= question.room[node]
+        left -= request.room[node]
     others = sorted(
-        question.room.keys() - question.touched, key=lambda node: (-question.room[node], node)
+        request.room.keys() - request.touched, key=lambda node: (-request.room[node], node)
     )
     for n, node in enumerate(others):
         if left <= 0:
             return
-        if question.room[node] >= left:
-            holding = [one for one in others[n:] if question.room[one] >= left]
-            yield min(holding, key=lambda one: (question.room[one], one))
+        if request.room[node] >= left:
+            holding = [one for one in others[n:] if request.room[one] >= left]
+            yield min(holding, key=lambda one: (request.room[one], one))
             return
         yield node
-        left -= question.room[node]
+        left -= request.room[node]
 
 
-def _below(
+def _devices_below(
     bridges: Sequence[Bridge], needed: int, first: Callable[[Bridge], int]
 ) -> Iterator[DeviceId]:
     """Yield devices: of first bridges, of the largest ones, last of the smallest sufficient one."""

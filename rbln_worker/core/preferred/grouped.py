@@ -8,7 +8,7 @@ from rbln_worker.contract.device import DeviceId
 from rbln_worker.core.preferred.topology import PoolTopology
 
 
-def together(
+def whole_groups(
     known: PoolTopology,
     available: Set[str],
     chosen: Sequence[DeviceId],

@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.core.preferred.budget import Budget
-from rbln_worker.core.preferred.fewest import fewest
+from rbln_worker.core.preferred.fewest import fewest_bridges
 from rbln_worker.core.preferred.request import Bridge, PreferredRequest
 
 
-class _Try(NamedTuple):
+class _PackedChoice(NamedTuple):
     whole: int
     used: int
     below_them: int
@@ -29,26 +29,26 @@ class _Try(NamedTuple):
     chosen: Sequence[Bridge]
 
 
-def best(question: PreferredRequest, budget: Budget) -> tuple[DeviceId, ...]:
-    """Return the choice, sorted; raise Spent."""
-    nodes_used = Counter(place.numa for place in question.places.values())
-    nodes_used.subtract(question.room)
-    budget.spend(len(question.bridges))
+def best_packed(request: PreferredRequest, budget: Budget) -> tuple[DeviceId, ...]:
+    """Return the choice, sorted; raise BudgetExceeded."""
+    nodes_used = Counter(place.numa for place in request.places.values())
+    nodes_used.subtract(request.room)
+    budget.spend(len(request.bridges))
     begun = sorted(
-        (bridge for bridge in question.bridges if bridge.begun),
+        (bridge for bridge in request.bridges if bridge.begun),
         key=lambda bridge: (-bridge.begun, bridge.size),
     )
-    whole = [bridge for bridge in question.bridges if not bridge.begun]
+    whole = [bridge for bridge in request.bridges if not bridge.begun]
     tries = []
-    for reach in question.reaches(budget):
+    for reach in request.numa_sets(budget):
         filled = [bridge for bridge in begun if bridge.numa in reach]
-        left = question.needed - sum(bridge.size for bridge in filled)
+        left = request.needed - sum(bridge.size for bridge in filled)
         near = [bridge for bridge in whole if bridge.numa in reach]
-        chosen = fewest(near, left, budget)
+        chosen = fewest_bridges(near, left, budget)
         tries.append(
-            _Try(
+            _PackedChoice(
                 len(chosen),
-                -_used(filled, question.needed),
+                -_used_count(filled, request.needed),
                 sum(bridge.size for bridge in chosen),
                 -sum(nodes_used[node] for node in reach),
                 filled,
@@ -57,10 +57,10 @@ def best(question: PreferredRequest, budget: Budget) -> tuple[DeviceId, ...]:
         )
     found = min(tries, key=lambda tried: tried[:4])
     order = [*found.filled, *sorted(found.chosen, key=lambda bridge: -bridge.size)]
-    return question.answer(_devices(question, order))
+    return request.sorted_choice(_devices_in_order(request, order))
 
 
-def _used(filled: Sequence[Bridge], needed: int) -> int:
+def _used_count(filled: Sequence[Bridge], needed: int) -> int:
     total = 0
     for bridge in filled:
         taken = min(needed, bridge.size)
@@ -69,10 +69,10 @@ def _used(filled: Sequence[Bridge], needed: int) -> int:
     return total
 
 
-def _devices(question: PreferredRequest, order: Sequence[Bridge]) -> Iterator[DeviceId]:
-    places = question.places
+def _devices_in_order(request: PreferredRequest, order: Sequence[Bridge]) -> Iterator[DeviceId]:
+    places = request.places
     used = Counter(place.pf for place in places.values())
-    used.subtract(places[device].pf for device in question.free)
+    used.subtract(places[device].pf for device in request.free)
     for bridge in order:
         yield from sorted(
             bridge.devices, key=lambda one: (-used[places[one].pf], places[one].pf, one)

@@ -47,7 +47,7 @@ class PreferredRequest(msgspec.Struct, frozen=True):
     room: Mapping[int, int]
     """Number of available devices by NUMA node, for nodes with any."""
 
-    def further(self) -> int:
+    def extra_nodes(self) -> int:
         """Return the minimum number of NUMA nodes in addition to the touched ones."""
         left = self.needed - sum(self.room.get(node, 0) for node in self.touched)
         rooms = sorted(
@@ -59,22 +59,22 @@ class PreferredRequest(msgspec.Struct, frozen=True):
             count += 1
         return count
 
-    def reaches(self, budget: Budget) -> Iterator[frozenset[int]]:
-        """Yield the smallest sets of NUMA nodes with enough devices, in order; raise Spent."""
+    def numa_sets(self, budget: Budget) -> Iterator[frozenset[int]]:
+        """Yield the smallest sufficient sets of NUMA nodes, in order; raise BudgetExceeded."""
         others = sorted(self.room.keys() - self.touched)
-        for further in combinations(others, self.further()):
+        for further in combinations(others, self.extra_nodes()):
             budget.spend(1)
             reach = self.touched.union(further)
             if sum(self.room.get(node, 0) for node in reach) >= self.needed:
                 yield reach
 
-    def answer(self, chosen: Iterable[DeviceId]) -> tuple[DeviceId, ...]:
+    def sorted_choice(self, chosen: Iterable[DeviceId]) -> tuple[DeviceId, ...]:
         """Return the first chosen devices, as many as needed, and the included ones; sorted."""
         taken = [device for device, _ in zip(chosen, range(self.needed), strict=False)]
         return tuple(sorted((*self.included, *taken)))
 
 
-def question(
+def build_request(
     places: Mapping[DeviceId, DeviceTopology],
     included: tuple[DeviceId, ...],
     free: tuple[DeviceId, ...],
@@ -85,9 +85,9 @@ def question(
     """Return the request with the bridges of its available devices."""
     groups: dict[tuple[int, Bdf], list[DeviceId]] = {}
     for device in free:
-        groups.setdefault(places[device].below, []).append(device)
-    all_of_them = Counter(place.below for place in places.values())
-    musts = Counter(places[device].below for device in included)
+        groups.setdefault(places[device].group_key, []).append(device)
+    all_of_them = Counter(place.group_key for place in places.values())
+    musts = Counter(places[device].group_key for device in included)
     bridges = tuple(
         Bridge(*where, tuple(groups[where]), musts[where], all_of_them[where] - len(groups[where]))
         for where in sorted(groups)

@@ -22,60 +22,60 @@ _STEPS_TAKEN: Final = 6
 """Steps for an offered device, and for a taken one."""
 
 
-class _Try(NamedTuple):
+class _SpreadChoice(NamedTuple):
     bridges: int
     pfs: int
     used: int
     chosen: Collection[DeviceId]
 
 
-def best(question: PreferredRequest, budget: Budget) -> tuple[DeviceId, ...]:
-    """Return the choice, sorted; raise Spent."""
-    used = Counter(place.pf for place in question.places.values())
-    used.subtract(question.places[device].pf for device in question.free)
-    if question.may_cross:
-        tries = [_over(question, frozenset(question.room), used, budget)]
+def best_spread(request: PreferredRequest, budget: Budget) -> tuple[DeviceId, ...]:
+    """Return the choice, sorted; raise BudgetExceeded."""
+    used = Counter(place.pf for place in request.places.values())
+    used.subtract(request.places[device].pf for device in request.free)
+    if request.may_cross:
+        tries = [_spread_over(request, frozenset(request.room), used, budget)]
     else:
-        tries = [_over(question, reach, used, budget) for reach in question.reaches(budget)]
-    return question.answer(min(tries, key=lambda tried: tried[:3]).chosen)
+        tries = [_spread_over(request, reach, used, budget) for reach in request.numa_sets(budget)]
+    return request.sorted_choice(min(tries, key=lambda tried: tried[:3]).chosen)
 
 
-def _over(
-    question: PreferredRequest, reach: frozenset[int], used: Mapping[Bdf, int], budget: Budget
-) -> _Try:
-    budget.spend(_STEPS_TAKEN * question.needed)
-    budget.spend(_STEPS_OFFERED * sum(question.room.get(node, 0) for node in reach))
-    places = question.places
-    touched = {places[device].pf for device in question.included}
+def _spread_over(
+    request: PreferredRequest, reach: frozenset[int], used: Mapping[Bdf, int], budget: Budget
+) -> _SpreadChoice:
+    budget.spend(_STEPS_TAKEN * request.needed)
+    budget.spend(_STEPS_OFFERED * sum(request.room.get(node, 0) for node in reach))
+    places = request.places
+    touched = {places[device].pf for device in request.included}
     sources = [
-        _Source(bridge, question, used, touched)
-        for bridge in question.bridges
+        _Source(bridge, request, used, touched)
+        for bridge in request.bridges
         if bridge.numa in reach
     ]
-    chosen = _first_of_nodes(question, sources)
+    chosen = _first_of_nodes(request, sources)
     # No two sources have the same key: addresses differ, or at least the NUMA nodes.
     heap = [(source.key(), source) for source in sources if source.left]
     heapify(heap)
-    while len(chosen) < question.needed:
+    while len(chosen) < request.needed:
         _, source = heappop(heap)
         chosen.append(source.take())
         if source.left:
             heappush(heap, (source.key(), source))
-    return _Try(
-        bridges=-len({places[device].below for device in chosen}),
+    return _SpreadChoice(
+        bridges=-len({places[device].group_key for device in chosen}),
         pfs=-len({places[device].pf for device in chosen} - touched),
         used=sum(source.bridge.begun for source in sources),
         chosen=chosen,
     )
 
 
-def _first_of_nodes(question: PreferredRequest, sources: Collection["_Source"]) -> list[DeviceId]:
+def _first_of_nodes(request: PreferredRequest, sources: Collection["_Source"]) -> list[DeviceId]:
     """Return one device of each NUMA node that is not touched."""
     firsts: dict[int, _Source] = {}
     for source in sorted(sources, key=_Source.key):
-        if source.bridge.numa not in question.touched:
+        if source.bridge.numa not in request.touched:
             firsts.setdefault(source.bridge.numa, source)
-    return [source.take() for source in list(firsts.values())[: question.needed]]
+    return [source.take() for source in list(firsts.values())[: request.needed]]
 
 
 class _Source:
@@ -84,7 +84,7 @@ class _Source:
     def __init__(
         self,
         bridge: Bridge,
-        question: PreferredRequest,
+        request: PreferredRequest,
         used: Mapping[Bdf, int],
         touched: Collection[Bdf],
     ) -> None:
@@ -93,7 +93,7 @@ class _Source:
         self._touched = bridge.included > 0
         self._devices: dict[Bdf, list[DeviceId]] = {}
         for device in reversed(bridge.devices):  # the first is taken first, from the end
-            self._devices.setdefault(question.places[device].pf, []).append(device)
+            self._devices.setdefault(request.places[device].pf, []).append(device)
         self._pfs = [(pf in touched, used[pf], pf) for pf in self._devices]
         heapify(self._pfs)
 

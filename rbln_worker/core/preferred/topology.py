@@ -23,14 +23,14 @@ class Card(msgspec.Struct, frozen=True):
 
     depth: int
     """The position, counted from the root port, of the bridge that a group of devices shares."""
-    together: int
+    max_group: int
     """Maximum number of NPUs below that bridge; more are several groups."""
-    numa_most: int
+    max_per_node: int
     """Maximum number of devices of a NUMA node; a request for more may cross NUMA nodes."""
 
 
-_CA25: Final = Card(depth=2, together=4, numa_most=16)  # four NPUs on a card
-_CA22: Final = Card(depth=1, together=8, numa_most=8)  # one NPU on a card; the server's bridge
+_CA25: Final = Card(depth=2, max_group=4, max_per_node=16)  # four NPUs on a card
+_CA22: Final = Card(depth=1, max_group=8, max_per_node=8)  # one NPU on a card; the server's bridge
 CARDS: Final[Mapping[str, Card]] = {"1250": _CA25, "1251": _CA25, "1220": _CA22, "1221": _CA22}
 """Cards by PCI device ID, of physical and virtual functions."""
 
@@ -44,11 +44,11 @@ class DeviceTopology(msgspec.Struct, frozen=True):
     """The bridge; the physical function itself if it shares no bridge."""
     pf: Bdf
     """The physical function of the device, which may be the device itself."""
-    numa_most: int | None = None
+    max_per_node: int | None = None
     """Card.numa_most; None if it is not known."""
 
     @property
-    def below(self) -> tuple[int, Bdf]:
+    def group_key(self) -> tuple[int, Bdf]:
         """The key that neighbours share: NUMA node and bridge."""
         return self.numa, self.bridge
 
@@ -63,19 +63,19 @@ class PoolTopology(msgspec.Struct, frozen=True):
     """IOMMU groups that several devices of the pool share, by device."""
 
 
-def layout(pool: PoolSpec, devices: Iterable[Device]) -> PoolTopology:
+def pool_topology(pool: PoolSpec, devices: Iterable[Device]) -> PoolTopology:
     """Return the layout of a pool; without a policy, only of products that the reference knows."""
     policy = pool.preferred_allocation
     if policy == "none":
         return PoolTopology(policy=policy)
     devices = tuple(devices)
-    chains = {_pf(device): device.function.bridges for device in devices}
+    chains = {_pf_address(device): device.function.bridges for device in devices}
     below = Counter(bridge for chain in chains.values() for bridge in chain)
     places: dict[DeviceId, DeviceTopology | None] = {}
     for device in devices:
         card = CARDS.get(device.function.product)
         known = card is not None or policy != ""
-        places[device.id] = _place(device, card, below) if known else None
+        places[device.id] = _device_topology(device, card, below) if known else None
     return PoolTopology(places, pool.allow_cross_numa, policy, _shared_groups(devices))
 
 
@@ -85,25 +85,25 @@ def _shared_groups(devices: Iterable[Device]) -> dict[DeviceId, str]:
     return {device: group for device, group in groups.items() if sizes[group] > 1}
 
 
-def _place(device: Device, card: Card | None, below: Mapping[Bdf, int]) -> DeviceTopology:
-    pf, numa = _pf(device), device.function.numa_node
+def _device_topology(device: Device, card: Card | None, below: Mapping[Bdf, int]) -> DeviceTopology:
+    pf, numa = _pf_address(device), device.function.numa_node
     return DeviceTopology(
         numa=-1 if numa is None else numa,
-        bridge=_bridge(device.function.bridges, card, below) or pf,
+        bridge=_shared_bridge(device.function.bridges, card, below) or pf,
         pf=pf,
-        numa_most=card.numa_most if card else None,
+        max_per_node=card.max_per_node if card else None,
     )
 
 
-def _pf(device: Device) -> Bdf:
+def _pf_address(device: Device) -> Bdf:
     return device.pf or device.function.bdf
 
 
-def _bridge(chain: Sequence[Bdf], card: Card | None, below: Mapping[Bdf, int]) -> Bdf | None:
+def _shared_bridge(chain: Sequence[Bdf], card: Card | None, below: Mapping[Bdf, int]) -> Bdf | None:
     shared = next((n for n in reversed(range(len(chain))) if below[chain[n]] > 1), None)
     if card is not None and card.depth + 1 < len(chain):
         by_depth = card.depth
-        fits = below[chain[by_depth]] <= card.together
+        fits = below[chain[by_depth]] <= card.max_group
         if fits or shared is None or shared < by_depth:
             return chain[by_depth]
     return None if shared is None else chain[shared]

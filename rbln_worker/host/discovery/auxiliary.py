@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from rbln_worker.contract.device import AuxName
 from rbln_worker.host.discovery.inventory import Unreadable
-from rbln_worker.host.sysfs import PCI_ADDRESS, attribute
+from rbln_worker.host.sysfs import PCI_ADDRESS, read_attribute
 
 NAME: Final = re.compile(r"[\w-]+\.(?P<kind>[\w-]+)\.[0-9]{1,10}", re.ASCII)
 _SUBFUNCTION: Final = "sf"
@@ -28,7 +28,7 @@ class Auxiliary(NamedTuple):
     path: str
 
 
-def owner(parts: Sequence[str]) -> int | None:
+def owner_index(parts: Sequence[str]) -> int | None:
     """Return the index of the last function or sub-function in a device's path, or None."""
     for number in range(len(parts) - 1, -1, -1):
         match = NAME.fullmatch(parts[number])
@@ -37,7 +37,7 @@ def owner(parts: Sequence[str]) -> int | None:
     return None
 
 
-def scan(path: str, entries: Iterable[str]) -> Iterator[Auxiliary | Unreadable]:
+def scan_auxiliary(path: str, entries: Iterable[str]) -> Iterator[Auxiliary | Unreadable]:
     """Yield the sub-functions in a PCI function's folder, sorted by name."""
     for name in sorted(entries):
         match = NAME.fullmatch(name)
@@ -47,7 +47,7 @@ def scan(path: str, entries: Iterable[str]) -> Iterator[Auxiliary | Unreadable]:
         try:
             if not stat.S_ISDIR(os.lstat(own).st_mode):
                 continue
-            number = attribute(f"{own}/sfnum")
+            number = read_attribute(f"{own}/sfnum")
         except OSError as error:
             if match["kind"] == _SUBFUNCTION:
                 yield Unreadable(name, f"sfnum: {error.strerror}")

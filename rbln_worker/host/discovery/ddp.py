@@ -13,11 +13,11 @@ from typing import Final
 import msgspec
 
 TOOL: Final = "ddptool"
-CALL_S: Final = 2.0
+CALL_TIMEOUT_S: Final = 2.0
 """Maximum seconds of one call."""
-ALL_S: Final = 4.0
+TOTAL_TIMEOUT_S: Final = 4.0
 """Maximum seconds of all calls of a discovery."""
-PROBLEMS_MOST: Final = 8
+MAX_PROBLEMS: Final = 8
 """Maximum number of reported problems; most affect all devices."""
 _ANSWER_BYTES: Final = 65536
 _NONE: Final = 8
@@ -42,35 +42,37 @@ _ANSWER: Final[msgspec.json.Decoder[_Answer]] = msgspec.json.Decoder(_Answer)
 class DdpTool:
     """A client of the tool for one discovery."""
 
-    def __init__(self, tool: str = TOOL, *, call_s: float = CALL_S, all_s: float = ALL_S) -> None:
+    def __init__(
+        self, tool: str = TOOL, *, call_s: float = CALL_TIMEOUT_S, all_s: float = TOTAL_TIMEOUT_S
+    ) -> None:
         self._tool = tool
         self._call_s = call_s
         self._until = monotonic() + all_s
         self._missing = False
         self.problems: list[str] = []
 
-    def package(self, bdf: str) -> str:
+    def loaded_package(self, bdf: str) -> str:
         """Return the name of the loaded package; empty if there is none."""
         left_s = min(self._call_s, self._until - monotonic())
         if self._missing:
             return ""
         if left_s <= 0:
-            self._problem(f"{self._tool}: not every device could be asked in time")
+            self._add_problem(f"{self._tool}: not every device could be asked in time")
             return ""
         try:
-            return _name(self._run(bdf, left_s))
+            return _package_name(self._run_tool(bdf, left_s))
         except FileNotFoundError:
             self._missing = True
-            self._problem(f"{self._tool}: not found, so that no device has a DDP profile")
+            self._add_problem(f"{self._tool}: not found, so that no device has a DDP profile")
         except OSError as error:
-            self._problem(f"{self._tool}: {error.strerror}")
+            self._add_problem(f"{self._tool}: {error.strerror}")
         except subprocess.TimeoutExpired:
-            self._problem(f"{self._tool} -s {bdf}: no answer within {left_s:.1f} s")
+            self._add_problem(f"{self._tool} -s {bdf}: no answer within {left_s:.1f} s")
         except ValueError as error:
-            self._problem(f"{self._tool} -s {bdf}: {error}")
+            self._add_problem(f"{self._tool} -s {bdf}: {error}")
         return ""
 
-    def _run(self, bdf: str, within_s: float) -> bytes:
+    def _run_tool(self, bdf: str, within_s: float) -> bytes:
         # A file instead of a pipe: a process that the tool leaves behind could hold a pipe open.
         out = os.memfd_create("ddptool", os.MFD_CLOEXEC)
         try:
@@ -95,12 +97,12 @@ class DdpTool:
         finally:
             os.close(out)
 
-    def _problem(self, text: str) -> None:
-        if text not in self.problems and len(self.problems) < PROBLEMS_MOST:
+    def _add_problem(self, text: str) -> None:
+        if text not in self.problems and len(self.problems) < MAX_PROBLEMS:
             self.problems.append(text)
 
 
-def _name(answer: bytes) -> str:
+def _package_name(answer: bytes) -> str:
     if not answer:
         return ""
     try:

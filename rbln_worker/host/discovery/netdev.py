@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from rbln_worker.host.discovery import auxiliary
 from rbln_worker.host.netlink import links
 from rbln_worker.host.netlink.links import Port
-from rbln_worker.host.sysfs import attribute, names
+from rbln_worker.host.sysfs import list_names, read_attribute
 
 _CLASS: Final = "sys/class/net"
 
@@ -39,21 +39,21 @@ class Places:
         home = f"{root}/{_CLASS}"
         self._below: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
         """Folder below the device and name of each interface, by function or sub-function."""
-        for name in names(home):
+        for name in list_names(home):
             try:
                 *above, _, _ = os.readlink(f"{home}/{name}").split("/")  # …/virtio0/net/ens3
             except (OSError, ValueError):
                 continue  # it was removed, or the link is broken
-            owner = auxiliary.owner(above)
+            owner = auxiliary.owner_index(above)
             if owner is not None and owner < len(above) - 1:
                 self._below[above[owner]].append(("/".join(above[owner + 1 :]), name))
 
-    def interfaces(self, path: str, entries: Container[str]) -> tuple[Interface, ...]:
+    def list_interfaces(self, path: str, entries: Container[str]) -> tuple[Interface, ...]:
         """Return the interfaces of a function or sub-function, sorted by name.
 
         ``entries`` are the names in its folder.
         """
-        direct = names(f"{path}/net") if "net" in entries else ()
+        direct = list_names(f"{path}/net") if "net" in entries else ()
         found = {name: Interface(name, f"{path}/net/{name}") for name in direct}
         for child, name in self._below.get(os.path.basename(path), ()):
             place = f"{path}/{child}/net/{name}"
@@ -62,17 +62,17 @@ class Places:
         return tuple(found[name] for name in sorted(found))
 
 
-def rdma(path: str, entries: Iterable[str]) -> tuple[str, ...]:
+def list_rdma_devices(path: str, entries: Iterable[str]) -> tuple[str, ...]:
     """Return the names of its RDMA devices, sorted."""
-    return names(f"{path}/infiniband") if "infiniband" in entries else ()
+    return list_names(f"{path}/infiniband") if "infiniband" in entries else ()
 
 
-def pkey(path: str, rdma_devices: tuple[str, ...]) -> str:
+def partition_key(path: str, rdma_devices: tuple[str, ...]) -> str:
     """Return the partition key at index 0 of the first RDMA device's first port; empty if none."""
     if not rdma_devices:
         return ""
     try:
-        key = attribute(f"{path}/infiniband/{rdma_devices[0]}/ports/1/pkeys/0")
+        key = read_attribute(f"{path}/infiniband/{rdma_devices[0]}/ports/1/pkeys/0")
     except (OSError, ValueError):  # ValueError: a NUL in the path
         return ""
     return key if _PKEY.fullmatch(key) else ""
@@ -83,8 +83,8 @@ def ib_ports(path: str, rdma_devices: tuple[str, ...]) -> tuple[tuple[str, ...],
     found: list[str] = []
     is_ethernet = False
     for device in rdma_devices:
-        for port in names(f"{path}/infiniband/{device}/ports"):
-            layer = _text(f"{path}/infiniband/{device}/ports/{port}/link_layer")
+        for port in list_names(f"{path}/infiniband/{device}/ports"):
+            layer = _text_at(f"{path}/infiniband/{device}/ports/{port}/link_layer")
             if layer == "InfiniBand":
                 found.append(f"{device}/{port}")
             elif layer == "Ethernet":
@@ -92,7 +92,7 @@ def ib_ports(path: str, rdma_devices: tuple[str, ...]) -> tuple[tuple[str, ...],
     return tuple(found), bool(found) and not is_ethernet
 
 
-def representors(ports: Mapping[str, Port], *, switchdev: bool | None) -> frozenset[str]:
+def find_representors(ports: Mapping[str, Port], *, switchdev: bool | None) -> frozenset[str]:
     """Return the interfaces of a function that are representors of other functions.
 
     Args:
@@ -122,24 +122,24 @@ def is_uplink(port: Port) -> bool:
     return _UPLINK.fullmatch(port.name) is not None
 
 
-def port(path: str) -> Port:
+def read_port(path: str) -> Port:
     """Return the port of an interface from sysfs, if rtnetlink does not describe it.
 
     A read takes the rtnl lock (net/core/net-sysfs.c), so only a few are read.
     """
-    return Port(_text(f"{path}/phys_switch_id") or "", _text(f"{path}/phys_port_name") or "")
+    return Port(_text_at(f"{path}/phys_switch_id") or "", _text_at(f"{path}/phys_port_name") or "")
 
 
 def link_type(path: str) -> str:
     """Return the type of an interface that rtnetlink does not know; empty if it is unknown."""
     try:
-        return links.word(int(attribute(f"{path}/type")))
+        return links.type_name(int(read_attribute(f"{path}/type")))
     except (OSError, ValueError):
         return ""
 
 
-def _text(path: str) -> str | None:
+def _text_at(path: str) -> str | None:
     try:
-        return attribute(path)
+        return read_attribute(path)
     except (OSError, ValueError):
         return None  # EOPNOTSUPP: the driver has none

@@ -14,15 +14,15 @@ from rbln_worker.host.discovery.netdev import Interface
 from rbln_worker.host.discovery.pci import Found, Scan
 from rbln_worker.host.netlink import rtnetlink
 from rbln_worker.host.netlink.devlink import Devlink, KernelDevlink
-from rbln_worker.host.netlink.links import Links, Port
+from rbln_worker.host.netlink.links import LinkTable, Port
 from rbln_worker.host.netlink.rtnetlink import NetlinkUnavailable, VfLinkState
-from rbln_worker.host.sysfs import PCI_DEVICES, names
+from rbln_worker.host.sysfs import PCI_DEVICES, list_names
 
 _PACKAGE = "fw.app.name"
 """The name of a loaded DDP package in devlink (Documentation/networking/devlink/ice.rst)."""
 
 
-def describe(root: str, scan: Scan, needs: Needs) -> ScanResult:
+def describe_functions(root: str, scan: Scan, needs: Needs) -> ScanResult:
     """Return the functions of a scan, the network functions with all their facts.
 
     A partial discovery runs because these functions are changing: then drivers hold the rtnl lock,
@@ -30,10 +30,10 @@ def describe(root: str, scan: Scan, needs: Needs) -> ScanResult:
     leaves link states and routes to full discoveries.
     """
     problems: list[str] = []
-    links = Links()
+    links = LinkTable()
     if needs.only is None:
         try:
-            links = rtnetlink.read(default_routes=needs.default_routes)
+            links = rtnetlink.read_links(default_routes=needs.default_routes)
         except NetlinkUnavailable as error:
             problems.append(f"{error}: link types are sysfs's, default routes are not known")
     ddptool = DdpTool()
@@ -47,10 +47,10 @@ def describe(root: str, scan: Scan, needs: Needs) -> ScanResult:
         if one.function.base_class != NETWORK:
             functions.append(one.function)
             continue
-        described = networks.function(one)
+        described = networks.describe_function(one)
         functions.append(described.function)
         if needs.subfunctions:
-            found, strange = networks.subfunctions(described)
+            found, strange = networks.list_subfunctions(described)
             unreadable += strange
             if found:
                 subfunctions[bdf] = tuple(found)
@@ -109,14 +109,14 @@ class NetworkReader:
     """A reader of functions' network facts, with a cache of those that they share."""
 
     def __init__(
-        self, root: str, links: Links, devlink: Devlink, ddptool: DdpTool, needs: Needs
+        self, root: str, links: LinkTable, devlink: Devlink, ddptool: DdpTool, needs: Needs
     ) -> None:
         self._home = f"{root}/{PCI_DEVICES}"
         self._links = links
         self._devlink = devlink
         self._ddptool = ddptool
         self._needs = needs
-        self._vdpa = vdpa.scan(root)
+        self._vdpa = vdpa.scan_vdpa(root)
         self._places = netdev.Places(root)
         self._paths: dict[str, str] = {}
         """Paths of interfaces' folders, by name."""
@@ -133,20 +133,20 @@ class NetworkReader:
         network = (one.function for one in functions if one.function.base_class == NETWORK)
         pfs = {function.pf for function in network if function.pf is not None}
         indexes = (
-            self._links.indexes.get(name) for pf in sorted(pfs) for name in self._pf(pf).names
+            self._links.indexes.get(name) for pf in sorted(pfs) for name in self._pf_facts(pf).names
         )
         known = [index for index in indexes if index is not None]
         if known:
             self._vf_states = read(known)
 
-    def function(self, one: Found) -> Found:
+    def describe_function(self, one: Found) -> Found:
         """Return the function with its network facts."""
         function = one.function
-        pf = self._pf(function.pf) if function.pf is not None else _Pf()
+        pf = self._pf_facts(function.pf) if function.pf is not None else _Pf()
         asked = function.bdf if function.has_vfs else None
-        network = self._network(one.path, one.entries, function.bdf, pf, asked)
+        network = self._network_facts(one.path, one.entries, function.bdf, pf, asked)
         if self._needs.ddp_profiles:
-            network = msgspec.structs.replace(network, ddp_profile=self._profile(one))
+            network = msgspec.structs.replace(network, ddp_profile=self._adapter_profile(one))
         return one._replace(
             function=msgspec.structs.replace(
                 function,
@@ -156,13 +156,13 @@ class NetworkReader:
             )
         )
 
-    def subfunctions(self, one: Found) -> tuple[list[Subfunction], list[Unreadable]]:
+    def list_subfunctions(self, one: Found) -> tuple[list[Subfunction], list[Unreadable]]:
         """Return the sub-functions of a function, and those that can't be described."""
         found: list[Subfunction] = []
         unreadable: list[Unreadable] = []
         network = one.function.network or Network()
         pf: _Pf | None = None
-        for entry in auxiliary.scan(one.path, one.entries):
+        for entry in auxiliary.scan_auxiliary(one.path, one.entries):
             match entry:
                 case Unreadable():
                     unreadable.append(entry)
@@ -172,36 +172,36 @@ class NetworkReader:
                 case Auxiliary():
                     if pf is None:
                         names_ = network.own_interfaces
-                        link_type = self._type((*names_, *network.interfaces)[0])
+                        link_type = self._link_type((*names_, *network.interfaces)[0])
                         pf = _Pf(names_, link_type, network.ib_ports, network.ib_only)
-                    found.append(self._subfunction(entry, one, pf))
+                    found.append(self._describe_subfunction(entry, one, pf))
         return found, unreadable
 
-    def _subfunction(self, one: Auxiliary, parent: Found, pf: _Pf) -> Subfunction:
+    def _describe_subfunction(self, one: Auxiliary, parent: Found, pf: _Pf) -> Subfunction:
         return Subfunction(
             name=one.name,
             kind=one.kind,
             number=one.number,
             pf=parent.function.bdf,
             pf_names=pf.names,
-            network=self._network(one.path, names(one.path), one.name, pf, None),
+            network=self._network_facts(one.path, list_names(one.path), one.name, pf, None),
         )
 
-    def _network(
+    def _network_facts(
         self, path: str, entries: Collection[str], name: str, pf: _Pf, asked: Bdf | None
     ) -> Network:
         """Return the network facts; ``pf`` fills in for a missing interface or RDMA device."""
-        links = self._divided(path, entries, asked)
-        rdma = netdev.rdma(path, entries)
+        links = self._cached_division(path, entries, asked)
+        rdma = netdev.list_rdma_devices(path, entries)
         named = links.own or links.interfaces
-        link_type = self._type(named[0]) if named else pf.link_type
+        link_type = self._link_type(named[0]) if named else pf.link_type
         ib_ports, ib_only = netdev.ib_ports(path, rdma) if rdma else (pf.ib_ports, pf.ib_only)
         return Network(
             interfaces=links.interfaces,
             representors=tuple(sorted(links.representors)) if links.representors else (),
             switch_id=links.switch_id,
             link_type=link_type,
-            pkey=netdev.pkey(path, rdma) if link_type == "infiniband" else "",
+            pkey=netdev.partition_key(path, rdma) if link_type == "infiniband" else "",
             rdma=rdma,
             rdma_capable=bool(rdma) or (self._needs.rdma and name in self._rdma_enabled()),
             ib_ports=ib_ports,
@@ -211,22 +211,22 @@ class NetworkReader:
             and not self._links.carriers.isdisjoint(links.interfaces),
         )
 
-    def _type(self, interface: str) -> str:
+    def _link_type(self, interface: str) -> str:
         known = self._links.types.get(interface)
         if known is None and interface not in self._types:
             self._types[interface] = netdev.link_type(self._paths[interface])
         return known or self._types[interface]
 
-    def _divided(self, path: str, entries: Collection[str], asked: Bdf | None) -> _Links:
+    def _cached_division(self, path: str, entries: Collection[str], asked: Bdf | None) -> _Links:
         """Return the interfaces of a function; ``asked``: the PF whose eswitch mode to read."""
         if path not in self._of_path:
-            places = self._places.interfaces(path, entries)
+            places = self._places.list_interfaces(path, entries)
             self._paths.update(places)
-            found = self._divide(places, entries, asked) if places else _NO_LINKS
+            found = self._divide_interfaces(places, entries, asked) if places else _NO_LINKS
             self._of_path[path] = found
         return self._of_path[path]
 
-    def _divide(
+    def _divide_interfaces(
         self, places: tuple[Interface, ...], entries: Iterable[str], asked: Bdf | None
     ) -> _Links:
         interfaces = tuple(place.name for place in places)
@@ -236,7 +236,8 @@ class NetworkReader:
         if not several and interfaces[0] not in known:
             return _Links(interfaces)
         ports = {
-            place.name: known.get(place.name) or (netdev.port(place.path) if several else Port())
+            place.name: known.get(place.name)
+            or (netdev.read_port(place.path) if several else Port())
             for place in places
         }
         if asked and switchdev is None and several and any(one.switch_id for one in ports.values()):
@@ -244,18 +245,18 @@ class NetworkReader:
                 f"the eswitch mode of {asked} can't be read (devlink tells it to CAP_NET_ADMIN): "
                 "its uplink is the interface whose phys_port_name is p<N>"
             )
-        others = netdev.representors(ports, switchdev=switchdev)
+        others = netdev.find_representors(ports, switchdev=switchdev)
         is_switchdev = switchdev or (switchdev is None and bool(others))
         ids = (ports[name].switch_id for name in interfaces if name not in others)
         return _Links(interfaces, others, next(filter(None, ids), "") if is_switchdev else "")
 
-    def _pf(self, bdf: Bdf) -> _Pf:
+    def _pf_facts(self, bdf: Bdf) -> _Pf:
         if bdf not in self._pfs:
             path = f"{self._home}/{bdf}"
-            own = self._divided(path, _ANY_PF, bdf).own
-            rdma = names(f"{path}/infiniband")
+            own = self._cached_division(path, _ANY_PF, bdf).own
+            rdma = list_names(f"{path}/infiniband")
             ports = netdev.ib_ports(path, rdma)
-            self._pfs[bdf] = _Pf(own, self._type(own[0]) if own else "", *ports)
+            self._pfs[bdf] = _Pf(own, self._link_type(own[0]) if own else "", *ports)
         return self._pfs[bdf]
 
     def _vf_link_state(self, pf: _Pf, number: int | None) -> Literal["", VfLinkState]:
@@ -268,16 +269,16 @@ class NetworkReader:
             self._enabled = self._devlink.rdma_enabled()
         return self._enabled
 
-    def _profile(self, one: Found) -> str:
+    def _adapter_profile(self, one: Found) -> str:
         """Return the adapter's profile, from its PF; if the PF has none, from the function."""
         function = one.function
         for bdf in (function.pf, function.bdf) if function.pf else (function.bdf,):
             if bdf not in self._packages:
-                self._packages[bdf] = self._package(bdf, function.vendor)
+                self._packages[bdf] = self._loaded_package(bdf, function.vendor)
             if self._packages[bdf]:
                 return self._packages[bdf]
         return ""
 
-    def _package(self, bdf: Bdf, vendor: str) -> str:
-        name = self._devlink.running(bdf, _PACKAGE)
-        return name or (self._ddptool.package(bdf) if vendor == _INTEL else "")
+    def _loaded_package(self, bdf: Bdf, vendor: str) -> str:
+        name = self._devlink.running_version(bdf, _PACKAGE)
+        return name or (self._ddptool.loaded_package(bdf) if vendor == _INTEL else "")

@@ -18,7 +18,7 @@ import msgspec
 
 from rbln_worker.contract.device import Bdf, PciFunction
 from rbln_worker.host.discovery.inventory import Needs, Unreadable
-from rbln_worker.host.sysfs import PCI_ADDRESS, PCI_DEVICES, attribute, link_name, names
+from rbln_worker.host.sysfs import PCI_ADDRESS, PCI_DEVICES, link_name, list_names, read_attribute
 
 # file2alias.c: v, d: vendor and device in eight digits; bc: base class in two.
 _MODALIAS: Final = re.compile(
@@ -26,7 +26,7 @@ _MODALIAS: Final = re.compile(
     r"sv[0-9A-F]{8}sd[0-9A-F]{8}bc(?P<base_class>[0-9A-F]{2})sc[0-9A-F]{2}i[0-9A-F]{2}\s*"
 )
 _VIRTFN: Final = re.compile(r"virtfn([0-9]{1,5})")
-_NUMA_NODES_MOST: Final = 1024  # CONFIG_NODES_SHIFT is 10 at most
+_MAX_NUMA_NODES: Final = 1024  # CONFIG_NODES_SHIFT is 10 at most
 
 
 class Found(NamedTuple):
@@ -48,27 +48,29 @@ class Scan(NamedTuple):
     """Addresses that were read; None: all."""
 
 
-def scan(root: str, needs: Needs) -> Scan:
+def scan_functions(root: str, needs: Needs) -> Scan:
     """Return the required functions; raise OSError if they can't be listed."""
     home = f"{root}/{PCI_DEVICES}"
     if needs.only is None:
-        return _scan(home, os.listdir(home), needs)
+        return _scan_listed(home, os.listdir(home), needs)
     os.stat(home)
-    some = _scan(home, needs.only, needs)
+    some = _scan_listed(home, needs.only, needs)
     pfs = {one.function.pf for one in some.found.values() if one.function.pf is not None}
     looked = needs.only | pfs
-    whole = _scan(home, looked, needs) if pfs - needs.only else some
+    whole = _scan_listed(home, looked, needs) if pfs - needs.only else some
     return whole._replace(looked=looked)
 
 
-def _scan(home: str, listed: Iterable[str], needs: Needs) -> Scan:
+def _scan_listed(home: str, listed: Iterable[str], needs: Needs) -> Scan:
     found: dict[Bdf, Found] = {}
     unreadable: list[Unreadable] = []
     for name in sorted(listed):
         if not PCI_ADDRESS.fullmatch(name):
             continue
         try:
-            one = _function(f"{home}/{name}", Bdf(name), needs.base_classes, needs.acpi_indexes)
+            one = _read_function(
+                f"{home}/{name}", Bdf(name), needs.base_classes, needs.acpi_indexes
+            )
         except OSError as error:
             if not os.path.lexists(f"{home}/{name}"):
                 continue  # removed meanwhile: the kernel removes this link first
@@ -79,23 +81,23 @@ def _scan(home: str, listed: Iterable[str], needs: Needs) -> Scan:
         else:
             if one is not None:
                 found[Bdf(name)] = one
-    return Scan(_numbered(home, found), tuple(unreadable))
+    return Scan(_with_vf_numbers(home, found), tuple(unreadable))
 
 
-def _function(
+def _read_function(
     path: str,
     bdf: Bdf,
     base_classes: frozenset[int],
     acpi_indexes: bool,  # noqa: FBT001
 ) -> Found | None:
-    vendor, product, base_class = _identity(path)
+    vendor, product, base_class = _pci_identity(path)
     if base_class not in base_classes:
         return None
     entries = frozenset(os.listdir(path))
     pf = link_name(path, "physfn") if "physfn" in entries else None
     if pf is not None and not PCI_ADDRESS.fullmatch(pf):
         raise ValueError(f"physfn: expected a link to a PCI function, got {pf[:40]!r}")
-    driver = _driver(path) if "driver" in entries else None
+    driver = _bound_driver(path) if "driver" in entries else None
     function = PciFunction(
         bdf=bdf,
         vendor=vendor,
@@ -104,18 +106,18 @@ def _function(
         driver=driver,
         numa_node=_numa_node(path) if "numa_node" in entries else None,
         acpi_index=(
-            attribute(f"{path}/acpi_index") if acpi_indexes and "acpi_index" in entries else ""
+            read_attribute(f"{path}/acpi_index") if acpi_indexes and "acpi_index" in entries else ""
         ),
         has_vfs=any(map(_VIRTFN.fullmatch, entries)),
         sriov="sriov_totalvfs" in entries,
         pf=Bdf(pf) if pf is not None else None,
-        bridges=_bridges(path, bdf),
+        bridges=_bridges_above(path, bdf),
         iommu_group=_iommu_group(path) if driver is not None and "vfio" in driver else "",
     )
     return Found(function, path, entries)
 
 
-def _driver(path: str) -> str | None:
+def _bound_driver(path: str) -> str | None:
     try:
         return link_name(path, "driver")
     except FileNotFoundError:
@@ -129,13 +131,13 @@ def _iommu_group(path: str) -> str:
         return ""
 
 
-def _numbered(home: str, found: Mapping[Bdf, Found]) -> dict[Bdf, Found]:
+def _with_vf_numbers(home: str, found: Mapping[Bdf, Found]) -> dict[Bdf, Found]:
     """Return the functions with the numbers of virtual ones; each PF's links are read once."""
     numbers: dict[Bdf, Mapping[str, int]] = {}
     for one in found.values():
         pf = one.function.pf
         if pf is not None and pf not in numbers:
-            entries = found[pf].entries if pf in found else names(f"{home}/{pf}")
+            entries = found[pf].entries if pf in found else list_names(f"{home}/{pf}")
             numbers[pf] = _virtual_functions(f"{home}/{pf}", entries)
     return {
         bdf: one
@@ -159,7 +161,7 @@ def _virtual_functions(path: str, entries: Iterable[str]) -> dict[str, int]:
     return numbers
 
 
-def _bridges(path: str, bdf: Bdf) -> tuple[Bdf, ...]:
+def _bridges_above(path: str, bdf: Bdf) -> tuple[Bdf, ...]:
     """Return the addresses above it in /sys/devices, where its folder is below its bridges'."""
     try:
         place = os.readlink(path)
@@ -170,15 +172,15 @@ def _bridges(path: str, bdf: Bdf) -> tuple[Bdf, ...]:
     )
 
 
-def _identity(path: str) -> tuple[str, str, int]:
+def _pci_identity(path: str) -> tuple[str, str, int]:
     try:
-        alias = attribute(f"{path}/modalias")
+        alias = read_attribute(f"{path}/modalias")
     except FileNotFoundError:
         alias = ""
     if match := _MODALIAS.fullmatch(alias):
         base_class = int(match["base_class"], 16)
         return match["vendor"].lower(), match["product"].lower(), base_class
-    number = {name: attribute(f"{path}/{name}") for name in ("vendor", "device", "class")}
+    number = {name: read_attribute(f"{path}/{name}") for name in ("vendor", "device", "class")}
     for name, digits in (("vendor", 4), ("device", 4), ("class", 6)):
         if not re.fullmatch(rf"0x[0-9a-fA-F]{{{digits}}}", number[name]):
             raise ValueError(f"{name}: expected 0x and {digits} digits, got {number[name][:40]!r}")
@@ -191,7 +193,7 @@ def _identity(path: str) -> tuple[str, str, int]:
 
 def _numa_node(path: str) -> int | None:
     try:
-        node = int(attribute(f"{path}/numa_node"))
+        node = int(read_attribute(f"{path}/numa_node"))
     except (OSError, ValueError):
         return None  # like -1: the device is used without a topology hint
-    return node if 0 <= node < _NUMA_NODES_MOST else None
+    return node if 0 <= node < _MAX_NUMA_NODES else None

@@ -11,14 +11,14 @@ from rbln_worker.host.discovery.inventory import NETWORK, Needs, ScanResult
 from rbln_worker.host.sysfs import PCI_DEVICES
 
 
-def look(root: Path, needs: Needs) -> ScanResult:
+def scan_host(root: Path, needs: Needs) -> ScanResult:
     """Scan the node below ``root``; raises nothing for contents of the file system."""
     try:
-        scan = pci.scan(f"{root}", needs)
+        scan = pci.scan_functions(f"{root}", needs)
     except OSError as error:
         return ScanResult(failed=f"/{PCI_DEVICES}: {error.strerror}")
     if any(one.function.base_class == NETWORK for one in scan.found.values()):
-        return network.describe(f"{root}", scan, needs)
+        return network.describe_functions(f"{root}", scan, needs)
     return ScanResult(
         functions=tuple(one.function for one in scan.found.values()),
         unreadable=scan.unreadable,

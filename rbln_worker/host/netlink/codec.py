@@ -1,7 +1,7 @@
 """Netlink messages as bytes, and requests to the kernel (netlink(7), linux/netlink.h).
 
 Numbers are in the machine's byte order. Lengths are checked: one that leads outside of the received
-bytes raises Malformed.
+bytes raises NetlinkDecodeError.
 """
 
 import socket
@@ -28,7 +28,7 @@ _NLA_TYPE_MASK: Final = 0x3FFF
 _HEADER: Final = Struct("=IHHII")
 _ATTRIBUTE: Final = Struct("=HH")
 _ERRNO: Final = Struct("=i")
-_ERRNO_MOST: Final = 4095
+_MAX_ERRNO: Final = 4095
 """MAX_ERRNO (linux/err.h)."""
 
 RECEIVE_BYTES: Final = 65536
@@ -36,7 +36,7 @@ RECEIVE_BYTES: Final = 65536
 TIMEOUT_S: Final = 5.0
 """Time-out of an answer. The dump itself waits for locks in the kernel, inside the call that sends
 the request: only the end of the process ends that."""
-INTERRUPTED_MOST: Final = 3
+MAX_INTERRUPTED: Final = 3
 """Maximum number of retries of a dump that was interrupted by a change."""
 
 _sequence: Final = count(1)
@@ -58,13 +58,13 @@ class Message(NamedTuple):
     payload: bytes
 
 
-def request(kind: int, flags: int, sequence: int, payload: bytes) -> bytes:
+def encode_request(kind: int, flags: int, sequence: int, payload: bytes) -> bytes:
     """Encode a request to the kernel: ``payload`` is the protocol's header and attributes."""
     length = _HEADER.size + len(payload)
     return _HEADER.pack(length, kind, flags | NLM_F_REQUEST, sequence, 0) + payload
 
 
-def attribute(kind: int, value: bytes) -> bytes:
+def encode_attribute(kind: int, value: bytes) -> bytes:
     """Encode an attribute with its padding; raise ValueError for more than 65,531 bytes."""
     length = _ATTRIBUTE.size + len(value)
     if length > 0xFFFF:
@@ -72,18 +72,18 @@ def attribute(kind: int, value: bytes) -> bytes:
     return _ATTRIBUTE.pack(length, kind) + value + bytes(-length % 4)
 
 
-def nested(kind: int, *attributes: bytes) -> bytes:
+def encode_nested(kind: int, *attributes: bytes) -> bytes:
     """Encode an attribute that contains attributes."""
-    return attribute(kind | NLA_F_NESTED, b"".join(attributes))
+    return encode_attribute(kind | NLA_F_NESTED, b"".join(attributes))
 
 
-def text(kind: int, value: str) -> bytes:
+def encode_text(kind: int, value: str) -> bytes:
     """Encode a string attribute, with the NUL at its end that the kernel requires."""
-    return attribute(kind, value.encode(errors="surrogateescape") + b"\0")
+    return encode_attribute(kind, value.encode(errors="surrogateescape") + b"\0")
 
 
-def messages(datagram: bytes) -> Iterator[Message]:
-    """Yield the messages of a datagram; raise Malformed after the last complete one."""
+def decode_messages(datagram: bytes) -> Iterator[Message]:
+    """Yield the messages of a datagram; raise NetlinkDecodeError after the last complete one."""
     offset, end = 0, len(datagram)
     while offset < end:
         if offset + _HEADER.size > end:
@@ -100,8 +100,8 @@ def messages(datagram: bytes) -> Iterator[Message]:
         offset += (length + 3) & ~3
 
 
-def attributes(payload: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
-    """Yield kinds and values of the attributes from ``offset``; raise Malformed after a bad one.
+def decode_attributes(payload: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Yield kinds and values of attributes from ``offset``; raise NetlinkDecodeError at a bad one.
 
     A remainder shorter than an attribute's header is ignored, as in the kernel.
     """
@@ -116,12 +116,12 @@ def attributes(payload: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
         offset += (length + 3) & ~3
 
 
-def string(value: bytes) -> str:
+def decode_string(value: bytes) -> str:
     """Decode a string attribute; invalid bytes become surrogates."""
     return value.split(b"\0", 1)[0].decode(errors="surrogateescape")
 
 
-def opened(protocol: int, timeout_s: float = TIMEOUT_S) -> socket.socket:
+def open_socket(protocol: int, timeout_s: float = TIMEOUT_S) -> socket.socket:
     """Open a socket for requests; raise OSError if the kernel has no such protocol."""
     opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
     opened.settimeout(timeout_s)
@@ -138,28 +138,30 @@ class NetlinkSocket(Protocol):
         """Receive a message; see socket.socket."""
 
 
-def ask(asked: NetlinkSocket, kind: int, payload: bytes, *, flags: int) -> tuple[Message, ...]:
+def query_kernel(
+    asked: NetlinkSocket, kind: int, payload: bytes, *, flags: int
+) -> tuple[Message, ...]:
     """Return the kernel's answers: all of a dump (``NLM_F_DUMP``), or those before ``NLM_F_ACK``.
 
     Raises:
         OSError: The kernel's error; EBADMSG if the answer can't be decoded, EAGAIN if each of four
             dumps was interrupted by a change; TimeoutError if there was no answer.
     """
-    for _ in range(1 + INTERRUPTED_MOST):
+    for _ in range(1 + MAX_INTERRUPTED):
         sequence = next(_sequence) & 0xFFFFFFFF
-        asked.sendto(request(kind, flags, sequence, payload), (0, 0))
-        answers, interrupted = _answers(asked, sequence)
+        asked.sendto(encode_request(kind, flags, sequence, payload), (0, 0))
+        answers, interrupted = _read_answers(asked, sequence)
         if not interrupted:
             return answers
     raise OSError(EAGAIN, "something changed whenever it was listed")
 
 
-def _answers(asked: NetlinkSocket, sequence: int) -> tuple[tuple[Message, ...], bool]:
+def _read_answers(asked: NetlinkSocket, sequence: int) -> tuple[tuple[Message, ...], bool]:
     """Return the answers to a request, and True if the dump was interrupted by a change."""
     answers: list[Message] = []
     interrupted = False
     while True:
-        for message in _received(asked):
+        for message in _receive_messages(asked):
             if message.sequence != sequence:
                 continue
             interrupted = interrupted or bool(message.flags & NLM_F_DUMP_INTR)
@@ -170,14 +172,14 @@ def _answers(asked: NetlinkSocket, sequence: int) -> tuple[tuple[Message, ...], 
                 answers.append(message)
 
 
-def _received(asked: NetlinkSocket) -> tuple[Message, ...]:
+def _receive_messages(asked: NetlinkSocket) -> tuple[Message, ...]:
     datagram, _, flags, (port, _) = asked.recvmsg(RECEIVE_BYTES)
     if port != 0:
         return ()  # another process may write to this socket; the kernel is port 0
     if flags & socket.MSG_TRUNC:
         raise OSError(EMSGSIZE, f"an answer of more than {RECEIVE_BYTES} bytes")
     try:
-        return tuple(messages(datagram))
+        return tuple(decode_messages(datagram))
     except NetlinkDecodeError as error:
         raise OSError(EBADMSG, f"an answer can't be read: {error}") from error
 
@@ -187,7 +189,7 @@ def _raise_for(message: Message) -> None:
     if len(message.payload) >= _ERRNO.size:
         (negative,) = _ERRNO.unpack_from(message.payload)
         if negative:
-            if not -_ERRNO_MOST <= negative < 0:
+            if not -_MAX_ERRNO <= negative < 0:
                 raise OSError(EBADMSG, f"an error that is none: {negative}")
             raise OSError(-negative, strerror(-negative))
     elif message.kind == _NLMSG_ERROR:

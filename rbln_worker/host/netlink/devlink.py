@@ -65,25 +65,25 @@ class Devlink:
         The kernel reports the mode only with CAP_NET_ADMIN.
         """
         for answer in self._asked(ESWITCH_GET, "pci", bdf):
-            for mode in _all(answer, _ESWITCH_MODE):
+            for mode in _attribute_values(answer, _ESWITCH_MODE):
                 return int.from_bytes(mode, sys.byteorder) == _SWITCHDEV
         return None
 
     def rdma_enabled(self) -> frozenset[str]:
         """Return the names of functions and sub-functions with ``enable_rdma`` on."""
         return frozenset(
-            _text(answer, _DEV_NAME)
+            _string_attribute(answer, _DEV_NAME)
             for answer in self._asked(PARAM_GET, None, "")
-            for param in _all(answer, _PARAM)
-            if _text(param, _PARAM_NAME) == "enable_rdma" and _is_on(param)
+            for param in _attribute_values(answer, _PARAM)
+            if _string_attribute(param, _PARAM_NAME) == "enable_rdma" and _is_on(param)
         )
 
-    def running(self, bdf: str, name: str) -> str:
+    def running_version(self, bdf: str, name: str) -> str:
         """Return the running version of a component (``fw.app.name``); empty if it is unknown."""
         for answer in self._asked(INFO_GET, "pci", bdf):
-            for version in _all(answer, _INFO_VERSION_RUNNING):
-                if _text(version, _INFO_VERSION_NAME) == name:
-                    return _text(version, _INFO_VERSION_VALUE)
+            for version in _attribute_values(answer, _INFO_VERSION_RUNNING):
+                if _string_attribute(version, _INFO_VERSION_NAME) == name:
+                    return _string_attribute(version, _INFO_VERSION_VALUE)
         return ""
 
 
@@ -95,42 +95,42 @@ class KernelDevlink:
         self._is_there = True
 
     def __call__(self, command: int, bus: Bus | None, device: str) -> tuple[bytes, ...]:
-        """Send a command; see Asked."""
+        """Send a command; see DevlinkTransport."""
         if not self._is_there:
             return ()
         try:
-            with codec.opened(NETLINK_GENERIC) as asked:
+            with codec.open_socket(NETLINK_GENERIC) as asked:
                 if self._family is None:
-                    self._family = family(asked, "devlink")
-                return _answers(asked, self._family, command, bus, device)
+                    self._family = family_number(asked, "devlink")
+                return _device_answers(asked, self._family, command, bus, device)
         except OSError:
             self._is_there = self._family is not None
             return ()
 
 
-def family(asked: socket, name: str) -> int:
+def family_number(asked: socket, name: str) -> int:
     """Return the number of a generic netlink family; raise OSError if there is none."""
-    whom = codec.text(_CTRL_ATTR_FAMILY_NAME, name)
-    for answer in _ask(asked, _GENL_ID_CTRL, _CTRL_CMD_GETFAMILY, whom, codec.NLM_F_ACK):
-        for number in _all(answer, _CTRL_ATTR_FAMILY_ID):
+    whom = codec.encode_text(_CTRL_ATTR_FAMILY_NAME, name)
+    for answer in _query_family(asked, _GENL_ID_CTRL, _CTRL_CMD_GETFAMILY, whom, codec.NLM_F_ACK):
+        for number in _attribute_values(answer, _CTRL_ATTR_FAMILY_ID):
             return int.from_bytes(number, sys.byteorder)
     raise OSError(ENOENT, f"the family {name} has no number")
 
 
-def _answers(
+def _device_answers(
     asked: socket, number: int, command: int, bus: Bus | None, device: str
 ) -> tuple[bytes, ...]:
     if bus is None:
-        return _ask(asked, number, command, b"", codec.NLM_F_DUMP)
-    whom = codec.text(_BUS_NAME, bus) + codec.text(_DEV_NAME, device)
-    return _ask(asked, number, command, whom, codec.NLM_F_ACK)
+        return _query_family(asked, number, command, b"", codec.NLM_F_DUMP)
+    whom = codec.encode_text(_BUS_NAME, bus) + codec.encode_text(_DEV_NAME, device)
+    return _query_family(asked, number, command, whom, codec.NLM_F_ACK)
 
 
-def _ask(
+def _query_family(
     asked: socket, number: int, command: int, attributes: bytes, flags: int
 ) -> tuple[bytes, ...]:
     question = _GENLMSGHDR.pack(command, 1, 0) + attributes
-    answers = codec.ask(asked, number, question, flags=flags)
+    answers = codec.query_kernel(asked, number, question, flags=flags)
     return tuple(answer.payload[_GENLMSGHDR.size :] for answer in answers if answer.kind == number)
 
 
@@ -138,21 +138,21 @@ def _is_on(param: bytes) -> bool:
     # A boolean is a flag: its attribute is there or not (net/devlink/param.c).
     return any(
         True
-        for values in _all(param, _PARAM_VALUES_LIST)
-        for value in _all(values, _PARAM_VALUE)
-        for _ in _all(value, _PARAM_VALUE_DATA)
+        for values in _attribute_values(param, _PARAM_VALUES_LIST)
+        for value in _attribute_values(values, _PARAM_VALUE)
+        for _ in _attribute_values(value, _PARAM_VALUE_DATA)
     )
 
 
-def _text(attributes: bytes, wanted: int) -> str:
+def _string_attribute(attributes: bytes, wanted: int) -> str:
     """Return a string attribute; empty if it is missing."""
-    return next((codec.string(value) for value in _all(attributes, wanted)), "")
+    return next((codec.decode_string(value) for value in _attribute_values(attributes, wanted)), "")
 
 
-def _all(attributes: bytes, wanted: int) -> Iterator[bytes]:
+def _attribute_values(attributes: bytes, wanted: int) -> Iterator[bytes]:
     """Yield the values of a kind up to the first malformed attribute."""
     try:
-        for kind, value in codec.attributes(attributes):
+        for kind, value in codec.decode_attributes(attributes):
             if kind == wanted:
                 yield value
     except NetlinkDecodeError:

@@ -116,7 +116,7 @@ class Port(NamedTuple):
     name: str = ""
 
 
-class Links(msgspec.Struct, frozen=True):
+class LinkTable(msgspec.Struct, frozen=True):
     """Facts about all links; empty if they can't be listed."""
 
     types: Mapping[str, str] = {}
@@ -131,12 +131,12 @@ class Links(msgspec.Struct, frozen=True):
     """Indexes by name."""
 
 
-def word(number: int) -> str:
+def type_name(number: int) -> str:
     """Return a link type's name, as in selectors."""
     return _WORDS.get(number, f"unknown{number}")
 
 
-def state(link: Link) -> LinkState:
+def link_state(link: Link) -> LinkState:
     """Return a link's state: unknown, dormant and testing count as up."""
     down = link.operstate in {_NOT_PRESENT, _DOWN, _LOWER_LAYER_DOWN}
     return LinkState(
@@ -150,14 +150,14 @@ def state(link: Link) -> LinkState:
     )
 
 
-def summed_up(links: Iterable[Link], routed: Iterable[int]) -> Links:
+def summarize_links(links: Iterable[Link], routed: Iterable[int]) -> LinkTable:
     """Return the facts about links; ``routed``: indexes of links that default routes name."""
     links = tuple(links)
-    carriers = below(links, routed)
-    return Links(
-        types={link.name: word(link.type) for link in links},
+    carriers = lower_links(links, routed)
+    return LinkTable(
+        types={link.name: type_name(link.type) for link in links},
         carriers=frozenset(link.name for link in links if link.index in carriers),
-        states={link.index: state(link) for link in links},
+        states={link.index: link_state(link) for link in links},
         ports={
             link.name: Port(link.switch_id, link.port_name)
             for link in links
@@ -167,7 +167,7 @@ def summed_up(links: Iterable[Link], routed: Iterable[int]) -> Links:
     )
 
 
-def below(links: Iterable[Link], indexes: Iterable[int]) -> frozenset[int]:
+def lower_links(links: Iterable[Link], indexes: Iterable[int]) -> frozenset[int]:
     """Return these links and all links below them, down to the hardware.
 
     Links below a bond or a bridge are its members; below a VLAN, its parent. The ends of a veth

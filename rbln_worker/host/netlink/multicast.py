@@ -33,7 +33,7 @@ class Received(msgspec.Struct, Generic[T], frozen=True):
     """Number of dropped messages that came from a process instead of the kernel."""
 
 
-class Group(Generic[T]):
+class GroupSocket(Generic[T]):
     """A socket that belongs to one multicast group."""
 
     def __init__(
@@ -43,7 +43,7 @@ class Group(Generic[T]):
         read: Callable[[bytes], Iterable[T]],
         buffer_bytes: int = BUFFER_BYTES,
     ) -> None:
-        """Subscribe; ``read`` makes items of a datagram, or raises Malformed.
+        """Subscribe; ``read`` makes items of a datagram, or raises NetlinkDecodeError.
 
         Raises:
             OSError: The kernel has no such protocol, or permission is missing.
@@ -53,7 +53,7 @@ class Group(Generic[T]):
         self._read = read
         self._overflown = False
         try:
-            _enlarge(self._socket, buffer_bytes)
+            _enlarge_buffer(self._socket, buffer_bytes)
             self._socket.bind((0, 1 << (group - 1)))
         except OSError:
             self._socket.close()
@@ -94,7 +94,7 @@ class Group(Generic[T]):
         return Received(tuple(items), lost, foreign)
 
 
-def _enlarge(opened: socket.socket, size: int) -> None:
+def _enlarge_buffer(opened: socket.socket, size: int) -> None:
     try:
         opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
     except PermissionError:  # without CAP_NET_ADMIN: the limit of all users

@@ -11,8 +11,8 @@ from typing import Final, Literal
 
 from rbln_worker.host.netlink import codec
 from rbln_worker.host.netlink.codec import NetlinkDecodeError
-from rbln_worker.host.netlink.links import Link, Links, summed_up
-from rbln_worker.host.sysfs import printable
+from rbln_worker.host.netlink.links import Link, LinkTable, summarize_links
+from rbln_worker.host.sysfs import escape_name
 
 VfLinkState = Literal["auto", "enable", "disable"]
 
@@ -70,12 +70,12 @@ class NetlinkUnavailable(Exception):
     """Links can't be listed; the text has the reason."""
 
 
-def read(*, default_routes: bool = True) -> Links:
-    """Return the links of this namespace, with or without default routes; raise NoNetlink."""
+def read_links(*, default_routes: bool = True) -> LinkTable:
+    """Return the links of this namespace, maybe with default routes; raise NetlinkUnavailable."""
     try:
-        with codec.opened(PROTOCOL) as asked:
-            links = _links(asked)
-            return summed_up(links, _leaving_by(asked) if default_routes else ())
+        with codec.open_socket(PROTOCOL) as asked:
+            links = _dump_links(asked)
+            return summarize_links(links, _default_route_links(asked) if default_routes else ())
     except OSError as error:
         raise NetlinkUnavailable(f"links can't be listed: {error.strerror or error}") from error
     except NetlinkDecodeError as error:
@@ -84,24 +84,26 @@ def read(*, default_routes: bool = True) -> Links:
         ) from error
 
 
-def link(payload: bytes) -> Link:
-    """Decode a message about a link, with the facts that it has; raise Malformed."""
-    _, kind, index, flags, _ = _header(_IFINFOMSG, payload)
-    found = dict(codec.attributes(payload, _IFINFOMSG.size))
+def decode_link(payload: bytes) -> Link:
+    """Decode a message about a link, with the facts that it has; raise NetlinkDecodeError."""
+    _, kind, index, flags, _ = _unpack_header(_IFINFOMSG, payload)
+    found = dict(codec.decode_attributes(payload, _IFINFOMSG.size))
     operstate = found.get(_IFLA_OPERSTATE)
     return Link(
         index=index,
-        name=_text(found.get(_IFLA_IFNAME, b"")),
+        name=_text_of(found.get(_IFLA_IFNAME, b"")),
         type=kind,
         # The index may be of another namespace, and then is of no use here.
-        lower=_number(found.get(_IFLA_LINK)) if _IFLA_LINK_NETNSID not in found else None,
-        master=_number(found.get(_IFLA_MASTER)),
+        lower=_decode_number(found.get(_IFLA_LINK)) if _IFLA_LINK_NETNSID not in found else None,
+        master=_decode_number(found.get(_IFLA_MASTER)),
         operstate=operstate[0] if operstate else None,
         admin_up=bool(flags & _IFF_UP),
-        kind=_text(next(_nested(found.get(_IFLA_LINKINFO, b""), _IFLA_INFO_KIND), b"")),
+        kind=_text_of(next(_nested_in(found.get(_IFLA_LINKINFO, b""), _IFLA_INFO_KIND), b"")),
         switch_id=found.get(_IFLA_PHYS_SWITCH_ID, b"").hex(),
-        port_name=_text(found.get(_IFLA_PHYS_PORT_NAME, b"")),
-        altnames=tuple(map(_text, _nested(found.get(_IFLA_PROP_LIST, b""), _IFLA_ALT_IFNAME))),
+        port_name=_text_of(found.get(_IFLA_PHYS_PORT_NAME, b"")),
+        altnames=tuple(
+            map(_text_of, _nested_in(found.get(_IFLA_PROP_LIST, b""), _IFLA_ALT_IFNAME))
+        ),
     )
 
 
@@ -112,12 +114,12 @@ def vf_link_states(indexes: Iterable[int]) -> Mapping[int, Mapping[int, VfLinkSt
     bytes for each VF.
     """
     found: dict[int, Mapping[int, VfLinkState]] = {}
-    mask = codec.attribute(_IFLA_EXT_MASK, _number_bytes(_WITH_VFS | _SKIP_STATS))
-    with contextlib.suppress(OSError), codec.opened(PROTOCOL) as asked:
+    mask = codec.encode_attribute(_IFLA_EXT_MASK, _number_bytes(_WITH_VFS | _SKIP_STATS))
+    with contextlib.suppress(OSError), codec.open_socket(PROTOCOL) as asked:
         for index in indexes:
             with contextlib.suppress(OSError, NetlinkDecodeError):
                 question = _IFINFOMSG.pack(0, 0, index, 0, 0) + mask
-                answers = codec.ask(asked, _RTM_GETLINK, question, flags=codec.NLM_F_ACK)
+                answers = codec.query_kernel(asked, _RTM_GETLINK, question, flags=codec.NLM_F_ACK)
                 for answer in answers:
                     if answer.kind == RTM_NEWLINK:
                         found[index] = vf_states(answer.payload)
@@ -125,12 +127,12 @@ def vf_link_states(indexes: Iterable[int]) -> Mapping[int, Mapping[int, VfLinkSt
 
 
 def vf_states(payload: bytes) -> Mapping[int, VfLinkState]:
-    """Return the link states of virtual functions in a message, by VF number; raise Malformed."""
-    _header(_IFINFOMSG, payload)
+    """Return the VFs' link states in a message, by VF number; raise NetlinkDecodeError."""
+    _unpack_header(_IFINFOMSG, payload)
     states: dict[int, VfLinkState] = {}
-    listed = dict(codec.attributes(payload, _IFINFOMSG.size)).get(_IFLA_VFINFO_LIST, b"")
-    for facts in _nested(listed, _IFLA_VF_INFO):
-        for value in _nested(facts, _IFLA_VF_LINK_STATE):
+    listed = dict(codec.decode_attributes(payload, _IFINFOMSG.size)).get(_IFLA_VFINFO_LIST, b"")
+    for facts in _nested_in(listed, _IFLA_VF_INFO):
+        for value in _nested_in(facts, _IFLA_VF_LINK_STATE):
             if len(value) >= _VF_LINK_STATE.size:
                 number, state = _VF_LINK_STATE.unpack_from(value)
                 if state in _VF_LINK_STATES:
@@ -138,54 +140,54 @@ def vf_states(payload: bytes) -> Mapping[int, VfLinkState]:
     return states
 
 
-def route(payload: bytes) -> Route:
-    """Return links and nexthop object of an IPv4 or IPv6 default route; raise Malformed.
+def decode_route(payload: bytes) -> Route:
+    """Return links and nexthop object of an IPv4 or IPv6 default route; raise NetlinkDecodeError.
 
     Other routes have no links.
     """
-    family, to_bits, *_ = _header(_RTMSG, payload)
+    family, to_bits, *_ = _unpack_header(_RTMSG, payload)
     # If IPv6 is off, the kernel dumps all routes of all families, including MPLS.
     if to_bits or family not in {AF_INET, AF_INET6}:
         return frozenset(), None
-    found = dict(codec.attributes(payload, _RTMSG.size))
-    out = (_number(found.get(_RTA_OIF)), *_hops(found.get(_RTA_MULTIPATH, b"")))
-    return frozenset(filter(None, out)), _number(found.get(_RTA_NH_ID))
+    found = dict(codec.decode_attributes(payload, _RTMSG.size))
+    out = (_decode_number(found.get(_RTA_OIF)), *_multipath_links(found.get(_RTA_MULTIPATH, b"")))
+    return frozenset(filter(None, out)), _decode_number(found.get(_RTA_NH_ID))
 
 
-def nexthop(payload: bytes) -> tuple[int | None, int | None, tuple[int, ...]]:
-    """Return a nexthop object's ID, its link, and the IDs of its group; raise Malformed."""
-    _header(_NHMSG, payload)
-    found = dict(codec.attributes(payload, _NHMSG.size))
+def decode_nexthop(payload: bytes) -> tuple[int | None, int | None, tuple[int, ...]]:
+    """Return a nexthop object's ID, link, and the IDs of its group; raise NetlinkDecodeError."""
+    _unpack_header(_NHMSG, payload)
+    found = dict(codec.decode_attributes(payload, _NHMSG.size))
     group = found.get(_NHA_GROUP, b"")
     if len(group) % _NEXTHOP_GRP.size:
         raise NetlinkDecodeError(f"a group of nexthops of {len(group)} bytes")
     members = tuple(member for member, *_ in _NEXTHOP_GRP.iter_unpack(group))
-    return _number(found.get(_NHA_ID)), _number(found.get(_NHA_OIF)), members
+    return _decode_number(found.get(_NHA_ID)), _decode_number(found.get(_NHA_OIF)), members
 
 
-def _links(asked: socket) -> tuple[Link, ...]:
-    mask = codec.attribute(_IFLA_EXT_MASK, _number_bytes(_SKIP_STATS))
+def _dump_links(asked: socket) -> tuple[Link, ...]:
+    mask = codec.encode_attribute(_IFLA_EXT_MASK, _number_bytes(_SKIP_STATS))
     question = _IFINFOMSG.pack(0, 0, 0, 0, 0) + mask
-    answers = codec.ask(asked, _RTM_GETLINK, question, flags=codec.NLM_F_DUMP)
-    return tuple(link(answer.payload) for answer in answers if answer.kind == RTM_NEWLINK)
+    answers = codec.query_kernel(asked, _RTM_GETLINK, question, flags=codec.NLM_F_DUMP)
+    return tuple(decode_link(answer.payload) for answer in answers if answer.kind == RTM_NEWLINK)
 
 
-def _leaving_by(asked: socket) -> frozenset[int]:
+def _default_route_links(asked: socket) -> frozenset[int]:
     """Return the indexes of the links of all default routes, in every table."""
     question = _RTMSG.pack(0, 0, 0, 0, 0, 0, 0, 0, 0)
-    answers = codec.ask(asked, _RTM_GETROUTE, question, flags=codec.NLM_F_DUMP)
-    routes = [route(answer.payload) for answer in answers if answer.kind == _RTM_NEWROUTE]
+    answers = codec.query_kernel(asked, _RTM_GETROUTE, question, flags=codec.NLM_F_DUMP)
+    routes = [decode_route(answer.payload) for answer in answers if answer.kind == _RTM_NEWROUTE]
     leaving = frozenset[int]().union(*(out for out, _ in routes))
     # The kernel sends an object's links with the route, unless net.ipv4.nexthop_compat_mode is 0.
     objects = {known for out, known in routes if known is not None and not out}
-    return leaving | _behind(asked, objects) if objects else leaving
+    return leaving | _nexthop_links(asked, objects) if objects else leaving
 
 
-def _behind(asked: socket, ids: Iterable[int]) -> frozenset[int]:
+def _nexthop_links(asked: socket, ids: Iterable[int]) -> frozenset[int]:
     """Return the links of nexthop objects, for groups those of their members."""
     question = _NHMSG.pack(0, 0, 0, 0, 0)
     try:
-        answers = codec.ask(asked, _RTM_GETNEXTHOP, question, flags=codec.NLM_F_DUMP)
+        answers = codec.query_kernel(asked, _RTM_GETNEXTHOP, question, flags=codec.NLM_F_DUMP)
     except OSError as error:
         if error.errno == EOPNOTSUPP:  # before 5.3 there were none
             return frozenset()
@@ -193,7 +195,7 @@ def _behind(asked: socket, ids: Iterable[int]) -> frozenset[int]:
     links: dict[int, int] = {}
     groups: dict[int, tuple[int, ...]] = {}
     for answer in answers:
-        known, out, members = nexthop(answer.payload)
+        known, out, members = decode_nexthop(answer.payload)
         if answer.kind == _RTM_NEWNEXTHOP and known is not None:
             groups[known] = members
             if out is not None:
@@ -203,7 +205,7 @@ def _behind(asked: socket, ids: Iterable[int]) -> frozenset[int]:
     return frozenset(links[known] for known in members_too if known in links)
 
 
-def _hops(value: bytes) -> Iterator[int]:
+def _multipath_links(value: bytes) -> Iterator[int]:
     """Yield the links of a multipath route (struct rtnexthop, each with its attributes)."""
     offset = 0
     while offset + _RTNEXTHOP.size <= len(value):
@@ -216,28 +218,28 @@ def _hops(value: bytes) -> Iterator[int]:
         offset += (length + 3) & ~3
 
 
-def _header(header: Struct, payload: bytes) -> tuple[int, ...]:
+def _unpack_header(header: Struct, payload: bytes) -> tuple[int, ...]:
     try:
         return header.unpack_from(payload)
     except StructError as error:
         raise NetlinkDecodeError(f"a header of {len(payload)} bytes, not {header.size}") from error
 
 
-def _nested(attributes: bytes, wanted: int) -> Iterator[bytes]:
+def _nested_in(attributes: bytes, wanted: int) -> Iterator[bytes]:
     """Yield the nested attributes of a kind up to the first malformed one."""
     with contextlib.suppress(NetlinkDecodeError):
-        for kind, value in codec.attributes(attributes):
+        for kind, value in codec.decode_attributes(attributes):
             if kind == wanted:
                 yield value
 
 
-def _text(value: bytes) -> str:
-    return printable(codec.string(value))
+def _text_of(value: bytes) -> str:
+    return escape_name(codec.decode_string(value))
 
 
 def _number_bytes(value: int) -> bytes:
     return value.to_bytes(4, sys.byteorder)
 
 
-def _number(value: bytes | None) -> int | None:
+def _decode_number(value: bytes | None) -> int | None:
     return (int.from_bytes(value, sys.byteorder) or None) if value else None

@@ -10,12 +10,12 @@ from typing import Final
 import msgspec
 
 from rbln_worker.host.netlink.codec import NetlinkDecodeError
-from rbln_worker.host.netlink.multicast import BUFFER_BYTES, Group
+from rbln_worker.host.netlink.multicast import BUFFER_BYTES, GroupSocket
 
 _NETLINK_KOBJECT_UEVENT: Final = 15
 _KERNEL_GROUP: Final = 1
 """udev sends the same events to group 2, in a format of its own."""
-FRAME_MOST: Final = 8192
+MAX_FRAME_BYTES: Final = 8192
 """UEVENT_BUFFER_SIZE is 2048 for the properties; before them is a path of at most 4096 bytes."""
 
 
@@ -34,9 +34,9 @@ class Uevent(msgspec.Struct, frozen=True):
     """All properties, including those above."""
 
 
-def parse(frame: bytes) -> Uevent | None:
+def parse_uevent(frame: bytes) -> Uevent | None:
     r"""Parse ``action@devpath\0KEY=VALUE\0…``; return None for other formats, such as udev's."""
-    if len(frame) > FRAME_MOST:
+    if len(frame) > MAX_FRAME_BYTES:
         return None
     head, *entries = frame.decode(errors="surrogateescape").rstrip("\0").split("\0")
     action, at, devpath = head.partition("@")
@@ -52,16 +52,16 @@ def parse(frame: bytes) -> Uevent | None:
     return Uevent(action, devpath, subsystem, driver, properties)
 
 
-class UeventSocket(Group[Uevent]):
+class UeventSocket(GroupSocket[Uevent]):
     """The kernel's uevents of this network namespace."""
 
     def __init__(self, buffer_bytes: int = BUFFER_BYTES) -> None:
         """Subscribe; raise OSError if that is not possible."""
-        super().__init__(_NETLINK_KOBJECT_UEVENT, _KERNEL_GROUP, _events, buffer_bytes)
+        super().__init__(_NETLINK_KOBJECT_UEVENT, _KERNEL_GROUP, _parse_frame, buffer_bytes)
 
 
-def _events(frame: bytes) -> tuple[Uevent, ...]:
-    event = parse(frame)
+def _parse_frame(frame: bytes) -> tuple[Uevent, ...]:
+    event = parse_uevent(frame)
     if event is None:
         raise NetlinkDecodeError("a uevent that is none")
     return (event,)

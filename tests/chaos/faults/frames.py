@@ -11,7 +11,7 @@ import zmq
 
 from rbln_supervisor.core.control.protocol import Reload, Rescan, Status, encode
 from rbln_worker.contract.messages import Heartbeat, Hello, SnapshotRequest
-from rbln_worker.contract.messages import encode as encode_worker
+from rbln_worker.contract.messages import encode_message as encode_worker
 from rbln_worker.contract.pool import PoolName
 from tests.chaos import pools
 from tests.chaos.fault import Plan

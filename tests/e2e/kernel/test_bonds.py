@@ -83,7 +83,7 @@ def test_one_of_two_members_is_enough(
 
 def states(*names: str) -> list[LinkState]:
     """Return what rtnetlink says of links, in this order."""
-    known = {state.name: state for state in rtnetlink.read().states.values()}
+    known = {state.name: state for state in rtnetlink.read_links().states.values()}
     return [known[name] for name in names]
 
 
@@ -95,10 +95,10 @@ def wait_up(wanted: list[bool], *names: str) -> None:
 
 def index_of(name: str) -> int:
     """Return a link's index."""
-    return rtnetlink.read().indexes[name]
+    return rtnetlink.read_links().indexes[name]
 
 
 def carried_by(*uplinks: str) -> dict[str, bool]:
     """Return the carrier of what VFs of these uplinks leave by, were they of one eswitch."""
-    table = Links().looked(rtnetlink.read().states).table(dict.fromkeys(uplinks, "cafe"))
+    table = Links().looked(rtnetlink.read_links().states).table(dict.fromkeys(uplinks, "cafe"))
     return {name: lag.up for name, lag in table.lags.items()}

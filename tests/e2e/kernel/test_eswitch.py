@@ -62,7 +62,7 @@ def names() -> tuple[str, ...]:
 
 def ports() -> dict[str, Port]:
     """Return what rtnetlink tells of the device's interfaces."""
-    known = rtnetlink.read().ports
+    known = rtnetlink.read_links().ports
     return {name: known[name] for name in names()}
 
 
@@ -105,7 +105,7 @@ def test_devlink_tells_the_mode_to_cap_net_admin_alone() -> None:
 def test_representors_are_told_from_uplinks_with_and_without_the_mode(note: Note) -> None:
     uplinks = {name: port.name for name, port in ports().items()}
     assert sorted(uplinks.values()) == ["p1", "p2"]
-    assert netdev.representors(ports(), switchdev=None) == frozenset()
+    assert netdev.find_representors(ports(), switchdev=None) == frozenset()
     set_mode("switchdev")
     pci.until(lambda: len(names()) == UPLINKS + VFS, what="an interface for each VF")
     began = monotonic()
@@ -115,7 +115,7 @@ def test_representors_are_told_from_uplinks_with_and_without_the_mode(note: Note
     assert {told[name].name for name in others} == {"pf0vf0", "pf0vf1"}
     assert len({port.switch_id for port in told.values()}) == 1
     for switchdev in (True, None):
-        assert netdev.representors(told, switchdev=switchdev) == others
+        assert netdev.find_representors(told, switchdev=switchdev) == others
     shown = ", ".join(sorted(port.name for port in told.values()))
     note("rtnetlink: the ports of an eswitch (netdevsim)", shown, took)
 
@@ -143,14 +143,14 @@ def test_a_bond_of_an_eswitchs_uplinks_carries_its_virtual_functions() -> None:
 def carried_by(uplinks: dict[str, str], *, up: bool) -> dict[str, bool]:
     """Return the state of the bond for each uplink, once the bond is up or down."""
     pci.until(lambda: net.is_up("lag1") == up, what=f"the bond is {'up' if up else 'down'}")
-    table = Links().looked(rtnetlink.read().states).table(uplinks)
+    table = Links().looked(rtnetlink.read_links().states).table(uplinks)
     return {name: lag.up for name, lag in table.lags.items()}
 
 
 @pytest.mark.usefixtures("eswitch")
 def test_the_link_states_that_a_pf_sets_for_its_virtual_functions(note: Note) -> None:
     name = next(name for name, port in ports().items() if port.name == "p1")
-    index = rtnetlink.read().indexes[name]
+    index = rtnetlink.read_links().indexes[name]
     assert rtnetlink.vf_link_states([index]) == {index: dict.fromkeys(range(VFS), "auto")}
     net.iproute(f"link set {name} vf 0 state enable", f"link set {name} vf 1 state disable")
     began = monotonic()

@@ -48,7 +48,7 @@ def test_the_kernel_names_the_datapath_and_not_the_bridge(
 ) -> None:
     """What ``links.below`` makes of it: every port of the datapath carries the route."""
     began = monotonic()
-    links = rtnetlink.read()
+    links = rtnetlink.read_links()
     took = monotonic() - began
     named = {state.name: (index, state) for index, state in links.states.items()}
     datapath, _ = named["ovs-system"]

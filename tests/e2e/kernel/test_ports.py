@@ -20,7 +20,7 @@ pytestmark = pytest.mark.by_kernel
 
 
 def test_rtnetlink_tells_the_ports_as_sysfs_does(switch: str) -> None:
-    ports = rtnetlink.read().ports
+    ports = rtnetlink.read_links().ports
     names = net.interfaces(switch)
     assert {ports[name].name for name in names} == {"p1", "p2"}
     for name in names:
@@ -32,7 +32,7 @@ def test_rtnetlink_tells_the_ports_as_sysfs_does(switch: str) -> None:
 def test_one_of_several_interfaces_is_enough(
     system: System, switch: str, monitor: Qmp, listening: Listening, note: Note
 ) -> None:
-    named = rtnetlink.read().ports
+    named = rtnetlink.read_links().ports
     first, second = sorted(net.interfaces(switch), key=lambda name: named[name].name)
     heard(system.kubelet, SWITCH, switch, HEALTHY)
     for name in (first, second):

@@ -11,7 +11,7 @@ import pytest
 
 from rbln_worker.contract.device import PciFunction
 from rbln_worker.host.discovery.inventory import Needs, ScanResult
-from rbln_worker.host.discovery.scan import look
+from rbln_worker.host.discovery.scan import scan_host
 from tests.e2e.kernel import pci
 from tests.e2e.kernel.conftest import Note
 from tests.e2e.kernel.pools import KERNEL_DRIVER
@@ -30,7 +30,7 @@ WAITS_S: Final = 1.0
 
 
 def scan() -> ScanResult:
-    return look(Path("/"), Needs(base_classes=ALL, acpi_indexes=True))
+    return scan_host(Path("/"), Needs(base_classes=ALL, acpi_indexes=True))
 
 
 def functions() -> dict[str, PciFunction]:

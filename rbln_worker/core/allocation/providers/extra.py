@@ -7,12 +7,12 @@ from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.allocation.providers.provider import ContainerEdits, Provider, ProviderInput
 
 
-def carried(_: Device, pool: PoolSpec) -> bool:
+def applies_to(_: Device, pool: PoolSpec) -> bool:
     """Select all devices of a pool with the key, even if it is empty."""
     return pool.additional_info is not None
 
 
-def offer(question: ProviderInput) -> ContainerEdits:
+def container_edits(question: ProviderInput) -> ContainerEdits:
     """Offer the keys for all devices, overlaid by those for the PCI function and for the device.
 
     The two have the same name except for auxiliary devices. The section is ``extra`` in the
@@ -28,4 +28,4 @@ def offer(question: ProviderInput) -> ContainerEdits:
     return ContainerEdits(info={"extra": keys, "extraInfo": keys})
 
 
-PROVIDER: Final = Provider(carried, offer)
+PROVIDER: Final = Provider(applies_to, container_edits)

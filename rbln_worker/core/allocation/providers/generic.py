@@ -7,7 +7,7 @@ from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.allocation.providers.provider import ContainerEdits, Provider, ProviderInput
 
 
-def carried(device: Device, pool: PoolSpec) -> bool:
+def applies_to(device: Device, pool: PoolSpec) -> bool:
     """Select all devices except NPUs with a provider of their own."""
     function = device.function
     return not (
@@ -17,9 +17,9 @@ def carried(device: Device, pool: PoolSpec) -> bool:
     )
 
 
-def offer(question: ProviderInput) -> ContainerEdits:
+def container_edits(question: ProviderInput) -> ContainerEdits:
     """Offer the section ``generic``: a PCI address or the name of an auxiliary device."""
     return ContainerEdits(info={"generic": {"deviceID": question.device.id}})
 
 
-PROVIDER: Final = Provider(carried, offer)
+PROVIDER: Final = Provider(applies_to, container_edits)

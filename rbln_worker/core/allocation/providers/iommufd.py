@@ -14,30 +14,30 @@ from rbln_worker.core.allocation.providers.provider import (
     ContainerEdits,
     Provider,
     ProviderInput,
-    pci_home,
+    pci_sysfs_dir,
     same_path,
 )
 
 IOMMU: Final = "/dev/iommu"
 _NAME: Final = re.compile(r"vfio[0-9]{1,6}")
-_IOMMU_THERE: Final = Exists(IOMMU)
+_IOMMU_EXISTS: Final = Exists(IOMMU)
 
 
-def carried(device: Device, pool: PoolSpec) -> bool:
+def applies_to(device: Device, pool: PoolSpec) -> bool:
     """Select devices on vfio, in pools with ``iommufd``."""
-    return pool.iommufd and vfio.carried(device, pool)
+    return pool.iommufd and vfio.applies_to(device, pool)
 
 
-def needs(device: Device) -> tuple[Need, ...]:
+def required_reads(device: Device) -> tuple[Need, ...]:
     """Return the reads: the folder with the name of the character device, and /dev/iommu."""
-    return _names(device), _IOMMU_THERE
+    return _device_entries(device), _IOMMU_EXISTS
 
 
-def offer(question: ProviderInput) -> ContainerEdits:
+def container_edits(question: ProviderInput) -> ContainerEdits:
     """Offer both nodes, or none if the kernel does not have both."""
-    names = question.facts.names(_names(question.device))
+    names = question.facts.dir_entries(_device_entries(question.device))
     found = [] if isinstance(names, Unread) else [one for one in names if _NAME.fullmatch(one)]
-    if not found or not question.facts.there(_IOMMU_THERE):
+    if not found or not question.facts.path_exists(_IOMMU_EXISTS):
         return ContainerEdits()
     path = f"/dev/vfio/devices/{found[0]}"
     return ContainerEdits(
@@ -46,8 +46,8 @@ def offer(question: ProviderInput) -> ContainerEdits:
     )
 
 
-def _names(device: Device) -> DirEntries:
-    return DirEntries(f"{pci_home(device)}/vfio-dev")
+def _device_entries(device: Device) -> DirEntries:
+    return DirEntries(f"{pci_sysfs_dir(device)}/vfio-dev")
 
 
-PROVIDER: Final = Provider(carried, offer, needs)
+PROVIDER: Final = Provider(applies_to, container_edits, required_reads)

@@ -32,7 +32,7 @@ class ContainerEdits(msgspec.Struct, frozen=True):
     """Sections of the ``_INFO`` variable: section → key → value."""
     faults: tuple[str, ...] = ()
     """Reasons why a container could not use the device."""
-    away: str = ""
+    busy: str = ""
     """The reason why a healthy device can't be allocated now, such as use by a container."""
 
 
@@ -44,7 +44,7 @@ class ProviderInput(msgspec.Struct, frozen=True):
     facts: HostFacts
 
 
-def no_needs(_: Device) -> tuple[Need, ...]:
+def no_reads(_: Device) -> tuple[Need, ...]:
     """Return no reads, for providers that require none."""
     return ()
 
@@ -52,11 +52,11 @@ def no_needs(_: Device) -> tuple[Need, ...]:
 class Provider(msgspec.Struct, frozen=True):
     """A provider: one kind of access to a device."""
 
-    carried: Callable[[Device, PoolSpec], bool]
+    applies_to: Callable[[Device, PoolSpec], bool]
     """A test that is True if the provider applies to a device of the pool."""
-    offer: Callable[[ProviderInput], ContainerEdits]
-    needs: Callable[[Device], tuple[Need, ...]] = no_needs
-    """A function that returns the reads that ``offer`` requires."""
+    container_edits: Callable[[ProviderInput], ContainerEdits]
+    required_reads: Callable[[Device], tuple[Need, ...]] = no_reads
+    """A function that returns the reads that ``container_edits`` requires."""
 
 
 def same_path(path: str) -> DeviceNode:
@@ -64,18 +64,18 @@ def same_path(path: str) -> DeviceNode:
     return DeviceNode(host=path, container=path)
 
 
-def pci_home(device: Device) -> str:
+def pci_sysfs_dir(device: Device) -> str:
     """Return the sysfs folder of a device's PCI function (an auxiliary device's parent)."""
     return f"/sys/bus/pci/devices/{device.function.bdf}"
 
 
-def home(device: Device) -> str:
+def sysfs_dir(device: Device) -> str:
     """Return the sysfs folder of the device itself."""
     if device.subfunction is not None:
         return f"/sys/bus/auxiliary/devices/{device.subfunction.name}"
-    return pci_home(device)
+    return pci_sysfs_dir(device)
 
 
-def brief(why: str, device: Device) -> str:
+def shorten_reason(why: str, device: Device) -> str:
     """Return a reason without the sysfs folder of the device's function, which is known."""
-    return why.replace(f"{pci_home(device)}/", "")
+    return why.replace(f"{pci_sysfs_dir(device)}/", "")

@@ -19,8 +19,8 @@ from rbln_worker.core.allocation.providers.provider import (
     ContainerEdits,
     Provider,
     ProviderInput,
-    home,
     same_path,
+    sysfs_dir,
 )
 
 _MANAGER: Final = Exists("/dev/infiniband/rdma_cm")
@@ -37,37 +37,37 @@ _KEYS: Final = frozenset({"issm", "umad", "uverbs"})
 _NODE_NAME: Final = re.compile(r"[a-z_]+[0-9]{1,6}")
 
 
-def carried(device: Device, pool: PoolSpec) -> bool:
+def applies_to(device: Device, pool: PoolSpec) -> bool:
     """Select devices of a selector with isRdma that are RDMA-capable, and not used through vDPA."""
     network = device.network
     return (
         device.grants.rdma
         and network is not None
         and network.rdma_capable
-        and not vdpa.carried(device, pool)
+        and not vdpa.applies_to(device, pool)
     )
 
 
-def needs(device: Device) -> tuple[Need, ...]:
+def required_reads(device: Device) -> tuple[Need, ...]:
     """Return the reads: the device's current RDMA devices, and the owners of all RDMA nodes."""
-    return _folder(device), _MANAGER, *dict.fromkeys(place for _, place in _KINDS)
+    return _rdma_entries(device), _MANAGER, *dict.fromkeys(place for _, place in _KINDS)
 
 
-def offer(question: ProviderInput) -> ContainerEdits:
+def container_edits(question: ProviderInput) -> ContainerEdits:
     """Offer the nodes of each RDMA device, and the connection manager's.
 
     With several RDMA devices the reference's keys are those of the last one; each also has its own.
     """
-    names = devices(question.device, question.facts)
+    names = rdma_devices(question.device, question.facts)
     if not names:
         return ContainerEdits(
             info={"rdma": {}},
-            away="it has no RDMA device here (a container has it, or no RDMA driver is loaded)",
+            busy="it has no RDMA device here (a container has it, or no RDMA driver is loaded)",
         )
     keys = {"rdma_dev": names[0]}
     paths: dict[str, None] = {}
     for name in names:
-        for key, path in _nodes(name, question.facts):
+        for key, path in _rdma_nodes(name, question.facts):
             paths.setdefault(path)
             if key:
                 keys[key] = path
@@ -79,24 +79,24 @@ def offer(question: ProviderInput) -> ContainerEdits:
     )
 
 
-def devices(device: Device, facts: HostFacts) -> tuple[str, ...]:
+def rdma_devices(device: Device, facts: HostFacts) -> tuple[str, ...]:
     """Return the names of a device's RDMA devices in this network namespace, sorted."""
-    names = facts.names(_folder(device))
+    names = facts.dir_entries(_rdma_entries(device))
     return () if isinstance(names, Unread) else names
 
 
-def _nodes(name: str, facts: HostFacts) -> Iterator[tuple[str, str]]:
+def _rdma_nodes(name: str, facts: HostFacts) -> Iterator[tuple[str, str]]:
     """Yield key (empty if there is none) and path of each node."""
     for kind, place in _KINDS:
-        for entry, owner in facts.texts(place).items():
+        for entry, owner in facts.text_per_entry(place).items():
             if kind in entry and owner.strip() == name and _NODE_NAME.fullmatch(entry):
                 yield (kind if kind in _KEYS else ""), f"/dev/infiniband/{entry}"
-    if facts.there(_MANAGER):
+    if facts.path_exists(_MANAGER):
         yield "rdma_cm", _MANAGER.path
 
 
-def _folder(device: Device) -> DirEntries:
-    return DirEntries(f"{home(device)}/infiniband")
+def _rdma_entries(device: Device) -> DirEntries:
+    return DirEntries(f"{sysfs_dir(device)}/infiniband")
 
 
-PROVIDER: Final = Provider(carried, offer, needs)
+PROVIDER: Final = Provider(applies_to, container_edits, required_reads)

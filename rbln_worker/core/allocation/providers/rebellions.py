@@ -29,12 +29,12 @@ TOOLS: Final = {
 An older name is rbln-stat; driver packages install it in one folder or the other.
 """
 
-_RSD_THERE: Final = Exists(RSD)
+_RSD_EXISTS: Final = Exists(RSD)
 TOOL_FILES: Final = tuple(HostFile(path) for paths in TOOLS.values() for path in paths)
 _NODE_NAME: Final = re.compile(r"rbln[0-9]{1,6}")
 
 
-def carried(device: Device, _: PoolSpec) -> bool:
+def applies_to(device: Device, _: PoolSpec) -> bool:
     """Select NPUs."""
     return is_npu(device)
 
@@ -44,36 +44,36 @@ def is_npu(device: Device) -> bool:
     return device.function.vendor == REBELLIONS and device.function.driver == "rebellions"
 
 
-def needs(device: Device) -> tuple[Need, ...]:
+def required_reads(device: Device) -> tuple[Need, ...]:
     """Return the reads: the ``pools`` file, which names the node; the group's node; the tool."""
-    return _pools(device), _RSD_THERE, *TOOL_FILES
+    return _pools_file(device), _RSD_EXISTS, *TOOL_FILES
 
 
-def offer(question: ProviderInput) -> ContainerEdits:
+def container_edits(question: ProviderInput) -> ContainerEdits:
     """Offer the NPU's node, the group's, and the vendor's status tool if the host has it."""
     name = _node_name(question)
     if isinstance(name, Unread):
         return ContainerEdits(faults=(f"its node is not known ({name.why})",))
     node = same_path(f"/dev/{name}")
     facts = question.facts
-    grouped = facts.there(_RSD_THERE) or question.device.function.product not in WITHOUT_RSD
+    grouped = facts.path_exists(_RSD_EXISTS) or question.device.function.product not in WITHOUT_RSD
     return ContainerEdits(
         nodes=(node, same_path(RSD)) if grouped else (node,),
-        mounts=_tools(facts),
+        mounts=_tool_mounts(facts),
         info={"rebellions": {"mount": node.container}},
     )
 
 
-def _tools(facts: HostFacts) -> tuple[Mount, ...]:
+def _tool_mounts(facts: HostFacts) -> tuple[Mount, ...]:
     """Mount regular files only: a runtime creates a folder on the host for a missing path."""
     found = (
-        (next((path for path in paths if facts.there(HostFile(path))), None), place)
+        (next((path for path in paths if facts.path_exists(HostFile(path))), None), place)
         for place, paths in TOOLS.items()
     )
     return tuple(Mount(host=path, container=place) for path, place in found if path)
 
 
-def _pools(device: Device) -> Text:
+def _pools_file(device: Device) -> Text:
     return Text(f"/sys/bus/pci/drivers/rebellions/{device.function.bdf}/pools")
 
 
@@ -83,7 +83,7 @@ def _node_name(question: ProviderInput) -> str | Unread:
     The kernel lists every device's DMA pools there (mm/dmapool.c): a header (``poolinfo - 0.1``),
     then a line for each pool that begins with its name, the newest first.
     """
-    place = _pools(question.device)
+    place = _pools_file(question.device)
     text = question.facts.text(place)
     if isinstance(text, Unread):
         return text
@@ -100,4 +100,4 @@ def _node_name(question: ProviderInput) -> str | Unread:
     return Unread(f"{place.path}: expected a node name such as rbln0, got {got[:40]!r}")
 
 
-PROVIDER: Final = Provider(carried, offer, needs)
+PROVIDER: Final = Provider(applies_to, container_edits, required_reads)

@@ -31,15 +31,15 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
 )
 
 
-def providers(device: Device, pool: PoolSpec) -> tuple[Provider, ...]:
+def providers_for(device: Device, pool: PoolSpec) -> tuple[Provider, ...]:
     """Return the providers of a device in a pool."""
-    return tuple(provider for provider in PROVIDERS if provider.carried(device, pool))
+    return tuple(provider for provider in PROVIDERS if provider.applies_to(device, pool))
 
 
-def needs(device: Device, pool: PoolSpec) -> tuple[Need, ...]:
+def allocation_reads(device: Device, pool: PoolSpec) -> tuple[Need, ...]:
     """Return the reads that a device's providers require, each once."""
     return tuple(
         dict.fromkeys(
-            need for provider in providers(device, pool) for need in provider.needs(device)
+            need for one in providers_for(device, pool) for need in one.required_reads(device)
         )
     )

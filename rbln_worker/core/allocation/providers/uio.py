@@ -10,30 +10,31 @@ from rbln_worker.core.allocation.providers.provider import (
     ContainerEdits,
     Provider,
     ProviderInput,
-    brief,
-    pci_home,
+    pci_sysfs_dir,
     same_path,
+    shorten_reason,
 )
 
 _DRIVERS: Final = frozenset({"uio", "igb_uio", "uio_pci_generic"})
 _NODE_NAME: Final = re.compile(r"uio[0-9]{1,6}")
 
 
-def carried(device: Device, _: PoolSpec) -> bool:
+def applies_to(device: Device, _: PoolSpec) -> bool:
     """Select devices that are bound to one of uio's drivers."""
     return device.function.driver in _DRIVERS
 
 
-def needs(device: Device) -> tuple[Need, ...]:
+def required_reads(device: Device) -> tuple[Need, ...]:
     """Return the read of the ``uio`` folder, whose entry has the name of the node."""
-    return (_folder(device),)
+    return (_uio_entries(device),)
 
 
-def offer(question: ProviderInput) -> ContainerEdits:
+def container_edits(question: ProviderInput) -> ContainerEdits:
     """Offer the function's node."""
-    names = question.facts.names(_folder(question.device))
+    names = question.facts.dir_entries(_uio_entries(question.device))
     if isinstance(names, Unread):
-        return ContainerEdits(faults=(f"no uio node ({brief(names.why, question.device)})",))
+        why = shorten_reason(names.why, question.device)
+        return ContainerEdits(faults=(f"no uio node ({why})",))
     if not names or not _NODE_NAME.fullmatch(names[0]):
         got = repr(names[0][:40]) if names else "nothing"
         return ContainerEdits(
@@ -43,8 +44,8 @@ def offer(question: ProviderInput) -> ContainerEdits:
     return ContainerEdits(nodes=(node,), info={"uio": {"mount": node.container}})
 
 
-def _folder(device: Device) -> DirEntries:
-    return DirEntries(f"{pci_home(device)}/uio")
+def _uio_entries(device: Device) -> DirEntries:
+    return DirEntries(f"{pci_sysfs_dir(device)}/uio")
 
 
-PROVIDER: Final = Provider(carried, offer, needs)
+PROVIDER: Final = Provider(applies_to, container_edits, required_reads)

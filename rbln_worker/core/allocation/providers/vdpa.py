@@ -16,17 +16,17 @@ from rbln_worker.core.allocation.providers.provider import (
 _NODE_NAME: Final = re.compile(r"vhost-vdpa-[0-9]{1,6}")
 
 
-def carried(device: Device, _: PoolSpec) -> bool:
+def applies_to(device: Device, _: PoolSpec) -> bool:
     """Select devices of a selector with a vdpaType that have a vDPA device."""
     return bool(device.grants.vdpa) and device.network is not None and bool(device.network.vdpa)
 
 
-def needs(device: Device) -> tuple[Need, ...]:
+def required_reads(device: Device) -> tuple[Need, ...]:
     """Return the read of the vDPA device's folder: one entry has the name of the node."""
-    return tuple(_folder(device))
+    return tuple(_vdpa_entries(device))
 
 
-def offer(question: ProviderInput) -> ContainerEdits:
+def container_edits(question: ProviderInput) -> ContainerEdits:
     """Offer the node of a vhost device; a virtio device is an interface and needs none."""
     network = question.device.network
     if network is None or network.vdpa is None or network.vdpa.kind != "vhost":
@@ -40,8 +40,8 @@ def offer(question: ProviderInput) -> ContainerEdits:
 def vhost_path(device: Device, facts: HostFacts) -> str | Unread:
     """Return the path of the node of a device's vhost-vdpa device."""
     why = "it has no vDPA device"
-    for folder in _folder(device):
-        names = facts.names(folder)
+    for folder in _vdpa_entries(device):
+        names = facts.dir_entries(folder)
         if isinstance(names, Unread):
             return names
         for name in names:
@@ -51,11 +51,11 @@ def vhost_path(device: Device, facts: HostFacts) -> str | Unread:
     return Unread(why)
 
 
-def _folder(device: Device) -> tuple[DirEntries, ...]:
+def _vdpa_entries(device: Device) -> tuple[DirEntries, ...]:
     network = device.network
     if network is None or network.vdpa is None:
         return ()
     return (DirEntries(f"/sys/bus/vdpa/devices/{network.vdpa.name}"),)
 
 
-PROVIDER: Final = Provider(carried, offer, needs)
+PROVIDER: Final = Provider(applies_to, container_edits, required_reads)

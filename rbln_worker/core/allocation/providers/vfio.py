@@ -6,15 +6,15 @@ from typing import Final
 
 from rbln_worker.contract.device import Device
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.allocation.host_facts import Link, Links, Need, Text, Unread
+from rbln_worker.core.allocation.host_facts import LinkPerEntry, LinkTarget, Need, Text, Unread
 from rbln_worker.core.allocation.providers.provider import (
     ContainerEdits,
     DeviceNode,
     Provider,
     ProviderInput,
-    brief,
-    pci_home,
+    pci_sysfs_dir,
     same_path,
+    shorten_reason,
 )
 
 _CONTAINER: Final = "/dev/vfio/vfio"
@@ -24,31 +24,31 @@ _MAX_NAMED: Final = 4
 """Maximum number of neighbours in a reason."""
 
 
-def carried(device: Device, _: PoolSpec) -> bool:
+def applies_to(device: Device, _: PoolSpec) -> bool:
     """Select devices bound to vfio-pci, or to a vendor's variant such as mlx5_vfio_pci."""
     return (device.function.driver or "").endswith(("vfio-pci", "vfio_pci"))
 
 
-def needs(device: Device) -> tuple[Need, ...]:
+def required_reads(device: Device) -> tuple[Need, ...]:
     """Return the reads: number, name (drivers/vfio/group.c) and members of the IOMMU group."""
-    return group(device), _group_name(device), _members(device)
+    return iommu_group(device), _group_name(device), _group_members(device)
 
 
-def offer(question: ProviderInput) -> ContainerEdits:
+def container_edits(question: ProviderInput) -> ContainerEdits:
     """Offer the container node, then the IOMMU group's.
 
     The node of a group without an IOMMU is noiommu-N on the host and N in the container, as
     applications expect. The keys are the reference's, then those that its documentation names.
     """
-    number = _number(question.facts.text(group(question.device)))
+    number = _group_number(question.facts.text(iommu_group(question.device)))
     if isinstance(number, Unread):
-        why = brief(number.why, question.device)
+        why = shorten_reason(number.why, question.device)
         return ContainerEdits(nodes=(same_path(_CONTAINER),), faults=(f"no IOMMU group ({why})",))
     name = question.facts.text(_group_name(question.device))  # ordinary groups have no name
     noiommu = isinstance(name, str) and name.strip() == "vfio-noiommu"
     inside = f"/dev/vfio/{number}"
     outside = f"/dev/vfio/noiommu-{number}" if noiommu else inside
-    neighbours = question.facts.texts(_members(question.device))
+    neighbours = question.facts.text_per_entry(_group_members(question.device))
     return ContainerEdits(
         nodes=(same_path(_CONTAINER), DeviceNode(host=outside, container=inside)),
         info={
@@ -81,23 +81,23 @@ def _not_viable(number: str, neighbours: Mapping[str, str]) -> tuple[str, ...]:
     return (f"its IOMMU group {number} is not viable: {', '.join(named)}",)
 
 
-def group(device: Device) -> Link:
+def iommu_group(device: Device) -> LinkTarget:
     """Return the link to its IOMMU group."""
-    return Link(f"{pci_home(device)}/iommu_group")
+    return LinkTarget(f"{pci_sysfs_dir(device)}/iommu_group")
 
 
 def _group_name(device: Device) -> Text:
-    return Text(f"{pci_home(device)}/iommu_group/name")
+    return Text(f"{pci_sysfs_dir(device)}/iommu_group/name")
 
 
-def _members(device: Device) -> Links:
-    return Links(f"{pci_home(device)}/iommu_group/devices", "driver")
+def _group_members(device: Device) -> LinkPerEntry:
+    return LinkPerEntry(f"{pci_sysfs_dir(device)}/iommu_group/devices", "driver")
 
 
-def _number(found: str | Unread) -> str | Unread:
+def _group_number(found: str | Unread) -> str | Unread:
     if isinstance(found, str) and not (found.isascii() and found.isdigit()):
         return Unread(f"iommu_group: expected a number, got {found[:40]!r}")
     return found
 
 
-PROVIDER: Final = Provider(carried, offer, needs)
+PROVIDER: Final = Provider(applies_to, container_edits, required_reads)

@@ -15,12 +15,12 @@ _NET: Final = "/dev/vhost-net"
 _TUN: Final = "/dev/net/tun"
 
 
-def carried(device: Device, _: PoolSpec) -> bool:
+def applies_to(device: Device, _: PoolSpec) -> bool:
     """Select devices of a selector with needVhostNet."""
     return device.grants.vhost_net
 
 
-def offer(_: ProviderInput) -> ContainerEdits:
+def container_edits(_: ProviderInput) -> ContainerEdits:
     """Offer both nodes: a device is not allocated at all if one of them is missing."""
     return ContainerEdits(
         nodes=(same_path(_NET), same_path(_TUN)),
@@ -28,4 +28,4 @@ def offer(_: ProviderInput) -> ContainerEdits:
     )
 
 
-PROVIDER: Final = Provider(carried, offer)
+PROVIDER: Final = Provider(applies_to, container_edits)
