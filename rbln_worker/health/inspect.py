@@ -104,13 +104,13 @@ class DeviceInspector:
         for device in devices:
             self._last_checks.pop(device, None)
 
-    def _cached_answer(self, question: ProviderInput) -> DeviceAllocation:
+    def _cached_answer(self, source: ProviderInput) -> DeviceAllocation:
         """Return the answer, from the cache if its input is unchanged."""
-        remembered = self._answers.get(question.device.id)
-        if remembered is not None and remembered[0] == question:
+        remembered = self._answers.get(source.device.id)
+        if remembered is not None and remembered[0] == source:
             return remembered[1]
-        told = build_allocation(question)
-        _keep_bounded(self._answers, question.device.id, (question, told))
+        told = build_allocation(source)
+        _keep_bounded(self._answers, source.device.id, (source, told))
         return told
 
 

@@ -1,7 +1,7 @@
 """Health of a device: from evidence and time to a verdict.
 
-In the order of the data: observation.py (kinds of evidence), word.py (evidence from the
+In the order of the data: observation.py (kinds of evidence), link_health.py (evidence from the
 supervisor), carrier.py (links and ports), npu.py, pcie.py and driver.py (evidence from the device's
-files), evidence.py (a whole health check), standing.py (the health record of a device), machine.py
-(the state table), case.py (a device with its newest evidence and its record).
+files), evidence.py (a whole health check), health_record.py (the health record of a device),
+state_machine.py (the state table), device_health.py (a device with its newest evidence and record).
 """

@@ -129,8 +129,8 @@ def _device_answers(
 def _query_family(
     asked: socket, number: int, command: int, attributes: bytes, flags: int
 ) -> tuple[bytes, ...]:
-    question = _GENLMSGHDR.pack(command, 1, 0) + attributes
-    answers = codec.query_kernel(asked, number, question, flags=flags)
+    request = _GENLMSGHDR.pack(command, 1, 0) + attributes
+    answers = codec.query_kernel(asked, number, request, flags=flags)
     return tuple(answer.payload[_GENLMSGHDR.size :] for answer in answers if answer.kind == number)
 
 

@@ -118,8 +118,8 @@ def vf_link_states(indexes: Iterable[int]) -> Mapping[int, Mapping[int, VfLinkSt
     with contextlib.suppress(OSError), codec.open_socket(PROTOCOL) as asked:
         for index in indexes:
             with contextlib.suppress(OSError, NetlinkDecodeError):
-                question = _IFINFOMSG.pack(0, 0, index, 0, 0) + mask
-                answers = codec.query_kernel(asked, _RTM_GETLINK, question, flags=codec.NLM_F_ACK)
+                request = _IFINFOMSG.pack(0, 0, index, 0, 0) + mask
+                answers = codec.query_kernel(asked, _RTM_GETLINK, request, flags=codec.NLM_F_ACK)
                 for answer in answers:
                     if answer.kind == RTM_NEWLINK:
                         found[index] = vf_states(answer.payload)
@@ -167,15 +167,15 @@ def decode_nexthop(payload: bytes) -> tuple[int | None, int | None, tuple[int, .
 
 def _dump_links(asked: socket) -> tuple[Link, ...]:
     mask = codec.encode_attribute(_IFLA_EXT_MASK, _number_bytes(_SKIP_STATS))
-    question = _IFINFOMSG.pack(0, 0, 0, 0, 0) + mask
-    answers = codec.query_kernel(asked, _RTM_GETLINK, question, flags=codec.NLM_F_DUMP)
+    request = _IFINFOMSG.pack(0, 0, 0, 0, 0) + mask
+    answers = codec.query_kernel(asked, _RTM_GETLINK, request, flags=codec.NLM_F_DUMP)
     return tuple(decode_link(answer.payload) for answer in answers if answer.kind == RTM_NEWLINK)
 
 
 def _default_route_links(asked: socket) -> frozenset[int]:
     """Return the indexes of the links of all default routes, in every table."""
-    question = _RTMSG.pack(0, 0, 0, 0, 0, 0, 0, 0, 0)
-    answers = codec.query_kernel(asked, _RTM_GETROUTE, question, flags=codec.NLM_F_DUMP)
+    request = _RTMSG.pack(0, 0, 0, 0, 0, 0, 0, 0, 0)
+    answers = codec.query_kernel(asked, _RTM_GETROUTE, request, flags=codec.NLM_F_DUMP)
     routes = [decode_route(answer.payload) for answer in answers if answer.kind == _RTM_NEWROUTE]
     leaving = frozenset[int]().union(*(out for out, _ in routes))
     # The kernel sends an object's links with the route, unless net.ipv4.nexthop_compat_mode is 0.
@@ -185,9 +185,9 @@ def _default_route_links(asked: socket) -> frozenset[int]:
 
 def _nexthop_links(asked: socket, ids: Iterable[int]) -> frozenset[int]:
     """Return the links of nexthop objects, for groups those of their members."""
-    question = _NHMSG.pack(0, 0, 0, 0, 0)
+    request = _NHMSG.pack(0, 0, 0, 0, 0)
     try:
-        answers = codec.query_kernel(asked, _RTM_GETNEXTHOP, question, flags=codec.NLM_F_DUMP)
+        answers = codec.query_kernel(asked, _RTM_GETNEXTHOP, request, flags=codec.NLM_F_DUMP)
     except OSError as error:
         if error.errno == EOPNOTSUPP:  # before 5.3 there were none
             return frozenset()

@@ -12,14 +12,14 @@ def applies_to(_: Device, pool: PoolSpec) -> bool:
     return pool.additional_info is not None
 
 
-def container_edits(question: ProviderInput) -> ContainerEdits:
+def container_edits(source: ProviderInput) -> ContainerEdits:
     """Offer the keys for all devices, overlaid by those for the PCI function and for the device.
 
     The two have the same name except for auxiliary devices. The section is ``extra`` in the
     reference and ``extraInfo`` in its documentation: both are there.
     """
-    configured = question.pool.additional_info or {}
-    device = question.device
+    configured = source.pool.additional_info or {}
+    device = source.device
     keys = {
         **configured.get("*", {}),
         **configured.get(device.function.bdf, {}),

@@ -17,9 +17,9 @@ def applies_to(device: Device, pool: PoolSpec) -> bool:
     )
 
 
-def container_edits(question: ProviderInput) -> ContainerEdits:
+def container_edits(source: ProviderInput) -> ContainerEdits:
     """Offer the section ``generic``: a PCI address or the name of an auxiliary device."""
-    return ContainerEdits(info={"generic": {"deviceID": question.device.id}})
+    return ContainerEdits(info={"generic": {"deviceID": source.device.id}})
 
 
 PROVIDER: Final = Provider(applies_to, container_edits)

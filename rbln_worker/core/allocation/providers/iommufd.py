@@ -33,11 +33,11 @@ def required_reads(device: Device) -> tuple[Need, ...]:
     return _device_entries(device), _IOMMU_EXISTS
 
 
-def container_edits(question: ProviderInput) -> ContainerEdits:
+def container_edits(source: ProviderInput) -> ContainerEdits:
     """Offer both nodes, or none if the kernel does not have both."""
-    names = question.facts.dir_entries(_device_entries(question.device))
+    names = source.facts.dir_entries(_device_entries(source.device))
     found = [] if isinstance(names, Unread) else [one for one in names if _NAME.fullmatch(one)]
-    if not found or not question.facts.path_exists(_IOMMU_EXISTS):
+    if not found or not source.facts.path_exists(_IOMMU_EXISTS):
         return ContainerEdits()
     path = f"/dev/vfio/devices/{found[0]}"
     return ContainerEdits(

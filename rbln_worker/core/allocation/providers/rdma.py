@@ -53,12 +53,12 @@ def required_reads(device: Device) -> tuple[Need, ...]:
     return _rdma_entries(device), _MANAGER, *dict.fromkeys(place for _, place in _KINDS)
 
 
-def container_edits(question: ProviderInput) -> ContainerEdits:
+def container_edits(source: ProviderInput) -> ContainerEdits:
     """Offer the nodes of each RDMA device, and the connection manager's.
 
     With several RDMA devices the reference's keys are those of the last one; each also has its own.
     """
-    names = rdma_devices(question.device, question.facts)
+    names = rdma_devices(source.device, source.facts)
     if not names:
         return ContainerEdits(
             info={"rdma": {}},
@@ -67,7 +67,7 @@ def container_edits(question: ProviderInput) -> ContainerEdits:
     keys = {"rdma_dev": names[0]}
     paths: dict[str, None] = {}
     for name in names:
-        for key, path in _rdma_nodes(name, question.facts):
+        for key, path in _rdma_nodes(name, source.facts):
             paths.setdefault(path)
             if key:
                 keys[key] = path

@@ -49,14 +49,14 @@ def required_reads(device: Device) -> tuple[Need, ...]:
     return _pools_file(device), _RSD_EXISTS, *TOOL_FILES
 
 
-def container_edits(question: ProviderInput) -> ContainerEdits:
+def container_edits(source: ProviderInput) -> ContainerEdits:
     """Offer the NPU's node, the group's, and the vendor's status tool if the host has it."""
-    name = _node_name(question)
+    name = _node_name(source)
     if isinstance(name, Unread):
         return ContainerEdits(faults=(f"its node is not known ({name.why})",))
     node = same_path(f"/dev/{name}")
-    facts = question.facts
-    grouped = facts.path_exists(_RSD_EXISTS) or question.device.function.product not in WITHOUT_RSD
+    facts = source.facts
+    grouped = facts.path_exists(_RSD_EXISTS) or source.device.function.product not in WITHOUT_RSD
     return ContainerEdits(
         nodes=(node, same_path(RSD)) if grouped else (node,),
         mounts=_tool_mounts(facts),
@@ -77,14 +77,14 @@ def _pools_file(device: Device) -> Text:
     return Text(f"/sys/bus/pci/drivers/rebellions/{device.function.bdf}/pools")
 
 
-def _node_name(question: ProviderInput) -> str | Unread:
+def _node_name(source: ProviderInput) -> str | Unread:
     """Return the node's name from the ``pools`` file: the driver names a DMA pool after the node.
 
     The kernel lists every device's DMA pools there (mm/dmapool.c): a header (``poolinfo - 0.1``),
     then a line for each pool that begins with its name, the newest first.
     """
-    place = _pools_file(question.device)
-    text = question.facts.text(place)
+    place = _pools_file(source.device)
+    text = source.facts.text(place)
     if isinstance(text, Unread):
         return text
     lines = text.splitlines()

@@ -29,11 +29,11 @@ def required_reads(device: Device) -> tuple[Need, ...]:
     return (_uio_entries(device),)
 
 
-def container_edits(question: ProviderInput) -> ContainerEdits:
+def container_edits(source: ProviderInput) -> ContainerEdits:
     """Offer the function's node."""
-    names = question.facts.dir_entries(_uio_entries(question.device))
+    names = source.facts.dir_entries(_uio_entries(source.device))
     if isinstance(names, Unread):
-        why = shorten_reason(names.why, question.device)
+        why = shorten_reason(names.why, source.device)
         return ContainerEdits(faults=(f"no uio node ({why})",))
     if not names or not _NODE_NAME.fullmatch(names[0]):
         got = repr(names[0][:40]) if names else "nothing"

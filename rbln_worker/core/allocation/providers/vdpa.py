@@ -26,12 +26,12 @@ def required_reads(device: Device) -> tuple[Need, ...]:
     return tuple(_vdpa_entries(device))
 
 
-def container_edits(question: ProviderInput) -> ContainerEdits:
+def container_edits(source: ProviderInput) -> ContainerEdits:
     """Offer the node of a vhost device; a virtio device is an interface and needs none."""
-    network = question.device.network
+    network = source.device.network
     if network is None or network.vdpa is None or network.vdpa.kind != "vhost":
         return ContainerEdits(info={"vdpa": {}})
-    path = vhost_path(question.device, question.facts)
+    path = vhost_path(source.device, source.facts)
     if isinstance(path, Unread):
         return ContainerEdits(info={"vdpa": {}}, faults=(f"no vhost-vdpa node ({path.why})",))
     return ContainerEdits(nodes=(same_path(path),), info={"vdpa": {"mount": path}})

@@ -34,21 +34,21 @@ def required_reads(device: Device) -> tuple[Need, ...]:
     return iommu_group(device), _group_name(device), _group_members(device)
 
 
-def container_edits(question: ProviderInput) -> ContainerEdits:
+def container_edits(source: ProviderInput) -> ContainerEdits:
     """Offer the container node, then the IOMMU group's.
 
     The node of a group without an IOMMU is noiommu-N on the host and N in the container, as
     applications expect. The keys are the reference's, then those that its documentation names.
     """
-    number = _group_number(question.facts.text(iommu_group(question.device)))
+    number = _group_number(source.facts.text(iommu_group(source.device)))
     if isinstance(number, Unread):
-        why = shorten_reason(number.why, question.device)
+        why = shorten_reason(number.why, source.device)
         return ContainerEdits(nodes=(same_path(_CONTAINER),), faults=(f"no IOMMU group ({why})",))
-    name = question.facts.text(_group_name(question.device))  # ordinary groups have no name
+    name = source.facts.text(_group_name(source.device))  # ordinary groups have no name
     noiommu = isinstance(name, str) and name.strip() == "vfio-noiommu"
     inside = f"/dev/vfio/{number}"
     outside = f"/dev/vfio/noiommu-{number}" if noiommu else inside
-    neighbours = question.facts.text_per_entry(_group_members(question.device))
+    neighbours = source.facts.text_per_entry(_group_members(source.device))
     return ContainerEdits(
         nodes=(same_path(_CONTAINER), DeviceNode(host=outside, container=inside)),
         info={
