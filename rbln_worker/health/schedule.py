@@ -59,7 +59,7 @@ class CheckSchedule:
             self._soon = asyncio.get_running_loop().call_soon(self._check_requested)
 
     def request_full_check(self) -> None:
-        """Request a check of all devices in AFTER_S; one check for all requests until then."""
+        """Request a check of all devices in FULL_CHECK_DELAY_S; requests until then share it."""
         if self._check is None and not self._ended:
             self._check = asyncio.get_running_loop().call_later(FULL_CHECK_DELAY_S, self._check_all)
 

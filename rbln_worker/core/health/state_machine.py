@@ -21,7 +21,7 @@ from rbln_worker.core.health.health_record import SEEN_HEALTHY, HealthRecord, He
 from rbln_worker.core.health.observation import Bad, Doubt, Good, Observation, Unknown
 
 MAX_SUSPICIONS: Final = 3
-"""This many within SUSPICIONS_WITHIN_S make a device Unhealthy."""
+"""This many within SUSPICION_WINDOW_S make a device Unhealthy."""
 SUSPICION_WINDOW_S: Final = 10.0
 _MAX_DOUBLINGS: Final = 60
 """The limit of doublings: any duration reaches its maximum before, and no float overflows."""
