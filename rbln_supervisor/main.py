@@ -18,7 +18,7 @@ from rbln_supervisor.config import accepted
 from rbln_supervisor.config.config_file import in_file
 from rbln_supervisor.core.config import node_config
 from rbln_supervisor.core.control.protocol import CONTROL_SOCKET, HIDDEN, MAX_REQUEST_BYTES
-from rbln_supervisor.discovery.process import DDPTOOL_KEEPS, LOOKS_KEEP
+from rbln_supervisor.discovery.process import DDPTOOL_KEEPS, DISCOVERY_KEEPS
 from rbln_supervisor.options import Options, save
 from rbln_supervisor.reporting.systemd import systemd_notifier
 from rbln_supervisor.supervisor import Supervisor
@@ -41,7 +41,7 @@ lag."""
 _KEPT: Final = (
     Capability.DAC_OVERRIDE,  # a configuration file may belong to another user
     Capability.SETPCAP,  # to remove the others from workers for good
-    *LOOKS_KEEP,
+    *DISCOVERY_KEEPS,
     *DDPTOOL_KEEPS,
 )
 

@@ -104,7 +104,7 @@ class Supervisor:
         self._pod_watch = PodWatch(options.kubelet_dirs)
         # Before the first discovery, so that no event between it and the sockets is missed.
         self._kernel = KernelEventListener(
-            self._pools, self._lookout.look, lambda: self._lookout.cost_s
+            self._pools, self._lookout.discover_functions, lambda: self._lookout.cost_s
         )
         self._kubelet = KubeletSocketWatch(
             options.kubelet_dirs.device_plugins,
@@ -134,7 +134,7 @@ class Supervisor:
                     bury()
                 self._hear()
                 self._answer()
-                self._kernel.hear()
+                self._kernel.read_events()
                 self._kubelet.turn()
                 self._lender.turn()
                 self._catch_up()
@@ -151,7 +151,7 @@ class Supervisor:
         log.info("becoming the installed program")
         self._journal.note("supervisor", "upgrades", why=f"from version {VERSION}")
         self._journal.flush()
-        self._lookout.leave()
+        self._lookout.stop_discoveries()
         self._pod_watch.close()
         self._control.close(UPGRADE_LINGER_MS)
 
@@ -176,10 +176,10 @@ class Supervisor:
         if self._upgrade.due is not None:
             deadlines.append(self._upgrade.due)
         if not self._leaving:
-            deadlines.append(self._lookout.due)
+            deadlines.append(self._lookout.next_deadline)
             deadlines.append(self._pod_watch.due)
-            if self._kernel.due is not None:
-                deadlines.append(self._kernel.due)
+            if self._kernel.next_deadline is not None:
+                deadlines.append(self._kernel.next_deadline)
         wait_s = min(deadlines, default=math.inf) - monotonic()
         woken = poller.poll(math.ceil(1000 * min(max(wait_s, 0.0), LONGEST_WAIT_S)))
         return [lives[source] for source, _ in woken if source in lives]
@@ -187,14 +187,14 @@ class Supervisor:
     def _signal(self, number: signal.Signals) -> None:
         if number is signal.SIGHUP:
             self._hangups += 1
-            self._lookout.reload(None)
+            self._lookout.request_reload(None)
             self._announcer.turn(self._facts, at_once=True)
             return
         log.info("leaving", extra={"why": number.name})
         if not self._leaving:
             self._journal.note("supervisor", "leaves", why=number.name)
         self._leaving = True
-        self._lookout.leave()
+        self._lookout.stop_discoveries()
         self._pod_watch.close()
         self._pools.leave()
         self._announcer.turn(self._facts, at_once=True)
@@ -253,7 +253,7 @@ class Supervisor:
             case Metrics():
                 return MetricsReply(status_builder.measures(self._parts, self._standing))
             case DryRun():
-                return self._lookout.try_out(asker, request)
+                return self._lookout.request_dry_run(asker, request)
             case Events(query=query):
                 events = self._journal.events
                 return EventsReply(chosen(events, query), self._journal.newest)
@@ -263,12 +263,12 @@ class Supervisor:
                 return queries.explain_reply(
                     *(name, pools.config, pools.node, pools.rosters),
                     lambda pool: status_builder.health(self._parts, pool, now),
-                    pools.links.altnames,
+                    pools.links.names_by_altname,
                 )
             case Reload(force=force):
-                return self._lookout.reload(asker, force=force)
+                return self._lookout.request_reload(asker, force=force)
             case Rescan():
-                return self._lookout.rescan(asker)
+                return self._lookout.request_rescan(asker)
             case Upgrade():
                 return self._begin_upgrade(asker)
 
@@ -287,9 +287,9 @@ class Supervisor:
         if outcome := self._upgrade.turn(monotonic()):
             self._reply(outcome.requester, outcome.reply)
             self.is_upgrading = not self._leaving and isinstance(outcome.reply, UpgradeReply)
-        self._kernel.turn()
+        self._kernel.handle_due()
         self._take_pod_devices()
-        self._lookout.turn()
+        self._lookout.advance_discoveries()
         now = monotonic()
         for keeper in self._pools.keepers.values():
             if keeper.child.deadline is not None and now >= keeper.child.deadline:

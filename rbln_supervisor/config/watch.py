@@ -55,7 +55,7 @@ class ConfigWatch:
         self._path = os.path.abspath(path)  # noqa: PTH100 - Path has nothing that keeps links
         self._watched: dict[int, _WatchedPath] = {}
         self._again_at = math.inf
-        self._quiet = Debounce().touch(now)
+        self._quiet = Debounce().note_change(now)
         self._inotify: INotify | None = None
         self.problem: str | None = None
         """Reason why changes are detected late, with a remedy; None if they are detected at
@@ -70,14 +70,14 @@ class ConfigWatch:
     @property
     def due(self) -> float:
         """Latest time of the next call of ``turn`` (monotonic seconds)."""
-        return min(self._quiet.due, self._again_at)
+        return min(self._quiet.settles_at, self._again_at)
 
     def turn(self, now: float) -> bool:
         """Handle inotify events. Return True if the file is to be read now."""
         if self._happened() or now >= self._again_at:
-            self._quiet = self._quiet.touch(now)
+            self._quiet = self._quiet.note_change(now)
             self._arm(now)
-        if now < self._quiet.due:
+        if now < self._quiet.settles_at:
             return False
         self._quiet = Debounce()
         self._arm(now)  # a path that changed while it was read may have caused no event

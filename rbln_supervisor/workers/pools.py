@@ -15,10 +15,10 @@ from rbln_supervisor.core.discovery.links import (
     Links,
     LinkTable,
     interface_owners,
-    uplinks,
+    switchdev_uplinks,
     with_link_state,
 )
-from rbln_supervisor.core.discovery.partial import has_network, merge
+from rbln_supervisor.core.discovery.partial import has_network, merge_partial
 from rbln_supervisor.core.discovery.result import DiscoveryResult
 from rbln_supervisor.core.matching.assign import assign
 from rbln_supervisor.core.matching.node_inventory import NodeInventory
@@ -105,7 +105,7 @@ class Pools:
     @property
     def links(self) -> LinkTable:
         """Current link table."""
-        return self._links.table(uplinks(self._node or NodeInventory()))
+        return self._links.link_table(switchdev_uplinks(self._node or NodeInventory()))
 
     @property
     def rosters(self) -> Mapping[PoolName, DesiredState]:
@@ -128,7 +128,7 @@ class Pools:
         else:
             self._report(look.problems)
             self._node = self.known(look.node)
-            self._links = self._links.looked(look.links)
+            self._links = self._links.scan_finished(look.links)
             self._named = interface_owners(self._node)
         jitter = random.uniform(-RESCAN_JITTER, RESCAN_JITTER)  # noqa: S311
         self._rescan_at = monotonic() + interval * (1 + jitter)
@@ -184,17 +184,17 @@ class Pools:
 
     def look_begins(self) -> None:
         """Note the start of a discovery: link events from now on are newer than its result."""
-        self._links = self._links.begin()
+        self._links = self._links.scan_started()
 
     def hear_link(self, index: int, state: LinkState | None) -> LinkEffect:
         """Handle a link event (None: the link is gone); return its consequences."""
         before = self._links.known.get(index)
-        self._links = self._links.hear(index, state)
+        self._links = self._links.on_event(index, state)
         names = {link.name for link in (before, state) if link is not None} & self._named.keys()
         if before == state:
             return LinkEffect()
         if not names:  # a bond's state depends on its members
-            members = self._links.members(index, before, state)
+            members = self._links.bond_members(index, before, state)
             return LinkEffect(is_news=not members.isdisjoint(self._named))
         if before is not None and state is not None and before.name == state.name:
             return LinkEffect(is_news=True)
@@ -344,7 +344,7 @@ class Pools:
     def _take_in_some(self, look: DiscoveryResult, looked: frozenset[Bdf]) -> None:
         """Apply a partial discovery: functions that it did not read stay as they were."""
         self._report(dict.fromkeys((*self.problems, *look.problems)))
-        self._node = self.known(merge(self._node or NodeInventory(), look.node, looked))
+        self._node = self.known(merge_partial(self._node or NodeInventory(), look.node, looked))
         self._named = interface_owners(self._node)
         if has_network(look.node):
             self._rescan_at = min(self._rescan_at, monotonic() + AGAIN_S)

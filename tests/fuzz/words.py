@@ -49,7 +49,7 @@ from rbln_supervisor.ctl import (
 )
 from rbln_supervisor.ctl.client import UnreadableAnswerError
 from rbln_supervisor.ctl.client import _read as read_reply
-from rbln_supervisor.discovery.process import _read as read_look
+from rbln_supervisor.discovery.process import _decode_result as read_look
 from rbln_supervisor.exporter.families import Page, fill
 from rbln_supervisor.exporter.readiness import readiness
 from rbln_worker.contract import messages

@@ -140,16 +140,17 @@ def test_a_file_is_looked_at_when_it_is_quiet_or_has_waited(gaps: list[float]) -
     changes = []
     for gap in gaps:
         now += gap
-        if quiet.due <= now:
-            looked.append(quiet.due)
+        if quiet.settles_at <= now:
+            looked.append(quiet.settles_at)
             quiet = Debounce()
         changes.append(now)
-        quiet = quiet.touch(now)
+        quiet = quiet.note_change(now)
         assert (
-            now < quiet.due <= now + DEBOUNCE_S or quiet.due == (quiet.first or 0) + MAX_DEBOUNCE_S
+            now < quiet.settles_at <= now + DEBOUNCE_S
+            or quiet.settles_at == (quiet.first or 0) + MAX_DEBOUNCE_S
         )
-    looked.append(quiet.due)
-    assert math.isinf(Debounce().due)
+    looked.append(quiet.settles_at)
+    assert math.isinf(Debounce().settles_at)
     for change in changes:
         assert min(look for look in looked if look >= change) <= change + MAX_DEBOUNCE_S
     assert looked[-1] >= changes[-1]
@@ -168,36 +169,36 @@ def test_nobody_who_asks_is_forgotten(story: list[str]) -> None:
         asker = b"%d" % number
         match what:
             case "ask":
-                looks = looks.ask(asker)
+                looks = looks.request_discovery(asker)
             case "for" | "force":
                 config = OLD if number % 2 else NEW
-                looks = looks.ask_for(config, asker, force=what == "force")
+                looks = looks.request_reload(config, asker, force=what == "force")
                 assert looks.reload is not None
                 assert looks.reload.config is config
                 assert looks.reload.force or what == "for"
             case "about":
-                looks = looks.ask_about(DryRunRequest(NEW, asker))
-            case "begin" if looks.running is None and looks.is_one_wanted:
-                looks = looks.begin()
+                looks = looks.request_dry_run(DryRunRequest(NEW, asker))
+            case "begin" if looks.running is None and looks.is_discovery_requested:
+                looks = looks.start_next()
                 assert looks.running is not None
-                if looks.on_trial is not None and not isinstance(looks.running, DryRunRequest):
+                if looks.deferred is not None and not isinstance(looks.running, DryRunRequest):
                     assert looks.running.config is None
                 continue
             case "end" if looks.running is not None:
-                looks, ended = looks.end()
+                looks, ended = looks.finish_running()
                 assert ended is not None
                 if isinstance(ended, DryRunRequest) or ended.config is None:
-                    waiting -= ended.askers
+                    waiting -= ended.requesters
                 else:
-                    looks = looks.hold(ended.reloads)
+                    looks = looks.defer_replies(ended.reloads)
                     waiting -= ended.rescans
                 continue
-            case "over" if looks.on_trial is not None:
-                looks, told = looks.release()
+            case "over" if looks.deferred is not None:
+                looks, told = looks.take_deferred()
                 waiting -= told
                 continue
             case _:
                 continue
         waiting.add(asker)
-        assert set(looks.askers) == waiting
-    assert set(looks.askers) == waiting
+        assert set(looks.requesters) == waiting
+    assert set(looks.requesters) == waiting
