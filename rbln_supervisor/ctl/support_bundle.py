@@ -114,7 +114,7 @@ def _config(where: Overrides) -> tuple[bytes, str]:
     path = where.config_file
     try:
         path = path or load(where.run_dir).config_file
-        return config_file.read(path), ""
+        return config_file.read_file(path), ""
     except OptionsError as error:
         return b"", f"nobody knows where it is ({error}); name it with --config-file"
     except ConfigError as error:

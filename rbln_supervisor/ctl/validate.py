@@ -25,7 +25,7 @@ def _validate(file: str, prefix: str, *, as_json: bool) -> Exit:
     """Check a file as a reload would: one invalid pool is enough to refuse it."""
     said = "rbln-ctl"  # errors of reading contain the file's name
     try:
-        raw = config_file.read(file)
+        raw = config_file.read_file(file)
         said = file
         checked = node_config.require_valid(node_config.parse(raw, prefix=prefix))
     except node_config.ConfigError as error:
@@ -42,7 +42,7 @@ def _validate(file: str, prefix: str, *, as_json: bool) -> Exit:
 def _try(file: str, prefix: str | None, run_dir: Path, *, as_json: bool) -> Exit:
     """Request a check by the supervisor, and print the effect of a reload."""
     try:
-        raw = config_file.read(file)
+        raw = config_file.read_file(file)
     except node_config.ConfigError as error:
         return _invalid(file, error.errors, error.warnings, said="rbln-ctl", as_json=as_json)
     reply = ask(run_dir, protocol.DryRun(raw, prefix))

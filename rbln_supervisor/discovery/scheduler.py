@@ -83,9 +83,9 @@ class DiscoveryScheduler:
         if self._leaving:
             return math.inf
         if self._process.next_deadline is not None:
-            return min(self._process.next_deadline, self._reloader.due)
+            return min(self._process.next_deadline, self._reloader.next_deadline)
         discovery_at = 0.0 if self._queue.is_discovery_requested else self._pools.due
-        return min(discovery_at, self._reloader.due)
+        return min(discovery_at, self._reloader.next_deadline)
 
     @property
     def is_reloading(self) -> bool:
@@ -118,7 +118,7 @@ class DiscoveryScheduler:
         """Read the configuration file, and request a discovery for it; None: the reply follows."""
         if refusal := self._refusal(requester):
             return refusal
-        wanted = self._reloader.read()
+        wanted = self._reloader.read_config()
         if isinstance(wanted, ErrorReply):
             return wanted
         self._queue = self._queue.request_reload(wanted, requester, force=force)
@@ -140,7 +140,7 @@ class DiscoveryScheduler:
         result = self._process.poll_result(now)
         if self._leaving:
             return
-        if wanted := self._reloader.noticed(now):
+        if wanted := self._reloader.poll_file(now):
             self._queue = self._queue.request_reload(wanted, None)
         if result is not None and self._queue.running is not None:
             self._finish_discovery(result)
@@ -161,7 +161,7 @@ class DiscoveryScheduler:
         """Stop discoveries, and answer the waiting requests."""
         self._leaving = True
         self._process.kill_running()
-        self._reloader.close()
+        self._reloader.stop_watching()
         for requester in self._queue.requesters:
             self._answer(requester, _LEAVING)
         self._queue = DiscoveryQueue()
@@ -180,7 +180,7 @@ class DiscoveryScheduler:
         only = request.only if isinstance(request, DiscoveryRequest) else None
         # The discovery also covers the served configuration and the one of a roll-back: with less,
         # devices that are only not read would seem to be gone.
-        configs = (served, wanted, self._reloader.former)
+        configs = (served, wanted, self._reloader.previous_config)
         pools = [pool for each in configs if each for pool in each.pools]
         allowed = self._options.allow_default_route
         self._pools.look_begins()
@@ -229,7 +229,7 @@ class DiscoveryScheduler:
     def _apply_result(self, request: DiscoveryRequest, result: DiscoveryResult) -> None:
         refused = None
         if request.config is not None:
-            refused = self._reloader.begin(request.config, result, force=request.force)
+            refused = self._reloader.start_trial(request.config, result, force=request.force)
         if self._pools.node is None and result.failed is None:
             log.info("ready to serve", extra={"pools": len(self._pools.config.pools)})
         changed = self._pools.take_in(result)
@@ -249,7 +249,7 @@ class DiscoveryScheduler:
 
     def _answer_deferred(self, now: float) -> None:
         """Reply to the requesters of a configuration whose trial has ended."""
-        outcome = self._reloader.outcome(now)
+        outcome = self._reloader.take_result(now)
         if outcome is not None:
             self._queue, requesters = self._queue.take_deferred()
             for requester in requesters:

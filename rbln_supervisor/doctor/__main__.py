@@ -80,7 +80,7 @@ def _served(order: ExamineRequest, options: Options) -> bytes | None:
     found = folders.run_dir(options.run_dir, "")
     if order.config_file is not None or not (found.locked or found.serving):
         return None
-    record = accepted.load(options)
+    record = accepted.load_config(options)
     return record.raw if record is not None else None
 
 

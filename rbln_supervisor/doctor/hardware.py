@@ -36,7 +36,7 @@ def config(options: Options) -> Config:
     path = str(options.config_file)
     try:
         read = configuration.parse(
-            config_file.read(options.config_file), prefix=options.resource_prefix
+            config_file.read_file(options.config_file), prefix=options.resource_prefix
         )
     except configuration.ConfigError as error:
         return Config(path, errors=error.errors, warnings=error.warnings)
@@ -91,7 +91,7 @@ def hardware(options: Options, served: bytes | None) -> Hardware:
 def _pools(options: Options, served: bytes | None) -> tuple[PoolConfig, ...]:
     prefix = options.resource_prefix
     try:
-        file = configuration.parse(config_file.read(options.config_file), prefix=prefix)
+        file = configuration.parse(config_file.read_file(options.config_file), prefix=prefix)
         if served is None or not file.invalid:
             return file.pools
     except configuration.ConfigError:

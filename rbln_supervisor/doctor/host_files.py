@@ -23,7 +23,7 @@ def written(options: Options) -> Written:
     """Examine CDI specs if they are used, and device-info files if a pool has them."""
     try:
         pools = configuration.parse(
-            config_file.read(options.config_file), prefix=options.resource_prefix
+            config_file.read_file(options.config_file), prefix=options.resource_prefix
         ).pools
     except configuration.ConfigError:
         pools = ()

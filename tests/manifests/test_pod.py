@@ -176,7 +176,7 @@ def test_the_pools_are_right_and_need_no_indulgence(kustomized: dict[Key, Object
 
 
 def pools(path: Path) -> tuple[object, ...]:
-    return node_config.parse(config_file.read(path), prefix="intel.com").pools
+    return node_config.parse(config_file.read_file(path), prefix="intel.com").pools
 
 
 def test_the_pools_are_those_of_the_samples() -> None:

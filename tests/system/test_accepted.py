@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rbln_supervisor.config.accepted import FILE, load
+from rbln_supervisor.config.accepted import FILE, load_config
 from rbln_supervisor.core.control.protocol import ErrorReply, Reload, ReloadReply
 from rbln_supervisor.ctl.client import ask
 from rbln_supervisor.entrypoint import main as entrypoint
@@ -143,9 +143,9 @@ def test_a_record_of_another_user_counts_for_nothing() -> None:
         options = Options(
             config_file=stack.config_file, resource_prefix="intel.com", run_dir=stack.run_dir
         )
-        kept = load(options)
+        kept = load_config(options)
         assert kept is not None
         os.chown(record(stack), 65534, 65534)
-        assert load(options) is None
+        assert load_config(options) is None
         os.chown(record(stack), 0, 0)
-        assert load(options) == kept
+        assert load_config(options) == kept

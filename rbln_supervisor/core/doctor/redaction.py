@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from rbln_supervisor.core.config import document
-from rbln_supervisor.core.config.fields import fold
+from rbln_supervisor.core.config.fields import fold_key
 from rbln_supervisor.core.config.positions import DocumentError
 from rbln_supervisor.core.config.selectors import ATTRIBUTES
 from rbln_supervisor.core.doctor.secrets import Secrets
@@ -20,7 +20,7 @@ from rbln_supervisor.core.doctor.secrets import Secrets
 HIDDEN: Final = "(removed)"
 NONE: Final = Secrets()
 
-_INFO: Final = fold("additionalInfo")
+_INFO: Final = fold_key("additionalInfo")
 _NAME: Final = (
     r"(?:pass(?:word|wd|phrase)|(?<![a-z])pass(?![a-z])|pwd|secret|token|credentials?|api[-_.]?key|access[-_.]?key"
     r"|private[-_.]?key|client[-_.]?key|authorization|cookie)"
@@ -68,7 +68,7 @@ def secrets(raw: bytes) -> Secrets:
     If the file is no document, all tokens that could be such a value count.
     """
     try:
-        value = document.read(raw).value
+        value = document.read_document(raw).value
     except DocumentError:
         return Secrets(_suspects(raw.decode(errors="replace")))
     return Secrets(_values(value, hidden=False))
@@ -77,7 +77,7 @@ def secrets(raw: bytes) -> Secrets:
 def configuration(raw: bytes, known: Secrets = NONE) -> Redacted | None:
     """Return a configuration without secrets and comments, as JSON; None if it is no document."""
     try:
-        value = document.read(raw).value
+        value = document.read_document(raw).value
     except DocumentError:
         return None
     # Each text separately: a removal from the whole could cut a string, and leave invalid JSON.
@@ -170,7 +170,7 @@ def _values(value: object, *, hidden: bool) -> Iterator[str]:
 
 
 def _is_secret(key: str) -> bool:
-    return fold(key) == _INFO or _NAMED.search(key) is not None
+    return fold_key(key) == _INFO or _NAMED.search(key) is not None
 
 
 def _suspects(text: str) -> Iterator[str]:

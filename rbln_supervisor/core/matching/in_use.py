@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from rbln_supervisor.core.config.positions import bounded
+from rbln_supervisor.core.config.positions import limit_lines
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pod_resources import ResourceHolder, ResourceHolders
 from rbln_worker.contract.pool import PoolName
@@ -25,7 +25,7 @@ def conflicts(taken: Taken, held: ResourceHolders) -> tuple[str, ...]:
             f"it takes {count} device{'' if count == 1 else 's'} from pools, and the kubelet does "
             f"not say whether pods have them ({held.unknown})",
         )
-    return bounded(tuple(_lines(taken, held.holdings)))
+    return limit_lines(tuple(_lines(taken, held.holdings)))
 
 
 def advice(held: ResourceHolders) -> str:

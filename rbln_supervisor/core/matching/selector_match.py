@@ -105,7 +105,7 @@ def _function_of(pf: Callable[[Device], tuple[str, ...]]) -> SelectorKey:
     def test(entries: tuple[PfRange, ...]) -> Test | None:
         functions = FunctionSet(entries)
         return (
-            (lambda device: any(functions.has(name, device.index) for name in pf(device)))
+            (lambda device: any(functions.has_function(name, device.index) for name in pf(device)))
             if entries
             else None
         )
