@@ -114,14 +114,14 @@ def _run(options: Options) -> int:
             Router(
                 context,
                 options.run_dir / WORKERS_SOCKET,
-                bytes_most=MAX_FRAME_BYTES,
-                queued=_QUEUED_MOST,
+                max_bytes=MAX_FRAME_BYTES,
+                max_queued=_QUEUED_MOST,
             ) as hub,
             Router(
                 context,
                 options.run_dir / CONTROL_SOCKET,
-                bytes_most=MAX_REQUEST_BYTES,
-                queued=_QUEUED_MOST,
+                max_bytes=MAX_REQUEST_BYTES,
+                max_queued=_QUEUED_MOST,
             ) as control,
             StderrServer(options.run_dir) as lender,
         ):

@@ -63,7 +63,7 @@ def locked(path: Path) -> Iterator[None]:
     """Lock a run directory for this supervisor (flock(2): the kernel unlocks it when we end).
 
     Raises:
-        NotUsable: It can't be created, is open to others, or is locked by another supervisor.
+        RunDirError: It can't be created, is open to others, or is locked by another supervisor.
     """
     prepare(path)
     lock = path / _LOCK
@@ -86,7 +86,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def prepare(path: Path) -> None:
-    """Create the folder and its folder for pools, for this user only. Raises NotUsable."""
+    """Create the folder and its folder for pools, for this user only. Raises RunDirError."""
     with _explained(path):
         is_link = path.is_symlink()
         if is_link and _others_may_write(path.parent):
@@ -114,7 +114,7 @@ def prepare(path: Path) -> None:
 
 
 def require_room(path: Path) -> None:
-    """Refuse a full volume before anything is started in it. Raises NotUsable.
+    """Refuse a full volume before anything is started in it. Raises RunDirError.
 
     A supervisor that restarts beside living workers does not check this: it serves with the
     existing files, and writes its own when there is room again.
@@ -127,7 +127,7 @@ def require_room(path: Path) -> None:
 
 
 def _close_folder(path: Path, fd: int) -> None:
-    """Close the folder to others if it is for us alone. Raises NotUsable if it must not be used.
+    """Close the folder to others if it is for us alone. Raises RunDirError if it must not be used.
 
     The second reading detects what others put there before it was closed. /tmp or another folder
     that was given by mistake keeps its mode.
@@ -189,7 +189,7 @@ def _others_may_write(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Turn an OSError into NotUsable: path, problem and remedy in one line."""
+    """Turn an OSError into RunDirError: path, problem and remedy in one line."""
     try:
         yield
     except OSError as error:

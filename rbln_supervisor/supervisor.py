@@ -50,7 +50,7 @@ from rbln_supervisor.reporting.kubelet_watch import KubeletSocketWatch
 from rbln_supervisor.reporting.status_builder import SupervisorParts, SupervisorState
 from rbln_supervisor.reporting.systemd import SystemdNotifier
 from rbln_supervisor.upgrade import UpgradeCheck
-from rbln_supervisor.workers.fd_limit import shortage
+from rbln_supervisor.workers.fd_limit import fd_shortage
 from rbln_supervisor.workers.pool_worker import PoolWorker
 from rbln_supervisor.workers.pools import Pools
 from rbln_supervisor.workers.router import Router
@@ -94,7 +94,7 @@ class Supervisor:
         """True if the process has to become the installed program."""
         self._journal = EventLog(options.run_dir)
         self._journal.note("supervisor", "started", why=f"version {VERSION}, pid {os.getpid()}")
-        self._pools = Pools(options, start.config, self._keeper)
+        self._pools = Pools(options, start.config, self._new_worker)
         self._lookout = DiscoveryScheduler(
             options,
             self._pools,
@@ -125,7 +125,7 @@ class Supervisor:
     def run(self) -> int:
         """Serve until a signal ends it; return the exit code."""
         with signals.inbox() as signalled:
-            self._pools.take_over()
+            self._pools.adopt_orphans()
             while True:
                 ended = self._wait(signalled.fileno())
                 for number in signals.arrived(signalled):
@@ -136,13 +136,13 @@ class Supervisor:
                 self._answer()
                 self._kernel.read_events()
                 self._kubelet.turn()
-                self._lender.turn()
+                self._lender.serve_clients()
                 self._catch_up()
                 if self.is_upgrading:
                     self._end_for_upgrade()
                     return 0
                 if self._leaving and all(
-                    keeper.has_ended for keeper in self._pools.keepers.values()
+                    worker.has_ended for worker in self._pools.workers.values()
                 ):
                     return 0
 
@@ -163,15 +163,15 @@ class Supervisor:
             poller.register(router.monitor, zmq.POLLIN)
         poller.register(signalled, zmq.POLLIN)
         lives: dict[int, Callable[[], None]] = {}
-        for keeper in self._pools.keepers.values():
-            lives |= keeper.pidfds
+        for worker in self._pools.workers.values():
+            lives |= worker.pidfds
         watched = (
             *(self._lookout, self._kernel, self._kubelet, self._lender, self._pod_watch),
             self._upgrade,
         )
         for descriptor in (*lives, *(fd for one in watched for fd in one.descriptors)):
             poller.register(descriptor, zmq.POLLIN)
-        deadlines = [one for keeper in self._pools.keepers.values() for one in keeper.deadlines]
+        deadlines = [one for worker in self._pools.workers.values() for one in worker.deadlines]
         deadlines.append(self._announcer.due)
         if self._upgrade.due is not None:
             deadlines.append(self._upgrade.due)
@@ -196,7 +196,7 @@ class Supervisor:
         self._leaving = True
         self._lookout.stop_discoveries()
         self._pod_watch.close()
-        self._pools.leave()
+        self._pools.drain_all()
         self._announcer.turn(self._facts, at_once=True)
 
     def _hear(self) -> None:
@@ -206,27 +206,27 @@ class Supervisor:
             except UnreadableFrame:
                 self._hub.dropped["unreadable worker frames"] += 1
                 continue
-            keeper = self._whose(sender, said if isinstance(said, Hello) else None)
-            if keeper is None and self._is_replaced(sender):
+            worker = self._whose(sender, said if isinstance(said, Hello) else None)
+            if worker is None and self._is_replaced(sender):
                 continue
-            if keeper is None:
+            if worker is None:
                 self._hub.dropped["frames of unknown workers"] += 1
             else:
-                keeper.hear(sender, said)
+                worker.on_message(sender, said)
 
     def _whose(self, sender: bytes, hello: Hello | None) -> PoolWorker | None:
-        for keeper in self._pools.keepers.values():
+        for worker in self._pools.workers.values():
             if hello is None:
-                if keeper.identity == sender:
-                    return keeper
-            elif keeper.is_said_by(hello):
-                return keeper
+                if worker.identity == sender:
+                    return worker
+            elif worker.matches_hello(hello):
+                return worker
         return None
 
     def _is_replaced(self, sender: bytes) -> bool:
         return any(
-            keeper.predecessor is not None and keeper.predecessor.identity == sender
-            for keeper in self._pools.keepers.values()
+            worker.predecessor is not None and worker.predecessor.identity == sender
+            for worker in self._pools.workers.values()
         )
 
     def _answer(self) -> None:
@@ -261,9 +261,9 @@ class Supervisor:
                 pools = self._pools
                 now = monotonic()
                 return queries.explain_reply(
-                    *(name, pools.config, pools.node, pools.rosters),
+                    *(name, pools.config, pools.node, pools.desired_states),
                     lambda pool: status_builder.health(self._parts, pool, now),
-                    pools.links.names_by_altname,
+                    pools.link_table.names_by_altname,
                 )
             case Reload(force=force):
                 return self._lookout.request_reload(asker, force=force)
@@ -278,12 +278,12 @@ class Supervisor:
         return self._upgrade.begin(asker)
 
     def _catch_up(self) -> None:
-        self._shortage = shortage(self._shortage)
+        self._shortage = fd_shortage(self._shortage)
         for router in (self._hub, self._control):
             if self._shortage:
-                router.refuse(self._shortage)
+                router.stop_accepting(self._shortage)
             else:
-                router.keep()
+                router.ensure_bound()
         if outcome := self._upgrade.turn(monotonic()):
             self._reply(outcome.requester, outcome.reply)
             self.is_upgrading = not self._leaving and isinstance(outcome.reply, UpgradeReply)
@@ -291,16 +291,16 @@ class Supervisor:
         self._take_pod_devices()
         self._lookout.advance_discoveries()
         now = monotonic()
-        for keeper in self._pools.keepers.values():
-            if keeper.child.deadline is not None and now >= keeper.child.deadline:
-                keeper.event(DeadlinePassed())
-            keeper.advance_predecessor(now)
+        for worker in self._pools.workers.values():
+            if worker.child.deadline is not None and now >= worker.child.deadline:
+                worker.apply_event(DeadlinePassed())
+            worker.advance_predecessor(now)
         if not self._leaving:
-            self._pools.catch_up()
-        for keeper in self._pools.keepers.values():
-            keeper.feed(self._hub)
-            keeper.weigh(now)
-        self._pools.forget_departed()
+            self._pools.apply_deferred()
+        for worker in self._pools.workers.values():
+            worker.sync_state(self._hub)
+            worker.update_counters(now)
+        self._pools.drop_removed()
         self._record(now)
         self._announcer.turn(self._facts)
 
@@ -312,23 +312,23 @@ class Supervisor:
                 one for one in changes(before, known.devices) if one.device.resource in ours
             ]
             self._journal.note_pods(happened, known.source)
-            self._pools.take_pod_devices(known)
+            self._pools.apply_pod_devices(known)
 
     def _record(self, now: float) -> None:
         if not self._leaving:
             # While a pool is adopted, its state has not changed: it is only not known yet.
             self._journal.stands(
                 {
-                    name: pool_summary.state(keeper.seen(now))
-                    for name, keeper in self._pools.keepers.items()
-                    if keeper.configured and keeper.roster and not keeper.is_adopting
+                    name: pool_summary.state(worker.take_snapshot(now))
+                    for name, worker in self._pools.workers.items()
+                    if worker.configured and worker.desired and not worker.is_adopting
                 }
             )
         self._journal.flush()
 
-    def _keeper(self, pool: PoolName) -> PoolWorker:
+    def _new_worker(self, pool: PoolName) -> PoolWorker:
         options = self._options
-        boot = WorkerSpec(
+        spec = WorkerSpec(
             pool=pool,
             incarnation="",
             run_dir=options.run_dir,
@@ -342,7 +342,7 @@ class Supervisor:
             log_level=options.log_level,
             log_format=options.log_format,
         )
-        return PoolWorker(boot, self._session, self._journal)
+        return PoolWorker(spec, self._session, self._journal)
 
     def _facts(self) -> ServiceState:
         return status_builder.service_state(self._parts, self._standing)

@@ -21,7 +21,11 @@ from rbln_supervisor.core.discovery.result import DiscoveryResult
 from rbln_supervisor.core.matching import in_use
 from rbln_supervisor.core.matching.plan import changes, here, plan, starts, taken
 from rbln_supervisor.core.workers.lifecycle import State
-from rbln_supervisor.core.workers.startup_check import WITHIN_S, WorkerStart, failures
+from rbln_supervisor.core.workers.startup_check import (
+    STARTUP_TIMEOUT_S,
+    WorkerStart,
+    startup_failures,
+)
 from rbln_supervisor.events.log import EventLog
 from rbln_supervisor.options import Options
 from rbln_supervisor.workers.pools import Pools
@@ -155,7 +159,7 @@ class ConfigReloader:
                 else self._refuse_reload((look.failed,))
             )
         pools = self._pools
-        node, rosters = pools.known(look.node), pools.rosters
+        node, rosters = pools.with_carry_over(look.node), pools.desired_states
         listed = {name: tuple(roster.devices) for name, roster in rosters.items()}
         lost = taken(pools.config, listed, wanted, node)
         held = look.held or ResourceHolders()
@@ -178,12 +182,12 @@ class ConfigReloader:
                 warnings=(*wanted.warnings, *in_use.unchecked_warning(lost, held)),
                 forced=objections,
             ),
-            restarts={name: keeper.child.restarts for name, keeper in pools.keepers.items()},
+            restarts={name: worker.child.restarts for name, worker in pools.workers.items()},
             started=starts(pools.config, wanted, node)
-            - {name for name, keeper in pools.keepers.items() if keeper.child.wanted},
-            deadline=monotonic() + WITHIN_S,
+            - {name for name, worker in pools.workers.items() if worker.child.wanted},
+            deadline=monotonic() + STARTUP_TIMEOUT_S,
         )
-        pools.configure(wanted)
+        pools.set_config(wanted)
         return None
 
     def take_result(self, now: float) -> Reply | None:
@@ -191,21 +195,21 @@ class ConfigReloader:
         trial = self._trial
         if trial is None:
             return None
-        births = tuple(self._worker_starts(trial))
-        failed = failures(births, is_overdue=now >= trial.deadline)
-        if not failed and not all(birth.is_up for birth in births):
+        starts = tuple(self._worker_starts(trial))
+        failed = startup_failures(starts, is_overdue=now >= trial.deadline)
+        if not failed and not all(start.is_up for start in starts):
             return None
         self._trial = None
         return self._roll_back(trial, failed) if failed else self._accept_reload(trial.reply)
 
     def _worker_starts(self, trial: _PendingReload) -> Iterator[WorkerStart]:
         for name in sorted(trial.started):
-            keeper = self._pools.keepers[name]
-            end = keeper.obituary
+            worker = self._pools.workers[name]
+            end = worker.last_exit
             yield WorkerStart(
                 name,
-                is_up=keeper.child.state is State.UP and keeper.report is not None,
-                has_died=keeper.child.restarts > trial.restarts.get(name, 0),
+                is_up=worker.child.state is State.UP and worker.report is not None,
+                has_died=worker.child.restarts > trial.restarts.get(name, 0),
                 how=end.how if end else "",
                 last_line=end.last_log[-1] if end and end.last_log else "",
             )
@@ -229,8 +233,8 @@ class ConfigReloader:
         return reply
 
     def _roll_back(self, trial: _PendingReload, failed: tuple[str, ...]) -> Reply:
-        self._pools.configure(trial.former)
-        self._pools.apply()
+        self._pools.set_config(trial.former)
+        self._pools.apply_assignment()
         errors = tuple(f"rolled back: {line}" for line in failed)
         self.counts["reloads rolled back"] += 1
         self._refused = tuple(f"reload {line}" for line in errors)

@@ -103,11 +103,11 @@ class KernelEventListener:
                 now, cost_s=self._discovery_cost_s()
             )
             self._request_discovery(self._affected, self._discovery_since)
-            self._pools.nudge(self._affected)
+            self._pools.request_check(self._affected)
             self._affected = set()
         if self._link_bucket.next_act_at is not None and now >= self._link_bucket.next_act_at:
             self._link_bucket = self._link_bucket.act_started(now)
-            self._pools.relink(self._links_since)
+            self._pools.propagate_links(self._links_since)
 
     def _read_uevents(self, socket: UeventSocket, now: float) -> None:
         heard = socket.drain(MAX_MESSAGES_READ)
@@ -124,7 +124,7 @@ class KernelEventListener:
         if heard.lost:
             self._messages_lost("link changes", now)
         for change in heard.items:
-            news = self._pools.hear_link(change.index, change.state)
+            news = self._pools.on_link_event(change.index, change.state)
             if news.is_news:
                 self.counts["link changes of devices"] += 1
                 if self._link_bucket.next_act_at is None:

@@ -84,7 +84,7 @@ class DiscoveryScheduler:
             return math.inf
         if self._process.next_deadline is not None:
             return min(self._process.next_deadline, self._reloader.next_deadline)
-        discovery_at = 0.0 if self._queue.is_discovery_requested else self._pools.due
+        discovery_at = 0.0 if self._queue.is_discovery_requested else self._pools.next_discovery_at
         return min(discovery_at, self._reloader.next_deadline)
 
     @property
@@ -145,14 +145,14 @@ class DiscoveryScheduler:
         if result is not None and self._queue.running is not None:
             self._finish_discovery(result)
         elif result is not None:  # the previous process can't be killed, so the next can't start
-            self._pools.take_in(result)
+            self._pools.apply_discovery(result)
             while self._queue.is_discovery_requested:
                 self._queue = self._queue.start_next()
                 self._finish_discovery(result)
         self._answer_deferred(now)
         if self._process.is_busy:
             return
-        if not self._queue.is_discovery_requested and now >= self._pools.due:
+        if not self._queue.is_discovery_requested and now >= self._pools.next_discovery_at:
             self._queue = self._queue.request_discovery(None)
         if self._queue.is_discovery_requested:
             self._start_next()
@@ -183,7 +183,7 @@ class DiscoveryScheduler:
         configs = (served, wanted, self._reloader.previous_config)
         pools = [pool for each in configs if each for pool in each.pools]
         allowed = self._options.allow_default_route
-        self._pools.look_begins()
+        self._pools.discovery_started()
         pods_query = PodResourcesQuery(
             self._options.kubelet_dirs.pod_resources,
             frozenset(pool.spec.name for pool in served.pools),
@@ -221,8 +221,8 @@ class DiscoveryScheduler:
         return queries.plan_reply(
             dry_run.config,
             pools.config,
-            pools.known(result.node),
-            pools.rosters,
+            pools.with_carry_over(result.node),
+            pools.desired_states,
             result.held or ResourceHolders(),
         )
 
@@ -232,19 +232,19 @@ class DiscoveryScheduler:
             refused = self._reloader.start_trial(request.config, result, force=request.force)
         if self._pools.node is None and result.failed is None:
             log.info("ready to serve", extra={"pools": len(self._pools.config.pools)})
-        changed = self._pools.take_in(result)
+        changed = self._pools.apply_discovery(result)
         for name in changed:
-            self._pools.keepers[name].account.owe(request.event_at)
+            self._pools.workers[name].counters.owe(request.event_at)
         if refused is not None:
             for requester in request.reloads:
                 self._answer(requester, refused)
         elif request.config is not None:
             self._queue = self._queue.defer_replies(request.reloads)
         if request.rescans and result.failed is None:  # the reply covers health, too
-            self._pools.nudge({None})
+            self._pools.request_check({None})
         for requester in request.rescans:
             self._answer(
-                requester, RescanReply(self._pools.functions, changed, self._pools.problems)
+                requester, RescanReply(self._pools.function_count, changed, self._pools.problems)
             )
 
     def _answer_deferred(self, now: float) -> None:

@@ -102,9 +102,9 @@ def measures(parts: SupervisorParts, standing: SupervisorState) -> SupervisorMet
             dropped={**(parts.hub.dropped + parts.control.dropped), **_unread(parts)},
         ),
         pools={
-            name: keeper.account.measures(standing.now)
-            for name, keeper in sorted(parts.pools.keepers.items())
-            if keeper.configured
+            name: worker.counters.measures(standing.now)
+            for name, worker in sorted(parts.pools.workers.items())
+            if worker.configured
         },
     )
 
@@ -124,14 +124,14 @@ def service_state(parts: SupervisorParts, standing: SupervisorState) -> ServiceS
 
 def health(parts: SupervisorParts, pool: PoolName, now: float) -> Mapping[str, DeviceStatus]:
     """Return the status of a pool's devices."""
-    return pool_summary.pool_status(parts.pools.keepers[pool].seen(now), now).devices
+    return pool_summary.pool_status(parts.pools.workers[pool].take_snapshot(now), now).devices
 
 
 def _pools(parts: SupervisorParts, now: float) -> dict[str, PoolStatus]:
     pools: dict[str, PoolStatus] = {
-        name: pool_summary.pool_status(keeper.seen(now), now)
-        for name, keeper in parts.pools.keepers.items()
-        if keeper.configured
+        name: pool_summary.pool_status(worker.take_snapshot(now), now)
+        for name, worker in parts.pools.workers.items()
+        if worker.configured
     }
     return pools | {
         one.name: pool_summary.invalid_status(one) for one in parts.pools.config.invalid
@@ -143,9 +143,9 @@ def _pod_source(parts: SupervisorParts) -> PodSource | None:
 
 
 def _is_settled(parts: SupervisorParts, standing: SupervisorState) -> bool:
-    adopting = any(keeper.is_adopting for keeper in parts.pools.keepers.values())
+    adopting = any(worker.is_adopting for worker in parts.pools.workers.values())
     pools = parts.pools
-    listed = all(one.roster is not None for one in pools.keepers.values() if one.configured)
+    listed = all(one.desired is not None for one in pools.workers.values() if one.configured)
     known = pools.node is not None and (pools.pod_devices is not None or listed)
     return known and not adopting and not standing.leaving
 
@@ -162,5 +162,5 @@ def _counts(parts: SupervisorParts) -> Counter[str]:
 
 
 def _unread(parts: SupervisorParts) -> Counter[str]:
-    unread = sum(keeper.dropped_frames for keeper in parts.pools.keepers.values())
+    unread = sum(worker.dropped_frames for worker in parts.pools.workers.values())
     return Counter({"our frames that workers could not read": unread})

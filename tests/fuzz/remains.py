@@ -111,15 +111,15 @@ def lock(raw: bytes) -> None:
             except PermissionError:
                 return
         assert found is not None
-        os.close(found.life.pidfd)
-        assert found.life.pid == os.getpid()
+        os.close(found.process.pidfd)
+        assert found.process.pid == os.getpid()
 
 
 def last_log(raw: bytes) -> None:
     """The end of a worker's log is a few lines."""
     with _folder() as folder:
         (folder / "tail").write_bytes(raw)
-        told = exit_record._tail(folder / "tail")
+        told = exit_record._last_lines(folder / "tail")
         assert len(told) <= 50
         msgspec.json.encode(told)
 

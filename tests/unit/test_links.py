@@ -13,7 +13,7 @@ from rbln_supervisor.core.discovery.links import (
     switchdev_uplinks,
     with_link_state,
 )
-from rbln_supervisor.core.workers.desired_state import DesiredState, relink
+from rbln_supervisor.core.workers.desired_state import DesiredState, update_links
 from rbln_worker.contract.device import (
     Bdf,
     Carrier,
@@ -215,14 +215,14 @@ def test_the_interfaces_of_a_node() -> None:
 def test_only_devices_that_hang_on_a_link_change_with_it() -> None:
     devices = {one.id: one for one in (device(npu()), device(vf(0)), device(vf(1)))}
     roster = DesiredState(PoolSpec("x.io", "a", "netDevice"), devices, generation=7)
-    after = relink(roster, table(DOWN))
+    after = update_links(roster, table(DOWN))
     assert (after.generation, after.renewed) == (8, False)
     assert [one.function.bdf for one in after.changed] == [vf(0).bdf, vf(1).bdf]
-    assert relink(after, table(DOWN)) is after
+    assert update_links(after, table(DOWN)) is after
 
 
 def test_a_device_that_is_gone_keeps_what_it_had() -> None:
     gone = Device(DeviceId(P0), pf(), gone="unplugged")
     roster = DesiredState(PoolSpec("x.io", "a", "netDevice"), {gone.id: gone}, generation=1)
-    assert relink(roster, table(DOWN)) is roster
+    assert update_links(roster, table(DOWN)) is roster
     assert Bdf(gone.id) == P0
