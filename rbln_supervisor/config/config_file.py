@@ -52,8 +52,8 @@ def _read_descriptor(descriptor: int, path: str) -> bytes:
 
 
 def in_file(path: str | os.PathLike[str], errors: Iterable[str]) -> tuple[str, ...]:
-    """Return errors that name their file; those of ``read`` do already."""
-    start = f"{_shown(path)}: "
+    """Return errors that name their file; those of ``read_file`` do already."""
+    start = f"{_printable_path(path)}: "
     return tuple(one if one.startswith(start) else f"{start}{one}" for one in errors)
 
 

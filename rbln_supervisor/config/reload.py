@@ -229,7 +229,7 @@ class ConfigReloader:
         log.info("reloaded", extra={**words, "moved": moved, **forced})
         for warning in reply.warnings:  # after an automatic reload no client prints them
             log.warning(warning)
-        self._event_log.note("reload", "done", why=_count_changes(reply))
+        self._event_log.record_event("reload", "done", why=_count_changes(reply))
         return reply
 
     def _roll_back(self, trial: _PendingReload, failed: tuple[str, ...]) -> Reply:
@@ -241,7 +241,7 @@ class ConfigReloader:
         log.error(
             "reload rolled back, the former configuration is in force", extra=_log_reason(failed)
         )
-        self._event_log.note("reload", "rolled back", why="; ".join(failed))
+        self._event_log.record_event("reload", "rolled back", why="; ".join(failed))
         return ErrorReply(errors)
 
     def _read_file(self) -> Tried:
@@ -273,7 +273,7 @@ class ConfigReloader:
         self.counts["reloads refused"] += 1
         self._refused = _refusal_lines(errors)
         log.warning("reload refused, nothing changed", extra=_log_reason(errors))
-        self._event_log.note("reload", "refused", why="; ".join(errors))
+        self._event_log.record_event("reload", "refused", why="; ".join(errors))
         return ErrorReply(errors)
 
 

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from rbln_supervisor.core.control.protocol import ErrorReply, Events, EventsReply
-from rbln_supervisor.core.events.event import Event, Query, chosen
+from rbln_supervisor.core.events.event import Event, Query, select_events
 from rbln_supervisor.ctl import events_table, output, rendering
 from rbln_supervisor.ctl.client import Session, UnreachableError, UnreadableAnswerError
 from rbln_supervisor.ctl.exits import Exit
@@ -50,8 +50,10 @@ def asked(run_dir: Path, query: Query) -> tuple[EventsReply, Exit]:
 
 def stored(run_dir: Path, query: Query) -> EventsReply:
     """Return the events in the files of a run directory."""
-    events = [record for record in log.records(run_dir) if isinstance(record, Event)]
-    return EventsReply(chosen(events, query), max((event.number for event in events), default=0))
+    events = [record for record in log.read_records(run_dir) if isinstance(record, Event)]
+    return EventsReply(
+        select_events(events, query), max((event.number for event in events), default=0)
+    )
 
 
 def follow(run_dir: Path, query: Query, *, as_json: bool) -> Exit:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from rbln_supervisor.core.events.event import named
+from rbln_supervisor.core.events.event import matches_name
 from rbln_supervisor.core.status import DeviceStatus, NodeStatus
 from rbln_worker.contract.health import HealthPhase
 
@@ -23,7 +23,7 @@ def chosen(status: NodeStatus, choice: StatusFilter) -> NodeStatus:
     pools = {
         name: pool
         for name, pool in status.pools.items()
-        if choice.pool is None or named(name, choice.pool)
+        if choice.pool is None or matches_name(name, choice.pool)
     }
     if choice.unhealthy:
         pools = {
@@ -40,7 +40,7 @@ def chosen(status: NodeStatus, choice: StatusFilter) -> NodeStatus:
 
 def unknown(status: NodeStatus, choice: StatusFilter) -> str:
     """Return an error if the selected pool does not exist; empty if it does."""
-    if choice.pool is None or any(named(name, choice.pool) for name in status.pools):
+    if choice.pool is None or any(matches_name(name, choice.pool) for name in status.pools):
         return ""
     there = ", ".join(status.pools) or "none"
     return f"no pool {choice.pool}: there are {there}"

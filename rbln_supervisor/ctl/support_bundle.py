@@ -30,7 +30,7 @@ from rbln_supervisor.ctl import (
 )
 from rbln_supervisor.ctl.doctor import Overrides, facts
 from rbln_supervisor.ctl.exits import Exit
-from rbln_supervisor.options import OptionsError, load
+from rbln_supervisor.options import OptionsError, load_options
 
 BYTES_MOST: Final = 32 * 1024 * 1024
 """Maximum size of all files before compression; the manifest names those that do not fit."""
@@ -113,7 +113,7 @@ def _texts(where: Overrides, seen: DoctorFacts, now: datetime) -> dict[str, str]
 def _config(where: Overrides) -> tuple[bytes, str]:
     path = where.config_file
     try:
-        path = path or load(where.run_dir).config_file
+        path = path or load_options(where.run_dir).config_file
         return config_file.read_file(path), ""
     except OptionsError as error:
         return b"", f"nobody knows where it is ({error}); name it with --config-file"

@@ -234,7 +234,7 @@ class DiscoveryScheduler:
             log.info("ready to serve", extra={"pools": len(self._pools.config.pools)})
         changed = self._pools.apply_discovery(result)
         for name in changed:
-            self._pools.workers[name].counters.owe(request.event_at)
+            self._pools.workers[name].counters.start_latency(request.event_at)
         if refused is not None:
             for requester in request.reloads:
                 self._answer(requester, refused)

@@ -10,7 +10,7 @@ from typing import Final
 
 from rbln_supervisor.core.control.protocol import CONTROL_SOCKET, HIDDEN
 from rbln_supervisor.core.doctor.facts import Folder, Kubelet, RunDir, Socket
-from rbln_supervisor.options import KUBELET, Options, OptionsError, load
+from rbln_supervisor.options import KUBELET, Options, OptionsError, load_options
 from rbln_worker.channel.dealer import WORKERS_SOCKET
 from rbln_worker.contract.pool import pool_from_stem
 from rbln_worker.spec import below_root
@@ -32,7 +32,7 @@ _CONNECT_WITHIN_S: Final = 2.0
 def options(run_dir: Path) -> tuple[Options, str]:
     """Return the last supervisor's options, or the defaults with the reason."""
     try:
-        return load(run_dir), ""
+        return load_options(run_dir), ""
     except OptionsError as error:
         return Options(run_dir=run_dir), str(error)
 

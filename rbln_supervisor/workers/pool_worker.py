@@ -158,7 +158,7 @@ class PoolWorker:
             case WorkerCounters():
                 self.counters.figures = message
             case History(happened=happened):
-                self._event_log.hear(self._spec.pool, self.incarnation, happened)
+                self._event_log.record_transitions(self._spec.pool, self.incarnation, happened)
             case SnapshotRequest():
                 self._known_generation = None
             case Heartbeat(session=session, generation=generation, dropped_frames=dropped):
@@ -185,7 +185,7 @@ class PoolWorker:
                 return
             self._known_generation = desired.generation
             self._sent_at = monotonic()
-            self.counters.told(self._sent_at)
+            self.counters.stop_latency(self._sent_at)
         if self._to_check and router.send(
             self.identity, encode(CheckDevices(tuple(sorted(self._to_check))))
         ):
@@ -266,7 +266,7 @@ class PoolWorker:
         desired = self.desired if self.configured else None
         # While a predecessor serves, nothing is unavailable, and its state is not known.
         state = self.child.state if self.predecessor is None else State.ADOPTING
-        self.counters.weigh(desired, state, self.report, now)
+        self.counters.update_unavailability(desired, state, self.report, now)
 
     def apply_pod_devices(self, known: PodDevices) -> None:
         """Apply the devices that pods hold."""
@@ -286,7 +286,7 @@ class PoolWorker:
         from here could not be found any more.
         """
         spec = self._spec
-        self._event_log.forget(spec.pool)
+        self._event_log.record_removal(spec.pool)
         with contextlib.suppress(OSError):
             spec.tail_path.unlink(missing_ok=True)
             if self.is_free():
@@ -378,7 +378,7 @@ class PoolWorker:
     def _record_end(self, how: str) -> None:
         remove_stale_socket(self._spec, self.report)
         self._dropped_before = self.dropped_frames
-        self.counters.forgive()
+        self.counters.cancel_latency()
         if self.counters.figures is not None:
             self.counters.figures = carried_over(self.counters.figures)
         self.last_exit = record_exit(self._spec, how)
@@ -395,7 +395,7 @@ class PoolWorker:
         self.report = None
 
     def _log_event(self, what: str, why: str) -> None:
-        self._event_log.note("worker", what, pool=self._spec.pool, why=why)
+        self._event_log.record_event("worker", what, pool=self._spec.pool, why=why)
 
     def _log_fields(self) -> dict[str, object]:
         return {"pool": self._spec.pool, "pid": self.process.pid if self.process else None}

@@ -207,7 +207,7 @@ class Pools:
             if worker.configured and worker.desired is not None:
                 before, worker.desired = worker.desired, update_links(worker.desired, links)
                 if worker.desired is not before:
-                    worker.counters.owe(event_at)
+                    worker.counters.start_latency(event_at)
 
     def request_check(self, functions: Set[Bdf | None]) -> None:
         """Request health checks of these functions' devices; None (an IOMMU group): all others."""

@@ -188,7 +188,7 @@ def test_options_of_an_earlier_life_name_the_kubelets_folder_from_the_root(tmp_p
     """Another one was taken, and ended rbln-ctl doctor with ValueError."""
     (tmp_path / options.FILE).write_text('{"kubelet_dir": "var/lib/kubelet"}')
     with pytest.raises(options.OptionsError, match="expected a path from the root"):
-        options.load(tmp_path)
+        options.load_options(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["dri\x1bvers", "a\nb"])

@@ -34,8 +34,8 @@ from rbln_supervisor.core.control.protocol import (
 from rbln_supervisor.core.control.protocol import Metrics as AskedMetrics
 from rbln_supervisor.core.doctor.diagnose import diagnose
 from rbln_supervisor.core.doctor.facts import DoctorFacts
-from rbln_supervisor.core.events.dedup import HEARD_MOST, EventDeduplicator
-from rbln_supervisor.core.events.event import TEXT_MOST, chosen
+from rbln_supervisor.core.events.dedup import MAX_TRANSITIONS, EventDeduplicator
+from rbln_supervisor.core.events.event import MAX_TEXT, select_events
 from rbln_supervisor.core.matching.node_inventory import NodeInventory as HostNode
 from rbln_supervisor.ctl import (
     doctor,
@@ -108,7 +108,7 @@ def request(frame: bytes) -> None:
         case Explain(device=device):
             reply = queries.explain_reply(device, NOTHING, HostNode(), {}, lambda _: {})
         case Events(query=query):
-            reply = EventsReply(chosen((), query), 0)
+            reply = EventsReply(select_events((), query), 0)
         case DryRun():
             tried = queries.parse_dry_run(asked, "intel.com")
             reply = None if isinstance(tried, NodeConfig) else tried
@@ -166,9 +166,11 @@ def to_supervisor(frame: bytes) -> None:
     assert messages.to_supervisor(messages.encode(said)) == said or _has_nan(said)
     match said:
         case History(happened=what):
-            heard = list(EventDeduplicator().told("a/b", "life", what[-HEARD_MOST:], 1e9))
+            heard = list(
+                EventDeduplicator().new_transitions("a/b", "life", what[-MAX_TRANSITIONS:], 1e9)
+            )
             assert all(0 <= event.at <= 1e9 for event in heard)
-            assert all(len(event.why) <= TEXT_MOST for event in heard)
+            assert all(len(event.why) <= MAX_TEXT for event in heard)
             msgspec.json.encode(heard)
         case Report():
             msgspec.json.encode(said)

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from rbln_supervisor.cli import parse
+from rbln_supervisor.cli import parse_arguments
 from rbln_supervisor.config import config_file
 from rbln_supervisor.core.config import node_config
 from rbln_supervisor.core.control.protocol import CONTROL_SOCKET
@@ -41,7 +41,7 @@ def mounts(found: dict[Key, Object]) -> dict[str, Object]:
 
 def options(found: dict[Key, Object]) -> Options:
     """The flags, as the program that they are for reads them."""
-    return parse(container(found)["args"], in_container=True)
+    return parse_arguments(container(found)["args"], in_container=True)
 
 
 def written(found: dict[Key, Object]) -> set[str]:

@@ -16,7 +16,7 @@ from rbln_supervisor.core.config import node_config
 from rbln_supervisor.core.doctor import redaction
 from rbln_supervisor.core.doctor.redaction import HIDDEN, configuration, redact, secrets
 from rbln_supervisor.core.doctor.secrets import Secrets
-from rbln_supervisor.options import Options, OptionsError, load, save
+from rbln_supervisor.options import Options, OptionsError, load_options, save_options
 
 SECRETS = st.text(st.characters(codec="utf-8"), min_size=12, max_size=40).map(
     lambda text: f"s3cr3t-{text}-{len(text)}"
@@ -178,10 +178,10 @@ def test_options_of_anybodys_are_options_or_not_known(raw: bytes) -> None:
     with TemporaryDirectory() as folder:
         (Path(folder) / "options.json").write_bytes(raw)
         with contextlib.suppress(OptionsError):
-            assert isinstance(load(Path(folder)), Options)
+            assert isinstance(load_options(Path(folder)), Options)
 
 
 def test_options_are_read_as_they_were_saved(tmp_path: Path) -> None:
     options = Options(Path("/x y/ü"), use_cdi=True, run_dir=tmp_path, host_root=Path("/h"))
-    save(options)
-    assert load(tmp_path) == options
+    save_options(options)
+    assert load_options(tmp_path) == options

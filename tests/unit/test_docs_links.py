@@ -98,7 +98,7 @@ def understood(program: str, words: list[str]) -> None:
         case "rbln-exporter":
             exporter._parser(exporter.LISTEN, "text").parse_args(words)
         case _:
-            cli.parse(words, in_container=False)
+            cli.parse_arguments(words, in_container=False)
 
 
 COMMANDS: Final = tuple(commands())

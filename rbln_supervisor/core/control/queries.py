@@ -49,7 +49,7 @@ def explain_reply(
     }
     explanation = explain(served, node, name, gone, altnames)
     if explanation is None:
-        return ErrorReply((_unknown(name, served),))
+        return ErrorReply((_unknown_device(name, served),))
     lister = next(
         (p for p, roster in rosters.items() if explanation.device in roster.devices), None
     )
@@ -84,7 +84,7 @@ def plan_reply(
     )
 
 
-def _unknown(name: str, served: node_config.NodeConfig) -> str:
+def _unknown_device(name: str, served: node_config.NodeConfig) -> str:
     types = {pool.spec.device_type for pool in served.pools}
     looked_at = sorted({f"{DEVICE_TYPES[one].base_class:02x}" for one in types})
     return (
