@@ -19,7 +19,13 @@ from rbln_supervisor.core.config.retry_timer import RetryTimer
 from rbln_supervisor.core.control.protocol import ErrorReply, ReloadReply, Reply
 from rbln_supervisor.core.discovery.result import DiscoveryResult
 from rbln_supervisor.core.matching import in_use
-from rbln_supervisor.core.matching.plan import changes, here, plan, starts, taken
+from rbln_supervisor.core.matching.plan import (
+    changed_pools,
+    devices_removed,
+    make_plan,
+    pools_started,
+    present_ids,
+)
 from rbln_supervisor.core.workers.lifecycle import State
 from rbln_supervisor.core.workers.startup_check import (
     STARTUP_TIMEOUT_S,
@@ -161,29 +167,29 @@ class ConfigReloader:
         pools = self._pools
         node, rosters = pools.with_carry_over(look.node), pools.desired_states
         listed = {name: tuple(roster.devices) for name, roster in rosters.items()}
-        lost = taken(pools.config, listed, wanted, node)
+        lost = devices_removed(pools.config, listed, wanted, node)
         held = look.held or ResourceHolders()
-        objections = in_use.conflicts(lost, held)
+        objections = in_use.removal_conflicts(lost, held)
         if objections and not force:
-            errors = (*objections, in_use.advice(held))
+            errors = (*objections, in_use.conflict_advice(held))
             return (
                 self._refuse_reload(errors)
                 if held.unknown is None
                 else self._refuse_for_now(errors)
             )
         self._retry_timer = RetryTimer()
-        served = {name: here(roster.devices.values()) for name, roster in rosters.items()}
-        planned = plan(pools.config, served, wanted, node)
+        served = {name: present_ids(roster.devices.values()) for name, roster in rosters.items()}
+        planned = make_plan(pools.config, served, wanted, node)
         self._trial = _PendingReload(
             former=pools.config,
             reply=ReloadReply(
-                *changes(pools.config, wanted),
+                *changed_pools(pools.config, wanted),
                 plan=planned,
                 warnings=(*wanted.warnings, *in_use.unchecked_warning(lost, held)),
                 forced=objections,
             ),
             restarts={name: worker.child.restarts for name, worker in pools.workers.items()},
-            started=starts(pools.config, wanted, node)
+            started=pools_started(pools.config, wanted, node)
             - {name for name, worker in pools.workers.items() if worker.child.wanted},
             deadline=monotonic() + STARTUP_TIMEOUT_S,
         )

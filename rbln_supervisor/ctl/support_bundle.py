@@ -57,8 +57,8 @@ def bundle(where: Overrides, file: Path | None) -> Exit:
 def contents(where: Overrides, seen: DoctorFacts, now: datetime) -> tuple[dict[str, str], str]:
     """Return the files without secrets, and the manifest."""
     raw, config_problem = _config(where)
-    known = redaction.secrets(raw)
-    config = redaction.configuration(raw, known) if raw else None
+    known = redaction.find_secrets(raw)
+    config = redaction.redact_configuration(raw, known) if raw else None
     if config is None and not config_problem:
         config_problem = "it is no document, so that its secrets can't be told from the rest"
     removed: dict[str, int] = {}

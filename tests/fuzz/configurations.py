@@ -98,8 +98,8 @@ def functions(raw: bytes) -> None:
 
 def secrets(raw: bytes) -> None:
     """None of them is left, in whatever form a file has them."""
-    known = redaction.secrets(raw)
-    config = redaction.configuration(raw, known)
+    known = redaction.find_secrets(raw)
+    config = redaction.redact_configuration(raw, known)
     if config is not None:
         json.loads(config.text)
     text = redaction.redact(raw.decode(errors="replace"), known).text

@@ -165,7 +165,7 @@ def test_an_odd_drivers_name_is_part_of_a_line_that_can_be_sent(name: str) -> No
 )
 def test_a_configuration_without_secrets_is_json(raw: bytes) -> None:
     """What was removed took a quote or a comma along."""
-    config = redaction.configuration(raw)
+    config = redaction.redact_configuration(raw)
     assert config is not None
     assert redaction.HIDDEN in f"{msgspec.json.decode(config.text)}"
     assert "s3cret" not in config.text
@@ -210,9 +210,9 @@ def _shown_plainly(said: Explanation) -> None:
 def test_a_configuration_of_1_mib_is_redacted_in_one_pass() -> None:
     info = {f"{number:06x}-key": f"{number:06x}-value" for number in range(25_000)}
     raw = json.dumps({"resourceList": [{"additionalInfo": {"*": info}}]}).encode()
-    known = redaction.secrets(raw)
+    known = redaction.find_secrets(raw)
     assert len(known.values) == len(info)
-    shown = redaction.configuration(raw, known)
+    shown = redaction.redact_configuration(raw, known)
     assert shown is not None
     assert shown.removed == len(info)
     log = " ".join(info.values())
@@ -231,4 +231,4 @@ def test_a_long_line_is_searched_for_secrets_in_one_pass(unit: str) -> None:
     """Patterns went over a run of characters from each place of it, and from each place in that."""
     text = (unit * LONG)[:LONG]
     assert redaction.redact(text).text
-    redaction.secrets(b"[x additionalInfo" + text.encode())
+    redaction.find_secrets(b"[x additionalInfo" + text.encode())

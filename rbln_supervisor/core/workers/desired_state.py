@@ -181,7 +181,7 @@ def _is_deselected(device: Device, before: DesiredState, node: NodeInventory) ->
         return same == device
     former = PoolConfig(before.pool, before.selectors)
     objects = bound_selectors([former], before.pool.device_type)
-    return any(one.questions.match(now.device) for one in objects)
+    return any(one.compiled.matches_device(now.device) for one in objects)
 
 
 def _why_gone(device: Device, pool: PoolConfig, node: NodeInventory) -> str:
@@ -199,7 +199,7 @@ def _why_gone(device: Device, pool: PoolConfig, node: NodeInventory) -> str:
     )
     changed = "it changed: " if device.function.vendor and as_now != now.device else ""
     objections = [
-        one.questions.objection(now.device)
+        one.compiled.first_mismatch(now.device)
         for one in bound_selectors([pool], pool.spec.device_type)
     ]
     match objections:

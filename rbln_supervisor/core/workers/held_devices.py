@@ -41,7 +41,7 @@ def retained_devices(
         if device.id not in held or candidate.refusal is not None:
             continue
         for one in objects:
-            if all(_follows_function(device, each) for each in one.questions.objections(device)):
+            if all(_follows_function(device, each) for each in one.compiled.all_mismatches(device)):
                 found[device.id] = msgspec.structs.replace(device, grants=one.grants)
                 break
     return found
