@@ -18,7 +18,7 @@ class StatusFilter(NamedTuple):
     """True: only devices that are not healthy, and pools that have such or that do not serve."""
 
 
-def chosen(status: NodeStatus, choice: StatusFilter) -> NodeStatus:
+def filter_status(status: NodeStatus, choice: StatusFilter) -> NodeStatus:
     """Return the status reduced to the selected pools and devices, in the same structure."""
     pools = {
         name: pool
@@ -38,7 +38,7 @@ def chosen(status: NodeStatus, choice: StatusFilter) -> NodeStatus:
     return msgspec.structs.replace(status, pools=pools)
 
 
-def unknown(status: NodeStatus, choice: StatusFilter) -> str:
+def unknown_pool_error(status: NodeStatus, choice: StatusFilter) -> str:
     """Return an error if the selected pool does not exist; empty if it does."""
     if choice.pool is None or any(matches_name(name, choice.pool) for name in status.pools):
         return ""

@@ -52,7 +52,7 @@ class StderrServer:
         # may be none left.
         while self._waiting.poll(0):
             try:
-                asker, _ = self._socket.accept()
+                client, _ = self._socket.accept()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -61,5 +61,5 @@ class StderrServer:
                 self._waiting.unregister(self._socket)
                 self._socket.close()
                 return
-            with asker, contextlib.suppress(OSError):  # gone meanwhile
-                socket.send_fds(asker, [b"\0"], [_STDERR], socket.MSG_DONTWAIT)
+            with client, contextlib.suppress(OSError):  # gone meanwhile
+                socket.send_fds(client, [b"\0"], [_STDERR], socket.MSG_DONTWAIT)

@@ -16,7 +16,7 @@ from rbln_supervisor.config import accepted
 from rbln_supervisor.core.config.node_config import ConfigError, parse
 from rbln_supervisor.core.events.event import MAX_EVENTS, Event, Query
 from rbln_supervisor.ctl import events_command, events_table
-from rbln_supervisor.ctl.times import since
+from rbln_supervisor.ctl.times import parse_since
 from rbln_supervisor.doctor import folders, host_files
 from rbln_supervisor.events import log
 from rbln_supervisor.exporter import main as exporter
@@ -45,9 +45,9 @@ def events(raw: bytes) -> None:
         assert told.problem == ""
         *_, last = (one for one in log.read_records(folder) if isinstance(one, Event))
         assert (last.kind, last.what, last.number) == ("supervisor", "started", told.last_number)
-        said = events_command.stored(folder, Query())
+        said = events_command.stored_events(folder, Query())
         for event in said.events:
-            assert events_table.line(event).isprintable()
+            assert events_table.event_line(event).isprintable()
         msgspec.json.encode(said)
 
 
@@ -146,7 +146,7 @@ def command_line(raw: bytes) -> None:
             cli.parse_arguments(words, in_container=False)
         except SystemExit as end:
             assert end.code in {0, 2}  # noqa: PT017 - 0: --help, --version
-        for read in (exporter._address, exporter._seconds, since):
+        for read in (exporter._parse_address, exporter._parse_seconds, parse_since):
             try:
                 read(words[0])
             except argparse.ArgumentTypeError:

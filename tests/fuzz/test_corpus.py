@@ -76,7 +76,7 @@ def test_a_deep_list_of_files_does_not_end_a_worker(tmp_path: Path) -> None:
 
 def test_deep_words_of_doctors_process_are_passed_over() -> None:
     """RecursionError ended rbln-ctl doctor."""
-    _, failures, why = doctor._read(DEEP + b'\n{"limits": "no time"}\n')
+    _, failures, why = doctor._decode_sections(DEEP + b'\n{"limits": "no time"}\n')
     assert (failures, why) == ({"limits": "no time"}, "")
 
 
@@ -201,7 +201,9 @@ def test_words_of_an_explanation_steer_no_terminal(text: str) -> None:
 
 
 def _shown_plainly(said: Explanation) -> None:
-    shown = rendering.text(lambda columns: explain_table.page(said, columns, 0.0), io.StringIO())
+    shown = rendering.render_text(
+        lambda columns: explain_table.explain_page(said, columns, 0.0), io.StringIO()
+    )
     claims.page(shown)
     assert shown.count("\\") >= 3
 

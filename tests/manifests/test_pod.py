@@ -14,7 +14,7 @@ from rbln_supervisor.core.run_dir_check import TERMINATION_LOG
 from rbln_supervisor.ctl.client import REQUEST_TIMEOUT_S
 from rbln_supervisor.ctl.exits import Exit
 from rbln_supervisor.ctl.main import main as rbln_ctl
-from rbln_supervisor.ctl.probe import READY_WITHIN_S
+from rbln_supervisor.ctl.probe import READY_TIMEOUT_S
 from rbln_supervisor.options import Options
 from rbln_worker.core.allocation import cdi, devinfo
 from rbln_worker.host.facts import HOST_FILES
@@ -213,7 +213,7 @@ def test_an_update_never_takes_a_resource_away(kustomized: dict[Key, Object]) ->
         assert one[kind]["exec"]["command"][:2] == ["rbln-ctl", "probe"], kind
         assert one[kind]["timeoutSeconds"] >= 5, kind
     # Who is ended has no words: of one that hangs the kubelet shall hear that it does.
-    assert one["readinessProbe"]["timeoutSeconds"] > READY_WITHIN_S + 1
+    assert one["readinessProbe"]["timeoutSeconds"] > READY_TIMEOUT_S + 1
     assert one["livenessProbe"]["timeoutSeconds"] > REQUEST_TIMEOUT_S + 1
     assert pod(kustomized)["terminationGracePeriodSeconds"] >= 10
 

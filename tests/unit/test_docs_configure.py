@@ -169,7 +169,7 @@ def options(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
 
 
 def exporter_values(*words: str) -> dict[str, object]:
-    return vars(exporter._parser(exporter.LISTEN, "text").parse_args(words))
+    return vars(exporter._build_parser(exporter.LISTEN, "text").parse_args(words))
 
 
 def supervisor_values(*words: str) -> dict[str, object]:
@@ -179,7 +179,7 @@ def supervisor_values(*words: str) -> dict[str, object]:
 
 PROGRAMS: Final = (
     (SUPERVISOR, cli._build_parser(), supervisor_values),
-    (EXPORTER, exporter._parser(exporter.LISTEN, "text"), exporter_values),
+    (EXPORTER, exporter._build_parser(exporter.LISTEN, "text"), exporter_values),
 )
 
 

@@ -23,7 +23,7 @@ from rbln_supervisor.core.status import (
     SupervisorStatus,
     WorkerStatus,
 )
-from rbln_supervisor.ctl.probe import unready
+from rbln_supervisor.ctl.probe import unready_reasons
 from rbln_supervisor.reporting.systemd import SystemdNotifier, systemd_notifier
 from rbln_worker.contract.health import HealthPhase
 from rbln_worker.contract.pod_devices import PodSource
@@ -247,10 +247,10 @@ def test_what_keeps_a_node_from_being_ready() -> None:
         "x/C": pool("invalid", reason="no"),
         "x/D": pool("waiting"),
     }
-    assert unready(node_of(pools, ready=True)) == ()
-    assert unready(node_of(pools, ready=False)) == (
+    assert unready_reasons(node_of(pools, ready=True)) == ()
+    assert unready_reasons(node_of(pools, ready=False)) == (
         "x/B is starting: the kubelet has not listed it yet",
     )
-    assert unready(node_of({}, ready=False)) == (
+    assert unready_reasons(node_of({}, ready=False)) == (
         "not ready: the node has not been looked at yet, or it is leaving",
     )

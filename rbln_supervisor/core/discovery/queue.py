@@ -164,5 +164,5 @@ class DiscoveryQueue(msgspec.Struct, frozen=True):
         return self.reload is not None and self.deferred is None
 
 
-def _as_set(asker: bytes | None) -> frozenset[bytes]:
-    return frozenset() if asker is None else frozenset({asker})
+def _as_set(requester: bytes | None) -> frozenset[bytes]:
+    return frozenset() if requester is None else frozenset({requester})
