@@ -26,12 +26,8 @@ from rbln_supervisor.core.matching.plan import (
     pools_started,
     present_ids,
 )
+from rbln_supervisor.core.workers import startup_check
 from rbln_supervisor.core.workers.lifecycle import State
-from rbln_supervisor.core.workers.startup_check import (
-    STARTUP_TIMEOUT_S,
-    WorkerStart,
-    startup_failures,
-)
 from rbln_supervisor.events.log import EventLog
 from rbln_supervisor.options import Options
 from rbln_supervisor.workers.pools import Pools
@@ -191,7 +187,7 @@ class ConfigReloader:
             restarts={name: worker.child.restarts for name, worker in pools.workers.items()},
             started=pools_started(pools.config, wanted, node)
             - {name for name, worker in pools.workers.items() if worker.child.wanted},
-            deadline=monotonic() + STARTUP_TIMEOUT_S,
+            deadline=monotonic() + startup_check.STARTUP_TIMEOUT_S,
         )
         pools.set_config(wanted)
         return None
@@ -202,17 +198,17 @@ class ConfigReloader:
         if trial is None:
             return None
         starts = tuple(self._worker_starts(trial))
-        failed = startup_failures(starts, is_overdue=now >= trial.deadline)
+        failed = startup_check.startup_failures(starts, is_overdue=now >= trial.deadline)
         if not failed and not all(start.is_up for start in starts):
             return None
         self._trial = None
         return self._roll_back(trial, failed) if failed else self._accept_reload(trial.reply)
 
-    def _worker_starts(self, trial: _PendingReload) -> Iterator[WorkerStart]:
+    def _worker_starts(self, trial: _PendingReload) -> Iterator[startup_check.WorkerStart]:
         for name in sorted(trial.started):
             worker = self._pools.workers[name]
             end = worker.last_exit
-            yield WorkerStart(
+            yield startup_check.WorkerStart(
                 name,
                 is_up=worker.child.state is State.UP and worker.report is not None,
                 has_died=worker.child.restarts > trial.restarts.get(name, 0),
