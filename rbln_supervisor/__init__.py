@@ -2,12 +2,10 @@
 
 A tour in the order of the data:
 
-- ``kernel``, ``config_watch``, ``lookout``: events, and when the next discovery runs;
-- ``scout``, ``node``: one discovery, in a forked process;
-- ``core.assign``, ``core.roster``: matching, and the desired state of each pool;
-- ``pools``, ``keeper``, ``children``: all workers, one worker, fork and reap;
-- ``router``: messages to workers and to ``rbln-ctl``;
-- ``overview``, ``journal``, ``announcer``: status and metrics, the event log, systemd;
+- ``config``, ``discovery``: the file, kernel events, and discoveries in forked processes;
+- ``core.matching``, ``core.workers``: matching, and the desired state of each pool;
+- ``workers``: all workers, one worker, fork and reap, and messages to workers and ``rbln-ctl``;
+- ``reporting``, ``events``: status and metrics, systemd, and the event log;
 - ``supervisor``: the loop.
 
 ARCHITECTURE.md follows one event through these files.

@@ -38,18 +38,18 @@ _LEVELS: Final = {
 }
 _SIZE: Final = re.compile(r"([0-9]{1,19})(|KiB|MiB|GiB)", re.ASCII)
 _UNITS: Final = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-_MEMORY_LEAST: Final = 256 << 20
+_MIN_MEMORY: Final = 256 << 20
 """Minimum of --worker-memory-max. A small pool's worker uses 125 MiB, of which 104 are thread
 stacks. With 16 cores and more, where gRPC starts 12 further threads, it uses 218 MiB, of which 200
 are stacks."""
 
 
-def parse(argv: Sequence[str], *, in_container: bool) -> Options:
+def parse_arguments(argv: Sequence[str], *, in_container: bool) -> Options:
     """Return the options; exit with code 2 and the usage if they are invalid."""
-    given, words = _parser().parse_known_args([_normal(word) for word in argv])
+    given, words = _build_parser().parse_known_args([_normalize_argument(word) for word in argv])
     unknown = [word for word in words if word.startswith("-")]
     if unknown:
-        _parser().error(f"unknown option {unknown[0]}")
+        _build_parser().error(f"unknown option {unknown[0]}")
     if words:
         print(f"rbln-supervisor: ignored: {' '.join(words)}", file=sys.stderr)  # noqa: T201
     return Options(
@@ -77,7 +77,7 @@ def parse(argv: Sequence[str], *, in_container: bool) -> Options:
     )
 
 
-def _normal(word: str) -> str:
+def _normalize_argument(word: str) -> str:
     """Return an argument with two dashes, and with a value if it is a switch without one."""
     if not word.startswith("-") or word in {"-", "--", "-h"}:
         return word
@@ -107,7 +107,7 @@ examples:
 """
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     default = Options()
     parser = argparse.ArgumentParser(
         prog="rbln-supervisor",
@@ -138,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     option(
         "--use-cdi",
-        type=_boolean,
+        type=_parse_boolean,
         default=default.use_cdi,
         metavar="BOOL",
         help="let the container runtime add devices, by CDI specs in /var/run/cdi (false)",
@@ -159,28 +159,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     option(
         "--kubelet-dir",
-        type=_absolute,
+        type=_parse_absolute_path,
         default=default.kubelet_dir,
         metavar="DIR",
         help="the kubelet's --root-dir on the host (%(default)s)",
     )
     option(
         "--device-plugins-dir",
-        type=_absolute,
+        type=_parse_absolute_path,
         default=default.device_plugins_dir,
         metavar="DIR",
         help="the folder of kubelet.sock, which no --root-dir of a kubelet moves (%(default)s)",
     )
     option(
         "--pod-resources-dir",
-        type=_absolute,
+        type=_parse_absolute_path,
         default=None,
         metavar="DIR",
         help="the folder of the kubelet's pod-resources API (pod-resources below --kubelet-dir)",
     )
     option(
         "--plugins-registry-dir",
-        type=_absolute,
+        type=_parse_absolute_path,
         default=None,
         metavar="DIR",
         help="the folder of the kubelet's plugin watcher (plugins_registry below --kubelet-dir)",
@@ -201,7 +201,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     option(
         "--allow-default-route",
-        type=_boolean,
+        type=_parse_boolean,
         default=default.allow_default_route,
         metavar="BOOL",
         help="give out network devices although the node's default route leaves through them "
@@ -209,21 +209,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     option(
         "--watch-config",
-        type=_boolean,
+        type=_parse_boolean,
         default=default.watch_config,
         metavar="BOOL",
         help="reload when the configuration file changes (true)",
     )
     option(
         "--gone-grace",
-        type=_seconds,
+        type=_parse_seconds,
         default=default.gone_grace_s,
         metavar="SECONDS",
         help="how long a device that vanished stays listed as Unhealthy (%(default)g)",
     )
     option(
         "--rescan-interval",
-        type=_seconds,
+        type=_parse_seconds,
         default=default.rescan_s,
         metavar="SECONDS",
         help="how often to look for devices without being told (%(default)g)",
@@ -237,7 +237,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     option(
         "--worker-memory-max",
-        type=_memory,
+        type=_parse_memory,
         default=default.worker_memory_max,
         metavar="SIZE",
         help="how much memory of its own a worker may have, stacks of its threads included, such "
@@ -245,7 +245,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     option(
         "--log-level",
-        type=_level,
+        type=_parse_level,
         default=default.log_level,
         metavar="LEVEL",
         help="debug, info, warning or error; a number, as the reference takes, is info (info)",
@@ -261,13 +261,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _boolean(text: str) -> bool:
+def _parse_boolean(text: str) -> bool:
     if text not in _BOOLEANS:
         raise argparse.ArgumentTypeError(f"expected true or false, got {text!r}")
     return _BOOLEANS[text]
 
 
-def _absolute(text: str) -> Path:
+def _parse_absolute_path(text: str) -> Path:
     path = Path(text)
     if not path.is_absolute():
         raise argparse.ArgumentTypeError(f"expected a path from the root, got {text!r}")
@@ -278,7 +278,7 @@ def _existing_or_new(text: str) -> Path:
     return Path(text).absolute()
 
 
-def _seconds(text: str) -> float:
+def _parse_seconds(text: str) -> float:
     try:
         seconds = float(text)
     except ValueError:
@@ -288,20 +288,20 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _memory(text: str) -> int:
+def _parse_memory(text: str) -> int:
     """Return a size in bytes; 0: no limit."""
     if text == "none":
         return 0
     found = _SIZE.fullmatch(text)
     size = int(found[1]) * _UNITS[found[2] or ""] if found else 0
-    if not _MEMORY_LEAST <= size < 1 << 62:
+    if not _MIN_MEMORY <= size < 1 << 62:
         raise argparse.ArgumentTypeError(
             f"expected none, or at least 256MiB (a number of bytes, KiB, MiB or GiB), got {text!r}"
         )
     return size
 
 
-def _level(text: str) -> int:
+def _parse_level(text: str) -> int:
     if text.isascii() and text.isdigit():
         return logging.INFO
     if text.lower() not in _LEVELS:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from rbln_supervisor import run_dir
-from rbln_supervisor.cli import parse
+from rbln_supervisor.cli import parse_arguments
 from rbln_supervisor.config import accepted
 from rbln_supervisor.config.config_file import in_file
 from rbln_supervisor.core.config import node_config
@@ -27,18 +27,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Return the exit code (contract/exits.py) if nothing can be started; else never return."""
     arguments = sys.argv[1:] if argv is None else argv
     environment = os.environ
-    options = parse(
+    options = parse_arguments(
         ["--run-dir", environment.get("RBLN_RUN_DIR") or str(Options().run_dir), *arguments],
         in_container=True,
     )
     try:
         accepted.start_config(options)
-        run_dir.prepare(options.run_dir)
+        run_dir.prepare_run_dir(options.run_dir)
         run_dir.require_room(options.run_dir)
     except node_config.ConfigError as error:
-        return _refuse(*in_file(options.config_file, error.errors))
+        return _print_refusal(*in_file(options.config_file, error.errors))
     except run_dir.RunDirError as error:
-        return _refuse(str(error))
+        return _print_refusal(str(error))
     program = environment.get("RBLN_SUPERVISORD_CONF") or _PROGRAM
     return os.execve(  # noqa: S606 - no shell is needed: arguments are passed unchanged
         sys.executable,
@@ -65,7 +65,7 @@ def environment_of(
     }
 
 
-def _refuse(*complaints: str) -> int:
+def _print_refusal(*complaints: str) -> int:
     for complaint in complaints:
         print(f"rbln-supervisor: {complaint}", file=sys.stderr)  # noqa: T201
     return Exit.UNUSABLE

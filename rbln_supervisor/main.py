@@ -13,13 +13,13 @@ from typing import Final
 import zmq
 
 from rbln_supervisor import run_dir, upgrade
-from rbln_supervisor.cli import parse
+from rbln_supervisor.cli import parse_arguments
 from rbln_supervisor.config import accepted
 from rbln_supervisor.config.config_file import in_file
 from rbln_supervisor.core.config import node_config
 from rbln_supervisor.core.control.protocol import CONTROL_SOCKET, HIDDEN, MAX_REQUEST_BYTES
-from rbln_supervisor.discovery.process import DDPTOOL_KEEPS, LOOKS_KEEP
-from rbln_supervisor.options import Options, save
+from rbln_supervisor.discovery.process import DDPTOOL_KEEPS, DISCOVERY_KEEPS
+from rbln_supervisor.options import Options, save_options
 from rbln_supervisor.reporting.systemd import systemd_notifier
 from rbln_supervisor.supervisor import Supervisor
 from rbln_supervisor.workers import fd_limit, processes
@@ -33,7 +33,7 @@ from rbln_worker.process import limits, log
 from rbln_worker.process.privileges import Capability, PrivilegeError, keep_only
 from rbln_worker.process.stderr_client import STDERR_SOCKET
 
-_QUEUED_MOST = 16
+_MAX_QUEUED = 16
 """Maximum number of messages queued for a peer that doesn't read. Each message to a worker is a
 snapshot or a delta: a worker that missed some requests a snapshot, and its heartbeats show a
 lag."""
@@ -41,7 +41,7 @@ lag."""
 _KEPT: Final = (
     Capability.DAC_OVERRIDE,  # a configuration file may belong to another user
     Capability.SETPCAP,  # to remove the others from workers for good
-    *LOOKS_KEEP,
+    *DISCOVERY_KEEPS,
     *DDPTOOL_KEEPS,
 )
 
@@ -50,9 +50,11 @@ _log = logging.getLogger(__name__)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until a signal; return the exit code (contract/exits.py). Wrong usage: argparse exits."""
-    options = parse(sys.argv[1:] if argv is None else argv, in_container=in_container(os.environ))
+    options = parse_arguments(
+        sys.argv[1:] if argv is None else argv, in_container=in_container(os.environ)
+    )
     try:
-        return _check(options) if options.check else _run(options)
+        return _check_start(options) if options.check else _run_supervisor(options)
     except node_config.ConfigError as error:
         complaints = in_file(options.config_file, error.errors)
     except (run_dir.RunDirError, BindError) as error:
@@ -84,7 +86,7 @@ def in_container(environment: Mapping[str, str]) -> bool:
     )
 
 
-def _check(options: Options) -> int:
+def _check_start(options: Options) -> int:
     """Check that a supervisor could be started; raise the same errors as a start."""
     start = accepted.start_config(options)
     for complaint in start.refused:
@@ -93,39 +95,39 @@ def _check(options: Options) -> int:
     return Exit.DRAINED
 
 
-def _run(options: Options) -> int:
+def _run_supervisor(options: Options) -> int:
     os.umask(0o077)
     limits.disable_core_dumps()
     fd_limit.raise_limit()
     keep_only(*_KEPT)
     start = accepted.start_config(options)
     log.setup_log("supervisor", options.log_level, options.log_format)
-    _note(start.config)
-    tell = systemd_notifier(os.environ)
+    _log_config_problems(start.config)
+    notifier = systemd_notifier(os.environ)
     # systemd ends a supervisor that hangs with SIGABRT: the log then has the place where it hung.
     faulthandler.enable()
     processes.reap_leftovers()
-    with run_dir.locked(options.run_dir):
+    with run_dir.lock_run_dir(options.run_dir):
         with contextlib.suppress(OSError):  # needed only by rbln-ctl doctor without a supervisor
-            save(options)
+            save_options(options)
         processes.preload()
         context = zmq.Context()
         with (
             Router(
                 context,
                 options.run_dir / WORKERS_SOCKET,
-                bytes_most=MAX_FRAME_BYTES,
-                queued=_QUEUED_MOST,
+                max_bytes=MAX_FRAME_BYTES,
+                max_queued=_MAX_QUEUED,
             ) as hub,
             Router(
                 context,
                 options.run_dir / CONTROL_SOCKET,
-                bytes_most=MAX_REQUEST_BYTES,
-                queued=_QUEUED_MOST,
+                max_bytes=MAX_REQUEST_BYTES,
+                max_queued=_MAX_QUEUED,
             ) as control,
             StderrServer(options.run_dir) as lender,
         ):
-            supervisor = Supervisor(options, start, hub, control, lender, tell)
+            supervisor = Supervisor(options, start, hub, control, lender, notifier)
             code = supervisor.run()
         context.term()
         if supervisor.is_upgrading:
@@ -138,7 +140,7 @@ def _run(options: Options) -> int:
         return code
 
 
-def _note(configured: node_config.NodeConfig) -> None:
+def _log_config_problems(configured: node_config.NodeConfig) -> None:
     for warning in configured.warnings:
         _log.warning(warning)
     for pool in configured.invalid:

@@ -16,7 +16,7 @@ FILE: Final = "options.json"
 """File name in the run directory: the options of its last supervisor."""
 ASIDE: Final = f"{FILE}.new"
 """Name of the file while it is written."""
-_BYTES_MOST: Final = 64 * 1024
+_MAX_BYTES: Final = 64 * 1024
 KUBELET: Final = Path("/var/lib/kubelet")
 
 
@@ -81,7 +81,7 @@ class OptionsError(Exception):
     """Error: the options of a run directory can't be read; the text has the reason."""
 
 
-def save(options: Options) -> None:
+def save_options(options: Options) -> None:
     """Save the options for readers without a running supervisor. Raises OSError."""
     raw = msgspec.json.encode(options, enc_hook=str)
     aside = options.run_dir / ASIDE
@@ -89,7 +89,7 @@ def save(options: Options) -> None:
     aside.replace(options.run_dir / FILE)
 
 
-def load(run_dir: Path) -> Options:
+def load_options(run_dir: Path) -> Options:
     """Return the options of the last supervisor of a run directory.
 
     Raises:
@@ -99,8 +99,8 @@ def load(run_dir: Path) -> Options:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
-            raw = file.read(_BYTES_MOST)
-        known = msgspec.json.decode(raw, type=Options, dec_hook=_path)
+            raw = file.read(_MAX_BYTES)
+        known = msgspec.json.decode(raw, type=Options, dec_hook=_decode_path)
     except OSError as error:
         raise OptionsError(f"{path}: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
@@ -112,7 +112,7 @@ def load(run_dir: Path) -> Options:
     return known
 
 
-def _path(kind: type[Any], value: object) -> Path:
+def _decode_path(kind: type[Any], value: object) -> Path:
     if kind is not Path or not isinstance(value, str):
         raise TypeError(f"expected a path, got {type(value).__name__}")
     return Path(value)

@@ -16,7 +16,7 @@ from typing import Final
 from rbln_supervisor import options
 from rbln_supervisor.config import accepted
 from rbln_supervisor.core.control.protocol import CONTROL_SOCKET
-from rbln_supervisor.core.run_dir_check import Entry, Folder, Refused, Use, decide, is_open
+from rbln_supervisor.core.run_dir_check import Entry, Folder, Refused, Use, decide_use, is_open
 from rbln_supervisor.events import log
 from rbln_worker.channel.dealer import WORKERS_SOCKET
 from rbln_worker.process.stderr_client import STDERR_SOCKET
@@ -27,7 +27,7 @@ _OURS: Final = frozenset(
     {_LOCK, POOLS, "supervisord.pid"}
     | {CONTROL_SOCKET, WORKERS_SOCKET, STDERR_SOCKET}
     | {"control.hidden", "workers.hidden"}  # router.py
-    | {log.FILE, log.FORMER, options.FILE, options.ASIDE}
+    | {log.FILE, log.PREVIOUS_FILE, options.FILE, options.ASIDE}
     | {accepted.FILE, accepted.ASIDE}
 )
 """All names that we create there (supervisord.pid by conf/supervisord.conf)."""
@@ -35,10 +35,10 @@ _MODE: Final = 0o700
 _MIN_FREE_BYTES: Final = 64 * 1024
 """Room for the lock, the options and the first events; sockets take none."""
 
-_LOCK_WITHIN_S: Final = 2.0
+_LOCK_TIMEOUT_S: Final = 2.0
 """Time for a predecessor to end (seconds); a discovery that it has just forked closes the lock at
 once."""
-_LOCK_AGAIN_S: Final = 0.02
+_LOCK_RETRY_INTERVAL_S: Final = 0.02
 
 _WRITABLE: Final = "--run-dir has to be a folder that can be written to"
 _FULL: Final = (
@@ -59,35 +59,35 @@ class RunDirError(Exception):
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def lock_run_dir(path: Path) -> Iterator[None]:
     """Lock a run directory for this supervisor (flock(2): the kernel unlocks it when we end).
 
     Raises:
-        NotUsable: It can't be created, is open to others, or is locked by another supervisor.
+        RunDirError: It can't be created, is open to others, or is locked by another supervisor.
     """
-    prepare(path)
+    prepare_run_dir(path)
     lock = path / _LOCK
     with contextlib.ExitStack() as closing:
-        with _explained(lock):
+        with _explain_errors(lock):
             # No link: its target would be truncated.
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             fd = os.open(lock, flags, 0o600)
             closing.callback(os.close, fd)
-        if not _take(fd):
+        if not _take_lock(fd):
             holder = os.read(fd, 16).decode(errors="replace").strip()
             raise RunDirError(
                 f"another rbln-supervisor (pid {holder or 'unknown'}) serves from {path}: stop it, "
                 "or give this one a --run-dir of its own"
             )
-        with _explained(lock):
+        with _explain_errors(lock):
             os.ftruncate(fd, 0)
             os.write(fd, f"{os.getpid()}\n".encode())
         yield
 
 
-def prepare(path: Path) -> None:
-    """Create the folder and its folder for pools, for this user only. Raises NotUsable."""
-    with _explained(path):
+def prepare_run_dir(path: Path) -> None:
+    """Create the folder and its folder for pools, for this user only. Raises RunDirError."""
+    with _explain_errors(path):
         is_link = path.is_symlink()
         if is_link and _others_may_write(path.parent):
             raise RunDirError(
@@ -104,7 +104,7 @@ def prepare(path: Path) -> None:
         finally:
             os.close(fd)
     pools = path / POOLS
-    with _explained(pools):
+    with _explain_errors(pools):
         if pools.is_symlink():
             raise RunDirError(f"{pools}: a link, expected a folder: remove it")
         pools.mkdir(mode=_MODE, exist_ok=True)
@@ -114,12 +114,12 @@ def prepare(path: Path) -> None:
 
 
 def require_room(path: Path) -> None:
-    """Refuse a full volume before anything is started in it. Raises NotUsable.
+    """Refuse a full volume before anything is started in it. Raises RunDirError.
 
     A supervisor that restarts beside living workers does not check this: it serves with the
     existing files, and writes its own when there is room again.
     """
-    with _explained(path):
+    with _explain_errors(path):
         volume = os.statvfs(path)
         # A tmpfs without a limit reports no blocks.
         if volume.f_blocks and volume.f_bavail * volume.f_frsize < _MIN_FREE_BYTES:
@@ -127,18 +127,18 @@ def require_room(path: Path) -> None:
 
 
 def _close_folder(path: Path, fd: int) -> None:
-    """Close the folder to others if it is for us alone. Raises NotUsable if it must not be used.
+    """Close the folder to others if it is for us alone. Raises RunDirError if it must not be used.
 
     The second reading detects what others put there before it was closed. /tmp or another folder
     that was given by mistake keeps its mode.
     """
     found = _read_folder(fd)
-    if _decide(path, found) is Use.AS_IT_IS:
+    if _decide_use(path, found) is Use.AS_IT_IS:
         return
     _set_mode(fd, _MODE)
     try:
         now = _read_folder(fd)
-        _decide(path, Folder(found.mode, now.uid, now.entries))
+        _decide_use(path, Folder(found.mode, now.uid, now.entries))
     except RunDirError:
         _set_mode(fd, found.mode)
         raise
@@ -153,7 +153,7 @@ def _close_pools(pools: Path) -> None:
     """Close the folder of the pools. All its content is ours, because its parent is closed."""
     found = pools.stat()
     mode = stat.S_IMODE(found.st_mode)
-    if _decide(pools, Folder(mode, found.st_uid, ())) is Use.CLOSED:
+    if _decide_use(pools, Folder(mode, found.st_uid, ())) is Use.CLOSED:
         _set_mode(pools, _MODE)
 
 
@@ -162,8 +162,8 @@ def _set_mode(folder: Path | int, mode: int) -> None:
         os.chmod(folder, mode)  # noqa: PTH101 - also takes a descriptor
 
 
-def _decide(path: Path, folder: Folder) -> Use:
-    decision = decide(folder, uid=os.geteuid(), names=_OURS, lock=_LOCK)
+def _decide_use(path: Path, folder: Folder) -> Use:
+    decision = decide_use(folder, uid=os.geteuid(), names=_OURS, lock=_LOCK)
     if isinstance(decision, Refused):
         raise RunDirError(f"{path}: {decision.reason}")
     return decision
@@ -188,8 +188,8 @@ def _others_may_write(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn an OSError into NotUsable: path, problem and remedy in one line."""
+def _explain_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError into RunDirError: path, problem and remedy in one line."""
     try:
         yield
     except OSError as error:
@@ -198,9 +198,9 @@ def _explained(path: Path) -> Iterator[None]:
         raise RunDirError(f"{named}: {reason}") from error
 
 
-def _take(fd: int) -> bool:
+def _take_lock(fd: int) -> bool:
     """Lock the file; return False if a predecessor did not unlock it in time."""
-    end = monotonic() + _LOCK_WITHIN_S
+    end = monotonic() + _LOCK_TIMEOUT_S
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -208,6 +208,6 @@ def _take(fd: int) -> bool:
             if monotonic() >= end:
                 return False
             # flock(2) has no deadline, and no descriptor reports that a lock is free.
-            sleep(_LOCK_AGAIN_S)
+            sleep(_LOCK_RETRY_INTERVAL_S)
         else:
             return True

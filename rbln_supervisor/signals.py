@@ -6,17 +6,17 @@ import socket
 from collections.abc import Iterator
 from typing import Final
 
-_HEARD: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+_HANDLED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 
 
 @contextlib.contextmanager
-def inbox() -> Iterator[socket.socket]:
+def signal_socket() -> Iterator[socket.socket]:
     """Return a socket from which the numbers of received signals can be read, one byte each."""
     reader, writer = socket.socketpair()
     with reader, writer:
         reader.settimeout(0)
         writer.settimeout(0)
-        handlers = {number: signal.signal(number, lambda *_: None) for number in _HEARD}
+        handlers = {number: signal.signal(number, lambda *_: None) for number in _HANDLED}
         before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         try:
             yield reader
@@ -26,7 +26,7 @@ def inbox() -> Iterator[socket.socket]:
                 signal.signal(number, handler)
 
 
-def arrived(reader: socket.socket) -> frozenset[signal.Signals]:
+def received_signals(reader: socket.socket) -> frozenset[signal.Signals]:
     """Return the signals received since the last call."""
     try:
         return frozenset(signal.Signals(number) for number in reader.recv(256))

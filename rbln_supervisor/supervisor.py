@@ -35,8 +35,8 @@ from rbln_supervisor.core.control.protocol import (
     encode,
     to_request,
 )
-from rbln_supervisor.core.events.event import chosen
-from rbln_supervisor.core.pod_devices import changes
+from rbln_supervisor.core.events.event import select_events
+from rbln_supervisor.core.pod_devices import holder_changes
 from rbln_supervisor.core.reporting import pool_summary
 from rbln_supervisor.core.reporting.systemd import ServiceState
 from rbln_supervisor.core.workers.lifecycle import DeadlinePassed
@@ -50,7 +50,7 @@ from rbln_supervisor.reporting.kubelet_watch import KubeletSocketWatch
 from rbln_supervisor.reporting.status_builder import SupervisorParts, SupervisorState
 from rbln_supervisor.reporting.systemd import SystemdNotifier
 from rbln_supervisor.upgrade import UpgradeCheck
-from rbln_supervisor.workers.fd_limit import shortage
+from rbln_supervisor.workers.fd_limit import fd_shortage
 from rbln_supervisor.workers.pool_worker import PoolWorker
 from rbln_supervisor.workers.pools import Pools
 from rbln_supervisor.workers.router import Router
@@ -60,7 +60,7 @@ from rbln_worker.contract.pool import PoolName
 from rbln_worker.contract.version import VERSION
 from rbln_worker.spec import WorkerSpec
 
-LONGEST_WAIT_S: Final = 60.0
+MAX_WAIT_S: Final = 60.0
 UPGRADE_LINGER_MS: Final = 500
 """Time for the last replies, before the process becomes another program (milliseconds)."""
 
@@ -76,86 +76,88 @@ class Supervisor:
         start: StartConfig,
         hub: Router,
         control: Router,
-        lender: StderrServer,
-        announcer: SystemdNotifier,
+        stderr_server: StderrServer,
+        notifier: SystemdNotifier,
     ) -> None:
-        self._lender = lender
+        self._stderr_server = stderr_server
         self._options = options
         self._hub = hub
         self._control = control
-        self._announcer = announcer
+        self._notifier = notifier
         self._hangups = 0
         self._session = secrets.token_hex(8)
-        self._born = monotonic()
+        self._started_at = monotonic()
         self._leaving = False
-        self._shortage = ""
+        self._fd_shortage = ""
         self._upgrade = UpgradeCheck()
         self.is_upgrading = False
         """True if the process has to become the installed program."""
-        self._journal = EventLog(options.run_dir)
-        self._journal.note("supervisor", "started", why=f"version {VERSION}, pid {os.getpid()}")
-        self._pools = Pools(options, start.config, self._keeper)
-        self._lookout = DiscoveryScheduler(
+        self._event_log = EventLog(options.run_dir)
+        self._event_log.record_event(
+            "supervisor", "started", why=f"version {VERSION}, pid {os.getpid()}"
+        )
+        self._pools = Pools(options, start.config, self._new_worker)
+        self._scheduler = DiscoveryScheduler(
             options,
             self._pools,
-            ConfigReloader(options, self._pools, start, self._journal),
-            self._reply,
+            ConfigReloader(options, self._pools, start, self._event_log),
+            self._send_reply,
         )
         self._pod_watch = PodWatch(options.kubelet_dirs)
         # Before the first discovery, so that no event between it and the sockets is missed.
         self._kernel = KernelEventListener(
-            self._pools, self._lookout.look, lambda: self._lookout.cost_s
+            self._pools, self._scheduler.discover_functions, lambda: self._scheduler.cost_s
         )
         self._kubelet = KubeletSocketWatch(
             options.kubelet_dirs.device_plugins,
-            lambda what, why: self._journal.note("kubelet", what, why=why),
+            lambda what, why: self._event_log.record_event("kubelet", what, why=why),
         )
         self._parts = SupervisorParts(
             pools=self._pools,
-            lookout=self._lookout,
+            scheduler=self._scheduler,
             kernel=self._kernel,
             kubelet=self._kubelet,
             pod_watch=self._pod_watch,
             hub=hub,
             control=control,
-            announcer=announcer,
-            journal=self._journal,
+            notifier=notifier,
+            event_log=self._event_log,
         )
 
     def run(self) -> int:
         """Serve until a signal ends it; return the exit code."""
-        with signals.inbox() as signalled:
-            self._pools.take_over()
+        with signals.signal_socket() as signalled:
+            self._pools.adopt_orphans()
             while True:
-                ended = self._wait(signalled.fileno())
-                for number in signals.arrived(signalled):
-                    self._signal(number)
-                for bury in ended:
-                    bury()
-                self._hear()
-                self._answer()
-                self._kernel.hear()
-                self._kubelet.turn()
-                self._lender.turn()
-                self._catch_up()
+                ended = self._wait_for_events(signalled.fileno())
+                for number in signals.received_signals(signalled):
+                    self._handle_signal(number)
+                for reap in ended:
+                    reap()
+                self._read_workers()
+                self._answer_requests()
+                self._kernel.read_events()
+                self._kubelet.process_events()
+                self._stderr_server.serve_clients()
+                self._run_due()
                 if self.is_upgrading:
                     self._end_for_upgrade()
                     return 0
                 if self._leaving and all(
-                    keeper.has_ended for keeper in self._pools.keepers.values()
+                    worker.has_ended for worker in self._pools.workers.values()
                 ):
                     return 0
 
     def _end_for_upgrade(self) -> None:
         """Close everything except the workers, before this process becomes another program."""
         log.info("becoming the installed program")
-        self._journal.note("supervisor", "upgrades", why=f"from version {VERSION}")
-        self._journal.flush()
-        self._lookout.leave()
-        self._pod_watch.close()
+        self._event_log.record_event("supervisor", "upgrades", why=f"from version {VERSION}")
+        self._event_log.write_pending()
+        self._scheduler.stop_discoveries()
+        self._pod_watch.stop_process()
         self._control.close(UPGRADE_LINGER_MS)
 
-    def _wait(self, signalled: int) -> list[Callable[[], None]]:
+    def _wait_for_events(self, signalled: int) -> list[Callable[[], None]]:
         """Wait for any event; return the functions to call for the workers that have ended."""
         poller = zmq.Poller()
         for router in (self._hub, self._control):
@@ -163,73 +165,73 @@ class Supervisor:
             poller.register(router.monitor, zmq.POLLIN)
         poller.register(signalled, zmq.POLLIN)
         lives: dict[int, Callable[[], None]] = {}
-        for keeper in self._pools.keepers.values():
-            lives |= keeper.pidfds
+        for worker in self._pools.workers.values():
+            lives |= worker.pidfds
         watched = (
-            *(self._lookout, self._kernel, self._kubelet, self._lender, self._pod_watch),
+            *(self._scheduler, self._kernel, self._kubelet, self._stderr_server, self._pod_watch),
             self._upgrade,
         )
         for descriptor in (*lives, *(fd for one in watched for fd in one.descriptors)):
             poller.register(descriptor, zmq.POLLIN)
-        deadlines = [one for keeper in self._pools.keepers.values() for one in keeper.deadlines]
-        deadlines.append(self._announcer.due)
-        if self._upgrade.due is not None:
-            deadlines.append(self._upgrade.due)
+        deadlines = [one for worker in self._pools.workers.values() for one in worker.deadlines]
+        deadlines.append(self._notifier.next_deadline)
+        if self._upgrade.next_deadline is not None:
+            deadlines.append(self._upgrade.next_deadline)
         if not self._leaving:
-            deadlines.append(self._lookout.due)
-            deadlines.append(self._pod_watch.due)
-            if self._kernel.due is not None:
-                deadlines.append(self._kernel.due)
+            deadlines.append(self._scheduler.next_deadline)
+            deadlines.append(self._pod_watch.next_deadline)
+            if self._kernel.next_deadline is not None:
+                deadlines.append(self._kernel.next_deadline)
         wait_s = min(deadlines, default=math.inf) - monotonic()
-        woken = poller.poll(math.ceil(1000 * min(max(wait_s, 0.0), LONGEST_WAIT_S)))
+        woken = poller.poll(math.ceil(1000 * min(max(wait_s, 0.0), MAX_WAIT_S)))
         return [lives[source] for source, _ in woken if source in lives]
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _handle_signal(self, number: signal.Signals) -> None:
         if number is signal.SIGHUP:
             self._hangups += 1
-            self._lookout.reload(None)
-            self._announcer.turn(self._facts, at_once=True)
+            self._scheduler.request_reload(None)
+            self._notifier.send_due(self._service_state, at_once=True)
             return
         log.info("leaving", extra={"why": number.name})
         if not self._leaving:
-            self._journal.note("supervisor", "leaves", why=number.name)
+            self._event_log.record_event("supervisor", "leaves", why=number.name)
         self._leaving = True
-        self._lookout.leave()
-        self._pod_watch.close()
-        self._pools.leave()
-        self._announcer.turn(self._facts, at_once=True)
+        self._scheduler.stop_discoveries()
+        self._pod_watch.stop_process()
+        self._pools.drain_all()
+        self._notifier.send_due(self._service_state, at_once=True)
 
-    def _hear(self) -> None:
+    def _read_workers(self) -> None:
         for sender, payload in self._hub.receive():
             try:
-                said = to_supervisor(payload)
+                message = to_supervisor(payload)
             except UnreadableFrame:
                 self._hub.dropped["unreadable worker frames"] += 1
                 continue
-            keeper = self._whose(sender, said if isinstance(said, Hello) else None)
-            if keeper is None and self._is_replaced(sender):
+            worker = self._worker_of(sender, message if isinstance(message, Hello) else None)
+            if worker is None and self._is_replaced(sender):
                 continue
-            if keeper is None:
+            if worker is None:
                 self._hub.dropped["frames of unknown workers"] += 1
             else:
-                keeper.hear(sender, said)
+                worker.on_message(sender, message)
 
-    def _whose(self, sender: bytes, hello: Hello | None) -> PoolWorker | None:
-        for keeper in self._pools.keepers.values():
+    def _worker_of(self, sender: bytes, hello: Hello | None) -> PoolWorker | None:
+        for worker in self._pools.workers.values():
             if hello is None:
-                if keeper.identity == sender:
-                    return keeper
-            elif keeper.is_said_by(hello):
-                return keeper
+                if worker.identity == sender:
+                    return worker
+            elif worker.matches_hello(hello):
+                return worker
         return None
 
     def _is_replaced(self, sender: bytes) -> bool:
         return any(
-            keeper.predecessor is not None and keeper.predecessor.identity == sender
-            for keeper in self._pools.keepers.values()
+            worker.predecessor is not None and worker.predecessor.identity == sender
+            for worker in self._pools.workers.values()
         )
 
-    def _answer(self) -> None:
+    def _answer_requests(self) -> None:
         for sender, payload in self._control.receive():
             try:
                 request = to_request(payload)
@@ -237,98 +239,103 @@ class Supervisor:
                 self._control.dropped["unreadable control frames"] += 1
                 reply: Reply | None = ErrorReply((f"that is no request: {error}"[:300],))
             else:
-                reply = self._obey(sender, request)
+                reply = self._handle_request(sender, request)
             if reply is not None:
-                self._reply(sender, reply)
+                self._send_reply(sender, reply)
 
-    def _reply(self, asker: bytes, reply: Reply) -> None:
-        if not self._control.send(asker, encode(reply)):
+    def _send_reply(self, requester: bytes, reply: Reply) -> None:
+        if not self._control.send(requester, encode(reply)):
             self._control.dropped["answers nobody took"] += 1
 
-    def _obey(self, asker: bytes, request: Request) -> Reply | None:
+    def _handle_request(self, requester: bytes, request: Request) -> Reply | None:
         """Return the reply; None: it follows after a discovery or a check."""
         match request:
             case Status():
-                return StatusReply(status_builder.status(self._parts, self._standing))
+                return StatusReply(status_builder.node_status(self._parts, self._supervisor_state))
             case Metrics():
-                return MetricsReply(status_builder.measures(self._parts, self._standing))
+                return MetricsReply(
+                    status_builder.supervisor_metrics(self._parts, self._supervisor_state)
+                )
             case DryRun():
-                return self._lookout.try_out(asker, request)
+                return self._scheduler.request_dry_run(requester, request)
             case Events(query=query):
-                events = self._journal.events
-                return EventsReply(chosen(events, query), self._journal.newest)
+                events = self._event_log.events
+                return EventsReply(select_events(events, query), self._event_log.last_number)
             case Explain(device=name):
                 pools = self._pools
                 now = monotonic()
                 return queries.explain_reply(
-                    *(name, pools.config, pools.node, pools.rosters),
-                    lambda pool: status_builder.health(self._parts, pool, now),
-                    pools.links.altnames,
+                    *(name, pools.config, pools.node, pools.desired_states),
+                    lambda pool: status_builder.device_health(self._parts, pool, now),
+                    pools.link_table.names_by_altname,
                 )
             case Reload(force=force):
-                return self._lookout.reload(asker, force=force)
+                return self._scheduler.request_reload(requester, force=force)
             case Rescan():
-                return self._lookout.rescan(asker)
+                return self._scheduler.request_rescan(requester)
             case Upgrade():
-                return self._begin_upgrade(asker)
+                return self._begin_upgrade(requester)
 
-    def _begin_upgrade(self, asker: bytes) -> Reply | None:
+    def _begin_upgrade(self, requester: bytes) -> Reply | None:
         if self._leaving:
             return ErrorReply(("the supervisor is leaving",))
-        return self._upgrade.begin(asker)
+        return self._upgrade.start_check(requester)
 
-    def _catch_up(self) -> None:
-        self._shortage = shortage(self._shortage)
+    def _run_due(self) -> None:
+        self._fd_shortage = fd_shortage(self._fd_shortage)
         for router in (self._hub, self._control):
-            if self._shortage:
-                router.refuse(self._shortage)
+            if self._fd_shortage:
+                router.stop_accepting(self._fd_shortage)
             else:
-                router.keep()
-        if outcome := self._upgrade.turn(monotonic()):
-            self._reply(outcome.requester, outcome.reply)
+                router.ensure_bound()
+        if outcome := self._upgrade.poll_outcome(monotonic()):
+            self._send_reply(outcome.requester, outcome.reply)
             self.is_upgrading = not self._leaving and isinstance(outcome.reply, UpgradeReply)
-        self._kernel.turn()
-        self._take_pod_devices()
-        self._lookout.turn()
+        self._kernel.handle_due()
+        self._apply_pod_devices()
+        self._scheduler.advance_discoveries()
         now = monotonic()
-        for keeper in self._pools.keepers.values():
-            if keeper.child.deadline is not None and now >= keeper.child.deadline:
-                keeper.event(DeadlinePassed())
-            keeper.advance_predecessor(now)
+        for worker in self._pools.workers.values():
+            if worker.child.deadline is not None and now >= worker.child.deadline:
+                worker.apply_event(DeadlinePassed())
+            worker.advance_predecessor(now)
         if not self._leaving:
-            self._pools.catch_up()
-        for keeper in self._pools.keepers.values():
-            keeper.feed(self._hub)
-            keeper.weigh(now)
-        self._pools.forget_departed()
-        self._record(now)
-        self._announcer.turn(self._facts)
+            self._pools.apply_deferred()
+        for worker in self._pools.workers.values():
+            worker.sync_state(self._hub)
+            worker.update_counters(now)
+        self._pools.drop_removed()
+        self._record_states(now)
+        self._notifier.send_due(self._service_state)
 
-    def _take_pod_devices(self) -> None:
-        if self._pod_watch.turn(monotonic()) and (known := self._pod_watch.current) is not None:
+    def _apply_pod_devices(self) -> None:
+        if (
+            self._pod_watch.poll_process(monotonic())
+            and (known := self._pod_watch.current) is not None
+        ):
             before = self._pools.pod_devices.devices if self._pools.pod_devices else ()
             ours = {pool.spec.name for pool in self._pools.config.pools}
             happened = [
-                one for one in changes(before, known.devices) if one.device.resource in ours
+                one for one in holder_changes(before, known.devices) if one.device.resource in ours
             ]
-            self._journal.note_pods(happened, known.source)
-            self._pools.take_pod_devices(known)
+            self._event_log.record_pods(happened, known.source)
+            self._pools.apply_pod_devices(known)
 
-    def _record(self, now: float) -> None:
+    def _record_states(self, now: float) -> None:
         if not self._leaving:
             # While a pool is adopted, its state has not changed: it is only not known yet.
-            self._journal.stands(
+            self._event_log.record_states(
                 {
-                    name: pool_summary.state(keeper.seen(now))
-                    for name, keeper in self._pools.keepers.items()
-                    if keeper.configured and keeper.roster and not keeper.is_adopting
+                    name: pool_summary.reported_state(worker.take_snapshot(now))
+                    for name, worker in self._pools.workers.items()
+                    if worker.configured and worker.desired and not worker.is_adopting
                 }
             )
-        self._journal.flush()
+        self._event_log.write_pending()
 
-    def _keeper(self, pool: PoolName) -> PoolWorker:
+    def _new_worker(self, pool: PoolName) -> PoolWorker:
         options = self._options
-        boot = WorkerSpec(
+        spec = WorkerSpec(
             pool=pool,
             incarnation="",
             run_dir=options.run_dir,
@@ -342,12 +349,12 @@ class Supervisor:
             log_level=options.log_level,
             log_format=options.log_format,
         )
-        return PoolWorker(boot, self._session, self._journal)
+        return PoolWorker(spec, self._session, self._event_log)
 
-    def _facts(self) -> ServiceState:
-        return status_builder.service_state(self._parts, self._standing)
+    def _service_state(self) -> ServiceState:
+        return status_builder.service_state(self._parts, self._supervisor_state)
 
     @property
-    def _standing(self) -> SupervisorState:
+    def _supervisor_state(self) -> SupervisorState:
         now = monotonic()
-        return SupervisorState(now, now - self._born, self._leaving, self._hangups)
+        return SupervisorState(now, now - self._started_at, self._leaving, self._hangups)

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class _Check(NamedTuple):
-    life: ChildProcess
+    process: ChildProcess
     pipe: int
     deadline: float
     """Monotonic seconds."""
@@ -49,16 +49,16 @@ class UpgradeCheck:
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """File descriptors that become readable when ``turn`` has work."""
-        return (self._check.life.pidfd,) if self._check else ()
+        """File descriptors that become readable when ``poll_outcome`` has work."""
+        return (self._check.process.pidfd,) if self._check else ()
 
     @property
-    def due(self) -> float | None:
-        """Latest time of the next call of ``turn`` (monotonic seconds)."""
+    def next_deadline(self) -> float | None:
+        """Latest time of the next call of ``poll_outcome`` (monotonic seconds)."""
         return self._check.deadline if self._check else None
 
-    def begin(self, requester: bytes) -> ErrorReply | None:
-        """Start the check; None: ``turn`` returns its outcome."""
+    def start_check(self, requester: bytes) -> ErrorReply | None:
+        """Start the check; None: ``poll_outcome`` returns its outcome."""
         if self._check is not None:
             return ErrorReply(("another upgrade is being checked",))
         pipe, end = os.pipe2(os.O_CLOEXEC)
@@ -73,19 +73,19 @@ class UpgradeCheck:
         self._check = _Check(life, pipe, monotonic() + CHECK_TIMEOUT_S, requester)
         return None
 
-    def turn(self, now: float) -> Outcome | None:
+    def poll_outcome(self, now: float) -> Outcome | None:
         """Return the outcome of the check, once it has ended."""
         check = self._check
         if check is None:
             return None
-        if not processes.has_ended(check.life):
+        if not processes.has_ended(check.process):
             if now >= check.deadline:
-                processes.kill_group(check.life)
+                processes.kill_group(check.process)
                 self._check = check._replace(is_late=True, deadline=now + CHECK_TIMEOUT_S)
             return None
         self._check = None
-        how = processes.reap_group(check.life)
-        lines = _read(check.pipe)
+        how = processes.reap_group(check.process)
+        lines = _read_output(check.pipe)
         os.close(check.pipe)
         if how.cause == "exit-0":
             return Outcome(check.requester, UpgradeReply())
@@ -119,7 +119,7 @@ def _run_check(pipe: int) -> int:
     return Exit.UNUSABLE
 
 
-def _read(pipe: int) -> tuple[str, ...]:
+def _read_output(pipe: int) -> tuple[str, ...]:
     try:
         said = os.read(pipe, _MAX_BYTES)
     except BlockingIOError:

@@ -132,10 +132,10 @@ def timed(body: Callable[[], object]) -> float:
 def scouted(root: Path, needs: Needs) -> None:
     """A look as the supervisor has it."""
     scout = DiscoveryProcess(root)
-    scout.begin(needs)
+    scout.start_discovery(needs)
     while scout.is_busy:
         select.select(scout.descriptors, [], [], 1)
-        look = scout.turn(monotonic())
+        look = scout.poll_result(monotonic())
         assert look is None or look.failed is None, look  # noqa: S101
 
 

@@ -24,7 +24,7 @@ FILE: Final = "accepted.json"
 (additionalInfo)."""
 ASIDE: Final = f"{FILE}.new"
 _FORMAT: Final = 1
-_MAX_BYTES: Final = 2 * config_file.SIZE_MOST + 4096
+_MAX_BYTES: Final = 2 * config_file.MAX_BYTES + 4096
 """Maximum size of the record: the configuration in base64, and the other fields."""
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def start_config(options: Options) -> StartConfig:
     """
     found: bytes | None = None
     try:
-        found = config_file.read(options.config_file)
+        found = config_file.read_file(options.config_file)
         configured = node_config.parse(found, prefix=options.resource_prefix)
         try:
             return StartConfig(node_config.require_valid(configured), found)
@@ -74,7 +74,7 @@ def start_config(options: Options) -> StartConfig:
             usable, failure = configured, error
     except node_config.ConfigError as error:
         usable, failure = None, error
-    record = load(options)
+    record = load_config(options)
     if record is not None and record.raw != found:
         with contextlib.suppress(node_config.ConfigError):  # accepted by another version
             former = node_config.require_valid(
@@ -92,7 +92,7 @@ def start_config(options: Options) -> StartConfig:
     return StartConfig(usable, found)
 
 
-def save(options: Options, raw: bytes) -> None:
+def save_config(options: Options, raw: bytes) -> None:
     """Save an accepted configuration. A failure is only logged: it matters only at a restart."""
     record = Record(
         _FORMAT,
@@ -115,13 +115,13 @@ def save(options: Options, raw: bytes) -> None:
         )
 
 
-def load(options: Options) -> Record | None:
+def load_config(options: Options) -> Record | None:
     """Return the last accepted configuration of this node and these options; None if there is none.
 
     A record that is corrupt, of a newer version or of another node is ignored.
     """
     try:
-        raw = _read(options.run_dir / FILE)
+        raw = _read_record(options.run_dir / FILE)
         record = _DECODER.decode(raw)
         datetime.fromtimestamp(record.at, UTC)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
@@ -133,7 +133,7 @@ def load(options: Options) -> Record | None:
     return record if known == wanted else None
 
 
-def _read(path: Path) -> bytes:
+def _read_record(path: Path) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         # The file is read before the run directory is checked: reject one of another user.

@@ -8,11 +8,11 @@ from typing import Final
 
 from rbln_supervisor.core.config.node_config import ConfigError
 
-SIZE_MOST: Final = 1024 * 1024
+MAX_BYTES: Final = 1024 * 1024
 """Maximum size in bytes. A ConfigMap cannot be larger; a larger file is the wrong file."""
 
 
-def read(path: str | os.PathLike[str]) -> bytes:
+def read_file(path: str | os.PathLike[str]) -> bytes:
     """Return the file's content without waiting, whatever the path refers to.
 
     Raises:
@@ -23,26 +23,26 @@ def read(path: str | os.PathLike[str]) -> bytes:
         # ours.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise ConfigError([f"{_shown(path)}: {_why(error)}"]) from error
+        raise ConfigError([f"{_printable_path(path)}: {_error_text(error)}"]) from error
     try:
-        return _read(descriptor, _shown(path))
+        return _read_descriptor(descriptor, _printable_path(path))
     except OSError as error:
-        raise ConfigError([f"{_shown(path)}: {_why(error)}"]) from error
+        raise ConfigError([f"{_printable_path(path)}: {_error_text(error)}"]) from error
     finally:
         os.close(descriptor)
 
 
-def _read(descriptor: int, path: str) -> bytes:
+def _read_descriptor(descriptor: int, path: str) -> bytes:
     before = os.fstat(descriptor)
     if not stat.S_ISREG(before.st_mode):
-        raise ConfigError([f"{path}: expected a regular file, got {_kind(before.st_mode)}"])
-    if before.st_size > SIZE_MOST:
+        raise ConfigError([f"{path}: expected a regular file, got {_file_type(before.st_mode)}"])
+    if before.st_size > MAX_BYTES:
         raise ConfigError([_too_large(path, before.st_size)])
     pieces, size = [], 0
-    while piece := os.read(descriptor, SIZE_MOST + 1 - size):
+    while piece := os.read(descriptor, MAX_BYTES + 1 - size):
         pieces.append(piece)
         size += len(piece)
-        if size > SIZE_MOST:
+        if size > MAX_BYTES:
             raise ConfigError([_too_large(path, size)])
     after = os.fstat(descriptor)
     # Half of the old file and half of the new one might still be a valid document.
@@ -52,16 +52,16 @@ def _read(descriptor: int, path: str) -> bytes:
 
 
 def in_file(path: str | os.PathLike[str], errors: Iterable[str]) -> tuple[str, ...]:
-    """Return errors that name their file; those of ``read`` do already."""
-    start = f"{_shown(path)}: "
+    """Return errors that name their file; those of ``read_file`` do already."""
+    start = f"{_printable_path(path)}: "
     return tuple(one if one.startswith(start) else f"{start}{one}" for one in errors)
 
 
 def _too_large(path: str, size: int) -> str:
-    return f"{path}: {size} bytes, expected at most {SIZE_MOST} (1 MiB, a ConfigMap's limit)"
+    return f"{path}: {size} bytes, expected at most {MAX_BYTES} (1 MiB, a ConfigMap's limit)"
 
 
-def _why(error: OSError | ValueError) -> str:
+def _error_text(error: OSError | ValueError) -> str:
     match error:
         case FileNotFoundError():
             return "no such file, expected a configuration"
@@ -75,7 +75,7 @@ def _why(error: OSError | ValueError) -> str:
             return f"can't be read: {error}"
 
 
-def _kind(mode: int) -> str:
+def _file_type(mode: int) -> str:
     kinds = {
         stat.S_IFDIR: "a directory",
         stat.S_IFIFO: "a FIFO",
@@ -86,6 +86,6 @@ def _kind(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "something else")
 
 
-def _shown(path: str | os.PathLike[str]) -> str:
+def _printable_path(path: str | os.PathLike[str]) -> str:
     text = str(Path(path))
     return text if text.isprintable() else ascii(text)

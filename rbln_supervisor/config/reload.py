@@ -19,9 +19,15 @@ from rbln_supervisor.core.config.retry_timer import RetryTimer
 from rbln_supervisor.core.control.protocol import ErrorReply, ReloadReply, Reply
 from rbln_supervisor.core.discovery.result import DiscoveryResult
 from rbln_supervisor.core.matching import in_use
-from rbln_supervisor.core.matching.plan import changes, here, plan, starts, taken
+from rbln_supervisor.core.matching.plan import (
+    changed_pools,
+    devices_removed,
+    make_plan,
+    pools_started,
+    present_ids,
+)
+from rbln_supervisor.core.workers import startup_check
 from rbln_supervisor.core.workers.lifecycle import State
-from rbln_supervisor.core.workers.startup_check import WITHIN_S, WorkerStart, failures
 from rbln_supervisor.events.log import EventLog
 from rbln_supervisor.options import Options
 from rbln_supervisor.workers.pools import Pools
@@ -54,91 +60,91 @@ class ConfigReloader:
     ) -> None:
         self._options = options
         self._pools = pools
-        self._journal = journal
-        self._tried: Tried = start.read
+        self._event_log = journal
+        self._last_read: Tried = start.read
         self._newest: node_config.NodeConfig | None = None
         self._refused: tuple[str, ...] = ()
-        self._again = RetryTimer()
+        self._retry_timer = RetryTimer()
         self._trial: _PendingReload | None = None
         watched = options.watch_config
         self._watch = ConfigWatch(options.config_file, monotonic()) if watched else None
         self.counts: Counter[str] = Counter()
-        self._former = start.former
+        self._former_note = start.former
         """Text for the configuration that is served since a start with an invalid file; empty
         otherwise."""
         if start.refused:
-            self._refuse((*start.refused, start.former))
+            self._refuse_reload((*start.refused, start.former))
         elif isinstance(start.read, bytes) and not start.config.invalid:
-            accepted.save(options, start.read)
+            accepted.save_config(options, start.read)
 
     @property
     def problems(self) -> tuple[str, ...]:
         """One line each: reasons why the last reload was refused, and why changes may be missed."""
         unwatched = self._watch.problem if self._watch else None
-        former = _refused((self._former,)) if self._former else ()
+        former = _refusal_lines((self._former_note,)) if self._former_note else ()
         lines = dict.fromkeys((*self._refused, *former))
         return (*lines, *([unwatched] if unwatched else []))
 
     @property
     def is_refused(self) -> bool:
         """True if the configuration file is not the one that is served."""
-        return bool(self._refused or self._former)
+        return bool(self._refused or self._former_note)
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """File descriptors that become readable when ``noticed`` has work."""
+        """File descriptors that become readable when ``poll_file`` has work."""
         return self._watch.descriptors if self._watch else ()
 
     @property
-    def due(self) -> float:
-        """Latest time of the next calls of ``noticed`` and ``outcome`` (monotonic seconds)."""
+    def next_deadline(self) -> float:
+        """Latest time of the next ``poll_file`` and ``take_result`` (monotonic seconds)."""
         return min(
-            self._watch.due if self._watch else math.inf,
+            self._watch.next_deadline if self._watch else math.inf,
             self._trial.deadline if self._trial else math.inf,
-            self._again.due,
+            self._retry_timer.retry_at,
         )
 
     @property
-    def former(self) -> node_config.NodeConfig | None:
+    def previous_config(self) -> node_config.NodeConfig | None:
         """The configuration that is restored if the one on trial fails."""
         return self._trial.former if self._trial else None
 
-    def close(self) -> None:
+    def stop_watching(self) -> None:
         """Stop watching the file."""
         self._trial = None
-        self._again = RetryTimer()
+        self._retry_timer = RetryTimer()
         if self._watch:
             self._watch.close()
 
-    def read(self) -> node_config.NodeConfig | ErrorReply:
+    def read_config(self) -> node_config.NodeConfig | ErrorReply:
         """Read the file; return its configuration, or a refusal if it has any error."""
-        self._again = RetryTimer()
-        self._tried = self._file()
-        return self._parsed(self._tried)
+        self._retry_timer = RetryTimer()
+        self._last_read = self._read_file()
+        return self._parse_config(self._last_read)
 
-    def noticed(self, now: float) -> node_config.NodeConfig | None:
+    def poll_file(self, now: float) -> node_config.NodeConfig | None:
         """Return the configuration of a file that has changed, once; None also if it is invalid.
 
         Also return that of an unchanged file if its reload was refused because the kubelet did not
         answer which devices are in use, and it is time to try again.
         """
-        changed = self._watch is not None and self._watch.turn(now)
-        again = now >= self._again.due
+        changed = self._watch is not None and self._watch.process_events(now)
+        again = now >= self._retry_timer.retry_at
         if not changed and not again:
             return None
-        found = self._file()
-        if found != self._tried:
-            self._again = RetryTimer()
+        found = self._read_file()
+        if found != self._last_read:
+            self._retry_timer = RetryTimer()
             log.info("the configuration file has changed")
         elif again:
-            self._again = self._again.began()
+            self._retry_timer = self._retry_timer.while_trying()
         else:
             return None
-        self._tried = found
-        wanted = self._parsed(found)
+        self._last_read = found
+        wanted = self._parse_config(found)
         return None if isinstance(wanted, ErrorReply) else wanted
 
-    def begin(
+    def start_trial(
         self, wanted: node_config.NodeConfig, look: DiscoveryResult, *, force: bool
     ) -> ErrorReply | None:
         """Activate a configuration on trial; the caller applies the discovery's result next.
@@ -150,67 +156,71 @@ class ConfigReloader:
         """
         if look.failed is not None:
             return (
-                self._not_now((look.failed,))
-                if self._again.trying
-                else self._refuse((look.failed,))
+                self._refuse_for_now((look.failed,))
+                if self._retry_timer.trying
+                else self._refuse_reload((look.failed,))
             )
         pools = self._pools
-        node, rosters = pools.known(look.node), pools.rosters
+        node, rosters = pools.with_carry_over(look.node), pools.desired_states
         listed = {name: tuple(roster.devices) for name, roster in rosters.items()}
-        lost = taken(pools.config, listed, wanted, node)
+        lost = devices_removed(pools.config, listed, wanted, node)
         held = look.held or ResourceHolders()
-        objections = in_use.conflicts(lost, held)
+        objections = in_use.removal_conflicts(lost, held)
         if objections and not force:
-            errors = (*objections, in_use.advice(held))
-            return self._refuse(errors) if held.unknown is None else self._not_now(errors)
-        self._again = RetryTimer()
-        served = {name: here(roster.devices.values()) for name, roster in rosters.items()}
-        planned = plan(pools.config, served, wanted, node)
+            errors = (*objections, in_use.conflict_advice(held))
+            return (
+                self._refuse_reload(errors)
+                if held.unknown is None
+                else self._refuse_for_now(errors)
+            )
+        self._retry_timer = RetryTimer()
+        served = {name: present_ids(roster.devices.values()) for name, roster in rosters.items()}
+        planned = make_plan(pools.config, served, wanted, node)
         self._trial = _PendingReload(
             former=pools.config,
             reply=ReloadReply(
-                *changes(pools.config, wanted),
+                *changed_pools(pools.config, wanted),
                 plan=planned,
                 warnings=(*wanted.warnings, *in_use.unchecked_warning(lost, held)),
                 forced=objections,
             ),
-            restarts={name: keeper.child.restarts for name, keeper in pools.keepers.items()},
-            started=starts(pools.config, wanted, node)
-            - {name for name, keeper in pools.keepers.items() if keeper.child.wanted},
-            deadline=monotonic() + WITHIN_S,
+            restarts={name: worker.child.restarts for name, worker in pools.workers.items()},
+            started=pools_started(pools.config, wanted, node)
+            - {name for name, worker in pools.workers.items() if worker.child.wanted},
+            deadline=monotonic() + startup_check.STARTUP_TIMEOUT_S,
         )
-        pools.configure(wanted)
+        pools.set_config(wanted)
         return None
 
-    def outcome(self, now: float) -> Reply | None:
+    def take_result(self, now: float) -> Reply | None:
         """Return the result of the configuration on trial, once; None if there is none yet."""
         trial = self._trial
         if trial is None:
             return None
-        births = tuple(self._births(trial))
-        failed = failures(births, is_overdue=now >= trial.deadline)
-        if not failed and not all(birth.is_up for birth in births):
+        starts = tuple(self._worker_starts(trial))
+        failed = startup_check.startup_failures(starts, is_overdue=now >= trial.deadline)
+        if not failed and not all(start.is_up for start in starts):
             return None
         self._trial = None
-        return self._roll_back(trial, failed) if failed else self._keep(trial.reply)
+        return self._roll_back(trial, failed) if failed else self._accept_reload(trial.reply)
 
-    def _births(self, trial: _PendingReload) -> Iterator[WorkerStart]:
+    def _worker_starts(self, trial: _PendingReload) -> Iterator[startup_check.WorkerStart]:
         for name in sorted(trial.started):
-            keeper = self._pools.keepers[name]
-            end = keeper.obituary
-            yield WorkerStart(
+            worker = self._pools.workers[name]
+            end = worker.last_exit
+            yield startup_check.WorkerStart(
                 name,
-                is_up=keeper.child.state is State.UP and keeper.report is not None,
-                has_died=keeper.child.restarts > trial.restarts.get(name, 0),
+                is_up=worker.child.state is State.UP and worker.report is not None,
+                has_died=worker.child.restarts > trial.restarts.get(name, 0),
                 how=end.how if end else "",
                 last_line=end.last_log[-1] if end and end.last_log else "",
             )
 
-    def _keep(self, reply: ReloadReply) -> Reply:
+    def _accept_reload(self, reply: ReloadReply) -> Reply:
         if self._pools.config is self._newest:  # otherwise a newer one waits, or was refused
-            self._refused, self._former = (), ""
-            if isinstance(self._tried, bytes):
-                accepted.save(self._options, self._tried)
+            self._refused, self._former_note = (), ""
+            if isinstance(self._last_read, bytes):
+                accepted.save_config(self._options, self._last_read)
         self.counts["reloads"] += 1
         words = {
             kind: ",".join(getattr(reply, kind))
@@ -221,61 +231,63 @@ class ConfigReloader:
         log.info("reloaded", extra={**words, "moved": moved, **forced})
         for warning in reply.warnings:  # after an automatic reload no client prints them
             log.warning(warning)
-        self._journal.note("reload", "done", why=_told(reply))
+        self._event_log.record_event("reload", "done", why=_count_changes(reply))
         return reply
 
     def _roll_back(self, trial: _PendingReload, failed: tuple[str, ...]) -> Reply:
-        self._pools.configure(trial.former)
-        self._pools.apply()
+        self._pools.set_config(trial.former)
+        self._pools.apply_assignment()
         errors = tuple(f"rolled back: {line}" for line in failed)
         self.counts["reloads rolled back"] += 1
         self._refused = tuple(f"reload {line}" for line in errors)
-        log.error("reload rolled back, the former configuration is in force", extra=_why(failed))
-        self._journal.note("reload", "rolled back", why="; ".join(failed))
+        log.error(
+            "reload rolled back, the former configuration is in force", extra=_log_reason(failed)
+        )
+        self._event_log.record_event("reload", "rolled back", why="; ".join(failed))
         return ErrorReply(errors)
 
-    def _file(self) -> Tried:
+    def _read_file(self) -> Tried:
         try:
-            return config_file.read(self._options.config_file)
+            return config_file.read_file(self._options.config_file)
         except node_config.ConfigError as error:
             return error.errors
 
-    def _parsed(self, found: Tried) -> node_config.NodeConfig | ErrorReply:
+    def _parse_config(self, found: Tried) -> node_config.NodeConfig | ErrorReply:
         self._newest = None
         if isinstance(found, tuple):
-            return self._refuse(found)
+            return self._refuse_reload(found)
         try:
             wanted = node_config.require_valid(
                 node_config.parse(found, prefix=self._options.resource_prefix)
             )
         except node_config.ConfigError as error:
-            return self._refuse(error.errors)
+            return self._refuse_reload(error.errors)
         self._newest = wanted
         return wanted
 
-    def _not_now(self, errors: tuple[str, ...]) -> ErrorReply:
+    def _refuse_for_now(self, errors: tuple[str, ...]) -> ErrorReply:
         """Refuse what may succeed later, and schedule a retry; report the same reason only once."""
-        known = self._again.trying and self._refused == _refused(errors)
-        self._again = self._again.failed(monotonic())
-        return ErrorReply(errors) if known else self._refuse(errors)
+        known = self._retry_timer.trying and self._refused == _refusal_lines(errors)
+        self._retry_timer = self._retry_timer.after_failure(monotonic())
+        return ErrorReply(errors) if known else self._refuse_reload(errors)
 
-    def _refuse(self, errors: tuple[str, ...]) -> ErrorReply:
+    def _refuse_reload(self, errors: tuple[str, ...]) -> ErrorReply:
         self.counts["reloads refused"] += 1
-        self._refused = _refused(errors)
-        log.warning("reload refused, nothing changed", extra=_why(errors))
-        self._journal.note("reload", "refused", why="; ".join(errors))
+        self._refused = _refusal_lines(errors)
+        log.warning("reload refused, nothing changed", extra=_log_reason(errors))
+        self._event_log.record_event("reload", "refused", why="; ".join(errors))
         return ErrorReply(errors)
 
 
-def _refused(errors: tuple[str, ...]) -> tuple[str, ...]:
+def _refusal_lines(errors: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f"reload refused: {line}" for line in errors)
 
 
-def _why(lines: tuple[str, ...]) -> dict[str, str]:
+def _log_reason(lines: tuple[str, ...]) -> dict[str, str]:
     return {"why": "; ".join(lines)}
 
 
-def _told(reply: ReloadReply) -> str:
+def _count_changes(reply: ReloadReply) -> str:
     counts = {
         "added": reply.added,
         "removed": reply.removed,

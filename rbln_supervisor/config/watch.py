@@ -19,11 +19,11 @@ from inotify_simple import INotify, flags
 
 from rbln_supervisor.core.discovery.debounce import Debounce
 
-AGAIN_S: Final = 10.0
+RETRY_INTERVAL_S: Final = 10.0
 """Interval between two reads of a file that can't be watched (seconds)."""
-LINKS_MOST: Final = 40
+MAX_LINKS: Final = 40
 """Maximum number of links, as in the kernel (path_resolution(7))."""
-_TRIES: Final = 8
+_MAX_ATTEMPTS: Final = 8
 """Attempts to watch a path that changes meanwhile; the next event causes a new attempt."""
 
 _ITSELF: Final = (
@@ -43,44 +43,44 @@ class _WatchedPath(NamedTuple):
     names: frozenset[str] = frozenset()
 
     @property
-    def mask(self) -> int:
+    def event_mask(self) -> int:
         return int(_NAMES if self.names else _ITSELF)
 
 
 class ConfigWatch:
-    """One inotify instance for one path. Never waits: ``turn`` says if the file is to be read."""
+    """One inotify instance for one path. ``process_events`` never waits."""
 
     def __init__(self, path: Path, now: float) -> None:
         """Watch ``path``. The first read is due soon, for earlier changes."""
         self._path = os.path.abspath(path)  # noqa: PTH100 - Path has nothing that keeps links
         self._watched: dict[int, _WatchedPath] = {}
-        self._again_at = math.inf
-        self._quiet = Debounce().touch(now)
+        self._retry_at = math.inf
+        self._debounce = Debounce().note_change(now)
         self._inotify: INotify | None = None
         self.problem: str | None = None
         """Reason why changes are detected late, with a remedy; None if they are detected at
         once."""
-        self._arm(now)
+        self._renew_watches(now)
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """File descriptors that become readable when ``turn`` has work."""
+        """File descriptors that become readable when ``process_events`` has work."""
         return (int(self._inotify.fileno()),) if self._inotify else ()
 
     @property
-    def due(self) -> float:
-        """Latest time of the next call of ``turn`` (monotonic seconds)."""
-        return min(self._quiet.due, self._again_at)
+    def next_deadline(self) -> float:
+        """Latest time of the next call of ``process_events`` (monotonic seconds)."""
+        return min(self._debounce.settles_at, self._retry_at)
 
-    def turn(self, now: float) -> bool:
+    def process_events(self, now: float) -> bool:
         """Handle inotify events. Return True if the file is to be read now."""
-        if self._happened() or now >= self._again_at:
-            self._quiet = self._quiet.touch(now)
-            self._arm(now)
-        if now < self._quiet.due:
+        if self._has_changed() or now >= self._retry_at:
+            self._debounce = self._debounce.note_change(now)
+            self._renew_watches(now)
+        if now < self._debounce.settles_at:
             return False
-        self._quiet = Debounce()
-        self._arm(now)  # a path that changed while it was read may have caused no event
+        self._debounce = Debounce()
+        self._renew_watches(now)  # a path that changed while it was read may have caused no event
         return True
 
     def close(self) -> None:
@@ -88,9 +88,9 @@ class ConfigWatch:
         if self._inotify:
             self._inotify.close()
         self._inotify = None
-        self._quiet, self._again_at = Debounce(), math.inf
+        self._debounce, self._retry_at = Debounce(), math.inf
 
-    def _happened(self) -> bool:
+    def _has_changed(self) -> bool:
         """Return True if a component of the path has changed, or may have."""
         if self._inotify is None:
             return False
@@ -106,7 +106,7 @@ class ConfigWatch:
             happened |= not event.name or event.name in place.names  # no name: the place itself
         return happened
 
-    def _arm(self, now: float) -> None:
+    def _renew_watches(self, now: float) -> None:
         try:
             if self._inotify is None:
                 self._inotify = INotify(nonblocking=True)
@@ -114,26 +114,27 @@ class ConfigWatch:
         except OSError as error:
             limit = _LIMITS.get(error.errno or 0, error.strerror)
             self.problem = (
-                f"changes of {self._path} are noticed within {AGAIN_S:g} s only ({limit}); "
+                f"changes of {self._path} are noticed within {RETRY_INTERVAL_S:g} s only "
+                f"({limit}); "
                 "rbln-ctl reload reads it at once"
             )
-            self._again_at = now + AGAIN_S
+            self._retry_at = now + RETRY_INTERVAL_S
         else:
             self.problem = None
-            self._again_at = math.inf
+            self._retry_at = math.inf
 
     def _watch_all(self, inotify: INotify) -> None:
         """Watch all components of the path. Raises OSError if one can't be watched."""
         seen: Mapping[tuple[int, int], _WatchedPath] = {}
-        for _ in range(_TRIES):
-            before, seen = seen, _places(self._path)
+        for _ in range(_MAX_ATTEMPTS):
+            before, seen = seen, _components(self._path)
             if seen == before:
                 return
             watched: dict[int, _WatchedPath] = {}
             failed = None
             for place in seen.values():
                 try:
-                    watched[inotify.add_watch(place.path, place.mask)] = place
+                    watched[inotify.add_watch(place.path, place.event_mask)] = place
                 except (FileNotFoundError, NotADirectoryError):
                     continue  # removed meanwhile; the next iteration sees it
                 except OSError as error:
@@ -148,10 +149,10 @@ class ConfigWatch:
                 raise failed
 
 
-def _places(path: str) -> Mapping[tuple[int, int], _WatchedPath]:
+def _components(path: str) -> Mapping[tuple[int, int], _WatchedPath]:
     """Return the components of the path, by device and inode."""
     places: dict[tuple[int, int], _WatchedPath] = {}
-    for place in _way(path):
+    for place in _walk_path(path):
         try:
             found = os.lstat(place.path)
         except OSError:
@@ -161,7 +162,7 @@ def _places(path: str) -> Mapping[tuple[int, int], _WatchedPath]:
     return places
 
 
-def _way(path: str) -> Iterator[_WatchedPath]:
+def _walk_path(path: str) -> Iterator[_WatchedPath]:
     """Yield the components of a path from the root, as far as they exist."""
     here, links = "/", 0
     rest = path.split("/")[::-1]
@@ -185,7 +186,7 @@ def _way(path: str) -> Iterator[_WatchedPath]:
                 target = os.readlink(step)  # noqa: PTH115
             except OSError:  # replaced meanwhile
                 return
-            if links > LINKS_MOST:
+            if links > MAX_LINKS:
                 return
             here = "/" if target.startswith("/") else here
             rest += target.split("/")[::-1]

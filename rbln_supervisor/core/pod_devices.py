@@ -33,22 +33,22 @@ class PodTable(msgspec.Struct, frozen=True):
     ended: frozenset[str] = frozenset()
     """UIDs of pods that do not exist any more."""
 
-    def synced(self, pods: Mapping[str, Pod], allocations: Iterable[PodDevice]) -> "PodTable":
+    def after_sync(self, pods: Mapping[str, Pod], allocations: Iterable[PodDevice]) -> "PodTable":
         """Return the table after an initial list: pods of the checkpoint not in it have ended."""
         missing = {one.uid for one in allocations} - pods.keys()
         return PodTable(pods, frozenset(missing))
 
-    def changed(self, pod: Pod) -> "PodTable":
+    def after_change(self, pod: Pod) -> "PodTable":
         """Return the table after a pod was added or changed."""
         return PodTable({**self.pods, pod.uid: pod}, self.ended - {pod.uid})
 
-    def deleted(self, uid: str) -> "PodTable":
+    def after_deletion(self, uid: str) -> "PodTable":
         """Return the table after a pod was deleted."""
         return PodTable(
             {one: pod for one, pod in self.pods.items() if one != uid}, self.ended | {uid}
         )
 
-    def pruned(self, allocations: Iterable[PodDevice]) -> "PodTable":
+    def without_stale(self, allocations: Iterable[PodDevice]) -> "PodTable":
         """Return the table without ended pods that have no entry in the checkpoint any more."""
         known = {one.uid for one in allocations}
         return self if self.ended <= known else PodTable(self.pods, self.ended & known)
@@ -65,14 +65,16 @@ def by_pods(allocations: Iterable[PodDevice], table: PodTable) -> tuple[PodDevic
         if one.uid in table.ended or (pod is not None and pod.has_ended):
             continue
         if pod is not None:
-            one = _named(one, pod)  # noqa: PLW2901
+            one = _with_pod_name(one, pod)  # noqa: PLW2901
         devices.setdefault(((one.resource, one.device), one.uid), one)
     for pod in table.pods.values():
         if not pod.has_ended:
             for container, resource, device in pod.devices:
                 devices.setdefault(
                     ((resource, device), pod.uid),
-                    _named(PodDevice(resource, device, container=container, uid=pod.uid), pod),
+                    _with_pod_name(
+                        PodDevice(resource, device, container=container, uid=pod.uid), pod
+                    ),
                 )
     return tuple(sorted(devices.values()))
 
@@ -106,19 +108,19 @@ def by_holdings(
     return tuple(sorted(devices.values()))
 
 
-def dated(
+def with_first_seen(
     devices: Iterable[PodDevice], first_seen: Mapping[tuple[Key, str], float]
 ) -> tuple[PodDevice, ...]:
     """Return the devices; those of unknown age get the time at which they were first seen."""
     return tuple(
         one
-        if one.since or identity(one) not in first_seen
-        else msgspec.structs.replace(one, since=first_seen[identity(one)])
+        if one.since or holder_key(one) not in first_seen
+        else msgspec.structs.replace(one, since=first_seen[holder_key(one)])
         for one in devices
     )
 
 
-def identity(one: PodDevice) -> tuple[Key, str]:
+def holder_key(one: PodDevice) -> tuple[Key, str]:
     """Return the key of a device that one pod holds."""
     return (one.resource, one.device), one.uid or f"{one.namespace}/{one.pod}"
 
@@ -164,18 +166,18 @@ class Change(NamedTuple):
     is_held: bool
 
 
-def changes(before: Iterable[PodDevice], after: Iterable[PodDevice]) -> tuple[Change, ...]:
+def holder_changes(before: Iterable[PodDevice], after: Iterable[PodDevice]) -> tuple[Change, ...]:
     """Return the changes between two states, releases first.
 
     A pod counts once its name is known: the checkpoint has it a moment before the Pods API.
     """
-    old = {identity(one): one for one in before if one.pod}
-    new = {identity(one): one for one in after if one.pod}
+    old = {holder_key(one): one for one in before if one.pod}
+    new = {holder_key(one): one for one in after if one.pod}
     return (
         *(Change(old[key], is_held=False) for key in sorted(old.keys() - new.keys())),
         *(Change(new[key], is_held=True) for key in sorted(new.keys() - old.keys())),
     )
 
 
-def _named(one: PodDevice, pod: Pod) -> PodDevice:
+def _with_pod_name(one: PodDevice, pod: Pod) -> PodDevice:
     return msgspec.structs.replace(one, namespace=pod.namespace, pod=pod.name, since=pod.since)

@@ -59,7 +59,7 @@ class Refused(msgspec.Struct, frozen=True):
     """The problem and its remedy, without the folder's path."""
 
 
-def decide(folder: Folder, *, uid: int, names: frozenset[str], lock: str) -> Use | Refused:
+def decide_use(folder: Folder, *, uid: int, names: frozenset[str], lock: str) -> Use | Refused:
     """Decide about a folder.
 
     Args:
@@ -80,12 +80,12 @@ def decide(folder: Folder, *, uid: int, names: frozenset[str], lock: str) -> Use
     if folder.mode & _OTHERS_WRITE:
         return Refused(
             f"others may write to it (mode {folder.mode:04o}) and it is not ours alone "
-            f"({_named(foreign, uid)}): {_OWN_DIR}"
+            f"({_foreign_names(foreign, uid)}): {_OWN_DIR}"
         )
     # Other users cannot have created a name there.
     strange = [entry for entry in foreign if entry.name not in names]
     if strange and not any(entry.name == lock for entry in folder.entries):
-        return Refused(f"is used for something else ({_named(strange, uid)}): {_OWN_DIR}")
+        return Refused(f"is used for something else ({_foreign_names(strange, uid)}): {_OWN_DIR}")
     return Use.AS_IT_IS
 
 
@@ -107,7 +107,7 @@ def _is_ours(entry: Entry, uid: int, names: frozenset[str]) -> bool:
     return entry.name in names or (entry.name == TERMINATION_LOG and stat.S_ISREG(entry.mode))
 
 
-def _named(foreign: Sequence[Entry], uid: int) -> str:
+def _foreign_names(foreign: Sequence[Entry], uid: int) -> str:
     """Return the first foreign names, in order, with the user of each that is not our own."""
     entries = sorted(foreign, key=lambda entry: entry.name)
     texts = [

@@ -46,7 +46,7 @@ class UnreadableAnswerError(Exception):
     """Error: the reply can't be decoded, or is not a supervisor's; one line."""
 
 
-def ask(run_dir: Path, request: Request, *, timeout_s: float | None = None) -> Reply:
+def send_request(run_dir: Path, request: Request, *, timeout_s: float | None = None) -> Reply:
     """Send a request to the supervisor of a run directory, and return its reply.
 
     Raises:
@@ -56,16 +56,16 @@ def ask(run_dir: Path, request: Request, *, timeout_s: float | None = None) -> R
     if timeout_s is None:
         timeout_s = _timeout_s(request)
     path = run_dir / CONTROL_SOCKET
-    _knock(path)
+    _check_listener(path)
     with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
         dealer.linger = 0
         dealer.maxmsgsize = MAX_ANSWER_BYTES
         dealer.connect(f"ipc://{path}")
         dealer.send(encode(request))
         if not dealer.poll(round(timeout_s * 1000)):
-            raise _silent(path, timeout_s)
+            raise _timeout_error(path, timeout_s)
         frames = dealer.recv_multipart()
-    return _read(frames, path)
+    return _decode_reply(frames, path)
 
 
 class Session:
@@ -88,7 +88,7 @@ class Session:
         self._hang_up()
         self._context.term()
 
-    def ask(self, request: Request, timeout_s: float) -> Reply:
+    def send_request(self, request: Request, timeout_s: float) -> Reply:
         """Send a request to the current supervisor, and return its reply.
 
         Raises:
@@ -97,22 +97,22 @@ class Session:
         """
         end = monotonic() + timeout_s
         try:
-            dealer = self._connected(end)
+            dealer = self._connect_peer(end)
             dealer.send(encode(request), zmq.NOBLOCK)
             dealer.poll(_left_ms(end))
             frames = dealer.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:
             self._hang_up()
-            raise _silent(self._path, timeout_s) from None
+            raise _timeout_error(self._path, timeout_s) from None
         except BaseException:
             self._hang_up()
             raise
-        return _read(frames, self._path)
+        return _decode_reply(frames, self._path)
 
-    def _connected(self, end: float) -> "zmq.Socket[bytes]":
+    def _connect_peer(self, end: float) -> "zmq.Socket[bytes]":
         """Return a connection with a peer. Raises zmq.Again after the deadline."""
         if self._dealer is None or not self._dealer.poll(0, zmq.POLLOUT):
-            _knock(self._path)
+            _check_listener(self._path)
         if self._dealer is None:
             self._dealer = self._context.socket(zmq.DEALER)
             self._dealer.linger = 0
@@ -132,7 +132,7 @@ def _left_ms(end: float) -> int:
     return max(0, round(1000 * (end - monotonic())))
 
 
-def _silent(path: Path, timeout_s: float) -> UnreachableError:
+def _timeout_error(path: Path, timeout_s: float) -> UnreachableError:
     return UnreachableError(
         f"no answer from {path} within {timeout_s:g} s: "
         "the supervisor hangs or is overloaded, see its log"
@@ -149,7 +149,7 @@ def _timeout_s(request: Request) -> float:
             return REQUEST_TIMEOUT_S
 
 
-def _knock(path: Path) -> None:
+def _check_listener(path: Path) -> None:
     """Detect at once that no process listens: ZeroMQ would wait for one."""
     with socket.socket(socket.AF_UNIX) as knocking:
         knocking.settimeout(0)
@@ -158,7 +158,7 @@ def _knock(path: Path) -> None:
         except BlockingIOError:
             pass  # a process listens, and is busy
         except FileNotFoundError:
-            raise UnreachableError(f"no socket {path}: {_absent(path)}") from None
+            raise UnreachableError(f"no socket {path}: {_absence_hint(path)}") from None
         except ConnectionRefusedError:
             raise UnreachableError(
                 f"nobody listens at {path}: the supervisor that made it is gone, start it again"
@@ -173,22 +173,22 @@ def _knock(path: Path) -> None:
             ) from error
 
 
-def _absent(path: Path) -> str:
+def _absence_hint(path: Path) -> str:
     if os.path.lexists(path.with_suffix(HIDDEN)):
         return "the supervisor hides it while it has few descriptors left: rbln-ctl doctor"
     return "start rbln-supervisor, or name its folder with --run-dir"
 
 
-def _read(frames: list[bytes], path: Path) -> Reply:
+def _decode_reply(frames: list[bytes], path: Path) -> Reply:
     try:
         (frame,) = frames
         return to_reply(frame)
     except (ValueError, msgspec.DecodeError, RecursionError) as error:
         raise UnreadableAnswerError(
-            f"unreadable answer from {path} ({_line(error)}): "
+            f"unreadable answer from {path} ({_error_line(error)}): "
             "are rbln-ctl and the supervisor of the same version?"
         ) from error
 
 
-def _line(error: Exception) -> str:
+def _error_line(error: Exception) -> str:
     return " ".join(ascii(error.args[0] if error.args else error)[1:-1].split())[:200]

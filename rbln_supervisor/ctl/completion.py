@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from rbln_supervisor.core.status import NodeStatus
-from rbln_supervisor.ctl.parser import VERBS, parser
+from rbln_supervisor.ctl.parser import VERBS, build_parser
 
 _BASH: Final = """\
 # rbln-ctl in bash: source <(rbln-ctl completion bash)
@@ -58,7 +58,7 @@ complete -c rbln-ctl -a '(__rbln_ctl)'
 _SCRIPTS: Final = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
 
-def script(shell: str) -> str:
+def completion_script(shell: str) -> str:
     """Return the completion script of a shell."""
     return _SCRIPTS[shell]
 
@@ -73,7 +73,7 @@ def run_dir(line: Sequence[str]) -> Path | None:
     return None
 
 
-def candidates(line: Sequence[str], status: NodeStatus | None) -> list[str]:
+def complete_line(line: Sequence[str], status: NodeStatus | None) -> list[str]:
     """Return completions of the last word of a line; empty where any file is allowed.
 
     Args:
@@ -84,17 +84,17 @@ def candidates(line: Sequence[str], status: NodeStatus | None) -> list[str]:
     verb = next((word for word in before if word in VERBS), None)
     last = before[-1] if before else ""
     if last == "--pool":
-        words: Iterable[str] = _pools(status)
+        words: Iterable[str] = _pool_names(status)
     elif last == "--device":
-        words = _devices(status)
+        words = _device_names(status)
     elif last in _VALUES:
         words = _VALUES[last]
     elif typed.startswith("-"):
-        words = _options(verb)
+        words = _option_names(verb)
     elif verb is None:
         words = VERBS
     else:
-        words = _arguments(verb, status)
+        words = _argument_candidates(verb, status)
     return [word for word in words if word.startswith(typed)]
 
 
@@ -110,28 +110,28 @@ _VALUES: Final[dict[str, tuple[str, ...]]] = {
 know."""
 
 
-def _arguments(verb: str, status: NodeStatus | None) -> Iterable[str]:
+def _argument_candidates(verb: str, status: NodeStatus | None) -> Iterable[str]:
     match verb:
         case "explain":
-            return _devices(status)
+            return _device_names(status)
         case "completion":
             return _SCRIPTS
         case _:
             return ()
 
 
-def _pools(status: NodeStatus | None) -> Iterator[str]:
+def _pool_names(status: NodeStatus | None) -> Iterator[str]:
     yield from status.pools if status else ()
 
 
-def _devices(status: NodeStatus | None) -> Iterator[str]:
+def _device_names(status: NodeStatus | None) -> Iterator[str]:
     for pool in status.pools.values() if status else ():
         yield from pool.devices
 
 
-def _options(verb: str | None) -> Iterator[str]:
+def _option_names(verb: str | None) -> Iterator[str]:
     """Return all options of a command, from its parser."""
-    chosen = parser()
+    chosen = build_parser()
     for action in chosen._actions if verb is not None else ():  # noqa: SLF001 - argparse has no public access
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             chosen = action.choices[verb or ""]

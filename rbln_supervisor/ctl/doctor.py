@@ -21,9 +21,9 @@ WITHIN_S: Final = 6.0
 """Time of each section (seconds); all sections run at once."""
 _GRACE_S: Final = 4.0
 """Time for the start of Python, and for its end (seconds)."""
-_KILLED_WITHIN_S: Final = 1.0
-_BYTES_MOST: Final = 64 * 1024 * 1024
-_STATUS_WITHIN_S: Final = 5.0
+_KILL_TIMEOUT_S: Final = 1.0
+_MAX_BYTES: Final = 64 * 1024 * 1024
+_STATUS_TIMEOUT_S: Final = 5.0
 
 
 class Overrides(NamedTuple):
@@ -36,21 +36,23 @@ class Overrides(NamedTuple):
     host_root: Path | None = None
 
 
-def facts(where: Overrides, *, listing: bool = False, within_s: float = WITHIN_S) -> DoctorFacts:
+def gather_facts(
+    where: Overrides, *, listing: bool = False, within_s: float = WITHIN_S
+) -> DoctorFacts:
     """Return all facts, in bounded time; ``listing``: also the files for a bundle."""
     status, unreachable = None, ""
-    process = _begin(where, listing=listing, within_s=within_s)
+    process = _start_examination(where, listing=listing, within_s=within_s)
     try:
         with Session(where.run_dir) as session:
-            reply = session.ask(Status(), _STATUS_WITHIN_S)
+            reply = session.send_request(Status(), _STATUS_TIMEOUT_S)
         if isinstance(reply, StatusReply):
             status = reply.status
         else:
             unreachable = "an answer to another question"
     except (UnreachableError, UnreadableAnswerError) as error:
         unreachable = str(error)
-    said, errors = _hear(process, monotonic() + within_s + _GRACE_S)
-    host, failures, failed = _read(said)
+    said, errors = _read_output(process, monotonic() + within_s + _GRACE_S)
+    host, failures, failed = _decode_sections(said)
     return DoctorFacts(
         host=host,
         within_s=within_s,
@@ -62,17 +64,17 @@ def facts(where: Overrides, *, listing: bool = False, within_s: float = WITHIN_S
     )
 
 
-def owners(where: Overrides, name: str, *, within_s: float = WITHIN_S) -> Owners:
+def find_owners(where: Overrides, name: str, *, within_s: float = WITHIN_S) -> Owners:
     """Return the owners of a name, if they can be found in bounded time."""
-    process = _begin(where, name=name, within_s=within_s)
-    said, _ = _hear(process, monotonic() + within_s + _GRACE_S)
+    process = _start_examination(where, name=name, within_s=within_s)
+    said, _ = _read_output(process, monotonic() + within_s + _GRACE_S)
     try:
         return msgspec.json.decode(said, type=dict[str, Owners]).get("owners", Owners())
     except (msgspec.DecodeError, UnicodeDecodeError):
         return Owners()
 
 
-def _begin(
+def _start_examination(
     where: Overrides, *, within_s: float, listing: bool = False, name: str | None = None
 ) -> subprocess.Popen[bytes]:
     told = {
@@ -95,7 +97,7 @@ def _begin(
     )
 
 
-def _hear(process: subprocess.Popen[bytes], end: float) -> tuple[bytes, str]:
+def _read_output(process: subprocess.Popen[bytes], end: float) -> tuple[bytes, str]:
     """Return the output of the process until its end, or kill it at the deadline."""
     said: dict[int, bytearray] = {}
     with selectors.DefaultSelector() as waiting:
@@ -103,7 +105,7 @@ def _hear(process: subprocess.Popen[bytes], end: float) -> tuple[bytes, str]:
             if pipe is not None:
                 said[pipe.fileno()] = bytearray()
                 waiting.register(pipe, selectors.EVENT_READ)
-        while waiting.get_map() and sum(map(len, said.values())) < _BYTES_MOST:
+        while waiting.get_map() and sum(map(len, said.values())) < _MAX_BYTES:
             ready = waiting.select(max(0.0, end - monotonic()))
             if not ready:
                 break
@@ -116,7 +118,7 @@ def _hear(process: subprocess.Popen[bytes], end: float) -> tuple[bytes, str]:
         # A process that waits in the kernel can't be killed, so it is not waited for.
         os.killpg(process.pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_KILLED_WITHIN_S)
+            process.wait(_KILL_TIMEOUT_S)
     for pipe in (process.stdout, process.stderr):
         if pipe is not None:
             pipe.close()
@@ -124,7 +126,7 @@ def _hear(process: subprocess.Popen[bytes], end: float) -> tuple[bytes, str]:
     return bytes(out), errors.decode(errors="replace").strip()
 
 
-def _read(said: bytes) -> tuple[Host, dict[str, str], str]:
+def _decode_sections(said: bytes) -> tuple[Host, dict[str, str], str]:
     """Return the sections, the failed ones with reasons, and an error of the whole output."""
     sections: dict[str, object] = {}
     failures: dict[str, str] = {}

@@ -13,16 +13,16 @@ from rbln_supervisor.ctl.wording import plain
 _STYLES: Final[dict[Severity, str]] = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
-def page(findings: Sequence[Finding], unreachable: str) -> RenderableType:
+def doctor_page(findings: Sequence[Finding], unreachable: str) -> RenderableType:
     """Return all findings, the most severe first, and a summary."""
     parts: list[RenderableType] = []
     for one in findings:
-        parts += [*_finding(one), Text()]
-    parts.append(_sum(findings, unreachable))
+        parts += [*_finding_rows(one), Text()]
+    parts.append(_summary_line(findings, unreachable))
     return Group(*parts)
 
 
-def _finding(one: Finding) -> Iterator[RenderableType]:
+def _finding_rows(one: Finding) -> Iterator[RenderableType]:
     yield Text.assemble(
         (f"{one.severity.upper():<7}  ", _STYLES[one.severity]),
         (one.code, "bold"),
@@ -35,7 +35,7 @@ def _finding(one: Finding) -> Iterator[RenderableType]:
     yield Padding(Text.assemble(("next: ", "bold"), plain(one.next)), (0, 0, 0, 9), expand=False)
 
 
-def _sum(findings: Sequence[Finding], unreachable: str) -> Text:
+def _summary_line(findings: Sequence[Finding], unreachable: str) -> Text:
     counts = {word: sum(one.severity == word for one in findings) for word in SEVERITIES}
     told = [f"{n} {word}{'' if n == 1 else 's'}" for word, n in counts.items() if n]
     if not told:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from rbln_supervisor.core.events.event import Event
 from rbln_supervisor.ctl.rendering import table_for
-from rbln_supervisor.ctl.times import stamp
+from rbln_supervisor.ctl.times import time_stamp
 from rbln_supervisor.ctl.wording import plain
 
 _GOOD: Final = frozenset({"Healthy", "serving", "registered", "done", "started", "adopted"})
@@ -23,7 +23,7 @@ NARROW_COLUMNS: Final = 100
 """Width below which a table of events shows only the time of day (columns)."""
 
 
-def page(events: Iterable[Event], columns: int) -> RenderableType:
+def events_page(events: Iterable[Event], columns: int) -> RenderableType:
     """Return a table of events, the newest last."""
     table: Table = table_for(columns)
     narrow = columns < NARROW_COLUMNS
@@ -33,24 +33,28 @@ def page(events: Iterable[Event], columns: int) -> RenderableType:
     table.add_column("WHAT", overflow="fold")
     table.add_column("WHY", overflow="fold")
     for event in events:
-        when = stamp(event.at)
+        when = time_stamp(event.at)
         table.add_row(
             Text(when[11:] if narrow else when, "dim"),
             Text(plain(event.pool) or "-"),
             Text(plain(event.device) or "-"),
-            Text(what(event), _style(event)),
-            Text(why(event)),
+            Text(state_text(event), _state_style(event)),
+            Text(evidence_text(event)),
         )
     return table
 
 
-def line(event: Event) -> str:
+def event_line(event: Event) -> str:
     """Return an event as a line of text."""
     where = "  ".join(plain(part) for part in (event.pool, event.device) if part)
-    return "  ".join(part for part in (stamp(event.at), where, what(event), why(event)) if part)
+    return "  ".join(
+        part
+        for part in (time_stamp(event.at), where, state_text(event), evidence_text(event))
+        if part
+    )
 
 
-def what(event: Event) -> str:
+def state_text(event: Event) -> str:
     """Return the new state, with the kind of its subject if that is not obvious."""
     said = plain(event.what)
     if event.kind in {"device", "registration"}:
@@ -58,7 +62,7 @@ def what(event: Event) -> str:
     return f"{event.kind} {said}"
 
 
-def why(event: Event) -> str:
+def evidence_text(event: Event) -> str:
     """Return the evidence, with its source."""
     if event.kind == "registration" and event.what == "registered":
         return f"by {plain(event.source)}"
@@ -66,7 +70,7 @@ def why(event: Event) -> str:
     return f"{source}{plain(event.why)}"
 
 
-def _style(event: Event) -> str:
+def _state_style(event: Event) -> str:
     if event.what in _BAD:
         return "red"
     return "green" if event.what in _GOOD else ""

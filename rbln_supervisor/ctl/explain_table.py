@@ -13,7 +13,7 @@ from rbln_supervisor.core.matching.selector_match import Mismatch
 from rbln_supervisor.core.status import DeviceStatus
 from rbln_supervisor.ctl import status_table
 from rbln_supervisor.ctl.rendering import table_for
-from rbln_supervisor.ctl.wording import ago, duration, plain
+from rbln_supervisor.ctl.wording import duration_text, plain, time_ago
 from rbln_worker.contract.health import HealthPhase
 
 _STYLES: Final[dict[Answer, str]] = {
@@ -25,16 +25,16 @@ _STYLES: Final[dict[Answer, str]] = {
 }
 
 
-def page(explanation: Explanation, columns: int, now: float) -> RenderableType:
+def explain_page(explanation: Explanation, columns: int, now: float) -> RenderableType:
     """Return the explanation for a page of this width; ``now``: seconds since the epoch."""
-    parts: list[RenderableType] = [_head(explanation)]
+    parts: list[RenderableType] = [_head_rows(explanation)]
     if explanation.health is not None:
-        parts += _health(explanation.health, now)
+        parts += _health_lines(explanation.health, now)
     parts += [Text(f"  {plain(note)}", "yellow") for note in explanation.notes]
     if explanation.pools:
-        parts += [Text(), _pools(explanation, columns)]
+        parts += [Text(), _pool_table(explanation, columns)]
     if explanation.values:
-        parts += [Text(), Text("What selectors see of it"), _values(explanation, columns)]
+        parts += [Text(), Text("What selectors see of it"), _value_table(explanation, columns)]
     parts += [Text(), Text.assemble(("next: ", "bold"), plain(next_step(explanation)))]
     return Group(*parts)
 
@@ -52,8 +52,8 @@ def next_step(explanation: Explanation) -> str:
             return f"rbln-ctl events --device {device}; rbln-ctl doctor"
         return f"nothing to mend; pods get it as {explanation.pool}: kubectl describe node"
     if explanation.reason:
-        return _mend(explanation)
-    nearest = _nearest(explanation)
+        return _remedy(explanation)
+    nearest = _nearest_selector(explanation)
     if nearest is None:
         return (
             f"give the configuration a pool with deviceType {explanation.device_type}; "
@@ -67,7 +67,7 @@ def next_step(explanation: Explanation) -> str:
     )
 
 
-def _mend(explanation: Explanation) -> str:
+def _remedy(explanation: Explanation) -> str:
     """Return a remedy where no selector can help, by the texts of the types (core/types)."""
     device, reason = explanation.device, explanation.reason
     if reason.startswith("no driver"):
@@ -82,7 +82,7 @@ def _mend(explanation: Explanation) -> str:
     return f"rbln-ctl events --device {device}; dmesg | grep {device}; rbln-ctl rescan"
 
 
-def _nearest(explanation: Explanation) -> tuple[PoolDecision, int, Mismatch] | None:
+def _nearest_selector(explanation: Explanation) -> tuple[PoolDecision, int, Mismatch] | None:
     """Return the pool's selector object whose mismatch came last in the order of keys."""
     keys = list(explanation.values)
     found = [
@@ -97,44 +97,44 @@ def _nearest(explanation: Explanation) -> tuple[PoolDecision, int, Mismatch] | N
     return opinion, index, objection
 
 
-def _head(explanation: Explanation) -> Text:
+def _head_rows(explanation: Explanation) -> Text:
     head = Text(plain(explanation.device), "bold")
     if explanation.device_type:
         head.append(f"  {plain(explanation.device_type)}", "not bold")
-    said, style = _answer(explanation)
+    said, style = _decision_text(explanation)
     return Text.assemble(head, "  ", (said, style))
 
 
-def _answer(explanation: Explanation) -> tuple[str, str]:
+def _decision_text(explanation: Explanation) -> tuple[str, str]:
     if explanation.pool is not None:
         return f"{plain(explanation.pool)} has it, by selectors[{explanation.selector}]", "green"
     if explanation.reason:
         return f"no pool can have it: {plain(explanation.reason)}", "red"
     if all(opinion.answer in {"other type", "invalid"} for opinion in explanation.pools):
-        return f"no pool has it: none that is valid is for {_type(explanation)}", "yellow"
+        return f"no pool has it: none that is valid is for {_type_text(explanation)}", "yellow"
     return "no pool has it: each one's selectors turn it away", "yellow"
 
 
-def _type(explanation: Explanation) -> str:
+def _type_text(explanation: Explanation) -> str:
     return plain(str(explanation.device_type))
 
 
-def _health(device: DeviceStatus, now: float) -> Iterator[Text]:
+def _health_lines(device: DeviceStatus, now: float) -> Iterator[Text]:
     """Yield the health of the device in one line, its pods, and its warnings."""
-    line = Text("  ").append_text(status_table.health(device))
+    line = Text("  ").append_text(status_table.health_text(device))
     if device.phase is not HealthPhase.HEALTHY:
-        parts = (status_table.why(device), ago(device.since, now))
+        parts = (status_table.evidence_text(device), time_ago(device.since, now))
         line.append("".join(f"  {part}" for part in parts if part))
     yield line
     for one in device.pods:
-        age = f", for {duration(now - one.since)}" if one.since else ""
-        holder = f"pod {status_table.pod(one)}, container {plain(one.container)}{age}"
+        age = f", for {duration_text(now - one.since)}" if one.since else ""
+        holder = f"pod {status_table.pod_name(one)}, container {plain(one.container)}{age}"
         yield Text(f"  held by {holder} ({one.source})")
     for warning in device.warnings:
         yield Text(f"  warning: {plain(warning)}", "yellow")
 
 
-def _pools(explanation: Explanation, columns: int) -> Table:
+def _pool_table(explanation: Explanation, columns: int) -> Table:
     table = table_for(columns)
     table.add_column("RESOURCE", overflow="fold")
     table.add_column("ANSWER", no_wrap=True)
@@ -143,13 +143,13 @@ def _pools(explanation: Explanation, columns: int) -> Table:
     for opinion in explanation.pools:
         name, answer = Text(plain(opinion.pool), "bold"), Text(opinion.answer)
         answer.stylize(_STYLES[opinion.answer])
-        for selector, because in _because(opinion, explanation):
+        for selector, because in _selector_results(opinion, explanation):
             table.add_row(name, answer, selector, because)
             name, answer = Text(), Text()
     return table
 
 
-def _because(opinion: PoolDecision, explanation: Explanation) -> Iterator[tuple[str, str]]:
+def _selector_results(opinion: PoolDecision, explanation: Explanation) -> Iterator[tuple[str, str]]:
     """Yield the result of each selector object that was matched; the decisive one first."""
     match opinion.answer:
         case "takes":
@@ -158,16 +158,16 @@ def _because(opinion: PoolDecision, explanation: Explanation) -> Iterator[tuple[
             stands = f"{plain(explanation.pool or '')} stands before it in the file"
             yield f"selectors[{opinion.selector}]", f"matches, too, but {stands}"
         case "other type":
-            yield "", f"its devices are no {_type(explanation)}"
+            yield "", f"its devices are no {_type_text(explanation)}"
         case "invalid":
             yield "", "its configuration can't be used, see rbln-ctl status"
         case "turns away":
             pass  # its mismatches are all there is
     for index, objection in enumerate(opinion.objections):
-        yield f"selectors[{index}]", _objection(objection, explanation)
+        yield f"selectors[{index}]", _mismatch_text(objection, explanation)
 
 
-def _objection(objection: Mismatch, explanation: Explanation) -> str:
+def _mismatch_text(objection: Mismatch, explanation: Explanation) -> str:
     wanted = " or ".join(map(plain, objection.wanted))
     if objection.has:
         has = f"it has {plain(objection.has)}"
@@ -180,7 +180,7 @@ def _objection(objection: Mismatch, explanation: Explanation) -> str:
     return f"{plain(objection.key)}: {has}, wanted is {wanted}"
 
 
-def _values(explanation: Explanation, columns: int) -> RenderableType:
+def _value_table(explanation: Explanation, columns: int) -> RenderableType:
     table = table_for(columns)
     table.show_header = False
     table.add_column("KEY", no_wrap=True)

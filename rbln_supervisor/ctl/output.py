@@ -10,14 +10,14 @@ import msgspec
 from rbln_supervisor.ctl.wording import plain
 
 
-def prepare() -> None:
+def prepare_streams() -> None:
     """Prevent failures by characters that the locale can't encode."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
-def write(text: str) -> bool:
+def write_text(text: str) -> bool:
     """Write to standard output; return False if its reader is gone, which is no failure."""
     if sys.stdout is None:
         return False
@@ -31,22 +31,22 @@ def write(text: str) -> bool:
 
 def write_json(value: object) -> None:
     """Write a value as JSON for people and scripts."""
-    write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+    write_text(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
 
 
 def write_line(value: object) -> bool:
     """Write a value as one line of JSON; return False if the reader is gone."""
-    return write(msgspec.json.encode(value).decode() + "\n")
+    return write_text(msgspec.json.encode(value).decode() + "\n")
 
 
-def complain(*lines: str, said: str = "rbln-ctl") -> None:
+def print_errors(*lines: str, said: str = "rbln-ctl") -> None:
     """Write lines to standard error, each with a prefix."""
     with contextlib.suppress(OSError):  # no reader; the exit code remains
         for line in lines:
             print(plain(f"{said}: {line}"), file=sys.stderr, flush=True)
 
 
-def close() -> None:
+def flush_streams() -> None:
     """Flush both streams, so that Python's own flush at the end can't fail."""
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from rbln_supervisor.ctl.times import since
+from rbln_supervisor.ctl.times import parse_since
 from rbln_worker.contract.version import VERSION
 
 PREFIX: Final = "intel.com"
@@ -95,7 +95,7 @@ VERBS: Final[dict[str, Verb]] = {
 }
 
 
-def parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     everywhere = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     everywhere.add_argument(
@@ -128,59 +128,67 @@ def parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        _ARGUMENTS.get(name, _none)(one)
+        _ARGUMENTS.get(name, _add_nothing)(one)
     # For the completion scripts: without help, because people do not type it.
     verbs.add_parser("complete", parents=[everywhere]).add_argument("words", nargs="*")
     return whole
 
 
-def _none(_: argparse.ArgumentParser) -> None:
+def _add_nothing(_: argparse.ArgumentParser) -> None:
     """Add nothing: the command has only the common options."""
 
 
-def _status(verb: argparse.ArgumentParser) -> None:
+def _add_status(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--pool", metavar="POOL", help="this pool alone, with or without its prefix")
     verb.add_argument("--unhealthy", action="store_true", help="only what is not well")
     verb.add_argument("--watch", action="store_true", help="show it anew until Ctrl-C")
     verb.add_argument(
         "--interval",
-        type=_seconds,
+        type=_parse_seconds,
         default=1.0,
         metavar="SECONDS",
         help="between two looks with --watch (default: 1)",
     )
 
 
-def _doctor(verb: argparse.ArgumentParser) -> None:
+def _add_doctor(verb: argparse.ArgumentParser) -> None:
     asked = "where the supervisor runs or ran, it is asked or its options are read"
     verb.add_argument(
         "--config-file", type=Path, metavar="FILE", help=f"the configuration ({asked})"
     )
     verb.add_argument(
-        "--kubelet-dir", type=_absolute, metavar="DIR", help="the kubelet's --root-dir; likewise"
+        "--kubelet-dir",
+        type=_parse_absolute_path,
+        metavar="DIR",
+        help="the kubelet's --root-dir; likewise",
     )
     verb.add_argument(
         "--device-plugins-dir",
-        type=_absolute,
+        type=_parse_absolute_path,
         metavar="DIR",
         help="the folder of kubelet.sock; likewise",
     )
     verb.add_argument("--host-root", type=Path, metavar="DIR", help="where the host lies; likewise")
 
 
-def _probe(verb: argparse.ArgumentParser) -> None:
+def _add_probe(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("question", choices=("alive", "ready"))
 
 
-def _events(verb: argparse.ArgumentParser) -> None:
+def _add_events(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
-        "-n", type=_count, default=30, metavar="N", help="the newest N (default: 30)", dest="most"
+        "-n",
+        type=_parse_count,
+        default=30,
+        metavar="N",
+        help="the newest N (default: 30)",
+        dest="most",
     )
     verb.add_argument("--pool", default="", metavar="POOL", help="of this pool, and of all pools")
     verb.add_argument("--device", default="", metavar="DEVICE", help="of this device")
     verb.add_argument(
         "--since",
-        type=since,
+        type=parse_since,
         default=0.0,
         metavar="WHEN",
         help="90s, 10m, 2h, 3d, or a time as 2026-11-25T08:30 (UTC)",
@@ -188,7 +196,7 @@ def _events(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--follow", action="store_true", help="go on with what happens, until Ctrl-C")
 
 
-def _explain(verb: argparse.ArgumentParser) -> None:
+def _add_explain(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "device",
         metavar="DEVICE",
@@ -197,13 +205,13 @@ def _explain(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def _reload(verb: argparse.ArgumentParser) -> None:
+def _add_reload(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--force", action="store_true", help="also where it takes devices that pods have"
     )
 
 
-def _validate(verb: argparse.ArgumentParser) -> None:
+def _add_validate(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("file", metavar="FILE", help="a configuration, JSON or YAML")
     verb.add_argument(
         "--resource-prefix",
@@ -217,7 +225,7 @@ def _validate(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def _bundle(verb: argparse.ArgumentParser) -> None:
+def _add_bundle(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "file",
         type=Path,
@@ -225,27 +233,27 @@ def _bundle(verb: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a file that is not there yet (default: rbln-support-<host>-<time>.tar.gz here)",
     )
-    _doctor(verb)
+    _add_doctor(verb)
 
 
-def _completion(verb: argparse.ArgumentParser) -> None:
+def _add_completion(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("shell", choices=("bash", "zsh", "fish"))
 
 
-def _absolute(text: str) -> Path:
+def _parse_absolute_path(text: str) -> Path:
     path = Path(text)
     if not path.is_absolute():
         raise argparse.ArgumentTypeError(f"expected a path from the root, got {text!r}")
     return path
 
 
-def _count(text: str) -> int:
+def _parse_count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 1 << 31):
         raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
     return int(text)
 
 
-def _seconds(text: str) -> float:
+def _parse_seconds(text: str) -> float:
     number = float(text)
     if not 0.1 <= number <= 3600:
         raise argparse.ArgumentTypeError(f"expected 0.1 to 3600 seconds, got {text}")
@@ -253,13 +261,13 @@ def _seconds(text: str) -> float:
 
 
 _ARGUMENTS: Final = {
-    "status": _status,
-    "doctor": _doctor,
-    "events": _events,
-    "probe": _probe,
-    "explain": _explain,
-    "reload": _reload,
-    "validate": _validate,
-    "support-bundle": _bundle,
-    "completion": _completion,
+    "status": _add_status,
+    "doctor": _add_doctor,
+    "events": _add_events,
+    "probe": _add_probe,
+    "explain": _add_explain,
+    "reload": _add_reload,
+    "validate": _add_validate,
+    "support-bundle": _add_bundle,
+    "completion": _add_completion,
 }

@@ -19,16 +19,16 @@ _STYLES: Final[dict[Change, str]] = {
 }
 
 
-def page(plan: Plan, columns: int, *, done: bool = False) -> RenderableType:
+def plan_page(plan: Plan, columns: int, *, done: bool = False) -> RenderableType:
     """Return the plan for a page of this width; ``done``: it has been carried out."""
-    summary = Text(_done(plan) if done else _summary(plan))
-    parts: list[RenderableType] = [Text(), _pools(plan, columns), Text(), summary]
+    summary = Text(_done_text(plan) if done else _summary_text(plan))
+    parts: list[RenderableType] = [Text(), _pool_table(plan, columns), Text(), summary]
     if plan.moves:
-        parts += [_moves(plan, columns, ("FROM", "TO") if done else ("NOW", "THEN"))]
+        parts += [_move_table(plan, columns, ("FROM", "TO") if done else ("NOW", "THEN"))]
     return Group(*parts)
 
 
-def _pools(plan: Plan, columns: int) -> Table:
+def _pool_table(plan: Plan, columns: int) -> Table:
     table = table_for(columns)
     table.add_column("RESOURCE", overflow="fold")
     table.add_column("POOL", no_wrap=True)
@@ -39,12 +39,12 @@ def _pools(plan: Plan, columns: int) -> Table:
             Text(plain(name), "bold"),
             Text(pool.change, _STYLES[pool.change]),
             str(len(pool.devices)),
-            "" if pool.change == "removed" else "; ".join(_notes(pool)),
+            "" if pool.change == "removed" else "; ".join(_match_notes(pool)),
         )
     return table
 
 
-def _notes(pool: PoolPlan) -> Iterator[str]:
+def _match_notes(pool: PoolPlan) -> Iterator[str]:
     """Yield results of matching for the devices of its type that the pool does not get."""
     tally = pool.tally
     if not tally.candidates:
@@ -57,14 +57,14 @@ def _notes(pool: PoolPlan) -> Iterator[str]:
         yield f"{tally.refused} that no pool can have"
 
 
-def _summary(plan: Plan) -> str:
+def _summary_text(plan: Plan) -> str:
     stay = f"{count(range(plan.stay), 'device')} would stay in {_its(plan.stay)} pool"
     if not plan.moves:
         return f"{stay}, and no other would move"
     return f"{stay}, {len(plan.moves)} would move:"
 
 
-def _done(plan: Plan) -> str:
+def _done_text(plan: Plan) -> str:
     stayed = f"{count(range(plan.stay), 'device')} stayed in {_its(plan.stay)} pool"
     return f"{stayed}, {len(plan.moves)} moved:" if plan.moves else f"{stayed}, none moved"
 
@@ -73,7 +73,7 @@ def _its(number: int) -> str:
     return "its" if number == 1 else "their"
 
 
-def _moves(plan: Plan, columns: int, heads: tuple[str, str]) -> Table:
+def _move_table(plan: Plan, columns: int, heads: tuple[str, str]) -> Table:
     table = table_for(columns)
     table.add_column("DEVICE", overflow="fold")
     for head in heads:

@@ -11,7 +11,7 @@ PIPE_COLUMNS: Final = 1000
 """Width without a terminal: lines are as long as their text, for grep and for reports."""
 
 
-def text(page: Callable[[int], RenderableType], stream: TextIO) -> str:
+def render_text(page: Callable[[int], RenderableType], stream: TextIO) -> str:
     """Return a page as text for a stream; ``page`` gets the width in columns."""
     console = Console(file=stream, highlight=False, markup=False, emoji=False)
     if console.is_terminal:

@@ -10,36 +10,36 @@ from rbln_supervisor.core.matching.explain import Explanation
 from rbln_supervisor.core.matching.plan import Plan
 from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl.exits import Exit
-from rbln_supervisor.ctl.output import complain, write_json
+from rbln_supervisor.ctl.output import print_errors, write_json
 
 ANOTHER: Final = "an answer to another question: are rbln-ctl and the supervisor of one version?"
 
 
-def ask(
+def request_reply(
     run_dir: Path, request: protocol.Request, *, timeout_s: float | None = None
 ) -> protocol.Reply | Exit:
     """Return the reply, or the exit code without one; ``timeout_s``: None for the request's own."""
     from rbln_supervisor.ctl import client  # noqa: PLC0415 - a validation needs no ZeroMQ
 
     try:
-        return client.ask(run_dir, request, timeout_s=timeout_s)
+        return client.send_request(run_dir, request, timeout_s=timeout_s)
     except client.UnreachableError as error:
-        complain(str(error))
+        print_errors(str(error))
         return Exit.UNREACHABLE
     except client.UnreadableAnswerError as error:
-        complain(str(error))
+        print_errors(str(error))
         return Exit.REFUSED
 
 
-def refused(reply: protocol.ErrorReply, *, as_json: bool) -> Exit:
+def print_refusal(reply: protocol.ErrorReply, *, as_json: bool) -> Exit:
     """Print why the request was refused."""
     if as_json:
         write_json(reply)
-    complain(*(reply.errors or ("refused without a reason, see the supervisor's log",)))
+    print_errors(*(reply.errors or ("refused without a reason, see the supervisor's log",)))
     return Exit.REFUSED
 
 
-def page(
+def reply_text(
     answer: NodeStatus | Explanation | Plan,
     *,
     done: bool = False,
@@ -58,14 +58,14 @@ def page(
     now = datetime.now(UTC).timestamp()
     match answer:
         case NodeStatus():
-            return rendering.text(
-                lambda columns: status_table.page(answer, columns, now, whole), sys.stdout
+            return rendering.render_text(
+                lambda columns: status_table.status_page(answer, columns, now, whole), sys.stdout
             )
         case Explanation():
-            return rendering.text(
-                lambda columns: explain_table.page(answer, columns, now), sys.stdout
+            return rendering.render_text(
+                lambda columns: explain_table.explain_page(answer, columns, now), sys.stdout
             )
         case Plan():
-            return rendering.text(
-                lambda columns: plan_table.page(answer, columns, done=done), sys.stdout
+            return rendering.render_text(
+                lambda columns: plan_table.plan_page(answer, columns, done=done), sys.stdout
             )

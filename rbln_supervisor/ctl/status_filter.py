@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from rbln_supervisor.core.events.event import named
+from rbln_supervisor.core.events.event import matches_name
 from rbln_supervisor.core.status import DeviceStatus, NodeStatus
 from rbln_worker.contract.health import HealthPhase
 
@@ -18,12 +18,12 @@ class StatusFilter(NamedTuple):
     """True: only devices that are not healthy, and pools that have such or that do not serve."""
 
 
-def chosen(status: NodeStatus, choice: StatusFilter) -> NodeStatus:
+def filter_status(status: NodeStatus, choice: StatusFilter) -> NodeStatus:
     """Return the status reduced to the selected pools and devices, in the same structure."""
     pools = {
         name: pool
         for name, pool in status.pools.items()
-        if choice.pool is None or named(name, choice.pool)
+        if choice.pool is None or matches_name(name, choice.pool)
     }
     if choice.unhealthy:
         pools = {
@@ -38,9 +38,9 @@ def chosen(status: NodeStatus, choice: StatusFilter) -> NodeStatus:
     return msgspec.structs.replace(status, pools=pools)
 
 
-def unknown(status: NodeStatus, choice: StatusFilter) -> str:
+def unknown_pool_error(status: NodeStatus, choice: StatusFilter) -> str:
     """Return an error if the selected pool does not exist; empty if it does."""
-    if choice.pool is None or any(named(name, choice.pool) for name in status.pools):
+    if choice.pool is None or any(matches_name(name, choice.pool) for name in status.pools):
         return ""
     there = ", ".join(status.pools) or "none"
     return f"no pool {choice.pool}: there are {there}"

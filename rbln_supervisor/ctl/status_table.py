@@ -17,7 +17,7 @@ from rbln_supervisor.core.status import (
     SupervisorStatus,
 )
 from rbln_supervisor.ctl.rendering import table_for
-from rbln_supervisor.ctl.wording import ago, count, duration, plain
+from rbln_supervisor.ctl.wording import count, duration_text, plain, time_ago
 from rbln_worker.contract.health import HealthPhase
 
 NARROW_COLUMNS: Final = 90
@@ -32,7 +32,7 @@ _STATE_STYLES: Final[dict[PoolState, str]] = {
 }
 
 
-def page(
+def status_page(
     status: NodeStatus, columns: int, now: float, whole: NodeStatus | None = None
 ) -> RenderableType:
     """Return a status for a page of this width.
@@ -43,30 +43,30 @@ def page(
         now: seconds since the epoch.
         whole: the full status; devices are counted there.
     """
-    parts: list[RenderableType] = [_head(status.supervisor)]
+    parts: list[RenderableType] = [_head_line(status.supervisor)]
     if status.pools:
-        parts += [Text(), _pools(status, columns, whole or status)]
+        parts += [Text(), _pool_table(status, columns, whole or status)]
     ids = [len(device) for pool in status.pools.values() for device in pool.devices]
     for name, pool in status.pools.items():
         if pool.devices:
-            parts += [Text(), _devices(name, pool, columns, now, id_columns=max(ids))]
-    parts += _wrong(status)
+            parts += [Text(), _device_table(name, pool, columns, now, id_columns=max(ids))]
+    parts += _problem_lines(status)
     return Group(*parts)
 
 
-def _head(supervisor: SupervisorStatus) -> Text:
+def _head_line(supervisor: SupervisorStatus) -> Text:
     ready = ("● ready", "green") if supervisor.ready else ("● not ready", "yellow")
     return Text("  ").join(
         [
             Text(f"rbln-supervisor {plain(supervisor.version)}", "bold"),
             Text(f"pid {supervisor.pid}"),
-            Text(f"up {duration(supervisor.uptime_s)}"),
+            Text(f"up {duration_text(supervisor.uptime_s)}"),
             Text(*ready),
         ]
     )
 
 
-def _pools(status: NodeStatus, columns: int, whole: NodeStatus) -> Table:
+def _pool_table(status: NodeStatus, columns: int, whole: NodeStatus) -> Table:
     narrow = columns < NARROW_COLUMNS
     table = table_for(columns)
     name_columns = min(columns // 2, max(map(len, status.pools)))
@@ -95,13 +95,13 @@ def _pools(status: NodeStatus, columns: int, whole: NodeStatus) -> Table:
             ]
         ours += [
             Text(str(worker.restarts), "yellow" if worker.restarts else ""),
-            Text("; ".join(_notes(pool))),
+            Text("; ".join(_pool_notes(pool))),
         ]
         table.add_row(*ours)
     return table
 
 
-def _notes(pool: PoolStatus) -> Iterator[str]:
+def _pool_notes(pool: PoolStatus) -> Iterator[str]:
     """Yield the reasons for a pool's state, the newest first."""
     if pool.reason:
         yield plain(pool.reason)
@@ -112,7 +112,9 @@ def _notes(pool: PoolStatus) -> Iterator[str]:
         yield f"last exit: {plain(pool.worker.last_exit)}"
 
 
-def _devices(name: str, pool: PoolStatus, columns: int, now: float, *, id_columns: int) -> Group:
+def _device_table(
+    name: str, pool: PoolStatus, columns: int, now: float, *, id_columns: int
+) -> Group:
     all_well = all(is_.phase is HealthPhase.HEALTHY for is_ in pool.devices.values())
     table = table_for(columns)
     table.add_column("DEVICE", min_width=id_columns, overflow="fold")
@@ -126,19 +128,19 @@ def _devices(name: str, pool: PoolStatus, columns: int, now: float, *, id_column
     table.add_column("REASON", overflow="fold")
     for device, is_ in pool.devices.items():
         numa = "-" if is_.numa is None else str(is_.numa)
-        cells = [Text(plain(device)), health(is_), Text(numa)]
+        cells = [Text(plain(device)), health_text(is_), Text(numa)]
         if not all_well:
-            cells.append(Text("" if is_.phase is HealthPhase.HEALTHY else ago(is_.since, now)))
+            cells.append(Text("" if is_.phase is HealthPhase.HEALTHY else time_ago(is_.since, now)))
         if held:
-            cells.append(Text(", ".join(map(pod, is_.pods))))
-        table.add_row(*cells, Text(why(is_)))
+            cells.append(Text(", ".join(map(pod_name, is_.pods))))
+        table.add_row(*cells, Text(evidence_text(is_)))
         for warning in is_.warnings:
             table.add_row(*[Text()] * len(cells), Text(f"warning: {plain(warning)}", "yellow"))
     head = Text.assemble((plain(name), "bold"), f"  {count(list(pool.devices), 'device')}")
     return Group(head, Padding(table, (0, 0, 0, 2), expand=False))
 
 
-def health(device: DeviceStatus) -> Text:
+def health_text(device: DeviceStatus) -> Text:
     """Return the health that the kubelet gets, and the detailed phase if it differs."""
     style = "green" if device.health == "Healthy" else "red"
     if device.phase in {HealthPhase.HEALTHY, HealthPhase.UNHEALTHY}:
@@ -146,18 +148,18 @@ def health(device: DeviceStatus) -> Text:
     return Text.assemble((device.health, style), (f" ({device.phase})", "yellow"))
 
 
-def pod(one: PodUse) -> str:
+def pod_name(one: PodUse) -> str:
     """Return the name of a pod that holds a device; its UID if the name is not known."""
     return f"{plain(one.namespace)}/{plain(one.pod)}" if one.pod else plain(one.uid)
 
 
-def why(device: DeviceStatus) -> str:
+def evidence_text(device: DeviceStatus) -> str:
     """Return the evidence against a healthy state, with its source."""
     source = f"{plain(device.source)}: " if device.source and device.reason else ""
     return f"{source}{plain(device.reason)}"
 
 
-def _wrong(status: NodeStatus) -> Iterator[RenderableType]:
+def _problem_lines(status: NodeStatus) -> Iterator[RenderableType]:
     """Yield the problems, the last log lines of workers, and the counters."""
     if problems := status.supervisor.problems:
         yield Text()

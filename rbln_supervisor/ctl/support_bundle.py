@@ -28,46 +28,48 @@ from rbln_supervisor.ctl import (
     rendering,
     status_table,
 )
-from rbln_supervisor.ctl.doctor import Overrides, facts
+from rbln_supervisor.ctl.doctor import Overrides, gather_facts
 from rbln_supervisor.ctl.exits import Exit
-from rbln_supervisor.options import OptionsError, load
+from rbln_supervisor.options import OptionsError, load_options
 
-BYTES_MOST: Final = 32 * 1024 * 1024
+MAX_BYTES: Final = 32 * 1024 * 1024
 """Maximum size of all files before compression; the manifest names those that do not fit."""
 _PACKAGES: Final = ("grpcio", "protobuf", "pyzmq", "msgspec", "inotify-simple", "rich", "PyYAML")
 
 
-def bundle(where: Overrides, file: Path | None) -> Exit:
+def write_bundle(where: Overrides, file: Path | None) -> Exit:
     """Write a bundle, and print its manifest."""
     now = datetime.now(UTC)
     path = file or Path(f"rbln-support-{platform.node()}-{now:%Y%m%dT%H%M%SZ}.tar.gz")
-    seen = facts(where, listing=True)
-    files, manifest = contents(where, seen, now)
-    packed = _packed({"MANIFEST.txt": manifest, **files}, path.name.partition(".tar")[0], now)
+    seen = gather_facts(where, listing=True)
+    files, manifest = bundle_contents(where, seen, now)
+    packed = _pack_files({"MANIFEST.txt": manifest, **files}, path.name.partition(".tar")[0], now)
     try:
-        _write(path, packed)
+        _write_new_file(path, packed)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
-        output.complain(f"{path}: {why}: name a file that is not there yet and can be made")
+        output.print_errors(f"{path}: {why}: name a file that is not there yet and can be made")
         return Exit.REFUSED
-    output.write(f"{path}: {len(files)} files, {len(packed)} bytes\n{manifest}")
+    output.write_text(f"{path}: {len(files)} files, {len(packed)} bytes\n{manifest}")
     return Exit.UNREACHABLE if seen.unreachable else Exit.DONE
 
 
-def contents(where: Overrides, seen: DoctorFacts, now: datetime) -> tuple[dict[str, str], str]:
+def bundle_contents(
+    where: Overrides, seen: DoctorFacts, now: datetime
+) -> tuple[dict[str, str], str]:
     """Return the files without secrets, and the manifest."""
-    raw, config_problem = _config(where)
-    known = redaction.secrets(raw)
-    config = redaction.configuration(raw, known) if raw else None
+    raw, config_problem = _redacted_config(where)
+    known = redaction.find_secrets(raw)
+    config = redaction.redact_configuration(raw, known) if raw else None
     if config is None and not config_problem:
         config_problem = "it is no document, so that its secrets can't be told from the rest"
     removed: dict[str, int] = {}
     files: dict[str, str] = {}
     left_out: list[str] = []
-    room = BYTES_MOST
+    room = MAX_BYTES
     if config is not None:
         files["config.json"], removed["config.json"] = config.text, config.removed
-    for name, text in _texts(where, seen, now).items():
+    for name, text in _bundle_texts(where, seen, now).items():
         redacted = redaction.redact(text, known)
         if len(redacted.text) > room:
             left_out.append(name)
@@ -88,40 +90,42 @@ def contents(where: Overrides, seen: DoctorFacts, now: datetime) -> tuple[dict[s
     return files, redaction.redact("\n".join(lines) + "\n", known).text
 
 
-def _texts(where: Overrides, seen: DoctorFacts, now: datetime) -> dict[str, str]:
-    events = events_command.stored(where.run_dir, Query()).events
+def _bundle_texts(where: Overrides, seen: DoctorFacts, now: datetime) -> dict[str, str]:
+    events = events_command.stored_events(where.run_dir, Query()).events
     found = diagnose(seen)
     quiet = io.StringIO()
     files = {
-        "doctor.json": _json(doctor_command.told(seen)),
-        "doctor.txt": rendering.text(lambda _: doctor_table.page(found, seen.unreachable), quiet),
-        "facts.json": _json(msgspec.structs.replace(seen.host, listing=None)),
+        "doctor.json": _encode_json(doctor_command.findings_json(seen)),
+        "doctor.txt": rendering.render_text(
+            lambda _: doctor_table.doctor_page(found, seen.unreachable), quiet
+        ),
+        "facts.json": _encode_json(msgspec.structs.replace(seen.host, listing=None)),
         "events.jsonl": "".join(msgspec.json.encode(one).decode() + "\n" for one in events),
-        "events.txt": "".join(f"{events_table.line(one)}\n" for one in events),
-        "versions.txt": _versions(seen),
+        "events.txt": "".join(f"{events_table.event_line(one)}\n" for one in events),
+        "versions.txt": _version_text(seen),
     }
     status = seen.status
     if status is not None:
-        files["status.json"] = _json(status)
-        files["status.txt"] = rendering.text(
-            lambda columns: status_table.page(status, columns, now.timestamp()), quiet
+        files["status.json"] = _encode_json(status)
+        files["status.txt"] = rendering.render_text(
+            lambda columns: status_table.status_page(status, columns, now.timestamp()), quiet
         )
     files |= seen.host.listing.files if seen.host.listing else {}
     return files
 
 
-def _config(where: Overrides) -> tuple[bytes, str]:
+def _redacted_config(where: Overrides) -> tuple[bytes, str]:
     path = where.config_file
     try:
-        path = path or load(where.run_dir).config_file
-        return config_file.read(path), ""
+        path = path or load_options(where.run_dir).config_file
+        return config_file.read_file(path), ""
     except OptionsError as error:
         return b"", f"nobody knows where it is ({error}); name it with --config-file"
     except ConfigError as error:
         return b"", "; ".join(error.errors)
 
 
-def _versions(seen: DoctorFacts) -> str:
+def _version_text(seen: DoctorFacts) -> str:
     lines = [f"rbln-ctl {seen.version}", f"python {sys.version}", f"kernel {platform.release()}"]
     if seen.status is not None:
         lines.append(f"rbln-supervisor {seen.status.supervisor.version}")
@@ -134,11 +138,11 @@ def _versions(seen: DoctorFacts) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _json(value: object) -> str:
+def _encode_json(value: object) -> str:
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
 
 
-def _packed(files: Mapping[str, str], folder: str, now: datetime) -> bytes:
+def _pack_files(files: Mapping[str, str], folder: str, now: datetime) -> bytes:
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w:gz") as tar:
         for name, text in files.items():
@@ -149,7 +153,7 @@ def _packed(files: Mapping[str, str], folder: str, now: datetime) -> bytes:
     return raw.getvalue()
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write_new_file(path: Path, content: bytes) -> None:
     """Create a file for its owner only; never follow a link, never replace a file."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o600)

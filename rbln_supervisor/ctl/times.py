@@ -9,7 +9,7 @@ _AGO: Final = re.compile(r"(?P<number>[0-9]{1,9})(?P<unit>[smhd])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def since(text: str) -> float:
+def parse_since(text: str) -> float:
     """Return seconds since the epoch, from a time ago or a point in time (UTC by default).
 
     Raises:
@@ -27,7 +27,7 @@ def since(text: str) -> float:
         ) from error
 
 
-def stamp(at: float) -> str:
+def time_stamp(at: float) -> str:
     """Return a time with milliseconds, UTC; an invalid one is a dash."""
     try:
         when = datetime.fromtimestamp(at, UTC)

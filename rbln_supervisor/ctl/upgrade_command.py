@@ -10,8 +10,8 @@ from rbln_supervisor.core.control import protocol
 from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl import client
 from rbln_supervisor.ctl.exits import Exit
-from rbln_supervisor.ctl.output import complain, write, write_json
-from rbln_supervisor.ctl.request import ANOTHER, ask, refused
+from rbln_supervisor.ctl.output import print_errors, write_json, write_text
+from rbln_supervisor.ctl.request import ANOTHER, print_refusal, request_reply
 from rbln_supervisor.ctl.wording import count, plain
 
 READY_TIMEOUT_S: Final = 60.0
@@ -33,22 +33,22 @@ class Upgraded(msgspec.Struct, frozen=True):
     """Pools that have another worker."""
 
 
-def upgrade(run_dir: Path, *, as_json: bool) -> Exit:
+def run_upgrade(run_dir: Path, *, as_json: bool) -> Exit:
     """Upgrade; return the exit code. It is done when every pool that served before serves again."""
-    before = _status(ask(run_dir, protocol.Status()))
+    before = _status_of(request_reply(run_dir, protocol.Status()))
     if isinstance(before, Exit):
         return before
     started = monotonic() - before.supervisor.uptime_s
-    reply = ask(run_dir, protocol.Upgrade())
+    reply = request_reply(run_dir, protocol.Upgrade())
     match reply:
         case Exit():
             return reply
         case protocol.ErrorReply():
-            return refused(reply, as_json=as_json)
+            return print_refusal(reply, as_json=as_json)
         case protocol.UpgradeReply():
             pass
         case _:
-            complain(ANOTHER)
+            print_errors(ANOTHER)
             return Exit.REFUSED
     after = None
     missing: tuple[str, ...] = ("it does not answer yet",)
@@ -57,42 +57,44 @@ def upgrade(run_dir: Path, *, as_json: bool) -> Exit:
         sleep(_POLL_INTERVAL_S)  # a future supervisor has no descriptor to wait for
         after = _next_status(run_dir, started)
         if after is not None:
-            missing = _missing(before, after)
+            missing = _missing_pools(before, after)
     if after is None or missing:
-        complain(f"the installed version does not serve all after {READY_TIMEOUT_S:g} s:", *missing)
+        print_errors(
+            f"the installed version does not serve all after {READY_TIMEOUT_S:g} s:", *missing
+        )
         return Exit.REFUSED
-    done = _difference(before, after)
+    done = _compare_pools(before, after)
     if as_json:
         write_json(done)
     else:
-        write(f"{_sentence(done)}\n")
+        write_text(f"{_result_sentence(done)}\n")
     return Exit.DONE
 
 
 def _next_status(run_dir: Path, started: float) -> NodeStatus | None:
     """Return the status of the next supervisor; None if there is none yet."""
     try:
-        reply = client.ask(run_dir, protocol.Status())
+        reply = client.send_request(run_dir, protocol.Status())
     except (client.UnreachableError, client.UnreadableAnswerError):
         return None
-    status = _status(reply)
+    status = _status_of(reply)
     if isinstance(status, Exit) or monotonic() - status.supervisor.uptime_s < started + _LATER_S:
         return None
     return status
 
 
-def _status(reply: protocol.Reply | Exit) -> NodeStatus | Exit:
+def _status_of(reply: protocol.Reply | Exit) -> NodeStatus | Exit:
     match reply:
         case Exit():
             return reply
         case protocol.StatusReply(status=status):
             return status
         case _:
-            complain(ANOTHER)
+            print_errors(ANOTHER)
             return Exit.REFUSED
 
 
-def _missing(before: NodeStatus, after: NodeStatus) -> tuple[str, ...]:
+def _missing_pools(before: NodeStatus, after: NodeStatus) -> tuple[str, ...]:
     """Return pools that served before and do not yet, or that have a worker of another version."""
     version = after.supervisor.version
     return tuple(
@@ -104,7 +106,7 @@ def _missing(before: NodeStatus, after: NodeStatus) -> tuple[str, ...]:
     )
 
 
-def _difference(before: NodeStatus, after: NodeStatus) -> Upgraded:
+def _compare_pools(before: NodeStatus, after: NodeStatus) -> Upgraded:
     pids = {name: pool.worker.pid for name, pool in before.pools.items()}
     living = {name: pool.worker.pid for name, pool in after.pools.items() if pool.worker.pid}
     return Upgraded(
@@ -115,7 +117,7 @@ def _difference(before: NodeStatus, after: NodeStatus) -> Upgraded:
     )
 
 
-def _sentence(done: Upgraded) -> str:
+def _result_sentence(done: Upgraded) -> str:
     return (
         f"upgraded: {plain(done.before)} to {plain(done.after)}, "
         f"{count(done.kept, 'worker')} kept, {len(done.replaced)} replaced"

@@ -6,7 +6,7 @@ from rbln_supervisor.core.config.node_config import NodeConfig
 from rbln_supervisor.core.control.protocol import ReloadReply, RescanReply
 
 
-def reloaded(reply: ReloadReply) -> str:
+def reload_sentence(reply: ReloadReply) -> str:
     """Return one sentence."""
     if not is_a_change(reply):
         return f"reloaded: nothing changed, {count(reply.unchanged, 'pool')} as before"
@@ -22,7 +22,7 @@ def is_a_change(reply: ReloadReply) -> bool:
     return bool(reply.added or reply.removed or reply.changed or moves)
 
 
-def rescanned(reply: RescanReply) -> str:
+def rescan_sentence(reply: RescanReply) -> str:
     """Return a sentence, then a line for each pool that changed."""
     functions = f"{reply.functions} PCI function{'' if reply.functions == 1 else 's'}"
     if not reply.changed:
@@ -31,7 +31,7 @@ def rescanned(reply: RescanReply) -> str:
     return "\n".join([head, *(f"  ~ {plain(name)}" for name in reply.changed)])
 
 
-def validated(file: str, config: NodeConfig) -> str:
+def validation_text(file: str, config: NodeConfig) -> str:
     """Return a sentence, then a line for each pool."""
     lines = [
         f"  {pool.spec.name} ({pool.spec.device_type}, {count(pool.selectors, 'selector object')})"
@@ -40,7 +40,7 @@ def validated(file: str, config: NodeConfig) -> str:
     return "\n".join([f"{plain(file)}: valid, {count(config.pools, 'pool')}", *lines])
 
 
-def duration(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """Return a duration in its two largest units."""
     whole = max(0, int(seconds))
     days, hours = divmod(whole // 3600, 24)
@@ -50,9 +50,9 @@ def duration(seconds: float) -> str:
     return " ".join(f"{value} {unit}" for value, unit in units[first : first + 2])
 
 
-def ago(since: float | None, now: float) -> str:
+def time_ago(since: float | None, now: float) -> str:
     """Return the time since ``since``, both in seconds since the epoch; empty if it is None."""
-    return "" if since is None else f"{duration(now - since)} ago"
+    return "" if since is None else f"{duration_text(now - since)} ago"
 
 
 def count(things: Sequence[object], noun: str) -> str:

@@ -18,7 +18,7 @@ from rbln_worker.contract.device import Bdf
 from rbln_worker.host.netlink.link_events import LinkSocket
 from rbln_worker.host.netlink.uevent import UeventSocket
 
-READ_MOST: Final = 2048
+MAX_MESSAGES_READ: Final = 2048
 """Maximum number of messages read of each socket in one iteration (some 10 µs each), so that an
 event storm does not block the loop."""
 
@@ -33,119 +33,127 @@ class KernelEventListener:
     def __init__(
         self,
         pools: Pools,
-        look: Callable[[Iterable[Bdf | None], float], None],
-        look_costs_s: Callable[[], float],
+        request_discovery: Callable[[Iterable[Bdf | None], float], None],
+        discovery_cost_s: Callable[[], float],
     ) -> None:
         """Open the sockets.
 
         Args:
             pools: the pools with the devices.
-            look: requests a discovery of functions (None: of any); its second argument is the time
-                of
-                their first event (monotonic seconds).
-            look_costs_s: returns the CPU seconds of the last discovery.
+            request_discovery: requests a discovery of functions (None: of any); its second argument
+                is the time of their first event (monotonic seconds).
+            discovery_cost_s: returns the CPU seconds of the last discovery.
         """
         self._pools = pools
-        self._look = look
-        self._look_costs_s = look_costs_s
-        self._looks = TokenBucket()
-        self._relinks = TokenBucket()
-        self._look_since = 0.0
-        self._relink_since = 0.0
+        self._request_discovery = request_discovery
+        self._discovery_cost_s = discovery_cost_s
+        self._discovery_bucket = TokenBucket()
+        self._link_bucket = TokenBucket()
+        self._discovery_since = 0.0
+        self._links_since = 0.0
         """Time of the first event that was not handled yet, if one is pending (monotonic
         seconds)."""
-        self._touched: set[Bdf | None] = set()
+        self._affected: set[Bdf | None] = set()
         self.problems: tuple[str, ...] = ()
         self.counts: Counter[str] = Counter()
-        self._uevents = self._open(UeventSocket, "kernel uevents")
-        self._links = self._open(LinkSocket, "link changes")
+        self._uevents = self._open_socket(UeventSocket, "kernel uevents")
+        self._links = self._open_socket(LinkSocket, "link changes")
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """File descriptors that become readable when ``hear`` has work."""
+        """File descriptors that become readable when ``read_events`` has work."""
         return tuple(one.fileno() for one in (self._uevents, self._links) if one is not None)
 
     @property
-    def due(self) -> float | None:
-        """Latest time of the next call of ``turn`` (monotonic seconds)."""
-        dues = [due for due in (self._looks.due, self._relinks.due) if due is not None]
+    def next_deadline(self) -> float | None:
+        """Latest time of the next call of ``handle_due`` (monotonic seconds)."""
+        dues = [
+            due
+            for due in (self._discovery_bucket.next_act_at, self._link_bucket.next_act_at)
+            if due is not None
+        ]
         return min(dues, default=None)
 
-    def hear(self) -> None:
+    def read_events(self) -> None:
         """Read the pending messages of the kernel."""
         now = monotonic()
         if self._uevents is not None:
             try:
-                self._hear_uevents(self._uevents, now)
+                self._read_uevents(self._uevents, now)
             except OSError as error:
                 self._uevents.close()
                 self._uevents = None
-                self._report("kernel uevents", error)
+                self._report_failure("kernel uevents", error)
         if self._links is not None:
             try:
-                self._hear_links(self._links, now)
+                self._read_links(self._links, now)
             except OSError as error:
                 self._links.close()
                 self._links = None
-                self._report("link changes", error)
+                self._report_failure("link changes", error)
 
-    def turn(self) -> None:
+    def handle_due(self) -> None:
         """Request the discoveries and link updates that are due."""
         now = monotonic()
-        if self._looks.due is not None and now >= self._looks.due:
-            self._looks = self._looks.acted(now, cost_s=self._look_costs_s())
-            self._look(self._touched, self._look_since)
-            self._pools.nudge(self._touched)
-            self._touched = set()
-        if self._relinks.due is not None and now >= self._relinks.due:
-            self._relinks = self._relinks.acted(now)
-            self._pools.relink(self._relink_since)
+        if (
+            self._discovery_bucket.next_act_at is not None
+            and now >= self._discovery_bucket.next_act_at
+        ):
+            self._discovery_bucket = self._discovery_bucket.act_started(
+                now, cost_s=self._discovery_cost_s()
+            )
+            self._request_discovery(self._affected, self._discovery_since)
+            self._pools.request_check(self._affected)
+            self._affected = set()
+        if self._link_bucket.next_act_at is not None and now >= self._link_bucket.next_act_at:
+            self._link_bucket = self._link_bucket.act_started(now)
+            self._pools.propagate_links(self._links_since)
 
-    def _hear_uevents(self, socket: UeventSocket, now: float) -> None:
-        heard = socket.drain(READ_MOST)
+    def _read_uevents(self, socket: UeventSocket, now: float) -> None:
+        heard = socket.drain(MAX_MESSAGES_READ)
         if heard.lost:
-            self._missed("uevents", now)
+            self._messages_lost("uevents", now)
         for event in heard.items:
             if uevents.is_relevant(event.subsystem, event.devpath):
                 self.counts["kernel events about devices"] += 1
-                self._touched.add(uevents.pci_function(event.devpath))
-                self._want_look(now)
+                self._affected.add(uevents.pci_function(event.devpath))
+                self._schedule_discovery(now)
 
-    def _hear_links(self, socket: LinkSocket, now: float) -> None:
-        heard = socket.drain(READ_MOST)
+    def _read_links(self, socket: LinkSocket, now: float) -> None:
+        heard = socket.drain(MAX_MESSAGES_READ)
         if heard.lost:
-            self._missed("link changes", now)
+            self._messages_lost("link changes", now)
         for change in heard.items:
-            news = self._pools.hear_link(change.index, change.state)
+            news = self._pools.on_link_event(change.index, change.state)
             if news.is_news:
                 self.counts["link changes of devices"] += 1
-                if self._relinks.due is None:
-                    self._relink_since = now
-                self._relinks = self._relinks.heard(now)
+                if self._link_bucket.next_act_at is None:
+                    self._links_since = now
+                self._link_bucket = self._link_bucket.event_seen(now)
             if news.moved:
-                self._touched |= news.moved
-                self._want_look(now)
+                self._affected |= news.moved
+                self._schedule_discovery(now)
 
-    def _missed(self, what: str, now: float) -> None:
+    def _messages_lost(self, what: str, now: float) -> None:
         self.counts[f"times that {what} were lost"] += 1
-        if None not in self._touched:
+        if None not in self._affected:
             log.info("the kernel dropped messages, everything is looked at", extra={"of": what})
-        self._touched.add(None)
-        self._want_look(now)
+        self._affected.add(None)
+        self._schedule_discovery(now)
 
-    def _want_look(self, now: float) -> None:
-        if self._looks.due is None:
-            self._look_since = now
-        self._looks = self._looks.heard(now)
+    def _schedule_discovery(self, now: float) -> None:
+        if self._discovery_bucket.next_act_at is None:
+            self._discovery_since = now
+        self._discovery_bucket = self._discovery_bucket.event_seen(now)
 
-    def _open(self, kind: Callable[[], S], what: str) -> S | None:
+    def _open_socket(self, kind: Callable[[], S], what: str) -> S | None:
         try:
             return kind()
         except OSError as error:
-            self._report(what, error)
+            self._report_failure(what, error)
             return None
 
-    def _report(self, what: str, error: OSError) -> None:
+    def _report_failure(self, what: str, error: OSError) -> None:
         said = f"{what} can't be heard ({error.strerror}): changes are seen by looks only"
         log.warning(said)
         self.problems = (*self.problems, said)

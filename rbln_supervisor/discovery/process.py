@@ -36,7 +36,7 @@ DEADLINE_S: Final = 10.0
 s."""
 MAX_RESULT_BYTES: Final = 32 * 1024 * 1024
 """Maximum size of a result. 20,000 functions of 600 bytes fit."""
-LOOKS_KEEP: Final = (Capability.NET_ADMIN,)
+DISCOVERY_KEEPS: Final = (Capability.NET_ADMIN,)
 """devlink reports an eswitch's mode only with it (net/devlink, GENL_ADMIN_PERM)."""
 DDPTOOL_KEEPS: Final = (Capability.SYS_ADMIN,)
 """ddptool reads the config space beyond 64 bytes."""
@@ -45,7 +45,7 @@ _GRACE_S: Final = 2.0
 _PIPE_BYTES: Final = 1024 * 1024
 """The maximum for any user (pipe(7)); one loop iteration can read that much."""
 
-_LOOK: Final[msgspec.msgpack.Decoder[DiscoveryResult]] = msgspec.msgpack.Decoder(DiscoveryResult)
+_RESULT: Final[msgspec.msgpack.Decoder[DiscoveryResult]] = msgspec.msgpack.Decoder(DiscoveryResult)
 
 
 class PodResourcesQuery(NamedTuple):
@@ -60,26 +60,26 @@ class _Run:
     """One discovery process."""
 
     def __init__(self, life: ChildProcess, pipe: int, deadline: float) -> None:
-        self.life = life
+        self.child = life
         self.pipe = pipe
         self.deadline = deadline
-        self.said = bytearray()
+        self.output = bytearray()
         self.given_up = False
 
 
 class DiscoveryProcess:
-    """The runner of at most one discovery at a time. Never waits: ``turn`` returns the result."""
+    """Runs at most one discovery at a time. Never waits: ``poll_result`` returns the result."""
 
     def __init__(
-        self, root: Path, *, deadline_s: float = DEADLINE_S, bytes_most: int = MAX_RESULT_BYTES
+        self, root: Path, *, deadline_s: float = DEADLINE_S, max_bytes: int = MAX_RESULT_BYTES
     ) -> None:
         self._root = root
         self._deadline_s = deadline_s
-        self._bytes_most = bytes_most
+        self._max_bytes = max_bytes
         self._run: _Run | None = None
         self.cost_s = 0.0
         """CPU seconds of the last discovery that has ended."""
-        self.costs_s = 0.0
+        self.total_cost_s = 0.0
         """CPU seconds of all discoveries."""
 
     @property
@@ -88,25 +88,25 @@ class DiscoveryProcess:
         return self._run is not None
 
     @property
-    def deadline(self) -> float | None:
-        """Latest time of the next call of ``turn`` (monotonic seconds)."""
+    def next_deadline(self) -> float | None:
+        """Latest time of the next call of ``poll_result`` (monotonic seconds)."""
         return self._run.deadline if self._run else None
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """File descriptors that become readable when ``turn`` has work."""
+        """File descriptors that become readable when ``poll_result`` has work."""
         if self._run is None:
             return ()
         return (
-            (self._run.life.pidfd,)
+            (self._run.child.pidfd,)
             if self._run.given_up
             else (
-                self._run.life.pidfd,
+                self._run.child.pidfd,
                 self._run.pipe,
             )
         )
 
-    def begin(self, needs: Needs, pods: PodResourcesQuery | None = None) -> None:
+    def start_discovery(self, needs: Needs, pods: PodResourcesQuery | None = None) -> None:
         """Start a discovery; none may be running. Raises OSError if there can be no process."""
         pipe, end = os.pipe2(os.O_CLOEXEC)
         try:
@@ -114,8 +114,8 @@ class DiscoveryProcess:
             with contextlib.suppress(OSError):  # a smaller one takes more iterations
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
             life = processes.spawn(
-                lambda: _live(
-                    end, lambda: _confined_look(self._root, needs, pods), self._deadline_s
+                lambda: _child_main(
+                    end, lambda: _confined_discovery(self._root, needs, pods), self._deadline_s
                 ),
                 keep=end,
             )
@@ -126,103 +126,109 @@ class DiscoveryProcess:
             os.close(end)
         self._run = _Run(life, pipe, monotonic() + self._deadline_s)
 
-    def turn(self, now: float) -> DiscoveryResult | None:
+    def poll_result(self, now: float) -> DiscoveryResult | None:
         """Return the result of the discovery, once; None if there is nothing new."""
         run = self._run
         if run is None:
             return None
-        has_ended = processes.has_ended(run.life)
-        self._hear(run)  # afterwards, so that the last output is read
-        too_much = len(run.said) > self._bytes_most
-        wordy = f"said more than {self._bytes_most} bytes"
+        has_ended = processes.has_ended(run.child)
+        self._read_pipe(run)  # afterwards, so that the last output is read
+        too_much = len(run.output) > self._max_bytes
+        too_long = f"said more than {self._max_bytes} bytes"
         if has_ended:
             os.close(run.pipe)
             self._run = None
-            before = _of_children_s()
-            how = processes.reap_group(run.life).how
-            self.cost_s = _of_children_s() - before
-            self.costs_s += self.cost_s
+            before = _children_cpu_s()
+            how = processes.reap_group(run.child).how
+            self.cost_s = _children_cpu_s() - before
+            self.total_cost_s += self.cost_s
             if run.given_up:
                 return None
-            return DiscoveryResult(failed=_ended(wordy)) if too_much else _read(run.said, how)
+            return (
+                DiscoveryResult(failed=_failure_text(too_long))
+                if too_much
+                else _decode_result(run.output, how)
+            )
         if too_much and not run.given_up:
-            return self._give_up(run, now, wordy)
+            return self._give_up(run, now, too_long)
         if now >= run.deadline and not run.given_up:
             return self._give_up(run, now, f"took more than {self._deadline_s:g} s")
         if now >= run.deadline:
             run.deadline = now + self._deadline_s
             return DiscoveryResult(
                 failed="the last look at the node can't be ended: "
-                f"process {run.life.pid} waits in the kernel"
+                f"process {run.child.pid} waits in the kernel"
             )
         return None
 
-    def end(self) -> None:
+    def kill_running(self) -> None:
         """Kill a running process and drop its result."""
         if self._run is not None:
             self._give_up(self._run, monotonic(), "")
 
     def _give_up(self, run: _Run, now: float, why: str) -> DiscoveryResult:
         run.given_up = True
-        run.said.clear()
+        run.output.clear()
         run.deadline = now + self._deadline_s
-        processes.kill_group(run.life)
-        return DiscoveryResult(failed=_ended(why))
+        processes.kill_group(run.child)
+        return DiscoveryResult(failed=_failure_text(why))
 
-    def _hear(self, run: _Run) -> None:
-        while len(run.said) <= self._bytes_most and not run.given_up:
+    def _read_pipe(self, run: _Run) -> None:
+        while len(run.output) <= self._max_bytes and not run.given_up:
             try:
                 piece = os.read(run.pipe, _PIPE_BYTES)
             except BlockingIOError:
                 return
             if not piece:
                 return
-            run.said += piece
+            run.output += piece
 
 
-def _ended(why: str) -> str:
+def _failure_text(why: str) -> str:
     return f"the look at the node {why} and was ended"
 
 
-def _read(said: bytearray, how: str) -> DiscoveryResult:
+def _decode_result(output: bytearray, how: str) -> DiscoveryResult:
     try:
-        return _LOOK.decode(said)
+        return _RESULT.decode(output)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return DiscoveryResult(
             failed=f"the look at the node ended without a result ({how}), see the log"
         )
 
 
-def _of_children_s() -> float:
+def _children_cpu_s() -> float:
     """Return the CPU time of all processes reaped so far (getrusage(2))."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
-def _confined_look(root: Path, needs: Needs, pods: PodResourcesQuery | None) -> DiscoveryResult:
-    keep_only(*LOOKS_KEEP, *(DDPTOOL_KEEPS if needs.ddp_profiles else ()))
+def _confined_discovery(
+    root: Path, needs: Needs, pods: PodResourcesQuery | None
+) -> DiscoveryResult:
+    keep_only(*DISCOVERY_KEEPS, *(DDPTOOL_KEEPS if needs.ddp_profiles else ()))
     limits.raise_oom_score()  # a worker reports it if that fails
-    return _look(root, needs, pods)
+    return _run_discovery(root, needs, pods)
 
 
-def _look(root: Path, needs: Needs, pods: PodResourcesQuery | None) -> DiscoveryResult:
-    look = scan.scan_node(root, needs)
-    if pods is None or look.failed is not None:
-        return look
+def _run_discovery(root: Path, needs: Needs, pods: PodResourcesQuery | None) -> DiscoveryResult:
+    result = scan.scan_node(root, needs)
+    if pods is None or result.failed is not None:
+        return result
     return msgspec.structs.replace(
-        look,
+        result,
         held=pod_resources.list_pod_devices(pods.folder / pod_resources.SOCKET, pods.resources),
     )
 
 
-def _live(pipe: int, look: Callable[[], DiscoveryResult], deadline_s: float) -> int:
+def _child_main(pipe: int, discover: Callable[[], DiscoveryResult], deadline_s: float) -> int:
     """Run the discovery in the forked process. Processes that it starts are in its group."""
     try:
         os.setpgid(0, 0)
         # Without a supervisor no other process ends it (setitimer(2): SIGALRM does).
         signal.setitimer(signal.ITIMER_REAL, deadline_s + _GRACE_S)
         with open(pipe, "wb", closefd=False) as file:
-            file.write(msgspec.msgpack.encode(look()))
+            file.write(msgspec.msgpack.encode(discover()))
     except BrokenPipeError:
         return Exit.DRAINED  # the result is not needed any more
     except BaseException:  # noqa: BLE001 - the last frame of this process

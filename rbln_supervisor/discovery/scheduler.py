@@ -49,204 +49,208 @@ class DiscoveryScheduler:
         """``answer`` sends a reply to a request that was not answered at once."""
         self._options = options
         self._pools = pools
-        self._reloads = reloads
+        self._reloader = reloads
         self._answer = answer
-        self._scout = DiscoveryProcess(options.host_root)
-        self._looks = DiscoveryQueue().ask(None)
-        self._began = 0.0
+        self._process = DiscoveryProcess(options.host_root)
+        self._queue = DiscoveryQueue().request_discovery(None)
+        self._started_at = 0.0
         self._leaving = False
         self.measures = DiscoveryMetrics()
 
     @property
     def problems(self) -> tuple[str, ...]:
         """One line each: reasons why the last reload was refused, and problems of the node."""
-        return (*self._reloads.problems, *self._pools.problems)
+        return (*self._reloader.problems, *self._pools.problems)
 
     @property
     def is_config_refused(self) -> bool:
         """True if the configuration file is not the one that is served."""
-        return self._reloads.is_refused
+        return self._reloader.is_refused
 
     @property
     def counts(self) -> Counter[str]:
         """Counters of reloads."""
-        return self._reloads.counts
+        return self._reloader.counts
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """File descriptors that become readable when ``turn`` has work."""
-        return (*self._scout.descriptors, *self._reloads.descriptors)
+        """File descriptors that become readable when ``advance_discoveries`` has work."""
+        return (*self._process.descriptors, *self._reloader.descriptors)
 
     @property
-    def due(self) -> float:
-        """Latest time of the next call of ``turn`` (monotonic seconds)."""
+    def next_deadline(self) -> float:
+        """Latest time of the next call of ``advance_discoveries`` (monotonic seconds)."""
         if self._leaving:
             return math.inf
-        if self._scout.deadline is not None:
-            return min(self._scout.deadline, self._reloads.due)
-        look_at = 0.0 if self._looks.is_one_wanted else self._pools.due
-        return min(look_at, self._reloads.due)
+        if self._process.next_deadline is not None:
+            return min(self._process.next_deadline, self._reloader.next_deadline)
+        discovery_at = 0.0 if self._queue.is_discovery_requested else self._pools.next_discovery_at
+        return min(discovery_at, self._reloader.next_deadline)
 
     @property
     def is_reloading(self) -> bool:
         """True while a reload waits for its discovery or is on trial."""
-        return self._looks.is_reloading
+        return self._queue.is_reloading
 
     @property
     def cost_s(self) -> float:
         """CPU seconds of the last discovery."""
-        return self._scout.cost_s
+        return self._process.cost_s
 
-    def look(self, named: Iterable[Bdf | None], heard: float) -> None:
+    def discover_functions(self, named: Iterable[Bdf | None], event_at: float) -> None:
         """Request a discovery of functions that had an event (None: of any).
 
-        ``heard``: time of the first kernel event (monotonic seconds).
+        ``event_at``: time of the first kernel event (monotonic seconds).
         """
         known = self._pools.node
         if not self._leaving:
             only = None if known is None else affected_functions(named, known)
-            self._looks = self._looks.ask(None, only=only, heard=heard)
+            self._queue = self._queue.request_discovery(None, only=only, event_at=event_at)
 
-    def rescan(self, asker: bytes) -> Reply | None:
+    def request_rescan(self, requester: bytes) -> Reply | None:
         """Request a discovery for a client; None: the reply follows later."""
-        if no := self._no(asker):
-            return no
-        self._looks = self._looks.ask(asker)
+        if refusal := self._refusal(requester):
+            return refusal
+        self._queue = self._queue.request_discovery(requester)
         return None
 
-    def reload(self, asker: bytes | None, *, force: bool = False) -> Reply | None:
+    def request_reload(self, requester: bytes | None, *, force: bool = False) -> Reply | None:
         """Read the configuration file, and request a discovery for it; None: the reply follows."""
-        if no := self._no(asker):
-            return no
-        wanted = self._reloads.read()
+        if refusal := self._refusal(requester):
+            return refusal
+        wanted = self._reloader.read_config()
         if isinstance(wanted, ErrorReply):
             return wanted
-        self._looks = self._looks.ask_for(wanted, asker, force=force)
+        self._queue = self._queue.request_reload(wanted, requester, force=force)
         return None
 
-    def try_out(self, asker: bytes, request: DryRun) -> Reply | None:
+    def request_dry_run(self, requester: bytes, request: DryRun) -> Reply | None:
         """Request a discovery for a dry run of a configuration; None: the reply follows later."""
-        if no := self._no(asker):
-            return no
+        if refusal := self._refusal(requester):
+            return refusal
         wanted = queries.parse_dry_run(request, self._options.resource_prefix)
         if isinstance(wanted, DryRunReply):
             return wanted
-        self._looks = self._looks.ask_about(DryRunRequest(wanted, asker))
+        self._queue = self._queue.request_dry_run(DryRunRequest(wanted, requester))
         return None
 
-    def turn(self) -> None:
+    def advance_discoveries(self) -> None:
         """Handle a discovery that has ended, and start the next one if it is due."""
         now = monotonic()
-        look = self._scout.turn(now)
+        result = self._process.poll_result(now)
         if self._leaving:
             return
-        if wanted := self._reloads.noticed(now):
-            self._looks = self._looks.ask_for(wanted, None)
-        if look is not None and self._looks.running is not None:
-            self._ended(look)
-        elif look is not None:  # the previous process can't be killed, so the next can't start
-            self._pools.take_in(look)
-            while self._looks.is_one_wanted:
-                self._looks = self._looks.begin()
-                self._ended(look)
-        self._settle(now)
-        if self._scout.is_busy:
+        if wanted := self._reloader.poll_file(now):
+            self._queue = self._queue.request_reload(wanted, None)
+        if result is not None and self._queue.running is not None:
+            self._finish_discovery(result)
+        elif result is not None:  # the previous process can't be killed, so the next can't start
+            self._pools.apply_discovery(result)
+            while self._queue.is_discovery_requested:
+                self._queue = self._queue.start_next()
+                self._finish_discovery(result)
+        self._answer_deferred(now)
+        if self._process.is_busy:
             return
-        if not self._looks.is_one_wanted and now >= self._pools.due:
-            self._looks = self._looks.ask(None)
-        if self._looks.is_one_wanted:
-            self._begin()
+        if not self._queue.is_discovery_requested and now >= self._pools.next_discovery_at:
+            self._queue = self._queue.request_discovery(None)
+        if self._queue.is_discovery_requested:
+            self._start_next()
 
-    def leave(self) -> None:
+    def stop_discoveries(self) -> None:
         """Stop discoveries, and answer the waiting requests."""
         self._leaving = True
-        self._scout.end()
-        self._reloads.close()
-        for asker in self._looks.askers:
-            self._answer(asker, _LEAVING)
-        self._looks = DiscoveryQueue()
+        self._process.kill_running()
+        self._reloader.stop_watching()
+        for requester in self._queue.requesters:
+            self._answer(requester, _LEAVING)
+        self._queue = DiscoveryQueue()
 
-    def _no(self, asker: bytes | None) -> ErrorReply | None:
+    def _refusal(self, requester: bytes | None) -> ErrorReply | None:
         if self._leaving:  # a result would request workers again
             return _LEAVING
-        return _CROWDED if asker is not None and self._looks.is_full else None
+        return _CROWDED if requester is not None and self._queue.is_full else None
 
-    def _begin(self) -> None:
-        self._began = monotonic()
-        self._looks = self._looks.begin()
-        look = self._looks.running
+    def _start_next(self) -> None:
+        self._started_at = monotonic()
+        self._queue = self._queue.start_next()
+        request = self._queue.running
         served = self._pools.config
-        wanted = look.config if look else None
-        only = look.only if isinstance(look, DiscoveryRequest) else None
+        wanted = request.config if request else None
+        only = request.only if isinstance(request, DiscoveryRequest) else None
         # The discovery also covers the served configuration and the one of a roll-back: with less,
         # devices that are only not read would seem to be gone.
-        configs = (served, wanted, self._reloads.former)
+        configs = (served, wanted, self._reloader.previous_config)
         pools = [pool for each in configs if each for pool in each.pools]
         allowed = self._options.allow_default_route
-        self._pools.look_begins()
-        asked = PodResourcesQuery(
+        self._pools.discovery_started()
+        pods_query = PodResourcesQuery(
             self._options.kubelet_dirs.pod_resources,
             frozenset(pool.spec.name for pool in served.pools),
         )
         try:
-            self._scout.begin(
+            self._process.start_discovery(
                 scan.required_reads(pools, allow_default_route=allowed, only=only),
-                asked if wanted else None,
+                pods_query if wanted else None,
             )
         except OSError as error:
-            self._ended(DiscoveryResult(failed=f"the node can't be looked at: {error.strerror}"))
+            self._finish_discovery(
+                DiscoveryResult(failed=f"the node can't be looked at: {error.strerror}")
+            )
 
-    def _ended(self, look: DiscoveryResult) -> None:
+    def _finish_discovery(self, result: DiscoveryResult) -> None:
         before = self.measures
         self.measures = DiscoveryMetrics(
-            took=with_observation(before.took, monotonic() - self._began),
-            failed=before.failed + (look.failed is not None),
-            cpu_s=self._scout.costs_s,
+            took=with_observation(before.took, monotonic() - self._started_at),
+            failed=before.failed + (result.failed is not None),
+            cpu_s=self._process.total_cost_s,
         )
-        self._looks, ended = self._looks.end()
+        self._queue, ended = self._queue.finish_running()
         match ended:
             case DryRunRequest():
-                self._answer(ended.asker, self._tried(ended, look))
+                self._answer(ended.requester, self._dry_run_reply(ended, result))
             case DiscoveryRequest():
-                self._take_in(ended, look)
+                self._apply_result(ended, result)
             case None:
                 pass  # no request waits for it any more
 
-    def _tried(self, trial: DryRunRequest, look: DiscoveryResult) -> Reply:
-        if look.failed is not None:
-            return ErrorReply((look.failed,))
+    def _dry_run_reply(self, dry_run: DryRunRequest, result: DiscoveryResult) -> Reply:
+        if result.failed is not None:
+            return ErrorReply((result.failed,))
         pools = self._pools
         return queries.plan_reply(
-            trial.config,
+            dry_run.config,
             pools.config,
-            pools.known(look.node),
-            pools.rosters,
-            look.held or ResourceHolders(),
+            pools.with_carry_over(result.node),
+            pools.desired_states,
+            result.held or ResourceHolders(),
         )
 
-    def _take_in(self, batch: DiscoveryRequest, look: DiscoveryResult) -> None:
+    def _apply_result(self, request: DiscoveryRequest, result: DiscoveryResult) -> None:
         refused = None
-        if batch.config is not None:
-            refused = self._reloads.begin(batch.config, look, force=batch.force)
-        if self._pools.node is None and look.failed is None:
+        if request.config is not None:
+            refused = self._reloader.start_trial(request.config, result, force=request.force)
+        if self._pools.node is None and result.failed is None:
             log.info("ready to serve", extra={"pools": len(self._pools.config.pools)})
-        touched = self._pools.take_in(look)
-        for name in touched:
-            self._pools.keepers[name].account.owe(batch.heard)
+        changed = self._pools.apply_discovery(result)
+        for name in changed:
+            self._pools.workers[name].counters.start_latency(request.event_at)
         if refused is not None:
-            for asker in batch.reloads:
-                self._answer(asker, refused)
-        elif batch.config is not None:
-            self._looks = self._looks.hold(batch.reloads)
-        if batch.rescans and look.failed is None:  # the reply covers health, too
-            self._pools.nudge({None})
-        for asker in batch.rescans:
-            self._answer(asker, RescanReply(self._pools.functions, touched, self._pools.problems))
+            for requester in request.reloads:
+                self._answer(requester, refused)
+        elif request.config is not None:
+            self._queue = self._queue.defer_replies(request.reloads)
+        if request.rescans and result.failed is None:  # the reply covers health, too
+            self._pools.request_check({None})
+        for requester in request.rescans:
+            self._answer(
+                requester, RescanReply(self._pools.function_count, changed, self._pools.problems)
+            )
 
-    def _settle(self, now: float) -> None:
+    def _answer_deferred(self, now: float) -> None:
         """Reply to the requesters of a configuration whose trial has ended."""
-        outcome = self._reloads.outcome(now)
+        outcome = self._reloader.take_result(now)
         if outcome is not None:
-            self._looks, askers = self._looks.release()
-            for asker in askers:
-                self._answer(asker, outcome)
+            self._queue, requesters = self._queue.take_deferred()
+            for requester in requesters:
+                self._answer(requester, outcome)

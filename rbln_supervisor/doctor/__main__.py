@@ -39,24 +39,24 @@ def main() -> None:
     order = msgspec.json.decode(sys.argv[1], type=ExamineRequest)
     run_dir = Path(order.run_dir)
     end = monotonic() + order.within_s
-    options, why = folders.options(run_dir)
-    options = _with(options, order)
+    options, why = folders.last_options(run_dir)
+    options = _with_overrides(options, order)
     sections: dict[str, Callable[[], msgspec.Struct]] = {
         "run_dir": lambda: folders.run_dir(run_dir, why),
-        "kubelet": lambda: folders.kubelet(options),
-        "config": lambda: hardware.config(options),
-        "hardware": lambda: hardware.hardware(options, _served(order, options)),
-        "written": lambda: host_files.written(options),
-        "limits": lambda: processes.limits(run_dir),
+        "kubelet": lambda: folders.examine_kubelet(options),
+        "config": lambda: hardware.examine_config(options),
+        "hardware": lambda: hardware.examine_hardware(options, _served_config(order, options)),
+        "written": lambda: host_files.examine_files(options),
+        "limits": lambda: processes.examine_limits(run_dir),
     }
     if order.name is not None:
         asked = order.name
-        sections = {"owners": lambda: names.owners(options.host_root, asked)}
+        sections = {"owners": lambda: names.device_owners(options.host_root, asked)}
     if order.listing:
-        sections["listing"] = lambda: bundle_files.listing(options, run_dir)
+        sections["listing"] = lambda: bundle_files.list_files(options, run_dir)
     done: Queue[_Done] = Queue()
     for name, section in sections.items():
-        threading.Thread(target=_gather, args=(name, section, done), daemon=True).start()
+        threading.Thread(target=_run_section, args=(name, section, done), daemon=True).start()
     for _ in sections:
         try:
             name, found = done.get(timeout=max(0.0, end - monotonic()))
@@ -68,23 +68,23 @@ def main() -> None:
     os._exit(0)  # ends threads that hang
 
 
-def _gather(name: str, section: Callable[[], msgspec.Struct], done: "Queue[_Done]") -> None:
+def _run_section(name: str, section: Callable[[], msgspec.Struct], done: "Queue[_Done]") -> None:
     try:
         done.put((name, section()))
     except Exception as error:  # noqa: BLE001 - the last frame of this thread
         done.put((name, f"{type(error).__name__}: {error}"))
 
 
-def _served(order: ExamineRequest, options: Options) -> bytes | None:
+def _served_config(order: ExamineRequest, options: Options) -> bytes | None:
     """Return the accepted configuration if a supervisor or worker lives and no file is named."""
     found = folders.run_dir(options.run_dir, "")
     if order.config_file is not None or not (found.locked or found.serving):
         return None
-    record = accepted.load(options)
+    record = accepted.load_config(options)
     return record.raw if record is not None else None
 
 
-def _with(options: Options, order: ExamineRequest) -> Options:
+def _with_overrides(options: Options, order: ExamineRequest) -> Options:
     root_dir = order.kubelet_dir
     told = {
         "config_file": order.config_file,

@@ -10,9 +10,9 @@ from rbln_supervisor.core.doctor.facts import Listing
 from rbln_supervisor.doctor.folders import run_dir as examined
 from rbln_supervisor.options import Options
 
-FILE_BYTES_MOST: Final = 256 * 1024
+MAX_FILE_BYTES: Final = 256 * 1024
 """Maximum size of each file (bytes); its end is kept."""
-_ENTRIES_MOST: Final = 5000
+_MAX_ENTRIES: Final = 5000
 _ATTRIBUTES: Final = ("vendor", "device", "class", "numa_node")
 _PROC_FILES: Final = ("status", "limits", "cmdline", "wchan", "stat", "cgroup")
 _FOLDERS: Final = (
@@ -22,78 +22,78 @@ _FOLDERS: Final = (
 )
 
 
-def listing(options: Options, run_dir: Path) -> Listing:
+def list_files(options: Options, run_dir: Path) -> Listing:
     """Return all texts, by their file name in the bundle."""
-    files = dict(_logs(run_dir))
-    files |= dict(_processes(run_dir))
-    files["host/pci-functions.txt"] = "\n".join(_functions(options.host_root)) + "\n"
-    files["host/lists.txt"] = "\n".join(_lists(options)) + "\n"
+    files = dict(_worker_logs(run_dir))
+    files |= dict(_process_list(run_dir))
+    files["host/pci-functions.txt"] = "\n".join(_function_lines(options.host_root)) + "\n"
+    files["host/lists.txt"] = "\n".join(_folder_listings(options)) + "\n"
     for name in ("version", "meminfo", "loadavg", "cmdline", "mounts"):
-        files[f"host/proc-{name}.txt"] = _tail(Path("/proc") / name)
+        files[f"host/proc-{name}.txt"] = _read_tail(Path("/proc") / name)
     return Listing(files)
 
 
-def _logs(run_dir: Path) -> Iterator[tuple[str, str]]:
+def _worker_logs(run_dir: Path) -> Iterator[tuple[str, str]]:
     """Yield the last log lines of each pool's worker; an unreadable file has its error as text."""
     for path in sorted((run_dir / "pools").glob("*.log")):
-        yield f"logs/{path.name}", _tail(path)
+        yield f"logs/{path.name}", _read_tail(path)
 
 
-def _processes(run_dir: Path) -> Mapping[str, str]:
+def _process_list(run_dir: Path) -> Mapping[str, str]:
     folder = examined(run_dir, "")
     pids = {pid for pid in (folder.pid if folder.locked else None, *folder.serving.values()) if pid}
     found = {}
     for pid in sorted(pids):
         home = Path("/proc") / str(pid)
-        parts = [f"== {name}\n{_tail(home / name)}" for name in _PROC_FILES]
-        links = _names(home / "fd")
-        targets = [f"{name} -> {_link(home / 'fd' / name)}" for name in links]
+        parts = [f"== {name}\n{_read_tail(home / name)}" for name in _PROC_FILES]
+        links = _entry_names(home / "fd")
+        targets = [f"{name} -> {_link_target(home / 'fd' / name)}" for name in links]
         parts.append("== fd\n" + "\n".join(targets))
         found[f"processes/{pid}.txt"] = "\n".join(parts).replace("\0", " ") + "\n"
     return found
 
 
-def _functions(root: Path) -> Iterator[str]:
+def _function_lines(root: Path) -> Iterator[str]:
     """Yield a line for each PCI function, like lspci -n, with the values that selectors use."""
     home = root / "sys/bus/pci/devices"
-    for bdf in _names(home):
+    for bdf in _entry_names(home):
         one = home / bdf
-        words = [f"{name}={_tail(one / name).strip() or '-'}" for name in _ATTRIBUTES]
+        words = [f"{name}={_read_tail(one / name).strip() or '-'}" for name in _ATTRIBUTES]
         links = ("driver", "iommu_group", "physfn")
-        words += [f"{name}={Path(_link(one / name)).name or '-'}" for name in links]
+        words += [f"{name}={Path(_link_target(one / name)).name or '-'}" for name in links]
         yield f"{bdf}  {'  '.join(words)}"
 
 
-def _lists(options: Options) -> Iterator[str]:
+def _folder_listings(options: Options) -> Iterator[str]:
     root = options.host_root
-    nodes = [name for name in _names(root / "dev") if name.startswith(("rbln", "rsd", "uio"))]
+    nodes = [name for name in _entry_names(root / "dev") if name.startswith(("rbln", "rsd", "uio"))]
     yield f"== /dev\n{' '.join(nodes)}"
     for folder in _FOLDERS:
-        yield f"== /{folder}\n{' '.join(_names(root / folder))}"
+        yield f"== /{folder}\n{' '.join(_entry_names(root / folder))}"
     found = options.kubelet_dirs
     for named, place in (
         (options.device_plugins_dir, found.device_plugins),
         (options.plugins_registry_dir, found.plugins_registry),
         (options.pod_resources_dir, found.pod_resources),
     ):
-        yield f"== {named}\n{' '.join(_names(place))}"
+        yield f"== {named}\n{' '.join(_entry_names(place))}"
 
 
-def _names(path: Path) -> list[str]:
+def _entry_names(path: Path) -> list[str]:
     try:
-        return sorted(os.listdir(path))[:_ENTRIES_MOST]  # noqa: PTH208 - names only
+        return sorted(os.listdir(path))[:_MAX_ENTRIES]  # noqa: PTH208 - names only
     except OSError:
         return []
 
 
-def _link(path: Path) -> str:
+def _link_target(path: Path) -> str:
     try:
         return os.readlink(path)  # noqa: PTH115 - the target, whatever it is
     except OSError:
         return ""
 
 
-def _tail(path: Path) -> str:
+def _read_tail(path: Path) -> str:
     """Return the end of a file (of /proc and /sys, without sizes, the beginning). Never wait."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
@@ -101,7 +101,7 @@ def _tail(path: Path) -> str:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 return "(no file)"
-            file.seek(max(0, status.st_size - FILE_BYTES_MOST))
-            return file.read(FILE_BYTES_MOST).decode(errors="replace")
+            file.seek(max(0, status.st_size - MAX_FILE_BYTES))
+            return file.read(MAX_FILE_BYTES).decode(errors="replace")
     except OSError as error:
         return f"({error.strerror})"

@@ -27,16 +27,16 @@ from rbln_worker.core.allocation.providers.registry import allocation_reads
 from rbln_worker.core.health import evidence
 from rbln_worker.host.facts import HOST_FILES, Reader
 
-_EXAMINED_MOST: Final = 4096
+_MAX_EXAMINED: Final = 4096
 """Maximum number of devices whose files are read."""
 
 
-def config(options: Options) -> Config:
+def examine_config(options: Options) -> Config:
     """Read the configuration file."""
     path = str(options.config_file)
     try:
         read = configuration.parse(
-            config_file.read(options.config_file), prefix=options.resource_prefix
+            config_file.read_file(options.config_file), prefix=options.resource_prefix
         )
     except configuration.ConfigError as error:
         return Config(path, errors=error.errors, warnings=error.warnings)
@@ -48,13 +48,13 @@ def config(options: Options) -> Config:
     )
 
 
-def hardware(options: Options, served: bytes | None) -> Hardware:
+def examine_hardware(options: Options, served: bytes | None) -> Hardware:
     """Return the hardware, and the parts of it that pools and containers get.
 
     ``served`` is the active configuration, which counts if the file has errors: a supervisor keeps
     it and refuses the file.
     """
-    pools = _pools(options, served)
+    pools = _configured_pools(options, served)
     needed = scan.required_reads(pools, allow_default_route=options.allow_default_route)
     classes = {DEVICE_TYPES[name].base_class for name in view.types_of(pools)}
     look = scan.scan_node(
@@ -74,24 +74,24 @@ def hardware(options: Options, served: bytes | None) -> Hardware:
     node_facts = reader.read_facts((Exists(rebellions.RSD), *rebellions.TOOL_FILES))
     return Hardware(
         problems=look.problems,
-        pools=dict(view.views(pools, look.node)),
-        unclaimed=tuple(view.unclaimed(pools, look.node)),
-        unusable=tuple(_unusable(reader, taken[:_EXAMINED_MOST])),
-        iommu_groups=_entries(options.host_root / "sys/kernel/iommu_groups"),
+        pools=dict(view.pool_views(pools, look.node)),
+        unclaimed=tuple(view.unclaimed_devices(pools, look.node)),
+        unusable=tuple(_unusable_devices(reader, taken[:_MAX_EXAMINED])),
+        iommu_groups=_count_entries(options.host_root / "sys/kernel/iommu_groups"),
         npus=len(npus),
         needs_rsd=any(one.function.product not in rebellions.WITHOUT_RSD for one in npus),
         rsd=node_facts.path_exists(Exists(rebellions.RSD)),
         tool=any(node_facts.path_exists(one) for one in rebellions.TOOL_FILES),
         tools_hidden=not options.host_visible and not Path(f"{HOST_FILES}/usr").is_dir(),
-        groups=tuple(_groups(reader, taken)),
+        groups=tuple(_shared_groups(reader, taken)),
         own_dev=options.in_container and _own_dev(options.host_root),
     )
 
 
-def _pools(options: Options, served: bytes | None) -> tuple[PoolConfig, ...]:
+def _configured_pools(options: Options, served: bytes | None) -> tuple[PoolConfig, ...]:
     prefix = options.resource_prefix
     try:
-        file = configuration.parse(config_file.read(options.config_file), prefix=prefix)
+        file = configuration.parse(config_file.read_file(options.config_file), prefix=prefix)
         if served is None or not file.invalid:
             return file.pools
     except configuration.ConfigError:
@@ -102,7 +102,7 @@ def _pools(options: Options, served: bytes | None) -> tuple[PoolConfig, ...]:
         return ()
 
 
-def _groups(reader: Reader, taken: list[tuple[Device, PoolSpec]]) -> Iterator[Group]:
+def _shared_groups(reader: Reader, taken: list[tuple[Device, PoolSpec]]) -> Iterator[Group]:
     """Yield IOMMU groups with several devices of pools on vfio drivers."""
     found: dict[str, list[tuple[Device, PoolSpec]]] = {}
     for device, pool in taken:
@@ -122,10 +122,10 @@ def _own_dev(host_root: Path) -> bool:
         text = Path("/proc/self/mountinfo").read_text(errors="replace")
     except OSError:
         return False
-    return mounts.covering(text, str(host_root / "dev")) != "devtmpfs"
+    return mounts.covering_mount(text, str(host_root / "dev")) != "devtmpfs"
 
 
-def _unusable(reader: Reader, taken: list[tuple[Device, PoolSpec]]) -> Iterator[Unusable]:
+def _unusable_devices(reader: Reader, taken: list[tuple[Device, PoolSpec]]) -> Iterator[Unusable]:
     for device, pool in taken:
         told = build_allocation(
             ProviderInput(device, pool, reader.read_facts(allocation_reads(device, pool)))
@@ -138,7 +138,7 @@ def _unusable(reader: Reader, taken: list[tuple[Device, PoolSpec]]) -> Iterator[
             yield Unusable(pool.name, device.id, why)
 
 
-def _entries(path: Path) -> int:
+def _count_entries(path: Path) -> int:
     try:
         return len(os.listdir(path))  # noqa: PTH208 - names only
     except OSError:

@@ -17,7 +17,7 @@ _ENTRY: Final = re.compile(r"[\w@:+-][\w@:+.-]{0,63}")
 _SHARED: Final = frozenset({"/dev/vfio/vfio", "/dev/rsd0", "/dev/infiniband/rdma_cm"})
 
 
-def owners(root: Path, name: str) -> Owners:
+def device_owners(root: Path, name: str) -> Owners:
     """Return the IDs of the devices with a name, below a host's root."""
     name = name.strip()
     if match := _GROUP.fullmatch(name):
@@ -29,12 +29,12 @@ def owners(root: Path, name: str) -> Owners:
     if not _ENTRY.fullmatch(entry):
         return Owners()
     for kind in list_names(f"{root}/sys/class"):
-        if owner := _owner(f"{root}/sys/class/{kind}/{entry}"):
+        if owner := _nearest_owner(f"{root}/sys/class/{kind}/{entry}"):
             return Owners(f"{entry} of the class {kind}", (owner,))
     return Owners()
 
 
-def _owner(path: str) -> str | None:
+def _nearest_owner(path: str) -> str | None:
     """Return the nearest function or sub-function above an entry of a class."""
     try:
         parts = Path(path).readlink().parts

@@ -15,7 +15,7 @@ _PROC: Final = Path("/proc")
 _FILES: Final = re.compile(r"^Max open files\s+(?P<soft>[0-9]+|unlimited)", re.MULTILINE)
 
 
-def limits(run_dir: Path) -> Limits:
+def examine_limits(run_dir: Path) -> Limits:
     """Return descriptors of our processes, and inotify instances of this user."""
     folder = examined(run_dir, "")
     named = {pid: f"worker of {pool}" for pool, pid in folder.serving.items() if pid}
@@ -27,15 +27,15 @@ def limits(run_dir: Path) -> Limits:
     except OSError as failed:
         error = failed.strerror or str(failed)
     return Limits(
-        processes=tuple(_processes(named)),
-        inotify_instances=_instances(),
-        inotify_instances_most=_number("sys/fs/inotify/max_user_instances"),
-        inotify_watches_most=_number("sys/fs/inotify/max_user_watches"),
+        processes=tuple(_process_limits(named)),
+        inotify_instances=_count_instances(),
+        inotify_instances_most=_read_number("sys/fs/inotify/max_user_instances"),
+        inotify_watches_most=_read_number("sys/fs/inotify/max_user_watches"),
         inotify_error=error,
     )
 
 
-def _processes(named: dict[int, str]) -> Iterator[Process]:
+def _process_limits(named: dict[int, str]) -> Iterator[Process]:
     for pid, name in sorted(named.items()):
         try:
             open_now = len(os.listdir(_PROC / f"{pid}/fd"))  # noqa: PTH208 - names only
@@ -46,7 +46,7 @@ def _processes(named: dict[int, str]) -> Iterator[Process]:
         yield Process(pid, name, open_now, int(soft) if soft.isdigit() else 0)
 
 
-def _instances() -> int:
+def _count_instances() -> int:
     """Return the number of this user's inotify instances, as far as they are visible."""
     count = 0
     for process in _PROC.iterdir():
@@ -62,7 +62,7 @@ def _instances() -> int:
     return count
 
 
-def _number(path: str) -> int:
+def _read_number(path: str) -> int:
     try:
         return int((_PROC / path).read_text())
     except (OSError, ValueError):

@@ -18,49 +18,49 @@ from typing import Final
 
 import msgspec
 
-from rbln_supervisor.core.events.dedup import HEARD_MOST, DedupState, EventDeduplicator
-from rbln_supervisor.core.events.event import KEPT_MOST, Event, Kind
+from rbln_supervisor.core.events.dedup import MAX_TRANSITIONS, DedupState, EventDeduplicator
+from rbln_supervisor.core.events.event import MAX_EVENTS, Event, Kind
 from rbln_supervisor.core.pod_devices import Change
 from rbln_worker.contract.events import Transition
 
 FILE: Final = "events.jsonl"
-FORMER: Final = "events.1.jsonl"
-BYTES_MOST: Final = 512 * 1024
+PREVIOUS_FILE: Final = "events.1.jsonl"
+MAX_FILE_BYTES: Final = 512 * 1024
 """Maximum size of a file, without the checkpoint in its first line. Some 2,500 events."""
-AGAIN_S: Final = 2.0
+RETRY_INTERVAL_S: Final = 2.0
 """Interval between two attempts to write after an error such as a full disk (seconds)."""
 _LINE_BYTES: Final = 16 * 1024 * 1024
 """Maximum number of bytes that are read of a file, whatever its size."""
 
 _ENCODER: Final = msgspec.json.Encoder()
 _EVENT: Final[msgspec.json.Decoder[Event]] = msgspec.json.Decoder(Event)
-_MARKS: Final[msgspec.json.Decoder[DedupState]] = msgspec.json.Decoder(DedupState)
+_CHECKPOINT: Final[msgspec.json.Decoder[DedupState]] = msgspec.json.Decoder(DedupState)
 
 
 class EventLog:
     """The event log. Events that can't be written stay in memory, and ``problem`` says why."""
 
-    def __init__(self, run_dir: Path, again_s: float = AGAIN_S) -> None:
-        """``again_s``: seconds between two attempts to write."""
-        self._again_s = again_s
+    def __init__(self, run_dir: Path, retry_interval_s: float = RETRY_INTERVAL_S) -> None:
+        """``retry_interval_s``: seconds between two attempts to write."""
+        self._retry_interval_s = retry_interval_s
         self._path = run_dir / FILE
-        self._former = run_dir / FORMER
-        self._chronicle = EventDeduplicator()
-        self._kept: deque[Event] = deque(maxlen=KEPT_MOST)
-        self._unwritten: deque[Event] = deque(maxlen=KEPT_MOST)
-        self._again_at = 0.0
+        self._previous_path = run_dir / PREVIOUS_FILE
+        self._deduplicator = EventDeduplicator()
+        self._kept: deque[Event] = deque(maxlen=MAX_EVENTS)
+        self._unwritten: deque[Event] = deque(maxlen=MAX_EVENTS)
+        self._retry_at = 0.0
         """Time of the next attempt to write them (monotonic seconds)."""
         self._size = 0
-        self._torn = False
+        self._is_line_torn = False
         self.problem = ""
         """Reason why the files are incomplete; empty if they are complete."""
-        for record in records(run_dir):
-            self._chronicle.read(record)
+        for record in read_records(run_dir):
+            self._deduplicator.apply_record(record)
             if isinstance(record, Event):
                 self._kept.append(record)
         with contextlib.suppress(OSError):
-            raw = _read(self._path)
-            self._size, self._torn = len(raw), bool(raw) and not raw.endswith(b"\n")
+            raw = _read_tail(self._path)
+            self._size, self._is_line_torn = len(raw), bool(raw) and not raw.endswith(b"\n")
 
     @property
     def events(self) -> Iterable[Event]:
@@ -68,17 +68,21 @@ class EventLog:
         return self._kept
 
     @property
-    def newest(self) -> int:
+    def last_number(self) -> int:
         """Number of the last event."""
-        return self._chronicle.marks.number
+        return self._deduplicator.checkpoint.number
 
-    def note(
+    def record_event(
         self, kind: Kind, what: str, *, pool: str = "", device: str = "", why: str = ""
     ) -> None:
         """Record an event of this moment."""
-        self._add(self._chronicle.record(Event(0, _now(), kind, what, pool, device, why=why)))
+        self._keep_event(
+            self._deduplicator.number_event(
+                Event(0, _epoch_now(), kind, what, pool, device, why=why)
+            )
+        )
 
-    def note_pods(self, changes: Iterable[Change], source: str) -> None:
+    def record_pods(self, changes: Iterable[Change], source: str) -> None:
         """Record devices that pods have taken or released, unless that is already recorded."""
         last = {(one.pool, one.device): one for one in self._kept if one.kind == "pod"}
         for device, is_held in changes:
@@ -86,74 +90,76 @@ class EventLog:
             before = last.get((device.resource, device.device))
             known = before is not None and (before.what, before.why) == (what, device.holder)
             if not known and (is_held or before is not None):
-                event = Event(0, _now(), "pod", what, device.resource, device.device)
+                event = Event(0, _epoch_now(), "pod", what, device.resource, device.device)
                 event = msgspec.structs.replace(event, why=device.holder, source=source)
-                self._add(self._chronicle.record(event))
+                self._keep_event(self._deduplicator.number_event(event))
 
-    def hear(self, pool: str, life: str, happened: tuple[Transition, ...]) -> None:
+    def record_transitions(self, pool: str, life: str, happened: tuple[Transition, ...]) -> None:
         """Record the new ones among a worker's reported transitions."""
-        for event in self._chronicle.told(pool, life, happened[-HEARD_MOST:], _now()):
-            self._add(event)
+        for event in self._deduplicator.new_transitions(
+            pool, life, happened[-MAX_TRANSITIONS:], _epoch_now()
+        ):
+            self._keep_event(event)
 
-    def stands(self, states: Mapping[str, tuple[str, str]]) -> None:
+    def record_states(self, states: Mapping[str, tuple[str, str]]) -> None:
         """Record new states of pools, each with its reason."""
         for pool, (state, why) in states.items():
-            if event := self._chronicle.stands(pool, state, why, _now()):
-                self._add(event)
+            if event := self._deduplicator.pool_transition(pool, state, why, _epoch_now()):
+                self._keep_event(event)
 
-    def forget(self, pool: str) -> None:
+    def record_removal(self, pool: str) -> None:
         """Record that the pool was removed from the configuration."""
-        self.note("pool", "removed", pool=pool)
-        self._chronicle.forget(pool)
+        self.record_event("pool", "removed", pool=pool)
+        self._deduplicator.forget_pool(pool)
 
-    def flush(self) -> None:
+    def write_pending(self) -> None:
         """Write recorded events. An error is kept as ``problem``, and they are tried again."""
-        if not self._unwritten or monotonic() < self._again_at:
+        if not self._unwritten or monotonic() < self._retry_at:
             return
         text = b"".join(_ENCODER.encode(event) + b"\n" for event in self._unwritten)
-        if self._torn:
+        if self._is_line_torn:
             text = b"\n" + text
         try:
-            if self._size + len(text) > BYTES_MOST:
-                self._turn_over()
-            written = _append(self._path, text)
+            if self._size + len(text) > MAX_FILE_BYTES:
+                self._rotate_files()
+            written = _append_bytes(self._path, text)
             self._size += written
-            self._torn = written < len(text)
+            self._is_line_torn = written < len(text)
         except OSError as error:
             self.problem = f"events are lost at a restart: {self._path}: {error.strerror}"
-            self._again_at = monotonic() + self._again_s
+            self._retry_at = monotonic() + self._retry_interval_s
         else:
             self._unwritten.clear()
             self.problem = ""
 
-    def _add(self, event: Event) -> None:
+    def _keep_event(self, event: Event) -> None:
         self._kept.append(event)
         self._unwritten.append(event)
 
-    def _turn_over(self) -> None:
+    def _rotate_files(self) -> None:
         with contextlib.suppress(FileNotFoundError):
-            self._path.replace(self._former)
+            self._path.replace(self._previous_path)
         self._size = 0
-        _append(self._path, _ENCODER.encode(self._chronicle.marks) + b"\n")
+        _append_bytes(self._path, _ENCODER.encode(self._deduplicator.checkpoint) + b"\n")
 
 
-def records(run_dir: Path) -> Iterator[Event | DedupState]:
+def read_records(run_dir: Path) -> Iterator[Event | DedupState]:
     """Yield the records in the files of a run directory, the oldest first; skip invalid lines.
 
     A line may be torn (a supervisor was killed while it wrote), and a file may have any content.
     """
-    for name in (FORMER, FILE):
+    for name in (PREVIOUS_FILE, FILE):
         try:
-            raw = _read(run_dir / name)
+            raw = _read_tail(run_dir / name)
         except OSError:
             continue
         for line in raw.splitlines():
-            decoder = _MARKS if line.startswith(b'{"type":"marks"') else _EVENT
+            decoder = _CHECKPOINT if line.startswith(b'{"type":"marks"') else _EVENT
             with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 yield decoder.decode(line)
 
 
-def _append(path: Path, text: bytes) -> int:
+def _append_bytes(path: Path, text: bytes) -> int:
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o600)
     try:
@@ -163,7 +169,7 @@ def _append(path: Path, text: bytes) -> int:
     return written
 
 
-def _read(path: Path) -> bytes:
+def _read_tail(path: Path) -> bytes:
     """Return a file's newest bytes. Raises OSError if it is not a regular file; does not wait."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
@@ -173,5 +179,5 @@ def _read(path: Path) -> bytes:
         return file.read(_LINE_BYTES)
 
 
-def _now() -> float:
+def _epoch_now() -> float:
     return round(datetime.now(UTC).timestamp(), 3)

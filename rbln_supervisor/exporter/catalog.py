@@ -201,7 +201,7 @@ CATALOG: Final = (
 )
 
 
-def table() -> str:
+def catalog_table() -> str:
     """Return the list as it is in docs/metrics.md."""
     rows = (
         f"| `{entry.name}` | {entry.kind} | {', '.join(entry.labels) or '-'} | {entry.text} |"

@@ -30,19 +30,19 @@ class Page(Collector):
     """The samples of one scrape; a family without samples is left out."""
 
     def __init__(self) -> None:
-        self._families = {entry.name: _family(entry) for entry in CATALOG}
+        self._families = {entry.name: _new_family(entry) for entry in CATALOG}
 
     def collect(self) -> Iterable[Family]:
         """Return the families, in the catalog's order."""
         return [family for family in self._families.values() if family.samples]
 
-    def put(self, name: str, value: float, *labels: str) -> None:
+    def add_sample(self, name: str, value: float, *labels: str) -> None:
         """Add a sample of a gauge or counter."""
         family = self._families[name]
         assert not isinstance(family, HistogramMetricFamily)  # noqa: S101 - narrows
         family.add_metric(labels, value)
 
-    def took(self, name: str, histogram: Histogram, *labels: str) -> None:
+    def add_histogram(self, name: str, histogram: Histogram, *labels: str) -> None:
         """Add the samples of a histogram."""
         family = self._families[name]
         assert isinstance(family, HistogramMetricFamily)  # noqa: S101 - narrows
@@ -52,7 +52,7 @@ class Page(Collector):
         )
 
 
-def fill(page: Page, measures: SupervisorMetrics, *, device_series: bool) -> None:
+def fill_page(page: Page, measures: SupervisorMetrics, *, device_series: bool) -> None:
     """Add the metrics of a supervisor's reply to a page.
 
     Args:
@@ -61,105 +61,105 @@ def fill(page: Page, measures: SupervisorMetrics, *, device_series: bool) -> Non
         device_series: True: also a series for each device.
     """
     supervisor = measures.status.supervisor
-    page.put("rbln_supervisor_info", 1, supervisor.version)
-    page.put("rbln_supervisor_uptime_seconds", supervisor.uptime_s)
-    page.put("rbln_supervisor_ready", supervisor.ready)
-    page.put("rbln_problems", len(supervisor.problems))
-    page.put("rbln_pod_source_info", 1, supervisor.pod_source or PodSource.NONE)
-    _node(page, measures.node)
+    page.add_sample("rbln_supervisor_info", 1, supervisor.version)
+    page.add_sample("rbln_supervisor_uptime_seconds", supervisor.uptime_s)
+    page.add_sample("rbln_supervisor_ready", supervisor.ready)
+    page.add_sample("rbln_problems", len(supervisor.problems))
+    page.add_sample("rbln_pod_source_info", 1, supervisor.pod_source or PodSource.NONE)
+    _fill_node(page, measures.node)
     for name, pool in measures.status.pools.items():
-        _status(page, name, pool, device_series=device_series)
+        _fill_status(page, name, pool, device_series=device_series)
     for name, counted in measures.pools.items():
-        _pool(page, name, counted)
+        _fill_pool(page, name, counted)
         if counted.figures is not None:
-            _figures(page, name, counted.figures)
+            _fill_counters(page, name, counted.figures)
 
 
 def fill_processes(page: Page, processes: Iterable[Process]) -> None:
     """Add the metrics of processes to a page."""
     for one in processes:
         labels = one.role, one.pool
-        page.put("rbln_process_resident_memory_bytes", one.rss_bytes, *labels)
+        page.add_sample("rbln_process_resident_memory_bytes", one.rss_bytes, *labels)
         if one.pss_bytes is not None:
-            page.put("rbln_process_proportional_memory_bytes", one.pss_bytes, *labels)
-        page.put("rbln_process_cpu_seconds_total", one.cpu_s, *labels)
-        page.put("rbln_process_open_fds", one.open_fds, *labels)
-        page.put("rbln_process_start_time_seconds", one.started, *labels)
+            page.add_sample("rbln_process_proportional_memory_bytes", one.pss_bytes, *labels)
+        page.add_sample("rbln_process_cpu_seconds_total", one.cpu_s, *labels)
+        page.add_sample("rbln_process_open_fds", one.open_fds, *labels)
+        page.add_sample("rbln_process_start_time_seconds", one.started, *labels)
 
 
-def _node(page: Page, node: NodeMetrics) -> None:
-    page.put("rbln_kubelet_restarts_total", node.kubelet_restarts)
-    page.took("rbln_node_look_duration_seconds", node.looks.took)
-    page.put("rbln_node_look_failures_total", node.looks.failed)
-    page.put("rbln_node_look_cpu_seconds_total", node.looks.cpu_s)
-    _each(page, "rbln_reloads_total", node.reloads)
-    page.put("rbln_config_refused", node.config_refused)
-    _each(page, "rbln_kernel_events_total", node.kernel_events)
-    _each(page, "rbln_kernel_events_lost_total", node.kernel_events_lost)
+def _fill_node(page: Page, node: NodeMetrics) -> None:
+    page.add_sample("rbln_kubelet_restarts_total", node.kubelet_restarts)
+    page.add_histogram("rbln_node_look_duration_seconds", node.looks.took)
+    page.add_sample("rbln_node_look_failures_total", node.looks.failed)
+    page.add_sample("rbln_node_look_cpu_seconds_total", node.looks.cpu_s)
+    _add_labelled(page, "rbln_reloads_total", node.reloads)
+    page.add_sample("rbln_config_refused", node.config_refused)
+    _add_labelled(page, "rbln_kernel_events_total", node.kernel_events)
+    _add_labelled(page, "rbln_kernel_events_lost_total", node.kernel_events_lost)
     dropped = {kind.replace(" ", "-"): count for kind, count in node.dropped.items()}
-    _each(page, "rbln_dropped_frames_total", dropped)
+    _add_labelled(page, "rbln_dropped_frames_total", dropped)
 
 
-def _status(page: Page, name: str, pool: PoolStatus, *, device_series: bool) -> None:
+def _fill_status(page: Page, name: str, pool: PoolStatus, *, device_series: bool) -> None:
     for state in get_args(PoolState):
-        page.put("rbln_pool_state", pool.state == state, name, state)
-    page.put("rbln_pool_problems", len(pool.problems), name)
+        page.add_sample("rbln_pool_state", pool.state == state, name, state)
+    page.add_sample("rbln_pool_problems", len(pool.problems), name)
     # Always present, so that a pool without healthy devices has the value 0.
     counts = Counter({("Healthy", str(HealthPhase.HEALTHY), ""): 0})
     for device in pool.devices.values():
         well = device.phase is HealthPhase.HEALTHY
         counts[device.health, str(device.phase), "" if well else source_of(device.source)] += 1
     for (health, phase, source), count in sorted(counts.items()):
-        page.put("rbln_devices", count, name, health, phase, source)
+        page.add_sample("rbln_devices", count, name, health, phase, source)
     warned = sum(bool(device.warnings) for device in pool.devices.values())
-    page.put("rbln_devices_warned", warned, name)
+    page.add_sample("rbln_devices_warned", warned, name)
     if device_series:
         for device_id, device in pool.devices.items():
-            page.put("rbln_device_healthy", device.health == "Healthy", name, device_id)
+            page.add_sample("rbln_device_healthy", device.health == "Healthy", name, device_id)
             for one in device.pods:
                 labels = one.namespace, one.pod or one.uid, one.container
-                page.put("rbln_device_pod_info", 1, name, device_id, *labels)
+                page.add_sample("rbln_device_pod_info", 1, name, device_id, *labels)
 
 
-def _pool(page: Page, name: str, counted: PoolMetrics) -> None:
+def _fill_pool(page: Page, name: str, counted: PoolMetrics) -> None:
     for cause, count in (dict.fromkeys(_RESTARTS, 0) | dict(counted.restarts)).items():
-        page.put("rbln_worker_restarts_total", count, name, cause)
-    page.put("rbln_workers_adopted_total", counted.adoptions, name)
-    page.took("rbln_event_latency_seconds", counted.latency, name)
+        page.add_sample("rbln_worker_restarts_total", count, name, cause)
+    page.add_sample("rbln_workers_adopted_total", counted.adoptions, name)
+    page.add_histogram("rbln_event_latency_seconds", counted.latency, name)
     lost = dict.fromkeys(_LOSSES, 0.0)
     lost |= {(one.cause, one.source): one.seconds for one in counted.lost}
     for (cause, source), seconds in lost.items():
-        page.put("rbln_lost_allocatable_seconds_total", seconds, name, cause, source)
+        page.add_sample("rbln_lost_allocatable_seconds_total", seconds, name, cause, source)
 
 
-def _figures(page: Page, name: str, figures: WorkerCounters) -> None:
+def _fill_counters(page: Page, name: str, figures: WorkerCounters) -> None:
     for method in METHODS:
         calls = figures.calls.get(method, Calls())
         for code, count in sorted(({"OK": 0} | dict(calls.codes)).items()):
-            page.put("rbln_rpcs_total", count, name, method, code)
-        page.took("rbln_rpc_duration_seconds", calls.took, name, method)
-    page.put("rbln_allocated_devices_total", figures.allocated, name)
-    page.put("rbln_list_streams", figures.streams, name)
-    page.put("rbln_list_streams_opened_total", figures.opened, name)
-    page.put("rbln_list_messages_total", figures.messages, name)
-    page.put("rbln_registrations_total", figures.registrations, name)
-    page.put("rbln_registration_failures_total", figures.refusals, name)
-    page.took("rbln_registration_duration_seconds", figures.to_register, name)
-    page.took("rbln_device_look_duration_seconds", figures.looks, name)
-    page.put("rbln_device_looks_hung_total", figures.hung, name)
-    page.put("rbln_device_looks_hanging", figures.hanging, name)
-    page.put("rbln_simple_preferences_total", figures.simple_preferences, name)
-    page.put("rbln_failed_preferences_total", figures.failed_preferences, name)
-    page.put("rbln_failed_writes_total", figures.failed_writes, name)
-    page.put("rbln_restored_specs_total", figures.restored_specs, name)
+            page.add_sample("rbln_rpcs_total", count, name, method, code)
+        page.add_histogram("rbln_rpc_duration_seconds", calls.took, name, method)
+    page.add_sample("rbln_allocated_devices_total", figures.allocated, name)
+    page.add_sample("rbln_list_streams", figures.streams, name)
+    page.add_sample("rbln_list_streams_opened_total", figures.opened, name)
+    page.add_sample("rbln_list_messages_total", figures.messages, name)
+    page.add_sample("rbln_registrations_total", figures.registrations, name)
+    page.add_sample("rbln_registration_failures_total", figures.refusals, name)
+    page.add_histogram("rbln_registration_duration_seconds", figures.to_register, name)
+    page.add_histogram("rbln_device_look_duration_seconds", figures.looks, name)
+    page.add_sample("rbln_device_looks_hung_total", figures.hung, name)
+    page.add_sample("rbln_device_looks_hanging", figures.hanging, name)
+    page.add_sample("rbln_simple_preferences_total", figures.simple_preferences, name)
+    page.add_sample("rbln_failed_preferences_total", figures.failed_preferences, name)
+    page.add_sample("rbln_failed_writes_total", figures.failed_writes, name)
+    page.add_sample("rbln_restored_specs_total", figures.restored_specs, name)
 
 
-def _each(page: Page, name: str, counts: Mapping[str, int]) -> None:
+def _add_labelled(page: Page, name: str, counts: Mapping[str, int]) -> None:
     for label, count in sorted(counts.items()):
-        page.put(name, count, label)
+        page.add_sample(name, count, label)
 
 
-def _family(entry: Entry) -> Family:
+def _new_family(entry: Entry) -> Family:
     match entry.kind:
         case "counter":
             return CounterMetricFamily(entry.name, entry.text, labels=entry.labels)

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve until a signal; return 0 then, 1 if it can never listen, 2 for wrong usage."""
     listen = os.environ.get(LISTEN_VARIABLE, LISTEN)
     form = os.environ.get(FORMAT_VARIABLE, "text")
-    options = _parser(listen, form).parse_args(argv)
+    options = _build_parser(listen, form).parse_args(argv)
     log.setup_log("exporter", logging.INFO, options.log_format)
     # Before the first thread: all threads leave the signals to sigwait.
     ends = {signal.SIGTERM, signal.SIGINT}
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     address: Address = options.listen
     try:
-        server = _listen(address, pages.get, ends)
+        server = _wait_to_listen(address, pages.get_page, ends)
     except (OSError, OverflowError) as error:
         complaint = (
             f"can't listen on {address.host} port {address.port} ({error}): "
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return Exit.DRAINED
 
 
-def _listen(address: Address, get: Get, ends: Collection[signal.Signals]) -> Server | None:
+def _wait_to_listen(address: Address, get: Get, ends: Collection[signal.Signals]) -> Server | None:
     """Listen as soon as the address is free; return None if a signal came first.
 
     In an update two pods are on the node's network, and the earlier one's exporter has the port
@@ -115,7 +115,7 @@ examples:
 """
 
 
-def _parser(listen: str, form: str) -> argparse.ArgumentParser:
+def _build_parser(listen: str, form: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rbln-exporter",
         description="Prometheus metrics and probes of the Rebellions device plugin on this node: "
@@ -134,14 +134,14 @@ def _parser(listen: str, form: str) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--listen",
-        type=_address,
+        type=_parse_address,
         default=listen,
         metavar="ADDRESS:PORT",
         help=f"where to serve; [::]:9420 is every address ({LISTEN_VARIABLE}, or {LISTEN})",
     )
     parser.add_argument(
         "--timeout",
-        type=_seconds,
+        type=_parse_seconds,
         default=TIMEOUT_S,
         metavar="SECONDS",
         help="how long the supervisor may take to answer (%(default)g)",
@@ -160,7 +160,7 @@ def _parser(listen: str, form: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _address(text: str) -> Address:
+def _parse_address(text: str) -> Address:
     host, colon, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
@@ -173,7 +173,7 @@ def _address(text: str) -> Address:
     return Address(host, int(port))
 
 
-def _seconds(text: str) -> float:
+def _parse_seconds(text: str) -> float:
     try:
         seconds = float(text)
     except ValueError:

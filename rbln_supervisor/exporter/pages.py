@@ -17,10 +17,10 @@ from rbln_supervisor.core.control.protocol import (
     Status,
     StatusReply,
 )
-from rbln_supervisor.ctl.client import UnreachableError, UnreadableAnswerError, ask
-from rbln_supervisor.exporter.families import Page, fill, fill_processes
-from rbln_supervisor.exporter.processes import ourselves, visible
-from rbln_supervisor.exporter.readiness import readiness
+from rbln_supervisor.ctl.client import UnreachableError, UnreadableAnswerError, send_request
+from rbln_supervisor.exporter.families import Page, fill_page, fill_processes
+from rbln_supervisor.exporter.processes import own_process, supervised_processes
+from rbln_supervisor.exporter.readiness import node_readiness
 
 _TEXT: Final = "text/plain; charset=utf-8"
 _TEXT_FORMAT: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -48,59 +48,61 @@ class Pages:
         self._down = ""
         """Reason why it did not reply the last time."""
 
-    def get(self, path: str, accept: str) -> HttpResponse:
+    def get_page(self, path: str, accept: str) -> HttpResponse:
         """Return the page at a path, in a format that the Accept header names."""
         match path:
             case "/metrics":
-                return self._metrics(accept)
+                return self._metrics_page(accept)
             case "/healthz":
-                return self._healthz()
+                return self._healthz_page()
             case "/readyz":
-                return self._readyz()
+                return self._readyz_page()
             case _:
-                return _plain(HTTPStatus.NOT_FOUND, "there are /metrics, /healthz and /readyz")
+                return _plain_page(HTTPStatus.NOT_FOUND, "there are /metrics, /healthz and /readyz")
 
-    def _metrics(self, accept: str) -> HttpResponse:
+    def _metrics_page(self, accept: str) -> HttpResponse:
         """Return 200 also without a supervisor: an error page could not contain ``rbln_up 0``."""
         page = Page()
-        reply = self._ask(Metrics())
-        page.put("rbln_up", isinstance(reply, MetricsReply))
+        reply = self._request_reply(Metrics())
+        page.add_sample("rbln_up", isinstance(reply, MetricsReply))
         if isinstance(reply, MetricsReply):
-            fill(page, reply.measures, device_series=self._device_series)
-            fill_processes(page, visible(reply.measures.status, self._run_dir))
-        fill_processes(page, ourselves())
+            fill_page(page, reply.measures, device_series=self._device_series)
+            fill_processes(page, supervised_processes(reply.measures.status, self._run_dir))
+        fill_processes(page, own_process())
         # Not the library's choose_encoder: it accepts any version in the header.
         if openmetrics.CONTENT_TYPE_LATEST.partition(";")[0] in accept:
             body: bytes = openmetrics.generate_latest(page)  # type: ignore[no-untyped-call]
             return HttpResponse(HTTPStatus.OK, openmetrics.CONTENT_TYPE_LATEST, body)
         return HttpResponse(HTTPStatus.OK, _TEXT_FORMAT, generate_latest(page))
 
-    def _healthz(self) -> HttpResponse:
-        match self._ask(Status()):
+    def _healthz_page(self) -> HttpResponse:
+        match self._request_reply(Status()):
             case StatusReply():
-                return _plain(HTTPStatus.OK, "ok")
+                return _plain_page(HTTPStatus.OK, "ok")
             case other:
-                return _plain(HTTPStatus.SERVICE_UNAVAILABLE, _why(other))
+                return _plain_page(HTTPStatus.SERVICE_UNAVAILABLE, _refusal_reason(other))
 
-    def _readyz(self) -> HttpResponse:
-        match self._ask(Status()):
+    def _readyz_page(self) -> HttpResponse:
+        match self._request_reply(Status()):
             case StatusReply(status=status):
-                ready, lines = readiness(status)
+                ready, lines = node_readiness(status)
                 code = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
-                return _plain(code, *lines)
+                return _plain_page(code, *lines)
             case other:
-                return _plain(HTTPStatus.SERVICE_UNAVAILABLE, _why(other))
+                return _plain_page(HTTPStatus.SERVICE_UNAVAILABLE, _refusal_reason(other))
 
-    def _ask(self, request: Request) -> Reply | str:
+    def _request_reply(self, request: Request) -> Reply | str:
         """Return the reply, or the reason why there is none."""
         try:
-            reply: Reply | str = ask(self._run_dir, request, timeout_s=self._timeout_s)
+            reply: Reply | str = send_request(self._run_dir, request, timeout_s=self._timeout_s)
         except (UnreachableError, UnreadableAnswerError) as error:
             reply = str(error)
-        self._note("" if isinstance(reply, MetricsReply | StatusReply) else _why(reply))
+        self._log_outage(
+            "" if isinstance(reply, MetricsReply | StatusReply) else _refusal_reason(reply)
+        )
         return reply
 
-    def _note(self, down: str) -> None:
+    def _log_outage(self, down: str) -> None:
         before, self._down = self._down, down
         if down and not before:
             log.warning("the supervisor does not answer", extra={"why": down})
@@ -108,7 +110,7 @@ class Pages:
             log.info("the supervisor answers")
 
 
-def _why(reply: Reply | str) -> str:
+def _refusal_reason(reply: Reply | str) -> str:
     """Return the reason why a reply can't be used."""
     match reply:
         case str():
@@ -119,5 +121,5 @@ def _why(reply: Reply | str) -> str:
             return "an answer to another question: are exporter and supervisor of one version?"
 
 
-def _plain(status: HTTPStatus, *lines: str) -> HttpResponse:
+def _plain_page(status: HTTPStatus, *lines: str) -> HttpResponse:
     return HttpResponse(status, _TEXT, "".join(f"{line}\n" for line in lines).encode())

@@ -31,9 +31,9 @@ class Process(NamedTuple):
     """Seconds since the epoch."""
 
 
-def visible(status: NodeStatus, run_dir: Path) -> Iterator[Process]:
+def supervised_processes(status: NodeStatus, run_dir: Path) -> Iterator[Process]:
     """Yield the supervised processes that are visible here."""
-    booted = _booted()
+    booted = _boot_time()
     found = [("supervisor", "", status.supervisor.pid, run_dir / "supervisor.lock")]
     for name, pool in status.pools.items():
         if pool.worker.pid is not None:
@@ -41,21 +41,21 @@ def visible(status: NodeStatus, run_dir: Path) -> Iterator[Process]:
             found.append(("worker", name, pool.worker.pid, lock))
     for role, pool_name, pid, lock in found:
         try:
-            if _holds(pid, lock):
-                yield _read(role, pool_name, pid, booted)
+            if _has_lock_open(pid, lock):
+                yield _read_process(role, pool_name, pid, booted)
         except (OSError, ValueError, IndexError):
             continue  # it has ended meanwhile, or is not visible to us
 
 
-def ourselves() -> Iterator[Process]:
+def own_process() -> Iterator[Process]:
     """Yield this process."""
     try:
-        yield _read("exporter", "", os.getpid(), _booted())
+        yield _read_process("exporter", "", os.getpid(), _boot_time())
     except (OSError, ValueError, IndexError):
         return
 
 
-def _holds(pid: int, lock: Path) -> bool:
+def _has_lock_open(pid: int, lock: Path) -> bool:
     wanted = lock.stat()
     for link in (_PROC / str(pid) / "fd").iterdir():
         try:
@@ -67,7 +67,7 @@ def _holds(pid: int, lock: Path) -> bool:
     return False
 
 
-def _read(role: str, pool: str, pid: int, booted: float) -> Process:
+def _read_process(role: str, pool: str, pid: int, booted: float) -> Process:
     """Read proc_pid_stat(5), proc_pid_statm(5), proc_pid_smaps(5)."""
     home = _PROC / str(pid)
     # The name is in parentheses and may contain any byte; fields are counted behind it.
@@ -77,14 +77,14 @@ def _read(role: str, pool: str, pid: int, booted: float) -> Process:
         role=role,
         pool=pool,
         rss_bytes=int((home / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),
-        pss_bytes=_pss(home),
+        pss_bytes=_read_pss(home),
         cpu_s=(int(fields[11]) + int(fields[12])) / ticks,
         open_fds=len(os.listdir(home / "fd")),  # noqa: PTH208 - only the names are needed
         started=booted + int(fields[19]) / ticks,
     )
 
 
-def _pss(home: Path) -> int | None:
+def _read_pss(home: Path) -> int | None:
     try:
         lines = (home / "smaps_rollup").read_text().splitlines()
     except OSError:  # needs further permissions (ptrace), and a kernel with it
@@ -92,7 +92,7 @@ def _pss(home: Path) -> int | None:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), None)
 
 
-def _booted() -> float:
+def _boot_time() -> float:
     """Return the boot time in seconds since the epoch (proc_stat(5), btime)."""
     lines = (_PROC / "stat").read_text().splitlines()
     return next((float(line.split()[1]) for line in lines if line.startswith("btime ")), 0.0)

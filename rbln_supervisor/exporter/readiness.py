@@ -13,7 +13,7 @@ class Readiness(NamedTuple):
     """A summary, then a line for each pool."""
 
 
-def readiness(status: NodeStatus) -> Readiness:
+def node_readiness(status: NodeStatus) -> Readiness:
     """Return ready if a discovery has ended, and the kubelet lists every pool with devices.
 
     An invalid pool does not prevent readiness; it has its line.

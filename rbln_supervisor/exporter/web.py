@@ -17,7 +17,7 @@ from rbln_supervisor.exporter.pages import HttpResponse
 
 AT_A_TIME: Final = 16
 """Maximum number of concurrent requests; a further one gets 503 at once."""
-REQUEST_WITHIN_S: Final = 10.0
+REQUEST_TIMEOUT_S: Final = 10.0
 """Maximum duration of a connection (seconds); then it is closed, even while it sends or reads."""
 SILENT_S: Final = 5.0
 """Maximum time to wait for a client's data (seconds)."""
@@ -78,7 +78,7 @@ class Server(ThreadingHTTPServer):
 
     def service_actions(self) -> None:
         """Close connections that take too long, even with progress; called twice a second."""
-        overdue = monotonic() - REQUEST_WITHIN_S
+        overdue = monotonic() - REQUEST_TIMEOUT_S
         with self._lock:
             for request, began in self._open.items():
                 if began < overdue and isinstance(request, socket.socket):

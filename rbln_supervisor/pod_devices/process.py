@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from rbln_supervisor.core import pod_devices
-from rbln_supervisor.core.pod_devices import SETTLE_TIMEOUT_S, Key, PodTable, identity
+from rbln_supervisor.core.pod_devices import SETTLE_TIMEOUT_S, Key, PodTable, holder_key
 from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.pod_devices import Pod, PodDevice, PodDevices, PodSource
 from rbln_worker.contract.pod_resources import ResourceHolder, ResourceHolders
@@ -41,14 +41,14 @@ _SETTLE_S: Final = 0.02
 """Seconds in which a burst of changes becomes one state."""
 
 
-def live(pipe: int, dirs: KubeletDirs) -> int:
+def pods_main(pipe: int, dirs: KubeletDirs) -> int:
     """Write states into a pipe until its reader is gone; return the exit code."""
     try:
         with contextlib.suppress(OSError):  # the name is only for people
             Path("/proc/self/comm").write_text(NAME)
         keep_only()
         limits.raise_oom_score()
-        asyncio.run(_Sources(pipe, dirs).run())
+        asyncio.run(_Sources(pipe, dirs).follow_sources())
     except BaseException as error:  # noqa: BLE001 - the last frame of this process
         if isinstance(error, BaseExceptionGroup) and error.subgroup(BrokenPipeError):
             return Exit.DRAINED  # no reader any more
@@ -82,44 +82,49 @@ class _Sources:
         self._sent: PodDevices | None = None
         self._answered = asyncio.Event()
         """Set when a source has answered or failed, or has taken too long."""
-        self._due = asyncio.Event()
+        self._write_due = asyncio.Event()
         """Set when the state may have changed."""
         self._changed = asyncio.Event()
         """Set when a socket or the checkpoint has changed."""
 
-    async def run(self) -> None:
+    async def follow_sources(self) -> None:
         """Follow the sources until the reader is gone."""
         self._read_checkpoint()
         async with asyncio.TaskGroup() as group:
-            for one in (self._write(), self._follow(), self._watch_folders(), self._hurry()):
+            for one in (
+                self._write_states(),
+                self._follow_sources(),
+                self._watch_folders(),
+                self._limit_first_wait(),
+            ):
                 group.create_task(one)
 
-    async def _hurry(self) -> None:
+    async def _limit_first_wait(self) -> None:
         await asyncio.sleep(FIRST_TIMEOUT_S)
         self._answered.set()
 
-    async def _write(self) -> None:
+    async def _write_states(self) -> None:
         """Send the newest state when it differs; a slow reader misses older ones."""
         loop = asyncio.get_running_loop()
         transport, protocol = await loop.connect_write_pipe(
-            lambda: _Pipe(self._due), os.fdopen(self._pipe, "wb", buffering=0, closefd=False)
+            lambda: _Pipe(self._write_due), os.fdopen(self._pipe, "wb", buffering=0, closefd=False)
         )
         await self._answered.wait()
-        self._due.set()
+        self._write_due.set()
         while True:
-            await self._due.wait()
-            self._due.clear()
+            await self._write_due.wait()
+            self._write_due.clear()
             await protocol.drained.wait()
             if transport.is_closing():
                 raise BrokenPipeError
-            state = self._state()
+            state = self._current_state()
             if state != self._sent:
                 body = msgspec.msgpack.encode(state)
                 transport.write(HEADER.pack(len(body)) + body)
                 self._sent = state
             await asyncio.sleep(_SETTLE_S)
 
-    async def _follow(self) -> None:
+    async def _follow_sources(self) -> None:
         retry_s = MIN_RETRY_S
         while True:
             failure = await self._watch_pods()
@@ -130,7 +135,7 @@ class _Sources:
                 retry_s, self._synced = MIN_RETRY_S, False
             self._note_failure(failure)
             self._answered.set()
-            self._due.set()
+            self._write_due.set()
             retry_s = min(MAX_RETRY_S, 2 * retry_s)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
@@ -166,19 +171,19 @@ class _Sources:
 
     def _pods_synced(self, pods: Mapping[str, Pod]) -> None:
         self._read_checkpoint()
-        self._table = (self._table or PodTable()).synced(pods, self._checkpoint.devices)
+        self._table = (self._table or PodTable()).after_sync(pods, self._checkpoint.devices)
         self._source, self._synced = PodSource.PODS_API, True
         self._note_failure(None)
         self._answered.set()
-        self._due.set()
+        self._write_due.set()
 
     def _pod_changed(self, pod: Pod) -> None:
-        self._table = (self._table or PodTable()).changed(pod)
-        self._due.set()
+        self._table = (self._table or PodTable()).after_change(pod)
+        self._write_due.set()
 
     def _pod_deleted(self, uid: str) -> None:
-        self._table = (self._table or PodTable()).deleted(uid)
-        self._due.set()
+        self._table = (self._table or PodTable()).after_deletion(uid)
+        self._write_due.set()
 
     async def _ask_pod_resources(self) -> str | None:
         """Request the state of pod-resources; return a failure, or None (also without a socket)."""
@@ -187,12 +192,12 @@ class _Sources:
         self._note_kubelet()
         answer = await asyncio.to_thread(pod_resources.list_pod_devices, self._pod_resources, None)
         if answer.absent is None and answer.unknown is None:
-            self._take_holdings(answer, entries)
+            self._apply_holders(answer, entries)
         elif answer.absent is not None and self._table is None and self._holdings is None:
             self._source = PodSource.CHECKPOINT if entries else PodSource.NONE
         return answer.unknown
 
-    def _take_holdings(self, answer: ResourceHolders, entries: tuple[PodDevice, ...]) -> None:
+    def _apply_holders(self, answer: ResourceHolders, entries: tuple[PodDevice, ...]) -> None:
         self._table = None
         self._source = PodSource.POD_RESOURCES
         self._holdings = answer.holdings
@@ -225,7 +230,7 @@ class _Sources:
         except OSError:  # fs.inotify.max_user_instances: they are checked at each request
             return
 
-        def changed() -> None:
+        def on_change() -> None:
             touched = watch.drain()
             if touched.get(self._plugins, frozenset()) & {checkpoint.FILE, ANYTHING}:
                 self._read_checkpoint()
@@ -233,7 +238,7 @@ class _Sources:
             if any(touched.get(one.parent, frozenset()) & {one.name, ANYTHING} for one in sockets):
                 self._changed.set()
 
-        asyncio.get_running_loop().add_reader(watch.fileno(), changed)
+        asyncio.get_running_loop().add_reader(watch.fileno(), on_change)
         self._read_checkpoint()
 
     def _read_checkpoint(self) -> None:
@@ -243,19 +248,19 @@ class _Sources:
         if found != self._checkpoint:
             self._checkpoint = found
             if self._source is not PodSource.POD_RESOURCES:  # a new request follows anyway
-                self._due.set()
+                self._write_due.set()
 
-    def _state(self) -> PodDevices:
+    def _current_state(self) -> PodDevices:
         entries = self._checkpoint.devices
         if self._table is not None:
             if not self._checkpoint.problem:
-                self._table = self._table.pruned(entries)
+                self._table = self._table.without_stale(entries)
             devices = pod_devices.by_pods(entries, self._table)
         elif self._holdings is not None:
             devices = pod_devices.by_holdings(entries, self._holdings, self._ended)
         else:
             devices = entries
-        keys = {identity(one) for one in devices}
+        keys = {holder_key(one) for one in devices}
         if self._sent is None:
             self._first_seen = dict.fromkeys(keys, 0.0)
         else:
@@ -263,7 +268,7 @@ class _Sources:
             self._first_seen = {key: self._first_seen.get(key, now) for key in keys}
         return PodDevices(
             self._source,
-            pod_devices.dated(devices, self._first_seen),
+            pod_devices.with_first_seen(devices, self._first_seen),
             tuple(one for one in (self._problem, self._checkpoint.problem) if one),
         )
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from rbln_supervisor.pod_devices.process import HEADER, live
+from rbln_supervisor.pod_devices.process import HEADER, pods_main
 from rbln_supervisor.workers import processes
 from rbln_supervisor.workers.processes import ChildProcess
 from rbln_worker.contract.pod_devices import PodDevices
@@ -36,11 +36,11 @@ _KILL_TIMEOUT_MS: Final = 200
 
 
 class PodWatch:
-    """The newest state of the devices that pods hold. It never waits: ``turn`` reads the pipe."""
+    """The newest state of the devices that pods hold. ``poll_process`` never waits."""
 
     def __init__(self, dirs: KubeletDirs) -> None:
         self._dirs = dirs
-        self._life: ChildProcess | None = None
+        self._process: ChildProcess | None = None
         self._pipe = -1
         self._received = bytearray()
         self._started_at = 0.0
@@ -61,92 +61,92 @@ class PodWatch:
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """File descriptors that become readable when ``turn`` has work."""
-        if self._life is None:
+        """File descriptors that become readable when ``poll_process`` has work."""
+        if self._process is None:
             return ()
-        return (self._life.pidfd,) if self._closed else (self._life.pidfd, self._pipe)
+        return (self._process.pidfd,) if self._closed else (self._process.pidfd, self._pipe)
 
     @property
-    def due(self) -> float:
-        """Latest time of the next call of ``turn`` (monotonic seconds)."""
+    def next_deadline(self) -> float:
+        """Latest time of the next call of ``poll_process`` (monotonic seconds)."""
         if self._closed:
             return math.inf
         give_up_at = self._give_up_at if self.current is None else math.inf
-        return give_up_at if self._life else min(give_up_at, self._start_at)
+        return give_up_at if self._process else min(give_up_at, self._start_at)
 
-    def turn(self, now: float) -> bool:
+    def poll_process(self, now: float) -> bool:
         """Read the process's output, or start it; return True if the state has changed."""
         if self._closed:
-            if self._life is not None and processes.has_ended(self._life):
-                self._reap()
+            if self._process is not None and processes.has_ended(self._process):
+                self._reap_process()
             return False
         before = self.current
-        if self._life is None and now >= self._start_at:
-            self._start(now)
-        if self._life is not None:
-            has_ended = processes.has_ended(self._life)
-            failure = self._read()  # afterwards, so that the last output is read
+        if self._process is None and now >= self._start_at:
+            self._start_process(now)
+        if self._process is not None:
+            has_ended = processes.has_ended(self._process)
+            failure = self._read_pipe()  # afterwards, so that the last output is read
             if has_ended or failure:
-                self._end(now, failure)
+                self._handle_end(now, failure)
         if self.current is None and now >= self._give_up_at:
             failure, self._failure = self._failure or f"no answer in {FIRST_TIMEOUT_S:g} s", ""
             self.current = PodDevices(problems=(failure,))
         return self.current is not before
 
-    def close(self) -> None:
+    def stop_process(self) -> None:
         """Kill the process; the current state stays.
 
         Wait a moment for its end: a supervisor that ends first would leave the process to process
         1, which would log an unknown process.
         """
         self._closed = True
-        if self._life is None:
+        if self._process is None:
             return
-        processes.kill_group(self._life)
+        processes.kill_group(self._process)
         poll = select.poll()
-        poll.register(self._life.pidfd, select.POLLIN)
+        poll.register(self._process.pidfd, select.POLLIN)
         if poll.poll(_KILL_TIMEOUT_MS):
-            self._reap()
+            self._reap_process()
 
-    def _start(self, now: float) -> None:
+    def _start_process(self, now: float) -> None:
         pipe, end = os.pipe2(os.O_CLOEXEC)
         dirs = self._dirs
         try:
             os.set_blocking(pipe, False)
             with contextlib.suppress(OSError):  # a smaller one takes more iterations
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-            self._life = processes.spawn(lambda: live(end, dirs), keep=end)
+            self._process = processes.spawn(lambda: pods_main(end, dirs), keep=end)
         except OSError as error:
             os.close(pipe)
-            self._retry(now, f"no process for them: {error.strerror}")
+            self._schedule_retry(now, f"no process for them: {error.strerror}")
         else:
             self._pipe, self._started_at = pipe, now
         finally:
             os.close(end)
 
-    def _end(self, now: float, failure: str) -> None:
-        how = self._reap()
+    def _handle_end(self, now: float, failure: str) -> None:
+        how = self._reap_process()
         if now - self._started_at >= _STEADY_S:
             self._backoff_s = 0.0
-        self._retry(now, failure or f"the process that asks for them ended: {how}")
+        self._schedule_retry(now, failure or f"the process that asks for them ended: {how}")
 
-    def _reap(self) -> str:
-        if self._life is None:
+    def _reap_process(self) -> str:
+        if self._process is None:
             return ""
-        processes.kill_group(self._life)
+        processes.kill_group(self._process)
         os.close(self._pipe)
-        how = processes.reap(self._life).how
-        self._life = None
+        how = processes.reap(self._process).how
+        self._process = None
         self._received.clear()
         return how
 
-    def _retry(self, now: float, failure: str) -> None:
+    def _schedule_retry(self, now: float, failure: str) -> None:
         self._backoff_s = min(MAX_BACKOFF_S, max(1.0, 2 * self._backoff_s))
         self._start_at = now + self._backoff_s
         self._failure = failure
         log.warning("pods' devices are not known", extra={"why": failure})
 
-    def _read(self) -> str:
+    def _read_pipe(self) -> str:
         """Read all that is in the pipe; return an error, or an empty text."""
         while True:
             try:

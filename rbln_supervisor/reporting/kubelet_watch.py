@@ -15,7 +15,7 @@ class KubeletSocketWatch:
 
     def __init__(self, device_plugins: Path, note: Callable[[str, str], None]) -> None:
         """``note`` records an event of the kubelet, and the evidence for it."""
-        self._note = note
+        self._record_event = note
         self._socket = device_plugins / "kubelet.sock"
         self._identity: tuple[int, int, int] | None = None
         self._known = False
@@ -27,11 +27,11 @@ class KubeletSocketWatch:
             self._watch = None
             self._problem = f"no inotify for the kubelet's folder ({error.strerror})"
             log.warning(self._problem)
-        self._look()
+        self._check_socket()
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """File descriptors that become readable when ``turn`` has work."""
+        """File descriptors that become readable when ``process_events`` has work."""
         return (self._watch.fileno(),) if self._watch else ()
 
     @property
@@ -46,17 +46,17 @@ class KubeletSocketWatch:
             )
         return ()
 
-    def turn(self) -> None:
+    def process_events(self) -> None:
         """Handle changes in the folder."""
         if self._watch is not None and self._watch.drain():
-            self._look()
+            self._check_socket()
 
-    def _look(self) -> None:
+    def _check_socket(self) -> None:
         try:
             found = os.lstat(self._socket)
         except OSError:
             if self._identity is not None:
-                self._note("gone", f"{self._socket} is not there any more")
+                self._record_event("gone", f"{self._socket} is not there any more")
             self._identity = None
             return
         identity = (found.st_dev, found.st_ino, found.st_mtime_ns)
@@ -65,5 +65,5 @@ class KubeletSocketWatch:
         if self._known:
             self.restarts += 1
             log.info("a kubelet made its socket anew", extra={"restarts": self.restarts})
-            self._note("restarted", f"{self._socket} was made anew")
+            self._record_event("restarted", f"{self._socket} was made anew")
         self._identity, self._known = identity, True

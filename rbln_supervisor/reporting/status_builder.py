@@ -9,7 +9,7 @@ from rbln_supervisor.core.reporting import pool_summary
 from rbln_supervisor.core.reporting.metrics import NodeMetrics, SupervisorMetrics
 from rbln_supervisor.core.reporting.systemd import (
     ServiceState,
-    in_hand,
+    are_pools_settled,
     misses_devices,
     status_line,
 )
@@ -31,14 +31,14 @@ class SupervisorParts(NamedTuple):
     """Parts of a supervisor."""
 
     pools: Pools
-    lookout: DiscoveryScheduler
+    scheduler: DiscoveryScheduler
     kernel: KernelEventListener
     kubelet: KubeletSocketWatch
     pod_watch: PodWatch
     hub: Router
     control: Router
-    announcer: SystemdNotifier
-    journal: EventLog
+    notifier: SystemdNotifier
+    event_log: EventLog
 
 
 class SupervisorState(NamedTuple):
@@ -52,9 +52,9 @@ class SupervisorState(NamedTuple):
     """Number of SIGHUPs (reloads) so far."""
 
 
-def status(parts: SupervisorParts, standing: SupervisorState) -> NodeStatus:
+def node_status(parts: SupervisorParts, standing: SupervisorState) -> NodeStatus:
     """Return the status of the node."""
-    pools = _pools(parts, standing.now)
+    pools = _pool_statuses(parts, standing.now)
     return NodeStatus(
         supervisor=SupervisorStatus(
             pid=os.getpid(),
@@ -62,35 +62,35 @@ def status(parts: SupervisorParts, standing: SupervisorState) -> NodeStatus:
             uptime_s=round(standing.age_s, 1),
             ready=_is_settled(parts, standing) and pool_summary.all_registered(pools),
             problems=(
-                *parts.lookout.problems,
+                *parts.scheduler.problems,
                 *parts.kernel.problems,
                 *parts.kubelet.problems,
                 *parts.pod_watch.problems,
-                *parts.announcer.problems,
-                *([parts.journal.problem] if parts.journal.problem else []),
+                *parts.notifier.problems,
+                *([parts.event_log.problem] if parts.event_log.problem else []),
                 *(r.problem for r in (parts.hub, parts.control) if r.problem),
             ),
             pod_source=_pod_source(parts),
-            counters=dict(sorted(_counts(parts).items())),
+            counters=dict(sorted(_event_counts(parts).items())),
         ),
         pools=dict(sorted(pools.items())),
     )
 
 
-def measures(parts: SupervisorParts, standing: SupervisorState) -> SupervisorMetrics:
+def supervisor_metrics(parts: SupervisorParts, standing: SupervisorState) -> SupervisorMetrics:
     """Return the status with all counters."""
-    kernel, reloads = parts.kernel.counts, parts.lookout.counts
+    kernel, reloads = parts.kernel.counts, parts.scheduler.counts
     return SupervisorMetrics(
-        status=status(parts, standing),
+        status=node_status(parts, standing),
         node=NodeMetrics(
-            looks=parts.lookout.measures,
+            looks=parts.scheduler.measures,
             kubelet_restarts=parts.kubelet.restarts,
             reloads={
                 "ok": reloads["reloads"],
                 "refused": reloads["reloads refused"],
                 "rolled-back": reloads["reloads rolled back"],
             },
-            config_refused=parts.lookout.is_config_refused,
+            config_refused=parts.scheduler.is_config_refused,
             kernel_events={
                 "uevent": kernel["kernel events about devices"],
                 "link": kernel["link changes of devices"],
@@ -99,39 +99,39 @@ def measures(parts: SupervisorParts, standing: SupervisorState) -> SupervisorMet
                 "uevent": kernel["times that uevents were lost"],
                 "link": kernel["times that link changes were lost"],
             },
-            dropped={**(parts.hub.dropped + parts.control.dropped), **_unread(parts)},
+            dropped={**(parts.hub.dropped + parts.control.dropped), **_unread_frames(parts)},
         ),
         pools={
-            name: keeper.account.measures(standing.now)
-            for name, keeper in sorted(parts.pools.keepers.items())
-            if keeper.configured
+            name: worker.counters.metrics_until(standing.now)
+            for name, worker in sorted(parts.pools.workers.items())
+            if worker.configured
         },
     )
 
 
 def service_state(parts: SupervisorParts, standing: SupervisorState) -> ServiceState:
     """Return the state for systemd."""
-    pools = _pools(parts, standing.now)
-    settled = _is_settled(parts, standing) and in_hand(pools)
+    pools = _pool_statuses(parts, standing.now)
+    settled = _is_settled(parts, standing) and are_pools_settled(pools)
     return ServiceState(
         settled=settled and not misses_devices(pools, _pod_source(parts)),
         leaving=standing.leaving,
-        reloading=parts.lookout.is_reloading,
+        reloading=parts.scheduler.is_reloading,
         hangups=standing.hangups,
         status=status_line(pools),
     )
 
 
-def health(parts: SupervisorParts, pool: PoolName, now: float) -> Mapping[str, DeviceStatus]:
+def device_health(parts: SupervisorParts, pool: PoolName, now: float) -> Mapping[str, DeviceStatus]:
     """Return the status of a pool's devices."""
-    return pool_summary.pool_status(parts.pools.keepers[pool].seen(now), now).devices
+    return pool_summary.pool_status(parts.pools.workers[pool].take_snapshot(now), now).devices
 
 
-def _pools(parts: SupervisorParts, now: float) -> dict[str, PoolStatus]:
+def _pool_statuses(parts: SupervisorParts, now: float) -> dict[str, PoolStatus]:
     pools: dict[str, PoolStatus] = {
-        name: pool_summary.pool_status(keeper.seen(now), now)
-        for name, keeper in parts.pools.keepers.items()
-        if keeper.configured
+        name: pool_summary.pool_status(worker.take_snapshot(now), now)
+        for name, worker in parts.pools.workers.items()
+        if worker.configured
     }
     return pools | {
         one.name: pool_summary.invalid_status(one) for one in parts.pools.config.invalid
@@ -143,24 +143,24 @@ def _pod_source(parts: SupervisorParts) -> PodSource | None:
 
 
 def _is_settled(parts: SupervisorParts, standing: SupervisorState) -> bool:
-    adopting = any(keeper.is_adopting for keeper in parts.pools.keepers.values())
+    adopting = any(worker.is_adopting for worker in parts.pools.workers.values())
     pools = parts.pools
-    listed = all(one.roster is not None for one in pools.keepers.values() if one.configured)
+    listed = all(one.desired is not None for one in pools.workers.values() if one.configured)
     known = pools.node is not None and (pools.pod_devices is not None or listed)
     return known and not adopting and not standing.leaving
 
 
-def _counts(parts: SupervisorParts) -> Counter[str]:
+def _event_counts(parts: SupervisorParts) -> Counter[str]:
     return (
-        parts.lookout.counts
+        parts.scheduler.counts
         + parts.hub.dropped
         + parts.control.dropped
         + parts.kernel.counts
         + Counter({"kubelet restarts": parts.kubelet.restarts})
-        + _unread(parts)
+        + _unread_frames(parts)
     )
 
 
-def _unread(parts: SupervisorParts) -> Counter[str]:
-    unread = sum(keeper.dropped_frames for keeper in parts.pools.keepers.values())
+def _unread_frames(parts: SupervisorParts) -> Counter[str]:
+    unread = sum(worker.dropped_frames for worker in parts.pools.workers.values())
     return Counter({"our frames that workers could not read": unread})

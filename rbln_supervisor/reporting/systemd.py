@@ -14,11 +14,11 @@ from collections.abc import Callable, MutableMapping
 from time import monotonic
 from typing import Final
 
-from rbln_supervisor.core.reporting.systemd import SentState, ServiceState, notices
+from rbln_supervisor.core.reporting.systemd import SentState, ServiceState, due_messages
 
-STATUS_EVERY_S: Final = 5.0
+STATUS_INTERVAL_S: Final = 5.0
 """Interval between two reports (seconds)."""
-STARTING_EVERY_S: Final = 0.05
+STARTING_INTERVAL_S: Final = 0.05
 """Interval before the start is complete, while somebody waits for it (seconds)."""
 _SIGNS: Final = 3
 """Keep-alive messages in one watchdog interval: one loop iteration may take a while."""
@@ -32,38 +32,40 @@ class SystemdNotifier:
     def __init__(self, address: str, watchdog_s: float | None) -> None:
         """``address``: a path, or ``@`` and an abstract name (unix(7)); empty: no reports."""
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
-        self._sign_every_s = math.inf if watchdog_s is None else watchdog_s / _SIGNS
-        self._said = SentState()
-        self._born = monotonic()
-        self._look_at = self._born if address else math.inf
-        self._sign_at = self._born if address and watchdog_s is not None else math.inf
+        self._watchdog_interval_s = math.inf if watchdog_s is None else watchdog_s / _SIGNS
+        self._sent = SentState()
+        self._started_at = monotonic()
+        self._report_at = self._started_at if address else math.inf
+        self._watchdog_at = self._started_at if address and watchdog_s is not None else math.inf
         self._problem = ""
 
     @property
-    def due(self) -> float:
-        """Latest time of the next call of ``turn`` (monotonic seconds)."""
-        return min(self._look_at, self._sign_at)
+    def next_deadline(self) -> float:
+        """Latest time of the next call of ``send_due`` (monotonic seconds)."""
+        return min(self._report_at, self._watchdog_at)
 
     @property
     def problems(self) -> tuple[str, ...]:
         """Reasons why reports cannot be sent."""
         return (self._problem,) if self._problem else ()
 
-    def turn(self, facts: Callable[[], ServiceState], *, at_once: bool = False) -> None:
+    def send_due(self, facts: Callable[[], ServiceState], *, at_once: bool = False) -> None:
         """Send what is due; with ``at_once`` also a change that must not be delayed."""
         now = monotonic()
-        if now >= self._sign_at:
-            self._sign_at = now + self._sign_every_s
-            self._tell("WATCHDOG=1")
-        if now < self._look_at and not (at_once and self._look_at < math.inf):
+        if now >= self._watchdog_at:
+            self._watchdog_at = now + self._watchdog_interval_s
+            self._send_datagram("WATCHDOG=1")
+        if now < self._report_at and not (at_once and self._report_at < math.inf):
             return
-        told, texts = notices(self._said, facts(), now - self._born, int(now * 1_000_000))
+        told, texts = due_messages(
+            self._sent, facts(), now - self._started_at, int(now * 1_000_000)
+        )
         # Before the start is complete, the facts change every few milliseconds.
-        self._look_at = now + (STATUS_EVERY_S if told.ready else STARTING_EVERY_S)
-        if all(self._tell(text) for text in texts):
-            self._said = told
+        self._report_at = now + (STATUS_INTERVAL_S if told.ready else STARTING_INTERVAL_S)
+        if all(self._send_datagram(text) for text in texts):
+            self._sent = told
 
-    def _tell(self, text: str) -> bool:
+    def _send_datagram(self, text: str) -> bool:
         """Return True if the datagram was sent; otherwise the text is sent with the next report."""
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as to:

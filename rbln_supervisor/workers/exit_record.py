@@ -25,24 +25,24 @@ class ExitRecord(msgspec.Struct, frozen=True):
     last_log: tuple[str, ...]
 
 
-def record_exit(boot: WorkerSpec, how: str) -> ExitRecord:
+def record_exit(spec: WorkerSpec, how: str) -> ExitRecord:
     """Return the exit record of a worker that has just ended."""
-    return ExitRecord(how, monotonic(), _tail(boot.tail_path))
+    return ExitRecord(how, monotonic(), _last_lines(spec.tail_path))
 
 
-def remove_stale_socket(boot: WorkerSpec, report: Report | None) -> None:
+def remove_stale_socket(spec: WorkerSpec, report: Report | None) -> None:
     """Remove the socket that a killed worker left: the kubelet would keep dialing it."""
     if report is None or not is_name(report.endpoint):
         return
-    for way, folder in boot.kubelet_dirs.by_registration.items():
+    for way, folder in spec.kubelet_dirs.by_registration.items():
         if way == report.registration:
             remove_if_dead(folder / report.endpoint)
 
 
-def clear_dead_sockets(boot: WorkerSpec) -> None:
+def clear_dead_sockets(spec: WorkerSpec) -> None:
     """Remove the pool's sockets without a listener, whichever process made them."""
-    for folder in boot.kubelet_dirs.by_registration.values():
-        remove_stale_sockets(folder, boot.file_stem, datetime.now(UTC).timestamp())
+    for folder in spec.kubelet_dirs.by_registration.values():
+        remove_stale_sockets(folder, spec.file_stem, datetime.now(UTC).timestamp())
 
 
 def is_name(endpoint: str) -> bool:
@@ -50,7 +50,7 @@ def is_name(endpoint: str) -> bool:
     return endpoint not in {"", ".", ".."} and "/" not in endpoint and "\0" not in endpoint
 
 
-def _tail(path: Path) -> tuple[str, ...]:
+def _last_lines(path: Path) -> tuple[str, ...]:
     try:
         with path.open("rb") as file:
             file.seek(0, 2)

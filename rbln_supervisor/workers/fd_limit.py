@@ -9,7 +9,7 @@ import os
 import resource
 from typing import Final
 
-FEW: Final = 256
+MIN_FREE_FDS: Final = 256
 """Number of free descriptors below which no connection is accepted (a quarter of a low limit).
 
 libzmq accepts connections in its own thread: some 50 in the millisecond that one loop iteration may
@@ -26,7 +26,7 @@ def raise_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def shortage(before: str) -> str:
+def fd_shortage(before: str) -> str:
     """Return why no connection should be accepted, or ``""``; ``before``: the last result."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     try:
@@ -36,7 +36,7 @@ def shortage(before: str) -> str:
             f"no connection is taken: {error.strerror} (a limit of {limit}); raise its LimitNOFILE"
         )
     os.close(lowest)
-    few = min(FEW, limit // 4)
+    few = min(MIN_FREE_FDS, limit // 4)
     least = few + few // 2 if before else few
     if limit == resource.RLIM_INFINITY or limit - lowest >= least:
         return ""

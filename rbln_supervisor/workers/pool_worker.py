@@ -30,7 +30,7 @@ from rbln_supervisor.events.log import EventLog
 from rbln_supervisor.workers import processes
 from rbln_supervisor.workers.exit_record import ExitRecord, record_exit, remove_stale_socket
 from rbln_supervisor.workers.processes import ChildProcess
-from rbln_supervisor.workers.replaced_worker import ReplacedWorker, promote
+from rbln_supervisor.workers.replaced_worker import ReplacedWorker, promote_successor
 from rbln_supervisor.workers.router import Router
 from rbln_worker.contract.counters import WorkerCounters, carried_over
 from rbln_worker.contract.device import DeviceId
@@ -61,11 +61,11 @@ log = logging.getLogger(__name__)
 class PoolWorker:
     """A pool with a worker, now or earlier."""
 
-    def __init__(self, boot: WorkerSpec, session: str, journal: EventLog) -> None:
-        self._boot = boot
-        self._journal = journal
+    def __init__(self, spec: WorkerSpec, session: str, journal: EventLog) -> None:
+        self._spec = spec
+        self._event_log = journal
         self._session = session
-        self._held: int | None = None
+        self._known_generation: int | None = None
         self._sent_at = 0.0
         self.holders: Holders = {}
         """Pods that use the pool's devices."""
@@ -73,15 +73,15 @@ class PoolWorker:
         self.pods_hold: PodsHold | None = None
         """Pod devices that the worker needs before any other message; None: not known yet."""
         self._pods_hold_sent: PodsHold | None = None
-        self._nudged: set[DeviceId] = set()
+        self._to_check: set[DeviceId] = set()
         """Devices for which a health check is to be requested."""
-        self._nudged_all = False
-        self._recalled = False
+        self._is_full_check_due = False
+        self._is_state_requested = False
         """True if an orphan was asked for its state."""
         self.configured = True
-        self.roster: DesiredState | None = None
+        self.desired: DesiredState | None = None
         self.child = Child()
-        self.life: ChildProcess | None = None
+        self.process: ChildProcess | None = None
         self.predecessor: ReplacedWorker | None = None
         """Serves until the kubelet lists the new worker."""
         self.incarnation = ""
@@ -91,109 +91,111 @@ class PoolWorker:
         self._dropped_before = 0
         self.dropped_frames = 0
         """Our frames that workers could not read."""
-        self.obituary: ExitRecord | None = None
-        self.account = PoolCounters()
+        self.last_exit: ExitRecord | None = None
+        self.counters = PoolCounters()
 
     @property
     def is_adopting(self) -> bool:
         """True while an orphan has not reported its state: it may know devices that are gone."""
         return self.child.state is State.ADOPTING
 
-    def meet(self) -> bool:
+    def adopt_existing(self) -> bool:
         """Return True if an orphan serves the pool; start to adopt it then.
 
         Raises:
             OSError: A process that cannot be seen or watched holds the lock.
         """
-        met = processes.lock_holder(self._boot.lock_path)
-        if met is None:
+        orphan = processes.lock_holder(self._spec.lock_path)
+        if orphan is None:
             return False
-        self.life, self.incarnation = met.life, met.incarnation
-        log.info("a worker of an earlier supervisor serves", extra=self._names())
-        self.event(OrphanFound())
+        self.process, self.incarnation = orphan.process, orphan.incarnation
+        log.info("a worker of an earlier supervisor serves", extra=self._log_fields())
+        self.apply_event(OrphanFound())
         return True
 
-    def is_said_by(self, hello: Hello) -> bool:
+    def matches_hello(self, hello: Hello) -> bool:
         """Return True if a hello is from the pool's current worker."""
         return (
-            self.life is not None
-            and (hello.pid, hello.pool) == (self.life.pid, self._boot.pool)
+            self.process is not None
+            and (hello.pid, hello.pool) == (self.process.pid, self._spec.pool)
             and hello.incarnation == self.incarnation != ""
         )
 
-    def event(self, event: lifecycle.Event) -> None:
+    def apply_event(self, event: lifecycle.Event) -> None:
         """Apply an event to the worker's life cycle, and perform the resulting actions."""
         before = self.child.state
         self.child, acts = lifecycle.step(self.child, event, monotonic())
         if before is not State.KILLED and self.child.state is State.KILLED:
-            log.warning("killing a worker that does not answer", extra=self._names())
-            self._note("hangs", f"pid {self.life.pid if self.life else None} is killed")
+            log.warning("killing a worker that does not answer", extra=self._log_fields())
+            self._log_event("hangs", f"pid {self.process.pid if self.process else None} is killed")
         for act in acts:
-            self._perform(act)
+            self._perform_act(act)
         if self.has_ended and isinstance(event, NotNeeded | Exited):
             # The pool is not wanted and has no worker any more: remove the files of its workers,
             # too.
             self.clear_files()
 
-    def hear(self, sender: bytes, said: ToSupervisor) -> None:
+    def on_message(self, sender: bytes, message: ToSupervisor) -> None:
         """Handle a message of the pool's worker."""
-        self.event(lifecycle.MessageReceived())
-        match said:
+        self.apply_event(lifecycle.MessageReceived())
+        match message:
             case Hello(session=session, generation=generation):
                 self.identity = sender
-                self._version = said.version
-                self._held = generation if session == self._session else None
+                self._version = message.version
+                self._known_generation = generation if session == self._session else None
                 self._pods_hold_sent = None
-                self._recalled = False
-                if self.is_adopting and (why := self._unfit(said)):
-                    log.warning("worker is replaced", extra=self._names() | {"why": why})
-                    self._note("replaced", why)
-                    self.event(Incompatible())
+                self._is_state_requested = False
+                if self.is_adopting and (why := self._incompatibility(message)):
+                    log.warning("worker is replaced", extra=self._log_fields() | {"why": why})
+                    self._log_event("replaced", why)
+                    self.apply_event(Incompatible())
                 elif self.predecessor is None:
-                    promote(self._boot)
+                    promote_successor(self._spec)
             case StateReport():
-                self._adopt(said)
+                self._on_state_report(message)
             case Report():
-                self.report = said
+                self.report = message
             case WorkerCounters():
-                self.account.figures = said
+                self.counters.figures = message
             case History(happened=happened):
-                self._journal.hear(self._boot.pool, self.incarnation, happened)
+                self._event_log.record_transitions(self._spec.pool, self.incarnation, happened)
             case SnapshotRequest():
-                self._held = None
+                self._known_generation = None
             case Heartbeat(session=session, generation=generation, dropped_frames=dropped):
                 self.dropped_frames = self._dropped_before + dropped
-                self._recalled = False  # it sends heartbeats but no answer: ask again
-                current = session == self._session and generation == self._held
+                self._is_state_requested = False  # it sends heartbeats but no answer: ask again
+                current = session == self._session and generation == self._known_generation
                 if not current and monotonic() - self._sent_at > STALE_S:
-                    self._held = None
+                    self._known_generation = None
 
-    def feed(self, router: Router) -> None:
+    def sync_state(self, router: Router) -> None:
         """Send the worker what it lacks. What it can't take now is computed again later."""
-        roster = self.roster
+        desired = self.desired
         if self.identity is None:
             return
         if self.is_adopting:
-            if not self._recalled:
-                self._recalled = router.send(self.identity, encode_message(StateRequest()))
+            if not self._is_state_requested:
+                self._is_state_requested = router.send(
+                    self.identity, encode_message(StateRequest())
+                )
             return
-        if roster is None or not self._feed_pods_hold(router, self.identity):
+        if desired is None or not self._send_pods_hold(router, self.identity):
             return
-        if self._held != roster.generation:
-            update = update_message(roster, self._session, self._held)
+        if self._known_generation != desired.generation:
+            update = update_message(desired, self._session, self._known_generation)
             if not router.send(self.identity, encode_message(update)):
                 return
-            self._held = roster.generation
+            self._known_generation = desired.generation
             self._sent_at = monotonic()
-            self.account.told(self._sent_at)
-        if self._nudged and router.send(
-            self.identity, encode_message(CheckDevices(tuple(sorted(self._nudged))))
+            self.counters.stop_latency(self._sent_at)
+        if self._to_check and router.send(
+            self.identity, encode_message(CheckDevices(tuple(sorted(self._to_check))))
         ):
-            self._nudged.clear()
-        if self._nudged_all and router.send(self.identity, encode_message(CheckDevices())):
-            self._nudged_all = False
+            self._to_check.clear()
+        if self._is_full_check_due and router.send(self.identity, encode_message(CheckDevices())):
+            self._is_full_check_due = False
 
-    def _feed_pods_hold(self, router: Router, worker: bytes) -> bool:
+    def _send_pods_hold(self, router: Router, worker: bytes) -> bool:
         """Send the devices that pods hold, if they changed; return True if the worker has them."""
         wanted = self.pods_hold
         if wanted is None or wanted == self._pods_hold_sent:
@@ -202,37 +204,37 @@ class PoolWorker:
             self._pods_hold_sent = wanted
         return self._pods_hold_sent is wanted
 
-    def nudge(self, devices: Iterable[DeviceId]) -> None:
+    def request_check(self, devices: Iterable[DeviceId]) -> None:
         """Request an immediate health check of these devices."""
-        self._nudged.update(devices)
+        self._to_check.update(devices)
 
-    def nudge_all(self) -> None:
+    def request_check_all(self) -> None:
         """Request a health check of all devices, after more urgent ones."""
-        self._nudged_all = True
+        self._is_full_check_due = True
 
-    def bury(self) -> None:
+    def reap_worker(self) -> None:
         """Reap the worker, whose pidfd has become readable, and record its exit."""
-        if self.life is None:
+        if self.process is None:
             return
-        end = processes.reap(self.life)
-        facts = self._names() | {"how": end.how}
+        end = processes.reap(self.process)
+        facts = self._log_fields() | {"how": end.how}
         cause = "hang" if self.child.state is State.KILLED else end.cause
         if self.child.state is State.LEAVING:
             log.info("worker left", extra=facts)
-            self._note("left", end.how)
+            self._log_event("left", end.how)
         else:
             log.error("worker died", extra=facts)
-            self._note("died", end.how)
-        self._end(end.how)
-        self._die(cause)
+            self._log_event("died", end.how)
+        self._record_end(end.how)
+        self._note_exit(cause)
 
-    def bury_predecessor(self) -> None:
+    def reap_predecessor(self) -> None:
         """Reap the predecessor, whose pidfd has become readable."""
         if self.predecessor is None:
             return
-        self.predecessor.bury()
+        self.predecessor.reap_predecessor()
         self.predecessor = None
-        promote(self._boot)
+        promote_successor(self._spec)
         if self.has_ended:
             self.clear_files()
 
@@ -240,7 +242,7 @@ class PoolWorker:
         """Drain the predecessor once the kubelet lists its successor (monotonic seconds)."""
         if self.predecessor is not None:
             phase = self.report.phase if self.report else None
-            self.predecessor.advance(self.child.state, phase, now)
+            self.predecessor.send_due_signal(self.child.state, phase, now)
 
     @property
     def has_ended(self) -> bool:
@@ -250,59 +252,59 @@ class PoolWorker:
     @property
     def deadlines(self) -> tuple[float, ...]:
         """Next deadlines of the pool's workers (monotonic seconds)."""
-        replaced = self.predecessor.deadline if self.predecessor else None
+        replaced = self.predecessor.next_deadline if self.predecessor else None
         return tuple(one for one in (self.child.deadline, replaced) if one is not None)
 
     @property
     def pidfds(self) -> dict[int, Callable[[], None]]:
         """The pidfds of the pool's workers, each with the function to call when it is readable."""
-        found = {self.life.pidfd: self.bury} if self.life else {}
+        found = {self.process.pidfd: self.reap_worker} if self.process else {}
         if self.predecessor is not None:
-            found[self.predecessor.life.pidfd] = self.bury_predecessor
+            found[self.predecessor.process.pidfd] = self.reap_predecessor
         return found
 
-    def weigh(self, now: float) -> None:
+    def update_counters(self, now: float) -> None:
         """Add unavailability up to ``now`` (monotonic seconds) to the counters."""
-        roster = self.roster if self.configured else None
+        desired = self.desired if self.configured else None
         # While a predecessor serves, nothing is unavailable, and its state is not known.
         state = self.child.state if self.predecessor is None else State.ADOPTING
-        self.account.weigh(roster, state, self.report, now)
+        self.counters.update_unavailability(desired, state, self.report, now)
 
-    def take_pods(self, known: PodDevices) -> None:
+    def apply_pod_devices(self, known: PodDevices) -> None:
         """Apply the devices that pods hold."""
-        pool = self._boot.pool
+        pool = self._spec.pool
         self.pods_hold = pods_hold(pool, known)
         self.holders, self._pod_source = holders_of(pool, known.devices), known.source
 
     def clear_files(self) -> None:
         """Remove the pool's files on the host; keep its CDI spec while a pod needs it."""
-        needed = is_spec_needed(self._boot.pool, self.pods_hold)
-        remove_files(self._boot.manifest_path, keep=self._boot.spec_folder if needed else None)
+        needed = is_spec_needed(self._spec.pool, self.pods_hold)
+        remove_files(self._spec.manifest_path, keep=self._spec.spec_folder if needed else None)
 
-    def forget(self) -> None:
+    def remove_files(self) -> None:
         """Remove the workers' files of a pool that is not configured any more and has no worker.
 
         The lock file is removed only if no process holds it: otherwise a worker that can't be seen
         from here could not be found any more.
         """
-        boot = self._boot
-        self._journal.forget(boot.pool)
+        spec = self._spec
+        self._event_log.record_removal(spec.pool)
         with contextlib.suppress(OSError):
-            boot.tail_path.unlink(missing_ok=True)
+            spec.tail_path.unlink(missing_ok=True)
             if self.is_free():
-                boot.lock_path.unlink(missing_ok=True)
+                spec.lock_path.unlink(missing_ok=True)
 
     def is_free(self) -> bool:
         """Return True if no worker of any supervisor serves the pool."""
-        return processes.is_unlocked(self._boot.lock_path)
+        return processes.is_unlocked(self._spec.lock_path)
 
-    def seen(self, now: float) -> PoolSnapshot:
+    def take_snapshot(self, now: float) -> PoolSnapshot:
         """Return a snapshot of the pool for the status."""
-        end = self.obituary
+        end = self.last_exit
         return PoolSnapshot(
-            roster=self.roster,
+            roster=self.desired,
             child=self.child,
-            pid=self.life.pid if self.life else None,
+            pid=self.process.pid if self.process else None,
             report=self.report,
             last_exit=f"{end.how} {now - end.at:.0f} s ago" if end else None,
             last_log=end.last_log if end else (),
@@ -312,88 +314,90 @@ class PoolWorker:
             pod_source=self._pod_source,
         )
 
-    def _perform(self, act: Act) -> None:
+    def _perform_act(self, act: Act) -> None:
         match act:
             case Act.SPAWN:
-                self._spawn()
-            case Act.REPLACE if self.life:
-                self.predecessor = ReplacedWorker(self._boot, self.life, self.identity)
+                self._start_worker()
+            case Act.REPLACE if self.process:
+                self.predecessor = ReplacedWorker(self._spec, self.process, self.identity)
                 self._forget_worker()
-                self._spawn()
-            case Act.DRAIN if self.life:
-                processes.send(self.life, signal.SIGTERM)
-            case Act.KILL if self.life:
-                processes.send(self.life, signal.SIGKILL)
+                self._start_worker()
+            case Act.DRAIN if self.process:
+                processes.send(self.process, signal.SIGTERM)
+            case Act.KILL if self.process:
+                processes.send(self.process, signal.SIGKILL)
             case _:
                 pass
 
-    def _spawn(self) -> None:
+    def _start_worker(self) -> None:
         try:
-            if self.predecessor is None and self.meet():
+            if self.predecessor is None and self.adopt_existing():
                 return
             self.incarnation = secrets.token_hex(8)
-            earlier = self.account.figures = carried_over(self.account.figures or WorkerCounters())
-            boot = msgspec.structs.replace(
-                self._boot,
+            earlier = self.counters.figures = carried_over(
+                self.counters.figures or WorkerCounters()
+            )
+            spec = msgspec.structs.replace(
+                self._spec,
                 incarnation=self.incarnation,
                 earlier=earlier,
                 is_successor=self.predecessor is not None,
             )
-            self.life = processes.spawn_worker(boot)
+            self.process = processes.spawn_worker(spec)
         except OSError as error:
-            self._end(f"could not be started: {error}")
-            log.exception("worker could not be started", extra={"pool": self._boot.pool})
-            self._note("not started", str(error))
-            self._die("not-started")
+            self._record_end(f"could not be started: {error}")
+            log.exception("worker could not be started", extra={"pool": self._spec.pool})
+            self._log_event("not started", str(error))
+            self._note_exit("not-started")
         else:
-            log.info("worker started", extra=self._names())
-            self._note("started", f"pid {self.life.pid}")
+            log.info("worker started", extra=self._log_fields())
+            self._log_event("started", f"pid {self.process.pid}")
 
-    def _die(self, cause: str) -> None:
+    def _note_exit(self, cause: str) -> None:
         before = self.child.restarts
-        self.event(Exited(random.random()))  # noqa: S311 - jitter
+        self.apply_event(Exited(random.random()))  # noqa: S311 - jitter
         if self.child.restarts > before:
-            self.account.restarts[cause] += 1
+            self.counters.restarts[cause] += 1
 
-    def _unfit(self, hello: Hello) -> str:
+    def _incompatibility(self, hello: Hello) -> str:
         """Return the reason why an orphan cannot be adopted; empty if it can."""
         if hello.version != VERSION:
             return f"it is of version {hello.version}, this is {VERSION}"
-        if hello.options != self._boot.options_digest:
+        if hello.options != self._spec.options_digest:
             return "it was forked with other options than those of now"
         return ""
 
-    def _adopt(self, said: StateReport) -> None:
-        if not self.is_adopting or (said.pool and said.pool.name != self._boot.pool):
+    def _on_state_report(self, message: StateReport) -> None:
+        if not self.is_adopting or (message.pool and message.pool.name != self._spec.pool):
             return
-        if said.pool is not None:
-            self.roster = from_orphan(said.pool, said.devices, self.roster, now=monotonic())
-        log.info("worker adopted", extra=self._names() | {"devices": len(said.devices)})
-        self.account.adoptions += 1
-        self._note("adopted", f"pid {self.life.pid if self.life else None}")
-        self.event(StateReceived())
+        if message.pool is not None:
+            self.desired = from_orphan(message.pool, message.devices, self.desired, now=monotonic())
+        log.info("worker adopted", extra=self._log_fields() | {"devices": len(message.devices)})
+        self.counters.adoptions += 1
+        self._log_event("adopted", f"pid {self.process.pid if self.process else None}")
+        self.apply_event(StateReceived())
 
-    def _end(self, how: str) -> None:
-        remove_stale_socket(self._boot, self.report)
+    def _record_end(self, how: str) -> None:
+        remove_stale_socket(self._spec, self.report)
         self._dropped_before = self.dropped_frames
-        self.account.forgive()
-        if self.account.figures is not None:
-            self.account.figures = carried_over(self.account.figures)
-        self.obituary = record_exit(self._boot, how)
+        self.counters.cancel_latency()
+        if self.counters.figures is not None:
+            self.counters.figures = carried_over(self.counters.figures)
+        self.last_exit = record_exit(self._spec, how)
         self._forget_worker()
 
     def _forget_worker(self) -> None:
-        self.life = None
+        self.process = None
         self.identity = None
         self.incarnation = self._version = ""
-        self._held = None
+        self._known_generation = None
         self._pods_hold_sent = None
-        self._nudged.clear()
-        self._nudged_all = False  # the next worker checks all of them anyway
+        self._to_check.clear()
+        self._is_full_check_due = False  # the next worker checks all of them anyway
         self.report = None
 
-    def _note(self, what: str, why: str) -> None:
-        self._journal.note("worker", what, pool=self._boot.pool, why=why)
+    def _log_event(self, what: str, why: str) -> None:
+        self._event_log.record_event("worker", what, pool=self._spec.pool, why=why)
 
-    def _names(self) -> dict[str, object]:
-        return {"pool": self._boot.pool, "pid": self.life.pid if self.life else None}
+    def _log_fields(self) -> dict[str, object]:
+        return {"pool": self._spec.pool, "pid": self.process.pid if self.process else None}

@@ -49,9 +49,9 @@ def preload() -> None:
     gc.freeze()  # otherwise a collection in a worker would write to every object's page
 
 
-def spawn_worker(boot: WorkerSpec) -> ChildProcess:
+def spawn_worker(spec: WorkerSpec) -> ChildProcess:
     """Fork a worker for a pool. Raises OSError if there can be no process."""
-    return spawn(lambda: main.run_worker(boot))
+    return spawn(lambda: main.run_worker(spec))
 
 
 def spawn(body: Callable[[], int], *, keep: int | None = None) -> ChildProcess:
@@ -70,7 +70,7 @@ def spawn(body: Callable[[], int], *, keep: int | None = None) -> ChildProcess:
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
         if pid == 0:
-            _live(body, before, keep)
+            _child_main(body, before, keep)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     try:
@@ -135,7 +135,7 @@ def reap_group(life: ChildProcess) -> ExitStatus:
 class OrphanWorker(msgspec.Struct, frozen=True):
     """An orphan: a living worker that another supervisor forked."""
 
-    life: ChildProcess
+    process: ChildProcess
     incarnation: str
     """From the pool's lock file; the worker's hello has the same."""
 
@@ -155,7 +155,7 @@ def lock_holder(path: Path) -> OrphanWorker | None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            found = _stranger(file.read(_LOCK_BYTES), os.fstat(file.fileno()))
+            found = _named_worker(file.read(_LOCK_BYTES), os.fstat(file.fileno()))
             if found is not None:
                 return found
             raise PermissionError(
@@ -171,11 +171,11 @@ def is_unlocked(path: Path) -> bool:
     except OSError:
         return False
     if met is not None:
-        os.close(met.life.pidfd)
+        os.close(met.process.pidfd)
     return met is None
 
 
-def _stranger(text: str, file: os.stat_result) -> OrphanWorker | None:
+def _named_worker(text: str, file: os.stat_result) -> OrphanWorker | None:
     """Return the worker that a lock file names, if that process has the file open."""
     words = text.split()
     if len(words) != 2 or not (words[0].isascii() and words[0].isdigit()):
@@ -227,7 +227,9 @@ def _has_open(pid: int, file: os.stat_result) -> bool:
     return False
 
 
-def _live(body: Callable[[], int], mask: set[int | signal.Signals], keep: int | None) -> NoReturn:
+def _child_main(
+    body: Callable[[], int], mask: set[int | signal.Signals], keep: int | None
+) -> NoReturn:
     code: int = exits.Exit.CRASHED
     try:
         signal.set_wakeup_fd(-1)

@@ -19,47 +19,47 @@ log = logging.getLogger(__name__)
 class ReplacedWorker:
     """A living worker that serves until the kubelet lists its successor."""
 
-    def __init__(self, boot: WorkerSpec, life: ChildProcess, identity: bytes | None) -> None:
-        self._boot = boot
+    def __init__(self, spec: WorkerSpec, life: ChildProcess, identity: bytes | None) -> None:
+        self._spec = spec
         self._state = Predecessor()
-        self.life = life
+        self.process = life
         self.identity = identity
         """Its address at the router, to ignore its messages."""
 
     @property
-    def deadline(self) -> float | None:
-        """Latest time of the next call of ``advance`` (monotonic seconds)."""
+    def next_deadline(self) -> float | None:
+        """Latest time of the next call of ``send_due_signal`` (monotonic seconds)."""
         return self._state.deadline
 
-    def advance(self, successor: State, phase: Phase | None, now: float) -> None:
+    def send_due_signal(self, successor: State, phase: Phase | None, now: float) -> None:
         """Signal the predecessor if that is due."""
-        self._state, act = predecessor.advance(self._state, successor, phase, now)
+        self._state, act = predecessor.step_predecessor(self._state, successor, phase, now)
         match act:
             case Act.DRAIN:
                 if successor is State.UP:
-                    promote(self._boot)
-                processes.send(self.life, signal.SIGTERM)
+                    promote_successor(self._spec)
+                processes.send(self.process, signal.SIGTERM)
             case Act.KILL:
-                processes.send(self.life, signal.SIGKILL)
+                processes.send(self.process, signal.SIGKILL)
             case _:
                 pass
 
-    def bury(self) -> None:
+    def reap_predecessor(self) -> None:
         """Reap the predecessor and log its exit."""
-        end = processes.reap(self.life)
-        facts = {"pool": self._boot.pool, "pid": self.life.pid, "how": end.how}
+        end = processes.reap(self.process)
+        facts = {"pool": self._spec.pool, "pid": self.process.pid, "how": end.how}
         if self._state.stage is Stage.SERVING:
             log.error("worker died before its successor was listed", extra=facts)
         else:
             log.info("replaced worker left", extra=facts)
         if self._state.stage is not Stage.LEAVING:  # it could not remove its sockets
-            clear_dead_sockets(self._boot)
+            clear_dead_sockets(self._spec)
 
 
-def promote(boot: WorkerSpec) -> None:
+def promote_successor(spec: WorkerSpec) -> None:
     """Replace the predecessor's lock by the successor's, which makes it the pool's worker.
 
     The predecessor detects that, and ends even if no supervisor can signal it any more.
     """
     with contextlib.suppress(OSError):  # not locked yet: promoted at its hello
-        boot.successor_lock_path.replace(boot.lock_path)
+        spec.successor_lock_path.replace(spec.lock_path)

@@ -17,9 +17,9 @@ from zmq.utils.monitor import recv_monitor_message
 
 from rbln_supervisor.core.control.protocol import HIDDEN
 
-PATH_BYTES_MOST: Final = 107
+MAX_PATH_BYTES: Final = 107
 """Size of sun_path without the terminating NUL (unix(7))."""
-_READ_MOST: Final = 256
+_MAX_FRAMES_READ: Final = 256
 """Maximum number of frames read in one iteration, so that no sender can block the loop."""
 _NO_HANDSHAKE: Final = (
     zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
@@ -46,32 +46,37 @@ class Router:
     """A socket for frames from and to many peers."""
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], path: Path, *, bytes_most: int, queued: int
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        path: Path,
+        *,
+        max_bytes: int,
+        max_queued: int,
     ) -> None:
-        """Bind at ``path``. Raises NotBound.
+        """Bind at ``path``. Raises BindError.
 
         Args:
             context: of this process.
             path: an ipc path; an existing file is replaced.
-            bytes_most: a longer frame closes its sender's connection.
-            queued: messages that libzmq keeps for a peer that doesn't read; further sends fail.
+            max_bytes: a longer frame closes its sender's connection.
+            max_queued: messages that libzmq keeps for a peer that doesn't read; further sends fail.
         """
-        if len(str(path).encode()) > PATH_BYTES_MOST:
+        if len(str(path).encode()) > MAX_PATH_BYTES:
             raise BindError(
-                f"{path}: a socket's path has {PATH_BYTES_MOST} bytes at most (unix(7)); "
+                f"{path}: a socket's path has {MAX_PATH_BYTES} bytes at most (unix(7)); "
                 "give --run-dir a shorter path"
             )
         self.dropped: Counter[str] = Counter()
         # By descriptor and not by connection alone: a descriptor may be used again before the end
         # of its last connection is reported.
-        self._spoke: defaultdict[int, dict[bytes, None]] = defaultdict(dict)
+        self._senders: defaultdict[int, dict[bytes, None]] = defaultdict(dict)
         self._ended: list[int] = []
-        self._strange = False
+        self._no_handshake = False
         self.socket = context.socket(zmq.ROUTER)
         self.socket.linger = 0
         self.socket.router_mandatory = True  # an unknown peer is an error, not a silent loss
-        self.socket.sndhwm = queued
-        self.socket.maxmsgsize = bytes_most
+        self.socket.sndhwm = max_queued
+        self.socket.maxmsgsize = max_bytes
         self.monitor = self.socket.get_monitor_socket(
             zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | _NO_HANDSHAKE
         )
@@ -81,7 +86,7 @@ class Router:
         self._is_open = True
         self._hidden = path.with_suffix(HIDDEN)
         try:
-            self._bind()
+            self._bind_socket()
         except zmq.ZMQError as error:
             self.close()
             raise BindError(f"{path}: {error.strerror}") from error
@@ -100,18 +105,18 @@ class Router:
         self.monitor.close(0)
         self.socket.close(linger_ms)
 
-    def keep(self) -> None:
+    def ensure_bound(self) -> None:
         """Bind again if the socket's file was removed; existing connections stay."""
         if not self._is_open:
-            self._show()
-        if _identity(self._path) == self._file:
+            self._reveal_socket()
+        if _file_identity(self._path) == self._file:
             self.problem = ""
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             # The listener without a file stays until the end: while libzmq closes one, it removes
             # whatever has its path.
-            self._bind()
+            self._bind_socket()
         except (OSError, zmq.ZMQError) as error:
             if not self.problem:
                 self.problem = f"{self._path} was removed and can't be made anew: {error.strerror}"
@@ -120,8 +125,8 @@ class Router:
             self.problem = ""
             log.warning("a socket was removed, it is made anew", extra={"path": str(self._path)})
 
-    def refuse(self, why: str) -> None:
-        """Accept no connection until ``keep``; existing connections stay.
+    def stop_accepting(self, why: str) -> None:
+        """Accept no connection until ``ensure_bound``; existing connections stay.
 
         The socket file is hidden by another name. To unbind it would close accepted connections.
         """
@@ -133,16 +138,16 @@ class Router:
         with contextlib.suppress(OSError):  # it was removed: no client can connect
             self._path.rename(self._hidden)
 
-    def _show(self) -> None:
+    def _reveal_socket(self) -> None:
         self._is_open = True
         with contextlib.suppress(OSError):  # it was removed meanwhile, and is created again
             if not self._path.exists():
                 self._hidden.rename(self._path)
-                self._file = _identity(self._path)
+                self._file = _file_identity(self._path)
 
-    def _bind(self) -> None:
+    def _bind_socket(self) -> None:
         self.socket.bind(f"ipc://{self._path}")
-        self._file = _identity(self._path)
+        self._file = _file_identity(self._path)
 
     def receive(self) -> Iterator[Frame]:
         """Yield the received frames, in order."""
@@ -152,25 +157,25 @@ class Router:
             report = recv_monitor_message(self.monitor)
             if report["event"] == zmq.EVENT_ACCEPTED:  # wakes the loop for the descriptor check
                 continue
-            if report["event"] == zmq.EVENT_DISCONNECTED and not self._strange:
+            if report["event"] == zmq.EVENT_DISCONNECTED and not self._no_handshake:
                 self._ended.append(int(report["value"]))
             # A peer without ZeroMQ (rbln-ctl when it checks for a listener) ends with two reports
             # in a row.
-            self._strange = report["event"] != zmq.EVENT_DISCONNECTED
-        for _ in range(_READ_MOST):
+            self._no_handshake = report["event"] != zmq.EVENT_DISCONNECTED
+        for _ in range(_MAX_FRAMES_READ):
             try:
                 frames = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 break
             sender = frames[0].bytes
-            descriptor = _descriptor(frames[-1])
+            descriptor = _connection_fd(frames[-1])
             if descriptor is not None:
-                self._spoke[descriptor][sender] = None
+                self._senders[descriptor][sender] = None
             yield Frame(sender, frames[-1].bytes)
         else:
             return
         for descriptor in self._ended:
-            senders = self._spoke[descriptor]
+            senders = self._senders[descriptor]
             if senders:
                 del senders[next(iter(senders))]
             else:
@@ -188,7 +193,7 @@ class Router:
         return True
 
 
-def _identity(path: Path) -> tuple[int, int, int] | None:
+def _file_identity(path: Path) -> tuple[int, int, int] | None:
     try:
         found = os.lstat(path)
     except OSError:
@@ -196,7 +201,7 @@ def _identity(path: Path) -> tuple[int, int, int] | None:
     return found.st_dev, found.st_ino, found.st_ctime_ns
 
 
-def _descriptor(frame: zmq.Frame) -> int | None:
+def _connection_fd(frame: zmq.Frame) -> int | None:
     """Return the descriptor of a frame's connection; None for a peer without a handshake.
 
     libzmq takes bytes that are no greeting for a ZMTP 1.0 peer (zmtp_engine.cpp), so that frames

@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from rbln_worker.process.stderr_client import STDERR_SOCKET
 
-_WAITING_MOST: Final = 128
+_MAX_WAITING: Final = 128
 """Maximum number of pending connections; further workers keep the descriptor that they have."""
 _STDERR: Final = 2
 
@@ -25,7 +25,7 @@ class StderrServer:
         self._path.unlink(missing_ok=True)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         self._socket.bind(str(self._path))
-        self._socket.listen(_WAITING_MOST)
+        self._socket.listen(_MAX_WAITING)
         self._waiting = select.poll()
         self._waiting.register(self._socket, select.POLLIN)
 
@@ -37,16 +37,16 @@ class StderrServer:
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """File descriptors that become readable when ``turn`` has work."""
+        """File descriptors that become readable when ``serve_clients`` has work."""
         return () if self._socket.fileno() < 0 else (self._socket.fileno(),)
 
-    def turn(self) -> None:
+    def serve_clients(self) -> None:
         """Send the descriptor to each pending client."""
         # Only if a client waits: accept(2) takes a descriptor before it checks for one, and there
         # may be none left.
         while self._waiting.poll(0):
             try:
-                asker, _ = self._socket.accept()
+                client, _ = self._socket.accept()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -55,5 +55,5 @@ class StderrServer:
                 self._waiting.unregister(self._socket)
                 self._socket.close()
                 return
-            with asker, contextlib.suppress(OSError):  # gone meanwhile
-                socket.send_fds(asker, [b"\0"], [_STDERR], socket.MSG_DONTWAIT)
+            with client, contextlib.suppress(OSError):  # gone meanwhile
+                socket.send_fds(client, [b"\0"], [_STDERR], socket.MSG_DONTWAIT)

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Final
 
 from rbln_supervisor.core.control.protocol import Rescan
-from rbln_supervisor.ctl.client import ask
+from rbln_supervisor.ctl.client import send_request
 from tests.bench import calls, scene
 from tests.bench.measuring import calm, cpu_s, figure, private_kib, total_kib
 from tests.bench.pages import together_kib
@@ -146,7 +146,7 @@ def rescan(running: Running) -> Iterator[Figure]:
     """From the request for a look to the message."""
 
     def asked(_: str) -> None:
-        ask(running.stack.run_dir, Rescan())
+        send_request(running.stack.run_dir, Rescan())
 
     yield from _gone_and_back(running, "rescan", asked, running.rounds.lives)
 

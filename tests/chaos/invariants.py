@@ -6,7 +6,7 @@ from time import monotonic
 from typing import Final, NamedTuple
 
 from rbln_supervisor.core.status import NodeStatus, WorkerStatus
-from rbln_supervisor.events.log import FORMER
+from rbln_supervisor.events.log import PREVIOUS_FILE
 from rbln_worker.contract.exits import Exit
 from tests.chaos import journal, pools
 from tests.chaos.load import Loss, forbidden
@@ -108,7 +108,7 @@ def files(world: World) -> frozenset[str]:
         if folder.is_dir()
         for path in folder.rglob("*")
         if path.parent not in {kubelet.plugins, kubelet.registry} or not path.is_socket()
-        if path.name != FORMER
+        if path.name != PREVIOUS_FILE
     )
 
 

@@ -5,7 +5,7 @@ from time import monotonic
 from typing import Final, NamedTuple
 
 from rbln_supervisor.core.control.protocol import Status
-from rbln_supervisor.ctl.client import UnreachableError, ask
+from rbln_supervisor.ctl.client import UnreachableError, send_request
 from tests.sim.stack import Stack
 
 PAUSE_S: Final = 0.1
@@ -62,7 +62,7 @@ class Pulse:
             began = monotonic()
             why = ""
             try:
-                ask(self._run_dir, Status())
+                send_request(self._run_dir, Status())
             except UnreachableError as error:
                 why = str(error)
             took_s = monotonic() - began

@@ -14,7 +14,7 @@ from typing import Final, Self
 
 from rbln_supervisor.core.control.protocol import Reload, Request, Rescan
 from rbln_supervisor.core.status import NodeStatus
-from rbln_supervisor.ctl.client import UnreachableError, ask
+from rbln_supervisor.ctl.client import UnreachableError, send_request
 from tests.chaos import pools
 from tests.chaos.load import Load
 from tests.chaos.pulse import Pulse
@@ -159,7 +159,7 @@ class World:
     def ask(self, request: Request, timeout_s: float = 15.0) -> object:
         """Ask the supervisor; None where it can't be reached."""
         try:
-            return ask(self.stack.run_dir, request, timeout_s=timeout_s)
+            return send_request(self.stack.run_dir, request, timeout_s=timeout_s)
         except UnreachableError:
             return None
 

@@ -6,13 +6,13 @@ import msgspec
 
 from rbln_supervisor.core.config import document, pf_ranges, relaxed_json, yaml_document
 from rbln_supervisor.core.config.node_config import (
-    WARNINGS_MOST,
+    MAX_WARNINGS,
     ConfigError,
     NodeConfig,
     parse,
     require_valid,
 )
-from rbln_supervisor.core.config.positions import LINES_MOST, DocumentError
+from rbln_supervisor.core.config.positions import MAX_LINES, DocumentError
 from rbln_supervisor.core.doctor import redaction
 from tests.fuzz import claims
 
@@ -20,7 +20,7 @@ from tests.fuzz import claims
 def any_document(raw: bytes) -> None:
     """A value that JSON knows, or one line."""
     try:
-        value, warnings = document.read(raw)
+        value, warnings = document.read_document(raw)
     except DocumentError as error:
         claims.one_line(str(error))
     else:
@@ -32,7 +32,7 @@ def any_document(raw: bytes) -> None:
 def yaml(raw: bytes) -> None:
     """The same, of what would be tried as JSON first."""
     try:
-        value, warnings = yaml_document.read(raw.decode(errors="replace"))
+        value, warnings = yaml_document.read_yaml(raw.decode(errors="replace"))
     except DocumentError as error:
         claims.one_line(str(error))
     except RecursionError:
@@ -47,7 +47,7 @@ def comments(raw: bytes) -> None:
     """What is too much becomes spaces: every character keeps its place, and so does every line."""
     text = raw.decode(errors="replace")
     try:
-        tidy, warnings = relaxed_json.relax(text)
+        tidy, warnings = relaxed_json.relax_json(text)
     except DocumentError as error:
         claims.one_line(str(error))
         return
@@ -55,7 +55,7 @@ def comments(raw: bytes) -> None:
     assert all(new in {old, " "} for new, old in zip(tidy, text, strict=True))
     assert tidy.count("\n") == text.count("\n")
     assert 0 <= relaxed_json.constant_at(tidy) <= len(text)
-    claims.lines(warnings, LINES_MOST + 2)
+    claims.lines(warnings, MAX_LINES + 2)
 
 
 def configuration(raw: bytes) -> None:
@@ -64,11 +64,11 @@ def configuration(raw: bytes) -> None:
         config = parse(raw, prefix="intel.com")
     except ConfigError as error:
         assert error.errors  # noqa: PT017 - any bytes may be none
-        claims.lines(error.errors, LINES_MOST + 1)
-        claims.lines(error.warnings, WARNINGS_MOST + 1)
+        claims.lines(error.errors, MAX_LINES + 1)
+        claims.lines(error.warnings, MAX_WARNINGS + 1)
         return
     assert config.pools
-    claims.lines(config.warnings, WARNINGS_MOST + 1)
+    claims.lines(config.warnings, MAX_WARNINGS + 1)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(config), type=NodeConfig) == config
     names = [*(pool.spec.name for pool in config.pools), *(pool.name for pool in config.invalid)]
     assert len(set(names)) == len(names)
@@ -76,7 +76,7 @@ def configuration(raw: bytes) -> None:
         try:
             require_valid(config)
         except ConfigError as error:
-            claims.lines(error.errors, LINES_MOST + 1)
+            claims.lines(error.errors, MAX_LINES + 1)
         else:
             raise AssertionError("a pool is invalid")
 
@@ -92,14 +92,14 @@ def functions(raw: bytes) -> None:
         assert pf_ranges.parse(str(found)) == found
         wanted = pf_ranges.FunctionSet([found])
         for one in found.ranges or ():
-            assert wanted.has(found.pf, one.last)
-            assert one.last <= pf_ranges.NUMBER_MOST
+            assert wanted.has_function(found.pf, one.last)
+            assert one.last <= pf_ranges.MAX_NUMBER
 
 
 def secrets(raw: bytes) -> None:
     """None of them is left, in whatever form a file has them."""
-    known = redaction.secrets(raw)
-    config = redaction.configuration(raw, known)
+    known = redaction.find_secrets(raw)
+    config = redaction.redact_configuration(raw, known)
     if config is not None:
         json.loads(config.text)
     text = redaction.redact(raw.decode(errors="replace"), known).text

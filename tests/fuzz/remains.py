@@ -14,9 +14,9 @@ import msgspec
 from rbln_supervisor import cli, options
 from rbln_supervisor.config import accepted
 from rbln_supervisor.core.config.node_config import ConfigError, parse
-from rbln_supervisor.core.events.event import KEPT_MOST, Event, Query
+from rbln_supervisor.core.events.event import MAX_EVENTS, Event, Query
 from rbln_supervisor.ctl import events_command, events_table
-from rbln_supervisor.ctl.times import since
+from rbln_supervisor.ctl.times import parse_since
 from rbln_supervisor.doctor import folders, host_files
 from rbln_supervisor.events import log
 from rbln_supervisor.exporter import main as exporter
@@ -39,15 +39,15 @@ def events(raw: bytes) -> None:
     with _folder() as folder:
         (folder / log.FILE).write_bytes(raw)
         told = log.EventLog(folder)
-        assert len(tuple(told.events)) <= KEPT_MOST
-        told.note("supervisor", "started")
-        told.flush()
+        assert len(tuple(told.events)) <= MAX_EVENTS
+        told.record_event("supervisor", "started")
+        told.write_pending()
         assert told.problem == ""
-        *_, last = (one for one in log.records(folder) if isinstance(one, Event))
-        assert (last.kind, last.what, last.number) == ("supervisor", "started", told.newest)
-        said = events_command.stored(folder, Query())
+        *_, last = (one for one in log.read_records(folder) if isinstance(one, Event))
+        assert (last.kind, last.what, last.number) == ("supervisor", "started", told.last_number)
+        said = events_command.stored_events(folder, Query())
         for event in said.events:
-            assert events_table.line(event).isprintable()
+            assert events_table.event_line(event).isprintable()
         msgspec.json.encode(said)
 
 
@@ -73,7 +73,7 @@ def asked_before(raw: bytes) -> None:
     with _folder() as folder:
         (folder / options.FILE).write_bytes(raw)
         try:
-            known = options.load(folder)
+            known = options.load_options(folder)
         except options.OptionsError as error:
             claims.one_line(str(error))
             return
@@ -105,21 +105,21 @@ def lock(raw: bytes) -> None:
         assert processes.lock_holder(path) is None
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            assert folders._lock(path)[0]
+            assert folders._read_lock(path)[0]
             try:
                 found = processes.lock_holder(path)
             except PermissionError:
                 return
         assert found is not None
-        os.close(found.life.pidfd)
-        assert found.life.pid == os.getpid()
+        os.close(found.process.pidfd)
+        assert found.process.pid == os.getpid()
 
 
 def last_log(raw: bytes) -> None:
     """The end of a worker's log is a few lines."""
     with _folder() as folder:
         (folder / "tail").write_bytes(raw)
-        told = exit_record._tail(folder / "tail")
+        told = exit_record._last_lines(folder / "tail")
         assert len(told) <= 50
         msgspec.json.encode(told)
 
@@ -143,10 +143,10 @@ def command_line(raw: bytes) -> None:
     words = [word.decode(errors="surrogateescape") for word in raw.split(b"\0")]
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         try:
-            cli.parse(words, in_container=False)
+            cli.parse_arguments(words, in_container=False)
         except SystemExit as end:
             assert end.code in {0, 2}  # noqa: PT017 - 0: --help, --version
-        for read in (exporter._address, exporter._seconds, since):
+        for read in (exporter._parse_address, exporter._parse_seconds, parse_since):
             try:
                 read(words[0])
             except argparse.ArgumentTypeError:

@@ -76,7 +76,7 @@ def test_a_deep_list_of_files_does_not_end_a_worker(tmp_path: Path) -> None:
 
 def test_deep_words_of_doctors_process_are_passed_over() -> None:
     """RecursionError ended rbln-ctl doctor."""
-    _, failures, why = doctor._read(DEEP + b'\n{"limits": "no time"}\n')
+    _, failures, why = doctor._decode_sections(DEEP + b'\n{"limits": "no time"}\n')
     assert (failures, why) == ({"limits": "no time"}, "")
 
 
@@ -165,7 +165,7 @@ def test_an_odd_drivers_name_is_part_of_a_line_that_can_be_sent(name: str) -> No
 )
 def test_a_configuration_without_secrets_is_json(raw: bytes) -> None:
     """What was removed took a quote or a comma along."""
-    config = redaction.configuration(raw)
+    config = redaction.redact_configuration(raw)
     assert config is not None
     assert redaction.HIDDEN in f"{msgspec.json.decode(config.text)}"
     assert "s3cret" not in config.text
@@ -188,7 +188,7 @@ def test_options_of_an_earlier_life_name_the_kubelets_folder_from_the_root(tmp_p
     """Another one was taken, and ended rbln-ctl doctor with ValueError."""
     (tmp_path / options.FILE).write_text('{"kubelet_dir": "var/lib/kubelet"}')
     with pytest.raises(options.OptionsError, match="expected a path from the root"):
-        options.load(tmp_path)
+        options.load_options(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["dri\x1bvers", "a\nb"])
@@ -201,7 +201,9 @@ def test_words_of_an_explanation_steer_no_terminal(text: str) -> None:
 
 
 def _shown_plainly(said: Explanation) -> None:
-    shown = rendering.text(lambda columns: explain_table.page(said, columns, 0.0), io.StringIO())
+    shown = rendering.render_text(
+        lambda columns: explain_table.explain_page(said, columns, 0.0), io.StringIO()
+    )
     claims.page(shown)
     assert shown.count("\\") >= 3
 
@@ -210,9 +212,9 @@ def _shown_plainly(said: Explanation) -> None:
 def test_a_configuration_of_1_mib_is_redacted_in_one_pass() -> None:
     info = {f"{number:06x}-key": f"{number:06x}-value" for number in range(25_000)}
     raw = json.dumps({"resourceList": [{"additionalInfo": {"*": info}}]}).encode()
-    known = redaction.secrets(raw)
+    known = redaction.find_secrets(raw)
     assert len(known.values) == len(info)
-    shown = redaction.configuration(raw, known)
+    shown = redaction.redact_configuration(raw, known)
     assert shown is not None
     assert shown.removed == len(info)
     log = " ".join(info.values())
@@ -231,4 +233,4 @@ def test_a_long_line_is_searched_for_secrets_in_one_pass(unit: str) -> None:
     """Patterns went over a run of characters from each place of it, and from each place in that."""
     text = (unit * LONG)[:LONG]
     assert redaction.redact(text).text
-    redaction.secrets(b"[x additionalInfo" + text.encode())
+    redaction.find_secrets(b"[x additionalInfo" + text.encode())

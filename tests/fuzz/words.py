@@ -34,8 +34,8 @@ from rbln_supervisor.core.control.protocol import (
 from rbln_supervisor.core.control.protocol import Metrics as AskedMetrics
 from rbln_supervisor.core.doctor.diagnose import diagnose
 from rbln_supervisor.core.doctor.facts import DoctorFacts
-from rbln_supervisor.core.events.dedup import HEARD_MOST, EventDeduplicator
-from rbln_supervisor.core.events.event import TEXT_MOST, chosen
+from rbln_supervisor.core.events.dedup import MAX_TRANSITIONS, EventDeduplicator
+from rbln_supervisor.core.events.event import MAX_TEXT, select_events
 from rbln_supervisor.core.matching.node_inventory import NodeInventory as HostNode
 from rbln_supervisor.ctl import (
     doctor,
@@ -48,10 +48,10 @@ from rbln_supervisor.ctl import (
     wording,
 )
 from rbln_supervisor.ctl.client import UnreadableAnswerError
-from rbln_supervisor.ctl.client import _read as read_reply
-from rbln_supervisor.discovery.process import _read as read_look
-from rbln_supervisor.exporter.families import Page, fill
-from rbln_supervisor.exporter.readiness import readiness
+from rbln_supervisor.ctl.client import _decode_reply as read_reply
+from rbln_supervisor.discovery.process import _decode_result as read_look
+from rbln_supervisor.exporter.families import Page, fill_page
+from rbln_supervisor.exporter.readiness import node_readiness
 from rbln_worker.contract import messages
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.events import History
@@ -108,7 +108,7 @@ def request(frame: bytes) -> None:
         case Explain(device=device):
             reply = queries.explain_reply(device, NOTHING, HostNode(), {}, lambda _: {})
         case Events(query=query):
-            reply = EventsReply(chosen((), query), 0)
+            reply = EventsReply(select_events((), query), 0)
         case DryRun():
             tried = queries.parse_dry_run(asked, "intel.com")
             reply = None if isinstance(tried, NodeConfig) else tried
@@ -131,28 +131,28 @@ def answer(frame: bytes) -> None:
 
 def _shown(reply: Reply, columns: int) -> str:
     def page(renderable: object) -> str:
-        return rendering.text(lambda _: renderable, io.StringIO())  # type: ignore[arg-type,return-value]
+        return rendering.render_text(lambda _: renderable, io.StringIO())  # type: ignore[arg-type,return-value]
 
     match reply:
         case StatusReply(status=status):
-            readiness(status)
-            return page(status_table.page(status, columns, 1e9))
+            node_readiness(status)
+            return page(status_table.status_page(status, columns, 1e9))
         case MetricsReply(measures=measures):
             shown = Page()
-            fill(shown, measures, device_series=True)
+            fill_page(shown, measures, device_series=True)
             return ""
         case ReloadReply(plan=plan):
-            more = page(plan_table.page(plan, columns, done=True)) if plan else ""
-            return f"{wording.reloaded(reply)}\n{more}"
+            more = page(plan_table.plan_page(plan, columns, done=True)) if plan else ""
+            return f"{wording.reload_sentence(reply)}\n{more}"
         case RescanReply():
-            return wording.rescanned(reply)
+            return wording.rescan_sentence(reply)
         case ExplainReply(explanation=said):
-            return page(explain_table.page(said, columns, 1e9))
+            return page(explain_table.explain_page(said, columns, 1e9))
         case EventsReply(events=events):
-            text = "".join(f"{events_table.line(event)}\n" for event in events)
-            return text + page(events_table.page(events, columns))
+            text = "".join(f"{events_table.event_line(event)}\n" for event in events)
+            return text + page(events_table.events_page(events, columns))
         case DryRunReply(plan=plan):
-            return page(plan_table.page(plan, columns)) if plan else ""
+            return page(plan_table.plan_page(plan, columns)) if plan else ""
         case ErrorReply() | UpgradeReply():
             return ""
 
@@ -166,9 +166,11 @@ def to_supervisor(frame: bytes) -> None:
     assert messages.to_supervisor(messages.encode_message(said)) == said or _has_nan(said)
     match said:
         case History(happened=what):
-            heard = list(EventDeduplicator().told("a/b", "life", what[-HEARD_MOST:], 1e9))
+            heard = list(
+                EventDeduplicator().new_transitions("a/b", "life", what[-MAX_TRANSITIONS:], 1e9)
+            )
             assert all(0 <= event.at <= 1e9 for event in heard)
-            assert all(len(event.why) <= TEXT_MOST for event in heard)
+            assert all(len(event.why) <= MAX_TEXT for event in heard)
             msgspec.json.encode(heard)
         case Report():
             msgspec.json.encode(said)
@@ -198,9 +200,13 @@ def look(said: bytes) -> None:
 
 def sections(said: bytes) -> None:
     """What doctor's own process says is findings that can be shown, or unreadable in a line."""
-    host, failures, why = doctor._read(said)
+    host, failures, why = doctor._decode_sections(said)
     found = diagnose(DoctorFacts(host, 5.0, "0.1.0", None, "nobody listens", failures, why))
-    claims.page(rendering.text(lambda _: doctor_table.page(found, "nobody listens"), io.StringIO()))
+    claims.page(
+        rendering.render_text(
+            lambda _: doctor_table.doctor_page(found, "nobody listens"), io.StringIO()
+        )
+    )
     assert all(isinstance(text, str) for text in failures.values())
     if why:
         claims.one_line(why)

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from rbln_supervisor.cli import parse
+from rbln_supervisor.cli import parse_arguments
 from rbln_supervisor.config import config_file
 from rbln_supervisor.core.config import node_config
 from rbln_supervisor.core.control.protocol import CONTROL_SOCKET
@@ -14,7 +14,7 @@ from rbln_supervisor.core.run_dir_check import TERMINATION_LOG
 from rbln_supervisor.ctl.client import REQUEST_TIMEOUT_S
 from rbln_supervisor.ctl.exits import Exit
 from rbln_supervisor.ctl.main import main as rbln_ctl
-from rbln_supervisor.ctl.probe import READY_WITHIN_S
+from rbln_supervisor.ctl.probe import READY_TIMEOUT_S
 from rbln_supervisor.options import Options
 from rbln_worker.core.allocation import cdi, devinfo
 from rbln_worker.host.facts import HOST_FILES
@@ -41,7 +41,7 @@ def mounts(found: dict[Key, Object]) -> dict[str, Object]:
 
 def options(found: dict[Key, Object]) -> Options:
     """The flags, as the program that they are for reads them."""
-    return parse(container(found)["args"], in_container=True)
+    return parse_arguments(container(found)["args"], in_container=True)
 
 
 def written(found: dict[Key, Object]) -> set[str]:
@@ -176,7 +176,7 @@ def test_the_pools_are_right_and_need_no_indulgence(kustomized: dict[Key, Object
 
 
 def pools(path: Path) -> tuple[object, ...]:
-    return node_config.parse(config_file.read(path), prefix="intel.com").pools
+    return node_config.parse(config_file.read_file(path), prefix="intel.com").pools
 
 
 def test_the_pools_are_those_of_the_samples() -> None:
@@ -213,7 +213,7 @@ def test_an_update_never_takes_a_resource_away(kustomized: dict[Key, Object]) ->
         assert one[kind]["exec"]["command"][:2] == ["rbln-ctl", "probe"], kind
         assert one[kind]["timeoutSeconds"] >= 5, kind
     # Who is ended has no words: of one that hangs the kubelet shall hear that it does.
-    assert one["readinessProbe"]["timeoutSeconds"] > READY_WITHIN_S + 1
+    assert one["readinessProbe"]["timeoutSeconds"] > READY_TIMEOUT_S + 1
     assert one["livenessProbe"]["timeoutSeconds"] > REQUEST_TIMEOUT_S + 1
     assert pod(kustomized)["terminationGracePeriodSeconds"] >= 10
 

@@ -9,9 +9,9 @@ from rbln_supervisor.core.config.pool import PoolConfig
 from rbln_supervisor.core.config.selectors import SelectorObject
 from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
 from rbln_supervisor.core.matching.assign import assign
-from rbln_supervisor.core.matching.explain import explain, opinions, tallies
+from rbln_supervisor.core.matching.explain import explain, match_counts, pool_decisions
 from rbln_supervisor.core.matching.node_inventory import NodeInventory, candidates
-from rbln_supervisor.core.matching.plan import plan
+from rbln_supervisor.core.matching.plan import make_plan
 from rbln_worker.contract.device import (
     REBELLIONS,
     AuxName,
@@ -191,14 +191,14 @@ def test_every_candidate_is_counted_once(
     configured: tuple[PoolConfig, ...], found: NodeInventory
 ) -> None:
     assigned = assign(configured, found)
-    for pool, tally in tallies(configured, found).items():
+    for pool, tally in match_counts(configured, found).items():
         device_type = next(one.spec.device_type for one in configured if one.spec.name == pool)
         every = list(candidates(found, device_type))
         said = [
             opinion.answer
             for one in every
             if one.refusal is None
-            for opinion in opinions(configured, device_type, one.device)
+            for opinion in pool_decisions(configured, device_type, one.device)
             if opinion.pool == pool
         ]
         assert tally.candidates == len(every)
@@ -213,7 +213,7 @@ def test_a_plan_leads_from_what_is_to_what_would_be(
     now: tuple[PoolConfig, ...], then: tuple[PoolConfig, ...], found: NodeInventory
 ) -> None:
     before, after = assign(now, found), assign(then, found)
-    made = plan(NodeConfig(now), before.devices, NodeConfig(then), found)
+    made = make_plan(NodeConfig(now), before.devices, NodeConfig(then), found)
     places = {device: place.pool for device, place in before.taken.items()}
     for move in made.moves:
         assert places.pop(move.device, None) == move.before != move.after

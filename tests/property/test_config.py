@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbln_supervisor.core.config.document import read
+from rbln_supervisor.core.config.document import read_document
 from rbln_supervisor.core.config.node_config import ConfigError, NodeConfig, parse, require_valid
 from rbln_supervisor.core.config.positions import DocumentError
-from rbln_supervisor.core.config.relaxed_json import relax
+from rbln_supervisor.core.config.relaxed_json import relax_json
 
 Json = Any
 
@@ -128,27 +128,27 @@ def test_a_damaged_file(data: st.DataObject, value: Json) -> None:
 @given(VALUES, st.sampled_from([{}, {"indent": 2}, {"ensure_ascii": False}]))
 def test_strict_json_is_read_as_it_is(value: Json, style: dict[str, Any]) -> None:
     text = json.dumps(value, **style)
-    document = read(text.encode(errors="replace"))
+    document = read_document(text.encode(errors="replace"))
     assert document.value == json.loads(text.encode(errors="replace"))
 
 
 @given(VALUES)
 def test_a_strict_text_has_nothing_to_relax(value: Json) -> None:
     text = json.dumps(value)
-    assert relax(text) == (text, ())
+    assert relax_json(text) == (text, ())
 
 
 @given(VALUES)
 def test_a_comma_and_comments_change_nothing(value: Json) -> None:
     text = json.dumps([value], indent=1)
     relaxed = text.removesuffix("\n]") + ' // it\'s, "a" ]\n , /* } */ ] # end'
-    assert read(b"/* , */" + relaxed.encode()).value == json.loads(text)
+    assert read_document(b"/* , */" + relaxed.encode()).value == json.loads(text)
 
 
 @given(st.text(alphabet='{}[]",/*#\n\\ 1'))
 def test_relaxing_moves_nothing(text: str) -> None:
     try:
-        relaxed, _ = relax(text)
+        relaxed, _ = relax_json(text)
     except DocumentError:
         return
     assert len(relaxed) == len(text)
@@ -166,7 +166,7 @@ KEYS = st.text(CHARACTERS, max_size=150)  # YAML's have 1024 characters, each wr
 def test_yaml_says_what_json_says(value: Json) -> None:
     """JSON is YAML, as long as all of it is quoted: both readers see the same."""
     text = json.dumps({"a": value})
-    assert read(b"---\n" + text.encode()).value == json.loads(text)
+    assert read_document(b"---\n" + text.encode()).value == json.loads(text)
 
 
 @given(st.data())
@@ -193,4 +193,4 @@ def test_case_never_matters(data: st.DataObject) -> None:
 
 
 def test_infinity_is_a_float_that_json_can_write() -> None:
-    assert read(b"[1e999]").value == [math.inf]
+    assert read_document(b"[1e999]").value == [math.inf]

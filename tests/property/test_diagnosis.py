@@ -25,10 +25,10 @@ from rbln_supervisor.core.doctor.facts import (
     Unusable,
     Written,
 )
-from rbln_supervisor.core.doctor.finding import EVIDENCE_MOST, SEVERITIES, evidence
-from rbln_supervisor.core.doctor.match_report import unclaimed, views
+from rbln_supervisor.core.doctor.finding import MAX_EVIDENCE, SEVERITIES, limit_evidence
+from rbln_supervisor.core.doctor.match_report import pool_views, unclaimed_devices
 from rbln_supervisor.core.matching.assign import assign
-from rbln_supervisor.core.matching.explain import tallies
+from rbln_supervisor.core.matching.explain import match_counts
 from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.matching.selector_match import Mismatch
 from rbln_supervisor.core.status import (
@@ -190,7 +190,7 @@ def test_every_finding_can_be_acted_on(facts: DoctorFacts) -> None:
         assert one.code.replace("-", "").isalpha()
         assert one.cause
         assert one.next
-        assert len(one.evidence) <= EVIDENCE_MOST + 1
+        assert len(one.evidence) <= MAX_EVIDENCE + 1
     assert is_wrong(found) == any(one.severity == "error" for one in found)
     assert msgspec.json.decode(msgspec.json.encode(found))
 
@@ -209,10 +209,10 @@ def test_what_was_not_found_out_is_never_well(facts: DoctorFacts) -> None:
 
 @given(st.lists(TEXTS, max_size=30))
 def test_evidence_is_bounded_and_says_how_much_is_left(lines: list[str]) -> None:
-    told = evidence(lines)
-    assert list(told[:EVIDENCE_MOST]) == lines[:EVIDENCE_MOST]
-    if len(lines) > EVIDENCE_MOST:
-        assert told[-1] == f"… and {len(lines) - EVIDENCE_MOST} more"
+    told = limit_evidence(lines)
+    assert list(told[:MAX_EVIDENCE]) == lines[:MAX_EVIDENCE]
+    if len(lines) > MAX_EVIDENCE:
+        assert told[-1] == f"… and {len(lines) - MAX_EVIDENCE} more"
 
 
 @given(st.lists(SELECTORS, max_size=3), FUNCTIONS)
@@ -224,7 +224,7 @@ def test_a_view_counts_as_the_assignment_does(
         for n, selector in enumerate(wanted)
     ]
     node = NodeInventory({one.bdf: one for one in functions})
-    seen, counted = views(pools, node), tallies(pools, node)
+    seen, counted = pool_views(pools, node), match_counts(pools, node)
     taken = assign(pools, node).taken
     assert list(seen) == [pool.spec.name for pool in pools]
     for name, tally in counted.items():
@@ -235,7 +235,7 @@ def test_a_view_counts_as_the_assignment_does(
         assert (view.nearest is not None) == (tally.turned_away > 0)
         if view.nearest is not None:
             assert 0 < view.nearest.devices <= tally.turned_away
-    assert not {one.device for one in unclaimed(pools, node)} & taken.keys()
+    assert not {one.device for one in unclaimed_devices(pools, node)} & taken.keys()
 
 
 GOOD = Folder("/x", there=True, writable=True)

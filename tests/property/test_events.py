@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbln_supervisor.core.events.dedup import DedupState, EventDeduplicator
-from rbln_supervisor.core.events.event import TEXT_MOST, Event, Query, chosen
-from rbln_supervisor.events.log import BYTES_MOST, FILE, FORMER, EventLog, records
+from rbln_supervisor.core.events.event import MAX_TEXT, Event, Query, select_events
+from rbln_supervisor.events.log import FILE, MAX_FILE_BYTES, PREVIOUS_FILE, EventLog, read_records
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.events import Transition
 from rbln_worker.contract.health import HealthPhase, Verdict
@@ -61,14 +61,14 @@ def test_told_again_it_is_no_news(
     for number, pictures in enumerate(lives):
         happened = life(pictures)
         name = f"life{number}"
-        recorded += once.told("p", name, happened, NOW)
+        recorded += once.new_transitions("p", name, happened, NOW)
         while True:
             upto = data.draw(st.integers(0, len(happened)))
-            again += often.told("p", name, happened[:upto], NOW)
+            again += often.new_transitions("p", name, happened[:upto], NOW)
             if data.draw(st.booleans()):  # a supervisor dies; the next one reads what was written
                 read = EventDeduplicator()
                 for event in again:
-                    read.read(msgspec.json.decode(msgspec.json.encode(event), type=Event))
+                    read.apply_record(msgspec.json.decode(msgspec.json.encode(event), type=Event))
                 often = read
             if upto == len(happened):
                 break
@@ -81,7 +81,7 @@ def test_told_again_it_is_no_news(
 @given(st.lists(st.dictionaries(st.sampled_from(DEVICES), VERDICTS), min_size=1, max_size=8))
 def test_the_last_event_is_how_the_device_is(pictures: list[dict[DeviceId, Verdict]]) -> None:
     chronicle = EventDeduplicator()
-    recorded = list(chronicle.told("p", "l", life(pictures), NOW))
+    recorded = list(chronicle.new_transitions("p", "l", life(pictures), NOW))
     for device, verdict in pictures[-1].items():
         said = [event.what for event in recorded if event.device == device]
         word = event_history.health_event(verdict)
@@ -101,7 +101,7 @@ def test_what_is_kept_is_bounded_and_numbered(count: int, asked: int) -> None:
     ]
 
 
-TEXTS = st.text(max_size=2 * TEXT_MOST)
+TEXTS = st.text(max_size=2 * MAX_TEXT)
 HOSTILE = st.builds(
     Transition,
     number=st.integers(-(2**63), 2**64 - 1),
@@ -119,12 +119,12 @@ HOSTILE = st.builds(
 def test_whatever_a_worker_says_can_be_written_and_read(happened: list[Transition]) -> None:
     with TemporaryDirectory() as folder:
         journal = EventLog(Path(folder))
-        journal.hear("p", "life", tuple(happened))
-        journal.flush()
+        journal.record_transitions("p", "life", tuple(happened))
+        journal.write_pending()
         assert not journal.problem
         kept = list(journal.events)
-        assert [e for e in records(Path(folder)) if isinstance(e, Event)] == kept
-        assert all(event.at >= 0 and len(event.why) <= TEXT_MOST for event in kept)
+        assert [e for e in read_records(Path(folder)) if isinstance(e, Event)] == kept
+        assert all(event.at >= 0 and len(event.why) <= MAX_TEXT for event in kept)
         assert list(EventLog(Path(folder)).events) == kept
 
 
@@ -136,8 +136,8 @@ def test_whatever_lies_there_is_read_over(garbage: bytes) -> None:
         (run_dir / FILE).write_bytes(garbage)
         journal = EventLog(run_dir)
         before = list(journal.events)
-        journal.note("kubelet", "restarted")
-        journal.flush()
+        journal.record_event("kubelet", "restarted")
+        journal.write_pending()
         assert [event.what for event in EventLog(run_dir).events] == [
             *(event.what for event in before),
             "restarted",
@@ -147,36 +147,36 @@ def test_whatever_lies_there_is_read_over(garbage: bytes) -> None:
 def test_two_files_bound_it_and_the_marks_go_on(tmp_path: Path) -> None:
     journal = EventLog(tmp_path)
     fallen = Transition(1, NOW, "Unhealthy", DEVICES[0], "aer", "x")
-    journal.hear("p", "life", (fallen,))
+    journal.record_transitions("p", "life", (fallen,))
     for number in range(20_000):
-        journal.note("worker", "died", pool="q", why=f"{number} {'x' * 100}")
-        journal.flush()
-    for name in (FILE, FORMER):
+        journal.record_event("worker", "died", pool="q", why=f"{number} {'x' * 100}")
+        journal.write_pending()
+    for name in (FILE, PREVIOUS_FILE):
         marks, _, rest = (tmp_path / name).read_bytes().partition(b"\n")
-        assert len(rest) <= BYTES_MOST
+        assert len(rest) <= MAX_FILE_BYTES
         assert len(marks) < 300
-    newest = journal.newest
+    newest = journal.last_number
     again = EventLog(tmp_path)
-    again.hear("p", "life", (fallen,))
-    again.hear(
+    again.record_transitions("p", "life", (fallen,))
+    again.record_transitions(
         "p", "another", (Transition(1, NOW, "Unhealthy", DEVICES[0], "aer", "x", first=True),)
     )
-    assert again.newest == newest
-    again.hear("p", "another", (Transition(2, NOW, "Healthy", DEVICES[0]),))
-    assert again.newest == newest + 1
-    assert isinstance(next(record for record in records(tmp_path)), DedupState)
+    assert again.last_number == newest
+    again.record_transitions("p", "another", (Transition(2, NOW, "Healthy", DEVICES[0]),))
+    assert again.last_number == newest + 1
+    assert isinstance(next(record for record in read_records(tmp_path)), DedupState)
 
 
 def test_a_folder_that_takes_nothing_costs_the_file_only(tmp_path: Path) -> None:
     (tmp_path / FILE).mkdir()
-    journal = EventLog(tmp_path, again_s=0.0)
-    journal.note("kubelet", "restarted")
-    journal.flush()
+    journal = EventLog(tmp_path, retry_interval_s=0.0)
+    journal.record_event("kubelet", "restarted")
+    journal.write_pending()
     assert "Is a directory" in journal.problem
     assert [event.what for event in journal.events] == ["restarted"]
     (tmp_path / FILE).rmdir()
-    journal.note("kubelet", "gone")
-    journal.flush()
+    journal.record_event("kubelet", "gone")
+    journal.write_pending()
     assert not journal.problem
     assert [event.what for event in EventLog(tmp_path).events] == ["restarted", "gone"]
 
@@ -203,7 +203,7 @@ def test_a_folder_that_takes_nothing_costs_the_file_only(tmp_path: Path) -> None
     ),
 )
 def test_a_choice_is_in_order_and_what_was_asked_for(found: list[Event], query: Query) -> None:
-    answer = chosen(found, query)
+    answer = select_events(found, query)
     assert len(answer) <= max(0, query.most)
     left = iter(found)
     assert all(any(event is one for one in left) for event in answer)

@@ -11,7 +11,7 @@ from rbln_supervisor.core.reporting.pool_counters import PoolCounters
 from rbln_supervisor.core.reporting.unavailability import (
     LossCause,
     Unavailability,
-    advance,
+    advance_unavailability,
     source_of,
     unavailable_devices,
 )
@@ -49,7 +49,7 @@ def report(phase: Phase = Phase.REGISTERED, **verdicts: Verdict) -> Report:
 
 def seconds_of(account: PoolCounters, now: float) -> dict[tuple[str, str], float]:
     """What was lost, by cause and source."""
-    return {(one.cause, one.source): one.seconds for one in account.measures(now).lost}
+    return {(one.cause, one.source): one.seconds for one in account.metrics_until(now).lost}
 
 
 SEEN = [
@@ -100,7 +100,7 @@ def test_a_worker_that_is_killed_costs_its_devices_while_they_are_not_listed() -
         (23.25, State.UP, report()),
     ]
     for at, state, said in moments:
-        account.weigh(roster(), state, said, at)
+        account.update_unavailability(roster(), state, said, at)
     assert seconds_of(account, 99.0) == {
         ("unhealthy", "link"): 1 * 2.0,
         ("unregistered", ""): 4 * 0.25,
@@ -110,28 +110,28 @@ def test_a_worker_that_is_killed_costs_its_devices_while_they_are_not_listed() -
 
 def test_what_is_lost_now_grows_with_every_question() -> None:
     account = PoolCounters()
-    account.weigh(roster(), State.DOWN, None, 5.0)
-    seconds = [account.measures(at).lost[0].seconds for at in (6.0, 6.0, 8.0)]
+    account.update_unavailability(roster(), State.DOWN, None, 5.0)
+    seconds = [account.metrics_until(at).lost[0].seconds for at in (6.0, 6.0, 8.0)]
     assert seconds == [4.0, 4.0, 12.0]
 
 
 def test_the_kernels_first_word_counts_until_the_worker_is_told() -> None:
     account = PoolCounters()
-    account.told(1.0)
-    account.owe(None)
-    account.told(2.0)
-    assert account.measures(2.0).latency.total_count == 0
-    account.owe(3.0)
-    account.owe(3.5)
-    account.told(3.02)
-    account.told(4.0)
-    latency = account.measures(4.0).latency
+    account.stop_latency(1.0)
+    account.start_latency(None)
+    account.stop_latency(2.0)
+    assert account.metrics_until(2.0).latency.total_count == 0
+    account.start_latency(3.0)
+    account.start_latency(3.5)
+    account.stop_latency(3.02)
+    account.stop_latency(4.0)
+    latency = account.metrics_until(4.0).latency
     assert latency.total_count == 1
     assert latency.sum_s == pytest.approx(0.02)
-    account.owe(5.0)
-    account.forgive()
-    account.told(6.0)
-    assert account.measures(6.0).latency.total_count == 1
+    account.start_latency(5.0)
+    account.cancel_latency()
+    account.stop_latency(6.0)
+    assert account.metrics_until(6.0).latency.total_count == 1
 
 
 def test_sources_are_bounded() -> None:
@@ -150,8 +150,8 @@ def test_it_is_the_sum_over_time_whoever_asks_in_between(
     account, asked = PoolCounters(), PoolCounters()
     before: dict[tuple[str, str], float] = {}
     for at, (state, said) in steps:
-        account.weigh(roster(), state, said, at)
-        asked.weigh(roster(), state, said, at)
+        account.update_unavailability(roster(), state, said, at)
+        asked.update_unavailability(roster(), state, said, at)
         now = seconds_of(asked, at)
         assert all(now.get(why, 0.0) >= seconds for why, seconds in before.items())
         before = now
@@ -170,7 +170,7 @@ def test_it_is_the_sum_over_time_whoever_asks_in_between(
 
 @given(st.floats(0, 1e6), st.floats(0, 1e6))
 def test_time_that_seems_to_go_back_counts_nothing(first: float, second: float) -> None:
-    loss = advance(Unavailability(), {LossCause("worker-down"): 2}, first)
-    after = advance(loss, {}, second)
+    loss = advance_unavailability(Unavailability(), {LossCause("worker-down"): 2}, first)
+    after = advance_unavailability(loss, {}, second)
     assert after.seconds[LossCause("worker-down")] == 2 * max(0.0, second - first)
     assert after.at == max(first, second)

@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbln_supervisor.core.discovery.rate_limit import (
-    BURST,
-    PER_S,
-    PRICE_PER_S,
+    MAX_TOKENS,
     SETTLE_S,
+    TOKENS_PER_CPU_S,
+    TOKENS_PER_S,
     TokenBucket,
 )
 
@@ -21,12 +21,12 @@ def played(waits: list[float], cost_s: float = 0.0) -> tuple[list[float], list[f
     events, acts = [], []
     for wait in [*waits, 1000.0]:
         now += wait
-        while pace.due is not None and pace.due <= now:
-            acts.append(pace.due)
-            pace = pace.acted(pace.due, cost_s=cost_s)
+        while pace.next_act_at is not None and pace.next_act_at <= now:
+            acts.append(pace.next_act_at)
+            pace = pace.act_started(pace.next_act_at, cost_s=cost_s)
         if wait != 1000.0:
             events.append(now)
-            pace = pace.heard(now)
+            pace = pace.event_seen(now)
     return events, acts
 
 
@@ -47,7 +47,7 @@ def test_no_act_without_an_event_since_the_one_before(waits: list[float], cost_s
 def test_acts_are_bounded(waits: list[float]) -> None:
     events, acts = played(waits)
     if events:
-        assert len(acts) <= BURST + PER_S * (acts[-1] - events[0]) + 1
+        assert len(acts) <= MAX_TOKENS + TOKENS_PER_S * (acts[-1] - events[0]) + 1
 
 
 @given(st.lists(st.floats(0.0, 0.02), min_size=1, max_size=20), st.floats(0.01, 0.3))
@@ -55,12 +55,12 @@ def test_a_storm_does_not_cost_more_than_a_share_of_a_core(
     waits: list[float], cost_s: float
 ) -> None:
     events, acts = played(waits * 100, cost_s)
-    price = 1 + PRICE_PER_S * cost_s
-    assert len(acts) <= (2 * BURST + PER_S * (acts[-1] - events[0])) / price + 2
+    price = 1 + TOKENS_PER_CPU_S * cost_s
+    assert len(acts) <= (2 * MAX_TOKENS + TOKENS_PER_S * (acts[-1] - events[0])) / price + 2
 
 
 @given(st.floats(0.0, 1e6))
 def test_after_a_calm_an_act_follows_at_once(now: float) -> None:
-    pace = TokenBucket().heard(now)
-    assert pace.due == now + SETTLE_S
-    assert pace.heard(now + SETTLE_S / 2).due == pace.due
+    pace = TokenBucket().event_seen(now)
+    assert pace.next_act_at == now + SETTLE_S
+    assert pace.event_seen(now + SETTLE_S / 2).next_act_at == pace.next_act_at

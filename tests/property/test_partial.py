@@ -10,7 +10,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbln_supervisor.core.discovery.partial import FEW, affected_functions, merge
+from rbln_supervisor.core.discovery.partial import MIN_FULL_SCAN, affected_functions, merge_partial
 from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.discovery import scan as looking
 from rbln_worker.contract.device import Bdf
@@ -88,7 +88,9 @@ def test_it_is_as_good_as_a_whole_one(changes: list[list[tuple[str, int, int]]])
             only = affected_functions(named, known)
             look = looking.scan_node(node.root, msgspec.structs.replace(NEEDS, only=only))
             assert look.failed is None
-            known = look.node if look.looked is None else merge(known, look.node, look.looked)
+            known = (
+                look.node if look.looked is None else merge_partial(known, look.node, look.looked)
+            )
             assert known == looking.scan_node(node.root, NEEDS).node
 
 
@@ -112,5 +114,5 @@ def test_neighbours() -> None:
 
 
 def test_too_many_are_all() -> None:
-    known = node(*(npu(f"0000:{n:02x}:00.0") for n in range(FEW + 1)))
+    known = node(*(npu(f"0000:{n:02x}:00.0") for n in range(MIN_FULL_SCAN + 1)))
     assert affected_functions(known.functions, known) is None

@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 from hypothesis import given
 
 from rbln_supervisor.core.workers.lifecycle import LEAVE_TIMEOUT_S, Act, State
-from rbln_supervisor.core.workers.predecessor import LINGER_S, Predecessor, Stage, advance
+from rbln_supervisor.core.workers.predecessor import LINGER_S, Predecessor, Stage, step_predecessor
 from rbln_worker.contract.messages import Phase
 
 SUCCESSORS = st.sampled_from([State.STARTING, State.UP, State.DOWN, State.KILLED])
@@ -26,7 +26,7 @@ def test_it_is_asked_to_leave_once_its_successor_was_listed_for_a_while(
     predecessor, since = Predecessor(), None
     times = accumulate(passed_s for _, _, passed_s in moments)
     for (successor, phase, _), now in zip(moments, times, strict=True):
-        predecessor, act = advance(predecessor, successor, phase, now)
+        predecessor, act = step_predecessor(predecessor, successor, phase, now)
         if not is_listed(successor, phase):
             since = None
         elif since is None:
@@ -42,7 +42,7 @@ def test_it_is_asked_to_leave_once_its_successor_was_listed_for_a_while(
 
 @given(st.sampled_from([State.NONE, State.LEAVING]), st.sampled_from([None, *Phase]))
 def test_it_leaves_with_its_pool(successor: State, phase: Phase | None) -> None:
-    predecessor, act = advance(Predecessor(), successor, phase, 5.0)
+    predecessor, act = step_predecessor(Predecessor(), successor, phase, 5.0)
     assert act is Act.DRAIN
     assert predecessor.deadline == 5.0 + LEAVE_TIMEOUT_S
 
@@ -50,8 +50,8 @@ def test_it_leaves_with_its_pool(successor: State, phase: Phase | None) -> None:
 @given(SUCCESSORS, st.sampled_from([None, *Phase]))
 def test_one_that_does_not_leave_is_killed_once(successor: State, phase: Phase | None) -> None:
     leaving = Predecessor(Stage.LEAVING, 10.0)
-    assert advance(leaving, successor, phase, 9.9) == (leaving, None)
-    killed, act = advance(leaving, successor, phase, 10.0)
+    assert step_predecessor(leaving, successor, phase, 9.9) == (leaving, None)
+    killed, act = step_predecessor(leaving, successor, phase, 10.0)
     assert act is Act.KILL
-    assert advance(killed, successor, phase, 99.0) == (killed, None)
+    assert step_predecessor(killed, successor, phase, 99.0) == (killed, None)
     assert killed.deadline is None

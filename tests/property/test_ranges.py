@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbln_supervisor.core.config.pf_ranges import (
-    NUMBER_MOST,
+    MAX_NUMBER,
     FunctionSet,
     MalformedError,
     PfRange,
@@ -13,7 +13,7 @@ from rbln_supervisor.core.config.pf_ranges import (
 )
 
 PF = st.text(min_size=1, max_size=16).filter(lambda text: "#" not in text)
-NUMBER = st.integers(0, 9) | st.integers(0, NUMBER_MOST)
+NUMBER = st.integers(0, 9) | st.integers(0, MAX_NUMBER)
 RANGE = st.tuples(NUMBER, NUMBER).map(lambda ends: Range(min(ends), max(ends)))
 FUNCTIONS = st.builds(PfRange, PF, st.none() | st.lists(RANGE, min_size=1, max_size=5).map(tuple))
 
@@ -31,16 +31,16 @@ def test_a_text_is_right_or_malformed_and_keeps_its_meaning(text: str) -> None:
         return
     assert parse(str(functions)) == functions
     for index in range(-1, 12):
-        ours = FunctionSet([functions]).has("pf", index if index >= 0 else None)
+        ours = FunctionSet([functions]).has_function("pf", index if index >= 0 else None)
         assert ours == _as_the_reference(text, "pf", index)
 
 
 @given(st.lists(FUNCTIONS, max_size=4), st.integers(0, 9))
 def test_the_order_of_entries_has_no_meaning(entries: list[PfRange], index: int) -> None:
     for pf in {entry.pf for entry in entries}:
-        there = FunctionSet(entries).has(pf, index)
-        assert there == FunctionSet(reversed(entries)).has(pf, index)
-        assert there == any(FunctionSet([entry]).has(pf, index) for entry in entries)
+        there = FunctionSet(entries).has_function(pf, index)
+        assert there == FunctionSet(reversed(entries)).has_function(pf, index)
+        assert there == any(FunctionSet([entry]).has_function(pf, index) for entry in entries)
 
 
 def _as_the_reference(text: str, pf: str, index: int) -> bool:

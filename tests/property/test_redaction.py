@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from rbln_supervisor.core.config import node_config
 from rbln_supervisor.core.doctor import redaction
-from rbln_supervisor.core.doctor.redaction import HIDDEN, configuration, redact, secrets
+from rbln_supervisor.core.doctor.redaction import HIDDEN, find_secrets, redact, redact_configuration
 from rbln_supervisor.core.doctor.secrets import Secrets
-from rbln_supervisor.options import Options, OptionsError, load, save
+from rbln_supervisor.options import Options, OptionsError, load_options, save_options
 
 SECRETS = st.text(st.characters(codec="utf-8"), min_size=12, max_size=40).map(
     lambda text: f"s3cr3t-{text}-{len(text)}"
@@ -54,9 +54,9 @@ def test_a_secret_of_a_configuration_is_nowhere(
     secret: str, shape: Callable[[str], object], key: str
 ) -> None:
     raw = json.dumps(document(shape(secret), key)).encode()
-    known = secrets(raw)
+    known = find_secrets(raw)
     assert secret in known.values
-    shown = configuration(raw, known)
+    shown = redact_configuration(raw, known)
     assert shown is not None
     assert secret not in json.loads(f"[{json.dumps(shown.text)}]")[0]
     assert "s3cr3t" not in shown.text
@@ -76,8 +76,8 @@ def test_a_torn_configuration_leaks_nothing_either(
     whole = json.dumps(document(shape(secret))).encode()
     end = data.draw(st.integers(whole.index(b"additionalInfo"), len(whole) - 1))
     raw = whole[:end]
-    known = secrets(raw)
-    assert configuration(raw, known) is None
+    known = find_secrets(raw)
+    assert redact_configuration(raw, known) is None
     assert "s3cr3t-" not in redact(said_of(raw), known).text
 
 
@@ -85,8 +85,8 @@ def test_a_torn_configuration_leaks_nothing_either(
 @example(b"[" * 100_000)
 @example(b"additionalInfo: &a [*a]")
 def test_no_bytes_are_too_strange(raw: bytes) -> None:
-    known = secrets(raw)
-    shown = configuration(raw, known)
+    known = find_secrets(raw)
+    shown = redact_configuration(raw, known)
     assert shown is None or isinstance(json.loads(shown.text), object)
     redact(raw.decode(errors="replace"), known)
 
@@ -157,18 +157,18 @@ def test_all_of_each_value_goes_wherever_they_overlap(text: str, known: set[str]
         if text.startswith(one, at)
         for place in range(at, at + len(one))
     }
-    spans = list(Secrets(known).spans(text))
+    spans = list(Secrets(known).find_spans(text))
     assert {place for begin, end in spans for place in range(begin, end)} == hidden
     assert all(earlier[1] <= later[0] for earlier, later in pairwise(spans))
 
 
 def test_short_values_are_removed_where_they_stand() -> None:
     raw = json.dumps(document({"*": {"key": "1"}})).encode()
-    shown = configuration(raw, secrets(raw))
+    shown = redact_configuration(raw, find_secrets(raw))
     assert shown is not None
     assert json.loads(shown.text)["resourceList"][0]["additionalInfo"] == {"*": {"key": HIDDEN}}
     assert shown.removed == 1
-    assert redaction.secrets(raw).values == frozenset()
+    assert redaction.find_secrets(raw).values == frozenset()
 
 
 @given(st.binary(max_size=200))
@@ -178,10 +178,10 @@ def test_options_of_anybodys_are_options_or_not_known(raw: bytes) -> None:
     with TemporaryDirectory() as folder:
         (Path(folder) / "options.json").write_bytes(raw)
         with contextlib.suppress(OptionsError):
-            assert isinstance(load(Path(folder)), Options)
+            assert isinstance(load_options(Path(folder)), Options)
 
 
 def test_options_are_read_as_they_were_saved(tmp_path: Path) -> None:
     options = Options(Path("/x y/ü"), use_cdi=True, run_dir=tmp_path, host_root=Path("/h"))
-    save(options)
-    assert load(tmp_path) == options
+    save_options(options)
+    assert load_options(tmp_path) == options

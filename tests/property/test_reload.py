@@ -14,7 +14,7 @@ from rbln_supervisor.core.discovery.queue import DiscoveryQueue, DryRunRequest
 from rbln_supervisor.core.matching import in_use
 from rbln_supervisor.core.matching.assign import assign
 from rbln_supervisor.core.matching.node_inventory import NodeInventory
-from rbln_supervisor.core.matching.plan import starts, taken
+from rbln_supervisor.core.matching.plan import devices_removed, pools_started
 from rbln_worker.contract.device import DeviceId, PciFunction
 from rbln_worker.contract.pod_resources import ResourceHolder, ResourceHolders
 from rbln_worker.contract.pool import PoolName, PoolSpec
@@ -52,7 +52,7 @@ def test_each_device_stays_or_is_taken(
 ) -> None:
     before, after, node = configured(old), configured(new), node_of(functions)
     was, then = assign(before.pools, node), assign(after.pools, node)
-    lost = taken(before, was.devices, after, node)
+    lost = devices_removed(before, was.devices, after, node)
     for device, place in was.taken.items():
         new_place = then.taken.get(device)
         if new_place is not None and new_place.pool == place.pool:
@@ -60,7 +60,7 @@ def test_each_device_stays_or_is_taken(
         else:
             assert lost[place.pool, device] == (new_place.pool if new_place else None)
     assert lost.keys() <= {(place.pool, device) for device, place in was.taken.items()}
-    first = starts(before, after, node)
+    first = pools_started(before, after, node)
     assert all(then.devices[name] and not was.devices.get(name) for name in first)
     assert first >= {name for name, devices in then.devices.items() if devices} - was.devices.keys()
 
@@ -73,9 +73,9 @@ def test_the_same_configuration_takes_nothing(
     listed = {
         pool.spec.name: [DeviceId(f"0000:0{bus}:00.0") for bus in gone] for pool in config.pools
     }
-    assert taken(config, {}, config, node) == {}
+    assert devices_removed(config, {}, config, node) == {}
     # What is listed and gone is not taken by a configuration, unless another pool has it.
-    lost = taken(config, listed, config, node)
+    lost = devices_removed(config, listed, config, node)
     assert all(to is not None and to != pool for (pool, _), to in lost.items())
 
 
@@ -90,7 +90,7 @@ def test_a_pool_that_goes_loses_also_what_is_gone(
     listed = {
         pool.spec.name: [DeviceId(f"0000:0{bus}:00.0") for bus in gone] for pool in before.pools
     }
-    lost = taken(before, listed, after, node_of(functions))
+    lost = devices_removed(before, listed, after, node_of(functions))
     for name in listed.keys() - {pool.spec.name for pool in after.pools}:
         assert {(name, device) for device in listed[name]} <= lost.keys()
 
@@ -112,7 +112,7 @@ def test_who_has_what_is_taken_objects(
     unknown: str | None,
 ) -> None:
     holdings = tuple(ResourceHolder(resource, device, "ns", "p", "c") for resource, device in had)
-    lines = in_use.conflicts(lost, ResourceHolders(holdings, unknown=unknown))
+    lines = in_use.removal_conflicts(lost, ResourceHolders(holdings, unknown=unknown))
     if unknown is not None:
         assert len(lines) == bool(lost)
         assert all(unknown in line for line in lines)
@@ -128,7 +128,7 @@ def test_a_flood_of_objections_is_bounded() -> None:
     a = PoolName("x.io/a")
     lost = {(a, DeviceId(f"d{number}")): None for number in range(10_000)}
     held = ResourceHolders(tuple(ResourceHolder(a, device, "ns", "p", "c") for _, device in lost))
-    lines = in_use.conflicts(lost, held)
+    lines = in_use.removal_conflicts(lost, held)
     assert len(lines) < 1000
     assert lines[-1].endswith(" more")
 
@@ -140,16 +140,17 @@ def test_a_file_is_looked_at_when_it_is_quiet_or_has_waited(gaps: list[float]) -
     changes = []
     for gap in gaps:
         now += gap
-        if quiet.due <= now:
-            looked.append(quiet.due)
+        if quiet.settles_at <= now:
+            looked.append(quiet.settles_at)
             quiet = Debounce()
         changes.append(now)
-        quiet = quiet.touch(now)
+        quiet = quiet.note_change(now)
         assert (
-            now < quiet.due <= now + DEBOUNCE_S or quiet.due == (quiet.first or 0) + MAX_DEBOUNCE_S
+            now < quiet.settles_at <= now + DEBOUNCE_S
+            or quiet.settles_at == (quiet.first or 0) + MAX_DEBOUNCE_S
         )
-    looked.append(quiet.due)
-    assert math.isinf(Debounce().due)
+    looked.append(quiet.settles_at)
+    assert math.isinf(Debounce().settles_at)
     for change in changes:
         assert min(look for look in looked if look >= change) <= change + MAX_DEBOUNCE_S
     assert looked[-1] >= changes[-1]
@@ -168,36 +169,36 @@ def test_nobody_who_asks_is_forgotten(story: list[str]) -> None:
         asker = b"%d" % number
         match what:
             case "ask":
-                looks = looks.ask(asker)
+                looks = looks.request_discovery(asker)
             case "for" | "force":
                 config = OLD if number % 2 else NEW
-                looks = looks.ask_for(config, asker, force=what == "force")
+                looks = looks.request_reload(config, asker, force=what == "force")
                 assert looks.reload is not None
                 assert looks.reload.config is config
                 assert looks.reload.force or what == "for"
             case "about":
-                looks = looks.ask_about(DryRunRequest(NEW, asker))
-            case "begin" if looks.running is None and looks.is_one_wanted:
-                looks = looks.begin()
+                looks = looks.request_dry_run(DryRunRequest(NEW, asker))
+            case "begin" if looks.running is None and looks.is_discovery_requested:
+                looks = looks.start_next()
                 assert looks.running is not None
-                if looks.on_trial is not None and not isinstance(looks.running, DryRunRequest):
+                if looks.deferred is not None and not isinstance(looks.running, DryRunRequest):
                     assert looks.running.config is None
                 continue
             case "end" if looks.running is not None:
-                looks, ended = looks.end()
+                looks, ended = looks.finish_running()
                 assert ended is not None
                 if isinstance(ended, DryRunRequest) or ended.config is None:
-                    waiting -= ended.askers
+                    waiting -= ended.requesters
                 else:
-                    looks = looks.hold(ended.reloads)
+                    looks = looks.defer_replies(ended.reloads)
                     waiting -= ended.rescans
                 continue
-            case "over" if looks.on_trial is not None:
-                looks, told = looks.release()
+            case "over" if looks.deferred is not None:
+                looks, told = looks.take_deferred()
                 waiting -= told
                 continue
             case _:
                 continue
         waiting.add(asker)
-        assert set(looks.askers) == waiting
-    assert set(looks.askers) == waiting
+        assert set(looks.requesters) == waiting
+    assert set(looks.requesters) == waiting

@@ -15,7 +15,7 @@ import msgspec
 
 from rbln_supervisor.core.control.protocol import Status, StatusReply
 from rbln_supervisor.core.status import NodeStatus
-from rbln_supervisor.ctl.client import UnreachableError, ask
+from rbln_supervisor.ctl.client import UnreachableError, send_request
 from rbln_supervisor.pod_devices.process import NAME
 from tests.sim import network, processes
 from tests.sim.kubelet import SimKubelet
@@ -214,7 +214,7 @@ class System:
 
     def status(self) -> NodeStatus:
         """What ``rbln-ctl status`` would say, without a process for the question."""
-        reply = ask(self.run_dir, Status())
+        reply = send_request(self.run_dir, Status())
         assert isinstance(reply, StatusReply), reply
         return reply.status
 

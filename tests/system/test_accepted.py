@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rbln_supervisor.config.accepted import FILE, load
+from rbln_supervisor.config.accepted import FILE, load_config
 from rbln_supervisor.core.control.protocol import ErrorReply, Reload, ReloadReply
-from rbln_supervisor.ctl.client import ask
+from rbln_supervisor.ctl.client import send_request
 from rbln_supervisor.entrypoint import main as entrypoint
 from rbln_supervisor.options import Options
 from rbln_worker.contract.exits import Exit
@@ -33,7 +33,7 @@ def test_a_restart_after_a_refused_reload(broken: object) -> None:
     with Stack(TWO_POOLS, watch_config=True) as stack:
         served(stack)
         stack.write_config(broken)
-        assert isinstance(ask(stack.run_dir, Reload()), ErrorReply)
+        assert isinstance(send_request(stack.run_dir, Reload()), ErrorReply)
         restart(stack)
         served(stack, ATOM, VM)
         status = stack.status()
@@ -61,7 +61,7 @@ def test_a_file_that_is_missing_at_a_restart() -> None:
         stack.start()
         served(stack, ATOM, VM)
         stack.write_config(TWO_POOLS)
-        assert isinstance(ask(stack.run_dir, Reload()), ReloadReply)
+        assert isinstance(send_request(stack.run_dir, Reload()), ReloadReply)
         assert not stack.status().supervisor.problems
 
 
@@ -143,9 +143,9 @@ def test_a_record_of_another_user_counts_for_nothing() -> None:
         options = Options(
             config_file=stack.config_file, resource_prefix="intel.com", run_dir=stack.run_dir
         )
-        kept = load(options)
+        kept = load_config(options)
         assert kept is not None
         os.chown(record(stack), 65534, 65534)
-        assert load(options) is None
+        assert load_config(options) is None
         os.chown(record(stack), 0, 0)
-        assert load(options) == kept
+        assert load_config(options) == kept

@@ -11,7 +11,7 @@ from time import monotonic
 import pytest
 
 from rbln_supervisor.core.control.protocol import Rescan, RescanReply
-from rbln_supervisor.ctl.client import ask
+from rbln_supervisor.ctl.client import send_request
 from tests.sim import processes
 from tests.sim.kubelet import kubelet_1_37
 from tests.sim.stack import Stack
@@ -140,7 +140,7 @@ def test_a_driver_that_is_loaded_late_is_waited_for_where_a_pod_has_its_device(
         )
         assert not [lines for _, lines in listener.heard[begun:] if "READY=1" in lines]
         stack.node.bind(ATOMS[0], "rebellions")
-        assert isinstance(ask(stack.run_dir, Rescan()), RescanReply)
+        assert isinstance(send_request(stack.run_dir, Rescan()), RescanReply)
         listener.wait(lambda lines: "READY=1" in lines, "the other device is nobody's")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rbln_supervisor.core.control.protocol import Rescan
-from rbln_supervisor.ctl.client import ask
+from rbln_supervisor.ctl.client import send_request
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from tests.sim import runtime
 from tests.sim.device import SimDevice
@@ -201,7 +201,7 @@ def test_a_spec_that_cannot_be_written_is_one_pools_trouble() -> None:
         assert seen.worker.failed_writes
         assert stack.kubelet.resource(ATOM).allocatable == 0
         blocked.rmdir()
-        ask(stack.run_dir, Rescan())
+        send_request(stack.run_dir, Rescan())
         allocatable(stack, ATOM, 4)
         assert started(stack, allocate(stack, ATOM, [ATOMS[0]])).nodes
         assert not pool_status(stack, ATOM, lambda seen: not seen.problems, what="none").problems

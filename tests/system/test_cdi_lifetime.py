@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 
 from rbln_supervisor.core.control.protocol import Reload, ReloadReply, Rescan, RescanReply
-from rbln_supervisor.ctl.client import ask
+from rbln_supervisor.ctl.client import send_request
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.allocation.cdi import header_line
 from tests.sim import runtime
@@ -55,7 +55,7 @@ def switch(stack: Stack, *, on: bool) -> None:
 
 def settled(stack: Stack) -> None:
     """Workers have had a look, after which files that nobody needs are gone."""
-    assert isinstance(ask(stack.run_dir, Rescan()), RescanReply)
+    assert isinstance(send_request(stack.run_dir, Rescan()), RescanReply)
     pool_status(stack, ATOM, lambda seen: seen.state == "serving", what="it serves")
 
 
@@ -98,7 +98,7 @@ def test_it_stays_over_a_change_to_a_mode_without_and_goes_with_the_pod() -> Non
         assert stack.kubelet.running.admit("other", ATOM, [B]).nodes
         stack.node.rename_rbln(A, "rbln8")
         stack.node.add_dev_node("rbln8")
-        assert isinstance(ask(stack.run_dir, Rescan()), RescanReply)
+        assert isinstance(send_request(stack.run_dir, Rescan()), RescanReply)
         eventually(lambda: "/dev/rbln8" in nodes(stack, pod), what="today's node")
         stack.kubelet.running.delete("train")
         stack.kubelet.running.delete("other")
@@ -129,7 +129,7 @@ def test_it_stays_while_its_pool_is_not_configured() -> None:
         pod = stack.kubelet.running.admit("train", ATOM, [A])
         eventually(lambda: is_known(stack), what="the pod is known")
         stack.write_config(config(VM_POOL))
-        assert isinstance(ask(stack.run_dir, Reload(force=True)), ReloadReply)
+        assert isinstance(send_request(stack.run_dir, Reload(force=True)), ReloadReply)
         stack.wait_status(lambda status: ATOM not in status.pools, what="the pool is gone")
         eventually(lambda: len(stack.processes()) == 2, what="its worker is gone")
         assert "/dev/rbln0" in nodes(stack, pod)
@@ -177,7 +177,7 @@ def test_a_device_that_is_gone_has_no_stale_node_in_it() -> None:
         stack.node.remove(C)
         stack.node.rename_rbln(D, "rbln2")
         stack.node.add_dev_node("rbln2")
-        assert isinstance(ask(stack.run_dir, Rescan()), RescanReply)
+        assert isinstance(send_request(stack.run_dir, Rescan()), RescanReply)
         pool_status(
             stack, ATOM, lambda seen: seen.devices[C].reason == "unplugged", what="it is gone"
         )

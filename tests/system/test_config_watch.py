@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from rbln_supervisor.core.control.protocol import Rescan, RescanReply
-from rbln_supervisor.ctl.client import ask
+from rbln_supervisor.ctl.client import send_request
 from tests.sim.stack import Stack
 from tests.system.scene import (
     ATOM,
@@ -267,7 +267,7 @@ def test_a_change_beside_rescans(stack: Stack) -> None:
 
     def rescan() -> None:
         while not over.is_set():
-            replies.append(ask(stack.run_dir, Rescan()))
+            replies.append(send_request(stack.run_dir, Rescan()))
 
     thread = threading.Thread(target=rescan)
     thread.start()
@@ -304,7 +304,7 @@ def test_it_can_be_turned_off() -> None:
         served(stack)
         with untouched(stack, ATOM, VM):
             stack.write_config(WITH_NEW)
-            ask(stack.run_dir, Rescan())
+            send_request(stack.run_dir, Rescan())
             with Stack(TWO_POOLS, watch_config=True) as other:  # which takes as long
                 served(other)
                 other.write_config(WITH_NEW)

@@ -3,7 +3,7 @@
 import pytest
 
 from rbln_supervisor.core.control.protocol import Rescan, RescanReply
-from rbln_supervisor.ctl.client import ask
+from rbln_supervisor.ctl.client import send_request
 from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
 from tests.sim.nodes import npus
@@ -29,7 +29,7 @@ FIRST = ATOMS[0]
 
 
 def rescan(stack: Stack) -> RescanReply:
-    reply = ask(stack.run_dir, Rescan())
+    reply = send_request(stack.run_dir, Rescan())
     assert isinstance(reply, RescanReply)
     return reply
 

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from rbln_supervisor.core.control.protocol import Rescan
-from rbln_supervisor.ctl.client import ask
+from rbln_supervisor.ctl.client import send_request
 from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
 from tests.sim.stack import Stack
@@ -135,7 +135,7 @@ def test_a_device_takes_its_file_along(stack: Stack) -> None:
 def test_a_file_that_somebody_removes_comes_back(stack: Stack) -> None:
     for name in ALL:
         (folder(stack) / name).unlink()
-    ask(stack.run_dir, Rescan())
+    send_request(stack.run_dir, Rescan())
     eventually(lambda: files(stack) == ALL, what="the files are back")
 
 
@@ -146,7 +146,7 @@ def test_a_list_of_files_that_cannot_be_written_is_told_and_written_when_it_can(
     content = place.read_bytes()
     place.unlink()
     place.mkdir()
-    ask(stack.run_dir, Rescan())
+    send_request(stack.run_dir, Rescan())
     told = pool_status(stack, A, lambda seen: seen.problems, what="a problem")
     assert told.problems == (f"{place}: Is a directory",)
     place.rmdir()  # nobody looks again for it
@@ -177,7 +177,7 @@ def test_a_file_that_cannot_be_written_is_one_devices_trouble() -> None:
         stack.kubelet.allocate(A, [[IN_A[1]]])
         assert stack.log.count(why) == 2  # when it was found, and when it was refused
         (folder(stack) / blocked).rmdir()
-        ask(stack.run_dir, Rescan())
+        send_request(stack.run_dir, Rescan())
         allocatable(stack, A, 2)
         assert files(stack) == ALL
         assert stack.status().pools[A].worker.restarts == 0

@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from rbln_supervisor.core.doctor.finding import Code
-from rbln_supervisor.ctl.parser import parser
+from rbln_supervisor.ctl.parser import build_parser
 from tests.system import faults_around, faults_within
 from tests.system.fault import Fault, plainly, seen, shown, told
 from tests.system.scene import served
@@ -40,7 +40,7 @@ def test_a_fault_is_found(fault: Fault) -> None:
         assert all(found["evidence"])
         assert found["next"]
         for command in re.findall(r"(rbln-ctl [^;()]+)", found["next"]):
-            parser().parse_args(command.split()[1:])
+            build_parser().parse_args(command.split()[1:])
         ends = int(said.wrong) if fault.exit is None else fault.exit
         assert (said.exit, page.returncode) == (ends, ends)
         assert (said.unreachable is not None) == (ends == 3)

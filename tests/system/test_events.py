@@ -12,7 +12,7 @@ import pytest
 
 from rbln_supervisor.core.control.protocol import Events, EventsReply
 from rbln_supervisor.core.events.event import Event, Query
-from rbln_supervisor.ctl.client import ask
+from rbln_supervisor.ctl.client import send_request
 from rbln_supervisor.events import log
 from tests.sim.stack import REPOSITORY, Stack
 from tests.system.scene import (
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.system
 
 
 def events(stack: Stack, query: Query | None = None) -> list[Event]:
-    reply = ask(stack.run_dir, Events(query or Query()))
+    reply = send_request(stack.run_dir, Events(query or Query()))
     assert isinstance(reply, EventsReply)
     return list(reply.events)
 

@@ -16,7 +16,7 @@ import grpc
 import pytest
 
 from rbln_supervisor.core.control.protocol import Rescan
-from rbln_supervisor.ctl.client import ask
+from rbln_supervisor.ctl.client import send_request
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.endpoint import MAX_REQUEST_BYTES
 from tests.sim.device import SimDevice
@@ -141,7 +141,7 @@ def limit_to_open_files(pid: int) -> None:
 def reads_nothing(stack: Stack, pid: int) -> bool:
     """Have a worker read its devices; a file open while the numbers were read left one free."""
     limit_to_open_files(pid)
-    ask(stack.run_dir, Rescan())
+    send_request(stack.run_dir, Rescan())
     return stack.kubelet.comes(lambda k: k.resource(ATOM).allocatable == 0, 1.0)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rbln_supervisor.config.config_file import SIZE_MOST
+from rbln_supervisor.config.config_file import MAX_BYTES
 from tests.sim.device import Rdma, SimDevice, Subfunction
 from tests.sim.node import SimNode
 from tests.sim.nodes import npus
@@ -220,7 +220,7 @@ def test_a_wrong_file_is_refused_as_by_a_reload(stack: Stack, tmp_path: Path) ->
 def test_the_largest_file_reaches_the_supervisor(stack: Stack, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     text = json.dumps(config(ATOM, NICS, SFS))
-    path.write_text(text + " " * (SIZE_MOST - len(text)))
+    path.write_text(text + " " * (MAX_BYTES - len(text)))
     done = stack.ctl("validate", str(path), "--against-host")
     assert (done.returncode, done.stderr) == (0, "")
 

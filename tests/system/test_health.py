@@ -7,7 +7,7 @@ import pytest
 
 from rbln_supervisor.core.control.protocol import Rescan, RescanReply
 from rbln_supervisor.core.status import DeviceStatus
-from rbln_supervisor.ctl.client import ask
+from rbln_supervisor.ctl.client import send_request
 from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
 from tests.sim.nodes import for_machines, npus
@@ -36,7 +36,7 @@ SOON = {"firstSeconds": 0.05, "againSeconds": 0.05, "mostSeconds": 0.05}
 
 def look(stack: Stack) -> None:
     """Have the workers look now, and not when they would anyway."""
-    assert isinstance(ask(stack.run_dir, Rescan()), RescanReply)
+    assert isinstance(send_request(stack.run_dir, Rescan()), RescanReply)
 
 
 def device(stack: Stack, name: str, what: str, **fields: Any) -> DeviceStatus:  # noqa: ANN401

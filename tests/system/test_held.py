@@ -17,7 +17,7 @@ from rbln_supervisor.core.control.protocol import (
     Reply,
 )
 from rbln_supervisor.core.matching.plan import Plan
-from rbln_supervisor.ctl.client import ask
+from rbln_supervisor.ctl.client import send_request
 from rbln_worker.contract.pool import PoolName
 from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
@@ -51,7 +51,7 @@ HELD = (
 
 def reload(stack: Stack, value: object, *, force: bool = False) -> Reply:
     stack.write_config(value)
-    return ask(stack.run_dir, Reload(force=force))
+    return send_request(stack.run_dir, Reload(force=force))
 
 
 def test_a_device_that_a_pod_has_stays_until_the_pod_ends() -> None:
@@ -178,13 +178,13 @@ def test_a_kubelet_that_has_no_such_socket() -> None:
                 f"{stack.kubelet.pods.socket} is not there",
             )
             allocatable(stack, NEW, 1)
-            assert ask(stack.run_dir, Reload()) == ReloadReply(
+            assert send_request(stack.run_dir, Reload()) == ReloadReply(
                 unchanged=(ATOM, NEW, VM), plan=reply_plan(stack)
             )
 
 
 def reply_plan(stack: Stack) -> Plan | None:
-    reply = ask(stack.run_dir, DryRun(stack.config_file.read_bytes()))
+    reply = send_request(stack.run_dir, DryRun(stack.config_file.read_bytes()))
     assert isinstance(reply, DryRunReply)
     return reply.plan
 
@@ -200,7 +200,7 @@ def unknown(stack: Stack, why: str) -> None:
     force = "take the devices with rbln-ctl reload --force"
     assert advice == f"it is tried again until the kubelet says, or {force}"
     stack.write_config(before.decode())
-    assert isinstance(ask(stack.run_dir, Reload()), ReloadReply)  # which takes nothing
+    assert isinstance(send_request(stack.run_dir, Reload()), ReloadReply)  # which takes nothing
 
 
 def test_a_kubelet_that_does_not_answer() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rbln_supervisor.ctl.probe import READY_WITHIN_S
+from rbln_supervisor.ctl.probe import READY_TIMEOUT_S
 from tests.sim import processes
 from tests.sim.nodes import demo
 from tests.sim.stack import REPOSITORY, Stack
@@ -120,7 +120,7 @@ def test_probes_say_what_is_missing() -> None:
         with hanging(stack):
             done = stack.ctl("probe", "ready")
             assert done.returncode == 3
-            assert f"within {READY_WITHIN_S:g} s: the supervisor hangs" in done.stderr
+            assert f"within {READY_TIMEOUT_S:g} s: the supervisor hangs" in done.stderr
         stack.kill()
         for question in ("alive", "ready"):
             assert stack.ctl("probe", question).returncode == 3

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rbln_supervisor.core.control.protocol import ErrorReply, Reload, Rescan
-from rbln_supervisor.ctl.client import ask
+from rbln_supervisor.ctl.client import send_request
 from tests.sim import processes
 from tests.sim.kubelet import SimKubelet
 from tests.sim.stack import Stack
@@ -76,7 +76,9 @@ def test_a_rescan_while_it_leaves_starts_nothing() -> None:
         os.kill(stack.pid, signal.SIGTERM)
         eventually(lambda: "leaving why=SIGTERM" in stack.log, what="SIGTERM is heard")
         for request in (Rescan(), Reload()):
-            assert ask(stack.run_dir, request) == ErrorReply(("the supervisor is leaving",))
+            assert send_request(stack.run_dir, request) == ErrorReply(
+                ("the supervisor is leaving",)
+            )
         assert stack.wait_exit(ENDS_WITHIN_S) == 0
         assert stack.processes() == ()
 

@@ -11,7 +11,7 @@ import pytest
 
 from rbln_supervisor.core.control.protocol import Status, StatusReply
 from rbln_supervisor.core.status import NodeStatus
-from rbln_supervisor.ctl.client import UnreachableError, ask
+from rbln_supervisor.ctl.client import UnreachableError, send_request
 from tests.sim import processes
 from tests.sim.kubelet import SimKubelet
 from tests.sim.kubelet_book import Keeping
@@ -63,7 +63,7 @@ def another(stack: Stack, run_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
 def status(run_dir: Path) -> NodeStatus | None:
     """What the instance says, once it does."""
     try:
-        reply = ask(run_dir, Status())
+        reply = send_request(run_dir, Status())
     except UnreachableError:
         return None
     assert isinstance(reply, StatusReply)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rbln_supervisor.core.control.protocol import Reload, ReloadReply, Rescan, RescanReply
-from rbln_supervisor.ctl.client import ask
+from rbln_supervisor.ctl.client import send_request
 from tests.sim.device import SimDevice
 from tests.sim.kubelet import SimKubelet, kubelet_1_37
 from tests.sim.kubelet_records import Listed
@@ -44,7 +44,7 @@ BOTH = pytest.mark.parametrize("kubelet", [kubelet_1_37, kubelet_1_36])
 
 
 def rescan(stack: Stack) -> None:
-    assert isinstance(ask(stack.run_dir, Rescan()), RescanReply)
+    assert isinstance(send_request(stack.run_dir, Rescan()), RescanReply)
 
 
 def is_listed(stack: Stack, device: str, health: str = "Unhealthy") -> None:
@@ -165,7 +165,7 @@ def test_it_stays_over_a_reload() -> None:
         rescan(stack)
         is_listed(stack, HELD)
         stack.write_config(config({**ATOM_POOL, "additionalInfo": {"*": {"a": "b"}}}, VM_POOL))
-        assert isinstance(ask(stack.run_dir, Reload()), ReloadReply)
+        assert isinstance(send_request(stack.run_dir, Reload()), ReloadReply)
         stack.node.remove(ATOMS[1])
         rescan(stack)
         has_left(stack, ATOMS[1])

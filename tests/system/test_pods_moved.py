@@ -4,7 +4,7 @@ import grpc
 import pytest
 
 from rbln_supervisor.core.control.protocol import Rescan, RescanReply
-from rbln_supervisor.ctl.client import ask
+from rbln_supervisor.ctl.client import send_request
 from tests.sim.kubelet import kubelet_1_37
 from tests.sim.kubelet_records import Listed
 from tests.sim.rpc import code_of
@@ -136,14 +136,14 @@ def test_names_that_move_while_the_plugin_serves() -> None:
         stack.kubelet.running.start_container("one")
         with untouched(stack, VM):
             rename(stack, a="rbln7")
-            assert isinstance(ask(stack.run_dir, Rescan()), RescanReply)
+            assert isinstance(send_request(stack.run_dir, Rescan()), RescanReply)
             reason(stack, A, "was /dev/rbln0 for pod ml/one, is /dev/rbln7 now")
             is_refused(stack, "one", "was /dev/rbln0 for pod ml/one, is /dev/rbln7 now")
             stack.kubelet.wait(
                 lambda k: k.resource(ATOM).allocatable == 3, what="the others are listed"
             )
             rename(stack, a="rbln0")
-            assert isinstance(ask(stack.run_dir, Rescan()), RescanReply)
+            assert isinstance(send_request(stack.run_dir, Rescan()), RescanReply)
             allocatable(stack, ATOM, 4)
             stack.kubelet.running.start_container("one")
 
@@ -186,6 +186,6 @@ def test_who_wants_it_otherwise(choice: str, required: bool) -> None:  # noqa: F
         stack.kubelet.running.admit("one", ATOM, [A])
         stack.kubelet.running.start_container("one")
         rename(stack, a="rbln7")
-        assert isinstance(ask(stack.run_dir, Rescan()), RescanReply)
+        assert isinstance(send_request(stack.run_dir, Rescan()), RescanReply)
         reason(stack, A, "was /dev/rbln0 for pod ml/one, is /dev/rbln7 now")
         assert stack.kubelet.options(ATOM).pre_start_required is required

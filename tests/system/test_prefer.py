@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from rbln_supervisor.core.control.protocol import Reload, ReloadReply
-from rbln_supervisor.ctl.client import ask
+from rbln_supervisor.ctl.client import send_request
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
@@ -107,7 +107,7 @@ def test_a_reload_brings_another_policy_to_the_worker_that_serves() -> None:
         workers = stack.workers()
         for policy, choice in choices.items():
             stack.write_config(config(of(policy)))
-            assert isinstance(ask(stack.run_dir, Reload()), ReloadReply)
+            assert isinstance(send_request(stack.run_dir, Reload()), ReloadReply)
             eventually(
                 lambda choice=choice: (  # type: ignore[misc]
                     stack.kubelet.preferred(FREE, everything[1:], [], 2) == choice

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from rbln_supervisor.core.control.protocol import ErrorReply, Reload, ReloadReply
-from rbln_supervisor.ctl.client import ask
+from rbln_supervisor.ctl.client import send_request
 from tests.sim import processes
 from tests.sim.stack import Stack
 from tests.system.scene import (
@@ -35,7 +35,7 @@ NEW = "rebellions.ai/NEW"
 
 def reload(stack: Stack, *pools: dict[str, object]) -> ReloadReply:
     stack.write_config(config(*pools))
-    reply = ask(stack.run_dir, Reload())
+    reply = send_request(stack.run_dir, Reload())
     assert isinstance(reply, ReloadReply), reply
     return reply
 
@@ -192,12 +192,12 @@ def test_a_broken_file_is_refused_and_nothing_changes() -> None:
         assert status.supervisor.counters["reloads refused"] == len(BROKEN) + 1
         assert status.supervisor.problems == (f"reload refused: {error}",)
         stack.write_config(TWO_POOLS)
-        assert isinstance(ask(stack.run_dir, Reload()), ReloadReply)
+        assert isinstance(send_request(stack.run_dir, Reload()), ReloadReply)
         assert stack.status().supervisor.problems == ()
 
 
 def refused(stack: Stack) -> tuple[str, ...]:
-    reply = ask(stack.run_dir, Reload())
+    reply = send_request(stack.run_dir, Reload())
     assert isinstance(reply, ErrorReply), reply
     return reply.errors
 

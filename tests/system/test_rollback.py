@@ -16,7 +16,7 @@ from rbln_supervisor.core.control.protocol import (
     Rescan,
     RescanReply,
 )
-from rbln_supervisor.ctl.client import ask
+from rbln_supervisor.ctl.client import send_request
 from tests.sim import processes
 from tests.sim.stack import Stack
 from tests.system.scene import (
@@ -57,7 +57,7 @@ def locked(path: Path) -> Iterator[None]:
 
 def rolled_back(stack: Stack, why: str) -> str:
     """Reload; it has to be taken back for this reason."""
-    reply = ask(stack.run_dir, Reload())
+    reply = send_request(stack.run_dir, Reload())
     assert isinstance(reply, ErrorReply), reply
     (error,) = reply.errors
     assert error.startswith(f"rolled back: {NEW} could not start: "), error
@@ -95,7 +95,7 @@ def test_a_pool_whose_lock_another_process_has() -> None:
             assert counters["reloads rolled back"] == 2
             assert "reloads" not in counters
         with untouched(stack, VM):
-            assert isinstance(ask(stack.run_dir, Reload()), ReloadReply)
+            assert isinstance(send_request(stack.run_dir, Reload()), ReloadReply)
             allocatable(stack, NEW, 1)
             assert stack.status().supervisor.problems == ()
 
@@ -158,7 +158,7 @@ def test_a_pool_without_devices_can_not_fail() -> None:
         served(stack)
         with untouched(stack, ATOM, VM), locked(lock_path(stack)):
             stack.write_config(config(ATOM_POOL, VM_POOL, NEW_POOL))
-            assert isinstance(ask(stack.run_dir, Reload()), ReloadReply)
+            assert isinstance(send_request(stack.run_dir, Reload()), ReloadReply)
 
 
 def silent(stack: Stack) -> Path:
@@ -197,13 +197,13 @@ def test_a_silent_pool_is_waited_for_and_others_wait_meanwhile() -> None:
         fifo = silent(stack)
         with untouched(stack, VM):
             stack.write_config(WITH_NEW)
-            first = threads.submit(ask, stack.run_dir, Reload())
+            first = threads.submit(send_request, stack.run_dir, Reload())
             pid = starting(stack)
             fifo.unlink()
-            assert isinstance(ask(stack.run_dir, Rescan()), RescanReply)
+            assert isinstance(send_request(stack.run_dir, Rescan()), RescanReply)
         stack.write_config(config(ATOM_POOL, fewer))
-        second = threads.submit(ask, stack.run_dir, Reload())
-        assert isinstance(ask(stack.run_dir, Rescan()), RescanReply)
+        second = threads.submit(send_request, stack.run_dir, Reload())
+        assert isinstance(send_request(stack.run_dir, Rescan()), RescanReply)
         assert stack.workers()[NEW] == pid
         assert not first.done()
         assert not second.done()
@@ -221,7 +221,7 @@ def test_a_supervisor_that_leaves_meanwhile() -> None:
         served(stack)
         fifo = silent(stack)
         stack.write_config(WITH_NEW)
-        first = threads.submit(ask, stack.run_dir, Reload())
+        first = threads.submit(send_request, stack.run_dir, Reload())
         starting(stack)
         fifo.unlink()
         assert stack.stop().code == 0
@@ -232,7 +232,7 @@ def test_an_absent_kubelet_is_no_failure() -> None:
     with Stack(TWO_POOLS, late_kubelet=True) as stack:
         stack.wait_status(lambda s: len(s.pools[ATOM].devices) == len(ATOMS), what="devices")
         stack.write_config(WITH_NEW)
-        assert isinstance(ask(stack.run_dir, Reload()), ReloadReply)
+        assert isinstance(send_request(stack.run_dir, Reload()), ReloadReply)
         stack.kubelet.start()
         served(stack, NEW, ATOM, VM)
 
@@ -244,10 +244,10 @@ def test_a_broken_file_meanwhile_stays_a_problem() -> None:
         stack.kubelet.pods.hang()
         asked = stack.kubelet.pods.asked
         stack.write_config(WITH_NEW)
-        first = threads.submit(ask, stack.run_dir, Reload())
+        first = threads.submit(send_request, stack.run_dir, Reload())
         eventually(lambda: stack.kubelet.pods.asked > asked, what="a look that waits")
         stack.write_config("{")
-        assert isinstance(ask(stack.run_dir, Reload()), ErrorReply)
+        assert isinstance(send_request(stack.run_dir, Reload()), ErrorReply)
         stack.kubelet.pods.resume()
         assert isinstance(first.result(), ReloadReply)
         (problem,) = stack.status().supervisor.problems

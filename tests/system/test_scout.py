@@ -21,7 +21,7 @@ from rbln_supervisor.core.control.protocol import (
     Rescan,
     RescanReply,
 )
-from rbln_supervisor.ctl.client import ask
+from rbln_supervisor.ctl.client import send_request
 from rbln_worker.contract.pool import PoolName
 from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
@@ -53,7 +53,7 @@ WITH_NICS: Final = config(
 def asking(stack: Stack, *requests: Request) -> Iterator[list[Future[Reply]]]:
     """Each request by a client of its own, all at the same time."""
     with ThreadPoolExecutor(len(requests)) as threads:
-        yield [threads.submit(ask, stack.run_dir, one, timeout_s=40) for one in requests]
+        yield [threads.submit(send_request, stack.run_dir, one, timeout_s=40) for one in requests]
 
 
 def quick_status(stack: Stack) -> None:
@@ -99,8 +99,8 @@ def test_a_look_that_hangs_holds_up_nobody() -> None:
             assert replies[2:] == [ErrorReply((HUNG,))] * 2
             assert HUNG in stack.status().supervisor.problems
             stack.node.set_numa_node(ATOMS[0], 0)
-            assert ask(stack.run_dir, Rescan()) == RescanReply(6)
-        reloaded = ask(stack.run_dir, Reload())
+            assert send_request(stack.run_dir, Rescan()) == RescanReply(6)
+        reloaded = send_request(stack.run_dir, Reload())
         assert isinstance(reloaded, ReloadReply)
         assert stack.status().supervisor.problems == ()
 
@@ -128,7 +128,7 @@ def test_a_configuration_comes_with_the_look_that_it_needs() -> None:
         served(stack, ATOM)
         with untouched(stack, ATOM):
             stack.write_config(WITH_NICS)
-            reloaded = ask(stack.run_dir, Reload())
+            reloaded = send_request(stack.run_dir, Reload())
             assert isinstance(reloaded, ReloadReply)
             assert reloaded.added == (NIC,)
             # Answered when all of it is in force.
@@ -140,12 +140,12 @@ def test_a_dry_run_looks_with_the_eyes_of_its_configuration() -> None:
     with Stack(config(ATOM_POOL), with_a_nic) as stack:
         served(stack, ATOM)
         with untouched(stack, ATOM):
-            reply = ask(stack.run_dir, DryRun(msgspec.json.encode(WITH_NICS)))
+            reply = send_request(stack.run_dir, DryRun(msgspec.json.encode(WITH_NICS)))
             assert isinstance(reply, DryRunReply)
             assert reply.plan is not None
             assert reply.plan.pools[NIC].devices == ("0000:5e:00.0",)
             assert NIC not in stack.status().pools
-        assert ask(stack.run_dir, Rescan()) == RescanReply(4 + 2)
+        assert send_request(stack.run_dir, Rescan()) == RescanReply(4 + 2)
 
 
 def test_many_ask_at_once() -> None:
@@ -163,8 +163,8 @@ def test_a_wrong_file_is_refused_without_a_look() -> None:
         stack.node.hang(ATOMS[0], "numa_node")
         stack.write_config("[]")
         began = monotonic()
-        assert isinstance(ask(stack.run_dir, Reload()), ErrorReply)
+        assert isinstance(send_request(stack.run_dir, Reload()), ErrorReply)
         assert monotonic() - began < 5
         stack.write_config(config(pool("ATOM", drivers=["rebellions"])))
         stack.node.set_numa_node(ATOMS[0], 0)
-        assert isinstance(ask(stack.run_dir, Reload()), ReloadReply)
+        assert isinstance(send_request(stack.run_dir, Reload()), ReloadReply)

@@ -13,8 +13,8 @@ from typing import Final
 
 import pytest
 
-from rbln_supervisor.cli import parse
-from rbln_supervisor.core.reporting.systemd import READY_WITHIN_S
+from rbln_supervisor.cli import parse_arguments
+from rbln_supervisor.core.reporting.systemd import READY_TIMEOUT_S
 from rbln_worker.contract.exits import Exit
 from rbln_worker.core.allocation import cdi, devinfo
 from tests.sim.stack import REPOSITORY
@@ -97,7 +97,7 @@ def test_each_program_is_one_of_ours(name: str) -> None:
 
 def test_it_may_write_where_the_code_writes_and_nowhere_else() -> None:
     unit = settings("rbln-supervisor.service")
-    chosen = parse(unit["ExecStart"][0].split()[1:], in_container=False)
+    chosen = parse_arguments(unit["ExecStart"][0].split()[1:], in_container=False)
     assert f"/run/{unit['RuntimeDirectory'][0]}" == str(chosen.run_dir)
     assert chosen.registration == "auto", "by kubelet.sock: its folder is there"
     wanted = {str(chosen.kubelet_dirs.device_plugins), devinfo.FOLDER, cdi.FOLDER}
@@ -137,7 +137,7 @@ def test_it_is_there_before_the_kubelet() -> None:
 def test_what_the_unit_says_of_ends_and_times() -> None:
     unit = settings("rbln-supervisor.service")
     assert unit["Type"] == ["notify"]
-    assert float(unit["TimeoutStartSec"][0]) > READY_WITHIN_S
+    assert float(unit["TimeoutStartSec"][0]) > READY_TIMEOUT_S
     assert float(unit["WatchdogSec"][0]) >= 30, "a turn of the loop may wait for a busy machine"
     assert unit["KillMode"] == ["process"]
     assert unit["RuntimeDirectoryPreserve"] == ["restart"]

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from rbln_supervisor.cli import parse
+from rbln_supervisor.cli import parse_arguments
 from rbln_supervisor.options import Options
 from rbln_worker.spec import KubeletDirs
 
 
 def options(*argv: str) -> Options:
-    return parse(argv, in_container=False)
+    return parse_arguments(argv, in_container=False)
 
 
 def test_nothing_given() -> None:
@@ -161,5 +161,5 @@ def test_the_kubelets_folder_lies_below_the_hosts_root() -> None:
 
 def test_a_containers_own_root_shows_nothing_of_the_host() -> None:
     assert options().host_visible
-    assert not parse([], in_container=True).host_visible
-    assert parse(["--host-root", "/h"], in_container=True).host_visible
+    assert not parse_arguments([], in_container=True).host_visible
+    assert parse_arguments(["--host-root", "/h"], in_container=True).host_visible

@@ -135,8 +135,8 @@ def test_what_a_selector_asks(
     function = vf(3, network=network)
     questions = CompiledSelector(wanted, DEVICE_TYPES["netDevice"].selectors)
     device = Device(DeviceId(function.bdf), function)
-    assert questions.objection(device) == objection
-    assert questions.match(device) == (objection is None)
+    assert questions.first_mismatch(device) == objection
+    assert questions.matches_device(device) == (objection is None)
 
 
 def test_a_pf_is_in_no_pf_names() -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from rbln_supervisor.config.config_file import SIZE_MOST, read
+from rbln_supervisor.config.config_file import MAX_BYTES, read_file
 from rbln_supervisor.core.config.node_config import ConfigError
 
 
 def refusal(path: Path | str) -> str:
     with pytest.raises(ConfigError) as caught:
-        read(path)
+        read_file(path)
     (line,) = caught.value.errors
     return line
 
@@ -20,15 +20,15 @@ def refusal(path: Path | str) -> str:
 def test_a_file_is_its_bytes(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_bytes(b"\x00{}\r\n")
-    assert read(path) == b"\x00{}\r\n"
-    assert read(str(path)) == b"\x00{}\r\n"
+    assert read_file(path) == b"\x00{}\r\n"
+    assert read_file(str(path)) == b"\x00{}\r\n"
 
 
 def test_a_configmaps_link_is_followed(tmp_path: Path) -> None:
     (tmp_path / "..data").mkdir()
     (tmp_path / "..data" / "config.json").write_bytes(b"{}")
     (tmp_path / "config.json").symlink_to("..data/config.json")
-    assert read(tmp_path / "config.json") == b"{}"
+    assert read_file(tmp_path / "config.json") == b"{}"
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
@@ -59,16 +59,16 @@ def test_a_socket(tmp_path: Path) -> None:
 
 def test_a_file_of_the_largest_size_and_one_more(tmp_path: Path) -> None:
     path = tmp_path / "large"
-    path.write_bytes(b" " * SIZE_MOST)
-    assert len(read(path)) == SIZE_MOST
-    path.write_bytes(b" " * (SIZE_MOST + 1))
+    path.write_bytes(b" " * MAX_BYTES)
+    assert len(read_file(path)) == MAX_BYTES
+    path.write_bytes(b" " * (MAX_BYTES + 1))
     assert refusal(path) == (
         f"{path}: 1048577 bytes, expected at most 1048576 (1 MiB, a ConfigMap's limit)"
     )
 
 
 def test_a_file_that_says_it_is_empty_and_is_not() -> None:
-    assert read("/proc/self/status").startswith(b"Name:")
+    assert read_file("/proc/self/status").startswith(b"Name:")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbln_supervisor.core.config.misplaced import what_it_is, whereabouts
+from rbln_supervisor.core.config.misplaced import find_pool_list, what_it_is
 from rbln_supervisor.core.config.node_config import NO_POOLS, ConfigError, parse
 
 POOL = {"resourceName": "ATOM", "selectors": {"vendors": ["1eff"]}}
@@ -115,7 +115,7 @@ def test_no_pools_are_none(text: str) -> None:
     )
 )
 def test_any_document_is_searched_in_a_line(value: object) -> None:
-    said = whereabouts(value)
+    said = find_pool_list(value)
     assert said.isprintable()
 
 

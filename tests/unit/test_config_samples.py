@@ -19,14 +19,14 @@ ATOM_IDS = (
 
 @pytest.mark.parametrize("path", sorted(CONF.glob("*.[jy]*")), ids=lambda path: path.name)
 def test_a_sample_is_right_in_all_its_pools(path: Path) -> None:
-    config = require_valid(parse(config_file.read(path), prefix="intel.com"))
+    config = require_valid(parse(config_file.read_file(path), prefix="intel.com"))
     assert all(pool.spec.prefix == "rebellions.ai" for pool in config.pools)
     assert [warning for warning in config.warnings if not warning.endswith("(accepted)")] == []
     assert not any("comma" in warning for warning in config.warnings)
 
 
 def test_the_vendors_pool() -> None:
-    (pool,) = parse(config_file.read(CONF / "atom.json"), prefix="intel.com").pools
+    (pool,) = parse(config_file.read_file(CONF / "atom.json"), prefix="intel.com").pools
     assert pool.spec.name == "rebellions.ai/ATOM"
     assert pool.spec.allow_cross_numa
     assert pool.selectors == (
@@ -35,7 +35,7 @@ def test_the_vendors_pool() -> None:
 
 
 def test_the_two_drivers() -> None:
-    config = parse(config_file.read(CONF / "atom-and-vm.json"), prefix="intel.com")
+    config = parse(config_file.read_file(CONF / "atom-and-vm.json"), prefix="intel.com")
     assert {pool.spec.name: pool.selectors[0].drivers for pool in config.pools} == {
         "rebellions.ai/ATOM": ("rebellions",),
         "rebellions.ai/ATOM_VM": ("vfio-pci",),
@@ -43,7 +43,7 @@ def test_the_two_drivers() -> None:
 
 
 def test_the_network_functions() -> None:
-    config = parse(config_file.read(CONF / "nics.json"), prefix="intel.com")
+    config = parse(config_file.read_file(CONF / "nics.json"), prefix="intel.com")
     assert [(pool.spec.resource, pool.spec.device_type) for pool in config.pools] == [
         ("nic_dpdk", "netDevice"),
         ("nic", "netDevice"),
@@ -61,14 +61,14 @@ def test_the_network_functions() -> None:
 
 
 def test_preferred_allocations() -> None:
-    pools = parse(config_file.read(CONF / "products.yaml"), prefix="intel.com").pools
+    pools = parse(config_file.read_file(CONF / "products.yaml"), prefix="intel.com").pools
     assert {p.spec.resource: p.spec.preferred_allocation for p in pools}["CA25"] == "packed"
-    pools = parse(config_file.read(CONF / "nics.json"), prefix="intel.com").pools
+    pools = parse(config_file.read_file(CONF / "nics.json"), prefix="intel.com").pools
     assert {p.spec.resource: p.spec.preferred_allocation for p in pools}["nic"] == "spread"
 
 
 def test_a_sample_has_every_key_of_health_with_its_default() -> None:
-    raw = config_file.read(CONF / "products.yaml")
+    raw = config_file.read_file(CONF / "products.yaml")
     for key in (*health.KEYS, *health.PROBATION_KEYS):
         assert f"{key}:".encode() in raw
     assert parse(raw, prefix="intel.com").pools[-1].spec.health == HealthPolicy()

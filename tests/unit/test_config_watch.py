@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rbln_supervisor.config.watch import AGAIN_S, ConfigWatch
+from rbln_supervisor.config.watch import RETRY_INTERVAL_S, ConfigWatch
 from rbln_supervisor.core.discovery.debounce import DEBOUNCE_S, MAX_DEBOUNCE_S
 from tests.sim.stack import REPOSITORY
 
@@ -25,13 +25,13 @@ class Watching:
 
     def noticed(self) -> bool:
         """Whether something is to be looked at now; inotify queues in the call that changes."""
-        if self.watch.turn(self.now):
+        if self.watch.process_events(self.now):
             raise AssertionError("at once, where it may go on")
-        if math.isinf(self.watch.due):
+        if math.isinf(self.watch.next_deadline):
             return False
-        assert self.now < self.watch.due <= self.now + DEBOUNCE_S
-        self.now = self.watch.due
-        return self.watch.turn(self.now)
+        assert self.now < self.watch.next_deadline <= self.now + DEBOUNCE_S
+        self.now = self.watch.next_deadline
+        return self.watch.process_events(self.now)
 
 
 @contextlib.contextmanager
@@ -125,7 +125,7 @@ def test_a_storm_is_looked_at_each_second(path: Path) -> None:
         looks = 0
         for _ in range(100):
             path.write_text("x")
-            looks += one.watch.turn(one.now)
+            looks += one.watch.process_events(one.now)
             one.now += MAX_DEBOUNCE_S / 20
         assert looks in {4, 5}  # five seconds, of which the last may not be over
         assert one.noticed()
@@ -162,23 +162,24 @@ def test_a_path_that_is_none(tmp_path: Path) -> None:
 NONE_LEFT = """
 import sys
 from pathlib import Path
-from rbln_supervisor.config.watch import AGAIN_S, ConfigWatch
+from rbln_supervisor.config.watch import RETRY_INTERVAL_S, ConfigWatch
 limit, path = Path(sys.argv[1]), Path(sys.argv[2])
 limit.write_text("0")
 watch = ConfigWatch(path, 0.0)
 print(watch.problem)
-assert watch.turn(0.2) and watch.due == AGAIN_S + 0.2, watch.due
+assert watch.process_events(0.2)
+assert watch.next_deadline == RETRY_INTERVAL_S + 0.2, watch.next_deadline
 path.write_text("2")
-assert not watch.turn(1.0)
-assert not watch.turn(AGAIN_S + 0.2)
-assert watch.turn(AGAIN_S + 0.4)
+assert not watch.process_events(1.0)
+assert not watch.process_events(RETRY_INTERVAL_S + 0.2)
+assert watch.process_events(RETRY_INTERVAL_S + 0.4)
 limit.write_text("100")
-assert not watch.turn(watch.due)
+assert not watch.process_events(watch.next_deadline)
 assert watch.problem is None
-assert watch.turn(watch.due)
+assert watch.process_events(watch.next_deadline)
 path.write_text("3")
-assert not watch.turn(100.0)
-assert watch.turn(100.2)
+assert not watch.process_events(100.0)
+assert watch.process_events(100.2)
 watch.close()
 """
 
@@ -198,6 +199,7 @@ def test_no_inotify_is_left(path: Path, kind: str) -> None:
         pytest.skip("no user namespace may be made here")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == (
-        f"changes of {path} are noticed within {AGAIN_S:g} s only (no inotify {kind[:-1]} is left, "
+        f"changes of {path} are noticed within {RETRY_INTERVAL_S:g} s only "
+        f"(no inotify {kind[:-1]} is left, "
         f"raise fs.inotify.max_user_{kind}); rbln-ctl reload reads it at once\n"
     ).replace("watche is", "watch is")

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from rbln_supervisor.config.config_file import SIZE_MOST
+from rbln_supervisor.config.config_file import MAX_BYTES
 from rbln_supervisor.core.control import protocol
 from rbln_supervisor.core.matching.plan import Plan, PoolPlan
 from rbln_supervisor.core.status import DeviceStatus
@@ -130,9 +130,9 @@ def test_a_refusal_is_a_line_a_complaint(run_dir: Path, verb: str) -> None:
 
 
 def test_a_request_holds_the_largest_file() -> None:
-    frame = protocol.encode(protocol.DryRun(b"\xff" * SIZE_MOST, "p" * 300))
+    frame = protocol.encode(protocol.DryRun(b"\xff" * MAX_BYTES, "p" * 300))
     assert len(frame) <= protocol.MAX_REQUEST_BYTES
-    assert protocol.to_request(frame) == protocol.DryRun(b"\xff" * SIZE_MOST, "p" * 300)
+    assert protocol.to_request(frame) == protocol.DryRun(b"\xff" * MAX_BYTES, "p" * 300)
 
 
 def test_a_refusal_without_words_is_not_silent(run_dir: Path) -> None:

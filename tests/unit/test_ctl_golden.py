@@ -80,10 +80,10 @@ STATUS = NodeStatus(
 )
 
 PAGES: dict[str, Callable[[int], RenderableType]] = {
-    "status": lambda columns: status_table.page(STATUS, columns, NOW),
-    "events": lambda columns: events_table.page(EVENTS, columns),
-    "doctor": lambda _: doctor_table.page(FINDINGS, "nobody listens"),
-    "well": lambda _: doctor_table.page((), ""),
+    "status": lambda columns: status_table.status_page(STATUS, columns, NOW),
+    "events": lambda columns: events_table.events_page(EVENTS, columns),
+    "doctor": lambda _: doctor_table.doctor_page(FINDINGS, "nobody listens"),
+    "well": lambda _: doctor_table.doctor_page((), ""),
 }
 
 

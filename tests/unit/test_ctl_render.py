@@ -123,7 +123,9 @@ def no_wishes_of_the_developers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def written(status: NodeStatus, stream: TextIO) -> str:
-    return rendering.text(lambda columns: status_table.page(status, columns, NOW), stream)
+    return rendering.render_text(
+        lambda columns: status_table.status_page(status, columns, NOW), stream
+    )
 
 
 def terminal(columns: int) -> str:
@@ -131,7 +133,7 @@ def terminal(columns: int) -> str:
     console = Console(
         file=stream, force_terminal=True, color_system="standard", width=columns, markup=False
     )
-    console.print(status_table.page(NODE, columns, NOW))
+    console.print(status_table.status_page(NODE, columns, NOW))
     return stream.getvalue()
 
 
@@ -157,7 +159,9 @@ def test_a_terminal_gets_colours() -> None:
 @pytest.mark.parametrize("columns", [1, 10, 40, 60, 80, 89, 90, 120, 200])
 def test_no_terminal_is_too_narrow(columns: int) -> None:
     stream = io.StringIO()
-    Console(file=stream, width=columns, markup=False).print(status_table.page(NODE, columns, NOW))
+    Console(file=stream, width=columns, markup=False).print(
+        status_table.status_page(NODE, columns, NOW)
+    )
     lines = stream.getvalue().splitlines()
     assert all(len(line) <= columns for line in lines)
     if columns >= 40:
@@ -168,7 +172,7 @@ def test_no_terminal_is_too_narrow(columns: int) -> None:
 
 def test_a_narrow_terminal_keeps_the_note() -> None:
     stream = io.StringIO()
-    Console(file=stream, width=80, markup=False).print(status_table.page(NODE, 80, NOW))
+    Console(file=stream, width=80, markup=False).print(status_table.status_page(NODE, 80, NOW))
     text = stream.getvalue()
     assert "VIA" not in text
     assert "rebellions.ai/ATOM_VM   backoff" in text
@@ -193,14 +197,14 @@ def test_a_node_without_pools() -> None:
     ],
 )
 def test_a_duration_has_two_units(seconds: float, text: str) -> None:
-    assert wording.duration(seconds) == text
+    assert wording.duration_text(seconds) == text
 
 
 def test_results_without_changes() -> None:
-    assert wording.reloaded(ReloadReply(unchanged=("a/b",))) == (
+    assert wording.reload_sentence(ReloadReply(unchanged=("a/b",))) == (
         "reloaded: nothing changed, 1 pool as before"
     )
-    assert wording.rescanned(RescanReply(1)) == "rescanned: 1 PCI function, no pool changed"
+    assert wording.rescan_sentence(RescanReply(1)) == "rescanned: 1 PCI function, no pool changed"
 
 
 def test_no_text_steers_a_terminal() -> None:
@@ -210,7 +214,9 @@ def test_no_text_steers_a_terminal() -> None:
 def test_an_explanation_says_how_the_device_is() -> None:
     sick = NODE.pools["rebellions.ai/ATOM"].devices["10000:3c:00.0"]
     told = Explanation(DeviceId("10000:3c:00.0"), "accelerator", PoolName("x.io/a"), 0, health=sick)
-    page = rendering.text(lambda columns: explain_table.page(told, columns, NOW), io.StringIO())
+    page = rendering.render_text(
+        lambda columns: explain_table.explain_page(told, columns, NOW), io.StringIO()
+    )
     assert page.splitlines() == [
         "10000:3c:00.0  accelerator  x.io/a has it, by selectors[0]",
         "  Unhealthy  npu-status: its status is FAULT (3)  12 s ago",
@@ -219,7 +225,9 @@ def test_an_explanation_says_how_the_device_is() -> None:
         "next: rbln-ctl events --device 10000:3c:00.0; rbln-ctl doctor",
     ]
     well = msgspec.structs.replace(told, health=DeviceStatus("Healthy", "", 1))
-    page = rendering.text(lambda columns: explain_table.page(well, columns, NOW), io.StringIO())
+    page = rendering.render_text(
+        lambda columns: explain_table.explain_page(well, columns, NOW), io.StringIO()
+    )
     assert page.splitlines()[1:] == [
         "  Healthy",
         "",

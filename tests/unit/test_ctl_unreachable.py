@@ -44,7 +44,7 @@ def test_what_can_be_no_socket(run_dir: Path, name: str) -> None:
 def test_nobody_answers(run_dir: Path) -> None:
     began = time.monotonic()
     with supervisor(run_dir), pytest.raises(client.UnreachableError) as caught:
-        client.ask(run_dir, protocol.Status(), timeout_s=0.2)
+        client.send_request(run_dir, protocol.Status(), timeout_s=0.2)
     assert 0.2 <= time.monotonic() - began < 5
     assert str(caught.value) == (
         f"no answer from {run_dir}/control.sock within 0.2 s: "

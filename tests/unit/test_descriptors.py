@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rbln_supervisor.workers.fd_limit import shortage
+from rbln_supervisor.workers.fd_limit import fd_shortage
 from tests.sim.stack import REPOSITORY
 
 
@@ -23,31 +23,31 @@ def lower(to: int) -> None:
 
 
 def test_a_full_table_and_one_with_room(limit: int) -> None:
-    assert shortage("") == ""
+    assert fd_shortage("") == ""
     lower(0)
-    full = shortage("")
+    full = fd_shortage("")
     assert full == (
         "no connection is taken: Too many open files (a limit of 0); raise its LimitNOFILE"
     )
     lower(limit)
-    assert shortage(full) == ""
+    assert fd_shortage(full) == ""
 
 
 def test_it_lasts_until_there_are_somewhat_more(limit: int) -> None:
     few = next(one for one in range(4, 4096) if not _short(one))
     assert _short(few - 1)
     lower(few - 1)
-    said = shortage("")
+    said = fd_shortage("")
     assert "descriptors are open; raise its LimitNOFILE" in said
     lower(few)
-    assert shortage(said) == said
+    assert fd_shortage(said) == said
     lower(2 * few)
-    assert shortage(said) == ""
+    assert fd_shortage(said) == ""
 
 
 def _short(limit: int) -> bool:
     lower(limit)
-    return bool(shortage(""))
+    return bool(fd_shortage(""))
 
 
 RAISE = """

@@ -2,7 +2,7 @@
 
 from rbln_supervisor.core.matching.assign import assign
 from rbln_supervisor.core.matching.explain import MatchCounts
-from rbln_supervisor.core.matching.plan import Changes, Move, PoolPlan, changes, plan
+from rbln_supervisor.core.matching.plan import Changes, Move, PoolPlan, changed_pools, make_plan
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pool import PoolName
 from tests.unit.inventory import below, config, node, npu, pf, pool, sf, vf
@@ -18,12 +18,14 @@ AFTER = config(
 
 
 def test_pools_by_what_becomes_of_them() -> None:
-    assert changes(BEFORE, AFTER) == Changes(added=(D,), removed=(C,), changed=(A,), unchanged=(B,))
+    assert changed_pools(BEFORE, AFTER) == Changes(
+        added=(D,), removed=(C,), changed=(A,), unchanged=(B,)
+    )
 
 
 def test_a_plan() -> None:
     ids = [DeviceId(f"0000:3b:02.{n}") for n in range(4)]
-    planned = plan(BEFORE, assign(BEFORE.pools, NODE).devices, AFTER, NODE)
+    planned = make_plan(BEFORE, assign(BEFORE.pools, NODE).devices, AFTER, NODE)
     assert dict(planned.pools) == {
         A: PoolPlan("changed", (ids[0],), MatchCounts(5, 1, refused=1, turned_away=3)),
         D: PoolPlan("added", (ids[1], ids[2]), MatchCounts(5, 2, refused=1, turned_away=2)),
@@ -40,7 +42,7 @@ def test_a_plan() -> None:
 
 
 def test_nothing_changes() -> None:
-    planned = plan(BEFORE, assign(BEFORE.pools, NODE).devices, BEFORE, NODE)
+    planned = make_plan(BEFORE, assign(BEFORE.pools, NODE).devices, BEFORE, NODE)
     assert planned.moves == ()
     assert planned.stay == 5
     assert {pool.change for pool in planned.pools.values()} == {"unchanged"}

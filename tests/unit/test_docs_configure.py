@@ -169,17 +169,17 @@ def options(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
 
 
 def exporter_values(*words: str) -> dict[str, object]:
-    return vars(exporter._parser(exporter.LISTEN, "text").parse_args(words))
+    return vars(exporter._build_parser(exporter.LISTEN, "text").parse_args(words))
 
 
 def supervisor_values(*words: str) -> dict[str, object]:
-    found = cli.parse(words, in_container=False)
+    found = cli.parse_arguments(words, in_container=False)
     return {name: getattr(found, name) for name in found.__struct_fields__}
 
 
 PROGRAMS: Final = (
-    (SUPERVISOR, cli._parser(), supervisor_values),
-    (EXPORTER, exporter._parser(exporter.LISTEN, "text"), exporter_values),
+    (SUPERVISOR, cli._build_parser(), supervisor_values),
+    (EXPORTER, exporter._build_parser(exporter.LISTEN, "text"), exporter_values),
 )
 
 

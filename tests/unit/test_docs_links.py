@@ -94,11 +94,11 @@ def understood(program: str, words: list[str]) -> None:
     """SystemExit where they are not."""
     match program:
         case "rbln-ctl":
-            ctl.parser().parse_args(words)
+            ctl.build_parser().parse_args(words)
         case "rbln-exporter":
-            exporter._parser(exporter.LISTEN, "text").parse_args(words)
+            exporter._build_parser(exporter.LISTEN, "text").parse_args(words)
         case _:
-            cli.parse(words, in_container=False)
+            cli.parse_arguments(words, in_container=False)
 
 
 COMMANDS: Final = tuple(commands())
@@ -137,6 +137,6 @@ def test_every_command_is_in_the_runbook() -> None:
     page = (REPOSITORY / "docs/operate.md").read_text()
     listed = {words[0] for _, program, words in COMMANDS if program == "rbln-ctl"}
     table = page[page.index("## rbln-ctl") :]
-    missing = {verb for verb in verbs(ctl.parser()) if f"`rbln-ctl {verb}" not in table}
+    missing = {verb for verb in verbs(ctl.build_parser()) if f"`rbln-ctl {verb}" not in table}
     assert not missing
-    assert listed <= verbs(ctl.parser())
+    assert listed <= verbs(ctl.build_parser())

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from rbln_supervisor.core.config.document import read
+from rbln_supervisor.core.config.document import read_document
 from rbln_supervisor.core.config.positions import DocumentError
 
 ERRORS = {
@@ -51,14 +51,14 @@ ERRORS = {
 @pytest.mark.parametrize(("raw", "message"), ERRORS.items(), ids=map(str, range(len(ERRORS))))
 def test_an_error_says_where_and_what_was_expected(raw: bytes, message: str) -> None:
     with pytest.raises(DocumentError) as caught:
-        read(raw)
+        read_document(raw)
     assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("raw", [b"a: b: c", b"a: 'x", b"a: [1, 2", b"%", b"@x", b"a: |x"])
 def test_an_error_of_yaml_is_one_line_with_its_place(raw: bytes) -> None:
     with pytest.raises(DocumentError, match=r"^line \d+, column \d+: no YAML: [^\n]+$"):
-        read(raw)
+        read_document(raw)
 
 
 ACCEPTED = {
@@ -125,34 +125,34 @@ ACCEPTED = {
 def test_what_has_one_meaning_is_accepted_with_a_warning(
     raw: bytes, document: tuple[object, list[str]]
 ) -> None:
-    value, warnings = read(raw)
+    value, warnings = read_document(raw)
     assert (value, list(warnings)) == document
 
 
 def test_many_warnings_of_a_kind_are_bounded() -> None:
-    warnings = read(b"[" + b"[1,]," * 1000 + b"]").warnings
+    warnings = read_document(b"[" + b"[1,]," * 1000 + b"]").warnings
     assert len(warnings) == 21
     assert warnings[-1] == "and 981 more"
 
 
 def test_the_place_of_an_error_is_that_of_the_file_as_written() -> None:
     with pytest.raises(DocumentError, match=r"^line 3, column 2: expected a value, got '\?'$"):
-        read(b'[1, /* "x" \n, */ // [ \n ?]')
+        read_document(b'[1, /* "x" \n, */ // [ \n ?]')
 
 
 @pytest.mark.parametrize("piece", [b'"\\"', b"/*", b"//", b",", b"#", b'"', b"[", b"1,\n"])
 def test_no_text_makes_reading_slow(piece: bytes) -> None:
     """A megabyte of anything is read in seconds (the time limit of the suite is the judge)."""
     with pytest.raises(DocumentError):
-        read(b"{" + piece * (1_000_000 // len(piece)))
+        read_document(b"{" + piece * (1_000_000 // len(piece)))
 
 
 def test_an_integer_beyond_pythons_limit_is_read() -> None:
-    assert read(b"9" * 5000).value == float("inf")
-    assert read(b"9" * 300).value == int("9" * 300)
+    assert read_document(b"9" * 5000).value == float("inf")
+    assert read_document(b"9" * 300).value == int("9" * 300)
 
 
 def test_json_needs_no_yaml() -> None:
     if "yaml" not in sys.modules:
-        read(json.dumps({"resourceList": []}).encode())
+        read_document(json.dumps({"resourceList": []}).encode())
         assert "yaml" not in sys.modules

@@ -29,7 +29,7 @@ from rbln_supervisor.core.status import (
     WorkerStatus,
 )
 from rbln_supervisor.exporter.catalog import CATALOG
-from rbln_supervisor.exporter.families import Page, fill, fill_processes
+from rbln_supervisor.exporter.families import Page, fill_page, fill_processes
 from rbln_supervisor.exporter.processes import Process
 from rbln_worker.contract.counters import (
     BOUNDS_S,
@@ -80,8 +80,8 @@ MEASURES = SupervisorMetrics(
 
 def page(measures: SupervisorMetrics = MEASURES, *, device_series: bool = True) -> Page:
     made = Page()
-    made.put("rbln_up", 1)
-    fill(made, measures, device_series=device_series)
+    made.add_sample("rbln_up", 1)
+    fill_page(made, measures, device_series=device_series)
     fill_processes(made, [Process("worker", POOL, 2048, None, 0.5, 12, 1e9)])
     return made
 
@@ -140,7 +140,7 @@ def test_a_histogram_is_cumulated_and_has_its_sum() -> None:
 @pytest.mark.parametrize("counts", [(), (1,), (1,) * 99])
 def test_a_histogram_of_another_version_has_all_buckets(counts: tuple[int, ...]) -> None:
     made = Page()
-    made.took("rbln_event_latency_seconds", Histogram(counts), POOL)
+    made.add_histogram("rbln_event_latency_seconds", Histogram(counts), POOL)
     buckets = [one for one in samples(made) if one.name.endswith("_bucket")]
     assert len(buckets) == len(BOUNDS_S) + 1
 
@@ -205,9 +205,9 @@ def number_of_series(pools: int, devices: int) -> int:
     status = msgspec.structs.replace(STATUS, devices=listed)
     names = [f"rebellions.ai/P{n}" for n in range(pools)]
     made = Page()
-    made.put("rbln_up", 1)
+    made.add_sample("rbln_up", 1)
     unread = {"our frames that workers could not read": 0}
-    fill(
+    fill_page(
         made,
         SupervisorMetrics(
             NodeStatus(MEASURES.status.supervisor, dict.fromkeys(names, status)),

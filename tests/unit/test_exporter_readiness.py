@@ -10,7 +10,7 @@ from rbln_supervisor.core.status import (
     SupervisorStatus,
     WorkerStatus,
 )
-from rbln_supervisor.exporter.readiness import readiness
+from rbln_supervisor.exporter.readiness import node_readiness
 
 
 def status(*, ready: bool, **pools: PoolStatus) -> NodeStatus:
@@ -23,21 +23,21 @@ def pool(state: PoolState, reason: str = "", devices: int = 1) -> PoolStatus:
 
 
 def test_pools_that_serve_and_pools_that_have_no_hardware() -> None:
-    found = readiness(status(ready=True, a=pool("serving"), b=pool("waiting", "no device", 0)))
+    found = node_readiness(status(ready=True, a=pool("serving"), b=pool("waiting", "no device", 0)))
     assert found == (True, ("ready", "a: serving", "b: waiting: no device"))
 
 
 @pytest.mark.parametrize("state", ["starting", "waiting", "backoff"])
 def test_a_pool_that_is_not_listed_is_named(state: PoolState) -> None:
-    found = readiness(status(ready=False, a=pool("serving"), b=pool(state, "why")))
+    found = node_readiness(status(ready=False, a=pool("serving"), b=pool(state, "why")))
     assert found == (False, ("not ready: b", "a: serving", f"b: {state}: why"))
 
 
 def test_before_the_first_look_nobody_knows() -> None:
-    ready, (head, *_) = readiness(status(ready=False, a=pool("waiting", "not looked at", 0)))
+    ready, (head, *_) = node_readiness(status(ready=False, a=pool("waiting", "not looked at", 0)))
     assert (ready, "not been looked at" in head) == (False, True)
 
 
 def test_an_invalid_pool_is_said_and_keeps_nobody() -> None:
-    found = readiness(status(ready=True, a=pool("serving"), b=pool("invalid", "b.c: bad", 0)))
+    found = node_readiness(status(ready=True, a=pool("serving"), b=pool("invalid", "b.c: bad", 0)))
     assert found == (True, ("ready", "a: serving", "b: invalid: b.c: bad"))

@@ -8,7 +8,7 @@ from rbln_supervisor.core.config.selectors import SelectorObject
 from rbln_supervisor.core.matching.assign import assign
 from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.workers.desired_state import DesiredState, next_removal, reconcile
-from rbln_supervisor.core.workers.held_devices import absent, kept
+from rbln_supervisor.core.workers.held_devices import absent_devices, retained_devices
 from rbln_worker.contract.device import DeviceId, Network
 from rbln_worker.contract.pool import PoolName
 from tests.unit.inventory import ETHER, config, node, npu, pool, vf
@@ -32,9 +32,9 @@ def turn(
     first = configured.pools[0]
     ids = [DeviceId(one) for one in held]
     assigned = assign(configured.pools, found)
-    present = {**assigned.devices[A], **kept(first, found, ids, assigned.taken)}
+    present = {**assigned.devices[A], **retained_devices(first, found, ids, assigned.taken)}
     before = before or DesiredState(first.spec)
-    before = msgspec.structs.replace(before, in_use=absent(first, ids))
+    before = msgspec.structs.replace(before, in_use=absent_devices(first, ids))
     return reconcile(before, first, present, assigned.taken, found, now=now, grace_s=GRACE_S)
 
 
@@ -77,7 +77,7 @@ def test_another_pools_device_is_not_listed_twice() -> None:
     )
     assigned = assign(both.pools, node(npu()))
     first = both.pools[1]
-    before = DesiredState(first.spec, in_use=absent(first, [ID]))
+    before = DesiredState(first.spec, in_use=absent_devices(first, [ID]))
     roster = reconcile(before, first, {}, assigned.taken, node(npu()), now=0.0, grace_s=GRACE_S)
     assert roster.devices == {}
 

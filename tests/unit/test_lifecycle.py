@@ -75,15 +75,15 @@ def test_every_word_is_a_beat() -> None:
 
 def test_the_first_death_costs_no_time_and_further_ones_do() -> None:
     child = play(Needed(), MessageReceived(), Exited(0.5))
-    assert (child.state, child.restarts, child.deaths) == (State.DOWN, 1, 1)
+    assert (child.state, child.restarts, child.failures) == (State.DOWN, 1, 1)
     assert child.deadline == 100.0
     child, acts = step(child, DeadlinePassed(), 100.0)
     assert (child.state, acts) == (State.STARTING, (Act.SPAWN,))
     child = play(Exited(0.5), child=child)
-    assert (child.restarts, child.deaths, child.deadline) == (2, 2, 100.5)
+    assert (child.restarts, child.failures, child.deadline) == (2, 2, 100.5)
     child = play(DeadlinePassed(), MessageReceived(), child=child, now=200.0)
     child, _ = step(child, Exited(0.5), 300.0)  # a life of 100 s clears the account
-    assert (child.restarts, child.deaths, child.deadline) == (3, 1, 300.0)
+    assert (child.restarts, child.failures, child.deadline) == (3, 1, 300.0)
 
 
 def test_an_unwanted_pools_worker_is_asked_and_then_killed() -> None:

@@ -10,10 +10,10 @@ from rbln_supervisor.core.discovery.links import (
     LinkTable,
     carriers_of,
     interface_owners,
-    uplinks,
+    switchdev_uplinks,
     with_link_state,
 )
-from rbln_supervisor.core.workers.desired_state import DesiredState, relink
+from rbln_supervisor.core.workers.desired_state import DesiredState, update_links
 from rbln_worker.contract.device import (
     Bdf,
     Carrier,
@@ -44,22 +44,26 @@ def device(function: PciFunction, subfunction: Subfunction | None = None) -> Dev
 
 
 def test_what_is_told_during_a_look_is_newer_than_its_dump() -> None:
-    links = Links().begin().hear(2, DOWN).looked({2: UP, 3: LinkState("e0", up=True)})
-    assert links.table({}).states == {"p0": DOWN, "e0": LinkState("e0", up=True)}
+    links = (
+        Links().scan_started().on_event(2, DOWN).scan_finished({2: UP, 3: LinkState("e0", up=True)})
+    )
+    assert links.link_table({}).states == {"p0": DOWN, "e0": LinkState("e0", up=True)}
 
 
 def test_what_was_told_before_a_look_is_not() -> None:
-    links = Links().hear(2, DOWN).begin().looked({2: UP})
-    assert links.table({}).states == {"p0": UP}
+    links = Links().on_event(2, DOWN).scan_started().scan_finished({2: UP})
+    assert links.link_table({}).states == {"p0": UP}
 
 
 def test_a_link_that_left_during_a_look_is_gone() -> None:
-    assert Links().begin().hear(2, None).looked({2: UP}).table({}).states == {}
+    assert (
+        Links().scan_started().on_event(2, None).scan_finished({2: UP}).link_table({}).states == {}
+    )
 
 
 def test_a_renamed_link_is_the_same_one() -> None:
-    links = Links().looked({2: UP}).hear(2, LinkState("eth0", up=True))
-    assert links.table({}).states.keys() == {"eth0"}
+    links = Links().scan_finished({2: UP}).on_event(2, LinkState("eth0", up=True))
+    assert links.link_table({}).states.keys() == {"eth0"}
 
 
 def down(name: str, role: CarrierRole, *, admin_up: bool = True) -> Carrier:
@@ -149,7 +153,9 @@ def bonded(
             P1_SLAVE: LinkState("p1", up=up, master=BOND),
         }
     )
-    return links.table({name: each for name, each in zip(("p0", "p1"), ids, strict=True) if each})
+    return links.link_table(
+        {name: each for name, each in zip(("p0", "p1"), ids, strict=True) if each}
+    )
 
 
 @pytest.mark.parametrize("kind", ["bond", "team"])
@@ -171,7 +177,7 @@ def test_a_bond_of_an_eswitchs_ports_carries_their_virtual_functions(
         bonded(ids=("cafe", "beef")),  # two cards
         bonded(ids=("cafe", "")),
         bonded("bridge"),
-        Links({P0_SLAVE: LinkState("p0", up=False, master=BOND)}).table({"p0": "cafe"}),
+        Links({P0_SLAVE: LinkState("p0", up=False, master=BOND)}).link_table({"p0": "cafe"}),
     ],
     ids=["legacy", "two cards", "one", "a bridge", "a bond elsewhere"],
 )
@@ -181,16 +187,16 @@ def test_any_other_bond_does_not(links: LinkTable) -> None:
 
 def test_uplinks_are_those_in_switchdev_mode() -> None:
     network = Network(("p0", "p0_0"), representors=("p0_0",), switch_id="cafe")
-    assert uplinks(node(pf(), vf(0))) == {}
-    assert uplinks(node(change(pf(), network=network), vf(0))) == {"p0": "cafe"}
+    assert switchdev_uplinks(node(pf(), vf(0))) == {}
+    assert switchdev_uplinks(node(change(pf(), network=network), vf(0))) == {"p0": "cafe"}
 
 
 def test_members_of_a_bond_are_told_of() -> None:
     links = Links({P0_SLAVE: LinkState("p0", up=False, master=BOND)})
     bond = LinkState("bond0", up=True, kind="bond")
-    assert links.members(BOND, None, bond) == {"p0"}
-    assert links.members(BOND, bond, None) == {"p0"}
-    assert links.members(BOND, LinkState("br0", up=True, kind="bridge")) == frozenset()
+    assert links.bond_members(BOND, None, bond) == {"p0"}
+    assert links.bond_members(BOND, bond, None) == {"p0"}
+    assert links.bond_members(BOND, LinkState("br0", up=True, kind="bridge")) == frozenset()
 
 
 def test_a_device_whose_link_is_as_before_is_the_same_value() -> None:
@@ -209,14 +215,14 @@ def test_the_interfaces_of_a_node() -> None:
 def test_only_devices_that_hang_on_a_link_change_with_it() -> None:
     devices = {one.id: one for one in (device(npu()), device(vf(0)), device(vf(1)))}
     roster = DesiredState(PoolSpec("x.io", "a", "netDevice"), devices, generation=7)
-    after = relink(roster, table(DOWN))
+    after = update_links(roster, table(DOWN))
     assert (after.generation, after.renewed) == (8, False)
     assert [one.function.bdf for one in after.changed] == [vf(0).bdf, vf(1).bdf]
-    assert relink(after, table(DOWN)) is after
+    assert update_links(after, table(DOWN)) is after
 
 
 def test_a_device_that_is_gone_keeps_what_it_had() -> None:
     gone = Device(DeviceId(P0), pf(), gone="unplugged")
     roster = DesiredState(PoolSpec("x.io", "a", "netDevice"), {gone.id: gone}, generation=1)
-    assert relink(roster, table(DOWN)) is roster
+    assert update_links(roster, table(DOWN)) is roster
     assert Bdf(gone.id) == P0

@@ -12,7 +12,7 @@ import yaml
 
 from rbln_supervisor.core.reporting.unavailability import Cause
 from rbln_supervisor.core.status import PoolState
-from rbln_supervisor.exporter.catalog import CATALOG, Entry, table
+from rbln_supervisor.exporter.catalog import CATALOG, Entry, catalog_table
 from rbln_worker.contract.counters import METHODS
 
 REPOSITORY: Final = Path(__file__).parents[2]
@@ -169,4 +169,4 @@ def test_variables_ask_for_what_there_is() -> None:
 
 
 def test_the_readme_has_the_list() -> None:
-    assert table() in (REPOSITORY / "docs/metrics.md").read_text()
+    assert catalog_table() in (REPOSITORY / "docs/metrics.md").read_text()

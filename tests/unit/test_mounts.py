@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbln_supervisor.core.doctor.mounts import covering
+from rbln_supervisor.core.doctor.mounts import covering_mount
 
 HOST = """\
 22 28 0:21 / /sys rw,relatime shared:7 - sysfs sysfs rw
@@ -38,9 +38,9 @@ ODD = "x\n1 2 3 4 /a - \n5 6 7 8 /with\\040space rw - tmpfs t rw\n9 9 9 9 /with 
     ],
 )
 def test_the_longest_and_latest_mount_counts(text: str, path: str, kind: str) -> None:
-    assert covering(text, path) == kind
+    assert covering_mount(text, path) == kind
 
 
 @given(st.text())
 def test_any_text(text: str) -> None:
-    assert isinstance(covering(text, "/dev"), str)
+    assert isinstance(covering_mount(text, "/dev"), str)

@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbln_supervisor.core.reporting.systemd import (
-    READY_WITHIN_S,
-    STATUS_CHARACTERS_MOST,
+    MAX_STATUS_CHARACTERS,
+    READY_TIMEOUT_S,
     SentState,
     ServiceState,
-    in_hand,
+    are_pools_settled,
+    due_messages,
     misses_devices,
-    notices,
     status_line,
 )
 from rbln_supervisor.core.status import (
@@ -23,7 +23,7 @@ from rbln_supervisor.core.status import (
     SupervisorStatus,
     WorkerStatus,
 )
-from rbln_supervisor.ctl.probe import unready
+from rbln_supervisor.ctl.probe import unready_reasons
 from rbln_supervisor.reporting.systemd import SystemdNotifier, systemd_notifier
 from rbln_worker.contract.health import HealthPhase
 from rbln_worker.contract.pod_devices import PodSource
@@ -37,7 +37,7 @@ def facts(**changed: object) -> ServiceState:
 def told(
     said: SentState, now: ServiceState, age_s: float = 1.0
 ) -> tuple[SentState, list[list[str]]]:
-    said, texts = notices(said, now, age_s, 1_500_000)
+    said, texts = due_messages(said, now, age_s, 1_500_000)
     return said, [text.split("\n") for text in texts]
 
 
@@ -76,8 +76,8 @@ def test_a_second_signal_during_a_reload_is_answered_by_a_newer_time() -> None:
 
 def test_a_start_is_over_at_last_whatever_is_missing() -> None:
     unsettled = facts(settled=False)
-    assert told(SentState(), unsettled, READY_WITHIN_S - 0.01)[1] == [["STATUS=all is well"]]
-    assert told(SentState(), unsettled, READY_WITHIN_S)[1] == [["READY=1", "STATUS=all is well"]]
+    assert told(SentState(), unsettled, READY_TIMEOUT_S - 0.01)[1] == [["STATUS=all is well"]]
+    assert told(SentState(), unsettled, READY_TIMEOUT_S)[1] == [["READY=1", "STATUS=all is well"]]
 
 
 FACTS = st.builds(
@@ -156,9 +156,9 @@ def test_the_status_line() -> None:
         "1 of 3 pools serve 1 of 2 devices; "
         "x/B waiting (no device of the node matches its selectors); x/C starting"
     )
-    assert not in_hand(pools)
+    assert not are_pools_settled(pools)
     del pools["x/C"]
-    assert in_hand(pools)
+    assert are_pools_settled(pools)
 
 
 def one_device(source: str, phase: HealthPhase, *, held: bool) -> dict[str, PoolStatus]:
@@ -195,7 +195,7 @@ def test_what_no_driver_brings_back_is_not_waited_for(pools: dict[str, PoolStatu
 @given(st.text(), st.text(min_size=1))
 def test_it_is_one_line_whatever_the_reason(reason: str, name: str) -> None:
     line = status_line({name: pool("backoff", reason=reason * 50)})
-    assert len(line) <= STATUS_CHARACTERS_MOST
+    assert len(line) <= MAX_STATUS_CHARACTERS
     assert line.isprintable()
     assert f"STATUS={line}".encode()
 
@@ -207,26 +207,26 @@ def test_it_is_one_line_whatever_the_reason(reason: str, name: str) -> None:
 def test_an_address_that_is_none(address: str) -> None:
     environment = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1000000", "HOME": "/"}
     asked = systemd_notifier(environment)
-    assert asked.due == float("inf")
+    assert asked.next_deadline == float("inf")
     assert environment == {"HOME": "/"}
-    asked.turn(lambda: pytest.fail("nobody asks"), at_once=True)
+    asked.send_due(lambda: pytest.fail("nobody asks"), at_once=True)
 
 
 @pytest.mark.parametrize("interval", ["0", "-5", "1e6", "abc", "\uff19", ""])
 def test_an_interval_that_is_none(interval: str) -> None:
     asked = systemd_notifier({"NOTIFY_SOCKET": "/nowhere/s", "WATCHDOG_USEC": interval})
-    assert asked._sign_at == float("inf")
+    assert asked._watchdog_at == float("inf")
 
 
 def test_a_watchdog_that_is_somebody_elses() -> None:
     asked = systemd_notifier({"NOTIFY_SOCKET": "/n/s", "WATCHDOG_USEC": "5", "WATCHDOG_PID": "1"})
-    assert asked._sign_at == float("inf")
+    assert asked._watchdog_at == float("inf")
 
 
 def test_nobody_hears_and_that_is_a_problem_once(caplog: pytest.LogCaptureFixture) -> None:
     asked = SystemdNotifier("/nowhere/at/all", 30.0)
     for _ in range(3):
-        asked.turn(facts, at_once=True)
+        asked.send_due(facts, at_once=True)
     assert asked.problems == (
         "systemd can't be told how we are (NOTIFY_SOCKET): No such file or directory",
     )
@@ -247,10 +247,10 @@ def test_what_keeps_a_node_from_being_ready() -> None:
         "x/C": pool("invalid", reason="no"),
         "x/D": pool("waiting"),
     }
-    assert unready(node_of(pools, ready=True)) == ()
-    assert unready(node_of(pools, ready=False)) == (
+    assert unready_reasons(node_of(pools, ready=True)) == ()
+    assert unready_reasons(node_of(pools, ready=False)) == (
         "x/B is starting: the kubelet has not listed it yet",
     )
-    assert unready(node_of({}, ready=False)) == (
+    assert unready_reasons(node_of({}, ready=False)) == (
         "not ready: the node has not been looked at yet, or it is leaving",
     )

@@ -7,8 +7,8 @@ from rbln_supervisor.core.pod_devices import (
     PodTable,
     by_holdings,
     by_pods,
-    dated,
-    identity,
+    holder_key,
+    with_first_seen,
 )
 from rbln_worker.contract.pod_devices import Pod, PodDevice
 from rbln_worker.contract.pod_resources import ResourceHolder
@@ -21,37 +21,37 @@ NAMED = PodDevice(ATOM, A, "default", "bare", "main", "u1", 5.0, ("/dev/rbln2",)
 
 
 def test_the_watch_names_the_pods_of_the_checkpoint() -> None:
-    table = PodTable().synced({"u1": BARE}, [ENTRY])
+    table = PodTable().after_sync({"u1": BARE}, [ENTRY])
     assert by_pods([ENTRY], table) == (NAMED,)
 
 
 def test_an_entry_that_the_initial_list_does_not_have_is_of_a_pod_that_ended() -> None:
-    table = PodTable().synced({}, [ENTRY])
+    table = PodTable().after_sync({}, [ENTRY])
     assert by_pods([ENTRY], table) == ()
 
 
 def test_an_entry_that_comes_later_is_of_a_pod_that_was_just_admitted() -> None:
-    table = PodTable().synced({}, [])
+    table = PodTable().after_sync({}, [])
     assert by_pods([ENTRY], table) == (ENTRY,)
-    assert by_pods([ENTRY], table.changed(BARE)) == (NAMED,)
+    assert by_pods([ENTRY], table.after_change(BARE)) == (NAMED,)
 
 
 def test_a_pod_ends_by_its_phase_or_by_its_deletion() -> None:
-    table = PodTable().synced({"u1": BARE}, [ENTRY])
+    table = PodTable().after_sync({"u1": BARE}, [ENTRY])
     ended = Pod("u1", "default", "bare", since=5.0, has_ended=True)
-    assert by_pods([ENTRY], table.changed(ended)) == ()
-    assert by_pods([ENTRY], table.deleted("u1")) == ()
-    assert by_pods([ENTRY], table.deleted("u1").pruned([ENTRY])) == ()
+    assert by_pods([ENTRY], table.after_change(ended)) == ()
+    assert by_pods([ENTRY], table.after_deletion("u1")) == ()
+    assert by_pods([ENTRY], table.after_deletion("u1").without_stale([ENTRY])) == ()
 
 
 def test_what_ended_is_forgotten_with_its_entry() -> None:
-    assert PodTable().synced({}, [ENTRY]).pruned([]) == PodTable()
+    assert PodTable().after_sync({}, [ENTRY]).without_stale([]) == PodTable()
 
 
 def test_without_a_checkpoint_a_pods_status_names_its_devices() -> None:
     pod = Pod("u1", "default", "bare", devices=(("main", ATOM, A),))
     expected = (PodDevice(ATOM, A, "default", "bare", "main", "u1"),)
-    assert by_pods([], PodTable().changed(pod)) == expected
+    assert by_pods([], PodTable().after_change(pod)) == expected
 
 
 def test_pod_resources_names_the_pod_of_an_entry() -> None:
@@ -68,10 +68,10 @@ def test_an_entry_that_pod_resources_does_not_list_counts_until_it_has_ended() -
 
 
 def test_a_device_of_unknown_age_is_dated_by_when_it_was_first_seen() -> None:
-    seen = {identity(ENTRY): 7.0}
-    assert [one.since for one in dated([ENTRY], seen)] == [7.0]
-    assert [one.since for one in dated([NAMED], {identity(NAMED): 7.0})] == [5.0]
-    assert [one.since for one in dated([ENTRY], {})] == [0.0]
+    seen = {holder_key(ENTRY): 7.0}
+    assert [one.since for one in with_first_seen([ENTRY], seen)] == [7.0]
+    assert [one.since for one in with_first_seen([NAMED], {holder_key(NAMED): 7.0})] == [5.0]
+    assert [one.since for one in with_first_seen([ENTRY], {})] == [0.0]
 
 
 uids = st.sampled_from(["u1", "u2", "u3"])
@@ -85,14 +85,14 @@ steps = st.lists(st.tuples(st.sampled_from(["changed", "ended", "deleted"]), uid
 def test_a_pod_that_lives_by_the_newest_news_holds_what_the_checkpoint_says(
     allocations: list[PodDevice], listed: set[str], news: list[tuple[str, str]]
 ) -> None:
-    table = PodTable().synced({uid: Pod(uid, "n", uid) for uid in listed}, allocations)
+    table = PodTable().after_sync({uid: Pod(uid, "n", uid) for uid in listed}, allocations)
     living = {one.uid: one.uid in listed for one in allocations}
     for what, uid in news:
         if what == "deleted":
-            table = table.deleted(uid)
+            table = table.after_deletion(uid)
         else:
-            table = table.changed(Pod(uid, "n", uid, has_ended=what == "ended"))
-        table = table.pruned(allocations)
+            table = table.after_change(Pod(uid, "n", uid, has_ended=what == "ended"))
+        table = table.without_stale(allocations)
         living[uid] = what == "changed"
     held = {(one.device, one.uid) for one in by_pods(allocations, table)}
     assert held == {(one.device, one.uid) for one in allocations if living[one.uid]}

@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from rbln_supervisor.exporter.catalog import table
+from rbln_supervisor.exporter.catalog import catalog_table
 from tests.unit.pages import REPOSITORY, prose
 
 PAGES: Final = sorted(
@@ -52,7 +52,7 @@ def name(path: Path) -> str:
 
 def avoided(page: str) -> list[str]:
     """Return the phrases of a page that are to be avoided, with what to write."""
-    text = prose(page).replace(table(), "")  # of metrics: the catalogue's
+    text = prose(page).replace(catalog_table(), "")  # of metrics: the catalogue's
     text = " ".join(re.sub(r"`[^`\n]*`", "``", text).split())
     return [
         f"{found[0]!r}: {instead}"

@@ -30,7 +30,7 @@ MALFORMED = (
 @pytest.mark.parametrize(("text", "selected"), SELECTED.items())
 def test_what_is_selected_of_six_functions(text: str, selected: frozenset[int]) -> None:
     functions = FunctionSet([parse(text)])
-    assert {index for index in SIX if functions.has("pf", index)} == selected
+    assert {index for index in SIX if functions.has_function("pf", index)} == selected
 
 
 @pytest.mark.parametrize("text", MALFORMED)
@@ -44,20 +44,20 @@ def test_what_is_malformed_says_why_and_not_at_length(text: str) -> None:
 @pytest.mark.parametrize("entries", [("pf#0", "PF#3,4"), ("pf#3-4", "x", "pf#0"), ("pf#0,3,4",)])
 def test_entries_for_one_pf_are_united(entries: tuple[str, ...]) -> None:
     functions = FunctionSet(map(parse, entries))
-    assert {index for index in SIX if functions.has("pf", index)} == {0, 3, 4}
+    assert {index for index in SIX if functions.has_function("pf", index)} == {0, 3, 4}
 
 
 @pytest.mark.parametrize("entries", [("pf#0", "pf"), ("pf", "pf#0"), ("pf#1", "pf", "pf#0")])
 def test_an_entry_without_ranges_is_all_of_them(entries: tuple[str, ...]) -> None:
     functions = FunctionSet(map(parse, entries))
-    assert all(functions.has("pf", index) for index in (*SIX, None))
+    assert all(functions.has_function("pf", index) for index in (*SIX, None))
 
 
 def test_a_function_without_a_number_is_in_no_range() -> None:
-    assert not FunctionSet([parse("pf#0-4294967295")]).has("pf", None)
-    assert FunctionSet([parse("pf")]).has("pf", None)
+    assert not FunctionSet([parse("pf#0-4294967295")]).has_function("pf", None)
+    assert FunctionSet([parse("pf")]).has_function("pf", None)
 
 
 def test_without_a_pf_nothing_matches() -> None:
-    assert not FunctionSet([parse("pf")]).has("", 0)
-    assert not FunctionSet([]).has("pf", 0)
+    assert not FunctionSet([parse("pf")]).has_function("", 0)
+    assert not FunctionSet([]).has_function("pf", 0)

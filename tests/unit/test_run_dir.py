@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rbln_supervisor.run_dir import RunDirError, locked, prepare
+from rbln_supervisor.run_dir import RunDirError, lock_run_dir, prepare_run_dir
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 
@@ -25,7 +25,7 @@ def volume(tmp_path: Path) -> Path:
 
 def refused(path: Path) -> str:
     with pytest.raises(RunDirError) as error:
-        prepare(path)
+        prepare_run_dir(path)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -37,9 +37,9 @@ def test_a_volume_is_closed_and_stays_so(volume: Path, given: int) -> None:
     os.chown(volume, -1, os.getgid())
     volume.chmod(given)
     for _ in range(2):
-        prepare(volume)
+        prepare_run_dir(volume)
         assert mode(volume) & 0o777 == mode(volume / "pools") == 0o700
-        with locked(volume):
+        with lock_run_dir(volume):
             assert (volume / "supervisor.lock").read_text() == f"{os.getpid()}\n"
 
 
@@ -47,7 +47,7 @@ def test_a_volume_is_closed_and_stays_so(volume: Path, given: int) -> None:
 def test_a_volume_of_another_group(volume: Path) -> None:
     os.chown(volume, 0, 2000)
     volume.chmod(0o3777)
-    with locked(volume):
+    with lock_run_dir(volume):
         assert (mode(volume), (volume / "pools").stat().st_uid) == (0o700, 0)
 
 
@@ -94,7 +94,7 @@ def test_a_link_is_followed_only_where_nobody_else_can_replace_it(tmp_path: Path
     link.symlink_to(target)
     assert "a file, expected a folder" in refused(link)  # dangling
     target.mkdir()
-    prepare(link)
+    prepare_run_dir(link)
     assert {path.name for path in target.iterdir()} == {"pools"}
     for open_mode in (0o777, 0o1777, 0o775):
         tmp_path.chmod(open_mode)
@@ -102,7 +102,7 @@ def test_a_link_is_followed_only_where_nobody_else_can_replace_it(tmp_path: Path
             f"{link}: a link that others may replace (they may write to {tmp_path}): give "
             "--run-dir the folder itself"
         )
-    prepare(target)
+    prepare_run_dir(target)
 
 
 def test_what_was_refused_keeps_its_mode_and_its_files(volume: Path) -> None:
@@ -133,5 +133,5 @@ def test_what_others_put_there_while_it_is_closed_is_seen(
 
 def test_a_second_supervisor_names_the_first(volume: Path) -> None:
     first = rf"\(pid {os.getpid()}\) serves from"
-    with locked(volume), pytest.raises(RunDirError, match=first), locked(volume):
+    with lock_run_dir(volume), pytest.raises(RunDirError, match=first), lock_run_dir(volume):
         pass

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbln_supervisor.core.run_dir_check import Entry, Folder, Refused, Use, decide
+from rbln_supervisor.core.run_dir_check import Entry, Folder, Refused, Use, decide_use
 
 ROOT, NOBODY = 0, 65534
 NAMES = frozenset({"supervisor.lock", "control.sock", "pools"})
@@ -23,7 +23,7 @@ THEIRS = Entry("theirs", FILE | 0o644, ROOT)
 
 
 def decided(mode: int, entries: Sequence[Entry] = (), *, owner: int = ROOT) -> Use | Refused:
-    return decide(Folder(mode, owner, entries), uid=ROOT, names=NAMES, lock="supervisor.lock")
+    return decide_use(Folder(mode, owner, entries), uid=ROOT, names=NAMES, lock="supervisor.lock")
 
 
 @pytest.mark.parametrize(

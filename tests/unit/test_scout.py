@@ -35,10 +35,10 @@ def sim(tmp_path: Path) -> SimNode:
 def result(scout: DiscoveryProcess) -> DiscoveryResult:
     """Wait as the supervisor does."""
     while True:
-        deadline = scout.deadline
+        deadline = scout.next_deadline
         assert deadline is not None
         select.select(scout.descriptors, [], [], max(0.0, deadline - monotonic()))
-        look = scout.turn(monotonic())
+        look = scout.poll_result(monotonic())
         if look is not None:
             return look
 
@@ -46,16 +46,16 @@ def result(scout: DiscoveryProcess) -> DiscoveryResult:
 @contextmanager
 def ended(scout: DiscoveryProcess) -> Iterator[DiscoveryProcess]:
     yield scout
-    scout.end()
+    scout.kill_running()
     while scout.is_busy:
         select.select(scout.descriptors, [], [], 5)
-        assert scout.turn(monotonic()) is None
+        assert scout.poll_result(monotonic()) is None
 
 
 def test_it_finds_what_a_look_finds(sim: SimNode) -> None:
     scout = DiscoveryProcess(sim.root)
     for _ in range(2):
-        scout.begin(NEEDS)
+        scout.start_discovery(NEEDS)
         look = result(scout)
         assert look == scan.scan_node(sim.root, NEEDS)
         assert len(look.node.functions) == 4
@@ -67,7 +67,7 @@ def test_more_than_a_pipe_holds(sim: SimNode) -> None:
     sim.tree.directory("/sys/bus/pci/devices/0000:5e:00.0/net")
     sim.enable_vfs("0000:5e:00.0", 400, driver="x")
     scout = DiscoveryProcess(sim.root)
-    scout.begin(NEEDS)
+    scout.start_discovery(NEEDS)
     assert len(result(scout).node.functions) == 405
 
 
@@ -75,7 +75,7 @@ def test_a_look_that_hangs_is_ended(sim: SimNode) -> None:
     sim.hang("0000:20:00.0", "numa_node")
     scout = DiscoveryProcess(sim.root, deadline_s=SOON_S)
     began = monotonic()
-    scout.begin(NEEDS)
+    scout.start_discovery(NEEDS)
     assert result(scout) == DiscoveryResult(
         failed="the look at the node took more than 0.3 s and was ended"
     )
@@ -84,13 +84,13 @@ def test_a_look_that_hangs_is_ended(sim: SimNode) -> None:
         pass
     sim.set_numa_node("0000:20:00.0", 0)
     scout = DiscoveryProcess(sim.root)
-    scout.begin(NEEDS)
+    scout.start_discovery(NEEDS)
     assert result(scout).failed is None
 
 
 def test_a_look_that_says_too_much_is_ended(sim: SimNode) -> None:
-    with ended(DiscoveryProcess(sim.root, bytes_most=100)) as scout:
-        scout.begin(NEEDS)
+    with ended(DiscoveryProcess(sim.root, max_bytes=100)) as scout:
+        scout.start_discovery(NEEDS)
         look = result(scout)
     assert look.failed == "the look at the node said more than 100 bytes and was ended"
 
@@ -98,7 +98,7 @@ def test_a_look_that_says_too_much_is_ended(sim: SimNode) -> None:
 def test_a_look_that_is_killed(sim: SimNode) -> None:
     sim.hang("0000:20:00.0", "numa_node")
     scout = DiscoveryProcess(sim.root)
-    scout.begin(NEEDS)
+    scout.start_discovery(NEEDS)
     (child,) = children()
     processes.kill([child])
     why = "the look at the node ended without a result (killed by SIGKILL), see the log"
@@ -108,10 +108,10 @@ def test_a_look_that_is_killed(sim: SimNode) -> None:
 def test_nothing_stays_open(sim: SimNode) -> None:
     before = open_descriptors()
     scout = DiscoveryProcess(sim.root, deadline_s=SOON_S)
-    scout.begin(NEEDS)
+    scout.start_discovery(NEEDS)
     result(scout)
     sim.hang("0000:20:00.0", "numa_node")
-    scout.begin(NEEDS)
+    scout.start_discovery(NEEDS)
     result(scout)
     with ended(scout):
         pass
@@ -127,7 +127,7 @@ def test_what_a_look_started_ends_with_it(
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     scout = DiscoveryProcess(sim.root)
-    scout.begin(Needs(frozenset({0x02}), ddp_profiles=True))
+    scout.start_discovery(Needs(frozenset({0x02}), ddp_profiles=True))
     assert result(scout).failed is None
     assert processes.has_ended(int(left.read_text()), 5)
 
@@ -140,7 +140,7 @@ from pathlib import Path
 from rbln_supervisor.discovery.process import DiscoveryProcess
 from rbln_worker.host.discovery.inventory import Needs
 scout = DiscoveryProcess(Path({str(sim.root)!r}), deadline_s=0.2)
-scout.begin(Needs(frozenset({{0x12}})))
+scout.start_discovery(Needs(frozenset({{0x12}})))
 print(*Path(f"/proc/self/task/{{os.getpid()}}/children").read_text().split(), flush=True)
 os._exit(0)
 """

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 
-def merge(pairs: Iterable[tuple[str, object]]) -> tuple[dict[str, object], tuple[str, ...]]:
+def merge_pairs(pairs: Iterable[tuple[str, object]]) -> tuple[dict[str, object], tuple[str, ...]]:
     """Return an object, and the keys that were repeated.
 
     The last value counts, with two exceptions: null keeps the text, number or boolean before it,
@@ -14,13 +14,13 @@ def merge(pairs: Iterable[tuple[str, object]]) -> tuple[dict[str, object], tuple
     for key, value in pairs:
         if key in merged:
             repeated.append(key)
-            merged[key] = _second(key, merged[key], value)
+            merged[key] = _choose_value(key, merged[key], value)
         else:
             merged[key] = value
     return merged, tuple(repeated)
 
 
-def _second(key: str, before: object, after: object) -> object:
+def _choose_value(key: str, before: object, after: object) -> object:
     match before, after:
         case (str() | bool() | int() | float(), None):
             return before

@@ -3,15 +3,15 @@
 import re
 from typing import Final
 
-from rbln_supervisor.core.config.fields import Diagnostics, Field, expected, fold
-from rbln_supervisor.core.config.positions import shown
+from rbln_supervisor.core.config.fields import Diagnostics, Field, add_type_error, fold_key
+from rbln_supervisor.core.config.positions import quote_value
 
-SECONDS_MOST: Final = 86_400.0
+MAX_SECONDS: Final = 86_400.0
 """Maximum duration: a day. There are other keys for "never", where it is possible."""
 
 KEYS: Final = frozenset(
     map(
-        fold,
+        fold_key,
         (
             *("suspectSeconds", "unknownHoldSeconds"),
             *("firstSeconds", "againSeconds", "mostSeconds", "calmSeconds"),
@@ -29,33 +29,33 @@ class PlainScalar(str):
     __slots__ = ()
 
 
-def seconds(at: Field | None, default: float, notes: Diagnostics) -> float:
+def read_seconds(at: Field | None, default: float, notes: Diagnostics) -> float:
     """Return a duration; the default if it is missing, null or (noted as an error) invalid."""
     match at:
         case None | Field(value=None):
             return default
         case Field(value=PlainScalar() as text) if _DECIMAL.fullmatch(text):
-            return _bounded(at, float(text), default, notes)
+            return _check_range(at, float(text), default, notes)
         case Field(place=place, value=PlainScalar() as text):
-            notes.complain(place, f"expected a plain decimal number, got {shown(text)}")
+            notes.add_error(place, f"expected a plain decimal number, got {quote_value(text)}")
         case Field(value=bool()):
-            expected(at, "number", notes)
+            add_type_error(at, "number", notes)
         case Field(value=int() | float() as number):
-            return _bounded(at, number, default, notes)
+            return _check_range(at, number, default, notes)
         case _:
-            expected(at, "number", notes)
+            add_type_error(at, "number", notes)
     return default
 
 
-def _bounded(at: Field, number: float, default: float, notes: Diagnostics) -> float:
-    if 0 <= number <= SECONDS_MOST:  # before the conversion: an integer may be too long for a float
+def _check_range(at: Field, number: float, default: float, notes: Diagnostics) -> float:
+    if 0 <= number <= MAX_SECONDS:  # before the conversion: an integer may be too long for a float
         return float(number)
-    wanted = f"expected a number of seconds from 0 to {SECONDS_MOST:.0f}"
-    notes.complain(at.place, f"{wanted}, got {_short(number)}")
+    wanted = f"expected a number of seconds from 0 to {MAX_SECONDS:.0f}"
+    notes.add_error(at.place, f"{wanted}, got {_format_number(number)}")
     return default
 
 
-def _short(number: float) -> str:
+def _format_number(number: float) -> str:
     try:
         return f"{number:g}"
     except OverflowError:

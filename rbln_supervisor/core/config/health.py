@@ -4,16 +4,16 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from rbln_supervisor.core.config.durations import seconds
+from rbln_supervisor.core.config.durations import read_seconds
 from rbln_supervisor.core.config.fields import (
     Diagnostics,
     Field,
-    boolean,
-    expected,
-    fields,
-    strings,
+    add_type_error,
+    read_boolean,
+    read_fields,
+    read_strings,
 )
-from rbln_supervisor.core.config.positions import shown
+from rbln_supervisor.core.config.positions import quote_value
 from rbln_worker.contract.health import HealthPolicy, NpuStatuses, Probation
 
 KEYS: Final = ("linkState", "suspectSeconds", "unknownHoldSeconds", "probation", "npuStatus")
@@ -25,15 +25,17 @@ _VERSION: Final = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})", re.ASCII)
 _DEFAULT: Final = HealthPolicy()
 
 
-def read(at: Field | None, notes: Diagnostics) -> HealthPolicy:
+def read_policy(at: Field | None, notes: Diagnostics) -> HealthPolicy:
     """Return the policy; the default if it is missing, null or (noted as an error) no object."""
-    found = _object(at, KEYS, notes)
+    found = _read_object(at, KEYS, notes)
     link = found.get("linkState")
     return HealthPolicy(
-        link_state=_DEFAULT.link_state if link is None else _switch(link, notes),
-        suspect_s=seconds(found.get("suspectSeconds"), _DEFAULT.suspect_s, notes),
-        unknown_hold_s=seconds(found.get("unknownHoldSeconds"), _DEFAULT.unknown_hold_s, notes),
-        probation=_probation(found.get("probation"), notes),
+        link_state=_DEFAULT.link_state if link is None else _read_switch(link, notes),
+        suspect_s=read_seconds(found.get("suspectSeconds"), _DEFAULT.suspect_s, notes),
+        unknown_hold_s=read_seconds(
+            found.get("unknownHoldSeconds"), _DEFAULT.unknown_hold_s, notes
+        ),
+        probation=_read_probation(found.get("probation"), notes),
         npu_statuses=_npu_statuses(found.get("npuStatus"), notes),
     )
 
@@ -46,18 +48,18 @@ def _npu_statuses(at: Field | None, notes: Diagnostics) -> tuple[NpuStatuses, ..
         case Field(value=dict() as drivers):
             pass
         case _:
-            expected(at, "object", notes)
+            add_type_error(at, "object", notes)
             return ()
     read = []
     for version, words in drivers.items():
-        one = Field(f"{at.place}[{shown(version)}]", words)
+        one = Field(f"{at.place}[{quote_value(version)}]", words)
         number = _VERSION.fullmatch(version)
         if number is None:
-            notes.complain(one.place, "expected a driver version such as 3.6 as the key")
+            notes.add_error(one.place, "expected a driver version such as 3.6 as the key")
             continue
-        named = strings(one, notes)
-        if named[:2] != ("READY", "BUSY") or not {*named} <= NPU_WORDS or _repeats(named):
-            notes.complain(
+        named = read_strings(one, notes)
+        if named[:2] != ("READY", "BUSY") or not {*named} <= NPU_WORDS or _has_duplicates(named):
+            notes.add_error(
                 one.place,
                 f"expected READY, BUSY, then {', '.join(sorted(NPU_WORDS - {'READY', 'BUSY'}))} "
                 "in the order of their numbers, each once at most",
@@ -66,30 +68,32 @@ def _npu_statuses(at: Field | None, notes: Diagnostics) -> tuple[NpuStatuses, ..
     return tuple(sorted(read, key=lambda one: one.since))
 
 
-def _repeats(words: tuple[str, ...]) -> bool:
+def _has_duplicates(words: tuple[str, ...]) -> bool:
     return len({*words}) < len(words)
 
 
-def _switch(at: Field, notes: Diagnostics) -> bool:
-    return _DEFAULT.link_state if at.value is None else boolean(at, notes)
+def _read_switch(at: Field, notes: Diagnostics) -> bool:
+    return _DEFAULT.link_state if at.value is None else read_boolean(at, notes)
 
 
-def _probation(at: Field | None, notes: Diagnostics) -> Probation:
-    found, default = _object(at, PROBATION_KEYS, notes), _DEFAULT.probation
+def _read_probation(at: Field | None, notes: Diagnostics) -> Probation:
+    found, default = _read_object(at, PROBATION_KEYS, notes), _DEFAULT.probation
     read = Probation(
-        first_s=seconds(found.get("firstSeconds"), default.first_s, notes),
-        again_s=seconds(found.get("againSeconds"), default.again_s, notes),
-        most_s=seconds(found.get("mostSeconds"), default.most_s, notes),
-        calm_s=seconds(found.get("calmSeconds"), default.calm_s, notes),
+        first_s=read_seconds(found.get("firstSeconds"), default.first_s, notes),
+        again_s=read_seconds(found.get("againSeconds"), default.again_s, notes),
+        most_s=read_seconds(found.get("mostSeconds"), default.most_s, notes),
+        calm_s=read_seconds(found.get("calmSeconds"), default.calm_s, notes),
     )
     most = found.get("mostSeconds")
     if most is not None and read.most_s < max(read.first_s, read.again_s):
         said = f"{read.most_s:g} is less than firstSeconds or againSeconds, and counts for them"
-        notes.warn(most.place, said)
+        notes.add_warning(most.place, said)
     return read
 
 
-def _object(at: Field | None, keys: tuple[str, ...], notes: Diagnostics) -> Mapping[str, Field]:
+def _read_object(
+    at: Field | None, keys: tuple[str, ...], notes: Diagnostics
+) -> Mapping[str, Field]:
     if at is None or at.value is None:
         return {}
-    return fields(at, keys, notes) or {}
+    return read_fields(at, keys, notes) or {}

@@ -4,7 +4,7 @@ import re
 from collections import deque
 from typing import Final
 
-from rbln_supervisor.core.config.fields import fold, member
+from rbln_supervisor.core.config.fields import fold_key, member_place
 
 KEY: Final = "resourcelist"
 MAX_VALUES: Final = 1000
@@ -29,7 +29,7 @@ def what_it_is(text: str) -> str:
     return ""
 
 
-def whereabouts(value: object) -> str:
+def find_pool_list(value: object) -> str:
     """Return the place of the list of pools, if it is not at the top; empty if there is none."""
     kind = ""
     if isinstance(value, dict) and "apiVersion" in value and isinstance(value.get("kind"), str):
@@ -42,14 +42,14 @@ def whereabouts(value: object) -> str:
         match one:
             case dict():
                 keys = [str(key) for key in one]
-                if any(fold(key) == KEY for key in keys):
+                if any(fold_key(key) == KEY for key in keys):
                     return (
                         f" ({kind}it is in {place}: expected what stands there, and nothing else)"
                     )
-                pending += [(member(place, str(key)), inner) for key, inner in one.items()]
+                pending += [(member_place(place, str(key)), inner) for key, inner in one.items()]
             case list():
                 pending += [(f"{place}[{index}]", inner) for index, inner in enumerate(one)]
-            case str() if KEY in fold(one):
+            case str() if KEY in fold_key(one):
                 return f" ({kind}{place} holds it as text: expected that text, and nothing else)"
             case _:
                 pass

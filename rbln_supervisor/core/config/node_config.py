@@ -10,11 +10,17 @@ from typing import Final, NoReturn
 import msgspec
 
 from rbln_supervisor.core.config import document
-from rbln_supervisor.core.config.fields import Complaint, Diagnostics, Field, expected, fields
-from rbln_supervisor.core.config.misplaced import whereabouts
+from rbln_supervisor.core.config.fields import (
+    Complaint,
+    Diagnostics,
+    Field,
+    add_type_error,
+    read_fields,
+)
+from rbln_supervisor.core.config.misplaced import find_pool_list
 from rbln_supervisor.core.config.names import prefix_error
-from rbln_supervisor.core.config.pool import ParsedPool, PoolConfig, read
-from rbln_supervisor.core.config.positions import DocumentError, bounded
+from rbln_supervisor.core.config.pool import ParsedPool, PoolConfig, read_pool
+from rbln_supervisor.core.config.positions import DocumentError, limit_lines
 from rbln_supervisor.core.config.selectors import SelectorObject
 
 __all__ = [  # readers of a configuration need no other module
@@ -30,7 +36,7 @@ __all__ = [  # readers of a configuration need no other module
 
 NO_POOLS: Final = "no pools: nothing is served until the file changes"
 """The SR-IOV network operator writes such a file for a node without a policy: no error."""
-WARNINGS_MOST: Final = 50
+MAX_WARNINGS: Final = 50
 """Maximum number of warnings; then "and N more", as for the errors of a ConfigError."""
 
 
@@ -58,9 +64,9 @@ class ConfigError(Exception):
     """Error of a configuration that can't be used at all."""
 
     def __init__(self, errors: Iterable[str], warnings: Iterable[str] = ()) -> None:
-        self.errors = bounded(tuple(errors))
+        self.errors = limit_lines(tuple(errors))
         """One line each: place, expected value, actual value."""
-        self.warnings = bounded(tuple(warnings), WARNINGS_MOST)
+        self.warnings = limit_lines(tuple(warnings), MAX_WARNINGS)
         """They may have the cause, such as a misspelled key that is therefore missing."""
         super().__init__("\n".join(self.errors))
 
@@ -75,15 +81,15 @@ def parse(raw: bytes, *, prefix: str) -> NodeConfig:
     if wrong := prefix_error(prefix):
         raise ConfigError([f"--resource-prefix: {wrong}"])
     try:
-        value, accepted = document.read(raw)
+        value, accepted = document.read_document(raw)
     except DocumentError as error:
         raise ConfigError([str(error)]) from None
     notes = Diagnostics()
     notes.warnings += accepted
-    config = _sort_out([read(at, prefix, notes) for at in _resource_list(value, notes)])
+    config = _sort_out([read_pool(at, prefix, notes) for at in _resource_list(value, notes)])
     if config.invalid and not config.pools:
-        _refuse(config, notes.warnings)
-    return msgspec.structs.replace(config, warnings=bounded(notes.warnings, WARNINGS_MOST))
+        _refuse_config(config, notes.warnings)
+    return msgspec.structs.replace(config, warnings=limit_lines(notes.warnings, MAX_WARNINGS))
 
 
 def require_valid(config: NodeConfig) -> NodeConfig:
@@ -93,28 +99,28 @@ def require_valid(config: NodeConfig) -> NodeConfig:
         ConfigError: A pool is invalid.
     """
     if config.invalid:
-        _refuse(config, config.warnings)
+        _refuse_config(config, config.warnings)
     return config
 
 
-def _refuse(config: NodeConfig, warnings: Iterable[str]) -> NoReturn:
+def _refuse_config(config: NodeConfig, warnings: Iterable[str]) -> NoReturn:
     complaints = (complaint for pool in config.invalid for complaint in pool.complaints)
     raise ConfigError(map(str, complaints), warnings)
 
 
 def _resource_list(value: object, notes: Diagnostics) -> list[Field]:
     """Return the pools of the file. Raises ConfigError if there is no list."""
-    top = fields(Field("", value), ["resourceList"], notes)
+    top = read_fields(Field("", value), ["resourceList"], notes)
     match None if top is None else top.get("resourceList"):
         case Field(place=place, value=[_, *_] as values):
             return [Field(f"{place}[{index}]", pool) for index, pool in enumerate(values)]
         case Field(place=place, value=[] | None):
-            notes.warn(place, NO_POOLS)
+            notes.add_warning(place, NO_POOLS)
             return []
         case Field() as wrong:
-            expected(wrong, "array", notes)
+            add_type_error(wrong, "array", notes)
         case None if top is not None:
-            notes.complain("resourceList", f"missing, expected array{whereabouts(value)}")
+            notes.add_error("resourceList", f"missing, expected array{find_pool_list(value)}")
         case None:
             pass  # no object: its error is noted already
     raise ConfigError(map(str, notes.complaints), notes.warnings)

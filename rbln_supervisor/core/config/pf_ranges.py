@@ -12,11 +12,11 @@ from typing import Final
 
 import msgspec
 
-NUMBER_MOST: Final = 2**32 - 1
+MAX_NUMBER: Final = 2**32 - 1
 """Maximum index: devlink's sfnum is a u32; VF indexes have 16 bits."""
 
 _NUMBER: Final = re.compile(r"[0-9]{1,10}")
-_SHOWN_MOST: Final = 24
+_MAX_SHOWN: Final = 24
 """Maximum length of an item in a message (characters)."""
 
 
@@ -62,7 +62,7 @@ def parse(text: str) -> PfRange:
         case []:
             return PfRange(pf)
         case [items]:
-            return PfRange(pf, tuple(map(_item, items.split(","))))
+            return PfRange(pf, tuple(map(_parse_item, items.split(","))))
         case _:
             raise MalformedError("# stands in it twice")
 
@@ -81,7 +81,7 @@ class FunctionSet:
             else:
                 known += entry.ranges
 
-    def has(self, pf: str, index: int | None) -> bool:
+    def has_function(self, pf: str, index: int | None) -> bool:
         """Return True if an entry includes the function; ``pf`` is empty if it has no PF."""
         ranges = self._ranges.get(pf.lower(), ()) if pf else ()
         if ranges is None:
@@ -89,19 +89,19 @@ class FunctionSet:
         return index is not None and any(one.first <= index <= one.last for one in ranges)
 
 
-def _item(text: str) -> Range:
+def _parse_item(text: str) -> Range:
     if not text:
         raise MalformedError("a number is missing beside a comma or behind #")
     first, dash, last = text.partition("-")
-    one = Range(_number(first, text), _number(last if dash else first, text))
+    one = Range(_parse_number(first, text), _parse_number(last if dash else first, text))
     if one.first > one.last:
         raise MalformedError(f"{text} begins behind its end")
     return one
 
 
-def _number(digits: str, item: str) -> int:
+def _parse_number(digits: str, item: str) -> int:
     if not re.fullmatch(r"[0-9]+", digits):
-        raise MalformedError(f"{item[:_SHOWN_MOST]!a} is neither a number nor a range")
-    if not _NUMBER.fullmatch(digits) or int(digits) > NUMBER_MOST:
-        raise MalformedError(f"{digits[:_SHOWN_MOST]} is larger than any number of a function")
+        raise MalformedError(f"{item[:_MAX_SHOWN]!a} is neither a number nor a range")
+    if not _NUMBER.fullmatch(digits) or int(digits) > MAX_NUMBER:
+        raise MalformedError(f"{digits[:_MAX_SHOWN]} is larger than any number of a function")
     return int(digits)

@@ -5,10 +5,10 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-LINES_MOST: Final = 20
+MAX_LINES: Final = 20
 """Maximum number of lines of one kind; then "and N more": a file often has one error many times."""
 
-SHOWN_MOST: Final = 80
+MAX_SHOWN: Final = 80
 """Maximum length of a value in a message (characters)."""
 
 _WORD: Final = re.compile(r"[\w.+-]")
@@ -18,13 +18,13 @@ class DocumentError(Exception):
     """Error of a file that is no document; one line with the place and what was expected."""
 
 
-def place(text: str, index: int) -> str:
+def text_position(text: str, index: int) -> str:
     """Return ``line 3, column 7``, both counted from one."""
     line, column = text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index)
     return f"line {line}, column {column}"
 
 
-def found(text: str, index: int) -> str:
+def text_excerpt(text: str, index: int) -> str:
     """Return the text at an index, short and printable.
 
     A word is not repeated: in a broken file it may be a value of additionalInfo that lost a quote.
@@ -37,13 +37,13 @@ def found(text: str, index: int) -> str:
     return f"'{character}'" if character.isprintable() else f"U+{ord(character):04X}"
 
 
-def shown(value: str) -> str:
+def quote_value(value: str) -> str:
     """Return a value in quotes, on one line, with limited length."""
-    text = value if len(value) <= SHOWN_MOST else f"{value[:SHOWN_MOST]}…"
+    text = value if len(value) <= MAX_SHOWN else f"{value[:MAX_SHOWN]}…"
     return json.dumps(text, ensure_ascii=not text.isprintable())
 
 
-def kind(value: object) -> str:
+def json_type(value: object) -> str:
     """Return a value's type, in the terms of JSON."""
     match value:
         case None:
@@ -60,7 +60,7 @@ def kind(value: object) -> str:
             return "number"
 
 
-def bounded(lines: Sequence[str], most: int = LINES_MOST) -> tuple[str, ...]:
+def limit_lines(lines: Sequence[str], most: int = MAX_LINES) -> tuple[str, ...]:
     """Return the first lines, and the number of further ones."""
     if len(lines) <= most:
         return tuple(lines)

@@ -6,7 +6,7 @@ Every character keeps its place, so that line and column of a later error are ri
 import re
 from typing import Final
 
-from rbln_supervisor.core.config.positions import LINES_MOST, DocumentError, place
+from rbln_supervisor.core.config.positions import MAX_LINES, DocumentError, text_position
 
 # No alternative can fail once it has begun (a missing end counts as the end of the line or file),
 # so that no text makes this slow.
@@ -21,7 +21,7 @@ _TOKEN: Final = re.compile(
 _NOT_NEWLINE: Final = re.compile(r"[^\n]")
 
 
-def relax(text: str) -> tuple[str, tuple[str, ...]]:
+def relax_json(text: str) -> tuple[str, tuple[str, ...]]:
     """Return the text without comments and trailing commas, and a warning for each.
 
     Raises:
@@ -38,7 +38,9 @@ def relax(text: str) -> tuple[str, tuple[str, ...]]:
         match token.lastgroup:
             case "comment":
                 if token[0].startswith("/*") and not (len(token[0]) > 3 and token[0][-2:] == "*/"):
-                    raise DocumentError(f"{place(text, token.start())}: expected */ after /*")
+                    raise DocumentError(
+                        f"{text_position(text, token.start())}: expected */ after /*"
+                    )
                 excess.append((token.start(), token.end(), "comment"))
                 continue
             case "comma":
@@ -50,7 +52,7 @@ def relax(text: str) -> tuple[str, tuple[str, ...]]:
                 comma = None
         before = token[0][-1]
     excess.sort()
-    return _blank(text, excess), _warnings(text, excess)
+    return _blank_excess(text, excess), _excess_warnings(text, excess)
 
 
 def constant_at(text: str) -> int:
@@ -59,16 +61,21 @@ def constant_at(text: str) -> int:
     return next(places, 0)
 
 
-def _warnings(text: str, excess: list[tuple[int, int, str]]) -> tuple[str, ...]:
+def _excess_warnings(text: str, excess: list[tuple[int, int, str]]) -> tuple[str, ...]:
     # Comments are intended: one line for all of them. A comma may be the trace of a lost line.
     commas = [start for start, _, what in excess if what == "trailing comma"]
     comments = [start for start, _, what in excess if what == "comment"]
-    lines = [f"{place(text, start)}: trailing comma (accepted)" for start in commas[:LINES_MOST]]
-    lines += [f"and {len(commas) - LINES_MOST} more"] if len(commas) > LINES_MOST else []
-    return (*lines, *(f"{place(text, start)}: comment (accepted)" for start in comments[:1]))
+    lines = [
+        f"{text_position(text, start)}: trailing comma (accepted)" for start in commas[:MAX_LINES]
+    ]
+    lines += [f"and {len(commas) - MAX_LINES} more"] if len(commas) > MAX_LINES else []
+    return (
+        *lines,
+        *(f"{text_position(text, start)}: comment (accepted)" for start in comments[:1]),
+    )
 
 
-def _blank(text: str, excess: list[tuple[int, int, str]]) -> str:
+def _blank_excess(text: str, excess: list[tuple[int, int, str]]) -> str:
     pieces, done = [], 0
     for start, end, _ in excess:
         pieces += [text[done:start], _NOT_NEWLINE.sub(" ", text[start:end])]

@@ -14,16 +14,16 @@ from rbln_supervisor.core.config import pf_ranges
 from rbln_supervisor.core.config.fields import (
     Diagnostics,
     Field,
-    boolean,
-    expected,
-    fields,
-    fold,
-    member,
-    string,
-    strings,
-    text,
+    add_type_error,
+    fold_key,
+    member_place,
+    read_boolean,
+    read_fields,
+    read_string,
+    read_strings,
+    require_string,
 )
-from rbln_supervisor.core.config.positions import shown
+from rbln_supervisor.core.config.positions import quote_value
 from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
 from rbln_worker.contract.pool import DeviceType
 
@@ -64,7 +64,7 @@ _INTERFACE: Final = re.compile(r"[^\s/:#]{1,15}")
 _WHOLE_ADDRESS: Final = "a whole address such as 0000:3b:00.0"
 
 
-def read(
+def read_selectors(
     at: Field | None, place: str, device_type: DeviceType | None, notes: Diagnostics
 ) -> tuple[SelectorObject, ...]:
     """Return the selector objects of a pool, in order; note an error if there are none.
@@ -74,19 +74,19 @@ def read(
     """
     match at:
         case None:
-            notes.complain(place, "missing, expected object or array of objects")
+            notes.add_error(place, "missing, expected object or array of objects")
             return ()
         case Field(value=[]):
-            notes.complain(at.place, "expected at least one object, got an empty array")
+            notes.add_error(at.place, "expected at least one object, got an empty array")
             return ()
         case Field(value=list() as values):
             each = [Field(f"{at.place}[{index}]", value) for index, value in enumerate(values)]
         case Field(value=dict()):
             each = [at]
         case _:
-            expected(at, "object or array of objects", notes)
+            add_type_error(at, "object or array of objects", notes)
             return ()
-    return tuple(_object(one, device_type, notes) for one in each)
+    return tuple(_read_object(one, device_type, notes) for one in each)
 
 
 def is_address(value: str) -> bool:
@@ -94,24 +94,25 @@ def is_address(value: str) -> bool:
     return _ADDRESS.fullmatch(value) is not None
 
 
-def _object(at: Field, device_type: DeviceType | None, notes: Diagnostics) -> SelectorObject:
+def _read_object(at: Field, device_type: DeviceType | None, notes: Diagnostics) -> SelectorObject:
     keys = DEVICE_TYPES[device_type].selectors if device_type else tuple(ATTRIBUTES)
-    found = fields(at, keys, notes, hint=_of_another_type)
+    found = read_fields(at, keys, notes, hint=_of_another_type)
     if found is None:
         return SelectorObject()
     values: dict[str, Any] = {
-        ATTRIBUTES[key]: _READERS.get(key, strings)(field, notes) for key, field in found.items()
+        ATTRIBUTES[key]: _READERS.get(key, read_strings)(field, notes)
+        for key, field in found.items()
     }
     for key, field in found.items():
         if key in _SPELLINGS:
             _warn_of_the_impossible(_SPELLINGS[key], field, notes)
     if device_type and "auxTypes" in keys:
-        _need_aux_types(found.get("auxTypes"), member(at.place, "auxTypes"), notes)
+        _need_aux_types(found.get("auxTypes"), member_place(at.place, "auxTypes"), notes)
     wanted = SelectorObject(**values)
     if wanted.is_rdma and wanted.vdpa_type:
         at = found["vdpaType"]
         said = "expected no vdpaType beside isRdma in one object (two objects may have one each)"
-        notes.complain(at.place, f"{said}, got {shown(wanted.vdpa_type)}")
+        notes.add_error(at.place, f"{said}, got {quote_value(wanted.vdpa_type)}")
     return wanted
 
 
@@ -119,36 +120,36 @@ def _of_another_type(folded: str) -> str | None:
     types = [
         name
         for name, kind in DEVICE_TYPES.items()
-        if any(folded == fold(key) for key in kind.selectors)
+        if any(folded == fold_key(key) for key in kind.selectors)
     ]
     return f"a key of {' and '.join(types)} pools, ignored" if types else None
 
 
 def _vdpa_type(at: Field, notes: Diagnostics) -> VdpaType:
-    match string(at, notes):
+    match read_string(at, notes):
         case "" | "vhost" | "virtio" as word:
             return word
         case other:
-            notes.complain(at.place, f"expected vhost or virtio, got {shown(other)}")
+            notes.add_error(at.place, f"expected vhost or virtio, got {quote_value(other)}")
             return ""
 
 
 def _aux_types(at: Field, notes: Diagnostics) -> tuple[str, ...]:
-    types = strings(at, notes)
+    types = read_strings(at, notes)
     for index, value in enumerate(at.value if isinstance(at.value, list) else ()):
         if isinstance(value, str) and value != "sf":
-            notes.complain(f"{at.place}[{index}]", f"expected sf, got {shown(value)}")
+            notes.add_error(f"{at.place}[{index}]", f"expected sf, got {quote_value(value)}")
     return types
 
 
 def _need_aux_types(at: Field | None, place: str, notes: Diagnostics) -> None:
     match at:
         case None:
-            notes.complain(place, 'missing, expected ["sf"]')
+            notes.add_error(place, 'missing, expected ["sf"]')
         case Field(value=None):
-            notes.complain(at.place, 'expected ["sf"], got null')
+            notes.add_error(at.place, 'expected ["sf"], got null')
         case Field(value=[]):
-            notes.complain(at.place, 'expected ["sf"], got an empty array')
+            notes.add_error(at.place, 'expected ["sf"], got an empty array')
         case _:
             pass  # read already, with an error if it is wrong
 
@@ -158,19 +159,19 @@ def _functions_of(example: str) -> "_Reader":
 
     def read_functions(at: Field, notes: Diagnostics) -> tuple[pf_ranges.PfRange, ...]:
         if not isinstance(at.value, list):
-            strings(at, notes)  # null, or an error
+            read_strings(at, notes)  # null, or an error
             return ()
         found = []
         for index, value in enumerate(at.value):
             one = Field(f"{at.place}[{index}]", value)
-            written = text(one, notes)
+            written = require_string(one, notes)
             if not isinstance(value, str):
                 continue  # noted as an error
             try:
                 found.append(pf_ranges.parse(written))
             except pf_ranges.MalformedError as error:
-                said = f"expected like {example}, got {shown(written)}"
-                notes.complain(one.place, f"{said}: {error}")
+                said = f"expected like {example}, got {quote_value(written)}"
+                notes.add_error(one.place, f"{said}: {error}")
         return tuple(found)
 
     return read_functions
@@ -182,8 +183,8 @@ _READERS: Final[Mapping[str, _Reader]] = {
     "auxTypes": _aux_types,
     "pfNames": _functions_of("p0#0,2-7,9"),
     "rootDevices": _functions_of("0000:3b:00.0#0,2-7,9"),
-    "isRdma": boolean,
-    "needVhostNet": boolean,
+    "isRdma": read_boolean,
+    "needVhostNet": read_boolean,
     "vdpaType": _vdpa_type,
 }
 """Readers of keys; any other key has a list of texts."""
@@ -247,4 +248,6 @@ def _warn_of_the_impossible(spelling: _Spelling, at: Field, notes: Diagnostics) 
             better = spelling.better(value)
             meant = f" (did you mean {better}?)" if spelling.right.fullmatch(better) else ""
             place = f"{at.place}[{index}]"
-            notes.warn(place, f"{shown(value)} never matches, expected {spelling.what}{meant}")
+            notes.add_warning(
+                place, f"{quote_value(value)} never matches, expected {spelling.what}{meant}"
+            )

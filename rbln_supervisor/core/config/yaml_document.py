@@ -10,16 +10,23 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from rbln_supervisor.core.config.duplicate_keys import merge
+from rbln_supervisor.core.config.duplicate_keys import merge_pairs
 from rbln_supervisor.core.config.durations import KEYS as NUMBER_KEYS
 from rbln_supervisor.core.config.durations import PlainScalar
-from rbln_supervisor.core.config.fields import fold
-from rbln_supervisor.core.config.positions import DocumentError, bounded, found, kind, place, shown
+from rbln_supervisor.core.config.fields import fold_key
+from rbln_supervisor.core.config.positions import (
+    DocumentError,
+    json_type,
+    limit_lines,
+    quote_value,
+    text_excerpt,
+    text_position,
+)
 
 if TYPE_CHECKING:
     import yaml
 
-DEPTH_MOST: Final = 100
+MAX_DEPTH: Final = 100
 """Maximum levels of nesting; a configuration has six."""
 
 _UNPRINTABLE: Final = re.compile(
@@ -42,10 +49,10 @@ class _Open:
         return self.is_mapping and len(self.keys) == len(self.items)
 
     def wants_number(self) -> bool:
-        return len(self.keys) > len(self.items) and fold(self.keys[-1]) in NUMBER_KEYS
+        return len(self.keys) > len(self.items) and fold_key(self.keys[-1]) in NUMBER_KEYS
 
 
-def read(text: str) -> tuple[object, tuple[str, ...]]:
+def read_yaml(text: str) -> tuple[object, tuple[str, ...]]:
     """Return the value of the only document in a text, and warnings.
 
     Raises:
@@ -55,17 +62,21 @@ def read(text: str) -> tuple[object, tuple[str, ...]]:
 
     if odd := _UNPRINTABLE.search(text):
         at = odd.start()
-        raise DocumentError(f"{place(text, at)}: expected text, got {found(text, at)}")
+        raise DocumentError(
+            f"{text_position(text, at)}: expected text, got {text_excerpt(text, at)}"
+        )
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return _build(yaml.parse(text, Loader=loader))
+        return _build_value(yaml.parse(text, Loader=loader))
     except yaml.MarkedYAMLError as error:
-        raise DocumentError(_said(text, error.problem_mark, error.problem or str(error))) from None
+        raise DocumentError(
+            _parser_message(text, error.problem_mark, error.problem or str(error))
+        ) from None
     except yaml.YAMLError as error:
-        raise DocumentError(_said(text, None, str(error))) from None
+        raise DocumentError(_parser_message(text, None, str(error))) from None
 
 
-def _said(text: str, mark: "yaml.Mark | None", problem: str) -> str:
+def _parser_message(text: str, mark: "yaml.Mark | None", problem: str) -> str:
     """Return the parser's message on one line, except for a tab, which it describes badly."""
     said = f"no YAML: {' '.join(problem.split())}"
     if mark is None:
@@ -76,7 +87,7 @@ def _said(text: str, mark: "yaml.Mark | None", problem: str) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}: {said}"
 
 
-def _build(events: "Iterable[yaml.Event]") -> tuple[object, tuple[str, ...]]:
+def _build_value(events: "Iterable[yaml.Event]") -> tuple[object, tuple[str, ...]]:
     import yaml  # noqa: PLC0415 - see read
 
     resolver = yaml.resolver.Resolver()
@@ -86,40 +97,42 @@ def _build(events: "Iterable[yaml.Event]") -> tuple[object, tuple[str, ...]]:
     for event in events:
         match event:
             case yaml.DocumentStartEvent() if root:
-                _fail(event, "expected one document, got a second one")
+                _raise_error(event, "expected one document, got a second one")
             case yaml.NodeEvent(anchor=str()):
-                _fail(event, "expected the value itself, got an anchor or alias (& or *)")
+                _raise_error(event, "expected the value itself, got an anchor or alias (& or *)")
             case yaml.CollectionStartEvent():
-                _check(event, depth=len(stack))
+                _check_collection(event, depth=len(stack))
                 is_mapping = isinstance(event, yaml.MappingStartEvent)
                 stack.append(_Open(event, is_mapping=is_mapping))
             case yaml.CollectionEndEvent():
                 ended = stack.pop()
-                _put(stack[-1] if stack else root, ended.start, _collection(ended, warnings))
+                _put_value(
+                    stack[-1] if stack else root, ended.start, _finish_collection(ended, warnings)
+                )
             case yaml.ScalarEvent():
                 wants_number = bool(stack) and stack[-1].wants_number()
                 odd: list[str] = []
-                value = _scalar(event, resolver, odd)
+                value = _read_scalar(event, resolver, odd)
                 if wants_number and odd:
                     value = PlainScalar(value)
                 else:
                     warnings += odd
-                _put(stack[-1] if stack else root, event, value)
+                _put_value(stack[-1] if stack else root, event, value)
             case _:
                 pass  # begin and end of the stream and of the document
     if not root:
         raise DocumentError("the file is empty: expected an object with resourceList")
-    return root[0], bounded(warnings)
+    return root[0], limit_lines(warnings)
 
 
-def _check(event: "yaml.CollectionStartEvent", *, depth: int) -> None:
+def _check_collection(event: "yaml.CollectionStartEvent", *, depth: int) -> None:
     if event.tag is not None:
-        _fail(event, f"expected a plain value, got {_tagged(event.tag)}")
-    if depth >= DEPTH_MOST:
-        _fail(event, f"expected at most {DEPTH_MOST} levels of nesting")
+        _raise_error(event, f"expected a plain value, got {_describe_tag(event.tag)}")
+    if depth >= MAX_DEPTH:
+        _raise_error(event, f"expected at most {MAX_DEPTH} levels of nesting")
 
 
-def _put(target: _Open | list[object], event: "yaml.Event", value: object) -> None:
+def _put_value(target: _Open | list[object], event: "yaml.Event", value: object) -> None:
     match target:
         case list():
             target.append(value)
@@ -128,21 +141,22 @@ def _put(target: _Open | list[object], event: "yaml.Event", value: object) -> No
         case _ if isinstance(value, str):
             target.keys.append(value)
         case _:
-            _fail(event, f"expected string as key, got {kind(value)}")
+            _raise_error(event, f"expected string as key, got {json_type(value)}")
 
 
-def _collection(ended: _Open, warnings: list[str]) -> object:
+def _finish_collection(ended: _Open, warnings: list[str]) -> object:
     if not ended.is_mapping:
         return ended.items
-    value, repeated = merge(zip(ended.keys, ended.items, strict=True))
+    value, repeated = merge_pairs(zip(ended.keys, ended.items, strict=True))
     warnings += [
-        f"{_place(ended.start)}: key {shown(key)} is repeated in this object (the last counts)"
+        f"{_event_position(ended.start)}: key {quote_value(key)} is repeated in this object "
+        "(the last counts)"
         for key in repeated
     ]
     return value
 
 
-def _scalar(
+def _read_scalar(
     event: "yaml.ScalarEvent", resolver: "yaml.resolver.Resolver", warnings: list[str]
 ) -> object:
     import yaml  # noqa: PLC0415 - see read
@@ -159,23 +173,25 @@ def _scalar(
         case "str":
             pass
         case "int" | "float" | "timestamp" | "value" if event.tag is None:
-            warnings.append(f"{_place(event)}: a number or date is read as text (quote it)")
+            warnings.append(
+                f"{_event_position(event)}: a number or date is read as text (quote it)"
+            )
         case other:
-            _fail(event, f"expected a plain value, got {_tagged(other)}")
+            _raise_error(event, f"expected a plain value, got {_describe_tag(other)}")
     # "\ud800" in double quotes is half a character
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _tagged(tag: str) -> str:
+def _describe_tag(tag: str) -> str:
     # Other tags are not repeated: "password: !secret" is a value that lost its quotes.
     known = tag.removeprefix(_TAG) in _TAGS
     return f"one with the tag {tag}" if known else "one with a tag of its own"
 
 
-def _place(event: "yaml.Event") -> str:
+def _event_position(event: "yaml.Event") -> str:
     mark = event.start_mark
     return f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
 
 
-def _fail(event: "yaml.Event", text: str) -> NoReturn:
-    raise DocumentError(f"{_place(event)}: {text}")
+def _raise_error(event: "yaml.Event", text: str) -> NoReturn:
+    raise DocumentError(f"{_event_position(event)}: {text}")

@@ -16,7 +16,7 @@ from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
 from rbln_supervisor.core.matching import in_use
 from rbln_supervisor.core.matching.explain import explain
 from rbln_supervisor.core.matching.node_inventory import NodeInventory
-from rbln_supervisor.core.matching.plan import here, plan, taken
+from rbln_supervisor.core.matching.plan import devices_removed, make_plan, present_ids
 from rbln_supervisor.core.status import DeviceStatus
 from rbln_supervisor.core.workers.desired_state import DesiredState
 from rbln_worker.contract.pod_resources import ResourceHolders
@@ -49,7 +49,7 @@ def explain_reply(
     }
     explanation = explain(served, node, name, gone, altnames)
     if explanation is None:
-        return ErrorReply((_unknown(name, served),))
+        return ErrorReply((_unknown_device(name, served),))
     lister = next(
         (p for p, roster in rosters.items() if explanation.device in roster.devices), None
     )
@@ -75,16 +75,16 @@ def plan_reply(
     held: ResourceHolders,
 ) -> DryRunReply:
     """Return the effect of another configuration, on a node with a discovery for both."""
-    now = {pool: here(roster.devices.values()) for pool, roster in rosters.items()}
+    now = {pool: present_ids(roster.devices.values()) for pool, roster in rosters.items()}
     listed = {pool: tuple(roster.devices) for pool, roster in rosters.items()}
     return DryRunReply(
-        plan(served, now, wanted, node),
+        make_plan(served, now, wanted, node),
         warnings=wanted.warnings,
-        held=in_use.conflicts(taken(served, listed, wanted, node), held),
+        held=in_use.removal_conflicts(devices_removed(served, listed, wanted, node), held),
     )
 
 
-def _unknown(name: str, served: node_config.NodeConfig) -> str:
+def _unknown_device(name: str, served: node_config.NodeConfig) -> str:
     types = {pool.spec.device_type for pool in served.pools}
     looked_at = sorted({f"{DEVICE_TYPES[one].base_class:02x}" for one in types})
     return (

@@ -9,10 +9,10 @@ from rbln_worker.contract.device import REBELLIONS, Device, DeviceId, PciFunctio
 
 def candidates(function: PciFunction, _: Iterable[Subfunction]) -> Iterable[Candidate]:
     """Yield the function itself; one with enabled virtual functions is refused."""
-    yield Candidate(Device(DeviceId(function.bdf), function), _refusal(function))
+    yield Candidate(Device(DeviceId(function.bdf), function), _refusal_reason(function))
 
 
-def _refusal(function: PciFunction) -> str | None:
+def _refusal_reason(function: PciFunction) -> str | None:
     if function.driver is None:
         return "no driver is bound to it"
     if function.vendor == REBELLIONS and function.has_vfs:

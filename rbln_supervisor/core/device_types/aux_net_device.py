@@ -12,10 +12,10 @@ def candidates(function: PciFunction, subfunctions: Iterable[Subfunction]) -> It
     """Yield the sub-functions; their function is no device of this type, whatever its state."""
     for one in subfunctions:
         device = Device(DeviceId(one.name), function, one)
-        yield Candidate(device, _refusal(function, one))
+        yield Candidate(device, _refusal_reason(function, one))
 
 
-def _refusal(function: PciFunction, subfunction: Subfunction) -> str | None:
+def _refusal_reason(function: PciFunction, subfunction: Subfunction) -> str | None:
     if function.driver is None:
         return f"no driver is bound to its PCI function {function.bdf}"
     if subfunction.network.default_route:

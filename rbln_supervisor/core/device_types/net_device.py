@@ -14,10 +14,10 @@ DEFAULT_ROUTE: Final = (
 
 def candidates(function: PciFunction, _: Iterable[Subfunction]) -> Iterable[Candidate]:
     """Yield the function itself; one with VFs or with the node's default route is refused."""
-    yield Candidate(Device(DeviceId(function.bdf), function), _refusal(function))
+    yield Candidate(Device(DeviceId(function.bdf), function), _refusal_reason(function))
 
 
-def _refusal(function: PciFunction) -> str | None:
+def _refusal_reason(function: PciFunction) -> str | None:
     if function.driver is None:
         return "no driver is bound to it"
     # As in the reference: a function without the file is no SR-IOV PF, even with VFs below it.

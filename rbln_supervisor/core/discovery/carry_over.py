@@ -17,11 +17,12 @@ from rbln_worker.contract.device import Bdf, Device, Network, PciFunction, Subfu
 def with_carried_over(before: NodeInventory, now: NodeInventory) -> NodeInventory:
     """Return a discovery's result, with facts of an earlier one that it could not read."""
     functions = {
-        bdf: _function(before.functions.get(bdf), function)
+        bdf: _carry_function(before.functions.get(bdf), function)
         for bdf, function in now.functions.items()
     }
     subfunctions = {
-        bdf: _subfunctions(before, bdf, now, several) for bdf, several in now.subfunctions.items()
+        bdf: _carry_subfunctions(before, bdf, now, several)
+        for bdf, several in now.subfunctions.items()
     }
     return msgspec.structs.replace(now, functions=functions, subfunctions=subfunctions)
 
@@ -39,17 +40,17 @@ def node_of_devices(devices: Iterable[Device]) -> NodeInventory:
     return NodeInventory(functions, subfunctions)
 
 
-def _function(before: PciFunction | None, now: PciFunction) -> PciFunction:
+def _carry_function(before: PciFunction | None, now: PciFunction) -> PciFunction:
     if before is None or now.network is None or now.driver is None or now.driver != before.driver:
         return now
-    network = _network(before.network, now.network)
+    network = _carry_network(before.network, now.network)
     pf_names = now.pf_names or (before.pf_names if now.pf == before.pf else ())
     if network == now.network and pf_names == now.pf_names:
         return now
     return msgspec.structs.replace(now, network=network, pf_names=pf_names)
 
 
-def _subfunctions(
+def _carry_subfunctions(
     before: NodeInventory, bdf: Bdf, now: NodeInventory, several: tuple[Subfunction, ...]
 ) -> tuple[Subfunction, ...]:
     former, function = before.functions.get(bdf), now.functions.get(bdf)
@@ -57,14 +58,14 @@ def _subfunctions(
         return several
     known: Mapping[str, Subfunction] = {one.name: one for one in before.subfunctions.get(bdf, ())}
     return tuple(
-        msgspec.structs.replace(one, network=_network(known[one.name].network, one.network))
+        msgspec.structs.replace(one, network=_carry_network(known[one.name].network, one.network))
         if one.name in known and known[one.name].number == one.number
         else one
         for one in several
     )
 
 
-def _network(before: Network | None, now: Network) -> Network:
+def _carry_network(before: Network | None, now: Network) -> Network:
     if before is None or now.interfaces:
         return now
     return msgspec.structs.replace(

@@ -18,12 +18,12 @@ class Debounce(msgspec.Struct, frozen=True):
     last: float = 0.0
 
     @property
-    def due(self) -> float:
+    def settles_at(self) -> float:
         """Time to handle them; infinity if there are none."""
         if self.first is None:
             return math.inf
         return min(self.first + MAX_DEBOUNCE_S, self.last + DEBOUNCE_S)
 
-    def touch(self, now: float) -> "Debounce":
+    def note_change(self, now: float) -> "Debounce":
         """Return the state after a change."""
         return Debounce(now if self.first is None else self.first, now)

@@ -25,7 +25,7 @@ class LinkTable(msgspec.Struct, frozen=True):
     """The bond of an eswitch's ports, by each of its uplinks: traffic of VFs leaves by any port."""
 
     @property
-    def altnames(self) -> Mapping[str, str]:
+    def names_by_altname(self) -> Mapping[str, str]:
         """Names of interfaces by their alternative names."""
         return {one: link.name for link in self.states.values() for one in link.altnames}
 
@@ -34,23 +34,23 @@ class Links(msgspec.Struct, frozen=True):
     """Links by index; a renamed link keeps its index."""
 
     known: Mapping[int, LinkState] = {}
-    told: Mapping[int, LinkState | None] = {}
+    events: Mapping[int, LinkState | None] = {}
     """Events since the start of the running discovery; None: removed, or in another namespace."""
 
-    def begin(self) -> "Links":
+    def scan_started(self) -> "Links":
         """Return the links after the start of a discovery."""
-        return msgspec.structs.replace(self, told={})
+        return msgspec.structs.replace(self, events={})
 
-    def looked(self, dump: Mapping[int, LinkState]) -> "Links":
+    def scan_finished(self, dump: Mapping[int, LinkState]) -> "Links":
         """Return the links after the end of a discovery."""
-        return Links(_applied(dump, self.told))
+        return Links(_apply_events(dump, self.events))
 
-    def hear(self, index: int, state: LinkState | None) -> "Links":
+    def on_event(self, index: int, state: LinkState | None) -> "Links":
         """Return the links after a kernel event."""
         news = {index: state}
-        return Links(_applied(self.known, news), {**self.told, **news})
+        return Links(_apply_events(self.known, news), {**self.events, **news})
 
-    def table(self, uplinks: Mapping[str, str]) -> LinkTable:
+    def link_table(self, uplinks: Mapping[str, str]) -> LinkTable:
         """Return the links by name; ``uplinks``: those in switchdev mode, with their switch IDs."""
         members: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
         for state in self.known.values():
@@ -67,14 +67,14 @@ class Links(msgspec.Struct, frozen=True):
             },
         )
 
-    def members(self, index: int, *states: LinkState | None) -> frozenset[str]:
+    def bond_members(self, index: int, *states: LinkState | None) -> frozenset[str]:
         """Return the names of a bond's members, if one of its states is that of a bond."""
         if all(state is None or state.kind not in _LAGS for state in states):
             return frozenset()
         return frozenset(one.name for one in self.known.values() if one.master == index)
 
 
-def uplinks(node: NodeInventory) -> Mapping[str, str]:
+def switchdev_uplinks(node: NodeInventory) -> Mapping[str, str]:
     """Return the uplinks of eswitches in switchdev mode, with their switch IDs."""
     return {
         name: function.network.switch_id
@@ -133,7 +133,7 @@ def interface_owners(node: NodeInventory) -> Mapping[str, frozenset[Bdf]]:
     return {interface: frozenset(functions) for interface, functions in owners.items()}
 
 
-def _applied(
+def _apply_events(
     known: Mapping[int, LinkState], news: Mapping[int, LinkState | None]
 ) -> Mapping[int, LinkState]:
     after = {**known, **news}

@@ -16,7 +16,7 @@ import msgspec
 from rbln_supervisor.core.config.node_config import NodeConfig
 from rbln_worker.contract.device import Bdf
 
-ASKERS_MOST: Final = 256
+MAX_REQUESTERS: Final = 256
 """Maximum number of waiting requests; further ones are refused."""
 
 
@@ -33,11 +33,11 @@ class DiscoveryRequest(msgspec.Struct, frozen=True):
     """True: the configuration may remove devices that pods use."""
     only: frozenset[Bdf] | None = None
     """Functions to read; None: all."""
-    heard: float | None = None
+    event_at: float | None = None
     """Time of the first kernel event that caused it (monotonic seconds), if any."""
 
     @property
-    def askers(self) -> frozenset[bytes]:
+    def requesters(self) -> frozenset[bytes]:
         """Requesters that wait for it."""
         return self.rescans | self.reloads
 
@@ -46,12 +46,12 @@ class DryRunRequest(msgspec.Struct, frozen=True):
     """A discovery for the dry run of a configuration."""
 
     config: NodeConfig
-    asker: bytes
+    requester: bytes
 
     @property
-    def askers(self) -> frozenset[bytes]:
+    def requesters(self) -> frozenset[bytes]:
         """Requesters that wait for it."""
-        return frozenset({self.asker})
+        return frozenset({self.requester})
 
 
 class DiscoveryQueue(msgspec.Struct, frozen=True):
@@ -62,49 +62,49 @@ class DiscoveryQueue(msgspec.Struct, frozen=True):
     """The next discovery whose result is applied."""
     reload: DiscoveryRequest | None = None
     """The configuration that becomes active with it, if it may."""
-    on_trial: frozenset[bytes] | None = None
+    deferred: frozenset[bytes] | None = None
     """Requesters of the configuration on trial; None if there is none."""
-    trials: tuple[DryRunRequest, ...] = ()
+    dry_runs: tuple[DryRunRequest, ...] = ()
 
     @property
-    def is_one_wanted(self) -> bool:
+    def is_discovery_requested(self) -> bool:
         """True if a discovery waits for its start."""
-        return self._is_reload_next or self.rescan is not None or bool(self.trials)
+        return self._is_reload_next or self.rescan is not None or bool(self.dry_runs)
 
     @property
     def is_reloading(self) -> bool:
         """True if a configuration waits for a discovery, has one, or is on trial."""
         running = isinstance(self.running, DiscoveryRequest) and self.running.config is not None
-        return running or self.reload is not None or self.on_trial is not None
+        return running or self.reload is not None or self.deferred is not None
 
     @property
     def is_full(self) -> bool:
         """True if no further request can wait."""
-        waiting = sum(len(batch.askers) for batch in (self.rescan, self.reload) if batch)
-        return waiting + len(self.trials) >= ASKERS_MOST
+        waiting = sum(len(batch.requesters) for batch in (self.rescan, self.reload) if batch)
+        return waiting + len(self.dry_runs) >= MAX_REQUESTERS
 
     @property
-    def askers(self) -> Iterator[bytes]:
+    def requesters(self) -> Iterator[bytes]:
         """All waiting requesters."""
-        for look in (self.running, self.rescan, self.reload, *self.trials):
-            yield from look.askers if look else ()
-        yield from self.on_trial or ()
+        for look in (self.running, self.rescan, self.reload, *self.dry_runs):
+            yield from look.requesters if look else ()
+        yield from self.deferred or ()
 
-    def ask(
+    def request_discovery(
         self,
-        asker: bytes | None,
+        requester: bytes | None,
         *,
         only: frozenset[Bdf] | None = None,
-        heard: float | None = None,
+        event_at: float | None = None,
     ) -> "DiscoveryQueue":
         """Return the queue with a request for a discovery.
 
         Args:
-            asker: the requester; None: no requester waits for it.
+            requester: the requester; None: no requester waits for it.
             only: functions to read, unless another request needs more; None: all.
-            heard: time of the first kernel event that caused it (monotonic seconds).
+            event_at: time of the first kernel event that caused it (monotonic seconds).
         """
-        wanted = DiscoveryRequest(rescans=_some(asker), only=only, heard=heard)
+        wanted = DiscoveryRequest(rescans=_as_set(requester), only=only, event_at=event_at)
         if self.rescan is None:
             return msgspec.structs.replace(self, rescan=wanted)
         before = self.rescan
@@ -114,12 +114,12 @@ class DiscoveryQueue(msgspec.Struct, frozen=True):
             rescan=DiscoveryRequest(
                 rescans=before.rescans | wanted.rescans,
                 only=both,
-                heard=heard if before.heard is None else before.heard,
+                event_at=event_at if before.event_at is None else before.event_at,
             ),
         )
 
-    def ask_for(
-        self, config: NodeConfig, asker: bytes | None, *, force: bool = False
+    def request_reload(
+        self, config: NodeConfig, requester: bytes | None, *, force: bool = False
     ) -> "DiscoveryQueue":
         """Return the queue with a reload; its configuration replaces that of earlier requests.
 
@@ -127,42 +127,42 @@ class DiscoveryQueue(msgspec.Struct, frozen=True):
         """
         before = self.reload or DiscoveryRequest()
         force = force or (before.force and before.config == config)
-        reloads = before.reloads | _some(asker)
+        reloads = before.reloads | _as_set(requester)
         return msgspec.structs.replace(
             self, reload=DiscoveryRequest(config=config, force=force, reloads=reloads)
         )
 
-    def ask_about(self, trial: DryRunRequest) -> "DiscoveryQueue":
+    def request_dry_run(self, dry_run: DryRunRequest) -> "DiscoveryQueue":
         """Return the queue with a dry run."""
-        return msgspec.structs.replace(self, trials=(*self.trials, trial))
+        return msgspec.structs.replace(self, dry_runs=(*self.dry_runs, dry_run))
 
-    def begin(self) -> "DiscoveryQueue":
+    def start_next(self) -> "DiscoveryQueue":
         """Return the queue after the start of the next discovery."""
         replace = msgspec.structs.replace
         if self.reload is not None and self._is_reload_next:
             rescan = self.rescan or DiscoveryRequest()
-            running = replace(self.reload, rescans=rescan.rescans, heard=rescan.heard)
+            running = replace(self.reload, rescans=rescan.rescans, event_at=rescan.event_at)
             return replace(self, running=running, rescan=None, reload=None)
         if self.rescan is not None:
             return replace(self, running=self.rescan, rescan=None)
-        return replace(self, running=self.trials[0], trials=self.trials[1:])
+        return replace(self, running=self.dry_runs[0], dry_runs=self.dry_runs[1:])
 
-    def end(self) -> tuple["DiscoveryQueue", DiscoveryRequest | DryRunRequest | None]:
+    def finish_running(self) -> tuple["DiscoveryQueue", DiscoveryRequest | DryRunRequest | None]:
         """Return the queue after the end of the running discovery, and its request."""
         return msgspec.structs.replace(self, running=None), self.running
 
-    def hold(self, askers: frozenset[bytes]) -> "DiscoveryQueue":
+    def defer_replies(self, requesters: frozenset[bytes]) -> "DiscoveryQueue":
         """Return the queue with a configuration on trial; these requesters wait for its result."""
-        return msgspec.structs.replace(self, on_trial=askers)
+        return msgspec.structs.replace(self, deferred=requesters)
 
-    def release(self) -> tuple["DiscoveryQueue", frozenset[bytes]]:
+    def take_deferred(self) -> tuple["DiscoveryQueue", frozenset[bytes]]:
         """Return the queue after a trial, and the requesters that wait for its result."""
-        return msgspec.structs.replace(self, on_trial=None), self.on_trial or frozenset()
+        return msgspec.structs.replace(self, deferred=None), self.deferred or frozenset()
 
     @property
     def _is_reload_next(self) -> bool:
-        return self.reload is not None and self.on_trial is None
+        return self.reload is not None and self.deferred is None
 
 
-def _some(asker: bytes | None) -> frozenset[bytes]:
-    return frozenset() if asker is None else frozenset({asker})
+def _as_set(requester: bytes | None) -> frozenset[bytes]:
+    return frozenset() if requester is None else frozenset({requester})

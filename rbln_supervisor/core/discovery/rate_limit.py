@@ -11,35 +11,37 @@ import msgspec
 SETTLE_S: Final = 0.005
 """Seconds from an event to the act, for events with the same cause: 100 of a VF come within 1
 ms."""
-BURST: Final = 10.0
+MAX_TOKENS: Final = 10.0
 """Tokens of a full bucket."""
-PER_S: Final = 12.0
+TOKENS_PER_S: Final = 12.0
 """New tokens per second: under an endless storm, one act every 83 ms."""
-PRICE_PER_S: Final = 30.0
+TOKENS_PER_CPU_S: Final = 30.0
 """Extra tokens for a second of CPU time: long acts use about a third of a core."""
 
 
 class TokenBucket(msgspec.Struct, frozen=True):
     """The remaining tokens, and the time of the next act."""
 
-    turns: float = BURST
+    tokens: float = MAX_TOKENS
     """Tokens at ``at``; negative after long acts."""
     at: float = 0.0
     """Monotonic seconds."""
-    due: float | None = None
+    next_act_at: float | None = None
     """Time of the next act; None if there was no event since the last act began."""
 
-    def heard(self, now: float) -> "TokenBucket":
+    def event_seen(self, now: float) -> "TokenBucket":
         """Return the bucket after an event."""
-        if self.due is not None:
+        if self.next_act_at is not None:
             return self
-        lacking = 1.0 - self._left(now)
-        return msgspec.structs.replace(self, due=now + max(SETTLE_S, lacking / PER_S))
+        lacking = 1.0 - self._tokens_left(now)
+        return msgspec.structs.replace(
+            self, next_act_at=now + max(SETTLE_S, lacking / TOKENS_PER_S)
+        )
 
-    def acted(self, now: float, *, cost_s: float = 0.0) -> "TokenBucket":
+    def act_started(self, now: float, *, cost_s: float = 0.0) -> "TokenBucket":
         """Return the bucket after the start of an act; ``cost_s``: CPU seconds of an act."""
-        price = 1.0 + PRICE_PER_S * cost_s
-        return TokenBucket(turns=max(self._left(now) - price, -BURST), at=now)
+        price = 1.0 + TOKENS_PER_CPU_S * cost_s
+        return TokenBucket(tokens=max(self._tokens_left(now) - price, -MAX_TOKENS), at=now)
 
-    def _left(self, now: float) -> float:
-        return min(BURST, self.turns + PER_S * max(0.0, now - self.at))
+    def _tokens_left(self, now: float) -> float:
+        return min(MAX_TOKENS, self.tokens + TOKENS_PER_S * max(0.0, now - self.at))

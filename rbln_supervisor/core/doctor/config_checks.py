@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from rbln_supervisor.core.doctor.facts import DoctorFacts, Hardware, PoolView, Unclaimed
-from rbln_supervisor.core.doctor.finding import Finding, counted, evidence
+from rbln_supervisor.core.doctor.finding import Finding, count_text, limit_evidence
 from rbln_supervisor.core.doctor.match_report import NO_DRIVER
 from rbln_worker.core.allocation.providers.rebellions import TOOLS
 
 TOOL_PATHS: Final = tuple(path for paths in TOOLS.values() for path in paths)
 
 
-def configuration(facts: DoctorFacts) -> Iterator[Finding]:
+def check_configuration(facts: DoctorFacts) -> Iterator[Finding]:
     """Check the configuration file."""
     found = facts.host.config
     if found is None:
@@ -25,7 +25,7 @@ def configuration(facts: DoctorFacts) -> Iterator[Finding]:
             "the configuration file can't be used"
             + ("; what was read before is served on" if facts.status else ""),
             mend,
-            evidence(list(found.errors)),
+            limit_evidence(list(found.errors)),
         )
     served = facts.status.pools if facts.status else {}
     for pool, complaints in found.invalid.items():
@@ -36,7 +36,7 @@ def configuration(facts: DoctorFacts) -> Iterator[Finding]:
                 pool,
                 "its configuration can't be used, so that nobody gets its devices",
                 mend,
-                evidence(list(complaints)),
+                limit_evidence(list(complaints)),
             )
     yield from _not_in_force(facts)
     if found.warnings:
@@ -46,7 +46,7 @@ def configuration(facts: DoctorFacts) -> Iterator[Finding]:
             found.path,
             "the configuration is accepted, although some of it is odd",
             mend,
-            evidence(list(found.warnings)),
+            limit_evidence(list(found.warnings)),
         )
 
 
@@ -63,7 +63,7 @@ def _not_in_force(facts: DoctorFacts) -> Iterator[Finding]:
             file.path,
             "the file has other pools than those that are served",
             f"rbln-ctl validate {file.path} --against-host; then rbln-ctl reload",
-            evidence(
+            limit_evidence(
                 [
                     *(f"{name} is in the file only" for name in sorted(wanted - served)),
                     *(f"{name} is served only" for name in sorted(served - wanted)),
@@ -72,7 +72,7 @@ def _not_in_force(facts: DoctorFacts) -> Iterator[Finding]:
         )
 
 
-def hardware(facts: DoctorFacts) -> Iterator[Finding]:
+def check_hardware(facts: DoctorFacts) -> Iterator[Finding]:
     """Check for pools without devices, overlapping selectors, drivers, nodes, the IOMMU."""
     found = facts.host.hardware
     if found is None:
@@ -88,9 +88,9 @@ def hardware(facts: DoctorFacts) -> Iterator[Finding]:
         )
         return
     for name, pool in found.pools.items():
-        yield from _pool(name, pool)
-    yield from _drivers(found)
-    yield from _nodes(found)
+        yield from _check_pool(name, pool)
+    yield from _check_drivers(found)
+    yield from _check_nodes(found)
     vfio = [name for name, pool in found.pools.items() if pool.vfio]
     if vfio and not found.iommu_groups:
         yield Finding(
@@ -104,9 +104,9 @@ def hardware(facts: DoctorFacts) -> Iterator[Finding]:
         )
 
 
-def _pool(name: str, pool: PoolView) -> Iterator[Finding]:
+def _check_pool(name: str, pool: PoolView) -> Iterator[Finding]:
     if pool.takes == 0:
-        lines = [f"{counted(pool.candidates, 'device')} of type {pool.device_type} on the node"]
+        lines = [f"{count_text(pool.candidates, 'device')} of type {pool.device_type} on the node"]
         lines += [f"{count} are had by {other}" for other, count in pool.earlier.items()]
         lines += [f"{count} can be had by no pool: {why}" for why, count in pool.refused.items()]
         if pool.nearest is not None:
@@ -123,7 +123,7 @@ def _pool(name: str, pool: PoolView) -> Iterator[Finding]:
             name,
             "no device of the node is its",
             "rbln-ctl explain DEVICE (of lspci -Dnn); mend its selectors, then rbln-ctl reload",
-            evidence(lines),
+            limit_evidence(lines),
         )
     elif pool.earlier:
         yield Finding(
@@ -132,11 +132,13 @@ def _pool(name: str, pool: PoolView) -> Iterator[Finding]:
             name,
             "it wants devices that pools before it in the file have",
             "rbln-ctl explain DEVICE; make the selectors exclude each other, or leave it so",
-            evidence([f"{count} are had by {other}" for other, count in pool.earlier.items()]),
+            limit_evidence(
+                [f"{count} are had by {other}" for other, count in pool.earlier.items()]
+            ),
         )
 
 
-def _drivers(found: Hardware) -> Iterator[Finding]:
+def _check_drivers(found: Hardware) -> Iterator[Finding]:
     without = [one for one in found.unclaimed if not one.driver]
     others: dict[tuple[str, tuple[str, ...]], list[Unclaimed]] = {}
     for one in found.unclaimed:
@@ -149,10 +151,10 @@ def _drivers(found: Hardware) -> Iterator[Finding]:
             "driver-missing",
             "error",
             "",
-            f"{NO_DRIVER}: {counted(len(without), 'device')}",
+            f"{NO_DRIVER}: {count_text(len(without), 'device')}",
             f"lspci -ks {first.device}; modprobe {driver}; "
             f"echo {first.device} > /sys/bus/pci/drivers/{driver}/bind",
-            evidence([_named(one) for one in without]),
+            limit_evidence([_device_with_pools(one) for one in without]),
         )
     for (driver, wanted), ones in others.items():
         said = f"pools want {' or '.join(wanted)}" if wanted else "no pool wants that"
@@ -160,13 +162,13 @@ def _drivers(found: Hardware) -> Iterator[Finding]:
             "driver-unwanted" if wanted else "device-unclaimed",
             "warning",
             "",
-            f"{counted(len(ones), 'device')} bound to {driver}, and {said}",
+            f"{count_text(len(ones), 'device')} bound to {driver}, and {said}",
             f"rbln-ctl explain {ones[0].device}; have a pool want {driver}, or bind another",
-            evidence([_named(one) for one in ones]),
+            limit_evidence([_device_with_pools(one) for one in ones]),
         )
 
 
-def _nodes(found: Hardware) -> Iterator[Finding]:
+def _check_nodes(found: Hardware) -> Iterator[Finding]:
     reasons: dict[tuple[str, str], list[str]] = {}
     for one in found.unusable:
         reasons.setdefault((one.pool, one.why), []).append(one.device)
@@ -179,7 +181,7 @@ def _nodes(found: Hardware) -> Iterator[Finding]:
             "mount the host's /dev there: what is seen is this container's own"
             if found.own_dev
             else "ls -l /dev/rbln* /dev/vfio; dmesg | tail -50; then reload the driver",
-            evidence(ids),
+            limit_evidence(ids),
         )
     for group in found.groups:
         yield Finding(
@@ -189,7 +191,7 @@ def _nodes(found: Hardware) -> Iterator[Finding]:
             f"IOMMU group {group.number} has {len(group.devices)} devices of pools: whoever opens "
             "one of them has the group, and a second VM fails with EBUSY",
             "ask for all of a group in one pod, or separate them in the firmware (ACS)",
-            evidence(list(group.devices)),
+            limit_evidence(list(group.devices)),
         )
     if found.needs_rsd and not found.rsd:
         yield Finding(
@@ -200,7 +202,7 @@ def _nodes(found: Hardware) -> Iterator[Finding]:
             "mount the host's /dev there: what is seen is this container's own"
             if found.own_dev
             else "rbln-stat -L (or the vendor's tool that makes groups); dmesg | grep -i rsd",
-            (f"{counted(found.npus, 'NPU')} in pools, and no such node",),
+            (f"{count_text(found.npus, 'NPU')} in pools, and no such node",),
         )
     if found.npus and not found.tool:
         yield Finding(
@@ -213,10 +215,10 @@ def _nodes(found: Hardware) -> Iterator[Finding]:
             "mount the host's /usr at /host/usr, read-only"
             if found.tools_hidden
             else f"install the vendor's driver package; ls -ld {' '.join(TOOL_PATHS)}",
-            (f"{counted(found.npus, 'NPU')} in pools, and no such file",),
+            (f"{count_text(found.npus, 'NPU')} in pools, and no such file",),
         )
 
 
-def _named(one: Unclaimed) -> str:
+def _device_with_pools(one: Unclaimed) -> str:
     by = f", wanted by {', '.join(one.wanted_by)}" if one.wanted_by else ""
     return f"{one.device}{by}"

@@ -8,16 +8,16 @@ from rbln_supervisor.core.doctor.facts import DoctorFacts
 from rbln_supervisor.core.doctor.finding import SEVERITIES, Finding
 
 CHECKS: Final[tuple[Callable[[DoctorFacts], Iterator[Finding]], ...]] = (
-    host_checks.unseen,
-    host_checks.supervisor,
-    host_checks.kubelet,
-    config_checks.configuration,
-    status_checks.problems,
-    status_checks.pools,
-    config_checks.hardware,
-    status_checks.devices,
-    host_checks.written,
-    host_checks.limits,
+    host_checks.incomplete_sections,
+    host_checks.check_supervisor,
+    host_checks.check_kubelet,
+    config_checks.check_configuration,
+    status_checks.check_problems,
+    status_checks.check_pools,
+    config_checks.check_hardware,
+    status_checks.check_devices,
+    host_checks.check_host_files,
+    host_checks.check_limits,
 )
 """In the order in which a person would check: an earlier problem may be the cause of later ones."""
 

@@ -67,7 +67,7 @@ Code = Literal[
 
 SEVERITIES: Final[tuple[Severity, ...]] = ("error", "warning", "note")
 
-EVIDENCE_MOST: Final = 8
+MAX_EVIDENCE: Final = 8
 """Maximum lines of evidence; then "and N more"."""
 
 
@@ -87,12 +87,12 @@ class Finding(msgspec.Struct, frozen=True):
     """Observations, one line each."""
 
 
-def counted(number: int, what: str) -> str:
+def count_text(number: int, what: str) -> str:
     """Return ``1 device``, ``2 devices``."""
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def evidence(lines: list[str]) -> tuple[str, ...]:
+def limit_evidence(lines: list[str]) -> tuple[str, ...]:
     """Return lines, up to the maximum."""
-    more = len(lines) - EVIDENCE_MOST
-    return (*lines[:EVIDENCE_MOST], *([f"… and {more} more"] if more > 0 else []))
+    more = len(lines) - MAX_EVIDENCE
+    return (*lines[:MAX_EVIDENCE], *([f"… and {more} more"] if more > 0 else []))

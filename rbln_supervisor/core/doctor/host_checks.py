@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from rbln_supervisor.core.doctor.facts import DoctorFacts, Folder, Host, Kubelet, RunDir
-from rbln_supervisor.core.doctor.finding import Code, Finding, evidence
+from rbln_supervisor.core.doctor.finding import Code, Finding, limit_evidence
 
 START: Final = (
     "systemctl start rbln-supervisor (in a pod supervisord tries again by itself: its log says why "
@@ -18,7 +18,7 @@ _NEARLY: Final = 0.8
 """Share of a limit from which on a finding is reported."""
 
 
-def unseen(facts: DoctorFacts) -> Iterator[Finding]:
+def incomplete_sections(facts: DoctorFacts) -> Iterator[Finding]:
     """Yield findings for sections that could not be read."""
     if facts.failed:
         yield Finding(
@@ -39,13 +39,13 @@ def unseen(facts: DoctorFacts) -> Iterator[Finding]:
             )
 
 
-def supervisor(facts: DoctorFacts) -> Iterator[Finding]:
+def check_supervisor(facts: DoctorFacts) -> Iterator[Finding]:
     """Check the run directory, and the supervisor's answer."""
     run_dir = facts.host.run_dir
     if run_dir is not None:
         yield from _run_dir(run_dir)
     if facts.status is None:
-        yield from _silent(facts.unreachable, run_dir)
+        yield from _report_no_answer(facts.unreachable, run_dir)
     elif facts.status.supervisor.version != facts.version:
         yield Finding(
             "version-differs",
@@ -79,7 +79,7 @@ def _run_dir(run_dir: RunDir) -> Iterator[Finding]:
         )
 
 
-def _silent(why: str, run_dir: RunDir | None) -> Iterator[Finding]:
+def _report_no_answer(why: str, run_dir: RunDir | None) -> Iterator[Finding]:
     seen = [why] if why else []
     if run_dir is None or not run_dir.folder.there:
         return
@@ -95,7 +95,7 @@ def _silent(why: str, run_dir: RunDir | None) -> Iterator[Finding]:
             f"pid {run_dir.pid}",
             "the supervisor has few descriptors left, and takes no connection until it has more",
             f"ls -l /proc/{run_dir.pid}/fd (who is connected?); then raise LimitNOFILE (ulimit -n)",
-            evidence(seen),
+            limit_evidence(seen),
         )
         return
     if run_dir.locked:
@@ -106,7 +106,7 @@ def _silent(why: str, run_dir: RunDir | None) -> Iterator[Finding]:
             "a supervisor lives (it holds its lock) and does not answer",
             f"cat /proc/{run_dir.pid}/stack /proc/{run_dir.pid}/wchan; then kill -9 {run_dir.pid}: "
             "it is started again, and goes on with its workers",
-            evidence(seen),
+            limit_evidence(seen),
         )
         return
     last = f" (the last one's pid was {run_dir.pid})" if run_dir.pid else ""
@@ -115,11 +115,16 @@ def _silent(why: str, run_dir: RunDir | None) -> Iterator[Finding]:
         pools = ", ".join(run_dir.serving)
         seen.append(f"workers serve on without it: {pools}")
     yield Finding(
-        "supervisor-down", "error", "rbln-supervisor", "it does not run", START, evidence(seen)
+        "supervisor-down",
+        "error",
+        "rbln-supervisor",
+        "it does not run",
+        START,
+        limit_evidence(seen),
     )
 
 
-def kubelet(facts: DoctorFacts) -> Iterator[Finding]:
+def check_kubelet(facts: DoctorFacts) -> Iterator[Finding]:
     """Check the kubelet's folders and sockets."""
     found = facts.host.kubelet
     if found is None:
@@ -130,11 +135,11 @@ def kubelet(facts: DoctorFacts) -> Iterator[Finding]:
             "error",
             found.plugins.path,
             "the kubelet's folder for device plugins is not there",
-            f"{_hint(found, '--device-plugins-dir')}ps -C kubelet -o args=",
+            f"{_flag_hint(found, '--device-plugins-dir')}ps -C kubelet -o args=",
             (found.plugins.why,),
         )
     else:
-        yield from _closed(
+        yield from _check_folder(
             found.plugins, "kubelet-plugins-closed", "plugins can't put sockets there"
         )
         yield from _kubelet_socket(found)
@@ -144,14 +149,14 @@ def kubelet(facts: DoctorFacts) -> Iterator[Finding]:
             "error",
             found.registry.path,
             "--registration plugin-watcher needs this folder",
-            f"{_hint(found, '--plugins-registry-dir')}or use --registration kubelet-sock",
+            f"{_flag_hint(found, '--plugins-registry-dir')}or use --registration kubelet-sock",
             (found.registry.why,),
         )
     if found.registry.there and (
         found.registration == "plugin-watcher"
         or (found.registration == "auto" and not found.plugins.there)
     ):
-        yield from _closed(
+        yield from _check_folder(
             found.registry, "plugins-registry-closed", "plugins can't put sockets there"
         )
     if found.pod_resources.there and not found.pod_resources.answers:
@@ -169,12 +174,12 @@ def kubelet(facts: DoctorFacts) -> Iterator[Finding]:
             "note",
             found.pod_resources.path,
             "nobody can tell which pod has which device: a reload is not held against that",
-            f"{_hint(found, '--pod-resources-dir')}ls -l {found.pod_resources.path}",
+            f"{_flag_hint(found, '--pod-resources-dir')}ls -l {found.pod_resources.path}",
             (found.pod_resources.why,),
         )
 
 
-def _hint(found: Kubelet, flag: str) -> str:
+def _flag_hint(found: Kubelet, flag: str) -> str:
     """Return the flag with the folder that the kubelet uses, or a question about it."""
     if flag in found.flags:
         return f"the kubelet has it elsewhere: {flag} {found.flags[flag]}; "
@@ -189,7 +194,7 @@ def _kubelet_socket(found: Kubelet) -> Iterator[Finding]:
             "error",
             socket.path,
             "no kubelet serves device plugins there; pools register as soon as one does",
-            f"{_hint(found, '--device-plugins-dir')}systemctl status kubelet",
+            f"{_flag_hint(found, '--device-plugins-dir')}systemctl status kubelet",
             (socket.why,),
         )
     elif not socket.answers:
@@ -203,7 +208,7 @@ def _kubelet_socket(found: Kubelet) -> Iterator[Finding]:
         )
 
 
-def _closed(folder: Folder, code: Code, cause: str) -> Iterator[Finding]:
+def _check_folder(folder: Folder, code: Code, cause: str) -> Iterator[Finding]:
     if not folder.there or not folder.writable:
         yield Finding(
             code,
@@ -215,7 +220,7 @@ def _closed(folder: Folder, code: Code, cause: str) -> Iterator[Finding]:
         )
 
 
-def limits(facts: DoctorFacts) -> Iterator[Finding]:
+def check_limits(facts: DoctorFacts) -> Iterator[Finding]:
     """Check descriptors and inotify."""
     found = facts.host.limits
     if found is None:
@@ -260,7 +265,7 @@ def limits(facts: DoctorFacts) -> Iterator[Finding]:
         )
 
 
-def written(facts: DoctorFacts) -> Iterator[Finding]:
+def check_host_files(facts: DoctorFacts) -> Iterator[Finding]:
     """Check the folders and files that others read from us."""
     found = facts.host.written
     if found is None:

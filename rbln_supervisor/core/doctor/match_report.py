@@ -7,7 +7,7 @@ from rbln_supervisor.core.config.pool import PoolConfig
 from rbln_supervisor.core.device_types.base import Candidate
 from rbln_supervisor.core.doctor.facts import NearMiss, PoolView, Unclaimed
 from rbln_supervisor.core.matching.assign import BoundSelector, SelectorRef, assign, bound_selectors
-from rbln_supervisor.core.matching.hints import hints
+from rbln_supervisor.core.matching.hints import selector_hints
 from rbln_supervisor.core.matching.node_inventory import NodeInventory, candidates
 from rbln_supervisor.core.matching.selector_match import Mismatch
 from rbln_worker.contract.device import REBELLIONS, Device, DeviceId
@@ -18,7 +18,7 @@ ACCELERATOR = "accelerator"
 NO_DRIVER = "no driver is bound to it"
 
 
-def views(pools: Iterable[PoolConfig], node: NodeInventory) -> dict[str, PoolView]:
+def pool_views(pools: Iterable[PoolConfig], node: NodeInventory) -> dict[str, PoolView]:
     """Return the result of matching for each pool."""
     pools = tuple(pools)
     assigned = assign(pools, node)
@@ -29,13 +29,13 @@ def views(pools: Iterable[PoolConfig], node: NodeInventory) -> dict[str, PoolVie
         for pool in pools:
             if pool.spec.device_type == device_type:
                 ours = [one for one in objects if one.place.pool == pool.spec.name]
-                found[pool.spec.name] = _view(
+                found[pool.spec.name] = _pool_view(
                     pool, ours, every, assigned.taken, assigned.devices[pool.spec.name]
                 )
     return {pool.spec.name: found[pool.spec.name] for pool in pools}
 
 
-def unclaimed(pools: Iterable[PoolConfig], node: NodeInventory) -> Iterator[Unclaimed]:
+def unclaimed_devices(pools: Iterable[PoolConfig], node: NodeInventory) -> Iterator[Unclaimed]:
     """Yield devices without the driver that a pool selects, and NPUs that no pool selects."""
     pools = tuple(pools)
     taken = assign(pools, node).taken
@@ -51,12 +51,12 @@ def unclaimed(pools: Iterable[PoolConfig], node: NodeInventory) -> Iterator[Uncl
                 yield Unclaimed(
                     device.id,
                     device.function.driver or "",
-                    tuple(dict.fromkeys(d for one in near for d in one.questions.wanted.drivers)),
+                    tuple(dict.fromkeys(d for one in near for d in one.compiled.wanted.drivers)),
                     tuple(dict.fromkeys(one.place.pool for one in near)),
                 )
 
 
-def _view(
+def _pool_view(
     pool: PoolConfig,
     objects: list[BoundSelector],
     every: tuple[Candidate, ...],
@@ -74,15 +74,17 @@ def _view(
             refused[candidate.refusal] += 1
         elif place is not None and place.pool == pool.spec.name:
             continue
-        elif any(one.questions.match(device) for one in objects):
+        elif any(one.compiled.matches_device(device) for one in objects):
             earlier[place.pool if place else ""] += 1
         else:
             for one in objects:
-                if objection := one.questions.objection(device):
+                if objection := one.compiled.first_mismatch(device):
                     key = one.place.selector, objection.key
                     misses[key] += 1
                     said.setdefault(key, objection)
-    mixed_up = (hint for candidate in every for hint in hints([pool], candidate.device, {}))
+    mixed_up = (
+        hint for candidate in every for hint in selector_hints([pool], candidate.device, {})
+    )
     nearest = None
     if misses:
         key, count = misses.most_common(1)[0]
@@ -107,7 +109,7 @@ def _asks_for_vfio(pool: PoolConfig) -> bool:
 
 def _wants_but_for_driver(one: BoundSelector, device: Device) -> bool:
     """Return True if the device matches an object, except for its driver."""
-    objection = one.questions.objection(device)
+    objection = one.compiled.first_mismatch(device)
     if objection is None:
         return not device.function.driver
     return objection.key == "drivers"

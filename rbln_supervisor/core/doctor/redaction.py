@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from rbln_supervisor.core.config import document
-from rbln_supervisor.core.config.fields import fold
+from rbln_supervisor.core.config.fields import fold_key
 from rbln_supervisor.core.config.positions import DocumentError
 from rbln_supervisor.core.config.selectors import ATTRIBUTES
 from rbln_supervisor.core.doctor.secrets import Secrets
@@ -20,7 +20,7 @@ from rbln_supervisor.core.doctor.secrets import Secrets
 HIDDEN: Final = "(removed)"
 NONE: Final = Secrets()
 
-_INFO: Final = fold("additionalInfo")
+_INFO: Final = fold_key("additionalInfo")
 _NAME: Final = (
     r"(?:pass(?:word|wd|phrase)|(?<![a-z])pass(?![a-z])|pwd|secret|token|credentials?|api[-_.]?key|access[-_.]?key"
     r"|private[-_.]?key|client[-_.]?key|authorization|cookie)"
@@ -62,42 +62,42 @@ class Redacted(NamedTuple):
     removed: int
 
 
-def secrets(raw: bytes) -> Secrets:
+def find_secrets(raw: bytes) -> Secrets:
     """Return the values of a configuration that have to be removed from other texts.
 
     If the file is no document, all tokens that could be such a value count.
     """
     try:
-        value = document.read(raw).value
+        value = document.read_document(raw).value
     except DocumentError:
-        return Secrets(_suspects(raw.decode(errors="replace")))
-    return Secrets(_values(value, hidden=False))
+        return Secrets(_suspicious_tokens(raw.decode(errors="replace")))
+    return Secrets(_leaf_values(value, hidden=False))
 
 
-def configuration(raw: bytes, known: Secrets = NONE) -> Redacted | None:
+def redact_configuration(raw: bytes, known: Secrets = NONE) -> Redacted | None:
     """Return a configuration without secrets and comments, as JSON; None if it is no document."""
     try:
-        value = document.read(raw).value
+        value = document.read_document(raw).value
     except DocumentError:
         return None
     # Each text separately: a removal from the whole could cut a string, and leave invalid JSON.
-    hidden, removed = _hide(value, known, hidden=False)
+    hidden, removed = _hide_values(value, known, hidden=False)
     return Redacted(json.dumps(hidden, indent=2, ensure_ascii=False), removed)
 
 
 def redact(text: str, known: Secrets = NONE) -> Redacted:
     """Return a text without these secrets, and without what looks like a credential."""
-    text, removed = _without(known.spans(text), text)
+    text, removed = _remove_spans(known.find_spans(text), text)
     for pattern in _PATTERNS:
-        text, count = _without((one.span("secret") for one in pattern.finditer(text)), text)
+        text, count = _remove_spans((one.span("secret") for one in pattern.finditer(text)), text)
         removed += count
-    for find in (_named, _options):
-        text, count = _without(find(text), text)
+    for find in (_named_secrets, _option_secrets):
+        text, count = _remove_spans(find(text), text)
         removed += count
     return Redacted(text, removed)
 
 
-def _named(text: str) -> Iterator[tuple[int, int]]:
+def _named_secrets(text: str) -> Iterator[tuple[int, int]]:
     """Yield the places of values behind a name of a secret."""
     done = 0
     for key in _KEY.finditer(text):
@@ -109,7 +109,7 @@ def _named(text: str) -> Iterator[tuple[int, int]]:
             done = value.end()
 
 
-def _options(text: str) -> Iterator[tuple[int, int]]:
+def _option_secrets(text: str) -> Iterator[tuple[int, int]]:
     """Yield the places of words behind options with such a name."""
     at = 0
     while match := _OPTION.search(text, at):
@@ -122,7 +122,7 @@ def _options(text: str) -> Iterator[tuple[int, int]]:
             at = match.start("secret")  # it may be an option itself
 
 
-def _without(spans: Iterable[tuple[int, int]], text: str) -> Redacted:
+def _remove_spans(spans: Iterable[tuple[int, int]], text: str) -> Redacted:
     """Return a text without these parts; earlier removals are kept."""
     pieces, removed, at = [], 0, 0
     for start, end in spans:
@@ -132,7 +132,7 @@ def _without(spans: Iterable[tuple[int, int]], text: str) -> Redacted:
     return Redacted("".join((*pieces, text[at:])), removed)
 
 
-def _hide(value: object, known: Secrets, *, hidden: bool) -> tuple[object, int]:
+def _hide_values(value: object, known: Secrets, *, hidden: bool) -> tuple[object, int]:
     match value:
         case dict():
             whole: dict[str, object] = {}
@@ -140,11 +140,11 @@ def _hide(value: object, known: Secrets, *, hidden: bool) -> tuple[object, int]:
             for key, one in value.items():
                 name = redact(str(key), known)
                 secret = hidden or _is_secret(str(key))
-                whole[name.text], more = _hide(one, known, hidden=secret)
+                whole[name.text], more = _hide_values(one, known, hidden=secret)
                 count += name.removed + more
             return whole, count
         case list():
-            pairs = [_hide(one, known, hidden=hidden) for one in value]
+            pairs = [_hide_values(one, known, hidden=hidden) for one in value]
             return [one for one, _ in pairs], sum(more for _, more in pairs)
         case None | bool():
             return value, 0
@@ -154,14 +154,14 @@ def _hide(value: object, known: Secrets, *, hidden: bool) -> tuple[object, int]:
             return (HIDDEN, 1) if hidden or str(value) in known.values else (value, 0)
 
 
-def _values(value: object, *, hidden: bool) -> Iterator[str]:
+def _leaf_values(value: object, *, hidden: bool) -> Iterator[str]:
     match value:
         case dict():
             for key, one in value.items():
-                yield from _values(one, hidden=hidden or _is_secret(str(key)))
+                yield from _leaf_values(one, hidden=hidden or _is_secret(str(key)))
         case list():
             for one in value:
-                yield from _values(one, hidden=hidden)
+                yield from _leaf_values(one, hidden=hidden)
         case None | bool():
             return
         case _:
@@ -170,10 +170,10 @@ def _values(value: object, *, hidden: bool) -> Iterator[str]:
 
 
 def _is_secret(key: str) -> bool:
-    return fold(key) == _INFO or _NAMED.search(key) is not None
+    return fold_key(key) == _INFO or _NAMED.search(key) is not None
 
 
-def _suspects(text: str) -> Iterator[str]:
+def _suspicious_tokens(text: str) -> Iterator[str]:
     found = re.search("additionalInfo", text, re.IGNORECASE)
     for match in _TOKEN.finditer(text, found.end() if found else len(text)):
         token = match[0].strip('"')

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-SECRET_LEAST: Final = 6
+MIN_SECRET_CHARACTERS: Final = 6
 """Minimum length (characters). Shorter values are removed only at their own place: a value such as
 ``1`` would remove half of every text."""
 
@@ -17,25 +17,25 @@ class Secrets:
     """
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        """``values`` of at least SECRET_LEAST characters; shorter ones are left out."""
-        self.values: Final = frozenset(one for one in values if len(one) >= SECRET_LEAST)
+        """``values`` of at least MIN_SECRET_CHARACTERS characters; shorter ones are left out."""
+        self.values: Final = frozenset(one for one in values if len(one) >= MIN_SECRET_CHARACTERS)
         begun: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
         for value in self.values:
-            for spelled in (value, *_spellings(value)):
-                begun[spelled[:SECRET_LEAST]][len(spelled)].add(spelled)
+            for spelled in (value, *_encoded_forms(value)):
+                begun[spelled[:MIN_SECRET_CHARACTERS]][len(spelled)].add(spelled)
         self._begun = {
             beginning: sorted(by_length.items(), reverse=True)
             for beginning, by_length in begun.items()
         }
         """By common beginning: the values by their lengths, the longest first."""
 
-    def spans(self, text: str) -> Iterator[tuple[int, int]]:
+    def find_spans(self, text: str) -> Iterator[tuple[int, int]]:
         """Yield the places of all values, in order; overlapping ones as one."""
         if not self._begun:
             return
         begin = end = 0
-        for at in range(len(text) - SECRET_LEAST + 1):
-            for length, spelled in self._begun.get(text[at : at + SECRET_LEAST], ()):
+        for at in range(len(text) - MIN_SECRET_CHARACTERS + 1):
+            for length, spelled in self._begun.get(text[at : at + MIN_SECRET_CHARACTERS], ()):
                 if text[at : at + length] in spelled:
                     if at >= end > begin:
                         yield begin, end
@@ -47,7 +47,7 @@ class Secrets:
             yield begin, end
 
 
-def _spellings(secret: str) -> Iterator[str]:
+def _encoded_forms(secret: str) -> Iterator[str]:
     """Yield the forms of a text in JSON, in a repr, and in a log line."""
     yield json.dumps(secret)[1:-1]
     yield json.dumps(secret, ensure_ascii=False)[1:-1]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from rbln_supervisor.core.doctor.facts import DoctorFacts
-from rbln_supervisor.core.doctor.finding import Code, Finding, Severity, evidence
+from rbln_supervisor.core.doctor.finding import Code, Finding, Severity, limit_evidence
 from rbln_supervisor.core.doctor.host_checks import LOG
 from rbln_supervisor.core.reporting.pool_summary import NO_DEVICES, NOT_READ
 from rbln_supervisor.core.status import DeviceStatus, PoolStatus
@@ -82,7 +82,7 @@ _COUNTS: Final[Mapping[str, tuple[Code, str]]] = {
 }
 
 
-def problems(facts: DoctorFacts) -> Iterator[Finding]:
+def check_problems(facts: DoctorFacts) -> Iterator[Finding]:
     """Report the supervisor's problems and error counters."""
     if facts.status is None:
         return
@@ -105,16 +105,16 @@ def problems(facts: DoctorFacts) -> Iterator[Finding]:
             "",
             f"{cause}; a look at everything followed",
             "rbln-ctl rescan; if they go on rising: rbln-ctl support-bundle",
-            evidence(lines),
+            limit_evidence(lines),
         )
 
 
-def pools(facts: DoctorFacts) -> Iterator[Finding]:
+def check_pools(facts: DoctorFacts) -> Iterator[Finding]:
     """Check for pools that do not serve, and workers that exit."""
     if facts.status is None:
         return
     for name, pool in facts.status.pools.items():
-        yield from _pool(name, pool)
+        yield from _check_pool(name, pool)
         version = pool.worker.version
         if version and version != facts.status.supervisor.version:
             yield Finding(
@@ -127,7 +127,7 @@ def pools(facts: DoctorFacts) -> Iterator[Finding]:
             )
 
 
-def _pool(name: str, pool: PoolStatus) -> Iterator[Finding]:
+def _check_pool(name: str, pool: PoolStatus) -> Iterator[Finding]:
     died = [f"last exit: {pool.worker.last_exit}"] if pool.worker.last_exit else []
     died += list(pool.worker.last_log[-_LOG_LINES:]) if died else []
     short = name.rpartition("/")[2]
@@ -139,7 +139,7 @@ def _pool(name: str, pool: PoolStatus) -> Iterator[Finding]:
                 name,
                 "its configuration can't be used, so that nobody gets its devices",
                 "rbln-ctl validate FILE; mend it, then rbln-ctl reload",
-                evidence(pool.reason.split("; ")),
+                limit_evidence(pool.reason.split("; ")),
             )
         case "backoff":
             yield Finding(
@@ -148,7 +148,7 @@ def _pool(name: str, pool: PoolStatus) -> Iterator[Finding]:
                 name,
                 f"its worker dies again and again (restarts: {pool.worker.restarts})",
                 f"rbln-ctl events --pool {short}; rbln-ctl support-bundle",
-                evidence(died),
+                limit_evidence(died),
             )
         case "waiting" | "starting" if pool.reason not in (NO_DEVICES, NOT_READ):
             yield Finding(
@@ -157,7 +157,7 @@ def _pool(name: str, pool: PoolStatus) -> Iterator[Finding]:
                 name,
                 "the kubelet does not list it, so that its devices are not allocatable",
                 f"rbln-ctl events --pool {short}; journalctl -u kubelet -n 50",
-                evidence([pool.reason]),
+                limit_evidence([pool.reason]),
             )
         case _:
             pass
@@ -168,7 +168,7 @@ def _pool(name: str, pool: PoolStatus) -> Iterator[Finding]:
             name,
             f"its worker ended by itself, and was started again (restarts: {pool.worker.restarts})",
             f"rbln-ctl events --pool {short}",
-            evidence(died),
+            limit_evidence(died),
         )
     for problem in pool.problems:
         yield Finding(
@@ -177,11 +177,11 @@ def _pool(name: str, pool: PoolStatus) -> Iterator[Finding]:
             name,
             "something is wrong with it although it may serve",
             f"rbln-ctl status --pool {short}; df -h",
-            evidence([problem]),
+            limit_evidence([problem]),
         )
 
 
-def devices(facts: DoctorFacts) -> Iterator[Finding]:
+def check_devices(facts: DoctorFacts) -> Iterator[Finding]:
     """Report unhealthy devices: one finding for each pool and reason, so that a card has one."""
     if facts.status is None:
         return
@@ -190,7 +190,7 @@ def devices(facts: DoctorFacts) -> Iterator[Finding]:
             continue  # no health check without a worker: the pool's finding has the reason
         groups: dict[tuple[Code, Severity, str], list[str]] = {}
         for device, one in pool.devices.items():
-            for code, severity, cause in _device(one):
+            for code, severity, cause in _device_complaints(one):
                 groups.setdefault((code, severity, cause), []).append(device)
         for (code, severity, cause), ids in groups.items():
             yield Finding(
@@ -199,11 +199,11 @@ def devices(facts: DoctorFacts) -> Iterator[Finding]:
                 name,
                 f"{len(ids)} of {len(pool.devices)} devices: {cause}",
                 f"rbln-ctl explain {ids[0]}; rbln-ctl events --device {ids[0]}",
-                evidence(ids),
+                limit_evidence(ids),
             )
 
 
-def _device(one: DeviceStatus) -> Iterator[tuple[Code, Severity, str]]:
+def _device_complaints(one: DeviceStatus) -> Iterator[tuple[Code, Severity, str]]:
     source = f"{one.source}: " if one.source else ""
     if one.health != "Healthy":
         yield "device-unhealthy", "error", f"{source}{one.reason or 'Unhealthy'}"

@@ -12,13 +12,13 @@ from typing import Final
 
 import msgspec
 
-from rbln_supervisor.core.events.event import Event, bounded
+from rbln_supervisor.core.events.event import Event, limit_text
 from rbln_worker.contract.events import Transition
 
-HEARD_MOST: Final = 20_000
+MAX_TRANSITIONS: Final = 20_000
 """Maximum number of transitions taken from one message: one for each device, and more than a worker
 keeps."""
-DEVICES_MOST: Final = 20_000
+MAX_DEVICES: Final = 20_000
 """Maximum number of devices with a remembered health; a transition of others may be recorded
 twice."""
 
@@ -43,46 +43,48 @@ class EventDeduplicator:
     def __init__(self) -> None:
         self._number = 0
         self._lives: dict[str, tuple[str, int]] = {}
-        self._words: dict[str, tuple[str, str, str]] = {}
+        self._healths: dict[str, tuple[str, str, str]] = {}
         self._states: dict[str, str] = {}
 
     @property
-    def marks(self) -> DedupState:
+    def checkpoint(self) -> DedupState:
         """The checkpoint that has to precede the records that follow."""
-        return DedupState(self._number, self._lives, self._words, self._states)
+        return DedupState(self._number, self._lives, self._healths, self._states)
 
-    def read(self, record: Event | DedupState) -> None:
+    def apply_record(self, record: Event | DedupState) -> None:
         """Apply an earlier record."""
         if isinstance(record, DedupState):
             self._number = max(self._number, record.number)
             self._lives |= record.lives
-            self._words = dict(record.words)
+            self._healths = dict(record.words)
             self._states |= record.states
             return
         self._number = max(self._number, record.number)
         if record.worker:
             self._lives[record.pool] = (record.worker, record.turn)
         if record.kind == "device":
-            self._say(record.pool, record.device, (record.what, record.source, record.why))
+            self._remember_health(
+                record.pool, record.device, (record.what, record.source, record.why)
+            )
         if record.kind == "pool":
             self._states[record.pool] = record.what
 
-    def record(self, event: Event) -> Event:
+    def number_event(self, event: Event) -> Event:
         """Return an event with its number, and with texts of limited length."""
         self._number += 1
         numbered = msgspec.structs.replace(
             event,
             number=self._number,
-            what=bounded(event.what),
-            pool=bounded(event.pool),
-            device=bounded(event.device),
-            source=bounded(event.source),
-            why=bounded(event.why),
+            what=limit_text(event.what),
+            pool=limit_text(event.pool),
+            device=limit_text(event.device),
+            source=limit_text(event.source),
+            why=limit_text(event.why),
         )
-        self.read(numbered)
+        self.apply_record(numbered)
         return numbered
 
-    def told(
+    def new_transitions(
         self, pool: str, life: str, happened: Iterable[Transition], now: float
     ) -> Iterator[Event]:
         """Record the new ones among a worker's reported transitions.
@@ -100,38 +102,38 @@ class EventDeduplicator:
                 continue
             last = one.number
             if not one.device or self._is_news(pool, one):
-                yield self.record(_event(pool, life, one, now))
+                yield self.number_event(_transition_event(pool, life, one, now))
 
-    def stands(self, pool: str, state: str, why: str, now: float) -> Event | None:
+    def pool_transition(self, pool: str, state: str, why: str, now: float) -> Event | None:
         """Record a pool's state if it has changed."""
         if self._states.get(pool) == state:
             return None
-        return self.record(Event(0, now, "pool", state, pool, why=why))
+        return self.number_event(Event(0, now, "pool", state, pool, why=why))
 
-    def forget(self, pool: str) -> None:
+    def forget_pool(self, pool: str) -> None:
         """Forget a pool that was removed: a later one of that name is another pool."""
         self._lives.pop(pool, None)
         self._states.pop(pool, None)
-        for key in [key for key in self._words if key.startswith(f"{pool} ")]:
-            del self._words[key]
+        for key in [key for key in self._healths if key.startswith(f"{pool} ")]:
+            del self._healths[key]
 
     def _is_news(self, pool: str, one: Transition) -> bool:
         """Return True if a device's transition is not known yet."""
-        before = self._words.get(f"{pool} {bounded(one.device)}")
+        before = self._healths.get(f"{pool} {limit_text(one.device)}")
         if before is None:
             # A device counts as Healthy until a report differs; its first Healthy report is no
             # transition.
             return not (one.first and one.word == "Healthy")
-        return before != (one.word, bounded(one.source), bounded(one.reason))
+        return before != (one.word, limit_text(one.source), limit_text(one.reason))
 
-    def _say(self, pool: str, device: str, word: tuple[str, str, str]) -> None:
+    def _remember_health(self, pool: str, device: str, word: tuple[str, str, str]) -> None:
         key = f"{pool} {device}"
-        self._words.pop(key, None)
-        if word[0] != "Healthy" and len(self._words) < DEVICES_MOST:
-            self._words[key] = word
+        self._healths.pop(key, None)
+        if word[0] != "Healthy" and len(self._healths) < MAX_DEVICES:
+            self._healths[key] = word
 
 
-def _event(pool: str, life: str, one: Transition, now: float) -> Event:
+def _transition_event(pool: str, life: str, one: Transition, now: float) -> Event:
     at = one.at if math.isfinite(one.at) and 0 < one.at <= now else now
     return Event(
         0,

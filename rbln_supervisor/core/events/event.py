@@ -5,9 +5,9 @@ from typing import Final, Literal
 
 import msgspec
 
-KEPT_MOST: Final = 4096
+MAX_EVENTS: Final = 4096
 """Maximum number of events that a supervisor keeps, and of events in a reply."""
-TEXT_MOST: Final = 300
+MAX_TEXT: Final = 300
 """Maximum length of each text of an event (characters): texts may come from anywhere."""
 
 Kind = Literal["device", "pool", "registration", "worker", "reload", "kubelet", "supervisor", "pod"]
@@ -38,7 +38,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
 class Query(msgspec.Struct, frozen=True, omit_defaults=True):
     """A query for events."""
 
-    most: int = KEPT_MOST
+    most: int = MAX_EVENTS
     """Maximum number of events; the newest are returned."""
     pool: str = ""
     device: str = ""
@@ -48,7 +48,7 @@ class Query(msgspec.Struct, frozen=True, omit_defaults=True):
     """Only events with a higher number."""
 
 
-def chosen(events: Iterable[Event], query: Query) -> tuple[Event, ...]:
+def select_events(events: Iterable[Event], query: Query) -> tuple[Event, ...]:
     """Return the requested events, in the order of their records; names may be shortened.
 
     Events of the whole node (a restart of the kubelet, a reload) are included in the reply for a
@@ -58,19 +58,19 @@ def chosen(events: Iterable[Event], query: Query) -> tuple[Event, ...]:
     return tuple(found[-query.most :]) if query.most > 0 else ()
 
 
-def bounded(text: str) -> str:
+def limit_text(text: str) -> str:
     """Return a text, cut to the maximum length."""
-    return text if len(text) <= TEXT_MOST else f"{text[: TEXT_MOST - 1]}…"
+    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"
 
 
 def _is_meant(event: Event, query: Query) -> bool:
     if event.number <= query.after or event.at < query.since:
         return False
-    if query.pool and event.pool and not named(event.pool, query.pool):
+    if query.pool and event.pool and not matches_name(event.pool, query.pool):
         return False
-    return not query.device or named(event.device, query.device, sign=":")
+    return not query.device or matches_name(event.device, query.device, sign=":")
 
 
-def named(name: str, asked: str, *, sign: str = "/") -> bool:
-    """Return True if ``asked`` is the name, or its part behind the first ``sign``."""
-    return asked in (name, name.partition(sign)[2])
+def matches_name(name: str, wanted: str, *, sign: str = "/") -> bool:
+    """Return True if ``wanted`` is the name, or its part behind the first ``sign``."""
+    return wanted in (name, name.partition(sign)[2])

@@ -40,7 +40,7 @@ class BoundSelector(NamedTuple):
 
     place: SelectorRef
     grants: Grants
-    questions: CompiledSelector
+    compiled: CompiledSelector
 
 
 def assign(pools: Iterable[PoolConfig], node: NodeInventory) -> Assignment:
@@ -52,7 +52,7 @@ def assign(pools: Iterable[PoolConfig], node: NodeInventory) -> Assignment:
         objects = tuple(bound_selectors(pools, device_type))
         for candidate in candidates(node, device_type):
             device = candidate.device
-            if candidate.refusal is None and (first := _first(objects, device)):
+            if candidate.refusal is None and (first := _first_match(objects, device)):
                 granted = msgspec.structs.replace(device, grants=first.grants)
                 devices[first.place.pool][device.id] = granted
                 taken[device.id] = first.place
@@ -68,12 +68,12 @@ def bound_selectors(
         if pool.spec.device_type == device_type:
             for index, selector in enumerate(pool.selectors):
                 place = SelectorRef(pool.spec.name, index)
-                yield BoundSelector(place, _grants(selector), CompiledSelector(selector, keys))
+                yield BoundSelector(place, _grants_of(selector), CompiledSelector(selector, keys))
 
 
-def _first(objects: Iterable[BoundSelector], device: Device) -> BoundSelector | None:
-    return next((one for one in objects if one.questions.match(device)), None)
+def _first_match(objects: Iterable[BoundSelector], device: Device) -> BoundSelector | None:
+    return next((one for one in objects if one.compiled.matches_device(device)), None)
 
 
-def _grants(selector: SelectorObject) -> Grants:
+def _grants_of(selector: SelectorObject) -> Grants:
     return Grants(rdma=selector.is_rdma, vhost_net=selector.need_vhost_net, vdpa=selector.vdpa_type)

@@ -14,14 +14,14 @@ from rbln_supervisor.core.config.pool import PoolConfig
 from rbln_supervisor.core.device_types.base import Candidate
 from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
 from rbln_supervisor.core.matching.assign import assign, bound_selectors
-from rbln_supervisor.core.matching.hints import hints
+from rbln_supervisor.core.matching.hints import selector_hints
 from rbln_supervisor.core.matching.node_inventory import NodeInventory, candidates
-from rbln_supervisor.core.matching.selector_match import Mismatch, values
+from rbln_supervisor.core.matching.selector_match import Mismatch, selector_values
 from rbln_supervisor.core.status import DeviceStatus
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.pool import DeviceType, PoolName
 
-SHOWN_MOST: Final = 20
+MAX_SHOWN: Final = 20
 """Maximum number of devices in a note; then "and N more"."""
 
 _SHORT_ADDRESS: Final = re.compile(r"[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
@@ -101,16 +101,16 @@ def explain(
     listed = {device.id: (pool, device) for pool, devices in gone.items() for device in devices}
     known = {*every, *listed, *node.unreadable}
     found = [candidate.device for _, candidate in every.values()]
-    meant, notes = _meant(name, known, found, altnames)
+    meant, notes = _resolve_name(name, known, found, altnames)
     device_id = DeviceId(meant)
     if device_id in listed:
         pool, device = listed[device_id]
         notes = (*notes, f"{pool} lists it as Unhealthy for a while: {device.gone}")
     if device_id in every:
         device_type, candidate = every[device_id]
-        related = _relatives(candidate.device, node)
-        mixed_up = hints(config.pools, candidate.device, altnames)
-        return _of(config, device_type, candidate, (*notes, *related, *mixed_up))
+        related = _related_devices(candidate.device, node)
+        mixed_up = selector_hints(config.pools, candidate.device, altnames)
+        return _explain_candidate(config, device_type, candidate, (*notes, *related, *mixed_up))
     if why := node.unreadable.get(meant):
         return Explanation(device_id, None, reason=f"it can't be read: {why}", notes=notes)
     if device_id in listed:
@@ -118,7 +118,7 @@ def explain(
     return None
 
 
-def opinions(
+def pool_decisions(
     pools: Iterable[PoolConfig], device_type: DeviceType, device: Device
 ) -> list[PoolDecision]:
     """Return each pool's decision about a device without a refusal, in the order of the pools."""
@@ -131,7 +131,7 @@ def opinions(
             continue
         objections: list[Mismatch] = []
         for one in bound_selectors([pool], device_type):
-            if objection := one.questions.objection(device):
+            if objection := one.compiled.first_mismatch(device):
                 objections.append(objection)
                 continue
             answer: Answer = "later" if taken else "takes"
@@ -143,7 +143,7 @@ def opinions(
     return found
 
 
-def tallies(pools: Iterable[PoolConfig], node: NodeInventory) -> dict[PoolName, MatchCounts]:
+def match_counts(pools: Iterable[PoolConfig], node: NodeInventory) -> dict[PoolName, MatchCounts]:
     """Return the results of matching for each pool."""
     pools = tuple(pools)
     taken = assign(pools, node).taken
@@ -160,7 +160,8 @@ def tallies(pools: Iterable[PoolConfig], node: NodeInventory) -> dict[PoolName, 
                 elif place and place.pool == name:
                     word = "takes"
                 elif place and any(
-                    one.place.pool == name and one.questions.match(device) for one in objects
+                    one.place.pool == name and one.compiled.matches_device(device)
+                    for one in objects
                 ):
                     word = "earlier"
                 else:
@@ -170,16 +171,16 @@ def tallies(pools: Iterable[PoolConfig], node: NodeInventory) -> dict[PoolName, 
     return {name: MatchCounts(**count) for name, count in counts.items()}
 
 
-def _of(
+def _explain_candidate(
     config: NodeConfig, device_type: DeviceType, candidate: Candidate, notes: tuple[str, ...]
 ) -> Explanation:
     device = candidate.device
-    has = values(device, DEVICE_TYPES[device_type].selectors)
+    has = selector_values(device, DEVICE_TYPES[device_type].selectors)
     if candidate.refusal is not None:
         return Explanation(
             device.id, device_type, reason=candidate.refusal, values=has, notes=notes
         )
-    said = opinions(config.pools, device_type, device)
+    said = pool_decisions(config.pools, device_type, device)
     taker = next((one for one in said if one.answer == "takes"), None)
     return Explanation(
         device.id,
@@ -192,7 +193,7 @@ def _of(
     )
 
 
-def _meant(
+def _resolve_name(
     name: str, known: Iterable[str], found: Iterable[Device], altnames: Mapping[str, str]
 ) -> tuple[str, tuple[str, ...]]:
     """Return the ID for a name, and notes on the interpretation if the name is not the ID."""
@@ -206,12 +207,12 @@ def _meant(
         if spelled in known:
             return spelled, () if spelled == name else (f"{name} is read as {spelled}",)
     for device in found:
-        if notes := tuple(_called(text, device, altnames)):
+        if notes := tuple(_name_notes(text, device, altnames)):
             return device.id, notes
     return whole, ()
 
 
-def _called(name: str, device: Device, altnames: Mapping[str, str]) -> Iterator[str]:
+def _name_notes(name: str, device: Device, altnames: Mapping[str, str]) -> Iterator[str]:
     """Yield notes on how a name refers to a device; none if it does not."""
     network = device.network
     if network is None:
@@ -227,7 +228,7 @@ def _called(name: str, device: Device, altnames: Mapping[str, str]) -> Iterator[
         yield f"{interface} stands for another function of its eswitch: pfNames takes {own}"
 
 
-def _relatives(device: Device, node: NodeInventory) -> Iterator[str]:
+def _related_devices(device: Device, node: NodeInventory) -> Iterator[str]:
     """Yield notes on related devices that may be meant instead."""
     if device.subfunction is not None:
         return
@@ -235,14 +236,15 @@ def _relatives(device: Device, node: NodeInventory) -> Iterator[str]:
     if group:
         others = [o.bdf for o in node.functions.values() if o.iommu_group == group and o.bdf != bdf]
         if others:
-            yield f"its IOMMU group {group} is shared: one VM has it or {_named(others)} as well"
+            names = _join_names(others)
+            yield f"its IOMMU group {group} is shared: one VM has it or {names} as well"
     if below := [one.bdf for one in node.functions.values() if one.pf == bdf]:
-        yield f"its virtual functions are devices of their own: {_named(below)}"
+        yield f"its virtual functions are devices of their own: {_join_names(below)}"
     if parts := [one.name for one in node.subfunctions.get(bdf, ())]:
-        yield f"its sub-functions are devices of their own: {_named(parts)}"
+        yield f"its sub-functions are devices of their own: {_join_names(parts)}"
 
 
-def _named(names: Iterable[str]) -> str:
+def _join_names(names: Iterable[str]) -> str:
     names = list(names)
-    more = len(names) - SHOWN_MOST
-    return ", ".join([*names[:SHOWN_MOST], *([f"and {more} more"] if more > 0 else [])])
+    more = len(names) - MAX_SHOWN
+    return ", ".join([*names[:MAX_SHOWN], *([f"and {more} more"] if more > 0 else [])])

@@ -6,7 +6,7 @@ from rbln_supervisor.core.config.pool import PoolConfig
 from rbln_worker.contract.device import Device
 
 
-def hints(
+def selector_hints(
     pools: Iterable[PoolConfig], device: Device, altnames: Mapping[str, str]
 ) -> Iterator[str]:
     """Yield corrections, one for each selector object that seems to mean the device.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from rbln_supervisor.core.config.positions import bounded
+from rbln_supervisor.core.config.positions import limit_lines
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pod_resources import ResourceHolder, ResourceHolders
 from rbln_worker.contract.pool import PoolName
@@ -11,7 +11,7 @@ Taken = Mapping[tuple[PoolName, DeviceId], PoolName | None]
 """Devices that a configuration removes from a pool, with the pool that gets each."""
 
 
-def conflicts(taken: Taken, held: ResourceHolders) -> tuple[str, ...]:
+def removal_conflicts(taken: Taken, held: ResourceHolders) -> tuple[str, ...]:
     """Return the reasons why these devices can't be removed without force, one line each.
 
     Devices that no container uses can be removed. If the kubelet has no pod-resources socket,
@@ -25,10 +25,10 @@ def conflicts(taken: Taken, held: ResourceHolders) -> tuple[str, ...]:
             f"it takes {count} device{'' if count == 1 else 's'} from pools, and the kubelet does "
             f"not say whether pods have them ({held.unknown})",
         )
-    return bounded(tuple(_lines(taken, held.holdings)))
+    return limit_lines(tuple(_conflict_lines(taken, held.holdings)))
 
 
-def advice(held: ResourceHolders) -> str:
+def conflict_advice(held: ResourceHolders) -> str:
     """Return a remedy for the conflicts."""
     force = "take the devices with rbln-ctl reload --force"
     if held.unknown is None:
@@ -46,7 +46,7 @@ def unchecked_warning(taken: Taken, held: ResourceHolders) -> tuple[str, ...]:
     )
 
 
-def _lines(taken: Taken, holdings: tuple[ResourceHolder, ...]) -> Iterator[str]:
+def _conflict_lines(taken: Taken, holdings: tuple[ResourceHolder, ...]) -> Iterator[str]:
     for one in holdings:
         key = PoolName(one.resource), DeviceId(one.device)
         if key in taken:

@@ -7,7 +7,7 @@ import msgspec
 
 from rbln_supervisor.core.config.node_config import NodeConfig
 from rbln_supervisor.core.matching.assign import assign
-from rbln_supervisor.core.matching.explain import MatchCounts, tallies
+from rbln_supervisor.core.matching.explain import MatchCounts, match_counts
 from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.pool import PoolName
@@ -55,7 +55,7 @@ class Plan(msgspec.Struct, frozen=True):
     """Number of devices that stay in their pool."""
 
 
-def changes(before: NodeConfig, after: NodeConfig) -> Changes:
+def changed_pools(before: NodeConfig, after: NodeConfig) -> Changes:
     """Return the pools that a new configuration adds, removes, changes and leaves unchanged."""
     old = {pool.spec.name: pool for pool in before.pools}
     new = {pool.spec.name: pool for pool in after.pools}
@@ -68,7 +68,7 @@ def changes(before: NodeConfig, after: NodeConfig) -> Changes:
     )
 
 
-def plan(
+def make_plan(
     before: NodeConfig,
     served: Mapping[PoolName, Iterable[DeviceId]],
     after: NodeConfig,
@@ -82,14 +82,14 @@ def plan(
         after: the new configuration.
         node: the result of a discovery for it.
     """
-    changed = changes(before, after)
+    changed = changed_pools(before, after)
     change: dict[PoolName, Change] = {
         **dict.fromkeys(changed.added, "added"),
         **dict.fromkeys(changed.changed, "changed"),
         **dict.fromkeys(changed.unchanged, "unchanged"),
     }
     assigned = assign(after.pools, node)
-    tally = tallies(after.pools, node)
+    tally = match_counts(after.pools, node)
     pools = {
         name: PoolPlan(change[name], tuple(devices), tally[name])
         for name, devices in assigned.devices.items()
@@ -109,7 +109,7 @@ def plan(
     )
 
 
-def taken(
+def devices_removed(
     before: NodeConfig,
     listed: Mapping[PoolName, Iterable[DeviceId]],
     after: NodeConfig,
@@ -138,12 +138,14 @@ def taken(
     return lost
 
 
-def starts(before: NodeConfig, after: NodeConfig, node: NodeInventory) -> frozenset[PoolName]:
+def pools_started(
+    before: NodeConfig, after: NodeConfig, node: NodeInventory
+) -> frozenset[PoolName]:
     """Return the pools that have devices in one configuration, and none in the one before."""
     old, new = assign(before.pools, node).devices, assign(after.pools, node).devices
     return frozenset(name for name, devices in new.items() if devices and not old.get(name))
 
 
-def here(devices: Iterable[Device]) -> tuple[DeviceId, ...]:
+def present_ids(devices: Iterable[Device]) -> tuple[DeviceId, ...]:
     """Return the IDs of devices that are present, not only listed."""
     return tuple(device.id for device in devices if device.gone is None)

@@ -20,41 +20,43 @@ class PoolCounters:
         self.restarts: Counter[str] = Counter()
         self.adoptions = 0
         self._latency = Histogram()
-        self._owed_since: float | None = None
-        self._loss = Unavailability()
-        self._weighed: tuple[DesiredState | None, State, Report | None] | None = None
+        self._latency_since: float | None = None
+        self._unavailability = Unavailability()
+        self._last_inputs: tuple[DesiredState | None, State, Report | None] | None = None
 
-    def owe(self, since: float | None) -> None:
+    def start_latency(self, since: float | None) -> None:
         """Note the time of a kernel event (monotonic seconds) that the worker does not know yet."""
-        if since is not None and self._owed_since is None:
-            self._owed_since = since
+        if since is not None and self._latency_since is None:
+            self._latency_since = since
 
-    def told(self, now: float) -> None:
+    def stop_latency(self, now: float) -> None:
         """Note that the worker was sent the change, and record the latency."""
-        if self._owed_since is not None:
-            self._latency = with_observation(self._latency, now - self._owed_since)
-            self._owed_since = None
+        if self._latency_since is not None:
+            self._latency = with_observation(self._latency, now - self._latency_since)
+            self._latency_since = None
 
-    def forgive(self) -> None:
+    def cancel_latency(self) -> None:
         """Cancel a pending latency: the worker has ended; the next one gets a snapshot anyway."""
-        self._owed_since = None
+        self._latency_since = None
 
-    def weigh(
+    def update_unavailability(
         self, roster: DesiredState | None, state: State, report: Report | None, now: float
     ) -> None:
         """Add the unavailability up to ``now``; from now on these three values apply."""
         # Compared by identity: a loop iteration without a change costs nothing.
-        before = self._weighed
+        before = self._last_inputs
         if before and before[0] is roster and before[1] is state and before[2] is report:
             return
-        self._weighed = (roster, state, report)
-        self._loss = unavailability.advance(
-            self._loss, unavailability.unavailable_devices(roster, state, report), now
+        self._last_inputs = (roster, state, report)
+        self._unavailability = unavailability.advance_unavailability(
+            self._unavailability, unavailability.unavailable_devices(roster, state, report), now
         )
 
-    def measures(self, now: float) -> PoolMetrics:
+    def metrics_until(self, now: float) -> PoolMetrics:
         """Return all counters up to ``now``."""
-        self._loss = unavailability.advance(self._loss, self._loss.devices, now)
+        self._unavailability = unavailability.advance_unavailability(
+            self._unavailability, self._unavailability.devices, now
+        )
         return PoolMetrics(
             figures=self.figures,
             restarts=dict(self.restarts),
@@ -62,6 +64,6 @@ class PoolCounters:
             latency=self._latency,
             lost=tuple(
                 Lost(why.cause, why.source, seconds)
-                for why, seconds in sorted(self._loss.seconds.items())
+                for why, seconds in sorted(self._unavailability.seconds.items())
             ),
         )

@@ -40,34 +40,34 @@ NO_WORKER: Final = "its worker is not running"
 NOT_LOOKED_AT: Final = "its worker has not looked at it yet"
 
 
-def pool_status(seen: PoolSnapshot, now: float) -> PoolStatus:
+def pool_status(snapshot: PoolSnapshot, now: float) -> PoolStatus:
     """Return the status of a configured pool."""
-    state, reason = _state(seen)
-    report = seen.report
-    backoff = seen.child.deadline if seen.child.state is State.DOWN else None
+    state, reason = _pool_state(snapshot)
+    report = snapshot.report
+    backoff = snapshot.child.deadline if snapshot.child.state is State.DOWN else None
     return PoolStatus(
         state=state,
         registered=state == "serving",
-        registration=_registration(report),
+        registration=_registration_text(report),
         reason=reason,
         endpoint=(report.endpoint or None) if report else None,
         worker=WorkerStatus(
-            pid=seen.pid,
-            restarts=seen.child.restarts,
-            last_exit=seen.last_exit,
-            last_log=seen.last_log,
+            pid=snapshot.pid,
+            restarts=snapshot.child.restarts,
+            last_exit=snapshot.last_exit,
+            last_log=snapshot.last_log,
             backoff_s=None if backoff is None else round(max(0.0, backoff - now), 1),
             failed_writes=report.failed_writes if report else 0,
-            version=seen.version,
+            version=snapshot.version,
         ),
-        devices=_devices(seen),
+        devices=_device_statuses(snapshot),
         problems=report.problems if report else (),
     )
 
 
-def state(seen: PoolSnapshot) -> tuple[PoolState, str]:
+def reported_state(snapshot: PoolSnapshot) -> tuple[PoolState, str]:
     """Return a configured pool's state, and the reason if it does not serve."""
-    return _state(seen)
+    return _pool_state(snapshot)
 
 
 def invalid_status(pool: InvalidPool) -> PoolStatus:
@@ -90,19 +90,19 @@ def all_registered(pools: Mapping[str, PoolStatus]) -> bool:
     )
 
 
-def _state(seen: PoolSnapshot) -> tuple[PoolState, str]:
-    match seen.child.state:
+def _pool_state(snapshot: PoolSnapshot) -> tuple[PoolState, str]:
+    match snapshot.child.state:
         case State.NONE:
-            return "waiting", NO_DEVICES if seen.roster else NOT_READ
+            return "waiting", NO_DEVICES if snapshot.roster else NOT_READ
         case State.DOWN:
-            return "backoff", f"its worker ended: {seen.last_exit}"
+            return "backoff", f"its worker ended: {snapshot.last_exit}"
         case State.KILLED:
             return "backoff", "its worker did not answer and is being killed"
-        case State.ADOPTING if seen.report is None:
+        case State.ADOPTING if snapshot.report is None:
             return "starting", "the worker of an earlier supervisor has not said hello yet"
         case State.LEAVING:
             return "starting", "its former worker is leaving"
-        case State.STARTING if seen.is_replacing:
+        case State.STARTING if snapshot.is_replacing:
             return (
                 "starting",
                 "its new worker is starting; the one before serves until it is listed",
@@ -110,10 +110,10 @@ def _state(seen: PoolSnapshot) -> tuple[PoolState, str]:
         case State.STARTING:
             return "starting", "its worker is starting"
         case State.UP | State.ADOPTING:
-            return _reported(seen.report)
+            return _serving_state(snapshot.report)
 
 
-def _reported(report: Report | None) -> tuple[PoolState, str]:
+def _serving_state(report: Report | None) -> tuple[PoolState, str]:
     if report is None:
         return "starting", "its worker is starting"
     match report.phase:
@@ -125,7 +125,7 @@ def _reported(report: Report | None) -> tuple[PoolState, str]:
             return "starting", report.reason or "the kubelet has not listed it yet"
 
 
-def _registration(
+def _registration_text(
     report: Report | None,
 ) -> Literal["kubelet-sock", "plugin-watcher"] | None:
     match report.registration if report else "":
@@ -137,28 +137,30 @@ def _registration(
             return None
 
 
-def _devices(seen: PoolSnapshot) -> dict[str, DeviceStatus]:
-    judged = {one.id: one.verdict for one in seen.report.devices} if seen.report else {}
-    looking = seen.child.state in {State.UP, State.STARTING, State.ADOPTING}
+def _device_statuses(snapshot: PoolSnapshot) -> dict[str, DeviceStatus]:
+    judged = {one.id: one.verdict for one in snapshot.report.devices} if snapshot.report else {}
+    looking = snapshot.child.state in {State.UP, State.STARTING, State.ADOPTING}
     why = NOT_LOOKED_AT if looking else NO_WORKER
     return {
-        device.id: _device(
+        device.id: _device_status(
             device,
             judged.get(device.id) or Verdict(healthy=False, reason=why),
-            _pods(seen, device),
+            _pod_uses(snapshot, device),
         )
-        for device in (seen.roster.devices.values() if seen.roster else ())
+        for device in (snapshot.roster.devices.values() if snapshot.roster else ())
     }
 
 
-def _pods(seen: PoolSnapshot, device: Device) -> tuple[PodUse, ...]:
+def _pod_uses(snapshot: PoolSnapshot, device: Device) -> tuple[PodUse, ...]:
     return tuple(
-        PodUse(one.namespace, one.pod, one.container, one.uid, one.since or None, seen.pod_source)
-        for one in seen.holders.get(device.id, ())
+        PodUse(
+            one.namespace, one.pod, one.container, one.uid, one.since or None, snapshot.pod_source
+        )
+        for one in snapshot.holders.get(device.id, ())
     )
 
 
-def _device(device: Device, verdict: Verdict, pods: tuple[PodUse, ...] = ()) -> DeviceStatus:
+def _device_status(device: Device, verdict: Verdict, pods: tuple[PodUse, ...] = ()) -> DeviceStatus:
     if device.gone is not None and verdict.healthy:  # its worker reports it in a moment
         verdict = Verdict(healthy=False, reason=device.gone, source="sysfs")
     phase = verdict.phase

@@ -14,11 +14,11 @@ from rbln_supervisor.core.status import DeviceStatus, PoolState, PoolStatus
 from rbln_worker.contract.health import HealthPhase
 from rbln_worker.contract.pod_devices import PodSource
 
-READY_WITHIN_S: Final = 10.0
+READY_TIMEOUT_S: Final = 10.0
 """Seconds after which a start is complete, even if something is missing. systemd would end a
 service that keeps starting, and a restart would help neither a kubelet nor a pool; the status line
 has what is missing."""
-STATUS_CHARACTERS_MOST: Final = 200
+MAX_STATUS_CHARACTERS: Final = 200
 
 _IN_HAND: Final[frozenset[PoolState]] = frozenset({"serving", "waiting", "invalid"})
 """States of a pool in which the supervisor has nothing left to do."""
@@ -51,7 +51,7 @@ class SentState(msgspec.Struct, frozen=True):
     status: str = ""
 
 
-def notices(
+def due_messages(
     said: SentState, facts: ServiceState, age_s: float, monotonic_us: int
 ) -> tuple[SentState, tuple[str, ...]]:
     """Return the state after the messages that are due now, and the messages in order.
@@ -61,7 +61,7 @@ def notices(
     """
     lines: list[list[str]] = []
     leaving = said.leaving or facts.leaving
-    ready = said.ready or facts.settled or age_s >= READY_WITHIN_S
+    ready = said.ready or facts.settled or age_s >= READY_TIMEOUT_S
     reloading = facts.reloading and ready and not leaving
     if leaving:
         if not said.leaving:
@@ -91,7 +91,7 @@ def notices(
     return told, tuple("\n".join(each) for each in lines)
 
 
-def in_hand(pools: Mapping[str, PoolStatus]) -> bool:
+def are_pools_settled(pools: Mapping[str, PoolStatus]) -> bool:
     """Return True if the supervisor has nothing left to do for any pool."""
     return all(pool.state in _IN_HAND for pool in pools.values())
 
@@ -121,9 +121,9 @@ def status_line(pools: Mapping[str, PoolStatus]) -> str:
         if pool.state != "serving"
     ]
     line = "".join(each if each.isprintable() else " " for each in "; ".join(told))
-    if len(line) <= STATUS_CHARACTERS_MOST:
+    if len(line) <= MAX_STATUS_CHARACTERS:
         return line
-    return f"{line[: STATUS_CHARACTERS_MOST - 1]}…"
+    return f"{line[: MAX_STATUS_CHARACTERS - 1]}…"
 
 
 def _may_come(device: DeviceStatus) -> bool:

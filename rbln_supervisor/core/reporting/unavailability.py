@@ -35,7 +35,7 @@ SOURCES: Final = frozenset(
     }
 )
 """Values of the ``source`` label, a finite set for Prometheus."""
-NOT_LOOKED_AT: Final = "not-looked-at"
+NOT_CHECKED: Final = "not-looked-at"
 """Label of devices without a health check so far."""
 OTHER: Final = "other"
 """Label of any other source."""
@@ -71,17 +71,19 @@ def unavailable_devices(
         case State.UP:
             pass
         case _:
-            return _all(count, LossCause("worker-down"))
+            return _all_devices(count, LossCause("worker-down"))
     match report.phase if report else Phase.REGISTERING:
         case Phase.WAITING:
-            return _all(count, LossCause("kubelet-away"))
+            return _all_devices(count, LossCause("kubelet-away"))
         case Phase.REGISTERING:
-            return _all(count, LossCause("unregistered"))
+            return _all_devices(count, LossCause("unregistered"))
         case Phase.REGISTERED:
-            return _unhealthy(roster, report)
+            return _unhealthy_devices(roster, report)
 
 
-def advance(loss: Unavailability, devices: Mapping[LossCause, int], now: float) -> Unavailability:
+def advance_unavailability(
+    loss: Unavailability, devices: Mapping[LossCause, int], now: float
+) -> Unavailability:
     """Return the unavailability at ``now``; from then on these devices are unavailable."""
     passed_s = max(0.0, now - loss.at)
     seconds = dict(loss.seconds)
@@ -93,15 +95,17 @@ def advance(loss: Unavailability, devices: Mapping[LossCause, int], now: float) 
 def source_of(source: str) -> str:
     """Return a verdict's source as a label value."""
     if not source:
-        return NOT_LOOKED_AT
+        return NOT_CHECKED
     return source if source in SOURCES else OTHER
 
 
-def _all(count: int, why: LossCause) -> Mapping[LossCause, int]:
+def _all_devices(count: int, why: LossCause) -> Mapping[LossCause, int]:
     return {why: count} if count else {}
 
 
-def _unhealthy(roster: DesiredState | None, report: Report | None) -> Mapping[LossCause, int]:
+def _unhealthy_devices(
+    roster: DesiredState | None, report: Report | None
+) -> Mapping[LossCause, int]:
     said = {one.id: one.verdict for one in report.devices} if report else {}
     counts: Counter[LossCause] = Counter()
     for device in roster.devices.values() if roster else ():
@@ -109,7 +113,7 @@ def _unhealthy(roster: DesiredState | None, report: Report | None) -> Mapping[Lo
         if device.gone is not None and (verdict is None or verdict.healthy):
             counts[LossCause("unhealthy", "sysfs")] += 1  # its worker reports it in a moment
         elif verdict is None:
-            counts[LossCause("unhealthy", NOT_LOOKED_AT)] += 1
+            counts[LossCause("unhealthy", NOT_CHECKED)] += 1
         elif not verdict.healthy:
             counts[LossCause("unhealthy", source_of(verdict.source))] += 1
     return dict(counts)

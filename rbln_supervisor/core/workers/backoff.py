@@ -8,9 +8,9 @@ lost its workers together (out of memory, for example) fork at the same times.
 
 from typing import Final
 
-FIRST_S: Final = 0.5
-MOST_S: Final = 30.0
-STEADY_S: Final = 60.0
+FIRST_BACKOFF_S: Final = 0.5
+MAX_BACKOFF_S: Final = 30.0
+RESET_AFTER_S: Final = 60.0
 """Seconds; a run of this length resets the count."""
 JITTER: Final = 0.2
 """Share of the delay by which it varies, up or down."""
@@ -18,12 +18,12 @@ JITTER: Final = 0.2
 
 def consecutive_failures(before: int, lived_s: float) -> int:
     """Return the number of consecutive exits after one at the age of ``lived_s`` seconds."""
-    return 1 if lived_s >= STEADY_S else before + 1
+    return 1 if lived_s >= RESET_AFTER_S else before + 1
 
 
 def backoff_s(deaths: int, chance: float) -> float:
     """Return the seconds to wait after the n-th exit; ``chance`` in [0, 1) decides the jitter."""
     if deaths <= 1:
         return 0.0
-    delay = min(MOST_S, FIRST_S * 2.0 ** min(deaths - 2, 16))
+    delay = min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(deaths - 2, 16))
     return delay * (1 + JITTER * (2 * chance - 1))

@@ -49,7 +49,7 @@ def reconcile(
     before: DesiredState,
     pool: PoolConfig,
     present: Mapping[DeviceId, Device],
-    taken: Container[DeviceId],
+    assigned: Container[DeviceId],
     node: NodeInventory,
     *,
     now: float,
@@ -61,7 +61,7 @@ def reconcile(
         before: the current desired state.
         pool: the pool as it is configured now.
         present: the devices that are assigned to the pool now.
-        taken: the devices that any pool has now: those of another pool leave this one at once.
+        assigned: the devices that any pool has now: those of another pool leave this one at once.
         node: the result of the discovery.
         now: monotonic seconds.
         grace_s: seconds for which a device that is gone stays listed.
@@ -72,9 +72,9 @@ def reconcile(
         device: since
         for device, value in listed.items()
         if device not in present
-        and device not in taken
+        and device not in assigned
         and _is_of_type(value, before, pool)
-        and (device in in_use or not _unwanted(value, before, node))
+        and (device in in_use or not _is_deselected(value, before, node))
         and (
             now < (since := before.gone_since.get(device, _gone_at(device, before, now))) + grace_s
             or device in in_use
@@ -102,7 +102,7 @@ def reconcile(
     )
 
 
-def relink(before: DesiredState, links: LinkTable) -> DesiredState:
+def update_links(before: DesiredState, links: LinkTable) -> DesiredState:
     """Return the desired state after links came up or went down."""
     changed = {
         device.id: after
@@ -165,7 +165,7 @@ def _is_of_type(device: Device, before: DesiredState, pool: PoolConfig) -> bool:
     return device.id not in before.devices or pool.spec.device_type == before.pool.device_type
 
 
-def _unwanted(device: Device, before: DesiredState, node: NodeInventory) -> bool:
+def _is_deselected(device: Device, before: DesiredState, node: NodeInventory) -> bool:
     """Return True if the new configuration removed the device: the former one would select it.
 
     The former selectors are matched, and the device is not compared: facts that no selector uses
@@ -173,7 +173,7 @@ def _unwanted(device: Device, before: DesiredState, node: NodeInventory) -> bool
     the configuration. If the former selectors are not known, only the comparison is left: an
     unchanged device that is not selected any more was removed by the configuration.
     """
-    now = _now(device, before.pool, node)
+    now = _candidate_now(device, before.pool, node)
     if device.gone is not None or now is None or now.refusal is not None:
         return False
     if before.selectors is None:
@@ -181,11 +181,11 @@ def _unwanted(device: Device, before: DesiredState, node: NodeInventory) -> bool
         return same == device
     former = PoolConfig(before.pool, before.selectors)
     objects = bound_selectors([former], before.pool.device_type)
-    return any(one.questions.match(now.device) for one in objects)
+    return any(one.compiled.matches_device(now.device) for one in objects)
 
 
 def _why_gone(device: Device, pool: PoolConfig, node: NodeInventory) -> str:
-    now = _now(device, pool.spec, node)
+    now = _candidate_now(device, pool.spec, node)
     if now is None:
         why = node.unreadable.get(device.id) or node.unreadable.get(device.function.bdf)
         return f"can't be read: {why}" if why else "unplugged"
@@ -199,7 +199,7 @@ def _why_gone(device: Device, pool: PoolConfig, node: NodeInventory) -> str:
     )
     changed = "it changed: " if device.function.vendor and as_now != now.device else ""
     objections = [
-        one.questions.objection(now.device)
+        one.compiled.first_mismatch(now.device)
         for one in bound_selectors([pool], pool.spec.device_type)
     ]
     match objections:
@@ -209,7 +209,7 @@ def _why_gone(device: Device, pool: PoolConfig, node: NodeInventory) -> str:
             return f"{changed}no selector object of the pool matches it any more"
 
 
-def _now(device: Device, pool: PoolSpec, node: NodeInventory) -> Candidate | None:
+def _candidate_now(device: Device, pool: PoolSpec, node: NodeInventory) -> Candidate | None:
     """Return the candidate with the device's ID in the last discovery; None if there is none."""
     bdf = device.function.bdf
     function = node.functions.get(bdf)

@@ -24,7 +24,7 @@ _WITH_INTERFACE: Final = frozenset({"linkTypes", "pKeys", "pfNames", "ddpProfile
 can be there without it (rdma-system(8), exclusive mode)."""
 
 
-def kept(
+def retained_devices(
     pool: PoolConfig, node: NodeInventory, in_use: Iterable[DeviceId], taken: Container[DeviceId]
 ) -> Mapping[DeviceId, Device]:
     """Return devices that pods hold and that stay in their pool although selectors do not match.
@@ -41,13 +41,13 @@ def kept(
         if device.id not in held or candidate.refusal is not None:
             continue
         for one in objects:
-            if all(_went_along(device, each) for each in one.questions.objections(device)):
+            if all(_follows_function(device, each) for each in one.compiled.all_mismatches(device)):
                 found[device.id] = msgspec.structs.replace(device, grants=one.grants)
                 break
     return found
 
 
-def absent(pool: PoolConfig, in_use: Iterable[DeviceId]) -> Mapping[DeviceId, Device]:
+def absent_devices(pool: PoolConfig, in_use: Iterable[DeviceId]) -> Mapping[DeviceId, Device]:
     """Return descriptions of devices that pods hold and that no discovery has found.
 
     IDs that this pool could not have allocated are left out as errors.
@@ -72,7 +72,7 @@ def absent(pool: PoolConfig, in_use: Iterable[DeviceId]) -> Mapping[DeviceId, De
     }
 
 
-def _went_along(device: Device, objection: Mismatch) -> bool:
+def _follows_function(device: Device, objection: Mismatch) -> bool:
     network = device.network
     if network is None or objection.has not in {"", "false"}:
         return False

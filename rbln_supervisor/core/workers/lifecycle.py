@@ -57,9 +57,9 @@ class Child(msgspec.Struct, frozen=True):
 
     state: State = State.NONE
     wanted: bool = False
-    born: float = 0.0
+    started_at: float = 0.0
     deadline: float | None = None
-    deaths: int = 0
+    failures: int = 0
     """Number of consecutive exits."""
     restarts: int = 0
     """Number of starts after an unexpected exit."""
@@ -117,7 +117,7 @@ def step(child: Child, event: Event, now: float) -> tuple[Child, tuple[Act, ...]
     return TABLE[child.state, type(event)](child, event, now)
 
 
-def _stay(child: Child, _event: Event, _now: float) -> tuple[Child, tuple[Act, ...]]:
+def _keep_state(child: Child, _event: Event, _now: float) -> tuple[Child, tuple[Act, ...]]:
     return child, ()
 
 
@@ -125,117 +125,117 @@ def _note_wanted(child: Child, event: Event, _now: float) -> tuple[Child, tuple[
     return msgspec.structs.replace(child, wanted=isinstance(event, Needed)), ()
 
 
-def _spawn(child: Child, _event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
+def _start_worker(child: Child, _event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
     born = msgspec.structs.replace(
-        child, state=State.STARTING, wanted=True, born=now, deadline=now + HELLO_TIMEOUT_S
+        child, state=State.STARTING, wanted=True, started_at=now, deadline=now + HELLO_TIMEOUT_S
     )
     return born, (Act.SPAWN,)
 
 
-def _up(child: Child, _event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
+def _become_up(child: Child, _event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
     return msgspec.structs.replace(child, state=State.UP, deadline=now + HEARTBEAT_TIMEOUT_S), ()
 
 
-def _kill(child: Child, _event: Event, _now: float) -> tuple[Child, tuple[Act, ...]]:
+def _kill_worker(child: Child, _event: Event, _now: float) -> tuple[Child, tuple[Act, ...]]:
     return msgspec.structs.replace(child, state=State.KILLED, deadline=None), (Act.KILL,)
 
 
-def _drain(child: Child, _event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
+def _drain_worker(child: Child, _event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
     leaving = msgspec.structs.replace(
         child, state=State.LEAVING, wanted=False, deadline=now + LEAVE_TIMEOUT_S
     )
     return leaving, (Act.DRAIN,)
 
 
-def _meet(child: Child, _event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
+def _adopt_orphan(child: Child, _event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
     """Start to adopt an orphan. Its pool counts as wanted until an event says otherwise."""
     met = msgspec.structs.replace(
-        child, state=State.ADOPTING, wanted=True, born=now, deadline=now + HELLO_TIMEOUT_S
+        child, state=State.ADOPTING, wanted=True, started_at=now, deadline=now + HELLO_TIMEOUT_S
     )
     return met, ()
 
 
-def _replace(child: Child, event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
-    return _spawn(child, event, now)[0], (Act.REPLACE,)
+def _replace_worker(child: Child, event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
+    return _start_worker(child, event, now)[0], (Act.REPLACE,)
 
 
-def _forget(child: Child, _event: Event, _now: float) -> tuple[Child, tuple[Act, ...]]:
+def _become_none(child: Child, _event: Event, _now: float) -> tuple[Child, tuple[Act, ...]]:
     return msgspec.structs.replace(child, state=State.NONE, wanted=False, deadline=None), ()
 
 
-def _bury(child: Child, event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
+def _schedule_restart(child: Child, event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
     """Handle an unexpected exit."""
     if not child.wanted:
-        return _forget(child, event, now)
-    deaths = backoff.consecutive_failures(child.deaths, now - child.born)
+        return _become_none(child, event, now)
+    failures = backoff.consecutive_failures(child.failures, now - child.started_at)
     chance = event.chance if isinstance(event, Exited) else 0.5
-    wait = backoff.backoff_s(deaths, chance)
+    wait = backoff.backoff_s(failures, chance)
     down = msgspec.structs.replace(
-        child, state=State.DOWN, deadline=now + wait, deaths=deaths, restarts=child.restarts + 1
+        child, state=State.DOWN, deadline=now + wait, failures=failures, restarts=child.restarts + 1
     )
     return down, ()
 
 
-def _left(child: Child, event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
+def _exited_as_asked(child: Child, event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
     """Handle the exit of a drained worker; the pool may be wanted again by now."""
-    return _spawn(child, event, now) if child.wanted else _forget(child, event, now)
+    return _start_worker(child, event, now) if child.wanted else _become_none(child, event, now)
 
 
 TABLE: Final[Mapping[tuple[State, type[Event]], Rule]] = {
-    (State.NONE, Needed): _spawn,
-    (State.NONE, NotNeeded): _stay,
-    (State.NONE, MessageReceived): _stay,
-    (State.NONE, OrphanFound): _meet,
-    (State.NONE, Incompatible): _stay,
-    (State.NONE, StateReceived): _stay,
-    (State.NONE, Exited): _stay,
-    (State.NONE, DeadlinePassed): _stay,
-    (State.STARTING, Needed): _stay,
-    (State.STARTING, NotNeeded): _drain,
-    (State.STARTING, MessageReceived): _up,
-    (State.STARTING, OrphanFound): _meet,
-    (State.STARTING, Incompatible): _stay,
-    (State.STARTING, StateReceived): _stay,
-    (State.STARTING, Exited): _bury,
-    (State.STARTING, DeadlinePassed): _kill,
-    (State.UP, Needed): _stay,
-    (State.UP, NotNeeded): _drain,
-    (State.UP, MessageReceived): _up,
-    (State.UP, OrphanFound): _stay,
-    (State.UP, Incompatible): _stay,
-    (State.UP, StateReceived): _stay,
-    (State.UP, Exited): _bury,
-    (State.UP, DeadlinePassed): _kill,
-    (State.DOWN, Needed): _stay,
-    (State.DOWN, NotNeeded): _forget,
-    (State.DOWN, MessageReceived): _stay,
-    (State.DOWN, OrphanFound): _stay,
-    (State.DOWN, Incompatible): _stay,
-    (State.DOWN, StateReceived): _stay,
-    (State.DOWN, Exited): _stay,
-    (State.DOWN, DeadlinePassed): _spawn,
+    (State.NONE, Needed): _start_worker,
+    (State.NONE, NotNeeded): _keep_state,
+    (State.NONE, MessageReceived): _keep_state,
+    (State.NONE, OrphanFound): _adopt_orphan,
+    (State.NONE, Incompatible): _keep_state,
+    (State.NONE, StateReceived): _keep_state,
+    (State.NONE, Exited): _keep_state,
+    (State.NONE, DeadlinePassed): _keep_state,
+    (State.STARTING, Needed): _keep_state,
+    (State.STARTING, NotNeeded): _drain_worker,
+    (State.STARTING, MessageReceived): _become_up,
+    (State.STARTING, OrphanFound): _adopt_orphan,
+    (State.STARTING, Incompatible): _keep_state,
+    (State.STARTING, StateReceived): _keep_state,
+    (State.STARTING, Exited): _schedule_restart,
+    (State.STARTING, DeadlinePassed): _kill_worker,
+    (State.UP, Needed): _keep_state,
+    (State.UP, NotNeeded): _drain_worker,
+    (State.UP, MessageReceived): _become_up,
+    (State.UP, OrphanFound): _keep_state,
+    (State.UP, Incompatible): _keep_state,
+    (State.UP, StateReceived): _keep_state,
+    (State.UP, Exited): _schedule_restart,
+    (State.UP, DeadlinePassed): _kill_worker,
+    (State.DOWN, Needed): _keep_state,
+    (State.DOWN, NotNeeded): _become_none,
+    (State.DOWN, MessageReceived): _keep_state,
+    (State.DOWN, OrphanFound): _keep_state,
+    (State.DOWN, Incompatible): _keep_state,
+    (State.DOWN, StateReceived): _keep_state,
+    (State.DOWN, Exited): _keep_state,
+    (State.DOWN, DeadlinePassed): _start_worker,
     (State.LEAVING, Needed): _note_wanted,
     (State.LEAVING, NotNeeded): _note_wanted,
-    (State.LEAVING, MessageReceived): _stay,
-    (State.LEAVING, OrphanFound): _stay,
-    (State.LEAVING, Incompatible): _stay,
-    (State.LEAVING, StateReceived): _stay,
-    (State.LEAVING, Exited): _left,
-    (State.LEAVING, DeadlinePassed): _kill,
-    (State.ADOPTING, Needed): _stay,
-    (State.ADOPTING, NotNeeded): _drain,
-    (State.ADOPTING, MessageReceived): _stay,
-    (State.ADOPTING, OrphanFound): _stay,
-    (State.ADOPTING, Incompatible): _replace,
-    (State.ADOPTING, StateReceived): _up,
-    (State.ADOPTING, Exited): _bury,
-    (State.ADOPTING, DeadlinePassed): _kill,
+    (State.LEAVING, MessageReceived): _keep_state,
+    (State.LEAVING, OrphanFound): _keep_state,
+    (State.LEAVING, Incompatible): _keep_state,
+    (State.LEAVING, StateReceived): _keep_state,
+    (State.LEAVING, Exited): _exited_as_asked,
+    (State.LEAVING, DeadlinePassed): _kill_worker,
+    (State.ADOPTING, Needed): _keep_state,
+    (State.ADOPTING, NotNeeded): _drain_worker,
+    (State.ADOPTING, MessageReceived): _keep_state,
+    (State.ADOPTING, OrphanFound): _keep_state,
+    (State.ADOPTING, Incompatible): _replace_worker,
+    (State.ADOPTING, StateReceived): _become_up,
+    (State.ADOPTING, Exited): _schedule_restart,
+    (State.ADOPTING, DeadlinePassed): _kill_worker,
     (State.KILLED, Needed): _note_wanted,
     (State.KILLED, NotNeeded): _note_wanted,
-    (State.KILLED, MessageReceived): _stay,
-    (State.KILLED, OrphanFound): _stay,
-    (State.KILLED, Incompatible): _stay,
-    (State.KILLED, StateReceived): _stay,
-    (State.KILLED, Exited): _bury,
-    (State.KILLED, DeadlinePassed): _stay,
+    (State.KILLED, MessageReceived): _keep_state,
+    (State.KILLED, OrphanFound): _keep_state,
+    (State.KILLED, Incompatible): _keep_state,
+    (State.KILLED, StateReceived): _keep_state,
+    (State.KILLED, Exited): _schedule_restart,
+    (State.KILLED, DeadlinePassed): _keep_state,
 }

@@ -35,7 +35,7 @@ class Predecessor(msgspec.Struct, frozen=True):
     """Monotonic seconds."""
 
 
-def advance(
+def step_predecessor(
     predecessor: Predecessor, successor: State, phase: Phase | None, now: float
 ) -> tuple[Predecessor, Act | None]:
     """Return the predecessor at ``now``, and the action that is due.

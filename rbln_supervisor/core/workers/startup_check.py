@@ -7,7 +7,7 @@ import msgspec
 
 from rbln_worker.contract.pool import PoolName
 
-WITHIN_S: Final = 10.0
+STARTUP_TIMEOUT_S: Final = 10.0
 """Maximum time for the first worker of a new pool to send its hello and a report (seconds)."""
 
 
@@ -25,14 +25,16 @@ class WorkerStart(msgspec.Struct, frozen=True):
     """Its last log line."""
 
 
-def failures(births: Iterable[WorkerStart], *, is_overdue: bool) -> tuple[str, ...]:
+def startup_failures(starts: Iterable[WorkerStart], *, is_overdue: bool) -> tuple[str, ...]:
     """Return a line for each pool that could not start."""
     return tuple(
-        _line(birth) for birth in births if birth.has_died or (is_overdue and not birth.is_up)
+        _failure_line(birth)
+        for birth in starts
+        if birth.has_died or (is_overdue and not birth.is_up)
     )
 
 
-def _line(birth: WorkerStart) -> str:
-    how = birth.how if birth.has_died else f"its worker said nothing within {WITHIN_S:g} s"
-    words = f"{birth.pool} could not start: {how or 'its worker ended'}"
-    return f"{words}, its last log line: {birth.last_line}" if birth.last_line else words
+def _failure_line(start: WorkerStart) -> str:
+    how = start.how if start.has_died else f"its worker said nothing within {STARTUP_TIMEOUT_S:g} s"
+    words = f"{start.pool} could not start: {how or 'its worker ended'}"
+    return f"{words}, its last log line: {start.last_line}" if start.last_line else words

@@ -17,7 +17,7 @@ import msgspec
 
 from rbln_supervisor.core.control.protocol import Status, StatusReply
 from rbln_supervisor.core.status import NodeStatus
-from rbln_supervisor.ctl.client import UnreachableError, ask
+from rbln_supervisor.ctl.client import UnreachableError, send_request
 from tests.e2e.cluster.setting import KUBELET_DIR
 from tests.e2e.cluster.traces import Traces
 from tests.sim import processes
@@ -177,7 +177,7 @@ class Plugin:
 
     def status(self) -> NodeStatus:
         """What ``rbln-ctl status`` says."""
-        reply = ask(self.run_dir, Status())
+        reply = send_request(self.run_dir, Status())
         assert isinstance(reply, StatusReply), reply
         return reply.status
 

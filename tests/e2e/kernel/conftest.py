@@ -13,7 +13,7 @@ import pytest
 from rbln_supervisor.core.control.protocol import Explain, ExplainReply, Rescan, RescanReply
 from rbln_supervisor.core.matching.explain import Explanation
 from rbln_supervisor.core.status import NodeStatus
-from rbln_supervisor.ctl.client import ask
+from rbln_supervisor.ctl.client import send_request
 from tests.e2e.kernel import net, pci, pools, table
 from tests.e2e.kernel.listening import Listening
 from tests.e2e.kernel.net import Cards, Nic
@@ -221,14 +221,14 @@ def system(share: Path, named: Cards | None) -> Iterator[System]:
 
 def explained(system: System, name: str) -> Explanation:
     """Return what the supervisor says of a device by any of its names."""
-    reply = ask(system.run_dir, Explain(name))
+    reply = send_request(system.run_dir, Explain(name))
     assert isinstance(reply, ExplainReply), reply
     return reply.explanation
 
 
 def rescan(system: System) -> None:
     """Have the node scanned now: nothing tells the supervisor of routes."""
-    assert isinstance(ask(system.run_dir, Rescan()), RescanReply)
+    assert isinstance(send_request(system.run_dir, Rescan()), RescanReply)
 
 
 def reason(system: System, pool: str, address: str, wanted: str = "") -> str:

@@ -100,5 +100,9 @@ def index_of(name: str) -> int:
 
 def carried_by(*uplinks: str) -> dict[str, bool]:
     """Return the carrier of what VFs of these uplinks leave by, were they of one eswitch."""
-    table = Links().looked(rtnetlink.read_links().states).table(dict.fromkeys(uplinks, "cafe"))
+    table = (
+        Links()
+        .scan_finished(rtnetlink.read_links().states)
+        .link_table(dict.fromkeys(uplinks, "cafe"))
+    )
     return {name: lag.up for name, lag in table.lags.items()}

@@ -143,7 +143,7 @@ def test_a_bond_of_an_eswitchs_uplinks_carries_its_virtual_functions() -> None:
 def carried_by(uplinks: dict[str, str], *, up: bool) -> dict[str, bool]:
     """Return the state of the bond for each uplink, once the bond is up or down."""
     pci.until(lambda: net.is_up("lag1") == up, what=f"the bond is {'up' if up else 'down'}")
-    table = Links().looked(rtnetlink.read_links().states).table(uplinks)
+    table = Links().scan_finished(rtnetlink.read_links().states).link_table(uplinks)
     return {name: lag.up for name, lag in table.lags.items()}
 
 

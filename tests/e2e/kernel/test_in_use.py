@@ -10,7 +10,7 @@ from time import monotonic
 import pytest
 
 from rbln_supervisor.core.control.protocol import Rescan, RescanReply
-from rbln_supervisor.ctl.client import ask
+from rbln_supervisor.ctl.client import send_request
 from tests.e2e.kernel import pci
 from tests.e2e.kernel.conftest import Note, reason
 from tests.e2e.kernel.listening import Listening
@@ -116,7 +116,7 @@ def everything_else_goes_on(system: System, address: str, listening: Listening) 
     system.kubelet.allocate(KERNEL, [[address]])
     times.append(monotonic() - began)
     began = monotonic()
-    assert isinstance(ask(system.run_dir, Rescan()), RescanReply)
+    assert isinstance(send_request(system.run_dir, Rescan()), RescanReply)
     times.append(monotonic() - began)
     for action, wanted in (("unbind", UNHEALTHY), ("bind", HEALTHY)):
         began = monotonic()

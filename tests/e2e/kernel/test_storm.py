@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Final
 
 from rbln_supervisor.core.control.protocol import Rescan, RescanReply
-from rbln_supervisor.ctl.client import ask
+from rbln_supervisor.ctl.client import send_request
 from tests.e2e.kernel import pci
 from tests.e2e.kernel.conftest import Note
 from tests.e2e.kernel.pools import CARDS, KERNEL, KERNEL_DRIVER, OTHERS, VM
@@ -41,7 +41,7 @@ def test_a_storm(
 
     def rescan() -> None:
         for _ in range(ROUNDS):
-            assert isinstance(ask(system.run_dir, Rescan()), RescanReply)
+            assert isinstance(send_request(system.run_dir, Rescan()), RescanReply)
 
     def rebind() -> None:
         for _ in range(ROUNDS):

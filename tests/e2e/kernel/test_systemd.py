@@ -13,7 +13,7 @@ import pytest
 
 from rbln_supervisor.core.control.protocol import Status, StatusReply
 from rbln_supervisor.core.status import NodeStatus
-from rbln_supervisor.ctl.client import UnreachableError, ask
+from rbln_supervisor.ctl.client import UnreachableError, send_request
 from rbln_supervisor.exporter.main import LISTEN
 from tests.e2e.kernel.conftest import Note
 from tests.e2e.kernel.pools import KERNEL
@@ -56,7 +56,7 @@ def systemd() -> Iterator[Systemd]:
 
 def status() -> NodeStatus | None:
     try:
-        reply = ask(RUN_DIR, Status())
+        reply = send_request(RUN_DIR, Status())
     except UnreachableError:
         return None
     assert isinstance(reply, StatusReply)
