@@ -96,6 +96,13 @@ class DaemonSet:
         statuses = pod["status"].get("containerStatuses") or [{}]
         return dict(statuses[0])
 
+    def has_one_ready_pod(self) -> bool:
+        """Return True once no rollout is under way, and the one pod is ready."""
+        pods = self.pods()
+        if len(pods) != 1 or "deletionTimestamp" in pods[0]["metadata"]:
+            return False
+        return any(one["ready"] for one in pods[0]["status"].get("containerStatuses", ()))
+
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """``kubectl exec`` in its container."""
         return self.kubectl.tried("exec", "--namespace", NAMESPACE, self.pod(), "--", *command)

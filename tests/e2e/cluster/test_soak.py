@@ -219,9 +219,7 @@ def test_no_npu_is_ever_in_two_containers(
     finally:
         soak.finish()
     ended = monotonic()
-    installed.wait(
-        lambda: installed.container_status().get("ready"), what="the plugin is ready", within_s=120
-    )
+    installed.wait(installed.has_one_ready_pod, what="the plugin is ready", within_s=120)
     installed.ctl("rescan")
     back = bench.history.wait(
         ATOM,
