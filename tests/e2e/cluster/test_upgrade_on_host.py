@@ -1,4 +1,4 @@
-"""rbln-ctl upgrade on the host: another version serves, and allocatable never moves."""
+"""rbln-ctl upgrade on the host: another version serves, and pods run on."""
 
 import shutil
 from collections.abc import Iterator
@@ -12,10 +12,15 @@ from tests.e2e.cluster.cluster import Cluster
 from tests.e2e.cluster.history import History
 from tests.e2e.cluster.node import HostNode
 from tests.e2e.cluster.plugin import Plugin
+from tests.e2e.cluster.setting import at_least
 from tests.sim.stack import REPOSITORY
 from tests.system.scene import ATOM, TWO_POOLS, VM
 
 pytestmark = pytest.mark.by_release
+
+
+MAX_DARK_S = 0.5
+"""What a kubelet up to 1.36 may have nothing to give out, from one stream to the next."""
 
 
 @pytest.fixture
@@ -49,7 +54,8 @@ def test_an_upgrade_on_the_host(upgradable: Plugin, program: Path, bench: Bench)
     container = bench.pod({ATOM: 2}).running()
     (program / "rbln_worker/contract/version.py").write_text('VERSION = "9.9.9"\n')
     before = plugin.worker(ATOM)
-    with bench.untouched(container, resources=(ATOM, VM)):
+    # Up to 1.36 the kubelet ends the newer stream once when the older one ends.
+    with bench.untouched(container, resources=(ATOM, VM) if at_least(37) else ()):
         began = monotonic()
         said = plugin.ctl("upgrade")
         took_s = monotonic() - began
@@ -60,4 +66,5 @@ def test_an_upgrade_on_the_host(upgradable: Plugin, program: Path, bench: Bench)
     assert plugin.status().pools[ATOM].worker.version == "9.9.9"
     bench.pod({ATOM: 2}).running()
     seen = bench.blip(ATOM)
+    assert seen.dark_s < (0.01 if at_least(37) else MAX_DARK_S)
     bench.report.add("rbln-ctl upgrade to another version, on the host", str(seen), took_s)
