@@ -17,6 +17,7 @@ from rbln_supervisor.config.accepted import StartConfig
 from rbln_supervisor.config.reload import ConfigReloader
 from rbln_supervisor.core.control import queries
 from rbln_supervisor.core.control.protocol import (
+    LEAVING,
     DryRun,
     ErrorReply,
     Events,
@@ -196,6 +197,8 @@ class Supervisor:
         if not self._leaving:
             self._event_log.record_event("supervisor", "leaves", why=number.name)
         self._leaving = True
+        if (requester := self._upgrade.stop_check()) is not None:
+            self._send_reply(requester, LEAVING)
         self._scheduler.stop_discoveries()
         self._pod_watch.stop_process()
         self._pools.drain_all()
@@ -278,7 +281,7 @@ class Supervisor:
 
     def _begin_upgrade(self, requester: bytes) -> Reply | None:
         if self._leaving:
-            return ErrorReply(("the supervisor is leaving",))
+            return LEAVING
         return self._upgrade.start_check(requester)
 
     def _run_due(self) -> None:

@@ -32,6 +32,7 @@ class _Check(NamedTuple):
     """Monotonic seconds."""
     requester: bytes
     is_late: bool = False
+    is_stopped: bool = False
 
 
 class Outcome(NamedTuple):
@@ -63,15 +64,23 @@ class UpgradeCheck:
             return ErrorReply(("another upgrade is being checked",))
         pipe, end = os.pipe2(os.O_CLOEXEC)
         try:
-            life = processes.spawn(lambda: _run_check(end), keep=end)
+            process = processes.spawn(lambda: _run_check(end), keep=end)
         except OSError as error:
             os.close(pipe)
             return ErrorReply((f"the installed program can't be checked: {error.strerror}",))
         finally:
             os.close(end)
         os.set_blocking(pipe, False)
-        self._check = _Check(life, pipe, monotonic() + CHECK_TIMEOUT_S, requester)
+        self._check = _Check(process, pipe, monotonic() + CHECK_TIMEOUT_S, requester)
         return None
+
+    def stop_check(self) -> bytes | None:
+        """Kill the check; return its requester. ``poll_outcome`` reaps it without an outcome."""
+        if self._check is None:
+            return None
+        processes.kill_group(self._check.process)
+        self._check = self._check._replace(is_stopped=True)
+        return self._check.requester
 
     def poll_outcome(self, now: float) -> Outcome | None:
         """Return the outcome of the check, once it has ended."""
@@ -87,6 +96,8 @@ class UpgradeCheck:
         how = processes.reap_group(check.process)
         lines = _read_output(check.pipe)
         os.close(check.pipe)
+        if check.is_stopped:
+            return None
         if how.cause == "exit-0":
             return Outcome(check.requester, UpgradeReply())
         if check.is_late:

@@ -97,11 +97,12 @@ def _status_of(reply: protocol.Reply | Exit) -> NodeStatus | Exit:
 def _missing_pools(before: NodeStatus, after: NodeStatus) -> tuple[str, ...]:
     """Return pools that served before and do not yet, or that have a worker of another version."""
     version = after.supervisor.version
+    served = {name for name, pool in before.pools.items() if pool.state == "serving"}
     return tuple(
         f"{plain(name)}: {pool.state}: {pool.reason or 'its worker is of the version before'}"
         for name, pool in after.pools.items()
         if pool.state == "starting"
-        or (name in before.pools and before.pools[name].state == "serving" != pool.state)
+        or (name in served and pool.state != "serving")
         or pool.worker.version not in {"", version}
     )
 

@@ -12,6 +12,7 @@ from time import monotonic
 from rbln_supervisor.config.reload import ConfigReloader
 from rbln_supervisor.core.control import queries
 from rbln_supervisor.core.control.protocol import (
+    LEAVING,
     DryRun,
     DryRunReply,
     ErrorReply,
@@ -30,7 +31,6 @@ from rbln_worker.contract.counters import with_observation
 from rbln_worker.contract.device import Bdf
 from rbln_worker.contract.pod_resources import ResourceHolders
 
-_LEAVING = ErrorReply(("the supervisor is leaving",))
 _CROWDED = ErrorReply(("too many wait for a look at the node already, ask again later",))
 
 log = logging.getLogger(__name__)
@@ -163,12 +163,12 @@ class DiscoveryScheduler:
         self._process.kill_running()
         self._reloader.stop_watching()
         for requester in self._queue.requesters:
-            self._answer(requester, _LEAVING)
+            self._answer(requester, LEAVING)
         self._queue = DiscoveryQueue()
 
     def _refusal(self, requester: bytes | None) -> ErrorReply | None:
         if self._leaving:  # a result would request workers again
-            return _LEAVING
+            return LEAVING
         return _CROWDED if requester is not None and self._queue.is_full else None
 
     def _start_next(self) -> None:

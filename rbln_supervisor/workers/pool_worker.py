@@ -232,7 +232,7 @@ class PoolWorker:
         """Reap the predecessor, whose pidfd has become readable."""
         if self.predecessor is None:
             return
-        self.predecessor.reap_predecessor()
+        self.predecessor.reap()
         self.predecessor = None
         promote_successor(self._spec)
         if self.has_ended:

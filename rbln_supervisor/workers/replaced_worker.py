@@ -1,4 +1,4 @@
-"""The predecessor of a worker: acts as core/predecessor.py decides."""
+"""The predecessor of a worker: acts as core/workers/predecessor.py decides."""
 
 import contextlib
 import logging
@@ -19,10 +19,10 @@ log = logging.getLogger(__name__)
 class ReplacedWorker:
     """A living worker that serves until the kubelet lists its successor."""
 
-    def __init__(self, spec: WorkerSpec, life: ChildProcess, identity: bytes | None) -> None:
+    def __init__(self, spec: WorkerSpec, process: ChildProcess, identity: bytes | None) -> None:
         self._spec = spec
         self._state = Predecessor()
-        self.process = life
+        self.process = process
         self.identity = identity
         """Its address at the router, to ignore its messages."""
 
@@ -44,8 +44,8 @@ class ReplacedWorker:
             case _:
                 pass
 
-    def reap_predecessor(self) -> None:
-        """Reap the predecessor and log its exit."""
+    def reap(self) -> None:
+        """Reap the process, and log its exit."""
         end = processes.reap(self.process)
         facts = {"pool": self._spec.pool, "pid": self.process.pid, "how": end.how}
         if self._state.stage is Stage.SERVING:

@@ -2,12 +2,10 @@
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
 
-from tests.sim.kubelet import SimKubelet
-from tests.sim.kubelet_book import Keeping
+from tests.sim.kubelet import SimKubelet, kubelet_1_34, kubelet_1_37
 from tests.sim.stack import Stack
 from tests.system.scene import (
     ATOM,
@@ -26,14 +24,6 @@ from tests.system.scene import (
 pytestmark = pytest.mark.system
 
 POOLS = {ATOM: ATOMS, VM: VMS}
-
-
-def kubelet_1_34(folder: Path) -> SimKubelet:
-    return SimKubelet(folder, plugin_watcher=False, keeping=Keeping.PER_NAME)
-
-
-def kubelet_1_37(folder: Path) -> SimKubelet:
-    return SimKubelet(folder, plugin_watcher=False, keeping=Keeping.PER_SOCKET)
 
 
 def start_with_other_options(stack: Stack) -> dict[str, int]:

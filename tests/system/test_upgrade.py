@@ -4,15 +4,15 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.sim import processes
-from tests.sim.kubelet import SimKubelet
-from tests.sim.kubelet_book import Keeping
+from tests.sim.kubelet import SimKubelet, kubelet_1_34, kubelet_1_37
 from tests.sim.stack import REPOSITORY, Stack
 from tests.system.scene import (
     ATOM,
@@ -34,15 +34,14 @@ VERSION = "rbln_worker/contract/version.py"
 
 
 @contextmanager
-def installed(folder: Path, keeping: Keeping = Keeping.PER_SOCKET) -> Iterator[Stack]:
+def installed(
+    folder: Path, kubelet: Callable[[Path], SimKubelet] = kubelet_1_37
+) -> Iterator[Stack]:
     """A system whose program is a copy that can be changed while it runs."""
     for package in ("rbln_supervisor", "rbln_worker"):
         shutil.copytree(
             REPOSITORY / package, folder / package, ignore=shutil.ignore_patterns("__pycache__")
         )
-
-    def kubelet(home: Path) -> SimKubelet:
-        return SimKubelet(home, plugin_watcher=False, keeping=keeping)
 
     stack = Stack(TWO_POOLS, kubelet=kubelet)
     stack.under = ("env", "-C", str(folder))
@@ -85,11 +84,11 @@ def test_the_same_version_goes_on_with_its_workers(tmp_path: Path) -> None:
         assert stack.processes() == ()
 
 
-@pytest.mark.parametrize("keeping", Keeping)
+@pytest.mark.parametrize("kubelet", [kubelet_1_34, kubelet_1_37])
 def test_another_version_replaces_the_workers_while_they_serve(
-    tmp_path: Path, keeping: Keeping
+    tmp_path: Path, kubelet: Callable[[Path], SimKubelet]
 ) -> None:
-    with installed(tmp_path, keeping) as stack:
+    with installed(tmp_path, kubelet) as stack:
         workers, pid = stack.workers(), stack.pid
         install(tmp_path, "0.2.0")
         done = stack.ctl("upgrade", "--json")
@@ -106,9 +105,8 @@ def test_another_version_replaces_the_workers_while_they_serve(
         )
         for name, ids in POOLS.items():
             allocatable(stack, name, len(ids))
-            assert keeping is Keeping.PER_NAME or lowest_allocatable(stack.kubelet, name) == len(
-                ids
-            )
+            if stack.kubelet.keeps_each_socket:
+                assert lowest_allocatable(stack.kubelet, name) == len(ids)
         assert {p.worker.version for p in stack.status().pools.values()} == {"0.2.0"}
 
 
@@ -133,6 +131,22 @@ def test_a_version_that_can_not_be_started_replaces_nothing(
         assert "the installed program can't be started, this one goes on" in done.stderr
         assert words in done.stderr
         assert stack.status().supervisor.uptime_s >= started
+
+
+def test_a_stop_ends_a_check_and_answers_its_requester(tmp_path: Path) -> None:
+    with installed(tmp_path) as stack:
+        (tmp_path / "rbln_supervisor/main.py").write_text("import time; time.sleep(60)")
+        with ThreadPoolExecutor(1) as threads:
+            asked = threads.submit(stack.ctl, "upgrade")
+            eventually(
+                lambda: len(processes.marked(str(stack.run_dir))) > len(POOLS) + 2,
+                what="the check runs beside supervisor, workers and rbln-pods",
+            )
+            assert stack.stop().code == 0
+            done = asked.result()
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == "rbln-ctl: the supervisor is leaving\n"
+        assert not processes.marked(str(stack.run_dir))
 
 
 def test_one_that_does_not_know_the_options_replaces_nothing(tmp_path: Path) -> None:

@@ -141,6 +141,8 @@ class ErrorReply(msgspec.Struct, frozen=True, tag="refused"):
     """One line each: problem, place, expected value."""
 
 
+LEAVING: Final = ErrorReply(("the supervisor is leaving",))
+
 Reply = (
     StatusReply
     | MetricsReply
