@@ -144,9 +144,7 @@ class Supervisor:
                 if self.is_upgrading:
                     self._end_for_upgrade()
                     return 0
-                if self._leaving and all(
-                    worker.has_ended for worker in self._pools.workers.values()
-                ):
+                if self._leaving and all(one.has_ended for one in self._pools.workers.values()):
                     return 0
 
     def _end_for_upgrade(self) -> None:
@@ -165,16 +163,15 @@ class Supervisor:
             poller.register(router.socket, zmq.POLLIN)
             poller.register(router.monitor, zmq.POLLIN)
         poller.register(signalled, zmq.POLLIN)
-        lives: dict[int, Callable[[], None]] = {}
-        for worker in self._pools.workers.values():
-            lives |= worker.pidfds
+        workers = self._pools.workers.values()
+        lives = {fd: reap for worker in workers for fd, reap in worker.pidfds.items()}
         watched = (
             *(self._scheduler, self._kernel, self._kubelet, self._stderr_server, self._pod_watch),
             self._upgrade,
         )
         for descriptor in (*lives, *(fd for one in watched for fd in one.descriptors)):
             poller.register(descriptor, zmq.POLLIN)
-        deadlines = [one for worker in self._pools.workers.values() for one in worker.deadlines]
+        deadlines = [one for worker in workers for one in worker.deadlines]
         deadlines.append(self._notifier.next_deadline)
         if self._upgrade.next_deadline is not None:
             deadlines.append(self._upgrade.next_deadline)
@@ -312,10 +309,8 @@ class Supervisor:
         self._notifier.send_due(self._service_state)
 
     def _apply_pod_devices(self) -> None:
-        if (
-            self._pod_watch.poll_process(monotonic())
-            and (known := self._pod_watch.current) is not None
-        ):
+        changed = self._pod_watch.poll_process(monotonic())
+        if changed and (known := self._pod_watch.current) is not None:
             before = self._pools.pod_devices.devices if self._pools.pod_devices else ()
             ours = {pool.spec.name for pool in self._pools.config.pools}
             happened = [

@@ -104,10 +104,8 @@ class UpgradeCheck:
             lines = (f"it did not end within {CHECK_TIMEOUT_S:g} s",)
         log.error("the installed program can't be started", extra={"how": how.how, "said": lines})
         said = lines[-_MAX_LINES:] or (how.how,)
-        return Outcome(
-            check.requester,
-            ErrorReply(("the installed program can't be started, this one goes on:", *said)),
-        )
+        refusal = "the installed program can't be started, this one goes on:"
+        return Outcome(check.requester, ErrorReply((refusal, *said)))
 
 
 def become_installed() -> NoReturn:

@@ -59,9 +59,8 @@ def run_upgrade(run_dir: Path, *, as_json: bool) -> Exit:
         if after is not None:
             missing = _missing_pools(before, after)
     if after is None or missing:
-        print_errors(
-            f"the installed version does not serve all after {READY_TIMEOUT_S:g} s:", *missing
-        )
+        problem = f"the installed version does not serve all after {READY_TIMEOUT_S:g} s:"
+        print_errors(problem, *missing)
         return Exit.REFUSED
     done = _compare_pools(before, after)
     if as_json:

@@ -175,9 +175,8 @@ class PoolWorker:
             return
         if self.is_adopting:
             if not self._is_state_requested:
-                self._is_state_requested = router.send(
-                    self.identity, encode_message(StateRequest())
-                )
+                request = encode_message(StateRequest())
+                self._is_state_requested = router.send(self.identity, request)
             return
         if desired is None or not self._send_pods_hold(router, self.identity):
             return

@@ -34,15 +34,12 @@ class ReplacedWorker:
     def send_due_signal(self, successor: State, phase: Phase | None, now: float) -> None:
         """Signal the predecessor if that is due."""
         self._state, act = predecessor.step_predecessor(self._state, successor, phase, now)
-        match act:
-            case Act.DRAIN:
-                if successor is State.UP:
-                    promote_successor(self._spec)
-                processes.send(self.process, signal.SIGTERM)
-            case Act.KILL:
-                processes.send(self.process, signal.SIGKILL)
-            case _:
-                pass
+        if act is Act.DRAIN:
+            if successor is State.UP:
+                promote_successor(self._spec)
+            processes.send(self.process, signal.SIGTERM)
+        elif act is Act.KILL:
+            processes.send(self.process, signal.SIGKILL)
 
     def reap(self) -> None:
         """Reap the process, and log its exit."""
