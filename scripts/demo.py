@@ -17,6 +17,7 @@ from rich.console import Console
 from tests.sim import network
 from tests.sim.device import SimDevice
 from tests.sim.kubelet import SimKubelet
+from tests.sim.kubelet_records import Registered
 from tests.sim.node import SimNode
 from tests.sim.nodes import Link, demo, npus
 from tests.sim.stack import REPOSITORY, Stack
@@ -284,8 +285,14 @@ def undisturbed(kubelet: SimKubelet, *resources: str) -> Iterator[None]:
 
 
 def heard_of(kubelet: SimKubelet, resource: str) -> int:
-    """How many things the kubelet has heard of a resource."""
-    return sum(record.resource == resource for record in kubelet.records)
+    """How many things the kubelet has heard of a resource.
+
+    The end of Register is left out: it is noted a moment after the first message.
+    """
+    return sum(
+        record.resource == resource and not isinstance(record, Registered)
+        for record in kubelet.records
+    )
 
 
 def all_listed(kubelet: SimKubelet) -> bool:
