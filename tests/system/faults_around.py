@@ -2,7 +2,6 @@
 
 import platform
 import resource
-import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ import zmq
 from inotify_simple import INotify
 
 from rbln_supervisor.events.log import FILE as EVENTS
-from tests.sim import network, seccomp
+from tests.sim import atomic, network, seccomp
 from tests.sim.device import SimDevice
 from tests.sim.kubelet import SimKubelet
 from tests.sim.stack import Stack
@@ -95,18 +94,7 @@ def no_registry(stack: Stack) -> None:
 
 def a_file_in_its_place(path: str) -> Callable[[Stack], object]:
     def change(stack: Stack) -> None:
-        folder = stack.root / path
-
-        def is_in_its_place() -> bool:
-            # A worker that misses its CDI spec makes the folder again, perhaps before the file.
-            shutil.rmtree(folder, ignore_errors=True)
-            try:
-                folder.write_text("in the way")
-            except IsADirectoryError:
-                return False
-            return True
-
-        eventually(is_in_its_place, what=f"a file in the place of {path}")
+        atomic.put_file(stack.root / path, "in the way")
 
     return change
 
@@ -139,8 +127,7 @@ def garbage(stack: Stack) -> None:
 def unwritable_events(stack: Stack) -> None:
     file = stack.run_dir / EVENTS
     eventually(file.exists, what="something was written")
-    file.unlink()
-    file.mkdir()
+    atomic.put_folder(file)
     stack.node.set_status("rbln1", 3)
 
 

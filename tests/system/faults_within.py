@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from tests.sim import atomic
 from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
 from tests.sim.nodes import demo
@@ -83,8 +84,7 @@ def rolled_back(stack: Stack) -> Iterator[None]:
 def in_the_way(stack: Stack) -> None:
     """Somebody has put something in the place of the workers' socket."""
     socket = stack.run_dir / "workers.sock"
-    socket.unlink()
-    socket.mkdir()
+    atomic.put_folder(socket)
 
 
 def kill_worker(stack: Stack) -> None:
@@ -95,15 +95,13 @@ def kill_worker(stack: Stack) -> None:
 def no_worker_can_start(stack: Stack) -> None:
     log = stack.run_dir / "pools" / "rebellions.ai_ATOM.log"
     eventually(log.exists, what="its last lines")
-    log.unlink()
-    log.mkdir()
+    atomic.put_folder(log)
     os.kill(stack.workers()[ATOM], signal.SIGKILL)
 
 
 def blocked_spec(stack: Stack) -> None:
     (spec,) = (stack.root / "var/run/cdi").glob("*ATOM*")
-    spec.unlink()
-    spec.mkdir()
+    atomic.put_folder(spec)
     kill_worker(stack)  # the next one writes it anew
 
 

@@ -12,7 +12,7 @@ from rbln_supervisor.core.control.protocol import Reload, ReloadReply, Rescan, R
 from rbln_supervisor.ctl.client import send_request
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.allocation.cdi import header_line
-from tests.sim import runtime
+from tests.sim import atomic, runtime
 from tests.sim.kubelet import kubelet_1_37
 from tests.sim.pods import SimPod
 from tests.sim.stack import Stack
@@ -141,7 +141,7 @@ def test_it_stays_while_its_pool_is_not_configured() -> None:
 def test_one_that_is_removed_is_back_at_once_and_said_once() -> None:
     with Stack(TWO_POOLS, arguments=[CDI], kubelet=kubelet_1_37) as stack:
         served(stack)
-        for remove in (os.unlink, lambda path: shutil.rmtree(path.parent)):
+        for remove in (os.unlink, lambda path: atomic.remove(path.parent)):
             remove(spec(stack))
             began = monotonic()
             eventually(lambda: spec(stack).exists(), what="it is back", deadline_s=5.0)

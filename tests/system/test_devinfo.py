@@ -11,6 +11,7 @@ import pytest
 
 from rbln_supervisor.core.control.protocol import Rescan
 from rbln_supervisor.ctl.client import send_request
+from tests.sim import atomic
 from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
 from tests.sim.stack import Stack
@@ -144,8 +145,7 @@ def test_a_list_of_files_that_cannot_be_written_is_told_and_written_when_it_can(
 ) -> None:
     place = stack.run_dir / "pools" / f"{A.replace('/', '_')}.files"
     content = place.read_bytes()
-    place.unlink()
-    place.mkdir()
+    atomic.put_folder(place)
     send_request(stack.run_dir, Rescan())
     told = pool_status(stack, A, lambda seen: seen.problems, what="a problem")
     assert told.problems == (f"{place}: Is a directory",)

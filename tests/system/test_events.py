@@ -14,6 +14,7 @@ from rbln_supervisor.core.control.protocol import Events, EventsReply
 from rbln_supervisor.core.events.event import Event, Query
 from rbln_supervisor.ctl.client import send_request
 from rbln_supervisor.events import log
+from tests.sim import atomic
 from tests.sim.stack import REPOSITORY, Stack
 from tests.system.scene import (
     ATOM,
@@ -199,8 +200,7 @@ def test_what_cannot_be_written_is_written_when_it_can() -> None:
     with Stack(TWO_POOLS) as stack:
         served(stack)
         place = stack.run_dir / log.FILE
-        place.unlink()
-        place.mkdir()
+        atomic.put_folder(place)
         stack.node.set_status("rbln1", 3)
         problem = f"events are lost at a restart: {place}: Is a directory"
         stack.wait_status(

@@ -1,7 +1,6 @@
 """Somebody cleans up too much: sockets of the run directory are removed, or all that lies there."""
 
 import os
-import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rbln_supervisor.ctl.client import UnreachableError
+from tests.sim import atomic
 from tests.sim.stack import Stack
 from tests.system.scene import ATOM, TWO_POOLS, VM, eventually, pool_status, served, untouched
 
@@ -20,7 +20,7 @@ def sockets_of(run_dir: Path) -> None:
         (run_dir / name).unlink()
 
 
-@pytest.mark.parametrize("remove", [sockets_of, shutil.rmtree])
+@pytest.mark.parametrize("remove", [sockets_of, atomic.remove])
 def test_the_supervisor_makes_its_sockets_anew(remove: Callable[[Path], None]) -> None:
     with Stack(TWO_POOLS) as stack:
         before = served(stack)

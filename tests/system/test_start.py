@@ -2,12 +2,12 @@
 
 import json
 import os
-import shutil
 import signal
 from pathlib import Path
 
 import pytest
 
+from tests.sim import atomic
 from tests.sim.node import SimNode
 from tests.sim.nodes import demo, npus
 from tests.sim.stack import Stack
@@ -58,7 +58,7 @@ def test_a_kubelet_that_never_was_here() -> None:
             waits(stack, ATOM, "no kubelet.sock: waiting for the kubelet")
             stack.kubelet.plugins.rmdir()
             waits(stack, ATOM, reason)
-        shutil.rmtree(stack.root / "var")
+        atomic.remove(stack.root / "var")
         stack.kubelet.start()
         served(stack)
         assert lines(stack, ATOM, reason) == 3  # once each time

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import pytest
-
 from tests.e2e.cannot_run import CannotRun
 from tests.e2e.cluster import build, host, shipped_image
 from tests.e2e.cluster.cluster import only_one
 from tests.e2e.cluster.setting import RELEASE_VARIABLE, RELEASES, Places, cache_folder, release
 from tests.e2e.image.engine import Failed
 from tests.manifests import tools
+from tests.second_attempt import run_pytest, run_with_second_attempt
 
 PYTEST: Final = (
     *("-p", "no:xdist", "-p", "no:cacheprovider"),
@@ -48,7 +47,9 @@ def main(arguments: Sequence[str]) -> int:
         table.unlink(missing_ok=True)
     named = any(Path(word.split("::")[0]).exists() for word in words)
     folder = [] if named else [str(Path(__file__).parent)]
-    return int(pytest.main([*PYTEST, *folder, *words]))
+    return run_with_second_attempt(
+        lambda file, tests: run_pytest((*PYTEST, *(tests or (*folder, *words))), file)
+    )
 
 
 def _say(text: str) -> None:

@@ -8,14 +8,13 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
-import pytest
-
 from tests.e2e import packages
 from tests.e2e.cannot_run import CannotRun
 from tests.e2e.image import base, build
 from tests.e2e.image.container import WORDS
 from tests.e2e.image.engine import Engine, Failed
 from tests.e2e.image.places import Places, cache_folder
+from tests.second_attempt import run_pytest, run_with_second_attempt
 
 DISK_BYTES_LEAST: Final = 3 * 1024**3
 SLOW: Final = ("-o", "timeout=300", "-o", "faulthandler_timeout=240")
@@ -62,7 +61,9 @@ def _run(engine: Engine, places: Places, arguments: Sequence[str]) -> int:
     places.results.unlink(missing_ok=True)
     folder = str(Path(__file__).parent)
     words = ("-p", "no:xdist", "-p", "no:cacheprovider", *SLOW)
-    code = int(pytest.main([*words, folder, *arguments]))
+    code = run_with_second_attempt(
+        lambda file, tests: run_pytest((*words, *(tests or (folder, *arguments))), file)
+    )
     if places.results.exists():
         print(places.results.read_text())
     _say(f"{monotonic() - began:.1f} s in all")

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
+from tests import second_attempt
 from tests.e2e.kernel import table
 from tests.e2e.kernel.vm import boot, tools
 from tests.e2e.kernel.vm.debian import CannotRun
@@ -19,7 +21,10 @@ from tests.e2e.kernel.vm.kernels import KERNELS, STABLE
 REPOSITORY: Final = Path(__file__).parents[3]
 DEADLINE_S: Final = 900.0
 """Against a VM that hangs: a run takes three minutes, seven on a busy machine."""
-PYTEST: Final = ("-rs", "-p", "pytest_timeout", "-p", "no:cacheprovider", "--confcutdir=tests/e2e")
+PYTEST: Final = (
+    *("-rs", "--confcutdir=tests/e2e", "-p", "no:cacheprovider"),
+    *("-p", "pytest_timeout", "-p", "tests.second_attempt"),
+)
 """Without plugins that nobody here uses: each module takes its time to import."""
 RECORDED: Final = ((), ("-m", "by_kernel"))
 """Words for pytest whose results ``scripts/e2e record`` takes."""
@@ -46,11 +51,12 @@ def main(arguments: Sequence[str]) -> int:
     print(f"e2e kernel: Linux {made.version}, image ready in {ready_s:.1f} s", flush=True)
     with tempfile.TemporaryDirectory(prefix="rbln-share-") as share:
         began = monotonic()
-        try:
+
+        def run_tests(file: Path, tests: Sequence[str]) -> int:
             code = boot.run(
                 qemu,
                 made,
-                (sys.executable, "-m", "pytest", *PYTEST, *words(given)),
+                (sys.executable, "-m", "pytest", *PYTEST, *words([*tests] or given)),
                 share=Path(share),
                 folder=REPOSITORY,
                 environment={
@@ -60,6 +66,7 @@ def main(arguments: Sequence[str]) -> int:
                     "PYTHONDONTWRITEBYTECODE": "1",
                     "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
                     "RBLN_VM_SHARE": boot.SHARE,
+                    second_attempt.VARIABLE: f"{boot.SHARE}/{file.name}",
                     "RBLN_VM_KERNEL": chosen.kernel,
                     "RBLN_VM_WITHOUT_NETWORK": qemu.without_network,
                     "RBLN_VM_WITHOUT_SWITCH": qemu.without_switch or made.without_built,
@@ -69,6 +76,12 @@ def main(arguments: Sequence[str]) -> int:
                 },
                 deadline_s=DEADLINE_S,
             )
+            if (failed := Path(share, file.name)).exists():
+                shutil.move(failed, file)
+            return code
+
+        try:
+            code = second_attempt.run_with_second_attempt(run_tests)
         except boot.Crashed as error:
             print(f"e2e kernel: {error}")
             return 1
