@@ -1,15 +1,13 @@
-"""Reloads of the configuration: read, checked against devices in use, tried, rolled back.
+"""Reloads of the configuration: read, checked against devices in use, accepted or refused.
 
-A reload is kept if the pools that it starts come up. If one does not, the previous configuration is
-restored, and each device returns to its pool. Pools that are the same in both are not affected.
+Pools that are the same in both configurations are not affected. A pool whose worker can't start is
+in back-off, with the reason in the status, and the others are served.
 """
 
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
 from time import monotonic
-from typing import NamedTuple
 
 from rbln_supervisor.config import accepted, config_file
 from rbln_supervisor.config.accepted import StartConfig
@@ -23,33 +21,17 @@ from rbln_supervisor.core.matching.plan import (
     changed_pools,
     devices_removed,
     make_plan,
-    pools_started,
     present_ids,
 )
-from rbln_supervisor.core.workers import startup_check
-from rbln_supervisor.core.workers.lifecycle import State
 from rbln_supervisor.events.log import EventLog
 from rbln_supervisor.options import Options
 from rbln_supervisor.workers.pools import Pools
 from rbln_worker.contract.pod_resources import ResourceHolders
-from rbln_worker.contract.pool import PoolName
 
 Tried = bytes | tuple[str, ...]
 """Result of reading the file: its bytes, or the errors that prevented it."""
 
 log = logging.getLogger(__name__)
-
-
-class _PendingReload(NamedTuple):
-    """A configuration that is active on trial."""
-
-    former: node_config.NodeConfig
-    reply: ReloadReply
-    restarts: Mapping[PoolName, int]
-    """Restarts of each pool before the reload."""
-    started: frozenset[PoolName]
-    """Pools that get their first worker by it."""
-    deadline: float
 
 
 class ConfigReloader:
@@ -65,7 +47,6 @@ class ConfigReloader:
         self._newest: node_config.NodeConfig | None = None
         self._refused: tuple[str, ...] = ()
         self._retry_timer = RetryTimer()
-        self._trial: _PendingReload | None = None
         watched = options.watch_config
         self._watch = ConfigWatch(options.config_file, monotonic()) if watched else None
         self.counts: Counter[str] = Counter()
@@ -97,21 +78,14 @@ class ConfigReloader:
 
     @property
     def next_deadline(self) -> float:
-        """Latest time of the next ``poll_file`` and ``take_result`` (monotonic seconds)."""
+        """Latest time of the next ``poll_file`` (monotonic seconds)."""
         return min(
             self._watch.next_deadline if self._watch else math.inf,
-            self._trial.deadline if self._trial else math.inf,
             self._retry_timer.retry_at,
         )
 
-    @property
-    def previous_config(self) -> node_config.NodeConfig | None:
-        """The configuration that is restored if the one on trial fails."""
-        return self._trial.former if self._trial else None
-
     def stop_watching(self) -> None:
         """Stop watching the file."""
-        self._trial = None
         self._retry_timer = RetryTimer()
         if self._watch:
             self._watch.close()
@@ -144,10 +118,10 @@ class ConfigReloader:
         wanted = self._parse_config(found)
         return None if isinstance(wanted, ErrorReply) else wanted
 
-    def start_trial(
+    def activate(
         self, wanted: node_config.NodeConfig, look: DiscoveryResult, *, force: bool
-    ) -> ErrorReply | None:
-        """Activate a configuration on trial; the caller applies the discovery's result next.
+    ) -> Reply:
+        """Activate a configuration, or refuse it; the caller applies the discovery's result next.
 
         Args:
             wanted: the configuration.
@@ -176,47 +150,17 @@ class ConfigReloader:
         self._retry_timer = RetryTimer()
         served = {name: present_ids(roster.devices.values()) for name, roster in rosters.items()}
         planned = make_plan(pools.config, served, wanted, node)
-        self._trial = _PendingReload(
-            former=pools.config,
-            reply=ReloadReply(
-                *changed_pools(pools.config, wanted),
-                plan=planned,
-                warnings=(*wanted.warnings, *in_use.unchecked_warning(lost, held)),
-                forced=objections,
-            ),
-            restarts={name: worker.child.restarts for name, worker in pools.workers.items()},
-            started=pools_started(pools.config, wanted, node)
-            - {name for name, worker in pools.workers.items() if worker.child.wanted},
-            deadline=monotonic() + startup_check.STARTUP_TIMEOUT_S,
+        reply = ReloadReply(
+            *changed_pools(pools.config, wanted),
+            plan=planned,
+            warnings=(*wanted.warnings, *in_use.unchecked_warning(lost, held)),
+            forced=objections,
         )
         pools.set_config(wanted)
-        return None
+        self._accept_reload(reply)
+        return reply
 
-    def take_result(self, now: float) -> Reply | None:
-        """Return the result of the configuration on trial, once; None if there is none yet."""
-        trial = self._trial
-        if trial is None:
-            return None
-        starts = tuple(self._worker_starts(trial))
-        failed = startup_check.startup_failures(starts, is_overdue=now >= trial.deadline)
-        if not failed and not all(start.is_up for start in starts):
-            return None
-        self._trial = None
-        return self._roll_back(trial, failed) if failed else self._accept_reload(trial.reply)
-
-    def _worker_starts(self, trial: _PendingReload) -> Iterator[startup_check.WorkerStart]:
-        for name in sorted(trial.started):
-            worker = self._pools.workers[name]
-            end = worker.last_exit
-            yield startup_check.WorkerStart(
-                name,
-                is_up=worker.child.state is State.UP and worker.report is not None,
-                has_died=worker.child.restarts > trial.restarts.get(name, 0),
-                how=end.how if end else "",
-                last_line=end.last_log[-1] if end and end.last_log else "",
-            )
-
-    def _accept_reload(self, reply: ReloadReply) -> Reply:
+    def _accept_reload(self, reply: ReloadReply) -> None:
         if self._pools.config is self._newest:  # otherwise a newer one waits, or was refused
             self._refused, self._former_note = (), ""
             if isinstance(self._last_read, bytes):
@@ -232,19 +176,6 @@ class ConfigReloader:
         for warning in reply.warnings:  # after an automatic reload no client prints them
             log.warning(warning)
         self._event_log.record_event("reload", "done", why=_count_changes(reply))
-        return reply
-
-    def _roll_back(self, trial: _PendingReload, failed: tuple[str, ...]) -> Reply:
-        self._pools.set_config(trial.former)
-        self._pools.apply_assignment()
-        errors = tuple(f"rolled back: {line}" for line in failed)
-        self.counts["reloads rolled back"] += 1
-        self._refused = tuple(f"reload {line}" for line in errors)
-        log.error(
-            "reload rolled back, the former configuration is in force", extra=_log_reason(failed)
-        )
-        self._event_log.record_event("reload", "rolled back", why="; ".join(failed))
-        return ErrorReply(errors)
 
     def _read_file(self) -> Tried:
         try:

@@ -31,9 +31,6 @@ REQUEST_TIMEOUT_S: Final = 5.0
 DISCOVERY_TIMEOUT_S: Final = 25.0
 """Seconds for a request with a discovery: one may be running already, and each may take 10 s. Also
 for one with a check of the installed program (20 s, rbln_supervisor/upgrade.py)."""
-RELOAD_TIMEOUT_S: Final = 60.0
-"""Seconds: a discovery may be running (10 s), another configuration on trial (10 s); then follow a
-discovery (10 s) and the start of new pools (10 s)."""
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 """Maximum size; a longer reply is never received. A status of 20,000 devices has 3 MiB."""
 
@@ -141,9 +138,7 @@ def _timeout_error(path: Path, timeout_s: float) -> UnreachableError:
 
 def _timeout_s(request: Request) -> float:
     match request:
-        case Reload():
-            return RELOAD_TIMEOUT_S
-        case Rescan() | DryRun() | Upgrade():
+        case Reload() | Rescan() | DryRun() | Upgrade():
             return DISCOVERY_TIMEOUT_S
         case Status() | Metrics() | Explain() | Events():
             return REQUEST_TIMEOUT_S

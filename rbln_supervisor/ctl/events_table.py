@@ -15,7 +15,7 @@ from rbln_supervisor.ctl.wording import plain
 _GOOD: Final = frozenset({"Healthy", "serving", "registered", "done", "started", "adopted"})
 _BAD: Final = frozenset(
     {
-        *("Unhealthy", "died", "hangs", "not started", "refused", "rolled back"),
+        *("Unhealthy", "died", "hangs", "not started", "refused"),
         *("backoff", "invalid", "gone", "unregistered"),
     }
 )

@@ -89,7 +89,7 @@ class DiscoveryScheduler:
 
     @property
     def is_reloading(self) -> bool:
-        """True while a reload waits for its discovery or is on trial."""
+        """True while a reload waits for its discovery."""
         return self._queue.is_reloading
 
     @property
@@ -149,7 +149,6 @@ class DiscoveryScheduler:
             while self._queue.is_discovery_requested:
                 self._queue = self._queue.start_next()
                 self._finish_discovery(result)
-        self._answer_deferred(now)
         if self._process.is_busy:
             return
         if not self._queue.is_discovery_requested and now >= self._pools.next_discovery_at:
@@ -178,10 +177,9 @@ class DiscoveryScheduler:
         served = self._pools.config
         wanted = request.config if request else None
         only = request.only if isinstance(request, DiscoveryRequest) else None
-        # The discovery also covers the served configuration and the one of a roll-back: with less,
-        # devices that are only not read would seem to be gone.
-        configs = (served, wanted, self._reloader.previous_config)
-        pools = [pool for each in configs if each for pool in each.pools]
+        # The discovery also covers the served configuration, which stays if the wanted one is
+        # refused: with less, devices that are only not read would seem to be gone.
+        pools = [*served.pools, *(wanted.pools if wanted else ())]
         allowed = self._options.allow_default_route
         self._pools.discovery_started()
         pods_query = PodResourcesQuery(
@@ -227,30 +225,22 @@ class DiscoveryScheduler:
         )
 
     def _apply_result(self, request: DiscoveryRequest, result: DiscoveryResult) -> None:
-        refused = None
-        if request.config is not None:
-            refused = self._reloader.start_trial(request.config, result, force=request.force)
+        reloaded = (
+            self._reloader.activate(request.config, result, force=request.force)
+            if request.config is not None
+            else None
+        )
         if self._pools.node is None and result.failed is None:
             log.info("ready to serve", extra={"pools": len(self._pools.config.pools)})
         changed = self._pools.apply_discovery(result)
         for name in changed:
             self._pools.workers[name].counters.start_latency(request.event_at)
-        if refused is not None:
+        if reloaded is not None:
             for requester in request.reloads:
-                self._answer(requester, refused)
-        elif request.config is not None:
-            self._queue = self._queue.defer_replies(request.reloads)
+                self._answer(requester, reloaded)
         if request.rescans and result.failed is None:  # the reply covers health, too
             self._pools.request_check({None})
         for requester in request.rescans:
             self._answer(
                 requester, RescanReply(self._pools.function_count, changed, self._pools.problems)
             )
-
-    def _answer_deferred(self, now: float) -> None:
-        """Reply to the requesters of a configuration whose trial has ended."""
-        outcome = self._reloader.take_result(now)
-        if outcome is not None:
-            self._queue, requesters = self._queue.take_deferred()
-            for requester in requesters:
-                self._answer(requester, outcome)

@@ -166,7 +166,7 @@ CATALOG: Final = (
         "rbln_reloads_total",
         "counter",
         ("outcome",),
-        "Reloads of the configuration: ok, refused, rolled-back",
+        "Reloads of the configuration: ok, refused",
     ),
     Entry(
         "rbln_config_refused",

@@ -85,11 +85,7 @@ def supervisor_metrics(parts: SupervisorParts, standing: SupervisorState) -> Sup
         node=NodeMetrics(
             looks=parts.scheduler.measures,
             kubelet_restarts=parts.kubelet.restarts,
-            reloads={
-                "ok": reloads["reloads"],
-                "refused": reloads["reloads refused"],
-                "rolled-back": reloads["reloads rolled back"],
-            },
+            reloads={"ok": reloads["reloads"], "refused": reloads["reloads refused"]},
             config_refused=parts.scheduler.is_config_refused,
             kernel_events={
                 "uevent": kernel["kernel events about devices"],

@@ -316,7 +316,6 @@ CLOSED = Folder("/x", there=True, why="read-only")
         (said("no inotify for the kubelet's folder (x)"), ["inotify-exhausted"]),
         (said("the look at the node took more than 10 s and was ended"), ["look-failed"]),
         (said("device 0000:5e:00.0 is left out: x"), ["device-unreadable"]),
-        (said("reload rolled back: rolled back: x"), ["reload-rolled-back"]),
         (said("events are lost at a restart: x"), ["events-unwritten"]),
         (said("no kubelet: x"), []),
         (said("anything else"), ["problem"]),

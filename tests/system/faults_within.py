@@ -1,10 +1,8 @@
 """Faults of the configuration, of pools and workers, and of devices."""
 
-import fcntl
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final
 
 from tests.sim import atomic
@@ -12,7 +10,7 @@ from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
 from tests.sim.nodes import demo
 from tests.sim.stack import Stack
-from tests.system.fault import Fault, nothing
+from tests.system.fault import Fault
 from tests.system.faults_around import deaf_kubelet, with_cdi
 from tests.system.scene import (
     ATOM,
@@ -26,8 +24,6 @@ from tests.system.scene import (
     pool,
     pool_status,
 )
-
-NEW: Final = "rebellions.ai/NEW"
 
 
 def patient() -> Stack:
@@ -68,17 +64,6 @@ def garbled(node: SimNode) -> None:
 def bad_reload(stack: Stack) -> None:
     stack.write_config({"resourceList": 3})
     assert stack.ctl("reload").returncode == 1
-
-
-@contextmanager
-def rolled_back(stack: Stack) -> Iterator[None]:
-    """A reload whose new pool has an owner that nobody can find."""
-    lock = stack.run_dir / "pools" / "rebellions.ai_NEW.lock"
-    with lock.open("a+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        stack.write_config(config(pool("NEW", pciAddresses=[ATOMS[0]]), ATOM_POOL, VM_POOL))
-        assert stack.ctl("reload").returncode == 1
-        yield
 
 
 def in_the_way(stack: Stack) -> None:
@@ -154,7 +139,6 @@ FAULTS: Final = (
     # The configuration
     Fault("config-unusable", bad_reload, "resourceList: expected array, got number"),
     Fault("reload-refused", bad_reload, "expected array, got number"),
-    Fault("reload-rolled-back", nothing, f"{NEW} could not start", held=rolled_back),
     Fault("config-not-in-force", written(ATOM_POOL), f"{VM} is served only", "warning"),
     Fault(
         "config-odd",

@@ -170,7 +170,6 @@ MOVED: Final = (
     ),
     Moved(RELOADS, within.reloaded(ATOM_POOL, VM_POOL), {"outcome": "ok"}),
     Moved(RELOADS, within.bad_reload, {"outcome": "refused"}),
-    Moved(RELOADS, lambda _: None, {"outcome": "rolled-back"}, held=within.rolled_back),
     Moved("rbln_config_refused", within.bad_reload),
     Moved("rbln_dropped_frames_total", around.garbage, {"kind": "unreadable-control-frames"}),
 )

@@ -62,7 +62,7 @@ MEASURES = SupervisorMetrics(
     NodeMetrics(
         looks=DiscoveryMetrics(with_observation(Histogram(), 0.05), failed=1, cpu_s=0.01),
         kubelet_restarts=2,
-        reloads={"ok": 1, "refused": 0, "rolled-back": 0},
+        reloads={"ok": 1, "refused": 0},
         kernel_events={"uevent": 5, "link": 6},
         kernel_events_lost={"uevent": 0, "link": 1},
         dropped={"unreadable worker frames": 4},

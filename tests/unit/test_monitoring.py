@@ -26,7 +26,7 @@ VALUES: Final = {
     "cause": {*get_args(Cause), "SIGKILL", "hang"},
     "health": {"Healthy", "Unhealthy"},
     "method": set(METHODS),
-    "outcome": {"ok", "refused", "rolled-back"},
+    "outcome": {"ok", "refused"},
 }
 
 

@@ -68,26 +68,6 @@ def test_who_waits_is_bounded() -> None:
     assert looks.request_dry_run(DryRunRequest(NEW, b"t")).is_full
 
 
-def test_while_one_is_on_trial_the_next_configuration_waits_and_looks_do_not() -> None:
-    looks = (
-        DiscoveryQueue()
-        .request_reload(OLD, b"a")
-        .start_next()
-        .finish_running()[0]
-        .defer_replies(frozenset({b"a"}))
-    )
-    looks = looks.request_reload(NEW, b"b")
-    assert not looks.is_discovery_requested
-    looks = looks.request_discovery(b"c")
-    assert set(looks.requesters) == {b"a", b"b", b"c"}
-    looks, ended = looks.start_next().finish_running()
-    assert ended == DiscoveryRequest(rescans=frozenset({b"c"}))
-    looks, told = looks.take_deferred()
-    assert told == {b"a"}
-    looks, ended = looks.start_next().finish_running()
-    assert ended == DiscoveryRequest(NEW, reloads=frozenset({b"b"}))
-
-
 def test_force_is_for_what_one_has_seen() -> None:
     forced = DiscoveryQueue().request_reload(OLD, b"a", force=True)
     same, newer = forced.request_reload(OLD, b"b"), forced.request_reload(NEW, b"b")

@@ -3,9 +3,6 @@
 There is one discovery at a time. A request during a discovery waits for the next one, because the
 current one may already have passed what has changed. All requests that wait for a discovery share
 its result, except dry runs: others must not see what is read for those.
-
-While an active configuration is on trial (its new pools have to start, or it is rolled back), the
-next one waits; discoveries go on.
 """
 
 from collections.abc import Iterator
@@ -62,20 +59,18 @@ class DiscoveryQueue(msgspec.Struct, frozen=True):
     """The next discovery whose result is applied."""
     reload: DiscoveryRequest | None = None
     """The configuration that becomes active with it, if it may."""
-    deferred: frozenset[bytes] | None = None
-    """Requesters of the configuration on trial; None if there is none."""
     dry_runs: tuple[DryRunRequest, ...] = ()
 
     @property
     def is_discovery_requested(self) -> bool:
         """True if a discovery waits for its start."""
-        return self._is_reload_next or self.rescan is not None or bool(self.dry_runs)
+        return self.reload is not None or self.rescan is not None or bool(self.dry_runs)
 
     @property
     def is_reloading(self) -> bool:
-        """True if a configuration waits for a discovery, has one, or is on trial."""
+        """True if a configuration waits for a discovery, or has one."""
         running = isinstance(self.running, DiscoveryRequest) and self.running.config is not None
-        return running or self.reload is not None or self.deferred is not None
+        return running or self.reload is not None
 
     @property
     def is_full(self) -> bool:
@@ -88,7 +83,6 @@ class DiscoveryQueue(msgspec.Struct, frozen=True):
         """All waiting requesters."""
         for look in (self.running, self.rescan, self.reload, *self.dry_runs):
             yield from look.requesters if look else ()
-        yield from self.deferred or ()
 
     def request_discovery(
         self,
@@ -139,7 +133,7 @@ class DiscoveryQueue(msgspec.Struct, frozen=True):
     def start_next(self) -> "DiscoveryQueue":
         """Return the queue after the start of the next discovery."""
         replace = msgspec.structs.replace
-        if self.reload is not None and self._is_reload_next:
+        if self.reload is not None:
             rescan = self.rescan or DiscoveryRequest()
             running = replace(self.reload, rescans=rescan.rescans, event_at=rescan.event_at)
             return replace(self, running=running, rescan=None, reload=None)
@@ -150,18 +144,6 @@ class DiscoveryQueue(msgspec.Struct, frozen=True):
     def finish_running(self) -> tuple["DiscoveryQueue", DiscoveryRequest | DryRunRequest | None]:
         """Return the queue after the end of the running discovery, and its request."""
         return msgspec.structs.replace(self, running=None), self.running
-
-    def defer_replies(self, requesters: frozenset[bytes]) -> "DiscoveryQueue":
-        """Return the queue with a configuration on trial; these requesters wait for its result."""
-        return msgspec.structs.replace(self, deferred=requesters)
-
-    def take_deferred(self) -> tuple["DiscoveryQueue", frozenset[bytes]]:
-        """Return the queue after a trial, and the requesters that wait for its result."""
-        return msgspec.structs.replace(self, deferred=None), self.deferred or frozenset()
-
-    @property
-    def _is_reload_next(self) -> bool:
-        return self.reload is not None and self.deferred is None
 
 
 def _as_set(requester: bytes | None) -> frozenset[bytes]:

@@ -48,7 +48,6 @@ Code = Literal[
     "device-unreadable",
     "look-failed",
     "reload-refused",
-    "reload-rolled-back",
     "config-not-in-force",
     "eswitch-mode-unread",
     "netlink-deaf",

@@ -29,12 +29,6 @@ _PROBLEMS: Final[Mapping[str, _Problem]] = {
         "the configuration file is not what is in force: its last reload was refused",
         "rbln-ctl validate FILE --against-host; then rbln-ctl reload",
     ),
-    "reload rolled back": _Problem(
-        "reload-rolled-back",
-        "error",
-        "the configuration file is not what is in force: pools that it starts did not come up",
-        "rbln-ctl events --since 1h; then rbln-ctl reload",
-    ),
     "can't be heard": _Problem(
         "netlink-deaf",
         "warning",

@@ -138,14 +138,6 @@ def devices_removed(
     return lost
 
 
-def pools_started(
-    before: NodeConfig, after: NodeConfig, node: NodeInventory
-) -> frozenset[PoolName]:
-    """Return the pools that have devices in one configuration, and none in the one before."""
-    old, new = assign(before.pools, node).devices, assign(after.pools, node).devices
-    return frozenset(name for name, devices in new.items() if devices and not old.get(name))
-
-
 def present_ids(devices: Iterable[Device]) -> tuple[DeviceId, ...]:
     """Return the IDs of devices that are present, not only listed."""
     return tuple(device.id for device in devices if device.gone is None)

@@ -53,7 +53,7 @@ class NodeMetrics(msgspec.Struct, frozen=True):
     looks: DiscoveryMetrics = DiscoveryMetrics()
     kubelet_restarts: int = 0
     reloads: Mapping[str, int] = {}
-    """By outcome: ``ok``, ``refused``, ``rolled-back``."""
+    """By outcome: ``ok``, ``refused``."""
     config_refused: bool = False
     """True if the configuration file is not the one that is served."""
     kernel_events: Mapping[str, int] = {}

@@ -34,7 +34,7 @@ class ServiceState(msgspec.Struct, frozen=True):
     """True if a discovery has ended, every pool is in a final state, and pods miss no device."""
     leaving: bool
     reloading: bool
-    """True while a configuration waits for its activation or is on trial."""
+    """True while a configuration waits for its discovery."""
     hangups: int
     """Number of reload signals so far."""
     status: str
