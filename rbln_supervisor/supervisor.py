@@ -172,9 +172,7 @@ class Supervisor:
         for descriptor in (*lives, *(fd for one in watched for fd in one.descriptors)):
             poller.register(descriptor, zmq.POLLIN)
         deadlines = [one for worker in workers for one in worker.deadlines]
-        deadlines.append(self._notifier.next_deadline)
-        if self._upgrade.next_deadline is not None:
-            deadlines.append(self._upgrade.next_deadline)
+        deadlines += (self._notifier.next_deadline, self._upgrade.next_deadline)
         if not self._leaving:
             deadlines.append(self._scheduler.next_deadline)
             deadlines.append(self._pod_watch.next_deadline)

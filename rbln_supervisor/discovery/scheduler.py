@@ -82,7 +82,7 @@ class DiscoveryScheduler:
         """Latest time of the next call of ``advance_discoveries`` (monotonic seconds)."""
         if self._leaving:
             return math.inf
-        if self._process.next_deadline is not None:
+        if self._process.is_busy:
             return min(self._process.next_deadline, self._reloader.next_deadline)
         discovery_at = 0.0 if self._queue.is_discovery_requested else self._pools.next_discovery_at
         return min(discovery_at, self._reloader.next_deadline)
@@ -159,7 +159,7 @@ class DiscoveryScheduler:
     def stop_discoveries(self) -> None:
         """Stop discoveries, and answer the waiting requests."""
         self._leaving = True
-        self._process.kill_running()
+        self._process.stop()
         self._reloader.stop_watching()
         for requester in self._queue.requesters:
             self._answer(requester, LEAVING)

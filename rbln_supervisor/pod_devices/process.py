@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import struct
-import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +18,7 @@ from rbln_worker.contract.pod_devices import Pod, PodDevice, PodDevices, PodSour
 from rbln_worker.contract.pod_resources import ResourceHolder, ResourceHolders
 from rbln_worker.host.inotify import ANYTHING, FolderWatch
 from rbln_worker.kubelet import checkpoint, pod_resources, pods_api
-from rbln_worker.process import limits, log
+from rbln_worker.process import limits
 from rbln_worker.process.privileges import keep_only
 from rbln_worker.spec import KubeletDirs
 
@@ -43,17 +42,14 @@ _SETTLE_S: Final = 0.02
 
 def pods_main(pipe: int, dirs: KubeletDirs) -> int:
     """Write states into a pipe until its reader is gone; return the exit code."""
+    with contextlib.suppress(OSError):  # the name is only for people
+        Path("/proc/self/comm").write_text(NAME)
+    keep_only()
+    limits.raise_oom_score()
     try:
-        with contextlib.suppress(OSError):  # the name is only for people
-            Path("/proc/self/comm").write_text(NAME)
-        keep_only()
-        limits.raise_oom_score()
         asyncio.run(_Sources(pipe, dirs).follow_sources())
-    except BaseException as error:  # noqa: BLE001 - the last frame of this process
-        if isinstance(error, BaseExceptionGroup) and error.subgroup(BrokenPipeError):
-            return Exit.DRAINED  # no reader any more
-        log.write_crash(traceback.format_exc())
-        return Exit.CRASHED
+    except* BrokenPipeError:
+        pass  # no reader any more
     return Exit.DRAINED
 
 

@@ -96,6 +96,8 @@ class ExitStatus(NamedTuple):
     """Text for people."""
     cause: str
     """Label: ``SIGKILL``, ``exit-70``, ``unknown``."""
+    cpu_s: float = 0.0
+    """CPU seconds, with those of processes that it waited for."""
 
 
 def reap(life: ChildProcess) -> ExitStatus:
@@ -103,12 +105,13 @@ def reap(life: ChildProcess) -> ExitStatus:
     os.close(life.pidfd)
     if not life.ours:
         return ExitStatus("ended; it was forked by an earlier supervisor", "unknown")
-    _, status = os.waitpid(life.pid, 0)
+    _, status, used = os.wait4(life.pid, 0)
+    cpu_s = used.ru_utime + used.ru_stime
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         name = signal.Signals(-code).name
-        return ExitStatus(f"killed by {name}", name)
-    return ExitStatus(f"exit code {code}{exits.exit_meaning(code)}", f"exit-{code}")
+        return ExitStatus(f"killed by {name}", name, cpu_s)
+    return ExitStatus(f"exit code {code}{exits.exit_meaning(code)}", f"exit-{code}", cpu_s)
 
 
 def has_ended(life: ChildProcess) -> bool:

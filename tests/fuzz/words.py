@@ -49,9 +49,10 @@ from rbln_supervisor.ctl import (
 )
 from rbln_supervisor.ctl.client import UnreadableAnswerError
 from rbln_supervisor.ctl.client import _decode_reply as read_reply
-from rbln_supervisor.discovery.process import _decode_result as read_look
+from rbln_supervisor.discovery.process import decode_result
 from rbln_supervisor.exporter.families import Page, fill_page
 from rbln_supervisor.exporter.readiness import node_readiness
+from rbln_supervisor.workers.forked_collector import Collected
 from rbln_worker.contract import messages
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.events import History
@@ -193,7 +194,7 @@ def to_worker(frame: bytes) -> None:
 
 def look(said: bytes) -> None:
     """A scout's words are a look, or one that failed for a reason."""
-    found = read_look(bytearray(said), "exit code 0")
+    found = decode_result(Collected(bytearray(said), "exit code 0"))
     if found.failed is not None and not found.node.functions:
         assert found.failed
 

@@ -46,7 +46,7 @@ def result(scout: DiscoveryProcess) -> DiscoveryResult:
 @contextmanager
 def ended(scout: DiscoveryProcess) -> Iterator[DiscoveryProcess]:
     yield scout
-    scout.kill_running()
+    scout.stop()
     while scout.is_busy:
         select.select(scout.descriptors, [], [], 5)
         assert scout.poll_result(monotonic()) is None
