@@ -1,6 +1,7 @@
 """What uevents mean to pools."""
 
 import pytest
+from msgspec.structs import replace
 
 from rbln_supervisor.core.discovery.uevents import is_relevant, pci_function
 from rbln_supervisor.core.workers.desired_state import DesiredState, affected_devices
@@ -73,3 +74,27 @@ def test_devices_of_the_functions_that_are_named() -> None:
 def test_an_event_that_names_no_function_touches_no_device_by_name() -> None:
     assert affected_devices({None, Bdf("0000:24:00.0")}, ROSTERS) == {ATOM: ("0000:24:00.0",)}
     assert affected_devices({None}, ROSTERS) == {}
+
+
+def test_neighbours_in_the_iommu_group_are_concerned() -> None:
+    a, b, c, d = (Bdf(f"0000:2{number}:00.0") for number in range(3, 7))
+    groups = {a: "7", b: "7", c: "8", d: ""}
+    rosters = {
+        PoolName(f"x.io/{name}"): DesiredState(
+            PoolSpec("x.io", name, "accelerator"),
+            {
+                DeviceId(bdf): Device(DeviceId(bdf), replace(npu(bdf), iommu_group=groups[bdf]))
+                for bdf in bdfs
+            },
+        )
+        for name, bdfs in (("vm", (a, c)), ("other", (b, d)))
+    }
+
+    def concerned(*functions: Bdf | None) -> dict[str, list[str]]:
+        found = affected_devices(frozenset(functions), rosters)
+        return {str(pool): [str(one) for one in devices] for pool, devices in found.items()}
+
+    assert concerned(b) == {"x.io/vm": [a], "x.io/other": [b]}
+    assert concerned(d) == {"x.io/other": [d]}
+    assert concerned(Bdf("0000:99:00.0")) == {"x.io/vm": [a, c], "x.io/other": [b]}
+    assert concerned(None) == {}

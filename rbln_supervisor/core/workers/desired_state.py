@@ -223,14 +223,27 @@ def _candidate_now(device: Device, pool: PoolSpec, node: NodeInventory) -> Candi
 def affected_devices(
     functions: Set[Bdf | None], rosters: Mapping[PoolName, DesiredState]
 ) -> Mapping[PoolName, tuple[DeviceId, ...]]:
-    """Return the devices that events name, for each pool with such devices, sorted.
+    """Return the devices that events concern, for each pool with such devices, sorted.
+
+    These are the devices that events name, and those of the same IOMMU groups: a neighbour with
+    a host driver makes a group unusable. The group of a function of no pool is not known, so it
+    concerns every device that has a group.
 
     Args:
         functions: one for each event; None, for an event without one, matches no device.
         rosters: the desired state of each pool.
     """
+    devices = [device for roster in rosters.values() for device in roster.devices.values()]
+    groups = {one.function.iommu_group for one in devices if one.function.bdf in functions}
+    if functions - {one.function.bdf for one in devices} - {None}:
+        groups |= {one.function.iommu_group for one in devices}
+    groups.discard("")
     found = {
-        pool: tuple(d for d, device in roster.devices.items() if device.function.bdf in functions)
+        pool: tuple(
+            name
+            for name, one in roster.devices.items()
+            if one.function.bdf in functions or one.function.iommu_group in groups
+        )
         for pool, roster in rosters.items()
     }
     return {pool: devices for pool, devices in found.items() if devices}
