@@ -240,8 +240,8 @@ def test_no_npu_is_ever_in_two_containers(
     )
     bench.report.add(
         f"soak of {SOAK_S:.0f} s, seed {seed}: {done}",
-        f"no NPU in two containers, each has the nodes of its variable ({soak.containers} looked "
-        f"at; {moved}); all allocatable again {max(0.0, back - ended):.1f} s after the end. Pods "
+        f"no NPU in two containers, each has the nodes of its variable ({soak.containers} checked; "
+        f"{moved}); all allocatable again {max(0.0, back - ended):.1f} s after the end. Pods "
         f"that failed admission: {failed}",
         ended - began,
     )
