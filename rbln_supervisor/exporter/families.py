@@ -12,7 +12,6 @@ from rbln_supervisor.core.reporting.metrics import NodeMetrics, PoolMetrics, Sup
 from rbln_supervisor.core.reporting.unavailability import source_of
 from rbln_supervisor.core.status import PoolState, PoolStatus
 from rbln_supervisor.exporter.catalog import CATALOG, Entry
-from rbln_supervisor.exporter.processes import Process
 from rbln_worker.contract.counters import BOUNDS_S, METHODS, Calls, Histogram, WorkerCounters
 from rbln_worker.contract.health import HealthPhase
 from rbln_worker.contract.pod_devices import PodSource
@@ -35,6 +34,9 @@ class Page(Collector):
     def collect(self) -> Iterable[Family]:
         """Return the families, in the catalog's order."""
         return [family for family in self._families.values() if family.samples]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._families
 
     def add_sample(self, name: str, value: float, *labels: str) -> None:
         """Add a sample of a gauge or counter."""
@@ -73,18 +75,6 @@ def fill_page(page: Page, measures: SupervisorMetrics, *, device_series: bool) -
         _fill_pool(page, name, counted)
         if counted.figures is not None:
             _fill_counters(page, name, counted.figures)
-
-
-def fill_processes(page: Page, processes: Iterable[Process]) -> None:
-    """Add the metrics of processes to a page."""
-    for one in processes:
-        labels = one.role, one.pool
-        page.add_sample("rbln_process_resident_memory_bytes", one.rss_bytes, *labels)
-        if one.pss_bytes is not None:
-            page.add_sample("rbln_process_proportional_memory_bytes", one.pss_bytes, *labels)
-        page.add_sample("rbln_process_cpu_seconds_total", one.cpu_s, *labels)
-        page.add_sample("rbln_process_open_fds", one.open_fds, *labels)
-        page.add_sample("rbln_process_start_time_seconds", one.started, *labels)
 
 
 def _fill_node(page: Page, node: NodeMetrics) -> None:

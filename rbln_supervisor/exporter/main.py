@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, get_args
 
 from rbln_supervisor.exporter.pages import Pages
-from rbln_supervisor.exporter.web import Get, Server
+from rbln_supervisor.exporter.web import Server
 from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.version import VERSION
 from rbln_worker.process import log
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     address: Address = options.listen
     try:
-        server = _wait_to_listen(address, pages.get_page, ends)
+        server = _wait_to_listen(address, pages, ends)
     except (OSError, OverflowError) as error:
         complaint = (
             f"can't listen on {address.host} port {address.port} ({error}): "
@@ -73,7 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return Exit.DRAINED
 
 
-def _wait_to_listen(address: Address, get: Get, ends: Collection[signal.Signals]) -> Server | None:
+def _wait_to_listen(
+    address: Address, pages: Pages, ends: Collection[signal.Signals]
+) -> Server | None:
     """Listen as soon as the address is free; return None if a signal came first.
 
     In an update two pods are on the node's network, and the earlier one's exporter has the port
@@ -86,7 +88,7 @@ def _wait_to_listen(address: Address, get: Get, ends: Collection[signal.Signals]
     waiting = False
     while True:
         try:
-            return Server(address.host, address.port, get)
+            return Server(address.host, address.port, pages)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise

@@ -1,12 +1,12 @@
-"""The pages of the exporter, each made of one request to the supervisor with a deadline."""
+"""The exporter's pages, each made of one request to the supervisor with a deadline."""
 
 import logging
+from collections.abc import Iterable
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from prometheus_client.exposition import generate_latest
-from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import Collector
 
 from rbln_supervisor.core.control.protocol import (
     ErrorReply,
@@ -18,26 +18,21 @@ from rbln_supervisor.core.control.protocol import (
     StatusReply,
 )
 from rbln_supervisor.ctl.client import UnreachableError, UnreadableAnswerError, send_request
-from rbln_supervisor.exporter.families import Page, fill_page, fill_processes
-from rbln_supervisor.exporter.processes import own_process, supervised_processes
+from rbln_supervisor.exporter.families import Family, Page, fill_page
+from rbln_supervisor.exporter.processes import fill_processes
 from rbln_supervisor.exporter.readiness import node_readiness
-
-_TEXT: Final = "text/plain; charset=utf-8"
-_TEXT_FORMAT: Final = "text/plain; version=0.0.4; charset=utf-8"
-"""A format that every Prometheus understands; our metrics lose nothing in it."""
 
 log = logging.getLogger(__name__)
 
 
-class HttpResponse(NamedTuple):
-    """An HTTP response."""
+class Answer(NamedTuple):
+    """The answer to a probe."""
 
     status: HTTPStatus
-    content_type: str
-    body: bytes
+    lines: tuple[str, ...]
 
 
-class Pages:
+class Pages(Collector):
     """The pages about one supervisor. Used by several threads at once."""
 
     def __init__(self, run_dir: Path, *, timeout_s: float, device_series: bool) -> None:
@@ -48,48 +43,34 @@ class Pages:
         self._down = ""
         """Reason why it did not reply the last time."""
 
-    def get_page(self, path: str, accept: str) -> HttpResponse:
-        """Return the page at a path, in a format that the Accept header names."""
-        match path:
-            case "/metrics":
-                return self._metrics_page(accept)
-            case "/healthz":
-                return self._healthz_page()
-            case "/readyz":
-                return self._readyz_page()
-            case _:
-                return _plain_page(HTTPStatus.NOT_FOUND, "there are /metrics, /healthz and /readyz")
-
-    def _metrics_page(self, accept: str) -> HttpResponse:
-        """Return 200 also without a supervisor: an error page could not contain ``rbln_up 0``."""
+    def collect(self) -> Iterable[Family]:
+        """Return the metrics; without a supervisor ``rbln_up`` is 0."""
         page = Page()
         reply = self._request_reply(Metrics())
         page.add_sample("rbln_up", isinstance(reply, MetricsReply))
         if isinstance(reply, MetricsReply):
             fill_page(page, reply.measures, device_series=self._device_series)
-            fill_processes(page, supervised_processes(reply.measures.status, self._run_dir))
-        fill_processes(page, own_process())
-        # Not the library's choose_encoder: it accepts any version in the header.
-        if openmetrics.CONTENT_TYPE_LATEST.partition(";")[0] in accept:
-            body: bytes = openmetrics.generate_latest(page)  # type: ignore[no-untyped-call]
-            return HttpResponse(HTTPStatus.OK, openmetrics.CONTENT_TYPE_LATEST, body)
-        return HttpResponse(HTTPStatus.OK, _TEXT_FORMAT, generate_latest(page))
+            fill_processes(page, self._run_dir, reply.measures.status)
+        else:
+            fill_processes(page, self._run_dir, None)
+        return page.collect()
 
-    def _healthz_page(self) -> HttpResponse:
+    def healthz(self) -> Answer:
+        """Return 200 if the supervisor answers."""
         match self._request_reply(Status()):
             case StatusReply():
-                return _plain_page(HTTPStatus.OK, "ok")
+                return Answer(HTTPStatus.OK, ("ok",))
             case other:
-                return _plain_page(HTTPStatus.SERVICE_UNAVAILABLE, _refusal_reason(other))
+                return Answer(HTTPStatus.SERVICE_UNAVAILABLE, (_refusal_reason(other),))
 
-    def _readyz_page(self) -> HttpResponse:
+    def readyz(self) -> Answer:
+        """Return 200 if the node is ready, and a line for each pool."""
         match self._request_reply(Status()):
             case StatusReply(status=status):
                 ready, lines = node_readiness(status)
-                code = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
-                return _plain_page(code, *lines)
+                return Answer(HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE, lines)
             case other:
-                return _plain_page(HTTPStatus.SERVICE_UNAVAILABLE, _refusal_reason(other))
+                return Answer(HTTPStatus.SERVICE_UNAVAILABLE, (_refusal_reason(other),))
 
     def _request_reply(self, request: Request) -> Reply | str:
         """Return the reply, or the reason why there is none."""
@@ -97,17 +78,13 @@ class Pages:
             reply: Reply | str = send_request(self._run_dir, request, timeout_s=self._timeout_s)
         except (UnreachableError, UnreadableAnswerError) as error:
             reply = str(error)
-        self._log_outage(
-            "" if isinstance(reply, MetricsReply | StatusReply) else _refusal_reason(reply)
-        )
-        return reply
-
-    def _log_outage(self, down: str) -> None:
+        down = "" if isinstance(reply, MetricsReply | StatusReply) else _refusal_reason(reply)
         before, self._down = self._down, down
         if down and not before:
             log.warning("the supervisor does not answer", extra={"why": down})
         elif before and not down:
             log.info("the supervisor answers")
+        return reply
 
 
 def _refusal_reason(reply: Reply | str) -> str:
@@ -119,7 +96,3 @@ def _refusal_reason(reply: Reply | str) -> str:
             return f"the supervisor refuses to answer: {'; '.join(errors)}"
         case _:
             return "an answer to another question: are exporter and supervisor of one version?"
-
-
-def _plain_page(status: HTTPStatus, *lines: str) -> HttpResponse:
-    return HttpResponse(status, _TEXT, "".join(f"{line}\n" for line in lines).encode())
