@@ -30,7 +30,7 @@ CATALOG: Final = (
         "rbln_supervisor_ready",
         "gauge",
         (),
-        "1 if the node was looked at and the kubelet lists every pool that has devices",
+        "1 if a discovery has ended and the kubelet lists every pool that has devices",
     ),
     Entry("rbln_problems", "gauge", (), "Lines of `problems` in the supervisor's status"),
     # Pools and devices
@@ -40,15 +40,15 @@ CATALOG: Final = (
         "rbln_devices",
         "gauge",
         ("pool", "health", "phase", "source"),
-        "Devices by what the kubelet hears, by phase, and by the source of what speaks against "
-        "them; combinations that no device is in are left out",
+        "Devices by the health that the kubelet gets, by phase, and by the source of bad health; "
+        "combinations without a device are left out",
     ),
     Entry("rbln_devices_warned", "gauge", _POOL, "Devices that work and have a warning"),
     Entry(
         "rbln_device_healthy",
         "gauge",
         ("pool", "device"),
-        "1 if the kubelet hears that the device is Healthy; not with --no-device-series",
+        "1 if the kubelet gets the device as Healthy; not with --no-device-series",
     ),
     Entry(
         "rbln_lost_allocatable_seconds_total",
@@ -67,58 +67,68 @@ CATALOG: Final = (
         "rbln_rpc_duration_seconds",
         "histogram",
         ("pool", "method"),
-        "From the request, read, to the answer, made; without gRPC's own share",
+        "From the decoded request to the response; without gRPC's own share",
     ),
     Entry(
         "rbln_allocated_devices_total",
         "counter",
         _POOL,
-        "Devices given to containers, each time that they were",
+        "Devices allocated to containers; one that is allocated twice counts twice",
     ),
     Entry("rbln_list_streams", "gauge", _POOL, "ListAndWatch streams that are open"),
     Entry("rbln_list_streams_opened_total", "counter", _POOL, "ListAndWatch streams opened"),
     Entry("rbln_list_messages_total", "counter", _POOL, "ListAndWatch messages sent"),
     # Registration
-    Entry("rbln_registrations_total", "counter", _POOL, "Times that the kubelet came to list it"),
+    Entry(
+        "rbln_registrations_total",
+        "counter",
+        _POOL,
+        "Registrations after which the kubelet opened a stream",
+    ),
     Entry("rbln_registration_failures_total", "counter", _POOL, "Registrations that failed"),
     Entry(
         "rbln_registration_duration_seconds",
         "histogram",
         _POOL,
-        "From the moment when the pool was not listed and there was something to register with, "
+        "From the moment when the pool was not listed and the kubelet was reachable, "
         "to the kubelet's stream",
     ),
-    Entry("rbln_kubelet_restarts_total", "counter", (), "Times that kubelet.sock was made anew"),
+    Entry(
+        "rbln_kubelet_restarts_total", "counter", (), "Times that kubelet.sock was created again"
+    ),
     # Workers
     Entry(
         "rbln_worker_restarts_total",
         "counter",
         ("pool", "cause"),
-        "Workers that ended unasked, by how: a signal, exit-<code>, hang (no beat for 5 s), "
-        "not-started, unknown (one forked by an earlier supervisor)",
-    ),
-    Entry("rbln_workers_adopted_total", "counter", _POOL, "Workers taken over when it started"),
-    Entry(
-        "rbln_device_look_duration_seconds", "histogram", _POOL, "Looks of a worker at one device"
+        "Workers that ended unexpectedly, by cause: a signal, exit-<code>, hang (no heartbeat for "
+        "5 s), not-started, unknown (one forked by an earlier supervisor)",
     ),
     Entry(
-        "rbln_device_looks_hung_total",
+        "rbln_workers_adopted_total",
         "counter",
         _POOL,
-        "Looks at a device that took more than 0.1 s",
+        "Workers that the supervisor adopted when it started",
     ),
-    Entry("rbln_device_looks_hanging", "gauge", _POOL, "Looks at a device that hang now"),
+    Entry("rbln_health_check_duration_seconds", "histogram", _POOL, "Health checks of one device"),
     Entry(
-        "rbln_simple_preferences_total",
+        "rbln_health_checks_hung_total",
         "counter",
         _POOL,
-        "Preferred allocations that are legal and maybe not the best: there was too much to try",
+        "Health checks of a device that took more than 0.1 s",
+    ),
+    Entry("rbln_health_checks_hanging", "gauge", _POOL, "Health checks of a device that hang now"),
+    Entry(
+        "rbln_greedy_preferences_total",
+        "counter",
+        _POOL,
+        "Preferred allocations that are valid and maybe not the best: too many combinations to try",
     ),
     Entry(
         "rbln_failed_preferences_total",
         "counter",
         _POOL,
-        "Preferred allocations without a preference, because choosing failed",
+        "Preferred allocations without a preference, because the policy failed",
     ),
     Entry(
         "rbln_failed_writes_total",
@@ -130,38 +140,37 @@ CATALOG: Final = (
         "rbln_restored_specs_total",
         "counter",
         _POOL,
-        "CDI specs that somebody else removed, and that were written again",
+        "CDI specs that another program removed, and that were written again",
     ),
     Entry(
         "rbln_device_pod_info",
         "gauge",
         (*_POOL, "device", "namespace", "pod", "container"),
-        "1 for each pod that holds a device; not with --no-device-series",
+        "1 for each pod that uses a device; not with --no-device-series",
     ),
     # The node
     Entry(
         "rbln_pod_source_info",
         "gauge",
         ("source",),
-        "Where it is known from which pods hold which devices: pods-api, pod-resources, "
-        "checkpoint, none",
+        "Source of the devices in use: pods-api, pod-resources, checkpoint, none",
     ),
     Entry(
         "rbln_event_latency_seconds",
         "histogram",
         _POOL,
-        "From the kernel's first word of a change to the message that tells the worker",
+        "From a kernel event to the message with the change to the worker",
     ),
     Entry("rbln_kernel_events_total", "counter", ("kind",), "Events about devices: uevent, link"),
     Entry(
         "rbln_kernel_events_lost_total",
         "counter",
         ("kind",),
-        "Times that the kernel dropped events; everything is looked at then",
+        "Times that the kernel dropped events; a full discovery follows",
     ),
-    Entry("rbln_node_look_duration_seconds", "histogram", (), "Looks at the whole node"),
-    Entry("rbln_node_look_failures_total", "counter", (), "Looks at the node that failed"),
-    Entry("rbln_node_look_cpu_seconds_total", "counter", (), "CPU time of looks at the node"),
+    Entry("rbln_discovery_duration_seconds", "histogram", (), "Full and partial discoveries"),
+    Entry("rbln_discovery_failures_total", "counter", (), "Discoveries that failed"),
+    Entry("rbln_discovery_cpu_seconds_total", "counter", (), "CPU time of discoveries"),
     Entry(
         "rbln_reloads_total",
         "counter",

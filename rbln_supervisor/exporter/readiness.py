@@ -24,7 +24,7 @@ def node_readiness(status: NodeStatus) -> Readiness:
     elif missing:
         head = f"not ready: {', '.join(missing)}"
     else:
-        head = "not ready: the node has not been looked at yet, or workers are being taken over"
+        head = "not ready: no discovery has ended yet, or workers are being adopted"
     lines = (
         f"{name}: {pool.state}{f': {pool.reason}' if pool.reason else ''}"
         for name, pool in status.pools.items()

@@ -25,10 +25,10 @@ class Probation(msgspec.Struct, frozen=True):
 
     first_s: float = 0.05
     """After each of the first two failures."""
-    again_s: float = 5.0
-    """After the third failure; doubled after each further one, up to ``most_s``."""
-    most_s: float = 300.0
-    calm_s: float = 600.0
+    repeat_s: float = 5.0
+    """After the third failure; doubled after each further one, up to ``max_s``."""
+    max_s: float = 300.0
+    reset_after_s: float = 600.0
     """After so long as Healthy, earlier failures are forgotten."""
 
 

@@ -9,7 +9,7 @@ CARD: Final = 4
 PREFIX: Final = "rebellions.ai"
 LONER: Final = SimDevice(bdf="f000:01:00.0", vendor="8086", device="0d90", driver="dfl-pci")
 """An accelerator without a node in /dev, whose coming and going would be seen without any event."""
-EACH_ALONE: Final = {"probation": {"againSeconds": 0.05, "mostSeconds": 0.05}}
+EACH_ALONE: Final = {"probation": {"repeatSeconds": 0.05, "maxSeconds": 0.05}}
 """Each change is one of its own here, and not a device that flaps."""
 
 

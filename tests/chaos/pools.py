@@ -31,7 +31,12 @@ SFS: Final = tuple(f"mlx5_core.sf.{n}" for n in (2, 3, 4))
 
 HEALTH: Final = {
     "unknownHoldSeconds": 2,
-    "probation": {"firstSeconds": 0.05, "againSeconds": 0.1, "mostSeconds": 1, "calmSeconds": 5},
+    "probation": {
+        "firstSeconds": 0.05,
+        "repeatSeconds": 0.1,
+        "maxSeconds": 1,
+        "resetAfterSeconds": 5,
+    },
 }
 """Devices fall again and again here: nobody waits minutes until one is believed."""
 

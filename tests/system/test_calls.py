@@ -90,7 +90,7 @@ def test_two_streams_get_every_change_and_one_that_ends_harms_nobody() -> None:
 
 
 def test_a_kubelet_that_reads_nothing_gets_the_newest_when_it_reads() -> None:
-    briefly = {"firstSeconds": 0.05, "againSeconds": 0.05, "mostSeconds": 0.05}
+    briefly = {"firstSeconds": 0.05, "repeatSeconds": 0.05, "maxSeconds": 0.05}
     patient = {**ATOM_POOL, "health": {"probation": briefly}}
     with Stack(config(patient, VM_POOL)) as stack:
         served(stack)

@@ -167,7 +167,15 @@ def test_a_supervisor_that_dies_is_told_of_and_its_next_one_goes_on(tmp_path: Pa
         assert after.total("rbln_worker_restarts_total") == 0
         eventually(lambda: exporter.get("/readyz").status == 200, what="ready again")
         # Counters of workers go on; the supervisor's begin again, from nothing.
-        workers = ("rpc", "allocated", "list_", "registration", "device_look", "failed_", "simple_")
+        workers = (
+            "rpc",
+            "allocated",
+            "list_",
+            "registration",
+            "health_check",
+            "failed_",
+            "greedy_",
+        )
         for (name, labels), value in before.samples.items():
             is_counter = name.endswith(("_total", "_count", "_sum", "_bucket"))
             if is_counter and name.removeprefix("rbln_").startswith(workers):

@@ -30,7 +30,7 @@ from tests.system.scene import (
 pytestmark = pytest.mark.system
 
 FIRST, SECOND = ATOMS[:2]
-SOON = {"firstSeconds": 0.05, "againSeconds": 0.05, "mostSeconds": 0.05}
+SOON = {"firstSeconds": 0.05, "repeatSeconds": 0.05, "maxSeconds": 0.05}
 """A probation that keeps no test."""
 
 

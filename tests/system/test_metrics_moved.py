@@ -24,7 +24,7 @@ from tests.system.scene import ATOM, ATOM_POOL, ATOMS, VM, VM_POOL, eventually, 
 pytestmark = pytest.mark.system
 
 ELSEWHERE: Final = {
-    "rbln_simple_preferences_total": "tests/unit/test_preferences.py: a pool of thousands",
+    "rbln_greedy_preferences_total": "tests/unit/test_preferences.py: a pool of thousands",
     "rbln_failed_preferences_total": "tests/unit/test_preferences.py: an error of our own",
 }
 
@@ -143,9 +143,9 @@ MOVED: Final = (
     ),
     Moved("rbln_worker_restarts_total", within.no_worker_can_start, {**POOL, "cause": "exit-70"}),
     Moved("rbln_workers_adopted_total", adopted, POOL),
-    Moved("rbln_device_look_duration_seconds", within.looked(lambda _: None), POOL),
-    Moved("rbln_device_looks_hung_total", lambda _: None, POOL, held=hanging_status),
-    Moved("rbln_device_looks_hanging", lambda _: None, POOL, held=hanging_status),
+    Moved("rbln_health_check_duration_seconds", within.looked(lambda _: None), POOL),
+    Moved("rbln_health_checks_hung_total", lambda _: None, POOL, held=hanging_status),
+    Moved("rbln_health_checks_hanging", lambda _: None, POOL, held=hanging_status),
     Moved("rbln_failed_writes_total", within.blocked_spec, POOL, system=around.with_cdi),
     Moved("rbln_restored_specs_total", removed_spec, POOL, system=around.with_cdi),
     Moved(
@@ -162,10 +162,10 @@ MOVED: Final = (
         {"kind": "uevent"},
         system=around.in_a_namespace,
     ),
-    Moved("rbln_node_look_duration_seconds", lambda s: s.ctl("rescan")),
-    Moved("rbln_node_look_cpu_seconds_total", lambda s: s.ctl("rescan")),
+    Moved("rbln_discovery_duration_seconds", lambda s: s.ctl("rescan")),
+    Moved("rbln_discovery_cpu_seconds_total", lambda s: s.ctl("rescan")),
     Moved(
-        "rbln_node_look_failures_total",
+        "rbln_discovery_failures_total",
         within.looked(lambda node: node.tree.remove("/sys/bus/pci/devices")),
     ),
     Moved(RELOADS, within.reloaded(ATOM_POOL, VM_POOL), {"outcome": "ok"}),

@@ -20,7 +20,7 @@ resourceList:
       linkState: false
       suspectSeconds: 0.25
       unknownHoldSeconds: 60
-      probation: {firstSeconds: 1., againSeconds: 10, mostSeconds: 600, calmSeconds: 0}
+      probation: {firstSeconds: 1., repeatSeconds: 10, maxSeconds: 600, resetAfterSeconds: 0}
 """
 EVERY_KEY = HealthPolicy(
     link_state=False,
@@ -60,9 +60,9 @@ def test_every_key_in_json() -> None:
         "unknownHoldSeconds": 60,
         "probation": {
             "firstSeconds": 1,
-            "againSeconds": 10.0,
-            "mostSeconds": 600,
-            "calmSeconds": 0,
+            "repeatSeconds": 10.0,
+            "maxSeconds": 600,
+            "resetAfterSeconds": 0,
         },
     }
     assert of(said).pools[0].spec.health == EVERY_KEY
@@ -120,7 +120,7 @@ VALUES = st.recursive(
     max_leaves=5,
 )
 TIMES = ("suspectSeconds", "unknownHoldSeconds")
-PARTS = ("firstSeconds", "againSeconds", "mostSeconds", "calmSeconds")
+PARTS = ("firstSeconds", "repeatSeconds", "maxSeconds", "resetAfterSeconds")
 
 
 @given(
@@ -144,4 +144,4 @@ def test_whatever_it_says_a_policy_is_possible(health: object) -> None:
 
 
 def _times(probation: Probation) -> tuple[float, ...]:
-    return probation.first_s, probation.again_s, probation.most_s, probation.calm_s
+    return probation.first_s, probation.repeat_s, probation.max_s, probation.reset_after_s

@@ -102,7 +102,7 @@ COMPLAINTS: list[tuple[dict[str, object], str]] = [
     ({"health": {"unknownHoldSeconds": 10**400}}, f"health.unknownHoldSeconds: {SECONDS}, "
                                                   "got a longer one"),
     ({"health": {"probation": 5}}, "health.probation: expected object, got number"),
-    ({"health": {"probation": {"calmSeconds": {}}}}, "health.probation.calmSeconds: "
+    ({"health": {"probation": {"resetAfterSeconds": {}}}}, "health.probation.resetAfterSeconds: "
                                                      "expected number, got object"),
     ({"resourceName": "other"}, "resourceName: rebellions.ai/other is the name of resourceList[0], "
                                 "expected a name of its own"),

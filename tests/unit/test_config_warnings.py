@@ -22,8 +22,8 @@ WARNINGS: list[tuple[dict[str, object], str]] = [
         "health.probation.linkState: unknown key, ignored",
     ),
     (
-        {"health": {"probation": {"mostSeconds": 2}}},
-        "health.probation.mostSeconds: 2 is less than firstSeconds or againSeconds, "
+        {"health": {"probation": {"maxSeconds": 2}}},
+        "health.probation.maxSeconds: 2 is less than firstSeconds or repeatSeconds, "
         "and counts for them",
     ),
     ({"vendors": []}, "vendors: a selector, ignored here (it belongs into selectors)"),

@@ -33,9 +33,9 @@ def test_a_pool_that_is_not_listed_is_named(state: PoolState) -> None:
     assert found == (False, ("not ready: b", "a: serving", f"b: {state}: why"))
 
 
-def test_before_the_first_look_nobody_knows() -> None:
+def test_before_the_first_discovery_the_node_is_not_ready() -> None:
     ready, (head, *_) = node_readiness(status(ready=False, a=pool("waiting", "not looked at", 0)))
-    assert (ready, "not been looked at" in head) == (False, True)
+    assert (ready, "no discovery has ended" in head) == (False, True)
 
 
 def test_an_invalid_pool_is_said_and_keeps_nobody() -> None:

@@ -238,8 +238,8 @@ def test_no_windows_at_all() -> None:
 @pytest.mark.parametrize("falls", [0, 1, 2, 3, 10, 1_000, 10**9])
 def test_no_number_of_falls_is_too_much(falls: int) -> None:
     assert 0.05 <= probation_s(Probation(), falls) <= 300
-    assert probation_s(Probation(most_s=1.0), falls) <= 1.0
-    assert probation_s(Probation(first_s=9, most_s=1.0), 1) == 1.0
+    assert probation_s(Probation(max_s=1.0), falls) <= 1.0
+    assert probation_s(Probation(first_s=9, max_s=1.0), 1) == 1.0
 
 
 def test_the_worst_decides_and_of_equals_the_first() -> None:

@@ -14,7 +14,7 @@ KEYS: Final = frozenset(
         fold_key,
         (
             *("suspectSeconds", "unknownHoldSeconds"),
-            *("firstSeconds", "againSeconds", "mostSeconds", "calmSeconds"),
+            *("firstSeconds", "repeatSeconds", "maxSeconds", "resetAfterSeconds"),
         ),
     )
 )

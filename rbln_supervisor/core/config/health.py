@@ -17,7 +17,7 @@ from rbln_supervisor.core.config.positions import quote_value
 from rbln_worker.contract.health import HealthPolicy, NpuStatuses, Probation
 
 KEYS: Final = ("linkState", "suspectSeconds", "unknownHoldSeconds", "probation", "npuStatus")
-PROBATION_KEYS: Final = ("firstSeconds", "againSeconds", "mostSeconds", "calmSeconds")
+PROBATION_KEYS: Final = ("firstSeconds", "repeatSeconds", "maxSeconds", "resetAfterSeconds")
 
 NPU_WORDS: Final = frozenset({"READY", "BUSY", "PROBING", "INIT", "FAULT", "FINISH"})
 
@@ -80,13 +80,13 @@ def _read_probation(at: Field | None, notes: Diagnostics) -> Probation:
     found, default = _read_object(at, PROBATION_KEYS, notes), _DEFAULT.probation
     read = Probation(
         first_s=read_seconds(found.get("firstSeconds"), default.first_s, notes),
-        again_s=read_seconds(found.get("againSeconds"), default.again_s, notes),
-        most_s=read_seconds(found.get("mostSeconds"), default.most_s, notes),
-        calm_s=read_seconds(found.get("calmSeconds"), default.calm_s, notes),
+        repeat_s=read_seconds(found.get("repeatSeconds"), default.repeat_s, notes),
+        max_s=read_seconds(found.get("maxSeconds"), default.max_s, notes),
+        reset_after_s=read_seconds(found.get("resetAfterSeconds"), default.reset_after_s, notes),
     )
-    most = found.get("mostSeconds")
-    if most is not None and read.most_s < max(read.first_s, read.again_s):
-        said = f"{read.most_s:g} is less than firstSeconds or againSeconds, and counts for them"
+    most = found.get("maxSeconds")
+    if most is not None and read.max_s < max(read.first_s, read.repeat_s):
+        said = f"{read.max_s:g} is less than firstSeconds or repeatSeconds, and counts for them"
         notes.add_warning(most.place, said)
     return read
 

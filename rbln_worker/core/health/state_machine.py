@@ -6,8 +6,8 @@ keeps the last verdict for a limited time (UNKNOWN). Going up: a device that fai
 takes precedence over a deadline that has passed: a late timer makes no device Unhealthy.
 
 The number of changes of the kubelet's list is bounded whatever the evidence: n recoveries take at
-least the sum of ``probation_s`` of 1 … n, until the device was Healthy for ``calm_s``. With the
-defaults that is 6 failures within the first minute, 9 within the first ten, then at most two
+least the sum of ``probation_s`` of 1 … n, until the device was Healthy for ``reset_after_s``. With
+the defaults that is 6 failures within the first minute, 9 within the first ten, then at most two
 changes in 300 s.
 """
 
@@ -50,8 +50,8 @@ def deadline_passed(record: HealthRecord, now: Timestamp) -> bool:
 def probation_s(probation: Probation, falls: int) -> float:
     """Return the seconds on probation after this number of failures."""
     doublings = min(falls - 3, _MAX_DOUBLINGS)
-    wanted = probation.first_s if falls < 3 else probation.again_s * 2.0**doublings
-    return float(min(wanted, probation.most_s))
+    wanted = probation.first_s if falls < 3 else probation.repeat_s * 2.0**doublings
+    return float(min(wanted, probation.max_s))
 
 
 def _keep_state(
@@ -115,9 +115,9 @@ def _become_unhealthy(
 ) -> HealthRecord:
     """Make the device Unhealthy."""
     source, reason = (record.source, record.reason) if isinstance(event, Due) else _reason_of(event)
-    calm_s = policy.probation.calm_s
+    reset_after_s = policy.probation.reset_after_s
     since = record.became_healthy
-    calm = record.state in SEEN_HEALTHY and since and now.at - since.at >= calm_s
+    calm = record.state in SEEN_HEALTHY and since and now.at - since.at >= reset_after_s
     return msgspec.structs.replace(
         record,
         state=HealthState.UNHEALTHY,

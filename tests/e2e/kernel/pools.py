@@ -34,7 +34,7 @@ OTHERS: Final = "rebellions.ai/OTHERS"
 """VFs of all other PFs."""
 
 OTHER_NAME: Final = "uplink"
-QUICK: Final = {"againSeconds": 0.05, "mostSeconds": 0.05}
+QUICK: Final = {"repeatSeconds": 0.05, "maxSeconds": 0.05}
 """These tests take devices away more often than is forgiven to hardware that flaps."""
 
 
