@@ -225,7 +225,6 @@ _CONFIGURATIONS: Final = _configurations()
 _SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = {
     "document": _CONFIGURATIONS,
     "yaml": _CONFIGURATIONS,
-    "comments": _CONFIGURATIONS,
     "configuration": _CONFIGURATIONS,
     "functions": (b"p0", b"p0#1-5", b"0000:03:00.0#0,2-7,9", b"#", b"p#1#2", b"p#5-3"),
     "secrets": _CONFIGURATIONS,

@@ -11,7 +11,6 @@ Target = Callable[[bytes], None]
 TARGETS: Final[Mapping[str, Target]] = {
     "document": configurations.any_document,
     "yaml": configurations.yaml,
-    "comments": configurations.comments,
     "configuration": configurations.configuration,
     "functions": configurations.functions,
     "secrets": configurations.secrets,

@@ -124,6 +124,26 @@ def test_more_keys_for_a_subfunction_by_its_name_or_its_functions_address() -> N
     assert with_good(pool(additionalInfo={"mlx5_core.sf.4": {}})).warnings
 
 
+def test_numbers_of_yaml_are_text_with_a_warning_where_text_is_expected() -> None:
+    text = "{acpiIndexes: [101, '102'], devices: [0010], zzz: 5}"
+    config = parse(
+        f"resourceList: [{{resourceName: 12, selectors: {text}}}]".encode(), prefix="a.b"
+    )
+    (pool,) = config.pools
+    assert pool.spec.resource == "12"
+    assert (pool.selectors[0].acpi_indexes, pool.selectors[0].devices) == (
+        ("101", "102"),
+        ("0010",),
+    )
+    said = "a number or date is read as text (quote it)"
+    assert config.warnings == (
+        f"resourceList[0].resourceName: {said}",
+        "resourceList[0].selectors.zzz: unknown key, ignored",
+        f"resourceList[0].selectors.devices[0]: {said}",
+        f"resourceList[0].selectors.acpiIndexes[0]: {said}",
+    )
+
+
 def test_unknown_keys_and_warnings_are_bounded() -> None:
     config = with_good(pool(**{f"key{number}": 1 for number in range(1000)}))
     assert len(config.warnings) == 11

@@ -16,8 +16,8 @@ ERRORS = {
     b'{"a" 1}': "line 1, column 6: expected ':' after the key, got a word",
     b"{a: 1}": "line 1, column 2: expected a key in double quotes, got a word",
     b'{"a": tru}': "line 1, column 7: expected a value, got a word",
-    b'{"a": 1,\n "b": NaN}': "line 2, column 7: expected a value, got NaN",
-    b'{"a": "NaN", "b": -Infinity}': "line 1, column 19: expected a value, got -Infinity",
+    b'{"a": 1,\n "b": NaN}': "line 2, column 7: expected a value, got a word",
+    b'{"a": "NaN", "b": -Infinity}': "line 1, column 19: expected a value, got a word",
     b"[,]": "line 1, column 2: expected a value, got ','",
     b'{"a": 1,,}': "line 1, column 9: expected a key in double quotes, got ','",
     b"[1 2]": "line 1, column 4: expected ',' or a closing bracket, got a word",
@@ -30,21 +30,28 @@ ERRORS = {
     b"{}\n{}": "line 2, column 1: expected the end of the file after the document, got '{'",
     b'{"a": 1} /* x': "line 1, column 10: expected */ after /*",
     b"{} /*/": "line 1, column 4: expected */ after /*",
-    b"a: &x 1": "line 1, column 4: expected the value itself, got an anchor or alias (& or *)",
-    b"a: *x": "line 1, column 4: expected the value itself, got an anchor or alias (& or *)",
+    b"a: &x [1]\nb: *x": (
+        "line 1, column 4: expected the value itself each time, got an alias (*) of this one"
+    ),
+    b"a: &x [*x]": (
+        "line 1, column 4: expected the value itself each time, got an alias (*) of this one"
+    ),
+    b"a: *x": "line 1, column 4: no YAML: found undefined alias",
     b"a:\n\t- b": "line 2, column 1: expected spaces, got a tab (YAML is indented with spaces)",
-    b"a: 1\n---\nb: 2": "line 2, column 1: expected one document, got a second one",
+    b"a: 1\n---\nb: 2": "line 2, column 1: no YAML: but found another document",
     b"a: 1\nyes: 2": "line 2, column 1: expected string as key, got boolean",
     b"? [1]\n: 2": "line 1, column 3: expected string as key, got array",
-    b"a: !!binary aa": "line 1, column 4: expected a plain value, got one with the tag binary",
-    b"a: !!set {b}": (
-        "line 1, column 4: expected a plain value, got one with the tag tag:yaml.org,2002:set"
-    ),
-    b"<<: {a: b}": "line 1, column 1: expected a plain value, got one with the tag merge",
+    b"a: !!binary aa": "line 1, column 4: expected a plain value, got one with a tag",
+    b"a: !!set {b}": ("line 1, column 4: expected a plain value, got one with a tag"),
+    b"<<: {a: b}": "line 1, column 1: expected a plain value, got one with a tag",
     b"a: \x00": "line 1, column 4: expected text, got U+0000",
     b"[" * 100_000: "nested too deeply: expected an object with resourceList",
     b'{"a":' * 50_000: "nested too deeply: expected an object with resourceList",
-    b"- " * 1000: "line 1, column 201: expected at most 100 levels of nesting",
+    b"a: !!map [1]": "line 1, column 4: expected a plain value, got one with a tag",
+    b"a: !!null {}": "line 1, column 4: expected a plain value, got one with a tag",
+    b"- " * 900: "nested too deeply: expected an object with resourceList",
+    b"- " * 50_000: "line 1, column 1999: no YAML: exceeded maximum nesting depth",
+    b"a: " + b"[" * 50_000: "line 1, column 1003: no YAML: exceeded maximum nesting depth",
 }
 
 
@@ -61,6 +68,7 @@ def test_an_error_of_yaml_is_one_line_with_its_place(raw: bytes) -> None:
         read_document(raw)
 
 
+REPEATED = ['line 1, column 1: key "a" is repeated in this object (the last counts)']
 ACCEPTED = {
     b'\xef\xbb\xbf{"a": 1}': ({"a": 1}, ["line 1, column 1: byte order mark (accepted)"]),
     b'{"a": [1, 2, ],\n}': (
@@ -73,9 +81,9 @@ ACCEPTED = {
     b'{"a": [1, // x, ]\n ], }': (
         {"a": [1]},
         [
+            "line 1, column 11: comment (accepted)",
             "line 1, column 9: trailing comma (accepted)",
             "line 2, column 3: trailing comma (accepted)",
-            "line 1, column 11: comment (accepted)",
         ],
     ),
     b'# x\n{"a": "// no, ]", /* , */ "b": "# no"}': (
@@ -84,16 +92,25 @@ ACCEPTED = {
     ),
     b'{"a": "\\",]",}': ({"a": '",]'}, ["line 1, column 13: trailing comma (accepted)"]),
     b'{\t"a":\t1\t}': ({"a": 1}, []),
-    b'{"a": 1, "a": 2}': ({"a": 2}, ['key "a" is repeated (the last counts)']),
-    b'{"a": "x", "a": null}': ({"a": "x"}, ['key "a" is repeated (the last counts)']),
-    b'{"a": [1], "a": null}': ({"a": None}, ['key "a" is repeated (the last counts)']),
+    b'{"a": 1, "a": 2}': (
+        {"a": 2},
+        REPEATED,
+    ),
+    b'{"a": "x", "a": null}': (
+        {"a": "x"},
+        REPEATED,
+    ),
+    b'{"a": [1], "a": null}': (
+        {"a": None},
+        REPEATED,
+    ),
     b'{"additionalInfo": {"*": {"a": "1"}, "x": {}}, "additionalInfo": {"*": {"b": "2"}}}': (
         {"additionalInfo": {"*": {"b": "2"}, "x": {}}},
-        ['key "additionalInfo" is repeated (the last counts)'],
+        ['line 1, column 1: key "additionalInfo" is repeated in this object (the last counts)'],
     ),
     b'{"a": "\\ud83d\\ude00 \\ud800"}': (
         {"a": "\U0001f600 \ufffd"},
-        ["line 1, column 21: half a surrogate pair, read as U+FFFD"],
+        ["line 1, column 7: half a surrogate pair, read as U+FFFD"],
     ),
     b'{"a": "\\\\ud800"}': ({"a": "\\ud800"}, []),
     b'{\n"a": "\xff"}': (
@@ -104,18 +121,16 @@ ACCEPTED = {
     b"a: [yes, false, ~, null]": ({"a": [True, False, None, None]}, []),
     b"a: 0010\nb: 0000:35:00.0": (
         {"a": "0010", "b": "0000:35:00.0"},
-        [
-            "line 1, column 4: a number or date is read as text (quote it)",
-            "line 2, column 4: a number or date is read as text (quote it)",
-        ],
+        [],
     ),
     b"a: !!str 12": ({"a": "12"}, []),
     b"a: 1x\nb: x\na: 2x": (
         {"a": "2x", "b": "x"},
-        ['line 1, column 1: key "a" is repeated in this object (the last counts)'],
+        REPEATED,
     ),
     b"---\n{}\n...\n": ({}, []),
-    b"12": (12, []),
+    b"12": ("12", []),
+    b"a: &x 1": ({"a": "1"}, []),
     b"null": (None, []),
     b"text": ("text", []),
 }
@@ -148,8 +163,8 @@ def test_no_text_makes_reading_slow(piece: bytes) -> None:
 
 
 def test_an_integer_beyond_pythons_limit_is_read() -> None:
-    assert read_document(b"9" * 5000).value == float("inf")
-    assert read_document(b"9" * 300).value == int("9" * 300)
+    assert read_document(b"[%s]" % (b"9" * 5000)).value == [float("inf")]
+    assert read_document(b"[%s]" % (b"9" * 300)).value == [int("9" * 300)]
 
 
 def test_json_needs_no_yaml() -> None:

@@ -1,6 +1,6 @@
 """The configuration file: bytes become pools, or a list of all errors.
 
-document.py reads JSON (also with comments and trailing commas) and YAML, shape.py has typed access
-with error messages, pool.py and selectors.py the schema, config.py the whole file. Other packages
-import config.py only.
+document.py makes a plain value of JSON (json_document.py) or YAML (yaml_document.py), fields.py and
+readers.py read the objects in it by tables of keys. The tables are in pool.py, health.py and
+selectors.py, the whole file in node_config.py. Other packages import node_config.py.
 """

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from rbln_supervisor.core.config.positions import quote_value
+
 
 def merge_pairs(pairs: Iterable[tuple[str, object]]) -> tuple[dict[str, object], tuple[str, ...]]:
     """Return an object, and the keys that were repeated.
@@ -18,6 +20,11 @@ def merge_pairs(pairs: Iterable[tuple[str, object]]) -> tuple[dict[str, object],
         else:
             merged[key] = value
     return merged, tuple(repeated)
+
+
+def repeated_key(key: str) -> str:
+    """Return the text of a warning."""
+    return f"key {quote_value(key)} is repeated in this object (the last counts)"
 
 
 def _choose_value(key: str, before: object, after: object) -> object:

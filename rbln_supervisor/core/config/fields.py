@@ -1,21 +1,24 @@
-"""Typed access to the values of a document, with an error for each value of a wrong type."""
+"""The keys of an object, declared in a table: name, attribute of the struct, and reader."""
 
 import difflib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
 from rbln_supervisor.core.config.duplicate_keys import merge_pairs
-from rbln_supervisor.core.config.positions import json_type
+from rbln_supervisor.core.config.positions import json_type, quote_value
 
 _MAX_UNKNOWN_KEYS: Final = 10
 """Maximum number of unknown keys of one object that are named: the search for the nearest key is
 slow."""
 _MAX_KEY_CHARACTERS: Final = 64
 _PLAIN_KEY: Final = re.compile(r"[\w$-]{1,64}")
+
+
+T = TypeVar("T")
 
 
 class Complaint(msgspec.Struct, frozen=True):
@@ -52,25 +55,74 @@ class Field(NamedTuple):
     place: str
     value: object
 
+    def item(self, index: int, value: object) -> "Field":
+        """Return an item of this array."""
+        return Field(f"{self.place}[{index}]", value)
+
+
+Reader = Callable[[Field, Diagnostics], object]
+"""Returns the value of a field; notes an error and returns None if the value is wrong."""
+
+
+class Key(NamedTuple):
+    """A key of an object."""
+
+    attribute: str
+    """Attribute of the struct, which also has the default."""
+    read: Reader
+    required: str = ""
+    """What is expected if the key is missing; empty if the key, or its value, may be left out."""
+
 
 Hint = Callable[[str], str | None]
 """Takes an unknown, folded key; returns the reason why it is ignored, or None."""
 
 
+def read_members(
+    at: Field, keys: Mapping[str, Key], notes: Diagnostics, *, hint: Hint = lambda _: None
+) -> dict[str, Any] | None:
+    """Return an object's values by attribute, without those that have their default.
+
+    None if it is no object, which is noted as an error.
+    """
+    fields = read_fields(at, keys, notes, hint=hint)
+    return None if fields is None else read_values(at, fields, keys, notes)
+
+
+def read_values(
+    at: Field, fields: Mapping[str, Field], keys: Mapping[str, Key], notes: Diagnostics
+) -> dict[str, Any]:
+    """Return the values of an object's fields by attribute, without those that have their default.
+
+    A key that is missing or null has its default, unless it is required.
+    """
+    values = {}
+    for name, key in keys.items():
+        field = fields.get(name)
+        if field is None:
+            if key.required:
+                notes.add_error(member_place(at.place, name), f"missing, expected {key.required}")
+        elif field.value is not None or key.required:
+            value = key.read(field, notes)
+            if value is not None:
+                values[key.attribute] = value
+    return values
+
+
 def read_fields(
     at: Field, known: Iterable[str], notes: Diagnostics, *, hint: Hint = lambda _: None
 ) -> Mapping[str, Field] | None:
-    """Return an object's values by the names of the known keys; None if it is no object.
+    """Return an object's fields by the names of the known keys; None if it is no object.
 
     Keys match in any case, as in the reference. Unknown ones cause a warning and are left out.
     """
-    if not isinstance(at.value, dict):
-        add_type_error(at, "object", notes)
+    members = require_type(at, dict, "object", notes)
+    if members is None:
         return None
     names = {fold_key(key): key for key in known}
     spelled: dict[str, str] = {}
     pairs, unknown = [], []
-    for key, value in at.value.items():
+    for key, value in members.items():
         if name := names.get(fold_key(key)):
             spelled.setdefault(name, key)
             pairs.append((name, value))
@@ -79,15 +131,12 @@ def read_fields(
     for key in unknown[:_MAX_UNKNOWN_KEYS]:
         why = hint(fold_key(key)) or f"unknown key, ignored{_nearest_key(key, names)}"
         notes.add_warning(member_place(at.place, key), why)
-    if len(unknown) > _MAX_UNKNOWN_KEYS:
-        notes.add_warning(
-            at.place, f"{len(unknown) - _MAX_UNKNOWN_KEYS} more unknown keys, ignored"
-        )
+    if more := unknown[_MAX_UNKNOWN_KEYS:]:
+        notes.add_warning(at.place, f"{len(more)} more unknown keys, ignored")
     merged, repeated = merge_pairs(pairs)
     for name in repeated:
-        notes.add_warning(
-            member_place(at.place, name), "repeated in another spelling (the last counts)"
-        )
+        place = member_place(at.place, name)
+        notes.add_warning(place, "repeated in another spelling (the last counts)")
     return {
         name: Field(member_place(at.place, spelled[name]), value) for name, value in merged.items()
     }
@@ -105,56 +154,22 @@ def member_place(place: str, key: str) -> str:
     return f"{place}.{key}" if place else key
 
 
+def entry_place(place: str, key: str) -> str:
+    """Return the place of an entry of an object with any keys."""
+    return f"{place}[{quote_value(key)}]"
+
+
 def add_type_error(at: Field, what: str, notes: Diagnostics) -> None:
     """Note an error about a value's type."""
     notes.add_error(at.place, f"expected {what}, got {json_type(at.value)}")
 
 
-def read_string(at: Field | None, notes: Diagnostics) -> str:
-    """Return text; empty if it is missing, null or (noted as an error) no text."""
-    match at:
-        case None | Field(value=None):
-            return ""
-        case Field(value=str() as text):
-            return text
-        case wrong:
-            add_type_error(wrong, "string", notes)
-            return ""
-
-
-def read_boolean(at: Field | None, notes: Diagnostics) -> bool:
-    """Return a boolean; False if it is missing, null or (noted as an error) neither."""
-    match at:
-        case None | Field(value=None):
-            return False
-        case Field(value=bool() as flag):
-            return flag
-        case wrong:
-            add_type_error(wrong, "boolean", notes)
-            return False
-
-
-def read_strings(at: Field | None, notes: Diagnostics) -> tuple[str, ...]:
-    """Return a list of texts; empty if it is missing, null or (noted as an error) no list."""
-    match at:
-        case None | Field(value=None):
-            return ()
-        case Field(place=place, value=list() as values):
-            return tuple(
-                require_string(Field(f"{place}[{n}]", value), notes)
-                for n, value in enumerate(values)
-            )
-        case wrong:
-            add_type_error(wrong, "array", notes)
-            return ()
-
-
-def require_string(at: Field, notes: Diagnostics) -> str:
-    """Return text; note an error if it is no text, including null."""
-    if not isinstance(at.value, str):
-        add_type_error(at, "string", notes)
-        return ""
-    return str(at.value)  # not a subclass of str, which encoders do not know (numbers.Unquoted)
+def require_type(at: Field, wanted: type[T], what: str, notes: Diagnostics) -> T | None:
+    """Return the value; None if it has another type, which is noted as an error."""
+    if isinstance(at.value, wanted):
+        return at.value
+    add_type_error(at, what, notes)
+    return None
 
 
 def _nearest_key(key: str, names: Mapping[str, str]) -> str:

@@ -112,8 +112,8 @@ def _resource_list(value: object, notes: Diagnostics) -> list[Field]:
     """Return the pools of the file. Raises ConfigError if there is no list."""
     top = read_fields(Field("", value), ["resourceList"], notes)
     match None if top is None else top.get("resourceList"):
-        case Field(place=place, value=[_, *_] as values):
-            return [Field(f"{place}[{index}]", pool) for index, pool in enumerate(values)]
+        case Field(value=[_, *_] as values) as found:
+            return [found.item(index, pool) for index, pool in enumerate(values)]
         case Field(place=place, value=[] | None):
             notes.add_warning(place, NO_POOLS)
             return []

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -11,28 +11,28 @@ from rbln_supervisor.core.config.fields import (
     Complaint,
     Diagnostics,
     Field,
-    add_type_error,
+    Key,
+    entry_place,
     fold_key,
     member_place,
-    read_boolean,
     read_fields,
-    read_string,
-    require_string,
+    read_values,
 )
 from rbln_supervisor.core.config.names import name_error, prefix_error
-from rbln_supervisor.core.config.positions import quote_value
+from rbln_supervisor.core.config.readers import (
+    checked_string,
+    map_of,
+    one_of,
+    read_boolean,
+    read_string,
+)
 from rbln_supervisor.core.config.selectors import ATTRIBUTES, SelectorObject
 from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
 from rbln_worker.contract.device import REBELLIONS
-from rbln_worker.contract.pool import DeviceType, PoolSpec, Preferring
+from rbln_worker.contract.pool import DeviceType, PoolSpec
 
 _MAX_NAME: Final = 320
 """Maximum length of a wrong name that still names its pool in a status (characters)."""
-
-_KEYS: Final = (
-    *("resourceName", "resourcePrefix", "deviceType", "excludeTopology", "allowCrossNuma"),
-    *("preferredAllocation", "selectors", "additionalInfo", "health", "iommufd"),
-)
 _BELOW: Final = frozenset(map(fold_key, ATTRIBUTES))
 _AUXILIARY: Final = re.compile(r"\S+\.\S+\.[0-9]+")
 _DEFAULT_TYPE: Final[DeviceType] = "netDevice"
@@ -60,137 +60,53 @@ class ParsedPool(NamedTuple):
 def read_pool(at: Field, flag: str, file_notes: Diagnostics) -> ParsedPool:
     """Read a pool; ``flag`` is the prefix of one without. Warnings go to the file's notes."""
     notes = Diagnostics()
-    found = read_fields(at, _KEYS, notes, hint=_key_hint)
-    if found is None:
-        found = {}
-        config = PoolConfig(PoolSpec("", "", "accelerator"), ())
-    else:
-        config = _read_members(at, found, flag, notes)
+    fields = read_fields(at, [*KEYS, "selectors"], notes, hint=_key_hint)
+    values: dict[str, Any] = {"prefix": flag, "resource": ""}
+    objects: tuple[SelectorObject, ...] = ()
+    if fields is not None:
+        if not _is_given(fields, "deviceType"):
+            values["device_type"] = _DEFAULT_TYPE
+        values |= read_values(at, fields, KEYS, notes)
+        device_type = values.get("device_type")
+        if infos := fields.get("additionalInfo"):
+            _check_info_keys(infos, device_type, notes)
+        objects = selectors.read_selectors(at, fields.get("selectors"), device_type, notes)
+        if "deviceType" not in fields and any(REBELLIONS in each.vendors for each in objects):
+            said = f"missing, which means {_DEFAULT_TYPE} (did you mean accelerator?)"
+            notes.add_warning(member_place(at.place, "deviceType"), said)
+    values.setdefault("device_type", _DEFAULT_TYPE)  # an unknown type is an error
     file_notes.warnings += notes.warnings
-    return ParsedPool(at.place, _shown_name(found, flag), config, tuple(notes.complaints))
+    name = _shown_name(fields or {}, flag)
+    config = PoolConfig(PoolSpec(**values), objects)
+    return ParsedPool(at.place, name, config, tuple(notes.complaints))
 
 
-def _read_members(
-    at: Field, found: Mapping[str, Field], flag: str, notes: Diagnostics
-) -> PoolConfig:
-    resource = _read_resource(
-        found.get("resourceName"), member_place(at.place, "resourceName"), notes
-    )
-    prefix = _read_prefix(found.get("resourcePrefix"), flag, notes)
-    device_type = _device_type(found.get("deviceType"), notes)
-    spec = PoolSpec(
-        prefix,
-        resource,
-        device_type or _DEFAULT_TYPE,  # an unknown type is an error
-        exclude_topology=read_boolean(found.get("excludeTopology"), notes),
-        allow_cross_numa=read_boolean(found.get("allowCrossNuma"), notes),
-        preferred_allocation=_read_preferring(found.get("preferredAllocation"), notes),
-        additional_info=_additional_info(found.get("additionalInfo"), device_type, notes),
-        health=health.read_policy(found.get("health"), notes),
-        iommufd=read_boolean(found.get("iommufd"), notes),
-    )
-    place = member_place(at.place, "selectors")
-    objects = selectors.read_selectors(found.get("selectors"), place, device_type, notes)
-    if "deviceType" not in found and any(REBELLIONS in each.vendors for each in objects):
-        said = f"missing, which means {_DEFAULT_TYPE} (did you mean accelerator?)"
-        notes.add_warning(member_place(at.place, "deviceType"), said)
-    return PoolConfig(spec, objects)
-
-
-def _shown_name(found: Mapping[str, Field], flag: str) -> str:
-    match found.get("resourceName"), found.get("resourcePrefix"):
-        case Field(value=str() as resource), None | Field(value=None | ""):
-            name = f"{flag}/{resource}"
-        case Field(value=str() as resource), Field(value=str() as prefix):
-            name = f"{prefix}/{resource}"
-        case _:
-            return ""
-    readable = resource and name.isprintable() and len(name) <= _MAX_NAME
-    return name if readable else ""
-
-
-def _read_resource(at: Field | None, place: str, notes: Diagnostics) -> str:
-    if at is None:
-        notes.add_error(place, "missing, expected string")
-        return ""
-    if isinstance(at.value, str) and (wrong := name_error(at.value)):
-        notes.add_error(at.place, wrong)
-    return require_string(at, notes)
-
-
-def _read_prefix(at: Field | None, flag: str, notes: Diagnostics) -> str:
-    prefix = read_string(at, notes)
-    if at and prefix and (wrong := prefix_error(prefix)):
-        notes.add_error(at.place, wrong)
-    return prefix or flag
-
-
-def _device_type(at: Field | None, notes: Diagnostics) -> DeviceType | None:
-    match at:
+def _is_given(fields: Mapping[str, Field], name: str) -> bool:
+    match fields.get(name):
         case None | Field(value=None | ""):
-            return _DEFAULT_TYPE
-        case Field(place=place, value=str() as word):
-            for known in DEVICE_TYPES:
-                if word == known:
-                    return known
-            *others, last = DEVICE_TYPES
-            types = f"{', '.join(others)} or {last}"
-            notes.add_error(place, f"unknown deviceType {quote_value(word)}, expected {types}")
-        case wrong:
-            add_type_error(wrong, "string", notes)
-    return None
-
-
-def _read_preferring(at: Field | None, notes: Diagnostics) -> Preferring:
-    if at is None:
-        return ""
-    match read_string(at, notes):
-        case "" | "topology" | "packed" | "spread" | "none" as policy:
-            return policy
-        case other:
-            said = f"expected topology, packed, spread or none, got {quote_value(other)}"
-            notes.add_error(at.place, said)
-            return ""
-
-
-def _additional_info(
-    at: Field | None, device_type: DeviceType | None, notes: Diagnostics
-) -> Mapping[str, Mapping[str, str]] | None:
-    match at:
-        case None | Field(value=None):
-            return None
-        case Field(place=place, value=dict() as infos):
-            return {
-                key: _one_info(key, Field(_entry_place(place, key), info), device_type, notes)
-                for key, info in infos.items()
-            }
-        case wrong:
-            add_type_error(wrong, "object", notes)
-            return None
-
-
-def _one_info(
-    device: str, at: Field, device_type: DeviceType | None, notes: Diagnostics
-) -> Mapping[str, str]:
-    # The information of a sub-function's PCI function counts for it, too.
-    is_name = device_type == "auxNetDevice" and _AUXILIARY.fullmatch(device)
-    if device != "*" and not is_name and not selectors.is_address(device):
-        other = ", a name such as mlx5_core.sf.4" if device_type == "auxNetDevice" else ""
-        said = f"never matches, expected *{other} or a whole address such as 0000:3b:00.0"
-        notes.add_warning(at.place, said)
-    match at.value:
-        case dict() as info:
-            return {
-                key: require_string(Field(_entry_place(at.place, key), value), notes)
-                for key, value in info.items()
-            }
+            return False
         case _:
-            add_type_error(at, "object", notes)
-            return {}
+            return True
 
 
-def _entry_place(place: str, key: str) -> str:
-    return f"{place}[{quote_value(key)}]"
+def _shown_name(fields: Mapping[str, Field], flag: str) -> str:
+    prefix = fields["resourcePrefix"].value if _is_given(fields, "resourcePrefix") else flag
+    resource = fields["resourceName"].value if _is_given(fields, "resourceName") else None
+    if not (isinstance(prefix, str) and isinstance(resource, str)):
+        return ""
+    name = f"{prefix}/{resource}"
+    return name if name.isprintable() and len(name) <= _MAX_NAME else ""
+
+
+def _check_info_keys(infos: Field, device_type: DeviceType | None, notes: Diagnostics) -> None:
+    """Warn of keys of additionalInfo that can be no device's."""
+    other = ", a name such as mlx5_core.sf.4" if device_type == "auxNetDevice" else ""
+    for device in infos.value if isinstance(infos.value, dict) else ():
+        # The information of a sub-function's PCI function counts for it, too.
+        is_name = other and _AUXILIARY.fullmatch(device)
+        if device != "*" and not is_name and not selectors.is_address(device):
+            said = f"never matches, expected *{other} or a whole address such as 0000:3b:00.0"
+            notes.add_warning(entry_place(infos.place, device), said)
 
 
 def _key_hint(folded: str) -> str | None:
@@ -200,3 +116,21 @@ def _key_hint(folded: str) -> str | None:
     if folded == "selectorobjs":
         return "internal key of the reference, ignored (did you mean selectors?)"
     return None
+
+
+KEYS: Final = {
+    "resourceName": Key("resource", checked_string(name_error), required="string"),
+    "resourcePrefix": Key(
+        "prefix", checked_string(lambda text: prefix_error(text) if text else None)
+    ),
+    "deviceType": Key("device_type", one_of(*DEVICE_TYPES, what="unknown deviceType")),
+    "excludeTopology": Key("exclude_topology", read_boolean),
+    "allowCrossNuma": Key("allow_cross_numa", read_boolean),
+    "preferredAllocation": Key(
+        "preferred_allocation", one_of("topology", "packed", "spread", "none")
+    ),
+    "additionalInfo": Key("additional_info", map_of(map_of(read_string))),
+    "health": Key("health", health.read_policy),
+    "iommufd": Key("iommufd", read_boolean),
+}
+"""All keys but ``selectors``, whose keys depend on the device type."""

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Final
 
 MAX_LINES: Final = 20
@@ -16,6 +17,36 @@ _WORD: Final = re.compile(r"[\w.+-]")
 
 class DocumentError(Exception):
     """Error of a file that is no document; one line with the place and what was expected."""
+
+
+class PlainScalar(str):
+    """A number or date of YAML without quotes, as written."""
+
+    __slots__ = ()
+
+
+class Irregularities:
+    """Accepted irregularities of a document: of each kind the first places, and their number."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, list[str]] = {}
+        self._further: Counter[str] = Counter()
+
+    def add(self, kind: str, position: Callable[[], str], *, once: bool = False) -> None:
+        """Note an irregularity; ``once``: only the first one of its kind is of interest."""
+        lines = self._lines.setdefault(kind, [])
+        if len(lines) < (1 if once else MAX_LINES):
+            lines.append(f"{position()}: {kind}")  # the search for a position takes its time
+        elif not once:
+            self._further[kind] += 1
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return a line for each place, and for further ones of a kind their number."""
+        return tuple(
+            line
+            for kind, lines in self._lines.items()
+            for line in (*lines, *_more(self._further[kind]))
+        )
 
 
 def text_position(text: str, index: int) -> str:
@@ -37,6 +68,11 @@ def text_excerpt(text: str, index: int) -> str:
     return f"'{character}'" if character.isprintable() else f"U+{ord(character):04X}"
 
 
+def whole_characters(text: str) -> str:
+    """Return a string with U+FFFD for each half of a surrogate pair, as the reference reads it."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def quote_value(value: str) -> str:
     """Return a value in quotes, on one line, with limited length."""
     text = value if len(value) <= MAX_SHOWN else f"{value[:MAX_SHOWN]}…"
@@ -50,7 +86,7 @@ def json_type(value: object) -> str:
             return "null"
         case bool():
             return "boolean"
-        case str():
+        case str() if not isinstance(value, PlainScalar):
             return "string"
         case dict():
             return "object"
@@ -62,6 +98,8 @@ def json_type(value: object) -> str:
 
 def limit_lines(lines: Sequence[str], most: int = MAX_LINES) -> tuple[str, ...]:
     """Return the first lines, and the number of further ones."""
-    if len(lines) <= most:
-        return tuple(lines)
-    return (*lines[:most], f"and {len(lines) - most} more")
+    return (*lines[:most], *_more(len(lines) - most))
+
+
+def _more(count: int) -> tuple[str, ...]:
+    return (f"and {count} more",) if count > 0 else ()
