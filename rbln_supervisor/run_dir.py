@@ -19,6 +19,7 @@ from rbln_supervisor.core.control.protocol import CONTROL_SOCKET
 from rbln_supervisor.core.run_dir_check import Entry, Folder, Refused, Use, decide_use, is_open
 from rbln_supervisor.events import log
 from rbln_worker.channel.dealer import WORKERS_SOCKET
+from rbln_worker.process.event_file import PREVIOUS_SUFFIX
 from rbln_worker.process.stderr_client import STDERR_SOCKET
 
 POOLS: Final = "pools"
@@ -27,7 +28,7 @@ _OURS: Final = frozenset(
     {_LOCK, POOLS, "supervisord.pid"}
     | {CONTROL_SOCKET, WORKERS_SOCKET, STDERR_SOCKET}
     | {"control.hidden", "workers.hidden"}  # router.py
-    | {log.FILE, log.PREVIOUS_FILE, options.FILE, options.ASIDE}
+    | {log.FILE, f"{log.FILE}{PREVIOUS_SUFFIX}", options.FILE, options.ASIDE}
     | {accepted.FILE, accepted.ASIDE}
 )
 """All names that we create there (supervisord.pid by conf/supervisord.conf)."""

@@ -20,8 +20,6 @@ from rbln_supervisor.core.control.protocol import (
     LEAVING,
     DryRun,
     ErrorReply,
-    Events,
-    EventsReply,
     Explain,
     Metrics,
     MetricsReply,
@@ -36,7 +34,6 @@ from rbln_supervisor.core.control.protocol import (
     encode,
     to_request,
 )
-from rbln_supervisor.core.events.event import select_events
 from rbln_supervisor.core.pod_devices import holder_changes
 from rbln_supervisor.core.reporting import pool_summary
 from rbln_supervisor.core.reporting.systemd import ServiceState
@@ -256,9 +253,6 @@ class Supervisor:
                 )
             case DryRun():
                 return self._scheduler.request_dry_run(requester, request)
-            case Events(query=query):
-                events = self._event_log.events
-                return EventsReply(select_events(events, query), self._event_log.last_number)
             case Explain(device=name):
                 pools = self._pools
                 now = monotonic()

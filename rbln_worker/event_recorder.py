@@ -1,49 +1,56 @@
-"""The event recorder of a worker: event history with a clock."""
+"""The event recorder of a worker: transitions of its devices and of its registration."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.contract.events import MAX_REASON_LENGTH, Transition
 from rbln_worker.contract.health import Verdict
-from rbln_worker.core import event_history
+from rbln_worker.core.device_events import find_transitions
+from rbln_worker.process.event_file import EventFile, epoch_now
+from rbln_worker.spec import WorkerSpec
 
 
 class EventRecorder:
-    """A recorder of transitions of devices and of the registration."""
+    """A recorder of transitions, each in the pool's file of events at once."""
 
-    def __init__(self) -> None:
-        self._history = event_history.EventHistory()
-        self._listed = False
-        self._begun_with: frozenset[DeviceId] | None = None
+    def __init__(self, spec: WorkerSpec) -> None:
+        self._pool = spec.pool
+        self._file = EventFile(spec.events_path)
+        self._is_listed = False
+        self._present_at_start: frozenset[DeviceId] | None = None
 
-    def transitions_after(self, number: int) -> tuple[Transition, ...]:
-        """Return the transitions after a number that are still kept."""
-        return event_history.transitions_after(self._history, number)
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Reasons why the file is incomplete."""
+        return (self._file.problem,) if self._file.problem else ()
 
     def record_verdicts(
-        self,
-        before: Mapping[DeviceId, Verdict],
-        after: Mapping[DeviceId, Verdict],
-        *,
-        devices: int,
+        self, before: Mapping[DeviceId, Verdict], after: Mapping[DeviceId, Verdict]
     ) -> None:
         """Record the transitions of devices whose verdicts have changed."""
-        if self._begun_with is None:
-            self._begun_with = frozenset(after)
-        happened = event_history.find_transitions(before, after, _epoch_now(), self._begun_with)
-        self._history = event_history.append_transitions(self._history, happened, devices=devices)
+        if self._present_at_start is None:
+            self._present_at_start = frozenset(after)
+        for event in find_transitions(
+            *(self._pool, before, after, self._file.last, self._present_at_start, epoch_now())
+        ):
+            self._file.append_event(event)
+        self._file.write_pending()
 
     def record_registration(self, *, listed: bool, way: str, reason: str) -> None:
         """Record a change of the registration, with its way; if it ended, with the reason."""
-        if listed == self._listed:
+        if listed == self._is_listed:
             return
-        self._listed = listed
-        word = event_history.REGISTERED if listed else event_history.UNREGISTERED
-        told = Transition(0, _epoch_now(), word, source=way, reason=reason[:MAX_REASON_LENGTH])
-        self._history = event_history.append_transitions(self._history, [told], devices=0)
+        self._is_listed = listed
+        self._file.record_event(
+            "registration",
+            "registered" if listed else "unregistered",
+            pool=self._pool,
+            source=way,
+            why=reason,
+        )
+        self._file.write_pending()
 
-
-def _epoch_now() -> float:
-    """Return the seconds since the epoch, rounded as in verdicts."""
-    return round(datetime.now(UTC).timestamp(), 3)
+    def write_pending(self) -> bool:
+        """Write what could not be written before; return True if the problems have changed."""
+        before = self._file.problem
+        self._file.write_pending()
+        return self._file.problem != before

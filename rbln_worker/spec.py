@@ -104,6 +104,11 @@ class WorkerSpec(msgspec.Struct, frozen=True):
         return below_root(self.root, cdi.FOLDER)
 
     @property
+    def events_path(self) -> Path:
+        """The events of the pool's workers; kept until the pool is removed."""
+        return self.run_dir / "pools" / f"{self.file_stem}.events"
+
+    @property
     def tail_path(self) -> Path:
         """The file with the last log lines of the pool's latest worker."""
         return self.run_dir / "pools" / f"{self.file_stem}.log"

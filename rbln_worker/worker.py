@@ -56,7 +56,7 @@ class Worker:
         self._spec = spec
         self._owns_pool = owns_pool
         self._counters = Counters(spec.earlier)
-        self._events = EventRecorder()
+        self._events = EventRecorder(spec)
         self._session = SupervisorSession(
             link,
             SessionSources(
@@ -67,7 +67,6 @@ class Worker:
                 counters=lambda: self._counters.worker_counters(
                     failed_writes=self._files.failures, restored_specs=self._files.restored
                 ),
-                history=self._events.transitions_after,
             ),
             on_message=self._on_message,
             alone_s=spec.alone_s,
@@ -153,6 +152,8 @@ class Worker:
             self._session.send_heartbeat()
             self._checks.on_heartbeat()
             self._registrar.on_heartbeat()
+            if self._events.write_pending():
+                self._session.report_changes()
             if not self._owns_pool():
                 self.drain("the pool's lock file was replaced", Exit.POOL_LOST)
             await asyncio.sleep(next_moment(loop.time(), HEARTBEAT_INTERVAL_S) - loop.time())
@@ -188,10 +189,9 @@ class Worker:
     # Messages
 
     def _hello_message(self) -> Hello:
-        spec, held = self._spec, self._held_state()
-        return Hello(
-            spec.pool, os.getpid(), spec.incarnation, VERSION, *held, options=spec.options_digest
-        )
+        spec = self._spec
+        life = (spec.pool, os.getpid(), spec.incarnation, VERSION)
+        return Hello(*life, *self._held_state(), options=spec.options_digest)
 
     def _state_report(self) -> StateReport:
         held = self._state.held
@@ -242,6 +242,7 @@ class Worker:
             problems=(
                 *self._files.list_problems(held.pool),
                 *self._registrar.preferences.problems,
+                *self._events.problems,
             ),
             failed_writes=self._files.failures,
         )
@@ -288,13 +289,11 @@ class Worker:
     def _apply_change(self, news: StateChange | None) -> None:
         if news is None:
             return
-        self._events.record_verdicts(news.before, news.after, devices=len(self._state.all_judged))
         self._registrar.board.publish_list(self._state.prepared.message)
+        self._events.record_verdicts(news.before, news.after)
         if news.first:  # register only with verdicts
             if not limits.can_start_threads(endpoint.max_grpc_threads()):
-                raise MemoryError(
-                    "for the threads of gRPC, which waits for ever where it gets none"
-                )
+                raise MemoryError("for threads of gRPC, which waits for ever without them")
             self._registrar.start_registering()
         self._registrar.renew_options()
         self._session.report_changes()

@@ -13,7 +13,6 @@ from rbln_supervisor.core.control.protocol import (
     CONTROL_SOCKET,
     HIDDEN,
     DryRun,
-    Events,
     Explain,
     Metrics,
     Reload,
@@ -140,7 +139,7 @@ def _timeout_s(request: Request) -> float:
     match request:
         case Reload() | Rescan() | DryRun() | Upgrade():
             return DISCOVERY_TIMEOUT_S
-        case Status() | Metrics() | Explain() | Events():
+        case Status() | Metrics() | Explain():
             return REQUEST_TIMEOUT_S
 
 

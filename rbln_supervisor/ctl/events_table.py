@@ -7,10 +7,10 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from rbln_supervisor.core.events.event import Event
 from rbln_supervisor.ctl.rendering import table_for
 from rbln_supervisor.ctl.times import time_stamp
 from rbln_supervisor.ctl.wording import plain
+from rbln_worker.contract.events import Event
 
 _GOOD: Final = frozenset({"Healthy", "serving", "registered", "done", "started", "adopted"})
 _BAD: Final = frozenset(

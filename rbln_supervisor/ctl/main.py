@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rbln_supervisor.core.control import protocol
-from rbln_supervisor.core.events.event import Query
+from rbln_supervisor.core.events.query import Query
 from rbln_supervisor.ctl import completion, output, probe, validate, wording
 from rbln_supervisor.ctl.exits import Exit
 from rbln_supervisor.ctl.output import print_errors, write_json, write_text
@@ -174,7 +174,6 @@ def _show_reply(reply: protocol.Reply | Exit, *, as_json: bool) -> Exit:
         case (
             protocol.StatusReply()
             | protocol.DryRunReply()
-            | protocol.EventsReply()
             | protocol.MetricsReply()
             | protocol.UpgradeReply()
         ):  # not a reply to these requests

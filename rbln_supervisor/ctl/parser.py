@@ -16,8 +16,8 @@ exit codes:
   0    done; doctor: nothing is wrong
   1    refused or failed, a line each on standard error; doctor: something is wrong
   2    wrong usage
-  3    the supervisor is not reachable; doctor, events and support-bundle say what can be seen
-       without it
+  3    the supervisor is not reachable, events: its run directory; doctor and support-bundle say
+       what can be seen without it
   130  interrupted
 """
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from rbln_supervisor.core.events.event import matches_name
+from rbln_supervisor.core.events.query import matches_name
 from rbln_supervisor.core.status import DeviceStatus, NodeStatus
 from rbln_worker.contract.health import HealthPhase
 

@@ -1,5 +1,6 @@
 """``rbln-ctl support-bundle``: one file without secrets, for support without access to the node."""
 
+import contextlib
 import io
 import os
 import platform
@@ -18,7 +19,7 @@ from rbln_supervisor.core.config.node_config import ConfigError
 from rbln_supervisor.core.doctor import redaction
 from rbln_supervisor.core.doctor.diagnose import diagnose
 from rbln_supervisor.core.doctor.facts import DoctorFacts
-from rbln_supervisor.core.events.event import Query
+from rbln_supervisor.core.events.query import Query
 from rbln_supervisor.ctl import (
     doctor_command,
     doctor_table,
@@ -31,6 +32,7 @@ from rbln_supervisor.ctl import (
 from rbln_supervisor.ctl.doctor import Overrides, gather_facts
 from rbln_supervisor.ctl.exits import Exit
 from rbln_supervisor.options import OptionsError, load_options
+from rbln_worker.contract.events import Event
 
 MAX_BYTES: Final = 32 * 1024 * 1024
 """Maximum size of all files before compression; the manifest names those that do not fit."""
@@ -91,7 +93,9 @@ def bundle_contents(
 
 
 def _bundle_texts(where: Overrides, seen: DoctorFacts, now: datetime) -> dict[str, str]:
-    events = events_command.stored_events(where.run_dir, Query()).events
+    events: tuple[Event, ...] = ()
+    with contextlib.suppress(OSError):  # no run directory: there is no event
+        events = events_command.NodeEvents(where.run_dir).read_new(Query())
     found = diagnose(seen)
     quiet = io.StringIO()
     files = {

@@ -34,7 +34,6 @@ from rbln_supervisor.workers.replaced_worker import ReplacedWorker, promote_succ
 from rbln_supervisor.workers.router import Router
 from rbln_worker.contract.counters import WorkerCounters, carried_over
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.contract.events import History
 from rbln_worker.contract.messages import (
     CheckDevices,
     Heartbeat,
@@ -50,6 +49,7 @@ from rbln_worker.contract.messages import (
 from rbln_worker.contract.pod_devices import PodDevices, PodSource
 from rbln_worker.contract.version import VERSION
 from rbln_worker.host.manifest import remove_files
+from rbln_worker.process.event_file import previous_file
 from rbln_worker.spec import WorkerSpec
 
 STALE_S: Final = 2.0
@@ -157,8 +157,6 @@ class PoolWorker:
                 self.report = message
             case WorkerCounters():
                 self.counters.figures = message
-            case History(happened=happened):
-                self._event_log.record_transitions(self._spec.pool, self.incarnation, happened)
             case SnapshotRequest():
                 self._known_generation = None
             case Heartbeat(session=session, generation=generation, dropped_frames=dropped):
@@ -287,9 +285,10 @@ class PoolWorker:
         from here could not be found any more.
         """
         spec = self._spec
-        self._event_log.record_removal(spec.pool)
+        self._event_log.record_event("pool", "removed", pool=spec.pool)
         with contextlib.suppress(OSError):
-            spec.tail_path.unlink(missing_ok=True)
+            for path in (spec.tail_path, spec.events_path, previous_file(spec.events_path)):
+                path.unlink(missing_ok=True)
             if self.is_free():
                 spec.lock_path.unlink(missing_ok=True)
 

@@ -7,7 +7,6 @@ from typing import Final, NamedTuple
 
 from rbln_worker.channel.dealer import SupervisorSocket
 from rbln_worker.contract.counters import WorkerCounters, counters_differ
-from rbln_worker.contract.events import History, Transition
 from rbln_worker.contract.messages import (
     Heartbeat,
     Hello,
@@ -42,8 +41,6 @@ class SessionSources(NamedTuple):
     state_report: Callable[[], StateReport]
     report: Callable[[], Report]
     counters: Callable[[], WorkerCounters]
-    history: Callable[[int], tuple[Transition, ...]]
-    """Source of the transitions after a number."""
 
 
 class SupervisorSession:
@@ -66,7 +63,6 @@ class SupervisorSession:
         self._sent_counters: WorkerCounters | None = None
         self._unsent_beats = 0
         """Heartbeats since counters were sent."""
-        self._sent_until = 0
         self._log_interval_s = alone_s
         self._last_sent_at = self._last_logged_at = asyncio.get_running_loop().time()
 
@@ -78,12 +74,9 @@ class SupervisorSession:
         self._receive_messages()
 
     def report_changes(self) -> None:
-        """Send new transitions, and the report if it has changed."""
+        """Send the report if it has changed."""
         if not self._hello_sent:
             return
-        happened = self._sources.history(self._sent_until)
-        if happened and self._send_message(History(happened)):
-            self._sent_until = happened[-1].number
         report = self._sources.report()
         if report != self._sent_report and self._send_message(report):
             self._sent_report = report
@@ -120,7 +113,6 @@ class SupervisorSession:
         self._hello_sent = self._send_message(self._sources.hello())
         if self._hello_sent:
             self._sent_report = self._sent_counters = None
-            self._sent_until = 0
             self.report_changes()
             self._send_counters()
 

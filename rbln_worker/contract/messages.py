@@ -14,7 +14,6 @@ import msgspec
 
 from rbln_worker.contract.counters import WorkerCounters
 from rbln_worker.contract.device import Device, DeviceId
-from rbln_worker.contract.events import History
 from rbln_worker.contract.health import Judged
 from rbln_worker.contract.pod_devices import PodDevice
 from rbln_worker.contract.pool import PoolName, PoolSpec
@@ -147,7 +146,7 @@ class SnapshotRequest(msgspec.Struct, frozen=True, tag="wanted"):
     generation: int = 0
 
 
-ToSupervisor = Hello | StateReport | Report | History | Heartbeat | SnapshotRequest | WorkerCounters
+ToSupervisor = Hello | StateReport | Report | Heartbeat | SnapshotRequest | WorkerCounters
 
 HEARTBEAT_INTERVAL_S: Final = 2.0
 """Seconds between two heartbeats."""

@@ -6,8 +6,8 @@ from time import monotonic
 from typing import Final, NamedTuple
 
 from rbln_supervisor.core.status import NodeStatus, WorkerStatus
-from rbln_supervisor.events.log import PREVIOUS_FILE
 from rbln_worker.contract.exits import Exit
+from rbln_worker.process.event_file import PREVIOUS_SUFFIX
 from tests.chaos import journal, pools
 from tests.chaos.load import Loss, forbidden
 from tests.chaos.touch import Touch, Touches
@@ -108,7 +108,7 @@ def files(world: World) -> frozenset[str]:
         if folder.is_dir()
         for path in folder.rglob("*")
         if path.parent not in {kubelet.plugins, kubelet.registry} or not path.is_socket()
-        if path.name != PREVIOUS_FILE
+        if path.suffix != PREVIOUS_SUFFIX
     )
 
 

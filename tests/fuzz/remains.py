@@ -14,7 +14,7 @@ import msgspec
 from rbln_supervisor import cli, options
 from rbln_supervisor.config import accepted
 from rbln_supervisor.core.config.node_config import ConfigError, parse
-from rbln_supervisor.core.events.event import MAX_EVENTS, Event, Query
+from rbln_supervisor.core.events.query import MAX_EVENTS, Query
 from rbln_supervisor.ctl import events_command, events_table
 from rbln_supervisor.ctl.times import parse_since
 from rbln_supervisor.doctor import folders, host_files
@@ -23,6 +23,7 @@ from rbln_supervisor.exporter import main as exporter
 from rbln_supervisor.workers import exit_record, processes
 from rbln_worker.core.allocation import cdi
 from rbln_worker.host.manifest import FileManifest, remove_files
+from rbln_worker.process.event_file import EventReader
 from tests.fuzz import claims
 
 
@@ -35,18 +36,18 @@ def _folder() -> Iterator[Path]:
 
 
 def events(raw: bytes) -> None:
-    """A journal goes on after whatever stands there, and what is read of it can be shown."""
+    """A file of events goes on after any content, and its events can be shown."""
     with _folder() as folder:
+        (folder / "pools").mkdir()
         (folder / log.FILE).write_bytes(raw)
         told = log.EventLog(folder)
-        assert len(tuple(told.events)) <= MAX_EVENTS
-        told.record_event("supervisor", "started")
+        told.record_event("supervisor", "started", why="last")
         told.write_pending()
         assert told.problem == ""
-        *_, last = (one for one in log.read_records(folder) if isinstance(one, Event))
-        assert (last.kind, last.what, last.number) == ("supervisor", "started", told.last_number)
-        said = events_command.stored_events(folder, Query())
-        for event in said.events:
+        assert EventReader().read_new(folder / log.FILE)[-1].why == "last"
+        said = events_command.NodeEvents(folder).read_new(Query())
+        assert 0 < len(said) <= MAX_EVENTS
+        for event in said:
             assert events_table.event_line(event).isprintable()
         msgspec.json.encode(said)
 

@@ -29,8 +29,6 @@ from rbln_supervisor.core.doctor.facts import (
     Socket,
     Written,
 )
-from rbln_supervisor.core.events.dedup import DedupState
-from rbln_supervisor.core.events.event import Event, Query
 from rbln_supervisor.core.matching.explain import Explanation, PoolDecision
 from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.matching.plan import Move, Plan, PoolPlan
@@ -47,7 +45,7 @@ from rbln_supervisor.options import Options
 from rbln_worker.contract import messages
 from rbln_worker.contract.counters import Calls, WorkerCounters
 from rbln_worker.contract.device import Carrier, Device, DeviceId
-from rbln_worker.contract.events import History, Transition
+from rbln_worker.contract.events import Event
 from rbln_worker.contract.health import Judged, Verdict
 from rbln_worker.contract.pool import PoolName, PoolSpec
 from rbln_worker.core.allocation import cdi
@@ -75,7 +73,7 @@ _STATUS: Final = NodeStatus(
         )
     },
 )
-_EVENT: Final = Event(4, 1.5e9, "device", "Unhealthy", _POOL, _ID, "link", "down", "life", 3)
+_EVENT: Final = Event(1.5e9, "device", "Unhealthy", _POOL, _ID, "link", "down")
 _PLAN: Final = Plan({_POOL: PoolPlan("changed", (_ID,))}, (Move(_ID, _POOL, None),))
 
 
@@ -119,7 +117,6 @@ _MESSAGES: Final[tuple[messages.ToSupervisor, ...]] = (
     messages.Hello(_POOL, 7, "life", "0.1.0", "session", 3, "digest"),
     messages.StateReport(_SPEC, (_LINKED,)),
     messages.Report(messages.Phase.REGISTERED, devices=(Judged(_ID, Verdict(healthy=True)),)),
-    History((Transition(1, 1.5, "Unhealthy", _ID, "link", "down"),)),
     messages.Heartbeat("session", 3),
     messages.SnapshotRequest(3),
     WorkerCounters(calls={"Allocate": Calls({"OK": 3})}, allocated=7),
@@ -133,7 +130,6 @@ _STATES: Final[tuple[messages.ToWorker, ...]] = (
 _REQUESTS: Final[tuple[protocol.Request, ...]] = (
     *(protocol.Status(), protocol.Metrics(), protocol.Reload(force=True), protocol.Rescan()),
     protocol.Explain(_ID),
-    protocol.Events(Query(5, _POOL, _ID, 1.5, 3)),
     protocol.DryRun(b'{"resourceList": []}', "intel.com"),
 )
 _REPLIES: Final[tuple[protocol.Reply, ...]] = (
@@ -158,7 +154,6 @@ _REPLIES: Final[tuple[protocol.Reply, ...]] = (
             notes=("a note",),
         )
     ),
-    protocol.EventsReply((_EVENT,), 4),
     protocol.DryRunReply(_PLAN, ("e",), ("w",), ("h",)),
     protocol.ErrorReply(("no",)),
 )
@@ -259,12 +254,7 @@ _SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = {
         b"\x0032.0 GT/s\n\x0016\n\x003.0.0",
         b"suspended\n\0\x002\n\0\0002.5 GT/s\n\x004\n\x0032.0 GT/s\n\x0016\n\x003.6.1",
     ),
-    "events": (
-        msgspec.json.encode(_EVENT) + b"\n" + msgspec.json.encode(_EVENT)[:20],
-        msgspec.json.encode(
-            DedupState(3, {_POOL: ("l", 2)}, {f"{_POOL} x": ("Unhealthy", "", "")})
-        ),
-    ),
+    "events": (msgspec.json.encode(_EVENT) + b"\n" + msgspec.json.encode(_EVENT)[:20],),
     "ledger": (b'{"files": {"/var/run/cdi/rebellions.ai_ATOM.yaml": [12, 1764000000000000000]}}',),
     "options": (msgspec.json.encode(Options(), enc_hook=str),),
     "accepted": (

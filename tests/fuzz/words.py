@@ -13,8 +13,6 @@ from rbln_supervisor.core.control.protocol import (
     DryRun,
     DryRunReply,
     ErrorReply,
-    Events,
-    EventsReply,
     Explain,
     ExplainReply,
     MetricsReply,
@@ -34,13 +32,10 @@ from rbln_supervisor.core.control.protocol import (
 from rbln_supervisor.core.control.protocol import Metrics as AskedMetrics
 from rbln_supervisor.core.doctor.diagnose import diagnose
 from rbln_supervisor.core.doctor.facts import DoctorFacts
-from rbln_supervisor.core.events.dedup import MAX_TRANSITIONS, EventDeduplicator
-from rbln_supervisor.core.events.event import MAX_TEXT, select_events
 from rbln_supervisor.core.matching.node_inventory import NodeInventory as HostNode
 from rbln_supervisor.ctl import (
     doctor,
     doctor_table,
-    events_table,
     explain_table,
     plan_table,
     rendering,
@@ -55,7 +50,6 @@ from rbln_supervisor.exporter.readiness import node_readiness
 from rbln_supervisor.workers.forked_collector import Collected
 from rbln_worker.contract import messages
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
-from rbln_worker.contract.events import History
 from rbln_worker.contract.messages import Delta, Report, Snapshot, UnreadableFrame
 from rbln_worker.contract.pod_devices import PodDevices, PodSource
 from rbln_worker.contract.pool import PoolName, PoolSpec
@@ -108,8 +102,6 @@ def request(frame: bytes) -> None:
     match asked:
         case Explain(device=device):
             reply = queries.explain_reply(device, NOTHING, HostNode(), {}, lambda _: {})
-        case Events(query=query):
-            reply = EventsReply(select_events((), query), 0)
         case DryRun():
             tried = queries.parse_dry_run(asked, "intel.com")
             reply = None if isinstance(tried, NodeConfig) else tried
@@ -149,9 +141,6 @@ def _shown(reply: Reply, columns: int) -> str:
             return wording.rescan_sentence(reply)
         case ExplainReply(explanation=said):
             return page(explain_table.explain_page(said, columns, 1e9))
-        case EventsReply(events=events):
-            text = "".join(f"{events_table.event_line(event)}\n" for event in events)
-            return text + page(events_table.events_page(events, columns))
         case DryRunReply(plan=plan):
             return page(plan_table.plan_page(plan, columns)) if plan else ""
         case ErrorReply() | UpgradeReply():
@@ -166,13 +155,6 @@ def to_supervisor(frame: bytes) -> None:
         return
     assert messages.to_supervisor(messages.encode_message(said)) == said or _has_nan(said)
     match said:
-        case History(happened=what):
-            heard = list(
-                EventDeduplicator().new_transitions("a/b", "life", what[-MAX_TRANSITIONS:], 1e9)
-            )
-            assert all(0 <= event.at <= 1e9 for event in heard)
-            assert all(len(event.why) <= MAX_TEXT for event in heard)
-            msgspec.json.encode(heard)
         case Report():
             msgspec.json.encode(said)
         case _:

@@ -1,22 +1,30 @@
-"""Whatever is told, however often and by whom: each transition is recorded once."""
+"""Each transition is recorded once, over any number of workers, and files stay bounded."""
 
-from collections.abc import Mapping
+import os
+import resource
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbln_supervisor.core.events.dedup import DedupState, EventDeduplicator
-from rbln_supervisor.core.events.event import MAX_TEXT, Event, Query, select_events
-from rbln_supervisor.events.log import FILE, MAX_FILE_BYTES, PREVIOUS_FILE, EventLog, read_records
+from rbln_supervisor.core.events.query import Query, select_events
+from rbln_supervisor.events.log import EventLog
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.contract.events import Transition
+from rbln_worker.contract.events import MAX_TEXT, Event
 from rbln_worker.contract.health import HealthPhase, Verdict
-from rbln_worker.core import event_history
+from rbln_worker.contract.pool import PoolName
+from rbln_worker.core.device_events import find_transitions, health_event
+from rbln_worker.process.event_file import (
+    MAX_FILE_BYTES,
+    MAX_PENDING,
+    PREVIOUS_SUFFIX,
+    EventFile,
+    EventReader,
+)
 
+POOL = PoolName("a/p")
 DEVICES = [DeviceId(f"0000:{n:02x}:00.0") for n in range(4)]
 NOW = 1_764_000_000.0
 
@@ -32,160 +40,175 @@ VERDICTS = st.one_of(
         )
     ),
 )
-LIVES = st.lists(
-    st.lists(st.dictionaries(st.sampled_from(DEVICES), VERDICTS), min_size=1, max_size=8),
-    min_size=1,
-    max_size=4,
-)
+PICTURES = st.lists(st.dictionaries(st.sampled_from(DEVICES), VERDICTS), min_size=1, max_size=8)
+LIVES = st.lists(PICTURES, min_size=1, max_size=4)
 
 
-def life(pictures: list[dict[DeviceId, Verdict]]) -> tuple[Transition, ...]:
-    """What a worker remembers that saw these verdicts, one after the other."""
-    memory = event_history.EventHistory()
-    before: Mapping[DeviceId, Verdict] = {}
-    begun_with = frozenset(pictures[0])
+def record_life(path: Path, pictures: list[dict[DeviceId, Verdict]]) -> None:
+    """Record what a worker records that has these verdicts, one after the other."""
+    file = EventFile(path)
+    before: dict[DeviceId, Verdict] = {}
     for after in pictures:
-        happened = event_history.find_transitions(before, after, NOW, begun_with)
-        memory = event_history.append_transitions(memory, happened, devices=len(DEVICES))
+        for event in find_transitions(POOL, before, after, file.last, set(pictures[0]), NOW):
+            file.append_event(event)
+        file.write_pending()
+        assert not file.problem
         before = after
-    return memory.kept
 
 
-@given(LIVES, st.data())
-def test_told_again_it_is_no_news(
-    lives: list[list[dict[DeviceId, Verdict]]], data: st.DataObject
+def read(path: Path) -> list[Event]:
+    return EventReader().read_new(path)
+
+
+@given(LIVES)
+def test_no_event_repeats_the_last_one_of_its_device(
+    lives: list[list[dict[DeviceId, Verdict]]],
 ) -> None:
-    once, often = EventDeduplicator(), EventDeduplicator()
-    recorded: list[Event] = []
-    again: list[Event] = []
-    for number, pictures in enumerate(lives):
-        happened = life(pictures)
-        name = f"life{number}"
-        recorded += once.new_transitions("p", name, happened, NOW)
-        while True:
-            upto = data.draw(st.integers(0, len(happened)))
-            again += often.new_transitions("p", name, happened[:upto], NOW)
-            if data.draw(st.booleans()):  # a supervisor dies; the next one reads what was written
-                read = EventDeduplicator()
-                for event in again:
-                    read.apply_record(msgspec.json.decode(msgspec.json.encode(event), type=Event))
-                often = read
-            if upto == len(happened):
-                break
-    assert again == recorded
-    for device in DEVICES:
-        words = [(e.what, e.source, e.why) for e in recorded if e.device == device]
-        assert all(one != other or one[0] == "Healthy" for one, other in pairwise(words))
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "events")
+        for pictures in lives:
+            record_life(path, pictures)
+        for device in DEVICES:
+            states = [(e.what, e.source, e.why) for e in read(path) if e.device == device]
+            assert all(one != other for one, other in pairwise(states))
+            assert all(
+                one[0] != other[0] or one[0] == "Unhealthy" for one, other in pairwise(states)
+            )
 
 
-@given(st.lists(st.dictionaries(st.sampled_from(DEVICES), VERDICTS), min_size=1, max_size=8))
-def test_the_last_event_is_how_the_device_is(pictures: list[dict[DeviceId, Verdict]]) -> None:
-    chronicle = EventDeduplicator()
-    recorded = list(chronicle.new_transitions("p", "l", life(pictures), NOW))
-    for device, verdict in pictures[-1].items():
-        said = [event.what for event in recorded if event.device == device]
-        word = event_history.health_event(verdict)
-        if word is not None and (said or word != "Healthy"):
-            assert said[-1] == word
+@given(LIVES)
+def test_the_last_event_of_a_device_is_its_state(
+    lives: list[list[dict[DeviceId, Verdict]]],
+) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "events")
+        for pictures in lives:
+            record_life(path, pictures)
+        for device, verdict in lives[-1][-1].items():
+            states = [event.what for event in read(path) if event.device == device]
+            state = health_event(verdict)
+            if state is not None:
+                assert [*states, state][-2 if states else -1] == state
+                assert states or state == "Healthy"
 
 
-@given(st.integers(0, 3000), st.integers(0, 3000))
-def test_what_is_kept_is_bounded_and_numbered(count: int, asked: int) -> None:
-    memory = event_history.append_transitions(
-        event_history.EventHistory(), [Transition(0, NOW, "Healthy", DEVICES[0])] * count, devices=1
-    )
-    assert len(memory.kept) == min(count, event_history.MAX_KEPT + 1)
-    told = event_history.transitions_after(memory, asked)
-    assert [one.number for one in told] == [
-        number for number in range(1, count + 1) if number > max(asked, count - len(memory.kept))
-    ]
+@given(PICTURES)
+def test_a_second_worker_with_the_same_verdicts_records_nothing(
+    pictures: list[dict[DeviceId, Verdict]],
+) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "events")
+        record_life(path, pictures)
+        before = read(path)
+        record_life(path, pictures[-1:])
+        assert read(path) == before
 
 
 TEXTS = st.text(max_size=2 * MAX_TEXT)
-HOSTILE = st.builds(
-    Transition,
-    number=st.integers(-(2**63), 2**64 - 1),
-    at=st.floats(),
-    word=st.sampled_from(["Healthy", "Unhealthy", "Unknown", "left", "registered"]),
-    device=TEXTS.map(DeviceId),
-    source=TEXTS,
-    reason=TEXTS,
-    first=st.booleans(),
+EVENTS = st.builds(
+    Event,
+    *(st.floats(0, 1e12), st.sampled_from(["device", "pool"]), TEXTS),
+    **dict.fromkeys(("pool", "device", "source", "why"), TEXTS),
 )
 
 
 @settings(max_examples=50)
-@given(st.lists(HOSTILE, max_size=20))
-def test_whatever_a_worker_says_can_be_written_and_read(happened: list[Transition]) -> None:
+@given(st.lists(EVENTS, max_size=20))
+def test_any_texts_are_written_and_read_within_their_limit(events: list[Event]) -> None:
     with TemporaryDirectory() as folder:
-        journal = EventLog(Path(folder))
-        journal.record_transitions("p", "life", tuple(happened))
-        journal.write_pending()
-        assert not journal.problem
-        kept = list(journal.events)
-        assert [e for e in read_records(Path(folder)) if isinstance(e, Event)] == kept
-        assert all(event.at >= 0 and len(event.why) <= MAX_TEXT for event in kept)
-        assert list(EventLog(Path(folder)).events) == kept
+        path = Path(folder, "events")
+        file = EventFile(path)
+        for event in events:
+            file.append_event(event)
+        file.write_pending()
+        found = read(path)
+        assert [(one.at, one.what[:100]) for one in found] == [
+            (one.at, one.what[:100]) for one in events
+        ]
+        assert all(len(one.why) <= MAX_TEXT for one in found)
 
 
 @settings(max_examples=50)
-@given(st.binary(max_size=400) | st.sampled_from([b"[" * 100_000, b'{"type":"marks","lives":3}']))
-def test_whatever_lies_there_is_read_over(garbage: bytes) -> None:
+@given(st.binary(max_size=400) | st.sampled_from([b"[" * 100_000, b'{"at":3}']))
+def test_any_content_of_a_file_is_skipped_and_continued(garbage: bytes) -> None:
     with TemporaryDirectory() as folder:
-        run_dir = Path(folder)
-        (run_dir / FILE).write_bytes(garbage)
-        journal = EventLog(run_dir)
-        before = list(journal.events)
-        journal.record_event("kubelet", "restarted")
-        journal.write_pending()
-        assert [event.what for event in EventLog(run_dir).events] == [
-            *(event.what for event in before),
-            "restarted",
-        ]
+        path = Path(folder, "events")
+        path.write_bytes(garbage)
+        file = EventFile(path)
+        before = read(path)
+        file.record_event("kubelet", "restarted")
+        file.write_pending()
+        assert [event.what for event in read(path)][len(before) :][-1:] == ["restarted"]
+        assert len(read(path)) <= len(before) + 2  # the last line may have been a whole one
 
 
-def test_two_files_bound_it_and_the_marks_go_on(tmp_path: Path) -> None:
-    journal = EventLog(tmp_path)
-    fallen = Transition(1, NOW, "Unhealthy", DEVICES[0], "aer", "x")
-    journal.record_transitions("p", "life", (fallen,))
-    for number in range(20_000):
-        journal.record_event("worker", "died", pool="q", why=f"{number} {'x' * 100}")
-        journal.write_pending()
-    for name in (FILE, PREVIOUS_FILE):
-        marks, _, rest = (tmp_path / name).read_bytes().partition(b"\n")
-        assert len(rest) <= MAX_FILE_BYTES
-        assert len(marks) < 300
-    newest = journal.last_number
-    again = EventLog(tmp_path)
-    again.record_transitions("p", "life", (fallen,))
-    again.record_transitions(
-        "p", "another", (Transition(1, NOW, "Unhealthy", DEVICES[0], "aer", "x", first=True),)
+def test_two_files_limit_the_size_and_keep_the_newest(tmp_path: Path) -> None:
+    path = tmp_path / "events"
+    file = EventFile(path)
+    reader = EventReader()
+    seen: list[str] = []
+    count = 0
+    while not count or len(seen) < 12_000:
+        for _ in range(1000):
+            file.record_event("worker", "died", pool="q", why=f"{count} {'x' * 100}")
+            count += 1
+        file.write_pending()
+        seen += [event.why for event in reader.read_new(path)]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["events", f"events{PREVIOUS_SUFFIX}"]
+    assert all(one.stat().st_size <= MAX_FILE_BYTES for one in tmp_path.iterdir())
+    # A reader that follows has read each, over all the renamed files.
+    assert [int(one.split()[0]) for one in seen] == list(range(count))
+    kept = [int(event.why.split()[0]) for event in read(path)]
+    assert kept == list(range(kept[0], count))
+
+
+def test_what_cannot_be_written_waits_and_more_than_that_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "events"
+    path.mkdir()
+    file = EventFile(path, retry_interval_s=0.0)
+    for number in range(MAX_PENDING + 3):
+        file.record_event("kubelet", "restarted", why=str(number))
+    file.write_pending()
+    assert file.problem == (
+        f"events are lost at a restart: {path}: Is a directory; 3 are lost already"
     )
-    assert again.last_number == newest
-    again.record_transitions("p", "another", (Transition(2, NOW, "Healthy", DEVICES[0]),))
-    assert again.last_number == newest + 1
-    assert isinstance(next(record for record in read_records(tmp_path)), DedupState)
+    path.rmdir()
+    file.write_pending()
+    assert not file.problem
+    assert read(path)[-1].why == str(MAX_PENDING + 2)
 
 
-def test_a_folder_that_takes_nothing_costs_the_file_only(tmp_path: Path) -> None:
-    (tmp_path / FILE).mkdir()
-    journal = EventLog(tmp_path, retry_interval_s=0.0)
-    journal.record_event("kubelet", "restarted")
-    journal.write_pending()
-    assert "Is a directory" in journal.problem
-    assert [event.what for event in journal.events] == ["restarted"]
-    (tmp_path / FILE).rmdir()
-    journal.record_event("kubelet", "gone")
-    journal.write_pending()
-    assert not journal.problem
-    assert [event.what for event in EventLog(tmp_path).events] == ["restarted", "gone"]
+def test_a_line_that_a_full_disk_cuts_is_written_again_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "events"
+    file = EventFile(path, retry_interval_s=0.0)
+    for what in ("one", "two", "three"):
+        file.record_event("kubelet", what, why="x" * 100)
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (250, former[1]))
+    try:
+        file.write_pending()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+    assert os.stat(path).st_size == 250  # noqa: PTH116 - of what was written
+    assert file.problem
+    file.write_pending()
+    assert not file.problem
+    assert [event.what for event in read(path)] == ["one", "two", "three"]
+
+
+def test_a_supervisor_records_no_state_again_that_an_earlier_one_recorded(tmp_path: Path) -> None:
+    for states in ({"p": ("serving", "")}, {"p": ("serving", "")}, {"p": ("backoff", "x")}):
+        log = EventLog(tmp_path)
+        log.record_states(states)
+        log.record_states(states)
+        log.write_pending()
+    assert [one.what for one in read(tmp_path / "supervisor.events")] == ["serving", "backoff"]
 
 
 @given(
     st.lists(
         st.builds(
             Event,
-            st.integers(1, 50),
             st.floats(0, 9),
             st.just("device"),
             st.just("x"),
@@ -199,16 +222,14 @@ def test_a_folder_that_takes_nothing_costs_the_file_only(tmp_path: Path) -> None
         st.sampled_from(["", "a/b", "c"]),
         st.sampled_from(["", "00:00.0"]),
         st.floats(0, 9),
-        st.integers(0, 50),
     ),
 )
 def test_a_choice_is_in_order_and_what_was_asked_for(found: list[Event], query: Query) -> None:
     answer = select_events(found, query)
     assert len(answer) <= max(0, query.most)
-    left = iter(found)
-    assert all(any(event is one for one in left) for event in answer)
+    assert [one.at for one in answer] == sorted(one.at for one in answer)
     for event in answer:
-        assert event.number > query.after
+        assert any(event is one for one in found)
         assert event.at >= query.since
         assert not query.device or event.device == DEVICES[0]
         assert not event.pool or not query.pool or event.pool[-1] == query.pool[-1]

@@ -94,7 +94,7 @@ def strange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (folder / "pools").mkdir()
         (folder / "pools" / "\udcff_x.lock").write_bytes(b"99999999999999 x")
         os.mkfifo(folder / "pools" / "a_b.log")
-        (folder / "events.jsonl").write_bytes(b'{"number": "x"}\n\xff\xfe\n[[[[')
+        (folder / "supervisor.events").write_bytes(b'{"at": "x"}\n\xff\xfe\n[[[[')
         yield folder
 
 
@@ -113,7 +113,8 @@ def test_no_traceback_whatever_the_run_directory_is(
         timeout=100,
         check=False,
     )
-    assert done.returncode == 3, done.stderr
+    readable = (verb, place) == ("events", "strange")  # its garbage is no event
+    assert done.returncode == (0 if readable else 3), done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     if more:
         assert (tmp_path / "x.tar.gz").stat().st_mode & 0o777 == 0o600

@@ -10,8 +10,6 @@ import msgspec
 import pytest
 import zmq
 
-from rbln_worker.contract.device import DeviceId
-from rbln_worker.contract.events import History, Transition
 from rbln_worker.contract.messages import (
     Heartbeat,
     Hello,
@@ -93,7 +91,6 @@ def test_messages_of_nobodys_worker_are_counted_and_dropped(stack: Stack) -> Non
         Hello(pool=PoolName(ATOM), pid=1, incarnation="", version="0"),
         Hello(pool=PoolName(ATOM), pid=1, incarnation="0123456789abcdef", version="99"),
         Report(Phase.REGISTERED, endpoint="../../x", registration="by hand"),
-        History((Transition(2**63, 1.0, "Unhealthy", DeviceId("x" * 100_000)),)),
         Heartbeat(session="nobody's", generation=2**63),
         SnapshotRequest(),
     )

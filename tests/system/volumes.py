@@ -106,7 +106,7 @@ def refuse(volume: Volume) -> None:
         file.write_bytes(msgspec.json.encode(config(pool("a", drivers=["x"]))))
         make(volume, path, Path(home, "host-file"))
         if volume.full:
-            with (path / "events.jsonl").open("wb", buffering=0) as filler:
+            with (path / "supervisor.events").open("wb", buffering=0) as filler:
                 while True:
                     try:
                         filler.write(bytes(4096))

@@ -13,7 +13,6 @@ import pytest
 from rich.console import Console, RenderableType
 
 from rbln_supervisor.core.doctor.finding import Finding
-from rbln_supervisor.core.events.event import Event
 from rbln_supervisor.core.status import (
     DeviceStatus,
     NodeStatus,
@@ -22,23 +21,24 @@ from rbln_supervisor.core.status import (
     WorkerStatus,
 )
 from rbln_supervisor.ctl import doctor_table, events_table, status_table
+from rbln_worker.contract.events import Event
 from rbln_worker.contract.health import HealthPhase
 
 GOLDEN = Path(__file__).parent / "golden"
 NOW = 1_764_000_000.0
 
 EVENTS = (
-    Event(1, NOW - 90, "supervisor", "started", why="version 0.1.0, pid 7"),
-    Event(2, NOW - 89.5, "registration", "registered", "rebellions.ai/ATOM", source="kubelet-sock"),
-    Event(3, NOW - 89, "pool", "serving", "rebellions.ai/ATOM"),
+    Event(NOW - 90, "supervisor", "started", why="version 0.1.0, pid 7"),
+    Event(NOW - 89.5, "registration", "registered", "rebellions.ai/ATOM", source="kubelet-sock"),
+    Event(NOW - 89, "pool", "serving", "rebellions.ai/ATOM"),
     Event(
-        *(4, NOW - 12.25, "device", "Unhealthy", "rebellions.ai/ATOM", "0000:21:00.0"),
+        *(NOW - 12.25, "device", "Unhealthy", "rebellions.ai/ATOM", "0000:21:00.0"),
         source="npu-status",
         why="its status is FAULT (3)\x1b[2J",
     ),
-    Event(5, NOW - 3, "worker", "died", "rebellions.ai/ATOM", why="killed by SIGKILL"),
-    Event(6, NOW, "reload", "refused", why="resourceList: expected array, got number"),
-    Event(7, float("1e300"), "kubelet", "gone"),
+    Event(NOW - 3, "worker", "died", "rebellions.ai/ATOM", why="killed by SIGKILL"),
+    Event(NOW, "reload", "refused", why="resourceList: expected array, got number"),
+    Event(float("1e300"), "kubelet", "gone"),
 )
 FINDINGS = (
     Finding(

@@ -6,11 +6,11 @@ from typing import Final, get_args
 import yaml
 
 from rbln_supervisor.core.doctor.finding import Code
-from rbln_supervisor.core.events.event import Kind
 from rbln_supervisor.core.reporting.pool_summary import NO_DEVICES, NOT_READ
 from rbln_supervisor.core.reporting.unavailability import SOURCES, Cause
 from rbln_supervisor.core.status import PoolState
 from rbln_supervisor.ctl.exits import Exit as OfCtl
+from rbln_worker.contract.events import Kind
 from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.health import HealthPhase
 from rbln_worker.core import registration

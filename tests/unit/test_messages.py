@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
-from rbln_worker.contract.events import History, Transition
 from rbln_worker.contract.health import Judged, Verdict
 from rbln_worker.contract.messages import (
     MAX_FRAME_BYTES,
@@ -47,7 +46,6 @@ TO_SUPERVISOR: tuple[ToSupervisor, ...] = (
     StateReport(POOL, (DEVICE,)),
     StateReport(),
     Report(Phase.WAITING, "r", "kubelet-sock", "e", (Judged(DEVICE.id, Verdict(healthy=True)),)),
-    History((Transition(3, 1.5, "Unhealthy", DEVICE.id, "aer", "r", first=True),)),
     Heartbeat("s", 3, 9),
     SnapshotRequest(3),
 )
@@ -79,9 +77,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
-TAGS = st.sampled_from(
-    ["hello", "report", "history", "beat", "wanted", "snapshot", "delta", "stop"]
-)
+TAGS = st.sampled_from(["hello", "report", "beat", "wanted", "snapshot", "delta", "stop"])
 
 
 @given(

@@ -4,7 +4,6 @@ from typing import Final
 
 import msgspec
 
-from rbln_supervisor.core.events.event import Event, Query
 from rbln_supervisor.core.matching.explain import Explanation
 from rbln_supervisor.core.matching.plan import Plan
 from rbln_supervisor.core.reporting.metrics import SupervisorMetrics
@@ -51,12 +50,6 @@ class Explain(msgspec.Struct, frozen=True, tag="explain"):
     """Device ID, or another name of the device."""
 
 
-class Events(msgspec.Struct, frozen=True, tag="events"):
-    """Request for events."""
-
-    query: Query = Query()
-
-
 class DryRun(msgspec.Struct, frozen=True, tag="dry-run"):
     """Request for the effect of a reload with this configuration."""
 
@@ -66,7 +59,7 @@ class DryRun(msgspec.Struct, frozen=True, tag="dry-run"):
     """Prefix of pools without one; None: the supervisor's own."""
 
 
-Request = Status | Metrics | Reload | Rescan | Upgrade | Explain | Events | DryRun
+Request = Status | Metrics | Reload | Rescan | Upgrade | Explain | DryRun
 
 
 class StatusReply(msgspec.Struct, frozen=True, tag="node"):
@@ -113,15 +106,6 @@ class ExplainReply(msgspec.Struct, frozen=True, tag="explained"):
     explanation: Explanation
 
 
-class EventsReply(msgspec.Struct, frozen=True, tag="happened"):
-    """Reply to Events."""
-
-    events: tuple[Event, ...]
-    """In the order of their records, the newest last."""
-    newest: int
-    """Number of the newest recorded event, also if it was not requested."""
-
-
 class DryRunReply(msgspec.Struct, frozen=True, tag="planned"):
     """Reply to DryRun."""
 
@@ -150,7 +134,6 @@ Reply = (
     | RescanReply
     | UpgradeReply
     | ExplainReply
-    | EventsReply
     | DryRunReply
     | ErrorReply
 )

@@ -1,1 +1,1 @@
-"""Events of the node: the record, its filters, and its de-duplication."""
+"""Queries for events of the node."""
