@@ -17,12 +17,12 @@ from rbln_supervisor.cli import parse_arguments
 from rbln_supervisor.config import accepted
 from rbln_supervisor.config.config_file import in_file
 from rbln_supervisor.core.config import node_config
-from rbln_supervisor.core.control.protocol import CONTROL_SOCKET, HIDDEN, MAX_REQUEST_BYTES
+from rbln_supervisor.core.control.protocol import CONTROL_SOCKET, MAX_REQUEST_BYTES
 from rbln_supervisor.discovery.process import DDPTOOL_KEEPS, DISCOVERY_KEEPS
 from rbln_supervisor.options import Options, save_options
 from rbln_supervisor.reporting.systemd import systemd_notifier
 from rbln_supervisor.supervisor import Supervisor
-from rbln_supervisor.workers import fd_limit, processes
+from rbln_supervisor.workers import processes
 from rbln_supervisor.workers.router import BindError, Router
 from rbln_supervisor.workers.stderr_server import StderrServer
 from rbln_worker.channel.dealer import WORKERS_SOCKET
@@ -98,7 +98,7 @@ def _check_start(options: Options) -> int:
 def _run_supervisor(options: Options) -> int:
     os.umask(0o077)
     limits.disable_core_dumps()
-    fd_limit.raise_limit()
+    limits.raise_open_files()
     keep_only(*_KEPT)
     start = accepted.start_config(options)
     log.setup_log("supervisor", options.log_level, options.log_format)
@@ -133,10 +133,8 @@ def _run_supervisor(options: Options) -> int:
         if supervisor.is_upgrading:
             upgrade.become_installed()
         for name in (WORKERS_SOCKET, CONTROL_SOCKET, STDERR_SOCKET):
-            path = options.run_dir / name
-            for ours in (path, path.with_suffix(HIDDEN)):
-                with contextlib.suppress(OSError):  # removed, or another file in its place
-                    ours.unlink()
+            with contextlib.suppress(OSError):  # removed, or another file in its place
+                (options.run_dir / name).unlink()
         return code
 
 

@@ -27,7 +27,6 @@ _LOCK: Final = "supervisor.lock"
 _OURS: Final = frozenset(
     {_LOCK, POOLS, "supervisord.pid"}
     | {CONTROL_SOCKET, WORKERS_SOCKET, STDERR_SOCKET}
-    | {"control.hidden", "workers.hidden"}  # router.py
     | {log.FILE, f"{log.FILE}{PREVIOUS_SUFFIX}", options.FILE, options.ASIDE}
     | {accepted.FILE, accepted.ASIDE}
 )

@@ -48,7 +48,6 @@ from rbln_supervisor.reporting.kubelet_watch import KubeletSocketWatch
 from rbln_supervisor.reporting.status_builder import SupervisorParts, SupervisorState
 from rbln_supervisor.reporting.systemd import SystemdNotifier
 from rbln_supervisor.upgrade import UpgradeCheck
-from rbln_supervisor.workers.fd_limit import fd_shortage
 from rbln_supervisor.workers.pool_worker import PoolWorker
 from rbln_supervisor.workers.pools import Pools
 from rbln_supervisor.workers.router import Router
@@ -86,7 +85,6 @@ class Supervisor:
         self._session = secrets.token_hex(8)
         self._started_at = monotonic()
         self._leaving = False
-        self._fd_shortage = ""
         self._upgrade = UpgradeCheck()
         self.is_upgrading = False
         """True if the process has to become the installed program."""
@@ -158,7 +156,6 @@ class Supervisor:
         poller = zmq.Poller()
         for router in (self._hub, self._control):
             poller.register(router.socket, zmq.POLLIN)
-            poller.register(router.monitor, zmq.POLLIN)
         poller.register(signalled, zmq.POLLIN)
         workers = self._pools.workers.values()
         lives = {fd: reap for worker in workers for fd, reap in worker.pidfds.items()}
@@ -274,12 +271,8 @@ class Supervisor:
         return self._upgrade.start_check(requester)
 
     def _run_due(self) -> None:
-        self._fd_shortage = fd_shortage(self._fd_shortage)
         for router in (self._hub, self._control):
-            if self._fd_shortage:
-                router.stop_accepting(self._fd_shortage)
-            else:
-                router.ensure_bound()
+            router.ensure_bound()
         if outcome := self._upgrade.poll_outcome(monotonic()):
             self._send_reply(outcome.requester, outcome.reply)
             self.is_upgrading = not self._leaving and isinstance(outcome.reply, UpgradeReply)

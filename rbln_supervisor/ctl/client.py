@@ -11,7 +11,6 @@ import zmq
 
 from rbln_supervisor.core.control.protocol import (
     CONTROL_SOCKET,
-    HIDDEN,
     DryRun,
     Explain,
     Metrics,
@@ -25,6 +24,7 @@ from rbln_supervisor.core.control.protocol import (
     to_reply,
 )
 
+_ABSENT: Final = "start rbln-supervisor, or name its folder with --run-dir"
 REQUEST_TIMEOUT_S: Final = 5.0
 """Seconds: a supervisor replies within one loop iteration; one that needs longer hangs."""
 DISCOVERY_TIMEOUT_S: Final = 25.0
@@ -152,7 +152,7 @@ def _check_listener(path: Path) -> None:
         except BlockingIOError:
             pass  # a process listens, and is busy
         except FileNotFoundError:
-            raise UnreachableError(f"no socket {path}: {_absence_hint(path)}") from None
+            raise UnreachableError(f"no socket {path}: {_ABSENT}") from None
         except ConnectionRefusedError:
             raise UnreachableError(
                 f"nobody listens at {path}: the supervisor that made it is gone, start it again"
@@ -165,12 +165,6 @@ def _check_listener(path: Path) -> None:
             raise UnreachableError(
                 f"{path} can't be a control socket ({error}): name its folder with --run-dir"
             ) from error
-
-
-def _absence_hint(path: Path) -> str:
-    if os.path.lexists(path.with_suffix(HIDDEN)):
-        return "the supervisor hides it while it has few descriptors left: rbln-ctl doctor"
-    return "start rbln-supervisor, or name its folder with --run-dir"
 
 
 def _decode_reply(frames: list[bytes], path: Path) -> Reply:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from rbln_supervisor.core.control.protocol import CONTROL_SOCKET, HIDDEN
+from rbln_supervisor.core.control.protocol import CONTROL_SOCKET
 from rbln_supervisor.core.doctor.facts import Folder, Kubelet, RunDir, Socket
 from rbln_supervisor.options import KUBELET, Options, OptionsError, load_options
 from rbln_worker.channel.dealer import WORKERS_SOCKET
@@ -41,7 +41,6 @@ def run_dir(path: Path, why: str) -> RunDir:
     """Examine the supervisor's run directory."""
     locked, pid = _read_lock(path / "supervisor.lock")
     control = path / CONTROL_SOCKET
-    hidden = control.with_suffix(HIDDEN)  # left over for ever if its supervisor died
     serving: dict[str, int] = {}
     for lock in sorted((path / "pools").glob("*.lock")):
         held, holder = _read_lock(lock)
@@ -54,7 +53,6 @@ def run_dir(path: Path, why: str) -> RunDir:
         pid=pid,
         locked=locked,
         options=why,
-        refusing=hidden.exists() and not control.exists(),
         serving=serving,
     )
 

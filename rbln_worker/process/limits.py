@@ -13,6 +13,8 @@ limit, or the node's. 100 of a container with 256 MiB are 25 MiB: more than the 
 supervisor and a normal worker. It is not higher because a worker frees only about 10 MiB: on a
 node, pods that are meant to be killed first should be.
 """
+_OPEN_FILES: Final = 65536
+"""More than ever needed; connections to our sockets can use up the usual 1024."""
 _MAX_OOM: Final = 1000
 _STACK_BYTES: Final = 8 << 20
 """The default of RLIMIT_STACK, which is the size of threads' stacks."""
@@ -29,6 +31,14 @@ def disable_core_dumps() -> None:
     hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
     if hard != 0:
         resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
+
+
+def raise_open_files() -> None:
+    """Raise the limit of open files as far as allowed (getrlimit(2)); forks inherit it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def raise_oom_score() -> str:

@@ -74,7 +74,6 @@ def test_alerts() -> None:
 def test_counters() -> None:
     source = "".join(path.read_text() for path in (REPOSITORY / "rbln_supervisor").rglob("*.py"))
     counted = set(re.findall(r'(?:counts|dropped)\["([a-z ]+)"\]', source))
-    counted |= set(re.findall(r'^_UNREAD: Final = "([a-z ]+)"', source, re.MULTILINE))
     counted |= set(re.findall(r'Counter\(\{"([a-z ]+)":', source))
     counted |= {f"times that {what} were lost" for what in ("uevents", "link changes")}
     assert words("counter") == counted

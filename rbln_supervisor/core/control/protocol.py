@@ -12,8 +12,6 @@ from rbln_supervisor.core.status import NodeStatus
 CONTROL_SOCKET: Final = "control.sock"
 """File name of the socket in the run directory."""
 
-HIDDEN: Final = ".hidden"
-"""Suffix of a hidden socket's name, instead of ``.sock``, while no connection is accepted."""
 
 MAX_REQUEST_BYTES: Final = 2 * 1024 * 1024
 """Maximum size of a request; a longer one closes its sender's connection. A configuration of 1 MiB

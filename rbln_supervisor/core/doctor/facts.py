@@ -44,8 +44,6 @@ class RunDir(msgspec.Struct, frozen=True):
     """True if the lock is held: a supervisor lives."""
     options: str = ""
     """Reason why the options of the last supervisor are not known; empty if they are."""
-    refusing: bool = False
-    """True if its sockets are hidden, because few descriptors are left."""
     serving: Mapping[str, int] = {}
     """Pids of workers that hold their pool's lock, by pool."""
 

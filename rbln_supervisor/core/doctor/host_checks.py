@@ -88,16 +88,6 @@ def _report_no_answer(why: str, run_dir: RunDir | None) -> Iterator[Finding]:
             seen.append(f"{socket.path} is not there")
         elif not socket.answers:
             seen.append(f"{socket.path}: {socket.why or 'nobody listens'}")
-    if run_dir.locked and run_dir.refusing:
-        yield Finding(
-            "descriptors-short",
-            "error",
-            f"pid {run_dir.pid}",
-            "the supervisor has few descriptors left, and takes no connection until it has more",
-            f"ls -l /proc/{run_dir.pid}/fd (who is connected?); then raise LimitNOFILE (ulimit -n)",
-            limit_evidence(seen),
-        )
-        return
     if run_dir.locked:
         yield Finding(
             "supervisor-hangs",

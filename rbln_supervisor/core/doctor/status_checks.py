@@ -41,12 +41,6 @@ _PROBLEMS: Final[Mapping[str, _Problem]] = {
         "changes of files are seen later, by looks",
         "sysctl fs.inotify.max_user_instances=1024",
     ),
-    "no connection is taken": _Problem(
-        "descriptors-short",
-        "error",
-        "the supervisor has few descriptors left: workers and rbln-ctl can't reach it",
-        "ls -l /proc/PID/fd | tail; then raise LimitNOFILE (ulimit -n)",
-    ),
     "look at the node": _Problem(
         "look-failed",
         "error",
@@ -72,7 +66,6 @@ _PROBLEMS: Final[Mapping[str, _Problem]] = {
 _COUNTS: Final[Mapping[str, tuple[Code, str]]] = {
     "were lost": ("events-lost", "the kernel dropped messages because too many came at once"),
     "frames": ("frames-dropped", "messages between our processes were dropped"),
-    "before a frame": ("frames-dropped", "messages between our processes were dropped"),
 }
 
 
