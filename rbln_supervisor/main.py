@@ -24,14 +24,12 @@ from rbln_supervisor.reporting.systemd import systemd_notifier
 from rbln_supervisor.supervisor import Supervisor
 from rbln_supervisor.workers import processes
 from rbln_supervisor.workers.router import BindError, Router
-from rbln_supervisor.workers.stderr_server import StderrServer
 from rbln_worker.channel.dealer import WORKERS_SOCKET
 from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.messages import MAX_FRAME_BYTES
 from rbln_worker.contract.version import VERSION
 from rbln_worker.process import limits, log
 from rbln_worker.process.privileges import Capability, PrivilegeError, keep_only
-from rbln_worker.process.stderr_client import STDERR_SOCKET
 
 _MAX_QUEUED = 16
 """Maximum number of messages queued for a peer that doesn't read. Each message to a worker is a
@@ -99,6 +97,8 @@ def _run_supervisor(options: Options) -> int:
     os.umask(0o077)
     limits.disable_core_dumps()
     limits.raise_open_files()
+    if os.environ.get("SUPERVISOR_ENABLED"):  # set by supervisord
+        log.use_stderr_of(os.getppid())
     keep_only(*_KEPT)
     start = accepted.start_config(options)
     log.setup_log("supervisor", options.log_level, options.log_format)
@@ -125,14 +125,13 @@ def _run_supervisor(options: Options) -> int:
                 max_bytes=MAX_REQUEST_BYTES,
                 max_queued=_MAX_QUEUED,
             ) as control,
-            StderrServer(options.run_dir) as lender,
         ):
-            supervisor = Supervisor(options, start, hub, control, lender, notifier)
+            supervisor = Supervisor(options, start, hub, control, notifier)
             code = supervisor.run()
         context.term()
         if supervisor.is_upgrading:
             upgrade.become_installed()
-        for name in (WORKERS_SOCKET, CONTROL_SOCKET, STDERR_SOCKET):
+        for name in (WORKERS_SOCKET, CONTROL_SOCKET):
             with contextlib.suppress(OSError):  # removed, or another file in its place
                 (options.run_dir / name).unlink()
         return code

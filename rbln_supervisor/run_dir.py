@@ -20,13 +20,12 @@ from rbln_supervisor.core.run_dir_check import Entry, Folder, Refused, Use, deci
 from rbln_supervisor.events import log
 from rbln_worker.channel.dealer import WORKERS_SOCKET
 from rbln_worker.process.event_file import PREVIOUS_SUFFIX
-from rbln_worker.process.stderr_client import STDERR_SOCKET
 
 POOLS: Final = "pools"
 _LOCK: Final = "supervisor.lock"
 _OURS: Final = frozenset(
     {_LOCK, POOLS, "supervisord.pid"}
-    | {CONTROL_SOCKET, WORKERS_SOCKET, STDERR_SOCKET}
+    | {CONTROL_SOCKET, WORKERS_SOCKET}
     | {log.FILE, f"{log.FILE}{PREVIOUS_SUFFIX}", options.FILE, options.ASIDE}
     | {accepted.FILE, accepted.ASIDE}
 )

@@ -51,7 +51,6 @@ from rbln_supervisor.upgrade import UpgradeCheck
 from rbln_supervisor.workers.pool_worker import PoolWorker
 from rbln_supervisor.workers.pools import Pools
 from rbln_supervisor.workers.router import Router
-from rbln_supervisor.workers.stderr_server import StderrServer
 from rbln_worker.contract.messages import Hello, UnreadableFrame, to_supervisor
 from rbln_worker.contract.pool import PoolName
 from rbln_worker.contract.version import VERSION
@@ -73,10 +72,8 @@ class Supervisor:
         start: StartConfig,
         hub: Router,
         control: Router,
-        stderr_server: StderrServer,
         notifier: SystemdNotifier,
     ) -> None:
-        self._stderr_server = stderr_server
         self._options = options
         self._hub = hub
         self._control = control
@@ -134,7 +131,6 @@ class Supervisor:
                 self._answer_requests()
                 self._kernel.read_events()
                 self._kubelet.process_events()
-                self._stderr_server.serve_clients()
                 self._run_due()
                 if self.is_upgrading:
                     self._end_for_upgrade()
@@ -160,7 +156,7 @@ class Supervisor:
         workers = self._pools.workers.values()
         lives = {fd: reap for worker in workers for fd, reap in worker.pidfds.items()}
         watched = (
-            *(self._scheduler, self._kernel, self._kubelet, self._stderr_server, self._pod_watch),
+            *(self._scheduler, self._kernel, self._kubelet, self._pod_watch),
             self._upgrade,
         )
         for descriptor in (*lives, *(fd for one in watched for fd in one.descriptors)):

@@ -17,8 +17,6 @@ from rbln_worker.contract.messages import (
     StateRequest,
     ToSupervisor,
 )
-from rbln_worker.process import log as lines
-from rbln_worker.process import stderr_client
 
 HEARTBEATS_PER_COUNTERS: Final = 8
 """Heartbeats between two messages with counters of health checks only."""
@@ -100,7 +98,6 @@ class SupervisorSession:
             self._hello_sent = False
         for message in self._link.receive():
             if isinstance(message, StateRequest):
-                stderr_client.borrow_stderr(self._link.run_dir, lines.redirect_stderr)
                 self._send_message(self._sources.state_report())
             else:
                 self._on_message(message)

@@ -68,9 +68,7 @@ class CheckDevices(msgspec.Struct, frozen=True, tag="nudge"):
 class StateRequest(msgspec.Struct, frozen=True, tag="recall"):
     """A request for a worker's state: the first message to an adopted worker; state follows.
 
-    Only the worker knows devices that are gone, and facts that cannot be read any more. The message
-    also means that a standard error for the log is available
-    (rbln_worker/process/stderr_client.py).
+    Only the worker knows devices that are gone, and facts that cannot be read any more.
     """
 
 

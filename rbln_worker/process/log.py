@@ -40,22 +40,20 @@ def write_crash(text: str) -> None:
             handler.write(handler.format_text(text))
 
 
-def redirect_stderr(stderr: int) -> None:
-    """Use another standard error, because the reader of the current one may have ended.
+def use_stderr_of(pid: int) -> None:
+    """Use the standard error of another process, of supervisord; forks inherit it.
 
-    supervisord reads a program's standard error from a pipe, and closes it when the program ends.
-    If the new one can't be opened (a socket of journald's), the current one stays: it lasts.
+    supervisord reads a program's standard error from a pipe, which it closes when the program ends,
+    but workers go on. Its own is the container's. This needs the capabilities of that process
+    (ptrace(2)). If it cannot be opened, ours stays: once this process has ended, workers' lines are
+    in their tail files only.
     """
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, _Descriptor) and handler.bytes_most is None:
-            try:
-                fd = _reopen_file(f"/proc/self/fd/{stderr}")
-            except OSError:
-                return
-            os.dup2(fd, 2, inheritable=False)  # gRPC's core and the interpreter write there
-            if handler.fd != 2:
-                os.close(handler.fd)
-            handler.fd = fd
+    try:
+        fd = _reopen_file(f"/proc/{pid}/fd/2")
+    except OSError:
+        return
+    os.dup2(fd, 2)  # gRPC's core and the interpreter write there, too
+    os.close(fd)
 
 
 def tail_descriptor() -> int | None:

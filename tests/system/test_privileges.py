@@ -22,7 +22,6 @@ from tests.system.scene import (
     ATOM_POOL,
     ATOMS,
     TWO_POOLS,
-    VM,
     allocatable,
     config,
     eventually,
@@ -164,7 +163,7 @@ def test_what_others_read_they_can_read_and_nothing_else(stack: Stack) -> None:
         *stack.kubelet.plugins.glob("*.io_*.sock"),
         *stack.kubelet.plugins.glob("*.ai_*.sock"),
     ]
-    assert {path.name for path in own} >= {"control.sock", "workers.sock", "stderr.sock"}
+    assert {path.name for path in own} >= {"control.sock", "workers.sock"}
     assert not [path for path in own if mode(path) & 0o077]
 
 
@@ -322,17 +321,3 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     (run_dir / "pools").rmdir()
     (run_dir / "pools").symlink_to(tmp_path)
     assert f"{run_dir}/pools: a link, expected a folder" in refused(tmp_path, run_dir)
-
-
-def test_no_pool_notices_a_supervisor_that_may_not_adopt_by_proc(stack: Stack) -> None:
-    """The supervisor's capabilities are more than a worker's: /proc is closed to it."""
-    log = stack.log_file
-    stack.kill()
-    stack.log_file = log.with_name("log2")
-    stack.start()
-    stack.wait_status(lambda status: status.supervisor.ready, what="the next supervisor")
-    stack.node.remove_dev_node("rbln0")
-    eventually(
-        lambda: "device unhealthy" in stack.log, what="an adopted worker's line in the new log"
-    )
-    assert VM not in stack.workers()

@@ -46,6 +46,8 @@ def supervisord(
     config_file: Path | None = None,
     *flags: str,
     listen: str = "127.0.0.1:0",
+    rights: tuple[str, ...] = (),
+    piped: bool = False,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A real supervisord in the place of the stack's own supervisor, as the image starts it."""
     stack.stop()
@@ -57,9 +59,13 @@ def supervisord(
         stack.root,
         *flags,
     )
-    with stack.log_file.open("ab") as log:
+    with stack.log_file.open("ab") as file:
+        command = ("cat",) if piped else ("true",)
+        reader = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=file)
+        assert reader.stdin is not None
+        log = reader.stdin if piped else file
         running = subprocess.Popen(
-            [sys.executable, "-m", "rbln_supervisor.entrypoint", *chosen],
+            [*rights, sys.executable, "-m", "rbln_supervisor.entrypoint", *chosen],
             cwd=REPOSITORY,
             env={
                 **os.environ,
@@ -75,11 +81,13 @@ def supervisord(
             stderr=log,
             process_group=0,
         )
+        reader.stdin.close()
     try:
         yield running
     finally:
         processes.kill(processes.marked(str(stack.run_dir)))
         running.wait()
+        reader.wait()
 
 
 def answering(stack: Stack, *, other_than: int = 0) -> NodeStatus:
@@ -216,30 +224,30 @@ def ready(port: int) -> bool:
         return bool(answer.status == 200)
 
 
-def test_a_worker_outlives_the_pipe_of_its_standard_error_and_gets_the_next_one() -> None:
-    with Stack(CONFIG) as stack, supervisord(stack) as running:
+@pytest.mark.parametrize("rights", [(), ("setpriv", "--bounding-set=-all", "--inh-caps=-all")])
+def test_a_workers_lines_come_while_there_is_no_supervisor(rights: tuple[str, ...]) -> None:
+    """Also with a pipe as standard error and without capabilities, as in a pod."""
+    with Stack(CONFIG) as stack, supervisord(stack, rights=rights, piped=True) as running:
         first = answering(stack)
         worker = pid_of(first)
-        # supervisord is stopped, so that nobody reads and nobody starts the next one …
+        assert stderr_of(worker) == stderr_of(running.pid)
+        assert stderr_of(worker).startswith("pipe:")
+        privileges = Path(f"/proc/{running.pid}/status").read_text()
+        assert ("CapEff:\t0000000000000000" in privileges) == bool(rights)
+        # supervisord is stopped, so that it starts no supervisor.
         running.send_signal(signal.SIGSTOP)
         os.kill(first.supervisor.pid, signal.SIGKILL)
         stack.node.remove_dev_node("rbln0")
         stack.kubelet.wait_listed(ATOM, 3, 4)
-        tail = stack.run_dir / "pools" / "rebellions.ai_ATOM.log"
-        eventually(lambda: "device unhealthy" in tail.read_text(), what="a line of its own")
-        # … then it closes the pipe and starts one. What is said in between nobody reads.
+        line = "device unhealthy device=0000:20:00.0"
+        eventually(lambda: line in stack.log, what="a line of the worker")
         running.send_signal(signal.SIGCONT)
-        stack.node.add_dev_node("rbln0")
-        stack.kubelet.wait_listed(ATOM, 4, 4)
         second = answering(stack, other_than=first.supervisor.pid)
         assert pid_of(second) == worker
-        seen = stack.log.count("device unhealthy device=0000:21:00.0")
         stack.node.remove_dev_node("rbln1")
-        eventually(
-            lambda: stack.log.count("device unhealthy device=0000:21:00.0") > seen,
-            what="its lines come by the next supervisor's pipe",
-        )
-        assert stderr_of(worker) == stderr_of(second.supervisor.pid)
+        line = "device unhealthy device=0000:21:00.0"
+        eventually(lambda: line in stack.log, what="a line of the adopted worker")
+        assert stderr_of(second.supervisor.pid) == stderr_of(running.pid)
 
 
 def test_a_file_with_an_odd_name_is_found() -> None:
