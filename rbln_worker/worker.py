@@ -31,7 +31,7 @@ from rbln_worker.core.pool_snapshot import Gap, HeldPool, apply_message
 from rbln_worker.event_recorder import EventRecorder
 from rbln_worker.health.probe_threads import Depth, Prober
 from rbln_worker.health.schedule import CheckSchedule
-from rbln_worker.host.inotify import ANYTHING, FolderWatch
+from rbln_worker.host.inotify import ANYTHING, PathWatch
 from rbln_worker.host_files import HostFiles, SpecHolders
 from rbln_worker.kubelet import endpoint
 from rbln_worker.pool_state import PoolState, StateChange
@@ -161,7 +161,7 @@ class Worker:
     def _watch_folders(self, stack: contextlib.ExitStack) -> None:
         folders = (*self._registrar.watched_folders, *self._dev_folders, self._files.spec_folder)
         try:
-            watch = stack.enter_context(FolderWatch(folders))
+            watch = stack.enter_context(PathWatch(folders))
         except OSError as error:
             # fs.inotify.max_user_instances; periodic checks see all changes, later
             log.warning("no inotify: changes are seen later", extra={"why": error.strerror})
@@ -170,7 +170,7 @@ class Worker:
         loop.add_reader(watch.fileno(), self._folders_changed, watch)
         stack.callback(loop.remove_reader, watch.fileno())
 
-    def _folders_changed(self, watch: FolderWatch) -> None:
+    def _folders_changed(self, watch: PathWatch) -> None:
         touched = watch.drain()
         if touched.keys() & set(self._registrar.watched_folders):
             self._registrar.on_dirs_changed()

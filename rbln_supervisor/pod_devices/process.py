@@ -16,7 +16,7 @@ from rbln_supervisor.core.pod_devices import SETTLE_TIMEOUT_S, Key, PodTable, ho
 from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.pod_devices import Pod, PodDevice, PodDevices, PodSource
 from rbln_worker.contract.pod_resources import ResourceHolder, ResourceHolders
-from rbln_worker.host.inotify import ANYTHING, FolderWatch
+from rbln_worker.host.inotify import ANYTHING, PathWatch
 from rbln_worker.kubelet import checkpoint, pod_resources, pods_api
 from rbln_worker.process import limits
 from rbln_worker.process.privileges import keep_only
@@ -222,7 +222,7 @@ class _Sources:
     async def _watch_folders(self) -> None:
         sockets = {self._pods_api, self._pod_resources}
         try:
-            watch = FolderWatch((self._plugins, *(one.parent for one in sockets)))
+            watch = PathWatch((self._plugins, *(one.parent for one in sockets)))
         except OSError:  # fs.inotify.max_user_instances: they are checked at each request
             return
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from rbln_worker.host.inotify import FolderWatch
+from rbln_worker.host.inotify import PathWatch
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ class KubeletSocketWatch:
         self._problem = ""
         self.restarts = 0
         try:
-            self._watch: FolderWatch | None = FolderWatch((self._socket.parent,))
+            self._watch: PathWatch | None = PathWatch((self._socket.parent,))
         except OSError as error:  # fs.inotify.max_user_instances
             self._watch = None
             self._problem = f"no inotify for the kubelet's folder ({error.strerror})"

@@ -1,42 +1,62 @@
-"""A watch for files in folders that may not exist yet (inotify(7))."""
+"""A watch for files and folders, whatever component of their paths changes (inotify(7)).
+
+A ConfigMap is a link to ``..data/config.json``, and ``..data`` is a link that is replaced. Editors
+replace the file. Folders are replaced, or created later. So every component of a path is watched:
+links and missing names through their folder, folders and the file directly (if only the file is
+mounted, its folder is written to outside of this mount namespace).
+"""
 
 import os
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from inotify_simple import INotify, flags
 
-_MASK: Final = (
-    flags.CREATE
-    | flags.DELETE
-    | flags.MOVED_TO
-    | flags.MOVED_FROM
-    | flags.DELETE_SELF
-    | flags.MOVE_SELF
-    | flags.ONLYDIR
-)
 ANYTHING: Final = ""
 """Takes the place of a name that is not known."""
+MAX_LINKS: Final = 40
+"""Maximum number of links, as in the kernel (path_resolution(7))."""
+_MAX_ATTEMPTS: Final = 8
+"""Attempts to watch paths that change meanwhile; the next event causes a new attempt."""
+
+_ITSELF: Final = flags.DELETE_SELF | flags.MOVE_SELF | flags.DONT_FOLLOW
+_ENTRIES: Final = flags.CREATE | flags.DELETE | flags.MOVED_FROM | flags.MOVED_TO
+_FILE: Final = _ITSELF | flags.CLOSE_WRITE | flags.ATTRIB
+
+_Targets = dict[Path, frozenset[str] | None]
+"""By watched path: the names in a folder that are its components; None: the folder is the path."""
 
 
-class FolderWatch:
-    """One inotify instance (a node has 128 for each user by default) for any number of folders.
+class _Place(NamedTuple):
+    """A folder or file that is watched."""
 
-    For a folder that does not exist, its nearest existing ancestor is watched.
-    """
+    path: str
+    mask: int
+    targets: _Targets
 
-    def __init__(self, folders: tuple[Path, ...]) -> None:
-        """Watch ``folders``; raise OSError (EMFILE) if the node has no instance left."""
+
+class PathWatch:
+    """One inotify instance (a node has 128 for each user by default) for any number of paths."""
+
+    def __init__(self, paths: tuple[Path, ...]) -> None:
+        """Watch ``paths``; raise OSError (EMFILE) if the node has no instance left."""
         self._inotify = INotify(nonblocking=True)
-        self._folders = folders
-        self._watched: dict[int, Path] = {}
-        self._add_watches()
+        self._paths = paths
+        self._watched: dict[int, _Place] = {}
+        self.failure: OSError | None = None
+        """The reason why a component is not watched."""
+        self.renew_watches()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop watching."""
         self._inotify.close()
 
     def fileno(self) -> int:
@@ -44,47 +64,108 @@ class FolderWatch:
         return int(self._inotify.fileno())
 
     def drain(self) -> Mapping[Path, frozenset[str]]:
-        """Return the folders with changes, and the names in them that changed.
+        """Return the paths with changes; if it is a folder, with the names in it that changed.
 
-        The name is ANYTHING if the folder itself was created or removed, or if the name is unknown.
+        The name is ANYTHING if a component of the path changed, or if the name is unknown.
         """
         touched: dict[Path, set[str]] = {}
         for event in self._inotify.read(timeout=0):
-            where = self._watched.get(event.wd)
-            for folder in self._folders:
-                if folder == where:
-                    touched.setdefault(folder, set()).add(event.name or ANYTHING)
-                elif where is None or _leads_to(folder, where, event.name):  # None: an overflow
-                    touched.setdefault(folder, set()).add(ANYTHING)
-            if where is not None and event.mask & flags.IGNORED:
+            if event.name and not event.mask & _ENTRIES:
+                continue  # the mode of another file in a folder on the way
+            place = self._watched.get(event.wd)
+            targets = place.targets if place else {}  # otherwise a watch that was removed
+            if event.mask & flags.Q_OVERFLOW:  # events were lost
+                targets = dict.fromkeys(self._paths)
+            for path, names in targets.items():
+                if names is None:
+                    touched.setdefault(path, set()).add(event.name or ANYTHING)
+                elif not event.name or event.name in names:
+                    touched.setdefault(path, set()).add(ANYTHING)
+            if event.mask & flags.IGNORED:
                 self._watched.pop(event.wd, None)
         if touched:
-            self._add_watches()
-        return {folder: frozenset(names) for folder, names in touched.items()}
+            self.renew_watches()
+        return {path: frozenset(names) for path, names in touched.items()}
 
-    def _add_watches(self) -> None:
-        wanted: dict[int, Path] = {}
-        for folder in self._folders:
-            # The next level may be created between finding the ancestor and watching it, so repeat
-            # until the nearest one is stable.
-            nearest = None
-            while nearest != (nearest := _nearest_folder(folder)):
+    def renew_watches(self) -> None:
+        """Watch all components of the paths as they are now."""
+        places: Mapping[tuple[int, int], _Place] = {}
+        for _ in range(_MAX_ATTEMPTS):
+            before, places = places, self._find_places()
+            if places == before:
+                return
+            watched: dict[int, _Place] = {}
+            self.failure = None
+            for place in places.values():
                 try:
-                    wanted[self._inotify.add_watch(nearest, _MASK)] = nearest
-                except OSError:  # removed in between: its parent is next
+                    watched[self._inotify.add_watch(place.path, place.mask)] = place
+                except (FileNotFoundError, NotADirectoryError):
+                    continue  # removed meanwhile; the next iteration sees it
+                except OSError as error:
+                    self.failure = error
+            for stale in self._watched.keys() - watched.keys():
+                try:
+                    self._inotify.rm_watch(stale)
+                except OSError:  # the kernel removed it together with its inode
                     continue
-        for stale in self._watched.keys() - wanted.keys():
+            self._watched = watched
+
+    def _find_places(self) -> Mapping[tuple[int, int], _Place]:
+        """Return the components of all paths, by device and inode."""
+        places: dict[tuple[int, int], _Place] = {}
+        for path in self._paths:
+            for component, mask, names in _walk_path(os.path.abspath(path)):
+                try:
+                    found = os.lstat(component)
+                except OSError:
+                    continue
+                key = found.st_dev, found.st_ino
+                known = places.get(key, _Place(component, mask, {}))
+                others = known.targets.get(path, frozenset())
+                both = None if names is None or others is None else names | others
+                places[key] = _Place(known.path, known.mask | mask, {**known.targets, path: both})
+        return places
+
+
+def _walk_path(path: str) -> Iterator[tuple[str, int, frozenset[str] | None]]:
+    """Yield the components of a path from the root, as far as they exist.
+
+    With each: the events to watch, and the names in it that are components; None: all names.
+    """
+    here, links = "/", 0
+    rest = path.split("/")[::-1]
+    while rest:
+        name = rest.pop()
+        if name in {"", "."}:
+            continue
+        if name == "..":
+            here = os.path.dirname(here)
+            continue
+        step = os.path.join(here, name)
+        name_in_folder = here, _ITSELF | _ENTRIES, frozenset({name})
+        try:
+            mode = os.lstat(step).st_mode
+        except (OSError, ValueError):  # ValueError: a NUL, which no file name contains
+            yield name_in_folder
+            return
+        if stat.S_ISLNK(mode):
+            yield name_in_folder
+            links += 1
             try:
-                self._inotify.rm_watch(stale)
-            except OSError:  # the kernel dropped it with its folder
-                continue
-        self._watched = wanted
-
-
-def _leads_to(folder: Path, where: Path, name: str) -> bool:
-    """Return True if a change above a folder is on its path; an empty name: ``where`` itself."""
-    return where in folder.parents and name in {"", folder.relative_to(where).parts[0]}
-
-
-def _nearest_folder(folder: Path) -> Path:
-    return next(place for place in (folder, *folder.parents) if os.path.isdir(place))
+                target = os.readlink(step)
+            except OSError:  # replaced meanwhile
+                return
+            if links > MAX_LINKS:
+                return
+            here = "/" if target.startswith("/") else here
+            rest += target.split("/")[::-1]
+        elif not stat.S_ISDIR(mode):
+            yield name_in_folder
+            yield step, _FILE, frozenset()
+            return
+        elif any(rest):
+            yield step, _ITSELF | flags.ATTRIB, frozenset()
+            here = step
+        else:
+            yield step, _ITSELF | _ENTRIES, None
+            return

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rbln_worker.host.inotify import ANYTHING, FolderWatch
+from rbln_worker.host.inotify import ANYTHING, PathWatch
 
 
 class Watching:
@@ -16,7 +16,7 @@ class Watching:
     def __init__(self, root: Path) -> None:
         self.near = root / "near"
         self.deep = root / "a" / "b" / "c"
-        self.watch = FolderWatch((self.near, self.deep))
+        self.watch = PathWatch((self.near, self.deep))
 
     def touched(self, *folders: Path) -> bool:
         """Whether news of these folders come (and of others perhaps), within a time."""
@@ -141,3 +141,30 @@ def test_a_file_in_a_folders_place_is_no_folder(watching: Watching) -> None:
     assert watching.touched(watching.near)
     (watching.near / "file").touch()
     assert watching.touched(watching.near)
+
+
+def test_a_mode_of_a_file_is_no_news_of_its_folder(tmp_path: Path) -> None:
+    """Though the folder is on the way to another one, of which its own mode is news."""
+    near, below = tmp_path / "near", tmp_path / "near" / "below"
+    below.mkdir(parents=True)
+    (near / "file").touch()
+    with PathWatch((near, below)) as watch:
+        (near / "file").chmod(0o600)
+        assert not watch.drain()
+        near.chmod(0o700)
+        assert watch.drain()[below] == {ANYTHING}
+
+
+def test_a_folder_behind_a_link_that_is_replaced(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name / "folder").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("one")
+    path = tmp_path / "link" / "folder"
+    with PathWatch((path,)) as watch:
+        (tmp_path / "next").symlink_to("two")
+        (tmp_path / "next").rename(tmp_path / "link")
+        assert watch.drain() == {path: {ANYTHING}}
+        (tmp_path / "one" / "folder" / "file").touch()
+        assert not watch.drain()
+        (tmp_path / "two" / "folder" / "file").touch()
+        assert watch.drain() == {path: {"file"}}
