@@ -99,6 +99,7 @@ class EventFile:
 
     def _write_batch(self) -> None:
         """Write as many events as fit into the file; replace the previous file if none does."""
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # if it was removed
         descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _OPEN_FLAGS, 0o600)
         try:
             size = _file_size(descriptor)

@@ -178,6 +178,16 @@ def test_what_cannot_be_written_waits_and_more_than_that_is_counted(tmp_path: Pa
     assert read(path)[-1].why == str(MAX_PENDING + 2)
 
 
+def test_a_removed_folder_is_created_again(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "pools" / "events"
+    file = EventFile(path)
+    file.record_event("kubelet", "gone")
+    file.write_pending()
+    assert not file.problem
+    assert [event.what for event in read(path)] == ["gone"]
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
 def test_a_line_that_a_full_disk_cuts_is_written_again_and_no_other(tmp_path: Path) -> None:
     path = tmp_path / "events"
     file = EventFile(path, retry_interval_s=0.0)
