@@ -83,7 +83,7 @@ def supervisor_metrics(parts: SupervisorParts, standing: SupervisorState) -> Sup
     return SupervisorMetrics(
         status=node_status(parts, standing),
         node=NodeMetrics(
-            looks=parts.scheduler.measures,
+            discoveries=parts.scheduler.measures,
             kubelet_restarts=parts.kubelet.restarts,
             reloads={"ok": reloads["reloads"], "refused": reloads["reloads refused"]},
             config_refused=parts.scheduler.is_config_refused,

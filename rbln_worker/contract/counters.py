@@ -58,14 +58,14 @@ class WorkerCounters(msgspec.Struct, frozen=True, tag="figures"):
     """Registrations that failed."""
     to_register: Histogram = Histogram()
     """Time to the kubelet's stream, from when the pool was not listed and could register."""
-    looks: Histogram = Histogram()
+    checks: Histogram = Histogram()
     """Health checks of single devices. If only these have changed, they are sent with every 8th
     heartbeat, to save messages."""
     hung: int = 0
-    """Health checks of a device that took longer than prober.LATE_S."""
+    """Health checks of a device that took longer than probe_threads.HANG_AFTER_S."""
     hanging: int = 0
-    """Health checks that hang now (longer than prober.LATE_S)."""
-    simple_preferences: int = 0
+    """Health checks that hang now (longer than probe_threads.HANG_AFTER_S)."""
+    greedy_preferences: int = 0
     """Preferred allocations without a full search, because there were too many combinations."""
     failed_preferences: int = 0
     """Preferred allocations without a preference, because choosing failed."""
@@ -86,9 +86,9 @@ def counters_differ(before: WorkerCounters | None, after: WorkerCounters) -> boo
     """Return True if other counters than those of health checks, which always run, have changed."""
     if before is None:
         return True
-    looks = Histogram()
+    checks = Histogram()
     replace = msgspec.structs.replace
-    return replace(before, looks=looks) != replace(after, looks=looks)
+    return replace(before, checks=checks) != replace(after, checks=checks)
 
 
 def carried_over(figures: WorkerCounters) -> WorkerCounters:

@@ -45,7 +45,7 @@ class Counters:
         calls = {method: before.calls.get(method, Calls()) for method in METHODS}
         self._codes = {method: dict(each.codes) for method, each in calls.items()}
         self._took = {method: MutableHistogram(each.took) for method, each in calls.items()}
-        self._looks = MutableHistogram(before.looks)
+        self._checks = MutableHistogram(before.checks)
         self._to_register = MutableHistogram(before.to_register)
         self._registrations = before.registrations
         self.refusals = before.refusals
@@ -54,7 +54,7 @@ class Counters:
         self.opened = before.opened
         self.streams = 0
         self.hung = before.hung
-        self.simple_preferences = before.simple_preferences
+        self.greedy_preferences = before.greedy_preferences
         self.failed_preferences = before.failed_preferences
         self.hanging = 0
 
@@ -66,7 +66,7 @@ class Counters:
 
     def count_check(self, seconds: float) -> None:
         """Count a health check of a device."""
-        self._looks.add(seconds)
+        self._checks.add(seconds)
 
     def count_registration(self, seconds: float) -> None:
         """Count a registration, and the time from when it was possible to the kubelet's stream."""
@@ -93,10 +93,10 @@ class Counters:
             registrations=self._registrations,
             refusals=self.refusals,
             to_register=self._to_register.value,
-            looks=self._looks.value,
+            checks=self._checks.value,
             hung=self.hung,
             hanging=self.hanging,
-            simple_preferences=self.simple_preferences,
+            greedy_preferences=self.greedy_preferences,
             failed_preferences=self.failed_preferences,
             failed_writes=self._earlier.failed_writes + failed_writes,
             restored_specs=self._earlier.restored_specs + restored_specs,

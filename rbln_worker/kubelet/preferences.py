@@ -81,7 +81,7 @@ class Preferences:
             self._record_failure(error)
             return Preferred(_any_devices(container))
         if isinstance(chosen, Preferred) and chosen.simply:
-            self._counters.simple_preferences += 1
+            self._counters.greedy_preferences += 1
             log.debug(
                 "preferred without a search: too much to try",
                 extra={"size": size, "available": len(available)},

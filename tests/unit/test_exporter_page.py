@@ -61,7 +61,7 @@ STATUS = PoolStatus("serving", True, "kubelet-sock", "", "s.sock", WorkerStatus(
 MEASURES = SupervisorMetrics(
     NodeStatus(SupervisorStatus(1, "0.1.0", 3.5, ready=True, problems=("p",)), {POOL: STATUS}),
     NodeMetrics(
-        looks=DiscoveryMetrics(with_observation(Histogram(), 0.05), failed=1, cpu_s=0.01),
+        discoveries=DiscoveryMetrics(with_observation(Histogram(), 0.05), failed=1, cpu_s=0.01),
         kubelet_restarts=2,
         reloads={"ok": 1, "refused": 0},
         kernel_events={"uevent": 5, "link": 6},

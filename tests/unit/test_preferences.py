@@ -118,8 +118,8 @@ def test_a_spent_budget_is_counted_and_said_at_debug(caplog: pytest.LogCaptureFi
     with caplog.at_level(logging.DEBUG, "rbln_worker.kubelet"):
         answers = told.ask(known(), *[container(IDS, 6, ["0.1"])] * 20)
     assert all(len(set(answer)) == 6 and "0.1" in answer for answer in answers)
-    assert told.tally.simple_preferences == len(ours(caplog))
-    assert 0 < told.tally.simple_preferences < 20
+    assert told.tally.greedy_preferences == len(ours(caplog))
+    assert 0 < told.tally.greedy_preferences < 20
     assert {record.levelname for record in ours(caplog)} == {"DEBUG"}
     assert (told.times, told.preferences.problems) == (0, ())
 

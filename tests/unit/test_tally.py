@@ -38,7 +38,7 @@ def test_the_next_life_goes_on_but_for_what_was_of_the_moment() -> None:
     first.streams, first.opened, first.messages, first.allocated = 1, 1, 4, 2
     first.hung = first.hanging = 1
     first.refusals = 5
-    first.simple_preferences, first.failed_preferences = 7, 8
+    first.greedy_preferences, first.failed_preferences = 7, 8
     before = first.worker_counters(failed_writes=2)
     second = Counters(before)
     assert second.worker_counters() == carried_over(before)
@@ -49,7 +49,7 @@ def test_the_next_life_goes_on_but_for_what_was_of_the_moment() -> None:
     assert after.calls["Allocate"].codes == {"OK": 2}
     assert (after.registrations, after.to_register.total_count, after.failed_writes) == (2, 2, 3)
     assert (after.opened, after.messages, after.allocated, after.refusals) == (1, 4, 2, 5)
-    assert (after.simple_preferences, after.failed_preferences) == (7, 8)
+    assert (after.greedy_preferences, after.failed_preferences) == (7, 8)
 
 
 def test_figures_are_values_that_later_calls_do_not_change() -> None:
@@ -83,7 +83,7 @@ def test_both_ways_to_count_a_time_are_the_same(times: list[float]) -> None:
     for seconds in times:
         tally.count_check(seconds)
         histogram = with_observation(histogram, seconds)
-    assert tally.worker_counters().looks == histogram
+    assert tally.worker_counters().checks == histogram
     assert histogram.total_count == len(times)
     for index, bound in enumerate(BOUNDS_S):
         assert sum(histogram.counts[: index + 1]) == sum(one <= bound for one in times)

@@ -50,7 +50,7 @@ class DiscoveryMetrics(msgspec.Struct, frozen=True):
 class NodeMetrics(msgspec.Struct, frozen=True):
     """Counters of the node."""
 
-    looks: DiscoveryMetrics = DiscoveryMetrics()
+    discoveries: DiscoveryMetrics = DiscoveryMetrics()
     kubelet_restarts: int = 0
     reloads: Mapping[str, int] = {}
     """By outcome: ``ok``, ``refused``."""
