@@ -29,7 +29,8 @@ from rbln_worker.core.counters import Counters
 from rbln_worker.core.health.device_health import without_link
 from rbln_worker.core.pool_snapshot import Gap, HeldPool, apply_message
 from rbln_worker.event_recorder import EventRecorder
-from rbln_worker.health.probe_threads import Depth, Prober
+from rbln_worker.health.inspect import Depth
+from rbln_worker.health.probe_threads import Prober
 from rbln_worker.health.schedule import CheckSchedule
 from rbln_worker.host.inotify import ANYTHING, PathWatch
 from rbln_worker.host_files import HostFiles, SpecHolders

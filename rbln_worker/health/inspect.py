@@ -5,6 +5,7 @@ those that change without a kernel event; both do a full check if a fact has cha
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
 from typing import Final, TypeVar
 
 import msgspec
@@ -24,6 +25,17 @@ _MAX_CACHED: Final = 4096
 
 
 Kept = TypeVar("Kept")
+
+
+class Depth(Enum):
+    """The depth of a health check."""
+
+    FULL = "full"
+    """Read and evaluate all files."""
+    IF_CHANGED = "if changed"
+    """Read all files; evaluate them if any has changed."""
+    VOLATILE = "volatile"
+    """Read files that change without a kernel event; check further if any has changed."""
 
 
 class CheckResult(msgspec.Struct, frozen=True):
@@ -58,8 +70,22 @@ class DeviceInspector:
         """Cached answers with their input."""
         self._last_checks: dict[DeviceId, _LastCheck] = {}
 
-    def read_all(self, reader: Reader, device: Device, pool: PoolSpec) -> CheckResult:
-        """Check a device: read and evaluate all of its files."""
+    def check_device(
+        self, reader: Reader, device: Device, pool: PoolSpec, depth: Depth
+    ) -> CheckResult | None:
+        """Check a device; return None if nothing has changed, except at full depth."""
+        last = self._last_checks.get(device.id)
+        if last is None or depth is Depth.FULL or (last.device, last.pool) != (device, pool):
+            return self._read_all(reader, device, pool)
+        # One at a time: a function that is suspended now must not be read further.
+        reads = last.facts if depth is Depth.IF_CHANGED else last.volatile_reads
+        is_same = all(reader.read_fact(need) == last.facts[need] for need in reads)
+        if is_same and depth is Depth.IF_CHANGED and (told := last.result.answer):
+            unusable = _unusable_reason(reader, told)
+            is_same = (unusable or self._write_info(told)) == last.result.unusable
+        return None if is_same else self._read_all(reader, device, pool)
+
+    def _read_all(self, reader: Reader, device: Device, pool: PoolSpec) -> CheckResult:
         read = reader.read_facts(allocation_reads(device, pool))
         told = self._cached_answer(ProviderInput(device, pool, read))
         unusable = _unusable_reason(reader, told)
@@ -82,23 +108,6 @@ class DeviceInspector:
         _keep_bounded(self._last_checks, device.id, seen)
         return finding
 
-    def read_if_changed(self, reader: Reader, device: Device, pool: PoolSpec) -> CheckResult | None:
-        """Read all files of a device; if a fact has changed, check it, else return None."""
-        seen = self._last_checks.get(device.id)
-        if seen is None or not _is_unchanged(seen, reader, device, pool, seen.facts):
-            return self.read_all(reader, device, pool)
-        told = seen.result.answer
-        unusable = _unusable_reason(reader, told) if told else ""
-        unwritten = self._write_info(told) if told and not unusable else ""
-        same = (unusable or unwritten) == seen.result.unusable
-        return None if same else self.read_all(reader, device, pool)
-
-    def read_volatile(self, reader: Reader, device: Device, pool: PoolSpec) -> CheckResult | None:
-        """Read the files that change without a kernel event; as ``read_if_changed``."""
-        seen = self._last_checks.get(device.id)
-        same = seen is not None and _is_unchanged(seen, reader, device, pool, seen.volatile_reads)
-        return None if same else self.read_all(reader, device, pool)
-
     def forget_results(self, devices: Iterable[DeviceId]) -> None:
         """Forget the last results of devices, so that each next call is a full check."""
         for device in devices:
@@ -117,15 +126,6 @@ class DeviceInspector:
 def answer_without_files(device: Device, pool: PoolSpec) -> DeviceAllocation:
     """Return the answer for a device that was not checked yet, from facts without files."""
     return build_allocation(ProviderInput(device, pool, HostFacts()))
-
-
-def _is_unchanged(
-    seen: _LastCheck, reader: Reader, device: Device, pool: PoolSpec, asked: Iterable[Need]
-) -> bool:
-    # One at a time: a function that is suspended now must not be read further.
-    return (seen.device, seen.pool) == (device, pool) and all(
-        reader.read_fact(need) == seen.facts[need] for need in asked
-    )
 
 
 def _unusable_reason(reader: Reader, told: DeviceAllocation) -> str:

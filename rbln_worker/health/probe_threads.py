@@ -9,7 +9,6 @@ import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from enum import Enum
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -19,7 +18,7 @@ from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.allocation.device_allocation import DeviceAllocation
 from rbln_worker.core.counters import Counters
 from rbln_worker.core.health import evidence
-from rbln_worker.health.inspect import CheckResult, DeviceInspector
+from rbln_worker.health.inspect import CheckResult, Depth, DeviceInspector
 from rbln_worker.host.facts import Reader
 
 BATCH_WAIT_S: Final = 0.1
@@ -34,17 +33,6 @@ HANG_AFTER_S: Final = 0.1
 """Seconds at one device after which a thread counts as hanging, and its slot is free."""
 MAX_HANGING: Final = 64
 """Maximum number of hanging threads; then there are no further checks."""
-
-
-class Depth(Enum):
-    """The depth of a health check."""
-
-    FULL = "full"
-    """Read and evaluate all files."""
-    IF_CHANGED = "if changed"
-    """Read all files; evaluate them if any has changed."""
-    VOLATILE = "volatile"
-    """Read files that change without a kernel event; check further if any has changed."""
 
 
 class _CheckBatch:
@@ -111,11 +99,6 @@ class Prober:
         self._root = root
         self._host_visible = host_visible
         self._inspector = DeviceInspector(write_info)
-        self._read_by_depth = {
-            Depth.FULL: self._inspector.read_all,
-            Depth.IF_CHANGED: self._inspector.read_if_changed,
-            Depth.VOLATILE: self._inspector.read_volatile,
-        }
         self._counters = tally
         self._check_timeout_s = check_timeout_s
         self._no_answer = CheckResult(evidence.timeout_evidence(check_timeout_s))
@@ -260,6 +243,6 @@ class Prober:
             except IndexError:
                 return
             slot.began = monotonic()
-            found = self._read_by_depth[batch.depth](batch.reader, device, batch.pool)
+            found = self._inspector.check_device(batch.reader, device, batch.pool, batch.depth)
             is_whole = found is not None or batch.depth is Depth.IF_CHANGED
             batch.done.append((device.id, found, monotonic() - slot.began if is_whole else None))

@@ -8,7 +8,7 @@ from typing import Final
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.core.health.evidence import needs_quick_checks
 from rbln_worker.core.pool_snapshot import HeldPool
-from rbln_worker.health.probe_threads import Depth
+from rbln_worker.health.inspect import Depth
 
 Follow = Callable[[Sequence[Device], HeldPool, Depth], Coroutine[None, None, None]]
 """A function that checks devices and applies the results."""

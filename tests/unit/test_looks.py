@@ -9,7 +9,7 @@ from rbln_worker.contract.device import Bdf, Device, DeviceId
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.health.evidence import MAX_QUICKLY_CHECKED
 from rbln_worker.core.pool_snapshot import HeldPool
-from rbln_worker.health.probe_threads import Depth
+from rbln_worker.health.inspect import Depth
 from rbln_worker.health.schedule import FULL_CHECK_DELAY_S, HEARTBEATS_PER_FULL_CHECK, CheckSchedule
 from tests.unit.inventory import npu
 

@@ -14,8 +14,8 @@ from rbln_worker.contract.device import Bdf, Carrier, Device, DeviceId, PciFunct
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.counters import Counters
 from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Unknown
-from rbln_worker.health.inspect import CheckResult
-from rbln_worker.health.probe_threads import SLOTS, Depth, Prober
+from rbln_worker.health.inspect import CheckResult, Depth
+from rbln_worker.health.probe_threads import SLOTS, Prober
 from tests.sim.node import SimNode
 from tests.sim.nodes import npus
 from tests.sim.tree import Tree
