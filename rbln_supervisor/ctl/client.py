@@ -1,10 +1,10 @@
-"""A client of the control socket: one request to a supervisor, and its reply, with a deadline."""
+"""A client of the control socket: requests to a supervisor, and their replies, with deadlines."""
 
 import os
 import socket
 from pathlib import Path
 from time import monotonic
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import msgspec
 import zmq
@@ -12,6 +12,7 @@ import zmq
 from rbln_supervisor.core.control.protocol import (
     CONTROL_SOCKET,
     DryRun,
+    ErrorReply,
     Explain,
     Metrics,
     Reload,
@@ -23,8 +24,8 @@ from rbln_supervisor.core.control.protocol import (
     encode,
     to_reply,
 )
+from rbln_supervisor.ctl.exits import CommandError, Exit
 
-_ABSENT: Final = "start rbln-supervisor, or name its folder with --run-dir"
 REQUEST_TIMEOUT_S: Final = 5.0
 """Seconds: a supervisor replies within one loop iteration; one that needs longer hangs."""
 DISCOVERY_TIMEOUT_S: Final = 25.0
@@ -33,35 +34,66 @@ for one with a check of the installed program (20 s, rbln_supervisor/upgrade.py)
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 """Maximum size; a longer reply is never received. A status of 20,000 devices has 3 MiB."""
 
-
-class UnreachableError(Exception):
-    """Error: no supervisor replies; one line with a remedy."""
+_Expected = TypeVar("_Expected", bound=Reply)
 
 
-class UnreadableAnswerError(Exception):
-    """Error: the reply can't be decoded, or is not a supervisor's; one line."""
+class UnreachableError(CommandError):
+    """Error: no supervisor replies."""
+
+    code = Exit.UNREACHABLE
+
+
+class UnreadableAnswerError(CommandError):
+    """Error: the reply can't be decoded, or belongs to another request."""
+
+
+class RefusedError(CommandError):
+    """Error: the supervisor refused the request."""
 
 
 def send_request(run_dir: Path, request: Request, *, timeout_s: float | None = None) -> Reply:
     """Send a request to the supervisor of a run directory, and return its reply.
 
+    Args:
+        run_dir: the run directory.
+        request: the request.
+        timeout_s: None for the time that this kind of request needs.
+
     Raises:
         UnreachableError: No process listens, or none replies in time.
         UnreadableAnswerError: The reply can't be decoded.
     """
-    if timeout_s is None:
-        timeout_s = _timeout_s(request)
-    path = run_dir / CONTROL_SOCKET
-    _check_listener(path)
-    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
-        dealer.linger = 0
-        dealer.maxmsgsize = MAX_ANSWER_BYTES
-        dealer.connect(f"ipc://{path}")
-        dealer.send(encode(request))
-        if not dealer.poll(round(timeout_s * 1000)):
-            raise _timeout_error(path, timeout_s)
-        frames = dealer.recv_multipart()
-    return _decode_reply(frames, path)
+    with Session(run_dir) as session:
+        return session.send_request(request, timeout_s)
+
+
+def request_reply(
+    run_dir: Path,
+    request: Request,
+    expected: type[_Expected],
+    *,
+    timeout_s: float | None = None,
+) -> _Expected:
+    """Send a request, and return its reply of the expected type.
+
+    Raises:
+        UnreachableError: No process listens, or none replies in time.
+        UnreadableAnswerError: The reply can't be decoded, or has another type.
+        RefusedError: The supervisor refused.
+    """
+    return expect_reply(send_request(run_dir, request, timeout_s=timeout_s), expected)
+
+
+def expect_reply(reply: Reply, expected: type[_Expected]) -> _Expected:
+    """Return the reply if it has the expected type; otherwise raise as ``request_reply`` does."""
+    if isinstance(reply, expected):
+        return reply
+    if isinstance(reply, ErrorReply):
+        errors = reply.errors or ("refused without a reason: see the supervisor's log",)
+        raise RefusedError(*errors, json=reply)
+    raise UnreadableAnswerError(
+        "the reply belongs to another request: use the rbln-ctl of the supervisor's version"
+    )
 
 
 class Session:
@@ -84,13 +116,10 @@ class Session:
         self._hang_up()
         self._context.term()
 
-    def send_request(self, request: Request, timeout_s: float) -> Reply:
-        """Send a request to the current supervisor, and return its reply.
-
-        Raises:
-            UnreachableError: No process listens, or none replies in time.
-            UnreadableAnswerError: The reply can't be decoded.
-        """
+    def send_request(self, request: Request, timeout_s: float | None = None) -> Reply:
+        """Send a request to the current supervisor; see the function of this name."""
+        if timeout_s is None:
+            timeout_s = _timeout_s(request)
         end = monotonic() + timeout_s
         try:
             dealer = self._connect_peer(end)
@@ -131,7 +160,7 @@ def _left_ms(end: float) -> int:
 def _timeout_error(path: Path, timeout_s: float) -> UnreachableError:
     return UnreachableError(
         f"no answer from {path} within {timeout_s:g} s: "
-        "the supervisor hangs or is overloaded, see its log"
+        "the supervisor hangs or is overloaded: see its log"
     )
 
 
@@ -152,10 +181,12 @@ def _check_listener(path: Path) -> None:
         except BlockingIOError:
             pass  # a process listens, and is busy
         except FileNotFoundError:
-            raise UnreachableError(f"no socket {path}: {_ABSENT}") from None
+            raise UnreachableError(
+                f"no socket {path}: start rbln-supervisor, or set its run directory with --run-dir"
+            ) from None
         except ConnectionRefusedError:
             raise UnreachableError(
-                f"nobody listens at {path}: the supervisor that made it is gone, start it again"
+                f"no process listens at {path}: the supervisor has ended, start it again"
             ) from None
         except PermissionError:
             raise UnreachableError(
@@ -163,7 +194,7 @@ def _check_listener(path: Path) -> None:
             ) from None
         except (OSError, ValueError) as error:  # ValueError: a NUL, or too long a path
             raise UnreachableError(
-                f"{path} can't be a control socket ({error}): name its folder with --run-dir"
+                f"{path} is no control socket ({error}): set the run directory with --run-dir"
             ) from error
 
 
@@ -174,7 +205,7 @@ def _decode_reply(frames: list[bytes], path: Path) -> Reply:
     except (ValueError, msgspec.DecodeError, RecursionError) as error:
         raise UnreadableAnswerError(
             f"unreadable answer from {path} ({_error_line(error)}): "
-            "are rbln-ctl and the supervisor of the same version?"
+            "use the rbln-ctl of the supervisor's version"
         ) from error
 
 

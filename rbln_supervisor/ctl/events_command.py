@@ -1,5 +1,6 @@
 """``rbln-ctl events``: from the files of the run directory, so that it needs no supervisor."""
 
+import argparse
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,15 +8,64 @@ from time import sleep
 from typing import Final
 
 import msgspec
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from rbln_supervisor.core.events.query import MAX_EVENTS, Query, select_events
-from rbln_supervisor.ctl import events_table, output, rendering
+from rbln_supervisor.ctl import completers
+from rbln_supervisor.ctl.command import Command
 from rbln_supervisor.ctl.exits import Exit
+from rbln_supervisor.ctl.output import print_errors, write_json, write_line, write_text
+from rbln_supervisor.ctl.rendering import render_text, table_for
+from rbln_supervisor.ctl.text import parse_since, plain, time_stamp
 from rbln_supervisor.events import log
 from rbln_worker.contract.events import Event
 from rbln_worker.process.event_file import EventReader
 
 _POLL_INTERVAL_S: Final = 0.5
+_GOOD: Final = frozenset({"Healthy", "serving", "registered", "done", "started", "adopted"})
+_BAD: Final = frozenset(
+    {
+        *("Unhealthy", "died", "hangs", "not started", "refused"),
+        *("backoff", "invalid", "gone", "unregistered"),
+    }
+)
+NARROW_COLUMNS: Final = 100
+"""Width below which a table of events shows only the time of day (columns)."""
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-n",
+        type=_parse_count,
+        default=30,
+        metavar="N",
+        help="only the newest N events (default: 30)",
+        dest="most",
+    )
+    pool = parser.add_argument(
+        "--pool", default="", metavar="POOL", help="only events of this pool and of the node"
+    )
+    completers.complete_with(pool, completers.pool_names)
+    device = parser.add_argument(
+        "--device", default="", metavar="DEVICE", help="only events of this device"
+    )
+    completers.complete_with(device, completers.device_names)
+    parser.add_argument(
+        "--since",
+        type=parse_since,
+        default=0.0,
+        metavar="TIME",
+        help="only events after this: 90s, 10m, 2h, 3d, or a time such as 2026-11-25T08:30 (UTC)",
+    )
+    parser.add_argument("--follow", action="store_true", help="print new events until Ctrl-C")
+
+
+def _parse_count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 1 << 31):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return int(text)
 
 
 class NodeEvents:
@@ -36,27 +86,26 @@ class NodeEvents:
         return select_events((one for path in paths for one in self._reader.read_new(path)), query)
 
 
-def print_once(run_dir: Path, query: Query, *, as_json: bool) -> Exit:
-    """Print the events once."""
+def _run(options: argparse.Namespace) -> Exit:
+    run_dir: Path = options.run_dir
+    query = Query(options.most, options.pool, options.device, options.since)
+    if options.follow:
+        return _follow_events(run_dir, query, as_json=options.json)
     try:
         events = NodeEvents(run_dir).read_new(query)
     except OSError as error:
-        output.print_errors(_describe_error(run_dir, error))
+        print_errors(_describe_error(run_dir, error))
         return Exit.UNREACHABLE
-    if as_json:
-        output.write_json({"events": events})
+    if options.json:
+        write_json({"events": events})
     elif events:
-        output.write_text(
-            rendering.render_text(
-                lambda columns: events_table.events_page(events, columns), sys.stdout
-            )
-        )
+        write_text(render_text(lambda columns: events_page(events, columns), sys.stdout))
     else:
-        output.write_text("nothing of the kind happened, as far as is remembered\n")
+        write_text("no such event is recorded\n")
     return Exit.DONE
 
 
-def follow_events(run_dir: Path, query: Query, *, as_json: bool) -> Exit:
+def _follow_events(run_dir: Path, query: Query, *, as_json: bool) -> Exit:
     """Print past and new events, until Ctrl-C or until the reader is gone."""
     node = NodeEvents(run_dir)
     has_failed = False
@@ -66,7 +115,7 @@ def follow_events(run_dir: Path, query: Query, *, as_json: bool) -> Exit:
                 events = node.read_new(query)
             except OSError as error:
                 if not has_failed:
-                    output.print_errors(f"{_describe_error(run_dir, error)}; waiting for it")
+                    print_errors(f"{_describe_error(run_dir, error)}; waiting for it")
                 has_failed = True
             else:
                 has_failed = False
@@ -79,16 +128,72 @@ def follow_events(run_dir: Path, query: Query, *, as_json: bool) -> Exit:
 
 
 def _describe_error(run_dir: Path, error: OSError) -> str:
-    return f"no events in {run_dir}: {error.strerror}: name the run directory with --run-dir"
+    return f"no events in {run_dir}: {error.strerror}: set the run directory with --run-dir"
 
 
 def _print_events(events: Iterable[Event], *, as_json: bool) -> bool:
+    """Print a line for each event; return False if the reader is gone."""
+    if as_json:
+        return all(write_line(event) for event in events)
+    return all(write_text(f"{event_line(event)}\n") for event in events)
+
+
+def events_page(events: Iterable[Event], columns: int) -> RenderableType:
+    """Return a table of events, the newest last."""
+    table: Table = table_for(columns)
+    narrow = columns < NARROW_COLUMNS
+    table.add_column("TIME (UTC)", no_wrap=True)
+    table.add_column("POOL", overflow="fold")
+    table.add_column("DEVICE", overflow="fold")
+    table.add_column("EVENT", overflow="fold")
+    table.add_column("REASON", overflow="fold")
     for event in events:
-        said = (
-            output.write_line(event)
-            if as_json
-            else output.write_text(f"{events_table.event_line(event)}\n")
+        when = time_stamp(event.at)
+        table.add_row(
+            Text(when[11:] if narrow else when, "dim"),
+            Text(plain(event.pool) or "-"),
+            Text(plain(event.device) or "-"),
+            Text(state_text(event), _state_style(event)),
+            Text(evidence_text(event)),
         )
-        if not said:
-            return False
-    return True
+    return table
+
+
+def event_line(event: Event) -> str:
+    """Return an event as a line of text."""
+    where = "  ".join(plain(part) for part in (event.pool, event.device) if part)
+    return "  ".join(
+        part
+        for part in (time_stamp(event.at), where, state_text(event), evidence_text(event))
+        if part
+    )
+
+
+def state_text(event: Event) -> str:
+    """Return the new state, with the kind of its subject if that is not obvious."""
+    state = plain(event.what)
+    return state if event.kind in {"device", "registration"} else f"{event.kind} {state}"
+
+
+def evidence_text(event: Event) -> str:
+    """Return the evidence, with its source."""
+    if event.kind == "registration" and event.what == "registered":
+        return f"by {plain(event.source)}"
+    source = f"{plain(event.source)}: " if event.source and event.why else ""
+    return f"{source}{plain(event.why)}"
+
+
+def _state_style(event: Event) -> str:
+    if event.what in _BAD:
+        return "red"
+    return "green" if event.what in _GOOD else ""
+
+
+COMMAND: Final = Command(
+    "show past events of devices, pools, workers, registrations, reloads and kubelets",
+    "  rbln-ctl events --since 1h --pool ATOM\n"
+    "  rbln-ctl events --device 0000:3b:00.0 -n 100\n"
+    "  rbln-ctl events --follow --json",
+    _run,
+    _add_arguments,
+)

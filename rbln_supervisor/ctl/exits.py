@@ -1,4 +1,4 @@
-"""Exit codes of rbln-ctl, which scripts use."""
+"""Exit codes of rbln-ctl, which scripts use, and the errors that end a command."""
 
 from enum import IntEnum
 
@@ -12,3 +12,15 @@ class Exit(IntEnum):
     UNREACHABLE = 3
     INTERRUPTED = 130
     """As shells report an end by SIGINT."""
+
+
+class CommandError(Exception):
+    """Error that ends a command: lines for standard error, each with a remedy."""
+
+    code = Exit.REFUSED
+
+    def __init__(self, *lines: str, json: object = None) -> None:
+        """``json``: the value that ``--json`` prints on standard output; None for nothing."""
+        super().__init__(*lines)
+        self.lines = lines
+        self.json = json

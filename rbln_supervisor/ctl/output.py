@@ -7,7 +7,7 @@ import sys
 
 import msgspec
 
-from rbln_supervisor.ctl.wording import plain
+from rbln_supervisor.ctl.text import plain
 
 
 def prepare_streams() -> None:
@@ -39,11 +39,11 @@ def write_line(value: object) -> bool:
     return write_text(msgspec.json.encode(value).decode() + "\n")
 
 
-def print_errors(*lines: str, said: str = "rbln-ctl") -> None:
+def print_errors(*lines: str, prefix: str = "rbln-ctl") -> None:
     """Write lines to standard error, each with a prefix."""
     with contextlib.suppress(OSError):  # no reader; the exit code remains
         for line in lines:
-            print(plain(f"{said}: {line}"), file=sys.stderr, flush=True)
+            print(plain(f"{prefix}: {line}"), file=sys.stderr, flush=True)
 
 
 def flush_streams() -> None:

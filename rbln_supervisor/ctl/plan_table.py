@@ -9,7 +9,7 @@ from rich.text import Text
 
 from rbln_supervisor.core.matching.plan import Change, Plan, PoolPlan
 from rbln_supervisor.ctl.rendering import table_for
-from rbln_supervisor.ctl.wording import count, plain
+from rbln_supervisor.ctl.text import count, plain
 
 _STYLES: Final[dict[Change, str]] = {
     "added": "green",
@@ -24,14 +24,14 @@ def plan_page(plan: Plan, columns: int, *, done: bool = False) -> RenderableType
     summary = Text(_done_text(plan) if done else _summary_text(plan))
     parts: list[RenderableType] = [Text(), _pool_table(plan, columns), Text(), summary]
     if plan.moves:
-        parts += [_move_table(plan, columns, ("FROM", "TO") if done else ("NOW", "THEN"))]
+        parts += [_move_table(plan, columns, ("FROM", "TO") if done else ("NOW", "AFTER"))]
     return Group(*parts)
 
 
 def _pool_table(plan: Plan, columns: int) -> Table:
     table = table_for(columns)
     table.add_column("RESOURCE", overflow="fold")
-    table.add_column("POOL", no_wrap=True)
+    table.add_column("CHANGE", no_wrap=True)
     table.add_column("DEVICES", justify="right", no_wrap=True)
     table.add_column("NOTE", overflow="fold")
     for name, pool in plan.pools.items():
@@ -49,12 +49,12 @@ def _match_notes(pool: PoolPlan) -> Iterator[str]:
     tally = pool.tally
     if not tally.candidates:
         yield "the node has no device of its type"
-    if tally.turned_away:
-        yield f"{tally.turned_away} turned away"
-    if tally.earlier:
-        yield f"{tally.earlier} had by pools before it"
+    if tally.rejected:
+        yield f"{tally.rejected} rejected by its selectors"
+    if tally.shadowed:
+        yield f"{tally.shadowed} in earlier pools"
     if tally.refused:
-        yield f"{tally.refused} that no pool can have"
+        yield f"{tally.refused} not assignable"
 
 
 def _summary_text(plan: Plan) -> str:

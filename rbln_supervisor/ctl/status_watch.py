@@ -1,27 +1,42 @@
-"""The status, refreshed at intervals: one connection, which outlasts a supervisor."""
+"""``rbln-ctl status --watch``: refreshed at intervals, over one connection to each supervisor."""
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, sleep
-from typing import NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 from rich.console import Console, Group, RenderableType
-from rich.segment import Segment, Segments
+from rich.live import Live
 from rich.text import Text
 
 from rbln_supervisor.core.control.protocol import Status, StatusReply
 from rbln_supervisor.core.status import NodeStatus
-from rbln_supervisor.ctl import output, rendering, status_table
-from rbln_supervisor.ctl.client import Session, UnreachableError, UnreadableAnswerError
-from rbln_supervisor.ctl.exits import Exit
-from rbln_supervisor.ctl.status_filter import StatusFilter, filter_status, unknown_pool_error
-from rbln_supervisor.ctl.wording import duration_text, plain
+from rbln_supervisor.ctl.client import Session, expect_reply
+from rbln_supervisor.ctl.exits import CommandError, Exit
+from rbln_supervisor.ctl.output import write_line, write_text
+from rbln_supervisor.ctl.rendering import render_text
+from rbln_supervisor.ctl.status_command import (
+    StatusFilter,
+    filter_status,
+    status_page,
+    unknown_pool_error,
+)
+from rbln_supervisor.ctl.text import duration_text, plain
 
-REPLY_TIMEOUT_S = 2.0
+_REPLY_TIMEOUT_S: Final = 2.0
 """Seconds: a supervisor replies in milliseconds, and a person should see soon that it does not."""
+
+
+class _Poll(NamedTuple):
+    """The newest status, and the reason why it is not current."""
+
+    status: NodeStatus | None
+    problem: str
+    """Empty if it is."""
+    age_s: float
 
 
 def watch_status(run_dir: Path, choice: StatusFilter, *, as_json: bool, interval_s: float) -> Exit:
@@ -30,99 +45,66 @@ def watch_status(run_dir: Path, choice: StatusFilter, *, as_json: bool, interval
     console = Console(highlight=False, markup=False, emoji=False)
     try:
         with Session(run_dir) as session:
-            news = _News(session)
+            polls = _poll_status(session, interval_s)
             if as_json:
-                _repeat_show(lambda: _print_json(news.refresh_status(), choice), interval_s)
-            elif not console.is_terminal:
-                _repeat_show(lambda: _print_plain(news.refresh_status(), choice), interval_s)
+                all(write_line(_json_value(poll, choice)) for poll in polls)
+            elif console.is_terminal:
+                # Live(screen=True) cuts a long page off without an ellipsis (rich.screen).
+                with (
+                    console.screen(),
+                    Live(console=console, vertical_overflow="ellipsis", auto_refresh=False) as live,
+                ):
+                    for poll in polls:
+                        live.update(_watch_page(poll, choice, console.width), refresh=True)
             else:
-                with console.screen(hide_cursor=True) as screen:
-
-                    def show_status() -> bool:
-                        news.refresh_status()
-                        screen.update(_crop_page(_watch_page(news, choice, console.width), console))
-                        return True
-
-                    _repeat_show(show_status, interval_s)
+                all(write_text(_plain_page(poll, choice)) for poll in polls)
     except KeyboardInterrupt:
         pass  # the usual end
     return Exit.DONE
 
 
-class _News:
-    """The newest status, or the time without one."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._asked_at = monotonic()
-        self.status: NodeStatus | None = None
-        self.at = self._asked_at
-        """Time of the newest status (monotonic seconds)."""
-        self.problem = ""
-
-    def refresh_status(self) -> "_News":
-        try:
-            reply = self._session.send_request(Status(), REPLY_TIMEOUT_S)
-        except (UnreachableError, UnreadableAnswerError) as error:
-            self.problem = str(error)
-            return self
-        if isinstance(reply, StatusReply):
-            self.status, self.at, self.problem = reply.status, monotonic(), ""
-        else:
-            self.problem = "an answer to another question"
-        return self
-
-
-def _repeat_show(show: Callable[[], bool], interval_s: float) -> None:
+def _poll_status(session: Session, interval_s: float) -> Iterator[_Poll]:
+    """Yield the newest status at each interval, for ever."""
+    status, received_at = None, monotonic()
     while True:
         began = monotonic()
-        if not show():
-            return
+        problem = ""
+        try:
+            reply = session.send_request(Status(), _REPLY_TIMEOUT_S)
+            status, received_at = expect_reply(reply, StatusReply).status, monotonic()
+        except CommandError as error:
+            problem = "; ".join(error.lines)
+        yield _Poll(status, problem, monotonic() - received_at)
         sleep(max(0.0, began + interval_s - monotonic()))
 
 
-def _print_json(news: _News, choice: StatusFilter) -> bool:
-    """Write one line for each status; a failed request has a line, too."""
-    if news.problem or news.status is None:
-        return output.write_line({"unreachable": news.problem})
-    return output.write_line(filter_status(news.status, choice))
+def _json_value(poll: _Poll, choice: StatusFilter) -> object:
+    """Return the status, or the error of a failed request."""
+    if poll.problem or poll.status is None:
+        return {"unreachable": poll.problem}
+    return filter_status(poll.status, choice)
 
 
-def _print_plain(news: _News, choice: StatusFilter) -> bool:
-    return output.write_text(
-        rendering.render_text(
-            lambda columns: Group(_watch_page(news, choice, columns), Text()), sys.stdout
-        )
+def _plain_page(poll: _Poll, choice: StatusFilter) -> str:
+    return render_text(
+        lambda columns: Group(_watch_page(poll, choice, columns), Text()), sys.stdout
     )
 
 
-def _watch_page(news: _News, choice: StatusFilter, columns: int) -> RenderableType:
+def _watch_page(poll: _Poll, choice: StatusFilter, columns: int) -> RenderableType:
     now = datetime.now(UTC)
     parts: list[RenderableType] = [Text(f"{now:%H:%M:%S} UTC", "dim")]
-    if news.problem:
-        since = duration_text(monotonic() - news.at)
-        parts.append(Text(f"● no answer for {since}: {plain(news.problem)}", "bold red"))
-        if news.status:
-            parts.append(Text("What it said last:", "red"))
-    if news.status is not None:
-        if none := unknown_pool_error(news.status, choice):
-            parts.append(Text(plain(none), "yellow"))
-        parts.append(
-            status_table.status_page(
-                filter_status(news.status, choice), columns, now.timestamp(), news.status
-            )
-        )
+    if poll.problem:
+        problem = f"● no reply for {duration_text(poll.age_s)}: {plain(poll.problem)}"
+        parts.append(Text(problem, "bold red"))
+        if poll.status:
+            parts.append(Text("Last known status:", "red"))
+    if poll.status is not None:
+        if error := unknown_pool_error(poll.status, choice):
+            parts.append(Text(plain(error), "yellow"))
+        part = filter_status(poll.status, choice)
+        parts.append(status_page(part, columns, now.timestamp(), poll.status))
     return Group(*parts)
-
-
-def _crop_page(page: RenderableType, console: Console) -> RenderableType:
-    """Return the lines that fit on the screen, and the number of further ones."""
-    lines = console.render_lines(page, console.options.update(height=None), pad=False)
-    room = max(1, console.height - 1)
-    if len(lines) > room:
-        more = f"… {len(lines) - room} more lines; --pool and --unhealthy show less"
-        lines = [*lines[:room], [Segment(more[: console.width])]]
-    return Segments([one for line in lines for one in (*line, Segment.line())][:-1])
 
 
 def _exit_on_signal(number: int, _frame: object) -> NoReturn:

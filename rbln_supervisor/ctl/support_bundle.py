@@ -22,12 +22,10 @@ from rbln_supervisor.core.doctor.facts import DoctorFacts
 from rbln_supervisor.core.events.query import Query
 from rbln_supervisor.ctl import (
     doctor_command,
-    doctor_table,
     events_command,
-    events_table,
     output,
     rendering,
-    status_table,
+    status_command,
 )
 from rbln_supervisor.ctl.doctor import Overrides, gather_facts
 from rbln_supervisor.ctl.exits import Exit
@@ -101,18 +99,18 @@ def _bundle_texts(where: Overrides, seen: DoctorFacts, now: datetime) -> dict[st
     files = {
         "doctor.json": _encode_json(doctor_command.findings_json(seen)),
         "doctor.txt": rendering.render_text(
-            lambda _: doctor_table.doctor_page(found, seen.unreachable), quiet
+            lambda _: doctor_command.doctor_page(found, seen.unreachable), quiet
         ),
         "facts.json": _encode_json(msgspec.structs.replace(seen.host, listing=None)),
         "events.jsonl": "".join(msgspec.json.encode(one).decode() + "\n" for one in events),
-        "events.txt": "".join(f"{events_table.event_line(one)}\n" for one in events),
+        "events.txt": "".join(f"{events_command.event_line(one)}\n" for one in events),
         "versions.txt": _version_text(seen),
     }
     status = seen.status
     if status is not None:
         files["status.json"] = _encode_json(status)
         files["status.txt"] = rendering.render_text(
-            lambda columns: status_table.status_page(status, columns, now.timestamp()), quiet
+            lambda columns: status_command.status_page(status, columns, now.timestamp()), quiet
         )
     files |= seen.host.listing.files if seen.host.listing else {}
     return files

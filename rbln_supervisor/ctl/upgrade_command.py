@@ -1,18 +1,19 @@
-"""rbln-ctl upgrade: replaces the running version by the installed one; waits until it serves."""
+"""``rbln-ctl upgrade``: replaces the running version by the installed one; waits for it."""
 
+import argparse
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Final
 
 import msgspec
 
-from rbln_supervisor.core.control import protocol
+from rbln_supervisor.core.control.protocol import Status, StatusReply, Upgrade, UpgradeReply
 from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl import client
-from rbln_supervisor.ctl.exits import Exit
-from rbln_supervisor.ctl.output import print_errors, write_json, write_text
-from rbln_supervisor.ctl.request import ANOTHER, print_refusal, request_reply
-from rbln_supervisor.ctl.wording import count, plain
+from rbln_supervisor.ctl.command import Command
+from rbln_supervisor.ctl.exits import CommandError, Exit
+from rbln_supervisor.ctl.output import write_json, write_text
+from rbln_supervisor.ctl.text import count, plain
 
 READY_TIMEOUT_S: Final = 60.0
 """A start takes a second, and a worker has 10 s to send its hello."""
@@ -33,25 +34,14 @@ class Upgraded(msgspec.Struct, frozen=True):
     """Pools that have another worker."""
 
 
-def run_upgrade(run_dir: Path, *, as_json: bool) -> Exit:
-    """Upgrade; return the exit code. It is done when every pool that served before serves again."""
-    before = _status_of(request_reply(run_dir, protocol.Status()))
-    if isinstance(before, Exit):
-        return before
+def _run(options: argparse.Namespace) -> Exit:
+    """Upgrade, and wait until every pool that served before serves again."""
+    run_dir: Path = options.run_dir
+    before = client.request_reply(run_dir, Status(), StatusReply).status
     started = monotonic() - before.supervisor.uptime_s
-    reply = request_reply(run_dir, protocol.Upgrade())
-    match reply:
-        case Exit():
-            return reply
-        case protocol.ErrorReply():
-            return print_refusal(reply, as_json=as_json)
-        case protocol.UpgradeReply():
-            pass
-        case _:
-            print_errors(ANOTHER)
-            return Exit.REFUSED
+    client.request_reply(run_dir, Upgrade(), UpgradeReply)
     after = None
-    missing: tuple[str, ...] = ("it does not answer yet",)
+    missing: tuple[str, ...] = ("the supervisor does not reply yet",)
     end = monotonic() + READY_TIMEOUT_S
     while missing and monotonic() < end:
         sleep(_POLL_INTERVAL_S)  # a future supervisor has no descriptor to wait for
@@ -59,38 +49,23 @@ def run_upgrade(run_dir: Path, *, as_json: bool) -> Exit:
         if after is not None:
             missing = _missing_pools(before, after)
     if after is None or missing:
-        problem = f"the installed version does not serve all after {READY_TIMEOUT_S:g} s:"
-        print_errors(problem, *missing)
-        return Exit.REFUSED
-    done = _compare_pools(before, after)
-    if as_json:
-        write_json(done)
+        problem = f"the installed version does not serve all pools after {READY_TIMEOUT_S:g} s:"
+        raise CommandError(problem, *missing)
+    result = _compare_pools(before, after)
+    if options.json:
+        write_json(result)
     else:
-        write_text(f"{_result_sentence(done)}\n")
+        write_text(f"{_result_sentence(result)}\n")
     return Exit.DONE
 
 
 def _next_status(run_dir: Path, started: float) -> NodeStatus | None:
     """Return the status of the next supervisor; None if there is none yet."""
     try:
-        reply = client.send_request(run_dir, protocol.Status())
-    except (client.UnreachableError, client.UnreadableAnswerError):
+        status = client.request_reply(run_dir, Status(), StatusReply).status
+    except CommandError:
         return None
-    status = _status_of(reply)
-    if isinstance(status, Exit) or monotonic() - status.supervisor.uptime_s < started + _LATER_S:
-        return None
-    return status
-
-
-def _status_of(reply: protocol.Reply | Exit) -> NodeStatus | Exit:
-    match reply:
-        case Exit():
-            return reply
-        case protocol.StatusReply(status=status):
-            return status
-        case _:
-            print_errors(ANOTHER)
-            return Exit.REFUSED
+    return status if monotonic() - status.supervisor.uptime_s >= started + _LATER_S else None
 
 
 def _missing_pools(before: NodeStatus, after: NodeStatus) -> tuple[str, ...]:
@@ -98,7 +73,7 @@ def _missing_pools(before: NodeStatus, after: NodeStatus) -> tuple[str, ...]:
     version = after.supervisor.version
     served = {name for name, pool in before.pools.items() if pool.state == "serving"}
     return tuple(
-        f"{plain(name)}: {pool.state}: {pool.reason or 'its worker is of the version before'}"
+        f"{plain(name)}: {pool.state}: {pool.reason or 'its worker still has the previous version'}"
         for name, pool in after.pools.items()
         if pool.state == "starting"
         or (name in served and pool.state != "serving")
@@ -122,3 +97,10 @@ def _result_sentence(done: Upgraded) -> str:
         f"upgraded: {plain(done.before)} to {plain(done.after)}, "
         f"{count(done.kept, 'worker')} kept, {len(done.replaced)} replaced"
     )
+
+
+COMMAND: Final = Command(
+    "replace the running processes by the installed version, without a gap",
+    "  /opt/rbln/bin/pip install --upgrade rbln-device-plugin && rbln-ctl upgrade",
+    _run,
+)

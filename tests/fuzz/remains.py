@@ -15,8 +15,8 @@ from rbln_supervisor import cli, options
 from rbln_supervisor.config import accepted
 from rbln_supervisor.core.config.node_config import ConfigError, parse
 from rbln_supervisor.core.events.query import MAX_EVENTS, Query
-from rbln_supervisor.ctl import events_command, events_table
-from rbln_supervisor.ctl.times import parse_since
+from rbln_supervisor.ctl import events_command
+from rbln_supervisor.ctl.text import parse_since
 from rbln_supervisor.doctor import folders, host_files
 from rbln_supervisor.events import log
 from rbln_supervisor.exporter import main as exporter
@@ -48,7 +48,7 @@ def events(raw: bytes) -> None:
         said = events_command.NodeEvents(folder).read_new(Query())
         assert 0 < len(said) <= MAX_EVENTS
         for event in said:
-            assert events_table.event_line(event).isprintable()
+            assert events_command.event_line(event).isprintable()
         msgspec.json.encode(said)
 
 

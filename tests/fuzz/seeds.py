@@ -29,7 +29,7 @@ from rbln_supervisor.core.doctor.facts import (
     Socket,
     Written,
 )
-from rbln_supervisor.core.matching.explain import Explanation, PoolDecision
+from rbln_supervisor.core.matching.explain import Decision, Explanation, PoolDecision
 from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.matching.plan import Move, Plan, PoolPlan
 from rbln_supervisor.core.matching.selector_match import Mismatch
@@ -149,7 +149,9 @@ _REPLIES: Final[tuple[protocol.Reply, ...]] = (
     protocol.ExplainReply(
         Explanation(
             *(_ID, "accelerator"),
-            pools=(PoolDecision(_POOL, "turns away", None, (Mismatch("drivers", ("a",), "b"),)),),
+            pools=(
+                PoolDecision(_POOL, Decision.REJECTED, None, (Mismatch("drivers", ("a",), "b"),)),
+            ),
             values={"drivers": "b"},
             notes=("a note",),
         )

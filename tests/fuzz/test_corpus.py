@@ -15,9 +15,9 @@ import pytest
 from rbln_supervisor import options
 from rbln_supervisor.core.control.protocol import to_reply, to_request
 from rbln_supervisor.core.doctor import redaction
-from rbln_supervisor.core.matching.explain import Explanation, PoolDecision
+from rbln_supervisor.core.matching.explain import Decision, Explanation, PoolDecision
 from rbln_supervisor.core.matching.selector_match import Mismatch
-from rbln_supervisor.ctl import doctor, explain_table, rendering
+from rbln_supervisor.ctl import doctor, explain_command, rendering
 from rbln_supervisor.workers import processes
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.core.allocation.host_facts import HostFacts, Text
@@ -194,15 +194,15 @@ def test_options_of_an_earlier_life_name_the_kubelets_folder_from_the_root(tmp_p
 @pytest.mark.parametrize("text", ["dri\x1bvers", "a\nb"])
 def test_words_of_an_explanation_steer_no_terminal(text: str) -> None:
     """Keys of selectors and the type of a device did."""
-    turned = PoolDecision("a/b", "turns away", None, (Mismatch(text, ("a",), "b"),))
-    for pools in ((turned,), (PoolDecision("a/b", "other type"),)):
+    turned = PoolDecision("a/b", Decision.REJECTED, None, (Mismatch(text, ("a",), "b"),))
+    for pools in ((turned,), (PoolDecision("a/b", Decision.OTHER_TYPE),)):
         said = Explanation(DeviceId("0000:20:00.0"), text, pools=pools, values={text: "b"})
         _shown_plainly(said)
 
 
 def _shown_plainly(said: Explanation) -> None:
     shown = rendering.render_text(
-        lambda columns: explain_table.explain_page(said, columns, 0.0), io.StringIO()
+        lambda columns: explain_command.explain_page(said, columns, 0.0), io.StringIO()
     )
     claims.page(shown)
     assert shown.count("\\") >= 3

@@ -35,12 +35,13 @@ from rbln_supervisor.core.doctor.facts import DoctorFacts
 from rbln_supervisor.core.matching.node_inventory import NodeInventory as HostNode
 from rbln_supervisor.ctl import (
     doctor,
-    doctor_table,
-    explain_table,
+    doctor_command,
+    explain_command,
     plan_table,
+    reload_command,
     rendering,
-    status_table,
-    wording,
+    rescan_command,
+    status_command,
 )
 from rbln_supervisor.ctl.client import UnreadableAnswerError
 from rbln_supervisor.ctl.client import _decode_reply as read_reply
@@ -129,18 +130,18 @@ def _shown(reply: Reply, columns: int) -> str:
     match reply:
         case StatusReply(status=status):
             node_readiness(status)
-            return page(status_table.status_page(status, columns, 1e9))
+            return page(status_command.status_page(status, columns, 1e9))
         case MetricsReply(measures=measures):
             shown = Page()
             fill_page(shown, measures, device_series=True)
             return ""
         case ReloadReply(plan=plan):
             more = page(plan_table.plan_page(plan, columns, done=True)) if plan else ""
-            return f"{wording.reload_sentence(reply)}\n{more}"
+            return f"{reload_command.reload_sentence(reply)}\n{more}"
         case RescanReply():
-            return wording.rescan_sentence(reply)
+            return rescan_command.rescan_text(reply)
         case ExplainReply(explanation=said):
-            return page(explain_table.explain_page(said, columns, 1e9))
+            return page(explain_command.explain_page(said, columns, 1e9))
         case DryRunReply(plan=plan):
             return page(plan_table.plan_page(plan, columns)) if plan else ""
         case ErrorReply() | UpgradeReply():
@@ -187,7 +188,7 @@ def sections(said: bytes) -> None:
     found = diagnose(DoctorFacts(host, 5.0, "0.1.0", None, "nobody listens", failures, why))
     claims.page(
         rendering.render_text(
-            lambda _: doctor_table.doctor_page(found, "nobody listens"), io.StringIO()
+            lambda _: doctor_command.doctor_page(found, "nobody listens"), io.StringIO()
         )
     )
     assert all(isinstance(text, str) for text in failures.values())

@@ -9,7 +9,7 @@ from rbln_supervisor.core.config.pool import PoolConfig
 from rbln_supervisor.core.config.selectors import SelectorObject
 from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
 from rbln_supervisor.core.matching.assign import assign
-from rbln_supervisor.core.matching.explain import explain, match_counts, pool_decisions
+from rbln_supervisor.core.matching.explain import Decision, explain, match_counts, pool_decisions
 from rbln_supervisor.core.matching.node_inventory import NodeInventory, candidates
 from rbln_supervisor.core.matching.plan import make_plan
 from rbln_worker.contract.device import (
@@ -171,19 +171,20 @@ def test_the_reason_can_be_told_of_every_device(
             assert (told.device, told.device_type) == (candidate.device.id, device_type)
             place = assigned.taken.get(told.device)
             assert (told.pool, told.selector) == (place or (None, None))
-            assert told.reason == (candidate.refusal or "")
-            if told.reason:
+            assert told.refusal == candidate.refusal
+            assert bool(told.detail) == (told.refusal is not None)
+            if told.refusal:
                 assert place is None
                 continue
             assert [one.pool for one in told.pools] == list(lengths)
-            takers = [one.pool for one in told.pools if one.answer == "takes"]
+            takers = [one.pool for one in told.pools if one.decision is Decision.MATCHED]
             assert takers == ([place.pool] if place else [])
             for one in told.pools:
-                if one.answer == "turns away":
-                    assert len(one.objections) == lengths[PoolName(one.pool)]
-                elif one.answer != "other type":
-                    assert one.selector == len(one.objections)
-                assert all(each.has not in each.wanted or not each.has for each in one.objections)
+                if one.decision is Decision.REJECTED:
+                    assert len(one.mismatches) == lengths[PoolName(one.pool)]
+                elif one.decision is not Decision.OTHER_TYPE:
+                    assert one.selector == len(one.mismatches)
+                assert all(each.has not in each.wanted or not each.has for each in one.mismatches)
 
 
 @given(pools(), nodes())
@@ -195,7 +196,7 @@ def test_every_candidate_is_counted_once(
         device_type = next(one.spec.device_type for one in configured if one.spec.name == pool)
         every = list(candidates(found, device_type))
         said = [
-            opinion.answer
+            opinion.decision
             for one in every
             if one.refusal is None
             for opinion in pool_decisions(configured, device_type, one.device)
@@ -203,9 +204,9 @@ def test_every_candidate_is_counted_once(
         ]
         assert tally.candidates == len(every)
         assert tally.refused == sum(one.refusal is not None for one in every)
-        assert tally.takes == len(assigned.devices[pool]) == said.count("takes")
-        assert tally.earlier == said.count("later")
-        assert tally.turned_away == said.count("turns away")
+        assert tally.matched == len(assigned.devices[pool]) == said.count(Decision.MATCHED)
+        assert tally.shadowed == said.count(Decision.SHADOWED)
+        assert tally.rejected == said.count(Decision.REJECTED)
 
 
 @given(pools(), pools(), nodes())

@@ -229,12 +229,12 @@ def test_a_view_counts_as_the_assignment_does(
     assert list(seen) == [pool.spec.name for pool in pools]
     for name, tally in counted.items():
         view = seen[name]
-        assert (view.candidates, view.takes) == (tally.candidates, tally.takes)
-        assert sum(view.earlier.values()) == tally.earlier
+        assert (view.candidates, view.takes) == (tally.candidates, tally.matched)
+        assert sum(view.earlier.values()) == tally.shadowed
         assert sum(view.refused.values()) == tally.refused
-        assert (view.nearest is not None) == (tally.turned_away > 0)
+        assert (view.nearest is not None) == (tally.rejected > 0)
         if view.nearest is not None:
-            assert 0 < view.nearest.devices <= tally.turned_away
+            assert 0 < view.nearest.devices <= tally.rejected
     assert not {one.device for one in unclaimed_devices(pools, node)} & taken.keys()
 
 

@@ -22,14 +22,14 @@ pytestmark = pytest.mark.system
 
 LINES: Final = {
     "rbln-ctl sta": "status",
-    "rbln-ctl explain 0000:61": "0000:61:00.0",
-    "rbln-ctl status --pool rebellions.ai/A": ATOM,
-    "rbln-ctl events --device 0000:20": "0000:20:00.0",
+    "rbln-ctl --run-dir R explain 0000:61": "0000:61:00.0",
+    "rbln-ctl --run-dir R status --pool rebellions.ai/A": ATOM,
+    "rbln-ctl events --run-dir R --device 0000:20": "0000:20:00.0",
     "rbln-ctl status --un": "--unhealthy",
     "rbln-ctl completion z": "zsh",
-    "rbln-ctl --config-file /etc/hostn": "/etc/hostname",
+    "rbln-ctl doctor --config-file /etc/hostn": "/etc/hostname",
 }
-"""The last word of a line, whole."""
+"""By line, where R is the run directory: its last word, completed."""
 
 
 class Home:
@@ -41,8 +41,7 @@ class Home:
         program = folder / "bin" / "rbln-ctl"
         program.parent.mkdir()
         program.write_text(
-            f"#!/bin/sh\ncd {REPOSITORY}\n"
-            f'exec {sys.executable} -m rbln_supervisor.ctl --run-dir {stack.run_dir} "$@"\n'
+            f'#!/bin/sh\ncd {REPOSITORY}\nexec {sys.executable} -m rbln_supervisor.ctl "$@"\n'
         )
         program.chmod(0o755)
 
@@ -59,7 +58,7 @@ class Home:
         return path
 
     def run(self, *command: str) -> list[str]:
-        """The words that are printed."""
+        """The lines that are printed."""
         done = subprocess.run(
             command,
             env=self.environment,
@@ -69,7 +68,7 @@ class Home:
             check=True,
         )
         assert "Traceback" not in done.stderr
-        return done.stdout.split()
+        return done.stdout.splitlines()
 
 
 @pytest.fixture(scope="module")
@@ -134,21 +133,41 @@ def fish(home: Home, line: str) -> str:
     need("fish")
     home.script("fish", "fish/completions/rbln-ctl.fish")
     [found] = home.run("fish", "-c", f'complete -C "{line}"')
-    return found
+    return found.partition("\t")[0]  # without its description
 
 
 @pytest.mark.parametrize("shell", [bash, zsh, fish])
 @pytest.mark.parametrize("line", LINES)
 def test_a_line_is_completed(home: Home, shell: Callable[[Home, str], str], line: str) -> None:
-    assert shell(home, line) == LINES[line]
+    typed_line = line.replace(" R ", f" {home.stack.run_dir} ")
+    assert shell(home, typed_line) == LINES[line]
 
 
-def test_what_may_follow_comes_from_the_node(stack: Stack) -> None:
-    devices = stack.ctl("complete", "--", "explain", "0000:6").stdout.split()
-    assert devices == ["0000:60:00.0", "0000:61:00.0"]
-    assert stack.ctl("complete", "--", "").stdout.split()[0] == "status"
+def test_completion_without_a_supervisor_prints_no_error(home: Home, tmp_path: Path) -> None:
+    """Its own words: a shell reads them from descriptor 8, and shows what else is printed."""
+    line = "rbln-ctl --run-dir /nowhere explain "
+    words = tmp_path / "words"
+    done = subprocess.run(
+        [home.folder / "bin" / "rbln-ctl"],
+        env={
+            **home.environment,
+            "_ARGCOMPLETE": "1",
+            "_ARGCOMPLETE_STDOUT_FILENAME": str(words),
+            "COMP_LINE": line,
+            "COMP_POINT": str(len(line)),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert "0000:" not in words.read_text()
 
 
-def test_nobody_to_ask_is_no_error(stack: Stack) -> None:
-    nobody = stack.ctl("complete", "--", "--run-dir", "/nowhere", "explain", "")
-    assert (nobody.returncode, nobody.stdout, nobody.stderr) == (0, "", "")
+def test_without_a_shell_that_completes_nothing_of_it_is_loaded() -> None:
+    code = (
+        "import sys; from rbln_supervisor.ctl.main import main; main(['probe', 'alive']);"
+        "sys.exit(sum(name in sys.modules for name in ('argcomplete', 'rich')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

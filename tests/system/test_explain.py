@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rbln_supervisor.config.config_file import MAX_BYTES
+from rbln_supervisor.core.device_types.base import RefusalReason
 from tests.sim.device import Rdma, SimDevice, Subfunction
 from tests.sim.node import SimNode
 from tests.sim.nodes import npus
@@ -123,14 +124,14 @@ def test_any_name_of_a_device_will_do(stack: Stack, name: str, device: str, note
 @pytest.mark.parametrize(
     ("name", "error"),
     [
-        ("/dev/rsd0", "/dev/rsd0 is a node that all devices of its kind share; no device is its"),
-        ("/dev/vfio/99", "/dev/vfio/99 is the IOMMU group 99; no device is its"),
-        ("13", "13 is the IOMMU group 13: 0000:00:1f.2; 0000:00:1f.2: no such device among those"),
-        ("/dev/null", "/dev/null: no such device among those"),
-        ("../../etc/passwd", "../../etc/passwd: no such device among those"),
-        ("/dev/\udcff", "no such device among those"),
-        ("", ": no such device among those"),
-        ("x" * 5000, "no such device among those"),
+        ("/dev/rsd0", "is a node that all devices of its kind share; it belongs to no device"),
+        ("/dev/vfio/99", "/dev/vfio/99 is the IOMMU group 99; it belongs to no device"),
+        ("13", "13 is the IOMMU group 13: 0000:00:1f.2; 0000:00:1f.2: no such device"),
+        ("/dev/null", "/dev/null: no such device"),
+        ("../../etc/passwd", "../../etc/passwd: no such device"),
+        ("/dev/\udcff", "no such device"),
+        ("", ": no such device"),
+        ("x" * 5000, "no such device"),
     ],
 )
 def test_a_name_of_no_device(stack: Stack, name: str, error: str) -> None:
@@ -140,29 +141,30 @@ def test_a_name_of_no_device(stack: Stack, name: str, error: str) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_what_turned_a_device_away(stack: Stack) -> None:
+def test_the_mismatch_of_each_selector_object_is_listed(stack: Stack) -> None:
     done = stack.ctl("explain", VFS[3])
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[:6] == [
-        f"{VFS[3]}  netDevice  no pool has it: each one's selectors turn it away",
+        f"{VFS[3]}  netDevice  in no pool: it matches no pool's selectors",
         "",
-        "RESOURCE        ANSWER      SELECTORS     BECAUSE",
-        "intel.com/atom  other type                its devices are no netDevice",
-        "intel.com/nics  turns away  selectors[0]  vendors: it has 15b3, wanted is 8086",
-        "                            selectors[1]  pfNames: it has p0#3, wanted is p0#0-2",
+        "RESOURCE        DECISION    SELECTORS     REASON",
+        "intel.com/atom  other type                its deviceType is not netDevice",
+        "intel.com/nics  rejected    selectors[0]  vendors: it has 15b3, expected 8086",
+        "                            selectors[1]  pfNames: it has p0#3, expected p0#0-2",
     ]
 
 
 def test_a_pf_that_has_given_its_place_away(stack: Stack) -> None:
     told = explained(stack, PF)
-    assert "virtual functions are enabled" in told["reason"]
+    assert told["refusal"] == RefusalReason.VFS_ENABLED.value
+    assert told["detail"] == RefusalReason.VFS_ENABLED.text
     assert any("mlx5_core.sf.4" in note for note in told["notes"])
 
 
 def test_a_device_that_is_not_there(stack: Stack) -> None:
     done = stack.ctl("explain", "0000:99:00.0")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("rbln-ctl: 0000:99:00.0: no such device among those")
+    assert done.stderr.startswith("rbln-ctl: 0000:99:00.0: no such device")
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -231,5 +233,5 @@ def test_a_device_that_was_unplugged_is_explained_while_it_is_listed() -> None:
         stack.node.remove(VFS[0])
         assert stack.ctl("rescan").returncode == 0
         told = explained(stack, VFS[0])
-        assert told["reason"] == "it is not there any more"
+        assert told["refusal"] == RefusalReason.GONE.value
         assert told["notes"] == ["intel.com/nics lists it as Unhealthy for a while: unplugged"]

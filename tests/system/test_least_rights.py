@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rbln_supervisor.ctl.probe import READY_TIMEOUT_S
+from rbln_supervisor.ctl.probe_command import READY_TIMEOUT_S
 from tests.sim import processes
 from tests.sim.nodes import demo
 from tests.sim.stack import REPOSITORY, Stack

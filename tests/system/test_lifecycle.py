@@ -77,7 +77,7 @@ def test_a_rescan_while_it_leaves_starts_nothing() -> None:
         eventually(lambda: "leaving why=SIGTERM" in stack.log, what="SIGTERM is heard")
         for request in (Rescan(), Reload()):
             assert send_request(stack.run_dir, request) == ErrorReply(
-                ("the supervisor is leaving",)
+                ("the supervisor is stopping",)
             )
         assert stack.wait_exit(ENDS_WITHIN_S) == 0
         assert stack.processes() == ()

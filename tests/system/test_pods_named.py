@@ -32,7 +32,7 @@ def test_the_pod_that_holds_a_device_is_named(tmp_path: Path) -> None:
         assert all(not device.pods for one, device in seen.devices.items() if one != A)
         assert "ml/train" in stack.ctl("status").stdout
         explained = stack.ctl("explain", A).stdout
-        assert "held by pod ml/train, container main, for " in explained
+        assert "used by pod ml/train, container main, for " in explained
         assert "(pods-api)" in explained
         labels = {"pool": ATOM, "device": A, "namespace": "ml", "pod": "train"}
         assert exporter.scrape().value("rbln_device_pod_info", **labels) == 1

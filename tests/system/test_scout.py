@@ -113,7 +113,7 @@ def test_who_waits_hears_that_the_supervisor_leaves() -> None:
             stack.wait_status(lambda _: len(stack.processes()) == 4, what="a look")
             assert stack.stop(5).code == 0
         for one in answers:
-            assert one.result() == ErrorReply(("the supervisor is leaving",))
+            assert one.result() == ErrorReply(("the supervisor is stopping",))
         assert stack.processes() == ()
 
 

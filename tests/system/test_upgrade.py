@@ -145,7 +145,7 @@ def test_a_stop_ends_a_check_and_answers_its_requester(tmp_path: Path) -> None:
             assert stack.stop().code == 0
             done = asked.result()
         assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr == "rbln-ctl: the supervisor is leaving\n"
+        assert done.stderr == "rbln-ctl: the supervisor is stopping\n"
         assert not processes.marked(str(stack.run_dir))
 
 

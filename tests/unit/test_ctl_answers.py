@@ -66,9 +66,9 @@ def test_reload(run_dir: Path) -> None:
     assert done.stdout == (
         "reloaded: 1 pool added, 1 removed, 1 changed, 0 unchanged\n"
         "\n"
-        "RESOURCE  POOL     DEVICES  NOTE\n"
-        "a/x       changed        2  3 turned away; 1 had by pools before it; "
-        "1 that no pool can have\n"
+        "RESOURCE  CHANGE   DEVICES  NOTE\n"
+        "a/x       changed        2  3 rejected by its selectors; 1 in earlier pools; "
+        "1 not assignable\n"
         "a/y       added          0  the node has no device of its type\n"
         "a/z       removed        0\n"
         "\n"
@@ -139,7 +139,7 @@ def test_a_refusal_without_words_is_not_silent(run_dir: Path) -> None:
     with supervisor(run_dir, protocol.encode(protocol.ErrorReply(()))):
         done = ctl("reload", "--run-dir", run_dir)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "rbln-ctl: refused without a reason, see the supervisor's log\n"
+    assert done.stderr == "rbln-ctl: refused without a reason: see the supervisor's log\n"
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_garbage_is_no_answer(run_dir: Path, answer: tuple[bytes, ...]) -> None:
         done = ctl("status", "--run-dir", run_dir)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"rbln-ctl: unreadable answer from {run_dir}/control.sock (")
-    assert done.stderr.endswith("are rbln-ctl and the supervisor of the same version?\n")
+    assert done.stderr.endswith("use the rbln-ctl of the supervisor's version\n")
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -20,7 +20,7 @@ from rbln_supervisor.core.status import (
     SupervisorStatus,
     WorkerStatus,
 )
-from rbln_supervisor.ctl import doctor_table, events_table, status_table
+from rbln_supervisor.ctl import doctor_command, events_command, status_command
 from rbln_worker.contract.events import Event
 from rbln_worker.contract.health import HealthPhase
 
@@ -80,10 +80,10 @@ STATUS = NodeStatus(
 )
 
 PAGES: dict[str, Callable[[int], RenderableType]] = {
-    "status": lambda columns: status_table.status_page(STATUS, columns, NOW),
-    "events": lambda columns: events_table.events_page(EVENTS, columns),
-    "doctor": lambda _: doctor_table.doctor_page(FINDINGS, "nobody listens"),
-    "well": lambda _: doctor_table.doctor_page((), ""),
+    "status": lambda columns: status_command.status_page(STATUS, columns, NOW),
+    "events": lambda columns: events_command.events_page(EVENTS, columns),
+    "doctor": lambda _: doctor_command.doctor_page(FINDINGS, "nobody listens"),
+    "well": lambda _: doctor_command.doctor_page((), ""),
 }
 
 

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from rbln_supervisor.core.control import protocol
-from rbln_supervisor.core.matching.explain import Explanation, PoolDecision
+from rbln_supervisor.core.device_types.base import RefusalReason
+from rbln_supervisor.core.matching.explain import Decision, Explanation, PoolDecision
 from rbln_supervisor.core.matching.selector_match import Mismatch
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pool import PoolName
@@ -19,11 +20,11 @@ EXPLANATION = Explanation(
     pool=PoolName("a/x"),
     selector=1,
     pools=(
-        PoolDecision("a/v", "turns away", None, (Mismatch("isRdma", ("true",), "false"),)),
-        PoolDecision("a/w", "other type"),
-        PoolDecision("a/x", "takes", 1, (Mismatch("pfNames", ("p0#0", "p1"), "p0#1"),)),
-        PoolDecision("a/y", "later", 1, (Mismatch("acpiIndexes", ("101",), ""),)),
-        PoolDecision("a/z", "invalid"),
+        PoolDecision("a/v", Decision.REJECTED, None, (Mismatch("isRdma", ("true",), "false"),)),
+        PoolDecision("a/w", Decision.OTHER_TYPE),
+        PoolDecision("a/x", Decision.MATCHED, 1, (Mismatch("pfNames", ("p0#0", "p1"), "p0#1"),)),
+        PoolDecision("a/y", Decision.SHADOWED, 1, (Mismatch("acpiIndexes", ("101",), ""),)),
+        PoolDecision("a/z", Decision.INVALID),
     ),
     values={"vendors": "8086", "acpiIndexes": ""},
     notes=("3b:02.1 is read as 0000:3b:02.1",),
@@ -36,23 +37,23 @@ def test_explain(run_dir: Path) -> None:
     assert asked == [b'{"type":"explain","device":"3b:02.1"}']
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == (
-        "0000:3b:02.1  netDevice  a/x has it, by selectors[1]\n"
+        "0000:3b:02.1  netDevice  in pool a/x, by selectors[1]\n"
         "  3b:02.1 is read as 0000:3b:02.1\n"
         "\n"
-        "RESOURCE  ANSWER      SELECTORS     BECAUSE\n"
-        "a/v       turns away  selectors[0]  isRdma: it has false, wanted is true\n"
-        "a/w       other type                its devices are no netDevice\n"
-        "a/x       takes       selectors[1]  matches\n"
-        "                      selectors[0]  pfNames: it has p0#1, wanted is p0#0 or p1\n"
-        "a/y       later       selectors[1]  matches, too, but a/x stands before it in the file\n"
-        "                      selectors[0]  acpiIndexes: it has none, wanted is 101\n"
-        "a/z       invalid                   its configuration can't be used, see rbln-ctl status\n"
+        "RESOURCE  DECISION    SELECTORS     REASON\n"
+        "a/v       rejected    selectors[0]  isRdma: it has false, expected true\n"
+        "a/w       other type                its deviceType is not netDevice\n"
+        "a/x       matched     selectors[1]  matches\n"
+        "                      selectors[0]  pfNames: it has p0#1, expected p0#0 or p1\n"
+        "a/y       shadowed    selectors[1]  matches, but a/x precedes it in the file\n"
+        "                      selectors[0]  acpiIndexes: it has none, expected 101\n"
+        "a/z       invalid                   its configuration is invalid, see rbln-ctl status\n"
         "\n"
-        "What selectors see of it\n"
+        "Values that selectors match\n"
         "  vendors      8086\n"
         "  acpiIndexes  -\n"
         "\n"
-        "next: nothing to mend; pods get it as a/x: kubectl describe node\n"
+        "next: nothing to fix: pods request it as a/x; kubectl describe node\n"
     )
 
 
@@ -60,13 +61,23 @@ def test_explain(run_dir: Path) -> None:
     ("explanation", "line", "following"),
     [
         (
-            Explanation(DeviceId("d"), "netDevice", reason="no driver is bound to it"),
-            "d  netDevice  no pool can have it: no driver is bound to it",
+            Explanation(
+                DeviceId("d"),
+                "netDevice",
+                refusal=RefusalReason.NO_DRIVER,
+                detail="no driver is bound to it",
+            ),
+            "d  netDevice  not assignable: no driver is bound to it",
             "lspci -ks d; modprobe its driver",
         ),
         (
-            Explanation(DeviceId("d"), None, reason="it can't be read: modalias\x1b"),
-            "d  no pool can have it: it can't be read: modalias\\x1b",
+            Explanation(
+                DeviceId("d"),
+                None,
+                refusal=RefusalReason.UNREADABLE,
+                detail="it can't be read: modalias\x1b",
+            ),
+            "d  not assignable: it can't be read: modalias\\x1b",
             "dmesg | grep d; rbln-ctl rescan",
         ),
         (
@@ -74,21 +85,26 @@ def test_explain(run_dir: Path) -> None:
                 DeviceId("d"),
                 "accelerator",
                 pools=(
-                    PoolDecision("a/b", "turns away", None, (Mismatch("drivers", ("x",), "y"),)),
+                    PoolDecision(
+                        "a/b", Decision.REJECTED, None, (Mismatch("drivers", ("x",), "y"),)
+                    ),
                 ),
                 values={"drivers": "y"},
             ),
-            "d  accelerator  no pool has it: each one's selectors turn it away",
-            "change its selectors[0] so that drivers takes y; then rbln-ctl validate",
+            "d  accelerator  in no pool: it matches no pool's selectors",
+            "to add it to a/b, change selectors[0] there so that drivers accepts y; "
+            "rbln-ctl validate",
         ),
         (
-            Explanation(DeviceId("d"), "auxNetDevice", pools=(PoolDecision("a/b", "other type"),)),
-            "d  auxNetDevice  no pool has it: none that is valid is for auxNetDevice",
+            Explanation(
+                DeviceId("d"), "auxNetDevice", pools=(PoolDecision("a/b", Decision.OTHER_TYPE),)
+            ),
+            "d  auxNetDevice  in no pool: no valid pool has deviceType auxNetDevice",
             "a pool with deviceType auxNetDevice",
         ),
     ],
 )
-def test_why_a_device_is_in_no_pool(
+def test_the_reason_and_a_remedy_for_a_device_in_no_pool(
     run_dir: Path, explanation: Explanation, line: str, following: str
 ) -> None:
     with supervisor(run_dir, protocol.encode(protocol.ExplainReply(explanation))):
@@ -101,18 +117,18 @@ def test_why_a_device_is_in_no_pool(
 
 @pytest.mark.parametrize(
     ("root", "said"),
-    [("", "it lies below no PF"), ("0000:3b:00.0#1", "its PF has no interface")],
+    [("", "it is below no PF"), ("0000:3b:00.0#1", "its PF has no interface")],
 )
 def test_why_a_name_of_a_pf_is_not_meant(run_dir: Path, root: str, said: str) -> None:
     explanation = Explanation(
         DeviceId("d"),
         "netDevice",
-        pools=(PoolDecision("a/b", "turns away", None, (Mismatch("pfNames", ("p0",), ""),)),),
+        pools=(PoolDecision("a/b", Decision.REJECTED, None, (Mismatch("pfNames", ("p0",), ""),)),),
         values={"pfNames": "", "rootDevices": root},
     )
     with supervisor(run_dir, protocol.encode(protocol.ExplainReply(explanation))):
         done = ctl("explain", "d", "--run-dir", run_dir)
-    assert f"selectors[0]  pfNames: {said}, wanted is p0\n" in done.stdout
+    assert f"selectors[0]  pfNames: {said}, expected p0\n" in done.stdout
 
 
 def test_explain_as_json(run_dir: Path) -> None:
@@ -123,9 +139,9 @@ def test_explain_as_json(run_dir: Path) -> None:
     assert told == json.loads(msgspec.json.encode(EXPLANATION))
     assert told["pools"][2] == {
         "pool": "a/x",
-        "answer": "takes",
+        "decision": Decision.MATCHED,
         "selector": 1,
-        "objections": [{"key": "pfNames", "wanted": ["p0#0", "p1"], "has": "p0#1"}],
+        "mismatches": [{"key": "pfNames", "wanted": ["p0#0", "p1"], "has": "p0#1"}],
     }
 
 
@@ -142,16 +158,16 @@ def test_a_dry_run(run_dir: Path, tmp_path: Path) -> None:
         f"a reload would be refused: d2: had by a pod\n{path}: warning: line 1: odd\n",
     )
     assert done.stdout == (
-        f"{path}: valid, 2 pools; a reload would do this (now, nothing is done):\n"
+        f"{path}: valid, 2 pools; a reload would have this effect (nothing was changed):\n"
         "\n"
-        "RESOURCE  POOL     DEVICES  NOTE\n"
-        "a/x       changed        2  3 turned away; 1 had by pools before it; "
-        "1 that no pool can have\n"
+        "RESOURCE  CHANGE   DEVICES  NOTE\n"
+        "a/x       changed        2  3 rejected by its selectors; 1 in earlier pools; "
+        "1 not assignable\n"
         "a/y       added          0  the node has no device of its type\n"
         "a/z       removed        0\n"
         "\n"
         "1 device would stay in its pool, 2 would move:\n"
-        "DEVICE  NOW  THEN\n"
+        "DEVICE  NOW  AFTER\n"
         "d1      -    a/x\n"
         "d2      a/z  -\n"
     )
@@ -192,14 +208,14 @@ def test_a_dry_run_that_is_refused(run_dir: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", ["validate F --against-host", "explain x"])
-def test_an_answer_to_another_question(run_dir: Path, tmp_path: Path, arguments: str) -> None:
+def test_a_reply_of_another_kind_is_an_error(run_dir: Path, tmp_path: Path, arguments: str) -> None:
     path = tmp_path / "config.json"
     path.touch()
     other = protocol.RescanReply(1) if "F" in arguments else protocol.DryRunReply(None)
     with supervisor(run_dir, protocol.encode(other)):
         done = ctl(*arguments.replace("F", str(path)).split(), "--run-dir", run_dir)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "an answer to another question" in done.stderr
+    assert "the reply belongs to another request" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", ["validate conf/atom.json --against-host", "explain x"])

@@ -17,7 +17,14 @@ from rbln_supervisor.core.status import (
     SupervisorStatus,
     WorkerStatus,
 )
-from rbln_supervisor.ctl import explain_table, rendering, status_table, wording
+from rbln_supervisor.ctl import (
+    explain_command,
+    reload_command,
+    rendering,
+    rescan_command,
+    status_command,
+    text,
+)
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.health import HealthPhase
 from rbln_worker.contract.pool import PoolName
@@ -124,7 +131,7 @@ def no_wishes_of_the_developers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def written(status: NodeStatus, stream: TextIO) -> str:
     return rendering.render_text(
-        lambda columns: status_table.status_page(status, columns, NOW), stream
+        lambda columns: status_command.status_page(status, columns, NOW), stream
     )
 
 
@@ -133,7 +140,7 @@ def terminal(columns: int) -> str:
     console = Console(
         file=stream, force_terminal=True, color_system="standard", width=columns, markup=False
     )
-    console.print(status_table.status_page(NODE, columns, NOW))
+    console.print(status_command.status_page(NODE, columns, NOW))
     return stream.getvalue()
 
 
@@ -160,7 +167,7 @@ def test_a_terminal_gets_colours() -> None:
 def test_no_terminal_is_too_narrow(columns: int) -> None:
     stream = io.StringIO()
     Console(file=stream, width=columns, markup=False).print(
-        status_table.status_page(NODE, columns, NOW)
+        status_command.status_page(NODE, columns, NOW)
     )
     lines = stream.getvalue().splitlines()
     assert all(len(line) <= columns for line in lines)
@@ -172,7 +179,7 @@ def test_no_terminal_is_too_narrow(columns: int) -> None:
 
 def test_a_narrow_terminal_keeps_the_note() -> None:
     stream = io.StringIO()
-    Console(file=stream, width=80, markup=False).print(status_table.status_page(NODE, 80, NOW))
+    Console(file=stream, width=80, markup=False).print(status_command.status_page(NODE, 80, NOW))
     text = stream.getvalue()
     assert "VIA" not in text
     assert "rebellions.ai/ATOM_VM   backoff" in text
@@ -185,7 +192,7 @@ def test_a_node_without_pools() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"),
+    ("seconds", "shown"),
     [
         (-1, "0 s"),
         (0.9, "0 s"),
@@ -196,29 +203,31 @@ def test_a_node_without_pools() -> None:
         (8640000, "100 d 0 h"),
     ],
 )
-def test_a_duration_has_two_units(seconds: float, text: str) -> None:
-    assert wording.duration_text(seconds) == text
+def test_a_duration_has_two_units(seconds: float, shown: str) -> None:
+    assert text.duration_text(seconds) == shown
 
 
 def test_results_without_changes() -> None:
-    assert wording.reload_sentence(ReloadReply(unchanged=("a/b",))) == (
+    assert reload_command.reload_sentence(ReloadReply(unchanged=("a/b",))) == (
         "reloaded: nothing changed, 1 pool as before"
     )
-    assert wording.rescan_sentence(RescanReply(1)) == "rescanned: 1 PCI function, no pool changed"
+    assert (
+        rescan_command.rescan_text(RescanReply(1)) == "rescanned: 1 PCI function, no pool changed"
+    )
 
 
 def test_no_text_steers_a_terminal() -> None:
-    assert wording.plain("ä € 字 \x1b]0;x\x07\n\u202e") == "ä € 字 \\x1b]0;x\\x07\\n\\u202e"
+    assert text.plain("ä € 字 \x1b]0;x\x07\n\u202e") == "ä € 字 \\x1b]0;x\\x07\\n\\u202e"
 
 
 def test_an_explanation_says_how_the_device_is() -> None:
     sick = NODE.pools["rebellions.ai/ATOM"].devices["10000:3c:00.0"]
     told = Explanation(DeviceId("10000:3c:00.0"), "accelerator", PoolName("x.io/a"), 0, health=sick)
     page = rendering.render_text(
-        lambda columns: explain_table.explain_page(told, columns, NOW), io.StringIO()
+        lambda columns: explain_command.explain_page(told, columns, NOW), io.StringIO()
     )
     assert page.splitlines() == [
-        "10000:3c:00.0  accelerator  x.io/a has it, by selectors[0]",
+        "10000:3c:00.0  accelerator  in pool x.io/a, by selectors[0]",
         "  Unhealthy  npu-status: its status is FAULT (3)  12 s ago",
         "  warning: its PCIe link runs at 16.0 GT/s x8,\\x1b it can do 32.0 GT/s x16",
         "",
@@ -226,10 +235,10 @@ def test_an_explanation_says_how_the_device_is() -> None:
     ]
     well = msgspec.structs.replace(told, health=DeviceStatus("Healthy", "", 1))
     page = rendering.render_text(
-        lambda columns: explain_table.explain_page(well, columns, NOW), io.StringIO()
+        lambda columns: explain_command.explain_page(well, columns, NOW), io.StringIO()
     )
     assert page.splitlines()[1:] == [
         "  Healthy",
         "",
-        "next: nothing to mend; pods get it as x.io/a: kubectl describe node",
+        "next: nothing to fix: pods request it as x.io/a; kubectl describe node",
     ]

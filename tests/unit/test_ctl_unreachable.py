@@ -18,7 +18,7 @@ def test_no_socket_is_said_at_once(run_dir: Path) -> None:
     unreachable(
         ctl("status", "--run-dir", run_dir / "none"),
         f"no socket {run_dir}/none/control.sock: "
-        "start rbln-supervisor, or name its folder with --run-dir",
+        "start rbln-supervisor, or set its run directory with --run-dir",
     )
 
 
@@ -27,8 +27,7 @@ def test_a_dead_socket_is_said_at_once(run_dir: Path) -> None:
         dead.bind(f"{run_dir}/control.sock")
     unreachable(
         ctl("status", "--run-dir", run_dir),
-        f"nobody listens at {run_dir}/control.sock: "
-        "the supervisor that made it is gone, start it again",
+        f"no process listens at {run_dir}/control.sock: the supervisor has ended, start it again",
     )
 
 
@@ -37,7 +36,7 @@ def test_what_can_be_no_socket(run_dir: Path, name: str) -> None:
     (run_dir / "file").touch()
     done = ctl("status", "--run-dir", run_dir / name)
     assert (done.returncode, done.stdout) == (3, "")
-    assert "control.sock can't be a control socket (" in done.stderr
+    assert "control.sock is no control socket (" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -48,7 +47,7 @@ def test_nobody_answers(run_dir: Path) -> None:
     assert 0.2 <= time.monotonic() - began < 5
     assert str(caught.value) == (
         f"no answer from {run_dir}/control.sock within 0.2 s: "
-        "the supervisor hangs or is overloaded, see its log"
+        "the supervisor hangs or is overloaded: see its log"
     )
 
 

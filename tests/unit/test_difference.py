@@ -27,9 +27,9 @@ def test_a_plan() -> None:
     ids = [DeviceId(f"0000:3b:02.{n}") for n in range(4)]
     planned = make_plan(BEFORE, assign(BEFORE.pools, NODE).devices, AFTER, NODE)
     assert dict(planned.pools) == {
-        A: PoolPlan("changed", (ids[0],), MatchCounts(5, 1, refused=1, turned_away=3)),
-        D: PoolPlan("added", (ids[1], ids[2]), MatchCounts(5, 2, refused=1, turned_away=2)),
-        B: PoolPlan("unchanged", (ids[3],), MatchCounts(5, 1, refused=1, earlier=3)),
+        A: PoolPlan("changed", (ids[0],), MatchCounts(5, 1, refused=1, rejected=3)),
+        D: PoolPlan("added", (ids[1], ids[2]), MatchCounts(5, 2, refused=1, rejected=2)),
+        B: PoolPlan("unchanged", (ids[3],), MatchCounts(5, 1, refused=1, shadowed=3)),
         C: PoolPlan("removed"),
     }
     assert list(planned.pools) == [A, D, B, C]

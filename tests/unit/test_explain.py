@@ -5,7 +5,8 @@ import pytest
 
 from rbln_supervisor.core.config.node_config import Complaint, InvalidPool
 from rbln_supervisor.core.config.selectors import SelectorObject
-from rbln_supervisor.core.matching.explain import Explanation, PoolDecision, explain
+from rbln_supervisor.core.device_types.base import RefusalReason
+from rbln_supervisor.core.matching.explain import Decision, Explanation, PoolDecision, explain
 from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.matching.selector_match import Mismatch
 from rbln_worker.contract.device import Device, DeviceId, Network
@@ -36,10 +37,10 @@ def test_a_device_that_a_pool_has() -> None:
         pool=A,
         selector=1,
         pools=(
-            PoolDecision("x.io/a", "takes", 1, (vendor,)),
-            PoolDecision("x.io/b", "other type"),
-            PoolDecision("x.io/c", "later", 0),
-            PoolDecision("x.io/d", "invalid"),
+            PoolDecision("x.io/a", Decision.MATCHED, 1, (vendor,)),
+            PoolDecision("x.io/b", Decision.OTHER_TYPE),
+            PoolDecision("x.io/c", Decision.SHADOWED, 0),
+            PoolDecision("x.io/d", Decision.INVALID),
         ),
         values={
             "vendors": "8086",
@@ -61,7 +62,10 @@ def test_a_device_that_a_pool_has() -> None:
 def test_a_device_that_no_pool_wants() -> None:
     explanation = told("mlx5_core.sf.1")
     assert (explanation.device_type, explanation.pool) == ("auxNetDevice", None)
-    assert [one.answer for one in explanation.pools] == [*["other type"] * 3, "invalid"]
+    assert [one.decision for one in explanation.pools] == [
+        *[Decision.OTHER_TYPE] * 3,
+        Decision.INVALID,
+    ]
 
 
 def test_each_object_says_why_not() -> None:
@@ -71,7 +75,7 @@ def test_each_object_says_why_not() -> None:
     assert explanation.pools == (
         PoolDecision(
             "x.io/a",
-            "turns away",
+            Decision.REJECTED,
             None,
             (
                 Mismatch("vendors", ("15b3",), "8086"),
@@ -83,14 +87,13 @@ def test_each_object_says_why_not() -> None:
 
 def test_a_device_that_no_pool_can_have() -> None:
     explanation = told("0000:3b:00.0")
-    assert explanation.reason == (
-        "its virtual functions are enabled: they are given out in its place"
-    )
+    assert explanation.refusal is RefusalReason.VFS_ENABLED
+    assert explanation.detail == RefusalReason.VFS_ENABLED.text
     assert not explanation.pools
     assert explanation.notes == (
-        "its virtual functions are devices of their own: "
+        "its virtual functions are separate devices: "
         "0000:3b:02.0, 0000:3b:02.1, 0000:3b:02.2, 0000:3b:02.3",
-        "its sub-functions are devices of their own: mlx5_core.sf.1, mlx5_core.sf.2",
+        "its sub-functions are separate devices: mlx5_core.sf.1, mlx5_core.sf.2",
     )
 
 
@@ -134,7 +137,7 @@ PORTS = Network(("p0", "p0_0"), representors=("p0_0",), rdma=("mlx5_0",))
             "p0_0",
             [
                 "p0_0 is an interface of {}",
-                "p0_0 stands for another function of its eswitch: pfNames takes p0",
+                "p0_0 represents another function of its eswitch: pfNames accepts p0",
             ],
         ),
         ("mlx5_0", ["mlx5_0 is an RDMA device of {}"]),
@@ -154,20 +157,20 @@ def test_names_of_what_belongs_to_a_device(name: str, notes: list[str]) -> None:
         (
             SelectorObject(pci_addresses=("0000:3b:00.0",)),
             "0000:3b:00.0",
-            "x.io/a selectors[0].pciAddresses has its address, which means the PF alone: "
-            "rootDevices takes its virtual functions",
+            "x.io/a selectors[0].pciAddresses has its address, which selects only the PF: "
+            "rootDevices selects its virtual functions",
         ),
         (
             SelectorObject(pci_addresses=("0000:3b:00.0",)),
             "0000:3b:02.1",
-            "x.io/a selectors[0].pciAddresses has the address of its PF 0000:3b:00.0, which means "
-            "the PF alone: rootDevices takes the functions below it",
+            "x.io/a selectors[0].pciAddresses has the address of its PF 0000:3b:00.0, which "
+            "selects only the PF: rootDevices selects the functions below it",
         ),
         (
             below("enp59s0f0np0#0-3"),
             "0000:3b:02.1",
             "x.io/a selectors[0].pfNames has enp59s0f0np0, an alternative name of its PF p0: "
-            "pfNames takes p0",
+            "pfNames accepts p0",
         ),
         (SelectorObject(pci_addresses=("0000:3b:02.1",)), "0000:3b:02.1", None),
         (below("p0"), "0000:3b:02.1", None),
@@ -188,7 +191,8 @@ def test_a_device_that_can_not_be_read() -> None:
     assert told("3b:02.1", found) == Explanation(
         DeviceId("0000:3b:02.1"),
         None,
-        reason="it can't be read: driver: expected a link",
+        refusal=RefusalReason.UNREADABLE,
+        detail="it can't be read: driver: expected a link",
         notes=("3b:02.1 is read as 0000:3b:02.1",),
     )
 
@@ -198,7 +202,8 @@ def test_a_device_that_is_gone_and_still_listed() -> None:
     assert told("0000:3b:02.1", NodeInventory(), device=device) == Explanation(
         DeviceId("0000:3b:02.1"),
         None,
-        reason="it is not there any more",
+        refusal=RefusalReason.GONE,
+        detail="it does not exist any more",
         notes=("x.io/a lists it as Unhealthy for a while: unplugged",),
     )
 
@@ -206,7 +211,7 @@ def test_a_device_that_is_gone_and_still_listed() -> None:
 def test_a_device_that_another_pool_lists_still() -> None:
     device = Device(DeviceId("0000:3b:02.1"), vf(1), gone="driver x is bound to it, iavf was")
     explanation = told("0000:3b:02.1", node(vf(1, driver=None)), device=device)
-    assert explanation.reason == "no driver is bound to it"
+    assert explanation.refusal is RefusalReason.NO_DRIVER
     assert explanation.notes == (
         "x.io/a lists it as Unhealthy for a while: driver x is bound to it, iavf was",
     )

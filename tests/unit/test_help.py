@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from rbln_supervisor.ctl.exits import Exit as OfCtl
-from rbln_supervisor.ctl.parser import VERBS
+from rbln_supervisor.ctl.parser import COMMANDS
 from rbln_worker.contract.exits import Exit
 from tests.sim.stack import REPOSITORY
 
@@ -45,7 +45,7 @@ def unexplained(text: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", COMMANDS)
 def test_each_command_has_examples_and_exit_codes(verb: str) -> None:
     text = said("rbln_supervisor.ctl", verb)
     assert f"rbln-ctl {verb}" in examples(text)
@@ -57,7 +57,7 @@ def test_each_command_has_examples_and_exit_codes(verb: str) -> None:
 
 def test_rbln_ctl_names_its_commands_and_where_to_begin() -> None:
     text = said("rbln_supervisor.ctl")
-    assert set(VERBS) <= set(re.findall(r"^    ([a-z-]+)(?: |$)", text, re.MULTILINE))
+    assert set(COMMANDS) <= set(re.findall(r"^    ([a-z-]+)(?: |$)", text, re.MULTILINE))
     assert "where to begin:\n  rbln-ctl doctor" in text
     assert codes(text) == {*OfCtl, USAGE}
 

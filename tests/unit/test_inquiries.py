@@ -14,6 +14,7 @@ from rbln_supervisor.core.control.protocol import (
     ExplainReply,
     Reply,
 )
+from rbln_supervisor.core.device_types.base import RefusalReason
 from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.matching.plan import Move
 from rbln_supervisor.core.status import DeviceStatus
@@ -69,24 +70,23 @@ def test_a_device_that_is_there() -> None:
 def test_a_device_that_is_still_listed() -> None:
     reply = answer(Explain(GONE.id))
     assert isinstance(reply, ExplainReply)
-    assert reply.explanation.reason == "it is not there any more"
+    assert reply.explanation.refusal is RefusalReason.GONE
     assert reply.explanation.health == UNPLUGGED
 
 
 def test_a_device_that_nobody_knows() -> None:
     assert answer(Explain("0000:99:00.0")) == ErrorReply(
         (
-            "0000:99:00.0: no such device among those that pools can have (PCI functions of class "
-            "02 and what belongs to them, when the node was last read); "
-            "expected an ID such as 0000:3b:00.0 or mlx5_core.sf.4, an interface, an RDMA device, "
-            "a node below /dev, or an IOMMU group",
+            "0000:99:00.0: no such device at the last discovery (it reads PCI functions of class "
+            "02); expected an ID such as 0000:3b:00.0 or mlx5_core.sf.4, an interface, an RDMA "
+            "device, a node below /dev, or an IOMMU group",
         )
     )
 
 
 def test_nothing_is_known_before_the_first_look() -> None:
     assert queries.explain_reply("x", SERVED, None, {}, health) == ErrorReply(
-        ("the node was not read yet, see rbln-ctl status for what hinders it",)
+        ("no discovery has succeeded yet: rbln-ctl status shows why",)
     )
 
 

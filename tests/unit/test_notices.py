@@ -23,7 +23,7 @@ from rbln_supervisor.core.status import (
     SupervisorStatus,
     WorkerStatus,
 )
-from rbln_supervisor.ctl.probe import unready_reasons
+from rbln_supervisor.ctl.probe_command import unready_reasons
 from rbln_supervisor.reporting.systemd import SystemdNotifier, systemd_notifier
 from rbln_worker.contract.health import HealthPhase
 from rbln_worker.contract.pod_devices import PodSource
@@ -252,5 +252,5 @@ def test_what_keeps_a_node_from_being_ready() -> None:
         "x/B is starting: the kubelet has not listed it yet",
     )
     assert unready_reasons(node_of({}, ready=False)) == (
-        "not ready: the node has not been looked at yet, or it is leaving",
+        "not ready: the first discovery is running, or the supervisor is stopping",
     )

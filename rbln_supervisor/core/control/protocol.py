@@ -123,7 +123,7 @@ class ErrorReply(msgspec.Struct, frozen=True, tag="refused"):
     """One line each: problem, place, expected value."""
 
 
-LEAVING: Final = ErrorReply(("the supervisor is leaving",))
+LEAVING: Final = ErrorReply(("the supervisor is stopping",))
 
 Reply = (
     StatusReply

@@ -42,7 +42,7 @@ def explain_reply(
         altnames: the names of interfaces by their alternative names.
     """
     if node is None:
-        return ErrorReply(("the node was not read yet, see rbln-ctl status for what hinders it",))
+        return ErrorReply(("no discovery has succeeded yet: rbln-ctl status shows why",))
     gone = {
         pool: [device for device in roster.devices.values() if device.gone is not None]
         for pool, roster in rosters.items()
@@ -86,10 +86,9 @@ def plan_reply(
 
 def _unknown_device(name: str, served: node_config.NodeConfig) -> str:
     types = {pool.spec.device_type for pool in served.pools}
-    looked_at = sorted({f"{DEVICE_TYPES[one].base_class:02x}" for one in types})
+    classes = sorted({f"{DEVICE_TYPES[one].base_class:02x}" for one in types})
     return (
-        f"{name}: no such device among those that pools can have (PCI functions of class "
-        f"{' and '.join(looked_at)} and what belongs to them, when the node was last read); "
-        "expected an ID such as 0000:3b:00.0 or mlx5_core.sf.4, an interface, an RDMA device, a "
-        "node below /dev, or an IOMMU group"
+        f"{name}: no such device at the last discovery (it reads PCI functions of class "
+        f"{' and '.join(classes)}); expected an ID such as 0000:3b:00.0 or mlx5_core.sf.4, an "
+        "interface, an RDMA device, a node below /dev, or an IOMMU group"
     )

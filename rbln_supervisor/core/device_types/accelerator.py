@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from rbln_supervisor.core.device_types.base import Candidate, DeviceTypeSpec
+from rbln_supervisor.core.device_types.base import Candidate, DeviceTypeSpec, RefusalReason
 from rbln_worker.contract.device import REBELLIONS, Device, DeviceId, PciFunction, Subfunction
 
 
@@ -12,11 +12,11 @@ def candidates(function: PciFunction, _: Iterable[Subfunction]) -> Iterable[Cand
     yield Candidate(Device(DeviceId(function.bdf), function), _refusal_reason(function))
 
 
-def _refusal_reason(function: PciFunction) -> str | None:
+def _refusal_reason(function: PciFunction) -> RefusalReason | None:
     if function.driver is None:
-        return "no driver is bound to it"
+        return RefusalReason.NO_DRIVER
     if function.vendor == REBELLIONS and function.has_vfs:
-        return "its virtual functions are enabled: they are given out in its place"
+        return RefusalReason.VFS_ENABLED
     return None
 
 

@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from rbln_supervisor.core.device_types.base import Candidate, DeviceTypeSpec
-from rbln_supervisor.core.device_types.net_device import DEFAULT_ROUTE
+from rbln_supervisor.core.device_types.base import Candidate, DeviceTypeSpec, RefusalReason
 from rbln_worker.contract.device import Device, DeviceId, PciFunction, Subfunction
 
 
@@ -15,11 +14,11 @@ def candidates(function: PciFunction, subfunctions: Iterable[Subfunction]) -> It
         yield Candidate(device, _refusal_reason(function, one))
 
 
-def _refusal_reason(function: PciFunction, subfunction: Subfunction) -> str | None:
+def _refusal_reason(function: PciFunction, subfunction: Subfunction) -> RefusalReason | None:
     if function.driver is None:
-        return f"no driver is bound to its PCI function {function.bdf}"
+        return RefusalReason.NO_FUNCTION_DRIVER
     if subfunction.network.default_route:
-        return DEFAULT_ROUTE
+        return RefusalReason.DEFAULT_ROUTE
     return None
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Final
 
+from rbln_supervisor.core.device_types.base import RefusalReason
 from rbln_supervisor.core.doctor.facts import DoctorFacts, Hardware, PoolView, Unclaimed
 from rbln_supervisor.core.doctor.finding import Finding, count_text, limit_evidence
-from rbln_supervisor.core.doctor.match_report import NO_DRIVER
 from rbln_worker.core.allocation.providers.rebellions import TOOLS
 
 TOOL_PATHS: Final = tuple(path for paths in TOOLS.values() for path in paths)
@@ -151,7 +151,7 @@ def _check_drivers(found: Hardware) -> Iterator[Finding]:
             "driver-missing",
             "error",
             "",
-            f"{NO_DRIVER}: {count_text(len(without), 'device')}",
+            f"{RefusalReason.NO_DRIVER.text}: {count_text(len(without), 'device')}",
             f"lspci -ks {first.device}; modprobe {driver}; "
             f"echo {first.device} > /sys/bus/pci/drivers/{driver}/bind",
             limit_evidence([_device_with_pools(one) for one in without]),

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from rbln_supervisor.core.config.pool import PoolConfig
-from rbln_supervisor.core.device_types.base import Candidate
+from rbln_supervisor.core.device_types.base import Candidate, RefusalReason
 from rbln_supervisor.core.doctor.facts import NearMiss, PoolView, Unclaimed
 from rbln_supervisor.core.matching.assign import BoundSelector, SelectorRef, assign, bound_selectors
 from rbln_supervisor.core.matching.hints import selector_hints
@@ -15,7 +15,6 @@ from rbln_worker.contract.pool import DeviceType
 from rbln_worker.core.allocation.providers import vfio
 
 ACCELERATOR = "accelerator"
-NO_DRIVER = "no driver is bound to it"
 
 
 def pool_views(pools: Iterable[PoolConfig], node: NodeInventory) -> dict[str, PoolView]:
@@ -43,7 +42,7 @@ def unclaimed_devices(pools: Iterable[PoolConfig], node: NodeInventory) -> Itera
         objects = tuple(bound_selectors(pools, device_type))
         for candidate in candidates(node, device_type):
             device = candidate.device
-            if device.id in taken or candidate.refusal not in (None, NO_DRIVER):
+            if device.id in taken or candidate.refusal not in (None, RefusalReason.NO_DRIVER):
                 continue
             near = [one for one in objects if _wants_but_for_driver(one, device)]
             npu = device.function.vendor == REBELLIONS and device_type == ACCELERATOR
@@ -71,7 +70,7 @@ def _pool_view(
         device = candidate.device
         place = taken.get(device.id)
         if candidate.refusal is not None:
-            refused[candidate.refusal] += 1
+            refused[candidate.refusal.text] += 1
         elif place is not None and place.pool == pool.spec.name:
             continue
         elif any(one.compiled.matches_device(device) for one in objects):

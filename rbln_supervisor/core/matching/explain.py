@@ -1,17 +1,18 @@
 """Explains why a device is in its pool, or in none, when a client requests it.
 
-It matches selectors with the code that assigns devices (selecting.py), so that both agree.
+It matches selectors with the code that assigns devices (selector_match.py), so that both agree.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, Literal
+from enum import StrEnum
+from typing import Final
 
 import msgspec
 
 from rbln_supervisor.core.config.node_config import NodeConfig
 from rbln_supervisor.core.config.pool import PoolConfig
-from rbln_supervisor.core.device_types.base import Candidate
+from rbln_supervisor.core.device_types.base import Candidate, RefusalReason
 from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
 from rbln_supervisor.core.matching.assign import assign, bound_selectors
 from rbln_supervisor.core.matching.hints import selector_hints
@@ -26,20 +27,30 @@ MAX_SHOWN: Final = 20
 
 _SHORT_ADDRESS: Final = re.compile(r"[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 
-Answer = Literal["takes", "later", "turns away", "other type", "invalid"]
-"""``takes``: the device is in this pool; ``later``: it matches, and so does an earlier pool of the
-file; ``turns away``: no selector object matches; ``other type``: the pool has another device type;
-``invalid``: its configuration can't be used."""
+
+class Decision(StrEnum):
+    """Decisions of a pool about a device."""
+
+    MATCHED = "matched"
+    """The device is in this pool."""
+    SHADOWED = "shadowed"
+    """The device matches, but is in an earlier pool of the file."""
+    REJECTED = "rejected"
+    """No selector object matches."""
+    OTHER_TYPE = "other type"
+    """The pool has another device type."""
+    INVALID = "invalid"
+    """The pool's configuration is invalid."""
 
 
 class PoolDecision(msgspec.Struct, frozen=True):
     """The decision of a pool about a device."""
 
     pool: str
-    answer: Answer
+    decision: Decision
     selector: int | None = None
     """Index of the first of its selector objects that matches."""
-    objections: tuple[Mismatch, ...] = ()
+    mismatches: tuple[Mismatch, ...] = ()
     """The mismatch of each selector object before that one, or of all; in their order."""
 
 
@@ -47,12 +58,12 @@ class MatchCounts(msgspec.Struct, frozen=True):
     """Results of matching for the devices of a pool's type. The other four add up to the first."""
 
     candidates: int = 0
-    takes: int = 0
+    matched: int = 0
     refused: int = 0
     """Devices that no pool can have."""
-    earlier: int = 0
-    """Devices that match, but belong to an earlier pool of the file."""
-    turned_away: int = 0
+    shadowed: int = 0
+    """Devices that match, but are in an earlier pool of the file."""
+    rejected: int = 0
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -65,10 +76,12 @@ class Explanation(msgspec.Struct, frozen=True):
     """Pool of the device."""
     selector: int | None = None
     """Index of the selector object that matched it."""
-    reason: str = ""
-    """Reason why no pool can have the device, or why it is gone, independent of selectors."""
+    refusal: RefusalReason | None = None
+    """Reason why no pool can have the device."""
+    detail: str = ""
+    """Sentence about the refusal."""
     pools: tuple[PoolDecision, ...] = ()
-    """Decisions of all pools, in the order of the file; empty if there is a reason."""
+    """Decisions of all pools, in the order of the file; empty if there is a refusal."""
     values: Mapping[str, str] = {}
     """By selector key of its type: the device's value."""
     notes: tuple[str, ...] = ()
@@ -112,10 +125,16 @@ def explain(
         mixed_up = selector_hints(config.pools, candidate.device, altnames)
         return _explain_candidate(config, device_type, candidate, (*notes, *related, *mixed_up))
     if why := node.unreadable.get(meant):
-        return Explanation(device_id, None, reason=f"it can't be read: {why}", notes=notes)
+        return _refused(device_id, RefusalReason.UNREADABLE, f": {why}", notes)
     if device_id in listed:
-        return Explanation(device_id, None, reason="it is not there any more", notes=notes)
+        return _refused(device_id, RefusalReason.GONE, "", notes)
     return None
+
+
+def _refused(
+    device: DeviceId, refusal: RefusalReason, more: str, notes: tuple[str, ...]
+) -> Explanation:
+    return Explanation(device, None, refusal=refusal, detail=f"{refusal.text}{more}", notes=notes)
 
 
 def pool_decisions(
@@ -127,19 +146,19 @@ def pool_decisions(
     for pool in pools:
         name = pool.spec.name
         if pool.spec.device_type != device_type:
-            found.append(PoolDecision(name, "other type"))
+            found.append(PoolDecision(name, Decision.OTHER_TYPE))
             continue
-        objections: list[Mismatch] = []
+        mismatches: list[Mismatch] = []
         for one in bound_selectors([pool], device_type):
-            if objection := one.compiled.first_mismatch(device):
-                objections.append(objection)
+            if mismatch := one.compiled.first_mismatch(device):
+                mismatches.append(mismatch)
                 continue
-            answer: Answer = "later" if taken else "takes"
-            found.append(PoolDecision(name, answer, one.place.selector, tuple(objections)))
+            decision = Decision.SHADOWED if taken else Decision.MATCHED
+            found.append(PoolDecision(name, decision, one.place.selector, tuple(mismatches)))
             taken = True
             break
         else:
-            found.append(PoolDecision(name, "turns away", None, tuple(objections)))
+            found.append(PoolDecision(name, Decision.REJECTED, None, tuple(mismatches)))
     return found
 
 
@@ -158,14 +177,14 @@ def match_counts(pools: Iterable[PoolConfig], node: NodeInventory) -> dict[PoolN
                 if candidate.refusal is not None:
                     word = "refused"
                 elif place and place.pool == name:
-                    word = "takes"
+                    word = "matched"
                 elif place and any(
                     one.place.pool == name and one.compiled.matches_device(device)
                     for one in objects
                 ):
-                    word = "earlier"
+                    word = "shadowed"
                 else:
-                    word = "turned_away"
+                    word = "rejected"
                 counts[name][word] += 1
                 counts[name]["candidates"] += 1
     return {name: MatchCounts(**count) for name, count in counts.items()}
@@ -177,17 +196,20 @@ def _explain_candidate(
     device = candidate.device
     has = selector_values(device, DEVICE_TYPES[device_type].selectors)
     if candidate.refusal is not None:
+        refusal, detail = candidate.refusal, candidate.refusal.text
+        if refusal is RefusalReason.NO_FUNCTION_DRIVER:
+            detail = f"{detail} {device.function.bdf}"
         return Explanation(
-            device.id, device_type, reason=candidate.refusal, values=has, notes=notes
+            device.id, device_type, refusal=refusal, detail=detail, values=has, notes=notes
         )
-    said = pool_decisions(config.pools, device_type, device)
-    taker = next((one for one in said if one.answer == "takes"), None)
+    decisions = pool_decisions(config.pools, device_type, device)
+    taker = next((one for one in decisions if one.decision is Decision.MATCHED), None)
     return Explanation(
         device.id,
         device_type,
         pool=PoolName(taker.pool) if taker else None,
         selector=taker.selector if taker else None,
-        pools=(*said, *(PoolDecision(pool.name, "invalid") for pool in config.invalid)),
+        pools=(*decisions, *(PoolDecision(pool.name, Decision.INVALID) for pool in config.invalid)),
         values=has,
         notes=notes,
     )
@@ -225,7 +247,7 @@ def _name_notes(name: str, device: Device, altnames: Mapping[str, str]) -> Itera
         yield f"{name} is an RDMA device of {device.id}"
     if interface in network.representors:
         own = " or ".join(network.own_interfaces) or "its uplink's name"
-        yield f"{interface} stands for another function of its eswitch: pfNames takes {own}"
+        yield f"{interface} represents another function of its eswitch: pfNames accepts {own}"
 
 
 def _related_devices(device: Device, node: NodeInventory) -> Iterator[str]:
@@ -237,11 +259,11 @@ def _related_devices(device: Device, node: NodeInventory) -> Iterator[str]:
         others = [o.bdf for o in node.functions.values() if o.iommu_group == group and o.bdf != bdf]
         if others:
             names = _join_names(others)
-            yield f"its IOMMU group {group} is shared: one VM has it or {names} as well"
+            yield f"its IOMMU group {group} also has {names}: all of them go to the same VM"
     if below := [one.bdf for one in node.functions.values() if one.pf == bdf]:
-        yield f"its virtual functions are devices of their own: {_join_names(below)}"
+        yield f"its virtual functions are separate devices: {_join_names(below)}"
     if parts := [one.name for one in node.subfunctions.get(bdf, ())]:
-        yield f"its sub-functions are devices of their own: {_join_names(parts)}"
+        yield f"its sub-functions are separate devices: {_join_names(parts)}"
 
 
 def _join_names(names: Iterable[str]) -> str:

@@ -22,17 +22,17 @@ def selector_hints(
             place = f"{pool.spec.name} selectors[{index}]"
             if pf is None and device.function.has_vfs and bdf in selector.pci_addresses:
                 yield (
-                    f"{place}.pciAddresses has its address, which means the PF alone: "
-                    "rootDevices takes its virtual functions"
+                    f"{place}.pciAddresses has its address, which selects only the PF: "
+                    "rootDevices selects its virtual functions"
                 )
             if pf is not None and pf in selector.pci_addresses:
                 yield (
-                    f"{place}.pciAddresses has the address of its PF {pf}, which means the PF "
-                    f"alone: rootDevices takes the functions below it"
+                    f"{place}.pciAddresses has the address of its PF {pf}, which selects only "
+                    "the PF: rootDevices selects the functions below it"
                 )
             for entry in selector.pf_names:
                 if (name := altnames.get(entry.pf)) in device.pf_names:
                     yield (
                         f"{place}.pfNames has {entry.pf}, an alternative name of its PF {name}: "
-                        f"pfNames takes {name}"
+                        f"pfNames accepts {name}"
                     )

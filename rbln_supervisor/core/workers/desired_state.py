@@ -190,7 +190,7 @@ def _why_gone(device: Device, pool: PoolConfig, node: NodeInventory) -> str:
         why = node.unreadable.get(device.id) or node.unreadable.get(device.function.bdf)
         return f"can't be read: {why}" if why else "unplugged"
     if now.refusal is not None:
-        return now.refusal
+        return now.refusal.text
     before, after = device.function.driver, now.device.function.driver
     if before != after and device.function.vendor:  # otherwise its earlier state is not known
         return f"driver {after} is bound to it, {before} was"

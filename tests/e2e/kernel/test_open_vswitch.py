@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 
-from rbln_supervisor.core.device_types.net_device import DEFAULT_ROUTE
+from rbln_supervisor.core.device_types.base import RefusalReason
 from rbln_worker.host.netlink import rtnetlink
 from tests.e2e.kernel import net
 from tests.e2e.kernel.conftest import NEVER_S, START_DEADLINE_S, Note, explained, rescan
@@ -76,7 +76,7 @@ def test_the_uplink_of_the_bridge_is_not_given_out(
     assert done.returncode == 0, done.stderr
     words = " ".join(done.stdout.split())
     assert nics[UPLINK].address in words
-    assert DEFAULT_ROUTE in words
+    assert RefusalReason.DEFAULT_ROUTE.text in words
     note(
         "default route over br-ex of Open vSwitch",
         "its port is refused, a card beside it is not",

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from rbln_supervisor.core.device_types.net_device import DEFAULT_ROUTE
+from rbln_supervisor.core.device_types.base import RefusalReason
 from tests.e2e.kernel import net, pci
 from tests.e2e.kernel.conftest import Note, explained, rescan
 from tests.e2e.kernel.net import Cards, Nic
@@ -219,7 +219,7 @@ def test_the_default_route_by(
             said = explained(system, nic.interface)
             refused = number in layout.refused
             assert (said.device, said.pool) == (nic.address, None if refused else NICS)
-            assert said.reason == (DEFAULT_ROUTE if refused else "")
+            assert said.refusal == (RefusalReason.DEFAULT_ROUTE if refused else None)
             if refused:
                 not_given_out(system.kubelet, nic.address)
             else:
@@ -262,7 +262,7 @@ def test_the_default_route_by_a_function_and_by_its_pf(
     with arranged(route, net.interface(first)):
         rescan(system)
         heard(system.kubelet, VFS, first, AWAY)
-        assert explained(system, first).reason == DEFAULT_ROUTE
+        assert explained(system, first).refusal is RefusalReason.DEFAULT_ROUTE
         assert explained(system, second).pool == VFS
     rescan(system)
     heard(system.kubelet, VFS, first, HEALTHY)

@@ -1,13 +1,20 @@
-"""The status of a node for people: supervisor, pools, devices, problems."""
+"""``rbln-ctl status``: the supervisor, pools, devices and problems, once or with ``--watch``."""
 
+import argparse
+import sys
 from collections.abc import Iterator
-from typing import Final
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, NamedTuple
 
+import msgspec
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from rbln_supervisor.core.control.protocol import Status, StatusReply
+from rbln_supervisor.core.events.query import matches_name
 from rbln_supervisor.core.status import (
     DeviceStatus,
     NodeStatus,
@@ -16,8 +23,12 @@ from rbln_supervisor.core.status import (
     PoolStatus,
     SupervisorStatus,
 )
-from rbln_supervisor.ctl.rendering import table_for
-from rbln_supervisor.ctl.wording import count, duration_text, plain, time_ago
+from rbln_supervisor.ctl import client, completers
+from rbln_supervisor.ctl.command import Command
+from rbln_supervisor.ctl.exits import CommandError, Exit
+from rbln_supervisor.ctl.output import write_json, write_text
+from rbln_supervisor.ctl.rendering import render_text, table_for
+from rbln_supervisor.ctl.text import count, duration_text, plain, time_ago
 from rbln_worker.contract.health import HealthPhase
 
 NARROW_COLUMNS: Final = 90
@@ -30,6 +41,47 @@ _STATE_STYLES: Final[dict[PoolState, str]] = {
     "backoff": "red",
     "invalid": "bold red",
 }
+
+
+class StatusFilter(NamedTuple):
+    """The filter of ``rbln-ctl status``."""
+
+    pool: str | None = None
+    """With or without its prefix; None: all."""
+    unhealthy: bool = False
+    """True: only devices that are not healthy, and pools that have such or that do not serve."""
+
+
+def filter_status(status: NodeStatus, choice: StatusFilter) -> NodeStatus:
+    """Return the status reduced to the selected pools and devices, in the same structure."""
+    pools = {
+        name: pool
+        for name, pool in status.pools.items()
+        if choice.pool is None or matches_name(name, choice.pool)
+    }
+    if choice.unhealthy:
+        pools = {
+            name: msgspec.structs.replace(
+                pool, devices={d: one for d, one in pool.devices.items() if not is_healthy(one)}
+            )
+            for name, pool in pools.items()
+        }
+        pools = {
+            name: pool for name, pool in pools.items() if pool.devices or pool.state != "serving"
+        }
+    return msgspec.structs.replace(status, pools=pools)
+
+
+def unknown_pool_error(status: NodeStatus, choice: StatusFilter) -> str:
+    """Return an error if the selected pool does not exist; empty if it does."""
+    if choice.pool is None or any(matches_name(name, choice.pool) for name in status.pools):
+        return ""
+    return f"no pool {choice.pool}: the pools are {', '.join(status.pools) or 'none'}"
+
+
+def is_healthy(device: DeviceStatus) -> bool:
+    """Return True if the device is healthy without any doubt."""
+    return device.health == "Healthy" and device.phase is HealthPhase.HEALTHY
 
 
 def status_page(
@@ -82,11 +134,11 @@ def _pool_table(status: NodeStatus, columns: int, whole: NodeStatus) -> Table:
         worker = pool.worker
         devices = whole.pools[name].devices
         healthy = sum(device.health == "Healthy" for device in devices.values())
-        all_well = healthy == len(devices)
+        all_healthy = healthy == len(devices)
         ours = [
             Text(plain(name), "bold"),
             Text(pool.state, _STATE_STYLES[pool.state]),
-            Text(f"{healthy}/{len(devices)}", "" if all_well else "red"),
+            Text(f"{healthy}/{len(devices)}", "" if all_healthy else "red"),
         ]
         if not narrow:
             ours += [
@@ -115,12 +167,12 @@ def _pool_notes(pool: PoolStatus) -> Iterator[str]:
 def _device_table(
     name: str, pool: PoolStatus, columns: int, now: float, *, id_columns: int
 ) -> Group:
-    all_well = all(is_.phase is HealthPhase.HEALTHY for is_ in pool.devices.values())
+    all_healthy = all(is_.phase is HealthPhase.HEALTHY for is_ in pool.devices.values())
     table = table_for(columns)
     table.add_column("DEVICE", min_width=id_columns, overflow="fold")
     table.add_column("HEALTH", min_width=len("Unhealthy"), no_wrap=True)
     table.add_column("NUMA", justify="right", no_wrap=True)
-    if not all_well:
+    if not all_healthy:
         table.add_column("SINCE", no_wrap=True)
     held = any(is_.pods for is_ in pool.devices.values())
     if held:
@@ -129,7 +181,7 @@ def _device_table(
     for device, is_ in pool.devices.items():
         numa = "-" if is_.numa is None else str(is_.numa)
         cells = [Text(plain(device)), health_text(is_), Text(numa)]
-        if not all_well:
+        if not all_healthy:
             cells.append(Text("" if is_.phase is HealthPhase.HEALTHY else time_ago(is_.since, now)))
         if held:
             cells.append(Text(", ".join(map(pod_name, is_.pods))))
@@ -174,3 +226,60 @@ def _problem_lines(status: NodeStatus) -> Iterator[RenderableType]:
         yield Text()
         yield Text("Counters", "bold")
         yield from (Text(f"  {plain(name)}  {n}") for name, n in sorted(counted.items()))
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    pool = parser.add_argument(
+        "--pool", metavar="POOL", help="only this pool, with or without its prefix"
+    )
+    completers.complete_with(pool, completers.pool_names)
+    parser.add_argument(
+        "--unhealthy",
+        action="store_true",
+        help="only devices that are not healthy, and pools that do not serve",
+    )
+    parser.add_argument("--watch", action="store_true", help="refresh until Ctrl-C")
+    parser.add_argument(
+        "--interval",
+        type=_parse_seconds,
+        default=1.0,
+        metavar="SECONDS",
+        help="time between two refreshes of --watch (default: 1)",
+    )
+
+
+def _parse_seconds(text: str) -> float:
+    number = float(text)
+    if not 0.1 <= number <= 3600:
+        raise argparse.ArgumentTypeError(f"expected 0.1 to 3600 seconds, got {text}")
+    return number
+
+
+def _run(options: argparse.Namespace) -> Exit:
+    run_dir: Path = options.run_dir
+    choice = StatusFilter(options.pool, options.unhealthy)
+    if options.watch:
+        from rbln_supervisor.ctl import status_watch  # noqa: PLC0415 - rich.live, for a terminal only
+
+        return status_watch.watch_status(
+            run_dir, choice, as_json=options.json, interval_s=options.interval
+        )
+    status = client.request_reply(run_dir, Status(), StatusReply).status
+    if error := unknown_pool_error(status, choice):
+        raise CommandError(error)
+    part = filter_status(status, choice)
+    if options.json:
+        write_json(part)
+    else:
+        now = datetime.now(UTC).timestamp()
+        write_text(render_text(lambda columns: status_page(part, columns, now, status), sys.stdout))
+    return Exit.DONE
+
+
+COMMAND: Final = Command(
+    "show pools, workers and devices",
+    "  rbln-ctl status --watch --unhealthy\n"
+    "  rbln-ctl status --pool ATOM --json | jq '.pools[].devices'",
+    _run,
+    _add_arguments,
+)

@@ -1,7 +1,8 @@
-"""Times on a command line, and times for people."""
+"""Words and times of rbln-ctl's output, and the times of its command line."""
 
 import argparse
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -34,3 +35,30 @@ def time_stamp(at: float) -> str:
     except (ValueError, OverflowError, OSError):
         return "-"
     return f"{when:%Y-%m-%d %H:%M:%S}.{when.microsecond // 1000:03}"
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration in its two largest units."""
+    whole = max(0, int(seconds))
+    days, hours = divmod(whole // 3600, 24)
+    minutes, rest = divmod(whole % 3600, 60)
+    units = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
+    first = next((index for index, (value, _) in enumerate(units) if value), 3)
+    return " ".join(f"{value} {unit}" for value, unit in units[first : first + 2])
+
+
+def time_ago(since: float | None, now: float) -> str:
+    """Return the time since ``since``, both in seconds since the epoch; empty if it is None."""
+    return "" if since is None else f"{duration_text(now - since)} ago"
+
+
+def count(things: Sequence[object], noun: str) -> str:
+    """Return ``1 pool``, ``2 pools``."""
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
+
+
+def plain(text: str) -> str:
+    """Return a text without control characters, because it may come from any log or file."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -1,0 +1,58 @@
+"""``rbln-ctl reload``: reads the configuration file again."""
+
+import argparse
+import sys
+from typing import Final
+
+from rbln_supervisor.core.control.protocol import Reload, ReloadReply
+from rbln_supervisor.ctl import client
+from rbln_supervisor.ctl.command import Command
+from rbln_supervisor.ctl.exits import Exit
+from rbln_supervisor.ctl.output import print_errors, write_json, write_text
+from rbln_supervisor.ctl.plan_table import plan_page
+from rbln_supervisor.ctl.rendering import render_text
+from rbln_supervisor.ctl.text import count
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--force", action="store_true", help="even if pools lose devices that pods use"
+    )
+
+
+def _run(options: argparse.Namespace) -> Exit:
+    reply = client.request_reply(options.run_dir, Reload(force=options.force), ReloadReply)
+    if options.json:
+        write_json(reply)
+        return Exit.DONE
+    write_text(f"{reload_sentence(reply)}\n")
+    if (plan := reply.plan) and _is_change(reply):
+        write_text(render_text(lambda columns: plan_page(plan, columns, done=True), sys.stdout))
+    print_errors(*reply.forced, prefix="forced")
+    print_errors(*reply.warnings, prefix="warning")
+    return Exit.DONE
+
+
+def reload_sentence(reply: ReloadReply) -> str:
+    """Return one sentence."""
+    if not _is_change(reply):
+        return f"reloaded: nothing changed, {count(reply.unchanged, 'pool')} as before"
+    return (
+        f"reloaded: {count(reply.added, 'pool')} added, {len(reply.removed)} removed, "
+        f"{len(reply.changed)} changed, {len(reply.unchanged)} unchanged"
+    )
+
+
+def _is_change(reply: ReloadReply) -> bool:
+    """Return True if a reload changed a pool, or moved a device."""
+    moves = reply.plan.moves if reply.plan else ()
+    return bool(reply.added or reply.removed or reply.changed or moves)
+
+
+COMMAND: Final = Command(
+    "read the configuration file again; any error in it leaves everything unchanged",
+    "  rbln-ctl validate /etc/pcidp/config.json --against-host && rbln-ctl reload\n"
+    "  rbln-ctl reload --force",
+    _run,
+    _add_arguments,
+)
