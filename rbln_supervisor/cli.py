@@ -88,22 +88,22 @@ def _normalize_argument(word: str) -> str:
 
 
 _MORE: Final = """\
-A switch (BOOL) without a value is on. The reference's flags for its log files are accepted, and
-change nothing.
+A switch (BOOL) without a value is on. The reference's flags for its log files are accepted and
+have no effect.
 
 signals:
-  SIGTERM, SIGINT, SIGQUIT  end the workers and leave
-  SIGHUP                    read the configuration again, as rbln-ctl reload does
+  SIGTERM, SIGINT, SIGQUIT  stop the workers and exit
+  SIGHUP                    reload the configuration, as rbln-ctl reload does
 
 exit codes:
-  0   asked to leave, and left
-  1   it can serve nothing; the last lines say what to mend
+  0   stopped on request
+  1   it cannot start; the last log lines give the reason and a remedy
   2   wrong usage
-  70  an error of its own; the traceback is in the log
+  70  internal error; the traceback is in the log
 
 examples:
   rbln-supervisor --config-file /etc/pcidp/config.json --registration kubelet-sock
-  rbln-ctl validate /etc/pcidp/config.json    # what would it be refused for?
+  rbln-ctl validate /etc/pcidp/config.json    # checks a file first
 """
 
 
@@ -120,7 +120,7 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="only check that options and configuration can be used; start nothing",
+        help="only check the options and the configuration; start nothing",
     )
     option = parser.add_argument
     option(
@@ -128,34 +128,34 @@ def _build_parser() -> argparse.ArgumentParser:
         type=Path,
         default=default.config_file,
         metavar="FILE",
-        help="the resource pools, JSON or YAML (%(default)s)",
+        help="the configuration of the resource pools, JSON or YAML (%(default)s)",
     )
     option(
         "--resource-prefix",
         default=default.resource_prefix,
         metavar="DNS-NAME",
-        help="prefix of pools that name none (%(default)s)",
+        help="prefix of pools without one (%(default)s)",
     )
     option(
         "--use-cdi",
         type=_parse_boolean,
         default=default.use_cdi,
         metavar="BOOL",
-        help="let the container runtime add devices, by CDI specs in /var/run/cdi (false)",
+        help="the container runtime adds devices, from CDI specs in /var/run/cdi (false)",
     )
     option(
         "--cdi-mode",
         choices=("annotations", "cri", "both"),
         default=default.cdi_mode,
-        help="how the runtime is told of devices: annotations for old runtimes, the kubelet's own "
-        "field (cri), or both, which every kubelet and runtime takes (%(default)s)",
+        help="how the container runtime gets device names: annotations for old runtimes, the field "
+        "of the CRI (cri), or both, which every kubelet and runtime accepts (%(default)s)",
     )
     option(
         "--registration",
         choices=get_args(Choice),
         default=default.registration,
-        help="how the kubelet learns of the pools; auto: by kubelet.sock, and by the plugin "
-        "watcher only where there is no device-plugins folder (%(default)s)",
+        help="how pools are registered with the kubelet; auto: at kubelet.sock, or by the plugin "
+        "watcher if there is no device-plugins directory (%(default)s)",
     )
     option(
         "--kubelet-dir",
@@ -169,43 +169,42 @@ def _build_parser() -> argparse.ArgumentParser:
         type=_parse_absolute_path,
         default=default.device_plugins_dir,
         metavar="DIR",
-        help="the folder of kubelet.sock, which no --root-dir of a kubelet moves (%(default)s)",
+        help="the directory of kubelet.sock, whatever the kubelet's --root-dir is (%(default)s)",
     )
     option(
         "--pod-resources-dir",
         type=_parse_absolute_path,
         default=None,
         metavar="DIR",
-        help="the folder of the kubelet's pod-resources API (pod-resources below --kubelet-dir)",
+        help="the directory of the pod-resources API (pod-resources below --kubelet-dir)",
     )
     option(
         "--plugins-registry-dir",
         type=_parse_absolute_path,
         default=None,
         metavar="DIR",
-        help="the folder of the kubelet's plugin watcher (plugins_registry below --kubelet-dir)",
+        help="the directory of the plugin watcher (plugins_registry below --kubelet-dir)",
     )
     option(
         "--run-dir",
         type=_existing_or_new,
         default=default.run_dir,
         metavar="DIR",
-        help="for sockets, locks and last log lines (%(default)s)",
+        help="the directory of sockets, locks and last log lines (%(default)s)",
     )
     option(
         "--host-root",
         type=_existing_or_new,
         default=default.host_root,
         metavar="DIR",
-        help="where the host's /sys, /dev and the kubelet's folders lie (%(default)s)",
+        help="the directory with the host's /sys, /dev and the kubelet's directories (%(default)s)",
     )
     option(
         "--allow-default-route",
         type=_parse_boolean,
         default=default.allow_default_route,
         metavar="BOOL",
-        help="give out network devices although the node's default route leaves through them "
-        "(false)",
+        help="assign network devices even if the node's default route uses them (false)",
     )
     option(
         "--watch-config",
@@ -219,42 +218,42 @@ def _build_parser() -> argparse.ArgumentParser:
         type=_parse_seconds,
         default=default.gone_grace_s,
         metavar="SECONDS",
-        help="how long a device that vanished stays listed as Unhealthy (%(default)g)",
+        help="how long a device that has vanished stays listed as Unhealthy (%(default)g)",
     )
     option(
         "--rescan-interval",
         type=_parse_seconds,
         default=default.rescan_s,
         metavar="SECONDS",
-        help="how often to look for devices without being told (%(default)g)",
+        help="time between two periodic discoveries (%(default)g)",
     )
     option(
         "--pre-start-check",
         choices=get_args(PreStartChoice),
         default=default.pre_start_check,
-        help="when the kubelet has to ask before it starts a container; auto: while a pod holds a "
-        "device whose nodes have other names than it was given (%(default)s)",
+        help="when the kubelet calls PreStartContainer; auto: while a pod holds a device whose "
+        "nodes have other names than the pod was given (%(default)s)",
     )
     option(
         "--worker-memory-max",
         type=_parse_memory,
         default=default.worker_memory_max,
         metavar="SIZE",
-        help="how much memory of its own a worker may have, stacks of its threads included, such "
-        "as 512MiB; at least 256MiB, or none for no limit (1GiB)",
+        help="limit of a worker's private memory, including the stacks of its threads, such as "
+        "512MiB; at least 256MiB, or none for no limit (1GiB)",
     )
     option(
         "--log-level",
         type=_parse_level,
         default=default.log_level,
         metavar="LEVEL",
-        help="debug, info, warning or error; a number, as the reference takes, is info (info)",
+        help="debug, info, warning or error; a number, as for the reference, is info (info)",
     )
     option(
         "--log-format",
         choices=get_args(Format),
         default=default.log_format,
-        help="lines of the log: text, or an object each (%(default)s)",
+        help="log lines as text, or as a JSON object each (%(default)s)",
     )
     for name in _IGNORED:
         option(f"--{name}", default=None, help=argparse.SUPPRESS)
@@ -270,7 +269,7 @@ def _parse_boolean(text: str) -> bool:
 def _parse_absolute_path(text: str) -> Path:
     path = Path(text)
     if not path.is_absolute():
-        raise argparse.ArgumentTypeError(f"expected a path from the root, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected an absolute path, got {text!r}")
     return path
 
 

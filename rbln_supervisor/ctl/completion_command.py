@@ -14,7 +14,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", choices=("bash", "zsh", "fish"))
 
 
-def _run(options: argparse.Namespace) -> Exit:
+def _run_command(options: argparse.Namespace) -> Exit:
     write_text(shellcode(["rbln-ctl"], shell=options.shell))
     return Exit.DONE
 
@@ -24,6 +24,6 @@ COMMAND: Final = Command(
     "  source <(rbln-ctl completion bash)\n"
     '  rbln-ctl completion zsh > "${fpath[1]}/_rbln-ctl"\n'
     "  rbln-ctl completion fish > ~/.config/fish/completions/rbln-ctl.fish",
-    _run,
+    _run_command,
     _add_arguments,
 )

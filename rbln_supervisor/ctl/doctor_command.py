@@ -1,7 +1,7 @@
 """``rbln-ctl doctor``: problems of this node, with evidence and a remedy each."""
 
 import argparse
-import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -15,8 +15,8 @@ from rbln_supervisor.core.doctor.finding import SEVERITIES, Finding, Severity
 from rbln_supervisor.ctl.command import Command, add_node_arguments
 from rbln_supervisor.ctl.doctor import Overrides, gather_facts
 from rbln_supervisor.ctl.exits import Exit
-from rbln_supervisor.ctl.output import write_json, write_text
-from rbln_supervisor.ctl.rendering import render_text
+from rbln_supervisor.ctl.output import write_json
+from rbln_supervisor.ctl.rendering import print_page
 from rbln_supervisor.ctl.text import plain
 
 _STYLES: Final[dict[Severity, str]] = {"error": "bold red", "warning": "yellow", "note": "cyan"}
@@ -33,13 +33,13 @@ def node_overrides(options: argparse.Namespace) -> Overrides:
     )
 
 
-def _run(options: argparse.Namespace) -> Exit:
+def _run_command(options: argparse.Namespace) -> Exit:
     facts = gather_facts(node_overrides(options))
     findings = diagnose(facts)
     if options.json:
         write_json(findings_json(facts))
     else:
-        write_text(render_text(lambda _: doctor_page(findings, facts.unreachable), sys.stdout))
+        print_page(lambda _: doctor_page(findings, facts.unreachable))
     if facts.unreachable:
         return Exit.UNREACHABLE
     return Exit.REFUSED if is_wrong(findings) else Exit.DONE
@@ -79,13 +79,13 @@ def _finding_rows(one: Finding) -> Iterator[RenderableType]:
 
 
 def _summary_line(findings: Sequence[Finding], unreachable: str) -> Text:
-    counts = {word: sum(one.severity == word for one in findings) for word in SEVERITIES}
-    parts = [f"{n} {word}{'' if n == 1 else 's'}" for word, n in counts.items() if n]
-    if not parts:
+    counts = Counter(one.severity for one in findings)
+    present = [(severity, counts[severity]) for severity in SEVERITIES if counts[severity]]
+    if not present:
         return Text("● no problem found", "green")
-    style = next(_STYLES[word] for word, n in counts.items() if n)
+    parts = [f"{n} {severity}{'' if n == 1 else 's'}" for severity, n in present]
     ending = "; the supervisor does not reply" if unreachable else ""
-    return Text(f"● {', '.join(parts)}{ending}", style)
+    return Text(f"● {', '.join(parts)}{ending}", _STYLES[present[0][0]])
 
 
 COMMAND: Final = Command(
@@ -93,6 +93,6 @@ COMMAND: Final = Command(
     "  rbln-ctl doctor\n"
     "  rbln-ctl doctor --json | jq -r '.findings[] | select(.severity == \"error\") | .code'\n"
     "  rbln-ctl doctor --config-file /etc/pcidp/config.json   # if no supervisor ever ran",
-    _run,
+    _run_command,
     add_node_arguments,
 )

@@ -1,7 +1,6 @@
 """``rbln-ctl events``: from the files of the run directory, so that it needs no supervisor."""
 
 import argparse
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from time import sleep
@@ -17,7 +16,7 @@ from rbln_supervisor.ctl import completers
 from rbln_supervisor.ctl.command import Command
 from rbln_supervisor.ctl.exits import Exit
 from rbln_supervisor.ctl.output import print_errors, write_json, write_line, write_text
-from rbln_supervisor.ctl.rendering import render_text, table_for
+from rbln_supervisor.ctl.rendering import print_page, table_for
 from rbln_supervisor.ctl.text import parse_since, plain, time_stamp
 from rbln_supervisor.events import log
 from rbln_worker.contract.events import Event
@@ -86,7 +85,7 @@ class NodeEvents:
         return select_events((one for path in paths for one in self._reader.read_new(path)), query)
 
 
-def _run(options: argparse.Namespace) -> Exit:
+def _run_command(options: argparse.Namespace) -> Exit:
     run_dir: Path = options.run_dir
     query = Query(options.most, options.pool, options.device, options.since)
     if options.follow:
@@ -99,7 +98,7 @@ def _run(options: argparse.Namespace) -> Exit:
     if options.json:
         write_json({"events": events})
     elif events:
-        write_text(render_text(lambda columns: events_page(events, columns), sys.stdout))
+        print_page(lambda columns: events_page(events, columns))
     else:
         write_text("no such event is recorded\n")
     return Exit.DONE
@@ -194,6 +193,6 @@ COMMAND: Final = Command(
     "  rbln-ctl events --since 1h --pool ATOM\n"
     "  rbln-ctl events --device 0000:3b:00.0 -n 100\n"
     "  rbln-ctl events --follow --json",
-    _run,
+    _run_command,
     _add_arguments,
 )

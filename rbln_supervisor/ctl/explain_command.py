@@ -1,7 +1,6 @@
 """``rbln-ctl explain``: the pool of a device, the decision of each pool, and its health."""
 
 import argparse
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,8 +21,8 @@ from rbln_supervisor.ctl import client, completers, status_command
 from rbln_supervisor.ctl.command import Command
 from rbln_supervisor.ctl.doctor import Overrides, find_owners
 from rbln_supervisor.ctl.exits import CommandError, Exit
-from rbln_supervisor.ctl.output import write_json, write_text
-from rbln_supervisor.ctl.rendering import render_text, table_for
+from rbln_supervisor.ctl.output import write_json
+from rbln_supervisor.ctl.rendering import print_page, table_for
 from rbln_supervisor.ctl.text import duration_text, plain, time_ago
 from rbln_worker.contract.health import HealthPhase
 
@@ -49,7 +48,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     completers.complete_with(device, completers.device_names)
 
 
-def _run(options: argparse.Namespace) -> Exit:
+def _run_command(options: argparse.Namespace) -> Exit:
     name: str = options.device
     name = name if name.isprintable() else ascii(name)[1:-1]  # JSON carries no other bytes
     try:
@@ -60,7 +59,7 @@ def _run(options: argparse.Namespace) -> Exit:
         write_json(explanation)
     else:
         now = datetime.now(UTC).timestamp()
-        write_text(render_text(lambda columns: explain_page(explanation, columns, now), sys.stdout))
+        print_page(lambda columns: explain_page(explanation, columns, now))
     return Exit.DONE
 
 
@@ -83,11 +82,11 @@ def _explain_owner(run_dir: Path, name: str, refused: client.RefusedError) -> Ex
     reason = "it belongs to no device"
     for device in named:
         try:
-            found = _request_explanation(run_dir, device)
+            explanation = _request_explanation(run_dir, device)
         except client.RefusedError as error:
             reason = "; ".join(error.lines)
         else:
-            return msgspec.structs.replace(found, notes=(note, *found.notes))
+            return msgspec.structs.replace(explanation, notes=(note, *explanation.notes))
     raise CommandError(f"{note}; {reason}")
 
 
@@ -262,6 +261,6 @@ def _value_table(explanation: Explanation, columns: int) -> RenderableType:
 COMMAND: Final = Command(
     "show the pool of a device and why, or why it is in none",
     "  rbln-ctl explain 3b:00.0\n  rbln-ctl explain enp59s0f0v3",
-    _run,
+    _run_command,
     _add_arguments,
 )

@@ -44,10 +44,10 @@ def load_command(name: str) -> Command:
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the options and the command; exit with code 2 and the usage if they are invalid."""
     try:
-        _, words = _common_parser().parse_known_args(argv)
+        _, arguments = _common_parser().parse_known_args(argv)
     except argparse.ArgumentError:
-        words = []
-    chosen = words[:1] if words and words[0] in COMMANDS else COMMANDS
+        arguments = []
+    chosen = arguments[:1] if arguments and arguments[0] in COMMANDS else COMMANDS
     defaults = argparse.Namespace(run_dir=RUN_DIR, json=False)
     return build_parser(chosen).parse_args(argv, defaults)
 

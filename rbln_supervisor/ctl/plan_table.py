@@ -46,15 +46,15 @@ def _pool_table(plan: Plan, columns: int) -> Table:
 
 def _match_notes(pool: PoolPlan) -> Iterator[str]:
     """Yield results of matching for the devices of its type that the pool does not get."""
-    tally = pool.tally
-    if not tally.candidates:
+    counts = pool.counts
+    if not counts.candidates:
         yield "the node has no device of its type"
-    if tally.rejected:
-        yield f"{tally.rejected} rejected by its selectors"
-    if tally.shadowed:
-        yield f"{tally.shadowed} in earlier pools"
-    if tally.refused:
-        yield f"{tally.refused} not assignable"
+    if counts.rejected:
+        yield f"{counts.rejected} rejected by its selectors"
+    if counts.shadowed:
+        yield f"{counts.shadowed} in earlier pools"
+    if counts.refused:
+        yield f"{counts.refused} not assignable"
 
 
 def _summary_text(plan: Plan) -> str:

@@ -19,7 +19,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("condition", choices=("alive", "ready"))
 
 
-def _run(options: argparse.Namespace) -> Exit:
+def _run_command(options: argparse.Namespace) -> Exit:
     """Print only errors, which the kubelet shows."""
     until_ready = options.condition == "ready"
     timeout_s = READY_TIMEOUT_S if until_ready else None
@@ -55,6 +55,6 @@ COMMAND: Final = Command(
     "exit with 0 if the supervisor replies (alive), or if the kubelet lists all pools (ready)",
     "  rbln-ctl probe ready && echo the kubelet lists every pool\n"
     "  kubectl exec POD -- rbln-ctl probe alive",
-    _run,
+    _run_command,
     _add_arguments,
 )

@@ -1,7 +1,6 @@
 """``rbln-ctl reload``: reads the configuration file again."""
 
 import argparse
-import sys
 from typing import Final
 
 from rbln_supervisor.core.control.protocol import Reload, ReloadReply
@@ -10,7 +9,7 @@ from rbln_supervisor.ctl.command import Command
 from rbln_supervisor.ctl.exits import Exit
 from rbln_supervisor.ctl.output import print_errors, write_json, write_text
 from rbln_supervisor.ctl.plan_table import plan_page
-from rbln_supervisor.ctl.rendering import render_text
+from rbln_supervisor.ctl.rendering import print_page
 from rbln_supervisor.ctl.text import count
 
 
@@ -20,14 +19,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _run(options: argparse.Namespace) -> Exit:
+def _run_command(options: argparse.Namespace) -> Exit:
     reply = client.request_reply(options.run_dir, Reload(force=options.force), ReloadReply)
     if options.json:
         write_json(reply)
         return Exit.DONE
     write_text(f"{reload_sentence(reply)}\n")
     if (plan := reply.plan) and _is_change(reply):
-        write_text(render_text(lambda columns: plan_page(plan, columns, done=True), sys.stdout))
+        print_page(lambda columns: plan_page(plan, columns, done=True))
     print_errors(*reply.forced, prefix="forced")
     print_errors(*reply.warnings, prefix="warning")
     return Exit.DONE
@@ -53,6 +52,6 @@ COMMAND: Final = Command(
     "read the configuration file again; any error in it leaves everything unchanged",
     "  rbln-ctl validate /etc/pcidp/config.json --against-host && rbln-ctl reload\n"
     "  rbln-ctl reload --force",
-    _run,
+    _run_command,
     _add_arguments,
 )

@@ -1,11 +1,14 @@
 """The page for output: a terminal with its width and colours, or a pipe with neither."""
 
+import sys
 from collections.abc import Callable
 from typing import Final, TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
 from rich.table import Table
+
+from rbln_supervisor.ctl.output import write_text
 
 PIPE_COLUMNS: Final = 1000
 """Width without a terminal: lines are as long as their text, for grep and for reports."""
@@ -21,6 +24,11 @@ def render_text(page: Callable[[int], RenderableType], stream: TextIO) -> str:
     with console.capture() as capture:
         console.print(page(columns))
     return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+
+
+def print_page(page: Callable[[int], RenderableType]) -> bool:
+    """Write a page to standard output; return False if its reader is gone."""
+    return write_text(render_text(page, sys.stdout))
 
 
 def table_for(columns: int) -> Table:

@@ -11,7 +11,7 @@ from rbln_supervisor.ctl.output import print_errors, write_json, write_text
 from rbln_supervisor.ctl.text import count, plain
 
 
-def _run(options: argparse.Namespace) -> Exit:
+def _run_command(options: argparse.Namespace) -> Exit:
     reply = client.request_reply(options.run_dir, Rescan(), RescanReply)
     if options.json:
         write_json(reply)
@@ -32,5 +32,5 @@ def rescan_text(reply: RescanReply) -> str:
 COMMAND: Final = Command(
     "run a discovery and a health check of all devices now",
     "  modprobe rebellions && rbln-ctl rescan && rbln-ctl status",
-    _run,
+    _run_command,
 )

@@ -1,7 +1,6 @@
 """``rbln-ctl status``: the supervisor, pools, devices and problems, once or with ``--watch``."""
 
 import argparse
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,8 +25,8 @@ from rbln_supervisor.core.status import (
 from rbln_supervisor.ctl import client, completers
 from rbln_supervisor.ctl.command import Command
 from rbln_supervisor.ctl.exits import CommandError, Exit
-from rbln_supervisor.ctl.output import write_json, write_text
-from rbln_supervisor.ctl.rendering import render_text, table_for
+from rbln_supervisor.ctl.output import write_json
+from rbln_supervisor.ctl.rendering import print_page, table_for
 from rbln_supervisor.ctl.text import count, duration_text, plain, time_ago
 from rbln_worker.contract.health import HealthPhase
 
@@ -85,7 +84,7 @@ def is_healthy(device: DeviceStatus) -> bool:
 
 
 def status_page(
-    status: NodeStatus, columns: int, now: float, whole: NodeStatus | None = None
+    status: NodeStatus, columns: int, now: float, full: NodeStatus | None = None
 ) -> RenderableType:
     """Return a status for a page of this width.
 
@@ -93,11 +92,11 @@ def status_page(
         status: the part to show.
         columns: width of the page.
         now: seconds since the epoch.
-        whole: the full status; devices are counted there.
+        full: the full status; devices are counted there.
     """
     parts: list[RenderableType] = [_head_line(status.supervisor)]
     if status.pools:
-        parts += [Text(), _pool_table(status, columns, whole or status)]
+        parts += [Text(), _pool_table(status, columns, full or status)]
     ids = [len(device) for pool in status.pools.values() for device in pool.devices]
     for name, pool in status.pools.items():
         if pool.devices:
@@ -118,7 +117,7 @@ def _head_line(supervisor: SupervisorStatus) -> Text:
     )
 
 
-def _pool_table(status: NodeStatus, columns: int, whole: NodeStatus) -> Table:
+def _pool_table(status: NodeStatus, columns: int, full: NodeStatus) -> Table:
     narrow = columns < NARROW_COLUMNS
     table = table_for(columns)
     name_columns = min(columns // 2, max(map(len, status.pools)))
@@ -132,24 +131,24 @@ def _pool_table(status: NodeStatus, columns: int, whole: NodeStatus) -> Table:
     table.add_column("NOTE", overflow="fold")
     for name, pool in status.pools.items():
         worker = pool.worker
-        devices = whole.pools[name].devices
+        devices = full.pools[name].devices
         healthy = sum(device.health == "Healthy" for device in devices.values())
         all_healthy = healthy == len(devices)
-        ours = [
+        cells = [
             Text(plain(name), "bold"),
             Text(pool.state, _STATE_STYLES[pool.state]),
             Text(f"{healthy}/{len(devices)}", "" if all_healthy else "red"),
         ]
         if not narrow:
-            ours += [
+            cells += [
                 Text(pool.registration or "-", "" if pool.registered else "dim"),
                 Text("-" if worker.pid is None else str(worker.pid)),
             ]
-        ours += [
+        cells += [
             Text(str(worker.restarts), "yellow" if worker.restarts else ""),
             Text("; ".join(_pool_notes(pool))),
         ]
-        table.add_row(*ours)
+        table.add_row(*cells)
     return table
 
 
@@ -174,8 +173,8 @@ def _device_table(
     table.add_column("NUMA", justify="right", no_wrap=True)
     if not all_healthy:
         table.add_column("SINCE", no_wrap=True)
-    held = any(is_.pods for is_ in pool.devices.values())
-    if held:
+    any_pods = any(is_.pods for is_ in pool.devices.values())
+    if any_pods:
         table.add_column("POD", overflow="fold")
     table.add_column("REASON", overflow="fold")
     for device, is_ in pool.devices.items():
@@ -183,7 +182,7 @@ def _device_table(
         cells = [Text(plain(device)), health_text(is_), Text(numa)]
         if not all_healthy:
             cells.append(Text("" if is_.phase is HealthPhase.HEALTHY else time_ago(is_.since, now)))
-        if held:
+        if any_pods:
             cells.append(Text(", ".join(map(pod_name, is_.pods))))
         table.add_row(*cells, Text(evidence_text(is_)))
         for warning in is_.warnings:
@@ -255,7 +254,7 @@ def _parse_seconds(text: str) -> float:
     return number
 
 
-def _run(options: argparse.Namespace) -> Exit:
+def _run_command(options: argparse.Namespace) -> Exit:
     run_dir: Path = options.run_dir
     choice = StatusFilter(options.pool, options.unhealthy)
     if options.watch:
@@ -272,7 +271,7 @@ def _run(options: argparse.Namespace) -> Exit:
         write_json(part)
     else:
         now = datetime.now(UTC).timestamp()
-        write_text(render_text(lambda columns: status_page(part, columns, now, status), sys.stdout))
+        print_page(lambda columns: status_page(part, columns, now, status))
     return Exit.DONE
 
 
@@ -280,6 +279,6 @@ COMMAND: Final = Command(
     "show pools, workers and devices",
     "  rbln-ctl status --watch --unhealthy\n"
     "  rbln-ctl status --pool ATOM --json | jq '.pools[].devices'",
-    _run,
+    _run_command,
     _add_arguments,
 )

@@ -16,8 +16,8 @@ from rbln_supervisor.core.control.protocol import Status, StatusReply
 from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl.client import Session, expect_reply
 from rbln_supervisor.ctl.exits import CommandError, Exit
-from rbln_supervisor.ctl.output import write_line, write_text
-from rbln_supervisor.ctl.rendering import render_text
+from rbln_supervisor.ctl.output import write_line
+from rbln_supervisor.ctl.rendering import print_page
 from rbln_supervisor.ctl.status_command import (
     StatusFilter,
     filter_status,
@@ -57,7 +57,7 @@ def watch_status(run_dir: Path, choice: StatusFilter, *, as_json: bool, interval
                     for poll in polls:
                         live.update(_watch_page(poll, choice, console.width), refresh=True)
             else:
-                all(write_text(_plain_page(poll, choice)) for poll in polls)
+                all(_print_page(poll, choice) for poll in polls)
     except KeyboardInterrupt:
         pass  # the usual end
     return Exit.DONE
@@ -85,10 +85,8 @@ def _json_value(poll: _Poll, choice: StatusFilter) -> object:
     return filter_status(poll.status, choice)
 
 
-def _plain_page(poll: _Poll, choice: StatusFilter) -> str:
-    return render_text(
-        lambda columns: Group(_watch_page(poll, choice, columns), Text()), sys.stdout
-    )
+def _print_page(poll: _Poll, choice: StatusFilter) -> bool:
+    return print_page(lambda columns: Group(_watch_page(poll, choice, columns), Text()))
 
 
 def _watch_page(poll: _Poll, choice: StatusFilter, columns: int) -> RenderableType:

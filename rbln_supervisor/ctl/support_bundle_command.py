@@ -21,13 +21,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_node_arguments(parser)
 
 
-def _run(options: argparse.Namespace) -> Exit:
+def _run_command(options: argparse.Namespace) -> Exit:
     return write_bundle(node_overrides(options), options.file)
 
 
 COMMAND: Final = Command(
     "pack status, events, findings and configuration into one file, without secrets",
     "  rbln-ctl support-bundle\n  rbln-ctl support-bundle /tmp/node7.tar.gz",
-    _run,
+    _run_command,
     _add_arguments,
 )

@@ -39,9 +39,9 @@ def time_stamp(at: float) -> str:
 
 def duration_text(seconds: float) -> str:
     """Return a duration in its two largest units."""
-    whole = max(0, int(seconds))
-    days, hours = divmod(whole // 3600, 24)
-    minutes, rest = divmod(whole % 3600, 60)
+    total = max(0, int(seconds))
+    days, hours = divmod(total // 3600, 24)
+    minutes, rest = divmod(total % 3600, 60)
     units = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
     first = next((index for index, (value, _) in enumerate(units) if value), 3)
     return " ".join(f"{value} {unit}" for value, unit in units[first : first + 2])

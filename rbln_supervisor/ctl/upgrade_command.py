@@ -34,7 +34,7 @@ class Upgraded(msgspec.Struct, frozen=True):
     """Pools that have another worker."""
 
 
-def _run(options: argparse.Namespace) -> Exit:
+def _run_command(options: argparse.Namespace) -> Exit:
     """Upgrade, and wait until every pool that served before serves again."""
     run_dir: Path = options.run_dir
     before = client.request_reply(run_dir, Status(), StatusReply).status
@@ -102,5 +102,5 @@ def _result_sentence(done: Upgraded) -> str:
 COMMAND: Final = Command(
     "replace the running processes by the installed version, without a gap",
     "  /opt/rbln/bin/pip install --upgrade rbln-device-plugin && rbln-ctl upgrade",
-    _run,
+    _run_command,
 )

@@ -1,7 +1,6 @@
 """``rbln-ctl validate``: checks a file, alone or against the node."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -33,7 +32,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _run(options: argparse.Namespace) -> Exit:
+def _run_command(options: argparse.Namespace) -> Exit:
     prefix = "rbln-ctl"  # errors of reading contain the file's name
     try:
         content = config_file.read_file(options.file)
@@ -70,7 +69,9 @@ def _valid_sentence(file: str, pools: Sequence[object]) -> str:
 def _try_on_node(options: argparse.Namespace, content: bytes) -> Exit:
     """Request a dry run from the supervisor, and print the effect of a reload."""
     # Only here: a check of the file alone needs neither ZeroMQ nor rich.
-    from rbln_supervisor.ctl import client, plan_table, rendering  # noqa: PLC0415
+    from rbln_supervisor.ctl import client  # noqa: PLC0415
+    from rbln_supervisor.ctl.plan_table import plan_page  # noqa: PLC0415
+    from rbln_supervisor.ctl.rendering import print_page  # noqa: PLC0415
 
     run_dir: Path = options.run_dir
     reply = client.request_reply(run_dir, DryRun(content, options.resource_prefix), DryRunReply)
@@ -80,14 +81,12 @@ def _try_on_node(options: argparse.Namespace, content: bytes) -> Exit:
     names = [name for name, pool in plan.pools.items() if pool.change != "removed"]
     if options.json:
         valid = {"valid": True, "pools": names, "warnings": reply.warnings}
-        write_json({**valid, "plan": plan, "held": reply.held})
+        write_json({**valid, "plan": plan, "conflicts": reply.conflicts})
     else:
-        page = rendering.render_text(
-            lambda columns: plan_table.plan_page(plan, columns), sys.stdout
-        )
         sentence = _valid_sentence(options.file, names)
-        write_text(f"{sentence}; a reload would have this effect (nothing was changed):\n{page}")
-        print_errors(*reply.held, prefix="a reload would be refused")
+        write_text(f"{sentence}; a reload would have this effect (nothing was changed):\n")
+        print_page(lambda columns: plan_page(plan, columns))
+        print_errors(*reply.conflicts, prefix="a reload would be refused")
         print_errors(*reply.warnings, prefix=f"{options.file}: warning")
     return Exit.DONE
 
@@ -105,6 +104,6 @@ def _print_invalid(
 COMMAND: Final = Command(
     "check a configuration file; needs no supervisor",
     "  rbln-ctl validate /etc/pcidp/config.json\n  rbln-ctl validate new.yaml --against-host",
-    _run,
+    _run_command,
     _add_arguments,
 )

@@ -38,7 +38,7 @@ class Collected(NamedTuple):
     cause: str = ""
     """Label of the end, as in ``ExitStatus``."""
     failure: str = ""
-    """Reason why it was killed; empty if it ended by itself."""
+    """Reason why it was killed; empty if it exited."""
 
 
 class _Run:

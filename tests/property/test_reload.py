@@ -117,7 +117,7 @@ def test_who_has_what_is_taken_objects(
         both = [key for key in had if key in lost]
         assert len(lines) == len(both)
         for (resource, device), line in zip(both, lines, strict=True):
-            assert line.startswith(f"{device}: pod ns/p, container c, has it as {resource}, ")
+            assert line.startswith(f"{device}: pod ns/p, container c, uses it as {resource}, ")
     assert in_use.unchecked_warning(lost, ResourceHolders(holdings, unknown=unknown)) == ()
 
 

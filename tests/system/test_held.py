@@ -44,8 +44,8 @@ NEW = "rebellions.ai/NEW"
 MOVED = config(pool("NEW", pciAddresses=[ATOMS[0]]), ATOM_POOL, VM_POOL)
 """ATOM's first device is another pool's."""
 HELD = (
-    f"{ATOMS[0]}: pod ml/train-0, container main, has it as {ATOM}, and {NEW} would get it",
-    "let these pods end first, or take the devices with rbln-ctl reload --force",
+    f"{ATOMS[0]}: pod ml/train-0, container main, uses it as {ATOM}, and it would be in {NEW}",
+    "wait until these pods have ended, or remove the devices with rbln-ctl reload --force",
 )
 
 
@@ -113,11 +113,12 @@ def test_pools_that_go_and_devices_that_no_pool_has() -> None:
             reply = reload(stack, config(fewer))
             assert isinstance(reply, ErrorReply)
             assert reply.errors[:-1] == (
-                f"{ATOMS[1]}: pod ml/train-7, container main, has it as {ATOM}, "
-                "and no pool would have it",
-                f"{ATOMS[2]}: pod ml/train-7, container main, has it as {ATOM}, "
-                "and no pool would have it",
-                f"{VMS[0]}: pod ml/vm-1, container qemu, has it as {VM}, and no pool would have it",
+                f"{ATOMS[1]}: pod ml/train-7, container main, uses it as {ATOM}, "
+                "and it would be in no pool",
+                f"{ATOMS[2]}: pod ml/train-7, container main, uses it as {ATOM}, "
+                "and it would be in no pool",
+                f"{VMS[0]}: pod ml/vm-1, container qemu, uses it as {VM}, "
+                "and it would be in no pool",
             )
 
 
@@ -161,7 +162,8 @@ def test_a_function_whose_interface_a_pod_has_stays_where_it_is() -> None:
             refused = reload(stack, config(ATOM_POOL, VM_POOL))
             assert isinstance(refused, ErrorReply)
             assert refused.errors[0] == (
-                f"{bdf}: pod ml/train-0, container main, has it as {nic}, and no pool would have it"
+                f"{bdf}: pod ml/train-0, container main, uses it as {nic}, "
+                "and it would be in no pool"
             )
 
 
@@ -174,8 +176,8 @@ def test_a_kubelet_that_has_no_such_socket() -> None:
             reply = reload(stack, MOVED)
             assert isinstance(reply, ReloadReply)
             assert reply.warnings == (
-                "devices left their pools, and nobody could say whether pods have them: "
-                f"{stack.kubelet.pods.socket} is not there",
+                "devices left their pools without a check of the pods that use them: "
+                f"{stack.kubelet.pods.socket} does not exist",
             )
             allocatable(stack, NEW, 1)
             assert send_request(stack.run_dir, Reload()) == ReloadReply(
@@ -195,10 +197,12 @@ def unknown(stack: Stack, why: str) -> None:
     reply = reload(stack, MOVED)
     assert isinstance(reply, ErrorReply)
     error, advice = reply.errors
-    start = "it takes 1 device from pools, and the kubelet does not say whether pods have them ("
+    start = (
+        "it removes 1 device from pools, and the kubelet does not report whether pods use them ("
+    )
     assert error.startswith(f"{start}{stack.kubelet.pods.socket}: List: {why}"), error
-    force = "take the devices with rbln-ctl reload --force"
-    assert advice == f"it is tried again until the kubelet says, or {force}"
+    force = "remove the devices with rbln-ctl reload --force"
+    assert advice == f"it is tried again until the kubelet reports it, or {force}"
     stack.write_config(before.decode())
     assert isinstance(send_request(stack.run_dir, Reload()), ReloadReply)  # which takes nothing
 

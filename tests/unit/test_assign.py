@@ -8,7 +8,7 @@ from rbln_supervisor.core.config.selectors import ATTRIBUTES, SelectorObject
 from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
 from rbln_supervisor.core.matching.assign import SelectorRef, assign
 from rbln_supervisor.core.matching.node_inventory import NodeInventory
-from rbln_supervisor.core.matching.selector_match import QUESTIONS, CompiledSelector, Mismatch
+from rbln_supervisor.core.matching.selector_match import SELECTOR_KEYS, CompiledSelector, Mismatch
 from rbln_worker.contract.device import Device, DeviceId, Grants, Network, PciFunction, Vdpa
 from rbln_worker.contract.pool import DeviceType, PoolName
 from tests.unit.inventory import P0, below, node, npu, pf, pool, sf, vf
@@ -171,4 +171,4 @@ def test_a_key_that_a_type_does_not_have_is_not_asked() -> None:
 
 
 def test_every_key_is_a_question_but_for_one_that_gives() -> None:
-    assert set(ATTRIBUTES) - set(QUESTIONS) == {"needVhostNet"}
+    assert set(ATTRIBUTES) - set(SELECTOR_KEYS) == {"needVhostNet"}

@@ -148,7 +148,7 @@ def test_explain_as_json(run_dir: Path) -> None:
 def test_a_dry_run(run_dir: Path, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_bytes(b"\xff{}")
-    reply = protocol.DryRunReply(PLAN, warnings=("line 1: odd",), held=("d2: had by a pod",))
+    reply = protocol.DryRunReply(PLAN, warnings=("line 1: odd",), conflicts=("d2: had by a pod",))
     with supervisor(run_dir, protocol.encode(reply)) as asked:
         done = ctl("validate", path, "--against-host", "--run-dir", run_dir)
         as_json = ctl("validate", path, "--against-host", "--run-dir", run_dir, "--json")
@@ -177,7 +177,7 @@ def test_a_dry_run(run_dir: Path, tmp_path: Path) -> None:
         "pools": ["a/x", "a/y"],
         "warnings": ["line 1: odd"],
         "plan": json.loads(msgspec.json.encode(PLAN)),
-        "held": ["d2: had by a pod"],
+        "conflicts": ["d2: had by a pod"],
     }
 
 

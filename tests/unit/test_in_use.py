@@ -101,7 +101,7 @@ def test_a_function_whose_interface_is_in_a_pod_stays_in_its_pool() -> None:
 def test_one_that_can_be_seen_and_does_not_match_is_gone() -> None:
     function = vf(0, network=msgspec.structs.replace(ETHER, interfaces=("e0",), link_type="x"))
     roster = turn(None, node(function), VF, configured=NICS)
-    assert roster.devices[VF].gone == "the pool's linkTypes turn it away, it has x"
+    assert roster.devices[VF].gone == "the pool's linkTypes reject it, it has x"
 
 
 def test_rdma_devices_in_a_pods_namespace() -> None:
@@ -115,7 +115,7 @@ def test_a_device_that_left_by_the_configuration_stays_while_a_pod_holds_it() ->
     roster = turn(None, node(npu()), NPU)
     other = config(pool("a", "accelerator", SelectorObject(devices=("ffff",))))
     after = turn(roster, node(npu()), NPU, configured=other)
-    expected = f"the pool's devices turn it away, it has {npu().product}"
+    expected = f"the pool's devices reject it, it has {npu().product}"
     assert after.devices[ID].gone == expected
     # once it is gone for that reason it has a grace time like any other
     assert turn(after, node(npu()), now=GRACE_S, configured=other).devices == {}

@@ -106,8 +106,8 @@ def test_a_dry_run_tells_who_has_what_it_would_take() -> None:
     request = DryRun(file({"resourceName": "b", "selectors": {}}))
     reply = answer(request, held=ResourceHolders((holding,)))
     assert isinstance(reply, DryRunReply)
-    assert reply.held[0] == (
-        f"{THERE.id}: pod ml/train-0, container main, has it as {A}, and flag.io/b would get it"
+    assert reply.conflicts[0] == (
+        f"{THERE.id}: pod ml/train-0, container main, uses it as {A}, and it would be in flag.io/b"
     )
 
 

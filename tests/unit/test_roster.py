@@ -80,13 +80,13 @@ GONE: list[tuple[NodeConfig, NodeInventory, NodeInventory, str]] = [
         NICS,
         node(vf(0)),
         node(vf(0, network=Network(link_type="infiniband"))),
-        "it changed: the pool's linkTypes turn it away, it has infiniband",
+        "it changed: the pool's linkTypes reject it, it has infiniband",
     ),
     (
         NICS,
         node(vf(0)),
         node(vf(0, network=Network())),
-        "it changed: the pool's linkTypes turn it away, it has none",
+        "it changed: the pool's linkTypes reject it, it has none",
     ),
 ]
 

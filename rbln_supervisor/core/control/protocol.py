@@ -112,7 +112,7 @@ class DryRunReply(msgspec.Struct, frozen=True, tag="planned"):
     errors: tuple[str, ...] = ()
     """Reasons why a reload would be refused, one line each."""
     warnings: tuple[str, ...] = ()
-    held: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()
     """Reasons why a reload would be refused without force, one line each."""
 
 

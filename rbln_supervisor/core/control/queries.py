@@ -27,7 +27,7 @@ def explain_reply(
     name: str,
     served: node_config.NodeConfig,
     node: NodeInventory | None,
-    rosters: Mapping[PoolName, DesiredState],
+    pools: Mapping[PoolName, DesiredState],
     health: Callable[[PoolName], Mapping[str, DeviceStatus]],
     altnames: Mapping[str, str] = {},
 ) -> Reply:
@@ -37,24 +37,22 @@ def explain_reply(
         name: a name of the device.
         served: the configuration.
         node: the result of the last discovery; None if there was none yet.
-        rosters: the desired state of each pool.
+        pools: the desired state of each pool.
         health: returns the health of the devices that a pool lists.
         altnames: the names of interfaces by their alternative names.
     """
     if node is None:
         return ErrorReply(("no discovery has succeeded yet: rbln-ctl status shows why",))
-    gone = {
-        pool: [device for device in roster.devices.values() if device.gone is not None]
-        for pool, roster in rosters.items()
+    vanished = {
+        pool: [device for device in state.devices.values() if device.gone is not None]
+        for pool, state in pools.items()
     }
-    explanation = explain(served, node, name, gone, altnames)
+    explanation = explain(served, node, name, vanished, altnames)
     if explanation is None:
         return ErrorReply((_unknown_device(name, served),))
-    lister = next(
-        (p for p, roster in rosters.items() if explanation.device in roster.devices), None
-    )
-    how = health(lister).get(explanation.device) if lister else None
-    return ExplainReply(msgspec.structs.replace(explanation, health=how))
+    lister = next((p for p, state in pools.items() if explanation.device in state.devices), None)
+    device_health = health(lister).get(explanation.device) if lister else None
+    return ExplainReply(msgspec.structs.replace(explanation, health=device_health))
 
 
 def parse_dry_run(request: DryRun, prefix: str) -> node_config.NodeConfig | DryRunReply:
@@ -68,19 +66,20 @@ def parse_dry_run(request: DryRun, prefix: str) -> node_config.NodeConfig | DryR
 
 
 def plan_reply(
-    wanted: node_config.NodeConfig,
+    proposed: node_config.NodeConfig,
     served: node_config.NodeConfig,
     node: NodeInventory,
-    rosters: Mapping[PoolName, DesiredState],
-    held: ResourceHolders,
+    pools: Mapping[PoolName, DesiredState],
+    holders: ResourceHolders,
 ) -> DryRunReply:
     """Return the effect of another configuration, on a node with a discovery for both."""
-    now = {pool: present_ids(roster.devices.values()) for pool, roster in rosters.items()}
-    listed = {pool: tuple(roster.devices) for pool, roster in rosters.items()}
+    now = {pool: present_ids(state.devices.values()) for pool, state in pools.items()}
+    listed = {pool: tuple(state.devices) for pool, state in pools.items()}
+    removed = devices_removed(served, listed, proposed, node)
     return DryRunReply(
-        make_plan(served, now, wanted, node),
-        warnings=wanted.warnings,
-        held=in_use.removal_conflicts(devices_removed(served, listed, wanted, node), held),
+        make_plan(served, now, proposed, node),
+        warnings=proposed.warnings,
+        conflicts=in_use.removal_conflicts(removed, holders),
     )
 
 

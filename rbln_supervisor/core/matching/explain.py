@@ -113,8 +113,8 @@ def explain(
     }
     listed = {device.id: (pool, device) for pool, devices in gone.items() for device in devices}
     known = {*every, *listed, *node.unreadable}
-    found = [candidate.device for _, candidate in every.values()]
-    meant, notes = _resolve_name(name, known, found, altnames)
+    devices = [candidate.device for _, candidate in every.values()]
+    meant, notes = _resolve_name(name, known, devices, altnames)
     device_id = DeviceId(meant)
     if device_id in listed:
         pool, device = listed[device_id]
@@ -122,10 +122,10 @@ def explain(
     if device_id in every:
         device_type, candidate = every[device_id]
         related = _related_devices(candidate.device, node)
-        mixed_up = selector_hints(config.pools, candidate.device, altnames)
-        return _explain_candidate(config, device_type, candidate, (*notes, *related, *mixed_up))
-    if why := node.unreadable.get(meant):
-        return _refused(device_id, RefusalReason.UNREADABLE, f": {why}", notes)
+        hints = selector_hints(config.pools, candidate.device, altnames)
+        return _explain_candidate(config, device_type, candidate, (*notes, *related, *hints))
+    if error := node.unreadable.get(meant):
+        return _refused(device_id, RefusalReason.UNREADABLE, f": {error}", notes)
     if device_id in listed:
         return _refused(device_id, RefusalReason.GONE, "", notes)
     return None
@@ -141,51 +141,51 @@ def pool_decisions(
     pools: Iterable[PoolConfig], device_type: DeviceType, device: Device
 ) -> list[PoolDecision]:
     """Return each pool's decision about a device without a refusal, in the order of the pools."""
-    found: list[PoolDecision] = []
-    taken = False
+    decisions: list[PoolDecision] = []
+    matched = False
     for pool in pools:
         name = pool.spec.name
         if pool.spec.device_type != device_type:
-            found.append(PoolDecision(name, Decision.OTHER_TYPE))
+            decisions.append(PoolDecision(name, Decision.OTHER_TYPE))
             continue
         mismatches: list[Mismatch] = []
         for one in bound_selectors([pool], device_type):
             if mismatch := one.compiled.first_mismatch(device):
                 mismatches.append(mismatch)
                 continue
-            decision = Decision.SHADOWED if taken else Decision.MATCHED
-            found.append(PoolDecision(name, decision, one.place.selector, tuple(mismatches)))
-            taken = True
+            decision = Decision.SHADOWED if matched else Decision.MATCHED
+            decisions.append(PoolDecision(name, decision, one.place.selector, tuple(mismatches)))
+            matched = True
             break
         else:
-            found.append(PoolDecision(name, Decision.REJECTED, None, tuple(mismatches)))
-    return found
+            decisions.append(PoolDecision(name, Decision.REJECTED, None, tuple(mismatches)))
+    return decisions
 
 
 def match_counts(pools: Iterable[PoolConfig], node: NodeInventory) -> dict[PoolName, MatchCounts]:
     """Return the results of matching for each pool."""
     pools = tuple(pools)
-    taken = assign(pools, node).taken
+    matched = assign(pools, node).taken
     counts = {pool.spec.name: dict.fromkeys(MatchCounts.__struct_fields__, 0) for pool in pools}
     for device_type in dict.fromkeys(pool.spec.device_type for pool in pools):
         objects = tuple(bound_selectors(pools, device_type))
         names = tuple(dict.fromkeys(one.place.pool for one in objects))
         for candidate in candidates(node, device_type):
             device = candidate.device
-            place = taken.get(device.id)
+            place = matched.get(device.id)
             for name in names:
                 if candidate.refusal is not None:
-                    word = "refused"
+                    result = "refused"
                 elif place and place.pool == name:
-                    word = "matched"
+                    result = "matched"
                 elif place and any(
                     one.place.pool == name and one.compiled.matches_device(device)
                     for one in objects
                 ):
-                    word = "shadowed"
+                    result = "shadowed"
                 else:
-                    word = "rejected"
-                counts[name][word] += 1
+                    result = "rejected"
+                counts[name][result] += 1
                 counts[name]["candidates"] += 1
     return {name: MatchCounts(**count) for name, count in counts.items()}
 
@@ -203,12 +203,12 @@ def _explain_candidate(
             device.id, device_type, refusal=refusal, detail=detail, values=has, notes=notes
         )
     decisions = pool_decisions(config.pools, device_type, device)
-    taker = next((one for one in decisions if one.decision is Decision.MATCHED), None)
+    owner = next((one for one in decisions if one.decision is Decision.MATCHED), None)
     return Explanation(
         device.id,
         device_type,
-        pool=PoolName(taker.pool) if taker else None,
-        selector=taker.selector if taker else None,
+        pool=PoolName(owner.pool) if owner else None,
+        selector=owner.selector if owner else None,
         pools=(*decisions, *(PoolDecision(pool.name, Decision.INVALID) for pool in config.invalid)),
         values=has,
         notes=notes,
@@ -216,22 +216,22 @@ def _explain_candidate(
 
 
 def _resolve_name(
-    name: str, known: Iterable[str], found: Iterable[Device], altnames: Mapping[str, str]
+    name: str, known: Iterable[str], devices: Iterable[Device], altnames: Mapping[str, str]
 ) -> tuple[str, tuple[str, ...]]:
     """Return the ID for a name, and notes on the interpretation if the name is not the ID."""
     known = set(known)
     text = name.rstrip("/").rpartition("/")[2] if name.startswith("/sys/") else name
     lower = text.strip().lower()
     short = _SHORT_ADDRESS.fullmatch(lower)
-    whole = f"0000:{lower}" if short else lower
+    full = f"0000:{lower}" if short else lower
     elsewhere = [one for one in known if short and one.partition(":")[2] == lower]
-    for spelled in (text, whole, *(elsewhere if len(elsewhere) == 1 else ())):
+    for spelled in (text, full, *(elsewhere if len(elsewhere) == 1 else ())):
         if spelled in known:
             return spelled, () if spelled == name else (f"{name} is read as {spelled}",)
-    for device in found:
+    for device in devices:
         if notes := tuple(_name_notes(text, device, altnames)):
             return device.id, notes
-    return whole, ()
+    return full, ()
 
 
 def _name_notes(name: str, device: Device, altnames: Mapping[str, str]) -> Iterator[str]:

@@ -7,51 +7,51 @@ from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pod_resources import ResourceHolder, ResourceHolders
 from rbln_worker.contract.pool import PoolName
 
-Taken = Mapping[tuple[PoolName, DeviceId], PoolName | None]
+Removals = Mapping[tuple[PoolName, DeviceId], PoolName | None]
 """Devices that a configuration removes from a pool, with the pool that gets each."""
 
 
-def removal_conflicts(taken: Taken, held: ResourceHolders) -> tuple[str, ...]:
+def removal_conflicts(removals: Removals, holders: ResourceHolders) -> tuple[str, ...]:
     """Return the reasons why these devices can't be removed without force, one line each.
 
     Devices that no container uses can be removed. If the kubelet has no pod-resources socket,
     nothing is refused. If it has one and did not answer, the reload may do harm, so it is refused.
     """
-    if not taken:
+    if not removals:
         return ()
-    if held.unknown is not None:
-        count = len(taken)
+    if holders.unknown is not None:
+        count = len(removals)
         return (
-            f"it takes {count} device{'' if count == 1 else 's'} from pools, and the kubelet does "
-            f"not say whether pods have them ({held.unknown})",
+            f"it removes {count} device{'' if count == 1 else 's'} from pools, and the kubelet "
+            f"does not report whether pods use them ({holders.unknown})",
         )
-    return limit_lines(tuple(_conflict_lines(taken, held.holdings)))
+    return limit_lines(tuple(_conflict_lines(removals, holders.holdings)))
 
 
-def conflict_advice(held: ResourceHolders) -> str:
+def conflict_advice(holders: ResourceHolders) -> str:
     """Return a remedy for the conflicts."""
-    force = "take the devices with rbln-ctl reload --force"
-    if held.unknown is None:
-        return f"let these pods end first, or {force}"
-    return f"it is tried again until the kubelet says, or {force}"
+    force = "remove the devices with rbln-ctl reload --force"
+    if holders.unknown is None:
+        return f"wait until these pods have ended, or {force}"
+    return f"it is tried again until the kubelet reports it, or {force}"
 
 
-def unchecked_warning(taken: Taken, held: ResourceHolders) -> tuple[str, ...]:
+def unchecked_warning(removals: Removals, holders: ResourceHolders) -> tuple[str, ...]:
     """Return a warning for a reload that removes devices without a check of the pods."""
-    if not taken or held.absent is None:
+    if not removals or holders.absent is None:
         return ()
     return (
-        f"devices left their pools, and nobody could say whether pods have them: {held.absent} is "
-        "not there",
+        "devices left their pools without a check of the pods that use them: "
+        f"{holders.absent} does not exist",
     )
 
 
-def _conflict_lines(taken: Taken, holdings: tuple[ResourceHolder, ...]) -> Iterator[str]:
+def _conflict_lines(removals: Removals, holdings: tuple[ResourceHolder, ...]) -> Iterator[str]:
     for one in holdings:
         key = PoolName(one.resource), DeviceId(one.device)
-        if key in taken:
-            to = taken[key]
+        if key in removals:
+            to = removals[key]
             yield (
-                f"{one.device}: pod {one.namespace}/{one.pod}, container {one.container}, has it "
-                f"as {one.resource}, and {f'{to} would get it' if to else 'no pool would have it'}"
+                f"{one.device}: pod {one.namespace}/{one.pod}, container {one.container}, uses "
+                f"it as {one.resource}, and it would be {f'in {to}' if to else 'in no pool'}"
             )

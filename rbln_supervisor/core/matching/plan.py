@@ -31,7 +31,7 @@ class PoolPlan(msgspec.Struct, frozen=True):
     """Change of its configuration; a pool with an unchanged one may still get other devices."""
     devices: tuple[DeviceId, ...] = ()
     """Planned devices, sorted."""
-    tally: MatchCounts = MatchCounts()
+    counts: MatchCounts = MatchCounts()
     """Planned results of matching for the devices of its type."""
 
 
@@ -89,12 +89,12 @@ def make_plan(
         **dict.fromkeys(changed.unchanged, "unchanged"),
     }
     assigned = assign(after.pools, node)
-    tally = match_counts(after.pools, node)
+    counts = match_counts(after.pools, node)
     pools = {
-        name: PoolPlan(change[name], tuple(devices), tally[name])
+        name: PoolPlan(change[name], tuple(devices), counts[name])
         for name, devices in assigned.devices.items()
     }
-    gone = {name: PoolPlan("removed") for name in changed.removed}
+    removed = {name: PoolPlan("removed") for name in changed.removed}
     now = {device: name for name, devices in served.items() for device in devices}
     then = {device: place.pool for device, place in assigned.taken.items()}
     moves = tuple(
@@ -103,7 +103,7 @@ def make_plan(
         if now.get(device) != then.get(device)
     )
     return Plan(
-        pools={**pools, **gone},
+        pools={**pools, **removed},
         moves=moves,
         stay=sum(then.get(device) == name for device, name in now.items()),
     )
@@ -132,8 +132,8 @@ def devices_removed(
         name = pool.spec.name
         for device in sorted({*old.devices[name], *listed.get(name, ())}):
             then = new.taken[device].pool if device in new.taken else None
-            gone = device not in old.devices[name] and then is None
-            if then != name and not (gone and name in stays):
+            vanished = device not in old.devices[name] and then is None
+            if then != name and not (vanished and name in stays):
                 lost[name, device] = then
     return lost
 

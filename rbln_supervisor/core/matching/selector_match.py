@@ -42,12 +42,12 @@ class CompiledSelector:
     def __init__(self, wanted: SelectorObject, keys: Iterable[str]) -> None:
         """``keys``: the keys of its device type, in their order."""
         self.wanted = wanted
-        asked = (
-            (key, QUESTIONS[key].test(getattr(wanted, ATTRIBUTES[key])))
+        tests = (
+            (key, SELECTOR_KEYS[key].test(getattr(wanted, ATTRIBUTES[key])))
             for key in keys
-            if key in QUESTIONS
+            if key in SELECTOR_KEYS
         )
-        self._tests = tuple((key, test) for key, test in asked if test is not None)
+        self._tests = tuple((key, test) for key, test in tests if test is not None)
 
     def matches_device(self, device: Device) -> bool:
         """Return True if the device matches the object."""
@@ -64,12 +64,12 @@ class CompiledSelector:
         """Yield all mismatches of a device."""
         for key, test in self._tests:
             if not test(device):
-                yield Mismatch(key, _spell_value(self.wanted, key), QUESTIONS[key].has(device))
+                yield Mismatch(key, _spell_value(self.wanted, key), SELECTOR_KEYS[key].has(device))
 
 
 def selector_values(device: Device, keys: Iterable[str]) -> dict[str, str]:
     """Return the device's value for each key; empty if it has none."""
-    return {key: QUESTIONS[key].has(device) for key in keys if key in QUESTIONS}
+    return {key: SELECTOR_KEYS[key].has(device) for key in keys if key in SELECTOR_KEYS}
 
 
 def _spell_value(wanted: SelectorObject, key: str) -> tuple[str, ...]:
@@ -166,7 +166,7 @@ def _is_rdma(device: Device) -> bool:
     return device.network is not None and device.network.rdma_capable
 
 
-QUESTIONS: Final[Mapping[str, SelectorKey]] = {
+SELECTOR_KEYS: Final[Mapping[str, SelectorKey]] = {
     "vendors": _one_of(_vendor_id),
     "devices": _one_of(_product_id),
     "drivers": _one_of(_driver_name),

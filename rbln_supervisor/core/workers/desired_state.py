@@ -204,7 +204,7 @@ def _why_gone(device: Device, pool: PoolConfig, node: NodeInventory) -> str:
     ]
     match objections:
         case [Mismatch(key=key, has=has)]:
-            return f"{changed}the pool's {key} turn it away, it has {has or 'none'}"
+            return f"{changed}the pool's {key} reject it, it has {has or 'none'}"
         case _:
             return f"{changed}no selector object of the pool matches it any more"
 
