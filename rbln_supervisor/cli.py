@@ -15,9 +15,9 @@ from typing import Final, get_args
 
 from rbln_supervisor.options import Options
 from rbln_worker.contract.version import VERSION
+from rbln_worker.core.allocation.given import PreStartChoice
 from rbln_worker.core.registration import Choice
 from rbln_worker.process.log import Format
-from rbln_worker.spec import PreStartChoice
 
 _BOOLEANS: Final = {
     **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),

@@ -8,9 +8,10 @@ from typing import Any, Final, Literal
 import msgspec
 
 from rbln_worker.core.allocation.cdi import Mode
+from rbln_worker.core.allocation.given import PreStartChoice
 from rbln_worker.core.registration import Choice
 from rbln_worker.process.log import Format
-from rbln_worker.spec import KubeletDirs, PreStartChoice, below_root
+from rbln_worker.spec import KubeletDirs, below_root
 
 FILE: Final = "options.json"
 """File name in the run directory: the options of its last supervisor."""

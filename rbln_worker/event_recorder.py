@@ -1,32 +1,37 @@
 """The event recorder of a worker: transitions of its devices and of its registration."""
 
-from collections.abc import Mapping
+import logging
+from typing import Final
 
+from rbln_worker.contract.counters import WorkerCounters
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.contract.health import Verdict
+from rbln_worker.contract.health import HealthPhase, Verdict
+from rbln_worker.contract.messages import Phase
 from rbln_worker.core.device_events import find_transitions
+from rbln_worker.core.health import health_record
+from rbln_worker.core.registration import RegistrationStep, status_phase
+from rbln_worker.core.step.effects import PublishAnswers, RecordRegistration
 from rbln_worker.process.event_file import EventFile, epoch_now
 from rbln_worker.spec import WorkerSpec
+
+_PASSING: Final = frozenset({HealthPhase.SUSPECT, HealthPhase.PROBATION})
+
+log = logging.getLogger(__name__)
 
 
 class EventRecorder:
     """A recorder of transitions, each in the pool's file of events at once."""
 
-    def __init__(self, spec: WorkerSpec) -> None:
+    def __init__(self, spec: WorkerSpec, counters: WorkerCounters) -> None:
+        self._counters = counters
         self._pool = spec.pool
         self._file = EventFile(spec.events_path)
-        self._is_listed = False
+        self._was_listed = False
         self._present_at_start: frozenset[DeviceId] | None = None
 
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """Reasons why the file is incomplete."""
-        return (self._file.problem,) if self._file.problem else ()
-
-    def record_verdicts(
-        self, before: Mapping[DeviceId, Verdict], after: Mapping[DeviceId, Verdict]
-    ) -> None:
-        """Record the transitions of devices whose verdicts have changed."""
+    def record_verdicts(self, change: PublishAnswers) -> None:
+        """Record and log the transitions of devices whose verdicts have changed."""
+        before, after = change.before, change.after
         if self._present_at_start is None:
             self._present_at_start = frozenset(after)
         for event in find_transitions(
@@ -34,23 +39,58 @@ class EventRecorder:
         ):
             self._file.append_event(event)
         self._file.write_pending()
+        for device in sorted(before.keys() | after.keys()):
+            _log_change(device, before.get(device), after.get(device))
 
-    def record_registration(self, *, listed: bool, way: str, reason: str) -> None:
-        """Record a change of the registration, with its way; if it ended, with the reason."""
-        if listed == self._is_listed:
-            return
-        self._is_listed = listed
-        self._file.record_event(
-            "registration",
-            "registered" if listed else "unregistered",
-            pool=self._pool,
-            source=way,
-            why=reason,
-        )
-        self._file.write_pending()
+    def record_registration(self, change: RecordRegistration) -> None:
+        """Record, count and log a change of the registration."""
+        before, after = change.before, change.after
+        was, is_listed = (one.step is RegistrationStep.LISTED for one in (before, after))
+        self._counters.refusals += after.failures > before.failures
+        if is_listed and not was:
+            self._counters.count_registration(change.unlisted_s)
+            self._was_listed = True
+            log.info("registered: the kubelet lists the pool", extra={"by": after.way})
+        elif after.reason and after.reason != before.reason:
+            # No warning before the first kubelet: the plugin is started before it.
+            waits = status_phase(after) is Phase.WAITING and not self._was_listed
+            level = logging.INFO if waits else logging.WARNING
+            log.log(level, "not registered", extra={"why": after.reason})
+        if is_listed != was:
+            self._file.record_event(
+                "registration",
+                "registered" if is_listed else "unregistered",
+                pool=self._pool,
+                source=after.way or "",
+                why=after.reason,
+            )
+            self._file.write_pending()
 
-    def write_pending(self) -> bool:
-        """Write what could not be written before; return True if the problems have changed."""
-        before = self._file.problem
+    def write_pending(self) -> tuple[str, ...]:
+        """Write what could not be written before; return the reasons why the file is incomplete."""
         self._file.write_pending()
-        return self._file.problem != before
+        return (self._file.problem,) if self._file.problem else ()
+
+
+def _log_change(device: DeviceId, old: Verdict | None, verdict: Verdict | None) -> None:
+    if verdict is None:
+        log.info("device left", extra={"device": device})
+        return
+    if old is not None and (old.phase, old.reason) == (verdict.phase, verdict.reason):
+        return
+    facts: dict[str, str] = {"device": device, "why": verdict.reason, "source": verdict.source}
+    facts = {key: value for key, value in facts.items() if value}
+    if _is_quiet(old, verdict):
+        log.debug("device %s", verdict.phase, extra=facts)
+    elif verdict.phase is HealthPhase.HEALTHY:
+        log.info("device healthy", extra=facts)
+    else:
+        log.warning("device %s", verdict.phase, extra=facts)
+
+
+def _is_quiet(old: Verdict | None, verdict: Verdict) -> bool:
+    """Return True for changes that neither the kubelet nor most operators need to know."""
+    if verdict.phase in _PASSING or verdict.reason == health_record.NOT_CHECKED:
+        return True
+    back = old is not None and old.phase in _PASSING and old.healthy == verdict.healthy
+    return back and verdict.phase is not HealthPhase.UNKNOWN

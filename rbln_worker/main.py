@@ -13,6 +13,7 @@ from typing import TextIO
 
 from rbln_worker.channel.dealer import SupervisorSocket
 from rbln_worker.contract.exits import Exit
+from rbln_worker.core.step.events import DrainRequested
 from rbln_worker.process import limits, log
 from rbln_worker.process.privileges import PrivilegeError, keep_only
 from rbln_worker.spec import WorkerSpec
@@ -79,7 +80,7 @@ async def _serve_pool(boot: WorkerSpec, held: TextIO) -> Exit:
     loop = asyncio.get_running_loop()
     with SupervisorSocket(boot.run_dir) as link:
         worker = Worker(boot, link, owns_pool=_lock_check(boot, held))
-        loop.add_signal_handler(signal.SIGTERM, worker.drain, "SIGTERM")
+        loop.add_signal_handler(signal.SIGTERM, worker.post, DrainRequested("SIGTERM"))
         # Ctrl-C reaches the whole process group; the supervisor drains its workers itself.
         loop.add_signal_handler(signal.SIGINT, lambda: None)
         loop.add_signal_handler(signal.SIGHUP, lambda: None)

@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
@@ -13,6 +13,7 @@ from rbln_worker.contract.counters import WorkerCounters
 from rbln_worker.contract.pool import PoolName, file_stem
 from rbln_worker.core.allocation import cdi
 from rbln_worker.core.allocation.cdi import Mode
+from rbln_worker.core.allocation.given import PreStartChoice
 from rbln_worker.core.registration import Choice, Way
 from rbln_worker.process.log import Format
 
@@ -32,10 +33,6 @@ class KubeletDirs(msgspec.Struct, frozen=True):
     def by_registration(self) -> Mapping[Way, Path]:
         """The folder of plugins' sockets for each way of registration."""
         return {"kubelet-sock": self.device_plugins, "plugin-watcher": self.plugins_registry}
-
-
-PreStartChoice = Literal["auto", "always", "never"]
-"""``auto``: while the nodes of a device have changed since a pod was given them."""
 
 
 class WorkerSpec(msgspec.Struct, frozen=True):
@@ -60,9 +57,7 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     """Memory limit of the worker, in bytes; 0: no limit."""
     log_level: int = logging.INFO
     log_format: Format = "text"
-    alone_s: float = 3600.0
-    """Interval of the log line that there is no supervisor, in seconds."""
-    earlier: WorkerCounters = WorkerCounters()
+    earlier: WorkerCounters = msgspec.field(default_factory=WorkerCounters)
     """Counters of the pool's previous workers, to be continued."""
     is_successor: bool = False
     """True if a predecessor serves until this worker is listed."""

@@ -1,42 +1,37 @@
-"""The loop of a worker: desired state and health checks become answers for the kubelet."""
+"""The loop of a worker: collects events, and carries out the effects of the step."""
 
 import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Sequence
-from itertools import islice
+import random
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Final
 
+import msgspec
+
 from rbln_worker.channel.dealer import SupervisorSocket
-from rbln_worker.channel.session import HeldState, SessionSources, SupervisorSession
-from rbln_worker.contract.device import Device
+from rbln_worker.channel.session import SupervisorSession
+from rbln_worker.contract import messages
+from rbln_worker.contract.counters import carried_over
 from rbln_worker.contract.exits import Exit
-from rbln_worker.contract.messages import (
-    HEARTBEAT_INTERVAL_S,
-    CheckDevices,
-    Hello,
-    Phase,
-    PodsHold,
-    Report,
-    State,
-    StateReport,
-)
 from rbln_worker.contract.version import VERSION
 from rbln_worker.core.aligned_timer import next_moment
-from rbln_worker.core.allocation.given import select_given
-from rbln_worker.core.counters import Counters
-from rbln_worker.core.health.device_health import without_link
-from rbln_worker.core.pool_snapshot import Gap, HeldPool, apply_message
+from rbln_worker.core.allocation.device_allocation import env_names
+from rbln_worker.core.health.health_record import Timestamp
+from rbln_worker.core.step import effects, events
+from rbln_worker.core.step.check_schedule import HEARTBEATS_PER_FULL_CHECK
+from rbln_worker.core.step.effects import Effect
+from rbln_worker.core.step.events import DrainRequested, Event
+from rbln_worker.core.step.worker_step import WorkerState, step
 from rbln_worker.event_recorder import EventRecorder
-from rbln_worker.health.inspect import Depth
 from rbln_worker.health.probe_threads import Prober
-from rbln_worker.health.schedule import CheckSchedule
 from rbln_worker.host.inotify import ANYTHING, PathWatch
-from rbln_worker.host_files import HostFiles, SpecHolders
-from rbln_worker.kubelet import endpoint
-from rbln_worker.pool_state import PoolState, StateChange
-from rbln_worker.process import limits
+from rbln_worker.host_files import HostFiles
+from rbln_worker.kubelet.board import Board
+from rbln_worker.kubelet.prepared import PreparedAnswers, revise_answers
 from rbln_worker.registrar import Registrar
 from rbln_worker.spec import WorkerSpec
 
@@ -56,31 +51,23 @@ class Worker:
         """Serve while ``owns_pool`` is True: the pool belongs to this worker, by its lock file."""
         self._spec = spec
         self._owns_pool = owns_pool
-        self._counters = Counters(spec.earlier)
-        self._events = EventRecorder(spec)
-        self._session = SupervisorSession(
-            link,
-            SessionSources(
-                hello=self._hello_message,
-                held_state=self._held_state,
-                state_report=self._state_report,
-                report=self._make_report,
-                counters=lambda: self._counters.worker_counters(
-                    failed_writes=self._files.failures, restored_specs=self._files.restored
-                ),
-            ),
-            on_message=self._on_message,
-            alone_s=spec.alone_s,
+        hello = messages.Hello(
+            spec.pool, os.getpid(), spec.incarnation, VERSION, options=spec.options_digest
         )
-        self._files = HostFiles(spec, on_settled=self._session.report_changes)
-        self._state = PoolState(
-            spec.pool,
+        self._state = WorkerState(
+            hello,
+            spec.registration,
             spec.cdi,
-            self._files,
-            pre_start=spec.pre_start,
-            on_deadline=self._reevaluate,
-            request_check=lambda one: self._checks.request_check({one}),
+            spec.pre_start,
+            heartbeats=random.SystemRandom().randrange(HEARTBEATS_PER_FULL_CHECK),
         )
+        self._pending: deque[Event] = deque()
+        self._is_stepping = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._counters = carried_over(spec.earlier)
+        self._events = EventRecorder(spec, self._counters)
+        self._session = SupervisorSession(link, self.post)
+        self._files = HostFiles(spec, post=self.post)
         self._prober = Prober(
             spec.root,
             host_visible=spec.host_visible,
@@ -88,31 +75,17 @@ class Worker:
             tally=self._counters,
         )
         self._group = asyncio.TaskGroup()
+        self._board = Board(PreparedAnswers(spec.pool, env_names(spec.pool)))
         self._registrar = Registrar(
             spec.kubelet_dirs,
             spec.pool,
-            spec.registration,
-            lambda: self._state.prepared,
-            tally=self._counters,
-            on_change=self._registration_changed,
+            self._board,
+            self._counters,
+            post=self.post,
             spawn=self._group.create_task,
         )
         self._dev_folders = tuple(spec.root / folder for folder in _DEV_FOLDERS)
         self._end: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
-        self._checks = CheckSchedule(
-            lambda: self._state.held,
-            self._state.incomplete_devices,
-            self._run_checks,
-            spawn=self._group.create_task,
-        )
-        self._state_lock = asyncio.Lock()
-        """A conclusion builds on the previous one, and may wait for a file."""
-
-    def drain(self, reason: str, code: Exit = Exit.DRAINED) -> None:
-        """Start to end, with this exit code."""
-        if not self._end.done():
-            log.info("leaving", extra={"why": reason})
-            self._end.set_result(code)
 
     async def run(self) -> Exit:
         """Serve until drained; raise an error that was not handled."""
@@ -126,11 +99,30 @@ class Worker:
             try:
                 return serving.result() if serving.done() else self._end.result()
             finally:
-                self._checks.stop_checks()
+                self._state.ended = True
                 serving.cancel()
                 await self._registrar.close(CLOSE_TIMEOUT_S)
                 # Last: it may wait for a disk. A successor has a list of its own by now.
                 await self._files.close(CLOSE_TIMEOUT_S, save=self._owns_pool())
+
+    def post(self, event: Event) -> None:
+        """Take an event: step, and carry out the effects, which may post further events."""
+        self._pending.append(event)
+        if self._is_stepping:
+            return
+        self._is_stepping = True
+        loop = asyncio.get_running_loop()
+        try:
+            while self._pending:
+                now = Timestamp(loop.time(), round(datetime.now(UTC).timestamp(), 3))
+                for effect in step(self._state, self._pending.popleft(), now):
+                    self._perform(effect)
+        finally:
+            self._is_stepping = False
+        if self._timer is not None:
+            self._timer.cancel()
+        due = self._state.deadline
+        self._timer = None if due is None else loop.call_at(due, self.post, events.TimerDue())
 
     def _callback_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         # asyncio would log an error in a callback and go on; half a worker is worse than none.
@@ -150,14 +142,11 @@ class Worker:
         """Do all periodic work at once, because a wake-up costs more than the work."""
         loop = asyncio.get_running_loop()
         while True:
-            self._session.send_heartbeat()
-            self._checks.on_heartbeat()
-            self._registrar.on_heartbeat()
-            if self._events.write_pending():
-                self._session.report_changes()
+            self.post(events.HeartbeatDue(self._events.write_pending()))
             if not self._owns_pool():
-                self.drain("the pool's lock file was replaced", Exit.POOL_LOST)
-            await asyncio.sleep(next_moment(loop.time(), HEARTBEAT_INTERVAL_S) - loop.time())
+                self.post(DrainRequested("the pool's lock file was replaced", Exit.POOL_LOST))
+            due = next_moment(loop.time(), messages.HEARTBEAT_INTERVAL_S)
+            await asyncio.sleep(due - loop.time())
 
     def _watch_folders(self, stack: contextlib.ExitStack) -> None:
         folders = (*self._registrar.watched_folders, *self._dev_folders, self._files.spec_folder)
@@ -174,127 +163,50 @@ class Worker:
     def _folders_changed(self, watch: PathWatch) -> None:
         touched = watch.drain()
         if touched.keys() & set(self._registrar.watched_folders):
-            self._registrar.on_dirs_changed()
-        if self._files.spec_folder in touched:
+            self.post(events.KubeletDirsChanged())
+        if self._files.spec_folder in touched and not self._state.ended:
             self._files.restore_spec()
         nodes = {
             f"/{folder.relative_to(self._spec.root)}/{name}" if name is not ANYTHING else ANYTHING
             for folder in touched.keys() & set(self._dev_folders)
             for name in touched[folder]
         }
-        if ANYTHING in nodes:
-            self._checks.request_full_check()
-        elif nodes and (one := self._state.devices_using(nodes) | self._prober.in_progress):
-            self._checks.request_check(one)
+        if nodes:
+            known = None if ANYTHING in nodes else frozenset(nodes)
+            self.post(events.NodesChanged(known, self._prober.in_progress))
 
-    # Messages
+    async def _run_check(self, check: effects.StartCheck) -> None:
+        devices, pool, depth = check.devices, check.pool, check.depth
+        async for found in self._prober.check_devices(devices.values(), pool, depth):
+            repeat = frozenset(self._prober.requested_meanwhile())
+            self.post(events.CheckCompleted(devices, pool, depth, found, repeat))
 
-    def _hello_message(self) -> Hello:
-        spec = self._spec
-        life = (spec.pool, os.getpid(), spec.incarnation, VERSION)
-        return Hello(*life, *self._held_state(), options=spec.options_digest)
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case effects.SendMessage(message=message):
+                self._send_message(message)
+            case effects.StartCheck():
+                self._group.create_task(self._run_check(effect))
+            case effects.WriteSpec():
+                self._group.create_task(self._files.write_spec(effect))
+            case effects.SettleFiles():
+                self._files.collect_garbage(effect)
+            case effects.PublishAnswers():
+                self._board.publish_list(revise_answers(self._board.prepared, effect))
+                self._events.record_verdicts(effect)
+            case effects.RecordRegistration():
+                self._events.record_registration(effect)
+            case effects.End(code=code, reason=reason):
+                log.info("leaving", extra={"why": reason})
+                if not self._end.done():
+                    self._end.set_result(code)
+            case _:
+                self._registrar.perform(effect)
 
-    def _state_report(self) -> StateReport:
-        held = self._state.held
-        return StateReport(held.pool, tuple(held.devices.values())) if held else StateReport()
-
-    def _held_state(self) -> HeldState:
-        held = self._state.held
-        return HeldState(held.session, held.generation) if held else HeldState()
-
-    def _on_message(self, message: State) -> None:
-        if isinstance(message, CheckDevices):
-            if message.devices:
-                self._checks.request_check(message.devices)
-            else:
-                self._checks.request_full_check()
-            return
-        if isinstance(message, PodsHold):
-            self._take_pods_hold(message)
-            return
-        after = apply_message(self._state.held, message)
-        if isinstance(after, Gap):
-            self._session.request_snapshot()
-            return
-        self._checks.request_check(self._state.set_desired(after))
-        self._reevaluate()  # evidence from the desired state needs no file, so it does not wait
-
-    def _take_pods_hold(self, message: PodsHold) -> None:
-        self._state.take_given(select_given(self._spec.pool, message.devices))
-        ours = [one for one in message.devices if one.resource == self._spec.pool]
-        needed = SpecHolders(
-            any=bool(ours) or not message.is_known, claimed=any(one.cdi for one in ours)
-        )
-        if self._files.take_holders(needed) and (held := self._state.held) is not None:
-            self._checks.request_check(set(islice(held.devices, 1)))  # any check settles files
-        self._reevaluate()
-
-    def _make_report(self) -> Report:
-        held = self._state.held
-        if held is None:
-            return Report(Phase.REGISTERING, reason="not told of its devices yet")
-        return Report(
-            phase=self._registrar.phase,
-            reason=self._registrar.reason,
-            registration=self._registrar.way,
-            endpoint=self._registrar.endpoint,
-            devices=self._state.all_judged,
-            registrations=self._registrar.registrations,
-            problems=(
-                *self._files.list_problems(held.pool),
-                *self._registrar.preferences.problems,
-                *self._events.problems,
-            ),
-            failed_writes=self._files.failures,
-        )
-
-    def _registration_changed(self) -> None:
-        registrar = self._registrar
-        listed = registrar.phase is Phase.REGISTERED
-        self._events.record_registration(listed=listed, way=registrar.way, reason=registrar.reason)
-        self._session.report_changes()
-
-    # Health checks
-
-    async def _run_checks(self, chosen: Sequence[Device], held: HeldPool, depth: Depth) -> None:
-        looked_at = {device.id: device for device in chosen}
-        async for found in self._prober.check_devices(chosen, held.pool, depth):
-            if not found and depth is Depth.VOLATILE:
-                continue
-            async with self._state_lock:
-                now = self._state.held
-                if now is None:
-                    return
-                if self._files.needs_spec(now.pool):  # the runtime knows devices first
-                    await self._files.write_spec(now.pool, self._state.answers_with(found))
-                    now = self._state.held or now
-                # A result for an older desired state is dropped.
-                current = {
-                    device: finding
-                    for device, finding in found.items()
-                    if device in now.devices
-                    and without_link(now.devices[device]) == without_link(looked_at[device])
-                    and now.pool == held.pool
-                }
-                self._apply_change(self._state.apply_results(current))
-                outdated = self._prober.requested_meanwhile() | (found.keys() - current.keys())
-                if outdated:
-                    self._checks.request_check(outdated)
-            self._files.collect_garbage(now.pool, now.devices)
-
-    def _reevaluate(self) -> None:
-        """Update the state without a health check, after a new desired state or a deadline."""
-        if not self._end.done():  # a deadline may pass while the worker ends
-            self._apply_change(self._state.reevaluate())
-
-    def _apply_change(self, news: StateChange | None) -> None:
-        if news is None:
-            return
-        self._registrar.board.publish_list(self._state.prepared.message)
-        self._events.record_verdicts(news.before, news.after)
-        if news.first:  # register only with verdicts
-            if not limits.can_start_threads(endpoint.max_grpc_threads()):
-                raise MemoryError("for threads of gRPC, which waits for ever without them")
-            self._registrar.start_registering()
-        self._registrar.renew_options()
-        self._session.report_changes()
+    def _send_message(self, message: messages.ToSupervisor) -> None:
+        self._session.send_message(message)
+        if isinstance(message, messages.Heartbeat | messages.Hello):
+            counters, earlier = self._counters, self._spec.earlier
+            counters.failed_writes = earlier.failed_writes + self._files.failures
+            counters.restored_specs = earlier.restored_specs + self._files.restored
+            self._session.send_message(msgspec.structs.replace(counters))

@@ -20,11 +20,6 @@ class Histogram(msgspec.Struct, frozen=True):
     """Observations by bucket, not cumulative."""
     sum_s: float = 0.0
 
-    @property
-    def total_count(self) -> int:
-        """The number of observations."""
-        return sum(self.counts)
-
 
 class Calls(msgspec.Struct, frozen=True):
     """Calls of one method."""
@@ -35,11 +30,11 @@ class Calls(msgspec.Struct, frozen=True):
     """Time from the parsed request to the finished answer, without gRPC's share."""
 
 
-class WorkerCounters(msgspec.Struct, frozen=True, tag="figures"):
+class WorkerCounters(msgspec.Struct, tag="figures"):
     """All counters of a pool, over the lives of its workers.
 
     Sent with a heartbeat if a counter has changed. The counts of a killed worker since its last
-    heartbeat are lost.
+    heartbeat are lost. Only a worker changes its own counters; calls can't wait for a message.
     """
 
     calls: Mapping[str, Calls] = {}
@@ -59,8 +54,7 @@ class WorkerCounters(msgspec.Struct, frozen=True, tag="figures"):
     to_register: Histogram = Histogram()
     """Time to the kubelet's stream, from when the pool was not listed and could register."""
     checks: Histogram = Histogram()
-    """Health checks of single devices. If only these have changed, they are sent with every 8th
-    heartbeat, to save messages."""
+    """Health checks of single devices."""
     hung: int = 0
     """Health checks of a device that took longer than probe_threads.HANG_AFTER_S."""
     hanging: int = 0
@@ -74,21 +68,28 @@ class WorkerCounters(msgspec.Struct, frozen=True, tag="figures"):
     restored_specs: int = 0
     """CDI specs that another program removed, and that were written again."""
 
+    def count_call(self, method: str, code: str, seconds: float) -> None:
+        """Count a call that was answered with a gRPC status code."""
+        earlier = self.calls.get(method, Calls())
+        codes = {**earlier.codes, code: earlier.codes.get(code, 0) + 1}
+        after = Calls(codes, with_observation(earlier.took, seconds))
+        self.calls = {**self.calls, method: after}
+
+    def count_check(self, seconds: float) -> None:
+        """Count a health check of a device."""
+        self.checks = with_observation(self.checks, seconds)
+
+    def count_registration(self, seconds: float) -> None:
+        """Count a registration, and the time from when it was possible to the kubelet's stream."""
+        self.registrations += 1
+        self.to_register = with_observation(self.to_register, seconds)
+
 
 def with_observation(histogram: Histogram, seconds: float) -> Histogram:
     """Return the histogram with one more observation."""
     counts = list(histogram.counts)
     counts[bisect_left(BOUNDS_S, seconds)] += 1
     return Histogram(tuple(counts), histogram.sum_s + seconds)
-
-
-def counters_differ(before: WorkerCounters | None, after: WorkerCounters) -> bool:
-    """Return True if other counters than those of health checks, which always run, have changed."""
-    if before is None:
-        return True
-    checks = Histogram()
-    replace = msgspec.structs.replace
-    return replace(before, checks=checks) != replace(after, checks=checks)
 
 
 def carried_over(figures: WorkerCounters) -> WorkerCounters:

@@ -23,20 +23,8 @@ from typing import Final, Literal
 import msgspec
 
 from rbln_worker.contract.messages import Phase
-from rbln_worker.core.registration_events import (
-    Accepted,
-    DirsChecked,
-    Discovered,
-    Event,
-    NotOpened,
-    Opened,
-    Rejected,
-    Renewed,
-    Streams,
-    SupersededStream,
-    TimerExpired,
-    View,
-)
+from rbln_worker.core import registration_events as events
+from rbln_worker.core.registration_events import View
 
 Choice = Literal["auto", "kubelet-sock", "plugin-watcher"]
 Way = Literal["kubelet-sock", "plugin-watcher"]
@@ -111,45 +99,54 @@ class Action(StrEnum):
 
 
 def handle_event(
-    state: RegistrationState, event: Event, now: float
+    state: RegistrationState, event: events.Event, now: float
 ) -> tuple[RegistrationState, Action | None]:
     """Return the state after an event, and the action."""
     after = state
     match event:
-        case DirsChecked(view=view):
+        case events.DirsChecked(view=view):
             return _dirs_checked(state, view, now)
-        case Opened() if state.step is RegistrationStep.OPENING:  # otherwise the kubelet has gone
+        case events.Opened() if (
+            state.step is RegistrationStep.OPENING
+        ):  # otherwise the kubelet has gone
             return _endpoint_opened(state, now)
-        case TimerExpired():
+        case events.TimerExpired():
             return _timer_expired(state, now)
         # Two registrations ran at once. The earlier endpoint is about to end; if it is the
         # kubelet's latest, its end would leave the pool without one. A third registration decides.
-        case SupersededStream() if state.step is RegistrationStep.LISTED:
+        case events.SupersededStream() if state.step is RegistrationStep.LISTED:
             reason = "the kubelet took a former socket last"
             return _open_endpoint(msgspec.structs.replace(state, reason=reason))
         # The kubelet gets the options once for each endpoint: one in step OPENING has the new ones.
-        case Renewed() if state.step in {
+        case events.Renewed() if state.step in {
             RegistrationStep.CALLING,
             RegistrationStep.UNLISTED,
             RegistrationStep.LISTED,
         }:
             return _open_endpoint(msgspec.structs.replace(state, reason=""))
-        case NotOpened(why=why):
+        case events.NotOpened(why=why):
             after = _attempt_failed(state, why, now, again=False)
         # A kubelet that opened the stream has accepted the endpoint, whatever Register returned.
-        case Accepted() if state.step is not RegistrationStep.LISTED:
+        case events.Accepted() if state.step is not RegistrationStep.LISTED:
             after = _enter_step(
                 _with_kubelet(state), RegistrationStep.UNLISTED, due=now + LISTED_TIMEOUT_S
             )
-        case Rejected(why=why, reached=reached) if state.step is not RegistrationStep.LISTED:
+        case events.Rejected(why=why, reached=reached) if state.step is not RegistrationStep.LISTED:
             # A call that broke off after a stream was opened did reach the kubelet.
             unheard = not reached and state.step is RegistrationStep.CALLING
             after = _attempt_failed(state, why if reached else NO_LISTENER, now, again=unheard)
-        case Discovered():
+        case events.Discovered():
             after = msgspec.structs.replace(state, discovered=True)
-        case Streams(count=count):
+        case events.Streams(count=count):
             after = _streams_changed(state, count, now)
-        case Opened() | Accepted() | Rejected() | SupersededStream() | Renewed():
+        case (
+            events.Opened()
+            | events.Accepted()
+            | events.Rejected()
+            | events.SupersededStream()
+            | events.Renewed()
+            | events.OptionsRead()
+        ):
             pass
     return after, None
 

@@ -27,6 +27,9 @@ class DirsChecked(msgspec.Struct, frozen=True):
 class Opened(msgspec.Struct, frozen=True):
     """The fresh endpoint serves."""
 
+    name: str = ""
+    """The file name of its socket."""
+
 
 class NotOpened(msgspec.Struct, frozen=True):
     """The fresh endpoint could not be opened."""
@@ -68,15 +71,13 @@ class TimerExpired(msgspec.Struct, frozen=True):
     """The deadline has passed."""
 
 
-Event = (
-    DirsChecked
-    | Opened
-    | NotOpened
-    | Discovered
-    | Accepted
-    | Rejected
-    | Streams
-    | SupersededStream
-    | TimerExpired
-    | Renewed
-)
+class OptionsRead(msgspec.Struct, frozen=True):
+    """The kubelet read the plugin's options."""
+
+    pre_start: bool
+    """True if PreStartContainer was required then."""
+
+
+EndpointChange = Opened | NotOpened | Discovered | Accepted | Rejected | Streams | OptionsRead
+"""Events of one endpoint."""
+Event = EndpointChange | DirsChecked | SupersededStream | TimerExpired | Renewed

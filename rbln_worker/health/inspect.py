@@ -5,7 +5,6 @@ those that change without a kernel event; both do a full check if a fact has cha
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from enum import Enum
 from typing import Final, TypeVar
 
 import msgspec
@@ -13,11 +12,11 @@ import msgspec
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.allocation.device_allocation import DeviceAllocation, build_allocation
-from rbln_worker.core.allocation.host_facts import Fact, HostFacts, Need
+from rbln_worker.core.allocation.host_facts import Fact, Need
 from rbln_worker.core.allocation.providers.provider import ProviderInput
 from rbln_worker.core.allocation.providers.registry import allocation_reads
 from rbln_worker.core.health import evidence
-from rbln_worker.core.health.evidence import Evidence
+from rbln_worker.core.health.evidence import CheckResult, Depth
 from rbln_worker.host.facts import Reader
 
 _MAX_CACHED: Final = 4096
@@ -25,27 +24,6 @@ _MAX_CACHED: Final = 4096
 
 
 Kept = TypeVar("Kept")
-
-
-class Depth(Enum):
-    """The depth of a health check."""
-
-    FULL = "full"
-    """Read and evaluate all files."""
-    IF_CHANGED = "if changed"
-    """Read all files; evaluate them if any has changed."""
-    VOLATILE = "volatile"
-    """Read files that change without a kernel event; check further if any has changed."""
-
-
-class CheckResult(msgspec.Struct, frozen=True):
-    """The result of a health check."""
-
-    evidence: Evidence
-    answer: DeviceAllocation | None = None
-    """The allocation of the device; None if it is not known."""
-    unusable: str = ""
-    """The reason why a container could not use it."""
 
 
 class _LastCheck(msgspec.Struct, frozen=True):
@@ -121,11 +99,6 @@ class DeviceInspector:
         told = build_allocation(source)
         _keep_bounded(self._answers, source.device.id, (source, told))
         return told
-
-
-def answer_without_files(device: Device, pool: PoolSpec) -> DeviceAllocation:
-    """Return the answer for a device that was not checked yet, from facts without files."""
-    return build_allocation(ProviderInput(device, pool, HostFacts()))
 
 
 def _unusable_reason(reader: Reader, told: DeviceAllocation) -> str:

@@ -13,12 +13,13 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
+from rbln_worker.contract.counters import WorkerCounters
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.allocation.device_allocation import DeviceAllocation
-from rbln_worker.core.counters import Counters
 from rbln_worker.core.health import evidence
-from rbln_worker.health.inspect import CheckResult, Depth, DeviceInspector
+from rbln_worker.core.health.evidence import CheckResult, Depth
+from rbln_worker.health.inspect import DeviceInspector
 from rbln_worker.host.facts import Reader
 
 BATCH_WAIT_S: Final = 0.1
@@ -91,7 +92,7 @@ class Prober:
         *,
         host_visible: bool,
         write_info: Callable[[DeviceAllocation], str],
-        tally: Counters,
+        tally: WorkerCounters,
         check_timeout_s: float = CHECK_TIMEOUT_S,
         max_hanging: int = MAX_HANGING,
     ) -> None:

@@ -1,24 +1,28 @@
-"""The latest ListAndWatch message, for any number of streams."""
+"""The latest answers and the latest ListAndWatch message, for any number of streams."""
 
 import asyncio
 from collections.abc import AsyncIterator
 
+from rbln_worker.kubelet.prepared import PreparedAnswers
+
 
 class Board:
-    """A value that streams follow: a slow one skips to the newest, an equal value wakes none."""
+    """A list that streams follow: a slow one skips to the newest, an equal list wakes none."""
 
-    def __init__(self) -> None:
+    def __init__(self, prepared: PreparedAnswers) -> None:
+        self.prepared = prepared
+        """The answers of calls."""
         self._message: bytes | None = None
         self._changed = asyncio.Event()
 
-    def publish_list(self, message: bytes) -> bool:
-        """Publish a message; return False if it equals the current one."""
-        if message == self._message:
-            return False
-        self._message = message
-        self._changed.set()
-        self._changed = asyncio.Event()
-        return True
+    def publish_list(self, prepared: PreparedAnswers) -> None:
+        """Publish these answers, and their list."""
+        self.prepared = prepared
+        message = prepared.message
+        if message != self._message:
+            self._message = message
+            self._changed.set()
+            self._changed = asyncio.Event()
 
     async def watch_list(self) -> AsyncIterator[bytes]:
         """Yield the current message, and the newest one after each change."""

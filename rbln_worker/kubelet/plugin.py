@@ -9,7 +9,8 @@ from typing import Any, Final, TypeVar, TypeVarTuple
 import grpc
 import grpc.aio
 
-from rbln_worker.core.counters import Counters
+from rbln_worker.contract.counters import WorkerCounters
+from rbln_worker.core import registration_events as changes
 from rbln_worker.core.preferred.choose import PreferenceRefused
 from rbln_worker.kubelet import allocation
 from rbln_worker.kubelet.allocation import Refusal
@@ -17,7 +18,6 @@ from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.api import pluginregistration_pb2 as registration
 from rbln_worker.kubelet.board import Board
 from rbln_worker.kubelet.preferences import Preferences
-from rbln_worker.kubelet.prepared import PreparedAnswers
 from rbln_worker.kubelet.service import method_handlers
 
 API_VERSION: Final = "v1beta1"
@@ -38,36 +38,21 @@ class DevicePlugin:
 
     def __init__(
         self,
-        prepared: Callable[[], PreparedAnswers],
         board: Board,
         preferences: Preferences,
-        tally: Counters,
-        *,
-        on_asked: Callable[[], None],
-        on_streams: Callable[[int, int], None],
-        on_notified: Callable[[bool, str], None],
+        tally: WorkerCounters,
+        on_event: Callable[[changes.EndpointChange], None],
     ) -> None:
-        """Answer from ``prepared``, ``board`` and ``preferences``, and count in ``tally``.
+        """Answer from ``board`` and ``preferences``, and count in ``tally``.
 
-        ``on_asked`` is called when the plugin watcher has called GetInfo; ``on_streams`` with the
-        previous and the current number of ListAndWatch streams; ``on_notified`` with the plugin
-        watcher's result of a registration (accepted, error).
+        ``on_event`` takes what the kubelet does.
         """
-        self._prepared = prepared
-        self._pre_start_sent: bool | None = None
         self._board = board
         self._preferences = preferences
         self._counters = tally
-        self._on_asked = on_asked
-        self._on_streams = on_streams
-        self._on_notified = on_notified
-        self.streams = 0
+        self._on_event = on_event
+        self._streams = 0
         """The number of open ListAndWatch streams."""
-
-    @property
-    def lacks_pre_start(self) -> bool:
-        """True if PreStartContainer is required but the kubelet got the options before it was."""
-        return self._pre_start_sent is False and self._prepared().pre_start
 
     def service_handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
         """Return the handlers for a server."""
@@ -97,23 +82,25 @@ class DevicePlugin:
         self, _request: pb.Empty, _context: Context
     ) -> pb.DevicePluginOptions:
         """Return the options: PreStartContainer only if it is required."""
-        self._pre_start_sent = self._prepared().pre_start
-        return plugin_options(pre_start=self._pre_start_sent)
+        pre_start = self._board.prepared.pre_start
+        self._on_event(changes.OptionsRead(pre_start))
+        return plugin_options(pre_start=pre_start)
 
     async def list_and_watch(self, _request: pb.Empty, _context: Context) -> AsyncIterator[bytes]:
         """Yield the list of devices after each change."""
-        self.streams += 1
-        self._counters.streams += 1
         self._counters.opened += 1
-        self._on_streams(self.streams - 1, self.streams)
+        self._count_stream(1)
         try:
             async for message in self._board.watch_list():
                 self._counters.messages += 1
                 yield message
         finally:
-            self.streams -= 1
-            self._counters.streams -= 1
-            self._on_streams(self.streams + 1, self.streams)
+            self._count_stream(-1)
+
+    def _count_stream(self, change: int) -> None:
+        self._streams += change
+        self._counters.streams += change
+        self._on_event(changes.Streams(self._streams))
 
     async def get_preferred_allocation(
         self, request: pb.PreferredAllocationRequest, context: Context
@@ -123,7 +110,7 @@ class DevicePlugin:
         Abort with UNKNOWN, as the reference does, if the devices would span NUMA nodes and the pool
         forbids it: the kubelet then fails the pod. Nothing else is an error.
         """
-        answer = await self._preferences.preferred_response(self._prepared().layout, request)
+        answer = await self._preferences.preferred_response(self._board.prepared.layout, request)
         if isinstance(answer, PreferenceRefused):
             log.warning("no preference possible", extra={"why": answer.why})
             await context.abort(grpc.StatusCode.UNKNOWN, answer.why)
@@ -134,7 +121,7 @@ class DevicePlugin:
 
         The kubelet keeps the answer and gives it to the container again after a restart.
         """
-        answer = allocation.build_response(self._prepared(), request)
+        answer = allocation.build_response(self._board.prepared, request)
         if isinstance(answer, Refusal):
             log.warning("allocation refused", extra={"why": answer.why})
             await context.abort(answer.code, answer.why)
@@ -154,7 +141,7 @@ class DevicePlugin:
 
         The request names devices and not the pod; the pods that hold them are known.
         """
-        prepared = self._prepared()
+        prepared = self._board.prepared
         for device in request.devicesIDs:
             if why := prepared.restart_refusals.get(device):
                 text = f"device {device} of {prepared.pool} can't be used: {why}"
@@ -171,10 +158,10 @@ class DevicePlugin:
         (pkg/kubelet/pluginmanager/operationexecutor/operation_generator.go), a path that may be
         another one in this process.
         """
-        self._on_asked()
+        self._on_event(changes.Discovered())
         return registration.PluginInfo(
             type="DevicePlugin",
-            name=self._prepared().pool,
+            name=self._board.prepared.pool,
             supported_versions=["v1alpha1", API_VERSION],
         )
 
@@ -182,7 +169,9 @@ class DevicePlugin:
         self, request: registration.RegistrationStatus, _context: Context
     ) -> registration.RegistrationStatusResponse:
         """Receive the plugin watcher's result of the registration."""
-        self._on_notified(request.plugin_registered, request.error)
+        refusal = f"the kubelet's plugin watcher refused it: {request.error[:300]}"
+        accepted = request.plugin_registered
+        self._on_event(changes.Accepted() if accepted else changes.Rejected(refusal, reached=True))
         return registration.RegistrationStatusResponse()
 
     def _count_calls(

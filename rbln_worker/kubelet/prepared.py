@@ -1,15 +1,15 @@
 """Prepared answers of a pool: built when it changes, so that calls only join bytes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
-from rbln_worker.contract.device import Device, DeviceId
-from rbln_worker.contract.health import Verdict
-from rbln_worker.contract.pool import PoolName, PoolSpec
-from rbln_worker.core.allocation.cdi import Mode, annotation_key, qualified_name
-from rbln_worker.core.allocation.device_allocation import DeviceAllocation, EnvNames
+from rbln_worker.contract.device import DeviceId
+from rbln_worker.contract.pool import PoolName
+from rbln_worker.core.allocation.cdi import annotation_key, qualified_name
+from rbln_worker.core.allocation.device_allocation import EnvNames
 from rbln_worker.core.preferred.topology import PoolTopology, pool_topology
+from rbln_worker.core.step.effects import PublishAnswers
 from rbln_worker.kubelet.translate import SerializedDevice, encode_share, list_entry
 
 
@@ -39,48 +39,32 @@ class PreparedAnswers(msgspec.Struct, frozen=True):
         return b"".join(self.listed.values())
 
 
-class AnswerInputs(msgspec.Struct, frozen=True):
-    """The input of the answers."""
-
-    pool: PoolSpec
-    devices: Mapping[DeviceId, Device]
-    answers: Mapping[DeviceId, DeviceAllocation]
-    verdicts: Mapping[DeviceId, Verdict]
-    refusals: Mapping[DeviceId, str]
-    """Reasons for those of the changed devices that can't be allocated."""
-    hidden: frozenset[DeviceId]
-    """Devices that are not listed yet."""
-    mode: Mode
-
-
-def revise_answers(
-    before: PreparedAnswers, known: AnswerInputs, changed: Iterable[DeviceId], *, moved: bool
-) -> PreparedAnswers:
-    """Return the answers after changes of some devices; the others' answers stay the same.
-
-    ``moved``: the position of a changed device, or the pool, is another one.
-    """
+def revise_answers(before: PreparedAnswers, update: PublishAnswers) -> PreparedAnswers:
+    """Return the answers after changes of some devices; the others' answers stay the same."""
     shares, refusals, lines = dict(before.shares), dict(before.refusals), dict(before.listed)
-    pool, came = known.pool, False
-    for device in changed:
+    pool, came = update.pool, False
+    for device in update.changed:
         for kept in (shares, refusals):
             kept.pop(device, None)
-        if device in known.refusals:
-            refusals[device] = known.refusals[device]
-        elif device in known.devices:
-            answer = known.answers[device]
-            shares[device] = encode_share(answer, known.mode, qualified_name(pool, device))
-        if device in known.devices and device not in known.hidden:
+        if device in update.refusals:
+            refusals[device] = update.refusals[device]
+        elif device in update.devices:
+            answer = update.answers[device]
+            shares[device] = encode_share(answer, update.mode, qualified_name(pool, device))
+        if device in update.devices and device not in update.hidden:
             came |= device not in lines
-            lines[device] = list_entry(known.devices[device], known.verdicts[device], pool)
+            lines[device] = list_entry(update.devices[device], update.verdicts[device], pool)
         else:
             lines.pop(device, None)
+    moved = update.moved
     return PreparedAnswers(
         pool=pool.name,
         names=before.names,
         shares=shares,
         refusals=refusals,
-        annotation=annotation_key(pool) if known.mode in {"annotations", "both"} else "",
-        layout=pool_topology(pool, known.devices.values()) if moved else before.layout,
+        annotation=annotation_key(pool) if update.mode in {"annotations", "both"} else "",
+        restart_refusals=update.restart_refusals,
+        pre_start=update.pre_start,
+        layout=pool_topology(pool, update.devices.values()) if moved else before.layout,
         listed={device: lines[device] for device in sorted(lines)} if came else lines,
     )

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.health import Verdict
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.allocation.device_allocation import env_names
-from rbln_worker.health.inspect import answer_without_files
+from rbln_worker.core.allocation.device_allocation import answer_without_files, env_names
+from rbln_worker.core.step.effects import PublishAnswers
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
-from rbln_worker.kubelet.prepared import AnswerInputs, PreparedAnswers, revise_answers
+from rbln_worker.kubelet.prepared import PreparedAnswers, revise_answers
 
 POOL = PoolSpec("rebellions.ai", "ATOM", "accelerator")
 
@@ -31,20 +31,24 @@ MOMENT = st.dictionaries(
 )
 
 
-def known(moment: dict[str, Seen], pool: PoolSpec) -> AnswerInputs:
-    devices = {
+def change(moment: dict[str, Seen], pool: PoolSpec, changed: Iterable[str]) -> PublishAnswers:
+    known = {
         DeviceId(name): Device(
             DeviceId(name), PciFunction(Bdf(name), "1eff", "1120", 0x12, "rebellions", seen.numa)
         )
         for name, seen in moment.items()
     }
-    return AnswerInputs(
+    return PublishAnswers(
         pool=pool,
-        devices=devices,
-        answers={name: answer_without_files(device, pool) for name, device in devices.items()},
-        verdicts={name: Verdict(healthy=moment[name].healthy) for name in devices},
-        refusals={name: "sick" for name in devices if not moment[name].healthy},
-        hidden=frozenset(name for name in devices if moment[name].hidden),
+        changed=frozenset(devices(changed)),
+        moved=True,
+        devices=known,
+        answers={name: answer_without_files(device, pool) for name, device in known.items()},
+        before={},
+        after={},
+        verdicts={name: Verdict(healthy=moment[name].healthy) for name in known},
+        refusals={name: "sick" for name in known if not moment[name].healthy},
+        hidden=frozenset(name for name in known if moment[name].hidden),
         mode="off",
     )
 
@@ -54,8 +58,7 @@ def empty(pool: PoolSpec) -> PreparedAnswers:
 
 
 def made(moment: dict[str, Seen], pool: PoolSpec) -> PreparedAnswers:
-    now = known(moment, pool)
-    return revise_answers(empty(pool), now, now.devices, moved=True)
+    return revise_answers(empty(pool), change(moment, pool, moment))
 
 
 @given(st.lists(MOMENT, min_size=1, max_size=6), st.data())
@@ -64,7 +67,7 @@ def test_steps_come_to_the_same_as_one(moments: list[dict[str, Seen]], data: st.
     for moment in moments:
         changed = {n for n in before.keys() | moment.keys() if before.get(n) != moment.get(n)}
         changed |= data.draw(st.sets(IDS))  # and some that only may have
-        so_far = revise_answers(so_far, known(moment, POOL), devices(changed), moved=True)
+        so_far = revise_answers(so_far, change(moment, POOL, changed))
         before = moment
     at_once = made(before, POOL)
     assert so_far == at_once

@@ -6,11 +6,8 @@ again to a real supervisor while the worker that they are of is stopped.
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from time import monotonic
 
 import msgspec
@@ -18,7 +15,6 @@ import pytest
 import zmq
 
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
-from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.messages import (
     Hello,
     StateReport,
@@ -29,7 +25,7 @@ from rbln_worker.contract.messages import (
 )
 from rbln_worker.contract.pool import PoolSpec
 from tests.sim import processes
-from tests.sim.stack import REPOSITORY, Stack
+from tests.sim.stack import Stack
 from tests.system.scene import (
     ATOM,
     ATOMS,
@@ -161,39 +157,6 @@ def test_a_kubelet_that_restarts_without_a_supervisor_is_told_to_the_next_one() 
         assert stack.workers() == workers
         for name, seen in status.pools.items():
             assert seen.endpoint in streams(stack, name)
-
-
-ALONE = """
-import logging, sys
-from pathlib import Path
-from rbln_worker.spec import KubeletDirs, WorkerSpec
-from rbln_worker.contract.pool import PoolName
-from rbln_worker.main import run_worker
-home = Path(sys.argv[1])
-sys.exit(run_worker(WorkerSpec(
-    pool=PoolName("x.io/a"), incarnation="1", run_dir=home, root=home,
-    kubelet_dirs=KubeletDirs(
-        home / "k/device-plugins", home / "k/reg", home / "k/pods", home / "k/pods-api"
-    ),
-    registration="auto", host_visible=False, log_level=logging.INFO, alone_s=0.01,
-)))
-"""
-
-
-def test_a_worker_without_a_supervisor_says_so_again_and_again(tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", ALONE, tmp_path], cwd=REPOSITORY, stderr=subprocess.DEVNULL
-    ) as worker:
-        try:
-            tail = tmp_path / "pools" / "x.io_a.log"
-            eventually(
-                lambda: tail.exists() and tail.read_text().count("no supervisor listens") >= 2,
-                what="it says so twice",
-            )
-            assert "the pool is served on for_s=" in tail.read_text()
-        finally:
-            worker.terminate()
-        assert worker.wait(WITHIN_S) == Exit.DRAINED
 
 
 # A supervisor

@@ -29,7 +29,6 @@ OTHER: dict[str, object] = {
     "memory_most": 1,
     "log_level": 10,
     "log_format": "json",
-    "alone_s": 1.0,
 }
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from rbln_worker.contract.counters import WorkerCounters
 from rbln_worker.contract.device import Bdf, Carrier, Device, DeviceId, PciFunction
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.counters import Counters
+from rbln_worker.core.health.evidence import CheckResult, Depth
 from rbln_worker.core.health.observation import GOOD, Bad, Doubt, Unknown
-from rbln_worker.health.inspect import CheckResult, Depth
 from rbln_worker.health.probe_threads import SLOTS, Prober
 from tests.sim.node import SimNode
 from tests.sim.nodes import npus
@@ -40,7 +40,7 @@ def looking(root: Path, *, check_timeout_s: float = 5.0, max_hanging: int = 64) 
         root,
         host_visible=True,
         write_info=lambda _: "",
-        tally=Counters(),
+        tally=WorkerCounters(),
         check_timeout_s=check_timeout_s,
         max_hanging=max_hanging,
     )

@@ -6,9 +6,10 @@ from typing import Final
 
 import msgspec
 
-from rbln_worker.contract.device import DeviceId
-from rbln_worker.contract.pool import PoolName
+from rbln_worker.contract.device import Device, DeviceId
+from rbln_worker.contract.pool import PoolName, PoolSpec
 from rbln_worker.core.allocation.devinfo import DeviceInfo, device_info
+from rbln_worker.core.allocation.host_facts import HostFacts
 from rbln_worker.core.allocation.providers.provider import DeviceNode, Mount, ProviderInput
 from rbln_worker.core.allocation.providers.registry import providers_for
 
@@ -51,6 +52,11 @@ def build_allocation(source: ProviderInput) -> DeviceAllocation:
         busy="; ".join(offer.busy for offer in offers if offer.busy),
         file=device_info(source),
     )
+
+
+def answer_without_files(device: Device, pool: PoolSpec) -> DeviceAllocation:
+    """Return the answer for a device that was not checked yet, from facts without files."""
+    return build_allocation(ProviderInput(device, pool, HostFacts()))
 
 
 def dedupe_by_host_path(nodes: Iterable[DeviceNode]) -> tuple[DeviceNode, ...]:

@@ -7,13 +7,17 @@ boot, or of this load of a driver: later another device may have the same name.
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pod_devices import PodDevice
 from rbln_worker.contract.pool import PoolName
+
+PreStartChoice = Literal["auto", "always", "never"]
+"""The condition for PreStartContainer. ``auto``: while the nodes of a device have changed since a
+pod was given them."""
 
 _SHARED: Final = "/dev/vfio/"
 """Prefix of nodes that the devices of an IOMMU group share."""

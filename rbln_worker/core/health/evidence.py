@@ -1,6 +1,7 @@
 """Health evidence from the files of a device."""
 
 from collections.abc import Collection
+from enum import Enum
 from typing import Final
 
 import msgspec
@@ -18,6 +19,17 @@ MAX_QUICKLY_CHECKED: Final = 32
 """Maximum size of a pool with quick checks, which cost about 0.04 ms of CPU a device."""
 
 
+class Depth(Enum):
+    """The depth of a health check."""
+
+    FULL = "full"
+    """Read and evaluate all files."""
+    IF_CHANGED = "if changed"
+    """Read all files; evaluate them if any has changed."""
+    VOLATILE = "volatile"
+    """Read files that change without a kernel event; check further if any has changed."""
+
+
 class Evidence(msgspec.Struct, frozen=True):
     """The result of a health check."""
 
@@ -27,6 +39,16 @@ class Evidence(msgspec.Struct, frozen=True):
     """Fatal errors (AER) since the function was added; None if the kernel does not count."""
     ports: tuple[PortState, ...] = ()
     """States of its InfiniBand ports."""
+
+
+class CheckResult(msgspec.Struct, frozen=True):
+    """The result of a health check."""
+
+    evidence: Evidence
+    answer: DeviceAllocation | None = None
+    """The allocation of the device; None if it is not known."""
+    unusable: str = ""
+    """The reason why a container could not use it."""
 
 
 def health_reads(device: Device, answer: DeviceAllocation) -> tuple[Need, ...]:

@@ -1,93 +1,57 @@
-"""State of the pool: verdicts, prepared answers and the kubelet's list.
+"""State of the pool: the desired state, verdicts and answers.
 
 The cost of a step depends on what has changed and not on the size of the pool.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from itertools import islice
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
-
-import msgspec
 
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.health import Judged, Verdict
-from rbln_worker.contract.pool import PoolName
-from rbln_worker.core.allocation.cdi import Mode
-from rbln_worker.core.allocation.device_allocation import DeviceAllocation, env_names
-from rbln_worker.core.allocation.given import Given
+from rbln_worker.core.allocation.device_allocation import DeviceAllocation, answer_without_files
+from rbln_worker.core.allocation.given import Given, PreStartChoice
+from rbln_worker.core.allocation.given_nodes import GivenNodes
 from rbln_worker.core.allocation.host_facts import Exists
 from rbln_worker.core.allocation.providers.registry import allocation_reads
 from rbln_worker.core.health.device_health import without_link
+from rbln_worker.core.health.evidence import CheckResult
+from rbln_worker.core.health.health_record import Timestamp
+from rbln_worker.core.health.tracker import HealthTracker
 from rbln_worker.core.pool_snapshot import HeldPool
-from rbln_worker.given_nodes import GivenNodes
-from rbln_worker.health.inspect import CheckResult, answer_without_files
-from rbln_worker.health.tracker import HealthTracker
-from rbln_worker.host_files import HostFiles
-from rbln_worker.kubelet.prepared import AnswerInputs, PreparedAnswers, revise_answers
-from rbln_worker.spec import PreStartChoice
+from rbln_worker.core.step.effects import PublishAnswers
+from rbln_worker.core.step.spec_state import SpecState
 
 MAX_INCOMPLETE: Final = 32
 """Maximum number of incomplete devices with early checks; more wait for the next full check."""
 
 
-class StateChange(msgspec.Struct, frozen=True):
-    """Changes of verdicts."""
-
-    first: bool
-    """True for the first verdicts."""
-    before: Mapping[DeviceId, Verdict]
-    """Previous verdicts that have changed or were removed."""
-    after: Mapping[DeviceId, Verdict]
-    """New verdicts."""
-
-
 class PoolState:
     """The pool's state: takes the desired state and results of health checks."""
 
-    def __init__(
-        self,
-        pool: PoolName,
-        mode: Mode,
-        files: HostFiles,
-        *,
-        pre_start: PreStartChoice = "auto",
-        on_deadline: Callable[[], None],
-        request_check: Callable[[DeviceId], None],
-    ) -> None:
-        """Pass ``on_deadline`` and ``request_check`` to the tracker; write specs with ``files``."""
-        self._mode = mode
-        self._files = files
+    def __init__(self, spec: SpecState, pre_start: PreStartChoice = "auto") -> None:
+        """Evaluate devices with ``spec``, which may have problems."""
+        self._spec = spec
         self._pre_start = pre_start
-        self._tracker = HealthTracker(on_deadline=on_deadline, request_check=request_check)
+        self.tracker = HealthTracker()
         self.held: HeldPool | None = None
         """The newest desired state."""
         self._applied: HeldPool | None = None
         """The desired state that the kubelet's list is based on."""
         self._changed: set[DeviceId] = set()
         """Devices with changes since the last conclusion."""
+        self._moved = False
+        """True if devices came, left or changed since then, in more than links."""
         self._answers: dict[DeviceId, DeviceAllocation] = {}
         """The last answers, by device."""
         self._unusable: dict[DeviceId, str] = {}
         """Reasons why containers could not use the devices, from the last health check."""
-        self._files_version = 0
-        """The edition of the files at the last conclusion."""
+        self._spec_version = 0
+        """The version of the spec at the last conclusion."""
         self._watched_nodes: set[str] = set()
-        """Nodes whose existence affects the answers of the devices of ``_watched_for``."""
-        self._watched_for: HeldPool | None = None
-        """The desired state for which ``_watched_nodes`` was computed."""
+        """Nodes whose existence affects answers of devices."""
         self._given = GivenNodes()
-        self._judged: tuple[Judged, ...] = ()
-        self._judged_from: Mapping[DeviceId, Verdict] | None = None
-        self.prepared = PreparedAnswers(pool, env_names(pool))
-
-    @property
-    def all_judged(self) -> tuple[Judged, ...]:
+        self.all_judged: tuple[Judged, ...] = ()
         """All verdicts, sorted by device."""
-        verdicts = self._tracker.verdicts
-        if verdicts is not self._judged_from:
-            self._judged = tuple(Judged(one, verdicts[one]) for one in sorted(verdicts))
-            self._judged_from = verdicts
-        return self._judged
 
     def set_desired(self, after: HeldPool) -> set[DeviceId]:
         """Take a new desired state; return the devices that need a health check."""
@@ -95,27 +59,32 @@ class PoolState:
         known = before.devices if before else {}
         told = {one for one, value in after.devices.items() if known.get(one) is not value}
         told |= known.keys() - after.devices.keys()
-        self._tracker.set_desired(after.devices, told, listing=self._applied is not None)
+        self.tracker.set_desired(after.devices, told, listing=self._applied is not None)
         self._changed |= told
-        if before is None or before.pool != after.pool:
-            return set(after.devices)
-        return {
+        is_new = before is None or before.pool != after.pool
+        altered = {
             one
-            for one in told & after.devices.keys()
-            if one not in known or without_link(known[one]) != without_link(after.devices[one])
+            for one, device in after.devices.items()
+            if is_new
+            or one not in known
+            or (one in told and without_link(known[one]) != without_link(device))
         }
+        if altered or not told <= after.devices.keys():
+            self._moved = True
+            devices = after.devices.values()
+            reads = {need for one in devices for need in allocation_reads(one, after.pool)}
+            self._watched_nodes = {need.path for need in reads if isinstance(need, Exists)}
+        return altered
 
     def take_given(self, after: Given) -> None:
         """Take the nodes that living pods were given."""
         self._changed |= self._given.set_given(after)
 
     def answers_with(
-        self, found: Mapping[DeviceId, CheckResult]
+        self, held: HeldPool, found: Mapping[DeviceId, CheckResult]
     ) -> dict[DeviceId, DeviceAllocation]:
         """Return the answers of all devices, updated with these results."""
-        if self.held is None:
-            return {}
-        return {device: self._answer_for(self.held, device, found) for device in self.held.devices}
+        return {device: self._answer_for(held, device, found) for device in held.devices}
 
     def devices_using(self, nodes: Collection[str]) -> set[DeviceId]:
         """Return the devices that a change of these nodes in /dev may affect.
@@ -126,11 +95,6 @@ class PoolState:
         held = self.held
         if held is None or not nodes:
             return set()
-        if held is not self._watched_for:
-            devices = held.devices.values()
-            asked = {need for one in devices for need in allocation_reads(one, held.pool)}
-            self._watched_nodes = {need.path for need in asked if isinstance(need, Exists)}
-            self._watched_for = held
         if not self._watched_nodes.isdisjoint(nodes):
             return set(held.devices)
         return {
@@ -144,57 +108,50 @@ class PoolState:
     def incomplete_devices(self) -> set[DeviceId]:
         """Return a few devices that lack a node or a file; none if there are too many."""
         found = {one for one, why in self._unusable.items() if why}
-        if not found and self._files.spec_missing and self.held is not None:
-            found = set(islice(self.held.devices, 1))  # a check of any device writes the spec
         return found if len(found) <= MAX_INCOMPLETE else set()
 
-    def reevaluate(self) -> StateChange | None:
+    def reevaluate(self, now: Timestamp) -> PublishAnswers | None:
         """Update the state without a health check, after a new desired state or a deadline."""
         # There are no verdicts before the first check, and answers belong to one pool.
         if self.held is None or self._applied is None or self.held.pool != self._applied.pool:
             return None
-        return self.apply_results({})
+        return self.apply_results({}, now)
 
-    def apply_results(self, found: Mapping[DeviceId, CheckResult]) -> StateChange | None:
+    def apply_results(
+        self, found: Mapping[DeviceId, CheckResult], now: Timestamp
+    ) -> PublishAnswers | None:
         """Update the state with these results; return the changes, None if there are none."""
         held, last = self.held, self._applied
         if held is None:
             return None
         told, self._changed = self._changed, set()
-        touched = told | found.keys() | self._tracker.overdue_devices()
-        edition = self._files.version
+        touched = told | found.keys() | self.tracker.overdue_devices(now.at)
         other_pool = last is None or last.pool != held.pool
-        if other_pool or edition != self._files_version:
-            touched |= held.devices.keys() | self.prepared.listed.keys()
+        if other_pool or self._spec.version != self._spec_version:
+            touched |= held.devices.keys() | (last.devices.keys() if last else set())
             told = touched
-        self._files_version = edition
-        moved = other_pool or any(_place_of(last, one) != _place_of(held, one) for one in told)
+        self._spec_version = self._spec.version
+        moved, self._moved = other_pool or self._moved, False
         learnt = self._update_answers(held, found, touched)
         touched |= self._given.devices_sharing(told | learnt)
-        self._tracker.add_evidence({device: finding.evidence for device, finding in found.items()})
-        verdicts, hidden = self._tracker.verdicts, self._tracker.hidden
-        judged = self._tracker.evaluate_devices(
+        evidence = {device: finding.evidence for device, finding in found.items()}
+        self.tracker.add_evidence(evidence, now.at)
+        verdicts, hidden = self.tracker.verdicts, self.tracker.hidden
+        judged = self.tracker.evaluate_devices(
             held.pool,
             touched,
-            lambda one: self._files.spec_problem(held.pool, self._answers[one]),
+            now,
+            lambda one: self._spec.device_problem(held.pool, self._answers[one]),
             lambda one: self._given.allocation_obstacle(held, self._answers, one),
         )
         self._applied = held
-        changed = told | learnt | judged.keys() | (hidden ^ self._tracker.hidden)
+        changed = told | learnt | judged.keys() | (hidden ^ self.tracker.hidden)
         if not changed and last is not None:
             return None
-        sure, unknown = self._given.restart_refusals(held, self._answers)
-        pre_start = self._pre_start == "always" or (self._pre_start == "auto" and bool(sure))
-        self.prepared = msgspec.structs.replace(
-            revise_answers(self.prepared, self._answer_inputs(held, changed), changed, moved=moved),
-            restart_refusals={**sure, **unknown},
-            pre_start=pre_start,
-        )
-        return StateChange(
-            first=last is None,
-            before={one: verdicts[one] for one in judged if one in verdicts},
-            after={one: verdict for one, verdict in judged.items() if verdict is not None},
-        )
+        if judged:
+            after = self.tracker.verdicts
+            self.all_judged = tuple(Judged(one, after[one]) for one in sorted(after))
+        return self._publish_answers(held, frozenset(changed), verdicts, judged, moved=moved)
 
     def _update_answers(
         self, held: HeldPool, found: Mapping[DeviceId, CheckResult], touched: Iterable[DeviceId]
@@ -225,34 +182,39 @@ class PoolState:
             or answer_without_files(held.devices[device], held.pool)
         )
 
-    def _answer_inputs(self, held: HeldPool, changed: Iterable[DeviceId]) -> AnswerInputs:
-        return AnswerInputs(
+    def _publish_answers(
+        self,
+        held: HeldPool,
+        changed: frozenset[DeviceId],
+        verdicts: Mapping[DeviceId, Verdict],
+        judged: Mapping[DeviceId, Verdict | None],
+        *,
+        moved: bool,
+    ) -> PublishAnswers:
+        sure, unknown = self._given.restart_refusals(held, self._answers)
+        return PublishAnswers(
             pool=held.pool,
+            changed=changed,
+            moved=moved,
             devices=held.devices,
             answers=self._answers,
-            verdicts=self._tracker.verdicts,
+            verdicts=self.tracker.verdicts,
+            before={one: verdicts[one] for one in judged if one in verdicts},
+            after={one: verdict for one, verdict in judged.items() if verdict is not None},
             refusals={
                 one: why
                 for one in changed
                 if one in held.devices and (why := self._refusal_reason(one))
             },
-            hidden=self._tracker.hidden,
-            mode=self._mode if self._files.uses_cdi(held.pool) else "off",
+            hidden=self.tracker.hidden,
+            mode=self._spec.mode if self._spec.uses_cdi(held.pool) else "off",
+            restart_refusals={**sure, **unknown},
+            pre_start=self._pre_start == "always" or (self._pre_start == "auto" and bool(sure)),
         )
 
     def _refusal_reason(self, device: DeviceId) -> str:
-        verdict = self._tracker.verdicts[device]
+        verdict = self.tracker.verdicts[device]
         if not verdict.healthy:
             return verdict.reason
         # A suspect device may lack a node; the kubelet gets Unhealthy later.
         return self._unusable.get(device) or self._answers[device].busy
-
-
-def _place_of(held: HeldPool | None, name: DeviceId) -> tuple[object, ...] | None:
-    """Return the facts of a device that its layout depends on."""
-    device = held.devices.get(name) if held else None
-    if device is None:
-        return None
-    function = device.function
-    group = function.iommu_group
-    return function.bdf, function.product, function.numa_node, function.bridges, device.pf, group

@@ -16,11 +16,6 @@ class GivenNodes:
         self._given = Given()
         self._by_node: defaultdict[str, set[DeviceId]] = defaultdict(set)
 
-    @property
-    def holders(self) -> Iterable[DeviceId]:
-        """Devices that pods hold."""
-        return self._given.holders.keys()
-
     def set_given(self, after: Given) -> set[DeviceId]:
         """Take the nodes that pods were given; return the devices that this may affect."""
         before, self._given = self._given, after

@@ -1,0 +1,89 @@
+"""Events of a worker: messages, results of effects, and times."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from rbln_worker.contract.device import Device, DeviceId
+from rbln_worker.contract.exits import Exit
+from rbln_worker.contract.messages import ToWorker
+from rbln_worker.contract.pool import PoolSpec
+from rbln_worker.core.health.evidence import CheckResult, Depth
+from rbln_worker.core.registration_events import DirsChecked, EndpointChange
+
+
+class LinkConnected(msgspec.Struct, frozen=True):
+    """There is a connection to a supervisor that got no hello yet."""
+
+
+class HeartbeatDue(msgspec.Struct, frozen=True):
+    """Time for a heartbeat and periodic checks."""
+
+    record_problems: tuple[str, ...] = ()
+    """Reasons why the pool's file of events is incomplete."""
+
+
+class TimerDue(msgspec.Struct, frozen=True):
+    """The deadline of the state has passed."""
+
+
+class CheckCompleted(msgspec.Struct, frozen=True):
+    """Results of a health check: all, or a part of them."""
+
+    checked: Mapping[DeviceId, Device]
+    """The devices as they were when the check began."""
+    pool: PoolSpec
+    depth: Depth
+    found: Mapping[DeviceId, CheckResult]
+    repeat: frozenset[DeviceId] = frozenset()
+    """Devices that were requested while their check ran, which may have read an earlier state."""
+
+
+class SpecWritten(msgspec.Struct, frozen=True):
+    """The CDI spec was written."""
+
+    problem: str = ""
+    """The reason why it was not; empty if it was."""
+    failed_writes: int = 0
+    """Failed writes of this worker."""
+
+
+class FilesSettled(msgspec.Struct, frozen=True):
+    """Host files were written or removed."""
+
+    problem: str
+    """The problem with the list of files; empty if there is none."""
+    failed_writes: int
+    """Failed writes of this worker."""
+
+
+class NodesChanged(msgspec.Struct, frozen=True):
+    """Files in the folders of device nodes changed."""
+
+    nodes: frozenset[str] | None
+    """Host paths; None if they are not known."""
+    in_progress: frozenset[DeviceId] = frozenset()
+    """Devices whose check runs, and may miss the change."""
+
+
+class KubeletDirsChanged(msgspec.Struct, frozen=True):
+    """Files in the kubelet's folders changed."""
+
+
+class EndpointEvent(msgspec.Struct, frozen=True):
+    """An event of one endpoint."""
+
+    number: int
+    event: EndpointChange
+
+
+class DrainRequested(msgspec.Struct, frozen=True):
+    """The worker has to end."""
+
+    reason: str
+    code: Exit = Exit.DRAINED
+
+
+ScheduleEvent = HeartbeatDue | TimerDue | CheckCompleted | NodesChanged | DrainRequested
+KubeletEvent = KubeletDirsChanged | DirsChecked | EndpointEvent
+Event = ToWorker | LinkConnected | ScheduleEvent | SpecWritten | FilesSettled | KubeletEvent
