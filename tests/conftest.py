@@ -31,6 +31,11 @@ settings.register_profile("long", max_examples=10_000, deadline=None)  # --hypot
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that repeats a simulation."""
+    parser.addoption("--seed", type=int, help="run simulations with this seed only")
+
+
 @pytest.fixture
 def short_path() -> Iterator[Path]:
     """An empty folder directly below /tmp: a unix socket's path may have 107 bytes."""
