@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, get_args
 
+import msgspec
+
 from rbln_supervisor.options import Options
 from rbln_worker.contract.version import VERSION
 from rbln_worker.core.allocation.given import PreStartChoice
@@ -44,6 +46,9 @@ stacks. With 16 cores and more, where gRPC starts 12 further threads, it uses 21
 are stacks."""
 
 
+_FIELDS: Final = frozenset(Options.__struct_fields__)
+
+
 def parse_arguments(argv: Sequence[str], *, in_container: bool) -> Options:
     """Return the options; exit with code 2 and the usage if they are invalid."""
     given, words = _build_parser().parse_known_args([_normalize_argument(word) for word in argv])
@@ -52,29 +57,12 @@ def parse_arguments(argv: Sequence[str], *, in_container: bool) -> Options:
         _build_parser().error(f"unknown option {unknown[0]}")
     if words:
         print(f"rbln-supervisor: ignored: {' '.join(words)}", file=sys.stderr)  # noqa: T201
-    return Options(
-        config_file=given.config_file,
-        resource_prefix=given.resource_prefix,
-        use_cdi=given.use_cdi,
-        cdi_mode=given.cdi_mode,
-        registration=given.registration,
-        kubelet_dir=given.kubelet_dir,
-        device_plugins_dir=given.device_plugins_dir,
-        pod_resources_dir=given.pod_resources_dir or given.kubelet_dir / "pod-resources",
-        plugins_registry_dir=given.plugins_registry_dir or given.kubelet_dir / "plugins_registry",
-        run_dir=given.run_dir,
-        host_root=given.host_root,
-        in_container=in_container,
-        allow_default_route=given.allow_default_route,
-        watch_config=given.watch_config,
-        gone_grace_s=given.gone_grace,
-        rescan_s=given.rescan_interval,
-        pre_start_check=given.pre_start_check,
-        worker_memory_max=given.worker_memory_max,
-        log_level=given.log_level,
-        log_format=given.log_format,
-        check=given.check,
+    known = {name: value for name, value in vars(given).items() if name in _FIELDS}
+    known["pod_resources_dir"] = given.pod_resources_dir or given.kubelet_dir / "pod-resources"
+    known["plugins_registry_dir"] = (
+        given.plugins_registry_dir or given.kubelet_dir / "plugins_registry"
     )
+    return Options(**{**known, "in_container": in_container})
 
 
 def _normalize_argument(word: str) -> str:
@@ -108,7 +96,6 @@ examples:
 
 
 def _build_parser() -> argparse.ArgumentParser:
-    default = Options()
     parser = argparse.ArgumentParser(
         prog="rbln-supervisor",
         description="Kubernetes device plugin: one worker process for each resource pool.",
@@ -126,118 +113,103 @@ def _build_parser() -> argparse.ArgumentParser:
     option(
         "--config-file",
         type=Path,
-        default=default.config_file,
         metavar="FILE",
         help="the configuration of the resource pools, JSON or YAML (%(default)s)",
     )
     option(
         "--resource-prefix",
-        default=default.resource_prefix,
         metavar="DNS-NAME",
         help="prefix of pools without one (%(default)s)",
     )
     option(
         "--use-cdi",
         type=_parse_boolean,
-        default=default.use_cdi,
         metavar="BOOL",
         help="the container runtime adds devices, from CDI specs in /var/run/cdi (false)",
     )
     option(
         "--cdi-mode",
         choices=("annotations", "cri", "both"),
-        default=default.cdi_mode,
         help="how the container runtime gets device names: annotations for old runtimes, the field "
         "of the CRI (cri), or both, which every kubelet and runtime accepts (%(default)s)",
     )
     option(
         "--registration",
         choices=get_args(Choice),
-        default=default.registration,
         help="how pools are registered with the kubelet; auto: at kubelet.sock, or by the plugin "
         "watcher if there is no device-plugins directory (%(default)s)",
     )
     option(
         "--kubelet-dir",
         type=_parse_absolute_path,
-        default=default.kubelet_dir,
         metavar="DIR",
         help="the kubelet's --root-dir on the host (%(default)s)",
     )
     option(
         "--device-plugins-dir",
         type=_parse_absolute_path,
-        default=default.device_plugins_dir,
         metavar="DIR",
         help="the directory of kubelet.sock, whatever the kubelet's --root-dir is (%(default)s)",
     )
     option(
         "--pod-resources-dir",
         type=_parse_absolute_path,
-        default=None,
         metavar="DIR",
         help="the directory of the pod-resources API (pod-resources below --kubelet-dir)",
     )
     option(
         "--plugins-registry-dir",
         type=_parse_absolute_path,
-        default=None,
         metavar="DIR",
         help="the directory of the plugin watcher (plugins_registry below --kubelet-dir)",
     )
     option(
         "--run-dir",
         type=_existing_or_new,
-        default=default.run_dir,
         metavar="DIR",
         help="the directory of sockets, locks and last log lines (%(default)s)",
     )
     option(
         "--host-root",
         type=_existing_or_new,
-        default=default.host_root,
         metavar="DIR",
         help="the directory with the host's /sys, /dev and the kubelet's directories (%(default)s)",
     )
     option(
         "--allow-default-route",
         type=_parse_boolean,
-        default=default.allow_default_route,
         metavar="BOOL",
         help="assign network devices even if the node's default route uses them (false)",
     )
     option(
         "--watch-config",
         type=_parse_boolean,
-        default=default.watch_config,
         metavar="BOOL",
         help="reload when the configuration file changes (true)",
     )
     option(
         "--gone-grace",
+        dest="gone_grace_s",
         type=_parse_seconds,
-        default=default.gone_grace_s,
         metavar="SECONDS",
         help="how long a device that has vanished stays listed as Unhealthy (%(default)g)",
     )
     option(
         "--rescan-interval",
+        dest="rescan_s",
         type=_parse_seconds,
-        default=default.rescan_s,
         metavar="SECONDS",
         help="time between two periodic discoveries (%(default)g)",
     )
     option(
         "--pre-start-check",
         choices=get_args(PreStartChoice),
-        default=default.pre_start_check,
         help="when the kubelet calls PreStartContainer; auto: while a pod holds a device whose "
         "nodes have other names than the pod was given (%(default)s)",
     )
     option(
         "--worker-memory-max",
         type=_parse_memory,
-        default=default.worker_memory_max,
         metavar="SIZE",
         help="limit of a worker's private memory, including the stacks of its threads, such as "
         "512MiB; at least 256MiB, or none for no limit (1GiB)",
@@ -245,18 +217,23 @@ def _build_parser() -> argparse.ArgumentParser:
     option(
         "--log-level",
         type=_parse_level,
-        default=default.log_level,
         metavar="LEVEL",
         help="debug, info, warning or error; a number, as for the reference, is info (info)",
     )
     option(
         "--log-format",
         choices=get_args(Format),
-        default=default.log_format,
         help="log lines as text, or as a JSON object each (%(default)s)",
     )
     for name in _IGNORED:
-        option(f"--{name}", default=None, help=argparse.SUPPRESS)
+        option(f"--{name}", help=argparse.SUPPRESS)
+    parser.set_defaults(
+        **{
+            **msgspec.structs.asdict(Options()),
+            "pod_resources_dir": None,
+            "plugins_registry_dir": None,
+        }
+    )
     return parser
 
 
