@@ -153,7 +153,7 @@ def test_a_supervisor_that_dies_is_told_of_and_its_next_one_goes_on(tmp_path: Pa
         for path in ("/healthz", "/readyz"):
             answer = exporter.get(path)
             assert answer.status == 503
-            assert "nobody listens" in answer.body
+            assert "no process listens" in answer.body
         down = exporter.scrape()
         assert down.value("rbln_up") == 0
         assert down.total("rbln_devices") == 0
