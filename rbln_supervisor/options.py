@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from rbln_worker.contract.errors import RblnError
 from rbln_worker.core.allocation.cdi import Mode
 from rbln_worker.core.allocation.given import PreStartChoice
 from rbln_worker.core.registration import Choice
@@ -78,7 +79,7 @@ class Options(msgspec.Struct, frozen=True):
         return not (self.in_container and self.host_root == Path("/"))
 
 
-class OptionsError(Exception):
+class OptionsError(RblnError):
     """Error: the options of a run directory can't be read; the text has the reason."""
 
 

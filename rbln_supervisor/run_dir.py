@@ -19,6 +19,7 @@ from rbln_supervisor.core.control.protocol import CONTROL_SOCKET
 from rbln_supervisor.core.run_dir_check import Entry, Folder, Refused, Use, decide_use, is_open
 from rbln_supervisor.events import log
 from rbln_worker.channel.dealer import WORKERS_SOCKET
+from rbln_worker.contract.errors import RblnError
 from rbln_worker.process.event_file import PREVIOUS_SUFFIX
 
 POOLS: Final = "pools"
@@ -53,7 +54,7 @@ _EXPLAINED: Final = {
 }
 
 
-class RunDirError(Exception):
+class RunDirError(RblnError):
     """Error: the run directory can't be used; the text has the reason and a remedy."""
 
 

@@ -37,6 +37,7 @@ from rbln_supervisor.core.control.protocol import (
 from rbln_supervisor.core.pod_devices import holder_changes
 from rbln_supervisor.core.reporting import pool_summary
 from rbln_supervisor.core.reporting.systemd import ServiceState
+from rbln_supervisor.core.status import CounterName
 from rbln_supervisor.core.workers.lifecycle import DeadlinePassed
 from rbln_supervisor.discovery.kernel_events import KernelEventListener
 from rbln_supervisor.discovery.scheduler import DiscoveryScheduler
@@ -194,13 +195,13 @@ class Supervisor:
             try:
                 message = to_supervisor(payload)
             except UnreadableFrame:
-                self._hub.dropped["unreadable worker frames"] += 1
+                self._hub.dropped[CounterName.WORKER_FRAMES_UNREADABLE] += 1
                 continue
             worker = self._worker_of(sender, message if isinstance(message, Hello) else None)
             if worker is None and self._is_replaced(sender):
                 continue
             if worker is None:
-                self._hub.dropped["frames of unknown workers"] += 1
+                self._hub.dropped[CounterName.WORKER_FRAMES_UNKNOWN] += 1
             else:
                 worker.on_message(sender, message)
 
@@ -224,7 +225,7 @@ class Supervisor:
             try:
                 request = to_request(payload)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                self._control.dropped["unreadable control frames"] += 1
+                self._control.dropped[CounterName.CONTROL_FRAMES_UNREADABLE] += 1
                 reply: Reply | None = ErrorReply((f"that is no request: {error}"[:300],))
             else:
                 reply = self._handle_request(sender, request)
@@ -233,7 +234,7 @@ class Supervisor:
 
     def _send_reply(self, requester: bytes, reply: Reply) -> None:
         if not self._control.send(requester, encode(reply)):
-            self._control.dropped["answers nobody took"] += 1
+            self._control.dropped[CounterName.REPLIES_UNDELIVERED] += 1
 
     def _handle_request(self, requester: bytes, request: Request) -> Reply | None:
         """Return the reply; None: it follows after a discovery or a check."""

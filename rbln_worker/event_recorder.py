@@ -7,6 +7,7 @@ from rbln_worker.contract.counters import WorkerCounters
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.health import HealthPhase, Verdict
 from rbln_worker.contract.messages import Phase
+from rbln_worker.contract.problem import Code, Problem, make_problem
 from rbln_worker.core.device_events import find_transitions
 from rbln_worker.core.health import health_record
 from rbln_worker.core.registration import RegistrationStep, status_phase
@@ -66,10 +67,11 @@ class EventRecorder:
             )
             self._file.write_pending()
 
-    def write_pending(self) -> tuple[str, ...]:
+    def write_pending(self) -> tuple[Problem, ...]:
         """Write what could not be written before; return the reasons why the file is incomplete."""
         self._file.write_pending()
-        return (self._file.problem,) if self._file.problem else ()
+        problem = self._file.problem
+        return (make_problem(Code.EVENTS_NOT_SAVED, problem, self._pool),) if problem else ()
 
 
 def _log_change(device: DeviceId, old: Verdict | None, verdict: Verdict | None) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rbln_worker.contract.counters import WorkerCounters
 from rbln_worker.contract.pool import PoolName, file_stem
+from rbln_worker.contract.problem import Problem
 from rbln_worker.core import registration_events as changes
 from rbln_worker.core.registration import Way
 from rbln_worker.core.registration_events import DirsChecked, View
@@ -57,6 +58,11 @@ class Registrar:
         self._newest = 0
         """The number of the newest endpoint, which may not be open yet."""
         self._closed = False
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Problems for the status."""
+        return self._preferences.problems
 
     def perform(self, effect: EndpointEffect) -> None:
         """Carry out an effect."""

@@ -142,7 +142,8 @@ class Worker:
         """Do all periodic work at once, because a wake-up costs more than the work."""
         loop = asyncio.get_running_loop()
         while True:
-            self.post(events.HeartbeatDue(self._events.write_pending()))
+            problems = (*self._events.write_pending(), *self._registrar.problems)
+            self.post(events.HeartbeatDue(problems))
             if not self._owns_pool():
                 self.post(DrainRequested("the pool's lock file was replaced", Exit.POOL_LOST))
             due = next_moment(loop.time(), messages.HEARTBEAT_INTERVAL_S)

@@ -23,10 +23,12 @@ from rbln_supervisor.core.matching.plan import (
     make_plan,
     present_ids,
 )
+from rbln_supervisor.core.status import CounterName
 from rbln_supervisor.events.log import EventLog
 from rbln_supervisor.options import Options
 from rbln_supervisor.workers.pools import Pools
 from rbln_worker.contract.pod_resources import ResourceHolders
+from rbln_worker.contract.problem import Code, Problem, make_problem
 
 Tried = bytes | tuple[str, ...]
 """Result of reading the file: its bytes, or the errors that prevented it."""
@@ -45,11 +47,11 @@ class ConfigReloader:
         self._event_log = journal
         self._last_read: Tried = start.read
         self._newest: node_config.NodeConfig | None = None
-        self._refused: tuple[str, ...] = ()
+        self._refused: tuple[Problem, ...] = ()
         self._retry_timer = RetryTimer()
         watched = options.watch_config
         self._watch = ConfigWatch(options.config_file, monotonic()) if watched else None
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[CounterName] = Counter()
         self._former_note = start.former
         """Text for the configuration that is served since a start with an invalid file; empty
         otherwise."""
@@ -59,17 +61,12 @@ class ConfigReloader:
             accepted.save_config(options, start.read)
 
     @property
-    def problems(self) -> tuple[str, ...]:
-        """One line each: reasons why the last reload was refused, and why changes may be missed."""
+    def problems(self) -> tuple[Problem, ...]:
+        """Reasons why the last reload was refused, and why changes may be missed."""
         unwatched = self._watch.problem if self._watch else None
-        former = _refusal_lines((self._former_note,)) if self._former_note else ()
-        lines = dict.fromkeys((*self._refused, *former))
-        return (*lines, *([unwatched] if unwatched else []))
-
-    @property
-    def is_refused(self) -> bool:
-        """True if the configuration file is not the one that is served."""
-        return bool(self._refused or self._former_note)
+        former = _refusals((self._former_note,)) if self._former_note else ()
+        late = (make_problem(Code.INOTIFY_EXHAUSTED, unwatched),) if unwatched else ()
+        return (*dict.fromkeys((*self._refused, *former)), *late)
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -165,7 +162,7 @@ class ConfigReloader:
             self._refused, self._former_note = (), ""
             if isinstance(self._last_read, bytes):
                 accepted.save_config(self._options, self._last_read)
-        self.counts["reloads"] += 1
+        self.counts[CounterName.RELOADS] += 1
         words = {
             kind: ",".join(getattr(reply, kind))
             for kind in ("added", "removed", "changed", "unchanged")
@@ -198,20 +195,20 @@ class ConfigReloader:
 
     def _refuse_for_now(self, errors: tuple[str, ...]) -> ErrorReply:
         """Refuse what may succeed later, and schedule a retry; report the same reason only once."""
-        known = self._retry_timer.trying and self._refused == _refusal_lines(errors)
+        known = self._retry_timer.trying and self._refused == _refusals(errors)
         self._retry_timer = self._retry_timer.after_failure(monotonic())
         return ErrorReply(errors) if known else self._refuse_reload(errors)
 
     def _refuse_reload(self, errors: tuple[str, ...]) -> ErrorReply:
-        self.counts["reloads refused"] += 1
-        self._refused = _refusal_lines(errors)
+        self.counts[CounterName.RELOADS_REFUSED] += 1
+        self._refused = _refusals(errors)
         log.warning("reload refused, nothing changed", extra=_log_reason(errors))
         self._event_log.record_event("reload", "refused", why="; ".join(errors))
         return ErrorReply(errors)
 
 
-def _refusal_lines(errors: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(f"reload refused: {line}" for line in errors)
+def _refusals(errors: tuple[str, ...]) -> tuple[Problem, ...]:
+    return tuple(make_problem(Code.RELOAD_REFUSED, f"reload refused: {line}") for line in errors)
 
 
 def _log_reason(lines: tuple[str, ...]) -> dict[str, str]:

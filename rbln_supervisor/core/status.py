@@ -1,17 +1,51 @@
 """The JSON of ``rbln-ctl status --json``: stable names, for scripts and the exporter."""
 
 from collections.abc import Mapping
-from typing import Literal
+from enum import StrEnum
+from typing import Final, Literal
 
 import msgspec
 
 from rbln_worker.contract.health import HealthPhase
 from rbln_worker.contract.pod_devices import PodSource
+from rbln_worker.contract.problem import Problem
 
 PoolState = Literal["starting", "serving", "waiting", "backoff", "invalid"]
 """``starting``: its worker lives and the kubelet does not list it yet; ``serving``: it is listed;
 ``waiting``: for a kubelet or a device; ``backoff``: its worker ended and is started again later;
 ``invalid``: its configuration can't be used."""
+
+
+class CounterName(StrEnum):
+    """Counters of the supervisor. Each has a row in docs/operate.md."""
+
+    UEVENTS = "uevents"
+    """Kernel events about devices."""
+    UEVENTS_LOST = "uevents-lost"
+    """Times that the kernel dropped uevents."""
+    LINK_CHANGES = "link-changes"
+    LINK_CHANGES_LOST = "link-changes-lost"
+    KUBELET_RESTARTS = "kubelet-restarts"
+    RELOADS = "reloads"
+    RELOADS_REFUSED = "reloads-refused"
+    WORKER_FRAMES_UNREADABLE = "worker-frames-unreadable"
+    WORKER_FRAMES_UNKNOWN = "worker-frames-unknown"
+    """Frames of workers that the supervisor does not know."""
+    FRAMES_UNREADABLE_BY_WORKERS = "frames-unreadable-by-workers"
+    CONTROL_FRAMES_UNREADABLE = "control-frames-unreadable"
+    REPLIES_UNDELIVERED = "replies-undelivered"
+
+
+LOST_EVENTS: Final = frozenset({CounterName.UEVENTS_LOST, CounterName.LINK_CHANGES_LOST})
+DROPPED_FRAMES: Final = frozenset(
+    {
+        CounterName.WORKER_FRAMES_UNREADABLE,
+        CounterName.WORKER_FRAMES_UNKNOWN,
+        CounterName.FRAMES_UNREADABLE_BY_WORKERS,
+        CounterName.CONTROL_FRAMES_UNREADABLE,
+        CounterName.REPLIES_UNDELIVERED,
+    }
+)
 
 
 class SupervisorStatus(msgspec.Struct, frozen=True):
@@ -22,12 +56,12 @@ class SupervisorStatus(msgspec.Struct, frozen=True):
     uptime_s: float
     ready: bool
     """True if the kubelet lists every valid pool that has devices."""
-    problems: tuple[str, ...] = ()
-    """Problems of the node, one line each: devices that can't be read, refused reloads, …"""
+    problems: tuple[Problem, ...] = ()
+    """Problems of the node: devices that can't be read, refused reloads, …"""
     pod_source: PodSource | None = None
     """Source of the pods that hold devices; None before the first answer."""
-    counters: Mapping[str, int] = {}
-    """Dropped frames and other counts since the start of the supervisor."""
+    counters: Mapping[CounterName, int] = {}
+    """Counts since the start of the supervisor; 0 is left out."""
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):
@@ -96,8 +130,17 @@ class PoolStatus(msgspec.Struct, frozen=True):
     worker: WorkerStatus
     devices: Mapping[str, DeviceStatus]
     """By device ID, sorted."""
-    problems: tuple[str, ...] = ()
-    """Problems of a pool that may still serve, one line each."""
+    problems: tuple[Problem, ...] = ()
+    """Problems of a pool that may still serve."""
+
+    @property
+    def prevents_readiness(self) -> bool:
+        """True if the kubelet does not list it although it could.
+
+        A pool without devices waits for hardware, an invalid one for its owner: another instance
+        would serve neither, so no update has to wait for them.
+        """
+        return bool(self.devices) and not self.registered and self.state != "invalid"
 
 
 class NodeStatus(msgspec.Struct, frozen=True):

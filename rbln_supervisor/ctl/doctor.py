@@ -2,28 +2,32 @@
 
 import contextlib
 import os
-import selectors
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from time import monotonic
 from typing import Final, NamedTuple
 
 import msgspec
 
 from rbln_supervisor.core.control.protocol import Status, StatusReply
-from rbln_supervisor.core.doctor.facts import DoctorFacts, Host, Owners
+from rbln_supervisor.core.doctor.examination import (
+    SECTIONS,
+    ExamineRequest,
+    Owners,
+    SectionResult,
+)
+from rbln_supervisor.core.doctor.status_checks import all_problems
+from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl.client import Session, UnreachableError, UnreadableAnswerError
+from rbln_worker.contract.problem import Code, Problem, make_problem
 from rbln_worker.contract.version import VERSION
 
-WITHIN_S: Final = 6.0
-"""Time of each section (seconds); all sections run at once."""
-_GRACE_S: Final = 4.0
-"""Time for the start of Python, and for its end (seconds)."""
-_KILL_TIMEOUT_S: Final = 1.0
-_MAX_BYTES: Final = 64 * 1024 * 1024
+TIMEOUT_S: Final = 10.0
+"""Time of the examination, with the start of Python (seconds)."""
 _STATUS_TIMEOUT_S: Final = 5.0
+_KILL_TIMEOUT_S: Final = 1.0
 
 
 class Overrides(NamedTuple):
@@ -36,111 +40,100 @@ class Overrides(NamedTuple):
     host_root: Path | None = None
 
 
-def gather_facts(
-    where: Overrides, *, listing: bool = False, within_s: float = WITHIN_S
-) -> DoctorFacts:
-    """Return all facts, in bounded time; ``listing``: also the files for a bundle."""
-    status, unreachable = None, ""
-    process = _start_examination(where, listing=listing, within_s=within_s)
-    try:
-        with Session(where.run_dir) as session:
-            reply = session.send_request(Status(), _STATUS_TIMEOUT_S)
-        if isinstance(reply, StatusReply):
-            status = reply.status
-        else:
-            unreachable = "an answer to another question"
-    except (UnreachableError, UnreadableAnswerError) as error:
-        unreachable = str(error)
-    said, errors = _read_output(process, monotonic() + within_s + _GRACE_S)
-    host, failures, failed = _decode_sections(said)
-    return DoctorFacts(
-        host=host,
-        within_s=within_s,
-        version=VERSION,
-        status=status,
-        unreachable=unreachable,
-        errors=failures,
-        failed=failed or ("" if said else f"it ended without a word: {errors[-300:]}"),
-    )
+class Diagnosis(NamedTuple):
+    """The problems of a node, and what they were found by."""
+
+    problems: tuple[Problem, ...]
+    status: NodeStatus | None
+    unreachable: str | None
+    """Reason why there is no status."""
+    files: Mapping[str, str]
+    """Texts for a support bundle."""
 
 
-def find_owners(where: Overrides, name: str, *, within_s: float = WITHIN_S) -> Owners:
+def diagnose_node(where: Overrides, *, listing: bool = False) -> Diagnosis:
+    """Return all problems, in bounded time; ``listing``: also the files for a bundle."""
+    process = _start_process()  # Python starts while the supervisor answers
+    status, unreachable = _request_status(where.run_dir)
+    request = ExamineRequest(str(where.run_dir), unreachable, _override_paths(where), listing)
+    lines, failure = _run_process(process, request)
+    results = {one.section: one for one in _decode_results(lines)}
+    problems = [problem for one in results.values() for problem in one.problems]
+    problems += _missing_sections(results, failure)
+    files = results["files"].files if "files" in results else {}
+    return Diagnosis(all_problems(status, problems, VERSION), status, unreachable, files)
+
+
+def find_owners(where: Overrides, name: str) -> Owners:
     """Return the owners of a name, if they can be found in bounded time."""
-    process = _start_examination(where, name=name, within_s=within_s)
-    said, _ = _read_output(process, monotonic() + within_s + _GRACE_S)
+    request = ExamineRequest(str(where.run_dir), name=name)
+    lines, _ = _run_process(_start_process(), request)
     try:
-        return msgspec.json.decode(said, type=dict[str, Owners]).get("owners", Owners())
+        return msgspec.json.decode(b"".join(lines[:1]), type=Owners)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return Owners()
 
 
-def _start_examination(
-    where: Overrides, *, within_s: float, listing: bool = False, name: str | None = None
-) -> subprocess.Popen[bytes]:
-    told = {
-        "run_dir": os.path.abspath(where.run_dir),  # noqa: PTH100 - resolve() would read the disk
-        "within_s": within_s,
-        "config_file": where.config_file,
-        "kubelet_dir": where.kubelet_dir,
-        "device_plugins_dir": where.device_plugins_dir,
-        "host_root": where.host_root,
-        "listing": listing,
-        "name": name,
-    }
-    order = msgspec.json.encode({k: v for k, v in told.items() if v is not None}, enc_hook=str)
-    return subprocess.Popen(  # noqa: S603 - this program, and arguments without a shell
-        [sys.executable, "-m", "rbln_supervisor.doctor", order.decode()],
-        stdin=subprocess.DEVNULL,
+def _override_paths(where: Overrides) -> dict[str, str]:
+    paths = where._asdict()
+    if (folder := where.kubelet_dir) is not None:
+        paths |= {
+            "pod_resources_dir": folder / "pod-resources",
+            "plugins_registry_dir": folder / "plugins_registry",
+        }
+    return {name: str(path) for name, path in paths.items() if path is not None}
+
+
+def _request_status(run_dir: Path) -> tuple[NodeStatus | None, str | None]:
+    try:
+        with Session(run_dir) as session:
+            reply = session.send_request(Status(), _STATUS_TIMEOUT_S)
+    except (UnreachableError, UnreadableAnswerError) as error:
+        return None, str(error)
+    if isinstance(reply, StatusReply):
+        return reply.status, None
+    return None, "a reply to another request"
+
+
+def _start_process() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "rbln_supervisor.doctor"],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         process_group=0,
     )
 
 
-def _read_output(process: subprocess.Popen[bytes], end: float) -> tuple[bytes, str]:
-    """Return the output of the process until its end, or kill it at the deadline."""
-    said: dict[int, bytearray] = {}
-    with selectors.DefaultSelector() as waiting:
-        for pipe in (process.stdout, process.stderr):
-            if pipe is not None:
-                said[pipe.fileno()] = bytearray()
-                waiting.register(pipe, selectors.EVENT_READ)
-        while waiting.get_map() and sum(map(len, said.values())) < _MAX_BYTES:
-            ready = waiting.select(max(0.0, end - monotonic()))
-            if not ready:
-                break
-            for key, _ in ready:
-                piece = os.read(key.fd, 65536)
-                said[key.fd] += piece
-                if not piece:
-                    waiting.unregister(key.fileobj)
-    if process.poll() is None:
-        # A process that waits in the kernel can't be killed, so it is not waited for.
+def _run_process(
+    process: subprocess.Popen[bytes], request: ExamineRequest
+) -> tuple[list[bytes], Problem]:
+    """Return the lines of the process, and the problem if some are missing.
+
+    It is killed at the deadline.
+    """
+    try:
+        out, errors = process.communicate(msgspec.json.encode(request), timeout=TIMEOUT_S)
+    except subprocess.TimeoutExpired as late:
         os.killpg(process.pid, signal.SIGKILL)
+        # A process that waits in the kernel can't be killed, so it is not waited for.
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_KILL_TIMEOUT_S)
-    for pipe in (process.stdout, process.stderr):
-        if pipe is not None:
-            pipe.close()
-    out, errors = said.values()
-    return bytes(out), errors.decode(errors="replace").strip()
+        text = f"no answer within {TIMEOUT_S:g} s: something there hangs"
+        return (late.output or b"").splitlines(), make_problem(Code.CHECK_TIMED_OUT, text)
+    last = errors.decode(errors="replace").strip()[-300:]
+    return out.splitlines(), make_problem(Code.CHECK_FAILED, f"the examination ended: {last}")
 
 
-def _decode_sections(said: bytes) -> tuple[Host, dict[str, str], str]:
-    """Return the sections, the failed ones with reasons, and an error of the whole output."""
-    sections: dict[str, object] = {}
-    failures: dict[str, str] = {}
-    for line in said.splitlines():
-        try:
-            part = msgspec.json.decode(line, type=dict[str, object])
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            continue  # torn at the deadline
-        for name, found in part.items():
-            if isinstance(found, str):
-                failures[name] = found
-            else:
-                sections[name] = found
-    try:
-        return msgspec.convert(sections, type=Host), failures, ""
-    except msgspec.ValidationError as error:
-        return Host(), failures, f"its words can't be read: {error}"
+def _decode_results(lines: list[bytes]) -> Iterator[SectionResult]:
+    for line in lines:
+        # The last line may be torn at the deadline.
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            yield msgspec.json.decode(line, type=SectionResult)
+
+
+def _missing_sections(results: Mapping[str, SectionResult], failure: Problem) -> Iterator[Problem]:
+    missing = [section for section in SECTIONS if section not in results]
+    if missing:
+        others = (f"not examined after it: {', '.join(missing[1:])}",) if missing[1:] else ()
+        yield msgspec.structs.replace(failure, subject=missing[0], evidence=others)

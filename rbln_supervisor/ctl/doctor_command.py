@@ -9,17 +9,21 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from rbln_supervisor.core.doctor.diagnose import diagnose, is_wrong
-from rbln_supervisor.core.doctor.facts import DoctorFacts
-from rbln_supervisor.core.doctor.finding import SEVERITIES, Finding, Severity
+from rbln_supervisor.core.doctor.status_checks import has_errors
 from rbln_supervisor.ctl.command import Command, add_node_arguments
-from rbln_supervisor.ctl.doctor import Overrides, gather_facts
+from rbln_supervisor.ctl.doctor import Diagnosis, Overrides, diagnose_node
 from rbln_supervisor.ctl.exits import Exit
 from rbln_supervisor.ctl.output import write_json
 from rbln_supervisor.ctl.rendering import print_page
 from rbln_supervisor.ctl.text import plain
+from rbln_worker.contract.problem import Problem, Severity, count_text
+from rbln_worker.contract.version import VERSION
 
-_STYLES: Final[dict[Severity, str]] = {"error": "bold red", "warning": "yellow", "note": "cyan"}
+_STYLES: Final = {
+    Severity.ERROR: "bold red",
+    Severity.WARNING: "yellow",
+    Severity.NOTE: "cyan",
+}
 
 
 def node_overrides(options: argparse.Namespace) -> Overrides:
@@ -34,64 +38,61 @@ def node_overrides(options: argparse.Namespace) -> Overrides:
 
 
 def _run_command(options: argparse.Namespace) -> Exit:
-    facts = gather_facts(node_overrides(options))
-    findings = diagnose(facts)
+    found = diagnose_node(node_overrides(options))
     if options.json:
-        write_json(findings_json(facts))
+        write_json(diagnosis_json(found))
     else:
-        print_page(lambda _: doctor_page(findings, facts.unreachable))
-    if facts.unreachable:
+        print_page(lambda _: doctor_page(found.problems, found.unreachable))
+    if found.unreachable is not None:
         return Exit.UNREACHABLE
-    return Exit.REFUSED if is_wrong(findings) else Exit.DONE
+    return Exit.REFUSED if has_errors(found.problems) else Exit.DONE
 
 
-def findings_json(facts: DoctorFacts) -> dict[str, object]:
-    """Return the findings for JSON output and bundles."""
-    findings = diagnose(facts)
+def diagnosis_json(found: Diagnosis) -> dict[str, object]:
+    """Return the problems for JSON output and bundles."""
     return {
-        "ok": not is_wrong(findings),
-        "version": facts.version,
-        "unreachable": facts.unreachable or None,
-        "findings": findings,
+        "ok": not has_errors(found.problems),
+        "version": VERSION,
+        "unreachable": found.unreachable,
+        "problems": found.problems,
     }
 
 
-def doctor_page(findings: Sequence[Finding], unreachable: str) -> RenderableType:
-    """Return all findings, the most severe first, and a summary."""
+def doctor_page(problems: Sequence[Problem], unreachable: str | None) -> RenderableType:
+    """Return all problems, and a summary."""
     parts: list[RenderableType] = []
-    for one in findings:
-        parts += [*_finding_rows(one), Text()]
-    parts.append(_summary_line(findings, unreachable))
+    for one in problems:
+        parts += [*_problem_rows(one), Text()]
+    parts.append(_summary_line(problems, unreachable))
     return Group(*parts)
 
 
-def _finding_rows(one: Finding) -> Iterator[RenderableType]:
+def _problem_rows(one: Problem) -> Iterator[RenderableType]:
     yield Text.assemble(
         (f"{one.severity.upper():<7}  ", _STYLES[one.severity]),
         (one.code, "bold"),
         f"  {plain(one.subject)}" if one.subject else "",
     )
-    yield Padding(Text(plain(one.cause)), (0, 0, 0, 9), expand=False)
-    for line in one.evidence:
-        if line:
-            yield Padding(Text(f"· {plain(line)}", "dim"), (0, 0, 0, 9), expand=False)
-    yield Padding(Text.assemble(("next: ", "bold"), plain(one.next)), (0, 0, 0, 9), expand=False)
+    yield Padding(Text(plain(one.text)), (0, 0, 0, 9), expand=False)
+    for line in filter(None, one.evidence):
+        yield Padding(Text(f"· {plain(line)}", "dim"), (0, 0, 0, 9), expand=False)
+    yield Padding(Text.assemble(("next: ", "bold"), plain(one.hint)), (0, 0, 0, 9), expand=False)
 
 
-def _summary_line(findings: Sequence[Finding], unreachable: str) -> Text:
-    counts = Counter(one.severity for one in findings)
-    present = [(severity, counts[severity]) for severity in SEVERITIES if counts[severity]]
+def _summary_line(problems: Sequence[Problem], unreachable: str | None) -> Text:
+    counts = Counter(one.severity for one in problems)
+    present = [severity for severity in Severity if counts[severity]]
     if not present:
         return Text("● no problem found", "green")
-    parts = [f"{n} {severity}{'' if n == 1 else 's'}" for severity, n in present]
-    ending = "; the supervisor does not reply" if unreachable else ""
-    return Text(f"● {', '.join(parts)}{ending}", _STYLES[present[0][0]])
+    text = ", ".join(count_text(counts[severity], severity) for severity in present)
+    ending = "" if unreachable is None else "; the supervisor does not reply"
+    return Text(f"● {text}{ending}", _STYLES[present[0]])
 
 
 COMMAND: Final = Command(
     "find problems of this node; needs no supervisor",
     "  rbln-ctl doctor\n"
-    "  rbln-ctl doctor --json | jq -r '.findings[] | select(.severity == \"error\") | .code'\n"
+    "  rbln-ctl doctor --json | jq -r '.problems[] | select(.severity == \"error\") | .code'\n"
     "  rbln-ctl doctor --config-file /etc/pcidp/config.json   # if no supervisor ever ran",
     _run_command,
     add_node_arguments,

@@ -2,6 +2,8 @@
 
 from enum import IntEnum
 
+from rbln_worker.contract.errors import RblnError
+
 
 class Exit(IntEnum):
     """Exit codes; argparse exits with 2 on wrong usage."""
@@ -14,7 +16,7 @@ class Exit(IntEnum):
     """As shells report an end by SIGINT."""
 
 
-class CommandError(Exception):
+class CommandError(RblnError):
     """Error that ends a command: lines for standard error, each with a remedy."""
 
     code = Exit.REFUSED

@@ -44,9 +44,7 @@ def unready_reasons(status: NodeStatus) -> tuple[str, ...]:
 
 def _unready_pools(status: NodeStatus) -> Iterator[str]:
     for name, pool in status.pools.items():
-        # A pool without devices waits for hardware, an invalid one for its owner: another instance
-        # would serve neither, so no update has to wait for them.
-        if pool.devices and not pool.registered and pool.state != "invalid":
+        if pool.prevents_readiness:
             reason = f": {pool.reason}" if pool.reason else ""
             yield f"{name} is {pool.state}{reason}"
 

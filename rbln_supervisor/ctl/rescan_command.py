@@ -17,7 +17,7 @@ def _run_command(options: argparse.Namespace) -> Exit:
         write_json(reply)
     else:
         write_text(f"{rescan_text(reply)}\n")
-        print_errors(*reply.problems, prefix="warning")
+        print_errors(*(one.text for one in reply.problems), prefix="warning")
     return Exit.DONE
 
 

@@ -156,7 +156,7 @@ def _pool_notes(pool: PoolStatus) -> Iterator[str]:
     """Yield the reasons for a pool's state, the newest first."""
     if pool.reason:
         yield plain(pool.reason)
-    yield from map(plain, pool.problems)
+    yield from (plain(problem.text) for problem in pool.problems)
     if pool.worker.backoff_s is not None:
         yield f"starts again in {pool.worker.backoff_s:.1f} s"
     if pool.worker.last_exit:
@@ -215,16 +215,16 @@ def _problem_lines(status: NodeStatus) -> Iterator[RenderableType]:
     if problems := status.supervisor.problems:
         yield Text()
         yield Text("Problems", "bold red")
-        yield from (Text(f"  {plain(problem)}") for problem in problems)
+        yield from (Text(f"  {plain(problem.text)}") for problem in problems)
     for name, pool in status.pools.items():
         if pool.worker.last_log and pool.state != "serving":
             yield Text()
             yield Text.assemble("Last log lines of ", (plain(name), "bold"))
             yield from (Text(f"  {plain(line)}", "dim") for line in pool.worker.last_log)
-    if counted := {name: n for name, n in status.supervisor.counters.items() if n}:
+    if counters := status.supervisor.counters:
         yield Text()
         yield Text("Counters", "bold")
-        yield from (Text(f"  {plain(name)}  {n}") for name, n in sorted(counted.items()))
+        yield from (Text(f"  {name}  {n}") for name, n in sorted(counters.items()))
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

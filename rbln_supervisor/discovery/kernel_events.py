@@ -13,8 +13,10 @@ from typing import Final, TypeVar
 
 from rbln_supervisor.core.discovery import uevents
 from rbln_supervisor.core.discovery.rate_limit import TokenBucket
+from rbln_supervisor.core.status import CounterName
 from rbln_supervisor.workers.pools import Pools
 from rbln_worker.contract.device import Bdf
+from rbln_worker.contract.problem import Code, Problem, make_problem
 from rbln_worker.host.netlink.link_events import LinkSocket
 from rbln_worker.host.netlink.uevent import UeventSocket
 
@@ -54,8 +56,8 @@ class KernelEventListener:
         """Time of the first event that was not handled yet, if one is pending (monotonic
         seconds)."""
         self._affected: set[Bdf | None] = set()
-        self.problems: tuple[str, ...] = ()
-        self.counts: Counter[str] = Counter()
+        self.problems: tuple[Problem, ...] = ()
+        self.counts: Counter[CounterName] = Counter()
         self._uevents = self._open_socket(UeventSocket, "kernel uevents")
         self._links = self._open_socket(LinkSocket, "link changes")
 
@@ -112,21 +114,21 @@ class KernelEventListener:
     def _read_uevents(self, socket: UeventSocket, now: float) -> None:
         heard = socket.drain(MAX_MESSAGES_READ)
         if heard.lost:
-            self._messages_lost("uevents", now)
+            self._messages_lost(CounterName.UEVENTS_LOST, now)
         for event in heard.items:
             if uevents.is_relevant(event.subsystem, event.devpath):
-                self.counts["kernel events about devices"] += 1
+                self.counts[CounterName.UEVENTS] += 1
                 self._affected.add(uevents.pci_function(event.devpath))
                 self._schedule_discovery(now)
 
     def _read_links(self, socket: LinkSocket, now: float) -> None:
         heard = socket.drain(MAX_MESSAGES_READ)
         if heard.lost:
-            self._messages_lost("link changes", now)
+            self._messages_lost(CounterName.LINK_CHANGES_LOST, now)
         for change in heard.items:
             news = self._pools.on_link_event(change.index, change.state)
             if news.is_news:
-                self.counts["link changes of devices"] += 1
+                self.counts[CounterName.LINK_CHANGES] += 1
                 if self._link_bucket.next_act_at is None:
                     self._links_since = now
                 self._link_bucket = self._link_bucket.event_seen(now)
@@ -134,8 +136,8 @@ class KernelEventListener:
                 self._affected |= news.moved
                 self._schedule_discovery(now)
 
-    def _messages_lost(self, what: str, now: float) -> None:
-        self.counts[f"times that {what} were lost"] += 1
+    def _messages_lost(self, what: CounterName, now: float) -> None:
+        self.counts[what] += 1
         if None not in self._affected:
             log.info("the kernel dropped messages, everything is looked at", extra={"of": what})
         self._affected.add(None)
@@ -154,6 +156,7 @@ class KernelEventListener:
             return None
 
     def _report_failure(self, what: str, error: OSError) -> None:
-        said = f"{what} can't be heard ({error.strerror}): changes are seen by looks only"
-        log.warning(said)
-        self.problems = (*self.problems, said)
+        text = f"no {what} ({error.strerror}): only periodic discoveries detect changes"
+        log.warning(text)
+        problem = make_problem(Code.KERNEL_EVENTS_UNAVAILABLE, text, what)
+        self.problems = (*self.problems, problem)

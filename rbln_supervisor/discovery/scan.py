@@ -8,6 +8,7 @@ from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
 from rbln_supervisor.core.discovery.result import DiscoveryResult
 from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_worker.contract.device import Bdf
+from rbln_worker.contract.problem import Code, make_problem
 from rbln_worker.host.discovery import scan as host
 from rbln_worker.host.discovery.inventory import Needs
 
@@ -47,7 +48,10 @@ def scan_node(root: Path, needed: Needs) -> DiscoveryResult:
         ),
         found.links,
         (
-            *(f"device {name} is left out: {why}" for name, why in unreadable.items()),
+            *(
+                make_problem(Code.DEVICE_UNREADABLE, f"device {name} is left out: {why}", name)
+                for name, why in unreadable.items()
+            ),
             *found.problems,
         ),
         looked=found.looked,

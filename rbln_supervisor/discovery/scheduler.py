@@ -23,6 +23,7 @@ from rbln_supervisor.core.discovery.partial import affected_functions
 from rbln_supervisor.core.discovery.queue import DiscoveryQueue, DiscoveryRequest, DryRunRequest
 from rbln_supervisor.core.discovery.result import DiscoveryResult
 from rbln_supervisor.core.reporting.metrics import DiscoveryMetrics
+from rbln_supervisor.core.status import CounterName
 from rbln_supervisor.discovery import scan
 from rbln_supervisor.discovery.process import DiscoveryProcess, PodResourcesQuery
 from rbln_supervisor.options import Options
@@ -30,6 +31,7 @@ from rbln_supervisor.workers.pools import Pools
 from rbln_worker.contract.counters import with_observation
 from rbln_worker.contract.device import Bdf
 from rbln_worker.contract.pod_resources import ResourceHolders
+from rbln_worker.contract.problem import Problem
 
 _CROWDED = ErrorReply(("too many wait for a look at the node already, ask again later",))
 
@@ -58,17 +60,12 @@ class DiscoveryScheduler:
         self.measures = DiscoveryMetrics()
 
     @property
-    def problems(self) -> tuple[str, ...]:
-        """One line each: reasons why the last reload was refused, and problems of the node."""
+    def problems(self) -> tuple[Problem, ...]:
+        """Reasons why the last reload was refused, and problems of the node."""
         return (*self._reloader.problems, *self._pools.problems)
 
     @property
-    def is_config_refused(self) -> bool:
-        """True if the configuration file is not the one that is served."""
-        return self._reloader.is_refused
-
-    @property
-    def counts(self) -> Counter[str]:
+    def counts(self) -> Counter[CounterName]:
         """Counters of reloads."""
         return self._reloader.counts
 

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from rbln_supervisor.core.doctor.facts import Listing
-from rbln_supervisor.doctor.folders import run_dir as examined
+from rbln_supervisor.doctor.run_dir import living_processes
 from rbln_supervisor.options import Options
 
 MAX_FILE_BYTES: Final = 256 * 1024
 """Maximum size of each file (bytes); its end is kept."""
 _MAX_ENTRIES: Final = 5000
+_PROC: Final = Path("/proc")
+_BOOT_OPTIONS: Final = ("iommu", "intel_iommu", "amd_iommu", "pci", "vfio", "default_hugepagesz")
 _ATTRIBUTES: Final = ("vendor", "device", "class", "numa_node")
 _PROC_FILES: Final = ("status", "limits", "cmdline", "wchan", "stat", "cgroup")
 _FOLDERS: Final = (
@@ -22,15 +23,20 @@ _FOLDERS: Final = (
 )
 
 
-def list_files(options: Options, run_dir: Path) -> Listing:
+def list_files(options: Options) -> Mapping[str, str]:
     """Return all texts, by their file name in the bundle."""
-    files = dict(_worker_logs(run_dir))
-    files |= dict(_process_list(run_dir))
+    files = dict(_worker_logs(options.run_dir))
+    files |= _process_list(options.run_dir)
     files["host/pci-functions.txt"] = "\n".join(_function_lines(options.host_root)) + "\n"
     files["host/lists.txt"] = "\n".join(_folder_listings(options)) + "\n"
-    for name in ("version", "meminfo", "loadavg", "cmdline", "mounts"):
-        files[f"host/proc-{name}.txt"] = _read_tail(Path("/proc") / name)
-    return Listing(files)
+    for name in ("version", "meminfo", "loadavg"):
+        files[f"host/proc-{name}.txt"] = _read_tail(_PROC / name)
+    # A value on the kernel's command line, or of a mount option, may be a secret.
+    words = [one for one in _read_tail(_PROC / "cmdline").split() if one.startswith(_BOOT_OPTIONS)]
+    files["host/boot-options.txt"] = "\n".join(words) + "\n"
+    mounts = [line.split()[1:3] for line in _read_tail(_PROC / "mounts").splitlines()]
+    files["host/mounts.txt"] = "".join(f"{' '.join(one)}\n" for one in mounts)
+    return files
 
 
 def _worker_logs(run_dir: Path) -> Iterator[tuple[str, str]]:
@@ -40,11 +46,9 @@ def _worker_logs(run_dir: Path) -> Iterator[tuple[str, str]]:
 
 
 def _process_list(run_dir: Path) -> Mapping[str, str]:
-    folder = examined(run_dir, "")
-    pids = {pid for pid in (folder.pid if folder.locked else None, *folder.serving.values()) if pid}
     found = {}
-    for pid in sorted(pids):
-        home = Path("/proc") / str(pid)
+    for pid in sorted(living_processes(run_dir).pids):
+        home = _PROC / str(pid)
         parts = [f"== {name}\n{_read_tail(home / name)}" for name in _PROC_FILES]
         links = _entry_names(home / "fd")
         targets = [f"{name} -> {_link_target(home / 'fd' / name)}" for name in links]

@@ -1,24 +1,26 @@
-"""Examines configuration and node in the way of a supervisor and its workers."""
+"""Checks of configuration and hardware, with the code of the discovery and of workers."""
 
 import os
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
-from rbln_supervisor.config import config_file
-from rbln_supervisor.core.config import node_config as configuration
-from rbln_supervisor.core.config.node_config import PoolConfig
+from rbln_supervisor.config import accepted, config_file
+from rbln_supervisor.core.config import node_config
+from rbln_supervisor.core.config.node_config import NodeConfig, PoolConfig
 from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
-from rbln_supervisor.core.doctor import match_report as view
-from rbln_supervisor.core.doctor import mounts
-from rbln_supervisor.core.doctor.facts import Config, Group, Hardware, Unusable
+from rbln_supervisor.core.doctor import match_checks, mounts
+from rbln_supervisor.core.doctor.examination import ExamineRequest
 from rbln_supervisor.core.matching.assign import assign
 from rbln_supervisor.discovery import scan
+from rbln_supervisor.doctor.run_dir import living_processes
 from rbln_supervisor.options import Options
 from rbln_worker.contract.device import Device
 from rbln_worker.contract.pool import PoolSpec
+from rbln_worker.contract.problem import Code, Problem, count_text, make_problem
 from rbln_worker.core.allocation.device_allocation import build_allocation
 from rbln_worker.core.allocation.host_facts import Exists
 from rbln_worker.core.allocation.providers import rebellions, vfio
@@ -29,94 +31,175 @@ from rbln_worker.host.facts import HOST_FILES, Reader
 
 _MAX_EXAMINED: Final = 4096
 """Maximum number of devices whose files are read."""
+_MOUNT_DEV: Final = "mount the host's /dev there: this container sees only its own"
+_TOOL_PATHS: Final = tuple(path for paths in rebellions.TOOLS.values() for path in paths)
+
+PoolDevice = tuple[Device, PoolSpec]
 
 
-def examine_config(options: Options) -> Config:
-    """Read the configuration file."""
+class _Node(NamedTuple):
+    """The devices that pools have on this node, and the reader of their files."""
+
+    reader: Reader
+    devices: tuple[PoolDevice, ...]
+    own_dev: bool
+    """True if /dev belongs to the container and not to the host."""
+
+
+def check_configuration(options: Options) -> Iterator[Problem]:
+    """Check the configuration file, and compare it with the accepted one."""
     path = str(options.config_file)
     try:
-        read = configuration.parse(
-            config_file.read_file(options.config_file), prefix=options.resource_prefix
+        config = _read_config(options)
+    except node_config.ConfigError as error:
+        text = "the configuration file can't be used; a supervisor that runs keeps the last one"
+        yield make_problem(Code.CONFIG_INVALID, text, path, error.errors)
+        return
+    for pool in config.invalid:
+        text = "its configuration can't be used, so that its devices are not allocatable"
+        complaints = tuple(map(str, pool.complaints))
+        yield make_problem(Code.POOL_INVALID, text, pool.name, complaints)
+    if config.warnings:
+        text = "the configuration is accepted with warnings"
+        yield make_problem(Code.CONFIG_WARNING, text, path, config.warnings)
+    if config.invalid or not living_processes(options.run_dir).is_locked:
+        return
+    file = {pool.spec.name for pool in config.pools}
+    active = {pool.spec.name for pool in _accepted_pools(options)}
+    if active and file != active:
+        lines = (
+            *(f"{name} is in the file only" for name in sorted(file - active)),
+            *(f"{name} is served only" for name in sorted(active - file)),
         )
-    except configuration.ConfigError as error:
-        return Config(path, errors=error.errors, warnings=error.warnings)
-    return Config(
-        path,
-        pools=tuple(pool.spec.name for pool in read.pools),
-        invalid={pool.name: tuple(map(str, pool.complaints)) for pool in read.invalid},
-        warnings=read.warnings,
-    )
+        text = "the file has other pools than those that are served"
+        yield make_problem(Code.CONFIG_NOT_ACTIVE, text, path, lines)
 
 
-def examine_hardware(options: Options, served: bytes | None) -> Hardware:
-    """Return the hardware, and the parts of it that pools and containers get.
-
-    ``served`` is the active configuration, which counts if the file has errors: a supervisor keeps
-    it and refuses the file.
-    """
-    pools = _configured_pools(options, served)
+def check_hardware(request: ExamineRequest, options: Options) -> Iterator[Problem]:
+    """Check the hardware, and what pools and containers get of it."""
+    pools = configured_pools(options)
+    served = living_processes(options.run_dir).pids and "config_file" not in request.paths
+    if served and _is_file_refused(options):
+        pools = _accepted_pools(options) or pools  # a supervisor refuses the file, and keeps these
     needed = scan.required_reads(pools, allow_default_route=options.allow_default_route)
-    classes = {DEVICE_TYPES[name].base_class for name in view.types_of(pools)}
-    look = scan.scan_node(
-        options.host_root, msgspec.structs.replace(needed, base_classes=frozenset(classes))
-    )
-    if look.failed is not None:
-        return Hardware(failed=look.failed)
-    assigned = assign(pools, look.node)
+    classes = {DEVICE_TYPES[name].base_class for name in match_checks.types_of(pools)}
+    needed = msgspec.structs.replace(needed, base_classes=frozenset(classes))
+    found = scan.scan_node(options.host_root, needed)
+    if found.failed is not None:
+        yield make_problem(Code.DISCOVERY_FAILED, found.failed)
+        return
+    yield from found.problems
+    yield from match_checks.match_problems(pools, found.node)
+    assigned = assign(pools, found.node)
     specs = {pool.spec.name: pool.spec for pool in pools}
-    taken = [
-        (device, specs[name])
-        for name, devices in assigned.devices.items()
-        for device in devices.values()
-    ]
-    npus = [device for device, _ in taken if rebellions.is_npu(device)]
-    reader = Reader(options.host_root, host_visible=options.host_visible)
-    node_facts = reader.read_facts((Exists(rebellions.RSD), *rebellions.TOOL_FILES))
-    return Hardware(
-        problems=look.problems,
-        pools=dict(view.pool_views(pools, look.node)),
-        unclaimed=tuple(view.unclaimed_devices(pools, look.node)),
-        unusable=tuple(_unusable_devices(reader, taken[:_MAX_EXAMINED])),
-        iommu_groups=_count_entries(options.host_root / "sys/kernel/iommu_groups"),
-        npus=len(npus),
-        needs_rsd=any(one.function.product not in rebellions.WITHOUT_RSD for one in npus),
-        rsd=node_facts.path_exists(Exists(rebellions.RSD)),
-        tool=any(node_facts.path_exists(one) for one in rebellions.TOOL_FILES),
-        tools_hidden=not options.host_visible and not Path(f"{HOST_FILES}/usr").is_dir(),
-        groups=tuple(_shared_groups(reader, taken)),
-        own_dev=options.in_container and _own_dev(options.host_root),
+    node = _Node(
+        Reader(options.host_root, host_visible=options.host_visible),
+        tuple(
+            (device, specs[name])
+            for name, devices in assigned.devices.items()
+            for device in devices.values()
+        ),
+        options.in_container and _is_own_dev(options.host_root),
     )
+    yield from _check_nodes(node)
+    yield from _check_iommu(node, pools, options.host_root)
+    yield from _check_npus(node, options)
 
 
-def _configured_pools(options: Options, served: bytes | None) -> tuple[PoolConfig, ...]:
-    prefix = options.resource_prefix
+def configured_pools(options: Options) -> tuple[PoolConfig, ...]:
+    """Return the valid pools of the configuration file; empty if it can't be read."""
     try:
-        file = configuration.parse(config_file.read_file(options.config_file), prefix=prefix)
-        if served is None or not file.invalid:
-            return file.pools
-    except configuration.ConfigError:
-        pass  # the section of the file reports it
+        return _read_config(options).pools
+    except node_config.ConfigError:
+        return ()  # check_configuration reports it
+
+
+def _read_config(options: Options) -> NodeConfig:
+    raw = config_file.read_file(options.config_file)
+    return node_config.parse(raw, prefix=options.resource_prefix)
+
+
+def _is_file_refused(options: Options) -> bool:
     try:
-        return configuration.parse(served or b"", prefix=prefix).pools
-    except configuration.ConfigError:
+        return bool(_read_config(options).invalid)
+    except node_config.ConfigError:
+        return True
+
+
+def _accepted_pools(options: Options) -> tuple[PoolConfig, ...]:
+    """Return the pools of the accepted configuration; empty if there is none."""
+    record = accepted.load_config(options)
+    if record is None:
+        return ()
+    try:
+        return node_config.parse(record.raw, prefix=options.resource_prefix).pools
+    except node_config.ConfigError:
         return ()
 
 
-def _shared_groups(reader: Reader, taken: list[tuple[Device, PoolSpec]]) -> Iterator[Group]:
-    """Yield IOMMU groups with several devices of pools on vfio drivers."""
-    found: dict[str, list[tuple[Device, PoolSpec]]] = {}
-    for device, pool in taken:
+def _check_nodes(node: _Node) -> Iterator[Problem]:
+    """Check that a container could use each device."""
+    groups: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for device, pool in node.devices[:_MAX_EXAMINED]:
+        facts = node.reader.read_facts(allocation_reads(device, pool))
+        allocation = build_allocation(ProviderInput(device, pool, facts))
+        # The group's node is missing for all devices at once, and has one problem.
+        paths = [one.host for one in allocation.nodes if one.host != rebellions.RSD]
+        missing, unfit = node.reader.missing_nodes(paths), node.reader.node_problems(paths)
+        if reason := evidence.unusable_reason(allocation, missing, unfit):
+            groups[pool.name, reason].append(device.id)
+    for (name, reason), ids in groups.items():
+        text = f"a container could not use {len(ids)} of its devices: {reason}"
+        hint = _MOUNT_DEV if node.own_dev else None
+        yield make_problem(Code.NODE_MISSING, text, name, tuple(ids), hint=hint)
+
+
+def _check_iommu(node: _Node, pools: Iterable[PoolConfig], host_root: Path) -> Iterator[Problem]:
+    """Check the IOMMU for devices on vfio drivers."""
+    groups: defaultdict[str, list[PoolDevice]] = defaultdict(list)
+    users = {pool.spec.name: None for pool in pools if match_checks.selects_vfio(pool)}
+    for device, pool in node.devices:
         if vfio.applies_to(device, pool):
-            number = reader.read_fact(vfio.iommu_group(device))
+            users[pool.name] = None
+            number = node.reader.read_fact(vfio.iommu_group(device))
             if isinstance(number, str):
-                found.setdefault(number, []).append((device, pool))
-    for number, members in sorted(found.items()):
+                groups[number].append((device, pool))
+    if users and not _has_entries(host_root / "sys/kernel/iommu_groups"):
+        text = "devices on vfio-pci need an IOMMU, and this node has no IOMMU group"
+        yield make_problem(Code.IOMMU_OFF, text, ", ".join(users))
+    for number, members in sorted(groups.items()):
         if len(members) > 1:
-            pools = dict.fromkeys(pool.name for _, pool in members)
-            yield Group(number, tuple(device.id for device, _ in members), tuple(pools))
+            names = dict.fromkeys(pool.name for _, pool in members)
+            text = (
+                f"IOMMU group {number} has {len(members)} devices of pools: a process that opens "
+                "one of them has the group, and a second VM fails with EBUSY"
+            )
+            ids = tuple(device.id for device, _ in members)
+            yield make_problem(Code.IOMMU_GROUP_SHARED, text, ", ".join(names), ids)
 
 
-def _own_dev(host_root: Path) -> bool:
+def _check_npus(node: _Node, options: Options) -> Iterator[Problem]:
+    """Check the node of groups, and the vendor's status tool."""
+    npus = [device for device, _ in node.devices if rebellions.is_npu(device)]
+    count = count_text(len(npus), "NPU")
+    needs_rsd = any(one.function.product not in rebellions.WITHOUT_RSD for one in npus)
+    facts = node.reader.read_facts((Exists(rebellions.RSD), *rebellions.TOOL_FILES))
+    if needs_rsd and not facts.path_exists(Exists(rebellions.RSD)):
+        text = f"the node of groups does not exist: no container can use an NPU ({count} in pools)"
+        hint = _MOUNT_DEV if node.own_dev else None
+        yield make_problem(Code.RSD_MISSING, text, rebellions.RSD, hint=hint)
+    if npus and not any(facts.path_exists(one) for one in rebellions.TOOL_FILES):
+        if not options.host_visible and not Path(f"{HOST_FILES}/usr").is_dir():
+            text = "the host's programs can't be seen from here"
+            hint = "mount the host's /usr at /host/usr, read-only"
+        else:
+            text = "neither tool is a file of this host"
+            hint = f"{Code.RBLN_STAT_MISSING.hint}; ls -ld {' '.join(_TOOL_PATHS)}"
+        text = f"{text}: containers get no status tool ({count} in pools)"
+        yield make_problem(Code.RBLN_STAT_MISSING, text, "rbln-stat, rbln-smi", hint=hint)
+
+
+def _is_own_dev(host_root: Path) -> bool:
     """Return True if /dev below the host's root is not the host's devtmpfs."""
     try:
         text = Path("/proc/self/mountinfo").read_text(errors="replace")
@@ -125,21 +208,8 @@ def _own_dev(host_root: Path) -> bool:
     return mounts.covering_mount(text, str(host_root / "dev")) != "devtmpfs"
 
 
-def _unusable_devices(reader: Reader, taken: list[tuple[Device, PoolSpec]]) -> Iterator[Unusable]:
-    for device, pool in taken:
-        told = build_allocation(
-            ProviderInput(device, pool, reader.read_facts(allocation_reads(device, pool)))
-        )
-        # The group's node is missing for all devices at once, and has one finding.
-        nodes = [one.host for one in told.nodes if one.host != rebellions.RSD]
-        if why := evidence.unusable_reason(
-            told, reader.missing_nodes(nodes), reader.node_problems(nodes)
-        ):
-            yield Unusable(pool.name, device.id, why)
-
-
-def _count_entries(path: Path) -> int:
+def _has_entries(path: Path) -> bool:
     try:
-        return len(os.listdir(path))  # noqa: PTH208 - names only
+        return bool(os.listdir(path))  # noqa: PTH208 - names only
     except OSError:
-        return 0
+        return False

@@ -32,10 +32,10 @@ CATALOG: Final = (
         (),
         "1 if a discovery has ended and the kubelet lists every pool that has devices",
     ),
-    Entry("rbln_problems", "gauge", (), "Lines of `problems` in the supervisor's status"),
+    Entry("rbln_problems", "gauge", ("code",), "`problems` in the supervisor's status, by code"),
     # Pools and devices
     Entry("rbln_pool_state", "gauge", ("pool", "state"), "1 for the state the pool is in, else 0"),
-    Entry("rbln_pool_problems", "gauge", _POOL, "Lines of `problems` in the pool's status"),
+    Entry("rbln_pool_problems", "gauge", ("pool", "code"), "`problems` of the pool, by code"),
     Entry(
         "rbln_devices",
         "gauge",

@@ -1,20 +1,31 @@
 """The values of the metrics, as families of samples."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import accumulate
 from typing import Final, get_args
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from rbln_supervisor.core.reporting.metrics import NodeMetrics, PoolMetrics, SupervisorMetrics
+from rbln_supervisor.core.reporting.metrics import (
+    DiscoveryMetrics,
+    PoolMetrics,
+    SupervisorMetrics,
+)
 from rbln_supervisor.core.reporting.unavailability import source_of
-from rbln_supervisor.core.status import PoolState, PoolStatus
+from rbln_supervisor.core.status import (
+    DROPPED_FRAMES,
+    CounterName,
+    PoolState,
+    PoolStatus,
+    SupervisorStatus,
+)
 from rbln_supervisor.exporter.catalog import CATALOG, Entry
 from rbln_worker.contract.counters import BOUNDS_S, METHODS, Calls, Histogram, WorkerCounters
 from rbln_worker.contract.health import HealthPhase
 from rbln_worker.contract.pod_devices import PodSource
+from rbln_worker.contract.problem import Code
 
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
@@ -54,6 +65,18 @@ class Page(Collector):
         )
 
 
+_COUNTERS: Final = {
+    CounterName.KUBELET_RESTARTS: ("rbln_kubelet_restarts_total",),
+    CounterName.RELOADS: ("rbln_reloads_total", "ok"),
+    CounterName.RELOADS_REFUSED: ("rbln_reloads_total", "refused"),
+    CounterName.UEVENTS: ("rbln_kernel_events_total", "uevent"),
+    CounterName.LINK_CHANGES: ("rbln_kernel_events_total", "link"),
+    CounterName.UEVENTS_LOST: ("rbln_kernel_events_lost_total", "uevent"),
+    CounterName.LINK_CHANGES_LOST: ("rbln_kernel_events_lost_total", "link"),
+}
+"""Metric and label of each counter that is not about frames."""
+
+
 def fill_page(page: Page, measures: SupervisorMetrics, *, device_series: bool) -> None:
     """Add the metrics of a supervisor's reply to a page.
 
@@ -66,9 +89,10 @@ def fill_page(page: Page, measures: SupervisorMetrics, *, device_series: bool) -
     page.add_sample("rbln_supervisor_info", 1, supervisor.version)
     page.add_sample("rbln_supervisor_uptime_seconds", supervisor.uptime_s)
     page.add_sample("rbln_supervisor_ready", supervisor.ready)
-    page.add_sample("rbln_problems", len(supervisor.problems))
+    for code, count in Counter(one.code for one in supervisor.problems).items():
+        page.add_sample("rbln_problems", count, code)
     page.add_sample("rbln_pod_source_info", 1, supervisor.pod_source or PodSource.NONE)
-    _fill_node(page, measures.node)
+    _fill_node(page, supervisor, measures.discoveries)
     for name, pool in measures.status.pools.items():
         _fill_status(page, name, pool, device_series=device_series)
     for name, counted in measures.pools.items():
@@ -77,23 +101,24 @@ def fill_page(page: Page, measures: SupervisorMetrics, *, device_series: bool) -
             _fill_counters(page, name, counted.figures)
 
 
-def _fill_node(page: Page, node: NodeMetrics) -> None:
-    page.add_sample("rbln_kubelet_restarts_total", node.kubelet_restarts)
-    page.add_histogram("rbln_discovery_duration_seconds", node.discoveries.took)
-    page.add_sample("rbln_discovery_failures_total", node.discoveries.failed)
-    page.add_sample("rbln_discovery_cpu_seconds_total", node.discoveries.cpu_s)
-    _add_labelled(page, "rbln_reloads_total", node.reloads)
-    page.add_sample("rbln_config_refused", node.config_refused)
-    _add_labelled(page, "rbln_kernel_events_total", node.kernel_events)
-    _add_labelled(page, "rbln_kernel_events_lost_total", node.kernel_events_lost)
-    dropped = {kind.replace(" ", "-"): count for kind, count in node.dropped.items()}
-    _add_labelled(page, "rbln_dropped_frames_total", dropped)
+def _fill_node(page: Page, supervisor: SupervisorStatus, discoveries: DiscoveryMetrics) -> None:
+    page.add_histogram("rbln_discovery_duration_seconds", discoveries.took)
+    page.add_sample("rbln_discovery_failures_total", discoveries.failed)
+    page.add_sample("rbln_discovery_cpu_seconds_total", discoveries.cpu_s)
+    refused = any(one.code is Code.RELOAD_REFUSED for one in supervisor.problems)
+    page.add_sample("rbln_config_refused", refused)
+    for counter, (metric, *labels) in _COUNTERS.items():
+        page.add_sample(metric, supervisor.counters.get(counter, 0), *labels)
+    for counter in sorted(DROPPED_FRAMES):
+        count = supervisor.counters.get(counter, 0)
+        page.add_sample("rbln_dropped_frames_total", count, counter)
 
 
 def _fill_status(page: Page, name: str, pool: PoolStatus, *, device_series: bool) -> None:
     for state in get_args(PoolState):
         page.add_sample("rbln_pool_state", pool.state == state, name, state)
-    page.add_sample("rbln_pool_problems", len(pool.problems), name)
+    for code, count in Counter(one.code for one in pool.problems).items():
+        page.add_sample("rbln_pool_problems", count, name, code)
     # Always present, so that a pool without healthy devices has the value 0.
     counts = Counter({("Healthy", str(HealthPhase.HEALTHY), ""): 0})
     for device in pool.devices.values():
@@ -142,11 +167,6 @@ def _fill_counters(page: Page, name: str, figures: WorkerCounters) -> None:
     page.add_sample("rbln_failed_preferences_total", figures.failed_preferences, name)
     page.add_sample("rbln_failed_writes_total", figures.failed_writes, name)
     page.add_sample("rbln_restored_specs_total", figures.restored_specs, name)
-
-
-def _add_labelled(page: Page, name: str, counts: Mapping[str, int]) -> None:
-    for label, count in sorted(counts.items()):
-        page.add_sample(name, count, label)
 
 
 def _new_family(entry: Entry) -> Family:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from rbln_supervisor.core.status import NodeStatus, PoolStatus
+from rbln_supervisor.core.status import NodeStatus
 
 
 class Readiness(NamedTuple):
@@ -18,7 +18,7 @@ def node_readiness(status: NodeStatus) -> Readiness:
 
     An invalid pool does not prevent readiness; it has its line.
     """
-    missing = [name for name, pool in status.pools.items() if _is_missing(pool)]
+    missing = [name for name, pool in status.pools.items() if pool.prevents_readiness]
     if status.supervisor.ready:
         head = "ready"
     elif missing:
@@ -30,7 +30,3 @@ def node_readiness(status: NodeStatus) -> Readiness:
         for name, pool in status.pools.items()
     )
     return Readiness(status.supervisor.ready, (head, *lines))
-
-
-def _is_missing(pool: PoolStatus) -> bool:
-    return bool(pool.devices) and not pool.registered and pool.state != "invalid"

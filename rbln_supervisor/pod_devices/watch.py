@@ -10,6 +10,7 @@ import msgspec
 from rbln_supervisor.pod_devices.process import HEADER, pods_main
 from rbln_supervisor.workers.forked_collector import ForkedCollector
 from rbln_worker.contract.pod_devices import PodDevices
+from rbln_worker.contract.problem import Code, Problem, make_problem
 from rbln_worker.spec import KubeletDirs
 
 FIRST_TIMEOUT_S: Final = 3.0
@@ -41,11 +42,11 @@ class PodWatch(ForkedCollector):
         """None before the first state, for at most FIRST_TIMEOUT_S."""
 
     @property
-    def problems(self) -> tuple[str, ...]:
-        """One line each: problems of the sources."""
+    def problems(self) -> tuple[Problem, ...]:
+        """Problems of the sources."""
         known = self.current.problems if self.current else ()
         lines = (*known, *([self._failure] if self._failure else []))
-        return tuple(f"pods' devices: {line}" for line in lines)
+        return tuple(make_problem(Code.POD_SOURCE_FAILED, f"pods' devices: {x}") for x in lines)
 
     @property
     def next_deadline(self) -> float:

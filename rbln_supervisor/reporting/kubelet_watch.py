@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from rbln_worker.contract.problem import Code, Problem, make_problem
 from rbln_worker.host.inotify import PathWatch
 
 log = logging.getLogger(__name__)
@@ -35,15 +36,16 @@ class KubeletSocketWatch:
         return (self._watch.fileno(),) if self._watch else ()
 
     @property
-    def problems(self) -> tuple[str, ...]:
+    def problems(self) -> tuple[Problem, ...]:
         """Problems for the status."""
         if self._problem:
-            return (self._problem,)
+            return (make_problem(Code.INOTIFY_EXHAUSTED, self._problem),)
         if self._identity is None:
-            return (
+            text = (
                 f"no kubelet: {self._socket} is not there (is --device-plugins-dir right?); "
-                "pools register as soon as it is",
+                "pools register as soon as it is"
             )
+            return (make_problem(Code.KUBELET_SOCK_MISSING, text, str(self._socket)),)
         return ()
 
     def process_events(self) -> None:

@@ -2,18 +2,24 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from rbln_supervisor.core.reporting import pool_summary
-from rbln_supervisor.core.reporting.metrics import NodeMetrics, SupervisorMetrics
+from rbln_supervisor.core.reporting.metrics import SupervisorMetrics
 from rbln_supervisor.core.reporting.systemd import (
     ServiceState,
     are_pools_settled,
     misses_devices,
     status_line,
 )
-from rbln_supervisor.core.status import DeviceStatus, NodeStatus, PoolStatus, SupervisorStatus
+from rbln_supervisor.core.status import (
+    CounterName,
+    DeviceStatus,
+    NodeStatus,
+    PoolStatus,
+    SupervisorStatus,
+)
 from rbln_supervisor.discovery.kernel_events import KernelEventListener
 from rbln_supervisor.discovery.scheduler import DiscoveryScheduler
 from rbln_supervisor.events.log import EventLog
@@ -24,6 +30,7 @@ from rbln_supervisor.workers.pools import Pools
 from rbln_supervisor.workers.router import Router
 from rbln_worker.contract.pod_devices import PodSource
 from rbln_worker.contract.pool import PoolName
+from rbln_worker.contract.problem import Code, Problem, make_problem
 from rbln_worker.contract.version import VERSION
 
 
@@ -60,18 +67,11 @@ def node_status(parts: SupervisorParts, standing: SupervisorState) -> NodeStatus
             pid=os.getpid(),
             version=VERSION,
             uptime_s=round(standing.age_s, 1),
-            ready=_is_settled(parts, standing) and pool_summary.all_registered(pools),
-            problems=(
-                *parts.scheduler.problems,
-                *parts.kernel.problems,
-                *parts.kubelet.problems,
-                *parts.pod_watch.problems,
-                *parts.notifier.problems,
-                *([parts.event_log.problem] if parts.event_log.problem else []),
-                *(r.problem for r in (parts.hub, parts.control) if r.problem),
-            ),
+            ready=_is_settled(parts, standing)
+            and not any(pool.prevents_readiness for pool in pools.values()),
+            problems=tuple(_node_problems(parts)),
             pod_source=_pod_source(parts),
-            counters=dict(sorted(_event_counts(parts).items())),
+            counters=dict(sorted(_counters(parts).items())),
         ),
         pools=dict(sorted(pools.items())),
     )
@@ -79,24 +79,9 @@ def node_status(parts: SupervisorParts, standing: SupervisorState) -> NodeStatus
 
 def supervisor_metrics(parts: SupervisorParts, standing: SupervisorState) -> SupervisorMetrics:
     """Return the status with all counters."""
-    kernel, reloads = parts.kernel.counts, parts.scheduler.counts
     return SupervisorMetrics(
         status=node_status(parts, standing),
-        node=NodeMetrics(
-            discoveries=parts.scheduler.measures,
-            kubelet_restarts=parts.kubelet.restarts,
-            reloads={"ok": reloads["reloads"], "refused": reloads["reloads refused"]},
-            config_refused=parts.scheduler.is_config_refused,
-            kernel_events={
-                "uevent": kernel["kernel events about devices"],
-                "link": kernel["link changes of devices"],
-            },
-            kernel_events_lost={
-                "uevent": kernel["times that uevents were lost"],
-                "link": kernel["times that link changes were lost"],
-            },
-            dropped={**(parts.hub.dropped + parts.control.dropped), **_unread_frames(parts)},
-        ),
+        discoveries=parts.scheduler.measures,
         pools={
             name: worker.counters.metrics_until(standing.now)
             for name, worker in sorted(parts.pools.workers.items())
@@ -146,17 +131,28 @@ def _is_settled(parts: SupervisorParts, standing: SupervisorState) -> bool:
     return known and not adopting and not standing.leaving
 
 
-def _event_counts(parts: SupervisorParts) -> Counter[str]:
+def _node_problems(parts: SupervisorParts) -> Iterator[Problem]:
+    yield from parts.scheduler.problems
+    yield from parts.kernel.problems
+    yield from parts.kubelet.problems
+    yield from parts.pod_watch.problems
+    yield from parts.notifier.problems
+    if parts.event_log.problem:
+        yield make_problem(Code.EVENTS_NOT_SAVED, parts.event_log.problem)
+    yield from (router.problem for router in (parts.hub, parts.control) if router.problem)
+
+
+def _counters(parts: SupervisorParts) -> Counter[CounterName]:
+    unread = sum(worker.dropped_frames for worker in parts.pools.workers.values())
     return (
         parts.scheduler.counts
         + parts.hub.dropped
         + parts.control.dropped
         + parts.kernel.counts
-        + Counter({"kubelet restarts": parts.kubelet.restarts})
-        + _unread_frames(parts)
+        + Counter(
+            {
+                CounterName.KUBELET_RESTARTS: parts.kubelet.restarts,
+                CounterName.FRAMES_UNREADABLE_BY_WORKERS: unread,
+            }
+        )
     )
-
-
-def _unread_frames(parts: SupervisorParts) -> Counter[str]:
-    unread = sum(worker.dropped_frames for worker in parts.pools.workers.values())
-    return Counter({"our frames that workers could not read": unread})

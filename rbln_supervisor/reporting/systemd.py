@@ -15,6 +15,7 @@ from time import monotonic
 from typing import Final
 
 from rbln_supervisor.core.reporting.systemd import SentState, ServiceState, due_messages
+from rbln_worker.contract.problem import Code, Problem, make_problem
 
 STATUS_INTERVAL_S: Final = 5.0
 """Interval between two reports (seconds)."""
@@ -45,9 +46,10 @@ class SystemdNotifier:
         return min(self._report_at, self._watchdog_at)
 
     @property
-    def problems(self) -> tuple[str, ...]:
+    def problems(self) -> tuple[Problem, ...]:
         """Reasons why reports cannot be sent."""
-        return (self._problem,) if self._problem else ()
+        problem = self._problem
+        return (make_problem(Code.SYSTEMD_UNREACHABLE, problem),) if problem else ()
 
     def send_due(self, facts: Callable[[], ServiceState], *, at_once: bool = False) -> None:
         """Send what is due; with ``at_once`` also a change that must not be delayed."""
@@ -72,7 +74,7 @@ class SystemdNotifier:
                 to.settimeout(0)
                 to.sendto(text.encode(), self._address)
         except OSError as error:
-            problem = f"systemd can't be told how we are (NOTIFY_SOCKET): {error.strerror or error}"
+            problem = f"no report to systemd (NOTIFY_SOCKET): {error.strerror or error}"
             if problem != self._problem:
                 log.warning(problem)
             self._problem = problem

@@ -38,6 +38,7 @@ from rbln_supervisor.workers.pool_worker import PoolWorker
 from rbln_worker.contract.device import Bdf, DeviceId, LinkState
 from rbln_worker.contract.pod_devices import PodDevice, PodDevices
 from rbln_worker.contract.pool import PoolName, pool_from_stem
+from rbln_worker.contract.problem import Code, Problem, make_problem
 
 RESCAN_JITTER: Final = 0.1
 """Share of the rescan interval by which it varies, so that nodes do not scan at the same time."""
@@ -74,7 +75,7 @@ class Pools:
         """Pools to which the last discovery is applied when their worker is adopted."""
         self.config = config
         self.workers = {pool.spec.name: new_worker(pool.spec.name) for pool in config.pools}
-        self.problems: tuple[str, ...] = ()
+        self.problems: tuple[Problem, ...] = ()
         """Problems of the last discovery."""
         self.pod_devices: PodDevices | None = None
         """Devices that pods hold; None before the first answer. Until then nothing is listed."""
@@ -121,7 +122,7 @@ class Pools:
         interval = self._options.rescan_s
         if result.failed is not None:
             interval = min(interval, RETRY_INTERVAL_S)
-            self._report_problems((result.failed,))
+            self._report_problems((make_problem(Code.DISCOVERY_FAILED, result.failed),))
         elif result.looked is not None:
             self._apply_partial(result, result.looked)
             return self.apply_assignment()
@@ -351,11 +352,11 @@ class Pools:
         if has_network(result.node):
             self._rescan_at = min(self._rescan_at, monotonic() + RETRY_INTERVAL_S)
 
-    def _report_problems(self, problems: Iterable[str]) -> None:
+    def _report_problems(self, problems: Iterable[Problem]) -> None:
         now = tuple(problems)
         for problem in now:
             if problem not in self.problems:
-                log.warning(problem)
+                log.warning(problem.text)
         self.problems = now
 
 

@@ -12,6 +12,10 @@ from typing import Final, NamedTuple, Self
 
 import zmq
 
+from rbln_supervisor.core.status import CounterName
+from rbln_worker.contract.errors import RblnError
+from rbln_worker.contract.problem import Code, Problem, make_problem
+
 MAX_PATH_BYTES: Final = 107
 """Size of sun_path without the terminating NUL (unix(7))."""
 _MAX_FRAMES_READ: Final = 256
@@ -20,7 +24,7 @@ _MAX_FRAMES_READ: Final = 256
 log = logging.getLogger(__name__)
 
 
-class BindError(Exception):
+class BindError(RblnError):
     """Error: the socket can't be created; the text has the reason."""
 
 
@@ -55,15 +59,15 @@ class Router:
                 f"{path}: a socket's path has {MAX_PATH_BYTES} bytes at most (unix(7)); "
                 "give --run-dir a shorter path"
             )
-        self.dropped: Counter[str] = Counter()
+        self.dropped: Counter[CounterName] = Counter()
         self.socket = context.socket(zmq.ROUTER)
         self.socket.linger = 0
         self.socket.router_mandatory = True  # an unknown peer is an error, not a silent loss
         self.socket.sndhwm = max_queued
         self.socket.maxmsgsize = max_bytes
         self._path = path
-        self.problem = ""
-        """Reason why no client can connect; empty if clients can."""
+        self.problem: Problem | None = None
+        """Reason why no client can connect; None if clients can."""
         try:
             self._bind_socket()
         except zmq.ZMQError as error:
@@ -83,7 +87,7 @@ class Router:
     def ensure_bound(self) -> None:
         """Bind again if the socket's file was removed; existing connections stay."""
         if _file_identity(self._path) == self._file:
-            self.problem = ""
+            self.problem = None
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,10 +96,11 @@ class Router:
             self._bind_socket()
         except (OSError, zmq.ZMQError) as error:
             if not self.problem:
-                self.problem = f"{self._path} was removed and can't be made anew: {error.strerror}"
-                log.error(self.problem)  # noqa: TRY400 - the error is in it
+                text = f"{self._path} was removed and can't be created again: {error.strerror}"
+                self.problem = make_problem(Code.SOCKET_UNAVAILABLE, text, str(self._path))
+                log.error(text)  # noqa: TRY400 - the error is in it
         else:
-            self.problem = ""
+            self.problem = None
             log.warning("a socket was removed, it is made anew", extra={"path": str(self._path)})
 
     def _bind_socket(self) -> None:

@@ -14,9 +14,11 @@ import msgspec
 
 from rbln_worker.contract.counters import WorkerCounters
 from rbln_worker.contract.device import Device, DeviceId
+from rbln_worker.contract.errors import RblnError
 from rbln_worker.contract.health import Judged
 from rbln_worker.contract.pod_devices import PodDevice
 from rbln_worker.contract.pool import PoolName, PoolSpec
+from rbln_worker.contract.problem import Problem
 
 MAX_FRAME_BYTES: Final = 8 * 1024 * 1024
 """Maximum size of a frame, in bytes. A longer one ends its sender's connection. 20,000 devices of
@@ -123,8 +125,8 @@ class Report(msgspec.Struct, frozen=True, tag="report"):
     devices: tuple[Judged, ...] = ()
     registrations: int = 0
     """Number of times that the kubelet accepted this worker's registration."""
-    problems: tuple[str, ...] = ()
-    """Problems of the pool that may still serve, one line each."""
+    problems: tuple[Problem, ...] = ()
+    """Problems of the pool that may still serve."""
     failed_writes: int = 0
     """Failed writes of files for container runtimes or CNI plugins."""
 
@@ -154,7 +156,7 @@ _TO_WORKER: Final[msgspec.msgpack.Decoder[ToWorker]] = msgspec.msgpack.Decoder(T
 _TO_SUPERVISOR: Final[msgspec.msgpack.Decoder[ToSupervisor]] = msgspec.msgpack.Decoder(ToSupervisor)
 
 
-class UnreadableFrame(Exception):
+class UnreadableFrame(RblnError):
     """A frame that is not a message of the contract: garbage, or a value with a wrong type."""
 
 

@@ -8,6 +8,8 @@ import socket
 from pathlib import Path
 from typing import Final
 
+from rbln_worker.contract.errors import RblnError
+
 MAX_PATH_BYTES: Final = 107
 """Size of sun_path without the NUL at its end, in bytes; see unix(7)."""
 
@@ -15,7 +17,7 @@ MIN_AGE_S: Final = 2.0
 """Minimum age of a socket file that is removed: its server may be between bind and listen."""
 
 
-class SocketPathTooLong(Exception):
+class SocketPathTooLong(RblnError):
     """The path of a socket in a folder would be too long; the text has a hint."""
 
 

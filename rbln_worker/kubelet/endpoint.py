@@ -9,6 +9,8 @@ from typing import Final
 import grpc
 import grpc.aio
 
+from rbln_worker.contract.errors import RblnError
+
 MAX_REQUEST_BYTES: Final = 4 * 1024 * 1024
 """Maximum size of a request; a longer one is refused (RESOURCE_EXHAUSTED). 20,000 device IDs of 60
 bytes are a third of it."""
@@ -27,7 +29,7 @@ def max_grpc_threads() -> int:
     return min(16, max(4, os.cpu_count() or 16)) + 4
 
 
-class EndpointError(Exception):
+class EndpointError(RblnError):
     """The socket can't be served; the text has the reason."""
 
 

@@ -13,6 +13,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
+from rbln_worker.contract.errors import RblnError
 from rbln_worker.contract.pod_devices import Pod
 from rbln_worker.kubelet.api import pods_pb2 as pb
 
@@ -32,7 +33,7 @@ _OPTIONS: Final = (
 )
 
 
-class WatchEnded(Exception):
+class WatchEnded(RblnError):
     """The watch could not be opened, or has ended; the text has the reason."""
 
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from rbln_worker.contract.counters import WorkerCounters
 from rbln_worker.contract.device import DeviceId
+from rbln_worker.contract.problem import Code, Problem, make_problem
 from rbln_worker.core.preferred.budget import MAX_STEPS, Budget
 from rbln_worker.core.preferred.choose import PreferenceRefused, Preferred, choose_devices
 from rbln_worker.core.preferred.topology import PoolTopology
@@ -18,6 +19,9 @@ from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 
 MAX_CONTAINERS: Final = 64
 """Maximum number of containers of one call with a preference; the kubelet sends one at a time."""
+
+MAX_CAUSES: Final = 20
+"""Maximum number of logged causes of failures, each once; a text may contain device IDs."""
 
 _EMPTY: Final = pb.PreferredAllocationResponse(
     container_responses=[pb.ContainerPreferredAllocationResponse()]
@@ -33,6 +37,19 @@ class Preferences:
         """Count in ``tally``; ``steps``: the budget of a call."""
         self._counters = tally
         self._steps = steps
+        self._cause = ""
+        """The cause of the last failure."""
+        self._logged: set[str] = set()
+        self._failures = 0
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Problems for the status."""
+        if not self._failures:
+            return ()
+        often = "once" if self._failures == 1 else f"{self._failures} times"
+        text = f"preferred allocation failed {often}, devices were given as they come"
+        return (make_problem(Code.PREFERENCE_FAILED, f"{text}: {self._cause}"),)
 
     async def preferred_response(
         self, known: PoolTopology, request: pb.PreferredAllocationRequest
@@ -56,9 +73,8 @@ class Preferences:
         size = container.allocation_size
         try:
             chosen = choose_devices(known, available, must, size, budget)
-        except Exception:  # whatever it is, it may not fail the pod
-            self._counters.failed_preferences += 1
-            log.exception("preferred allocation failed, any devices were given")
+        except Exception as error:  # noqa: BLE001 - whatever it is, it may not fail the pod
+            self._record_failure(error)
             return Preferred(_any_devices(container))
         if isinstance(chosen, Preferred) and chosen.simply:
             self._counters.greedy_preferences += 1
@@ -67,6 +83,16 @@ class Preferences:
                 extra={"size": size, "available": len(available)},
             )
         return chosen
+
+    def _record_failure(self, error: Exception) -> None:
+        cause = f"{type(error).__name__}: {error}"[:200]
+        self._failures += 1
+        self._counters.failed_preferences += 1
+        self._cause = cause
+        # One line for each cause: the kubelet retries the admission of pods.
+        if cause not in self._logged and len(self._logged) < MAX_CAUSES:
+            self._logged.add(cause)
+            log.error("preferred allocation failed, any devices were given", exc_info=error)
 
 
 def _any_devices(container: pb.ContainerPreferredAllocationRequest) -> tuple[DeviceId, ...]:

@@ -6,6 +6,7 @@ from typing import Final
 import grpc
 import grpc.aio
 
+from rbln_worker.contract.errors import RblnError
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.plugin import API_VERSION
 from rbln_worker.kubelet.service import unary_call
@@ -15,7 +16,7 @@ CALL_TIMEOUT_S: Final = 10.0
 (devicemanager, dial time-out)."""
 
 
-class RegistrationError(Exception):
+class RegistrationError(RblnError):
     """The kubelet did not accept the registration."""
 
     def __init__(self, why: str, *, reached: bool) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, ClassVar, Final
 
+from rbln_worker.contract.errors import RblnError
+
 _PR_CAPBSET_READ: Final = 23
 _PR_CAPBSET_DROP: Final = 24
 _PR_SET_NO_NEW_PRIVS: Final = 38
@@ -30,7 +32,7 @@ class Capability(IntEnum):
     SYS_ADMIN = 21
 
 
-class PrivilegeError(Exception):
+class PrivilegeError(RblnError):
     """The kernel refused to drop a privilege; the text has the call and the error."""
 
 

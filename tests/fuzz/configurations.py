@@ -13,7 +13,6 @@ from rbln_supervisor.core.config.node_config import (
     require_valid,
 )
 from rbln_supervisor.core.config.positions import MAX_LINES, DocumentError, Irregularities
-from rbln_supervisor.core.doctor import redaction
 from tests.fuzz import claims
 
 
@@ -80,13 +79,3 @@ def functions(raw: bytes) -> None:
         for one in found.ranges or ():
             assert wanted.has_function(found.pf, one.last)
             assert one.last <= pf_ranges.MAX_NUMBER
-
-
-def secrets(raw: bytes) -> None:
-    """None of them is left, in whatever form a file has them."""
-    known = redaction.find_secrets(raw)
-    config = redaction.redact_configuration(raw, known)
-    if config is not None:
-        json.loads(config.text)
-    text = redaction.redact(raw.decode(errors="replace"), known).text
-    assert not [one for one in known.values if one in text and one not in redaction.HIDDEN]

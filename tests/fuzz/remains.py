@@ -13,15 +13,14 @@ import msgspec
 
 from rbln_supervisor import cli, options
 from rbln_supervisor.config import accepted
-from rbln_supervisor.core.config.node_config import ConfigError, parse
+from rbln_supervisor.core.config.node_config import ConfigError
 from rbln_supervisor.core.events.query import MAX_EVENTS, Query
 from rbln_supervisor.ctl import events_command
 from rbln_supervisor.ctl.text import parse_since
-from rbln_supervisor.doctor import folders, host_files
+from rbln_supervisor.doctor import run_dir
 from rbln_supervisor.events import log
 from rbln_supervisor.exporter import main as exporter
 from rbln_supervisor.workers import exit_record, processes
-from rbln_worker.core.allocation import cdi
 from rbln_worker.host.manifest import FileManifest, remove_files
 from rbln_worker.process.event_file import EventReader
 from tests.fuzz import claims
@@ -106,7 +105,7 @@ def lock(raw: bytes) -> None:
         assert processes.lock_holder(path) is None
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            assert folders._read_lock(path)[0]
+            assert run_dir.read_lock(path)[0]
             try:
                 found = processes.lock_holder(path)
             except PermissionError:
@@ -123,19 +122,6 @@ def last_log(raw: bytes) -> None:
         told = exit_record._last_lines(folder / "tail")
         assert len(told) <= 50
         msgspec.json.encode(told)
-
-
-def spec(raw: bytes) -> None:
-    """A file for container runtimes that somebody rewrote is told of in a line."""
-    (pool,) = parse(
-        b'{"resourceList": [{"resourceName": "ATOM", "deviceType": "accelerator",'
-        b' "selectors": [{"vendors": ["1eff"]}]}]}',
-        prefix="rebellions.ai",
-    ).pools
-    mark = cdi.header_line(pool.spec)
-    for text in (raw.decode(errors="replace"), mark + raw.decode(errors="replace")):
-        why = host_files._wrong_spec(text, pool)
-        assert len(why) <= claims.LINE_MOST
 
 
 def command_line(raw: bytes) -> None:

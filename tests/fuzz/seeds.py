@@ -16,25 +16,19 @@ import msgspec
 from rbln_supervisor.config.accepted import Record
 from rbln_supervisor.core.control import protocol
 from rbln_supervisor.core.discovery.result import DiscoveryResult
-from rbln_supervisor.core.doctor.facts import (
-    Config,
-    Folder,
-    Hardware,
-    Host,
-    Kubelet,
-    Limits,
-    PoolView,
-    Process,
-    RunDir,
-    Socket,
-    Written,
-)
+from rbln_supervisor.core.doctor.examination import SECTIONS, SectionResult
 from rbln_supervisor.core.matching.explain import Decision, Explanation, PoolDecision
 from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.matching.plan import Move, Plan, PoolPlan
 from rbln_supervisor.core.matching.selector_match import Mismatch
-from rbln_supervisor.core.reporting.metrics import Lost, NodeMetrics, PoolMetrics, SupervisorMetrics
+from rbln_supervisor.core.reporting.metrics import (
+    DiscoveryMetrics,
+    Lost,
+    PoolMetrics,
+    SupervisorMetrics,
+)
 from rbln_supervisor.core.status import (
+    CounterName,
     DeviceStatus,
     NodeStatus,
     PoolStatus,
@@ -48,7 +42,7 @@ from rbln_worker.contract.device import Carrier, Device, DeviceId
 from rbln_worker.contract.events import Event
 from rbln_worker.contract.health import Judged, Verdict
 from rbln_worker.contract.pool import PoolName, PoolSpec
-from rbln_worker.core.allocation import cdi
+from rbln_worker.contract.problem import Code, make_problem
 from rbln_worker.host.netlink import codec
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.api import podresources_pb2, pods_pb2
@@ -63,8 +57,11 @@ _POOL: Final = PoolName("rebellions.ai/ATOM")
 _ID: Final = DEVICE.id
 _SPEC: Final = PoolSpec("rebellions.ai", "ATOM", "accelerator")
 _LINKED: Final = Device(DEVICE.id, DEVICE.function, carriers=(Carrier("eth0", "own", up=True),))
+_PROBLEM: Final = make_problem(Code.POOL_EMPTY, "a problem", _POOL, ("evidence",))
 _STATUS: Final = NodeStatus(
-    SupervisorStatus(7, "0.1.0", 75.5, ready=False, problems=("no kubelet",), counters={"a b": 1}),
+    SupervisorStatus(
+        7, "0.1.0", 75.5, ready=False, problems=(_PROBLEM,), counters={CounterName.RELOADS: 1}
+    ),
     {
         _POOL: PoolStatus(
             *("serving", True, "kubelet-sock", "why", "s.sock"),
@@ -97,20 +94,9 @@ def _configurations() -> tuple[bytes, ...]:
     return (*conf, *recorded, *slips)
 
 
-def _host() -> bytes:
-    there, silent = Folder("/x", there=True, writable=True), Socket("/s", there=True, why="no")
-    view = PoolView("accelerator", 3, 0, {"a/b": 1}, {"no driver is bound to it": 2})
-    host = Host(
-        run_dir=RunDir(there, silent, silent, pid=7, locked=True, serving={_POOL: 7}),
-        kubelet=Kubelet(there, Folder("/y", why="no"), silent, silent),
-        config=Config("/c", ("an error",), {_POOL: ("a complaint",)}, ("a warning",)),
-        hardware=Hardware("", ("a problem",), {_POOL: view}, iommu_groups=3, npus=1),
-        written=Written(there, there, {"/z": "it is no JSON"}),
-        limits=Limits((Process(7, "rbln-supervisor", 90, 100),), 127, 128, 8192, "too many"),
-    )
-    return b"\n".join(
-        msgspec.json.encode({name: getattr(host, name)}) for name in Host.__struct_fields__[:-1]
-    )
+def _sections() -> bytes:
+    results = (SectionResult(section, (_PROBLEM,), {"host/x.txt": "x"}) for section in SECTIONS)
+    return b"\n".join(map(msgspec.json.encode, results))
 
 
 _MESSAGES: Final[tuple[messages.ToSupervisor, ...]] = (
@@ -136,7 +122,7 @@ _REPLIES: Final[tuple[protocol.Reply, ...]] = (
     protocol.StatusReply(_STATUS),
     protocol.MetricsReply(
         SupervisorMetrics(
-            *(_STATUS, NodeMetrics(reloads={"ok": 1})),
+            *(_STATUS, DiscoveryMetrics()),
             {
                 _POOL: PoolMetrics(
                     WorkerCounters(), {"SIGKILL": 2}, lost=(Lost("unhealthy", "link", 2.5),)
@@ -145,7 +131,7 @@ _REPLIES: Final[tuple[protocol.Reply, ...]] = (
         )
     ),
     protocol.ReloadReply((_POOL,), plan=_PLAN),
-    protocol.RescanReply(3, (_POOL,), ("a problem",)),
+    protocol.RescanReply(3, (_POOL,), (_PROBLEM,)),
     protocol.ExplainReply(
         Explanation(
             *(_ID, "accelerator"),
@@ -224,7 +210,6 @@ _SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = {
     "yaml": _CONFIGURATIONS,
     "configuration": _CONFIGURATIONS,
     "functions": (b"p0", b"p0#1-5", b"0000:03:00.0#0,2-7,9", b"#", b"p#1#2", b"p#5-3"),
-    "secrets": _CONFIGURATIONS,
     "request": tuple(map(protocol.encode, _REQUESTS)),
     "answer": tuple(map(protocol.encode, _REPLIES)),
     "to-supervisor": tuple(map(messages.encode_message, _MESSAGES)),
@@ -236,7 +221,7 @@ _SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = {
         msgspec.msgpack.encode(DiscoveryResult(failed="why")),
     ),
     "sections": (
-        _host(),
+        _sections(),
         b'{"limits": {"inotify_instances": 3}}\n{"kubelet": "no time"}\n',
         b'{"x',
     ),
@@ -273,10 +258,6 @@ _SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = {
     ),
     "lock": (b"7 0123456789abcdef", b"4194305 x", b"0 x", b"7"),
     "last-log": (b"2026-11-25 worker INFO serving\nTraceback (most recent call last):\n",),
-    "spec": (
-        cdi.header_line(_SPEC).encode()
-        + b'{"cdiVersion": "0.5.0", "kind": "a/b", "devices": [{}]}',
-    ),
     "command-line": (
         b"--config-file=/etc/pcidp/config.json\0-use-cdi\0--log-level=10\0--worker-memory-max=1GiB",
         b"127.0.0.1:9420",

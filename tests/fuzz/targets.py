@@ -13,7 +13,6 @@ TARGETS: Final[Mapping[str, Target]] = {
     "yaml": configurations.yaml,
     "configuration": configurations.configuration,
     "functions": configurations.functions,
-    "secrets": configurations.secrets,
     "request": words.request,
     "answer": words.answer,
     "to-supervisor": words.to_supervisor,
@@ -38,6 +37,5 @@ TARGETS: Final[Mapping[str, Target]] = {
     "accepted": remains.accepted_before,
     "lock": remains.lock,
     "last-log": remains.last_log,
-    "spec": remains.spec,
     "command-line": remains.command_line,
 }

@@ -30,8 +30,7 @@ from rbln_supervisor.core.control.protocol import (
     to_request,
 )
 from rbln_supervisor.core.control.protocol import Metrics as AskedMetrics
-from rbln_supervisor.core.doctor.diagnose import diagnose
-from rbln_supervisor.core.doctor.facts import DoctorFacts
+from rbln_supervisor.core.doctor.status_checks import all_problems
 from rbln_supervisor.core.matching.node_inventory import NodeInventory as HostNode
 from rbln_supervisor.ctl import (
     doctor,
@@ -54,6 +53,7 @@ from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.messages import Delta, Report, Snapshot, UnreadableFrame
 from rbln_worker.contract.pod_devices import PodDevices, PodSource
 from rbln_worker.contract.pool import PoolName, PoolSpec
+from rbln_worker.contract.problem import Code, make_problem
 from rbln_worker.core.allocation.device_allocation import env_names
 from rbln_worker.core.pool_snapshot import Gap, apply_message
 from rbln_worker.core.preferred import choose
@@ -183,17 +183,12 @@ def look(said: bytes) -> None:
 
 
 def sections(said: bytes) -> None:
-    """What doctor's own process says is findings that can be shown, or unreadable in a line."""
-    host, failures, why = doctor._decode_sections(said)
-    found = diagnose(DoctorFacts(host, 5.0, "0.1.0", None, "nobody listens", failures, why))
-    claims.page(
-        rendering.render_text(
-            lambda _: doctor_command.doctor_page(found, "nobody listens"), io.StringIO()
-        )
-    )
-    assert all(isinstance(text, str) for text in failures.values())
-    if why:
-        claims.one_line(why)
+    """What doctor's own process says is problems that can be shown, or passed over."""
+    results = {one.section: one for one in doctor._decode_results(said.splitlines())}
+    found = [problem for one in results.values() for problem in one.problems]
+    found += doctor._missing_sections(results, make_problem(Code.CHECK_FAILED, "it ended"))
+    page = doctor_command.doctor_page(all_problems(None, found, "0.1.0"), "nobody listens")
+    claims.page(rendering.render_text(lambda _: page, io.StringIO()))
 
 
 def pods(raw: bytes) -> None:

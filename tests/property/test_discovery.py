@@ -145,5 +145,7 @@ def test_no_damage_ends_a_look(root: Path, damages: list[tuple[str, str, bytes]]
         look = scan.scan_node(root, NEEDS)
         frame = msgspec.msgpack.encode(look)
         assert msgspec.msgpack.decode(frame, type=DiscoveryResult) == look
-        assert all(text.isprintable() for text in (*look.problems, look.failed or ""))
+        assert all(
+            text.isprintable() for text in (*(one.text for one in look.problems), look.failed or "")
+        )
     assert not list(root.glob("aside-*"))

@@ -14,7 +14,6 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-from rbln_supervisor.core.doctor.finding import Code, Severity
 from rbln_worker.contract import version
 from tests.sim.stack import REPOSITORY, Stack
 from tests.system.scene import ATOM, TWO_POOLS, VM, eventually
@@ -30,7 +29,7 @@ class Told(NamedTuple):
 
     exit: int
     unreachable: str | None
-    findings: dict[str, dict[str, Any]]
+    problems: dict[str, dict[str, Any]]
     """The first one of each code: errors come first."""
     wrong: bool
     """One of them is an error."""
@@ -49,11 +48,11 @@ def two_pools() -> Stack:
 class Fault(NamedTuple):
     """What is wrong, and what doctor says of it."""
 
-    code: Code
+    code: str
     arrange: Callable[[Stack], object]
     word: str
-    """Of the cause, the evidence or the next step."""
-    severity: Severity = "error"
+    """Of the text, the evidence or the hint."""
+    severity: str = "error"
     subject: str = ""
     """May have {run_dir} and {root}."""
     system: Callable[[], Stack] = two_pools
@@ -74,15 +73,15 @@ def told(done: Done) -> Told:
     """What it said; that it said anything at all is asserted."""
     assert "Traceback" not in done.stderr
     said = json.loads(done.stdout)
-    wrong = any(one["severity"] == "error" for one in said["findings"])
+    wrong = any(one["severity"] == "error" for one in said["problems"])
     assert said["ok"] is not wrong
-    findings = {one["code"]: one for one in reversed(said["findings"])}
-    return Told(done.returncode, said["unreachable"], findings, wrong)
+    problems = {one["code"]: one for one in reversed(said["problems"])}
+    return Told(done.returncode, said["unreachable"], problems, wrong)
 
 
-def text_of(finding: dict[str, Any]) -> str:
-    """All that is said of a finding."""
-    return " ".join([finding["cause"], *finding["evidence"], finding["next"]])
+def text_of(problem: dict[str, Any]) -> str:
+    """All that is said of a problem."""
+    return " ".join([problem["text"], *problem["evidence"], problem["hint"]])
 
 
 def seen(stack: Stack, code: str, ask: Callable[..., Done] = plainly, word: str = "") -> Told:
@@ -93,7 +92,7 @@ def seen(stack: Stack, code: str, ask: Callable[..., Done] = plainly, word: str 
     end = monotonic() + _SEEN_WITHIN_S
     while True:
         said = told(ask(stack, "--json"))
-        if code in said.findings and word in text_of(said.findings[code]):
+        if code in said.problems and word in text_of(said.problems[code]):
             return said
         assert monotonic() < end, f"no {code} with {word!r}: {said}"
 
@@ -136,13 +135,6 @@ def read_only(folder: str) -> Callable[..., Done]:
     return inside(
         f'mount --bind "{folder}" "{folder}"; mount -o remount,bind,ro "{folder}"', "--mount"
     )
-
-
-def limited(name: str, most: int) -> Callable[..., Done]:
-    """Where the kernel's limit of inotify says so."""
-    path = f"/proc/sys/fs/inotify/max_user_{name}"
-    script = f'echo {most} > "{{run_dir}}/limit"; mount --bind "{{run_dir}}/limit" {path}'
-    return inside(script, "--mount")
 
 
 def bereft(stack: Stack, *flags: str) -> Done:

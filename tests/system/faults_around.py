@@ -1,5 +1,6 @@
 """Faults of what the supervisor lives in and by: folders, itself, the kubelet, kernel limits."""
 
+import os
 import platform
 import resource
 import socket
@@ -11,7 +12,6 @@ from typing import Final
 
 import pytest
 import zmq
-from inotify_simple import INotify
 
 from rbln_supervisor.events.log import FILE as EVENTS
 from tests.sim import atomic, network, seccomp
@@ -24,7 +24,6 @@ from tests.system.fault import (
     bereft,
     elsewhere,
     inside,
-    limited,
     nothing,
     of_another_version,
     read_only,
@@ -99,11 +98,6 @@ def a_file_in_its_place(path: str) -> Callable[[Stack], object]:
     return change
 
 
-def torn_spec(stack: Stack) -> None:
-    (spec,) = (stack.root / "var/run/cdi").glob("*ATOM*")
-    spec.write_text(f"{spec.read_text().splitlines()[0]}\nno: json")
-
-
 def deaf_supervisor(stack: Stack) -> None:
     if platform.machine() not in seccomp.NUMBERS:
         pytest.skip("other system call numbers")
@@ -152,11 +146,25 @@ def few_descriptors(stack: Stack) -> Iterator[None]:
 
 
 @contextmanager
-def watchers(_: Stack) -> Iterator[None]:
-    with ExitStack() as opened:
-        for _number in range(8):
-            opened.enter_context(INotify())
-        yield
+def no_systemd(stack: Stack) -> Iterator[None]:
+    """A supervisor that systemd started, and whose NOTIFY_SOCKET does not exist."""
+    stack.kill()
+    os.environ["NOTIFY_SOCKET"] = str(stack.root / "no-socket")
+    try:
+        stack.start()
+    finally:
+        del os.environ["NOTIFY_SOCKET"]
+    yield
+
+
+def torn_checkpoint(stack: Stack) -> None:
+    folder = stack.root / "var/lib/kubelet/device-plugins"
+    (folder / "kubelet_internal_checkpoint").write_text('{"Data": ')
+
+
+def no_file_list(stack: Stack) -> None:
+    atomic.put_folder(stack.run_dir / "pools" / "rebellions.ai_nics.files")
+    assert stack.ctl("rescan").returncode == 0
 
 
 @contextmanager
@@ -168,12 +176,14 @@ def hanging_file(stack: Stack) -> Iterator[None]:
 
 FAULTS: Final = (
     # What can't be found out
-    Fault("not-examined", nothing, "it ended without a word", ask=bereft),
-    Fault("no-answer", nothing, "no answer within 6 s", subject="hardware", held=hanging_file),
+    Fault("check-failed", nothing, "the examination ended", ask=bereft),
+    Fault(
+        "check-timed-out", nothing, "no answer within 10 s", subject="hardware", held=hanging_file
+    ),
     # Its folder, and itself
     Fault("run-dir-missing", nothing, "--run-dir", subject="/nowhere", ask=elsewhere, exit=3),
     Fault(
-        "run-dir-closed",
+        "run-dir-not-writable",
         nothing,
         "the file system there is read-only",
         subject="{run_dir}",
@@ -184,15 +194,16 @@ FAULTS: Final = (
     Fault(
         "version-differs",
         nothing,
-        "rbln-ctl is of version 99.0.0",
+        "rbln-ctl has version 99.0.0",
         "warning",
         "rbln-supervisor",
         ask=of_another_version,
     ),
-    Fault("events-unwritten", unwritable_events, "Is a directory", "warning"),
-    Fault("frames-dropped", garbage, "unreadable control frames: 1", "warning"),
+    Fault("events-not-saved", unwritable_events, "Is a directory", "warning"),
+    Fault("frames-dropped", garbage, "control-frames-unreadable: 1", "warning"),
+    Fault("systemd-unreachable", nothing, "No such file", "warning", held=no_systemd),
     # The kubelet
-    Fault("kubelet-silent", deaf_kubelet, "systemctl status kubelet"),
+    Fault("kubelet-not-listening", deaf_kubelet, "systemctl status kubelet"),
     Fault("kubelet-sock-missing", no_kubelet_socket, "--device-plugins-dir"),
     Fault(
         "kubelet-dir-missing",
@@ -202,14 +213,14 @@ FAULTS: Final = (
         held=no_kubelet_folder,
     ),
     Fault(
-        "kubelet-plugins-closed",
+        "kubelet-dir-not-writable",
         nothing,
         "the file system there is read-only",
         subject=f"{KUBELET}/device-plugins",
         ask=read_only(f"{KUBELET}/device-plugins"),
     ),
     Fault(
-        "plugins-registry-closed",
+        "plugins-registry-not-writable",
         nothing,
         "the file system there is read-only",
         subject=f"{KUBELET}/plugins_registry",
@@ -229,10 +240,13 @@ FAULTS: Final = (
         "no such file",
         "note",
     ),
-    Fault("pod-resources-silent", lambda stack: stack.kubelet.pods.stop(), "--force", "warning"),
+    Fault("pod-source-failed", torn_checkpoint, "pods' devices: ", "warning"),
+    Fault(
+        "pod-resources-not-listening", lambda stack: stack.kubelet.pods.stop(), "--force", "warning"
+    ),
     # The kernel
-    Fault("netlink-deaf", deaf_supervisor, "hostNetwork: true", "warning"),
-    Fault("events-lost", flood, "times that uevents were lost: ", "warning", system=in_a_namespace),
+    Fault("kernel-events-unavailable", deaf_supervisor, "hostNetwork: true", "warning"),
+    Fault("kernel-events-lost", flood, "uevents-lost: ", "warning", system=in_a_namespace),
     Fault(
         "inotify-exhausted",
         nothing,
@@ -240,32 +254,25 @@ FAULTS: Final = (
         subject="fs.inotify.max_user_instances",
         ask=inside("echo 0 > /proc/sys/user/max_inotify_instances", "--user", "--map-root-user"),
     ),
-    Fault(
-        "inotify-short",
-        nothing,
-        "of 10 are in use",
-        "warning",
-        "fs.inotify.max_user_instances",
-        held=watchers,
-        ask=limited("instances", 10),
-    ),
-    Fault(
-        "inotify-watches-short",
-        nothing,
-        "512",
-        "warning",
-        "fs.inotify.max_user_watches",
-        ask=limited("watches", 512),
-    ),
     Fault("descriptors-short", nothing, "LimitNOFILE", "warning", held=few_descriptors),
     # What others read
-    Fault("cdi-closed", a_file_in_its_place("var/run/cdi"), "Not a directory", system=with_cdi),
     Fault(
-        "device-info-closed",
+        "cdi-not-writable", a_file_in_its_place("var/run/cdi"), "Not a directory", system=with_cdi
+    ),
+    Fault(
+        "device-info-not-writable",
         a_file_in_its_place("var/run/k8s.cni.cncf.io/devinfo/dp"),
         "Not a directory",
         system=with_nic,
         pools=(NICS,),
     ),
-    Fault("spec-invalid", torn_spec, "it is no JSON", system=with_cdi),
+    Fault(
+        "file-list-not-saved",
+        no_file_list,
+        "Is a directory",
+        "warning",
+        NICS,
+        system=with_nic,
+        pools=(NICS,),
+    ),
 )

@@ -16,6 +16,7 @@ from tests.system.scene import (
     ATOM,
     ATOM_POOL,
     ATOMS,
+    TWO_POOLS,
     VM,
     VM_POOL,
     VMS,
@@ -111,6 +112,14 @@ def with_a_nic() -> Stack:
     return Stack(config(ATOM_POOL, VM_POOL, vfs), build)
 
 
+def with_an_intel_nic() -> Stack:
+    def build(node: SimNode) -> None:
+        demo(node)
+        node.add(SimDevice(NIC, "8086", "1592", "020000", "ice", net=("p0",)))
+
+    return Stack(TWO_POOLS, build)
+
+
 def ports(node: SimNode) -> None:
     """Its eswitch has ports, and no devlink tells the mode."""
     for interface, name in (("p0", "p0"), ("p0_0", "pf0vf0")):
@@ -130,18 +139,32 @@ def share_a_group(node: SimNode) -> None:
 
 FAULTS: Final = (
     Fault(
-        "eswitch-mode-unread",
+        "eswitch-mode-unknown",
         looked(ports),
         f"the eswitch mode of {NIC} can't be read",
         "note",
         system=with_a_nic,
     ),
-    # The configuration
-    Fault("config-unusable", bad_reload, "resourceList: expected array, got number"),
-    Fault("reload-refused", bad_reload, "expected array, got number"),
-    Fault("config-not-in-force", written(ATOM_POOL), f"{VM} is served only", "warning"),
     Fault(
-        "config-odd",
+        "facts-unreadable",
+        reloaded(
+            *(ATOM_POOL, VM_POOL),
+            pool(
+                "DDP",
+                deviceType="netDevice",
+                selectors={"vendors": ["8086"], "ddpProfiles": ["GTPv1-C/U"]},
+            ),
+        ),
+        "not found, so that no device has a DDP profile",
+        "warning",
+        system=with_an_intel_nic,
+    ),
+    # The configuration
+    Fault("config-invalid", bad_reload, "resourceList: expected array, got number"),
+    Fault("reload-refused", bad_reload, "expected array, got number"),
+    Fault("config-not-active", written(ATOM_POOL), f"{VM} is served only", "warning"),
+    Fault(
+        "config-warning",
         lambda s: s.write_config('{"resourceList": [{"resourceName": "A", "selectors": {},}]}'),
         "trailing comma",
         "note",
@@ -155,24 +178,34 @@ FAULTS: Final = (
     Fault(
         "pool-empty",
         written(ATOM_POOL, VM_POOL, pool("NO", vendors=["1234"])),
-        "selectors[0].vendors turned 6 away: wanted is 1234, the first has 1eff",
+        "selectors[0].vendors rejects 6: expected 1234, the first has 1eff",
         subject="rebellions.ai/NO",
     ),
     Fault(
         "selectors-overlap",
         written(ATOM_POOL, pool("REST", vendors=["1eff"], drivers=["rebellions", "vfio-pci"])),
-        f"4 are had by {ATOM}",
+        f"4 belong to {ATOM}",
         "warning",
         "rebellions.ai/REST",
     ),
-    Fault("problem", in_the_way, "workers.sock was removed and can't be made anew", "warning"),
+    Fault("socket-unavailable", in_the_way, "workers.sock was removed and can't be created again"),
     # Pools and workers
-    Fault("pool-unregistered", deaf_kubelet, "journalctl -u kubelet", subject=ATOM),
-    Fault("pool-problem", blocked_spec, "can't be written", "warning", ATOM, system=with_cdi),
+    Fault("pool-not-registered", deaf_kubelet, "journalctl -u kubelet", subject=ATOM),
+    Fault("cdi-spec-not-written", blocked_spec, "can't be written", subject=ATOM, system=with_cdi),
+    Fault(
+        "cdi-unsupported",
+        reloaded({**ATOM_POOL, "resourcePrefix": "1odd.com"}, VM_POOL),
+        "'1odd.com' is no CDI vendor",
+        "warning",
+        "1odd.com/ATOM",
+        system=with_cdi,
+    ),
     Fault("worker-restarted", kill_worker, "SIGKILL", "warning", ATOM),
     Fault("worker-restarting", no_worker_can_start, "exit code", subject=ATOM),
     # Devices
-    Fault("look-failed", looked(lambda n: n.tree.remove("/sys/bus/pci/devices")), "No such file"),
+    Fault(
+        "discovery-failed", looked(lambda n: n.tree.remove("/sys/bus/pci/devices")), "No such file"
+    ),
     Fault(
         "device-unreadable",
         looked(garbled),
@@ -180,12 +213,12 @@ FAULTS: Final = (
     ),
     Fault("driver-missing", looked(lambda node: node.unbind(ATOMS[1])), "modprobe rebellions"),
     Fault(
-        "driver-unwanted",
+        "driver-not-selected",
         looked(lambda node: node.bind(ATOMS[1], "uio_pci_generic")),
-        "1 device bound to uio_pci_generic, and pools want rebellions",
+        "1 device bound to uio_pci_generic, and pools select rebellions",
         "warning",
     ),
-    Fault("device-unclaimed", reloaded(pool("ATOM", devices=["1120"])), VMS[0], "warning"),
+    Fault("device-not-selected", reloaded(pool("ATOM", devices=["1120"])), VMS[0], "warning"),
     Fault("node-missing", lambda s: s.node.remove_dev_node("rbln2"), "/dev/rbln2", subject=ATOM),
     Fault("rsd-missing", lambda s: s.node.remove_dev_node("rsd0"), "group", subject="/dev/rsd0"),
     Fault(

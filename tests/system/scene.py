@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, Protocol
 import grpc
 
 from rbln_supervisor.core.status import NodeStatus, PoolStatus
+from rbln_worker.contract.problem import Problem
 from tests.sim.kubelet import SimKubelet
 from tests.sim.kubelet_records import Closed, Listed, Opened, Record
 from tests.sim.stack import REPOSITORY, Stack
@@ -82,6 +83,11 @@ def pool_status(
         lambda status: name in status.pools and condition(status.pools[name]), what=what
     )
     return status.pools[name]
+
+
+def texts(problems: Iterable[Problem]) -> tuple[str, ...]:
+    """What a status or a reply says of problems."""
+    return tuple(problem.text for problem in problems)
 
 
 def eventually(condition: Callable[[], object], *, what: str, deadline_s: float = 30.0) -> None:

@@ -13,6 +13,7 @@ from rbln_supervisor.ctl.client import send_request
 from rbln_supervisor.entrypoint import main as entrypoint
 from rbln_supervisor.options import Options
 from rbln_worker.contract.exits import Exit
+from rbln_worker.contract.problem import Code
 from tests.sim.stack import Stack
 from tests.system.scene import ATOM, ATOM_POOL, TWO_POOLS, VM, VM_POOL, config, pool, served
 
@@ -39,11 +40,11 @@ def test_a_restart_after_a_refused_reload(broken: object) -> None:
         status = stack.status()
         assert set(status.pools) == {ATOM, VM}
         problems = status.supervisor.problems
-        assert all(one.startswith("reload refused: ") for one in problems)
-        assert "the last accepted configuration (of 20" in problems[-1]
+        assert {one.code for one in problems} == {Code.RELOAD_REFUSED}
+        assert "the last accepted configuration (of 20" in problems[-1].text
         assert "the last accepted configuration" in stack.log
         found = json.loads(stack.ctl("doctor", "--json").stdout)
-        assert any(one["code"] == "reload-refused" for one in found["findings"])
+        assert any(one["code"] == "reload-refused" for one in found["problems"])
         # A right one is taken as soon as it comes.
         stack.write_config(config(ATOM_POOL, VM_POOL, pool("NEW", pciAddresses=["0000:99:00.0"])))
         stack.wait_status(lambda status: NEW in status.pools, what="the right file")

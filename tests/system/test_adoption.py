@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from rbln_supervisor.config import accepted
-from rbln_supervisor.core.status import NodeStatus
+from rbln_supervisor.core.status import CounterName, NodeStatus
 from tests.sim import processes
 from tests.sim.device import SimDevice
 from tests.sim.stack import Stack
@@ -420,5 +420,5 @@ def test_a_takeover_drops_no_frame() -> None:
     with Stack(TWO_POOLS) as stack:
         served(stack)
         counters = again(stack).supervisor.counters
-        assert "frames of unknown workers" not in counters
-        assert "unreadable worker frames" not in counters
+        assert CounterName.WORKER_FRAMES_UNKNOWN not in counters
+        assert CounterName.WORKER_FRAMES_UNREADABLE not in counters

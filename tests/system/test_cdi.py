@@ -118,7 +118,7 @@ def test_a_pool_whose_prefix_is_no_vendor_is_served_without(stack: Stack) -> Non
     assert not runtime.claims(answer)
     assert [device.host_path for device in answer.devices] == ["/dev/vfio/vfio", "/dev/vfio/7"]
     (problem,) = stack.status().pools[ODD].problems
-    assert "'1odd.com' is no CDI vendor" in problem
+    assert "'1odd.com' is no CDI vendor" in problem.text
     assert "'1odd.com' is no CDI vendor" in stack.ctl("status").stdout
     assert not stack.status().pools[ATOM].problems
 
@@ -195,9 +195,9 @@ def test_a_spec_that_cannot_be_written_is_one_pools_trouble() -> None:
         served(stack, VM)
         seen = pool_status(stack, ATOM, lambda seen: seen.problems, what="a problem")
         (problem,) = seen.problems
-        assert problem.startswith("its CDI spec can't be written: ")
-        assert "Is a directory" in problem
-        assert {device.reason for device in seen.devices.values()} == {problem}
+        assert problem.text.startswith("its CDI spec can't be written: ")
+        assert "Is a directory" in problem.text
+        assert {device.reason for device in seen.devices.values()} == {problem.text}
         assert seen.worker.failed_writes
         assert stack.kubelet.resource(ATOM).allocatable == 0
         blocked.rmdir()

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from rbln_supervisor.core.control.protocol import Rescan, RescanReply
+from rbln_supervisor.core.status import CounterName
 from rbln_supervisor.ctl.client import send_request
 from tests.sim.stack import Stack
 from tests.system.scene import (
@@ -40,11 +41,11 @@ def write(stack: Stack, value: object) -> None:
 
 
 def reloads(stack: Stack) -> int:
-    return stack.status().supervisor.counters.get("reloads", 0)
+    return stack.status().supervisor.counters.get(CounterName.RELOADS, 0)
 
 
 def refusals(stack: Stack) -> int:
-    return stack.status().supervisor.counters.get("reloads refused", 0)
+    return stack.status().supervisor.counters.get(CounterName.RELOADS_REFUSED, 0)
 
 
 def appears(stack: Stack) -> None:
@@ -60,7 +61,7 @@ def disappears(stack: Stack) -> None:
 
 def problem(stack: Stack, text: str) -> None:
     stack.wait_status(
-        lambda s: any(text in line for line in s.supervisor.problems), what=f"a problem: {text}"
+        lambda s: any(text in one.text for one in s.supervisor.problems), what=f"a problem: {text}"
     )
 
 

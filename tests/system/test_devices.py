@@ -168,7 +168,7 @@ def test_a_node_whose_devices_cannot_be_listed_keeps_what_it_had() -> None:
             place = stack.root / "sys/bus/pci/devices"
             place.rename(stack.root / "aside")
             (problem,) = rescan(stack).problems
-            assert problem.startswith("the node's devices can't be listed: /sys/bus/pci")
+            assert problem.text.startswith("the node's devices can't be listed: /sys/bus/pci")
             assert rescan(stack).problems == (problem,)
             assert stack.status().supervisor.problems == (problem,)
             (stack.root / "aside").rename(place)

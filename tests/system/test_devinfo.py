@@ -22,6 +22,7 @@ from tests.system.scene import (
     eventually,
     pool_status,
     served,
+    texts,
 )
 
 pytestmark = pytest.mark.system
@@ -148,7 +149,7 @@ def test_a_list_of_files_that_cannot_be_written_is_told_and_written_when_it_can(
     atomic.put_folder(place)
     send_request(stack.run_dir, Rescan())
     told = pool_status(stack, A, lambda seen: seen.problems, what="a problem")
-    assert told.problems == (f"{place}: Is a directory",)
+    assert texts(told.problems) == (f"{place}: Is a directory",)
     place.rmdir()  # nobody looks again for it
     pool_status(stack, A, lambda seen: not seen.problems, what="no problem any more")
     assert place.read_bytes() == content

@@ -12,26 +12,19 @@ from typing import Any
 import pytest
 
 from rbln_supervisor.options import FILE as OPTIONS
-from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
 from tests.sim.nodes import demo, npus
 from tests.sim.stack import REPOSITORY, Stack
 from tests.system.fault import plainly, seen, told
-from tests.system.scene import (
-    ATOMS,
-    TWO_POOLS,
-    config,
-    pool,
-    served,
-)
+from tests.system.scene import ATOMS, TWO_POOLS, served
 
 pytestmark = pytest.mark.system
 
 
 def doctor(stack: Stack, *arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:
-    """The exit code, and a finding of each code."""
+    """The exit code, and a problem of each code."""
     said = told(plainly(stack, "--json", *arguments))
-    return said.exit, said.findings
+    return said.exit, said.problems
 
 
 def test_without_a_supervisor_files_tell() -> None:
@@ -39,18 +32,18 @@ def test_without_a_supervisor_files_tell() -> None:
         served(stack)
         stack.kill()
         stack.node.remove_dev_node("rbln2")
-        code, findings = doctor(stack)
+        code, problems = doctor(stack)
         assert code == 3
-        assert set(findings) == {"supervisor-down", "node-missing"}
-        assert any("workers serve on" in line for line in findings["supervisor-down"]["evidence"])
+        assert set(problems) == {"supervisor-down", "node-missing"}
+        assert any("workers serve on" in line for line in problems["supervisor-down"]["evidence"])
         (stack.run_dir / OPTIONS).write_bytes(b'{"config_file": 3')
-        code, findings = doctor(
+        code, problems = doctor(
             stack,
             *("--config-file", str(stack.config_file)),
             *("--host-root", str(stack.root)),
         )
         assert code == 3
-        assert {"supervisor-down", "node-missing"} <= set(findings)
+        assert {"supervisor-down", "node-missing"} <= set(problems)
         stack.start()
         stack.wait_status(lambda now: now.supervisor.ready, what="it goes on")
 
@@ -60,26 +53,12 @@ def test_a_file_that_hangs_does_not_hang_doctor() -> None:
         served(stack)
         stack.node.hang(ATOMS[1], "modalias")
         began = monotonic()
-        code, findings = doctor(stack)
+        code, problems = doctor(stack)
         assert monotonic() - began < 40
         assert code == 1
-        assert findings["no-answer"]["subject"] == "hardware"
-        assert "dmesg" in findings["no-answer"]["next"]
+        assert problems["check-timed-out"]["subject"] == "hardware"
+        assert "dmesg" in problems["check-timed-out"]["hint"]
         stack.node.set_attribute(ATOMS[1], "modalias", None)
-
-
-def test_device_info_that_is_none() -> None:
-    nic = SimDevice(
-        "0000:5e:00.0", vendor="15b3", device="1017", code="020000", driver="mlx5_core", net=("p0",)
-    )
-    nics = pool("nics", deviceType="netDevice", vendors=["15b3"])
-    with Stack(config(nics), lambda node: node.add(nic)) as stack:
-        served(stack, "rebellions.ai/nics")
-        assert doctor(stack)[0] == 0
-        (info,) = (stack.root / "var/run/k8s.cni.cncf.io/devinfo/dp").iterdir()
-        info.chmod(0o644)
-        info.write_text("[")
-        assert seen(stack, "spec-invalid").findings["spec-invalid"]["subject"] == str(info)
 
 
 @pytest.fixture
@@ -120,7 +99,7 @@ def test_no_traceback_whatever_the_run_directory_is(
         assert (tmp_path / "x.tar.gz").stat().st_mode & 0o777 == 0o600
 
 
-def test_many_npus_are_one_finding() -> None:
+def test_many_npus_are_one_problem() -> None:
     def build(node: SimNode) -> None:
         demo(node)
         node.add(*(one for one in npus(40) if one.bdf not in (*ATOMS,) and one.bdf < "0000:60"))
@@ -130,6 +109,6 @@ def test_many_npus_are_one_finding() -> None:
         for name in stack.node.devices:
             if name not in ATOMS and name < "0000:60":
                 stack.node.unbind(name)
-        found = seen(stack, "driver-missing").findings["driver-missing"]
+        found = seen(stack, "driver-missing").problems["driver-missing"]
         assert len(found["evidence"]) == 9
         assert found["evidence"][-1].startswith("… and ")

@@ -1,12 +1,11 @@
-"""rbln-ctl doctor against a real fault of each kind that it knows: what it says, how it ends."""
+"""rbln-ctl doctor against a real fault of each code: what it says, how it ends."""
 
 import re
-from typing import get_args
 
 import pytest
 
-from rbln_supervisor.core.doctor.finding import Code
 from rbln_supervisor.ctl.parser import build_parser
+from rbln_worker.contract.problem import Code
 from tests.system import faults_around, faults_within
 from tests.system.fault import Fault, plainly, seen, shown, told
 from tests.system.scene import served
@@ -14,10 +13,13 @@ from tests.system.scene import served
 pytestmark = pytest.mark.system
 
 FAULTS = (*faults_around.FAULTS, *faults_within.FAULTS)
+WITHOUT = {Code.UNKNOWN, Code.PREFERENCE_FAILED}
+"""Codes of another version (tests/property/test_diagnosis.py), and of a defect of our own
+(tests/unit/test_preferences.py)."""
 
 
-def test_every_finding_has_its_fault() -> None:
-    assert sorted(fault.code for fault in FAULTS) == sorted(get_args(Code))
+def test_every_code_has_its_fault() -> None:
+    assert sorted(fault.code for fault in FAULTS) == sorted({*Code} - WITHOUT)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.code)
@@ -25,21 +27,20 @@ def test_a_fault_is_found(fault: Fault) -> None:
     with fault.system() as stack:
         served(stack, *fault.pools)
         well = told(plainly(stack, "--json"))
-        assert (well.exit, well.findings) == (0, {})
+        assert (well.exit, well.problems) == (0, {})
         fault.arrange(stack)
         with fault.held(stack):
             said = seen(stack, fault.code, fault.ask, fault.word)
             title = f"{fault.severity.upper()} {fault.code}"
             page = shown(stack, fault.ask, title, fault.word)
-        found = said.findings[fault.code]
+        found = said.problems[fault.code]
         assert found["severity"] == fault.severity
         if fault.subject:
             assert found["subject"] == fault.subject.format(run_dir=stack.run_dir, root=stack.root)
-        assert found["cause"]
-        assert found["evidence"]
+        assert found["text"]
         assert all(found["evidence"])
-        assert found["next"]
-        for command in re.findall(r"(rbln-ctl [^;()]+)", found["next"]):
+        assert found["hint"]
+        for command in re.findall(r"(rbln-ctl [^;()]+)", found["hint"]):
             build_parser().parse_args(command.split()[1:])
         ends = int(said.wrong) if fault.exit is None else fault.exit
         assert (said.exit, page.returncode) == (ends, ends)

@@ -13,9 +13,9 @@ pytestmark = pytest.mark.system
 BROKEN = ('{"resourceList": [', '{"resourceList": 3}', "\0", '{"resourceList": [{"selectors": 1}]}')
 
 
-def findings(stack: Stack) -> dict[str, list[dict[str, object]]]:
+def problems(stack: Stack) -> dict[str, list[dict[str, object]]]:
     found: dict[str, list[dict[str, object]]] = {}
-    for one in json.loads(stack.ctl("doctor", "--json").stdout)["findings"]:
+    for one in json.loads(stack.ctl("doctor", "--json").stdout)["problems"]:
         found.setdefault(one["code"], []).append(one)
     return found
 
@@ -28,14 +28,17 @@ def test_beside_a_broken_file(text: str, end: str) -> None:
         stack.write_config(text)
         if end == "killed":  # its workers serve on
             stack.kill()
-        found = findings(stack)
-        assert not {"device-unclaimed", "driver-unwanted", "driver-missing", "pool-empty"} & set(
-            found
-        )
-        (said,) = found["config-unusable"]
+        found = problems(stack)
+        assert not {
+            "device-not-selected",
+            "driver-not-selected",
+            "driver-missing",
+            "pool-empty",
+        } & set(found)
+        (said,) = found["config-invalid"]
         assert str(stack.config_file) in str(said["subject"])
         if end == "lives":
-            assert "what was read before is served on" in str(said["cause"])
+            assert "keeps the last one" in str(said["text"])
         else:
             stack.write_config(TWO_POOLS)
             stack.start()
@@ -56,7 +59,7 @@ def test_a_file_that_a_reload_refuses(change: Callable[[Stack], None]) -> None:
     with Stack(TWO_POOLS) as stack:
         served(stack)
         change(stack)
-        assert not {"device-unclaimed", "driver-unwanted"} & set(findings(stack))
+        assert not {"device-not-selected", "driver-not-selected"} & set(problems(stack))
 
 
 def test_after_a_reload_it_is_the_newer_one() -> None:
@@ -65,5 +68,5 @@ def test_after_a_reload_it_is_the_newer_one() -> None:
         stack.write_config(config(VM_POOL))
         assert stack.ctl("reload").returncode == 0
         stack.write_config(BROKEN[0])
-        (unclaimed,) = findings(stack)["driver-unwanted"]
-        assert "4 devices bound to rebellions" in str(unclaimed["cause"])
+        (unclaimed,) = problems(stack)["driver-not-selected"]
+        assert "4 devices bound to rebellions" in str(unclaimed["text"])

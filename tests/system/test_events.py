@@ -25,6 +25,7 @@ from tests.system.scene import (
     eventually,
     pool_status,
     served,
+    texts,
 )
 
 pytestmark = pytest.mark.system
@@ -205,8 +206,8 @@ def test_what_cannot_be_written_is_written_when_it_can() -> None:
         problem = "events are lost at a restart: {}: Is a directory"
         stack.wait_status(
             lambda status: (
-                problem.format(place) in status.supervisor.problems
-                and problem.format(of_pool) in status.pools[ATOM].problems
+                problem.format(place) in texts(status.supervisor.problems)
+                and problem.format(of_pool) in texts(status.pools[ATOM].problems)
             ),
             what="it says what is wrong",
         )

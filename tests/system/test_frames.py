@@ -10,6 +10,7 @@ import msgspec
 import pytest
 import zmq
 
+from rbln_supervisor.core.status import CounterName
 from rbln_worker.contract.messages import (
     Heartbeat,
     Hello,
@@ -64,7 +65,7 @@ def send(path: Path, *messages: list[bytes]) -> None:
             dealer.send_multipart(message)
 
 
-def counted(stack: Stack, name: str, count: int) -> None:
+def counted(stack: Stack, name: CounterName, count: int) -> None:
     stack.wait_status(lambda s: s.supervisor.counters.get(name, 0) >= count, what=f"{count} {name}")
 
 
@@ -79,7 +80,10 @@ def answers(stack: Stack) -> None:
 
 @pytest.mark.parametrize("name", SOCKETS)
 def test_garbage_is_counted_and_dropped(stack: Stack, name: str) -> None:
-    what = {"workers.sock": "unreadable worker frames", "control.sock": "unreadable control frames"}
+    what = {
+        "workers.sock": CounterName.WORKER_FRAMES_UNREADABLE,
+        "control.sock": CounterName.CONTROL_FRAMES_UNREADABLE,
+    }
     with untouched(stack, ATOM, VM):
         send(stack.run_dir / name, *([frame] for frame in GARBAGE), [b"a", b"", b"many"])
         counted(stack, what[name], len(GARBAGE))
@@ -96,7 +100,7 @@ def test_messages_of_nobodys_worker_are_counted_and_dropped(stack: Stack) -> Non
     )
     with untouched(stack, ATOM, VM):
         send(stack.run_dir / "workers.sock", *([encode_message(message)] for message in forged))
-        counted(stack, "frames of unknown workers", len(forged))
+        counted(stack, CounterName.WORKER_FRAMES_UNKNOWN, len(forged))
     answers(stack)
 
 
@@ -109,7 +113,7 @@ def test_nobody_is_the_worker_of_a_pool_that_has_none() -> None:
             Report(Phase.REGISTERED, endpoint="x", registration="kubelet-sock"),
         )
         send(stack.run_dir / "workers.sock", *([encode_message(message)] for message in forged))
-        counted(stack, "frames of unknown workers", len(forged))
+        counted(stack, CounterName.WORKER_FRAMES_UNKNOWN, len(forged))
         seen = stack.status().pools[ATOM]
         assert (seen.state, seen.endpoint) == ("waiting", None)
 
@@ -184,7 +188,7 @@ def test_a_client_that_asks_and_never_reads(stack: Stack) -> None:
         dealer.connect(f"ipc://{stack.run_dir / 'control.sock'}")
         for _ in range(5000):
             dealer.send(b'{"type":"status"}')
-        counted(stack, "answers nobody took", 1)
+        counted(stack, CounterName.REPLIES_UNDELIVERED, 1)
     answers(stack)
 
 

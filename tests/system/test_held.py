@@ -17,6 +17,7 @@ from rbln_supervisor.core.control.protocol import (
     Reply,
 )
 from rbln_supervisor.core.matching.plan import Plan
+from rbln_supervisor.core.status import CounterName
 from rbln_supervisor.ctl.client import send_request
 from rbln_worker.contract.pool import PoolName
 from tests.sim.device import SimDevice
@@ -35,6 +36,7 @@ from tests.system.scene import (
     config,
     pool,
     served,
+    texts,
     untouched,
 )
 
@@ -62,8 +64,8 @@ def test_a_device_that_a_pod_has_stays_until_the_pod_ends() -> None:
         with untouched(stack, ATOM, VM):
             assert reload(stack, MOVED) == ErrorReply(HELD)
             supervisor = stack.status().supervisor
-            assert supervisor.problems == tuple(f"reload refused: {line}" for line in HELD)
-            assert supervisor.counters["reloads refused"] == 1
+            assert texts(supervisor.problems) == tuple(f"reload refused: {line}" for line in HELD)
+            assert supervisor.counters[CounterName.RELOADS_REFUSED] == 1
             done = stack.ctl("reload")
             assert (done.returncode, done.stdout) == (1, "")
             assert done.stderr == "".join(f"rbln-ctl: {line}\n" for line in HELD)
@@ -97,9 +99,12 @@ def test_a_signal_and_a_changed_file_never_force() -> None:
             stack.wait_status(lambda s: s.supervisor.problems, what="the file's refusal")
             os.kill(stack.pid, signal.SIGHUP)
             status = stack.wait_status(
-                lambda s: s.supervisor.counters["reloads refused"] == 2, what="the signal's"
+                lambda s: s.supervisor.counters[CounterName.RELOADS_REFUSED] == 2,
+                what="the signal's",
             )
-            assert status.supervisor.problems == tuple(f"reload refused: {line}" for line in HELD)
+            assert texts(status.supervisor.problems) == tuple(
+                f"reload refused: {line}" for line in HELD
+            )
 
 
 def test_pools_that_go_and_devices_that_no_pool_has() -> None:
@@ -248,7 +253,7 @@ def test_a_kubelet_that_comes_back_is_asked_again() -> None:
         served(stack, NEW, ATOM, VM)
         status = stack.wait_status(lambda status: status.supervisor.ready, what="ready")
         assert not status.supervisor.problems
-        assert status.supervisor.counters["reloads refused"] == 1
+        assert status.supervisor.counters[CounterName.RELOADS_REFUSED] == 1
         assert stack.log.count("reload refused") == 1
 
 
@@ -262,7 +267,8 @@ def test_a_kubelet_that_never_says_is_asked_until_the_file_is_another_one() -> N
         assert stack.log.count("reload refused") == 1
         stack.write_config(TWO_POOLS)
         stack.wait_status(
-            lambda status: status.supervisor.counters.get("reloads") == 1, what="the other file"
+            lambda status: status.supervisor.counters.get(CounterName.RELOADS) == 1,
+            what="the other file",
         )
         assert not stack.status().supervisor.problems
 

@@ -189,7 +189,7 @@ def test_a_reload_with_one_bad_pool_changes_nothing() -> None:
             assert done.stdout == ""
             assert stack.ctl("rescan").returncode == 0
         (problem,) = stack.status().supervisor.problems
-        assert problem.startswith("reload refused: resourceList[0].excludeTopology")
+        assert problem.text.startswith("reload refused: resourceList[0].excludeTopology")
 
 
 def test_hardware_that_comes_and_goes_is_the_business_of_its_pool() -> None:

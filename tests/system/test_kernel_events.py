@@ -10,6 +10,7 @@ import grpc
 import msgspec
 import pytest
 
+from rbln_supervisor.core.status import CounterName
 from tests.sim.device import SimDevice, Subfunction
 from tests.sim.node import SimNode
 from tests.sim.nodes import Link, demo, npus
@@ -243,7 +244,7 @@ def test_a_storm_about_nothing_says_nothing() -> None:
         with untouched(stack, ATOM, VM):
             tell(*[pci("change", NPU)] * 10_000)
             stack.ctl("rescan")
-        assert stack.status().supervisor.counters["kernel events about devices"] >= 1
+        assert stack.status().supervisor.counters[CounterName.UEVENTS] >= 1
 
 
 def test_a_change_in_a_storm_is_not_missed() -> None:
@@ -276,7 +277,7 @@ def test_what_was_lost_is_looked_at() -> None:
         finally:
             os.kill(stack.pid, signal.SIGCONT)
         stack.wait_status(
-            lambda s: "times that uevents were lost" in s.supervisor.counters, what="a loss"
+            lambda s: CounterName.UEVENTS_LOST in s.supervisor.counters, what="a loss"
         )
         reason = "no driver is bound to it"
         pool_status(stack, ATOM, lambda p: p.devices[NPU].reason == reason, what="a look")
@@ -296,21 +297,21 @@ def test_events_of_others_are_nobodys(devpath: str, subsystem: str) -> None:
         served(stack)
         tell(*[frame("add", devpath, subsystem)] * 20, pci("change", NPU))
         status = stack.wait_status(
-            lambda s: "kernel events about devices" in s.supervisor.counters, what="the last one"
+            lambda s: CounterName.UEVENTS in s.supervisor.counters, what="the last one"
         )
-        assert status.supervisor.counters["kernel events about devices"] == 1
+        assert status.supervisor.counters[CounterName.UEVENTS] == 1
 
 
 def test_a_kubelets_restarts_are_counted() -> None:
     with Stack(TWO_POOLS) as stack:
         served(stack)
-        assert stack.status().supervisor.counters.get("kubelet restarts", 0) == 0
+        assert stack.status().supervisor.counters.get(CounterName.KUBELET_RESTARTS, 0) == 0
         stack.kubelet.restart()
         served(stack)
-        assert stack.status().supervisor.counters["kubelet restarts"] == 1
+        assert stack.status().supervisor.counters[CounterName.KUBELET_RESTARTS] == 1
         stack.kubelet.stop()
         stack.kubelet.socket.unlink()
         status = stack.wait_status(lambda s: s.supervisor.problems, what="a problem")
         (problem,) = status.supervisor.problems
-        assert problem.startswith("no kubelet: ")
-        assert "is --device-plugins-dir right?" in problem
+        assert problem.text.startswith("no kubelet: ")
+        assert "is --device-plugins-dir right?" in problem.text

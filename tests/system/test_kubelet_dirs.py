@@ -104,7 +104,7 @@ def test_doctor_finds_device_plugins_where_they_always_are() -> None:
         said = " ".join(stack.ctl("doctor").stdout.split())
         assert f"--device-plugins-dir /{CONSTANT}" in said
         (problem,) = stack.status().supervisor.problems
-        assert "is --device-plugins-dir right?" in problem
+        assert "is --device-plugins-dir right?" in problem.text
 
 
 def linked(*links: tuple[str, str]) -> Callable[[Path], SimKubelet]:

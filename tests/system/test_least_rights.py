@@ -13,7 +13,7 @@ from tests.sim import processes
 from tests.sim.nodes import demo
 from tests.sim.stack import REPOSITORY, Stack
 from tests.system.fault import stopped as hanging
-from tests.system.scene import ATOM, TWO_POOLS, VM, eventually, served, supervisor
+from tests.system.scene import ATOM, TWO_POOLS, VM, eventually, served, supervisor, texts
 
 pytestmark = [
     pytest.mark.system,
@@ -81,7 +81,7 @@ def test_nothing_is_missed(arguments: tuple[str, ...]) -> None:
             ATOM: "serving",
             VM: "serving",
         }
-        problems = stack.status().supervisor.problems
+        problems = texts(stack.status().supervisor.problems)
         assert not [line for line in problems if "permi" in line.lower()], problems
         for pid in (process.pid, *stack.workers().values()):
             seen = rights(pid)

@@ -90,9 +90,14 @@ POOL: Final = {"pool": ATOM}
 MOVED: Final = (
     Moved("rbln_up", Stack.kill, falls=True),
     Moved("rbln_supervisor_ready", around.no_kubelet_socket, falls=True),
-    Moved("rbln_problems", within.in_the_way),
+    Moved("rbln_problems", within.in_the_way, {"code": "socket-unavailable"}),
     Moved("rbln_pool_state", around.no_kubelet_socket, {**POOL, "state": "waiting"}),
-    Moved("rbln_pool_problems", within.blocked_spec, POOL, system=around.with_cdi),
+    Moved(
+        "rbln_pool_problems",
+        within.blocked_spec,
+        {**POOL, "code": "cdi-spec-not-written"},
+        system=around.with_cdi,
+    ),
     Moved(
         "rbln_devices",
         lambda s: s.node.set_status("rbln1", 3),
@@ -171,7 +176,7 @@ MOVED: Final = (
     Moved(RELOADS, within.reloaded(ATOM_POOL, VM_POOL), {"outcome": "ok"}),
     Moved(RELOADS, within.bad_reload, {"outcome": "refused"}),
     Moved("rbln_config_refused", within.bad_reload),
-    Moved("rbln_dropped_frames_total", around.garbage, {"kind": "unreadable-control-frames"}),
+    Moved("rbln_dropped_frames_total", around.garbage, {"kind": "control-frames-unreadable"}),
 )
 
 FACTS: Final[Mapping[str, Mapping[str, str]]] = {

@@ -413,4 +413,4 @@ def test_a_representor_is_never_taken_for_the_pf(uplink: str, ports_: dict[str, 
         allocatable(stack, NICS, 0)
         assert reason(stack, "0000:3b:00.1") == f"link of its PF {name} is down (no carrier)"
         (problem,) = stack.status().supervisor.problems
-        assert problem.startswith(f"the eswitch mode of {PF} can't be read")
+        assert problem.text.startswith(f"the eswitch mode of {PF} can't be read")

@@ -275,7 +275,7 @@ def test_the_process_that_asks_is_started_again() -> None:
         (asking,) = stack.pod_watchers()
         os.kill(asking, signal.SIGKILL)
         stack.wait_status(
-            lambda status: any("ended" in one for one in status.supervisor.problems),
+            lambda status: any("ended" in one.text for one in status.supervisor.problems),
             what="that is a problem",
         )
         stack.wait_status(lambda status: not status.supervisor.problems, what="it is back")

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 import zmq
 
+from rbln_supervisor.core.status import CounterName
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.messages import (
     Hello,
@@ -184,7 +185,8 @@ def test_only_the_locks_holder_is_believed() -> None:
                 say(StateReport(PoolSpec("rebellions.ai", "ATOM", "accelerator")))
                 stack.wait_status(
                     lambda s: (
-                        s.supervisor.counters.get("frames of unknown workers", 0) == len(others) + 1
+                        s.supervisor.counters.get(CounterName.WORKER_FRAMES_UNKNOWN, 0)
+                        == len(others) + 1
                     ),
                     what="all of them are nobody's",
                 )

@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from rbln_supervisor.core.control.protocol import ErrorReply, Reload, ReloadReply
+from rbln_supervisor.core.status import CounterName
 from rbln_supervisor.ctl.client import send_request
 from tests.sim import processes
 from tests.sim.stack import Stack
@@ -25,6 +26,7 @@ from tests.system.scene import (
     served,
     sight,
     sockets,
+    texts,
     untouched,
 )
 
@@ -189,8 +191,8 @@ def test_a_broken_file_is_refused_and_nothing_changes() -> None:
             (error,) = refused(stack)
             assert error == f"{stack.config_file}: no such file, expected a configuration"
         status = stack.status()
-        assert status.supervisor.counters["reloads refused"] == len(BROKEN) + 1
-        assert status.supervisor.problems == (f"reload refused: {error}",)
+        assert status.supervisor.counters[CounterName.RELOADS_REFUSED] == len(BROKEN) + 1
+        assert texts(status.supervisor.problems) == (f"reload refused: {error}",)
         stack.write_config(TWO_POOLS)
         assert isinstance(send_request(stack.run_dir, Reload()), ReloadReply)
         assert stack.status().supervisor.problems == ()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from rbln_supervisor.core.control.protocol import ErrorReply, Reload, ReloadReply
+from rbln_supervisor.core.status import CounterName
 from rbln_supervisor.ctl.client import send_request
 from tests.sim.stack import Stack
 from tests.system.scene import (
@@ -93,7 +94,7 @@ def test_a_new_pool_that_can_not_start_is_in_back_off_until_it_can(
                 assert list(failing.devices) == [ATOMS[0]]
                 allocatable(stack, ATOM, len(ATOMS) - 1)
                 counters = stack.status().supervisor.counters
-                assert counters["reloads"] == 1
+                assert counters[CounterName.RELOADS] == 1
                 assert stack.status().supervisor.problems == ()
             allocatable(stack, NEW, 1)
 
@@ -146,4 +147,4 @@ def test_a_broken_file_written_during_a_reload_stays_a_problem() -> None:
         stack.kubelet.pods.resume()
         assert isinstance(first.result(), ReloadReply)
         (problem,) = stack.status().supervisor.problems
-        assert problem.startswith("reload refused: line 1")
+        assert problem.text.startswith("reload refused: line 1")

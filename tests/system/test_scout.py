@@ -37,6 +37,7 @@ from tests.system.scene import (
     config,
     pool,
     served,
+    texts,
     untouched,
 )
 
@@ -74,7 +75,7 @@ def test_a_node_that_hangs_from_the_start() -> None:
             "the node has not been looked at yet"
         }
         stack.wait_status(
-            lambda s: s.supervisor.problems == (HUNG,), deadline_s=20, what="the problem"
+            lambda s: texts(s.supervisor.problems) == (HUNG,), deadline_s=20, what="the problem"
         )
         assert not stack.status().supervisor.ready
         stack.node.set_numa_node(ATOMS[0], 0)
@@ -95,9 +96,9 @@ def test_a_look_that_hangs_holds_up_nobody() -> None:
             replies = [one.result() for one in answers]
             for reply in replies[:2]:
                 assert isinstance(reply, RescanReply)
-                assert (reply.changed, reply.problems) == ((), (HUNG,))
+                assert (reply.changed, texts(reply.problems)) == ((), (HUNG,))
             assert replies[2:] == [ErrorReply((HUNG,))] * 2
-            assert HUNG in stack.status().supervisor.problems
+            assert HUNG in texts(stack.status().supervisor.problems)
             stack.node.set_numa_node(ATOMS[0], 0)
             assert send_request(stack.run_dir, Rescan()) == RescanReply(6)
         reloaded = send_request(stack.run_dir, Reload())

@@ -121,7 +121,7 @@ def test_a_node_without_a_pci_bus() -> None:
         status = stack.wait_status(lambda status: status.supervisor.problems, what="a look")
         waits(stack, ATOM, "the node has not been looked at yet")
         (problem,) = status.supervisor.problems
-        assert problem == (
+        assert problem.text == (
             "the node's devices can't be listed: /sys/bus/pci/devices: No such file or directory"
         )
         demo(stack.node)

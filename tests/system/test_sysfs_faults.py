@@ -10,7 +10,7 @@ import pytest
 from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
 from tests.sim.stack import Stack
-from tests.system.scene import allocatable, config, pool, served
+from tests.system.scene import allocatable, config, pool, served, texts
 
 pytestmark = pytest.mark.system
 
@@ -175,7 +175,7 @@ def test_one_device_suffers(stack: Stack, fault: Fault) -> None:
     status = stack.status()
     told = status.pools[NPU].devices.get(bdf(fault))
     heard = stack.kubelet.resource(NPU).devices.get(bdf(fault))
-    problems = [line for line in status.supervisor.problems if bdf(fault) in line]
+    problems = [line for line in texts(status.supervisor.problems) if bdf(fault) in line]
     if fault.left_out is not None:
         assert (told, heard) == (None, None)
         (problem,) = problems

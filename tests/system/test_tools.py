@@ -70,7 +70,7 @@ def test_a_pod_without_the_hosts_dev(monkeypatch: pytest.MonkeyPatch) -> None:
             stack.node.remove_dev_node(name)
         allocatable(stack, ATOM, 0)
         said = " ".join(stack.ctl("doctor").stdout.split())
-        assert "mount the host's /dev there: what is seen is this container's own" in said
+        assert "mount the host's /dev there: this container sees only its own" in said
         assert "reload the driver" not in said
 
 

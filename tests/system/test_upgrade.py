@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rbln_worker.contract.problem import Code
 from tests.sim import processes
 from tests.sim.kubelet import SimKubelet, kubelet_1_34, kubelet_1_37
 from tests.sim.stack import REPOSITORY, Stack
@@ -165,7 +166,7 @@ def test_a_configuration_file_that_is_wrong_by_now_does_not_stop_an_upgrade(
     with installed(tmp_path) as stack, untouched(stack, *POOLS):
         stack.write_config("{")
         assert stack.ctl("upgrade").returncode == 0
-        assert any("refused" in one for one in stack.status().supervisor.problems)
+        assert any(one.code is Code.RELOAD_REFUSED for one in stack.status().supervisor.problems)
 
 
 def test_a_worker_that_ended_meanwhile_is_reaped_and_replaced(tmp_path: Path) -> None:

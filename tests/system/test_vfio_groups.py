@@ -80,7 +80,7 @@ def test_shared_groups_are_given_out_whole_and_named() -> None:
         assert stack.kubelet.preferred(VM, VMS, [], 2) == [VMS[0], VMS[2]]
         assert stack.kubelet.preferred(VM, VMS[1:], [], 2) == [VMS[1], VMS[3]]
         assert stack.kubelet.preferred(VM, VMS, [VMS[3]], 2) == [VMS[1], VMS[3]]
-        found = json.loads(stack.ctl("doctor", "--json").stdout)["findings"]
+        found = json.loads(stack.ctl("doctor", "--json").stdout)["problems"]
         shared = [one for one in found if one["code"] == "iommu-group-shared"]
         assert [one["evidence"] for one in shared] == [[VMS[0], VMS[2]], [VMS[1], VMS[3]]]
         said = " ".join(stack.ctl("explain", VMS[2]).stdout.split())

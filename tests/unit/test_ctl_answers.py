@@ -12,6 +12,7 @@ from rbln_supervisor.core.control import protocol
 from rbln_supervisor.core.matching.plan import Plan, PoolPlan
 from rbln_supervisor.core.status import DeviceStatus
 from rbln_worker.contract.pool import PoolName
+from rbln_worker.contract.problem import Code, make_problem
 from tests.unit.asking import PLAN, STATUS, ctl, supervisor
 
 
@@ -110,7 +111,9 @@ def test_reload_as_json(run_dir: Path) -> None:
 
 
 def test_rescan(run_dir: Path) -> None:
-    reply = protocol.RescanReply(18, ("a/b",), ("0000:5e:00.0: unreadable",))
+    reply = protocol.RescanReply(
+        18, ("a/b",), (make_problem(Code.DEVICE_UNREADABLE, "0000:5e:00.0: unreadable"),)
+    )
     with supervisor(run_dir, protocol.encode(reply)) as asked:
         done = ctl("rescan", "--run-dir", run_dir)
     assert asked == [b'{"type":"rescan"}']

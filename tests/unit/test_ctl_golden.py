@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console, RenderableType
 
-from rbln_supervisor.core.doctor.finding import Finding
 from rbln_supervisor.core.status import (
     DeviceStatus,
     NodeStatus,
@@ -23,6 +22,7 @@ from rbln_supervisor.core.status import (
 from rbln_supervisor.ctl import doctor_command, events_command, status_command
 from rbln_worker.contract.events import Event
 from rbln_worker.contract.health import HealthPhase
+from rbln_worker.contract.problem import Code, make_problem
 
 GOLDEN = Path(__file__).parent / "golden"
 NOW = 1_764_000_000.0
@@ -40,22 +40,26 @@ EVENTS = (
     Event(NOW, "reload", "refused", why="resourceList: expected array, got number"),
     Event(float("1e300"), "kubelet", "gone"),
 )
-FINDINGS = (
-    Finding(
-        "pool-empty",
-        "error",
+PROBLEMS = (
+    make_problem(
+        Code.POOL_EMPTY,
+        "no device on this node matches its selectors",
         "rebellions.ai/ATOM_VM",
-        "no device of the node is its",
-        "rbln-ctl explain DEVICE (of lspci -Dnn); mend its selectors, then rbln-ctl reload",
         (
-            "6 devices of type accelerator are on the node",
-            "selectors[0].drivers turned 4 away: wanted is vfio-pci, the first has rebellions\x1b",
+            "6 devices of type accelerator on the node",
+            "selectors[0].drivers rejects 4: expected vfio-pci, the first has rebellions\x1b",
         ),
     ),
-    Finding("config-odd", "note", "/etc/pcidp/config.json", "a comma", "rbln-ctl validate FILE"),
+    make_problem(Code.CONFIG_WARNING, "a comma", "/etc/pcidp/config.json"),
 )
 STATUS = NodeStatus(
-    SupervisorStatus(4711, "0.1.0", 75.5, ready=False, problems=("no kubelet: x is not there",)),
+    SupervisorStatus(
+        4711,
+        "0.1.0",
+        75.5,
+        ready=False,
+        problems=(make_problem(Code.KUBELET_SOCK_MISSING, "no kubelet: x is not there"),),
+    ),
     {
         "rebellions.ai/ATOM": PoolStatus(
             "waiting",
@@ -82,8 +86,8 @@ STATUS = NodeStatus(
 PAGES: dict[str, Callable[[int], RenderableType]] = {
     "status": lambda columns: status_command.status_page(STATUS, columns, NOW),
     "events": lambda columns: events_command.events_page(EVENTS, columns),
-    "doctor": lambda _: doctor_command.doctor_page(FINDINGS, "nobody listens"),
-    "well": lambda _: doctor_command.doctor_page((), ""),
+    "doctor": lambda _: doctor_command.doctor_page(PROBLEMS, "nobody listens"),
+    "well": lambda _: doctor_command.doctor_page((), None),
 }
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rbln_supervisor.core.control.protocol import ReloadReply, RescanReply
 from rbln_supervisor.core.matching.explain import Explanation
 from rbln_supervisor.core.status import (
+    CounterName,
     DeviceStatus,
     NodeStatus,
     PoolStatus,
@@ -28,6 +29,7 @@ from rbln_supervisor.ctl import (
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.health import HealthPhase
 from rbln_worker.contract.pool import PoolName
+from rbln_worker.contract.problem import Code, make_problem
 
 NOW = 1_764_000_000.0
 NODE = NodeStatus(
@@ -36,8 +38,12 @@ NODE = NodeStatus(
         "0.1.0",
         11523.4,
         ready=False,
-        problems=("0000:5e:00.0: config can't be read: Input/output error",),
-        counters={"dropped_frames": 3, "forks": 0, "beats_lost": 1},
+        problems=(
+            make_problem(
+                Code.DEVICE_UNREADABLE, "0000:5e:00.0: config can't be read: Input/output error"
+            ),
+        ),
+        counters={CounterName.WORKER_FRAMES_UNREADABLE: 3, CounterName.UEVENTS_LOST: 1},
     ),
     {
         "rebellions.ai/ATOM": PoolStatus(
@@ -118,8 +124,8 @@ Last log lines of rebellions.ai/ATOM_VM
   [b]boom
 
 Counters
-  beats_lost  1
-  dropped_frames  3
+  uevents-lost  1
+  worker-frames-unreadable  3
 """
 
 

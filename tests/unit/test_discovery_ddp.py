@@ -44,14 +44,14 @@ def test_no_package(tmp_path: Path, script: str, problem: str | None) -> None:
     ddptool = DdpTool(tool(tmp_path, script))
     assert ddptool.loaded_package(BDF) == ""
     assert len(ddptool.problems) == (problem is not None)
-    assert all(problem in told for told in ddptool.problems if problem)
+    assert all(problem in told.text for told in ddptool.problems if problem)
 
 
 def test_a_tool_that_is_not_there_is_looked_for_once(tmp_path: Path) -> None:
     ddptool = DdpTool(str(tmp_path / "ddptool"))
     assert [ddptool.loaded_package(BDF), ddptool.loaded_package(BDF)] == ["", ""]
     (problem,) = ddptool.problems
-    assert "not found" in problem
+    assert "not found" in problem.text
 
 
 def test_a_tool_that_may_not_be_run(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_tool_that_may_not_be_run(tmp_path: Path) -> None:
     path.write_text("x")
     ddptool = DdpTool(str(path))
     assert ddptool.loaded_package(BDF) == ""
-    assert ddptool.problems == [f"{path}: Permission denied"]
+    assert [one.text for one in ddptool.problems] == [f"{path}: Permission denied"]
 
 
 def test_a_silent_tool_is_ended_in_time(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_silent_tool_is_ended_in_time(tmp_path: Path) -> None:
     began = monotonic()
     assert ddptool.loaded_package(BDF) == ""
     assert monotonic() - began < 10
-    assert "no answer within 0.5 s" in ddptool.problems[0]
+    assert "no answer within 0.5 s" in ddptool.problems[0].text
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid_file.read_text()), 0)
 
@@ -76,5 +76,5 @@ def test_a_silent_tool_is_ended_in_time(tmp_path: Path) -> None:
 def test_all_calls_together_have_a_time(tmp_path: Path) -> None:
     ddptool = DdpTool(tool(tmp_path, "exec sleep 60"), call_s=0.3, all_s=0.5)
     assert [ddptool.loaded_package(f"0000:5e:00.{n}") for n in range(8)] == [""] * 8
-    assert sum("no answer" in told for told in ddptool.problems) <= 2
-    assert sum("could be asked in time" in told for told in ddptool.problems) == 1
+    assert sum("no answer" in told.text for told in ddptool.problems) <= 2
+    assert sum("could be asked in time" in told.text for told in ddptool.problems) == 1

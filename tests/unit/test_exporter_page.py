@@ -17,11 +17,11 @@ from prometheus_client.samples import Sample
 from rbln_supervisor.core.reporting.metrics import (
     DiscoveryMetrics,
     Lost,
-    NodeMetrics,
     PoolMetrics,
     SupervisorMetrics,
 )
 from rbln_supervisor.core.status import (
+    CounterName,
     DeviceStatus,
     NodeStatus,
     PodUse,
@@ -41,6 +41,7 @@ from rbln_worker.contract.counters import (
 )
 from rbln_worker.contract.health import HealthPhase
 from rbln_worker.contract.pod_devices import PodSource
+from rbln_worker.contract.problem import Code, make_problem
 
 POOL = "rebellions.ai/ATOM"
 DEVICES = {
@@ -58,16 +59,30 @@ FIGURES = WorkerCounters(
     allocated=7,
 )
 STATUS = PoolStatus("serving", True, "kubelet-sock", "", "s.sock", WorkerStatus(7), DEVICES)  # noqa: FBT003
+TROUBLED = msgspec.structs.replace(
+    STATUS, problems=(make_problem(Code.CDI_SPEC_NOT_WRITTEN, "p", POOL),)
+)
+COUNTERS = {
+    CounterName.KUBELET_RESTARTS: 2,
+    CounterName.RELOADS: 1,
+    CounterName.UEVENTS: 5,
+    CounterName.LINK_CHANGES: 6,
+    CounterName.LINK_CHANGES_LOST: 1,
+    CounterName.WORKER_FRAMES_UNREADABLE: 4,
+}
 MEASURES = SupervisorMetrics(
-    NodeStatus(SupervisorStatus(1, "0.1.0", 3.5, ready=True, problems=("p",)), {POOL: STATUS}),
-    NodeMetrics(
-        discoveries=DiscoveryMetrics(with_observation(Histogram(), 0.05), failed=1, cpu_s=0.01),
-        kubelet_restarts=2,
-        reloads={"ok": 1, "refused": 0},
-        kernel_events={"uevent": 5, "link": 6},
-        kernel_events_lost={"uevent": 0, "link": 1},
-        dropped={"unreadable worker frames": 4},
+    NodeStatus(
+        SupervisorStatus(
+            1,
+            "0.1.0",
+            3.5,
+            ready=True,
+            problems=(make_problem(Code.SOCKET_UNAVAILABLE, "p"),),
+            counters=COUNTERS,
+        ),
+        {POOL: TROUBLED},
     ),
+    DiscoveryMetrics(with_observation(Histogram(), 0.05), failed=1, cpu_s=0.01),
     {
         POOL: PoolMetrics(
             FIGURES,
@@ -118,7 +133,7 @@ def test_samples_of_every_kind() -> None:
     assert value(made, "rbln_devices_warned") == 1
     assert value(made, "rbln_pool_state", state="serving") == 1
     assert value(made, "rbln_pool_state", state="backoff") == 0
-    assert value(made, "rbln_dropped_frames_total", kind="unreadable-worker-frames") == 4
+    assert value(made, "rbln_dropped_frames_total", kind="worker-frames-unreadable") == 4
     assert value(made, "rbln_supervisor_info", version="0.1.0") == 1
     assert value(made, "rbln_process_open_fds", process="worker", pool=POOL) >= 3
     assert value(made, "rbln_device_healthy", device="c") == 0
@@ -189,7 +204,7 @@ def test_no_device_series() -> None:
 def test_a_pool_whose_worker_has_not_spoken_has_no_counters_of_it() -> None:
     made = page(
         SupervisorMetrics(
-            MEASURES.status, NodeMetrics(), {POOL: PoolMetrics(figures=None, adoptions=0)}
+            MEASURES.status, DiscoveryMetrics(), {POOL: PoolMetrics(figures=None, adoptions=0)}
         )
     )
     names = {one.name for one in samples(made)}
@@ -204,12 +219,11 @@ def number_of_series(pools: int, devices: int) -> int:
     names = [f"rebellions.ai/P{n}" for n in range(pools)]
     made = Page()
     made.add_sample("rbln_up", 1)
-    unread = {"our frames that workers could not read": 0}
     fill_page(
         made,
         SupervisorMetrics(
-            NodeStatus(MEASURES.status.supervisor, dict.fromkeys(names, status)),
-            msgspec.structs.replace(MEASURES.node, dropped=unread),
+            NodeStatus(SupervisorStatus(1, "0.1.0", 3.5, ready=True), dict.fromkeys(names, status)),
+            MEASURES.discoveries,
             dict.fromkeys(names, PoolMetrics(WorkerCounters())),
         ),
         device_series=True,
@@ -235,7 +249,7 @@ def test_the_page_says_how_many_series_there_are() -> None:
 def test_hostile_labels_stay_labels() -> None:
     evil = 'x"\n\\} 1\nrbln_up 5'
     measures = SupervisorMetrics(
-        NodeStatus(MEASURES.status.supervisor, {evil: STATUS}), NodeMetrics(), {}
+        NodeStatus(MEASURES.status.supervisor, {evil: STATUS}), DiscoveryMetrics(), {}
     )
     made = page(measures)
     assert value(made, "rbln_up") == 1

@@ -227,9 +227,8 @@ def test_nobody_hears_and_that_is_a_problem_once(caplog: pytest.LogCaptureFixtur
     asked = SystemdNotifier("/nowhere/at/all", 30.0)
     for _ in range(3):
         asked.send_due(facts, at_once=True)
-    assert asked.problems == (
-        "systemd can't be told how we are (NOTIFY_SOCKET): No such file or directory",
-    )
+    (problem,) = asked.problems
+    assert problem.text == "no report to systemd (NOTIFY_SOCKET): No such file or directory"
     assert len(caplog.records) == 1
 
 

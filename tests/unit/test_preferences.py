@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections import UserDict
+from collections.abc import ItemsView, Iterable
 
 import pytest
 
@@ -12,7 +13,7 @@ from rbln_worker.core.preferred.budget import MAX_STEPS
 from rbln_worker.core.preferred.choose import PreferenceRefused
 from rbln_worker.core.preferred.topology import DeviceTopology, PoolTopology
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
-from rbln_worker.kubelet.preferences import MAX_CONTAINERS, Preferences
+from rbln_worker.kubelet.preferences import MAX_CAUSES, MAX_CONTAINERS, Preferences
 
 IDS = [f"{card}.{n}" for card in range(4) for n in range(4)]
 
@@ -85,9 +86,16 @@ def test_what_breaks_is_answered_counted_and_logged(caplog: pytest.LogCaptureFix
         assert told.ask(broken(), container(IDS, 3, ["1.2"])) == [["0.0", "0.1", "1.2"]]
         assert told.ask(broken(), container(IDS, 3, ["1.2", "1.3"])) == [["0.0", "1.2", "1.3"]]
         assert told.ask(broken(), container(IDS, 15)) == [IDS[:15]]
-    assert [record.levelname for record in ours(caplog)] == ["ERROR"] * 3
-    assert all(record.exc_info and record.exc_info[0] is TypeError for record in ours(caplog))
+    (record,) = ours(caplog)
+    assert record.levelname == "ERROR"
+    assert record.exc_info is not None
+    assert record.exc_info[0] is TypeError
     assert told.tally.failed_preferences == 3
+    (problem,) = told.preferences.problems
+    assert problem.text.startswith(
+        "preferred allocation failed 3 times, devices were given as they come"
+    )
+    assert "TypeError" in problem.text
     assert told.ask(known(), container(IDS, 2)) == [["0.0", "0.1"]]  # and it goes on
 
 
@@ -143,3 +151,23 @@ def test_others_have_their_turn_between_two_containers() -> None:
 
     asyncio.run(call())
     assert turns >= 10
+
+
+def test_ever_other_causes_are_logged_only_so_often(caplog: pytest.LogCaptureFixture) -> None:
+    told = Told()
+
+    class Odd(UserDict[DeviceId, DeviceTopology | None]):
+        """Places that can't be read, for another reason each time."""
+
+        times = 0
+
+        def items(self) -> ItemsView[DeviceId, DeviceTopology | None]:
+            Odd.times += 1
+            raise ValueError(f"the {Odd.times // 2}th reason")
+
+    odd = PoolTopology(Odd(dict(known().places)), may_cross=True, policy="topology")
+    for _ in range(100):
+        assert told.ask(odd, container(IDS, 1)) == [["0.0"]]
+    assert told.tally.failed_preferences == 100
+    assert len(ours(caplog)) == len({record.exc_text for record in ours(caplog)}) == MAX_CAUSES
+    assert "50th reason" in told.preferences.problems[0].text

@@ -9,7 +9,6 @@ from rbln_supervisor.core.reporting.pool_summary import (
     NO_WORKER,
     NOT_LOOKED_AT,
     PoolSnapshot,
-    all_registered,
     invalid_status,
     pool_status,
 )
@@ -149,6 +148,5 @@ def test_ready_is_every_valid_pool_that_has_devices() -> None:
     serving, starting = told(State.UP, SERVING), told(State.STARTING)
     empty = told(State.NONE, roster=None)
     invalid = invalid_status(InvalidPool("x", (Complaint("p", "t"),)))
-    assert all_registered({"a": serving, "b": empty, "c": invalid})
-    assert not all_registered({"a": serving, "b": starting})
-    assert all_registered({})
+    prevents = [one.prevents_readiness for one in (serving, empty, invalid, starting)]
+    assert prevents == [False, False, False, True]

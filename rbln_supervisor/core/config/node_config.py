@@ -22,6 +22,7 @@ from rbln_supervisor.core.config.names import prefix_error
 from rbln_supervisor.core.config.pool import ParsedPool, PoolConfig, read_pool
 from rbln_supervisor.core.config.positions import DocumentError, limit_lines
 from rbln_supervisor.core.config.selectors import SelectorObject
+from rbln_worker.contract.errors import RblnError
 
 __all__ = [  # readers of a configuration need no other module
     "Complaint",
@@ -60,7 +61,7 @@ class NodeConfig(msgspec.Struct, frozen=True):
     """Irregularities without effect, one line each."""
 
 
-class ConfigError(Exception):
+class ConfigError(RblnError):
     """Error of a configuration that can't be used at all."""
 
     def __init__(self, errors: Iterable[str], warnings: Iterable[str] = ()) -> None:

@@ -12,6 +12,8 @@ from typing import Final
 
 import msgspec
 
+from rbln_worker.contract.errors import RblnError
+
 MAX_NUMBER: Final = 2**32 - 1
 """Maximum index: devlink's sfnum is a u32; VF indexes have 16 bits."""
 
@@ -20,7 +22,7 @@ _MAX_SHOWN: Final = 24
 """Maximum length of an item in a message (characters)."""
 
 
-class MalformedError(ValueError):
+class MalformedError(RblnError, ValueError):
     """Error of a text that does not match the grammar; the message has the wrong part."""
 
 

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from rbln_worker.contract.errors import RblnError
+
 MAX_LINES: Final = 20
 """Maximum number of lines of one kind; then "and N more": a file often has one error many times."""
 
@@ -15,7 +17,7 @@ MAX_SHOWN: Final = 80
 _WORD: Final = re.compile(r"[\w.+-]")
 
 
-class DocumentError(Exception):
+class DocumentError(RblnError):
     """Error of a file that is no document; one line with the place and what was expected."""
 
 

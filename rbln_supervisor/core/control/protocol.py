@@ -8,6 +8,7 @@ from rbln_supervisor.core.matching.explain import Explanation
 from rbln_supervisor.core.matching.plan import Plan
 from rbln_supervisor.core.reporting.metrics import SupervisorMetrics
 from rbln_supervisor.core.status import NodeStatus
+from rbln_worker.contract.problem import Problem
 
 CONTROL_SOCKET: Final = "control.sock"
 """File name of the socket in the run directory."""
@@ -91,7 +92,7 @@ class RescanReply(msgspec.Struct, frozen=True, tag="rescanned"):
 
     functions: int
     changed: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 class UpgradeReply(msgspec.Struct, frozen=True, tag="upgrading"):

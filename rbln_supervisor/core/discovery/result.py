@@ -7,6 +7,7 @@ import msgspec
 from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_worker.contract.device import Bdf, LinkState
 from rbln_worker.contract.pod_resources import ResourceHolders
+from rbln_worker.contract.problem import Problem
 
 
 class DiscoveryResult(msgspec.Struct, frozen=True):
@@ -15,9 +16,8 @@ class DiscoveryResult(msgspec.Struct, frozen=True):
     node: NodeInventory = NodeInventory()
     links: Mapping[int, LinkState] = {}
     """Links of our network namespace, by index."""
-    problems: tuple[str, ...] = ()
-    """One line for each device that can't be described, and for each fact missing for all
-    devices."""
+    problems: tuple[Problem, ...] = ()
+    """Devices that can't be described, and facts that are missing for all devices."""
     failed: str | None = None
     """Reason why the discovery failed; the previous result stays valid."""
     held: ResourceHolders | None = None

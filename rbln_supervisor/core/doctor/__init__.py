@@ -1,5 +1,4 @@
-"""The checks of ``rbln-ctl doctor``: facts in, findings out. ``examine`` collects the facts.
+"""Decisions of ``rbln-ctl doctor``: problems of a status, and of a node matched with pools.
 
-Each check is a function of ``Facts`` that yields findings. A section that could not be read is None
-and never counts as "no problem".
+Belongs here: pure functions from facts to problems. Does not: reading (``rbln_supervisor.doctor``).
 """

@@ -1,200 +1,117 @@
-"""Checks of the supervisor's status, its pools and their devices."""
+"""Problems of the supervisor's status, its pools and their devices."""
 
-from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 
-from rbln_supervisor.core.doctor.facts import DoctorFacts
-from rbln_supervisor.core.doctor.finding import Code, Finding, Severity, limit_evidence
-from rbln_supervisor.core.doctor.host_checks import LOG
-from rbln_supervisor.core.reporting.pool_summary import NO_DEVICES, NOT_READ
-from rbln_supervisor.core.status import DeviceStatus, PoolStatus
+from rbln_supervisor.core.status import (
+    DROPPED_FRAMES,
+    LOST_EVENTS,
+    DeviceStatus,
+    NodeStatus,
+    PoolStatus,
+    SupervisorStatus,
+)
 from rbln_worker.contract.health import HealthPhase
+from rbln_worker.contract.problem import Code, Problem, Severity, make_problem
 
-_LOG_LINES: Final = 4
-
-
-class _Problem(NamedTuple):
-    """The meaning of a problem line of the supervisor."""
-
-    code: Code | None
-    severity: Severity
-    cause: str
-    next: str
+_LOG_LINES = 4
 
 
-_PROBLEMS: Final[Mapping[str, _Problem]] = {
-    "reload refused": _Problem(
-        "reload-refused",
-        "error",
-        "the configuration file is not what is in force: its last reload was refused",
-        "rbln-ctl validate FILE --against-host; then rbln-ctl reload",
-    ),
-    "can't be heard": _Problem(
-        "netlink-deaf",
-        "warning",
-        "changes are seen by looks only, up to a minute late",
-        "run it in the host's network namespace (hostNetwork: true), with AF_NETLINK allowed",
-    ),
-    "no inotify": _Problem(
-        "inotify-exhausted",
-        "error",
-        "changes of files are seen later, by looks",
-        "sysctl fs.inotify.max_user_instances=1024",
-    ),
-    "look at the node": _Problem(
-        "look-failed",
-        "error",
-        "the node's devices can't be looked at: what was known before stands",
-        "dmesg | tail -50; ps -eo pid,stat,wchan:30,args | grep ' D'",
-    ),
-    "the eswitch mode of": _Problem(
-        "eswitch-mode-unread",
-        "note",
-        "whether a NIC is in switchdev mode can't be read: its uplink is told by port names",
-        "rbln-ctl explain DEVICE; if its pfNames are wrong: give it the capability NET_ADMIN",
-    ),
-    "is left out": _Problem(
-        "device-unreadable", "error", "a device can't be described", "rbln-ctl explain DEVICE"
-    ),
-    "no kubelet:": _Problem(None, "error", "", ""),
-    "events are lost": _Problem(
-        "events-unwritten", "warning", "what happens is kept in memory only", "df -h /run"
-    ),
-}
-"""By a part of its text; a problem without a code is detected in another way."""
+def all_problems(
+    status: NodeStatus | None, others: Iterable[Problem], version: str
+) -> tuple[Problem, ...]:
+    """Return the problems of a status and others, the worst first.
 
-_COUNTS: Final[Mapping[str, tuple[Code, str]]] = {
-    "were lost": ("events-lost", "the kernel dropped messages because too many came at once"),
-    "frames": ("frames-dropped", "messages between our processes were dropped"),
-}
+    Of the same severity the others come first: a missing driver before its unhealthy device.
+
+    Args:
+        status: the status; None if the supervisor does not answer.
+        others: problems that were found without the supervisor. They have more evidence than those
+            of the status with the same code and subject.
+        version: the version of rbln-ctl.
+    """
+    from_status = _status_problems(status, version) if status else ()
+    ours = tuple(others)
+    known = {(one.code, one.subject) for one in ours}
+    every = dict.fromkeys(
+        (*ours, *(one for one in from_status if (one.code, one.subject) not in known))
+    )
+    return tuple(sorted(every, key=lambda one: tuple(Severity).index(one.severity)))
 
 
-def check_problems(facts: DoctorFacts) -> Iterator[Finding]:
-    """Report the supervisor's problems and error counters."""
-    if facts.status is None:
-        return
-    said = facts.status.supervisor
-    for line in said.problems:
-        known = next((one for words, one in _PROBLEMS.items() if words in line), None)
-        if known is None:
-            known = _Problem("problem", "warning", "the supervisor says so", LOG)
-        if known.code:
-            yield Finding(known.code, known.severity, "", known.cause, known.next, (line,))
-    counted: dict[tuple[Code, str], list[str]] = {}
-    for name, count in said.counters.items():
-        words = next((one for words, one in _COUNTS.items() if words in name), None)
-        if words and count:
-            counted.setdefault(words, []).append(f"{name}: {count}")
-    for (code, cause), lines in counted.items():
-        yield Finding(
-            code,
-            "warning",
-            "",
-            f"{cause}; a look at everything followed",
-            "rbln-ctl rescan; if they go on rising: rbln-ctl support-bundle",
-            limit_evidence(lines),
-        )
+def has_errors(problems: Iterable[Problem]) -> bool:
+    """Return True if a problem is an error."""
+    return any(one.severity is Severity.ERROR for one in problems)
 
 
-def check_pools(facts: DoctorFacts) -> Iterator[Finding]:
-    """Check for pools that do not serve, and workers that exit."""
-    if facts.status is None:
-        return
-    for name, pool in facts.status.pools.items():
+def _status_problems(status: NodeStatus, version: str) -> Iterator[Problem]:
+    supervisor = status.supervisor
+    yield from supervisor.problems
+    if supervisor.version != version:
+        text = f"rbln-ctl has version {version}, the supervisor {supervisor.version}"
+        yield make_problem(Code.VERSION_DIFFERS, text, "rbln-supervisor")
+    yield from _check_counters(supervisor)
+    for name, pool in status.pools.items():
+        yield from pool.problems
         yield from _check_pool(name, pool)
-        version = pool.worker.version
-        if version and version != facts.status.supervisor.version:
-            yield Finding(
-                "version-differs",
-                "warning",
-                name,
-                f"its worker is of version {version}, the supervisor of "
-                f"{facts.status.supervisor.version}: it is replaced when it leaves",
-                f"kill {pool.worker.pid} (it is started anew at once)",
-            )
+        if pool.worker.version and pool.worker.version != supervisor.version:
+            text = f"its worker has version {pool.worker.version}: it is replaced when it ends"
+            hint = f"kill {pool.worker.pid} (another one is started at once)"
+            yield make_problem(Code.VERSION_DIFFERS, text, name, hint=hint)
+        if pool.worker.pid is not None:  # without a worker nothing checks devices
+            yield from _check_devices(name, pool)
 
 
-def _check_pool(name: str, pool: PoolStatus) -> Iterator[Finding]:
-    died = [f"last exit: {pool.worker.last_exit}"] if pool.worker.last_exit else []
-    died += list(pool.worker.last_log[-_LOG_LINES:]) if died else []
-    short = name.rpartition("/")[2]
+def _check_counters(supervisor: SupervisorStatus) -> Iterator[Problem]:
+    for code, names, text in (
+        (Code.KERNEL_EVENTS_LOST, LOST_EVENTS, "the kernel dropped events; full discoveries ran"),
+        (Code.FRAMES_DROPPED, DROPPED_FRAMES, "messages between our processes were dropped"),
+    ):
+        counts = {name: count for name, count in supervisor.counters.items() if name in names}
+        if counts:
+            lines = tuple(f"{name}: {count}" for name, count in counts.items())
+            yield make_problem(code, text, evidence=lines)
+
+
+def _check_pool(name: str, pool: PoolStatus) -> Iterator[Problem]:
+    worker = pool.worker
+    exits = (f"last exit: {worker.last_exit}",) if worker.last_exit else ()
+    log = worker.last_log[-_LOG_LINES:] if exits else ()
     match pool.state:
         case "invalid":
-            yield Finding(
-                "pool-invalid",
-                "error",
-                name,
-                "its configuration can't be used, so that nobody gets its devices",
-                "rbln-ctl validate FILE; mend it, then rbln-ctl reload",
-                limit_evidence(pool.reason.split("; ")),
-            )
+            text = "its configuration can't be used, so that its devices are not allocatable"
+            yield make_problem(Code.POOL_INVALID, text, name, tuple(pool.reason.split("; ")))
         case "backoff":
-            yield Finding(
-                "worker-restarting",
-                "error",
-                name,
-                f"its worker dies again and again (restarts: {pool.worker.restarts})",
-                f"rbln-ctl events --pool {short}; rbln-ctl support-bundle",
-                limit_evidence(died),
-            )
-        case "waiting" | "starting" if pool.reason not in (NO_DEVICES, NOT_READ):
-            yield Finding(
-                "pool-unregistered",
-                "error" if pool.state == "waiting" else "warning",
-                name,
-                "the kubelet does not list it, so that its devices are not allocatable",
-                f"rbln-ctl events --pool {short}; journalctl -u kubelet -n 50",
-                limit_evidence([pool.reason]),
-            )
+            text = f"its worker ends repeatedly (restarts: {worker.restarts})"
+            yield make_problem(Code.WORKER_RESTARTING, text, name, (*exits, *log))
+        case "waiting" | "starting" if pool.devices:
+            text = f"the kubelet does not list it: {pool.reason}"
+            severity = Severity.ERROR if pool.state == "waiting" else Severity.WARNING
+            yield make_problem(Code.POOL_NOT_REGISTERED, text, name, severity=severity)
         case _:
             pass
-    if pool.state != "backoff" and pool.worker.restarts:
-        yield Finding(
-            "worker-restarted",
-            "warning",
-            name,
-            f"its worker ended by itself, and was started again (restarts: {pool.worker.restarts})",
-            f"rbln-ctl events --pool {short}",
-            limit_evidence(died),
-        )
-    for problem in pool.problems:
-        yield Finding(
-            "pool-problem",
-            "warning",
-            name,
-            "something is wrong with it although it may serve",
-            f"rbln-ctl status --pool {short}; df -h",
-            limit_evidence([problem]),
-        )
+    if pool.state != "backoff" and worker.restarts:
+        text = f"its worker ended and was started again (restarts: {worker.restarts})"
+        yield make_problem(Code.WORKER_RESTARTED, text, name, (*exits, *log))
 
 
-def check_devices(facts: DoctorFacts) -> Iterator[Finding]:
-    """Report unhealthy devices: one finding for each pool and reason, so that a card has one."""
-    if facts.status is None:
-        return
-    for name, pool in facts.status.pools.items():
-        if pool.worker.pid is None:
-            continue  # no health check without a worker: the pool's finding has the reason
-        groups: dict[tuple[Code, Severity, str], list[str]] = {}
-        for device, one in pool.devices.items():
-            for code, severity, cause in _device_complaints(one):
-                groups.setdefault((code, severity, cause), []).append(device)
-        for (code, severity, cause), ids in groups.items():
-            yield Finding(
-                code,
-                severity,
-                name,
-                f"{len(ids)} of {len(pool.devices)} devices: {cause}",
-                f"rbln-ctl explain {ids[0]}; rbln-ctl events --device {ids[0]}",
-                limit_evidence(ids),
-            )
+def _check_devices(name: str, pool: PoolStatus) -> Iterator[Problem]:
+    """Yield one problem for each reason, so that a card has one."""
+    groups: defaultdict[tuple[Code, str], list[str]] = defaultdict(list)
+    for device, status in pool.devices.items():
+        for code, reason in _device_reasons(status):
+            groups[code, reason].append(device)
+    for (code, reason), ids in groups.items():
+        text = f"{len(ids)} of {len(pool.devices)} devices: {reason}"
+        hint = f"rbln-ctl explain {ids[0]}; rbln-ctl events --device {ids[0]}"
+        yield make_problem(code, text, name, tuple(ids), hint=hint)
 
 
-def _device_complaints(one: DeviceStatus) -> Iterator[tuple[Code, Severity, str]]:
+def _device_reasons(one: DeviceStatus) -> Iterator[tuple[Code, str]]:
     source = f"{one.source}: " if one.source else ""
     if one.health != "Healthy":
-        yield "device-unhealthy", "error", f"{source}{one.reason or 'Unhealthy'}"
+        yield Code.DEVICE_UNHEALTHY, f"{source}{one.reason or 'Unhealthy'}"
     elif one.phase is not HealthPhase.HEALTHY:
-        yield "device-suspect", "warning", f"{source}{one.reason or one.phase}"
+        yield Code.DEVICE_SUSPECT, f"{source}{one.reason or one.phase}"
     for warning in one.warnings:
-        yield "device-warning", "warning", warning
+        yield Code.DEVICE_WARNING, warning

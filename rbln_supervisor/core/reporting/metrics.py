@@ -47,27 +47,10 @@ class DiscoveryMetrics(msgspec.Struct, frozen=True):
     """CPU seconds of their processes."""
 
 
-class NodeMetrics(msgspec.Struct, frozen=True):
-    """Counters of the node."""
-
-    discoveries: DiscoveryMetrics = DiscoveryMetrics()
-    kubelet_restarts: int = 0
-    reloads: Mapping[str, int] = {}
-    """By outcome: ``ok``, ``refused``."""
-    config_refused: bool = False
-    """True if the configuration file is not the one that is served."""
-    kernel_events: Mapping[str, int] = {}
-    """Events about devices, by kind: ``uevent``, ``link``."""
-    kernel_events_lost: Mapping[str, int] = {}
-    """Number of times that the kernel dropped events, by the same kinds."""
-    dropped: Mapping[str, int] = {}
-    """Frames that could not be read or sent, by kind."""
-
-
 class SupervisorMetrics(msgspec.Struct, frozen=True):
-    """Status and all counters."""
+    """The status with its counters, and the metrics of discoveries and pools."""
 
     status: NodeStatus
-    node: NodeMetrics
+    discoveries: DiscoveryMetrics
     pools: Mapping[str, PoolMetrics]
     """Configured and valid pools, by the full resource name."""

@@ -42,7 +42,7 @@ NOT_LOOKED_AT: Final = "its worker has not looked at it yet"
 
 def pool_status(snapshot: PoolSnapshot, now: float) -> PoolStatus:
     """Return the status of a configured pool."""
-    state, reason = _pool_state(snapshot)
+    state, reason = reported_state(snapshot)
     report = snapshot.report
     backoff = snapshot.child.deadline if snapshot.child.state is State.DOWN else None
     return PoolStatus(
@@ -65,11 +65,6 @@ def pool_status(snapshot: PoolSnapshot, now: float) -> PoolStatus:
     )
 
 
-def reported_state(snapshot: PoolSnapshot) -> tuple[PoolState, str]:
-    """Return a configured pool's state, and the reason if it does not serve."""
-    return _pool_state(snapshot)
-
-
 def invalid_status(pool: InvalidPool) -> PoolStatus:
     """Return the status of a pool whose configuration can't be used."""
     return PoolStatus(
@@ -83,14 +78,8 @@ def invalid_status(pool: InvalidPool) -> PoolStatus:
     )
 
 
-def all_registered(pools: Mapping[str, PoolStatus]) -> bool:
-    """Return True if the kubelet lists every valid pool that has devices."""
-    return all(
-        pool.registered for pool in pools.values() if pool.devices and pool.state != "invalid"
-    )
-
-
-def _pool_state(snapshot: PoolSnapshot) -> tuple[PoolState, str]:
+def reported_state(snapshot: PoolSnapshot) -> tuple[PoolState, str]:
+    """Return a configured pool's state, and the reason if it does not serve."""
     match snapshot.child.state:
         case State.NONE:
             return "waiting", NO_DEVICES if snapshot.roster else NOT_READ

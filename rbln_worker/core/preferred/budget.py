@@ -2,11 +2,13 @@
 
 from typing import Final
 
+from rbln_worker.contract.errors import RblnError
+
 MAX_STEPS: Final = 50_000
 """Maximum number of steps of one call. A step takes about 0.1 µs."""
 
 
-class BudgetExceeded(Exception):
+class BudgetExceeded(RblnError):
     """A search exceeded the budget."""
 
 

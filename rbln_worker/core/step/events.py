@@ -8,6 +8,7 @@ from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.messages import ToWorker
 from rbln_worker.contract.pool import PoolSpec
+from rbln_worker.contract.problem import Problem
 from rbln_worker.core.health.evidence import CheckResult, Depth
 from rbln_worker.core.registration_events import DirsChecked, EndpointChange
 
@@ -19,8 +20,8 @@ class LinkConnected(msgspec.Struct, frozen=True):
 class HeartbeatDue(msgspec.Struct, frozen=True):
     """Time for a heartbeat and periodic checks."""
 
-    record_problems: tuple[str, ...] = ()
-    """Reasons why the pool's file of events is incomplete."""
+    problems: tuple[Problem, ...] = ()
+    """Problems outside of the state: with the file of events, and of preferred allocations."""
 
 
 class TimerDue(msgspec.Struct, frozen=True):

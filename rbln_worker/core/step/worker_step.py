@@ -8,6 +8,7 @@ import msgspec
 from rbln_worker.contract import messages
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.messages import Hello, Phase, Report
+from rbln_worker.contract.problem import Code, Problem, make_problem
 from rbln_worker.core.allocation import cdi
 from rbln_worker.core.allocation.given import PreStartChoice, select_given
 from rbln_worker.core.health.device_health import without_link
@@ -48,7 +49,8 @@ class WorkerState:
         self.list_problem = ""
         """The problem with the list of host files."""
         self.failed_writes = 0
-        self.record_problems: tuple[str, ...] = ()
+        self.problems: tuple[Problem, ...] = ()
+        """The problems of the last heartbeat."""
         self.ended = False
 
     @property
@@ -95,8 +97,8 @@ def _handle_event(  # noqa: C901, PLR0911, PLR0912 - a table of events
             session, generation = state.version
             hello = msgspec.structs.replace(state.hello, session=session, generation=generation)
             return [SendMessage(hello), _report(state)]
-        case events.HeartbeatDue(record_problems=problems):
-            state.record_problems = problems
+        case events.HeartbeatDue(problems=problems):
+            state.problems = problems
             return [*_on_heartbeat(state, now), _report(state)]
         case events.TimerDue():
             return _on_timer(state, now)
@@ -132,8 +134,14 @@ def _report(state: WorkerState) -> Effect:
     held, endpoints = state.pool.held, state.endpoints
     if held is None:
         return SendMessage(Report(Phase.REGISTERING, reason="not told of its devices yet"))
-    unusable = cdi.unsupported_reason(held.pool) if state.spec.mode != "off" else None
-    problems = (unusable, state.spec.problem, state.list_problem, *state.record_problems)
+    problems = (
+        (
+            Code.CDI_UNSUPPORTED,
+            cdi.unsupported_reason(held.pool) if state.spec.mode != "off" else None,
+        ),
+        (Code.CDI_SPEC_NOT_WRITTEN, state.spec.problem),
+        (Code.FILE_LIST_NOT_SAVED, state.list_problem),
+    )
     report = Report(
         phase=status_phase(endpoints.registration),
         reason=endpoints.registration.reason,
@@ -141,7 +149,10 @@ def _report(state: WorkerState) -> Effect:
         endpoint=endpoints.name,
         devices=state.pool.all_judged,
         registrations=endpoints.registrations,
-        problems=tuple(one for one in problems if one),
+        problems=(
+            *(make_problem(code, text, held.pool.name) for code, text in problems if text),
+            *state.problems,
+        ),
         failed_writes=state.failed_writes,
     )
     return SendMessage(report)

@@ -12,6 +12,8 @@ from typing import Final
 
 import msgspec
 
+from rbln_worker.contract.problem import Code, Problem, make_problem
+
 TOOL: Final = "ddptool"
 CALL_TIMEOUT_S: Final = 2.0
 """Maximum seconds of one call."""
@@ -49,7 +51,7 @@ class DdpTool:
         self._call_s = call_s
         self._until = monotonic() + all_s
         self._missing = False
-        self.problems: list[str] = []
+        self.problems: list[Problem] = []
 
     def loaded_package(self, bdf: str) -> str:
         """Return the name of the loaded package; empty if there is none."""
@@ -98,8 +100,9 @@ class DdpTool:
             os.close(out)
 
     def _add_problem(self, text: str) -> None:
-        if text not in self.problems and len(self.problems) < MAX_PROBLEMS:
-            self.problems.append(text)
+        problem = make_problem(Code.FACTS_UNREADABLE, text)
+        if problem not in self.problems and len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(problem)
 
 
 def _package_name(answer: bytes) -> str:

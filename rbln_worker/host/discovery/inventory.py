@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from rbln_worker.contract.device import Bdf, LinkState, PciFunction, Subfunction
+from rbln_worker.contract.problem import Problem
 
 NETWORK: Final = 0x02
 """The PCI base class of network controllers."""
@@ -42,7 +43,7 @@ class ScanResult(msgspec.Struct, frozen=True):
     subfunctions: Mapping[Bdf, tuple[Subfunction, ...]] = {}
     """Sub-functions by their PCI function, each sorted by name."""
     unreadable: tuple[Unreadable, ...] = ()
-    problems: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
     """Facts of the node that could not be read."""
     failed: str | None = None
     """The reason why nothing could be read; the previous result stays valid."""

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from rbln_worker.contract.device import Bdf, Network, PciFunction, Subfunction
+from rbln_worker.contract.problem import Code, Problem, make_problem
 from rbln_worker.host.discovery import auxiliary, netdev, vdpa
 from rbln_worker.host.discovery.auxiliary import Auxiliary
 from rbln_worker.host.discovery.ddp import DdpTool
@@ -29,13 +30,14 @@ def describe_functions(root: str, scan: Scan, needs: Needs) -> ScanResult:
     for which a dump would wait (a second, seen with igb). So it reads link types from sysfs, and
     leaves link states and routes to full discoveries.
     """
-    problems: list[str] = []
+    problems: list[Problem] = []
     links = LinkTable()
     if needs.only is None:
         try:
             links = rtnetlink.read_links(default_routes=needs.default_routes)
         except NetlinkUnavailable as error:
-            problems.append(f"{error}: link types are sysfs's, default routes are not known")
+            text = f"{error}: link types are sysfs's, default routes are not known"
+            problems.append(make_problem(Code.FACTS_UNREADABLE, text))
     ddptool = DdpTool()
     networks = NetworkReader(root, links, Devlink(KernelDevlink()), ddptool, needs)
     functions: list[PciFunction] = []
@@ -126,7 +128,7 @@ class NetworkReader:
         self._types: dict[str, str] = {}
         self._enabled: frozenset[str] | None = None
         self._vf_states: Mapping[int, Mapping[int, VfLinkState]] = {}
-        self.problems: list[str] = []
+        self.problems: list[Problem] = []
 
     def read_vf_link_states(self, functions: Iterable[Found], read: VfLinkStates) -> None:
         """Read the link states of virtual functions from their PFs, if there are any."""
@@ -241,10 +243,11 @@ class NetworkReader:
             for place in places
         }
         if asked and switchdev is None and several and any(one.switch_id for one in ports.values()):
-            self.problems.append(
-                f"the eswitch mode of {asked} can't be read (devlink tells it to CAP_NET_ADMIN): "
+            text = (
+                f"the eswitch mode of {asked} can't be read (devlink needs CAP_NET_ADMIN): "
                 "its uplink is the interface whose phys_port_name is p<N>"
             )
+            self.problems.append(make_problem(Code.ESWITCH_MODE_UNKNOWN, text, asked))
         others = netdev.find_representors(ports, switchdev=switchdev)
         is_switchdev = switchdev or (switchdev is None and bool(others))
         ids = (ports[name].switch_id for name in interfaces if name not in others)

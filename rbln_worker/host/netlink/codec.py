@@ -12,6 +12,8 @@ from os import strerror
 from struct import Struct
 from typing import Any, Final, NamedTuple, Protocol
 
+from rbln_worker.contract.errors import RblnError
+
 NLM_F_REQUEST: Final = 0x1
 NLM_F_ACK: Final = 0x4
 NLM_F_DUMP_INTR: Final = 0x10
@@ -43,7 +45,7 @@ _sequence: Final = count(1)
 """An answer has its request's number, so that a late one is not mistaken for another's."""
 
 
-class NetlinkDecodeError(ValueError):
+class NetlinkDecodeError(RblnError, ValueError):
     """Bytes that are not valid netlink; the text has problem and offset."""
 
 

@@ -9,6 +9,7 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812 - it is named like a variable
 from typing import Final, Literal
 
+from rbln_worker.contract.errors import RblnError
 from rbln_worker.host.netlink import codec
 from rbln_worker.host.netlink.codec import NetlinkDecodeError
 from rbln_worker.host.netlink.links import Link, LinkTable, summarize_links
@@ -66,7 +67,7 @@ Route = tuple[frozenset[int], int | None]
 """The indexes of a route's links, and its nexthop object if it has one."""
 
 
-class NetlinkUnavailable(Exception):
+class NetlinkUnavailable(RblnError):
     """Links can't be listed; the text has the reason."""
 
 

@@ -7,6 +7,7 @@ from random import Random
 
 import msgspec
 
+from rbln_worker.contract.problem import Code
 from tests.chaos import pools
 from tests.chaos.fault import Plan, nothing
 from tests.chaos.touch import Touch, Touches
@@ -92,7 +93,7 @@ def wrong(world: World, rng: Random) -> Plan:
     def seen() -> bool:
         status = world.status()
         return status is not None and any(
-            problem.startswith("reload refused") for problem in status.supervisor.problems
+            problem.code is Code.RELOAD_REFUSED for problem in status.supervisor.problems
         )
 
     return _reload(world, f"a configuration of {text[:20]!r}…", text, {}, seen)

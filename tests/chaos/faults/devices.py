@@ -186,7 +186,7 @@ def look_hangs(world: World, rng: Random) -> Plan:
 
     def given_up() -> bool:
         status = world.status()
-        return status is not None and any("was ended" in p for p in status.supervisor.problems)
+        return status is not None and any("was ended" in p.text for p in status.supervisor.problems)
 
     return Plan(
         what=f"a look at the node hangs at {bdf}",

@@ -173,7 +173,8 @@ class TestEdits:
     def _refusal(self, installed: DaemonSet, device: str) -> str:
         """The problem in the status that names a device and a pod; empty until there is one."""
         problems = installed.status().supervisor.problems
-        return next((each for each in problems if device in each and "pod default/" in each), "")
+        texts = (each.text for each in problems)
+        return next((text for text in texts if device in text and "pod default/" in text), "")
 
     def _undo(self, installed: DaemonSet) -> None:
         installed.configure(_text(TWO_POOLS))

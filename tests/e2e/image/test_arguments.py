@@ -159,7 +159,7 @@ def test_a_file_that_is_wrong_later_leaves_the_accepted_one_served(engine: Engin
             second = container.wait_status(
                 lambda status: status.supervisor.pid != first.supervisor.pid, what="the next one"
             )
-            assert any("last accepted" in each for each in second.supervisor.problems)
+            assert any("last accepted" in each.text for each in second.supervisor.problems)
             container.write_config(config(ATOM_POOL, VM_POOL))
             container.wait_status(
                 lambda status: not status.supervisor.problems, what="the file is right again"

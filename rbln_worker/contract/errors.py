@@ -1,0 +1,29 @@
+"""The base of our errors.
+
+    RblnError
+    ├─ BindError               a socket of the run directory can't be bound
+    ├─ BudgetExceeded          a preferred allocation took too many steps
+    ├─ CommandError            a command of rbln-ctl ends with lines
+    │  ├─ RefusedError            the supervisor refused the request
+    │  ├─ UnreachableError        no supervisor replies
+    │  └─ UnreadableAnswerError   a reply of another version
+    ├─ ConfigError             a configuration can't be used
+    ├─ DocumentError           a file is neither JSON nor YAML
+    ├─ EndpointError           a pool's socket can't be served
+    ├─ MalformedError          a range of functions (also ValueError)
+    ├─ NetlinkDecodeError      bytes that are not netlink (also ValueError)
+    ├─ NetlinkUnavailable      the kernel does not answer on netlink
+    ├─ OptionsError            the options of the last supervisor are not known
+    ├─ PrivilegeError          a process can't drop its privileges
+    ├─ RegistrationError       the kubelet refuses a registration
+    ├─ RunDirError             the run directory can't be used
+    ├─ SocketPathTooLong       a path does not fit into a socket address
+    ├─ UnreadableFrame         a frame that is not a message
+    └─ WatchEnded              the kubelet's Pods API ended a watch
+
+What is not in the tree is an error of Python or a library, and is handled where it can arise.
+"""
+
+
+class RblnError(Exception):
+    """Base of our errors."""
