@@ -77,7 +77,7 @@ class _Sources:
         self._first_seen: dict[tuple[Key, str], float] = {}
         self._sent: PodDevices | None = None
         self._answered = asyncio.Event()
-        """Set when a source has answered or failed, or has taken too long."""
+        """Set when a source has answered or failed."""
         self._write_due = asyncio.Event()
         """Set when the state may have changed."""
         self._changed = asyncio.Event()
@@ -89,36 +89,38 @@ class _Sources:
         async with asyncio.TaskGroup() as group:
             for one in (
                 self._write_states(),
+                self._watch_reader(),
                 self._follow_sources(),
                 self._watch_folders(),
-                self._limit_first_wait(),
             ):
                 group.create_task(one)
 
-    async def _limit_first_wait(self) -> None:
-        await asyncio.sleep(FIRST_TIMEOUT_S)
-        self._answered.set()
-
     async def _write_states(self) -> None:
         """Send the newest state when it differs; a slow reader misses older ones."""
-        loop = asyncio.get_running_loop()
-        transport, protocol = await loop.connect_write_pipe(
-            lambda: _Pipe(self._write_due), os.fdopen(self._pipe, "wb", buffering=0, closefd=False)
-        )
-        await self._answered.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_TIMEOUT_S):
+                await self._answered.wait()
         self._write_due.set()
         while True:
             await self._write_due.wait()
             self._write_due.clear()
-            await protocol.drained.wait()
-            if transport.is_closing():
-                raise BrokenPipeError
             state = self._current_state()
             if state != self._sent:
                 body = msgspec.msgpack.encode(state)
-                transport.write(HEADER.pack(len(body)) + body)
+                await asyncio.to_thread(self._write_all, HEADER.pack(len(body)) + body)
                 self._sent = state
             await asyncio.sleep(_SETTLE_S)
+
+    def _write_all(self, data: bytes) -> None:
+        with open(self._pipe, "wb", closefd=False) as pipe:
+            pipe.write(data)
+
+    async def _watch_reader(self) -> None:
+        """Raise BrokenPipeError when the reader is gone."""
+        gone = asyncio.Event()
+        asyncio.get_running_loop().add_reader(self._pipe, gone.set)  # EPOLLERR (pipe(7))
+        await gone.wait()
+        raise BrokenPipeError
 
     async def _follow_sources(self) -> None:
         retry_s = MIN_RETRY_S
@@ -267,25 +269,3 @@ class _Sources:
             pod_devices.with_first_seen(devices, self._first_seen),
             tuple(one for one in (self._problem, self._checkpoint.problem) if one),
         )
-
-
-class _Pipe(asyncio.BaseProtocol):
-    """The writing end of the pipe: its readiness for more, and the presence of a reader."""
-
-    def __init__(self, due: asyncio.Event) -> None:
-        self._due = due
-        self.drained = asyncio.Event()
-        self.drained.set()
-
-    def pause_writing(self) -> None:
-        """Note that the reader is slow."""
-        self.drained.clear()
-
-    def resume_writing(self) -> None:
-        """Note that the reader has caught up."""
-        self.drained.set()
-
-    def connection_lost(self, _error: Exception | None) -> None:
-        """Note that the reader is gone."""
-        self.drained.set()
-        self._due.set()
