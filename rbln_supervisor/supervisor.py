@@ -3,7 +3,6 @@
 import logging
 import math
 import os
-import secrets
 import signal
 from collections.abc import Callable
 from time import monotonic
@@ -15,30 +14,14 @@ import zmq
 from rbln_supervisor import signals
 from rbln_supervisor.config.accepted import StartConfig
 from rbln_supervisor.config.reload import ConfigReloader
-from rbln_supervisor.core.control import queries
-from rbln_supervisor.core.control.protocol import (
-    LEAVING,
-    DryRun,
-    ErrorReply,
-    Explain,
-    Metrics,
-    MetricsReply,
-    Reload,
-    Reply,
-    Request,
-    Rescan,
-    Status,
-    StatusReply,
-    Upgrade,
-    UpgradeReply,
-    encode,
-    to_request,
-)
+from rbln_supervisor.core.control import protocol, queries
+from rbln_supervisor.core.control.protocol import Reply, Request
 from rbln_supervisor.core.pod_devices import holder_changes
 from rbln_supervisor.core.reporting import pool_summary
 from rbln_supervisor.core.reporting.systemd import ServiceState
 from rbln_supervisor.core.status import CounterName
-from rbln_supervisor.core.workers.lifecycle import DeadlinePassed
+from rbln_supervisor.core.workers.lifecycle import DeadlinePassed, MessageReceived, NotNeeded
+from rbln_supervisor.core.workers.pool_step import is_from_worker
 from rbln_supervisor.discovery.kernel_events import KernelEventListener
 from rbln_supervisor.discovery.scheduler import DiscoveryScheduler
 from rbln_supervisor.events.log import EventLog
@@ -49,13 +32,11 @@ from rbln_supervisor.reporting.kubelet_watch import KubeletSocketWatch
 from rbln_supervisor.reporting.status_builder import SupervisorParts, SupervisorState
 from rbln_supervisor.reporting.systemd import SystemdNotifier
 from rbln_supervisor.upgrade import UpgradeCheck
-from rbln_supervisor.workers.pool_worker import PoolWorker
 from rbln_supervisor.workers.pools import Pools
 from rbln_supervisor.workers.router import Router
-from rbln_worker.contract.messages import Hello, UnreadableFrame, to_supervisor
-from rbln_worker.contract.pool import PoolName
+from rbln_worker.contract.counters import WorkerCounters
+from rbln_worker.contract.messages import UnreadableFrame, to_supervisor
 from rbln_worker.contract.version import VERSION
-from rbln_worker.spec import WorkerSpec
 
 MAX_WAIT_S: Final = 60.0
 UPGRADE_LINGER_MS: Final = 500
@@ -75,53 +56,39 @@ class Supervisor:
         control: Router,
         notifier: SystemdNotifier,
     ) -> None:
-        self._options = options
-        self._hub = hub
-        self._control = control
-        self._notifier = notifier
         self._hangups = 0
-        self._session = secrets.token_hex(8)
         self._started_at = monotonic()
         self._leaving = False
         self._upgrade = UpgradeCheck()
         self.is_upgrading = False
         """True if the process has to become the installed program."""
-        self._event_log = EventLog(options.run_dir)
-        self._event_log.record_event(
-            "supervisor", "started", why=f"version {VERSION}, pid {os.getpid()}"
-        )
-        self._pools = Pools(options, start.config, self._new_worker)
-        self._scheduler = DiscoveryScheduler(
-            options,
-            self._pools,
-            ConfigReloader(options, self._pools, start, self._event_log),
-            self._send_reply,
-        )
-        self._pod_watch = PodWatch(options.kubelet_dirs)
-        # Before the first discovery, so that no event between it and the sockets is missed.
-        self._kernel = KernelEventListener(
-            self._pools, self._scheduler.discover_functions, lambda: self._scheduler.cost_s
-        )
-        self._kubelet = KubeletSocketWatch(
-            options.kubelet_dirs.device_plugins,
-            lambda what, why: self._event_log.record_event("kubelet", what, why=why),
-        )
+        event_log = EventLog(options.run_dir)
+        event_log.record_event("supervisor", "started", why=f"version {VERSION}, pid {os.getpid()}")
+        pools = Pools(options, start.config, event_log)
+        reloader = ConfigReloader(options, pools, start, event_log)
+        scheduler = DiscoveryScheduler(options, pools, reloader, self._send_reply)
         self._parts = SupervisorParts(
-            pools=self._pools,
-            scheduler=self._scheduler,
-            kernel=self._kernel,
-            kubelet=self._kubelet,
-            pod_watch=self._pod_watch,
+            pools=pools,
+            scheduler=scheduler,
+            # Before the first discovery, so that no event between it and the sockets is missed.
+            kernel=KernelEventListener(
+                pools, scheduler.discover_functions, lambda: scheduler.process.cost_s
+            ),
+            kubelet=KubeletSocketWatch(
+                options.kubelet_dirs.device_plugins,
+                lambda what, why: event_log.record_event("kubelet", what, why=why),
+            ),
+            pod_watch=PodWatch(options.kubelet_dirs),
             hub=hub,
             control=control,
             notifier=notifier,
-            event_log=self._event_log,
+            event_log=event_log,
         )
 
     def run(self) -> int:
         """Serve until a signal ends it; return the exit code."""
         with signals.signal_socket() as signalled:
-            self._pools.adopt_orphans()
+            self._parts.pools.adopt_orphans()
             while True:
                 ended = self._wait_for_events(signalled.fileno())
                 for number in signals.received_signals(signalled):
@@ -130,206 +97,168 @@ class Supervisor:
                     reap()
                 self._read_workers()
                 self._answer_requests()
-                self._kernel.read_events()
-                self._kubelet.process_events()
+                self._parts.kernel.read_events()
+                self._parts.kubelet.process_events()
                 self._run_due()
                 if self.is_upgrading:
                     self._end_for_upgrade()
                     return 0
-                if self._leaving and all(one.has_ended for one in self._pools.workers.values()):
+                if self._leaving and all(
+                    one.pool.has_ended for one in self._parts.pools.workers.values()
+                ):
                     return 0
 
     def _end_for_upgrade(self) -> None:
         """Close everything except the workers, before this process becomes another program."""
         log.info("becoming the installed program")
-        self._event_log.record_event("supervisor", "upgrades", why=f"from version {VERSION}")
-        self._event_log.write_pending()
-        self._scheduler.stop_discoveries()
-        self._pod_watch.stop_process()
-        self._control.close(UPGRADE_LINGER_MS)
+        self._parts.event_log.record_event("supervisor", "upgrades", why=f"from version {VERSION}")
+        self._parts.event_log.write_pending()
+        self._parts.scheduler.stop_discoveries()
+        self._parts.pod_watch.stop_process()
+        self._parts.control.close(UPGRADE_LINGER_MS)
 
     def _wait_for_events(self, signalled: int) -> list[Callable[[], None]]:
         """Wait for any event; return the functions to call for the workers that have ended."""
-        poller = zmq.Poller()
-        for router in (self._hub, self._control):
+        poller, parts = zmq.Poller(), self._parts
+        for router in (parts.hub, parts.control):
             poller.register(router.socket, zmq.POLLIN)
         poller.register(signalled, zmq.POLLIN)
-        workers = self._pools.workers.values()
+        workers = parts.pools.workers.values()
         lives = {fd: reap for worker in workers for fd, reap in worker.pidfds.items()}
-        watched = (
-            *(self._scheduler, self._kernel, self._kubelet, self._pod_watch),
-            self._upgrade,
-        )
-        for descriptor in (*lives, *(fd for one in watched for fd in one.descriptors)):
+        timed = (parts.scheduler, parts.kernel, parts.pod_watch, self._upgrade)
+        for source in (*timed, parts.kubelet):
+            for descriptor in source.descriptors:
+                poller.register(descriptor, zmq.POLLIN)
+        for descriptor in lives:
             poller.register(descriptor, zmq.POLLIN)
-        deadlines = [one for worker in workers for one in worker.deadlines]
-        deadlines += (self._notifier.next_deadline, self._upgrade.next_deadline)
-        if not self._leaving:
-            deadlines.append(self._scheduler.next_deadline)
-            deadlines.append(self._pod_watch.next_deadline)
-            if self._kernel.next_deadline is not None:
-                deadlines.append(self._kernel.next_deadline)
-        wait_s = min(deadlines, default=math.inf) - monotonic()
+        deadlines = [one for worker in workers for one in worker.pool.deadlines]
+        deadlines.append(parts.notifier.next_deadline)
+        waiting = (self._upgrade,) if self._leaving else timed
+        deadlines += (one.next_deadline for one in waiting)
+        wait_s = min(deadlines) - monotonic()
         woken = poller.poll(math.ceil(1000 * min(max(wait_s, 0.0), MAX_WAIT_S)))
         return [lives[source] for source, _ in woken if source in lives]
 
     def _handle_signal(self, number: signal.Signals) -> None:
         if number is signal.SIGHUP:
             self._hangups += 1
-            self._scheduler.request_reload(None)
-            self._notifier.send_due(self._service_state, at_once=True)
+            self._parts.scheduler.request_reload(None)
+            self._parts.notifier.send_due(self._service_state, at_once=True)
             return
         log.info("leaving", extra={"why": number.name})
         if not self._leaving:
-            self._event_log.record_event("supervisor", "leaves", why=number.name)
+            self._parts.event_log.record_event("supervisor", "leaves", why=number.name)
         self._leaving = True
         if (requester := self._upgrade.stop_check()) is not None:
-            self._send_reply(requester, LEAVING)
-        self._scheduler.stop_discoveries()
-        self._pod_watch.stop_process()
-        self._pools.drain_all()
-        self._notifier.send_due(self._service_state, at_once=True)
+            self._send_reply(requester, protocol.LEAVING)
+        self._parts.scheduler.stop_discoveries()
+        self._parts.pod_watch.stop_process()
+        for worker in self._parts.pools.workers.values():
+            worker.apply_event(NotNeeded())
+        self._parts.notifier.send_due(self._service_state, at_once=True)
 
     def _read_workers(self) -> None:
-        for sender, payload in self._hub.receive():
+        for sender, payload in self._parts.hub.receive():
             try:
                 message = to_supervisor(payload)
             except UnreadableFrame:
-                self._hub.dropped[CounterName.WORKER_FRAMES_UNREADABLE] += 1
+                self._parts.hub.dropped[CounterName.WORKER_FRAMES_UNREADABLE] += 1
                 continue
-            worker = self._worker_of(sender, message if isinstance(message, Hello) else None)
-            if worker is None and self._is_replaced(sender):
-                continue
-            if worker is None:
-                self._hub.dropped[CounterName.WORKER_FRAMES_UNKNOWN] += 1
-            else:
-                worker.on_message(sender, message)
-
-    def _worker_of(self, sender: bytes, hello: Hello | None) -> PoolWorker | None:
-        for worker in self._pools.workers.values():
-            if hello is None:
-                if worker.identity == sender:
-                    return worker
-            elif worker.matches_hello(hello):
-                return worker
-        return None
-
-    def _is_replaced(self, sender: bytes) -> bool:
-        return any(
-            worker.predecessor is not None and worker.predecessor.identity == sender
-            for worker in self._pools.workers.values()
-        )
+            frame = MessageReceived(sender, message)
+            workers = self._parts.pools.workers.values()
+            worker = next((one for one in workers if is_from_worker(one.pool, frame)), None)
+            if worker is not None:
+                worker.apply_event(frame)
+                if isinstance(message, WorkerCounters):
+                    worker.counters.figures = message
+            elif all(one.pool.predecessor_address != sender for one in workers):
+                self._parts.hub.dropped[CounterName.WORKER_FRAMES_UNKNOWN] += 1
 
     def _answer_requests(self) -> None:
-        for sender, payload in self._control.receive():
+        for sender, payload in self._parts.control.receive():
             try:
-                request = to_request(payload)
+                request = protocol.to_request(payload)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                self._control.dropped[CounterName.CONTROL_FRAMES_UNREADABLE] += 1
-                reply: Reply | None = ErrorReply((f"that is no request: {error}"[:300],))
+                self._parts.control.dropped[CounterName.CONTROL_FRAMES_UNREADABLE] += 1
+                reply: Reply | None = protocol.ErrorReply((f"that is no request: {error}"[:300],))
             else:
                 reply = self._handle_request(sender, request)
             if reply is not None:
                 self._send_reply(sender, reply)
 
     def _send_reply(self, requester: bytes, reply: Reply) -> None:
-        if not self._control.send(requester, encode(reply)):
-            self._control.dropped[CounterName.REPLIES_UNDELIVERED] += 1
+        if not self._parts.control.send(requester, protocol.encode(reply)):
+            self._parts.control.dropped[CounterName.REPLIES_UNDELIVERED] += 1
 
     def _handle_request(self, requester: bytes, request: Request) -> Reply | None:
         """Return the reply; None: it follows after a discovery or a check."""
+        parts, state = self._parts, self._supervisor_state
         match request:
-            case Status():
-                return StatusReply(status_builder.node_status(self._parts, self._supervisor_state))
-            case Metrics():
-                return MetricsReply(
-                    status_builder.supervisor_metrics(self._parts, self._supervisor_state)
-                )
-            case DryRun():
-                return self._scheduler.request_dry_run(requester, request)
-            case Explain(device=name):
-                pools = self._pools
-                now = monotonic()
+            case protocol.Status():
+                return protocol.StatusReply(status_builder.node_status(parts, state))
+            case protocol.Metrics():
+                return protocol.MetricsReply(status_builder.supervisor_metrics(parts, state))
+            case protocol.DryRun():
+                return parts.scheduler.request_dry_run(requester, request)
+            case protocol.Explain(device=name):
+                pools = parts.pools
                 return queries.explain_reply(
-                    *(name, pools.config, pools.node, pools.desired_states),
-                    lambda pool: status_builder.device_health(self._parts, pool, now),
-                    pools.link_table.names_by_altname,
+                    *(name, pools.config, pools.facts.inventory, pools.desired_states),
+                    lambda pool: status_builder.device_health(parts, pool, state.now),
+                    pools.facts.link_table.names_by_altname,
                 )
-            case Reload(force=force):
-                return self._scheduler.request_reload(requester, force=force)
-            case Rescan():
-                return self._scheduler.request_rescan(requester)
-            case Upgrade():
-                return self._begin_upgrade(requester)
-
-    def _begin_upgrade(self, requester: bytes) -> Reply | None:
-        if self._leaving:
-            return LEAVING
-        return self._upgrade.start_check(requester)
+            case protocol.Reload(force=force):
+                return self._parts.scheduler.request_reload(requester, force=force)
+            case protocol.Rescan():
+                return self._parts.scheduler.request_rescan(requester)
+            case protocol.Upgrade():
+                return protocol.LEAVING if self._leaving else self._upgrade.start_check(requester)
 
     def _run_due(self) -> None:
-        for router in (self._hub, self._control):
+        for router in (self._parts.hub, self._parts.control):
             router.ensure_bound()
         if outcome := self._upgrade.poll_outcome(monotonic()):
-            self._send_reply(outcome.requester, outcome.reply)
-            self.is_upgrading = not self._leaving and isinstance(outcome.reply, UpgradeReply)
-        self._kernel.handle_due()
-        self._apply_pod_devices()
-        self._scheduler.advance_discoveries()
-        now = monotonic()
-        for worker in self._pools.workers.values():
-            if worker.child.deadline is not None and now >= worker.child.deadline:
-                worker.apply_event(DeadlinePassed())
-            worker.advance_predecessor(now)
+            self._send_reply(*outcome)
+            self.is_upgrading = not self._leaving and isinstance(outcome[1], protocol.UpgradeReply)
         if not self._leaving:
-            self._pools.apply_deferred()
-        for worker in self._pools.workers.values():
-            worker.sync_state(self._hub)
+            self._parts.kernel.handle_due()
+        self._apply_pod_devices()
+        self._parts.scheduler.advance_discoveries()
+        now = monotonic()
+        for worker in self._parts.pools.workers.values():
+            worker.apply_event(DeadlinePassed())
+        if not self._leaving:
+            self._parts.pools.apply_deferred()
+        for worker in self._parts.pools.workers.values():
+            worker.send_due(self._parts.hub)
             worker.update_counters(now)
-        self._pools.drop_removed()
+        self._parts.pools.drop_removed()
         self._record_states(now)
-        self._notifier.send_due(self._service_state)
+        self._parts.notifier.send_due(self._service_state)
 
     def _apply_pod_devices(self) -> None:
-        changed = self._pod_watch.poll_process(monotonic())
-        if changed and (known := self._pod_watch.current) is not None:
-            before = self._pools.pod_devices.devices if self._pools.pod_devices else ()
-            ours = {pool.spec.name for pool in self._pools.config.pools}
+        changed = self._parts.pod_watch.poll_process(monotonic())
+        if changed and (known := self._parts.pod_watch.current) is not None:
+            before = self._parts.pools.pod_devices.devices if self._parts.pools.pod_devices else ()
+            ours = {pool.spec.name for pool in self._parts.pools.config.pools}
             happened = [
                 one for one in holder_changes(before, known.devices) if one.device.resource in ours
             ]
-            self._event_log.record_pods(happened, known.source)
-            self._pools.apply_pod_devices(known)
+            self._parts.event_log.record_pods(happened, known.source)
+            self._parts.pools.apply_pod_devices(known)
 
     def _record_states(self, now: float) -> None:
         if not self._leaving:
             # While a pool is adopted, its state has not changed: it is only not known yet.
-            self._event_log.record_states(
+            workers = self._parts.pools.workers.values()
+            self._parts.event_log.record_states(
                 {
-                    name: pool_summary.reported_state(worker.take_snapshot(now))
-                    for name, worker in self._pools.workers.items()
-                    if worker.configured and worker.desired and not worker.is_adopting
+                    one.pool.name: pool_summary.reported_state(one.take_snapshot(now))
+                    for one in workers
+                    if one.pool.configured and one.pool.desired and not one.pool.is_adopting
                 }
             )
-        self._event_log.write_pending()
-
-    def _new_worker(self, pool: PoolName) -> PoolWorker:
-        options = self._options
-        spec = WorkerSpec(
-            pool=pool,
-            incarnation="",
-            run_dir=options.run_dir,
-            root=options.host_root,
-            kubelet_dirs=options.kubelet_dirs,
-            registration=options.registration,
-            host_visible=options.host_visible,
-            cdi=options.cdi,
-            pre_start=options.pre_start_check,
-            memory_most=options.worker_memory_max,
-            log_level=options.log_level,
-            log_format=options.log_format,
-        )
-        return PoolWorker(spec, self._session, self._event_log)
+        self._parts.event_log.write_pending()
 
     def _service_state(self) -> ServiceState:
         return status_builder.service_state(self._parts, self._supervisor_state)

@@ -8,7 +8,7 @@ version serves until the kubelet lists its successor.
 import logging
 import os
 import sys
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NoReturn
 
 from rbln_supervisor.core.control.protocol import ErrorReply, UpgradeReply
 from rbln_supervisor.workers.forked_collector import ForkedCollector
@@ -20,13 +20,6 @@ _MAX_BYTES: Final = 1024 * 1024
 _MAX_LINES: Final = 5
 
 log = logging.getLogger(__name__)
-
-
-class Outcome(NamedTuple):
-    """The result of a check, and its requester."""
-
-    requester: bytes
-    reply: ErrorReply | UpgradeReply
 
 
 class UpgradeCheck(ForkedCollector):
@@ -41,7 +34,7 @@ class UpgradeCheck(ForkedCollector):
         if self.is_busy:
             return ErrorReply(("another upgrade is being checked",))
         try:
-            self.start(_run_check)
+            self.start_child(_run_check)
         except OSError as error:
             return ErrorReply((f"the installed program can't be checked: {error.strerror}",))
         self._requester = requester
@@ -49,24 +42,24 @@ class UpgradeCheck(ForkedCollector):
 
     def stop_check(self) -> bytes | None:
         """Kill the check; return its requester. ``poll_outcome`` reaps it without an outcome."""
-        self.stop()
+        self.stop_child()
         requester, self._requester = self._requester, None
         return requester
 
-    def poll_outcome(self, now: float) -> Outcome | None:
-        """Return the outcome of the check, once."""
-        collected = self.poll(now)
+    def poll_outcome(self, now: float) -> tuple[bytes, ErrorReply | UpgradeReply] | None:
+        """Return the requester of a check that has ended, and the reply to it; once."""
+        collected = self.poll_child(now)
         if collected is None or self._requester is None:
             return None
         requester, self._requester = self._requester, None
         if not collected.failure and collected.cause == "exit-0":
-            return Outcome(requester, UpgradeReply())
+            return requester, UpgradeReply()
         said = collected.output.decode(errors="replace").splitlines()
         lines = tuple(line for line in said if line.strip())[-_MAX_LINES:]
         why = (f"it {collected.failure}",) if collected.failure else lines or (collected.how,)
         log.error("the installed program can't be started", extra={"said": why})
         refusal = "the installed program can't be started, this one goes on:"
-        return Outcome(requester, ErrorReply((refusal, *why)))
+        return requester, ErrorReply((refusal, *why))
 
 
 def become_installed() -> NoReturn:

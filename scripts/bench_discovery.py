@@ -131,7 +131,7 @@ def timed(body: Callable[[], object]) -> float:
 
 def scouted(root: Path, needs: Needs) -> None:
     """A look as the supervisor has it."""
-    scout = DiscoveryProcess(root)
+    scout = DiscoveryProcess(root, root)
     scout.start_discovery(needs)
     while scout.is_busy:
         select.select(scout.descriptors, [], [], 1)

@@ -16,13 +16,8 @@ from rbln_supervisor.core.config import node_config
 from rbln_supervisor.core.config.retry_timer import RetryTimer
 from rbln_supervisor.core.control.protocol import ErrorReply, ReloadReply, Reply
 from rbln_supervisor.core.discovery.result import DiscoveryResult
-from rbln_supervisor.core.matching import in_use
-from rbln_supervisor.core.matching.plan import (
-    changed_pools,
-    devices_removed,
-    make_plan,
-    present_ids,
-)
+from rbln_supervisor.core.matching import in_use, plan
+from rbln_supervisor.core.matching.plan import Changes
 from rbln_supervisor.core.status import CounterName
 from rbln_supervisor.events.log import EventLog
 from rbln_supervisor.options import Options
@@ -126,30 +121,24 @@ class ConfigReloader:
             force: activate it even if it removes devices that pods use.
         """
         if look.failed is not None:
-            return (
-                self._refuse_for_now((look.failed,))
-                if self._retry_timer.trying
-                else self._refuse_reload((look.failed,))
-            )
+            refuse = self._refuse_for_now if self._retry_timer.trying else self._refuse_reload
+            return refuse((look.failed,))
         pools = self._pools
         node, rosters = pools.with_carry_over(look.node), pools.desired_states
         listed = {name: tuple(roster.devices) for name, roster in rosters.items()}
-        lost = devices_removed(pools.config, listed, wanted, node)
+        lost = plan.devices_removed(pools.config, listed, wanted, node)
         held = look.held or ResourceHolders()
         objections = in_use.removal_conflicts(lost, held)
         if objections and not force:
-            errors = (*objections, in_use.conflict_advice(held))
-            return (
-                self._refuse_reload(errors)
-                if held.unknown is None
-                else self._refuse_for_now(errors)
-            )
+            refuse = self._refuse_reload if held.unknown is None else self._refuse_for_now
+            return refuse((*objections, in_use.conflict_advice(held)))
         self._retry_timer = RetryTimer()
-        served = {name: present_ids(roster.devices.values()) for name, roster in rosters.items()}
-        planned = make_plan(pools.config, served, wanted, node)
+        served = {
+            name: plan.present_ids(roster.devices.values()) for name, roster in rosters.items()
+        }
         reply = ReloadReply(
-            *changed_pools(pools.config, wanted),
-            plan=planned,
+            *plan.changed_pools(pools.config, wanted),
+            plan=plan.make_plan(pools.config, served, wanted, node),
             warnings=(*wanted.warnings, *in_use.unchecked_warning(lost, held)),
             forced=objections,
         )
@@ -163,16 +152,18 @@ class ConfigReloader:
             if isinstance(self._last_read, bytes):
                 accepted.save_config(self._options, self._last_read)
         self.counts[CounterName.RELOADS] += 1
-        words = {
-            kind: ",".join(getattr(reply, kind))
-            for kind in ("added", "removed", "changed", "unchanged")
-        }
+        changes = {kind: getattr(reply, kind) for kind in Changes._fields}
+        words = {kind: ",".join(names) for kind, names in changes.items()}
         moved = len(reply.plan.moves) if reply.plan else 0
         forced = {"forced": "; ".join(reply.forced)} if reply.forced else {}
         log.info("reloaded", extra={**words, "moved": moved, **forced})
         for warning in reply.warnings:  # after an automatic reload no client prints them
             log.warning(warning)
-        self._event_log.record_event("reload", "done", why=_count_changes(reply))
+        self._event_log.record_event(
+            "reload",
+            "done",
+            why=", ".join(f"{len(names)} {kind}" for kind, names in changes.items()),
+        )
 
     def _read_file(self) -> Tried:
         try:
@@ -202,24 +193,10 @@ class ConfigReloader:
     def _refuse_reload(self, errors: tuple[str, ...]) -> ErrorReply:
         self.counts[CounterName.RELOADS_REFUSED] += 1
         self._refused = _refusals(errors)
-        log.warning("reload refused, nothing changed", extra=_log_reason(errors))
+        log.warning("reload refused, nothing changed", extra={"why": "; ".join(errors)})
         self._event_log.record_event("reload", "refused", why="; ".join(errors))
         return ErrorReply(errors)
 
 
 def _refusals(errors: tuple[str, ...]) -> tuple[Problem, ...]:
     return tuple(make_problem(Code.RELOAD_REFUSED, f"reload refused: {line}") for line in errors)
-
-
-def _log_reason(lines: tuple[str, ...]) -> dict[str, str]:
-    return {"why": "; ".join(lines)}
-
-
-def _count_changes(reply: ReloadReply) -> str:
-    counts = {
-        "added": reply.added,
-        "removed": reply.removed,
-        "changed": reply.changed,
-        "unchanged": reply.unchanged,
-    }
-    return ", ".join(f"{len(names)} {word}" for word, names in counts.items())

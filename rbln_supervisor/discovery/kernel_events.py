@@ -6,6 +6,7 @@ burst, periodic or full discoveries detect all changes, later.
 """
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from time import monotonic
@@ -67,14 +68,10 @@ class KernelEventListener:
         return tuple(one.fileno() for one in (self._uevents, self._links) if one is not None)
 
     @property
-    def next_deadline(self) -> float | None:
-        """Latest time of the next call of ``handle_due`` (monotonic seconds)."""
-        dues = [
-            due
-            for due in (self._discovery_bucket.next_act_at, self._link_bucket.next_act_at)
-            if due is not None
-        ]
-        return min(dues, default=None)
+    def next_deadline(self) -> float:
+        """Latest time of the next call of ``handle_due`` (monotonic seconds); infinity: none."""
+        dues = (self._discovery_bucket.next_act_at, self._link_bucket.next_act_at)
+        return min((due for due in dues if due is not None), default=math.inf)
 
     def read_events(self) -> None:
         """Read the pending messages of the kernel."""
@@ -97,17 +94,15 @@ class KernelEventListener:
     def handle_due(self) -> None:
         """Request the discoveries and link updates that are due."""
         now = monotonic()
-        if (
-            self._discovery_bucket.next_act_at is not None
-            and now >= self._discovery_bucket.next_act_at
-        ):
+        discovery_at, links_at = self._discovery_bucket.next_act_at, self._link_bucket.next_act_at
+        if discovery_at is not None and now >= discovery_at:
             self._discovery_bucket = self._discovery_bucket.act_started(
                 now, cost_s=self._discovery_cost_s()
             )
             self._request_discovery(self._affected, self._discovery_since)
             self._pools.request_check(self._affected)
             self._affected = set()
-        if self._link_bucket.next_act_at is not None and now >= self._link_bucket.next_act_at:
+        if links_at is not None and now >= links_at:
             self._link_bucket = self._link_bucket.act_started(now)
             self._pools.propagate_links(self._links_since)
 

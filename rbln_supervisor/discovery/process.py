@@ -9,7 +9,7 @@ last, so that the answer is as recent as possible when the configuration becomes
 """
 
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -35,31 +35,44 @@ DDPTOOL_KEEPS: Final = (Capability.SYS_ADMIN,)
 _RESULT: Final[msgspec.msgpack.Decoder[DiscoveryResult]] = msgspec.msgpack.Decoder(DiscoveryResult)
 
 
-class PodResourcesQuery(NamedTuple):
-    """A query to the kubelet for the pods that use devices of these resources."""
-
-    folder: Path
-    """Folder of the pod-resources API's socket."""
-    resources: frozenset[str]
-
-
 class DiscoveryProcess(ForkedCollector):
     """Runs at most one discovery at a time. Never waits: ``poll_result`` returns the result."""
 
     def __init__(
-        self, root: Path, *, deadline_s: float = DEADLINE_S, max_bytes: int = MAX_RESULT_BYTES
+        self,
+        root: Path,
+        pod_resources_dir: Path,
+        *,
+        deadline_s: float = DEADLINE_S,
+        max_bytes: int = MAX_RESULT_BYTES,
     ) -> None:
         super().__init__(max_bytes=max_bytes, limit_s=deadline_s)
         self._root = root
+        self._pods_socket = pod_resources_dir / pod_resources.SOCKET
 
-    def start_discovery(self, needs: Needs, pods: PodResourcesQuery | None = None) -> None:
-        """Start a discovery; none may be running. Raises OSError if there can be no process."""
-        self.start(lambda pipe: _write_discovery(pipe, self._root, needs, pods))
+    def start_discovery(self, needs: Needs, resources: frozenset[str] | None = None) -> None:
+        """Start a discovery; none may be running. Raises OSError if there can be no process.
+
+        ``resources``: those of which the kubelet is asked which pods use them; None: it is not.
+        """
+        self.start_child(lambda pipe: self._write_result(pipe, needs, resources))
 
     def poll_result(self, now: float) -> DiscoveryResult | None:
         """Return the result of the discovery, once; None if there is nothing new."""
-        collected = self.poll(now)
+        collected = self.poll_child(now)
         return None if collected is None else decode_result(collected)
+
+    def _write_result(self, pipe: int, needs: Needs, resources: frozenset[str] | None) -> int:
+        """Run the discovery in the forked process."""
+        keep_only(*DISCOVERY_KEEPS, *(DDPTOOL_KEEPS if needs.ddp_profiles else ()))
+        limits.raise_oom_score()  # a worker reports it if that fails
+        result = scan.scan_node(self._root, needs)
+        if resources is not None and result.failed is None:
+            held = pod_resources.list_pod_devices(self._pods_socket, resources)
+            result = msgspec.structs.replace(result, held=held)
+        with open(pipe, "wb", closefd=False) as file:
+            file.write(msgspec.msgpack.encode(result))
+        return Exit.DRAINED
 
 
 def decode_result(collected: Collected) -> DiscoveryResult:
@@ -72,17 +85,3 @@ def decode_result(collected: Collected) -> DiscoveryResult:
         return DiscoveryResult(
             failed=f"the look at the node ended without a result ({collected.how}), see the log"
         )
-
-
-def _write_discovery(pipe: int, root: Path, needs: Needs, pods: PodResourcesQuery | None) -> int:
-    keep_only(*DISCOVERY_KEEPS, *(DDPTOOL_KEEPS if needs.ddp_profiles else ()))
-    limits.raise_oom_score()  # a worker reports it if that fails
-    result = scan.scan_node(root, needs)
-    if pods is not None and result.failed is None:
-        socket = pods.folder / pod_resources.SOCKET
-        result = msgspec.structs.replace(
-            result, held=pod_resources.list_pod_devices(socket, pods.resources)
-        )
-    with open(pipe, "wb", closefd=False) as file:
-        file.write(msgspec.msgpack.encode(result))
-    return Exit.DRAINED

@@ -5,27 +5,18 @@ A configuration becomes active together with a discovery that was made for it, o
 
 import logging
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable
 from time import monotonic
 
 from rbln_supervisor.config.reload import ConfigReloader
-from rbln_supervisor.core.control import queries
-from rbln_supervisor.core.control.protocol import (
-    LEAVING,
-    DryRun,
-    DryRunReply,
-    ErrorReply,
-    Reply,
-    RescanReply,
-)
+from rbln_supervisor.core.control import protocol, queries
+from rbln_supervisor.core.control.protocol import DryRun, DryRunReply, ErrorReply, Reply
 from rbln_supervisor.core.discovery.partial import affected_functions
 from rbln_supervisor.core.discovery.queue import DiscoveryQueue, DiscoveryRequest, DryRunRequest
 from rbln_supervisor.core.discovery.result import DiscoveryResult
 from rbln_supervisor.core.reporting.metrics import DiscoveryMetrics
-from rbln_supervisor.core.status import CounterName
 from rbln_supervisor.discovery import scan
-from rbln_supervisor.discovery.process import DiscoveryProcess, PodResourcesQuery
+from rbln_supervisor.discovery.process import DiscoveryProcess
 from rbln_supervisor.options import Options
 from rbln_supervisor.workers.pools import Pools
 from rbln_worker.contract.counters import with_observation
@@ -51,10 +42,10 @@ class DiscoveryScheduler:
         """``answer`` sends a reply to a request that was not answered at once."""
         self._options = options
         self._pools = pools
-        self._reloader = reloads
+        self.reloader = reloads
         self._answer = answer
-        self._process = DiscoveryProcess(options.host_root)
-        self._queue = DiscoveryQueue().request_discovery(None)
+        self.process = DiscoveryProcess(options.host_root, options.kubelet_dirs.pod_resources)
+        self.queue = DiscoveryQueue().request_discovery(None)
         self._started_at = 0.0
         self._leaving = False
         self.measures = DiscoveryMetrics()
@@ -62,63 +53,48 @@ class DiscoveryScheduler:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """Reasons why the last reload was refused, and problems of the node."""
-        return (*self._reloader.problems, *self._pools.problems)
-
-    @property
-    def counts(self) -> Counter[CounterName]:
-        """Counters of reloads."""
-        return self._reloader.counts
+        return (*self.reloader.problems, *self._pools.facts.problems)
 
     @property
     def descriptors(self) -> tuple[int, ...]:
         """File descriptors that become readable when ``advance_discoveries`` has work."""
-        return (*self._process.descriptors, *self._reloader.descriptors)
+        return (*self.process.descriptors, *self.reloader.descriptors)
 
     @property
     def next_deadline(self) -> float:
         """Latest time of the next call of ``advance_discoveries`` (monotonic seconds)."""
         if self._leaving:
             return math.inf
-        if self._process.is_busy:
-            return min(self._process.next_deadline, self._reloader.next_deadline)
-        discovery_at = 0.0 if self._queue.is_discovery_requested else self._pools.next_discovery_at
-        return min(discovery_at, self._reloader.next_deadline)
-
-    @property
-    def is_reloading(self) -> bool:
-        """True while a reload waits for its discovery."""
-        return self._queue.is_reloading
-
-    @property
-    def cost_s(self) -> float:
-        """CPU seconds of the last discovery."""
-        return self._process.cost_s
+        if self.process.is_busy:
+            return min(self.process.next_deadline, self.reloader.next_deadline)
+        discovery_at = 0.0 if self.queue.is_discovery_requested else self._pools.next_discovery_at
+        return min(discovery_at, self.reloader.next_deadline)
 
     def discover_functions(self, named: Iterable[Bdf | None], event_at: float) -> None:
         """Request a discovery of functions that had an event (None: of any).
 
         ``event_at``: time of the first kernel event (monotonic seconds).
         """
-        known = self._pools.node
+        known = self._pools.facts.inventory
         if not self._leaving:
             only = None if known is None else affected_functions(named, known)
-            self._queue = self._queue.request_discovery(None, only=only, event_at=event_at)
+            self.queue = self.queue.request_discovery(None, only=only, event_at=event_at)
 
     def request_rescan(self, requester: bytes) -> Reply | None:
         """Request a discovery for a client; None: the reply follows later."""
         if refusal := self._refusal(requester):
             return refusal
-        self._queue = self._queue.request_discovery(requester)
+        self.queue = self.queue.request_discovery(requester)
         return None
 
     def request_reload(self, requester: bytes | None, *, force: bool = False) -> Reply | None:
         """Read the configuration file, and request a discovery for it; None: the reply follows."""
         if refusal := self._refusal(requester):
             return refusal
-        wanted = self._reloader.read_config()
+        wanted = self.reloader.read_config()
         if isinstance(wanted, ErrorReply):
             return wanted
-        self._queue = self._queue.request_reload(wanted, requester, force=force)
+        self.queue = self.queue.request_reload(wanted, requester, force=force)
         return None
 
     def request_dry_run(self, requester: bytes, request: DryRun) -> Reply | None:
@@ -128,49 +104,49 @@ class DiscoveryScheduler:
         wanted = queries.parse_dry_run(request, self._options.resource_prefix)
         if isinstance(wanted, DryRunReply):
             return wanted
-        self._queue = self._queue.request_dry_run(DryRunRequest(wanted, requester))
+        self.queue = self.queue.request_dry_run(DryRunRequest(wanted, requester))
         return None
 
     def advance_discoveries(self) -> None:
         """Handle a discovery that has ended, and start the next one if it is due."""
         now = monotonic()
-        result = self._process.poll_result(now)
+        result = self.process.poll_result(now)
         if self._leaving:
             return
-        if wanted := self._reloader.poll_file(now):
-            self._queue = self._queue.request_reload(wanted, None)
-        if result is not None and self._queue.running is not None:
+        if wanted := self.reloader.poll_file(now):
+            self.queue = self.queue.request_reload(wanted, None)
+        if result is not None and self.queue.running is not None:
             self._finish_discovery(result)
         elif result is not None:  # the previous process can't be killed, so the next can't start
             self._pools.apply_discovery(result)
-            while self._queue.is_discovery_requested:
-                self._queue = self._queue.start_next()
+            while self.queue.is_discovery_requested:
+                self.queue = self.queue.start_next()
                 self._finish_discovery(result)
-        if self._process.is_busy:
+        if self.process.is_busy:
             return
-        if not self._queue.is_discovery_requested and now >= self._pools.next_discovery_at:
-            self._queue = self._queue.request_discovery(None)
-        if self._queue.is_discovery_requested:
+        if not self.queue.is_discovery_requested and now >= self._pools.next_discovery_at:
+            self.queue = self.queue.request_discovery(None)
+        if self.queue.is_discovery_requested:
             self._start_next()
 
     def stop_discoveries(self) -> None:
         """Stop discoveries, and answer the waiting requests."""
         self._leaving = True
-        self._process.stop()
-        self._reloader.stop_watching()
-        for requester in self._queue.requesters:
-            self._answer(requester, LEAVING)
-        self._queue = DiscoveryQueue()
+        self.process.stop_child()
+        self.reloader.stop_watching()
+        for requester in self.queue.requesters:
+            self._answer(requester, protocol.LEAVING)
+        self.queue = DiscoveryQueue()
 
     def _refusal(self, requester: bytes | None) -> ErrorReply | None:
         if self._leaving:  # a result would request workers again
-            return LEAVING
-        return _CROWDED if requester is not None and self._queue.is_full else None
+            return protocol.LEAVING
+        return _CROWDED if requester is not None and self.queue.is_full else None
 
     def _start_next(self) -> None:
         self._started_at = monotonic()
-        self._queue = self._queue.start_next()
-        request = self._queue.running
+        self.queue = self.queue.start_next()
+        request = self.queue.running
         served = self._pools.config
         wanted = request.config if request else None
         only = request.only if isinstance(request, DiscoveryRequest) else None
@@ -179,14 +155,10 @@ class DiscoveryScheduler:
         pools = [*served.pools, *(wanted.pools if wanted else ())]
         allowed = self._options.allow_default_route
         self._pools.discovery_started()
-        pods_query = PodResourcesQuery(
-            self._options.kubelet_dirs.pod_resources,
-            frozenset(pool.spec.name for pool in served.pools),
-        )
         try:
-            self._process.start_discovery(
+            self.process.start_discovery(
                 scan.required_reads(pools, allow_default_route=allowed, only=only),
-                pods_query if wanted else None,
+                frozenset(pool.spec.name for pool in served.pools) if wanted else None,
             )
         except OSError as error:
             self._finish_discovery(
@@ -198,9 +170,9 @@ class DiscoveryScheduler:
         self.measures = DiscoveryMetrics(
             took=with_observation(before.took, monotonic() - self._started_at),
             failed=before.failed + (result.failed is not None),
-            cpu_s=self._process.total_cost_s,
+            cpu_s=self.process.total_cost_s,
         )
-        self._queue, ended = self._queue.finish_running()
+        self.queue, ended = self.queue.finish_running()
         match ended:
             case DryRunRequest():
                 self._answer(ended.requester, self._dry_run_reply(ended, result))
@@ -223,11 +195,11 @@ class DiscoveryScheduler:
 
     def _apply_result(self, request: DiscoveryRequest, result: DiscoveryResult) -> None:
         reloaded = (
-            self._reloader.activate(request.config, result, force=request.force)
+            self.reloader.activate(request.config, result, force=request.force)
             if request.config is not None
             else None
         )
-        if self._pools.node is None and result.failed is None:
+        if self._pools.facts.inventory is None and result.failed is None:
             log.info("ready to serve", extra={"pools": len(self._pools.config.pools)})
         changed = self._pools.apply_discovery(result)
         for name in changed:
@@ -237,7 +209,8 @@ class DiscoveryScheduler:
                 self._answer(requester, reloaded)
         if request.rescans and result.failed is None:  # the reply covers health, too
             self._pools.request_check({None})
+        functions = len(self._pools.facts.inventory.functions) if self._pools.facts.inventory else 0
         for requester in request.rescans:
             self._answer(
-                requester, RescanReply(self._pools.function_count, changed, self._pools.problems)
+                requester, protocol.RescanReply(functions, changed, self._pools.facts.problems)
             )

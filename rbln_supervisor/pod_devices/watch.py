@@ -61,12 +61,12 @@ class PodWatch(ForkedCollector):
         before = self.current
         if not self._closed and not self.is_busy and now >= self._start_at:
             self._start_process(now)
-        ended = self.poll(now)
+        ended = self.poll_child(now)
         if self._closed:
             return False
         failure = self._take_state(ended.output if ended else self.output)
         if ended or failure:
-            self.stop()
+            self.stop_child()
             if now - self._started_at >= _STEADY_S:
                 self._backoff_s = 0.0
             how = ended.failure or ended.how if ended else ""
@@ -84,7 +84,7 @@ class PodWatch(ForkedCollector):
     def _start_process(self, now: float) -> None:
         dirs, self._started_at = self._dirs, now
         try:
-            self.start(lambda pipe: pods_main(pipe, dirs))
+            self.start_child(lambda pipe: pods_main(pipe, dirs))
         except OSError as error:
             self._schedule_retry(now, f"no process for them: {error.strerror}")
 

@@ -85,7 +85,7 @@ def supervisor_metrics(parts: SupervisorParts, standing: SupervisorState) -> Sup
         pools={
             name: worker.counters.metrics_until(standing.now)
             for name, worker in sorted(parts.pools.workers.items())
-            if worker.configured
+            if worker.pool.configured
         },
     )
 
@@ -97,7 +97,7 @@ def service_state(parts: SupervisorParts, standing: SupervisorState) -> ServiceS
     return ServiceState(
         settled=settled and not misses_devices(pools, _pod_source(parts)),
         leaving=standing.leaving,
-        reloading=parts.scheduler.is_reloading,
+        reloading=parts.scheduler.queue.is_reloading,
         hangups=standing.hangups,
         status=status_line(pools),
     )
@@ -112,7 +112,7 @@ def _pool_statuses(parts: SupervisorParts, now: float) -> dict[str, PoolStatus]:
     pools: dict[str, PoolStatus] = {
         name: pool_summary.pool_status(worker.take_snapshot(now), now)
         for name, worker in parts.pools.workers.items()
-        if worker.configured
+        if worker.pool.configured
     }
     return pools | {
         one.name: pool_summary.invalid_status(one) for one in parts.pools.config.invalid
@@ -124,10 +124,12 @@ def _pod_source(parts: SupervisorParts) -> PodSource | None:
 
 
 def _is_settled(parts: SupervisorParts, standing: SupervisorState) -> bool:
-    adopting = any(worker.is_adopting for worker in parts.pools.workers.values())
+    adopting = any(worker.pool.is_adopting for worker in parts.pools.workers.values())
     pools = parts.pools
-    listed = all(one.desired is not None for one in pools.workers.values() if one.configured)
-    known = pools.node is not None and (pools.pod_devices is not None or listed)
+    listed = all(
+        one.pool.desired is not None for one in pools.workers.values() if one.pool.configured
+    )
+    known = pools.facts.inventory is not None and (pools.pod_devices is not None or listed)
     return known and not adopting and not standing.leaving
 
 
@@ -143,9 +145,9 @@ def _node_problems(parts: SupervisorParts) -> Iterator[Problem]:
 
 
 def _counters(parts: SupervisorParts) -> Counter[CounterName]:
-    unread = sum(worker.dropped_frames for worker in parts.pools.workers.values())
+    unread = sum(worker.pool.dropped_frames for worker in parts.pools.workers.values())
     return (
-        parts.scheduler.counts
+        parts.scheduler.reloader.counts
         + parts.hub.dropped
         + parts.control.dropped
         + parts.kernel.counts

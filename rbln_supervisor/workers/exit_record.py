@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic
 from typing import Final
 
 import msgspec
@@ -25,11 +24,6 @@ class ExitRecord(msgspec.Struct, frozen=True):
     last_log: tuple[str, ...]
 
 
-def record_exit(spec: WorkerSpec, how: str) -> ExitRecord:
-    """Return the exit record of a worker that has just ended."""
-    return ExitRecord(how, monotonic(), _last_lines(spec.tail_path))
-
-
 def remove_stale_socket(spec: WorkerSpec, report: Report | None) -> None:
     """Remove the socket that a killed worker left: the kubelet would keep dialing it."""
     if report is None or not is_name(report.endpoint):
@@ -50,7 +44,8 @@ def is_name(endpoint: str) -> bool:
     return endpoint not in {"", ".", ".."} and "/" not in endpoint and "\0" not in endpoint
 
 
-def _last_lines(path: Path) -> tuple[str, ...]:
+def last_lines(path: Path) -> tuple[str, ...]:
+    """Return the last lines of a worker's log file; none if it can't be read."""
     try:
         with path.open("rb") as file:
             file.seek(0, 2)

@@ -73,12 +73,12 @@ class ForkedCollector:
 
     @property
     def next_deadline(self) -> float:
-        """Latest time of the next call of ``poll`` (monotonic seconds); infinity: none."""
+        """Latest time of the next call of ``poll_child`` (monotonic seconds); infinity: none."""
         return self._run.deadline if self._run else math.inf
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """File descriptors that become readable when ``poll`` has work."""
+        """File descriptors that become readable when ``poll_child`` has work."""
         run = self._run
         if run is None:
             return ()
@@ -90,7 +90,7 @@ class ForkedCollector:
         """What the running process has written; a reader removes what it has read."""
         return self._run.output if self._run else bytearray()
 
-    def start(self, body: Callable[[int], int]) -> None:
+    def start_child(self, body: Callable[[int], int]) -> None:
         """Fork a process; none may be running. Raises OSError if there can be no process.
 
         ``body`` gets the pipe's writing end, and returns the exit code.
@@ -108,7 +108,7 @@ class ForkedCollector:
             os.close(end)
         self._run = _Run(child, pipe, monotonic() + self._limit_s)
 
-    def poll(self, now: float) -> Collected | None:
+    def poll_child(self, now: float) -> Collected | None:
         """Read the output; return the end of the process, once; None if it goes on.
 
         A process that is killed for a limit is reported at once. One that can't be killed is
@@ -141,15 +141,15 @@ class ForkedCollector:
             run.deadline = now + self._limit_s
             stuck = f"can't be ended: process {run.child.pid} waits in the kernel"
             return Collected(bytearray(), failure=stuck)
-        self._kill(run, now)
+        self._kill_run(run, now)
         return Collected(
             bytearray(), failure=overrun or f"took more than {self._limit_s:g} s and was ended"
         )
 
-    def stop(self) -> None:
-        """Kill a running process, and drop its output; ``poll`` reaps it."""
+    def stop_child(self) -> None:
+        """Kill a running process, and drop its output; ``poll_child`` reaps it."""
         if self._run is not None:
-            self._kill(self._run, monotonic())
+            self._kill_run(self._run, monotonic())
 
     def stop_and_wait(self) -> None:
         """Kill a running process, and wait a moment for its end.
@@ -157,14 +157,14 @@ class ForkedCollector:
         A supervisor that ends first would leave the process to process 1, which would log an
         unknown process.
         """
-        self.stop()
+        self.stop_child()
         poller = select.poll()
         for descriptor in self.descriptors:
             poller.register(descriptor, select.POLLIN)
             poller.poll(_KILL_TIMEOUT_MS)
-        self.poll(monotonic())
+        self.poll_child(monotonic())
 
-    def _kill(self, run: _Run, now: float) -> None:
+    def _kill_run(self, run: _Run, now: float) -> None:
         run.is_killed = True
         run.output.clear()
         run.deadline = now + self._limit_s

@@ -1,10 +1,11 @@
-"""The supervisor's side of one worker: forks or adopts it, sends it its state, and reaps it."""
+"""The processes of one pool: performs the effects of the pool's step."""
 
 import contextlib
 import logging
 import random
 import secrets
 import signal
+from collections import deque
 from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Final
@@ -13,49 +14,57 @@ import msgspec
 
 from rbln_supervisor.core.pod_devices import holders_of, is_spec_needed, pods_hold
 from rbln_supervisor.core.reporting.pool_counters import PoolCounters
-from rbln_supervisor.core.reporting.pool_summary import Holders, PoolSnapshot
-from rbln_supervisor.core.workers import lifecycle
-from rbln_supervisor.core.workers.desired_state import DesiredState, from_orphan, update_message
-from rbln_supervisor.core.workers.lifecycle import (
-    Act,
-    Child,
-    Exited,
-    Incompatible,
-    NotNeeded,
-    OrphanFound,
-    State,
-    StateReceived,
-)
+from rbln_supervisor.core.reporting.pool_summary import PoolSnapshot
+from rbln_supervisor.core.workers import managed_pool
+from rbln_supervisor.core.workers.lifecycle import Act, Exited, OrphanFound, State
+from rbln_supervisor.core.workers.managed_pool import ManagedPool, PoolEffect, PoolEvent
+from rbln_supervisor.core.workers.pool_step import due_message, step_pool
+from rbln_supervisor.core.workers.predecessor import Stage
 from rbln_supervisor.events.log import EventLog
-from rbln_supervisor.workers import processes
-from rbln_supervisor.workers.exit_record import ExitRecord, record_exit, remove_stale_socket
+from rbln_supervisor.options import Options
+from rbln_supervisor.workers import exit_record, processes
+from rbln_supervisor.workers.exit_record import ExitRecord
 from rbln_supervisor.workers.processes import ChildProcess
-from rbln_supervisor.workers.replaced_worker import ReplacedWorker, promote_successor
 from rbln_supervisor.workers.router import Router
 from rbln_worker.contract.counters import WorkerCounters, carried_over
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.contract.messages import (
-    CheckDevices,
-    Heartbeat,
-    Hello,
-    PodsHold,
-    Report,
-    SnapshotRequest,
-    StateReport,
-    StateRequest,
-    ToSupervisor,
-    encode_message,
-)
-from rbln_worker.contract.pod_devices import PodDevices, PodSource
-from rbln_worker.contract.version import VERSION
+from rbln_worker.contract.messages import Delta, Snapshot, encode_message
+from rbln_worker.contract.pod_devices import PodDevices
+from rbln_worker.contract.pool import PoolName
 from rbln_worker.host.manifest import remove_files
 from rbln_worker.process.event_file import previous_file
 from rbln_worker.spec import WorkerSpec
 
-STALE_S: Final = 2.0
-"""Seconds after a send in which heartbeats may name an older generation; then it was lost."""
+_LOG_LINES: Final = {
+    "started": (logging.INFO, "worker started", ""),
+    "not started": (logging.ERROR, "worker could not be started", "why"),
+    "adopted": (logging.INFO, "worker adopted", ""),
+    "replaced": (logging.WARNING, "worker is replaced", "why"),
+    "left": (logging.INFO, "worker left", "how"),
+    "died": (logging.ERROR, "worker died", "how"),
+    "hangs": (logging.WARNING, "killing a worker that does not answer", ""),
+}
+"""Level and text of the log line, and the key of the reason in it."""
 
 log = logging.getLogger(__name__)
+
+
+def worker_spec(pool: PoolName, options: Options) -> WorkerSpec:
+    """Return the options of a pool's worker."""
+    return WorkerSpec(
+        pool=pool,
+        incarnation="",
+        run_dir=options.run_dir,
+        root=options.host_root,
+        kubelet_dirs=options.kubelet_dirs,
+        registration=options.registration,
+        host_visible=options.host_visible,
+        cdi=options.cdi,
+        pre_start=options.pre_start_check,
+        memory_most=options.worker_memory_max,
+        log_level=options.log_level,
+        log_format=options.log_format,
+    )
 
 
 class PoolWorker:
@@ -64,218 +73,90 @@ class PoolWorker:
     def __init__(self, spec: WorkerSpec, session: str, journal: EventLog) -> None:
         self._spec = spec
         self._event_log = journal
-        self._session = session
-        self._known_generation: int | None = None
-        self._sent_at = 0.0
-        self.holders: Holders = {}
-        """Pods that use the pool's devices."""
-        self._pod_source = PodSource.NONE
-        self.pods_hold: PodsHold | None = None
-        """Pod devices that the worker needs before any other message; None: not known yet."""
-        self._pods_hold_sent: PodsHold | None = None
-        self._to_check: set[DeviceId] = set()
-        """Devices for which a health check is to be requested."""
-        self._is_full_check_due = False
-        self._is_state_requested = False
-        """True if an orphan was asked for its state."""
-        self.configured = True
-        self.desired: DesiredState | None = None
-        self.child = Child()
-        self.process: ChildProcess | None = None
-        self.predecessor: ReplacedWorker | None = None
-        """Serves until the kubelet lists the new worker."""
-        self.incarnation = ""
-        self._version = ""
-        self.identity: bytes | None = None
-        self.report: Report | None = None
-        self._dropped_before = 0
-        self.dropped_frames = 0
-        """Our frames that workers could not read."""
-        self.last_exit: ExitRecord | None = None
+        self._process: ChildProcess | None = None
+        self._replaced: ChildProcess | None = None
+        """The predecessor's process."""
+        self._last_exit: ExitRecord | None = None
+        self.pool = ManagedPool(spec.pool, session, spec.options_digest)
         self.counters = PoolCounters()
 
-    @property
-    def is_adopting(self) -> bool:
-        """True while an orphan has not reported its state: it may know devices that are gone."""
-        return self.child.state is State.ADOPTING
+    def apply_event(self, event: PoolEvent) -> None:
+        """Apply an event, perform its effects, and apply the events that these cause."""
+        events = deque([event])
+        while events:
+            self.pool, effects = step_pool(self.pool, events.popleft(), monotonic())
+            events.extend(filter(None, map(self._perform_effect, effects)))
 
-    def adopt_existing(self) -> bool:
-        """Return True if an orphan serves the pool; start to adopt it then.
+    def update_pool(self, **changes: object) -> None:
+        """Change fields of the pool."""
+        self.pool = msgspec.structs.replace(self.pool, **changes)
 
-        Raises:
-            OSError: A process that cannot be seen or watched holds the lock.
-        """
-        orphan = processes.lock_holder(self._spec.lock_path)
-        if orphan is None:
-            return False
-        self.process, self.incarnation = orphan.process, orphan.incarnation
-        log.info("a worker of an earlier supervisor serves", extra=self._log_fields())
-        self.apply_event(OrphanFound())
-        return True
+    def request_check(self, devices: Iterable[DeviceId], *, is_full: bool = False) -> None:
+        """Request health checks: of these devices at once, of all of them after that."""
+        sent = self.pool.worker.sent
+        to_check, full = sent.to_check.union(devices), sent.is_full_check_due or is_full
+        sent = msgspec.structs.replace(sent, to_check=to_check, is_full_check_due=full)
+        self.update_pool(worker=msgspec.structs.replace(self.pool.worker, sent=sent))
 
-    def matches_hello(self, hello: Hello) -> bool:
-        """Return True if a hello is from the pool's current worker."""
-        return (
-            self.process is not None
-            and (hello.pid, hello.pool) == (self.process.pid, self._spec.pool)
-            and hello.incarnation == self.incarnation != ""
+    def apply_pod_devices(self, known: PodDevices) -> None:
+        """Apply the devices that pods hold."""
+        name = self._spec.pool
+        self.update_pool(
+            pods_hold=pods_hold(name, known),
+            holders=holders_of(name, known.devices),
+            pod_source=known.source,
         )
 
-    def apply_event(self, event: lifecycle.Event) -> None:
-        """Apply an event to the worker's life cycle, and perform the resulting actions."""
-        before = self.child.state
-        self.child, acts = lifecycle.step(self.child, event, monotonic())
-        if before is not State.KILLED and self.child.state is State.KILLED:
-            log.warning("killing a worker that does not answer", extra=self._log_fields())
-            self._log_event("hangs", f"pid {self.process.pid if self.process else None} is killed")
-        for act in acts:
-            self._perform_act(act)
-        if self.has_ended and isinstance(event, NotNeeded | Exited):
-            # The pool is not wanted and has no worker any more: remove the files of its workers,
-            # too.
-            self.clear_files()
-
-    def on_message(self, sender: bytes, message: ToSupervisor) -> None:
-        """Handle a message of the pool's worker."""
-        self.apply_event(lifecycle.MessageReceived())
-        match message:
-            case Hello(session=session, generation=generation):
-                self.identity = sender
-                self._version = message.version
-                self._known_generation = generation if session == self._session else None
-                self._pods_hold_sent = None
-                self._is_state_requested = False
-                if self.is_adopting and (why := self._incompatibility(message)):
-                    log.warning("worker is replaced", extra=self._log_fields() | {"why": why})
-                    self._log_event("replaced", why)
-                    self.apply_event(Incompatible())
-                elif self.predecessor is None:
-                    promote_successor(self._spec)
-            case StateReport():
-                self._on_state_report(message)
-            case Report():
-                self.report = message
-            case WorkerCounters():
-                self.counters.figures = message
-            case SnapshotRequest():
-                self._known_generation = None
-            case Heartbeat(session=session, generation=generation, dropped_frames=dropped):
-                self.dropped_frames = self._dropped_before + dropped
-                self._is_state_requested = False  # it sends heartbeats but no answer: ask again
-                current = session == self._session and generation == self._known_generation
-                if not current and monotonic() - self._sent_at > STALE_S:
-                    self._known_generation = None
-
-    def sync_state(self, router: Router) -> None:
+    def send_due(self, router: Router) -> None:
         """Send the worker what it lacks. What it can't take now is computed again later."""
-        desired = self.desired
-        if self.identity is None:
-            return
-        if self.is_adopting:
-            if not self._is_state_requested:
-                request = encode_message(StateRequest())
-                self._is_state_requested = router.send(self.identity, request)
-            return
-        if desired is None or not self._send_pods_hold(router, self.identity):
-            return
-        if self._known_generation != desired.generation:
-            update = update_message(desired, self._session, self._known_generation)
-            if not router.send(self.identity, encode_message(update)):
+        address = self.pool.worker.address
+        while address is not None and (message := due_message(self.pool)) is not None:
+            if not router.send(address, encode_message(message)):
                 return
-            self._known_generation = desired.generation
-            self._sent_at = monotonic()
-            self.counters.stop_latency(self._sent_at)
-        if self._to_check and router.send(
-            self.identity, encode_message(CheckDevices(tuple(sorted(self._to_check))))
-        ):
-            self._to_check.clear()
-        if self._is_full_check_due and router.send(self.identity, encode_message(CheckDevices())):
-            self._is_full_check_due = False
-
-    def _send_pods_hold(self, router: Router, worker: bytes) -> bool:
-        """Send the devices that pods hold, if they changed; return True if the worker has them."""
-        wanted = self.pods_hold
-        if wanted is None or wanted == self._pods_hold_sent:
-            return wanted is not None
-        if router.send(worker, encode_message(wanted)):
-            self._pods_hold_sent = wanted
-        return self._pods_hold_sent is wanted
-
-    def request_check(self, devices: Iterable[DeviceId]) -> None:
-        """Request an immediate health check of these devices."""
-        self._to_check.update(devices)
-
-    def request_check_all(self) -> None:
-        """Request a health check of all devices, after more urgent ones."""
-        self._is_full_check_due = True
+            self.apply_event(managed_pool.MessageSent(message))
+            if isinstance(message, Snapshot | Delta):
+                self.counters.stop_latency(monotonic())
 
     def reap_worker(self) -> None:
-        """Reap the worker, whose pidfd has become readable, and record its exit."""
-        if self.process is None:
-            return
-        end = processes.reap(self.process)
-        facts = self._log_fields() | {"how": end.how}
-        cause = "hang" if self.child.state is State.KILLED else end.cause
-        if self.child.state is State.LEAVING:
-            log.info("worker left", extra=facts)
-            self._log_event("left", end.how)
-        else:
-            log.error("worker died", extra=facts)
-            self._log_event("died", end.how)
-        self._record_end(end.how)
-        self._note_exit(cause)
+        """Reap the worker, whose pidfd has become readable."""
+        if self._process is not None:
+            status = processes.reap(self._process)
+            chance = random.random()  # noqa: S311 - jitter
+            self.apply_event(Exited(chance, status.how, status.cause))
 
     def reap_predecessor(self) -> None:
         """Reap the predecessor, whose pidfd has become readable."""
-        if self.predecessor is None:
+        replaced, predecessor = self._replaced, self.pool.predecessor
+        if replaced is None or predecessor is None:
             return
-        self.predecessor.reap()
-        self.predecessor = None
-        promote_successor(self._spec)
-        if self.has_ended:
-            self.clear_files()
-
-    def advance_predecessor(self, now: float) -> None:
-        """Drain the predecessor once the kubelet lists its successor (monotonic seconds)."""
-        if self.predecessor is not None:
-            phase = self.report.phase if self.report else None
-            self.predecessor.send_due_signal(self.child.state, phase, now)
-
-    @property
-    def has_ended(self) -> bool:
-        """True if no worker serves the pool, and none is wanted."""
-        return self.child.state is State.NONE and self.predecessor is None
-
-    @property
-    def deadlines(self) -> tuple[float, ...]:
-        """Next deadlines of the pool's workers (monotonic seconds)."""
-        replaced = self.predecessor.next_deadline if self.predecessor else None
-        return tuple(one for one in (self.child.deadline, replaced) if one is not None)
+        how = processes.reap(replaced).how
+        facts = {"pool": self._spec.pool, "pid": replaced.pid, "how": how}
+        if predecessor.stage is Stage.SERVING:
+            log.error("worker died before its successor was listed", extra=facts)
+        else:
+            log.info("replaced worker left", extra=facts)
+        self._replaced = None
+        self.apply_event(managed_pool.PredecessorExited())
 
     @property
     def pidfds(self) -> dict[int, Callable[[], None]]:
         """The pidfds of the pool's workers, each with the function to call when it is readable."""
-        found = {self.process.pidfd: self.reap_worker} if self.process else {}
-        if self.predecessor is not None:
-            found[self.predecessor.process.pidfd] = self.reap_predecessor
+        found = {self._process.pidfd: self.reap_worker} if self._process else {}
+        if self._replaced is not None:
+            found[self._replaced.pidfd] = self.reap_predecessor
         return found
 
     def update_counters(self, now: float) -> None:
         """Add unavailability up to ``now`` (monotonic seconds) to the counters."""
-        desired = self.desired if self.configured else None
+        pool = self.pool
+        desired = pool.desired if pool.configured else None
         # While a predecessor serves, nothing is unavailable, and its state is not known.
-        state = self.child.state if self.predecessor is None else State.ADOPTING
-        self.counters.update_unavailability(desired, state, self.report, now)
-
-    def apply_pod_devices(self, known: PodDevices) -> None:
-        """Apply the devices that pods hold."""
-        pool = self._spec.pool
-        self.pods_hold = pods_hold(pool, known)
-        self.holders, self._pod_source = holders_of(pool, known.devices), known.source
+        state = pool.child.state if pool.predecessor is None else State.ADOPTING
+        self.counters.update_unavailability(desired, state, pool.worker.report, now)
 
     def clear_files(self) -> None:
         """Remove the pool's files on the host; keep its CDI spec while a pod needs it."""
-        needed = is_spec_needed(self._spec.pool, self.pods_hold)
+        needed = is_spec_needed(self._spec.pool, self.pool.pods_hold)
         remove_files(self._spec.manifest_path, keep=self._spec.spec_folder if needed else None)
 
     def remove_files(self) -> None:
@@ -298,104 +179,88 @@ class PoolWorker:
 
     def take_snapshot(self, now: float) -> PoolSnapshot:
         """Return a snapshot of the pool for the status."""
-        end = self.last_exit
-        return PoolSnapshot(
-            roster=self.desired,
-            child=self.child,
-            pid=self.process.pid if self.process else None,
-            report=self.report,
-            last_exit=f"{end.how} {now - end.at:.0f} s ago" if end else None,
-            last_log=end.last_log if end else (),
-            version=self._version,
-            is_replacing=self.predecessor is not None,
-            holders=self.holders,
-            pod_source=self._pod_source,
-        )
+        end = self._last_exit
+        ended = f"{end.how} {now - end.at:.0f} s ago" if end else None
+        return PoolSnapshot(self.pool, ended, end.last_log if end else ())
 
-    def _perform_act(self, act: Act) -> None:
-        match act:
+    def _perform_effect(self, effect: PoolEffect) -> PoolEvent | None:
+        """Perform an effect; return the event that it causes."""
+        match effect:
             case Act.SPAWN:
-                self._start_worker()
-            case Act.REPLACE if self.process:
-                self.predecessor = ReplacedWorker(self._spec, self.process, self.identity)
-                self._forget_worker()
-                self._start_worker()
-            case Act.DRAIN if self.process:
-                processes.send(self.process, signal.SIGTERM)
-            case Act.KILL if self.process:
-                processes.send(self.process, signal.SIGKILL)
-            case _:
-                pass
+                return self._start_worker()
+            case Act.REPLACE:
+                self._replaced, self._process = self._process, None
+                return self._start_worker()
+            case Act.DRAIN | Act.KILL:
+                _send_signal(self._process, is_kill=effect is Act.KILL)
+            case Act.DRAIN_PREDECESSOR | Act.KILL_PREDECESSOR:
+                _send_signal(self._replaced, is_kill=effect is Act.KILL_PREDECESSOR)
+            case Act.PROMOTE_SUCCESSOR:
+                # The predecessor detects that it has lost the lock, and ends even if no supervisor
+                # can signal it any more.
+                with contextlib.suppress(OSError):  # not locked yet: promoted at its hello
+                    self._spec.successor_lock_path.replace(self._spec.lock_path)
+            case Act.SWEEP_SOCKETS:
+                exit_record.clear_dead_sockets(self._spec)
+            case Act.CLEAR_FILES:
+                self.clear_files()
+            case managed_pool.RecordEvent(what=what, why=why):
+                self._record_event(what, why)
+            case managed_pool.CleanUpAfterWorker():
+                self._clean_up(effect)
+        return None
 
-    def _start_worker(self) -> None:
-        try:
-            if self.predecessor is None and self.adopt_existing():
-                return
-            self.incarnation = secrets.token_hex(8)
-            earlier = self.counters.figures = carried_over(
-                self.counters.figures or WorkerCounters()
-            )
-            spec = msgspec.structs.replace(
-                self._spec,
-                incarnation=self.incarnation,
-                earlier=earlier,
-                is_successor=self.predecessor is not None,
-            )
-            self.process = processes.spawn_worker(spec)
-        except OSError as error:
-            self._record_end(f"could not be started: {error}")
-            log.exception("worker could not be started", extra={"pool": self._spec.pool})
-            self._log_event("not started", str(error))
-            self._note_exit("not-started")
-        else:
-            log.info("worker started", extra=self._log_fields())
-            self._log_event("started", f"pid {self.process.pid}")
-
-    def _note_exit(self, cause: str) -> None:
-        before = self.child.restarts
-        self.apply_event(Exited(random.random()))  # noqa: S311 - jitter
-        if self.child.restarts > before:
-            self.counters.restarts[cause] += 1
-
-    def _incompatibility(self, hello: Hello) -> str:
-        """Return the reason why an orphan cannot be adopted; empty if it can."""
-        if hello.version != VERSION:
-            return f"it is of version {hello.version}, this is {VERSION}"
-        if hello.options != self._spec.options_digest:
-            return "it was forked with other options than those of now"
-        return ""
-
-    def _on_state_report(self, message: StateReport) -> None:
-        if not self.is_adopting or (message.pool and message.pool.name != self._spec.pool):
-            return
-        if message.pool is not None:
-            self.desired = from_orphan(message.pool, message.devices, self.desired, now=monotonic())
-        log.info("worker adopted", extra=self._log_fields() | {"devices": len(message.devices)})
-        self.counters.adoptions += 1
-        self._log_event("adopted", f"pid {self.process.pid if self.process else None}")
-        self.apply_event(StateReceived())
-
-    def _record_end(self, how: str) -> None:
-        remove_stale_socket(self._spec, self.report)
-        self._dropped_before = self.dropped_frames
+    def _clean_up(self, ended: managed_pool.CleanUpAfterWorker) -> None:
+        self._process = None
+        exit_record.remove_stale_socket(self._spec, ended.report)
+        if ended.restart_cause:
+            self.counters.restarts[ended.restart_cause] += 1
         self.counters.cancel_latency()
         if self.counters.figures is not None:
             self.counters.figures = carried_over(self.counters.figures)
-        self.last_exit = record_exit(self._spec, how)
-        self._forget_worker()
+        self._last_exit = ExitRecord(
+            ended.how, monotonic(), exit_record.last_lines(self._spec.tail_path)
+        )
 
-    def _forget_worker(self) -> None:
-        self.process = None
-        self.identity = None
-        self.incarnation = self._version = ""
-        self._known_generation = None
-        self._pods_hold_sent = None
-        self._to_check.clear()
-        self._is_full_check_due = False  # the next worker checks all of them anyway
-        self.report = None
+    def _start_worker(self) -> PoolEvent:
+        is_successor = self._replaced is not None
+        try:
+            if not is_successor and (orphan := self.find_orphan()) is not None:
+                return orphan
+            earlier = carried_over(self.counters.figures or WorkerCounters())
+            self.counters.figures = earlier
+            incarnation = secrets.token_hex(8)
+            spec = msgspec.structs.replace(
+                self._spec, incarnation=incarnation, earlier=earlier, is_successor=is_successor
+            )
+            self._process = processes.spawn_worker(spec)
+        except OSError as error:
+            chance = random.random()  # noqa: S311 - jitter
+            return Exited(chance, f"could not be started: {error}", "not-started")
+        return managed_pool.WorkerStarted(self._process.pid, incarnation)
 
-    def _log_event(self, what: str, why: str) -> None:
+    def find_orphan(self) -> OrphanFound | None:
+        """Return the orphan that serves the pool, if there is one, as an event.
+
+        Raises:
+            OSError: A process that cannot be seen or watched holds the lock.
+        """
+        orphan = processes.lock_holder(self._spec.lock_path)
+        if orphan is None:
+            return None
+        self._process = orphan.process
+        facts = {"pool": self._spec.pool, "pid": orphan.process.pid}
+        log.info("a worker of an earlier supervisor serves", extra=facts)
+        return OrphanFound(orphan.process.pid, orphan.incarnation)
+
+    def _record_event(self, what: str, why: str) -> None:
+        level, line, key = _LOG_LINES[what]
+        facts = {"pool": self._spec.pool, "pid": self._process.pid if self._process else None}
+        log.log(level, line, extra={**facts, key: why} if key else facts)
+        self.counters.adoptions += what == "adopted"
         self._event_log.record_event("worker", what, pool=self._spec.pool, why=why)
 
-    def _log_fields(self) -> dict[str, object]:
-        return {"pool": self._spec.pool, "pid": self.process.pid if self.process else None}
+
+def _send_signal(process: ChildProcess | None, *, is_kill: bool) -> None:
+    if process is not None:
+        processes.send(process, signal.SIGKILL if is_kill else signal.SIGTERM)

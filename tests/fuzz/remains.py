@@ -119,7 +119,7 @@ def last_log(raw: bytes) -> None:
     """The end of a worker's log is a few lines."""
     with _folder() as folder:
         (folder / "tail").write_bytes(raw)
-        told = exit_record._last_lines(folder / "tail")
+        told = exit_record.last_lines(folder / "tail")
         assert len(told) <= 50
         msgspec.json.encode(told)
 

@@ -31,7 +31,7 @@ def test_it_is_asked_to_leave_once_its_successor_was_listed_for_a_while(
             since = None
         elif since is None:
             since = now
-        if act is Act.DRAIN:
+        if act is Act.DRAIN_PREDECESSOR:
             assert since is not None
             assert now >= since + LINGER_S
             return
@@ -43,7 +43,7 @@ def test_it_is_asked_to_leave_once_its_successor_was_listed_for_a_while(
 @given(st.sampled_from([State.NONE, State.LEAVING]), st.sampled_from([None, *Phase]))
 def test_it_leaves_with_its_pool(successor: State, phase: Phase | None) -> None:
     predecessor, act = step_predecessor(Predecessor(), successor, phase, 5.0)
-    assert act is Act.DRAIN
+    assert act is Act.DRAIN_PREDECESSOR
     assert predecessor.deadline == 5.0 + LEAVE_TIMEOUT_S
 
 
@@ -52,6 +52,6 @@ def test_one_that_does_not_leave_is_killed_once(successor: State, phase: Phase |
     leaving = Predecessor(Stage.LEAVING, 10.0)
     assert step_predecessor(leaving, successor, phase, 9.9) == (leaving, None)
     killed, act = step_predecessor(leaving, successor, phase, 10.0)
-    assert act is Act.KILL
+    assert act is Act.KILL_PREDECESSOR
     assert step_predecessor(killed, successor, phase, 99.0) == (killed, None)
     assert killed.deadline is None

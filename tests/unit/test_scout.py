@@ -46,14 +46,14 @@ def result(scout: DiscoveryProcess) -> DiscoveryResult:
 @contextmanager
 def ended(scout: DiscoveryProcess) -> Iterator[DiscoveryProcess]:
     yield scout
-    scout.stop()
+    scout.stop_child()
     while scout.is_busy:
         select.select(scout.descriptors, [], [], 5)
         assert scout.poll_result(monotonic()) is None
 
 
 def test_it_finds_what_a_look_finds(sim: SimNode) -> None:
-    scout = DiscoveryProcess(sim.root)
+    scout = DiscoveryProcess(sim.root, sim.root)
     for _ in range(2):
         scout.start_discovery(NEEDS)
         look = result(scout)
@@ -66,14 +66,14 @@ def test_more_than_a_pipe_holds(sim: SimNode) -> None:
     sim.add(SimDevice("0000:5e:00.0", driver="x", totalvfs=0, rbln=None, code="020000"))
     sim.tree.directory("/sys/bus/pci/devices/0000:5e:00.0/net")
     sim.enable_vfs("0000:5e:00.0", 400, driver="x")
-    scout = DiscoveryProcess(sim.root)
+    scout = DiscoveryProcess(sim.root, sim.root)
     scout.start_discovery(NEEDS)
     assert len(result(scout).node.functions) == 405
 
 
 def test_a_look_that_hangs_is_ended(sim: SimNode) -> None:
     sim.hang("0000:20:00.0", "numa_node")
-    scout = DiscoveryProcess(sim.root, deadline_s=SOON_S)
+    scout = DiscoveryProcess(sim.root, sim.root, deadline_s=SOON_S)
     began = monotonic()
     scout.start_discovery(NEEDS)
     assert result(scout) == DiscoveryResult(
@@ -83,13 +83,13 @@ def test_a_look_that_hangs_is_ended(sim: SimNode) -> None:
     with ended(scout):
         pass
     sim.set_numa_node("0000:20:00.0", 0)
-    scout = DiscoveryProcess(sim.root)
+    scout = DiscoveryProcess(sim.root, sim.root)
     scout.start_discovery(NEEDS)
     assert result(scout).failed is None
 
 
 def test_a_look_that_says_too_much_is_ended(sim: SimNode) -> None:
-    with ended(DiscoveryProcess(sim.root, max_bytes=100)) as scout:
+    with ended(DiscoveryProcess(sim.root, sim.root, max_bytes=100)) as scout:
         scout.start_discovery(NEEDS)
         look = result(scout)
     assert look.failed == "the look at the node said more than 100 bytes and was ended"
@@ -97,7 +97,7 @@ def test_a_look_that_says_too_much_is_ended(sim: SimNode) -> None:
 
 def test_a_look_that_is_killed(sim: SimNode) -> None:
     sim.hang("0000:20:00.0", "numa_node")
-    scout = DiscoveryProcess(sim.root)
+    scout = DiscoveryProcess(sim.root, sim.root)
     scout.start_discovery(NEEDS)
     (child,) = children()
     processes.kill([child])
@@ -107,7 +107,7 @@ def test_a_look_that_is_killed(sim: SimNode) -> None:
 
 def test_nothing_stays_open(sim: SimNode) -> None:
     before = open_descriptors()
-    scout = DiscoveryProcess(sim.root, deadline_s=SOON_S)
+    scout = DiscoveryProcess(sim.root, sim.root, deadline_s=SOON_S)
     scout.start_discovery(NEEDS)
     result(scout)
     sim.hang("0000:20:00.0", "numa_node")
@@ -126,7 +126,7 @@ def test_what_a_look_started_ends_with_it(
     tool.write_text(f"#!/bin/sh\nsleep 300 &\necho $! > {left}\nexit 8\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    scout = DiscoveryProcess(sim.root)
+    scout = DiscoveryProcess(sim.root, sim.root)
     scout.start_discovery(Needs(frozenset({0x02}), ddp_profiles=True))
     assert result(scout).failed is None
     assert processes.has_ended(int(left.read_text()), 5)
@@ -139,7 +139,7 @@ import os
 from pathlib import Path
 from rbln_supervisor.discovery.process import DiscoveryProcess
 from rbln_worker.host.discovery.inventory import Needs
-scout = DiscoveryProcess(Path({str(sim.root)!r}), deadline_s=0.2)
+scout = DiscoveryProcess(Path({str(sim.root)!r}), Path(), deadline_s=0.2)
 scout.start_discovery(Needs(frozenset({{0x12}})))
 print(*Path(f"/proc/self/task/{{os.getpid()}}/children").read_text().split(), flush=True)
 os._exit(0)

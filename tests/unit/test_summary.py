@@ -15,6 +15,7 @@ from rbln_supervisor.core.reporting.pool_summary import (
 from rbln_supervisor.core.status import DeviceStatus, PoolStatus
 from rbln_supervisor.core.workers.desired_state import DesiredState
 from rbln_supervisor.core.workers.lifecycle import Child, State
+from rbln_supervisor.core.workers.managed_pool import KnownWorker, ManagedPool
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.health import HealthPhase, Judged, Verdict
 from rbln_worker.contract.messages import Phase, Report
@@ -45,8 +46,10 @@ def told(
     deadline: float | None = None,
 ) -> PoolStatus:
     child = Child(state=state, deadline=deadline, restarts=2)
-    seen = PoolSnapshot(roster, child, 7, report, "killed by SIGKILL 1 s ago", ("a line",))
-    return pool_status(seen, 100.0)
+    pool = ManagedPool(
+        POOL.name, "", "", desired=roster, child=child, worker=KnownWorker(7, report=report)
+    )
+    return pool_status(PoolSnapshot(pool, "killed by SIGKILL 1 s ago", ("a line",)), 100.0)
 
 
 @pytest.mark.parametrize(

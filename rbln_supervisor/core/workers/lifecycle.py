@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from rbln_supervisor.core.workers import backoff
+from rbln_worker.contract.messages import ToSupervisor
 
 HELLO_TIMEOUT_S: Final = 10.0
 """Maximum time until a worker's hello, or an orphan's state (seconds)."""
@@ -50,6 +51,14 @@ class Act(StrEnum):
     """Make the living worker the predecessor, and spawn its successor."""
     DRAIN = "drain"
     KILL = "kill"
+    DRAIN_PREDECESSOR = "drain predecessor"
+    KILL_PREDECESSOR = "kill predecessor"
+    PROMOTE_SUCCESSOR = "promote successor"
+    """Replace the predecessor's lock by the successor's."""
+    SWEEP_SOCKETS = "sweep sockets"
+    """Remove the pool's sockets without a listener."""
+    CLEAR_FILES = "clear files"
+    """Remove the pool's files on the host: it is not wanted, and has no worker any more."""
 
 
 class Child(msgspec.Struct, frozen=True):
@@ -76,9 +85,16 @@ class NotNeeded(msgspec.Struct, frozen=True):
 class MessageReceived(msgspec.Struct, frozen=True):
     """Event: the worker sent a message, so it is alive."""
 
+    sender: bytes = b""
+    """Its address at the router."""
+    message: ToSupervisor | None = None
+
 
 class OrphanFound(msgspec.Struct, frozen=True):
     """Event: an orphan holds the pool's lock; found at the start, or instead of a spawn."""
+
+    pid: int = 0
+    incarnation: str = ""
 
 
 class Incompatible(msgspec.Struct, frozen=True):
@@ -90,9 +106,14 @@ class StateReceived(msgspec.Struct, frozen=True):
 
 
 class Exited(msgspec.Struct, frozen=True):
-    """Event: the process has ended; ``chance`` in [0, 1) decides the jitter of the next delay."""
+    """Event: the process has ended and was reaped, or could not be started."""
 
     chance: float
+    """In [0, 1); decides the jitter of the next delay."""
+    how: str = ""
+    """Text for people."""
+    cause: str = ""
+    """Label: ``SIGKILL``, ``exit-70``, ``not-started``."""
 
 
 class DeadlinePassed(msgspec.Struct, frozen=True):

@@ -47,12 +47,12 @@ def step_predecessor(
     is_due = predecessor.deadline is not None and now >= predecessor.deadline
     match predecessor.stage:
         case Stage.SERVING if successor in _ENDING or (is_replaced and is_due):
-            return Predecessor(Stage.LEAVING, now + LEAVE_TIMEOUT_S), Act.DRAIN
+            return Predecessor(Stage.LEAVING, now + LEAVE_TIMEOUT_S), Act.DRAIN_PREDECESSOR
         case Stage.SERVING if not is_replaced:
             return Predecessor(), None
         case Stage.SERVING if predecessor.deadline is None:
             return Predecessor(deadline=now + LINGER_S), None
         case Stage.LEAVING if is_due:
-            return Predecessor(Stage.KILLED), Act.KILL
+            return Predecessor(Stage.KILLED), Act.KILL_PREDECESSOR
         case _:
             return predecessor, None

@@ -1,0 +1,68 @@
+"""A simulated worker, as far as the supervisor can tell."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from rbln_worker.contract.messages import (
+    Delta,
+    Heartbeat,
+    Hello,
+    Phase,
+    Report,
+    Snapshot,
+    SnapshotRequest,
+    StateReport,
+    StateRequest,
+    ToSupervisor,
+    ToWorker,
+)
+from rbln_worker.contract.pool import PoolSpec
+from rbln_worker.contract.version import VERSION
+from rbln_worker.core.pool_snapshot import Gap, HeldPool, apply_message
+
+SPEC: Final = PoolSpec("x.io", "a", "accelerator")
+OPTIONS: Final = "options"
+
+
+class SimWorker:
+    """A worker process, as far as the supervisor can tell."""
+
+    def __init__(self, pid: int, *, options: str = OPTIONS, held: HeldPool | None = None) -> None:
+        self.pid = pid
+        self.incarnation = f"life {pid}"
+        self.options = options
+        self.held = held
+        self.hangs = False
+        self.ends_on_term = True
+        self.is_reaped = False
+
+    @property
+    def address(self) -> bytes:
+        return b"%d" % self.pid
+
+    def hello(self) -> Hello:
+        session, generation = (self.held.session, self.held.generation) if self.held else ("", 0)
+        return Hello(
+            SPEC.name, self.pid, self.incarnation, VERSION, session, generation, self.options
+        )
+
+    def receive(self, message: ToWorker) -> Iterator[ToSupervisor]:
+        """Yield the answers to a message."""
+        match message:
+            case StateRequest():
+                yield StateReport(
+                    self.held.pool if self.held else None,
+                    tuple(self.held.devices.values()) if self.held else (),
+                )
+            case Snapshot() | Delta():
+                after = apply_message(self.held, message)
+                if isinstance(after, Gap):
+                    yield SnapshotRequest()
+                else:
+                    self.held = after
+                    yield Report(Phase.REGISTERED)
+            case _:
+                pass
+
+    def beat(self) -> Heartbeat:
+        return Heartbeat(self.held.session, self.held.generation) if self.held else Heartbeat()
