@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +29,7 @@ class Kubectl:
         self._environment = {
             "HOME": str(self._home),
             "KUBECONFIG": str(places.state / "kubeconfig"),
-            "PATH": os.environ["PATH"],
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",  # kubectl-rbln
         }
 
     def __call__(self, *words: str | Path, stdin: str | None = None) -> str:

@@ -1,0 +1,141 @@
+"""Runs kubectl, and rbln-ctl in the plugin's pods, several nodes at a time."""
+
+import subprocess
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Final
+
+import msgspec
+
+from rbln_supervisor.core.control.protocol import ErrorReply
+from rbln_supervisor.ctl.exits import Exit
+from rbln_supervisor.kubectl.plugin_pods import (
+    SELECTOR,
+    PluginPod,
+    choose_pods,
+    node_names,
+    plugin_pods,
+)
+
+MAX_PARALLEL: Final = 32
+"""Each node takes a process of kubectl and a connection to the API server."""
+_EXITED: Final = "command terminated with exit code"
+"""kubectl exec writes this if the command ran and failed; any other failure is kubectl's own."""
+
+
+class KubectlError(Exception):
+    """kubectl could not be run, or refused; the text is its own."""
+
+
+class NodeResult(msgspec.Struct, frozen=True):
+    """The result of rbln-ctl on one node."""
+
+    node: str
+    pod: str = ""
+    exit_code: int = Exit.UNREACHABLE
+    result: msgspec.Raw | None = None
+    """JSON of rbln-ctl; None if there is none."""
+    problem: str = ""
+    """Reason for the missing result."""
+
+
+def read_result(without: NodeResult, output: bytes) -> NodeResult:
+    """Return the result with the output of rbln-ctl, or with the errors that the output names."""
+    try:
+        refusal = msgspec.json.decode(output, type=ErrorReply)
+    except msgspec.ValidationError:  # any other JSON
+        return msgspec.structs.replace(without, result=msgspec.Raw(output), problem="")
+    except msgspec.DecodeError:
+        return without
+    return msgspec.structs.replace(without, problem="; ".join(refusal.errors))
+
+
+class Kubectl:
+    """kubectl with the user's choice of cluster."""
+
+    def __init__(self, options: Sequence[str], namespace: str, timeout_s: float) -> None:
+        """Take options of kubectl, the plugin's namespace (empty: any), and seconds for a call."""
+        self._options = tuple(options)
+        self._namespace = namespace
+        self._timeout_s = timeout_s
+
+    def find_pods(self, nodes: Iterable[str], selector: str) -> Mapping[str, PluginPod | None]:
+        """Return the plugin's pod of each node, None where there is none.
+
+        Args:
+            nodes: names; empty for all.
+            selector: a label selector of nodes; empty for all.
+
+        Raises:
+            KubectlError: kubectl failed.
+        """
+        where = ("--namespace", self._namespace) if self._namespace else ("--all-namespaces",)
+        try:
+            pods = plugin_pods(self._get("pods", *where, "--selector", SELECTOR))
+            names = set(nodes) or None
+            if selector:
+                labelled = node_names(self._get("nodes", "--selector", selector))
+                names = set(labelled if names is None else names & labelled)
+        except msgspec.MsgspecError as error:
+            raise KubectlError(f"kubectl printed no list of objects: {error}") from error
+        return choose_pods(pods, names)
+
+    def ask_nodes(
+        self,
+        pods: Mapping[str, PluginPod | None],
+        arguments: Sequence[str],
+        on_result: Callable[[NodeResult], object],
+    ) -> tuple[NodeResult, ...]:
+        """Run rbln-ctl in each pod; return the results, sorted by node."""
+        if not pods:
+            return ()
+        results = []
+        with ThreadPoolExecutor(min(MAX_PARALLEL, len(pods))) as threads:
+            pending = [
+                threads.submit(self._ask_node, node, pod, arguments) for node, pod in pods.items()
+            ]
+            for done in as_completed(pending):
+                results.append(done.result())
+                on_result(done.result())
+        return tuple(sorted(results, key=lambda result: result.node))
+
+    def _ask_node(self, node: str, pod: PluginPod | None, arguments: Sequence[str]) -> NodeResult:
+        if pod is None:
+            return NodeResult(node, problem="it has no pod of the device plugin")
+        name = f"{pod.namespace}/{pod.name}"
+        if pod.obstacle:
+            return NodeResult(node, name, problem=pod.obstacle)
+        place = ("exec", "--namespace", pod.namespace, pod.name, "--")
+        try:
+            done = self._run(*place, "rbln-ctl", "--json", *arguments)
+        except KubectlError as error:
+            return NodeResult(node, name, problem=str(error))
+        lines = done.stderr.decode(errors="replace").splitlines()
+        said = [line for line in lines if line and not line.startswith(_EXITED)]
+        problem = said[-1] if said else f"no output, exit code {done.returncode}"
+        if done.returncode and not any(_EXITED in line for line in lines):
+            return NodeResult(node, name, problem=problem)
+        return read_result(NodeResult(node, name, done.returncode, problem=problem), done.stdout)
+
+    def _get(self, kind: str, *arguments: str) -> bytes:
+        done = self._run("get", kind, *arguments, "--output", "json")
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip()
+            raise KubectlError(said or f"kubectl get failed with exit code {done.returncode}")
+        return done.stdout
+
+    def _run(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        try:
+            return subprocess.run(  # noqa: S603 - no shell; rbln-ctl checks its arguments
+                ("kubectl", verb, *self._options, *arguments),  # noqa: S607 - as the user runs it
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+                timeout=self._timeout_s,
+            )
+        except FileNotFoundError as error:
+            raise KubectlError("kubectl is not in PATH") from error
+        except OSError as error:
+            raise KubectlError(f"kubectl can't be run: {error.strerror}") from error
+        except subprocess.TimeoutExpired as error:
+            raise KubectlError(f"no answer within {self._timeout_s:g} s") from error

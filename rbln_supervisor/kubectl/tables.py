@@ -1,0 +1,186 @@
+"""Tables of ``kubectl rbln``: rows of all nodes together."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+from rich.console import RenderableType
+from rich.text import Text
+
+from rbln_supervisor.core.matching.explain import Explanation
+from rbln_supervisor.core.status import DeviceStatus, NodeStatus, PodUse
+from rbln_supervisor.ctl.rendering import table_for
+from rbln_supervisor.ctl.text import plain, time_ago, time_stamp
+from rbln_supervisor.kubectl.results import DoctorResult, EventsResult
+from rbln_worker.contract.problem import Problem, Severity
+
+_STYLES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("serving", "Healthy"), "green"),
+    **dict.fromkeys(("starting", "note"), "cyan"),
+    **dict.fromkeys(("waiting", "warning"), "yellow"),
+    **dict.fromkeys(("backoff", "invalid", "Unhealthy", "error"), "red"),
+}
+_SEVERITIES: Final = tuple(Severity)
+MAX_NAMES: Final = 3
+"""Nodes that are named for one problem; then "and N more"."""
+
+Row = Sequence[str | Text]
+
+
+def status_table(results: Mapping[str, NodeStatus], columns: int) -> RenderableType:
+    """Return a row for each pool of each node."""
+    rows: list[Row] = []
+    for node, status in results.items():
+        rows += [
+            (
+                node,
+                name,
+                _styled(pool.state),
+                _share(sum(_is_healthy(one) for one in pool.devices.values()), len(pool.devices)),
+                str(sum(bool(one.pods) for one in pool.devices.values())),
+                pool.reason,
+            )
+            for name, pool in status.pools.items()
+        ] or [(node, "-", "-", "-", "-", "it has no resource pool")]
+    return _table(("NODE", "RESOURCE", "STATE", "HEALTHY", "IN PODS", "NOTE"), rows, columns)
+
+
+def device_table(
+    results: Mapping[str, NodeStatus], columns: int, now: float, *, unhealthy: bool
+) -> RenderableType:
+    """Return a row for each device, with the pods that hold it; or for each Unhealthy one."""
+    rows: list[Row] = [
+        (
+            node,
+            resource,
+            device,
+            _styled(one.health),
+            time_ago(one.since, now),
+            ", ".join(map(_pod_name, one.pods)) or "-",
+            one.reason,
+        )
+        for node, status in results.items()
+        for resource, pool in status.pools.items()
+        for device, one in pool.devices.items()
+        if not (unhealthy and _is_healthy(one))
+    ]
+    return _table(("NODE", "RESOURCE", "DEVICE", "HEALTH", "SINCE", "POD", "REASON"), rows, columns)
+
+
+def top_table(results: Mapping[str, NodeStatus], columns: int) -> RenderableType:
+    """Return devices, healthy, held and free ones of each resource and node; the fullest first."""
+    counts = []
+    total: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0, 0])
+    for node, status in results.items():
+        for resource, pool in status.pools.items():
+            devices = pool.devices.values()
+            row = [
+                len(devices),
+                sum(_is_healthy(one) for one in devices),
+                sum(bool(one.pods) for one in devices),
+                sum(_is_healthy(one) and not one.pods for one in devices),
+                sum(bool(one.pods) and not _is_healthy(one) for one in devices),
+            ]
+            counts.append((node, resource, row))
+            total[resource] = [a + b for a, b in zip(total[resource], row, strict=True)]
+    counts.sort(key=lambda one: (one[1], -one[2][2] / max(one[2][0], 1), one[0]))
+    if len(results) > 1:
+        counts += [("all nodes", resource, row) for resource, row in total.items()]
+    rows: list[Row] = [
+        (
+            node,
+            resource,
+            *map(str, row[:4]),
+            Text(str(row[4]), "red" if row[4] else "dim"),
+        )
+        for node, resource, row in counts
+    ]
+    heads = ("NODE", "RESOURCE", "DEVICES", "HEALTHY", "IN PODS", "FREE", "UNHEALTHY IN PODS")
+    return _table(heads, rows, columns)
+
+
+def problem_table(results: Mapping[str, DoctorResult], columns: int) -> RenderableType:
+    """Return each problem once, with its nodes; the most severe first."""
+    nodes: dict[Problem, list[str]] = defaultdict(list)
+    for node, result in results.items():
+        for one in result.problems:
+            nodes[msgspec.structs.replace(one, evidence=())].append(node)
+    rows: list[Row] = [
+        (
+            _bounded(nodes[one]),
+            _styled(one.severity),
+            one.code,
+            one.subject or "-",
+            Text.assemble(plain(one.text), ("\nnext: ", "bold"), plain(one.hint)),
+        )
+        for one in sorted(nodes, key=lambda one: (_SEVERITIES.index(one.severity), one.code))
+    ]
+    return _table(("NODE", "SEVERITY", "CODE", "SUBJECT", "PROBLEM"), rows, columns)
+
+
+def event_table(results: Mapping[str, EventsResult], columns: int) -> RenderableType:
+    """Return the events of all nodes by time, the newest last."""
+    merged = sorted(
+        ((one.at, node, one) for node, result in results.items() for one in result.events),
+        key=lambda row: row[:2],
+    )
+    rows: list[Row] = [
+        (
+            time_stamp(at),
+            node,
+            one.pool or "-",
+            one.device or "-",
+            f"{one.kind} {one.what}",
+            one.why,
+        )
+        for at, node, one in merged
+    ]
+    return _table(("TIME (UTC)", "NODE", "POOL", "DEVICE", "WHAT", "WHY"), rows, columns)
+
+
+def explanation_table(results: Mapping[str, Explanation], columns: int) -> RenderableType:
+    """Return a row for each node that knows the device."""
+    rows: list[Row] = [
+        (
+            node,
+            one.device,
+            one.pool or "-",
+            _styled(one.health.health) if one.health else "-",
+            "; ".join(
+                filter(None, (one.health.reason if one.health else "", one.detail, *one.notes))
+            ),
+        )
+        for node, one in results.items()
+    ]
+    return _table(("NODE", "DEVICE", "POOL", "HEALTH", "WHY"), rows, columns)
+
+
+def _is_healthy(device: DeviceStatus) -> bool:
+    return device.health == "Healthy"
+
+
+def _pod_name(use: PodUse) -> str:
+    return f"{use.namespace}/{use.pod}" if use.pod else f"uid {use.uid}"
+
+
+def _bounded(names: Sequence[str]) -> str:
+    more = len(names) - MAX_NAMES
+    return ", ".join(names[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _share(healthy: int, devices: int) -> Text:
+    return Text(f"{healthy}/{devices}", "" if healthy == devices else "red")
+
+
+def _styled(word: str) -> Text:
+    return Text(plain(word), _STYLES.get(word, ""))
+
+
+def _table(heads: Sequence[str], rows: Iterable[Row], columns: int) -> RenderableType:
+    table = table_for(columns)
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(plain(cell)) if isinstance(cell, str) else cell for cell in row))
+    return table
