@@ -26,7 +26,7 @@ def _run_command(options: argparse.Namespace) -> Exit:
 
 
 COMMAND: Final = Command(
-    "pack status, events, findings and configuration into one file, without secrets",
+    "pack status, events, problems and configuration into one file, without secrets",
     "  rbln-ctl support-bundle\n  rbln-ctl support-bundle /tmp/node7.tar.gz",
     _run_command,
     _add_arguments,
