@@ -66,8 +66,10 @@ def _say(text: str, tests: Sequence[str] = ()) -> None:
 
 def run_pytest(words: Sequence[str], file: Path) -> int:
     """Run pytest in a process of its own; the failed tests' ids go to ``file``."""
+    # Not by PYTHONDEVMODE, which the processes under test would inherit.
+    dev = ("-X", "dev") if sys.flags.dev_mode else ()
     return subprocess.run(
-        (sys.executable, "-m", "pytest", "-p", "tests.second_attempt", *words),
+        (sys.executable, *dev, "-m", "pytest", "-p", "tests.second_attempt", *words),
         env={**os.environ, VARIABLE: str(file)},
         check=False,
     ).returncode
