@@ -47,7 +47,7 @@ def _read_descriptor(descriptor: int, path: str) -> bytes:
     after = os.fstat(descriptor)
     # Half of the old file and half of the new one might still be a valid document.
     if (after.st_mtime_ns, after.st_size) != (before.st_mtime_ns, before.st_size):
-        raise ConfigError([f"{path}: changed while it was read, expected a file at rest"])
+        raise ConfigError([f"{path}: changed while it was read; write it in one step, by rename"])
     return b"".join(pieces)
 
 

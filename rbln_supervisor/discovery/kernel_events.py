@@ -134,7 +134,7 @@ class KernelEventListener:
     def _messages_lost(self, what: CounterName, now: float) -> None:
         self.counts[what] += 1
         if None not in self._affected:
-            log.info("the kernel dropped messages, everything is looked at", extra={"of": what})
+            log.info("the kernel dropped messages: a full discovery follows", extra={"of": what})
         self._affected.add(None)
         self._schedule_discovery(now)
 

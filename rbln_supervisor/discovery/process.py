@@ -78,10 +78,10 @@ class DiscoveryProcess(ForkedCollector):
 def decode_result(collected: Collected) -> DiscoveryResult:
     """Return the result that a discovery's process has written, or the reason why there is none."""
     if collected.failure:
-        return DiscoveryResult(failed=f"the look at the node {collected.failure}")
+        return DiscoveryResult(failed=f"the discovery {collected.failure}")
     try:
         return _RESULT.decode(collected.output)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return DiscoveryResult(
-            failed=f"the look at the node ended without a result ({collected.how}), see the log"
+            failed=f"the discovery ended without a result ({collected.how}), see the log"
         )

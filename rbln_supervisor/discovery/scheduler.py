@@ -24,7 +24,7 @@ from rbln_worker.contract.device import Bdf
 from rbln_worker.contract.pod_resources import ResourceHolders
 from rbln_worker.contract.problem import Problem
 
-_CROWDED = ErrorReply(("too many wait for a look at the node already, ask again later",))
+_CROWDED = ErrorReply(("too many requests wait for a discovery; try again later",))
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ class DiscoveryScheduler:
             )
         except OSError as error:
             self._finish_discovery(
-                DiscoveryResult(failed=f"the node can't be looked at: {error.strerror}")
+                DiscoveryResult(failed=f"the discovery can't start: {error.strerror}")
             )
 
     def _finish_discovery(self, result: DiscoveryResult) -> None:

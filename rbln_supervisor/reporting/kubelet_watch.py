@@ -66,6 +66,6 @@ class KubeletSocketWatch:
             return
         if self._known:
             self.restarts += 1
-            log.info("a kubelet made its socket anew", extra={"restarts": self.restarts})
-            self._record_event("restarted", f"{self._socket} was made anew")
+            log.info("the kubelet created its socket again", extra={"restarts": self.restarts})
+            self._record_event("restarted", f"{self._socket} was created again")
         self._identity, self._known = identity, True

@@ -101,7 +101,7 @@ class Router:
                 log.error(text)  # noqa: TRY400 - the error is in it
         else:
             self.problem = None
-            log.warning("a socket was removed, it is made anew", extra={"path": str(self._path)})
+            log.warning("a removed socket is created again", extra={"path": str(self._path)})
 
     def _bind_socket(self) -> None:
         self.socket.bind(f"ipc://{self._path}")

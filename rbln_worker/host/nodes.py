@@ -61,7 +61,7 @@ def node_problem(root: str, path: str, *, real: bool) -> str:
     except (FileNotFoundError, NotADirectoryError):
         return MISSING
     except OSError as error:
-        return f"can't be looked at ({error.strerror})"
+        return f"can't be read ({error.strerror})"
     except ValueError:  # a NUL
         return MISSING
     if not here.startswith(f"{_DEV}/"):

@@ -29,7 +29,7 @@ DEVICES = [DeviceId(f"0000:{n:02x}:00.0") for n in range(4)]
 NOW = 1_764_000_000.0
 
 VERDICTS = st.one_of(
-    st.just(Verdict(healthy=False, reason="not looked at yet", phase=HealthPhase.UNHEALTHY)),
+    st.just(Verdict(healthy=False, reason="not checked yet", phase=HealthPhase.UNHEALTHY)),
     st.just(Verdict(healthy=True)),
     st.just(Verdict(healthy=True, reason="r", phase=HealthPhase.SUSPECT, source="node")),
     st.just(Verdict(healthy=True, reason="r", phase=HealthPhase.UNKNOWN, source="files")),

@@ -252,7 +252,7 @@ def test_an_answer_that_is_none_is_not_taken(answer: StateReport | bytes) -> Non
 
 @pytest.mark.parametrize("device_type", ["accelerator", "netDevice", "nothing we know"])
 def test_what_it_holds_is_only_where_the_pool_goes_on_from(device_type: str) -> None:
-    """A type or devices that don't exist: the look at the node and the file say what is."""
+    """A type or devices that don't exist: the discovery and the file say what is."""
     with Stack(TWO_POOLS) as stack:
         served(stack)
         with untouched(stack, VM):

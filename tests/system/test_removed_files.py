@@ -43,4 +43,4 @@ def test_the_supervisor_makes_its_sockets_anew(remove: Callable[[Path], None]) -
                 lambda seen: seen.state == "serving" and seen.worker.pid != pid,
                 what="a worker that is born after that is heard",
             )
-        assert stack.log.count("a socket was removed, it is made anew") == 2
+        assert stack.log.count("a removed socket is created again") == 2

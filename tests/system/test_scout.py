@@ -43,7 +43,7 @@ from tests.system.scene import (
 
 pytestmark = pytest.mark.system
 
-HUNG: Final = "the look at the node took more than 10 s and was ended"
+HUNG: Final = "the discovery took more than 10 s and was ended"
 NIC: Final = PoolName("intel.com/nic")
 WITH_NICS: Final = config(
     ATOM_POOL, {"resourceName": "nic", "selectors": [{"drivers": ["ice"], "acpiIndexes": ["7"]}]}
@@ -72,7 +72,7 @@ def test_a_node_that_hangs_from_the_start() -> None:
         status = stack.wait_status(lambda _: True, what="an answer")
         assert not status.supervisor.ready
         assert {one.reason for one in status.pools.values()} == {
-            "the node has not been looked at yet"
+            "the node has not been discovered yet"
         }
         stack.wait_status(
             lambda s: texts(s.supervisor.problems) == (HUNG,), deadline_s=20, what="the problem"

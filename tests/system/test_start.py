@@ -119,7 +119,7 @@ def test_a_node_without_a_pci_bus() -> None:
 
     with Stack(config(ATOM_POOL), build) as stack:
         status = stack.wait_status(lambda status: status.supervisor.problems, what="a look")
-        waits(stack, ATOM, "the node has not been looked at yet")
+        waits(stack, ATOM, "the node has not been discovered yet")
         (problem,) = status.supervisor.problems
         assert problem.text == (
             "the node's devices can't be listed: /sys/bus/pci/devices: No such file or directory"

@@ -305,7 +305,7 @@ def healthy(device: Device = NPU) -> DeviceHealth:
 def test_nobody_is_judged_before_he_was_looked_at() -> None:
     one = device_health.with_desired_state(None, NPU, listing=False)
     assert device_health.evaluate_evidence(one, "", POLICY, at(1)) is one
-    assert device_health.device_verdict(one).reason == "not looked at yet"
+    assert device_health.device_verdict(one).reason == "not checked yet"
 
 
 def test_the_supervisors_word_needs_no_look() -> None:

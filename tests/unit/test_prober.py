@@ -258,7 +258,7 @@ def test_no_more_than_so_many_hang(tmp_path: Path) -> None:
             found = await settled(one, devices[3:], lambda found: len(found) == 5)
             for finding in found.values():
                 assert finding.evidence.observation == Unknown(
-                    "files", "not looked at: 3 looks hang already"
+                    "files", "not checked: 3 health checks hang already"
                 )
             assert threading.active_count() - threads <= 3 + SLOTS
             release(tmp_path)

@@ -77,7 +77,7 @@ def test_a_look_that_hangs_is_ended(sim: SimNode) -> None:
     began = monotonic()
     scout.start_discovery(NEEDS)
     assert result(scout) == DiscoveryResult(
-        failed="the look at the node took more than 0.3 s and was ended"
+        failed="the discovery took more than 0.3 s and was ended"
     )
     assert monotonic() - began < 5
     with ended(scout):
@@ -92,7 +92,7 @@ def test_a_look_that_says_too_much_is_ended(sim: SimNode) -> None:
     with ended(DiscoveryProcess(sim.root, sim.root, max_bytes=100)) as scout:
         scout.start_discovery(NEEDS)
         look = result(scout)
-    assert look.failed == "the look at the node said more than 100 bytes and was ended"
+    assert look.failed == "the discovery said more than 100 bytes and was ended"
 
 
 def test_a_look_that_is_killed(sim: SimNode) -> None:
@@ -101,7 +101,7 @@ def test_a_look_that_is_killed(sim: SimNode) -> None:
     scout.start_discovery(NEEDS)
     (child,) = children()
     processes.kill([child])
-    why = "the look at the node ended without a result (killed by SIGKILL), see the log"
+    why = "the discovery ended without a result (killed by SIGKILL), see the log"
     assert result(scout) == DiscoveryResult(failed=why)
 
 

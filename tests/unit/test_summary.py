@@ -7,7 +7,7 @@ from rbln_supervisor.core.config.node_config import Complaint, InvalidPool
 from rbln_supervisor.core.reporting.pool_summary import (
     NO_DEVICES,
     NO_WORKER,
-    NOT_LOOKED_AT,
+    NOT_CHECKED_YET,
     PoolSnapshot,
     invalid_status,
     pool_status,
@@ -134,7 +134,7 @@ def test_all_that_a_worker_says_of_a_device_is_told() -> None:
 
 
 def test_devices_that_nobody_looks_at_are_not_healthy() -> None:
-    for state, reason in ((State.UP, NOT_LOOKED_AT), (State.DOWN, NO_WORKER)):
+    for state, reason in ((State.UP, NOT_CHECKED_YET), (State.DOWN, NO_WORKER)):
         for one in told(state).devices.values():
             assert (one.health, one.reason) == ("Unhealthy", reason)
     assert told(State.NONE, roster=None).devices == {}

@@ -22,9 +22,9 @@ class PoolSnapshot(msgspec.Struct, frozen=True):
 
 
 NO_DEVICES: Final = "no device of the node matches its selectors"
-NOT_READ: Final = "the node has not been looked at yet"
+NOT_READ: Final = "the node has not been discovered yet"
 NO_WORKER: Final = "its worker is not running"
-NOT_LOOKED_AT: Final = "its worker has not looked at it yet"
+NOT_CHECKED_YET: Final = "its worker has not checked it yet"
 
 
 def pool_status(snapshot: PoolSnapshot, now: float) -> PoolStatus:
@@ -118,7 +118,7 @@ def _device_statuses(snapshot: PoolSnapshot) -> dict[str, DeviceStatus]:
     pool, report = snapshot.pool, snapshot.pool.worker.report
     judged = {one.id: one.verdict for one in report.devices} if report else {}
     looking = pool.child.state in {State.UP, State.STARTING, State.ADOPTING}
-    why = NOT_LOOKED_AT if looking else NO_WORKER
+    why = NOT_CHECKED_YET if looking else NO_WORKER
     return {
         device.id: _device_status(
             device,

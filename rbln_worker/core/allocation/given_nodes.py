@@ -83,7 +83,7 @@ class GivenNodes:
             if value.gone is not None:
                 sure[device] = f"was {paths[0]} and is gone: {value.gone}"
             elif answer is None or answer.faults:
-                faults = answer.faults if answer else ("nobody has looked at it yet",)
+                faults = answer.faults if answer else ("it has not been checked yet",)
                 unknown[device] = f"was {paths[0]}, its node is not known now: {'; '.join(faults)}"
             elif why := self._given.moved_reason(device, [node.host for node in answer.nodes]):
                 sure[device] = why

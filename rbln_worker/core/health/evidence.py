@@ -142,7 +142,7 @@ def timeout_evidence(seconds: float) -> Evidence:
 
 def skipped_evidence(hanging: int) -> Evidence:
     """Return the evidence for a device that was not checked because too many checks hang."""
-    return Evidence(Unknown("files", f"not looked at: {hanging} looks hang already"))
+    return Evidence(Unknown("files", f"not checked: {hanging} health checks hang already"))
 
 
 def needs_quick_checks(devices: Collection[Device]) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 from rbln_worker.contract.health import HealthPhase, Verdict
 from rbln_worker.core.health.observation import Observation
 
-NOT_CHECKED: Final = "not looked at yet"
+NOT_CHECKED: Final = "not checked yet"
 
 
 class HealthState(StrEnum):
