@@ -111,23 +111,23 @@ class ConfigReloader:
         return None if isinstance(wanted, ErrorReply) else wanted
 
     def activate(
-        self, wanted: node_config.NodeConfig, look: DiscoveryResult, *, force: bool
+        self, wanted: node_config.NodeConfig, discovery: DiscoveryResult, *, force: bool
     ) -> Reply:
         """Activate a configuration, or refuse it; the caller applies the discovery's result next.
 
         Args:
             wanted: the configuration.
-            look: a discovery for it and for the active one.
+            discovery: a discovery for it and for the active one.
             force: activate it even if it removes devices that pods use.
         """
-        if look.failed is not None:
+        if discovery.failed is not None:
             refuse = self._refuse_for_now if self._retry_timer.trying else self._refuse_reload
-            return refuse((look.failed,))
+            return refuse((discovery.failed,))
         pools = self._pools
-        node, rosters = pools.with_carry_over(look.node), pools.desired_states
+        node, rosters = pools.with_carry_over(discovery.node), pools.desired_states
         listed = {name: tuple(roster.devices) for name, roster in rosters.items()}
         lost = plan.devices_removed(pools.config, listed, wanted, node)
-        held = look.held or ResourceHolders()
+        held = discovery.held or ResourceHolders()
         objections = in_use.removal_conflicts(lost, held)
         if objections and not force:
             refuse = self._refuse_reload if held.unknown is None else self._refuse_for_now

@@ -1,6 +1,6 @@
 """The supervisor's decisions, as pure functions and values: no clock, no file, no socket.
 
-``configuration`` parses the file, ``assign`` and ``selecting`` match devices, ``roster`` is the
-desired state of a pool, ``lifecycle`` the state table of a worker, ``looks`` the queue of
-discoveries, ``status`` and ``measures`` are what clients get, ``diagnosis`` the checks of doctor.
+``config`` parses the file, ``device_types`` and ``matching`` assign devices to pools, ``discovery``
+merges and queues discoveries, ``workers`` has the desired state of each pool and the step of a pool
+and its worker, ``reporting`` and ``status`` are what clients get, ``doctor`` has the checks.
 """

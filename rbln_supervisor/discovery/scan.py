@@ -54,5 +54,5 @@ def scan_node(root: Path, needed: Needs) -> DiscoveryResult:
             ),
             *found.problems,
         ),
-        looked=found.looked,
+        discovered=found.discovered,
     )

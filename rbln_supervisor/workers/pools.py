@@ -85,7 +85,7 @@ class Pools:
         for problem in self.facts.problems:
             if problem not in before.problems:
                 log.warning(problem.text)
-        if result.looked is None:
+        if result.discovered is None:
             retry_s = math.inf if result.failed is None else RETRY_INTERVAL_S
             jitter = random.uniform(-RESCAN_JITTER, RESCAN_JITTER)  # noqa: S311
             self._rescan_at = now + min(self._options.rescan_s, retry_s) * (1 + jitter)

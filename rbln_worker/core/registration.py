@@ -155,11 +155,11 @@ def status_phase(state: RegistrationState) -> Phase:
     """Return the registration state for the status."""
     if state.step is RegistrationStep.LISTED:
         return Phase.REGISTERED
-    looked = state.view is not None
+    has_view = state.view is not None
     nobody_there = (
         state.step in {RegistrationStep.AWAY, RegistrationStep.YIELDED} or state.reason in _ABSENT
     )
-    return Phase.WAITING if looked and nobody_there else Phase.REGISTERING
+    return Phase.WAITING if has_view and nobody_there else Phase.REGISTERING
 
 
 def _dirs_checked(

@@ -58,7 +58,7 @@ SEEN = [
     (State.UP, report(Phase.REGISTERING, d1=ILL), {LossCause("unregistered"): 4}),
     (State.UP, report(Phase.WAITING), {LossCause("kubelet-away"): 4}),
     (State.UP, None, {LossCause("unregistered"): 4}),
-    (State.UP, Report(Phase.REGISTERED), {LossCause("unhealthy", "not-looked-at"): 4}),
+    (State.UP, Report(Phase.REGISTERED), {LossCause("unhealthy", "not-checked"): 4}),
     (State.UP, report(d0=Verdict(healthy=True, source="node")), {}),
     (
         State.UP,
@@ -135,7 +135,7 @@ def test_the_kernels_first_word_counts_until_the_worker_is_told() -> None:
 
 
 def test_sources_are_bounded() -> None:
-    assert {source_of(s) for s in ("", "link", "x", "y")} == {"not-looked-at", "link", "other"}
+    assert {source_of(s) for s in ("", "link", "x", "y")} == {"not-checked", "link", "other"}
 
 
 STATES = st.sampled_from([(state, said) for state, said, _ in SEEN])

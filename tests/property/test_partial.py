@@ -89,7 +89,9 @@ def test_it_is_as_good_as_a_whole_one(changes: list[list[tuple[str, int, int]]])
             look = looking.scan_node(node.root, msgspec.structs.replace(NEEDS, only=only))
             assert look.failed is None
             known = (
-                look.node if look.looked is None else merge_partial(known, look.node, look.looked)
+                look.node
+                if look.discovered is None
+                else merge_partial(known, look.node, look.discovered)
             )
             assert known == looking.scan_node(node.root, NEEDS).node
 

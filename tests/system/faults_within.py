@@ -46,7 +46,7 @@ def reloaded(*pools: dict[str, object]) -> Callable[[Stack], object]:
     return change
 
 
-def looked(change: Callable[[SimNode], object]) -> Callable[[Stack], object]:
+def discovered(change: Callable[[SimNode], object]) -> Callable[[Stack], object]:
     """A change of the node that is seen at once."""
 
     def changed(stack: Stack) -> None:
@@ -140,7 +140,7 @@ def share_a_group(node: SimNode) -> None:
 FAULTS: Final = (
     Fault(
         "eswitch-mode-unknown",
-        looked(ports),
+        discovered(ports),
         f"the eswitch mode of {NIC} can't be read",
         "note",
         system=with_a_nic,
@@ -204,17 +204,19 @@ FAULTS: Final = (
     Fault("worker-restarting", no_worker_can_start, "exit code", subject=ATOM),
     # Devices
     Fault(
-        "discovery-failed", looked(lambda n: n.tree.remove("/sys/bus/pci/devices")), "No such file"
+        "discovery-failed",
+        discovered(lambda n: n.tree.remove("/sys/bus/pci/devices")),
+        "No such file",
     ),
     Fault(
         "device-unreadable",
-        looked(garbled),
+        discovered(garbled),
         f"device {ATOMS[1]} is left out: vendor: No such file",
     ),
-    Fault("driver-missing", looked(lambda node: node.unbind(ATOMS[1])), "modprobe rebellions"),
+    Fault("driver-missing", discovered(lambda node: node.unbind(ATOMS[1])), "modprobe rebellions"),
     Fault(
         "driver-not-selected",
-        looked(lambda node: node.bind(ATOMS[1], "uio_pci_generic")),
+        discovered(lambda node: node.bind(ATOMS[1], "uio_pci_generic")),
         "1 device bound to uio_pci_generic, and pools select rebellions",
         "warning",
     ),
@@ -227,7 +229,7 @@ FAULTS: Final = (
         "install",
         "warning",
     ),
-    Fault("iommu-group-shared", looked(share_a_group), VMS[0], "note", subject=VM),
+    Fault("iommu-group-shared", discovered(share_a_group), VMS[0], "note", subject=VM),
     Fault("iommu-off", no_iommu, "intel_iommu=on", subject=VM),
     Fault("device-unhealthy", lambda s: s.node.set_status("rbln1", 3), "FAULT", subject=ATOM),
     Fault(
@@ -240,7 +242,7 @@ FAULTS: Final = (
     ),
     Fault(
         "device-warning",
-        looked(lambda node: node.set_attribute(ATOMS[1], "current_link_width", "8\n")),
+        discovered(lambda node: node.set_attribute(ATOMS[1], "current_link_width", "8\n")),
         "its PCIe link runs at 32.0 GT/s x8",
         "warning",
         ATOM,

@@ -105,7 +105,7 @@ MOVED: Final = (
     ),
     Moved(
         "rbln_devices_warned",
-        within.looked(lambda n: n.set_attribute(ATOMS[1], "current_link_width", "8\n")),
+        within.discovered(lambda n: n.set_attribute(ATOMS[1], "current_link_width", "8\n")),
         POOL,
     ),
     Moved(
@@ -148,7 +148,7 @@ MOVED: Final = (
     ),
     Moved("rbln_worker_restarts_total", within.no_worker_can_start, {**POOL, "cause": "exit-70"}),
     Moved("rbln_workers_adopted_total", adopted, POOL),
-    Moved("rbln_health_check_duration_seconds", within.looked(lambda _: None), POOL),
+    Moved("rbln_health_check_duration_seconds", within.discovered(lambda _: None), POOL),
     Moved("rbln_health_checks_hung_total", lambda _: None, POOL, held=hanging_status),
     Moved("rbln_health_checks_hanging", lambda _: None, POOL, held=hanging_status),
     Moved("rbln_failed_writes_total", within.blocked_spec, POOL, system=around.with_cdi),
@@ -171,7 +171,7 @@ MOVED: Final = (
     Moved("rbln_discovery_cpu_seconds_total", lambda s: s.ctl("rescan")),
     Moved(
         "rbln_discovery_failures_total",
-        within.looked(lambda node: node.tree.remove("/sys/bus/pci/devices")),
+        within.discovered(lambda node: node.tree.remove("/sys/bus/pci/devices")),
     ),
     Moved(RELOADS, within.reloaded(ATOM_POOL, VM_POOL), {"outcome": "ok"}),
     Moved(RELOADS, within.bad_reload, {"outcome": "refused"}),

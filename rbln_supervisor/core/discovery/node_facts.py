@@ -47,11 +47,11 @@ def after_discovery(
     if result.failed is not None:
         failure = make_problem(Code.DISCOVERY_FAILED, result.failed)
         return msgspec.structs.replace(facts, problems=(failure,))
-    if result.looked is None:
+    if result.discovered is None:
         found, problems = result.node, result.problems
         links = facts.links.scan_finished(result.links)
     else:
-        found = merge_partial(facts.inventory or NodeInventory(), result.node, result.looked)
+        found = merge_partial(facts.inventory or NodeInventory(), result.node, result.discovered)
         problems = tuple(dict.fromkeys((*facts.problems, *result.problems)))
         links = facts.links
     inventory = with_carried_over(facts.inventory or recalled, found)

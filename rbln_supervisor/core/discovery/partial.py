@@ -35,7 +35,7 @@ def affected_functions(named: Iterable[Bdf | None], node: NodeInventory) -> froz
 
 
 def merge_partial(
-    before: NodeInventory, now: NodeInventory, looked: frozenset[Bdf]
+    before: NodeInventory, now: NodeInventory, discovered: frozenset[Bdf]
 ) -> NodeInventory:
     """Return the node after a partial discovery.
 
@@ -46,8 +46,8 @@ def merge_partial(
         bdf: _with_unread_facts(before.functions.get(bdf), one)
         for bdf, one in now.functions.items()
     }
-    functions = {bdf: one for bdf, one in before.functions.items() if bdf not in looked}
-    below = {bdf: several for bdf, several in before.subfunctions.items() if bdf not in looked}
+    functions = {bdf: one for bdf, one in before.functions.items() if bdf not in discovered}
+    below = {bdf: several for bdf, several in before.subfunctions.items() if bdf not in discovered}
     return msgspec.structs.replace(
         now,
         functions=dict(sorted({**functions, **seen}.items())),

@@ -81,8 +81,8 @@ class DiscoveryQueue(msgspec.Struct, frozen=True):
     @property
     def requesters(self) -> Iterator[bytes]:
         """All waiting requesters."""
-        for look in (self.running, self.rescan, self.reload, *self.dry_runs):
-            yield from look.requesters if look else ()
+        for request in (self.running, self.rescan, self.reload, *self.dry_runs):
+            yield from request.requesters if request else ()
 
     def request_discovery(
         self,

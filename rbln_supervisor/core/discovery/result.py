@@ -22,5 +22,5 @@ class DiscoveryResult(msgspec.Struct, frozen=True):
     """Reason why the discovery failed; the previous result stays valid."""
     held: ResourceHolders | None = None
     """Devices that pods use; None if that was not requested."""
-    looked: frozenset[Bdf] | None = None
+    discovered: frozenset[Bdf] | None = None
     """Functions that were read; None: all, and a function that is missing from ``node`` is gone."""

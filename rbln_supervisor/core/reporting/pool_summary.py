@@ -117,8 +117,8 @@ def _registration_text(
 def _device_statuses(snapshot: PoolSnapshot) -> dict[str, DeviceStatus]:
     pool, report = snapshot.pool, snapshot.pool.worker.report
     judged = {one.id: one.verdict for one in report.devices} if report else {}
-    looking = pool.child.state in {State.UP, State.STARTING, State.ADOPTING}
-    why = NOT_CHECKED_YET if looking else NO_WORKER
+    has_worker = pool.child.state in {State.UP, State.STARTING, State.ADOPTING}
+    why = NOT_CHECKED_YET if has_worker else NO_WORKER
     return {
         device.id: _device_status(
             device,

@@ -35,7 +35,7 @@ SOURCES: Final = frozenset(
     }
 )
 """Values of the ``source`` label, a finite set for Prometheus."""
-NOT_CHECKED: Final = "not-looked-at"
+NOT_CHECKED: Final = "not-checked"
 """Label of devices without a health check so far."""
 OTHER: Final = "other"
 """Label of any other source."""

@@ -49,5 +49,5 @@ class ScanResult(msgspec.Struct, frozen=True):
     """The reason why nothing could be read; the previous result stays valid."""
     links: Mapping[int, LinkState] = {}
     """The links of this network namespace, by index; read only if there are network functions."""
-    looked: frozenset[Bdf] | None = None
+    discovered: frozenset[Bdf] | None = None
     """Addresses that were read; None: all. One of them without a function does not exist."""

@@ -63,7 +63,7 @@ def describe_functions(root: str, scan: Scan, needs: Needs) -> ScanResult:
         unreadable=tuple(unreadable),
         problems=tuple(problems),
         links=links.states,
-        looked=scan.looked,
+        discovered=scan.discovered,
     )
 
 

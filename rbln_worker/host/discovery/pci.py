@@ -44,7 +44,7 @@ class Scan(NamedTuple):
     found: Mapping[Bdf, Found]
     """Functions by address, sorted."""
     unreadable: tuple[Unreadable, ...]
-    looked: frozenset[Bdf] | None = None
+    discovered: frozenset[Bdf] | None = None
     """Addresses that were read; None: all."""
 
 
@@ -56,9 +56,9 @@ def scan_functions(root: str, needs: Needs) -> Scan:
     os.stat(home)
     some = _scan_listed(home, needs.only, needs)
     pfs = {one.function.pf for one in some.found.values() if one.function.pf is not None}
-    looked = needs.only | pfs
-    whole = _scan_listed(home, looked, needs) if pfs - needs.only else some
-    return whole._replace(looked=looked)
+    discovered = needs.only | pfs
+    whole = _scan_listed(home, discovered, needs) if pfs - needs.only else some
+    return whole._replace(discovered=discovered)
 
 
 def _scan_listed(home: str, listed: Iterable[str], needs: Needs) -> Scan:

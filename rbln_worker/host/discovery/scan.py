@@ -22,5 +22,5 @@ def scan_host(root: Path, needs: Needs) -> ScanResult:
     return ScanResult(
         functions=tuple(one.function for one in scan.found.values()),
         unreadable=scan.unreadable,
-        looked=scan.looked,
+        discovered=scan.discovered,
     )
