@@ -16,6 +16,7 @@ from rbln_supervisor.kubectl.plugin_pods import (
     node_names,
     plugin_pods,
 )
+from rbln_worker.contract.errors import RblnError
 
 MAX_PARALLEL: Final = 32
 """Each node takes a process of kubectl and a connection to the API server."""
@@ -23,7 +24,7 @@ _EXITED: Final = "command terminated with exit code"
 """kubectl exec writes this if the command ran and failed; any other failure is kubectl's own."""
 
 
-class KubectlError(Exception):
+class KubectlError(RblnError):
     """kubectl could not be run, or refused; the text is its own."""
 
 

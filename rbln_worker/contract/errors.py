@@ -10,6 +10,7 @@
     ├─ ConfigError             a configuration can't be used
     ├─ DocumentError           a file is neither JSON nor YAML
     ├─ EndpointError           a pool's socket can't be served
+    ├─ KubectlError            kubectl failed, or printed no list of objects
     ├─ MalformedError          a range of functions (also ValueError)
     ├─ NetlinkDecodeError      bytes that are not netlink (also ValueError)
     ├─ NetlinkUnavailable      the kernel does not answer on netlink

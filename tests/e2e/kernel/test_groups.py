@@ -73,7 +73,7 @@ def test_a_neighbour_with_a_host_driver_keeps_the_group_from_virtual_machines(
         heard(system.kubelet, SHARED, address, HEALTHY)
     assert pci.viable(group)
     assert told.ways(SHARED)[mine] == (UNHEALTHY, HEALTHY, UNHEALTHY, HEALTHY)
-    shared = f"its IOMMU group {group} is shared"
+    shared = f"its IOMMU group {group} also has"
     assert any(shared in line for line in explained(system, mine).notes)
 
 
