@@ -88,8 +88,6 @@ class Kubectl:
         on_result: Callable[[NodeResult], object],
     ) -> tuple[NodeResult, ...]:
         """Run rbln-ctl in each pod; return the results, sorted by node."""
-        if not pods:
-            return ()
         results = []
         with ThreadPoolExecutor(min(MAX_PARALLEL, len(pods))) as threads:
             pending = [

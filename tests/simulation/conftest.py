@@ -2,7 +2,7 @@
 
 import pytest
 
-SEEDS = 200
+SEEDS = 100
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -306,7 +306,7 @@ def test_the_nodes_uplink_is_found_wherever_it_lies(driver: str, child: str, ord
             allocatable(stack, NICS, 1)
         told = explained(stack, "ens3")
         assert told["device"] == NIC
-        assert "default route" in told["reason"]
+        assert "default route" in told["detail"]
         assert explained(stack, "ens4")["pool"] == NICS
         started_anew(stack)
         allocatable(stack, NICS, 1)
@@ -372,7 +372,7 @@ def test_an_alternative_name_is_explained() -> None:
         told = explained(stack, "0000:3b:00.1")
         assert told["notes"] == [
             "intel.com/a selectors[0].pfNames has enp59s0f0np0, an alternative name of its PF "
-            "ens1: pfNames takes ens1"
+            "ens1: pfNames accepts ens1"
         ]
         ip(stack, "link property del dev eth1 altname enp94s0-a-long-name-for-it")
         assert stack.ctl("rescan").returncode == 0
