@@ -54,18 +54,18 @@ def build_parser() -> argparse.ArgumentParser:
     )
     common.add_argument("--json", action="store_true", help="print JSON, by node")
 
-    def command(verb: str, text: str) -> argparse.ArgumentParser:
+    def add_command(verb: str, text: str) -> argparse.ArgumentParser:
         return commands.add_parser(
             verb, help=text, description=text, parents=[common], allow_abbrev=False
         )
 
-    status = command("status", "resource pools of each node")
+    status = add_command("status", "resource pools of each node")
     status.add_argument("--devices", action="store_true", help="devices, and the pods they are in")
     status.add_argument("--unhealthy", action="store_true", help="Unhealthy devices alone")
-    command("top", "devices that are healthy, in pods and free, the fullest node first")
-    command("doctor", "what is wrong, on which nodes, and what to do about it")
-    command("events", "what happened on all nodes, by time")
-    explain = command("explain", "the pool and the health of a device on each node that has it")
+    add_command("top", "devices that are healthy, in pods and free, the fullest node first")
+    add_command("doctor", "what is wrong, on which nodes, and what to do about it")
+    add_command("events", "what happened on all nodes, by time")
+    explain = add_command("explain", "the pool and the health of a device on each node that has it")
     explain.add_argument("device", help="any name that rbln-ctl explain accepts")
     return parser
 
@@ -118,7 +118,7 @@ def _run_command(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         write_json({"nodes": {one.node: one for one in results}})
     else:
         if any(one.result is not None for one in results):
-            write_text(_text(options, results))
+            write_text(_render_results(options, results))
         _print_problems(*(f"{one.node}: {one.problem}" for one in results if one.problem))
     return exit_code(results, any_knows=options.verb == "explain")
 
@@ -136,30 +136,30 @@ def exit_code(results: Sequence[NodeResult], *, any_knows: bool) -> int:
     return Exit.DONE if codes == {0} or (any_knows and 0 in codes) else Exit.REFUSED
 
 
-def _text(options: argparse.Namespace, results: Sequence[NodeResult]) -> str:
+def _render_results(options: argparse.Namespace, results: Sequence[NodeResult]) -> str:
     now = datetime.now(UTC).timestamp()
 
-    def page(columns: int) -> RenderableType:
+    def render_page(columns: int) -> RenderableType:
         match options.verb:
             case "status" if options.devices or options.unhealthy:
                 return tables.device_table(
-                    decoded(results, NodeStatus), columns, now, unhealthy=options.unhealthy
+                    decode_results(results, NodeStatus), columns, now, unhealthy=options.unhealthy
                 )
             case "status":
-                return tables.status_table(decoded(results, NodeStatus), columns)
+                return tables.status_table(decode_results(results, NodeStatus), columns)
             case "top":
-                return tables.top_table(decoded(results, NodeStatus), columns)
+                return tables.top_table(decode_results(results, NodeStatus), columns)
             case "doctor":
-                return tables.problem_table(decoded(results, DoctorResult), columns)
+                return tables.problem_table(decode_results(results, DoctorResult), columns)
             case "events":
-                return tables.event_table(decoded(results, EventsResult), columns)
+                return tables.event_table(decode_results(results, EventsResult), columns)
             case _:
-                return tables.explanation_table(decoded(results, Explanation), columns)
+                return tables.explanation_table(decode_results(results, Explanation), columns)
 
-    return render_text(page, sys.stdout)
+    return render_text(render_page, sys.stdout)
 
 
-def decoded(results: Sequence[NodeResult], kind: type[T]) -> Mapping[str, T]:
+def decode_results(results: Sequence[NodeResult], kind: type[T]) -> Mapping[str, T]:
     """Return the results as values, by node; an result of another form is left out."""
     values = {}
     for one in results:

@@ -72,10 +72,10 @@ class Kubectl:
         """
         where = ("--namespace", self._namespace) if self._namespace else ("--all-namespaces",)
         try:
-            pods = plugin_pods(self._get("pods", *where, "--selector", SELECTOR))
+            pods = plugin_pods(self._get_objects("pods", *where, "--selector", SELECTOR))
             names = set(nodes) or None
             if selector:
-                labelled = node_names(self._get("nodes", "--selector", selector))
+                labelled = node_names(self._get_objects("nodes", "--selector", selector))
                 names = set(labelled if names is None else names & labelled)
         except msgspec.MsgspecError as error:
             raise KubectlError(f"kubectl printed no list of objects: {error}") from error
@@ -106,7 +106,7 @@ class Kubectl:
             return NodeResult(node, name, problem=pod.obstacle)
         place = ("exec", "--namespace", pod.namespace, pod.name, "--")
         try:
-            done = self._run(*place, "rbln-ctl", "--json", *arguments)
+            done = self._run_kubectl(*place, "rbln-ctl", "--json", *arguments)
         except KubectlError as error:
             return NodeResult(node, name, problem=str(error))
         lines = done.stderr.decode(errors="replace").splitlines()
@@ -116,14 +116,14 @@ class Kubectl:
             return NodeResult(node, name, problem=problem)
         return read_result(NodeResult(node, name, done.returncode, problem=problem), done.stdout)
 
-    def _get(self, kind: str, *arguments: str) -> bytes:
-        done = self._run("get", kind, *arguments, "--output", "json")
+    def _get_objects(self, kind: str, *arguments: str) -> bytes:
+        done = self._run_kubectl("get", kind, *arguments, "--output", "json")
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip()
             raise KubectlError(said or f"kubectl get failed with exit code {done.returncode}")
         return done.stdout
 
-    def _run(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    def _run_kubectl(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         try:
             return subprocess.run(  # noqa: S603 - no shell; rbln-ctl checks its arguments
                 ("kubectl", verb, *self._options, *arguments),  # noqa: S607 - as the user runs it

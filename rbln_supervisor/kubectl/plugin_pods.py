@@ -74,9 +74,9 @@ def plugin_pods(raw: bytes) -> Mapping[str, PluginPod]:
     """
     pods = msgspec.json.decode(raw, type=_PodList).items
     placed = [pod for pod in pods if pod.spec.node_name]
-    placed.sort(key=lambda pod: (_obstacle(pod) == "", pod.metadata.creation_timestamp))
+    placed.sort(key=lambda pod: (_obstacle_of(pod) == "", pod.metadata.creation_timestamp))
     return {
-        pod.spec.node_name: PluginPod(pod.metadata.namespace, pod.metadata.name, _obstacle(pod))
+        pod.spec.node_name: PluginPod(pod.metadata.namespace, pod.metadata.name, _obstacle_of(pod))
         for pod in placed
     }
 
@@ -102,7 +102,7 @@ def choose_pods(
     return {node: pods.get(node) for node in sorted(pods if names is None else names)}
 
 
-def _obstacle(pod: _Pod) -> str:
+def _obstacle_of(pod: _Pod) -> str:
     if pod.metadata.deletion_timestamp:
         return f"its pod {pod.metadata.name} is being deleted"
     waiting = [

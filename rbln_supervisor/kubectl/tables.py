@@ -36,14 +36,16 @@ def status_table(results: Mapping[str, NodeStatus], columns: int) -> RenderableT
             (
                 node,
                 name,
-                _styled(pool.state),
-                _share(sum(_is_healthy(one) for one in pool.devices.values()), len(pool.devices)),
+                _style_word(pool.state),
+                _share_of(
+                    sum(_is_healthy(one) for one in pool.devices.values()), len(pool.devices)
+                ),
                 str(sum(bool(one.pods) for one in pool.devices.values())),
                 pool.reason,
             )
             for name, pool in status.pools.items()
         ] or [(node, "-", "-", "-", "-", "it has no resource pool")]
-    return _table(("NODE", "RESOURCE", "STATE", "HEALTHY", "IN PODS", "NOTE"), rows, columns)
+    return _table_of(("NODE", "RESOURCE", "STATE", "HEALTHY", "IN PODS", "NOTE"), rows, columns)
 
 
 def device_table(
@@ -55,7 +57,7 @@ def device_table(
             node,
             resource,
             device,
-            _styled(one.health),
+            _style_word(one.health),
             time_ago(one.since, now),
             ", ".join(map(_pod_name, one.pods)) or "-",
             one.reason,
@@ -65,7 +67,9 @@ def device_table(
         for device, one in pool.devices.items()
         if not (unhealthy and _is_healthy(one))
     ]
-    return _table(("NODE", "RESOURCE", "DEVICE", "HEALTH", "SINCE", "POD", "REASON"), rows, columns)
+    return _table_of(
+        ("NODE", "RESOURCE", "DEVICE", "HEALTH", "SINCE", "POD", "REASON"), rows, columns
+    )
 
 
 def top_table(results: Mapping[str, NodeStatus], columns: int) -> RenderableType:
@@ -97,7 +101,7 @@ def top_table(results: Mapping[str, NodeStatus], columns: int) -> RenderableType
         for node, resource, row in counts
     ]
     heads = ("NODE", "RESOURCE", "DEVICES", "HEALTHY", "IN PODS", "FREE", "UNHEALTHY IN PODS")
-    return _table(heads, rows, columns)
+    return _table_of(heads, rows, columns)
 
 
 def problem_table(results: Mapping[str, DoctorResult], columns: int) -> RenderableType:
@@ -108,15 +112,15 @@ def problem_table(results: Mapping[str, DoctorResult], columns: int) -> Renderab
             nodes[msgspec.structs.replace(one, evidence=())].append(node)
     rows: list[Row] = [
         (
-            _bounded(nodes[one]),
-            _styled(one.severity),
+            _list_names(nodes[one]),
+            _style_word(one.severity),
             one.code,
             one.subject or "-",
             Text.assemble(plain(one.text), ("\nnext: ", "bold"), plain(one.hint)),
         )
         for one in sorted(nodes, key=lambda one: (_SEVERITIES.index(one.severity), one.code))
     ]
-    return _table(("NODE", "SEVERITY", "CODE", "SUBJECT", "PROBLEM"), rows, columns)
+    return _table_of(("NODE", "SEVERITY", "CODE", "SUBJECT", "PROBLEM"), rows, columns)
 
 
 def event_table(results: Mapping[str, EventsResult], columns: int) -> RenderableType:
@@ -136,7 +140,7 @@ def event_table(results: Mapping[str, EventsResult], columns: int) -> Renderable
         )
         for at, node, one in merged
     ]
-    return _table(("TIME (UTC)", "NODE", "POOL", "DEVICE", "WHAT", "WHY"), rows, columns)
+    return _table_of(("TIME (UTC)", "NODE", "POOL", "DEVICE", "WHAT", "WHY"), rows, columns)
 
 
 def explanation_table(results: Mapping[str, Explanation], columns: int) -> RenderableType:
@@ -146,14 +150,14 @@ def explanation_table(results: Mapping[str, Explanation], columns: int) -> Rende
             node,
             one.device,
             one.pool or "-",
-            _styled(one.health.health) if one.health else "-",
+            _style_word(one.health.health) if one.health else "-",
             "; ".join(
                 filter(None, (one.health.reason if one.health else "", one.detail, *one.notes))
             ),
         )
         for node, one in results.items()
     ]
-    return _table(("NODE", "DEVICE", "POOL", "HEALTH", "WHY"), rows, columns)
+    return _table_of(("NODE", "DEVICE", "POOL", "HEALTH", "WHY"), rows, columns)
 
 
 def _is_healthy(device: DeviceStatus) -> bool:
@@ -164,20 +168,20 @@ def _pod_name(use: PodUse) -> str:
     return f"{use.namespace}/{use.pod}" if use.pod else f"uid {use.uid}"
 
 
-def _bounded(names: Sequence[str]) -> str:
+def _list_names(names: Sequence[str]) -> str:
     more = len(names) - MAX_NAMES
     return ", ".join(names[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
-def _share(healthy: int, devices: int) -> Text:
+def _share_of(healthy: int, devices: int) -> Text:
     return Text(f"{healthy}/{devices}", "" if healthy == devices else "red")
 
 
-def _styled(word: str) -> Text:
+def _style_word(word: str) -> Text:
     return Text(plain(word), _STYLES.get(word, ""))
 
 
-def _table(heads: Sequence[str], rows: Iterable[Row], columns: int) -> RenderableType:
+def _table_of(heads: Sequence[str], rows: Iterable[Row], columns: int) -> RenderableType:
     table = table_for(columns)
     for head in heads:
         table.add_column(head, overflow="fold")
