@@ -1,5 +1,6 @@
 """Device-info files on the host: there before a device is given out, gone with their pool."""
 
+import contextlib
 import os
 import signal
 import stat
@@ -58,7 +59,11 @@ def folder(stack: Stack) -> Path:
 
 def files(stack: Stack) -> dict[str, str]:
     """The texts of the files of all pools, by name; not of those that are being made."""
-    return {path.name: path.read_text() for path in folder(stack).glob("*-device.json")}
+    texts = {}
+    for path in folder(stack).glob("*-device.json"):
+        with contextlib.suppress(FileNotFoundError):  # a worker has removed it meanwhile
+            texts[path.name] = path.read_text()
+    return texts
 
 
 def expected(*pools: tuple[str, tuple[str, ...]]) -> dict[str, str]:
