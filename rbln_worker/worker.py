@@ -136,7 +136,7 @@ class Worker:
         # An unhandled error in one of these tasks ends all of them, and the worker.
         async with self._group:
             self._group.create_task(self._run_heartbeat())
-        return Exit.DRAINED  # never: the pulse runs until it is cancelled
+        return Exit.DRAINED  # never: heartbeats go on until it is cancelled
 
     async def _run_heartbeat(self) -> None:
         """Do all periodic work at once, because a wake-up costs more than the work."""

@@ -220,14 +220,14 @@ def reloaded(stack: Stack) -> None:
             what="the device has moved",
         )
         done(f"{since(began)} later the device has moved; the other pools saw nothing")
-    stack.wait_status(lambda status: status.supervisor.ready, what="it is in force")
+    stack.wait_status(lambda status: status.supervisor.ready, what="it is active")
     stack.write_config(
         '{"resourceList": [{"resourceName": "ATOM", "selectors": {"vendors": "1eff"}}]}'
     )
     status = stack.wait_status(lambda status: status.supervisor.problems, what="the complaint")
     done("a wrong file changes nothing, and says what is wrong:")
     for problem in status.supervisor.problems:
-        say(f"   {problem}")
+        say(f"   {problem.text}")
 
 
 def kernel_says(stack: Stack, action: str) -> str:
@@ -237,7 +237,7 @@ def kernel_says(stack: Stack, action: str) -> str:
 
 
 def rescan(stack: Stack) -> str:
-    """Have the node looked at."""
+    """Request a discovery."""
     stack.ctl("rescan")
     return "rbln-ctl rescan"
 

@@ -5,12 +5,17 @@ earlier state. An edge that follows from others is left out; edges of a cycle ar
 """
 
 import argparse
-import ast
+import io
 import subprocess
+import sys
+import tarfile
+import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+
+from grimp import ImportGraph, build_graph
 
 REPOSITORY: Final = Path(__file__).parents[1]
 PACKAGES: Final = ("rbln_supervisor", "rbln_worker")
@@ -18,27 +23,20 @@ PACKAGES: Final = ("rbln_supervisor", "rbln_worker")
 Graph = Mapping[str, set[str]]
 
 
-def sources(commit: str) -> Iterator[tuple[str, str]]:
-    """Yield the path and the text of each module that is not generated."""
+def import_graph(commit: str) -> ImportGraph:
+    """Return the imports of the checkout, or of an earlier commit."""
     if not commit:
-        for package in PACKAGES:
-            for path in sorted((REPOSITORY / package).rglob("*.py")):
-                yield str(path.relative_to(REPOSITORY)), path.read_text()
-        return
-    listed = _git("ls-tree", "-r", "--name-only", commit, *PACKAGES)
-    for name in listed.splitlines():
-        if name.endswith(".py"):
-            yield name, _git("show", f"{commit}:{name}")
-
-
-def _git(*words: str) -> str:
-    return subprocess.run(
-        ("git", *words),  # noqa: S607 - found as a shell finds it
-        cwd=REPOSITORY,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
+        return build_graph(*PACKAGES, cache_dir=None)
+    git = ("git", "archive", commit, *PACKAGES)
+    packed = subprocess.run(git, cwd=REPOSITORY, check=True, capture_output=True).stdout
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+            tar.extractall(folder, filter="data")
+        sys.path.insert(0, folder)  # it is read, not imported
+        try:
+            return build_graph(*PACKAGES, cache_dir=None)
+        finally:
+            sys.path.remove(folder)
 
 
 def folder_of(module: str) -> str:
@@ -47,33 +45,15 @@ def folder_of(module: str) -> str:
     return f"{package}/{rest[0]}" if len(rest) > 1 else f"{module.replace('.', '/')}.py"
 
 
-def folder_graph(texts: Mapping[str, str]) -> tuple[Graph, Counter[str]]:
+def folder_graph(modules: ImportGraph) -> tuple[Graph, Counter[str]]:
     """Return the imports of each folder from others, and the number of its modules."""
-    modules = {
-        path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path
-        for path in texts
-        if "_pb2" not in path
-    }
-    packages = {name for name, path in modules.items() if path.endswith("__init__.py")}
-
-    def home(name: str) -> str:
-        return folder_of(f"{name}.__init__" if name in packages else name)
-
     graph: dict[str, set[str]] = defaultdict(set)
-    sizes = Counter(home(name) for name in modules if name not in packages)
-    for name, path in modules.items():
-        for node in ast.walk(ast.parse(texts[path])):
-            if isinstance(node, ast.Import):
-                imported = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                inside = [f"{node.module}.{alias.name}" for alias in node.names]
-                imported = [one if one in modules else node.module for one in inside]
-            else:
-                continue
-            for one in imported:
-                if one in modules and home(one) != home(name):
-                    graph[home(name)].add(home(one))
-    return graph, sizes
+    packages = {one for one in modules.modules if modules.find_children(one)}
+    home = {one: folder_of(f"{one}.*" if one in packages else one) for one in modules.modules}
+    for name in modules.modules:
+        imported = {home[one] for one in modules.find_modules_directly_imported_by(name)}
+        graph[home[name]] |= imported - {home[name]}
+    return graph, Counter(home[one] for one in modules.modules - packages)
 
 
 def reachable(graph: Graph, start: str) -> set[str]:
@@ -126,7 +106,7 @@ def main() -> None:
     """Print the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--at", default="", metavar="COMMIT")
-    print(picture(*folder_graph(dict(sources(parser.parse_args().at)))))
+    print(picture(*folder_graph(import_graph(parser.parse_args().at))))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Runs tests that failed once more, alone, in a fresh process, and names them (docs/develop.md).
 
+pytest-rerunfailures repeats a test beside the others, and with what the failed one left behind.
+
 As a pytest plugin (``-p tests.second_attempt``) it writes the ids of the tests that failed to the
 file of ``RBLN_FAILED_TESTS``. As a program it runs pytest with its arguments, and the second
 attempt.

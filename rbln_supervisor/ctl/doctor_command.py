@@ -19,7 +19,7 @@ from rbln_supervisor.ctl.text import plain
 from rbln_worker.contract.problem import Problem, Severity, count_text
 from rbln_worker.contract.version import VERSION
 
-_STYLES: Final = {
+SEVERITY_STYLES: Final = {
     Severity.ERROR: "bold red",
     Severity.WARNING: "yellow",
     Severity.NOTE: "cyan",
@@ -69,7 +69,7 @@ def doctor_page(problems: Sequence[Problem], unreachable: str | None) -> Rendera
 
 def _problem_rows(one: Problem) -> Iterator[RenderableType]:
     yield Text.assemble(
-        (f"{one.severity.upper():<7}  ", _STYLES[one.severity]),
+        (f"{one.severity.upper():<7}  ", SEVERITY_STYLES[one.severity]),
         (one.code, "bold"),
         f"  {plain(one.subject)}" if one.subject else "",
     )
@@ -86,7 +86,7 @@ def _summary_line(problems: Sequence[Problem], unreachable: str | None) -> Text:
         return Text("● no problem found", "green")
     text = ", ".join(count_text(counts[severity], severity) for severity in present)
     ending = "" if unreachable is None else "; the supervisor does not reply"
-    return Text(f"● {text}{ending}", _STYLES[present[0]])
+    return Text(f"● {text}{ending}", SEVERITY_STYLES[present[0]])
 
 
 COMMAND: Final = Command(

@@ -9,7 +9,8 @@ from rich.text import Text
 
 from rbln_supervisor.core.matching.plan import Change, Plan, PoolPlan
 from rbln_supervisor.ctl.rendering import table_for
-from rbln_supervisor.ctl.text import count, plain
+from rbln_supervisor.ctl.text import plain
+from rbln_worker.contract.problem import count_text
 
 _STYLES: Final[dict[Change, str]] = {
     "added": "green",
@@ -58,14 +59,14 @@ def _match_notes(pool: PoolPlan) -> Iterator[str]:
 
 
 def _summary_text(plan: Plan) -> str:
-    stay = f"{count(range(plan.stay), 'device')} would stay in {_its(plan.stay)} pool"
+    stay = f"{count_text(plan.stay, 'device')} would stay in {_its(plan.stay)} pool"
     if not plan.moves:
         return f"{stay}, and no other would move"
     return f"{stay}, {len(plan.moves)} would move:"
 
 
 def _done_text(plan: Plan) -> str:
-    stayed = f"{count(range(plan.stay), 'device')} stayed in {_its(plan.stay)} pool"
+    stayed = f"{count_text(plan.stay, 'device')} stayed in {_its(plan.stay)} pool"
     return f"{stayed}, {len(plan.moves)} moved:" if plan.moves else f"{stayed}, none moved"
 
 

@@ -10,7 +10,7 @@ from rbln_supervisor.ctl.exits import Exit
 from rbln_supervisor.ctl.output import print_errors, write_json, write_text
 from rbln_supervisor.ctl.plan_table import plan_page
 from rbln_supervisor.ctl.rendering import print_page
-from rbln_supervisor.ctl.text import count
+from rbln_worker.contract.problem import count_text
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,9 +35,9 @@ def _run_command(options: argparse.Namespace) -> Exit:
 def reload_sentence(reply: ReloadReply) -> str:
     """Return one sentence."""
     if not _is_change(reply):
-        return f"reloaded: nothing changed, {count(reply.unchanged, 'pool')} as before"
+        return f"reloaded: nothing changed, {count_text(len(reply.unchanged), 'pool')} as before"
     return (
-        f"reloaded: {count(reply.added, 'pool')} added, {len(reply.removed)} removed, "
+        f"reloaded: {count_text(len(reply.added), 'pool')} added, {len(reply.removed)} removed, "
         f"{len(reply.changed)} changed, {len(reply.unchanged)} unchanged"
     )
 

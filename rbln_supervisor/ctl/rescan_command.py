@@ -8,7 +8,8 @@ from rbln_supervisor.ctl import client
 from rbln_supervisor.ctl.command import Command
 from rbln_supervisor.ctl.exits import Exit
 from rbln_supervisor.ctl.output import print_errors, write_json, write_text
-from rbln_supervisor.ctl.text import count, plain
+from rbln_supervisor.ctl.text import plain
+from rbln_worker.contract.problem import count_text
 
 
 def _run_command(options: argparse.Namespace) -> Exit:
@@ -23,8 +24,8 @@ def _run_command(options: argparse.Namespace) -> Exit:
 
 def rescan_text(reply: RescanReply) -> str:
     """Return a sentence, then a line for each pool that changed."""
-    functions = count(range(reply.functions), "PCI function")
-    changed = count(reply.changed, "pool") if reply.changed else "no pool"
+    functions = count_text(reply.functions, "PCI function")
+    changed = count_text(len(reply.changed), "pool") if reply.changed else "no pool"
     head = f"rescanned: {functions}, {changed} changed"
     return "\n".join([head, *(f"  ~ {plain(name)}" for name in reply.changed)])
 

@@ -27,13 +27,14 @@ from rbln_supervisor.ctl.command import Command
 from rbln_supervisor.ctl.exits import CommandError, Exit
 from rbln_supervisor.ctl.output import write_json
 from rbln_supervisor.ctl.rendering import print_page, table_for
-from rbln_supervisor.ctl.text import count, duration_text, plain, time_ago
+from rbln_supervisor.ctl.text import duration_text, plain, time_ago
 from rbln_worker.contract.health import HealthPhase
+from rbln_worker.contract.problem import count_text
 
 NARROW_COLUMNS: Final = 90
 """Width below which a table of pools leaves out columns that --json has (columns)."""
 
-_STATE_STYLES: Final[dict[PoolState, str]] = {
+STATE_STYLES: Final[dict[PoolState, str]] = {
     "serving": "green",
     "starting": "cyan",
     "waiting": "yellow",
@@ -136,7 +137,7 @@ def _pool_table(status: NodeStatus, columns: int, full: NodeStatus) -> Table:
         all_healthy = healthy == len(devices)
         cells = [
             Text(plain(name), "bold"),
-            Text(pool.state, _STATE_STYLES[pool.state]),
+            Text(pool.state, STATE_STYLES[pool.state]),
             Text(f"{healthy}/{len(devices)}", "" if all_healthy else "red"),
         ]
         if not narrow:
@@ -146,13 +147,13 @@ def _pool_table(status: NodeStatus, columns: int, full: NodeStatus) -> Table:
             ]
         cells += [
             Text(str(worker.restarts), "yellow" if worker.restarts else ""),
-            Text("; ".join(_pool_notes(pool))),
+            Text("; ".join(pool_notes(pool))),
         ]
         table.add_row(*cells)
     return table
 
 
-def _pool_notes(pool: PoolStatus) -> Iterator[str]:
+def pool_notes(pool: PoolStatus) -> Iterator[str]:
     """Yield the reasons for a pool's state, the newest first."""
     if pool.reason:
         yield plain(pool.reason)
@@ -187,7 +188,7 @@ def _device_table(
         table.add_row(*cells, Text(evidence_text(is_)))
         for warning in is_.warnings:
             table.add_row(*[Text()] * len(cells), Text(f"warning: {plain(warning)}", "yellow"))
-    head = Text.assemble((plain(name), "bold"), f"  {count(list(pool.devices), 'device')}")
+    head = Text.assemble((plain(name), "bold"), f"  {count_text(len(pool.devices), 'device')}")
     return Group(head, Padding(table, (0, 0, 0, 2), expand=False))
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import re
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -50,11 +49,6 @@ def duration_text(seconds: float) -> str:
 def time_ago(since: float | None, now: float) -> str:
     """Return the time since ``since``, both in seconds since the epoch; empty if it is None."""
     return "" if since is None else f"{duration_text(now - since)} ago"
-
-
-def count(things: Sequence[object], noun: str) -> str:
-    """Return ``1 pool``, ``2 pools``."""
-    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
 
 
 def plain(text: str) -> str:

@@ -13,7 +13,8 @@ from rbln_supervisor.ctl import client
 from rbln_supervisor.ctl.command import Command
 from rbln_supervisor.ctl.exits import CommandError, Exit
 from rbln_supervisor.ctl.output import write_json, write_text
-from rbln_supervisor.ctl.text import count, plain
+from rbln_supervisor.ctl.text import plain
+from rbln_worker.contract.problem import count_text
 
 READY_TIMEOUT_S: Final = 60.0
 """A start takes a second, and a worker has 10 s to send its hello."""
@@ -95,7 +96,7 @@ def _compare_pools(before: NodeStatus, after: NodeStatus) -> Upgraded:
 def _result_sentence(done: Upgraded) -> str:
     return (
         f"upgraded: {plain(done.before)} to {plain(done.after)}, "
-        f"{count(done.kept, 'worker')} kept, {len(done.replaced)} replaced"
+        f"{count_text(len(done.kept), 'worker')} kept, {len(done.replaced)} replaced"
     )
 
 

@@ -11,7 +11,8 @@ from rbln_supervisor.core.control.protocol import DryRun, DryRunReply
 from rbln_supervisor.ctl.command import Command
 from rbln_supervisor.ctl.exits import Exit
 from rbln_supervisor.ctl.output import print_errors, write_json, write_text
-from rbln_supervisor.ctl.text import count, plain
+from rbln_supervisor.ctl.text import plain
+from rbln_worker.contract.problem import count_text
 
 PREFIX: Final = "intel.com"
 """Also the supervisor's default."""
@@ -56,14 +57,15 @@ def _run_command(options: argparse.Namespace) -> Exit:
 def _valid_text(file: str, config: node_config.NodeConfig) -> str:
     """Return a sentence, then a line for each pool."""
     lines = [
-        f"  {pool.spec.name} ({pool.spec.device_type}, {count(pool.selectors, 'selector object')})"
+        f"  {pool.spec.name} ({pool.spec.device_type}, "
+        f"{count_text(len(pool.selectors), 'selector object')})"
         for pool in config.pools
     ]
     return "".join(f"{line}\n" for line in (_valid_sentence(file, config.pools), *lines))
 
 
 def _valid_sentence(file: str, pools: Sequence[object]) -> str:
-    return f"{plain(file)}: valid, {count(pools, 'pool')}"
+    return f"{plain(file)}: valid, {count_text(len(pools), 'pool')}"
 
 
 def _try_on_node(options: argparse.Namespace, content: bytes) -> Exit:

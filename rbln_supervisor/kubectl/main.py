@@ -2,9 +2,10 @@
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Final, TypeVar
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import msgspec
 from rich.console import Console, RenderableType
@@ -24,6 +25,16 @@ from rbln_worker.contract.version import VERSION
 USAGE_EXIT: Final = 2
 """argparse's exit code on wrong usage, here and in rbln-ctl."""
 TIMEOUT_S: Final = 15.0
+
+_TABLES: Final[
+    Mapping[str, tuple[type[Any], Callable[[Mapping[str, Any], int], RenderableType]]]
+] = {
+    "status": (NodeStatus, tables.status_table),
+    "top": (NodeStatus, tables.top_table),
+    "doctor": (DoctorResult, tables.problem_table),
+    "events": (EventsResult, tables.event_table),
+    "explain": (Explanation, tables.explanation_table),
+}
 
 T = TypeVar("T")
 
@@ -137,37 +148,23 @@ def exit_code(results: Sequence[NodeResult], *, any_knows: bool) -> int:
 
 
 def _render_results(options: argparse.Namespace, results: Sequence[NodeResult]) -> str:
-    now = datetime.now(UTC).timestamp()
-
-    def render_page(columns: int) -> RenderableType:
-        match options.verb:
-            case "status" if options.devices or options.unhealthy:
-                return tables.device_table(
-                    decode_results(results, NodeStatus), columns, now, unhealthy=options.unhealthy
-                )
-            case "status":
-                return tables.status_table(decode_results(results, NodeStatus), columns)
-            case "top":
-                return tables.top_table(decode_results(results, NodeStatus), columns)
-            case "doctor":
-                return tables.problem_table(decode_results(results, DoctorResult), columns)
-            case "events":
-                return tables.event_table(decode_results(results, EventsResult), columns)
-            case _:
-                return tables.explanation_table(decode_results(results, Explanation), columns)
-
-    return render_text(render_page, sys.stdout)
+    kind, table = _TABLES[options.verb]
+    if options.verb == "status" and (options.devices or options.unhealthy):
+        now = datetime.now(UTC).timestamp()
+        table = partial(tables.device_table, now=now, unhealthy=options.unhealthy)
+    values: Mapping[str, Any] = decode_results(results, kind)
+    return render_text(lambda columns: table(values, columns), sys.stdout)
 
 
 def decode_results(results: Sequence[NodeResult], kind: type[T]) -> Mapping[str, T]:
-    """Return the results as values, by node; an result of another form is left out."""
+    """Return the results as values, by node; one of another form is left out."""
     values = {}
     for one in results:
         if one.result is not None:
             try:
                 values[one.node] = msgspec.json.decode(one.result, type=kind)
             except msgspec.MsgspecError:
-                _print_problems(f"{one.node}: rbln-ctl there gives another form of result")
+                _print_problems(f"{one.node}: rbln-ctl there answers in another form")
     return values
 
 

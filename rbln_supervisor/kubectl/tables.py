@@ -9,18 +9,21 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from rbln_supervisor.core.matching.explain import Explanation
-from rbln_supervisor.core.status import DeviceStatus, NodeStatus, PodUse
+from rbln_supervisor.core.status import DeviceStatus, NodeStatus
+from rbln_supervisor.ctl import events_command
+from rbln_supervisor.ctl.doctor_command import SEVERITY_STYLES
 from rbln_supervisor.ctl.rendering import table_for
+from rbln_supervisor.ctl.status_command import (
+    STATE_STYLES,
+    evidence_text,
+    health_text,
+    pod_name,
+    pool_notes,
+)
 from rbln_supervisor.ctl.text import plain, time_ago, time_stamp
 from rbln_supervisor.kubectl.results import DoctorResult, EventsResult
 from rbln_worker.contract.problem import Problem, Severity
 
-_STYLES: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("serving", "Healthy"), "green"),
-    **dict.fromkeys(("starting", "note"), "cyan"),
-    **dict.fromkeys(("waiting", "warning"), "yellow"),
-    **dict.fromkeys(("backoff", "invalid", "Unhealthy", "error"), "red"),
-}
 _SEVERITIES: Final = tuple(Severity)
 MAX_NAMES: Final = 3
 """Nodes that are named for one problem; then "and N more"."""
@@ -29,22 +32,23 @@ Row = Sequence[str | Text]
 
 
 def status_table(results: Mapping[str, NodeStatus], columns: int) -> RenderableType:
-    """Return a row for each pool of each node."""
+    """Return a row for each pool of each node, and for each problem of the node itself."""
     rows: list[Row] = []
     for node, status in results.items():
         rows += [
             (
                 node,
                 name,
-                _style_word(pool.state),
+                Text(pool.state, STATE_STYLES[pool.state]),
                 _share_of(
                     sum(_is_healthy(one) for one in pool.devices.values()), len(pool.devices)
                 ),
                 str(sum(bool(one.pods) for one in pool.devices.values())),
-                pool.reason,
+                "; ".join(pool_notes(pool)),
             )
             for name, pool in status.pools.items()
         ] or [(node, "-", "-", "-", "-", "it has no resource pool")]
+        rows += [(node, "-", "-", "-", "-", one.text) for one in status.supervisor.problems]
     return _table_of(("NODE", "RESOURCE", "STATE", "HEALTHY", "IN PODS", "NOTE"), rows, columns)
 
 
@@ -57,10 +61,10 @@ def device_table(
             node,
             resource,
             device,
-            _style_word(one.health),
+            health_text(one),
             time_ago(one.since, now),
-            ", ".join(map(_pod_name, one.pods)) or "-",
-            one.reason,
+            ", ".join(map(pod_name, one.pods)) or "-",
+            evidence_text(one),
         )
         for node, status in results.items()
         for resource, pool in status.pools.items()
@@ -113,7 +117,7 @@ def problem_table(results: Mapping[str, DoctorResult], columns: int) -> Renderab
     rows: list[Row] = [
         (
             _list_names(nodes[one]),
-            _style_word(one.severity),
+            Text(one.severity, SEVERITY_STYLES[one.severity]),
             one.code,
             one.subject or "-",
             Text.assemble(plain(one.text), ("\nnext: ", "bold"), plain(one.hint)),
@@ -135,8 +139,8 @@ def event_table(results: Mapping[str, EventsResult], columns: int) -> Renderable
             node,
             one.pool or "-",
             one.device or "-",
-            f"{one.kind} {one.what}",
-            one.why,
+            events_command.state_text(one),
+            events_command.evidence_text(one),
         )
         for at, node, one in merged
     ]
@@ -145,27 +149,17 @@ def event_table(results: Mapping[str, EventsResult], columns: int) -> Renderable
 
 def explanation_table(results: Mapping[str, Explanation], columns: int) -> RenderableType:
     """Return a row for each node that knows the device."""
-    rows: list[Row] = [
-        (
-            node,
-            one.device,
-            one.pool or "-",
-            _style_word(one.health.health) if one.health else "-",
-            "; ".join(
-                filter(None, (one.health.reason if one.health else "", one.detail, *one.notes))
-            ),
-        )
-        for node, one in results.items()
-    ]
+    rows: list[Row] = []
+    for node, one in results.items():
+        evidence = evidence_text(one.health) if one.health else ""
+        why = "; ".join(filter(None, (evidence, one.detail, *one.notes)))
+        health = health_text(one.health) if one.health else "-"
+        rows.append((node, one.device, one.pool or "-", health, why))
     return _table_of(("NODE", "DEVICE", "POOL", "HEALTH", "WHY"), rows, columns)
 
 
 def _is_healthy(device: DeviceStatus) -> bool:
     return device.health == "Healthy"
-
-
-def _pod_name(use: PodUse) -> str:
-    return f"{use.namespace}/{use.pod}" if use.pod else f"uid {use.uid}"
 
 
 def _list_names(names: Sequence[str]) -> str:
@@ -175,10 +169,6 @@ def _list_names(names: Sequence[str]) -> str:
 
 def _share_of(healthy: int, devices: int) -> Text:
     return Text(f"{healthy}/{devices}", "" if healthy == devices else "red")
-
-
-def _style_word(word: str) -> Text:
-    return Text(plain(word), _STYLES.get(word, ""))
 
 
 def _table_of(heads: Sequence[str], rows: Iterable[Row], columns: int) -> RenderableType:

@@ -60,36 +60,36 @@ def read(path: Path) -> list[Event]:
     return EventReader().read_new(path)
 
 
-@given(LIVES)
-def test_no_event_repeats_the_last_one_of_its_device(
-    lives: list[list[dict[DeviceId, Verdict]]],
-) -> None:
+def record_lives(lives: list[list[dict[DeviceId, Verdict]]]) -> list[Event]:
     with TemporaryDirectory() as folder:
         path = Path(folder, "events")
         for pictures in lives:
             record_life(path, pictures)
-        for device in DEVICES:
-            states = [(e.what, e.source, e.why) for e in read(path) if e.device == device]
-            assert all(one != other for one, other in pairwise(states))
-            assert all(
-                one[0] != other[0] or one[0] == "Unhealthy" for one, other in pairwise(states)
-            )
+        return read(path)
+
+
+@given(LIVES)
+def test_no_event_repeats_the_last_one_of_its_device(
+    lives: list[list[dict[DeviceId, Verdict]]],
+) -> None:
+    recorded = record_lives(lives)
+    for device in DEVICES:
+        states = [(e.what, e.source, e.why) for e in recorded if e.device == device]
+        assert all(one != other for one, other in pairwise(states))
+        assert all(one[0] != other[0] or one[0] == "Unhealthy" for one, other in pairwise(states))
 
 
 @given(LIVES)
 def test_the_last_event_of_a_device_is_its_state(
     lives: list[list[dict[DeviceId, Verdict]]],
 ) -> None:
-    with TemporaryDirectory() as folder:
-        path = Path(folder, "events")
-        for pictures in lives:
-            record_life(path, pictures)
-        for device, verdict in lives[-1][-1].items():
-            states = [event.what for event in read(path) if event.device == device]
-            state = health_event(verdict)
-            if state is not None:
-                assert [*states, state][-2 if states else -1] == state
-                assert states or state == "Healthy"
+    recorded = record_lives(lives)
+    for device, verdict in lives[-1][-1].items():
+        states = [event.what for event in recorded if event.device == device]
+        state = health_event(verdict)
+        if state is not None:
+            assert [*states, state][-2 if states else -1] == state
+            assert states or state == "Healthy"
 
 
 @given(PICTURES)

@@ -27,6 +27,7 @@ def test_the_excerpt_is_what_the_demo_prints() -> None:
         (REPOSITORY / "scripts/demo",), capture_output=True, text=True, timeout=100, check=False
     )
     assert done.returncode == 0, done.stderr
+    assert "\n   reload refused: resourceList[0].selectors.vendors: expected array" in done.stdout
     printed = iter([shape(line) for line in done.stdout.splitlines()])
     for line in shown.splitlines():
         assert line == GAP or shape(line) in printed, f"{line!r}, in this order"

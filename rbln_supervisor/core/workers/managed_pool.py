@@ -65,7 +65,7 @@ class ManagedPool(msgspec.Struct, frozen=True):
 
     @property
     def deadlines(self) -> tuple[float, ...]:
-        """Times of the next ``Tick`` events that change something (monotonic seconds)."""
+        """Times of the next ``DeadlinePassed`` events that change something (monotonic seconds)."""
         replaced = self.predecessor.deadline if self.predecessor else None
         return tuple(one for one in (self.child.deadline, replaced) if one is not None)
 
