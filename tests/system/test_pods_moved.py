@@ -77,10 +77,15 @@ def is_refused(stack: Stack, pod: str, text: str) -> None:
         lambda: stack.kubelet.options(ATOM).pre_start_required,
         what="the kubelet has to ask before it starts a container",
     )
-    with pytest.raises(grpc.RpcError) as refused:
-        stack.kubelet.running.start_container(pod)
-    assert text in details_of(refused.value)
-    assert code_of(refused.value) == "FAILED_PRECONDITION"
+
+    def is_refused_so() -> bool:
+        with pytest.raises(grpc.RpcError) as refused:
+            stack.kubelet.running.start_container(pod)
+        assert code_of(refused.value) == "FAILED_PRECONDITION"
+        return text in details_of(refused.value)
+
+    # Until the Pods API has answered, only the UID of the pod is known.
+    eventually(is_refused_so, what=f"{pod} is refused: {text}")
 
 
 def test_a_card_that_is_dead_after_a_reboot_moves_the_names_of_those_behind_it() -> None:
