@@ -71,6 +71,7 @@ class Options(msgspec.Struct, frozen=True):
             plugins_registry=below_root(self.host_root, self.plugins_registry_dir),
             pod_resources=below_root(self.host_root, self.pod_resources_dir),
             pods_api=below_root(self.host_root, self.kubelet_dir / "pods-api"),
+            plugins=below_root(self.host_root, self.kubelet_dir / "plugins"),
         )
 
     @property

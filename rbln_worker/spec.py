@@ -28,11 +28,24 @@ class KubeletDirs(msgspec.Struct, frozen=True):
     plugins_registry: Path
     pod_resources: Path
     pods_api: Path
+    plugins: Path = Path("/var/lib/kubelet/plugins")
+    """The parent of the folders of DRA drivers."""
 
     @property
     def by_registration(self) -> Mapping[Way, Path]:
         """The folder of plugins' sockets for each way of registration."""
         return {"kubelet-sock": self.device_plugins, "plugin-watcher": self.plugins_registry}
+
+
+class DraStart(msgspec.Struct, frozen=True):
+    """Start options of a worker whose pool is exported by DRA."""
+
+    driver: str
+    """The name of the DRA driver."""
+    node: str
+    """The name of the Node object."""
+    kubeconfig: Path | None = None
+    """Access to the API server; None: the pod's service account."""
 
 
 class WorkerSpec(msgspec.Struct, frozen=True):
@@ -61,6 +74,8 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     """Counters of the pool's previous workers, to be continued."""
     is_successor: bool = False
     """True if a predecessor serves until this worker is listed."""
+    dra: DraStart | None = None
+    """None: the worker serves the device-plugin API."""
 
     @property
     def options_digest(self) -> str:

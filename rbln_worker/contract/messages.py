@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from rbln_worker.contract.claims import PreparedClaim
 from rbln_worker.contract.counters import WorkerCounters
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.errors import RblnError
@@ -129,6 +130,8 @@ class Report(msgspec.Struct, frozen=True, tag="report"):
     """Problems of the pool that may still serve."""
     failed_writes: int = 0
     """Failed writes of files for container runtimes or CNI plugins."""
+    claims: tuple[PreparedClaim, ...] = ()
+    """Prepared claims, of a pool that is exported by DRA."""
 
 
 class Heartbeat(msgspec.Struct, frozen=True, tag="beat"):

@@ -17,6 +17,15 @@ Preferring = Literal["", "topology", "packed", "spread", "none"]
 """A policy for preferred allocations; empty: topology for products whose topology is known."""
 
 
+class DraExport(msgspec.Struct, frozen=True):
+    """Settings of a pool that is exported by Dynamic Resource Allocation (DRA)."""
+
+    driver: str
+    """The name of the DRA driver: a lower-case DNS name of at most 63 characters."""
+    evict_on: tuple[str, ...] = ()
+    """Sources of verdicts (``Verdict.source``) that evict pods from an unhealthy device."""
+
+
 class PoolSpec(msgspec.Struct, frozen=True):
     """A resource pool without its selectors: the supervisor decides which devices belong to it."""
 
@@ -35,6 +44,8 @@ class PoolSpec(msgspec.Struct, frozen=True):
     health: HealthPolicy = HealthPolicy()
     iommufd: bool = False
     """True if devices on vfio come with their character device, if the kernel has it."""
+    dra: DraExport | None = None
+    """None: the pool is exported by the device-plugin API."""
 
     @property
     def name(self) -> PoolName:

@@ -155,6 +155,7 @@ def test_the_kubelets_folder_lies_below_the_hosts_root() -> None:
         plugins_registry=Path("/h/data/k/plugins_registry"),
         pod_resources=Path("/h/data/k/pod-resources"),
         pods_api=Path("/h/data/k/pods-api"),
+        plugins=Path("/h/data/k/plugins"),
     )
     assert options("--run-dir", "r").run_dir == Path.cwd() / "r"
 

@@ -7,7 +7,7 @@ import pytest
 
 from rbln_worker.contract.counters import WorkerCounters
 from rbln_worker.contract.pool import PoolName
-from rbln_worker.spec import KubeletDirs, WorkerSpec
+from rbln_worker.spec import DraStart, KubeletDirs, WorkerSpec
 
 BOOT = WorkerSpec(
     pool=PoolName("x.io/a"),
@@ -29,6 +29,7 @@ OTHER: dict[str, object] = {
     "memory_most": 1,
     "log_level": 10,
     "log_format": "json",
+    "dra": DraStart("npu.rebellions.ai", "node-1"),
 }
 
 

@@ -1,0 +1,21 @@
+"""Prepared ResourceClaims of a pool that is exported by DRA."""
+
+import msgspec
+
+from rbln_worker.contract.device import DeviceId
+
+
+class PreparedClaim(msgspec.Struct, frozen=True):
+    """A ResourceClaim whose devices were prepared for pods of this node."""
+
+    uid: str
+    namespace: str
+    name: str
+    devices: tuple[DeviceId, ...]
+    """Sorted."""
+    pods: tuple[str, ...] = ()
+    """The pods that it was reserved for when it was prepared, as ``namespace/name``."""
+    since: float = 0.0
+    """The time of its first preparation (seconds since the epoch)."""
+    admin: bool = False
+    """True for adminAccess: other claims may have the same devices."""
