@@ -6,25 +6,28 @@ change nothing but the level: log lines always go to standard error.
 """
 
 import argparse
-import logging
-import re
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, get_args
 
 import msgspec
 
+from rbln_supervisor.option_values import (
+    parse_absolute_path,
+    parse_boolean,
+    parse_level,
+    parse_memory,
+    parse_path,
+    parse_seconds,
+)
 from rbln_supervisor.options import Options
 from rbln_worker.contract.version import VERSION
 from rbln_worker.core.allocation.given import PreStartChoice
 from rbln_worker.core.registration import Choice
 from rbln_worker.process.log import Format
 
-_BOOLEANS: Final = {
-    **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
-    **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
-}
 _SWITCHES: Final = frozenset(
     {"use-cdi", "allow-default-route", "watch-config", "logtostderr", "alsologtostderr"}
 )
@@ -32,25 +35,19 @@ _IGNORED: Final = (
     *("logtostderr", "alsologtostderr", "stderrthreshold", "log_dir", "log-dir", "log_link"),
     *("logbuflevel", "v", "vmodule", "log_backtrace_at"),
 )
-_LEVELS: Final = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-}
-_SIZE: Final = re.compile(r"([0-9]{1,19})(|KiB|MiB|GiB)", re.ASCII)
-_UNITS: Final = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-_MIN_MEMORY: Final = 256 << 20
-"""Minimum of --worker-memory-max. A small pool's worker uses 125 MiB, of which 104 are thread
-stacks. With 16 cores and more, where gRPC starts 12 further threads, it uses 218 MiB, of which 200
-are stacks."""
 
 
 _FIELDS: Final = frozenset(Options.__struct_fields__)
 
 
-def parse_arguments(argv: Sequence[str], *, in_container: bool) -> Options:
-    """Return the options; exit with code 2 and the usage if they are invalid."""
+def parse_arguments(
+    argv: Sequence[str], *, in_container: bool, environment: Mapping[str, str] | None = None
+) -> Options:
+    """Return the options; exit with code 2 and the usage if they are invalid.
+
+    ``environment`` has the defaults of ``--node-name`` and ``--kubeconfig``.
+    """
+    environment = {} if environment is None else environment
     given, words = _build_parser().parse_known_args([_normalize_argument(word) for word in argv])
     unknown = [word for word in words if word.startswith("-")]
     if unknown:
@@ -62,6 +59,11 @@ def parse_arguments(argv: Sequence[str], *, in_container: bool) -> Options:
     known["plugins_registry_dir"] = (
         given.plugins_registry_dir or given.kubelet_dir / "plugins_registry"
     )
+    # The kubelet's name of a node is its host name in lower case, unless it is overridden.
+    host = os.uname().nodename.lower()
+    known["node_name"] = given.node_name or environment.get("NODE_NAME") or host
+    kubeconfig = given.kubeconfig or environment.get("KUBECONFIG")
+    known["kubeconfig"] = Path(kubeconfig).absolute() if kubeconfig else None
     return Options(**{**known, "in_container": in_container})
 
 
@@ -123,7 +125,7 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     option(
         "--use-cdi",
-        type=_parse_boolean,
+        type=parse_boolean,
         metavar="BOOL",
         help="the container runtime adds devices, from CDI specs in /var/run/cdi (false)",
     )
@@ -141,63 +143,63 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     option(
         "--kubelet-dir",
-        type=_parse_absolute_path,
+        type=parse_absolute_path,
         metavar="DIR",
         help="the kubelet's --root-dir on the host (%(default)s)",
     )
     option(
         "--device-plugins-dir",
-        type=_parse_absolute_path,
+        type=parse_absolute_path,
         metavar="DIR",
         help="the directory of kubelet.sock, whatever the kubelet's --root-dir is (%(default)s)",
     )
     option(
         "--pod-resources-dir",
-        type=_parse_absolute_path,
+        type=parse_absolute_path,
         metavar="DIR",
         help="the directory of the pod-resources API (pod-resources below --kubelet-dir)",
     )
     option(
         "--plugins-registry-dir",
-        type=_parse_absolute_path,
+        type=parse_absolute_path,
         metavar="DIR",
         help="the directory of the plugin watcher (plugins_registry below --kubelet-dir)",
     )
     option(
         "--run-dir",
-        type=_existing_or_new,
+        type=parse_path,
         metavar="DIR",
         help="the directory of sockets, locks and last log lines (%(default)s)",
     )
     option(
         "--host-root",
-        type=_existing_or_new,
+        type=parse_path,
         metavar="DIR",
         help="the directory with the host's /sys, /dev and the kubelet's directories (%(default)s)",
     )
     option(
         "--allow-default-route",
-        type=_parse_boolean,
+        type=parse_boolean,
         metavar="BOOL",
         help="assign network devices even if the node's default route uses them (false)",
     )
     option(
         "--watch-config",
-        type=_parse_boolean,
+        type=parse_boolean,
         metavar="BOOL",
         help="reload when the configuration file changes (true)",
     )
     option(
         "--gone-grace",
         dest="gone_grace_s",
-        type=_parse_seconds,
+        type=parse_seconds,
         metavar="SECONDS",
         help="how long a device that has vanished stays listed as Unhealthy (%(default)g)",
     )
     option(
         "--rescan-interval",
         dest="rescan_s",
-        type=_parse_seconds,
+        type=parse_seconds,
         metavar="SECONDS",
         help="time between two periodic discoveries (%(default)g)",
     )
@@ -209,14 +211,26 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     option(
         "--worker-memory-max",
-        type=_parse_memory,
+        type=parse_memory,
         metavar="SIZE",
         help="limit of a worker's private memory, including the stacks of its threads, such as "
         "512MiB; at least 256MiB, or none for no limit (1GiB)",
     )
     option(
+        "--node-name",
+        metavar="NAME",
+        help='the name of the Node object, for pools with "export": "dra" (the variable '
+        "NODE_NAME, otherwise the host's name)",
+    )
+    option(
+        "--kubeconfig",
+        metavar="FILE",
+        help="access of these pools to the API server (the variable KUBECONFIG, otherwise the "
+        "pod's service account)",
+    )
+    option(
         "--log-level",
-        type=_parse_level,
+        type=parse_level,
         metavar="LEVEL",
         help="debug, info, warning or error; a number, as for the reference, is info (info)",
     )
@@ -235,51 +249,3 @@ def _build_parser() -> argparse.ArgumentParser:
         }
     )
     return parser
-
-
-def _parse_boolean(text: str) -> bool:
-    if text not in _BOOLEANS:
-        raise argparse.ArgumentTypeError(f"expected true or false, got {text!r}")
-    return _BOOLEANS[text]
-
-
-def _parse_absolute_path(text: str) -> Path:
-    path = Path(text)
-    if not path.is_absolute():
-        raise argparse.ArgumentTypeError(f"expected an absolute path, got {text!r}")
-    return path
-
-
-def _existing_or_new(text: str) -> Path:
-    return Path(text).absolute()
-
-
-def _parse_seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 < seconds < 1e9:
-        raise argparse.ArgumentTypeError(f"expected seconds above 0, got {text!r}")
-    return seconds
-
-
-def _parse_memory(text: str) -> int:
-    """Return a size in bytes; 0: no limit."""
-    if text == "none":
-        return 0
-    found = _SIZE.fullmatch(text)
-    size = int(found[1]) * _UNITS[found[2] or ""] if found else 0
-    if not _MIN_MEMORY <= size < 1 << 62:
-        raise argparse.ArgumentTypeError(
-            f"expected none, or at least 256MiB (a number of bytes, KiB, MiB or GiB), got {text!r}"
-        )
-    return size
-
-
-def _parse_level(text: str) -> int:
-    if text.isascii() and text.isdigit():
-        return logging.INFO
-    if text.lower() not in _LEVELS:
-        raise argparse.ArgumentTypeError(f"expected {', '.join(_LEVELS)} or a number, got {text!r}")
-    return _LEVELS[text.lower()]

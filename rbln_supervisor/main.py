@@ -49,7 +49,9 @@ _log = logging.getLogger(__name__)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until a signal; return the exit code (contract/exits.py). Wrong usage: argparse exits."""
     options = parse_arguments(
-        sys.argv[1:] if argv is None else argv, in_container=in_container(os.environ)
+        sys.argv[1:] if argv is None else argv,
+        in_container=in_container(os.environ),
+        environment=os.environ,
     )
     try:
         return _check_start(options) if options.check else _run_supervisor(options)

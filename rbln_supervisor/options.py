@@ -53,6 +53,10 @@ class Options(msgspec.Struct, frozen=True):
     """Condition under which the kubelet calls PreStartContainer."""
     worker_memory_max: int = 1 << 30
     """Maximum of private memory of a worker (bytes); 0: no limit."""
+    node_name: str = ""
+    """Name of the Node object, for pools that are exported by DRA."""
+    kubeconfig: Path | None = None
+    """Access of these pools to the API server; None: the pod's service account."""
     log_level: int = logging.INFO
     log_format: Format = "text"
     check: bool = False

@@ -30,10 +30,10 @@ from rbln_worker.contract.counters import WorkerCounters, carried_over
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.messages import Delta, Snapshot, encode_message
 from rbln_worker.contract.pod_devices import PodDevices
-from rbln_worker.contract.pool import PoolName
+from rbln_worker.contract.pool import DraExport, PoolName
 from rbln_worker.host.manifest import remove_files
 from rbln_worker.process.event_file import previous_file
-from rbln_worker.spec import WorkerSpec
+from rbln_worker.spec import DraStart, WorkerSpec
 
 _LOG_LINES: Final = {
     "started": (logging.INFO, "worker started", ""),
@@ -49,8 +49,11 @@ _LOG_LINES: Final = {
 log = logging.getLogger(__name__)
 
 
-def worker_spec(pool: PoolName, options: Options) -> WorkerSpec:
-    """Return the options of a pool's worker."""
+def worker_spec(pool: PoolName, options: Options, export: DraExport | None) -> WorkerSpec:
+    """Return the options of a pool's worker; ``export`` is None for the device-plugin API."""
+    dra = None
+    if export is not None:
+        dra = DraStart(export.driver, options.node_name, options.kubeconfig)
     return WorkerSpec(
         pool=pool,
         incarnation="",
@@ -64,6 +67,7 @@ def worker_spec(pool: PoolName, options: Options) -> WorkerSpec:
         memory_most=options.worker_memory_max,
         log_level=options.log_level,
         log_format=options.log_format,
+        dra=dra,
     )
 
 

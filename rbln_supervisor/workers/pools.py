@@ -246,7 +246,8 @@ class Pools:
         return tuple(changed)
 
     def _new_worker(self, name: PoolName) -> PoolWorker:
-        return PoolWorker(worker_spec(name, self._options), self._session, self._event_log)
+        export = next((one.spec.dra for one in self.config.pools if one.spec.name == name), None)
+        return PoolWorker(worker_spec(name, self._options, export), self._session, self._event_log)
 
     def _configured_worker(self, name: PoolName) -> PoolWorker:
         worker = self.workers.get(name)

@@ -1,10 +1,25 @@
 """Health states and the health policy of devices."""
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
 from rbln_worker.contract.device import DeviceId
+
+VERDICT_SOURCES: Final = (
+    "sysfs",
+    "config-space",
+    "npu-status",
+    "aer",
+    "node",
+    "link",
+    "files",
+    "device-info",
+    "pods",
+    "cdi",
+)
+"""All sources of evidence (``Verdict.source``)."""
 
 
 class HealthPhase(StrEnum):

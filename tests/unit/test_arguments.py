@@ -1,7 +1,8 @@
 """The command line: ours, and what the reference's binary and entrypoint are given."""
 
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,31 @@ from rbln_supervisor.cli import parse_arguments
 from rbln_supervisor.options import Options
 from rbln_worker.spec import KubeletDirs
 
+NODE = "npu-7"
+
 
 def options(*argv: str) -> Options:
-    return parse_arguments(argv, in_container=False)
+    return parse_arguments(argv, in_container=False, environment={"NODE_NAME": NODE})
 
 
 def test_nothing_given() -> None:
-    assert options() == Options()
+    assert options() == Options(node_name=NODE)
+
+
+@pytest.mark.parametrize(
+    ("argv", "environment", "node", "kubeconfig"),
+    [
+        ((), {"NODE_NAME": "n1", "KUBECONFIG": "/k"}, "n1", Path("/k")),
+        (("--node-name", "n2", "--kubeconfig=/c"), {"NODE_NAME": "n1"}, "n2", Path("/c")),
+        ((), {"NODE_NAME": "", "KUBECONFIG": ""}, os.uname().nodename.lower(), None),
+        (("--kubeconfig", "k"), {"NODE_NAME": NODE}, NODE, Path.cwd() / "k"),
+    ],
+)
+def test_dra_pools_get_the_node_and_access_from_flags_or_the_environment(
+    argv: Sequence[str], environment: Mapping[str, str], node: str, kubeconfig: Path | None
+) -> None:
+    found = parse_arguments(argv, in_container=False, environment=environment)
+    assert (found.node_name, found.kubeconfig) == (node, kubeconfig)
 
 
 def test_everything_given() -> None:
@@ -29,6 +48,7 @@ def test_everything_given() -> None:
         "--watch-config=false",
         *("--log-level", "debug", "--log-format", "json"),
     ) == Options(
+        node_name=NODE,
         config_file=Path("/c.json"),
         resource_prefix="rebellions.ai",
         use_cdi=True,
@@ -60,7 +80,9 @@ def test_everything_given() -> None:
     ],
 )
 def test_the_references_way_of_writing(argv: Sequence[str]) -> None:
-    assert options(*argv) == Options(config_file=Path("/c"), resource_prefix="amd.com")
+    assert options(*argv) == Options(
+        node_name=NODE, config_file=Path("/c"), resource_prefix="amd.com"
+    )
 
 
 @pytest.mark.parametrize(
@@ -91,7 +113,7 @@ def test_sizes(word: str, size: int) -> None:
 
 
 def test_words_at_the_end_are_ignored_and_told_of(capsys: pytest.CaptureFixture[str]) -> None:
-    assert options("-use-cdi", "false") == Options(use_cdi=True)  # as Go reads it
+    assert options("-use-cdi", "false") == Options(node_name=NODE, use_cdi=True)  # as Go reads it
     assert capsys.readouterr().err == "rbln-supervisor: ignored: false\n"
 
 

@@ -104,6 +104,19 @@ COMPLAINTS: list[tuple[dict[str, object], str]] = [
     ({"health": {"probation": 5}}, "health.probation: expected object, got number"),
     ({"health": {"probation": {"resetAfterSeconds": {}}}}, "health.probation.resetAfterSeconds: "
                                                      "expected number, got object"),
+    ({"export": "DRA"}, 'export: expected device-plugin or dra, got "DRA"'),
+    ({"export": "dra", "deviceType": "netDevice"}, 'export: "dra" is for pools of deviceType '
+                                                   "accelerator, this one is netDevice"),
+    ({"export": "dra", "dra": []}, "dra: expected object, got array"),
+    ({"export": "dra", "dra": {"driverName": "Npu"}}, 'dra.driverName: "Npu": expected a DNS name '
+        "such as npu.rebellions.ai (lower-case letters, digits, - and .)"),
+    ({"export": "dra", "dra": {"driverName": "a." * 31 + "bc"}}, f'dra.driverName: "{"a." * 31}bc":'
+        " expected at most 63 characters, got 64"),
+    ({"export": "dra", "resourceName": "a" * 50}, "dra.driverName: missing, and the default can't "
+        f'be used: "{"a" * 50}.rebellions.ai": expected at most 63 characters, got 64'),
+    ({"export": "dra", "dra": {"evictOn": ["smoke"]}}, 'dra.evictOn[0]: unknown source "smoke", '
+        "expected sysfs, config-space, npu-status, aer, node, link, files, device-info, pods "
+        "or cdi"),
     ({"resourceName": "other"}, "resourceName: rebellions.ai/other is the name of resourceList[0], "
                                 "expected a name of its own"),
 ]  # fmt: skip

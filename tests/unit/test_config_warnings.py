@@ -26,6 +26,12 @@ WARNINGS: list[tuple[dict[str, object], str]] = [
         "health.probation.maxSeconds: 2 is less than firstSeconds or repeatSeconds, "
         "and counts for them",
     ),
+    ({"dra": {}}, 'dra: has no effect without "export": "dra"'),
+    (
+        {"export": "dra", "preferredAllocation": "packed"},
+        "preferredAllocation: no effect with DRA: the scheduler chooses the devices of a claim",
+    ),
+    ({"export": "dra", "dra": {"x": 1}}, "dra.x: unknown key, ignored"),
     ({"vendors": []}, "vendors: a selector, ignored here (it belongs into selectors)"),
     (
         {"SelectorObjs": []},

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from rbln_supervisor import cli
-from rbln_supervisor.core.config import health, pool
+from rbln_supervisor.core.config import dra, health, pool
 from rbln_supervisor.core.config.node_config import ConfigError, NodeConfig, parse, require_valid
 from rbln_supervisor.core.config.selectors import ATTRIBUTES
 from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
@@ -36,6 +36,7 @@ def section(heading: str) -> list[Row]:
 OF_POOL, OF_SELECTOR, OF_HEALTH = map(
     section, ("Keys of a pool", "Keys of a selector object", "Keys of health")
 )
+OF_DRA: Final = section("Keys of dra")
 OF_PROBATION: Final = rows(PAGE, "key of `probation`")
 
 
@@ -46,6 +47,7 @@ def keys(table: list[Row]) -> list[str]:
 def test_every_key_is_there_and_no_other() -> None:
     assert sorted(keys(OF_POOL)) == sorted([*pool.KEYS, "selectors"])
     assert sorted(keys(OF_SELECTOR)) == sorted(ATTRIBUTES)
+    assert sorted(keys(OF_DRA)) == sorted(dra.KEYS)
     assert sorted(keys(OF_HEALTH)) == sorted(health.KEYS)
     assert sorted(keys(OF_PROBATION)) == sorted(health.PROBATION_KEYS)
 
@@ -92,7 +94,9 @@ def members(row: Row, column: str, key: str) -> dict[str, Any]:
 def in_place(table: str, device_type: str, found: dict[str, Any]) -> dict[str, Any]:
     match table:
         case "pool":
-            return found
+            return {"export": "dra", **found} if "dra" in found else found
+        case "dra":
+            return {"export": "dra", "dra": found}
         case "selector":
             base = {"auxTypes": ["sf"]} if device_type == "auxNetDevice" else {}
             return {"selectors": {**base, **found}}
@@ -107,6 +111,7 @@ ENTRIES: Final = [
     for table, part in (
         ("pool", OF_POOL),
         ("selector", OF_SELECTOR),
+        ("dra", OF_DRA),
         ("health", OF_HEALTH),
         ("probation", OF_PROBATION),
     )
@@ -116,7 +121,8 @@ ENTRIES: Final = [
 
 @pytest.mark.parametrize(("table", "key", "row"), ENTRIES, ids=lambda part: str(part)[:30])
 def test_examples_load_and_defaults_are_the_defaults(table: str, key: str, row: Row) -> None:
-    for device_type in types_of(row) if table == "selector" else ("netDevice",):
+    types = types_of(row) if table == "selector" else {"netDevice"}
+    for device_type in {"accelerator"} if table == "dra" or key in {"export", "dra"} else types:
         found = members(row, "example", key)
         kind = found.get("deviceType", device_type)
         changed = one_pool(kind, **in_place(table, kind, found))
@@ -124,7 +130,8 @@ def test_examples_load_and_defaults_are_the_defaults(table: str, key: str, row: 
         if row.cells["default"] == REQUIRED:
             continue
         default = members(row, "default", key)
-        left_out = one_pool(device_type)
+        exported = {"export": "dra"} if "dra" in {table, key} else {}
+        left_out = one_pool(device_type, **exported)
         if key == "resourcePrefix":  # that of the flag
             assert one_pool(device_type, **default).pools[0].spec.prefix == "intel.com"
             continue
@@ -193,6 +200,9 @@ def test_flags_have_their_defaults_and_examples_that_are_understood() -> None:
         for row in table:
             flag, default, example = (row.code(name) for name in ("flag", "default", "example"))
             assert example.split("=")[0].split()[0] == flag
+            if flag in {"--node-name", "--kubeconfig"}:  # the default is in the environment
+                assert (default, values(*example.split()) != values()) == ("", True)
+                continue
             assert values(*example.split()) != values(), f"{example} changes nothing"
             if options(parser)[flag].nargs == 0:  # it has no value, and so no other default
                 assert default == "false"

@@ -128,18 +128,28 @@ def _resource_list(value: object, notes: Diagnostics) -> list[Field]:
 
 
 def _sort_out(pools: list[ParsedPool]) -> NodeConfig:
-    """Separate usable pools: those without errors, and with a name that no earlier one has."""
+    """Separate usable pools: those without errors, and with names that no earlier one has."""
     valid: dict[str, ParsedPool] = {}
+    drivers: dict[str, ParsedPool] = {}
     refused: list[tuple[ParsedPool, tuple[Complaint, ...]]] = []
     for pool in pools:
         complaints = pool.complaints
         if first := valid.get(pool.name):
             text = f"{pool.name} is the name of {first.place}, expected a name of its own"
             complaints = (*complaints, Complaint(f"{pool.place}.resourceName", text))
+        export = pool.config.spec.dra
+        if export and (first := drivers.get(export.driver)):
+            text = (
+                f"{export.driver} is the DRA driver of {first.place}, "
+                "expected a driver of its own (dra.driverName)"
+            )
+            complaints = (*complaints, Complaint(f"{pool.place}.dra", text))
         if complaints:
             refused.append((pool, complaints))
         else:
             valid[pool.name] = pool
+            if export:
+                drivers[export.driver] = pool
     taken = {"", *valid}
     invalid = []
     for pool, complaints in refused:

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from rbln_supervisor.core.config import health, selectors
+from rbln_supervisor.core.config import dra, health, selectors
 from rbln_supervisor.core.config.fields import (
     Complaint,
     Diagnostics,
@@ -67,6 +67,7 @@ def read_pool(at: Field, flag: str, file_notes: Diagnostics) -> ParsedPool:
         if not _is_given(fields, "deviceType"):
             values["device_type"] = _DEFAULT_TYPE
         values |= read_values(at, fields, KEYS, notes)
+        values["dra"] = dra.read_export(at, fields, values, notes)
         device_type = values.get("device_type")
         if infos := fields.get("additionalInfo"):
             _check_info_keys(infos, device_type, notes)
@@ -132,5 +133,7 @@ KEYS: Final = {
     "additionalInfo": Key("additional_info", map_of(map_of(read_string))),
     "health": Key("health", health.read_policy),
     "iommufd": Key("iommufd", read_boolean),
+    "export": Key("export", one_of(*dra.EXPORTS)),
+    "dra": Key("dra", dra.read_settings),
 }
 """All keys but ``selectors``, whose keys depend on the device type."""

@@ -1,0 +1,83 @@
+"""The export of a pool by Dynamic Resource Allocation (DRA): its keys ``export`` and ``dra``."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from rbln_supervisor.core.config.fields import (
+    Diagnostics,
+    Field,
+    Key,
+    member_place,
+    read_members,
+)
+from rbln_supervisor.core.config.positions import quote_value
+from rbln_supervisor.core.config.readers import checked_string, list_of, one_of
+from rbln_worker.contract.health import VERDICT_SOURCES
+from rbln_worker.contract.pool import DraExport
+
+EXPORTS: Final = ("device-plugin", "dra")
+"""The values of ``export``; the first one is the default."""
+MAX_DRIVER: Final = 63
+"""Maximum length of a driver's name (ResourceSliceSpec.driver), in characters."""
+_LABEL: Final = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+_DRIVER: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_WITHOUT_EFFECT: Final = ("preferredAllocation", "allowCrossNuma")
+
+
+def driver_error(name: str) -> str | None:
+    """Return the error in the name of a DRA driver; None if it is valid."""
+    if len(name) > MAX_DRIVER:
+        return f"{quote_value(name)}: expected at most {MAX_DRIVER} characters, got {len(name)}"
+    if not _DRIVER.fullmatch(name):
+        return (
+            f"{quote_value(name)}: expected a DNS name such as npu.rebellions.ai "
+            "(lower-case letters, digits, - and .)"
+        )
+    return None
+
+
+def default_driver(prefix: str, resource: str) -> str:
+    """Return the name of the driver of a pool that configures none."""
+    return f"{resource}.{prefix}".lower().replace("_", "-")
+
+
+def read_export(
+    at: Field, fields: Mapping[str, Field], values: dict[str, Any], notes: Diagnostics
+) -> DraExport | None:
+    """Return the pool's export by DRA; None if it is exported by the device-plugin API.
+
+    It takes the values of both keys out of ``values``, which has the pool's other values.
+    """
+    export = values.pop("export", EXPORTS[0])
+    settings: dict[str, Any] = values.pop("dra", {})
+    if export != "dra":
+        if "dra" in fields:
+            said = 'has no effect without "export": "dra"'
+            notes.add_warning(member_place(at.place, "dra"), said)
+        return None
+    device_type = values.get("device_type", "accelerator")
+    if device_type != "accelerator":
+        said = f'"dra" is for pools of deviceType accelerator, this one is {device_type}'
+        notes.add_error(member_place(at.place, "export"), said)
+    for key in _WITHOUT_EFFECT:
+        if key in fields:
+            said = "no effect with DRA: the scheduler chooses the devices of a claim"
+            notes.add_warning(member_place(at.place, key), said)
+    if "driver" not in settings and values["resource"]:
+        settings["driver"] = default_driver(values["prefix"], values["resource"])
+        if wrong := driver_error(settings["driver"]):
+            place = member_place(member_place(at.place, "dra"), "driverName")
+            notes.add_error(place, f"missing, and the default can't be used: {wrong}")
+    return DraExport(**{"driver": "", **settings})
+
+
+def read_settings(at: Field, notes: Diagnostics) -> dict[str, Any] | None:
+    """Read the ``dra`` key: the attributes of a DraExport that are configured."""
+    return read_members(at, KEYS, notes)
+
+
+KEYS: Final = {
+    "driverName": Key("driver", checked_string(lambda text: driver_error(text) if text else None)),
+    "evictOn": Key("evict_on", list_of(one_of(*VERDICT_SOURCES, what="unknown source"))),
+}
