@@ -11,11 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from tests.e2e.cluster.config import LOOPBACK, TOKEN
+from tests.e2e.cluster.config import API_ADDRESS, API_PORT, TOKEN
 from tests.e2e.cluster.history import History
 from tests.e2e.cluster.setting import NODE
 
 CALL_DEADLINE_S: Final = 10.0
+RECONNECT_AFTER_S: Final = 0.2
 PODS: Final = "/api/v1/namespaces/default/pods"
 
 Object = dict[str, Any]
@@ -29,16 +30,15 @@ class NotFoundError(Exception):
 class Api:
     """Calls to the API server; each has a connection of its own."""
 
-    def __init__(self, port: int, certificate: Path) -> None:
+    def __init__(self, certificate: Path) -> None:
         """``certificate`` is the server's own; it makes it when it starts for the first time."""
-        self._port = port
         self._certificate = certificate
 
     def connect(self, deadline_s: float | None = CALL_DEADLINE_S) -> http.client.HTTPSConnection:
         """A connection; OSError where nobody is there."""
         context = ssl.create_default_context(cafile=str(self._certificate))
         return http.client.HTTPSConnection(
-            LOOPBACK, self._port, timeout=deadline_s, context=context
+            API_ADDRESS, API_PORT, timeout=deadline_s, context=context
         )
 
     def merge(self, path: str, patch: Mapping[str, Any]) -> Object:
@@ -93,16 +93,16 @@ def headers() -> Mapping[str, str]:
 
 
 class NodeWatch:
-    """Follows the node's status in a thread, from ``with`` to the end of the block."""
+    """Follows the node's status in a thread, from ``with`` to the end of the block.
+
+    Where the server ends the connection, it follows the server's successor.
+    """
 
     def __init__(self, api: Api, history: History) -> None:
+        self._api = api
         self._history = history
-        self._connection = api.connect(deadline_s=None)
-        path = f"/api/v1/nodes?watch=1&fieldSelector=metadata.name%3D{NODE}"
-        self._connection.request("GET", path, headers=headers())
-        # The response takes the connection's socket with it when it is read to the end.
-        self._socket = self._connection.sock
-        self._response = self._connection.getresponse()
+        self._left = threading.Event()
+        self._connect()
         self._thread = threading.Thread(target=self._follow, name="node watch", daemon=True)
 
     def __enter__(self) -> Self:
@@ -115,15 +115,29 @@ class NodeWatch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._left.set()
         with contextlib.suppress(OSError):  # the server went first
             self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join()
-        self._response.close()
-        self._connection.close()
+
+    def _connect(self) -> None:
+        self._connection = self._api.connect(deadline_s=None)
+        path = f"/api/v1/nodes?watch=1&fieldSelector=metadata.name%3D{NODE}"
+        self._connection.request("GET", path, headers=headers())
+        # The response takes the connection's socket with it when it is read to the end.
+        self._socket = self._connection.sock
+        self._response = self._connection.getresponse()
 
     def _follow(self) -> None:
-        try:
-            while line := self._response.readline():
-                self._history.add(json.loads(line)["object"].get("status", {}))
-        except (OSError, ValueError, http.client.HTTPException):
-            return  # the end of the watch
+        while not self._left.is_set():
+            with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
+                while line := self._response.readline():
+                    self._history.add(json.loads(line)["object"].get("status", {}))
+            self._response.close()
+            self._connection.close()
+            while not self._left.wait(RECONNECT_AFTER_S):
+                try:
+                    self._connect()
+                    break
+                except (OSError, http.client.HTTPException):
+                    self._connection.close()

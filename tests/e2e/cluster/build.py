@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from tests.e2e import packages
 from tests.e2e.cannot_run import CannotRun
 from tests.e2e.cluster import images
-from tests.e2e.cluster.setting import MODULES, Places, kubernetes_version, release
+from tests.e2e.cluster.setting import MODULES, Places, at_least, kubernetes_version, release
 
 RUNTIME_PACKAGES: Final = (
     *("runc", "busybox-static", "containernetworking-plugins", "iproute2", "prometheus"),
@@ -21,6 +21,8 @@ MIN_FREE_BYTES: Final = 6 * 1024**3
 """Modules 1.6 GB, Go's build cache 2.5 GB, programs 0.7 GB."""
 
 _KUBERNETES: Final = "k8s.io/kubernetes/cmd"
+_DRA_TEST_DRIVER: Final = "k8s.io/kubernetes/test/e2e/dra/test-driver"
+"""Kubernetes' own DRA driver, in Go with client-go and the kubeletplugin helper."""
 _CONTAINERD: Final = "github.com/containerd/containerd/v2/cmd"
 _VERSION_VARIABLES: Final = "k8s.io/component-base/version"
 
@@ -57,13 +59,16 @@ def modules(places: Places) -> tuple[Module, ...]:
         "gitMinor": version.split(".")[1],
         "gitTreeState": "clean",
     }
-    kubernetes = ("kubelet", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+    names = ("kubelet", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+    programs = [Program(name, f"{_KUBERNETES}/{name}") for name in names]
+    if at_least(37):
+        programs.append(Program("dra-test-driver", _DRA_TEST_DRIVER))
     containerd = ("containerd", "containerd-shim-runc-v2", "ctr")
     return (
         Module(
             f"kubernetes-{release()}",
             places.kubernetes,
-            tuple(Program(name, f"{_KUBERNETES}/{name}") for name in kubernetes),
+            tuple(programs),
             " ".join(f"-X {_VERSION_VARIABLES}.{key}={text}" for key, text in stamps.items()),
         ),
         Module(

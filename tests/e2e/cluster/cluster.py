@@ -58,7 +58,7 @@ class Cluster:
         self.ports = config.free_ports()
         self.started_s = 0.0
         """How long the start took, until the node was ready."""
-        self.api = Api(self.ports.api, places.state / "keys" / "apiserver.crt")
+        self.api = Api(places.state / "keys" / "apiserver.crt")
         self.node_root = Path(tempfile.mkdtemp(prefix="rbe-", dir="/tmp"))
         """The simulated node: its sys is the /sys of every container and of CNI plugins. Its path
         is short, for sockets below it."""
@@ -146,6 +146,11 @@ class Cluster:
                 raise RuntimeError("\n".join([f"{name} did not come up:", *lines]))
             time.sleep(AGAIN_S)
 
+    def start_api_server(self) -> None:
+        """Start it; `api.ready` tells when it serves."""
+        command = self._with_node_name(config.api_server(self.places, self.ports))
+        self.daemons.start("kube-apiserver", command)
+
     def _claim_folders(self) -> None:
         self.traces.add_folder(self.node_root)
         for folder in (KUBELET_DIR, *_LOG_FOLDERS):
@@ -176,9 +181,10 @@ class Cluster:
         self.daemons.start("etcd", config.etcd(places, ports))
         self.make_namespace()
         self.start_containerd()
-        self.daemons.start("kube-apiserver", self._with_node_name(config.api_server(places, ports)))
+        self.traces.add_address(config.API_ADDRESS)
+        self.start_api_server()
         self.import_image(places.images / "busybox.tar")
-        (places.state / "kubeconfig").write_text(config.kubeconfig(places, ports))
+        (places.state / "kubeconfig").write_text(config.kubeconfig(places))
         self.wait("kube-apiserver", self.api.ready)
         self.daemons.start("kube-scheduler", config.scheduler(places, ports))
         self.daemons.start("kube-controller-manager", config.controllers(places, ports))

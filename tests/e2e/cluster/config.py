@@ -12,6 +12,10 @@ from tests.e2e.cluster.setting import KUBELET_DIR, NODE, Places
 
 TOKEN: Final = "e2e"  # noqa: S105 - of an API server that only listens on loopback
 LOOPBACK: Final = "127.0.0.1"
+API_ADDRESS: Final = "10.245.0.1"
+"""The first address of the services' range, as pods know the API server. There is no kube-proxy:
+the server itself listens at it, on the loopback interface."""
+API_PORT: Final = 443
 STATUS_PERIOD_S: Final = 0.2
 """How often the kubelet compares its node status and reports a change. By default it is 10 s: a
 real cluster sees changes later than this one, and dips that are shorter not at all."""
@@ -25,7 +29,6 @@ device between them and this machine."""
 class Ports(NamedTuple):
     """Of one cluster."""
 
-    api: int
     etcd: int
     etcd_peer: int
     scheduler: int
@@ -105,15 +108,15 @@ def etcd(places: Places, ports: Ports) -> Sequence[str | Path]:
 
 
 def api_server(places: Places, ports: Ports) -> Sequence[str | Path]:
-    """Everybody with the token may do everything; service accounts work as everywhere."""
+    """RBAC and admission are those of every cluster; the suite's own token may do everything."""
     keys = places.state / "keys"
     keys.mkdir(parents=True, exist_ok=True)
     (keys / "tokens.csv").write_text(f"{TOKEN},admin,1,system:masters\n")
     return (
         places.kubernetes / "kube-apiserver",
         f"--etcd-servers=http://{LOOPBACK}:{ports.etcd}",
-        *(f"--bind-address={LOOPBACK}", f"--secure-port={ports.api}", f"--cert-dir={keys}"),
-        *(f"--token-auth-file={keys}/tokens.csv", "--authorization-mode=AlwaysAllow"),
+        *(f"--bind-address={API_ADDRESS}", f"--secure-port={API_PORT}", f"--cert-dir={keys}"),
+        *(f"--token-auth-file={keys}/tokens.csv", "--authorization-mode=Node,RBAC"),
         f"--service-account-issuer=https://{NODE}",
         *(f"--service-account-{use}-file={keys}/apiserver.key" for use in ("signing-key", "key")),
         *("--service-cluster-ip-range=10.245.0.0/24", "--endpoint-reconciler-type=none"),
@@ -137,10 +140,10 @@ def controllers(places: Places, ports: Ports) -> Sequence[str | Path]:
     )
 
 
-def kubeconfig(places: Places, ports: Ports) -> str:
+def kubeconfig(places: Places) -> str:
     """For every client of the API server."""
     server = {
-        "server": f"https://{LOOPBACK}:{ports.api}",
+        "server": f"https://{API_ADDRESS}:{API_PORT}",
         "certificate-authority": str(places.state / "keys" / "apiserver.crt"),
     }
     return json.dumps(

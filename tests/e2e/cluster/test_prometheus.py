@@ -46,7 +46,7 @@ class Prometheus:
 def prometheus(cluster: Cluster, installed: DaemonSet) -> Iterator[Prometheus]:
     folder = cluster.places.state / "prometheus"
     folder.mkdir()
-    port = free_ports().api
+    port = free_ports().health
     settings = {
         "global": {"scrape_interval": "3s", "evaluation_interval": "1s"},
         "rule_files": [str(ALERTS)],

@@ -46,6 +46,12 @@ class Traces:
         self._add_folder(place)
         self._note("mount", place)
 
+    def add_address(self, address: str) -> None:
+        """Give the loopback interface an IPv4 address that the machine does not have."""
+        self._note("address", Path(address))
+        command = ("ip", "address", "replace", f"{address}/32", "dev", "lo")
+        subprocess.run(command, check=True)
+
     def remove(self) -> None:
         """Take everything away again, the last first."""
         for kind, path in reversed(self._read()):
@@ -54,6 +60,9 @@ class Traces:
                     processes.kill(processes.marked(path))
                 case "mount":
                     subprocess.run(["umount", path], check=False)
+                case "address":
+                    command = ("ip", "address", "del", f"{path}/32", "dev", "lo")
+                    subprocess.run(command, check=False)
                 case "tree":
                     shutil.rmtree(path, ignore_errors=True)
                 case "folder":
