@@ -1,7 +1,8 @@
 """Threads of health checks, because reads of a device's files may never return.
 
-This is the only place of a worker with threads of its own for reads: a read of a sysfs or procfs
-file blocks in the kernel, whatever the flags of the descriptor, and poll can't predict it.
+This is the only place of a worker with threads of its own for reads, except for the list of RSD
+groups (rbln_worker/dra/rsd_tool.py): a read of a sysfs or procfs file blocks in the kernel,
+whatever the flags of the descriptor, and poll can't predict it.
 """
 
 import asyncio

@@ -1,0 +1,282 @@
+"""RSD groups of the node: the vendor's tool, its lock file, and the driver's list of groups.
+
+The vendor's programs hold a lock (flock) on one file while they change groups; so do we, for each
+change with the reads that it is based on. Everything has a time-out: the tool may hang where a
+device does. Its process group is killed then.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator, Collection, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from rbln_worker.core.dra.rsd import (
+    Groups,
+    RsdFailure,
+    create_arguments,
+    parse_group_file,
+    parse_tool_output,
+    plan_group,
+    remove_arguments,
+)
+
+LOCK_FILE: Final = "/var/run/rbln-rsd-group.lock"
+"""The lock file of the vendor's programs, on the host."""
+GROUP_FILE: Final = "sys/class/rebellions/rsd/rsd_group"
+"""The driver's list of groups, below the root; without it the tool is asked."""
+TOOL_PATHS: Final = (
+    "usr/bin/rbln-smi",
+    "usr/local/bin/rbln-smi",
+    "host/usr/bin/rbln-smi",
+    "host/usr/local/bin/rbln-smi",
+    "run/rbln/driver/usr/bin/rbln-smi",
+)
+"""Paths of the vendor's tool, below the root, best first; manifests mount /usr at /host/usr."""
+MAX_OUTPUT: Final = 1 << 20
+"""Maximum bytes of the tool's output; a longer one is an error."""
+_LOCK_POLL_S: Final = 0.05
+_REAP_TIMEOUT_S: Final = 1.0
+_CHUNK: Final = 1 << 16
+_ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+
+log: Final = logging.getLogger("rbln.worker.rsd")
+
+
+def find_tool(root: Path) -> Path | None:
+    """Return the vendor's tool, or None if the host has none that this process can execute."""
+    paths = (root / path for path in TOOL_PATHS)
+    return next((path for path in paths if os.access(path, os.X_OK)), None)
+
+
+class Timeouts(NamedTuple):
+    """Limits in seconds."""
+
+    change: float = 25.0
+    """Of a change with all its waits: the kubelet waits 45 s for a prepared claim."""
+    tool: float = 8.0
+    """Of one call of the tool, or one read of the driver's list."""
+    lock: float = 8.0
+
+
+DEFAULT_TIMEOUTS: Final = Timeouts()
+
+
+class RsdGroups:
+    """The RSD groups of the node."""
+
+    def __init__(
+        self, tool: Path, lock: Path, root: Path, timeouts: Timeouts = DEFAULT_TIMEOUTS
+    ) -> None:
+        self._timeouts = timeouts
+        self._tool = tool
+        self._lock = lock
+        self._root = root
+        self._turn = asyncio.Lock()
+        """Held during a change or read: those of this process wait in order."""
+        self._read: asyncio.Future[str | OSError] | None = None
+        """The last read of the driver's list; it never ends where the driver hangs."""
+
+    async def make_group(
+        self, npus: Sequence[str], in_use: Collection[str] = ()
+    ) -> int | RsdFailure:
+        """Make one group of these NPUs; return its ID. A group that exists already is kept.
+
+        Args:
+            npus: names such as ``rbln0``.
+            in_use: NPUs that other live claims or pods hold; no group with one is touched.
+        """
+        try:
+            async with (
+                asyncio.timeout(self._timeouts.change),
+                self._turn,
+                self._locked() as failure,
+            ):
+                return failure or await self._make_locked(npus, in_use)
+        except TimeoutError:
+            return RsdFailure(f"no RSD group within {self._timeouts.change:g} s")
+
+    async def destroy_group(self, group: int, npus: Collection[str]) -> RsdFailure | None:
+        """Remove a group if it still has exactly these members; None if it is gone or another's."""
+        try:
+            async with (
+                asyncio.timeout(self._timeouts.change),
+                self._turn,
+                self._locked() as failure,
+            ):
+                return failure or await self._destroy_locked(group, frozenset(npus))
+        except TimeoutError:
+            return RsdFailure(f"RSD group {group} not removed within {self._timeouts.change:g} s")
+
+    async def read_groups(self) -> Groups | RsdFailure:
+        """Read the groups that exist: from the driver, else from the tool."""
+        async with self._turn:
+            return await self._read_groups()
+
+    async def _read_groups(self) -> Groups | RsdFailure:
+        text = await self._read_group_file()
+        if isinstance(text, str):
+            return parse_group_file(text)
+        if text is not None:
+            return text
+        output = await self._run_tool("-g", "-j")
+        return output if isinstance(output, RsdFailure) else parse_tool_output(output)
+
+    async def _make_locked(self, npus: Sequence[str], in_use: Collection[str]) -> int | RsdFailure:
+        groups = await self._read_groups()
+        if isinstance(groups, RsdFailure):
+            return groups
+        plan = plan_group(npus, groups, in_use)
+        if isinstance(plan, RsdFailure) or plan.exists:
+            return plan if isinstance(plan, RsdFailure) else plan.group
+        for stale in plan.stale:
+            if failure := await self._destroy_locked(stale, groups[stale]):
+                return failure
+        made = await self._run_tool(*create_arguments(plan.group, npus))
+        # The tool may fail after it has made the group, or say nothing after it has failed.
+        now = await self._read_groups()
+        if isinstance(now, RsdFailure):
+            return made if isinstance(made, RsdFailure) else now
+        members = now.get(plan.group, frozenset())
+        if members == frozenset(npus):
+            log.info("RSD group made", extra={"group": plan.group, "npus": ",".join(npus)})
+            return plan.group
+        if members and members <= frozenset(npus):  # half of it
+            await self._destroy_locked(plan.group, members)
+        if isinstance(made, RsdFailure):
+            return made
+        return RsdFailure(f"{self._tool.name} made no RSD group {plan.group} of {','.join(npus)}")
+
+    async def _destroy_locked(self, group: int, npus: frozenset[str]) -> RsdFailure | None:
+        groups = await self._read_groups()
+        if isinstance(groups, RsdFailure):
+            return groups
+        if groups.get(group) != npus:
+            return None
+        removed = await self._run_tool(*remove_arguments(group))
+        now = await self._read_groups()
+        if isinstance(now, RsdFailure):
+            return removed if isinstance(removed, RsdFailure) else now
+        if now.get(group) != npus:
+            log.info("RSD group removed", extra={"group": group, "npus": ",".join(sorted(npus))})
+            return None
+        if isinstance(removed, RsdFailure):
+            return removed
+        return RsdFailure(f"{self._tool.name} did not remove RSD group {group}")
+
+    @contextlib.asynccontextmanager
+    async def _locked(self) -> AsyncIterator[RsdFailure | None]:
+        """Hold the vendor's lock; yield a failure if it can't be had."""
+        try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            file = os.open(self._lock, flags, 0o644)
+        except OSError as error:
+            yield RsdFailure(f"{self._lock}: {error.strerror}")
+            return
+        try:
+            yield await self._wait_for_lock(file)
+        finally:
+            os.close(file)  # releases the lock: no child has inherited it
+
+    async def _wait_for_lock(self, file: int) -> RsdFailure | None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._timeouts.lock
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if loop.time() >= deadline:
+                    return RsdFailure(
+                        f"{self._lock}: held by another program for {self._timeouts.lock:g} s"
+                    )
+                await asyncio.sleep(_LOCK_POLL_S)
+            except OSError as error:
+                return RsdFailure(f"{self._lock}: {error.strerror}")
+            else:
+                return None
+
+    async def _read_group_file(self) -> str | RsdFailure | None:
+        """Read the driver's list in a thread of its own; None if the driver has none."""
+        path = self._root / GROUP_FILE
+        if self._read is not None and not self._read.done():
+            return RsdFailure(f"{path}: an earlier read has not ended")
+        loop = asyncio.get_running_loop()
+        result = self._read = loop.create_future()
+
+        def read_file() -> None:
+            found: str | OSError
+            try:
+                with path.open(errors="replace") as file:
+                    found = file.read(MAX_OUTPUT)
+            except OSError as error:
+                found = error
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+                loop.call_soon_threadsafe(result.set_result, found)
+
+        threading.Thread(target=read_file, name="rsd groups", daemon=True).start()
+        await asyncio.wait({result}, timeout=self._timeouts.tool)
+        if not result.done():
+            return RsdFailure(f"{path}: not read within {self._timeouts.tool:g} s")
+        found = result.result()
+        if isinstance(found, str):
+            return found
+        missing = isinstance(found, FileNotFoundError | NotADirectoryError)
+        return None if missing else RsdFailure(f"{path}: {found.strerror}")
+
+    async def _run_tool(self, *arguments: str) -> bytes | RsdFailure:
+        """Run the tool; return its output."""
+        words = " ".join((self._tool.name, *arguments))
+        try:
+            process = await asyncio.create_subprocess_exec(
+                self._tool,
+                *arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                env=_ENVIRONMENT,
+                cwd="/",
+                start_new_session=True,
+            )
+        except OSError as error:
+            return RsdFailure(f"{words}: {error.strerror}")
+        status: int | None = None
+        try:
+            async with asyncio.timeout(self._timeouts.tool):
+                if (output := await _read_bounded(process)) is not None:
+                    status = await process.wait()
+        except TimeoutError:
+            return RsdFailure(f"{words}: not finished within {self._timeouts.tool:g} s")
+        finally:
+            if status is None:
+                await _kill_group(process)
+        if output is None:
+            return RsdFailure(f"{words}: more than {MAX_OUTPUT} bytes of output")
+        if status:
+            said = " ".join(output.decode(errors="replace").split())[:200]
+            return RsdFailure(f"{words}: exit status {status}{f': {said}' if said else ''}")
+        return output
+
+
+async def _read_bounded(process: asyncio.subprocess.Process) -> bytes | None:
+    """Read the output to its end; None if it is too long."""
+    output = bytearray()
+    if process.stdout is not None:
+        while part := await process.stdout.read(_CHUNK):
+            output += part
+            if len(output) > MAX_OUTPUT:
+                return None
+    return bytes(output)
+
+
+async def _kill_group(process: asyncio.subprocess.Process) -> None:
+    """Kill the tool's process group; do not wait for a process that the kernel holds."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_REAP_TIMEOUT_S):
+            await process.wait()

@@ -1,0 +1,74 @@
+"""RSD groups of any node: what is used by others stays as it is."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbln_worker.core.dra.rsd import (
+    DEFAULT_GROUP,
+    GroupPlan,
+    Groups,
+    RsdFailure,
+    orphan_groups,
+    parse_group_file,
+    parse_tool_output,
+    plan_group,
+)
+
+NPUS = tuple(f"rbln{number}" for number in range(8))
+names = st.sampled_from(NPUS)
+
+
+@st.composite
+def nodes(draw: st.DrawFn) -> Groups:
+    by_npu = draw(st.fixed_dictionaries(dict.fromkeys(NPUS, st.integers(0, 5))))
+    return {
+        group: frozenset(npu for npu in NPUS if by_npu[npu] == group)
+        for group in sorted(set(by_npu.values()))
+    }
+
+
+@given(nodes(), st.frozensets(names, min_size=1), st.frozensets(names))
+def test_a_plan_touches_no_group_with_a_member_in_use(
+    groups: Groups, wanted: frozenset[str], in_use: frozenset[str]
+) -> None:
+    plan = plan_group(sorted(wanted), groups, in_use)
+    obstacles = wanted & in_use or any(
+        members & wanted and members & in_use
+        for group, members in groups.items()
+        if group != DEFAULT_GROUP
+    )
+    if isinstance(plan, RsdFailure):
+        assert obstacles
+        return
+    assert not obstacles
+    after = {group: set(members) for group, members in groups.items() if group not in plan.stale}
+    assert all(not groups[group] & in_use for group in plan.stale)
+    if plan.exists:
+        assert after[plan.group] == wanted
+        return
+    assert plan.group not in groups
+    others = {group: members for group, members in after.items() if group != DEFAULT_GROUP}
+    assert not any(members & wanted for members in others.values())
+
+
+@given(nodes(), st.frozensets(names, min_size=1))
+def test_a_plan_carried_out_is_found_again(groups: Groups, wanted: frozenset[str]) -> None:
+    plan = plan_group(sorted(wanted), groups)
+    assert isinstance(plan, GroupPlan)
+    after: dict[int, frozenset[str]] = {
+        group: members - wanted for group, members in groups.items() if group not in plan.stale
+    }
+    after[plan.group] = wanted
+    assert plan_group(sorted(wanted), after) == GroupPlan(plan.group, exists=True)
+    assert orphan_groups(after, wanted, ()) == {plan.group: wanted}
+    assert plan.group not in orphan_groups(after, wanted, sorted(wanted)[:1])
+
+
+@given(st.text())
+def test_any_text_is_groups_or_a_failure_of_one_line(text: str) -> None:
+    for found in (parse_group_file(text), parse_tool_output(text.encode(errors="replace"))):
+        if isinstance(found, RsdFailure):
+            assert found.reason
+            assert len(found.reason.splitlines()) == 1
+        else:
+            assert all(group >= 0 and members for group, members in found.items())
