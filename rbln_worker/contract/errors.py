@@ -1,6 +1,8 @@
 """The base of our errors.
 
     RblnError
+    ├─ AccessError             the credentials for the API server can't be used
+    ├─ ApiError                a call of the API server failed
     ├─ BindError               a socket of the run directory can't be bound
     ├─ BudgetExceeded          a preferred allocation took too many steps
     ├─ CommandError            a command of rbln-ctl ends with lines

@@ -1,0 +1,1 @@
+"""Decisions of the API client: errors, delays, the reading of a kubeconfig."""

@@ -1,0 +1,166 @@
+"""Requests over kept connections: time-outs, one repetition, and credentials that are replaced."""
+
+import asyncio
+import contextlib
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final
+
+import msgspec
+
+from rbln_worker.core.kube.api_error import (
+    NOT_REACHED,
+    TIMED_OUT,
+    ApiError,
+    status_error,
+)
+from rbln_worker.core.kube.kubeconfig import AccessError
+from rbln_worker.kube.access import ClusterAccess, Credentials
+from rbln_worker.kube.connection import (
+    Connection,
+    HttpRequest,
+    ResponseHead,
+    error_text,
+    open_connection,
+)
+
+MAX_KEPT: Final = 2
+"""Connections that are kept open between requests."""
+MAX_CALLS: Final = 4
+"""Calls at one moment; others wait for them."""
+REUSED_TIMEOUT_S: Final = 1.5
+"""Time for the first byte of an answer on a kept connection, whose other end may be gone without a
+word; then the request is repeated on a new one."""
+USER_AGENT: Final = "rbln-device-plugin"
+_UNAUTHORIZED: Final = 401
+_REPEATABLE: Final = frozenset({"GET", "PUT", "PATCH", "DELETE"})
+"""POST is not: an object could be created twice."""
+
+
+class HttpTransport:
+    """Connections to the API server. Proxies of the environment are not used."""
+
+    def __init__(self, access: ClusterAccess) -> None:
+        self.access = access
+        self._kept: list[Connection] = []
+        self._calls = asyncio.Semaphore(MAX_CALLS)
+
+    async def call_server(
+        self, request: HttpRequest, timeout_s: float
+    ) -> tuple[ResponseHead, bytes]:
+        """Return status, headers and body of an answer of 2xx. Raises ApiError."""
+        async with _call_deadline(request.call_name, timeout_s), self._calls:
+            async with self._response_to(request) as (head, connection):
+                body = await connection.read_body(request.call_name)
+            if not is_success(head):
+                raise status_error(request.call_name, head.status, head.headers, body)
+            return head, body
+
+    @contextlib.asynccontextmanager
+    async def open_stream(
+        self, request: HttpRequest, timeout_s: float
+    ) -> AsyncIterator[Callable[[], Awaitable[bytes]]]:
+        """Yield a function that returns the next part of the body of an answer of 2xx.
+
+        The function returns nothing at the end. Both raise ApiError.
+
+        ``timeout_s``: until the answer begins. The stream has a connection of its own.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            async with _call_deadline(request.call_name, timeout_s):
+                head, connection = await stack.enter_async_context(self._response_to(request))
+                if not is_success(head):
+                    body = await connection.read_body(request.call_name)
+                    raise status_error(request.call_name, head.status, head.headers, body)
+            yield functools.partial(connection.read_part, request.call_name)
+
+    def close_all(self) -> None:
+        """Close the connections that no request uses."""
+        while self._kept:
+            self._kept.pop().close_now()
+
+    @contextlib.asynccontextmanager
+    async def _response_to(
+        self, request: HttpRequest
+    ) -> AsyncIterator[tuple[ResponseHead, Connection]]:
+        """Send a request and yield the head of its answer and the connection that has its body."""
+        head, connection = await self._send_or_repeat(request)
+        if head.status == _UNAUTHORIZED and self.access.read_again():
+            connection.close_now()
+            self.close_all()
+            head, connection = await self._send_or_repeat(request)
+        try:
+            yield head, connection
+        except BaseException:
+            connection.close_now()
+            raise
+        self._keep_open(connection)
+
+    async def _send_or_repeat(self, request: HttpRequest) -> tuple[ResponseHead, Connection]:
+        credentials = self.access.current_credentials()
+        kept = self._take_kept(credentials)
+        if kept is not None:
+            is_repeatable = request.verb in _REPEATABLE
+            try:
+                async with asyncio.timeout(REUSED_TIMEOUT_S if is_repeatable else None):
+                    return await _send_on(kept, request, credentials), kept
+            except (ApiError, TimeoutError):
+                if not is_repeatable or kept.has_response:
+                    raise
+        connection = await self._open_new(request.call_name, credentials)
+        return await _send_on(connection, request, credentials), connection
+
+    async def _open_new(self, call: str, credentials: Credentials) -> Connection:
+        try:
+            return await open_connection(
+                credentials.server, self.access.tls_context(), credentials.connection_part
+            )
+        except AccessError as error:
+            raise ApiError(call, str(error), reason=NOT_REACHED) from error
+        except OSError as error:
+            # A new CA may come any moment; a mark of its file may have missed it.
+            self.access.read_again()
+            server = credentials.server.host_header
+            raise ApiError(call, f"{server}: {error_text(error)}", reason=NOT_REACHED) from error
+
+    def _take_kept(self, credentials: Credentials) -> Connection | None:
+        while self._kept:
+            connection = self._kept.pop()
+            if connection.is_usable and connection.part == credentials.connection_part:
+                return connection
+            connection.close_now()
+        return None
+
+    def _keep_open(self, connection: Connection) -> None:
+        if connection.is_usable and len(self._kept) < MAX_KEPT:
+            self._kept.append(connection)
+        else:
+            connection.close_now()
+
+
+def is_success(head: ResponseHead) -> bool:
+    """Return True for 2xx."""
+    return head.status // 100 == 2
+
+
+async def _send_on(
+    connection: Connection, request: HttpRequest, credentials: Credentials
+) -> ResponseHead:
+    headers = (
+        *(("User-Agent", USER_AGENT), ("Accept", "application/json"), *request.headers),
+        *((("Authorization", f"Bearer {credentials.token}"),) if credentials.token else ()),
+    )
+    try:
+        return await connection.send_request(msgspec.structs.replace(request, headers=headers))
+    except BaseException:
+        connection.close_now()
+        raise
+
+
+@contextlib.asynccontextmanager
+async def _call_deadline(call: str, timeout_s: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+    except TimeoutError as error:
+        raise ApiError(call, f"no answer within {timeout_s:g} s", reason=TIMED_OUT) from error
