@@ -70,7 +70,9 @@ class DeviceInspector:
         unwritten = "" if unusable else self._write_info(told)
         asked = evidence.health_reads(device, told)
         further = evidence.further_reads(device, told, reader.read_facts(asked))
-        facts = reader.read_facts((*asked, *further))
+        shown = evidence.detail_reads(device, pool, told)
+        facts = reader.read_facts((*asked, *further, *shown))
+        told = evidence.with_details(device, pool, told, facts)
         found = evidence.gather_evidence(
             device,
             told,

@@ -10,6 +10,9 @@ STATUS_READY: Final = 0
 KMD: Final = "3.0.0"
 """The kernel driver's version, as in /sys/class/rebellions/<rblnN>/kernel_version."""
 
+DRAM_BYTES: Final = 16_877_879_296
+"""An NPU's memory, as in /sys/class/rebellions/<rblnN>/dram_total."""
+
 
 def parts_of(device: SimDevice, home: str) -> Parts:
     """All that the bound driver of ``device`` adds; ``home`` is the device's directory in /sys."""
@@ -43,6 +46,7 @@ def _rebellions(device: SimDevice, home: str) -> Parts:
             f"{own}/status": f"{STATUS_READY}\n",
             f"{own}/card_name": f"{device.card_name}\n",
             f"{own}/kernel_version": f"{KMD}\n",
+            f"{own}/dram_total": f"{DRAM_BYTES}\n",
         },
         links={f"/sys/class/rebellions/{device.rbln}": own, f"{own}/device": home},
         nodes=frozenset({device.rbln, "rsd0"}),

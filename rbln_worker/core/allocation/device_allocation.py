@@ -28,6 +28,8 @@ class DeviceAllocation(msgspec.Struct, frozen=True):
     """The reason why the device can't be allocated now although it is healthy; empty if it can."""
     file: DeviceInfo | None = None
     """Its device-info file, if its pool has such files."""
+    details: Mapping[str, str] = {}
+    """Texts of its driver's files by name, for ResourceSlices; empty in device-plugin pools."""
 
 
 class EnvNames(msgspec.Struct, frozen=True):

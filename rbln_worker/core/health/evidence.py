@@ -8,6 +8,7 @@ import msgspec
 
 from rbln_worker.contract.device import Device
 from rbln_worker.contract.health import NpuStatuses
+from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.allocation.device_allocation import DeviceAllocation
 from rbln_worker.core.allocation.host_facts import HostFacts, Need
 from rbln_worker.core.allocation.providers import rebellions
@@ -64,6 +65,22 @@ def further_reads(device: Device, answer: DeviceAllocation, facts: HostFacts) ->
     of_npu = npu.version_reads(name, facts) if name else ()
     of_ports = carrier.cable_reads(device, facts)
     return (*pcie.wakeful_reads(device, facts), *of_ports, *of_npu)
+
+
+def detail_reads(device: Device, pool: PoolSpec, answer: DeviceAllocation) -> tuple[Need, ...]:
+    """Return the reads of the details that ResourceSlices advertise; none in other pools."""
+    name = _npu_name(device, answer) if pool.dra else None
+    return npu.detail_reads(name) if name else ()
+
+
+def with_details(
+    device: Device, pool: PoolSpec, answer: DeviceAllocation, facts: HostFacts
+) -> DeviceAllocation:
+    """Return the allocation with the results of ``detail_reads``."""
+    name = _npu_name(device, answer) if pool.dra else None
+    if name is None:
+        return answer
+    return msgspec.structs.replace(answer, details=npu.read_details(name, facts))
 
 
 def quick_reads(device: Device, answer: DeviceAllocation, facts: HostFacts) -> tuple[Need, ...]:

@@ -1,7 +1,7 @@
 """The status of an NPU, /sys/class/rebellions/<rblnN>/status; numbers depend on the driver."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from rbln_worker.contract.health import NpuStatuses
@@ -15,6 +15,12 @@ KNOWN_UP_TO: Final = (3, 5)
 
 The version that does so is not public. The configuration can define its numbers (``npuStatus``).
 """
+
+DETAIL_FILES: Final = (
+    *("card_name", "kernel_version", "fw_version"),
+    *("uuid", "sid", "dram_total"),
+)
+"""Files with the NPU's identity, which ResourceSlices advertise; an older driver lacks some."""
 
 _NODE: Final = re.compile(r"/dev/(rbln[0-9]{1,6})")
 _VERSION: Final = re.compile(r"v?([0-9]{1,4})\.([0-9]{1,4})(?:[.+~-].*)?", re.ASCII)
@@ -45,6 +51,18 @@ def version_reads(name: str, facts: HostFacts) -> tuple[Text, ...]:
     if isinstance(status, Unread) or status.strip() in {"0", "1"}:
         return ()
     return (_npu_file(name, "kernel_version"),)
+
+
+def detail_reads(name: str) -> tuple[Text, ...]:
+    """Return the files with its identity."""
+    return tuple(_npu_file(name, file) for file in DETAIL_FILES)
+
+
+def read_details(name: str, facts: HostFacts) -> Mapping[str, str]:
+    """Return the texts of these files, by name, without those that can't be read or shown."""
+    found = {file: facts.text(_npu_file(name, file)) for file in DETAIL_FILES}
+    texts = {file: text.strip() for file, text in found.items() if isinstance(text, str)}
+    return {file: text for file, text in texts.items() if text and text.isprintable()}
 
 
 def status_evidence(
