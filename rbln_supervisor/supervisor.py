@@ -20,8 +20,8 @@ from rbln_supervisor.core.pod_devices import holder_changes
 from rbln_supervisor.core.reporting import pool_summary
 from rbln_supervisor.core.reporting.systemd import ServiceState
 from rbln_supervisor.core.status import CounterName
-from rbln_supervisor.core.workers.lifecycle import DeadlinePassed, MessageReceived, NotNeeded
 from rbln_supervisor.core.workers.pool_step import is_from_worker
+from rbln_supervisor.core.workers.worker_events import DeadlinePassed, MessageReceived, NotNeeded
 from rbln_supervisor.discovery.kernel_events import KernelEventListener
 from rbln_supervisor.discovery.scheduler import DiscoveryScheduler
 from rbln_supervisor.events.log import EventLog

@@ -121,6 +121,7 @@ def _pool_lock(boot: WorkerSpec) -> Iterator[TextIO | None]:
             yield None
             return
         file.truncate(0)
-        file.write(f"{os.getpid()} {boot.incarnation}\n")
+        driver = f" {boot.dra.driver}" if boot.dra else ""
+        file.write(f"{os.getpid()} {boot.incarnation}{driver}\n")
         file.flush()
         yield file

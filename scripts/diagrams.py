@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from rbln_supervisor.core.workers import lifecycle
+from rbln_supervisor.core.workers import lifecycle, worker_events
 from rbln_worker.contract.health import HealthPolicy
 from rbln_worker.core.health import health_record, state_machine
 from rbln_worker.core.health.observation import Bad, Doubt, Good, Unknown
@@ -61,11 +61,11 @@ def _reachable() -> tuple[lifecycle.Child, ...]:
     return tuple(sorted(found, key=lambda child: not child.wanted))
 
 
-def _made(event: type[lifecycle.Event]) -> lifecycle.Event:
-    return lifecycle.Exited(0.5) if event is lifecycle.Exited else event()  # type: ignore[call-arg]
+def _made(event: type[worker_events.Event]) -> worker_events.Event:
+    return worker_events.Exited(0.5) if event is worker_events.Exited else event()  # type: ignore[call-arg]
 
 
-def _edge(child: lifecycle.Child, event: type[lifecycle.Event]) -> Edge:
+def _edge(child: lifecycle.Child, event: type[worker_events.Event]) -> Edge:
     after, acts = lifecycle.step(child, _made(event), NOW)
     return Edge(child.state, after.state, ", ".join(act.value for act in acts))
 

@@ -16,10 +16,11 @@ from rbln_supervisor.core.pod_devices import holders_of, is_spec_needed, pods_ho
 from rbln_supervisor.core.reporting.pool_counters import PoolCounters
 from rbln_supervisor.core.reporting.pool_summary import PoolSnapshot
 from rbln_supervisor.core.workers import managed_pool
-from rbln_supervisor.core.workers.lifecycle import Act, Exited, OrphanFound, State
+from rbln_supervisor.core.workers.lifecycle import Act, State
 from rbln_supervisor.core.workers.managed_pool import ManagedPool, PoolEffect, PoolEvent
 from rbln_supervisor.core.workers.pool_step import due_message, step_pool
 from rbln_supervisor.core.workers.predecessor import Stage
+from rbln_supervisor.core.workers.worker_events import Exited, OrphanFound
 from rbln_supervisor.events.log import EventLog
 from rbln_supervisor.options import Options
 from rbln_supervisor.workers import exit_record, processes
@@ -81,7 +82,9 @@ class PoolWorker:
         self._replaced: ChildProcess | None = None
         """The predecessor's process."""
         self._last_exit: ExitRecord | None = None
-        self.pool = ManagedPool(spec.pool, session, spec.options_digest)
+        self.pool = ManagedPool(
+            spec.pool, session, spec.options_digest, spec.dra.driver if spec.dra else ""
+        )
         self.counters = PoolCounters()
 
     def apply_event(self, event: PoolEvent) -> None:
@@ -94,6 +97,18 @@ class PoolWorker:
     def update_pool(self, **changes: object) -> None:
         """Change fields of the pool."""
         self.pool = msgspec.structs.replace(self.pool, **changes)
+
+    def change_export(self, spec: WorkerSpec) -> None:
+        """Fork with other options from now on; end a worker with another export."""
+        driver = spec.dra.driver if spec.dra else ""
+        if driver != self.pool.driver:
+            self.end_export()
+        self._spec = spec
+        self.update_pool(options=spec.options_digest, driver=driver)
+
+    def end_export(self) -> None:
+        """End the worker and its export; another one follows if the pool is needed again."""
+        self.apply_event(self.pool.end_of_export)
 
     def request_check(self, devices: Iterable[DeviceId], *, is_full: bool = False) -> None:
         """Request health checks: of these devices at once, of all of them after that."""
@@ -255,7 +270,7 @@ class PoolWorker:
         self._process = orphan.process
         facts = {"pool": self._spec.pool, "pid": orphan.process.pid}
         log.info("a worker of an earlier supervisor serves", extra=facts)
-        return OrphanFound(orphan.process.pid, orphan.incarnation)
+        return OrphanFound(orphan.process.pid, orphan.incarnation, orphan.driver)
 
     def _record_event(self, what: str, why: str) -> None:
         level, line, key = _LOG_LINES[what]

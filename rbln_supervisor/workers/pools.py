@@ -26,13 +26,15 @@ from rbln_supervisor.core.workers.desired_state import (
     next_removal,
     update_links,
 )
-from rbln_supervisor.core.workers.lifecycle import Needed, NotNeeded, State
+from rbln_supervisor.core.workers.lifecycle import State
+from rbln_supervisor.core.workers.worker_events import Needed
 from rbln_supervisor.events.log import EventLog
 from rbln_supervisor.options import Options
 from rbln_supervisor.workers.pool_worker import PoolWorker, worker_spec
 from rbln_worker.contract.device import Bdf, DeviceId, LinkState
 from rbln_worker.contract.pod_devices import PodDevices
 from rbln_worker.contract.pool import PoolName, pool_from_stem
+from rbln_worker.spec import WorkerSpec
 
 RESCAN_JITTER: Final = 0.1
 """Share of the rescan interval by which it varies, so that nodes do not scan at the same time."""
@@ -156,9 +158,11 @@ class Pools:
         self.config = config
         names = {pool.spec.name for pool in config.pools}
         for name, worker in self.workers.items():
-            if name not in names:
+            if name in names:
+                worker.change_export(self._worker_spec(name))
+            else:
                 worker.update_pool(configured=False)
-                worker.apply_event(NotNeeded())
+                worker.end_export()
 
     def adopt_orphans(self) -> None:
         """Adopt the orphans: living workers of an earlier supervisor.
@@ -177,7 +181,7 @@ class Pools:
             if name in self.workers:
                 continue
             worker.update_pool(configured=False)
-            worker.apply_event(NotNeeded())
+            worker.end_export()
             if found:
                 self.workers[name] = worker
             else:
@@ -246,8 +250,11 @@ class Pools:
         return tuple(changed)
 
     def _new_worker(self, name: PoolName) -> PoolWorker:
+        return PoolWorker(self._worker_spec(name), self._session, self._event_log)
+
+    def _worker_spec(self, name: PoolName) -> WorkerSpec:
         export = next((one.spec.dra for one in self.config.pools if one.spec.name == name), None)
-        return PoolWorker(worker_spec(name, self._options, export), self._session, self._event_log)
+        return worker_spec(name, self._options, export)
 
     def _configured_worker(self, name: PoolName) -> PoolWorker:
         worker = self.workers.get(name)

@@ -18,8 +18,8 @@ from rbln_worker import main
 from rbln_worker.contract import exits
 from rbln_worker.spec import WorkerSpec
 
-_LOCK_BYTES: Final = 64
-"""Maximum size of a lock file: a pid and an incarnation are shorter."""
+_LOCK_BYTES: Final = 128
+"""Maximum size of a lock file: a pid, an incarnation and a driver's name are shorter."""
 _NO_PROCESS: Final = frozenset({ESRCH, EINVAL, ENOENT})
 """Errors of pidfd_open(2) for a pid that has no process, is 0, or is a thread's (differs by
 kernel)."""
@@ -141,6 +141,8 @@ class OrphanWorker(msgspec.Struct, frozen=True):
     process: ChildProcess
     incarnation: str
     """From the pool's lock file; the worker's hello has the same."""
+    driver: str = ""
+    """Its DRA driver; empty: it serves the device-plugin API."""
 
 
 def lock_holder(path: Path) -> OrphanWorker | None:
@@ -181,7 +183,7 @@ def is_unlocked(path: Path) -> bool:
 def _named_worker(text: str, file: os.stat_result) -> OrphanWorker | None:
     """Return the worker that a lock file names, if that process has the file open."""
     words = text.split()
-    if len(words) != 2 or not (words[0].isascii() and words[0].isdigit()):
+    if len(words) not in {2, 3} or not (words[0].isascii() and words[0].isdigit()):
         return None
     pid = int(words[0])
     try:
@@ -194,7 +196,7 @@ def _named_worker(text: str, file: os.stat_result) -> OrphanWorker | None:
         raise
     # The check follows pidfd_open: the pidfd then stands for the process that is checked.
     if _has_open(pid, file):
-        return OrphanWorker(ChildProcess(pid, pidfd, ours=_is_child(pidfd)), words[1])
+        return OrphanWorker(ChildProcess(pid, pidfd, ours=_is_child(pidfd)), *words[1:])
     os.close(pidfd)
     return None
 

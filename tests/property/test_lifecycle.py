@@ -6,26 +6,25 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from rbln_supervisor.core.workers.lifecycle import (
-    Act,
-    Child,
+from rbln_supervisor.core.workers.lifecycle import Act, Child, State, step
+from rbln_supervisor.core.workers.worker_events import (
     DeadlinePassed,
     Event,
     Exited,
+    ExportEnded,
     Incompatible,
     MessageReceived,
     Needed,
     NotNeeded,
     OrphanFound,
-    State,
     StateReceived,
-    step,
 )
 
 LIVING = {
     State.STARTING,
     State.UP,
     State.LEAVING,
+    State.WITHDRAWING,
     State.ADOPTING,
     State.KILLED,
 }
@@ -81,6 +80,11 @@ class Life(RuleBasedStateMachine):
         self.wanted = wanted
         self.tell(Needed() if wanted else NotNeeded())
 
+    @rule()
+    def end_export(self) -> None:
+        self.wanted = False
+        self.tell(ExportEnded())
+
     @precondition(lambda self: self.holder is None)
     @rule(who=st.sampled_from(["stranger", "unfit"]))
     def stranger_comes(self, who: str) -> None:
@@ -120,7 +124,7 @@ class Life(RuleBasedStateMachine):
             if self.holder and self.watched and self.child.state is State.KILLED:
                 self.die(0.5)
             elif self.holder and self.watched and not self.hangs:
-                if self.child.state is State.LEAVING:
+                if self.child.state in {State.LEAVING, State.WITHDRAWING}:
                     self.die(0.5)
                 else:
                     self.speak()

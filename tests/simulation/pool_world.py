@@ -12,16 +12,7 @@ import msgspec
 
 from rbln_supervisor.core.workers.backoff import FIRST_BACKOFF_S, JITTER
 from rbln_supervisor.core.workers.desired_state import DesiredState
-from rbln_supervisor.core.workers.lifecycle import (
-    Act,
-    DeadlinePassed,
-    Exited,
-    MessageReceived,
-    Needed,
-    NotNeeded,
-    OrphanFound,
-    State,
-)
+from rbln_supervisor.core.workers.lifecycle import Act, State
 from rbln_supervisor.core.workers.managed_pool import (
     ManagedPool,
     MessageSent,
@@ -31,6 +22,14 @@ from rbln_supervisor.core.workers.managed_pool import (
     WorkerStarted,
 )
 from rbln_supervisor.core.workers.pool_step import due_message, is_from_worker, step_pool
+from rbln_supervisor.core.workers.worker_events import (
+    DeadlinePassed,
+    Exited,
+    MessageReceived,
+    Needed,
+    NotNeeded,
+    OrphanFound,
+)
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.messages import (
     Delta,
@@ -39,6 +38,7 @@ from rbln_worker.contract.messages import (
     StateRequest,
     ToSupervisor,
 )
+from rbln_worker.contract.pool import DraExport
 from rbln_worker.core.pool_snapshot import HeldPool
 from tests.simulation.sim_worker import OPTIONS, SPEC, SimWorker
 
@@ -57,6 +57,8 @@ class PoolWorld:
         self.living: dict[int, SimWorker] = {}
         self.current: SimWorker | None = None
         self.predecessor: SimWorker | None = None
+        self.slices: set[str] = set()
+        """Drivers with ResourceSlices."""
         self.spawns: list[float] = []
         self.exits: list[float] = []
         self.log: list[str] = []
@@ -64,15 +66,26 @@ class PoolWorld:
         self._queue: list[tuple[float, int, object]] = []
         self._order = count()
 
-    def orphan(self, *, options: str = OPTIONS, held: HeldPool | None = None) -> None:
+    def orphan(
+        self, *, options: str = OPTIONS, driver: str = "", held: HeldPool | None = None
+    ) -> None:
         """Let a worker of an earlier supervisor hold the lock, and adopt it."""
-        worker = self._fork(options=options, held=held)
+        worker = self._fork(options=options, driver=driver, held=held)
         self.current = worker
-        self.apply(OrphanFound(worker.pid, worker.incarnation))
+        self.apply(OrphanFound(worker.pid, worker.incarnation, driver))
+
+    def export(self, driver: str) -> None:
+        """Export the pool by this DRA driver from now on; empty: by the device-plugin API."""
+        self.exits.clear()
+        if driver != self.pool.driver:
+            self.apply(self.pool.end_of_export)
+        self.pool = msgspec.structs.replace(self.pool, driver=driver)
 
     def want(self, *names: str) -> None:
         """Set the devices that the pool should list."""
-        before = self.pool.desired or DesiredState(SPEC)
+        driver = self.pool.driver
+        spec = msgspec.structs.replace(SPEC, dra=DraExport(driver) if driver else None)
+        before = self.pool.desired or DesiredState(spec)
         devices = {
             DeviceId(name): Device(
                 DeviceId(name), PciFunction(Bdf(name), "1eff", "1120", 0x12, "rebellions", 0)
@@ -80,12 +93,12 @@ class PoolWorld:
             for name in sorted(names)
         }
         after = DesiredState(
-            SPEC,
+            spec,
             devices,
             generation=before.generation + 1,
             changed=tuple(d for i, d in devices.items() if i not in before.devices),
             removed=tuple(sorted(before.devices.keys() - devices.keys())),
-            renewed=before.generation == 0,
+            renewed=before.generation == 0 or before.pool != spec,
         )
         self.pool = msgspec.structs.replace(self.pool, desired=after)
         if devices:
@@ -138,6 +151,8 @@ class PoolWorld:
         ]
         assert not unknown, "\n".join(self.log[-20:])
         assert (self.predecessor is None) == (self.pool.predecessor is None)
+        drivers = {worker.driver for worker in self.living.values()}
+        assert len(drivers) < 2, "\n".join(self.log[-20:])
 
     def kill(self, worker: SimWorker) -> None:
         """Let a worker die."""
@@ -187,13 +202,16 @@ class PoolWorld:
         self.spawns.append(self.now)
         if self._is_fault(0.2):
             return Exited(self.random.random(), "could not be started", "not-started")
-        self.current = self._fork()
+        self.current = self._fork(driver=self.pool.driver)
         if self._is_fault(0.2):
             self._later(self.random.uniform(0, 1), self.current)  # dies early
         return WorkerStarted(self.current.pid, self.current.incarnation)
 
-    def _fork(self, *, options: str = OPTIONS, held: HeldPool | None = None) -> SimWorker:
-        worker = SimWorker(next(self._pids), options=options, held=held)
+    def _fork(
+        self, *, options: str = OPTIONS, driver: str = "", held: HeldPool | None = None
+    ) -> SimWorker:
+        worker = SimWorker(next(self._pids), options=options, driver=driver, held=held)
+        self.slices |= {driver} - {""}
         self.living[worker.pid] = worker
         worker.hangs = self._is_fault(0.1)
         self._later(0.1, (worker, "hello"))
@@ -220,6 +238,9 @@ class PoolWorld:
                 if self._speaks(worker):
                     for answer in worker.receive(message):
                         self._say(worker, answer)
+                    if worker.withdraws and not self._is_fault(0.1):
+                        self.slices.discard(worker.driver)
+                        self._later(self.random.uniform(0, 2), worker)
             case _:
                 pass
 
@@ -241,7 +262,8 @@ class PoolWorld:
             self.apply(PredecessorExited())
         elif worker is self.current:
             self.current = None
-            if self.pool.child.state is State.LEAVING or not self.pool.child.wanted:
+            ending = {State.LEAVING, State.WITHDRAWING}
+            if self.pool.child.state in ending or not self.pool.child.wanted:
                 self.exits.clear()
             else:
                 self.exits.append(self.now)
@@ -263,4 +285,5 @@ class PoolWorld:
             and self.pool.child.state is State.UP
             and worker.held is not None
             and worker.held.devices == wanted.devices
+            and worker.driver == self.pool.driver
         )

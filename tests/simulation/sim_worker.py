@@ -27,14 +27,23 @@ OPTIONS: Final = "options"
 class SimWorker:
     """A worker process, as far as the supervisor can tell."""
 
-    def __init__(self, pid: int, *, options: str = OPTIONS, held: HeldPool | None = None) -> None:
+    def __init__(
+        self, pid: int, *, options: str = OPTIONS, driver: str = "", held: HeldPool | None = None
+    ) -> None:
         self.pid = pid
         self.incarnation = f"life {pid}"
         self.options = options
+        self.driver = driver
+        """Its DRA driver; empty: it serves the device-plugin API."""
         self.held = held
         self.hangs = False
         self.ends_on_term = True
         self.is_reaped = False
+
+    @property
+    def withdraws(self) -> bool:
+        """Its state says that it is not exported by DRA any more."""
+        return bool(self.driver and self.held and self.held.pool.dra is None)
 
     @property
     def address(self) -> bytes:

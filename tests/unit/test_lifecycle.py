@@ -11,24 +11,29 @@ from rbln_supervisor.core.workers.lifecycle import (
     HELLO_TIMEOUT_S,
     LEAVE_TIMEOUT_S,
     TABLE,
+    WITHDRAW_TIMEOUT_S,
     Act,
     Child,
+    State,
+    step,
+)
+from rbln_supervisor.core.workers.worker_events import (
     DeadlinePassed,
     Event,
     Exited,
+    ExportEnded,
     Incompatible,
     MessageReceived,
     Needed,
     NotNeeded,
     OrphanFound,
-    State,
     StateReceived,
-    step,
 )
 
 EVENTS: tuple[Event, ...] = (
     Needed(),
     NotNeeded(),
+    ExportEnded(),
     MessageReceived(),
     OrphanFound(),
     Incompatible(),
@@ -148,3 +153,25 @@ def test_a_stranger_of_a_pool_that_nobody_wants_leaves() -> None:
 def test_a_dead_worker_of_a_pool_that_nobody_wants_is_forgotten() -> None:
     child = play(Needed(), MessageReceived(), Exited(0.5), NotNeeded())
     assert (child.state, child.deadline, child.wanted) == (State.NONE, None, False)
+
+
+def test_a_dra_worker_has_time_to_withdraw_its_slices_before_it_is_drained() -> None:
+    child, acts = step(play(Needed(), MessageReceived()), ExportEnded(), 100.0)
+    assert (child.state, acts, child.wanted) == (State.WITHDRAWING, (), False)
+    assert child.deadline == 100.0 + WITHDRAW_TIMEOUT_S
+    child = play(MessageReceived(), Needed(), child=child)
+    assert step(child, Exited(0.5), 101.0)[1] == (Act.SPAWN,)
+    child, acts = step(child, DeadlinePassed(), 105.0)
+    assert (child.state, acts, child.wanted) == (State.LEAVING, (Act.DRAIN,), True)
+
+
+def test_slices_of_a_dead_worker_are_withdrawn_by_another_one() -> None:
+    dead = play(Needed(), MessageReceived(), Exited(0.5))
+    child, acts = step(dead, ExportEnded(), 100.0)
+    assert (child.state, acts) == (State.WITHDRAWING, (Act.SPAWN,))
+    assert play(Exited(0.5), child=child).state is State.NONE
+
+
+def test_a_leaving_supervisor_does_not_wait_for_a_withdrawal() -> None:
+    child = play(Needed(), MessageReceived(), ExportEnded())
+    assert step(child, NotNeeded(), 101.0)[1] == (Act.DRAIN,)

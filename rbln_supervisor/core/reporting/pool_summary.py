@@ -27,6 +27,13 @@ NO_WORKER: Final = "its worker is not running"
 NOT_CHECKED_YET: Final = "its worker has not checked it yet"
 
 
+_STARTING: Final[dict[State, str]] = {
+    State.LEAVING: "its former worker is leaving",
+    State.WITHDRAWING: "its former worker is withdrawing its ResourceSlices",
+    State.STARTING: "its worker is starting",
+}
+
+
 def pool_status(snapshot: PoolSnapshot, now: float) -> PoolStatus:
     """Return the status of a configured pool."""
     state, reason = reported_state(snapshot)
@@ -77,15 +84,13 @@ def reported_state(snapshot: PoolSnapshot) -> tuple[PoolState, str]:
             return "backoff", "its worker did not answer and is being killed"
         case State.ADOPTING if report is None:
             return "starting", "the worker of an earlier supervisor has not said hello yet"
-        case State.LEAVING:
-            return "starting", "its former worker is leaving"
         case State.STARTING if pool.predecessor is not None:
             return (
                 "starting",
                 "its new worker is starting; the one before serves until it is listed",
             )
-        case State.STARTING:
-            return "starting", "its worker is starting"
+        case State.LEAVING | State.WITHDRAWING | State.STARTING as state:
+            return "starting", _STARTING[state]
         case State.UP | State.ADOPTING:
             return _serving_state(report)
 

@@ -4,7 +4,9 @@ Terms of the table: a *wanted* pool has a device. An *orphan* (``OrphanFound``) 
 that an earlier supervisor forked and that holds the pool's lock. It is *adopted* after its hello
 and its state (``StateReceived``). An orphan with another version or other options is
 *incompatible*: it serves as the predecessor (predecessor.py) of a worker that is started beside it.
-To drain a worker is to send SIGTERM, by pidfd.
+To drain a worker is to send SIGTERM, by pidfd. The slices of a DRA worker stay then, for its
+successor. When its export ends (``ExportEnded``), it is sent a state without DRA, withdraws its
+slices and ends.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +16,18 @@ from typing import Final
 import msgspec
 
 from rbln_supervisor.core.workers import backoff
-from rbln_worker.contract.messages import ToSupervisor
+from rbln_supervisor.core.workers.worker_events import (
+    DeadlinePassed,
+    Event,
+    Exited,
+    ExportEnded,
+    Incompatible,
+    MessageReceived,
+    Needed,
+    NotNeeded,
+    OrphanFound,
+    StateReceived,
+)
 
 HELLO_TIMEOUT_S: Final = 10.0
 """Maximum time until a worker's hello, or an orphan's state (seconds)."""
@@ -22,6 +35,9 @@ HEARTBEAT_TIMEOUT_S: Final = 5.0
 """Seconds without a message after which a worker counts as hung."""
 LEAVE_TIMEOUT_S: Final = 1.5
 """Time for a drained worker to end (seconds); then it is killed."""
+WITHDRAW_TIMEOUT_S: Final = 5.0
+"""Time for a worker to withdraw its slices and end (seconds); then it is drained. The API server
+may not answer; the kubelet deletes slices 30 s after the last socket of their driver."""
 
 
 class State(StrEnum):
@@ -37,6 +53,8 @@ class State(StrEnum):
     """Ended; the next start is due at the deadline."""
     LEAVING = "leaving"
     """Drained; killed at the deadline."""
+    WITHDRAWING = "withdrawing"
+    """Its export by DRA has ended: it withdraws its slices; drained at the deadline."""
     ADOPTING = "adopting"
     """An orphan serves the pool; its hello or its state is missing."""
     KILLED = "killed"
@@ -74,62 +92,6 @@ class Child(msgspec.Struct, frozen=True):
     """Number of starts after an unexpected exit."""
 
 
-class Needed(msgspec.Struct, frozen=True):
-    """Event: the pool has devices."""
-
-
-class NotNeeded(msgspec.Struct, frozen=True):
-    """Event: the pool was removed, or the supervisor is leaving."""
-
-
-class MessageReceived(msgspec.Struct, frozen=True):
-    """Event: the worker sent a message, so it is alive."""
-
-    sender: bytes = b""
-    """Its address at the router."""
-    message: ToSupervisor | None = None
-
-
-class OrphanFound(msgspec.Struct, frozen=True):
-    """Event: an orphan holds the pool's lock; found at the start, or instead of a spawn."""
-
-    pid: int = 0
-    incarnation: str = ""
-
-
-class Incompatible(msgspec.Struct, frozen=True):
-    """Event: the orphan's hello shows that it can't be adopted."""
-
-
-class StateReceived(msgspec.Struct, frozen=True):
-    """Event: the orphan has reported its state."""
-
-
-class Exited(msgspec.Struct, frozen=True):
-    """Event: the process has ended and was reaped, or could not be started."""
-
-    chance: float
-    """In [0, 1); decides the jitter of the next delay."""
-    how: str = ""
-    """Text for people."""
-    cause: str = ""
-    """Label: ``SIGKILL``, ``exit-70``, ``not-started``."""
-
-
-class DeadlinePassed(msgspec.Struct, frozen=True):
-    """Event: the deadline has passed."""
-
-
-Event = (
-    Needed
-    | NotNeeded
-    | MessageReceived
-    | OrphanFound
-    | Incompatible
-    | StateReceived
-    | Exited
-    | DeadlinePassed
-)
 Rule = Callable[[Child, Event, float], tuple[Child, tuple[Act, ...]]]
 
 
@@ -166,6 +128,24 @@ def _drain_worker(child: Child, _event: Event, now: float) -> tuple[Child, tuple
         child, state=State.LEAVING, wanted=False, deadline=now + LEAVE_TIMEOUT_S
     )
     return leaving, (Act.DRAIN,)
+
+
+def _withdraw_export(child: Child, _event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
+    withdrawing = msgspec.structs.replace(
+        child, state=State.WITHDRAWING, wanted=False, deadline=now + WITHDRAW_TIMEOUT_S
+    )
+    return withdrawing, ()
+
+
+def _start_to_withdraw(child: Child, event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
+    """Start a worker for the slices of one that died."""
+    return _withdraw_export(child, event, now)[0], (Act.SPAWN,)
+
+
+def _end_withdrawal(child: Child, event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
+    """Drain a worker that has not withdrawn its slices in time; the pool may be wanted again."""
+    leaving, acts = _drain_worker(child, event, now)
+    return msgspec.structs.replace(leaving, wanted=child.wanted), acts
 
 
 def _adopt_orphan(child: Child, _event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
@@ -205,6 +185,7 @@ def _exited_as_asked(child: Child, event: Event, now: float) -> tuple[Child, tup
 TABLE: Final[Mapping[tuple[State, type[Event]], Rule]] = {
     (State.NONE, Needed): _start_worker,
     (State.NONE, NotNeeded): _keep_state,
+    (State.NONE, ExportEnded): _keep_state,
     (State.NONE, MessageReceived): _keep_state,
     (State.NONE, OrphanFound): _adopt_orphan,
     (State.NONE, Incompatible): _keep_state,
@@ -213,6 +194,7 @@ TABLE: Final[Mapping[tuple[State, type[Event]], Rule]] = {
     (State.NONE, DeadlinePassed): _keep_state,
     (State.STARTING, Needed): _keep_state,
     (State.STARTING, NotNeeded): _drain_worker,
+    (State.STARTING, ExportEnded): _withdraw_export,
     (State.STARTING, MessageReceived): _become_up,
     (State.STARTING, OrphanFound): _adopt_orphan,
     (State.STARTING, Incompatible): _keep_state,
@@ -221,6 +203,7 @@ TABLE: Final[Mapping[tuple[State, type[Event]], Rule]] = {
     (State.STARTING, DeadlinePassed): _kill_worker,
     (State.UP, Needed): _keep_state,
     (State.UP, NotNeeded): _drain_worker,
+    (State.UP, ExportEnded): _withdraw_export,
     (State.UP, MessageReceived): _become_up,
     (State.UP, OrphanFound): _keep_state,
     (State.UP, Incompatible): _keep_state,
@@ -229,6 +212,7 @@ TABLE: Final[Mapping[tuple[State, type[Event]], Rule]] = {
     (State.UP, DeadlinePassed): _kill_worker,
     (State.DOWN, Needed): _keep_state,
     (State.DOWN, NotNeeded): _become_none,
+    (State.DOWN, ExportEnded): _start_to_withdraw,
     (State.DOWN, MessageReceived): _keep_state,
     (State.DOWN, OrphanFound): _keep_state,
     (State.DOWN, Incompatible): _keep_state,
@@ -237,14 +221,25 @@ TABLE: Final[Mapping[tuple[State, type[Event]], Rule]] = {
     (State.DOWN, DeadlinePassed): _start_worker,
     (State.LEAVING, Needed): _note_wanted,
     (State.LEAVING, NotNeeded): _note_wanted,
+    (State.LEAVING, ExportEnded): _note_wanted,
     (State.LEAVING, MessageReceived): _keep_state,
     (State.LEAVING, OrphanFound): _keep_state,
     (State.LEAVING, Incompatible): _keep_state,
     (State.LEAVING, StateReceived): _keep_state,
     (State.LEAVING, Exited): _exited_as_asked,
     (State.LEAVING, DeadlinePassed): _kill_worker,
+    (State.WITHDRAWING, Needed): _note_wanted,
+    (State.WITHDRAWING, NotNeeded): _drain_worker,
+    (State.WITHDRAWING, ExportEnded): _note_wanted,
+    (State.WITHDRAWING, MessageReceived): _keep_state,
+    (State.WITHDRAWING, OrphanFound): _keep_state,
+    (State.WITHDRAWING, Incompatible): _keep_state,
+    (State.WITHDRAWING, StateReceived): _keep_state,
+    (State.WITHDRAWING, Exited): _exited_as_asked,
+    (State.WITHDRAWING, DeadlinePassed): _end_withdrawal,
     (State.ADOPTING, Needed): _keep_state,
     (State.ADOPTING, NotNeeded): _drain_worker,
+    (State.ADOPTING, ExportEnded): _withdraw_export,
     (State.ADOPTING, MessageReceived): _keep_state,
     (State.ADOPTING, OrphanFound): _keep_state,
     (State.ADOPTING, Incompatible): _replace_worker,
@@ -253,6 +248,7 @@ TABLE: Final[Mapping[tuple[State, type[Event]], Rule]] = {
     (State.ADOPTING, DeadlinePassed): _kill_worker,
     (State.KILLED, Needed): _note_wanted,
     (State.KILLED, NotNeeded): _note_wanted,
+    (State.KILLED, ExportEnded): _note_wanted,
     (State.KILLED, MessageReceived): _keep_state,
     (State.KILLED, OrphanFound): _keep_state,
     (State.KILLED, Incompatible): _keep_state,

@@ -6,9 +6,10 @@ from typing import Literal
 import msgspec
 
 from rbln_supervisor.core.workers.desired_state import DesiredState
-from rbln_supervisor.core.workers.lifecycle import Act, Child, Event, State
+from rbln_supervisor.core.workers.lifecycle import Act, Child, State
 from rbln_supervisor.core.workers.predecessor import Predecessor
 from rbln_supervisor.core.workers.sent_state import SentToWorker
+from rbln_supervisor.core.workers.worker_events import Event, ExportEnded, NotNeeded
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.messages import PodsHold, Report, ToWorker
 from rbln_worker.contract.pod_devices import PodDevice, PodSource
@@ -21,6 +22,8 @@ class KnownWorker(msgspec.Struct, frozen=True):
     pid: int | None = None
     """None: there is none."""
     incarnation: str = ""
+    driver: str = ""
+    """Its DRA driver; empty: it serves the device-plugin API."""
     version: str = ""
     """From its hello."""
     address: bytes | None = None
@@ -37,6 +40,8 @@ class ManagedPool(msgspec.Struct, frozen=True):
     """Of this run of the supervisor."""
     options: str
     """Digest of the options that its workers are forked with."""
+    driver: str = ""
+    """DRA driver that its workers are forked with; empty: the device-plugin API."""
     configured: bool = True
     desired: DesiredState | None = None
     child: Child = Child()
@@ -62,6 +67,17 @@ class ManagedPool(msgspec.Struct, frozen=True):
     def has_ended(self) -> bool:
         """True if no worker serves the pool, and none is wanted."""
         return self.child.state is State.NONE and self.predecessor is None
+
+    @property
+    def has_other_export(self) -> bool:
+        """True if its worker exports it in another way than is configured."""
+        return self.worker.pid is not None and self.worker.driver != self.driver
+
+    @property
+    def end_of_export(self) -> NotNeeded | ExportEnded:
+        """The event that ends the export of its worker, or of the one that died."""
+        driver = self.driver if self.worker.pid is None else self.worker.driver
+        return ExportEnded() if driver else NotNeeded()
 
     @property
     def deadlines(self) -> tuple[float, ...]:

@@ -6,12 +6,13 @@ the worker was sent (sent_state.py).
 
 import msgspec
 
-from rbln_supervisor.core.workers import lifecycle, managed_pool, sent_state
+from rbln_supervisor.core.workers import lifecycle, managed_pool, sent_state, worker_events
 from rbln_supervisor.core.workers.desired_state import from_orphan
-from rbln_supervisor.core.workers.lifecycle import Act, NotNeeded, OrphanFound, State
+from rbln_supervisor.core.workers.lifecycle import Act, State
 from rbln_supervisor.core.workers.managed_pool import KnownWorker, ManagedPool, RecordEvent
 from rbln_supervisor.core.workers.predecessor import Predecessor, Stage, step_predecessor
 from rbln_supervisor.core.workers.sent_state import SentToWorker
+from rbln_supervisor.core.workers.worker_events import ExportEnded, NotNeeded, OrphanFound
 from rbln_worker.contract import messages
 from rbln_worker.contract.messages import Hello, StateReport, ToWorker
 from rbln_worker.contract.version import VERSION
@@ -22,23 +23,25 @@ Result = tuple[ManagedPool, tuple[managed_pool.PoolEffect, ...]]
 def step_pool(pool: ManagedPool, event: managed_pool.PoolEvent, now: float) -> Result:
     """Return the pool after an event, and the effects. ``now``: monotonic seconds."""
     match event:
-        case OrphanFound(pid=pid, incarnation=incarnation):
-            found = msgspec.structs.replace(pool, worker=KnownWorker(pid, incarnation))
-            return _step_child(found, event, now)
+        case OrphanFound(pid=pid, incarnation=incarnation, driver=driver):
+            found = msgspec.structs.replace(pool, worker=KnownWorker(pid, incarnation, driver))
+            found, effects = _step_child(found, event, now)
+            return _end_other_export(found, effects, now)
         case managed_pool.WorkerStarted(pid=pid, incarnation=incarnation):
-            started = msgspec.structs.replace(pool, worker=KnownWorker(pid, incarnation))
+            worker = KnownWorker(pid, incarnation, pool.driver)
+            started = msgspec.structs.replace(pool, worker=worker)
             return started, (RecordEvent("started", f"pid {pid}"),)
-        case lifecycle.MessageReceived():
+        case worker_events.MessageReceived():
             alive, effects = _step_child(pool, event, now)
             after, more = _on_message(alive, event, now)
             return after, (*effects, *more)
         case managed_pool.MessageSent(message=sent):
             return _with_sent(pool, sent_state.after_send(pool.worker.sent, sent, now)), ()
-        case lifecycle.Exited():
+        case worker_events.Exited():
             return _end_worker(pool, event, now)
         case managed_pool.PredecessorExited():
             return _end_predecessor(pool)
-        case lifecycle.DeadlinePassed():
+        case worker_events.DeadlinePassed():
             return _check_deadlines(pool, now)
         case _:
             return _step_child(pool, event, now)
@@ -51,10 +54,14 @@ def due_message(pool: ManagedPool) -> ToWorker | None:
         return None
     if pool.is_adopting:
         return None if sent.is_state_requested else messages.StateRequest()
+    if pool.child.state is State.WITHDRAWING:
+        if pool.predecessor is not None:  # it would publish them again
+            return None
+        return sent_state.next_withdrawal(sent, pool.name, pool.desired, pool.session)
     return sent_state.next_message(sent, pool.desired, pool.pods_hold, pool.session)
 
 
-def is_from_worker(pool: ManagedPool, frame: lifecycle.MessageReceived) -> bool:
+def is_from_worker(pool: ManagedPool, frame: worker_events.MessageReceived) -> bool:
     """Return True if a message is from the pool's current worker; only a hello names it."""
     worker, hello = pool.worker, frame.message
     if not isinstance(hello, Hello):
@@ -63,7 +70,7 @@ def is_from_worker(pool: ManagedPool, frame: lifecycle.MessageReceived) -> bool:
     return worker.incarnation != "" and claim == (worker.pid, pool.name, worker.incarnation)
 
 
-def _step_child(pool: ManagedPool, event: lifecycle.Event, now: float) -> Result:
+def _step_child(pool: ManagedPool, event: worker_events.Event, now: float) -> Result:
     """Apply an event of the life cycle."""
     child, acts = lifecycle.step(pool.child, event, now)
     effects: tuple[managed_pool.PoolEffect, ...] = acts
@@ -77,18 +84,34 @@ def _step_child(pool: ManagedPool, event: lifecycle.Event, now: float) -> Result
             predecessor_address=pool.worker.address,
             worker=KnownWorker(),
         )
-    if pool.has_ended and isinstance(event, NotNeeded | lifecycle.Exited):
+    if pool.has_ended and isinstance(event, NotNeeded | ExportEnded | worker_events.Exited):
         effects = (*effects, Act.CLEAR_FILES)
     return pool, effects
 
 
-def _end_worker(pool: ManagedPool, event: lifecycle.Exited, now: float) -> Result:
+def _end_other_export(
+    pool: ManagedPool, effects: tuple[managed_pool.PoolEffect, ...], now: float
+) -> Result:
+    """End the worker of an earlier supervisor if the pool's export has changed since then.
+
+    Exports never overlap: the next worker starts when this one has ended.
+    """
+    if not (pool.is_adopting and pool.has_other_export):
+        return pool, effects
+    record = RecordEvent("replaced", "the pool is exported in another way")
+    pool, ending = _step_child(pool, pool.end_of_export, now)
+    if pool.configured:
+        pool, _ = _step_child(pool, worker_events.Needed(), now)
+    return pool, (*effects, record, *ending)
+
+
+def _end_worker(pool: ManagedPool, event: worker_events.Exited, now: float) -> Result:
     ended = msgspec.structs.replace(pool, worker=KnownWorker(), dropped_before=pool.dropped_frames)
     after, effects = _step_child(ended, event, now)
     if event.cause == "not-started":
         record = RecordEvent("not started", event.how)
     else:
-        left = pool.child.state is State.LEAVING
+        left = pool.child.state in {State.LEAVING, State.WITHDRAWING}
         record = RecordEvent("left" if left else "died", event.how)
     cause = "hang" if pool.child.state is State.KILLED else event.cause
     clean_up = managed_pool.CleanUpAfterWorker(
@@ -111,7 +134,7 @@ def _end_predecessor(pool: ManagedPool) -> Result:
 def _check_deadlines(pool: ManagedPool, now: float) -> Result:
     effects: tuple[managed_pool.PoolEffect, ...] = ()
     if pool.child.deadline is not None and now >= pool.child.deadline:
-        pool, effects = _step_child(pool, lifecycle.DeadlinePassed(), now)
+        pool, effects = _step_child(pool, worker_events.DeadlinePassed(), now)
     if pool.predecessor is None:
         return pool, effects
     report, state = pool.worker.report, pool.child.state
@@ -124,7 +147,7 @@ def _check_deadlines(pool: ManagedPool, now: float) -> Result:
     return pool, effects if act is None else (*effects, act)
 
 
-def _on_message(pool: ManagedPool, event: lifecycle.MessageReceived, now: float) -> Result:
+def _on_message(pool: ManagedPool, event: worker_events.MessageReceived, now: float) -> Result:
     replace, message = msgspec.structs.replace, event.message
     worker = pool.worker
     match message:
@@ -159,7 +182,7 @@ def _on_hello(pool: ManagedPool, sender: bytes, hello: Hello, now: float) -> Res
     )
     pool = msgspec.structs.replace(pool, worker=worker)
     if pool.is_adopting and (why := _incompatibility(pool, hello)):
-        pool, effects = _step_child(pool, lifecycle.Incompatible(), now)
+        pool, effects = _step_child(pool, worker_events.Incompatible(), now)
         return pool, (RecordEvent("replaced", why), *effects)
     return pool, (Act.PROMOTE_SUCCESSOR,) if pool.predecessor is None else ()
 
@@ -179,5 +202,5 @@ def _adopt_orphan(pool: ManagedPool, message: StateReport, now: float) -> Result
     if message.pool is not None:
         desired = from_orphan(message.pool, message.devices, pool.desired, now=now)
         pool = msgspec.structs.replace(pool, desired=desired)
-    pool, effects = _step_child(pool, lifecycle.StateReceived(), now)
+    pool, effects = _step_child(pool, worker_events.StateReceived(), now)
     return pool, (RecordEvent("adopted", f"pid {pool.worker.pid}"), *effects)

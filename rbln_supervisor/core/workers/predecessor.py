@@ -14,7 +14,7 @@ from rbln_worker.contract.messages import Phase
 
 LINGER_S: Final = 1.0
 """Seconds: a kubelet may read the end of one stream before the first message of another."""
-_ENDING: Final = frozenset({State.NONE, State.LEAVING})
+_ENDING: Final = frozenset({State.NONE, State.LEAVING, State.WITHDRAWING})
 """States of a pool that is not wanted."""
 
 

@@ -11,7 +11,8 @@ import msgspec
 from rbln_supervisor.core.workers.desired_state import DesiredState, update_message
 from rbln_worker.contract import messages
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.contract.messages import CheckDevices, PodsHold, ToWorker
+from rbln_worker.contract.messages import CheckDevices, PodsHold, Snapshot, ToWorker
+from rbln_worker.contract.pool import PoolName, PoolSpec
 
 STALE_S: Final = 2.0
 """Seconds after a send in which heartbeats may name an older generation; then it was lost."""
@@ -69,6 +70,22 @@ def next_message(
     return CheckDevices() if sent.is_full_check_due else None
 
 
+def next_withdrawal(
+    sent: SentToWorker, pool: PoolName, desired: DesiredState | None, session: str
+) -> Snapshot | None:
+    """Return the state without DRA, after which a worker withdraws its slices; None if it has it.
+
+    ``desired`` is None, too, for the worker of a pool that is not configured any more.
+    """
+    generation = (desired.generation if desired else 0) + 1
+    if sent.generation == generation:
+        return None
+    prefix, _, resource = pool.partition("/")
+    spec = desired.pool if desired else PoolSpec(prefix, resource, "accelerator")
+    devices = tuple(desired.devices.values()) if desired else ()
+    return Snapshot(session, generation, msgspec.structs.replace(spec, dra=None), devices)
+
+
 def after_send(sent: SentToWorker, message: ToWorker, now: float) -> SentToWorker:
     """Return the state after a message was sent."""
     replace = msgspec.structs.replace
@@ -77,7 +94,7 @@ def after_send(sent: SentToWorker, message: ToWorker, now: float) -> SentToWorke
             return replace(sent, is_state_requested=True)
         case PodsHold():
             return replace(sent, pods_hold=message)
-        case messages.Snapshot() | messages.Delta():
+        case Snapshot() | messages.Delta():
             return replace(sent, generation=message.generation, sent_at=now)
         case CheckDevices(devices=()):
             return replace(sent, is_full_check_due=False)
