@@ -82,14 +82,12 @@ class RsdGroups:
         self._read: asyncio.Future[str | OSError] | None = None
         """The last read of the driver's list; it never ends where the driver hangs."""
 
-    async def make_group(
-        self, npus: Sequence[str], in_use: Collection[str] = ()
-    ) -> int | RsdFailure:
+    async def make_group(self, npus: Sequence[str], free: Collection[str]) -> int | RsdFailure:
         """Make one group of these NPUs; return its ID. A group that exists already is kept.
 
         Args:
             npus: names such as ``rbln0``.
-            in_use: NPUs that other live claims or pods hold; no group with one is touched.
+            free: NPUs that nobody else holds; no group with another one is touched.
         """
         try:
             async with (
@@ -97,7 +95,7 @@ class RsdGroups:
                 self._turn,
                 self._locked() as failure,
             ):
-                return failure or await self._make_locked(npus, in_use)
+                return failure or await self._make_locked(npus, free)
         except TimeoutError:
             return RsdFailure(f"no RSD group within {self._timeouts.change:g} s")
 
@@ -127,11 +125,11 @@ class RsdGroups:
         output = await self._run_tool("-g", "-j")
         return output if isinstance(output, RsdFailure) else parse_tool_output(output)
 
-    async def _make_locked(self, npus: Sequence[str], in_use: Collection[str]) -> int | RsdFailure:
+    async def _make_locked(self, npus: Sequence[str], free: Collection[str]) -> int | RsdFailure:
         groups = await self._read_groups()
         if isinstance(groups, RsdFailure):
             return groups
-        plan = plan_group(npus, groups, in_use)
+        plan = plan_group(npus, groups, free)
         if isinstance(plan, RsdFailure) or plan.exists:
             return plan if isinstance(plan, RsdFailure) else plan.group
         for stale in plan.stale:

@@ -31,7 +31,7 @@ def nodes(draw: st.DrawFn) -> Groups:
 def test_a_plan_touches_no_group_with_a_member_in_use(
     groups: Groups, wanted: frozenset[str], in_use: frozenset[str]
 ) -> None:
-    plan = plan_group(sorted(wanted), groups, in_use)
+    plan = plan_group(sorted(wanted), groups, frozenset(NPUS) - in_use)
     obstacles = wanted & in_use or any(
         members & wanted and members & in_use
         for group, members in groups.items()
@@ -53,15 +53,15 @@ def test_a_plan_touches_no_group_with_a_member_in_use(
 
 @given(nodes(), st.frozensets(names, min_size=1))
 def test_a_plan_carried_out_is_found_again(groups: Groups, wanted: frozenset[str]) -> None:
-    plan = plan_group(sorted(wanted), groups)
+    plan = plan_group(sorted(wanted), groups, NPUS)
     assert isinstance(plan, GroupPlan)
     after: dict[int, frozenset[str]] = {
         group: members - wanted for group, members in groups.items() if group not in plan.stale
     }
     after[plan.group] = wanted
-    assert plan_group(sorted(wanted), after) == GroupPlan(plan.group, exists=True)
-    assert orphan_groups(after, wanted, ()) == {plan.group: wanted}
-    assert plan.group not in orphan_groups(after, wanted, sorted(wanted)[:1])
+    assert plan_group(sorted(wanted), after, NPUS) == GroupPlan(plan.group, exists=True)
+    assert orphan_groups(after, wanted) == {plan.group: wanted}
+    assert plan.group not in orphan_groups(after, sorted(wanted)[1:])
 
 
 @given(st.text())

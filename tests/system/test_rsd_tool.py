@@ -52,10 +52,10 @@ def test_a_claims_npus_are_one_group_until_it_is_removed(rsd: SimRsd, driver_lis
 
     async def live() -> None:
         groups = groups_of(rsd)
-        assert await groups.make_group(PAIR) == 2
+        assert await groups.make_group(PAIR, NPUS) == 2
         assert rsd.groups == {1: {"rbln2"}, 2: set(PAIR)}
         assert "rsd2" in rsd.nodes
-        assert await groups.make_group(PAIR) == 2  # as after a crash
+        assert await groups.make_group(PAIR, NPUS) == 2  # as after a crash
         assert await groups.destroy_group(2, PAIR) is None
         assert rsd.groups == {1: {"rbln2"}}
         assert await groups.destroy_group(2, PAIR) is None  # it is gone already
@@ -77,11 +77,11 @@ def test_an_unused_group_makes_room_and_a_used_one_does_not(rsd: SimRsd) -> None
 
     async def live() -> None:
         groups = groups_of(rsd)
-        refused = await groups.make_group(PAIR, in_use=("rbln2",))
+        refused = await groups.make_group(PAIR, ("rbln0", "rbln1", "rbln3"))
         assert isinstance(refused, RsdFailure)
         assert "rbln2" in refused.reason
         assert rsd.groups == {1: {"rbln0", "rbln2"}}
-        assert await groups.make_group(PAIR, in_use=("rbln3",)) == 2
+        assert await groups.make_group(PAIR, ("rbln0", "rbln1", "rbln2")) == 2
         assert rsd.groups == {2: set(PAIR)}
 
     run(live)
@@ -97,14 +97,14 @@ def test_an_unused_group_makes_room_and_a_used_one_does_not(rsd: SimRsd) -> None
 )
 def test_a_group_that_is_not_made_leaves_nothing(rsd: SimRsd, create: str, reason: str) -> None:
     rsd.behave(create=create)
-    assert run(lambda: groups_of(rsd).make_group(PAIR)) == RsdFailure(reason)
+    assert run(lambda: groups_of(rsd).make_group(PAIR, NPUS)) == RsdFailure(reason)
     assert rsd.groups == {}
     assert rsd.nodes == {"rsd0"}
 
 
 def test_a_group_that_is_there_although_the_tool_failed_is_used(rsd: SimRsd) -> None:
     rsd.behave(create="made, but fails")
-    assert run(lambda: groups_of(rsd).make_group(PAIR)) == 1
+    assert run(lambda: groups_of(rsd).make_group(PAIR, NPUS)) == 1
     assert rsd.groups == {1: set(PAIR)}
 
 
@@ -125,7 +125,7 @@ def test_a_group_that_stays_is_a_failure(rsd: SimRsd, remove: str, reason: str) 
 def test_output_may_vary(rsd: SimRsd, knobs: dict[str, object]) -> None:
     rsd.hide_driver_list()
     rsd.behave(driver_list=False, **knobs)
-    assert run(lambda: groups_of(rsd).make_group(PAIR)) == 1
+    assert run(lambda: groups_of(rsd).make_group(PAIR, NPUS)) == 1
     assert rsd.groups == {1: set(PAIR)}
 
 
@@ -139,13 +139,13 @@ def test_without_a_list_that_is_understood_nothing_is_changed(
 ) -> None:
     rsd.hide_driver_list()
     rsd.behave(driver_list=False, **knobs)
-    assert isinstance(run(lambda: groups_of(rsd).make_group(PAIR)), RsdFailure)
+    assert isinstance(run(lambda: groups_of(rsd).make_group(PAIR, NPUS)), RsdFailure)
     assert [call for call in rsd.calls if call.startswith("group")] == []
 
 
 def test_a_tool_that_hangs_is_killed_with_its_children(rsd: SimRsd) -> None:
     rsd.behave(hangs=["group"])
-    failure = run(lambda: groups_of(rsd, SOON).make_group(PAIR))
+    failure = run(lambda: groups_of(rsd, SOON).make_group(PAIR, NPUS))
     assert failure == RsdFailure("rbln-smi group -c 1 -a 0,1: not finished within 1 s")
     assert len(rsd.hanging) == 2
     wait_for(lambda: not any(is_running(pid) for pid in rsd.hanging), "both have ended")
@@ -163,7 +163,7 @@ def test_the_loop_goes_on_while_the_tool_hangs_and_another_holds_the_lock(rsd: S
 
     async def live() -> tuple[object, int]:
         turns = 0
-        work = asyncio.create_task(groups_of(rsd, SOON).make_group(PAIR))
+        work = asyncio.create_task(groups_of(rsd, SOON).make_group(PAIR, NPUS))
         while not work.done():
             await asyncio.sleep(0.01)
             turns += 1
@@ -179,7 +179,7 @@ def test_the_loop_goes_on_while_the_tool_hangs_and_another_holds_the_lock(rsd: S
 def test_a_change_waits_for_another_tool(rsd: SimRsd) -> None:
     async def live() -> object:
         with rsd.locked():
-            work = asyncio.create_task(groups_of(rsd).make_group(PAIR))
+            work = asyncio.create_task(groups_of(rsd).make_group(PAIR, NPUS))
             await asyncio.sleep(0)
             rsd.set_groups({"rbln0": 0, "rbln1": 0, "rbln2": 1, "rbln3": 1})
         return await work
@@ -195,7 +195,7 @@ def test_many_claims_at_once_get_a_group_each(tmp_path: Path) -> None:
     async def live() -> list[int | RsdFailure]:
         ours, other = groups_of(rsd), groups_of(rsd)  # two workers have an object each
         return await asyncio.gather(
-            *((ours, other)[at % 2].make_group((npu,)) for at, npu in enumerate(npus))
+            *((ours, other)[at % 2].make_group((npu,), npus) for at, npu in enumerate(npus))
         )
 
     made = run(live)
@@ -207,24 +207,24 @@ def test_a_driver_whose_list_hangs_costs_one_thread(rsd: SimRsd) -> None:
     async def live() -> None:
         groups = groups_of(rsd, SOON)
         rsd.hang_driver_list()
-        first = await groups.make_group(PAIR)
+        first = await groups.make_group(PAIR, NPUS)
         assert isinstance(first, RsdFailure)
         assert "not read within 1 s" in first.reason
-        second = await groups.make_group(PAIR)
+        second = await groups.make_group(PAIR, NPUS)
         assert isinstance(second, RsdFailure)
         assert "an earlier read has not ended" in second.reason
         rsd.answer_driver_list()
         async with asyncio.timeout(20):
             while isinstance(await groups.read_groups(), RsdFailure):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-        assert await groups.make_group(PAIR) == 1
+        assert await groups.make_group(PAIR, NPUS) == 1
 
     run(live)
 
 
 def test_without_a_folder_for_the_lock_nothing_is_changed(rsd: SimRsd) -> None:
     groups = RsdGroups(rsd.tool, rsd.lock.parent / "missing/lock", rsd.lock.parents[2])
-    failure = run(lambda: groups.make_group(PAIR))
+    failure = run(lambda: groups.make_group(PAIR, NPUS))
     assert failure == RsdFailure(f"{rsd.lock.parent}/missing/lock: No such file or directory")
     assert rsd.calls == ()
 
@@ -235,5 +235,5 @@ def test_a_program_that_cannot_be_executed_is_no_tool(rsd: SimRsd) -> None:
         assert find_tool(rsd.lock.parents[2]) is None
     rsd.tool.unlink()
     assert find_tool(rsd.lock.parents[2]) is None
-    failure = run(lambda: RsdGroups(rsd.tool, rsd.lock, rsd.lock.parents[2]).make_group(PAIR))
+    failure = run(lambda: RsdGroups(rsd.tool, rsd.lock, rsd.lock.parents[2]).make_group(PAIR, NPUS))
     assert failure == RsdFailure("rbln-smi group -c 1 -a 0,1: No such file or directory")

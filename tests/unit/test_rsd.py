@@ -25,8 +25,11 @@ def npus(*numbers: int) -> frozenset[str]:
     return frozenset(f"rbln{number}" for number in numbers)
 
 
+ALL = npus(*range(8))
+
+
 @pytest.mark.parametrize(
-    ("groups", "in_use", "expected"),
+    ("groups", "others", "expected"),
     [
         pytest.param({0: npus(0, 1, 2)}, (), GroupPlan(1), id="the first group is 1"),
         pytest.param({}, (), GroupPlan(1), id="no list of group 0 is needed"),
@@ -44,18 +47,18 @@ def npus(*numbers: int) -> frozenset[str]:
         ),
     ],
 )
-def test_npus_become_one_group(groups: Groups, in_use: frozenset[str], expected: GroupPlan) -> None:
-    assert plan_group(("rbln0", "rbln1"), groups, in_use) == expected
+def test_npus_become_one_group(groups: Groups, others: frozenset[str], expected: GroupPlan) -> None:
+    assert plan_group(("rbln0", "rbln1"), groups, ALL - frozenset(others)) == expected
 
 
 @pytest.mark.parametrize(
-    ("groups", "in_use", "reason"),
+    ("groups", "others", "reason"),
     [
         pytest.param({}, npus(1, 7), "rbln1: in use by another claim or pod", id="an NPU in use"),
         pytest.param(
             {4: npus(0, 5, 6)},
             npus(5),
-            "rbln0: in RSD group 4 with rbln5, which another claim or pod uses",
+            "rbln0: in RSD group 4 with rbln5, which others may use",
             id="a group in use",
         ),
         pytest.param(
@@ -66,18 +69,18 @@ def test_npus_become_one_group(groups: Groups, in_use: frozenset[str], expected:
         ),
     ],
 )
-def test_no_group_of_others_is_touched(groups: Groups, in_use: frozenset[str], reason: str) -> None:
-    assert plan_group(("rbln0", "rbln1"), groups, in_use) == RsdFailure(reason)
+def test_no_group_of_others_is_touched(groups: Groups, others: frozenset[str], reason: str) -> None:
+    assert plan_group(("rbln0", "rbln1"), groups, ALL - frozenset(others)) == RsdFailure(reason)
 
 
 def test_nothing_but_npus_becomes_a_group() -> None:
-    assert plan_group((), {}) == RsdFailure("no group of no NPU can be made")
-    assert plan_group(("rbln0", "-d"), {}) == RsdFailure("no group of -d, rbln0 can be made")
+    assert plan_group((), {}, ALL) == RsdFailure("no group of no NPU can be made")
+    assert plan_group(("rbln0", "-d"), {}, ALL) == RsdFailure("no group of -d, rbln0 can be made")
 
 
 def test_an_orphan_has_only_unused_npus_of_the_pool() -> None:
     groups = {0: npus(9), 1: npus(0, 1), 2: npus(2), 3: npus(3, 8), 4: npus(4)}
-    orphans = orphan_groups(groups, ours=npus(0, 1, 2, 3, 4, 9), in_use=npus(1))
+    orphans = orphan_groups(groups, free=npus(0, 2, 3, 4, 9))
     assert orphans == {2: npus(2), 4: npus(4)}
 
 

@@ -47,19 +47,19 @@ class GroupPlan(msgspec.Struct, frozen=True):
 
 
 def plan_group(
-    npus: Collection[str], groups: Groups, in_use: Collection[str] = ()
+    npus: Collection[str], groups: Groups, free: Collection[str]
 ) -> GroupPlan | RsdFailure:
     """Decide how these NPUs become one group.
 
     Args:
         npus: names of the NPUs.
         groups: the groups that exist.
-        in_use: NPUs that other live claims or pods hold.
+        free: NPUs of this resource pool that no other claim or pod holds.
     """
     wanted = frozenset(npus)
     if not wanted or not all(_NPU.fullmatch(name) for name in wanted):
         return RsdFailure(f"no group of {_join_names(wanted) or 'no NPU'} can be made")
-    if taken := wanted & frozenset(in_use):
+    if taken := wanted - frozenset(free):
         return RsdFailure(f"{_join_names(taken)}: in use by another claim or pod")
     overlapping = {
         group: members
@@ -67,18 +67,18 @@ def plan_group(
         if group != DEFAULT_GROUP and members & wanted
     }
     for group, members in sorted(overlapping.items()):
-        if held := members & frozenset(in_use):
+        if held := members - frozenset(free):
             return RsdFailure(
                 f"{_join_names(members & wanted)}: in RSD group {group} with "
-                f"{_join_names(held)}, which another claim or pod uses"
+                f"{_join_names(held)}, which others may use"
             )
     for group, members in overlapping.items():
         if members == wanted:
             return GroupPlan(group, exists=True)
-    free = lowest_free_group(groups)
-    if free is None:
+    number = lowest_free_group(groups)
+    if number is None:
         return RsdFailure(f"all {MAX_GROUP} RSD groups exist")
-    return GroupPlan(free, stale=tuple(sorted(overlapping)))
+    return GroupPlan(number, stale=tuple(sorted(overlapping)))
 
 
 def lowest_free_group(groups: Groups) -> int | None:
@@ -86,19 +86,13 @@ def lowest_free_group(groups: Groups) -> int | None:
     return next((one for one in range(1, MAX_GROUP + 1) if one not in groups), None)
 
 
-def orphan_groups(groups: Groups, ours: Collection[str], in_use: Collection[str]) -> Groups:
-    """Return the groups that nobody uses: all their members are ours, and none is in use.
-
-    Args:
-        groups: the groups that exist.
-        ours: the NPUs of this resource pool; a group with another NPU is not ours.
-        in_use: NPUs of live claims, and those that pods hold.
-    """
-    pool, used = frozenset(ours), frozenset(in_use)
+def orphan_groups(groups: Groups, free: Collection[str]) -> Groups:
+    """Return the groups that nobody uses: with free NPUs of this resource pool only."""
+    unused = frozenset(free)
     return {
         group: members
         for group, members in groups.items()
-        if group != DEFAULT_GROUP and members and members <= pool and not members & used
+        if group != DEFAULT_GROUP and members and members <= unused
     }
 
 
