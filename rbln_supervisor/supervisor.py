@@ -20,6 +20,7 @@ from rbln_supervisor.core.pod_devices import holder_changes
 from rbln_supervisor.core.reporting import pool_summary
 from rbln_supervisor.core.reporting.systemd import ServiceState
 from rbln_supervisor.core.status import CounterName
+from rbln_supervisor.core.step.discovery_step import DiscoveryRequested, HangupReceived
 from rbln_supervisor.core.workers.pool_step import is_from_worker
 from rbln_supervisor.core.workers.worker_events import DeadlinePassed, MessageReceived, NotNeeded
 from rbln_supervisor.discovery.kernel_events import KernelEventListener
@@ -142,7 +143,7 @@ class Supervisor:
     def _handle_signal(self, number: signal.Signals) -> None:
         if number is signal.SIGHUP:
             self._hangups += 1
-            self._parts.scheduler.request_reload(None)
+            self._parts.scheduler.post(HangupReceived())
             self._parts.notifier.send_due(self._service_state, at_once=True)
             return
         log.info("leaving", extra={"why": number.name})
@@ -198,8 +199,9 @@ class Supervisor:
                 return protocol.StatusReply(status_builder.node_status(parts, state))
             case protocol.Metrics():
                 return protocol.MetricsReply(status_builder.supervisor_metrics(parts, state))
-            case protocol.DryRun():
-                return parts.scheduler.request_dry_run(requester, request)
+            case protocol.Reload() | protocol.Rescan() | protocol.DryRun():
+                parts.scheduler.post(DiscoveryRequested(request, requester))
+                return None
             case protocol.Explain(device=name):
                 pools = parts.pools
                 return queries.explain_reply(
@@ -207,10 +209,6 @@ class Supervisor:
                     lambda pool: status_builder.device_health(parts, pool, state.now),
                     pools.facts.link_table.names_by_altname,
                 )
-            case protocol.Reload(force=force):
-                return self._parts.scheduler.request_reload(requester, force=force)
-            case protocol.Rescan():
-                return self._parts.scheduler.request_rescan(requester)
             case protocol.Upgrade():
                 return protocol.LEAVING if self._leaving else self._upgrade.start_check(requester)
 

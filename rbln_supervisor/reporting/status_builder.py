@@ -97,7 +97,7 @@ def service_state(parts: SupervisorParts, standing: SupervisorState) -> ServiceS
     return ServiceState(
         settled=settled and not misses_devices(pools, _pod_source(parts)),
         leaving=standing.leaving,
-        reloading=parts.scheduler.queue.is_reloading,
+        reloading=parts.scheduler.is_reloading,
         hangups=standing.hangups,
         status=status_line(pools),
     )

@@ -2,11 +2,9 @@
 
 import logging
 import math
-import random
 import secrets
 from collections.abc import Iterable, Mapping, Set
 from time import monotonic
-from typing import Final
 
 import msgspec
 
@@ -14,7 +12,6 @@ from rbln_supervisor.core.config.node_config import NodeConfig
 from rbln_supervisor.core.discovery import node_facts
 from rbln_supervisor.core.discovery.carry_over import node_of_devices, with_carried_over
 from rbln_supervisor.core.discovery.node_facts import LinkEffect, NodeFacts
-from rbln_supervisor.core.discovery.partial import has_network
 from rbln_supervisor.core.discovery.result import DiscoveryResult
 from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.pod_devices import by_pool
@@ -36,13 +33,6 @@ from rbln_worker.contract.pod_devices import PodDevices
 from rbln_worker.contract.pool import PoolName, pool_from_stem
 from rbln_worker.spec import WorkerSpec
 
-RESCAN_JITTER: Final = 0.1
-"""Share of the rescan interval by which it varies, so that nodes do not scan at the same time."""
-
-RETRY_INTERVAL_S: Final = 5.0
-"""Seconds until the next discovery after one that failed, because devices may be missing until
-then, and after one that read no routes, because a function may be on a default route by now."""
-
 log = logging.getLogger(__name__)
 
 
@@ -54,7 +44,6 @@ class Pools:
         self._event_log = event_log
         self._session = secrets.token_hex(8)
         self.facts = NodeFacts()
-        self._rescan_at = math.inf
         self._deferred: set[PoolName] = set()
         """Pools to which the last discovery is applied when their worker is adopted."""
         self.config = config
@@ -64,11 +53,11 @@ class Pools:
         self._in_use: Mapping[PoolName, Set[DeviceId]] = {}
 
     @property
-    def next_discovery_at(self) -> float:
-        """Time of the next discovery (monotonic seconds)."""
+    def next_removal_at(self) -> float:
+        """Time when the next device that is gone leaves its list (monotonic seconds)."""
         grace_s = self._options.gone_grace_s
         leaves = (next_removal(desired, grace_s) for desired in self.desired_states.values())
-        return min([self._rescan_at, *(leave for leave in leaves if leave is not None)])
+        return min((leave for leave in leaves if leave is not None), default=math.inf)
 
     @property
     def desired_states(self) -> Mapping[PoolName, DesiredState]:
@@ -81,18 +70,12 @@ class Pools:
 
     def apply_discovery(self, result: DiscoveryResult) -> tuple[PoolName, ...]:
         """Apply the result of a discovery; return the pools that it changed."""
-        before, now = self.facts, monotonic()
+        before = self.facts
         recalled = _facts_of_orphans(self.workers.values())
         self.facts = node_facts.after_discovery(before, result, recalled)
         for problem in self.facts.problems:
             if problem not in before.problems:
                 log.warning(problem.text)
-        if result.discovered is None:
-            retry_s = math.inf if result.failed is None else RETRY_INTERVAL_S
-            jitter = random.uniform(-RESCAN_JITTER, RESCAN_JITTER)  # noqa: S311
-            self._rescan_at = now + min(self._options.rescan_s, retry_s) * (1 + jitter)
-        elif has_network(result.node):
-            self._rescan_at = min(self._rescan_at, now + RETRY_INTERVAL_S)
         return self.apply_assignment()
 
     def apply_pod_devices(self, known: PodDevices) -> tuple[PoolName, ...]:

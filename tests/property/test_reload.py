@@ -1,4 +1,4 @@
-"""What a reload takes, who objects, who waits for it, and when a file is looked at."""
+"""What a reload takes, who objects, and when a file is looked at."""
 
 import math
 from itertools import pairwise
@@ -10,7 +10,6 @@ from rbln_supervisor.core.config.node_config import NodeConfig
 from rbln_supervisor.core.config.pool import PoolConfig
 from rbln_supervisor.core.config.selectors import SelectorObject
 from rbln_supervisor.core.discovery.debounce import DEBOUNCE_S, MAX_DEBOUNCE_S, Debounce
-from rbln_supervisor.core.discovery.queue import DiscoveryQueue, DryRunRequest
 from rbln_supervisor.core.matching import in_use
 from rbln_supervisor.core.matching.assign import assign
 from rbln_supervisor.core.matching.node_inventory import NodeInventory
@@ -152,40 +151,3 @@ def test_a_file_is_looked_at_when_it_is_quiet_or_has_waited(gaps: list[float]) -
         assert min(look for look in looked if look >= change) <= change + MAX_DEBOUNCE_S
     assert looked[-1] >= changes[-1]
     assert all(b - a >= DEBOUNCE_S * 0.99 for a, b in pairwise(looked[1:]))
-
-
-OLD, NEW = NodeConfig(()), NodeConfig((), warnings=("newer",))
-
-
-@given(st.lists(st.sampled_from(["ask", "for", "force", "about", "begin", "end"])))
-def test_nobody_who_asks_is_forgotten(story: list[str]) -> None:
-    """Each requester waits until the discovery for it has ended."""
-    looks, waiting, number = DiscoveryQueue(), set[bytes](), 0
-    for what in story:
-        number += 1
-        asker = b"%d" % number
-        match what:
-            case "ask":
-                looks = looks.request_discovery(asker)
-            case "for" | "force":
-                config = OLD if number % 2 else NEW
-                looks = looks.request_reload(config, asker, force=what == "force")
-                assert looks.reload is not None
-                assert looks.reload.config is config
-                assert looks.reload.force or what == "for"
-            case "about":
-                looks = looks.request_dry_run(DryRunRequest(NEW, asker))
-            case "begin" if looks.running is None and looks.is_discovery_requested:
-                looks = looks.start_next()
-                assert looks.running is not None
-                continue
-            case "end" if looks.running is not None:
-                looks, ended = looks.finish_running()
-                assert ended is not None
-                waiting -= ended.requesters
-                continue
-            case _:
-                continue
-        waiting.add(asker)
-        assert set(looks.requesters) == waiting
-    assert set(looks.requesters) == waiting
