@@ -87,7 +87,7 @@ class RsdGroups:
 
         Args:
             npus: names such as ``rbln0``.
-            free: NPUs that nobody else holds; no group with another one is touched.
+            free: NPUs without a holder; no group with another one is touched.
         """
         try:
             async with (
@@ -169,7 +169,7 @@ class RsdGroups:
 
     @contextlib.asynccontextmanager
     async def _locked(self) -> AsyncIterator[RsdFailure | None]:
-        """Hold the vendor's lock; yield a failure if it can't be had."""
+        """Hold the vendor's lock; yield a failure if it is not available."""
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             file = os.open(self._lock, flags, 0o644)

@@ -5,15 +5,7 @@ from typing import Final, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
-
-class OwnerReference(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """An object whose end is the end of its dependent."""
-
-    api_version: str
-    kind: str
-    name: str
-    uid: str
-    controller: bool = False
+from rbln_worker.core.kube_objects import OwnerReference
 
 
 class ObjectMeta(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):

@@ -5,6 +5,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from rbln_worker.core.kube_objects import OwnerReference
+
 API_VERSION: Final = "resource.k8s.io/v1"
 KIND: Final = "ResourceSlice"
 COLLECTION: Final = f"/apis/{API_VERSION}/resourceslices"
@@ -72,16 +74,6 @@ class SliceSpec(ApiStruct, frozen=True):
     pool: SlicePool
     node_name: str = ""
     devices: tuple[SliceDevice, ...] = ()
-
-
-class OwnerReference(ApiStruct, frozen=True):
-    """The object with which the API server deletes a slice: its node."""
-
-    api_version: str
-    kind: str
-    name: str
-    uid: str
-    controller: bool | None = None
 
 
 class SliceMetadata(ApiStruct, frozen=True):

@@ -1,7 +1,7 @@
 """RSD groups: NPUs that one container uses together, and their node ``/dev/rsd<group>``.
 
 Group 0 has all NPUs that are in no other group. A container sees the node of its group as
-``/dev/rsd0``. The driver removes no group by itself, and a regrouped NPU loses its contexts, so a
+``/dev/rsd0``. The driver removes no group, and a regrouped NPU loses its contexts, so a
 group is only touched if nobody uses one of its members. Leaving group 0 affects no other member.
 """
 
