@@ -8,9 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rbln_worker.contract.counters import WorkerCounters
 from rbln_worker.contract.pool import PoolName, file_stem
-from rbln_worker.contract.problem import Problem
 from rbln_worker.core import registration_events as changes
 from rbln_worker.core.registration import Way
 from rbln_worker.core.registration_events import DirsChecked, View
@@ -18,10 +16,9 @@ from rbln_worker.core.step import effects
 from rbln_worker.core.step.effects import EndpointEffect
 from rbln_worker.core.step.events import EndpointEvent, KubeletEvent
 from rbln_worker.host import sockets
-from rbln_worker.kubelet.board import Board
 from rbln_worker.kubelet.endpoint import Endpoint, EndpointError, max_grpc_threads
-from rbln_worker.kubelet.plugin import DevicePlugin, plugin_options
-from rbln_worker.kubelet.preferences import Preferences
+from rbln_worker.kubelet.front import Front
+from rbln_worker.kubelet.plugin import plugin_options
 from rbln_worker.kubelet.register import RegistrationError, register_endpoint
 from rbln_worker.process import limits
 from rbln_worker.spec import KubeletDirs
@@ -36,21 +33,18 @@ class Registrar:
         self,
         kubelet_dirs: KubeletDirs,
         pool: PoolName,
-        board: Board,
-        tally: WorkerCounters,
+        front: Front,
         *,
         post: Callable[[KubeletEvent], None],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
-        """Answer from ``board``; ``post`` takes events, ``spawn`` starts a task."""
+        """Serve ``front``; ``post`` takes events, ``spawn`` starts a task."""
         self._dirs = kubelet_dirs
         self.watched_folders = (kubelet_dirs.device_plugins, kubelet_dirs.plugins_registry)
         """The folders with changes that lead to ``CheckDirs``."""
         self._pool = pool
         self._stem = file_stem(pool)
-        self._board = board
-        self._preferences = Preferences(tally)
-        self._counters = tally
+        self._front = front
         self._post = post
         self._spawn = spawn
         self._endpoints: dict[int, Endpoint] = {}
@@ -58,11 +52,6 @@ class Registrar:
         self._newest = 0
         """The number of the newest endpoint, which may not be open yet."""
         self._closed = False
-
-    @property
-    def problems(self) -> tuple[Problem, ...]:
-        """Problems for the status."""
-        return self._preferences.problems
 
     def perform(self, effect: EndpointEffect) -> None:
         """Carry out an effect."""
@@ -106,19 +95,13 @@ class Registrar:
         if not self._newest and not limits.can_start_threads(max_grpc_threads()):
             raise MemoryError("for threads of gRPC, which waits for ever without them")
         self._newest = number
+        self._spawn(self._open_endpoint(number, self._dirs.by_registration[way]))
 
-        plugin = DevicePlugin(
-            self._board,
-            self._preferences,
-            self._counters,
-            lambda event: self._post(EndpointEvent(number, event)),
-        )
-        self._spawn(self._open_endpoint(number, plugin, self._dirs.by_registration[way]))
-
-    async def _open_endpoint(self, number: int, plugin: DevicePlugin, folder: Path) -> None:
+    async def _open_endpoint(self, number: int, folder: Path) -> None:
+        services = self._front.open_services(lambda event: self._post(EndpointEvent(number, event)))
         try:
             path = folder / sockets.unique_socket_name(folder, self._stem)
-            endpoint = await Endpoint.open(path, plugin.service_handlers())
+            endpoint = await Endpoint.open(path, services)
         except (sockets.SocketPathTooLong, EndpointError) as error:
             self._post(EndpointEvent(number, changes.NotOpened(str(error))))
             return
@@ -139,7 +122,7 @@ class Registrar:
                 self._dirs.device_plugins / "kubelet.sock",
                 endpoint=endpoint.path.name,
                 pool=self._pool,
-                options=plugin_options(pre_start=self._board.prepared.pre_start),
+                options=plugin_options(pre_start=self._front.pre_start),
             )
         except RegistrationError as error:
             result = changes.Rejected(error.why, reached=error.reached)

@@ -19,7 +19,6 @@ from rbln_worker.contract.counters import carried_over
 from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.version import VERSION
 from rbln_worker.core.aligned_timer import next_moment
-from rbln_worker.core.allocation.device_allocation import env_names
 from rbln_worker.core.health.health_record import Timestamp
 from rbln_worker.core.step import effects, events
 from rbln_worker.core.step.check_schedule import HEARTBEATS_PER_FULL_CHECK
@@ -30,8 +29,7 @@ from rbln_worker.event_recorder import EventRecorder
 from rbln_worker.health.probe_threads import Prober
 from rbln_worker.host.inotify import ANYTHING, PathWatch
 from rbln_worker.host_files import HostFiles
-from rbln_worker.kubelet.board import Board
-from rbln_worker.kubelet.prepared import PreparedAnswers, revise_answers
+from rbln_worker.kubelet.front import DevicePluginFront, Front
 from rbln_worker.registrar import Registrar
 from rbln_worker.spec import WorkerSpec
 
@@ -56,10 +54,11 @@ class Worker:
         )
         self._state = WorkerState(
             hello,
-            spec.registration,
-            spec.cdi,
+            "plugin-watcher" if spec.dra else spec.registration,
+            "off" if spec.dra else spec.cdi,
             spec.pre_start,
             heartbeats=random.SystemRandom().randrange(HEARTBEATS_PER_FULL_CHECK),
+            driver=spec.dra.driver if spec.dra else "",
         )
         self._pending: deque[Event] = deque()
         self._is_stepping = False
@@ -75,17 +74,25 @@ class Worker:
             tally=self._counters,
         )
         self._group = asyncio.TaskGroup()
-        self._board = Board(PreparedAnswers(spec.pool, env_names(spec.pool)))
+        self._front = self._make_front()
         self._registrar = Registrar(
             spec.kubelet_dirs,
             spec.pool,
-            self._board,
-            self._counters,
+            self._front,
             post=self.post,
             spawn=self._group.create_task,
         )
+        self._withdraws = False
         self._dev_folders = tuple(spec.root / folder for folder in _DEV_FOLDERS)
         self._end: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+
+    def _make_front(self) -> Front:
+        if self._spec.dra is None:
+            return DevicePluginFront(self._spec.pool, self._counters)
+        # Only here: other workers have neither the client nor its memory.
+        from rbln_worker.dra.front import DraFront  # noqa: PLC0415
+
+        return DraFront(self._spec, self._spec.dra, post=self.post)
 
     async def run(self) -> Exit:
         """Serve until drained; raise an error that was not handled."""
@@ -102,6 +109,7 @@ class Worker:
                 self._state.ended = True
                 serving.cancel()
                 await self._registrar.close(CLOSE_TIMEOUT_S)
+                await self._front.close(CLOSE_TIMEOUT_S, withdraws=self._withdraws)
                 # Last: it may wait for a disk. A successor has a list of its own by now.
                 await self._files.close(CLOSE_TIMEOUT_S, save=self._owns_pool())
 
@@ -135,6 +143,7 @@ class Worker:
     async def _serve(self) -> Exit:
         # An unhandled error in one of these tasks ends all of them, and the worker.
         async with self._group:
+            self._front.start_tasks(self._group.create_task)
             self._group.create_task(self._run_heartbeat())
         return Exit.DRAINED  # never: heartbeats go on until it is cancelled
 
@@ -142,7 +151,7 @@ class Worker:
         """Do all periodic work at once, because a wake-up costs more than the work."""
         loop = asyncio.get_running_loop()
         while True:
-            problems = (*self._events.write_pending(), *self._registrar.problems)
+            problems = (*self._events.write_pending(), *self._front.problems)
             self.post(events.HeartbeatDue(problems))
             if not self._owns_pool():
                 self.post(DrainRequested("the pool's lock file was replaced", Exit.POOL_LOST))
@@ -167,6 +176,7 @@ class Worker:
             self.post(events.KubeletDirsChanged())
         if self._files.spec_folder in touched and not self._state.ended:
             self._files.restore_spec()
+            self._front.restore_files()
         nodes = {
             f"/{folder.relative_to(self._spec.root)}/{name}" if name is not ANYTHING else ANYTHING
             for folder in touched.keys() & set(self._dev_folders)
@@ -193,12 +203,13 @@ class Worker:
             case effects.SettleFiles():
                 self._files.collect_garbage(effect)
             case effects.PublishAnswers():
-                self._board.publish_list(revise_answers(self._board.prepared, effect))
+                self._front.publish_answers(effect)
                 self._events.record_verdicts(effect)
             case effects.RecordRegistration():
                 self._events.record_registration(effect)
             case effects.End(code=code, reason=reason):
                 log.info("leaving", extra={"why": reason})
+                self._withdraws = effect.withdraws
                 if not self._end.done():
                     self._end.set_result(code)
             case _:

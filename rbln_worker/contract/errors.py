@@ -5,6 +5,8 @@
     ├─ ApiError                a call of the API server failed
     ├─ BindError               a socket of the run directory can't be bound
     ├─ BudgetExceeded          a preferred allocation took too many steps
+    ├─ CheckpointError         a checkpoint of claims can't be read
+    ├─ ClaimFilesError         a file of claims can't be read or written
     ├─ CommandError            a command of rbln-ctl ends with lines
     │  ├─ RefusedError            the supervisor refused the request
     │  ├─ UnreachableError        no supervisor replies

@@ -11,11 +11,14 @@ from google.protobuf.message_factory import GetMessageClass
 
 
 def method_handlers(
-    service: ServiceDescriptor, methods: Mapping[str, Callable[..., Any]]
+    service: ServiceDescriptor, methods: Mapping[str, Callable[..., Any]], full_name: str = ""
 ) -> grpc.GenericRpcHandler:
-    """Return the handlers of a service; a method may return a message or its bytes."""
+    """Return the handlers of a service; a method may return a message or its bytes.
+
+    ``full_name``: another version of the service with the same messages.
+    """
     table = {name: _handler_of(service.methods_by_name[name], methods[name]) for name in methods}
-    return grpc.method_handlers_generic_handler(service.full_name, table)
+    return grpc.method_handlers_generic_handler(full_name or service.full_name, table)
 
 
 async def unary_call(

@@ -7,7 +7,6 @@ from typing import Any
 
 from rbln_worker.contract.counters import WorkerCounters
 from rbln_worker.contract.pool import PoolName
-from rbln_worker.core.allocation.device_allocation import env_names
 from rbln_worker.core.registration import RegistrationStep
 from rbln_worker.core.registration_events import (
     Accepted,
@@ -20,8 +19,7 @@ from rbln_worker.core.registration_events import (
 from rbln_worker.core.step import effects
 from rbln_worker.core.step.endpoint_state import LINGER_S, MAX_RETIRED, EndpointState
 from rbln_worker.core.step.events import KubeletEvent
-from rbln_worker.kubelet.board import Board
-from rbln_worker.kubelet.prepared import PreparedAnswers
+from rbln_worker.kubelet.front import DevicePluginFront
 from rbln_worker.registrar import Registrar
 from rbln_worker.spec import KubeletDirs
 
@@ -114,10 +112,8 @@ def test_a_socket_that_opens_while_the_worker_leaves_is_removed(short_path: Path
         dirs = KubeletDirs(
             short_path / "device-plugins", short_path / "watched", short_path, short_path
         )
-        board = Board(PreparedAnswers(POOL, env_names(POOL)))
-        registrar = Registrar(
-            dirs, POOL, board, WorkerCounters(), post=posted.append, spawn=begun.append
-        )
+        front = DevicePluginFront(POOL, WorkerCounters())
+        registrar = Registrar(dirs, POOL, front, post=posted.append, spawn=begun.append)
         dirs.device_plugins.mkdir()
         registrar.perform(effects.OpenEndpoint(1, "kubelet-sock"))
         await registrar.close(10.0)

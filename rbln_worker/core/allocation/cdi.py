@@ -30,7 +30,7 @@ CLASSES: Final[Mapping[DeviceType, str]] = {
     "auxNetDevice": "net-sf",
 }
 """The class names of the reference; the class of another type is its own name."""
-_VERSION: Final = "0.5.0"
+CDI_VERSION: Final = "0.5.0"
 _VENDOR: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]*[A-Za-z0-9]")
 _MAX_KEY_LENGTH: Final = 63
 """Maximum length of an annotation's name (pkg/cdi/annotations.go)."""
@@ -104,11 +104,11 @@ def spec_text(pool: PoolSpec, answers: Iterable[DeviceAllocation]) -> str | None
     for one in told:
         # A device needs an edit, so one without nodes repeats its mounts.
         own = [mount for mount in one.mounts if mount not in common or not one.nodes]
-        devices.append({"containerEdits": _edits_object(one.nodes, own), "name": one.id})
+        devices.append({"containerEdits": edits_object(one.nodes, own), "name": one.id})
     return header_line(pool) + json.dumps(
         {
-            "cdiVersion": _VERSION,
-            "containerEdits": _edits_object((), common),
+            "cdiVersion": CDI_VERSION,
+            "containerEdits": edits_object((), common),
             "devices": devices,
             "kind": cdi_kind(pool),
         },
@@ -116,7 +116,8 @@ def spec_text(pool: PoolSpec, answers: Iterable[DeviceAllocation]) -> str | None
     )
 
 
-def _edits_object(nodes: Sequence[DeviceNode], mounts: Sequence[Mount]) -> dict[str, object]:
+def edits_object(nodes: Sequence[DeviceNode], mounts: Sequence[Mount]) -> dict[str, object]:
+    """Return the edits of a container; empty if there are none."""
     edits: dict[str, object] = {}
     if nodes:
         edits["deviceNodes"] = [

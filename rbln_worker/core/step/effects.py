@@ -115,6 +115,8 @@ class End(msgspec.Struct, frozen=True):
 
     code: Exit
     reason: str
+    withdraws: bool = False
+    """True if the pool is exported in another way from now on."""
 
 
 EndpointEffect = CheckDirs | OpenEndpoint | CallRegister | CloseEndpoints

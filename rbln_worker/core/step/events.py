@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from rbln_worker.contract.claims import PreparedClaim
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.messages import ToWorker
@@ -78,6 +79,12 @@ class EndpointEvent(msgspec.Struct, frozen=True):
     event: EndpointChange
 
 
+class ClaimsChanged(msgspec.Struct, frozen=True):
+    """The prepared claims of a pool that is exported by DRA have changed."""
+
+    claims: tuple[PreparedClaim, ...]
+
+
 class DrainRequested(msgspec.Struct, frozen=True):
     """The worker has to end."""
 
@@ -87,4 +94,5 @@ class DrainRequested(msgspec.Struct, frozen=True):
 
 ScheduleEvent = HeartbeatDue | TimerDue | CheckCompleted | NodesChanged | DrainRequested
 KubeletEvent = KubeletDirsChanged | DirsChecked | EndpointEvent
-Event = ToWorker | LinkConnected | ScheduleEvent | SpecWritten | FilesSettled | KubeletEvent
+FilesEvent = SpecWritten | FilesSettled | ClaimsChanged
+Event = ToWorker | LinkConnected | ScheduleEvent | FilesEvent | KubeletEvent

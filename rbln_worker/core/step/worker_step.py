@@ -6,7 +6,9 @@ from itertools import islice
 import msgspec
 
 from rbln_worker.contract import messages
+from rbln_worker.contract.claims import PreparedClaim
 from rbln_worker.contract.device import DeviceId
+from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.messages import Hello, Phase, Report
 from rbln_worker.contract.problem import Code, Problem, make_problem
 from rbln_worker.core.allocation import cdi
@@ -36,10 +38,20 @@ class WorkerState:
         mode: cdi.Mode = "off",
         pre_start: PreStartChoice = "auto",
         heartbeats: int = 0,
+        *,
+        driver: str = "",
     ) -> None:
-        """``heartbeats``: the position in the interval of full checks at the start."""
+        """Start a state.
+
+        Args:
+            hello: the hello, without the state that the worker has.
+            choice: the way to register.
+            mode: the way to claim devices from the container runtime.
+            pre_start: the condition for PreStartContainer.
+            heartbeats: the position in the interval of full checks at the start.
+            driver: the DRA driver that this worker is; empty: it serves the device-plugin API.
+        """
         self.hello = hello
-        """The hello, without the state that the worker has."""
         self.spec = SpecState(mode)
         self.pool = PoolState(self.spec, pre_start)
         self.checks = CheckSchedule(heartbeats)
@@ -49,6 +61,8 @@ class WorkerState:
         self.list_problem = ""
         """The problem with the list of host files."""
         self.failed_writes = 0
+        self.driver = driver
+        self.claims: tuple[PreparedClaim, ...] = ()
         self.problems: tuple[Problem, ...] = ()
         """The problems of the last heartbeat."""
         self.ended = False
@@ -112,6 +126,9 @@ def _handle_event(  # noqa: C901, PLR0911, PLR0912 - a table of events
         case events.FilesSettled():
             state.list_problem, state.failed_writes = event.problem, event.failed_writes
             return [_report(state)]
+        case events.ClaimsChanged(claims=claims):
+            state.claims = claims
+            return [_report(state)]
         case events.NodesChanged(nodes=nodes, in_progress=in_progress) if nodes:
             if affected := state.pool.devices_using(nodes) | in_progress:
                 state.checks.request_check(affected, now.at)
@@ -154,6 +171,7 @@ def _report(state: WorkerState) -> Effect:
             *state.problems,
         ),
         failed_writes=state.failed_writes,
+        claims=state.claims,
     )
     return SendMessage(report)
 
@@ -164,6 +182,11 @@ def _set_desired(
     after = apply_message(state.pool.held, message)
     if isinstance(after, Gap):
         return [SendMessage(messages.SnapshotRequest(state.version[1]))]
+    driver = after.pool.dra.driver if after.pool.dra else ""
+    if driver != state.driver:
+        state.ended = True
+        way = f"by the DRA driver {driver}" if driver else "by the device-plugin API"
+        return [effects.End(Exit.DRAINED, f"the pool is exported {way} now", withdraws=True)]
     state.checks.request_check(state.pool.set_desired(after), now.at)
     return _reevaluate(state, now)  # evidence from the desired state needs no file: no wait
 

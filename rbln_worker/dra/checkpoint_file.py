@@ -1,0 +1,167 @@
+"""The file of a driver's checkpoint, which other instances of the plugin share.
+
+Nothing is flushed to a disk: a process that is killed loses nothing, and after a power loss, in
+another boot, the entries are history (core/dra/checkpoint.py). All functions here may block.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Final
+
+from rbln_worker.contract.errors import RblnError
+from rbln_worker.core.dra.checkpoint import (
+    CheckpointError,
+    ClaimCheckpoint,
+    ClaimEntry,
+    encode_checkpoint,
+    parse_checkpoint,
+)
+
+LOCK_TIMEOUT_S: Final = 5.0
+"""Seconds to wait for another instance, which holds the lock for milliseconds."""
+LOCK_INTERVAL_S: Final = 0.01
+MAX_BYTES: Final = 16 * 1024 * 1024
+MAX_SET_ASIDE: Final = 8
+"""Maximum number of corrupt checkpoints that are kept."""
+TEMPORARY: Final = ".tmp"
+"""The suffix of files that are being written; container runtimes ignore it."""
+
+log = logging.getLogger(__name__)
+
+
+class ClaimFilesError(RblnError):
+    """A file of claims can't be read or written; the text has the path and the reason."""
+
+
+class CheckpointFile:
+    """The checkpoint; each change is a read, a decision and a write under one lock."""
+
+    def __init__(self, path: Path, rebuild: Callable[[], Iterable[ClaimEntry]]) -> None:
+        """``rebuild`` returns the entries that can be found without the checkpoint."""
+        self._path = path
+        self._rebuild = rebuild
+        self._identity: tuple[int, ...] | None = None
+        """The identity of the file that has the latest content."""
+        self.latest = ClaimCheckpoint()
+        """The content after the last change."""
+        self.set_aside = ""
+        """The file name of the last corrupt checkpoint, and what was wrong with it."""
+
+    def change_claims(
+        self, decide: Callable[[ClaimCheckpoint], ClaimCheckpoint]
+    ) -> ClaimCheckpoint:
+        """Read the checkpoint, write what ``decide`` returns if it differs, and return it.
+
+        An error of ``decide`` changes nothing. Raise ClaimFilesError.
+        """
+        with explained_errors(self._path), self._hold_lock():
+            before, is_saved = self._load_claims()
+            after = decide(before)
+            if after is not before or not is_saved:
+                write_aside(self._path, encode_checkpoint(after), 0o600)
+                self._identity = _file_identity(self._path)
+            self.latest = after
+            return after
+
+    @contextlib.contextmanager
+    def _hold_lock(self) -> Iterator[None]:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = self._path.with_suffix(".lock")
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            deadline = monotonic() + LOCK_TIMEOUT_S
+            while not _try_lock(descriptor):
+                if monotonic() > deadline:
+                    raise ClaimFilesError(f"{lock}: another instance holds it")
+                sleep(LOCK_INTERVAL_S)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _load_claims(self) -> tuple[ClaimCheckpoint, bool]:
+        """Return the checkpoint, and True if a file has it."""
+        try:
+            identity = _file_identity(self._path)
+            if self._identity == identity:
+                return self.latest, True
+            checkpoint = parse_checkpoint(_read_bytes(self._path))
+        except FileNotFoundError:
+            entries = {one.uid: one for one in self._rebuild()}
+            return ClaimCheckpoint(entries), not entries
+        except CheckpointError as error:
+            self._set_aside(str(error))
+            return ClaimCheckpoint({one.uid: one for one in self._rebuild()}), False
+        self._identity, self.latest = identity, checkpoint
+        return checkpoint, True
+
+    def _set_aside(self, why: str) -> None:
+        names = [f"{self._path.name}.corrupt-{number}" for number in range(1, MAX_SET_ASIDE + 1)]
+        free = (one for one in names if not self._path.with_name(one).exists())
+        name = next(free, names[-1])
+        self._path.rename(self._path.with_name(name))
+        self.set_aside = f"{self._path.with_name(name)}: {why}"
+        log.error("the checkpoint of claims was set aside", extra={"file": name, "why": why})
+
+
+@contextlib.contextmanager
+def explained_errors(path: Path) -> Iterator[None]:
+    """Raise ClaimFilesError for an OSError, with the path that it is about."""
+    try:
+        yield
+    except OSError as error:
+        name = error.filename or path
+        raise ClaimFilesError(f"{name}: {error.strerror}") from error
+
+
+def write_aside(path: Path, content: bytes, mode: int) -> None:
+    """Write a file under another name, and rename it; raise OSError and leave nothing behind."""
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            with open(descriptor, "wb", closefd=False) as file:
+                file.write(content)
+            os.fchmod(descriptor, mode)
+        finally:
+            os.close(descriptor)
+        aside.rename(path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        error.filename = error.filename or str(path)  # a failed write has no name
+        raise
+
+
+def remove_leftovers(folder: Path, prefix: str) -> None:
+    """Remove files that were being written when their writer was killed; may raise OSError."""
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if path.name.startswith(f".{prefix}") and path.name.endswith(TEMPORARY):
+                path.unlink(missing_ok=True)
+
+
+def _file_identity(path: Path) -> tuple[int, ...]:
+    status = path.lstat()
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _read_bytes(path: Path) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise CheckpointError(f"longer than {MAX_BYTES} bytes")
+    return content
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

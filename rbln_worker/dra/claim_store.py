@@ -1,0 +1,197 @@
+"""Claims of a pool that is exported by DRA: prepares and unprepares them.
+
+Prepare: read the claim, decide, record it as started, make its files, record it as done. What is
+prepared is answered from the records. Unprepare needs the records only.
+"""
+
+import asyncio
+import contextlib
+import weakref
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, Protocol, TypeVar, TypeVarTuple
+
+import msgspec
+
+from rbln_worker.contract.claims import PreparedClaim
+from rbln_worker.contract.device import DeviceId
+from rbln_worker.contract.errors import RblnError
+from rbln_worker.core.dra.checkpoint import ClaimEntry, claims_using, prepared_claims
+from rbln_worker.core.dra.claim_spec import PreparedDevice, prepared_devices
+from rbln_worker.core.dra.claims import (
+    ClaimPlan,
+    ClaimReference,
+    ClaimRefusal,
+    ClaimView,
+    plan_claim,
+)
+from rbln_worker.core.dra.resource_claim import ResourceClaim
+from rbln_worker.dra.checkpoint_file import ClaimFilesError
+from rbln_worker.dra.claim_files import DeviceBoard
+from rbln_worker.dra.claim_records import ClaimRecords
+
+FILES_TIMEOUT_S: Final = 10.0
+"""Time-out of the file work of a call, in seconds; the work goes on after that."""
+
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
+
+
+class ClaimReader(Protocol):
+    """The part of the API client that reads claims."""
+
+    async def get(self, path: str, type: type[T]) -> T:  # noqa: A002 - the client's name
+        """Read an object; raise an RblnError within seconds."""
+        ...
+
+
+class PreparedDevices(msgspec.Struct, frozen=True):
+    """The answer for a prepared claim."""
+
+    devices: tuple[PreparedDevice, ...]
+
+
+class ClaimStore:
+    """The claims of one driver on this node."""
+
+    def __init__(
+        self,
+        reader: ClaimReader,
+        records: ClaimRecords,
+        *,
+        post: Callable[[tuple[PreparedClaim, ...]], None],
+    ) -> None:
+        """``post`` takes the prepared claims after a change."""
+        self._reader = reader
+        self._records = records
+        self._post = post
+        # One thread, so that each change of the checkpoint sees the one before.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="claims")
+        self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+        """A lock for each claim, as long as a call uses it."""
+        self._view: ClaimView | None = None
+        self._board: DeviceBoard | None = None
+        self._refresh: asyncio.Future[None] | None = None
+        self._refresh_again = False
+        self._entries: tuple[ClaimEntry, ...] = ()
+        self.prepared: tuple[PreparedClaim, ...] = ()
+        """The prepared claims of this boot."""
+
+    @property
+    def problem(self) -> str:
+        """The reason why files of prepared claims are missing."""
+        return self._records.problem
+
+    def update_devices(
+        self, view: ClaimView, board: DeviceBoard, changed: Collection[DeviceId]
+    ) -> None:
+        """Take the pool's devices, and write the specs of claims with changed ones again."""
+        is_first = self._view is None
+        self._view, self._board = view, board
+        if is_first:
+            self._start_refresh(self._records.recover_claims, board)
+        elif claims_using(self._entries, changed):
+            self.refresh_files()
+
+    def refresh_files(self) -> None:
+        """Start to write the files of prepared claims that are missing or have changed."""
+        if self._refresh is None or self._board is None:
+            return
+        if self._refresh.done():
+            self._start_refresh(self._records.refresh_files, self._board)
+        else:
+            self._refresh_again = True
+
+    async def prepare_claim(self, claim: ClaimReference) -> PreparedDevices | ClaimRefusal:
+        """Prepare a claim, or return what is prepared already."""
+        if not claim.is_valid:
+            return ClaimRefusal(f"{claim.text[:300]!r} is no name of a claim")
+        # The kubelet's time-out ends the call and not the work: its next call gets the result.
+        return await asyncio.shield(asyncio.ensure_future(self._prepare_locked(claim)))
+
+    async def unprepare_claim(self, claim: ClaimReference) -> ClaimRefusal | None:
+        """Undo the preparation of a claim; a claim that is not known is a success."""
+        if not claim.is_valid:
+            return None
+        return await asyncio.shield(asyncio.ensure_future(self._unprepare_locked(claim)))
+
+    async def close(self, within_s: float) -> None:
+        """Let the file work that has begun end."""
+        self._thread.shutdown(wait=False)
+        if self._refresh is not None:
+            await asyncio.wait({self._refresh}, timeout=within_s)
+
+    async def _prepare_locked(self, claim: ClaimReference) -> PreparedDevices | ClaimRefusal:
+        async with self._claim_lock(claim.uid):
+            view, board = self._view, self._board
+            if view is None or board is None:
+                return ClaimRefusal("the devices of the pool are not known yet")
+            try:
+                known = await self._in_thread(self._records.find_prepared, claim, board)
+                if known is not None:
+                    return PreparedDevices(prepared_devices(known, view.driver))
+                plan = await self._plan_claim(claim, view)
+                if isinstance(plan, ClaimRefusal):
+                    return plan
+                entry = await self._in_thread(self._records.begin_claim, plan)
+                if isinstance(entry, ClaimRefusal):
+                    return entry
+                await self._in_thread(self._records.complete_claim, entry, board)
+            except ClaimFilesError as error:
+                return ClaimRefusal(f"claim {claim.text} can't be prepared: {error}")
+            finally:
+                self._publish_claims()
+        return PreparedDevices(prepared_devices(entry, view.driver))
+
+    async def _plan_claim(self, claim: ClaimReference, view: ClaimView) -> ClaimPlan | ClaimRefusal:
+        try:
+            current = await self._reader.get(claim.path, ResourceClaim)
+        except RblnError as error:
+            return ClaimRefusal(f"claim {claim.text} can't be read: {error}")
+        return plan_claim(claim, current, view)
+
+    async def _unprepare_locked(self, claim: ClaimReference) -> ClaimRefusal | None:
+        async with self._claim_lock(claim.uid):
+            try:
+                await self._in_thread(self._records.remove_claim, claim.uid)
+            except ClaimFilesError as error:
+                return ClaimRefusal(f"claim {claim.text} can't be unprepared: {error}")
+            finally:
+                self._publish_claims()
+        return None
+
+    def _claim_lock(self, uid: str) -> asyncio.Lock:
+        return self._locks.setdefault(uid, asyncio.Lock())
+
+    async def _in_thread(self, function: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
+        loop = asyncio.get_running_loop()
+        try:
+            future = loop.run_in_executor(self._thread, function, *arguments)
+        except RuntimeError as error:  # after close()
+            raise ClaimFilesError("this worker is about to end") from error
+        done, _ = await asyncio.wait({future}, timeout=FILES_TIMEOUT_S)
+        if not done:
+            raise ClaimFilesError(f"its files took longer than {FILES_TIMEOUT_S:g} s")
+        return future.result()
+
+    def _start_refresh(self, function: Callable[[DeviceBoard], None], board: DeviceBoard) -> None:
+        loop = asyncio.get_running_loop()
+        self._refresh_again = False
+        with contextlib.suppress(RuntimeError):  # after close()
+            self._refresh = loop.run_in_executor(self._thread, function, board)
+            self._refresh.add_done_callback(self._end_refresh)
+
+    def _end_refresh(self, refresh: asyncio.Future[None]) -> None:
+        if refresh.cancelled():
+            return
+        refresh.result()
+        self._publish_claims()
+        if self._refresh_again:
+            self.refresh_files()
+
+    def _publish_claims(self) -> None:
+        self._entries = self._records.entries
+        prepared = prepared_claims(self._entries)
+        if prepared != self.prepared:
+            self.prepared = prepared
+            self._post(prepared)
