@@ -30,6 +30,7 @@ from rbln_worker.health.probe_threads import Prober
 from rbln_worker.host.inotify import ANYTHING, PathWatch
 from rbln_worker.host_files import HostFiles
 from rbln_worker.kubelet.front import DevicePluginFront, Front
+from rbln_worker.process.tls import enable_tls
 from rbln_worker.registrar import Registrar
 from rbln_worker.spec import WorkerSpec
 
@@ -89,6 +90,7 @@ class Worker:
     def _make_front(self) -> Front:
         if self._spec.dra is None:
             return DevicePluginFront(self._spec.pool, self._counters)
+        enable_tls()
         # Only here: other workers have neither the client nor its memory.
         from rbln_worker.dra.front import DraFront  # noqa: PLC0415
 
