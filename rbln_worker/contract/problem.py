@@ -158,6 +158,21 @@ class Code(StrEnum):
         "rbln-ctl events --pool {subject}; rbln-ctl support-bundle",
     )
     WORKER_RESTARTED = "worker-restarted", Severity.WARNING, "rbln-ctl events --pool {subject}"
+    API_SERVER_UNREACHABLE = (
+        "api-server-unreachable",
+        Severity.WARNING,
+        "kubectl get --raw /readyz; ip route; running pods keep their devices meanwhile",
+    )
+    SLICES_NOT_PUBLISHED = (
+        "slices-not-published",
+        Severity.ERROR,
+        "kubectl auth can-i create resourceslices --as system:serviceaccount:NAMESPACE:NAME",
+    )
+    SLICE_FIELDS_DROPPED = (
+        "slice-fields-dropped",
+        Severity.NOTE,
+        "kubectl get --raw /metrics | grep feature_enabled.*DRA; Kubernetes 1.36 has taints",
+    )
     CDI_UNSUPPORTED = "cdi-unsupported", Severity.WARNING, "choose another resourcePrefix"
     CDI_SPEC_NOT_WRITTEN = "cdi-spec-not-written", Severity.ERROR, "df -h /var/run/cdi"
     CDI_NOT_WRITABLE = "cdi-not-writable", Severity.ERROR, _FOLDER

@@ -29,12 +29,24 @@ class ListMeta(msgspec.Struct, frozen=True, rename="camel"):
     resource_version: str = ""
 
 
+class HasName(Protocol):
+    """Metadata with a name."""
+
+    @property
+    def name(self) -> str:
+        """The name of the object."""
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of the object; empty if it has none."""
+
+
 class HasMetadata(Protocol):
     """An object of the API."""
 
     @property
-    def metadata(self) -> ObjectMeta:
-        """Name, versions and owners."""
+    def metadata(self) -> HasName:
+        """The metadata: ``ObjectMeta``, or a struct with more fields."""
 
 
 Item = TypeVar("Item")

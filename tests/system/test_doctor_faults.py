@@ -13,7 +13,9 @@ from tests.system.scene import served
 pytestmark = pytest.mark.system
 
 FAULTS = (*faults_around.FAULTS, *faults_within.FAULTS)
-WITHOUT = {Code.UNKNOWN, Code.PREFERENCE_FAILED}
+OF_SLICES = {Code.API_SERVER_UNREACHABLE, Code.SLICES_NOT_PUBLISHED, Code.SLICE_FIELDS_DROPPED}
+"""Codes of the API server (tests/system/test_slices.py)."""
+WITHOUT = {Code.UNKNOWN, Code.PREFERENCE_FAILED} | OF_SLICES
 """Codes of another version (tests/property/test_diagnosis.py), and of a defect of our own
 (tests/unit/test_preferences.py)."""
 

@@ -120,20 +120,17 @@ def delete_slice(one: ResourceSlice) -> DeleteSlice:
     return DeleteSlice(one.metadata.name, one.metadata.uid, one.metadata.resource_version)
 
 
-def dropped_fields(result: StoredSlice) -> tuple[str, ...]:
-    """Return the names of fields that the API server did not store, sorted."""
-    stored = {device.name: device for device in result.stored.devices}
+def dropped_fields(
+    devices: Iterable[SliceDevice], observed: Iterable[ResourceSlice]
+) -> tuple[str, ...]:
+    """Return the names of fields of these devices that the API server did not store, sorted."""
+    stored = {device.name: device for one in observed for device in one.spec.devices}
     dropped = set()
-    for sent in result.sent.devices:
-        got = stored.get(sent.name)
-        if got is None:
-            dropped.add("devices")
-            continue
+    for sent in devices:
+        got = stored.get(sent.name, SliceDevice(sent.name))
         dropped |= {f"attribute {name}" for name in sent.attributes.keys() - got.attributes.keys()}
         dropped |= {f"capacity {name}" for name in sent.capacity.keys() - got.capacity.keys()}
-        if {(one.key, one.value, one.effect) for one in sent.taints} - {
-            (one.key, one.value, one.effect) for one in got.taints
-        }:
+        if {one.key for one in sent.taints} - {one.key for one in got.taints}:
             dropped.add("taints")
     return tuple(sorted(dropped))
 

@@ -80,6 +80,8 @@ class SliceMetadata(ApiStruct, frozen=True):
     """The metadata of a slice."""
 
     name: str = ""
+    namespace: str = ""
+    """Always empty."""
     generate_name: str = ""
     uid: str = ""
     resource_version: str = ""

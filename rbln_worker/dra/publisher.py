@@ -1,0 +1,257 @@
+"""Publishes a pool's devices as ResourceSlices, and keeps them as they should be.
+
+A watch shows what the API server has: the kubelet deletes all slices of its node when it starts.
+It only triggers: a round of writes begins with a list of its own, because a watch may be late.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Collection, Mapping
+from typing import Final
+from urllib.parse import quote
+
+import msgspec
+
+from rbln_worker.contract.device import Device, DeviceId
+from rbln_worker.contract.health import Verdict
+from rbln_worker.contract.pool import PoolSpec
+from rbln_worker.contract.problem import Problem
+from rbln_worker.core.allocation.device_allocation import DeviceAllocation
+from rbln_worker.core.dra.names import dra_device_name
+from rbln_worker.core.dra.publication import PublicationState
+from rbln_worker.core.dra.reconcile import (
+    Action,
+    CreateSlice,
+    DeleteSlice,
+    StoredSlice,
+    UpdateSlice,
+    delete_slice,
+    is_foreign,
+    plan_actions,
+)
+from rbln_worker.core.dra.resource_slice import COLLECTION, ResourceSlice
+from rbln_worker.core.dra.slices import DesiredPool, desired_pool
+from rbln_worker.core.dra.write_budget import WriteBudget
+from rbln_worker.core.kube.api_error import ApiError
+from rbln_worker.core.kube.retry import retry_delay
+from rbln_worker.kube.client import ApiClient
+from rbln_worker.kube.objects import ObjectMeta
+from rbln_worker.kube.reflector import follow_list
+
+CHECK_AFTER_S: Final = 5.0
+"""Seconds after a round of writes at which the watch must show the result."""
+WITHDRAW_TIMEOUT_S: Final = 10.0
+MAX_CONFLICTS: Final = 5
+"""Attempts at once while another program writes at the same time."""
+_CONFLICTS: Final = frozenset({404, 409})
+"""The slices have changed meanwhile: read them again."""
+
+log = logging.getLogger(__name__)
+
+
+class NodeObject(msgspec.Struct, frozen=True):
+    """A Node."""
+
+    metadata: ObjectMeta
+
+
+class SlicePublisher:
+    """The ResourceSlices of one pool on this node."""
+
+    def __init__(
+        self, client: ApiClient, *, driver: str, node: str, post: Callable[[], None]
+    ) -> None:
+        """Publish by ``client``; ``post`` is called when ``problems`` have changed."""
+        self._client = client
+        self._driver = driver
+        self._node = node
+        self._post = post
+        fields = quote(f"spec.nodeName={node},spec.driver={driver}", safe="")
+        self._path = f"{COLLECTION}?fieldSelector={fields}"
+        self._claimed: frozenset[DeviceId] = frozenset()
+        self._desired: DesiredPool | None = None
+        self._observed: Mapping[str, ResourceSlice] | None = None
+        """The slices by the watch; None: not listed yet."""
+        self._node_uid = ""
+        self._stored: dict[str, StoredSlice] = {}
+        """What the server made of our writes, by name of the slice."""
+        self._state = PublicationState(driver, node)
+        self._problems: tuple[Problem, ...] = ()
+        self._budget = WriteBudget()
+        self._failures = 0
+        self._wake = asyncio.Event()
+        self._lock = asyncio.Lock()
+        """Held during a round of writes, and for ever after ``withdraw``."""
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Problems for the status."""
+        return self._problems
+
+    def publish(
+        self,
+        pool: PoolSpec,
+        devices: Mapping[DeviceId, Device],
+        verdicts: Mapping[DeviceId, Verdict],
+        *,
+        answers: Mapping[DeviceId, DeviceAllocation] | None = None,
+    ) -> None:
+        """Publish these devices as soon as possible; the newest call wins.
+
+        Args:
+            pool: the pool, with its DRA settings.
+            devices: the devices to advertise; those without a verdict are left out.
+            verdicts: verdicts by device.
+            answers: allocations, which have the details of devices.
+        """
+        details = {one: answer.details for one, answer in (answers or {}).items()}
+        self._set_desired(desired_pool(pool, self._node, devices, verdicts, details, self._claimed))
+
+    def hold_devices(self, claimed: Collection[DeviceId]) -> None:
+        """Take the devices that prepared claims hold: they stay, tainted, when unplugged."""
+        self._claimed = frozenset(claimed)
+        if self._desired is not None:
+            names = frozenset(map(dra_device_name, claimed))
+            self._set_desired(msgspec.structs.replace(self._desired, claimed=names))
+
+    def _set_desired(self, desired: DesiredPool) -> None:
+        if desired != self._desired:
+            self._desired = desired
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Keep the slices as they should be, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow_slices())
+            group.create_task(self._write_rounds())
+
+    async def withdraw(self) -> bool:
+        """Delete all slices of this driver and node for good; return False if that failed.
+
+        The kubelet deletes them 30 s after the driver's last socket has gone.
+        """
+        try:
+            async with asyncio.timeout(WITHDRAW_TIMEOUT_S):
+                await self._lock.acquire()
+                listed = await self._client.list(self._path, ResourceSlice)
+                for one in listed.items:
+                    if one.spec.pool.name == self._node:
+                        await self._take_action(delete_slice(one))
+        except (ApiError, TimeoutError) as error:
+            log.warning("slices not withdrawn", extra={"why": str(error) or "timed out"})
+            return False
+        return True
+
+    async def _follow_slices(self) -> None:
+        async for observed in follow_list(
+            self._client, self._path, ResourceSlice, on_problem=self._watch_failed
+        ):
+            self._observed = observed
+            self._wake.set()
+
+    def _watch_failed(self, error: ApiError | None) -> None:
+        self._update_state(msgspec.structs.replace(self._state, watch_error=error))
+
+    async def _write_rounds(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if not self._has_work():
+                continue
+            await asyncio.sleep(self._budget.next_delay(loop.time()))
+            self._budget = self._budget.after_round(loop.time())
+            try:
+                async with self._lock:
+                    await self._write_slices()
+            except ApiError as error:
+                await self._wait_after(error)
+            else:
+                self._failures = 0
+
+    def _has_work(self) -> bool:
+        """Return True if the slices differ from the desired ones, by the watch; else note it."""
+        if self._desired is None or self._observed is None:
+            return False
+        if not self._node_uid or self._state.write_error is not None:
+            return True
+        slices = self._observed.values()
+        if plan_actions(slices, self._desired, self._node_uid, self._stored):
+            return True
+        self._update_state(self._state.when_published(self._desired, slices))
+        return False
+
+    async def _wait_after(self, error: ApiError) -> None:
+        """Wait after a failed round; a change or the end of an outage ends the wait."""
+        self._failures += 1
+        log.warning("slices not published", extra={"why": str(error)})
+        self._update_state(msgspec.structs.replace(self._state, write_error=error))
+        await asyncio.sleep(error.retry_after_s)
+        delay = retry_delay(self._failures, random.random())  # noqa: S311 - jitter
+        try:
+            async with asyncio.timeout(delay):
+                await self._wake.wait()
+        except TimeoutError:
+            self._wake.set()
+
+    async def _write_slices(self) -> None:
+        """Write until the slices are as desired. Raises ApiError."""
+        attempts = 1
+        while (conflict := await self._write_round()) is not None:
+            if attempts == MAX_CONFLICTS:
+                raise conflict
+            attempts += 1
+
+    async def _write_round(self) -> ApiError | None:
+        """Read the slices and take all steps; return a conflict, after which both is repeated."""
+        listed = await self._client.list(self._path, ResourceSlice)
+        slices = listed.items
+        if all(is_foreign(one, self._node, self._node_uid) for one in slices):
+            # None is there, or the Node object is another one.
+            node = await self._client.get(f"/api/v1/nodes/{quote(self._node)}", NodeObject)
+            self._node_uid = node.metadata.uid
+        desired = self._desired
+        if desired is None:
+            return None
+        foreign = sum(is_foreign(one, self._node, self._node_uid) for one in slices)
+        names = {one.metadata.name for one in slices}
+        self._stored = {name: one for name, one in self._stored.items() if name in names}
+        actions = plan_actions(slices, desired, self._node_uid, self._stored)
+        for action in actions:
+            try:
+                await self._take_action(action)
+            except ApiError as error:
+                if error.status in _CONFLICTS:
+                    return error
+                raise
+        if actions:
+            log.info("published slices", extra={"devices": len(desired.devices)})
+            asyncio.get_running_loop().call_later(CHECK_AFTER_S, self._wake.set)
+        self._update_state(self._state.after_round(foreign=foreign))
+        return None
+
+    async def _take_action(self, action: Action) -> None:
+        match action:
+            case DeleteSlice(name, uid, version):
+                try:
+                    await self._client.delete(
+                        f"{COLLECTION}/{name}", uid=uid, resource_version=version
+                    )
+                except ApiError as error:
+                    if error.status != 404:
+                        raise
+            case UpdateSlice(body):
+                path = f"{COLLECTION}/{body.metadata.name}"
+                stored = await self._client.update(path, body, ResourceSlice)
+                self._stored[stored.metadata.name] = StoredSlice(body.spec, stored.spec)
+            case CreateSlice(body):
+                stored = await self._client.create(COLLECTION, body, ResourceSlice)
+                self._stored[stored.metadata.name] = StoredSlice(body.spec, stored.spec)
+
+    def _update_state(self, state: PublicationState) -> None:
+        self._state = state
+        problems = state.list_problems()
+        if problems != self._problems:
+            self._problems = problems
+            self._post()
