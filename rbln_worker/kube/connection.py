@@ -135,7 +135,16 @@ class Connection:
             data = await self._reader.read(_READ_BYTES)
             self.has_response = self.has_response or bool(data)
             self._http.receive_data(data)
+            if not data:
+                return self._last_event()
         return event
+
+    def _last_event(self) -> object:
+        """Return the event that the end of the connection makes: it may end a body."""
+        try:
+            return self._http.next_event()
+        except h11.RemoteProtocolError as error:
+            raise ConnectionResetError(_CLOSED) from error
 
 
 async def open_connection(

@@ -163,4 +163,4 @@ async def _call_deadline(call: str, timeout_s: float) -> AsyncIterator[None]:
         async with asyncio.timeout(timeout_s):
             yield
     except TimeoutError as error:
-        raise ApiError(call, f"no answer within {timeout_s:g} s", reason=TIMED_OUT) from error
+        raise ApiError(call, f"no answer within {timeout_s:.3g} s", reason=TIMED_OUT) from error
