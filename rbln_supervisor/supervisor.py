@@ -237,13 +237,13 @@ class Supervisor:
     def _apply_pod_devices(self) -> None:
         changed = self._parts.pod_watch.poll_process(monotonic())
         if changed and (known := self._parts.pod_watch.current) is not None:
-            before = self._parts.pools.pod_devices.devices if self._parts.pools.pod_devices else ()
-            ours = {pool.spec.name for pool in self._parts.pools.config.pools}
-            happened = [
-                one for one in holder_changes(before, known.devices) if one.device.resource in ours
-            ]
+            pools = self._parts.pools
+            before = pools.pod_devices.devices if pools.pod_devices else ()
+            pools.apply_pod_devices(known)
+            after = pools.pod_devices.devices if pools.pod_devices else ()
+            ours = {pool.spec.name for pool in pools.config.pools}
+            happened = [one for one in holder_changes(before, after) if one.device.resource in ours]
             self._parts.event_log.record_pods(happened, known.source)
-            self._parts.pools.apply_pod_devices(known)
 
     def _record_states(self, now: float) -> None:
         if not self._leaving:

@@ -7,7 +7,7 @@ counts as held: an unusable device then stays in the list, and no healthy device
 
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -21,6 +21,7 @@ SETTLE_TIMEOUT_S: Final = 30.0
 """Seconds after a kubelet's start in which pod-resources may not know a pod: it serves at once, and
 has the API server's pods a second or more later (pkg/kubelet/config, sources)."""
 
+Holder = TypeVar("Holder", PodDevice, ResourceHolder)
 Key = tuple[str, str]
 """Resource and device ID: at any time the kubelet has given a device to one pod."""
 
@@ -91,6 +92,8 @@ def by_holdings(
     given = {(one.resource, one.device): one for one in allocations}
     devices: dict[Key, PodDevice] = {}
     for holding in holdings:
+        if holding.claim:
+            continue
         key = holding.resource, holding.device
         entry = given.get(key) or PodDevice(*key)
         devices.setdefault(
@@ -123,6 +126,32 @@ def with_first_seen(
 def holder_key(one: PodDevice) -> tuple[Key, str]:
     """Return the key of a device that one pod holds."""
     return (one.resource, one.device), one.uid or f"{one.namespace}/{one.pod}"
+
+
+def claim_holders(holdings: Iterable[ResourceHolder]) -> tuple[PodDevice, ...]:
+    """Return the devices that pods hold by ResourceClaims; several pods may share one."""
+    return tuple(
+        PodDevice(
+            one.resource,
+            one.device,
+            namespace=one.namespace,
+            pod=one.pod,
+            container=one.container,
+            claim=one.claim,
+        )
+        for one in holdings
+        if one.claim
+    )
+
+
+def with_pool_names(holders: Iterable[Holder], pools: Mapping[str, PoolName]) -> tuple[Holder, ...]:
+    """Return holders of devices; claims of a driver in ``pools`` get the name of its pool."""
+    return tuple(
+        msgspec.structs.replace(one, resource=pools[one.resource])
+        if one.claim and one.resource in pools
+        else one
+        for one in holders
+    )
 
 
 def by_pool(devices: Iterable[PodDevice]) -> Mapping[PoolName, Mapping[DeviceId, PodDevice]]:

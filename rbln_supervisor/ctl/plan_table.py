@@ -48,6 +48,8 @@ def _pool_table(plan: Plan, columns: int) -> Table:
 def _match_notes(pool: PoolPlan) -> Iterator[str]:
     """Yield results of matching for the devices of its type that the pool does not get."""
     counts = pool.counts
+    if pool.new_export:
+        yield f"export changes: {pool.new_export}"
     if not counts.candidates:
         yield "the node has no device of its type"
     if counts.rejected:

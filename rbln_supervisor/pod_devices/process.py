@@ -64,6 +64,9 @@ class _Sources:
         self._checkpoint = checkpoint.Checkpoint()
         self._table: PodTable | None = None
         self._holdings: tuple[ResourceHolder, ...] | None = None
+        self._drivers = dirs.plugins
+        self._claims: tuple[PodDevice, ...] = ()
+        """Devices that pods hold by ResourceClaims; only pod-resources lists them."""
         self._ended: set[PodDevice] = set()
         self._listed: set[Key] = set()
         """Devices that pod-resources has listed since the kubelet's start."""
@@ -92,6 +95,7 @@ class _Sources:
                 self._watch_reader(),
                 self._follow_sources(),
                 self._watch_folders(),
+                self._follow_claims(),
             ):
                 group.create_task(one)
 
@@ -195,10 +199,22 @@ class _Sources:
             self._source = PodSource.CHECKPOINT if entries else PodSource.NONE
         return answer.unknown
 
+    async def _follow_claims(self) -> None:
+        """Request the claims of pods while the source is the Pods API, which has none."""
+        while True:
+            if self._table is not None and any(self._drivers.glob("*/checkpoint.json")):
+                ask = pod_resources.list_pod_devices
+                answer = await asyncio.to_thread(ask, self._pod_resources, frozenset())
+                if answer.absent is None and answer.unknown is None:
+                    self._claims = pod_devices.claim_holders(answer.holdings)
+                    self._write_due.set()
+            await asyncio.sleep(POLL_INTERVAL_S)
+
     def _apply_holders(self, answer: ResourceHolders, entries: tuple[PodDevice, ...]) -> None:
         self._table = None
         self._source = PodSource.POD_RESOURCES
         self._holdings = answer.holdings
+        self._claims = pod_devices.claim_holders(answer.holdings)
         now = {(one.resource, one.device) for one in answer.holdings}
         self._listed |= now
         age_s = asyncio.get_running_loop().time() - self._kubelet_since
@@ -258,6 +274,7 @@ class _Sources:
             devices = pod_devices.by_holdings(entries, self._holdings, self._ended)
         else:
             devices = entries
+        devices = tuple(sorted({*devices, *self._claims}))
         keys = {holder_key(one) for one in devices}
         if self._sent is None:
             self._first_seen = dict.fromkeys(keys, 0.0)

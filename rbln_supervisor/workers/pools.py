@@ -14,7 +14,7 @@ from rbln_supervisor.core.discovery.carry_over import node_of_devices, with_carr
 from rbln_supervisor.core.discovery.node_facts import LinkEffect, NodeFacts
 from rbln_supervisor.core.discovery.result import DiscoveryResult
 from rbln_supervisor.core.matching.node_inventory import NodeInventory
-from rbln_supervisor.core.pod_devices import by_pool
+from rbln_supervisor.core.pod_devices import by_pool, with_pool_names
 from rbln_supervisor.core.reporting.pool_summary import NO_DEVICES
 from rbln_supervisor.core.workers.assignment import assign_devices
 from rbln_supervisor.core.workers.desired_state import (
@@ -50,6 +50,8 @@ class Pools:
         self.workers = {pool.spec.name: self._new_worker(pool.spec.name) for pool in config.pools}
         self.pod_devices: PodDevices | None = None
         """Devices that pods hold; None before the first answer. Until then nothing is listed."""
+        self._known_holders = PodDevices()
+        """The same, with claims under the names of their drivers."""
         self._in_use: Mapping[PoolName, Set[DeviceId]] = {}
 
     @property
@@ -82,12 +84,20 @@ class Pools:
         """Apply the devices that pods hold; return the pools whose lists this changed."""
         first = self.pod_devices is None
         before = self._in_use
-        self._in_use = {name: held.keys() for name, held in by_pool(known.devices).items()}
-        self.pod_devices = known
-        for worker in self.workers.values():
-            worker.apply_pod_devices(known)
+        self._set_pod_devices(known)
         self._clear_left_files()
         return self.apply_assignment() if first or before != self._in_use else ()
+
+    def _set_pod_devices(self, known: PodDevices) -> None:
+        """Set the devices that pods hold; claims get the names of the pools of their drivers."""
+        self._known_holders = known
+        specs = [pool.spec for pool in self.config.pools]
+        drivers = {spec.dra.driver: spec.name for spec in specs if spec.dra}
+        devices = with_pool_names(known.devices, drivers)
+        self.pod_devices = msgspec.structs.replace(known, devices=devices)
+        self._in_use = {name: held.keys() for name, held in by_pool(devices).items()}
+        for worker in self.workers.values():
+            worker.apply_pod_devices(self.pod_devices)
 
     def _clear_left_files(self) -> None:
         """Remove the files of pools without a worker, once no pod needs them."""
@@ -139,6 +149,8 @@ class Pools:
     def set_config(self, config: NodeConfig) -> None:
         """Serve the pools of a configuration from now on; the discovery for it is applied next."""
         self.config = config
+        if self.pod_devices is not None:
+            self._set_pod_devices(self._known_holders)
         names = {pool.spec.name for pool in config.pools}
         for name, worker in self.workers.items():
             if name in names:
@@ -216,7 +228,7 @@ class Pools:
             self.config,
             found,
             self.facts.link_table,
-            self._in_use,
+            self.pod_devices.devices,
             {n: one.pool.desired for n, one in workers.items() if n not in adopting},
             now=monotonic(),
             grace_s=self._options.gone_grace_s,

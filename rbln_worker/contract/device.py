@@ -171,6 +171,8 @@ class Device(msgspec.Struct, frozen=True):
 
     None while it is present. Such a device is Unhealthy, and is removed after a grace period.
     """
+    held: str = ""
+    """The pod that holds it by another export than its pool's; no other pod may get it then."""
 
     @property
     def network(self) -> Network | None:

@@ -22,7 +22,10 @@ class PodDevice(msgspec.Struct, frozen=True, order=True):
     """A device that a container of a pod holds."""
 
     resource: str
-    """The resource name under which it was allocated."""
+    """The resource name under which it was allocated.
+
+    Of a claim: the pool's if its DRA driver is configured, otherwise the driver's name.
+    """
     device: str
     namespace: str = ""
     """Empty, like ``pod``, if only the pod's UID is known."""
@@ -39,10 +42,16 @@ class PodDevice(msgspec.Struct, frozen=True, order=True):
     """
     cdi: bool = False
     """True if the container was given names of CDI devices."""
+    claim: str = ""
+    """The ResourceClaim by which it holds the device, ``namespace/name``; otherwise empty."""
 
     @property
     def holder(self) -> str:
-        """A description of the pod for messages."""
+        """A description of the pod, and of its claim, for messages."""
+        return f"{self._pod_text} (claim {self.claim})" if self.claim else self._pod_text
+
+    @property
+    def _pod_text(self) -> str:
         if self.pod:
             return f"pod {self.namespace}/{self.pod}"
         return f"pod {self.uid}" if self.uid else "a pod"

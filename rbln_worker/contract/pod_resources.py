@@ -7,11 +7,14 @@ class ResourceHolder(msgspec.Struct, frozen=True, order=True):
     """A device that a container holds."""
 
     resource: str
-    """The resource name under which it was allocated."""
+    """The resource name under which it was allocated; of a claim, the name of its DRA driver."""
     device: str
+    """Device ID, also of a claim's device if its name is that of a PCI function."""
     namespace: str
     pod: str
     container: str
+    claim: str = ""
+    """The ResourceClaim by which it holds the device, ``namespace/name``; otherwise empty."""
 
 
 class ResourceHolders(msgspec.Struct, frozen=True):

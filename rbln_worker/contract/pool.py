@@ -26,6 +26,11 @@ class DraExport(msgspec.Struct, frozen=True):
     """Sources of verdicts (``Verdict.source``) that evict pods from an unhealthy device."""
 
 
+def export_text(export: DraExport | None) -> str:
+    """Return how a pool is exported, in words."""
+    return f"by DRA ({export.driver})" if export else "by the device-plugin API"
+
+
 class PoolSpec(msgspec.Struct, frozen=True):
     """A resource pool without its selectors: the supervisor decides which devices belong to it."""
 

@@ -1,6 +1,7 @@
 """A client of the kubelet's pod-resources API (v1, KEP-606): the devices of pods."""
 
 import os
+import re
 from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,7 @@ MAX_BYTES: Final = 16 * 1024 * 1024
 MAX_NAME: Final = 253
 """Maximum length of a pod's name in characters (RFC 1123); the rest is cut off."""
 
+_PCI_NAME: Final = re.compile(r"([0-9a-f]{4,8})-([0-9a-f]{2})-([0-9a-f]{2})-([0-7])")
 _METHOD: Final = f"/{pb.DESCRIPTOR.services_by_name['PodResourcesLister'].full_name}/List"
 _OPTIONS: Final = (
     ("grpc.use_local_subchannel_pool", 1),
@@ -30,7 +32,10 @@ _OPTIONS: Final = (
 def list_pod_devices(
     socket: Path, resources: Container[str] | None, *, within_s: float = LIST_TIMEOUT_S
 ) -> ResourceHolders:
-    """List the devices of containers with these resources (None: all), within a time-out."""
+    """List the devices of containers with these resources (None: all), within a time-out.
+
+    Devices of ResourceClaims are listed in any case.
+    """
     try:
         os.stat(socket)  # noqa: PTH116 - a local socket: one call, no waiting
     except (FileNotFoundError, NotADirectoryError):
@@ -69,8 +74,20 @@ def _resource_holders(
     for pod in answer.pod_resources:
         names = pod.namespace[:MAX_NAME], pod.name[:MAX_NAME]
         for container in pod.containers:
+            holder = container.name[:MAX_NAME]
             for devices in container.devices:
                 if resources is None or devices.resource_name in resources:
                     for device in devices.device_ids:
-                        holder = container.name[:MAX_NAME]
                         yield ResourceHolder(devices.resource_name, device, *names, holder)
+            for dynamic in container.dynamic_resources:
+                claim = f"{dynamic.claim_namespace}/{dynamic.claim_name}"[: 2 * MAX_NAME]
+                for one in dynamic.claim_resources:
+                    device = _device_of_claim(one.device_name[:MAX_NAME])
+                    driver = one.driver_name[:MAX_NAME]
+                    yield ResourceHolder(driver, device, *names, holder, claim)
+
+
+def _device_of_claim(name: str) -> str:
+    """Return the ID of a PCI function whose name in ResourceSlices is ``0000-3b-00-0``."""
+    found = _PCI_NAME.fullmatch(name)
+    return "{}:{}:{}.{}".format(*found.groups()) if found else name

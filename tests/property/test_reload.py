@@ -103,7 +103,7 @@ KEYS = st.tuples(
     st.sampled_from([None, "no answer"]),
 )
 def test_who_has_what_is_taken_objects(
-    lost: dict[tuple[PoolName, DeviceId], PoolName | None],
+    lost: dict[tuple[str, DeviceId], PoolName | None],
     had: list[tuple[PoolName, DeviceId]],
     unknown: str | None,
 ) -> None:
@@ -122,6 +122,7 @@ def test_who_has_what_is_taken_objects(
 
 def test_a_flood_of_objections_is_bounded() -> None:
     a = PoolName("x.io/a")
+    lost: dict[tuple[str, DeviceId], None]
     lost = {(a, DeviceId(f"d{number}")): None for number in range(10_000)}
     held = ResourceHolders(tuple(ResourceHolder(a, device, "ns", "p", "c") for _, device in lost))
     lines = in_use.removal_conflicts(lost, held)

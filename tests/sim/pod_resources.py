@@ -48,6 +48,17 @@ class PodResources:
         containers = [pb.ContainerResources(name=container, devices=[had])]
         self._pods.append(pb.PodResources(name=pod, namespace="ml", containers=containers))
 
+    def hold_claim(
+        self, driver: str, devices: Iterable[str], *, pod: str = "train-0", claim: str = "npus"
+    ) -> None:
+        """Say that a pod of the namespace ``ml`` has devices by a ResourceClaim."""
+        resources = [
+            pb.ClaimResource(driver_name=driver, pool_name="n1", device_name=one) for one in devices
+        ]
+        had = pb.DynamicResource(claim_name=claim, claim_namespace="ml", claim_resources=resources)
+        containers = [pb.ContainerResources(name="main", dynamic_resources=[had])]
+        self._pods.append(pb.PodResources(name=pod, namespace="ml", containers=containers))
+
     def release(self) -> None:
         """Say that no pod has anything."""
         self._pods.clear()

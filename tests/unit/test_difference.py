@@ -1,10 +1,23 @@
 """What another configuration would change."""
 
+import msgspec
+import pytest
+
+from rbln_supervisor.core.config.node_config import NodeConfig
 from rbln_supervisor.core.matching.assign import assign
 from rbln_supervisor.core.matching.explain import MatchCounts
-from rbln_supervisor.core.matching.plan import Changes, Move, PoolPlan, changed_pools, make_plan
+from rbln_supervisor.core.matching.in_use import removal_conflicts
+from rbln_supervisor.core.matching.plan import (
+    Changes,
+    Move,
+    PoolPlan,
+    changed_pools,
+    devices_removed,
+    make_plan,
+)
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.contract.pool import PoolName
+from rbln_worker.contract.pod_resources import ResourceHolder, ResourceHolders
+from rbln_worker.contract.pool import DraExport, PoolName
 from tests.unit.inventory import below, config, node, npu, pf, pool, sf, vf
 
 A, B, C, D = (PoolName(f"x.io/{name}") for name in "abcd")
@@ -46,3 +59,39 @@ def test_nothing_changes() -> None:
     assert planned.moves == ()
     assert planned.stay == 5
     assert {pool.change for pool in planned.pools.values()} == {"unchanged"}
+
+
+def exported(driver: str) -> NodeConfig:
+    """Pool c with this DRA driver; empty: by the device-plugin API."""
+    plain = pool("c", "accelerator")
+    dra = DraExport(driver) if driver else None
+    return config(msgspec.structs.replace(plain, spec=msgspec.structs.replace(plain.spec, dra=dra)))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "how", "place"),
+    [
+        ("", "c.x.io", "as x.io/c", "by DRA (c.x.io)"),
+        ("c.x.io", "", "by claim ml/c of c.x.io", "by the device-plugin API"),
+        ("c.x.io", "d.x.io", "by claim ml/c of c.x.io", "by DRA (d.x.io)"),
+    ],
+)
+def test_an_export_is_not_changed_while_pods_hold_devices(
+    before: str, after: str, how: str, place: str
+) -> None:
+    old, new = exported(before), exported(after)
+    served = assign(old.pools, NODE).devices
+    lost = devices_removed(old, served, new, NODE)
+    device = "0000:23:00.0"
+    pods = [
+        ResourceHolder("x.io/c", device, "ml", "p", "main"),
+        ResourceHolder("c.x.io", device, "ml", "p", "main", "ml/c"),
+    ]
+    held = ResourceHolders(tuple(one for one in pods if bool(one.claim) == bool(before)))
+    assert removal_conflicts(lost, held) == (
+        f"{device}: pod ml/p, container main, uses it {how}, and it would be exported {place}",
+    )
+    planned = make_plan(old, served, new, NODE)
+    assert (planned.pools[C].change, planned.pools[C].new_export) == ("changed", place)
+    assert (planned.stay, planned.moves) == (1, ())
+    assert devices_removed(old, served, old, NODE) == {}

@@ -5,12 +5,19 @@ import pytest
 
 from rbln_supervisor.core.config.node_config import NodeConfig
 from rbln_supervisor.core.config.selectors import SelectorObject
+from rbln_supervisor.core.discovery.links import LinkTable
 from rbln_supervisor.core.matching.assign import assign
 from rbln_supervisor.core.matching.node_inventory import NodeInventory
+from rbln_supervisor.core.pod_devices import with_pool_names
+from rbln_supervisor.core.workers.assignment import assign_devices
 from rbln_supervisor.core.workers.desired_state import DesiredState, next_removal, reconcile
 from rbln_supervisor.core.workers.held_devices import absent_devices, retained_devices
-from rbln_worker.contract.device import DeviceId, Network
-from rbln_worker.contract.pool import PoolName
+from rbln_worker.contract.device import Device, DeviceId, Network
+from rbln_worker.contract.health import HealthPolicy
+from rbln_worker.contract.pod_devices import PodDevice
+from rbln_worker.contract.pool import DraExport, PoolName
+from rbln_worker.core.health.link_health import desired_state_evidence
+from rbln_worker.core.health.observation import Bad
 from tests.unit.inventory import ETHER, config, node, npu, pool, vf
 
 A = PoolName("x.io/a")
@@ -119,3 +126,45 @@ def test_a_device_that_left_by_the_configuration_stays_while_a_pod_holds_it() ->
     assert after.devices[ID].gone == expected
     # once it is gone for that reason it has a grace time like any other
     assert turn(after, node(npu()), now=GRACE_S, configured=other).devices == {}
+
+
+def entries(*holders: PodDevice, dra: DraExport | None = None) -> str:
+    """The reason why the NPU of pool a may not be given to others."""
+    first = NPUS.pools[0]
+    exported = msgspec.structs.replace(first, spec=msgspec.structs.replace(first.spec, dra=dra))
+    after = assign_devices(
+        config(exported), node(npu()), LinkTable(), holders, {A: None}, now=0.0, grace_s=GRACE_S
+    )
+    return after[A].devices[ID].held
+
+
+BY_PLUGIN = PodDevice("x.io/a", NPU, namespace="ml", pod="p")
+BY_CLAIM = PodDevice("x.io/a", NPU, namespace="ml", pod="p", claim="ml/c")
+OF_OTHER_DRIVER = msgspec.structs.replace(BY_CLAIM, resource="npu.x.io")
+
+
+def test_a_device_that_a_pod_holds_by_another_export_is_kept_from_others() -> None:
+    dra = DraExport("a.x.io")
+    assert entries(BY_PLUGIN) == entries() == ""
+    assert entries(BY_CLAIM) == "pod ml/p (claim ml/c) holds it as x.io/a"
+    assert entries(OF_OTHER_DRIVER) == "pod ml/p (claim ml/c) holds it as npu.x.io"
+    assert entries(BY_CLAIM, dra=dra) == entries(dra=dra) == ""
+    assert entries(BY_PLUGIN, dra=dra) == "pod ml/p holds it as x.io/a"
+    assert entries(OF_OTHER_DRIVER, dra=dra) == entries(OF_OTHER_DRIVER)
+
+
+def test_it_is_unhealthy_for_the_kubelet_and_the_scheduler() -> None:
+    function = npu()
+    device = Device(ID, function, held="pod ml/p holds it as x.io/a")
+    evidence = desired_state_evidence(device, HealthPolicy())
+    assert evidence == Bad("pods", "pod ml/p holds it as x.io/a")
+
+
+def test_claims_of_a_configured_driver_are_those_of_its_pool() -> None:
+    claim = msgspec.structs.replace(BY_CLAIM, resource="a.x.io")
+    same = msgspec.structs.replace(BY_PLUGIN, resource="a.x.io")
+    assert with_pool_names((claim, same, OF_OTHER_DRIVER), {"a.x.io": A}) == (
+        BY_CLAIM,
+        same,
+        OF_OTHER_DRIVER,
+    )

@@ -36,6 +36,15 @@ def test_who_has_what(pods: PodResources) -> None:
     assert list_pod_devices(pods.socket, {"a/x2"}) == ResourceHolders()
 
 
+def test_claims_are_listed_whatever_is_asked_for(pods: PodResources) -> None:
+    pods.hold("a/x", ["d1"])
+    pods.hold_claim("npu.x.io", ["0000-3b-00-0", "gpu-1"], pod="p", claim="c")
+    assert list_pod_devices(pods.socket, set()).holdings == (
+        ResourceHolder("npu.x.io", "0000:3b:00.0", "ml", "p", "main", "ml/c"),
+        ResourceHolder("npu.x.io", "gpu-1", "ml", "p", "main", "ml/c"),
+    )
+
+
 def test_names_that_are_too_long_are_cut(pods: PodResources) -> None:
     pods.hold("a/x", ["d1"], pod="p" * 100_000, container="c" * 100_000)
     (one,) = list_pod_devices(pods.socket, {"a/x"}).holdings

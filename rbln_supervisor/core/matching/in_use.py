@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping
 
 from rbln_supervisor.core.config.positions import limit_lines
+from rbln_supervisor.core.matching.plan import NewExport
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pod_resources import ResourceHolder, ResourceHolders
 from rbln_worker.contract.pool import PoolName
 
-Removals = Mapping[tuple[PoolName, DeviceId], PoolName | None]
-"""Devices that a configuration removes from a pool, with the pool that gets each."""
+Removals = Mapping[tuple[str, DeviceId], PoolName | NewExport | None]
+"""Devices that a configuration removes from a pool, with the new place of each."""
 
 
 def removal_conflicts(removals: Removals, holders: ResourceHolders) -> tuple[str, ...]:
@@ -48,10 +49,20 @@ def unchecked_warning(removals: Removals, holders: ResourceHolders) -> tuple[str
 
 def _conflict_lines(removals: Removals, holdings: tuple[ResourceHolder, ...]) -> Iterator[str]:
     for one in holdings:
-        key = PoolName(one.resource), DeviceId(one.device)
+        key = one.resource, DeviceId(one.device)
         if key in removals:
-            to = removals[key]
+            how = f"by claim {one.claim} of {one.resource}" if one.claim else f"as {one.resource}"
             yield (
                 f"{one.device}: pod {one.namespace}/{one.pod}, container {one.container}, uses "
-                f"it as {one.resource}, and it would be {f'in {to}' if to else 'in no pool'}"
+                f"it {how}, and it would be {_new_place(removals[key])}"
             )
+
+
+def _new_place(place: PoolName | NewExport | None) -> str:
+    match place:
+        case None:
+            return "in no pool"
+        case NewExport(text=text):
+            return f"exported {text}"
+        case pool:
+            return f"in {pool}"

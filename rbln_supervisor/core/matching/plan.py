@@ -10,7 +10,7 @@ from rbln_supervisor.core.matching.assign import assign
 from rbln_supervisor.core.matching.explain import MatchCounts, match_counts
 from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_worker.contract.device import Device, DeviceId
-from rbln_worker.contract.pool import PoolName
+from rbln_worker.contract.pool import PoolName, export_text
 
 Change = Literal["added", "changed", "unchanged", "removed"]
 
@@ -33,6 +33,8 @@ class PoolPlan(msgspec.Struct, frozen=True):
     """Planned devices, sorted."""
     counts: MatchCounts = MatchCounts()
     """Planned results of matching for the devices of its type."""
+    new_export: str = ""
+    """How it would be exported, if that changes: ``by DRA (npu.rebellions.ai)``."""
 
 
 class Move(msgspec.Struct, frozen=True):
@@ -53,6 +55,13 @@ class Plan(msgspec.Struct, frozen=True):
     """Sorted by device."""
     stay: int = 0
     """Number of devices that stay in their pool."""
+
+
+class NewExport(NamedTuple):
+    """Place of a device that stays in its pool, which is exported in another way."""
+
+    text: str
+    """In words: ``by DRA (npu.rebellions.ai)``."""
 
 
 def changed_pools(before: NodeConfig, after: NodeConfig) -> Changes:
@@ -90,8 +99,9 @@ def make_plan(
     }
     assigned = assign(after.pools, node)
     counts = match_counts(after.pools, node)
+    exports = _new_exports(before, after)
     pools = {
-        name: PoolPlan(change[name], tuple(devices), counts[name])
+        name: PoolPlan(change[name], tuple(devices), counts[name], exports.get(name, ""))
         for name, devices in assigned.devices.items()
     }
     removed = {name: PoolPlan("removed") for name in changed.removed}
@@ -114,10 +124,11 @@ def devices_removed(
     listed: Mapping[PoolName, Iterable[DeviceId]],
     after: NodeConfig,
     node: NodeInventory,
-) -> Mapping[tuple[PoolName, DeviceId], PoolName | None]:
-    """Return the devices that another configuration removes from pools, each with its new pool.
+) -> Mapping[tuple[str, DeviceId], PoolName | NewExport | None]:
+    """Return the devices that another configuration removes from pools, each with its new place.
 
-    Both configurations are matched with the same node, so devices that are gone are not counted.
+    The keys name a pool as the kubelet does: by its resource name, or by its DRA driver. Both
+    configurations are matched with the same node, so devices that are gone are not counted.
 
     Args:
         before: the configuration that is served.
@@ -127,15 +138,29 @@ def devices_removed(
     """
     old, new = assign(before.pools, node), assign(after.pools, node)
     stays = {pool.spec.name for pool in after.pools}
-    lost: dict[tuple[PoolName, DeviceId], PoolName | None] = {}
+    exports = _new_exports(before, after)
+    lost: dict[tuple[str, DeviceId], PoolName | NewExport | None] = {}
     for pool in before.pools:
         name = pool.spec.name
+        key = pool.spec.dra.driver if pool.spec.dra else name
         for device in sorted({*old.devices[name], *listed.get(name, ())}):
             then = new.taken[device].pool if device in new.taken else None
             vanished = device not in old.devices[name] and then is None
-            if then != name and not (vanished and name in stays):
-                lost[name, device] = then
+            if (then == name or (vanished and name in stays)) and name in exports:
+                lost[key, device] = NewExport(exports[name])
+            elif then != name and not (vanished and name in stays):
+                lost[key, device] = then
     return lost
+
+
+def _new_exports(before: NodeConfig, after: NodeConfig) -> Mapping[PoolName, str]:
+    """Return the pools that another configuration exports in another way, and how."""
+    old = {pool.spec.name: pool.spec.dra and pool.spec.dra.driver for pool in before.pools}
+    return {
+        pool.spec.name: export_text(pool.spec.dra)
+        for pool in after.pools
+        if pool.spec.name in old and old[pool.spec.name] != (pool.spec.dra and pool.spec.dra.driver)
+    }
 
 
 def present_ids(devices: Iterable[Device]) -> tuple[DeviceId, ...]:

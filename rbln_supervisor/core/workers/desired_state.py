@@ -177,7 +177,9 @@ def _is_deselected(device: Device, before: DesiredState, node: NodeInventory) ->
     if device.gone is not None or now is None or now.refusal is not None:
         return False
     if before.selectors is None:
-        same = msgspec.structs.replace(now.device, grants=device.grants, carriers=device.carriers)
+        same = msgspec.structs.replace(
+            now.device, grants=device.grants, carriers=device.carriers, held=device.held
+        )
         return same == device
     former = PoolConfig(before.pool, before.selectors)
     objects = bound_selectors([former], before.pool.device_type)
@@ -195,7 +197,7 @@ def _why_gone(device: Device, pool: PoolConfig, node: NodeInventory) -> str:
     if before != after and device.function.vendor:  # otherwise its earlier state is not known
         return f"driver {after} is bound to it, {before} was"
     as_now = msgspec.structs.replace(
-        device, gone=None, grants=now.device.grants, carriers=now.device.carriers
+        device, gone=None, grants=now.device.grants, carriers=now.device.carriers, held=""
     )
     changed = "it changed: " if device.function.vendor and as_now != now.device else ""
     objections = [

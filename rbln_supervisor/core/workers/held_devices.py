@@ -15,6 +15,8 @@ from rbln_supervisor.core.matching.assign import bound_selectors
 from rbln_supervisor.core.matching.node_inventory import NodeInventory, candidates
 from rbln_supervisor.core.matching.selector_match import Mismatch
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
+from rbln_worker.contract.pod_devices import PodDevice
+from rbln_worker.contract.pool import PoolSpec
 
 UNPLUGGED: Final = "unplugged"
 _PCI: Final = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
@@ -69,6 +71,21 @@ def absent_devices(pool: PoolConfig, in_use: Iterable[DeviceId]) -> Mapping[Devi
         )
         for device in in_use
         if pattern.fullmatch(device)
+    }
+
+
+def held_by_other_export(pool: PoolSpec, holders: Iterable[PodDevice]) -> Mapping[DeviceId, str]:
+    """Return the devices that pods hold otherwise than this pool exports them, with the reason.
+
+    After a forced change of an export, or one at a start, pods keep what they were given, and no
+    other pod may get it. Only claims are compared with resources: moving a device from one resource
+    to another by force is the user's decision.
+    """
+    return {
+        DeviceId(one.device): f"{one.holder} holds it as {one.resource}"
+        for one in holders
+        if (one.claim or pool.dra)
+        and (one.resource, bool(one.claim)) != (pool.name, pool.dra is not None)
     }
 
 

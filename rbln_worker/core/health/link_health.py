@@ -13,4 +13,6 @@ def desired_state_evidence(
     """Return the evidence of presence and carrier; ``ports``: the port states of the last check."""
     if device.gone is not None:
         return Bad("sysfs", device.gone)
+    if device.held:
+        return Bad("pods", device.held)
     return carrier.carrier_evidence(device, ports) if policy.link_state else GOOD
