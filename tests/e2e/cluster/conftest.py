@@ -12,6 +12,7 @@ from tests.e2e.cluster.api import NodeWatch
 from tests.e2e.cluster.bench import FULL, Bench
 from tests.e2e.cluster.cluster import Cluster, only_one
 from tests.e2e.cluster.daemonset import DaemonSet, two_pools
+from tests.e2e.cluster.dra.claims import Claims
 from tests.e2e.cluster.history import History
 from tests.e2e.cluster.kubectl import Kubectl
 from tests.e2e.cluster.node import HostNode
@@ -150,6 +151,13 @@ def bench(cluster: Cluster, history: History, report: Report) -> Iterator[Bench]
     """What a test does to the cluster; its pods are gone afterwards."""
     with Bench(cluster, history, report) as bench:
         yield bench
+
+
+@pytest.fixture
+def claims(bench: Bench, kubectl: Kubectl) -> Iterator[Claims]:
+    """What a test makes of resource.k8s.io; gone afterwards."""
+    with Claims(bench, kubectl) as claims:
+        yield claims
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -33,6 +33,11 @@ CONFIG_MAP: Final[Object] = {
     },
 }
 """A generator of a user's own configuration, as docs/install.md has it."""
+KINDS: Final = (
+    *("daemonset", "configmap", "serviceaccount", "clusterrole", "clusterrolebinding"),
+    *("validatingadmissionpolicy", "validatingadmissionpolicybinding", "deviceclass"),
+)
+"""What any overlay makes."""
 READY_TIMEOUT_S: Final = 60.0
 _POLL_INTERVAL_S: Final = 0.02
 
@@ -69,7 +74,7 @@ class DaemonSet:
         if NAME in self.kubectl.helm("list", "--namespace", NAMESPACE, "--short").split():
             self.kubectl.helm("uninstall", NAME, "--namespace", NAMESPACE)
         self.kubectl(
-            *("delete", "daemonset,configmap,serviceaccount", "--namespace", NAMESPACE),
+            *("delete", ",".join(KINDS), "--namespace", NAMESPACE),
             *("--ignore-not-found", "--selector", f"app.kubernetes.io/name={NAME}"),
         )
         self.wait(lambda: not self.pods(), what="its pods are gone")

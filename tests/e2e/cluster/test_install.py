@@ -10,6 +10,9 @@ from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from tests.e2e.cluster.bench import Bench
 from tests.e2e.cluster.cluster import Cluster, checkpoint_entries
 from tests.e2e.cluster.daemonset import CONFIG_MAP, DaemonSet, overlay
+from tests.e2e.cluster.dra.claims import Claims
+from tests.e2e.cluster.dra.deployed import CLASS, npu_paths, paths_of
+from tests.e2e.cluster.dra.objects import request
 from tests.e2e.cluster.node import HostNode
 from tests.e2e.cluster.pods import Container, given
 from tests.e2e.cluster.setting import NODE
@@ -33,8 +36,10 @@ def device_paths(node: HostNode, container: Container) -> set[str]:
     return {f"/dev/{node.devices[bdf].rbln}" for bdf in given(container, ATOM)}
 
 
-def serves(bench: Bench, node: HostNode, name: str) -> str:
+def serves(bench: Bench, node: HostNode, name: str, claims: Claims) -> str:
     """A pod with devices of an overlay runs; what it has, for the report."""
+    if name == "dra":
+        return serves_claims(node, claims)
     limits = WANTED.get(name, {ATOM: 2})
     container = bench.pod(limits, scheduled=True).running()
     (resource,) = limits
@@ -45,14 +50,22 @@ def serves(bench: Bench, node: HostNode, name: str) -> str:
     return f"Ready; a pod with {limits[resource]} of {resource} runs with its nodes"
 
 
+def serves_claims(node: HostNode, claims: Claims) -> str:
+    """A pod with a claim of the shipped DeviceClass runs; what it has, for the report."""
+    claim = claims.claim(request("npus", CLASS, 2))
+    container = claims.pod(claim=claim).running()
+    assert npu_paths(container) == paths_of(node, claims.devices(claim))
+    return f"Ready; a pod with a claim of 2 of {CLASS} runs with its nodes"
+
+
 @pytest.mark.by_release
 @pytest.mark.parametrize("name", NAMES)
 def test_an_unchanged_overlay_becomes_ready(
-    uninstalled: DaemonSet, bench: Bench, node: HostNode, name: str
+    uninstalled: DaemonSet, bench: Bench, claims: Claims, node: HostNode, name: str
 ) -> None:
     since = uninstalled.apply(KUSTOMIZE / "overlays" / name)
     seconds = uninstalled.wait_ready(since=since)
-    seen = serves(bench, node, name)
+    seen = serves(bench, node, name, claims)
     bench.report.add(f"kubectl apply -k overlays/{name}", seen, seconds)
 
 
@@ -77,7 +90,12 @@ def test_devices_by_cdi(uninstalled: DaemonSet, bench: Bench, node: HostNode) ->
 
 @pytest.mark.parametrize("name", ["cdi", "net-admin", "nfd", "selinux"])
 def test_a_component_becomes_ready(
-    uninstalled: DaemonSet, bench: Bench, cluster: Cluster, node: HostNode, name: str
+    uninstalled: DaemonSet,
+    bench: Bench,
+    claims: Claims,
+    cluster: Cluster,
+    node: HostNode,
+    name: str,
 ) -> None:
     folder = overlay(cluster.places.state / f"with-{name}", base="base", components=(name,))
     since = uninstalled.apply(folder)
@@ -86,7 +104,7 @@ def test_a_component_becomes_ready(
         assert uninstalled.pods() == []
         cluster.api.merge(NODE_PATH, {"metadata": {"labels": {NPU_LABEL: "true"}}})
     seconds = uninstalled.wait_ready(since=since)
-    seen = serves(bench, node, name)
+    seen = serves(bench, node, name, claims)
     if name == "net-admin":
         done = uninstalled.run("sh", "-c", "grep CapEff /proc/1/status")
         assert done.stdout.split()[-1] == f"{1 << 12:016x}"
@@ -96,12 +114,12 @@ def test_a_component_becomes_ready(
 @pytest.mark.by_release
 @pytest.mark.parametrize("name", ["", *sorted(path.stem for path in (CHART / "values").iterdir())])
 def test_the_chart_becomes_ready(
-    uninstalled: DaemonSet, bench: Bench, node: HostNode, name: str
+    uninstalled: DaemonSet, bench: Bench, claims: Claims, node: HostNode, name: str
 ) -> None:
     values = ("--values", CHART / "values" / f"{name}.yaml") if name else ()
     since = uninstalled.helm("install", *values)
     seconds = uninstalled.wait_ready(since=since)
-    seen = serves(bench, node, name)
+    seen = serves(bench, node, name, claims)
     bench.report.add(f"helm install{' --values values/' + name if name else ''}", seen, seconds)
 
 

@@ -8,6 +8,7 @@ from typing import Final, Self
 
 from tests.e2e.cluster.api import PODS, NotFoundError, Object
 from tests.e2e.cluster.bench import Bench
+from tests.e2e.cluster.cluster import Cluster
 from tests.e2e.cluster.dra import objects
 from tests.e2e.cluster.kubectl import Kubectl
 from tests.e2e.cluster.pods import ExistingPod
@@ -160,8 +161,8 @@ class Claims:
 class Slices:
     """The ResourceSlices of a driver on the node."""
 
-    def __init__(self, bench: Bench, driver: str) -> None:
-        self._api = bench.cluster.api
+    def __init__(self, cluster: Cluster, driver: str) -> None:
+        self._api = cluster.api
         self.driver = driver
 
     def read(self) -> list[Object]:

@@ -5,12 +5,38 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.cluster.bench import Bench
-from tests.e2e.cluster.dra.claims import Claims
+from tests.e2e.cluster.cluster import Cluster
+from tests.e2e.cluster.daemonset import DaemonSet
+from tests.e2e.cluster.dra.claims import Slices
+from tests.e2e.cluster.dra.deployed import DRIVER, both_exports, device_names, dra_overlay
 from tests.e2e.cluster.kubectl import Kubectl
+from tests.e2e.cluster.node import HostNode
+
+
+@pytest.fixture(scope="package")
+def deployment(cluster: Cluster, kubectl: Kubectl, node: HostNode) -> Iterator[DaemonSet]:
+    """The DaemonSet of overlays/dra with a pool of each export, for all tests of this folder."""
+    daemonset = DaemonSet(cluster, kubectl)
+    folder = dra_overlay(cluster.places.state / "dra", both_exports())
+    daemonset.wait_ready(since=daemonset.apply(folder))
+    yield daemonset
+    daemonset.remove()
 
 
 @pytest.fixture
-def claims(bench: Bench, kubectl: Kubectl) -> Iterator[Claims]:
-    """What a test makes of resource.k8s.io; gone afterwards."""
-    with Claims(bench, kubectl) as claims:
-        yield claims
+def slices(bench: Bench) -> Slices:
+    """The driver's slices."""
+    return Slices(bench.cluster, DRIVER)
+
+
+@pytest.fixture
+def driver(deployment: DaemonSet, slices: Slices) -> DaemonSet:
+    """The DaemonSet with its NPUs published, and none of them tainted, before each test."""
+    slices.wait(
+        lambda devices: (
+            set(devices) == device_names()
+            and not any(device.get("taints") for device in devices.values())
+        ),
+        what="the NPUs are published, without taints",
+    )
+    return deployment

@@ -11,7 +11,7 @@ RESOURCE: Final = "example.com/go-device"
 
 
 def test_kubernetes_own_driver_serves_claims(claims: Claims, bench: Bench) -> None:
-    slices = Slices(bench, go_driver.DRIVER)
+    slices = Slices(bench.cluster, go_driver.DRIVER)
     with go_driver.running(bench.cluster, devices=4):
         published = slices.wait(lambda devices: len(devices) == 4, what="its four devices")
         name = claims.device_class(go_driver.DRIVER, extended_resource=RESOURCE)
