@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from tests.sim.kubelet_admission import Admission, Knobs
 from tests.sim.kubelet_book import Book, Keeping
+from tests.sim.kubelet_dra import DraPlugins
 from tests.sim.kubelet_records import (
     Closed,
     Listed,
@@ -78,6 +79,8 @@ class SimKubelet:
         self.pods_api = PodsApi(folder)
         self.running = SimPods(self)
         """Pods that are admitted and started by what was allocated."""
+        self.dra = DraPlugins(health_v1=keeping is Keeping.PER_SOCKET)
+        """The DRA drivers that the watcher finds."""
         self._has_pods_api = pods_api
         self._has_watcher = plugin_watcher
         self._turn_s = turn_s
@@ -106,7 +109,8 @@ class SimKubelet:
             if path.is_socket():  # also by a link
                 path.unlink(missing_ok=True)  # its plugin may have removed it meanwhile
         (self.plugins / "DEPRECATION").touch()
-        admission = Admission(self._book, self.plugins, self.knobs)
+        self.dra.begin()
+        admission = Admission(self._book, self.plugins, self.knobs, self.dra)
         watcher = None
         if self._has_watcher:
             self.registry.mkdir(parents=True, exist_ok=True)
@@ -123,6 +127,7 @@ class SimKubelet:
             return
         life.socket.close()  # first: who sees its stream end finds nobody there any more
         life.admission.close()
+        self.dra.end()
         self.pods.stop()
         self.pods_api.stop(removed=True)
         if life.watcher is not None:

@@ -5,9 +5,10 @@ pkg/kubelet/pluginmanager/operationexecutor/operation_generator.go.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,8 @@ import grpc
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.api import pluginregistration_pb2 as watched
 from tests.sim.kubelet_book import Book, Keeping
+from tests.sim.kubelet_dra import PLUGIN_KIND as DRA_KIND
+from tests.sim.kubelet_dra import DraPlugins
 from tests.sim.kubelet_names import is_extended_resource
 from tests.sim.kubelet_records import RegistrationPath
 from tests.sim.plugin_client import PluginClient
@@ -47,9 +50,10 @@ class Refused(Exception):
 class Admission:
     """One life of the kubelet: the plugins that it takes, until it is closed."""
 
-    def __init__(self, book: Book, folder: Path, knobs: Knobs) -> None:
+    def __init__(self, book: Book, folder: Path, knobs: Knobs, dra: DraPlugins) -> None:
         """``folder`` holds the sockets of plugins that call Register."""
         self._book = book
+        self._dra = dra
         self._folder = folder
         self._knobs = knobs
         self._lock = threading.Lock()
@@ -88,13 +92,13 @@ class Admission:
         When its socket is gone it is deregistered, whatever that means to this kubelet.
         """
         retry_s = RETRY_FIRST_S
-        while (plugin := self._greet(socket)) is None:
+        while (forget := self._greet(socket)) is None:
             if gone.wait(retry_s) or self._closed.is_set():
                 return
             retry_s = min(2 * retry_s, RETRY_MOST_S)
         gone.wait()
         if not self._closed.is_set():
-            self._book.deregister(*plugin)
+            forget()
 
     def pause(self) -> None:
         """No reader takes a further message."""
@@ -110,15 +114,14 @@ class Admission:
             for client in self._clients:
                 client.reading.set()
 
-    def _greet(self, socket: Path) -> tuple[str, Path] | None:
+    def _greet(self, socket: Path) -> Callable[[], None] | None:
         """GetInfo, the dial and NotifyRegistrationStatus.
 
         Returns:
-            the plugin's resource and endpoint, or None if it is to be tried again. Before 1.36
+            how the plugin is forgotten, or None if it is to be tried again. Before 1.36
             (kubernetes PR 133335) a plugin that has no mistake in GetInfo is tried once.
         """
-        path: RegistrationPath = "plugin-watcher"
-        tried: tuple[str, Path] | None = None
+        tried: Callable[[], None] | None = None
         try:
             with self._channel(socket) as channel:
                 info = unary(channel, WATCHED, "GetInfo", watched.PluginInfo)(
@@ -127,12 +130,17 @@ class Admission:
                 endpoint = Path(info.endpoint or socket)
                 answer = watched.RegistrationStatus(plugin_registered=True)
                 try:
-                    self._check(info.name, tuple(info.supported_versions), kind=info.type)
-                    tried = info.name, endpoint
-                    self._admit(info.name, endpoint, path)
+                    if info.type == DRA_KIND:
+                        tried = partial(self._dra.deregister, info.name, endpoint)
+                        self._admit_driver(info, endpoint)
+                    else:
+                        self._check(info.name, tuple(info.supported_versions), kind=info.type)
+                        tried = partial(self._book.deregister, info.name, endpoint)
+                        self._admit(info.name, endpoint, "plugin-watcher")
                 except Refused as refusal:
                     answer = watched.RegistrationStatus(error=str(refusal))
-                self._book.registered(info.name, endpoint.name, path, answer.error)
+                if info.type != DRA_KIND:
+                    self._book.registered(info.name, endpoint.name, "plugin-watcher", answer.error)
                 unary(
                     channel, WATCHED, "NotifyRegistrationStatus", watched.RegistrationStatusResponse
                 )(answer, timeout=self._knobs.dial_deadline_s)
@@ -140,10 +148,17 @@ class Admission:
                     return tried
         except grpc.RpcError:
             if tried is not None and self._book.keeping is Keeping.PER_SOCKET:
-                self._book.deregister(*tried)
+                tried()
         except Refused:
             return None
         return tried if self._book.keeping is Keeping.PER_NAME else None
+
+    def _admit_driver(self, info: watched.PluginInfo, endpoint: Path) -> None:
+        error = self._knobs.refusal or self._dra.register(
+            info.name, endpoint, tuple(info.supported_versions)
+        )
+        if error:
+            raise Refused(error)
 
     def _check(self, resource: str, versions: tuple[str, ...], kind: str = PLUGIN_KIND) -> None:
         if kind != PLUGIN_KIND:

@@ -5,6 +5,7 @@ import pytest
 from tests.e2e.cluster.cluster import Cluster
 from tests.e2e.cluster.history import History
 from tests.e2e.cluster.setting import KUBELET_DIR, at_least
+from tests.sim.dra_contract import DraContract
 from tests.sim.kubelet_contract import AnyKubelet, KubeletContract
 
 pytestmark = pytest.mark.by_release
@@ -36,6 +37,12 @@ class RealKubelet:
 
 
 class TestContract(KubeletContract):
+    @pytest.fixture
+    def kubelet(self, cluster: Cluster, history: History) -> AnyKubelet:
+        return RealKubelet(cluster, history)
+
+
+class TestDraContract(DraContract):
     @pytest.fixture
     def kubelet(self, cluster: Cluster, history: History) -> AnyKubelet:
         return RealKubelet(cluster, history)
