@@ -192,30 +192,30 @@ class _Sources:
         self._read_checkpoint()  # before the request: the kubelet knows all its entries
         entries = self._checkpoint.devices
         self._note_kubelet()
-        answer = await asyncio.to_thread(pod_resources.list_pod_devices, self._pod_resources, None)
-        if answer.absent is None and answer.unknown is None:
-            self._apply_holders(answer, entries)
-        elif answer.absent is not None and self._table is None and self._holdings is None:
+        found = await asyncio.to_thread(pod_resources.list_pod_devices, self._pod_resources, None)
+        if found.absent is None and found.unknown is None:
+            self._apply_holders(found, entries)
+        elif found.absent is not None and self._table is None and self._holdings is None:
             self._source = PodSource.CHECKPOINT if entries else PodSource.NONE
-        return answer.unknown
+        return found.unknown
 
     async def _follow_claims(self) -> None:
         """Request the claims of pods while the source is the Pods API, which has none."""
         while True:
             if self._table is not None and any(self._drivers.glob("*/checkpoint.json")):
                 ask = pod_resources.list_pod_devices
-                answer = await asyncio.to_thread(ask, self._pod_resources, frozenset())
-                if answer.absent is None and answer.unknown is None:
-                    self._claims = pod_devices.claim_holders(answer.holdings)
+                found = await asyncio.to_thread(ask, self._pod_resources, frozenset())
+                if found.absent is None and found.unknown is None:
+                    self._claims = pod_devices.claim_holders(found.holdings)
                     self._write_due.set()
             await asyncio.sleep(POLL_INTERVAL_S)
 
-    def _apply_holders(self, answer: ResourceHolders, entries: tuple[PodDevice, ...]) -> None:
+    def _apply_holders(self, found: ResourceHolders, entries: tuple[PodDevice, ...]) -> None:
         self._table = None
         self._source = PodSource.POD_RESOURCES
-        self._holdings = answer.holdings
-        self._claims = pod_devices.claim_holders(answer.holdings)
-        now = {(one.resource, one.device) for one in answer.holdings}
+        self._holdings = found.holdings
+        self._claims = pod_devices.claim_holders(found.holdings)
+        now = {(one.resource, one.device) for one in found.holdings}
         self._listed |= now
         age_s = asyncio.get_running_loop().time() - self._kubelet_since
         # A kubelet that has just started does not list pods that it does not know yet.
