@@ -48,9 +48,9 @@ class ClaimRecords:
         self._files.write_files(entry, board)
         return entry
 
-    def begin_claim(self, plan: ClaimPlan) -> ClaimEntry | ClaimRefusal:
+    def begin_claim(self, plan: ClaimPlan, board: DeviceBoard) -> ClaimEntry | ClaimRefusal:
         """Record that side effects begin, or refuse a claim with a device of another one."""
-        entry = make_entry(plan, self._boot, {}, round(datetime.now(UTC).timestamp(), 3))
+        entry = make_entry(plan, self._boot, board.uuids, round(datetime.now(UTC).timestamp(), 3))
         refusal: ClaimRefusal | None = None
 
         def add_entry(before: ClaimCheckpoint) -> ClaimCheckpoint:

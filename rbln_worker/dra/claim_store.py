@@ -133,7 +133,7 @@ class ClaimStore:
                 plan = await self._plan_claim(claim, view)
                 if isinstance(plan, ClaimRefusal):
                     return plan
-                entry = await self._in_thread(self._records.begin_claim, plan)
+                entry = await self._in_thread(self._records.begin_claim, plan, board)
                 if isinstance(entry, ClaimRefusal):
                     return entry
                 await self._in_thread(self._records.complete_claim, entry, board)

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import grpc
 
+from rbln_worker.contract.claims import PreparedClaim
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.problem import Code, Problem, make_problem
 from rbln_worker.core.dra.claims import ClaimView
@@ -19,6 +20,7 @@ from rbln_worker.dra.claim_store import ClaimStore
 from rbln_worker.dra.cluster import ClusterConnection
 from rbln_worker.dra.driver_plugin import DriverPlugin
 from rbln_worker.dra.health_stream import HealthStream
+from rbln_worker.dra.publisher import SlicePublisher
 from rbln_worker.spec import DraStart, WorkerSpec
 
 CHECKPOINT: Final = "checkpoint.json"
@@ -39,7 +41,6 @@ class DraFront:
         post: Callable[[ClaimsChanged], None],
     ) -> None:
         """``post`` takes events."""
-        self._pool = spec.pool
         self._driver = start.driver
         self._node = start.node
         self._health = HealthStream(start.node)
@@ -58,15 +59,24 @@ class DraFront:
             ClaimRecords(
                 files, CheckpointFile(folder / CHECKPOINT, lambda: files.find_entries(boot)), boot
             ),
-            post=lambda claims: post(ClaimsChanged(claims)),
+            post=self._claims_changed,
         )
+        self._post = post
         self._refusals: dict[DeviceId, str] = {}
+        self._publisher: SlicePublisher | None = None
+        """None before there are credentials."""
+        self._publish: Callable[[SlicePublisher], None] | None = None
+        """A function that publishes the latest devices."""
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """Problems with the files of claims."""
-        why = self._store.problem
-        return (make_problem(Code.CDI_SPEC_NOT_WRITTEN, why, self._pool),) if why else ()
+        """Problems with the API server, slices, and files of claims."""
+        texts = (
+            (Code.API_SERVER_UNREACHABLE, self._cluster.problem),
+            (Code.CDI_SPEC_NOT_WRITTEN, self._store.problem),
+        )
+        found = tuple(make_problem(code, text, self._driver) for code, text in texts if text)
+        return found + (self._publisher.problems if self._publisher else ())
 
     def open_services(
         self, on_event: Callable[[EndpointChange], None]
@@ -88,18 +98,56 @@ class DraFront:
             dict(self._refusals),
             gone,
         )
-        board = DeviceBoard(self._pool, dict(answers.answers))
+        listed = {one: answers.devices[one] for one in answers.devices if one in view.devices}
+        board = DeviceBoard(
+            answers.pool, self._node, listed, dict(answers.answers), dict(answers.verdicts)
+        )
         self._store.update_devices(view, board, answers.changed)
         self._health.publish_verdicts(answers.verdicts)
+        self._publish = lambda publisher: publisher.publish(
+            answers.pool, listed, dict(answers.verdicts), answers=board.answers
+        )
+        if self._publisher is not None:
+            self._publish(self._publisher)
 
     def restore_files(self) -> None:
         """Write specs of prepared claims again that another program has removed."""
         self._store.refresh_files()
 
     def start_tasks(self, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:
-        """Start what runs as long as the worker."""
+        """Start to publish slices."""
+        spawn(self._publish_slices())
 
-    async def close(self, within_s: float, *, withdraws: bool) -> None:  # noqa: ARG002
-        """Let the file work that has begun end; specs stay, because pods use them."""
+    async def _publish_slices(self) -> None:
+        client = await self._cluster.wait_client()
+        publisher = SlicePublisher(
+            client,
+            driver=self._driver,
+            node=self._node,
+            post=lambda: None,  # the next heartbeat has the problems
+        )
+        self._publisher = publisher
+        publisher.hold_devices(_claimed_devices(self._store.prepared))
+        if self._publish is not None:
+            self._publish(publisher)
+        await publisher.run()
+
+    async def close(self, within_s: float, *, withdraws: bool) -> None:
+        """Let the file work that has begun end; specs stay, because pods use them.
+
+        Slices stay unless ``withdraws``: a successor has them, and the kubelet deletes those of a
+        driver without sockets.
+        """
+        if withdraws and self._publisher is not None:
+            await self._publisher.withdraw()
         await self._store.close(within_s)
         await self._cluster.close()
+
+    def _claims_changed(self, claims: tuple[PreparedClaim, ...]) -> None:
+        if self._publisher is not None:
+            self._publisher.hold_devices(_claimed_devices(claims))
+        self._post(ClaimsChanged(claims))
+
+
+def _claimed_devices(claims: tuple[PreparedClaim, ...]) -> frozenset[DeviceId]:
+    return frozenset(device for claim in claims for device in claim.devices)

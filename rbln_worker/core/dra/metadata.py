@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import msgspec
 
-from rbln_worker.contract.device import DeviceId
 from rbln_worker.core.dra.checkpoint import ClaimEntry
 from rbln_worker.core.dra.claims import base_request
 from rbln_worker.core.dra.names import dra_device_name
+from rbln_worker.core.dra.resource_slice import DeviceAttribute
 
 CONTAINER_FOLDER: Final = "/var/run/kubernetes.io/dra-device-attributes"
 GROUP: Final = "metadata.resource.k8s.io"
@@ -30,7 +30,10 @@ class MetadataFile(msgspec.Struct, frozen=True):
 
 
 def metadata_files(
-    entry: ClaimEntry, driver: str, node: str, attributes: Mapping[DeviceId, Mapping[str, Any]]
+    entry: ClaimEntry,
+    driver: str,
+    node: str,
+    attributes: Mapping[str, Mapping[str, DeviceAttribute]],
 ) -> tuple[MetadataFile, ...]:
     """Return the metadata files of a claim, by request.
 
@@ -38,7 +41,7 @@ def metadata_files(
         entry: the claim.
         driver: the name of the driver.
         node: the name of the node's pool of devices.
-        attributes: the attributes of ResourceSlices by device, as their JSON has them.
+        attributes: attributes in ResourceSlices by name of the device.
     """
     requests: dict[str, str] = {}
     for device in entry.devices:
@@ -55,7 +58,7 @@ def metadata_files(
                 "driver": driver,
                 "pool": node,
                 "name": dra_device_name(device.id),
-                "attributes": attributes.get(device.id, {}),
+                "attributes": attributes.get(dra_device_name(device.id), {}),
             }
             for device in entry.devices
             if request in device.requests
