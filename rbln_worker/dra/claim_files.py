@@ -49,14 +49,14 @@ class DeviceBoard:
     @cached_property
     def attributes(self) -> Mapping[str, Mapping[str, DeviceAttribute]]:
         """Attributes in ResourceSlices by name of the device."""
-        details = {device: answer.details for device, answer in self.answers.items()}
+        details = {device: one.details for device, one in self.answers.items()}
         desired = desired_pool(self.pool, self._node, self._devices, self._verdicts, details)
         return {device.name: device.attributes for device in desired.devices}
 
     @property
     def uuids(self) -> Mapping[DeviceId, str]:
         """Serial numbers by device, as far as the driver has them."""
-        return {device: answer.details.get("uuid", "") for device, answer in self.answers.items()}
+        return {device: one.details.get("uuid", "") for device, one in self.answers.items()}
 
 
 class ClaimFiles:
