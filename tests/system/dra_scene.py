@@ -49,6 +49,10 @@ class DraScene(NamedTuple):
         claims: dict[str, Any] = json.loads((self.folder / "checkpoint.json").read_text())
         return claims
 
+    def slices(self) -> list[Mapping[str, Any]]:
+        objects = self.api.store.objects
+        return [one for path, one in objects.items() if "/resourceslices/" in path]
+
     def allocate(self, claim: Claim, *devices: Mapping[str, Any], **rest: Any) -> Claim:  # noqa: ANN401
         """Put an allocated claim on the API server; its devices as ``result`` makes them."""
         put_claim(self.api, claim, devices, **rest)
@@ -94,6 +98,11 @@ def put_claim(
 def dra_node(folder: Path, *pools: dict[str, object]) -> Iterator[DraScene]:
     """Start everything, and wait for the driver."""
     with SimApiServer(folder) as api:
+        api.store.objects[f"/api/v1/nodes/{NODE}"] = {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": NODE, "uid": "node-uid"},
+        }
         arguments = ("--node-name", NODE, "--kubeconfig", str(api.kubeconfig()))
         stack = Stack(config(*(pools or (DRA_POOL, VM_POOL))), arguments=arguments)
         with DraKubelet(stack.kubelet.folder) as kubelet, stack:

@@ -1,12 +1,20 @@
 """A DRA pool's claims: the real supervisor and worker, with an API server and a kubelet's calls."""
 
 import json
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
 
+from rbln_worker.contract.device import DeviceId
+from rbln_worker.core.dra.names import dra_device_name
+from rbln_worker.dra.api import dra_health_pb2 as health_pb
 from tests.system.dra_scene import ATOMS, DRIVER, NODE, Claim, dra_node, result
+from tests.system.scene import ATOM, TWO_POOLS, allocatable
 
 
 @pytest.mark.parametrize("version", ["v1", "v1beta1"])
@@ -143,3 +151,68 @@ def test_without_the_api_server_prepared_claims_are_served(tmp_path: Path) -> No
         scene.api.start()
         scene.allocate(other, result(ATOMS[0]))
         assert scene.driver.prepare(other).claims["uid-2"].error == ""
+
+
+def test_a_killed_worker_leaves_claims_to_the_next_one(tmp_path: Path) -> None:
+    with dra_node(tmp_path) as scene:
+        claim = scene.allocate(Claim("uid-1", "one"), result(ATOMS[0]))
+        first = scene.driver
+        answer = first.prepare(claim).claims["uid-1"]
+        pid = scene.stack.workers()["rebellions.ai/ATOM"]
+        spec = scene.spec(claim)
+        scene.api.store.objects.clear()
+        os.kill(pid, signal.SIGKILL)
+        second = scene.kubelet.wait_driver(DRIVER, lambda one: one.socket != first.socket)
+        assert second.prepare(claim).claims["uid-1"] == answer
+        assert scene.spec(claim) == spec
+        other = scene.allocate(Claim("uid-2", "two"), result(ATOMS[0]))
+        assert "in use by claim" in second.prepare(other).claims["uid-2"].error
+        assert second.unprepare(claim).claims["uid-1"].error == ""
+        assert scene.spec_files() == []
+
+
+def test_specs_that_another_program_removes_are_written_again(tmp_path: Path) -> None:
+    with dra_node(tmp_path) as scene:
+        claim = scene.allocate(Claim("uid-1", "one"), result(ATOMS[0]))
+        scene.driver.prepare(claim)
+        spec = scene.spec(claim)
+        scene.specs.rename(scene.specs.with_name("away"))  # at once, as a tmpfs that is unmounted
+        wait_until(lambda: scene.spec_files() != [] and scene.spec(claim) == spec)
+
+
+def test_an_export_by_the_device_plugin_api_ends_the_driver(tmp_path: Path) -> None:
+    with dra_node(tmp_path) as scene:
+        wait_until(lambda: scene.slices() != [])
+        scene.stack.write_config(TWO_POOLS)
+        assert scene.stack.ctl("reload").returncode == 0
+        allocatable(scene.stack, ATOM, 4)
+        assert scene.slices() == []
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha1"])
+def test_health_and_its_words_are_streamed(tmp_path: Path, version: str) -> None:
+    with dra_node(tmp_path) as scene, scene.driver.health(version) as stream:
+        first = next(stream)
+        assert {one.device.device_name: one.health for one in first.devices} == {
+            dra_device_name(DeviceId(one)): health_pb.HEALTHY for one in ATOMS
+        }
+        assert {one.device.pool_name for one in first.devices} == {NODE}
+        scene.stack.node.set_status("rbln1", 3)
+        sick = next(
+            one
+            for message in stream
+            for one in message.devices
+            if one.health == health_pb.UNHEALTHY
+        )
+        assert sick.device.device_name == "0000-21-00-0"
+        assert sick.message == "its status is FAULT (3)"
+        claim = scene.allocate(Claim("uid-1", "one"), result(ATOMS[1]))
+        refusal = scene.driver.prepare(claim).claims["uid-1"].error
+        assert refusal == f"device {ATOMS[1]} can't be used: its status is FAULT (3)"
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    until = monotonic() + 30
+    while not condition():
+        assert monotonic() < until
+        sleep(0.02)
