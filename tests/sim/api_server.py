@@ -187,7 +187,7 @@ class SimApiServer:
                 case "GET" if path in store.objects:
                     return 200, store.get(path)
                 case "GET" if is_collection(path):
-                    return 200, store.list_objects(path)
+                    return 200, store.list_objects(path, request.query.get("fieldSelector", ""))
                 case "GET":
                     return 200, store.get(path)
                 case "POST":
@@ -210,7 +210,9 @@ class SimApiServer:
         )
         while self._loop.time() < end:
             try:
-                changes = self.store.changes_since(request.path, version)
+                changes = self.store.changes_since(
+                    request.path, version, request.query.get("fieldSelector", "")
+                )
             except ApiProblem as problem:
                 writer.write(chunk({"type": "ERROR", "object": problem.status}))
                 break
