@@ -49,25 +49,25 @@ class PublicationState(msgspec.Struct, frozen=True):
 
     def list_problems(self) -> tuple[Problem, ...]:
         """Return the problems for the status."""
-        found = []
+        problems = []
         if (error := self.write_error or self.watch_error) is not None:
-            found.append(self._error_problem(error))
+            problems.append(self._error_problem(error))
         if self.foreign >= MANY_FOREIGN:
             text = (
                 f"another program publishes slices of {self.driver} for this node again and again"
             )
             hint = f"kubectl get resourceslices --field-selector spec.nodeName={self.node} -o wide"
-            found.append(make_problem(Code.SLICES_NOT_PUBLISHED, text, self.driver, hint=hint))
+            problems.append(make_problem(Code.SLICES_NOT_PUBLISHED, text, self.driver, hint=hint))
         if self.dropped:
             text = f"the API server does not store: {', '.join(self.dropped)}"
-            found.append(make_problem(Code.SLICE_FIELDS_DROPPED, text, self.driver))
+            problems.append(make_problem(Code.SLICE_FIELDS_DROPPED, text, self.driver))
         if self.left_out:
             text = "attributes that are too long are not published"
             problem = make_problem(
                 Code.SLICE_FIELDS_DROPPED, text, self.driver, self.left_out, hint=""
             )
-            found.append(problem)
-        return tuple(found)
+            problems.append(problem)
+        return tuple(problems)
 
     def _error_problem(self, error: ApiError) -> Problem:
         if (

@@ -57,7 +57,7 @@ def desired_pool(
     topology = pool_topology(
         msgspec.structs.replace(pool, preferred_allocation="topology"), devices.values()
     )
-    found: list[SliceDevice] = []
+    shown: list[SliceDevice] = []
     left_out: list[str] = []
     for device in sorted(devices.values(), key=_slice_order):
         verdict = verdicts.get(device.id)
@@ -67,7 +67,7 @@ def desired_pool(
         said = device_properties(
             device, pool, details.get(device.id, {}), place.bridge if place else None
         )
-        found.append(
+        shown.append(
             SliceDevice(
                 dra_device_name(device.id),
                 said.attributes,
@@ -77,7 +77,7 @@ def desired_pool(
         )
         left_out += (f"{device.id}: {name}" for name in said.left_out)
     return DesiredPool(
-        export, node, tuple(found), frozenset(map(dra_device_name, claimed)), tuple(left_out)
+        export, node, tuple(shown), frozenset(map(dra_device_name, claimed)), tuple(left_out)
     )
 
 
