@@ -18,7 +18,9 @@ from rbln_supervisor.ctl.probe_command import READY_TIMEOUT_S
 from rbln_supervisor.options import Options
 from rbln_worker.core.allocation import cdi, devinfo
 from rbln_worker.host.facts import HOST_FILES
+from rbln_worker.kube.access import SERVICE_ACCOUNT
 from tests.manifests.objects import (
+    DRA_KINDS,
     KUSTOMIZE,
     NAMES,
     REPOSITORY,
@@ -49,8 +51,16 @@ def written(found: dict[Key, Object]) -> set[str]:
     chosen = options(found)
     way = "kubelet-sock" if chosen.registration == "auto" else chosen.registration
     folders = {str(chosen.kubelet_dirs.by_registration[way])}
+    if uses_dra(found):
+        folders |= {str(chosen.kubelet_dirs.plugins), str(chosen.kubelet_dirs.plugins_registry)}
     # Specs also without --use-cdi: for pods that had it.
     return folders | {str(chosen.run_dir), devinfo.FOLDER, cdi.FOLDER}
+
+
+def uses_dra(found: dict[Key, Object]) -> bool:
+    """A pool is exported by DRA."""
+    (text,) = of_kind(found, "ConfigMap")["data"].values()
+    return any(one.get("export") == "dra" for one in json.loads(text)["resourceList"])
 
 
 def read(found: dict[Key, Object]) -> set[str]:
@@ -58,7 +68,8 @@ def read(found: dict[Key, Object]) -> set[str]:
     chosen = options(found)
     host_usr = f"{HOST_FILES}/usr"
     asked = {str(chosen.pod_resources_dir), str(chosen.kubelet_dir / "pods-api")}
-    return {str(chosen.config_file.parent), *asked, "/dev", host_usr}
+    token = {str(SERVICE_ACCOUNT)} if uses_dra(found) else set()
+    return {str(chosen.config_file.parent), *asked, *token, "/dev", host_usr}
 
 
 def paths_in_code() -> set[str]:
@@ -99,6 +110,7 @@ def test_the_code_names_no_path_that_nobody_has_thought_of() -> None:
         "/host",  # the host's /usr is mounted there: is the vendor's status tool in it?
         "/usr/local",  # rbln-stat, rbln-smi: given to containers
         "/usr/bin",  # where a container finds them
+        "/usr/sbin",  # the vendor's tool for RSD groups, on the host
     }
     for path in paths_in_code():
         first = "/" + PurePosixPath(path).parts[1]
@@ -128,7 +140,63 @@ def test_no_right_that_is_not_needed(kustomized: dict[Key, Object]) -> None:
     assert not {"hostPID", "hostIPC", "shareProcessNamespace"} & spec.keys()
     tokens = set(values_of(kustomized_all(kustomized), "automountServiceAccountToken"))
     assert tokens == {False}
-    assert {key.kind for key in kustomized} == {"ConfigMap", "DaemonSet", "ServiceAccount"}
+    further = set(DRA_KINDS) if uses_dra(kustomized) else set()
+    assert {key.kind for key in kustomized} == {
+        *("ConfigMap", "DaemonSet", "ServiceAccount"),
+        *further,
+    }
+
+
+def test_only_dra_has_a_token_and_it_is_for_one_container(kustomized: dict[Key, Object]) -> None:
+    tokens = list(values_of(kustomized_all(kustomized), "serviceAccountToken"))
+    assert tokens == (
+        [{"path": "token", "expirationSeconds": 3600}] if uses_dra(kustomized) else []
+    )
+    assert len(pod(kustomized)["containers"]) == 1
+    assert "initContainers" not in pod(kustomized)
+
+
+def test_rights_for_dra_are_those_that_it_uses(kustomized: dict[Key, Object]) -> None:
+    if not uses_dra(kustomized):
+        assert not [key for key in kustomized if key.kind in DRA_KINDS]
+        return
+    rules = {
+        (*one["apiGroups"], *one["resources"]): one["verbs"]
+        for one in of_kind(kustomized, "ClusterRole")["rules"]
+    }
+    assert rules == {
+        ("", "nodes"): ["get"],
+        ("resource.k8s.io", "resourceclaims"): ["get"],
+        ("resource.k8s.io", "resourceslices"): [
+            *("get", "list", "watch", "create", "update", "patch", "delete"),
+        ],
+    }
+    account = of_kind(kustomized, "ServiceAccount")["metadata"]
+    (subject,) = of_kind(kustomized, "ClusterRoleBinding")["subjects"]
+    assert subject == {
+        "kind": "ServiceAccount",
+        "name": account["name"],
+        "namespace": account["namespace"],
+    }
+    policy = of_kind(kustomized, "ValidatingAdmissionPolicy")
+    binding = of_kind(kustomized, "ValidatingAdmissionPolicyBinding")
+    assert binding["spec"] == {
+        "policyName": policy["metadata"]["name"],
+        "validationActions": ["Deny"],
+    }
+    (condition,) = policy["spec"]["matchConditions"]
+    assert f'endsWith(":{account["name"]}")' in condition["expression"]
+    names = {key.name: one["spec"] for key, one in kustomized.items() if key.kind == "DeviceClass"}
+    driver = "npu.rebellions.ai"
+    assert {one.get("extendedResourceName") for one in names.values()} == {
+        None,
+        "rebellions.ai/npu",
+    }
+    assert names.keys() == {driver, f"claims.{driver}"}
+    for spec in names.values():
+        assert spec["selectors"] == [{"cel": {"expression": f'device.driver == "{driver}"'}}]
+    (pool,) = json.loads(of_kind(kustomized, "ConfigMap")["data"]["config.json"])["resourceList"]
+    assert f"{pool['resourceName']}.{pool['resourcePrefix']}" == driver
 
 
 def kustomized_all(found: dict[Key, Object]) -> list[Object]:
@@ -136,7 +204,7 @@ def kustomized_all(found: dict[Key, Object]) -> list[Object]:
 
 
 def test_names_are_the_references(kustomized: dict[Key, Object]) -> None:
-    assert set(kustomized) == {
+    assert {key for key in kustomized if key.kind not in DRA_KINDS} == {
         Key("ConfigMap", "kube-system", "rbln-device-plugin-config"),
         Key("DaemonSet", "kube-system", "rbln-device-plugin"),
         Key("ServiceAccount", "kube-system", "rbln-device-plugin"),

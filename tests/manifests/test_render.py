@@ -10,6 +10,7 @@ from rbln_supervisor.exporter import main as exporter
 from rbln_worker.contract.version import VERSION
 from tests.manifests.objects import (
     CHART,
+    DRA_KINDS,
     KUSTOMIZE,
     NAMES,
     Key,
@@ -51,7 +52,8 @@ def test_the_chart_is_the_overlay(
 def test_every_version_takes_the_objects(kustomized: dict[Key, Object]) -> None:
     for version in versions():
         for one in kustomized.values():
-            kubernetes_validate.validate(one, version, strict=True)
+            if DRA_KINDS.get(one["kind"], OLDEST) <= tuple(map(int, version.split("."))):
+                kubernetes_validate.validate(one, version, strict=True)
 
 
 def test_the_validator_would_notice(kustomized: dict[Key, Object]) -> None:
@@ -130,6 +132,9 @@ def composed(tools: Tools, folder: Path, component: str) -> dict[Key, Object]:
         (("--set", "devicePluginsDir=device-plugins"), "devicePluginsDir"),
         (("--set-json", 'config={"resourceList":[]}'), "resourceList"),
         (("--set", "useCdi=perhaps"), "useCdi"),
+        (("--set", "dra.enabled=maybe"), "dra"),
+        (("--set", "dra.driver=Npu"), "driver"),
+        (("--set", "dra.extendedResourceName=npu"), "extendedResourceName"),
         (("--set", "capabilities.add={SYS_ADMIN}"), "capabilities"),
         (("--set", "podLabels.name=mine"), "podLabels"),
         (("--set", "exporterListen=9420"), "exporterListen"),
