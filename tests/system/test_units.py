@@ -108,17 +108,30 @@ def test_it_may_write_where_the_code_writes_and_nowhere_else() -> None:
     assert made[str(chosen.run_dir)] == unit["RuntimeDirectoryMode"][0]
 
 
+def test_the_drop_in_for_dra_adds_what_dra_needs() -> None:
+    drop_in = "rbln-supervisor.service.d/dra.conf"
+    unit, plain = settings(drop_in), settings("rbln-supervisor.service")
+    dirs = parse_arguments(plain["ExecStart"][0].split()[1:], in_container=False).kubelet_dirs
+    writable = {str(dirs.plugins), str(dirs.plugins_registry)}
+    assert set(unit["ReadWritePaths"][0].split()) == writable
+    assert writable == tmpfiles("rbln-dra.tmpfiles.conf").keys()
+    assert unit["RestrictAddressFamilies"] == ["AF_INET AF_INET6"]
+    assert plain["RestrictAddressFamilies"] == ["AF_UNIX AF_NETLINK"]
+    assert (plain["IPAddressDeny"], "IPAddressAllow" in plain) == (["any"], False)
+    assert unit["EnvironmentFile"][0].startswith("-"), "the file may be missing"
+
+
 def test_the_tmpfiles_only_make_folders_and_each_after_its_parent() -> None:
     known = {"/run", "/var/lib"}
-    for path in tmpfiles():
+    for path in (*tmpfiles(), *tmpfiles("rbln-dra.tmpfiles.conf")):
         assert str(Path(path).parent) in known
         known.add(path)
 
 
-def tmpfiles() -> dict[str, str]:
+def tmpfiles(name: str = "rbln.tmpfiles.conf") -> dict[str, str]:
     """Folders and their modes, in order."""
     found = {}
-    for line in (DEPLOYMENTS / "rbln.tmpfiles.conf").read_text().splitlines():
+    for line in (DEPLOYMENTS / name).read_text().splitlines():
         if line and not line.startswith("#"):
             kind, path, mode, user, group, age = line.split()
             assert (kind, user, group, age) == ("d", "root", "root", "-"), line
