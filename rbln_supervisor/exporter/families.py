@@ -1,7 +1,7 @@
 """The values of the metrics, as families of samples."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from typing import Final, get_args
 
@@ -23,6 +23,7 @@ from rbln_supervisor.core.status import (
 )
 from rbln_supervisor.exporter.catalog import CATALOG, Entry
 from rbln_worker.contract.counters import BOUNDS_S, METHODS, Calls, Histogram, WorkerCounters
+from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.health import HealthPhase
 from rbln_worker.contract.pod_devices import PodSource
 from rbln_worker.contract.problem import Code
@@ -31,7 +32,18 @@ Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
 # Prometheus sees no increase in a counter whose first sample is 1: the series that alerts use exist
 # from the start.
-_RESTARTS: Final = ("SIGKILL", "SIGSEGV", "exit-70", "hang")
+_CODES: Final[Mapping[str, tuple[str, ...]]] = {
+    "Allocate": (
+        *("OK", "CANCELLED", "DEADLINE_EXCEEDED"),
+        *("FAILED_PRECONDITION", "INVALID_ARGUMENT", "UNKNOWN"),
+    )
+}
+"""Codes of a method; OK for any other one."""
+_RESTARTS: Final = (
+    *("SIGABRT", "SIGBUS", "SIGKILL", "SIGSEGV"),
+    *(f"exit-{code}" for code in Exit if code not in {Exit.UNUSABLE, Exit.USAGE}),
+    *("hang", "not-started", "unknown"),
+)
 _LOSSES: Final = (("worker-down", ""), ("kubelet-away", ""), ("unregistered", ""))
 _BOUNDS: Final = (*(repr(bound) for bound in BOUNDS_S), "+Inf")
 
@@ -150,7 +162,8 @@ def _fill_pool(page: Page, name: str, counted: PoolMetrics) -> None:
 def _fill_counters(page: Page, name: str, figures: WorkerCounters) -> None:
     for method in METHODS:
         calls = figures.calls.get(method, Calls())
-        for code, count in sorted(({"OK": 0} | dict(calls.codes)).items()):
+        codes = dict.fromkeys(_CODES.get(method, ("OK",)), 0) | dict(calls.codes)
+        for code, count in sorted(codes.items()):
             page.add_sample("rbln_rpcs_total", count, name, method, code)
         page.add_histogram("rbln_rpc_duration_seconds", calls.took, name, method)
     page.add_sample("rbln_allocated_devices_total", figures.allocated, name)

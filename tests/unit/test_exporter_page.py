@@ -58,6 +58,9 @@ FIGURES = WorkerCounters(
     },
     allocated=7,
 )
+NO_FIGURES = WorkerCounters()
+REFUSALS = ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "DEADLINE_EXCEEDED")
+"""Codes of rbln_worker/kubelet/allocation.py."""
 STATUS = PoolStatus("serving", True, "kubelet-sock", "", "s.sock", WorkerStatus(7), DEVICES)  # noqa: FBT003
 TROUBLED = msgspec.structs.replace(
     STATUS, problems=(make_problem(Code.CDI_SPEC_NOT_WRITTEN, "p", POOL),)
@@ -138,6 +141,30 @@ def test_samples_of_every_kind() -> None:
     assert value(made, "rbln_process_open_fds", process="worker", pool=POOL) >= 3
     assert value(made, "rbln_device_healthy", device="c") == 0
     assert value(made, "rbln_device_pod_info", device="a", namespace="ml", pod="train") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        *(
+            ("rbln_rpcs_total", {"method": "Allocate", "code": code})
+            for code in (*REFUSALS, "CANCELLED", "UNKNOWN")
+        ),
+        *(
+            ("rbln_worker_restarts_total", {"cause": cause})
+            for cause in ("SIGABRT", "exit-71", "exit-0", "hang", "not-started", "unknown")
+        ),
+        ("rbln_failed_writes_total", {}),
+    ],
+)
+def test_counters_of_alerts_exist_before_their_first_event(
+    name: str, labels: dict[str, str]
+) -> None:
+    """increase() sees nothing in a series whose first sample is 1."""
+    made = Page()
+    quiet = SupervisorMetrics(MEASURES.status, DiscoveryMetrics(), {POOL: PoolMetrics(NO_FIGURES)})
+    fill_page(made, quiet, device_series=False)
+    assert value(made, name, **labels) == 0
 
 
 def test_a_histogram_is_cumulated_and_has_its_sum() -> None:
