@@ -38,6 +38,12 @@ SOURCES: Final = (
         "On a newer kernel",
         "scripts/e2e kernel --kernel newer -m by_kernel",
     ),
+    Source(
+        "alerts/results.md",
+        "alerts.md",
+        "Each alert and its fault",
+        "scripts/e2e alerts",
+    ),
     Source("image/results.md", "image.md", "The image in a container", "scripts/e2e image"),
 )
 
@@ -54,8 +60,9 @@ is promised: [what pods hold](../operate.md#what-pods-hold).
 
 def main() -> int:
     """Write each page whose table is there; 1 where there is none at all."""
-    cache = _cache_folder()
+    cache = cache_folder()
     written = _write_pods(cache)
+    written += _copy_picture(cache)
     for source in SOURCES:
         table = cache / source.table
         if not table.exists():
@@ -68,6 +75,15 @@ def main() -> int:
         (MEASURED / source.page).write_text(page)
         written += 1
     return 0 if written else 1
+
+
+def _copy_picture(cache: Path) -> int:
+    """Copy the picture of the dashboard; return the number of files."""
+    picture = cache / "alerts/dashboard.svg"
+    if not picture.exists():
+        return 0
+    (MEASURED / picture.name).write_text(picture.read_text())
+    return 1
 
 
 def _write_pods(cache: Path) -> int:
@@ -94,7 +110,8 @@ def _situation(row: str) -> str:
     return row.split(" | ", maxsplit=1)[0]
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """The folder of the suites' tables: RBLN_E2E_CACHE, or one of the user's cache."""
     chosen = os.environ.get("RBLN_E2E_CACHE")
     if chosen:
         return Path(chosen).absolute()

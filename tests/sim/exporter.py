@@ -1,9 +1,10 @@
 """The real rbln-exporter, as a process, and what it says."""
 
 import http.client
+import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
@@ -96,13 +97,16 @@ class Scrape:
 
 
 @contextmanager
-def exporting(run_dir: Path, home: Path, *arguments: str) -> Iterator[Exporter]:
-    """An exporter of a run directory, with its log in a folder."""
+def exporting(
+    run_dir: Path, home: Path, *arguments: str, variables: Mapping[str, str] | None = None
+) -> Iterator[Exporter]:
+    """An exporter of a run directory, with its log in a folder, and environment variables."""
     log = home / "exporter.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
             command(run_dir, *arguments),
             cwd=REPOSITORY,
+            env={**os.environ, **(variables or {})},
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,

@@ -1,0 +1,1 @@
+"""The shipped alerts and dashboard, evaluated by Prometheus while faults are injected."""
