@@ -48,6 +48,10 @@ class ClaimRecords:
         self._files.write_files(entry, board)
         return entry
 
+    def read_entries(self) -> tuple[ClaimEntry, ...]:
+        """Read the claims of this boot, also those of another instance."""
+        return self._checkpoint.change_claims(_keep_all).of_boot(self._boot)
+
     def begin_claim(self, plan: ClaimPlan, board: DeviceBoard) -> ClaimEntry | ClaimRefusal:
         """Record that side effects begin, or refuse a claim with a device of another one."""
         entry = make_entry(plan, self._boot, board.uuids, round(datetime.now(UTC).timestamp(), 3))
@@ -62,9 +66,9 @@ class ClaimRecords:
         self._checkpoint.change_claims(add_entry)
         return refusal or entry
 
-    def complete_claim(self, entry: ClaimEntry, board: DeviceBoard) -> None:
+    def complete_claim(self, entry: ClaimEntry, group: int | None, board: DeviceBoard) -> None:
         """Write the files of a claim, and record that it is prepared; an error undoes it."""
-        complete = msgspec.structs.replace(entry, state="done")
+        complete = msgspec.structs.replace(entry, state="done", group=group)
 
         def replace_entry(before: ClaimCheckpoint) -> ClaimCheckpoint:
             if before.claims.get(entry.uid) != entry:
@@ -81,11 +85,13 @@ class ClaimRecords:
                     self.remove_claim(entry.uid)
             raise
 
-    def remove_claim(self, uid: str) -> None:
-        """Undo a preparation; meanwhile it is one that is not complete."""
+    def remove_claim(self, uid: str) -> ClaimEntry | None:
+        """Undo a preparation; meanwhile it is one that is not complete. Return its entry."""
+        removed: ClaimEntry | None = None
 
         def mark_incomplete(before: ClaimCheckpoint) -> ClaimCheckpoint:
-            entry = before.claims.get(uid)
+            nonlocal removed
+            removed = entry = before.claims.get(uid)
             if entry is None or entry.state == "started":
                 return before
             return before.with_entry(msgspec.structs.replace(entry, state="started"))
@@ -95,6 +101,7 @@ class ClaimRecords:
         self._checkpoint.change_claims(
             lambda before: before.without_entry(uid) if uid in before.claims else before
         )
+        return removed
 
     def recover_claims(self, board: DeviceBoard) -> None:
         """Undo what earlier workers have not completed; another boot's claims are history."""

@@ -1,7 +1,7 @@
 """Claims of a pool that is exported by DRA: prepares and unprepares them.
 
-Prepare: read the claim, decide, record it as started, make its files, record it as done. What is
-prepared is answered from the records. Unprepare needs the records only.
+Prepare: read the claim, decide, record it as started, make its RSD group and its files, record it
+as done. What is prepared is answered from the records. Unprepare needs the records only.
 """
 
 import asyncio
@@ -26,8 +26,10 @@ from rbln_worker.core.dra.claims import (
     plan_claim,
 )
 from rbln_worker.core.dra.resource_claim import ResourceClaim
+from rbln_worker.core.dra.rsd import RsdFailure
 from rbln_worker.dra.checkpoint_file import ClaimFilesError
 from rbln_worker.dra.claim_files import DeviceBoard
+from rbln_worker.dra.claim_groups import ClaimGroups, ReadEntries, no_groups
 from rbln_worker.dra.claim_records import ClaimRecords
 
 FILES_TIMEOUT_S: Final = 10.0
@@ -60,6 +62,7 @@ class ClaimStore:
         records: ClaimRecords,
         *,
         post: Callable[[tuple[PreparedClaim, ...]], None],
+        make_groups: Callable[[ReadEntries], ClaimGroups] = no_groups,
     ) -> None:
         """``post`` takes the prepared claims after a change."""
         self._reader = reader
@@ -69,6 +72,7 @@ class ClaimStore:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="claims")
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         """A lock for each claim, as long as a call uses it."""
+        self.groups = make_groups(lambda: self._in_thread(self._records.read_entries))
         self._view: ClaimView | None = None
         self._board: DeviceBoard | None = None
         self._refresh: asyncio.Future[None] | None = None
@@ -136,7 +140,10 @@ class ClaimStore:
                 entry = await self._in_thread(self._records.begin_claim, plan, board)
                 if isinstance(entry, ClaimRefusal):
                     return entry
-                await self._in_thread(self._records.complete_claim, entry, board)
+                group = await self._make_group(entry)
+                if isinstance(group, ClaimRefusal):
+                    return group
+                await self._complete_claim(entry, group, board)
             except ClaimFilesError as error:
                 return ClaimRefusal(f"claim {claim.text} can't be prepared: {error}")
             finally:
@@ -150,10 +157,29 @@ class ClaimStore:
             return ClaimRefusal(f"claim {claim.text} can't be read: {error}")
         return plan_claim(claim, current, view)
 
+    async def _make_group(self, entry: ClaimEntry) -> int | ClaimRefusal | None:
+        group = await self.groups.make_group(entry)
+        if not isinstance(group, RsdFailure):
+            return group
+        await self._in_thread(self._records.remove_claim, entry.uid)
+        return ClaimRefusal(f"claim {entry.namespace}/{entry.name} gets no group: {group.reason}")
+
+    async def _complete_claim(
+        self, entry: ClaimEntry, group: int | None, board: DeviceBoard
+    ) -> None:
+        try:
+            await self._in_thread(self._records.complete_claim, entry, group, board)
+        except ClaimFilesError:
+            # Not removed here: another instance may have prepared the claim with it meanwhile.
+            self.groups.suspect_orphans()
+            raise
+
     async def _unprepare_locked(self, claim: ClaimReference) -> ClaimRefusal | None:
         async with self._claim_lock(claim.uid):
             try:
-                await self._in_thread(self._records.remove_claim, claim.uid)
+                removed = await self._in_thread(self._records.remove_claim, claim.uid)
+                if removed is not None:
+                    await self.groups.remove_group(removed.group, removed)
             except ClaimFilesError as error:
                 return ClaimRefusal(f"claim {claim.text} can't be unprepared: {error}")
             finally:

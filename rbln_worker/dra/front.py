@@ -1,5 +1,6 @@
 """The front of a worker whose pool is exported by Dynamic Resource Allocation (DRA)."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
@@ -8,20 +9,25 @@ import grpc
 
 from rbln_worker.contract.claims import PreparedClaim
 from rbln_worker.contract.device import DeviceId
+from rbln_worker.contract.pod_resources import ResourceHolders
 from rbln_worker.contract.problem import Code, Problem, make_problem
 from rbln_worker.core.dra.claims import ClaimView
+from rbln_worker.core.dra.rsd import groupable_npus
 from rbln_worker.core.registration_events import EndpointChange
 from rbln_worker.core.step.effects import PublishAnswers
 from rbln_worker.core.step.events import ClaimsChanged
 from rbln_worker.dra.checkpoint_file import CheckpointFile
 from rbln_worker.dra.claim_files import ClaimFiles, DeviceBoard
+from rbln_worker.dra.claim_groups import ClaimGroups, ReadEntries
 from rbln_worker.dra.claim_records import ClaimRecords
 from rbln_worker.dra.claim_store import ClaimStore
 from rbln_worker.dra.cluster import ClusterConnection
 from rbln_worker.dra.driver_plugin import DriverPlugin
 from rbln_worker.dra.health_stream import HealthStream
 from rbln_worker.dra.publisher import SlicePublisher
-from rbln_worker.spec import DraStart, WorkerSpec
+from rbln_worker.dra.rsd_tool import LOCK_FILE, RsdGroups, find_tool
+from rbln_worker.kubelet import pod_resources
+from rbln_worker.spec import DraStart, WorkerSpec, below_root
 
 CHECKPOINT: Final = "checkpoint.json"
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -53,6 +59,8 @@ class DraFront:
             spec_folder=spec.spec_folder,
             root=spec.root,
         )
+        self._root = spec.root
+        self._pod_resources = spec.kubelet_dirs.pod_resources / pod_resources.SOCKET
         self._cluster = ClusterConnection(start.kubeconfig)
         self._store = ClaimStore(
             self._cluster,
@@ -60,6 +68,7 @@ class DraFront:
                 files, CheckpointFile(folder / CHECKPOINT, lambda: files.find_entries(boot)), boot
             ),
             post=self._claims_changed,
+            make_groups=self._make_groups,
         )
         self._post = post
         self._refusals: dict[DeviceId, str] = {}
@@ -68,15 +77,27 @@ class DraFront:
         self._publish: Callable[[SlicePublisher], None] | None = None
         """A function that publishes the latest devices."""
 
+    def _make_groups(self, claimed: ReadEntries) -> ClaimGroups:
+        return ClaimGroups(self._open_groups, claimed, self._read_holders)
+
+    def _open_groups(self) -> RsdGroups | None:
+        tool = find_tool(self._root)
+        lock = below_root(self._root, LOCK_FILE)
+        return RsdGroups(tool, lock, self._root) if tool else None
+
+    async def _read_holders(self) -> ResourceHolders:
+        return await asyncio.to_thread(pod_resources.list_pod_devices, self._pod_resources, None)
+
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """Problems with the API server, slices, and files of claims."""
+        """Problems with the API server, slices, and files and groups of claims."""
         texts = (
             (Code.API_SERVER_UNREACHABLE, self._cluster.problem),
             (Code.CDI_SPEC_NOT_WRITTEN, self._store.problem),
         )
-        found = tuple(make_problem(code, text, self._driver) for code, text in texts if text)
-        return found + (self._publisher.problems if self._publisher else ())
+        own = (make_problem(code, text, self._driver) for code, text in texts if text)
+        slices = self._publisher.problems if self._publisher else ()
+        return (*own, *slices, *self._store.groups.problems)
 
     def open_services(
         self, on_event: Callable[[EndpointChange], None]
@@ -102,6 +123,7 @@ class DraFront:
         board = DeviceBoard(
             answers.pool, self._node, listed, dict(answers.answers), dict(answers.verdicts)
         )
+        self._store.groups.update_npus(groupable_npus(answers.devices, answers.answers))
         self._store.update_devices(view, board, answers.changed)
         self._health.publish_verdicts(answers.verdicts)
         self._publish = lambda publisher: publisher.publish(
@@ -115,8 +137,9 @@ class DraFront:
         self._store.refresh_files()
 
     def start_tasks(self, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:
-        """Start to publish slices."""
+        """Start to publish slices, and to look for groups of claims that are gone."""
         spawn(self._publish_slices())
+        spawn(self._store.groups.check_forever())
 
     async def _publish_slices(self) -> None:
         client = await self._cluster.wait_client()

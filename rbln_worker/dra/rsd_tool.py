@@ -10,21 +10,24 @@ import contextlib
 import fcntl
 import logging
 import os
-import signal
 import threading
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from rbln_worker.core.dra.rsd import (
+    DEFAULT_GROUP,
     Groups,
     RsdFailure,
+    confirmed_orphans,
     create_arguments,
+    orphan_groups,
     parse_group_file,
     parse_tool_output,
     plan_group,
     remove_arguments,
 )
+from rbln_worker.dra.tool_process import run_tool
 
 LOCK_FILE: Final = "/var/run/rbln-rsd-group.lock"
 """The lock file of the vendor's programs, on the host."""
@@ -38,12 +41,8 @@ TOOL_PATHS: Final = (
     "run/rbln/driver/usr/bin/rbln-smi",
 )
 """Paths of the vendor's tool, below the root, best first; manifests mount /usr at /host/usr."""
-MAX_OUTPUT: Final = 1 << 20
-"""Maximum bytes of the tool's output; a longer one is an error."""
+MAX_BYTES: Final = 1 << 20
 _LOCK_POLL_S: Final = 0.05
-_REAP_TIMEOUT_S: Final = 1.0
-_CHUNK: Final = 1 << 16
-_ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
 log: Final = logging.getLogger("rbln.worker.rsd")
 
@@ -100,7 +99,7 @@ class RsdGroups:
             return RsdFailure(f"no RSD group within {self._timeouts.change:g} s")
 
     async def destroy_group(self, group: int, npus: Collection[str]) -> RsdFailure | None:
-        """Remove a group if it still has exactly these members; None if it is gone or another's."""
+        """Remove a group if all its members are of these; None if it is gone or another's."""
         try:
             async with (
                 asyncio.timeout(self._timeouts.change),
@@ -110,6 +109,24 @@ class RsdGroups:
                 return failure or await self._destroy_locked(group, frozenset(npus))
         except TimeoutError:
             return RsdFailure(f"RSD group {group} not removed within {self._timeouts.change:g} s")
+
+    async def remove_orphans(
+        self, earlier: Groups, free_npus: Callable[[], Awaitable[Collection[str]]]
+    ) -> Groups | RsdFailure:
+        """Remove groups that nobody uses, and did not at the earlier call; return the others.
+
+        ``free_npus`` returns the NPUs of the pool that nobody holds. It is called when no other
+        program can change groups any more.
+        """
+        try:
+            async with (
+                asyncio.timeout(self._timeouts.change),
+                self._turn,
+                self._locked() as failure,
+            ):
+                return failure or await self._remove_orphans_locked(earlier, free_npus)
+        except TimeoutError:
+            return RsdFailure(f"RSD groups not checked within {self._timeouts.change:g} s")
 
     async def read_groups(self) -> Groups | RsdFailure:
         """Read the groups that exist: from the driver, else from the tool."""
@@ -122,7 +139,7 @@ class RsdGroups:
             return parse_group_file(text)
         if text is not None:
             return text
-        output = await self._run_tool("-g", "-j")
+        output = await run_tool(self._tool, ("-g", "-j"), self._timeouts.tool, with_errors=False)
         return output if isinstance(output, RsdFailure) else parse_tool_output(output)
 
     async def _make_locked(self, npus: Sequence[str], free: Collection[str]) -> int | RsdFailure:
@@ -135,7 +152,7 @@ class RsdGroups:
         for stale in plan.stale:
             if failure := await self._destroy_locked(stale, groups[stale]):
                 return failure
-        made = await self._run_tool(*create_arguments(plan.group, npus))
+        made = await self._change_groups(create_arguments(plan.group, npus))
         # The tool may fail after it has made the group, or say nothing after it has failed.
         now = await self._read_groups()
         if isinstance(now, RsdFailure):
@@ -154,18 +171,33 @@ class RsdGroups:
         groups = await self._read_groups()
         if isinstance(groups, RsdFailure):
             return groups
-        if groups.get(group) != npus:
+        members = groups.get(group, frozenset())
+        if not members or not members <= npus:
             return None
-        removed = await self._run_tool(*remove_arguments(group))
+        removed = await self._change_groups(remove_arguments(group))
         now = await self._read_groups()
         if isinstance(now, RsdFailure):
             return removed if isinstance(removed, RsdFailure) else now
-        if now.get(group) != npus:
-            log.info("RSD group removed", extra={"group": group, "npus": ",".join(sorted(npus))})
+        if now.get(group) != members:
+            names = ",".join(sorted(members))
+            log.info("RSD group removed", extra={"group": group, "npus": names})
             return None
         if isinstance(removed, RsdFailure):
             return removed
         return RsdFailure(f"{self._tool.name} did not remove RSD group {group}")
+
+    async def _remove_orphans_locked(
+        self, earlier: Groups, free_npus: Callable[[], Awaitable[Collection[str]]]
+    ) -> Groups | RsdFailure:
+        groups = await self._read_groups()
+        if isinstance(groups, RsdFailure) or not groups.keys() - {DEFAULT_GROUP}:
+            return groups if isinstance(groups, RsdFailure) else {}
+        orphans = dict(orphan_groups(groups, await free_npus()))
+        for group, members in confirmed_orphans(earlier, orphans).items():
+            if failure := await self._destroy_locked(group, members):
+                return failure
+            del orphans[group]
+        return orphans
 
     @contextlib.asynccontextmanager
     async def _locked(self) -> AsyncIterator[RsdFailure | None]:
@@ -210,7 +242,7 @@ class RsdGroups:
             found: str | OSError
             try:
                 with path.open(errors="replace") as file:
-                    found = file.read(MAX_OUTPUT)
+                    found = file.read(MAX_BYTES)
             except OSError as error:
                 found = error
             with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
@@ -226,55 +258,5 @@ class RsdGroups:
         missing = isinstance(found, FileNotFoundError | NotADirectoryError)
         return None if missing else RsdFailure(f"{path}: {found.strerror}")
 
-    async def _run_tool(self, *arguments: str) -> bytes | RsdFailure:
-        """Run the tool; return its output."""
-        words = " ".join((self._tool.name, *arguments))
-        try:
-            process = await asyncio.create_subprocess_exec(
-                self._tool,
-                *arguments,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                env=_ENVIRONMENT,
-                cwd="/",
-                start_new_session=True,
-            )
-        except OSError as error:
-            return RsdFailure(f"{words}: {error.strerror}")
-        status: int | None = None
-        try:
-            async with asyncio.timeout(self._timeouts.tool):
-                if (output := await _read_bounded(process)) is not None:
-                    status = await process.wait()
-        except TimeoutError:
-            return RsdFailure(f"{words}: not finished within {self._timeouts.tool:g} s")
-        finally:
-            if status is None:
-                await _kill_group(process)
-        if output is None:
-            return RsdFailure(f"{words}: more than {MAX_OUTPUT} bytes of output")
-        if status:
-            said = " ".join(output.decode(errors="replace").split())[:200]
-            return RsdFailure(f"{words}: exit status {status}{f': {said}' if said else ''}")
-        return output
-
-
-async def _read_bounded(process: asyncio.subprocess.Process) -> bytes | None:
-    """Read the output to its end; None if it is too long."""
-    output = bytearray()
-    if process.stdout is not None:
-        while part := await process.stdout.read(_CHUNK):
-            output += part
-            if len(output) > MAX_OUTPUT:
-                return None
-    return bytes(output)
-
-
-async def _kill_group(process: asyncio.subprocess.Process) -> None:
-    """Kill the tool's process group; do not wait for a process that the kernel holds."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_REAP_TIMEOUT_S):
-            await process.wait()
+    async def _change_groups(self, arguments: Sequence[str]) -> bytes | RsdFailure:
+        return await run_tool(self._tool, arguments, self._timeouts.tool, with_errors=True)

@@ -66,7 +66,7 @@ def prepare(of: ClaimRecords, content: ClaimPlan) -> None:
     if of.find_prepared(content.claim, board()) is None:
         entry = of.begin_claim(content, board())
         assert isinstance(entry, ClaimEntry), entry
-        of.complete_claim(entry, board())
+        of.complete_claim(entry, None, board())
 
 
 def work(folder: Path, operation: str) -> None:

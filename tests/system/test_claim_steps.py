@@ -174,7 +174,7 @@ def test_a_prepare_undoes_itself_if_the_claim_was_unprepared_meanwhile(tmp_path:
     assert isinstance(entry, ClaimEntry)
     new.remove_claim("uid-1")
     with pytest.raises(Exception, match="unprepared meanwhile"):
-        old.complete_claim(entry, board())
+        old.complete_claim(entry, None, board())
     check_consistent(tmp_path, prepared={"uid-0"})
 
 

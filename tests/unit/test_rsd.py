@@ -3,6 +3,7 @@
 import pytest
 
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
+from rbln_worker.core.allocation.device_allocation import DeviceAllocation
 from rbln_worker.core.allocation.providers.provider import DeviceNode, same_path
 from rbln_worker.core.dra.rsd import (
     MAX_GROUP,
@@ -153,16 +154,20 @@ def device(product: str, driver: str = "rebellions") -> Device:
 
 
 def test_only_atoms_with_their_driver_are_grouped() -> None:
-    def nodes(number: int) -> tuple[DeviceNode, ...]:
-        return same_path(f"/dev/rbln{number}"), same_path("/dev/rsd0")
-
-    claimed = (
-        (device("1250"), nodes(10)),
-        (device("1220"), nodes(9)),
-        (device("2030"), nodes(1)),
-        (device("1251", driver="vfio-pci"), (same_path("/dev/vfio/7"),)),
-    )
-    assert groupable_npus(claimed) == ("rbln9", "rbln10")
+    nodes = {"atom": "rbln10", "ca22": "rbln9", "rebel": "rbln1", "vm": "vfio/7", "gone": "rbln3"}
+    answers = {
+        DeviceId(name): DeviceAllocation(
+            DeviceId(name), (same_path(f"/dev/{node}"), same_path("/dev/rsd0")), (), ""
+        )
+        for name, node in nodes.items()
+    }
+    devices = {
+        DeviceId("atom"): device("1250"),
+        DeviceId("ca22"): device("1220"),
+        DeviceId("rebel"): device("2030"),
+        DeviceId("vm"): device("1251", driver="vfio-pci"),
+    }
+    assert groupable_npus(devices, answers) == {"atom": "rbln10", "ca22": "rbln9"}
 
 
 def test_a_container_has_its_groups_node_as_rsd0() -> None:

@@ -7,7 +7,7 @@ checkpoint can be made again from the specs.
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -16,11 +16,11 @@ from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pool import PoolName
 from rbln_worker.core.allocation.cdi import CDI_VERSION, edits_object
 from rbln_worker.core.allocation.device_allocation import DeviceAllocation, env_names, env_vars
-from rbln_worker.core.allocation.providers.provider import DeviceNode, Mount
-from rbln_worker.core.allocation.providers.rebellions import RSD
+from rbln_worker.core.allocation.providers.provider import Mount
 from rbln_worker.core.dra.checkpoint import ClaimEntry, encode_entry, parse_entry
 from rbln_worker.core.dra.claims import base_request
 from rbln_worker.core.dra.names import dra_device_name
+from rbln_worker.core.dra.rsd import with_group_node
 
 HEADER: Final = b"# rbln-device-plugin: claim "
 _FILE: Final = re.compile(r"rbln-claim-(?P<driver>[a-z0-9.-]+)_(?P<uid>[0-9A-Za-z-]+)\.yaml")
@@ -106,12 +106,8 @@ def _cdi_kind(driver: str) -> str:
 
 
 def _device_edits(allocation: DeviceAllocation, group: int | None) -> dict[str, object]:
-    nodes: Iterable[DeviceNode] = allocation.nodes
-    if group is not None:
-        nodes = (
-            DeviceNode(f"{RSD[:-1]}{group}", RSD) if node.host == RSD else node for node in nodes
-        )
-    edits = edits_object(tuple(nodes), allocation.mounts)
+    nodes = allocation.nodes if group is None else with_group_node(allocation.nodes, group)
+    edits = edits_object(nodes, allocation.mounts)
     # A device of a spec needs an edit.
     return edits or {"env": [f"RBLN_DEVICE_{dra_device_name(allocation.id).replace('-', '_')}=1"]}
 

@@ -11,7 +11,8 @@ from typing import Final
 
 import msgspec
 
-from rbln_worker.contract.device import Device
+from rbln_worker.contract.device import Device, DeviceId
+from rbln_worker.core.allocation.device_allocation import DeviceAllocation
 from rbln_worker.core.allocation.providers import rebellions
 from rbln_worker.core.allocation.providers.provider import DeviceNode
 
@@ -176,19 +177,22 @@ def remove_arguments(group: int) -> tuple[str, ...]:
     return "group", "-d", f"{group}"
 
 
-def groupable_npus(devices: Iterable[tuple[Device, Iterable[DeviceNode]]]) -> tuple[str, ...]:
-    """Return the NPUs among a claim's devices that belong into a group, in order of their names.
+def groupable_npus(
+    devices: Mapping[DeviceId, Device], answers: Mapping[DeviceId, DeviceAllocation]
+) -> dict[DeviceId, str]:
+    """Return the names of the NPUs that belong into groups, such as ``rbln0``.
 
     Devices of the rebel100 family have no RSD, those on vfio-pci no NPU node.
     """
-    names = {
-        found[1]
-        for device, nodes in devices
-        if rebellions.is_npu(device) and device.function.product not in rebellions.WITHOUT_RSD
-        for node in nodes
+    return {
+        name: found[1]
+        for name, answer in answers.items()
+        if (device := devices.get(name)) is not None
+        and rebellions.is_npu(device)
+        and device.function.product not in rebellions.WITHOUT_RSD
+        for node in answer.nodes
         if (found := _NPU_NODE.fullmatch(node.host))
     }
-    return tuple(sorted(names, key=lambda name: int(name.removeprefix("rbln"))))
 
 
 def with_group_node(nodes: Iterable[DeviceNode], group: int) -> tuple[DeviceNode, ...]:

@@ -1,0 +1,154 @@
+"""RSD groups of claims: made at prepare, removed at unprepare; orphans are removed every minute."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Final
+
+from rbln_worker.contract.device import DeviceId
+from rbln_worker.contract.pod_resources import ResourceHolders
+from rbln_worker.contract.problem import Code, Problem, Severity, make_problem
+from rbln_worker.core.dra.checkpoint import ClaimEntry
+from rbln_worker.core.dra.rsd import Groups, RsdFailure
+from rbln_worker.dra.rsd_tool import RsdGroups
+
+RECHECK_INTERVAL_S: Final = 5.0
+"""Seconds to the next check after the start, and while there are orphans or failures."""
+CHECK_INTERVAL_S: Final = 60.0
+
+ReadEntries = Callable[[], Awaitable[tuple[ClaimEntry, ...]]]
+"""Reads the claims of this boot, those whose preparation has begun included."""
+
+log: Final = logging.getLogger(__name__)
+
+
+class ClaimGroups:
+    """The RSD groups of a pool's claims."""
+
+    def __init__(
+        self,
+        open_groups: Callable[[], RsdGroups | None],
+        claimed: ReadEntries,
+        read_holders: Callable[[], Awaitable[ResourceHolders]],
+    ) -> None:
+        """Make no groups as long as the host has no tool for them.
+
+        Args:
+            open_groups: returns the groups of the node; None: the host has no tool.
+            claimed: reads the checkpoint.
+            read_holders: asks the kubelet for the devices that pods hold.
+        """
+        self._open_groups = open_groups
+        self._claimed = claimed
+        self._read_holders = read_holders
+        self._rsd: RsdGroups | None = None
+        self._npus: Mapping[DeviceId, str] = {}
+        self._orphans: Groups = {}
+        """Those of the last check."""
+        self._failure = ""
+        self._suspected = asyncio.Event()
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Problems for the status."""
+        if self._failure:
+            text = f"RSD groups: {self._failure}"
+            return (make_problem(Code.RSD_MISSING, text, severity=Severity.WARNING),)
+        if self._npus and self._rsd is None:
+            text = "no rbln-smi on the host: all claims share the RSD group 0"
+            return (make_problem(Code.RBLN_STAT_MISSING, text, severity=Severity.NOTE),)
+        return ()
+
+    def update_npus(self, npus: Mapping[DeviceId, str]) -> None:
+        """Take the NPUs of the pool that belong into groups, such as ``rbln0``, by device."""
+        self._npus = npus
+
+    async def make_group(self, entry: ClaimEntry) -> int | RsdFailure | None:
+        """Make the group of a claim; return its ID, or None if it gets none of its own."""
+        devices = {device.id for device in entry.devices if not device.admin}
+        npus = self._names_of(devices)
+        rsd = self._find_groups()
+        if rsd is None or not npus or not entry.groups_npus:
+            return None
+        claim = f"{entry.namespace}/{entry.name}"
+        # Its own pods hold them already if the checkpoint was lost.
+        others = {
+            DeviceId(one.device)
+            for one in (await self._read_holders()).holdings
+            if one.claim != claim
+        }
+        made = await rsd.make_group(npus, await self._free_npus(others, besides=entry.uid))
+        self._note_failure(made)
+        return made
+
+    async def remove_group(self, group: int | None, entry: ClaimEntry) -> None:
+        """Remove the group of a claim that has ended; one that stays is an orphan from now on."""
+        rsd = self._find_groups()
+        if rsd is not None and group is not None:
+            npus = self._names_of({device.id for device in entry.devices})
+            self._note_failure(await rsd.destroy_group(group, npus))
+            if self._failure:
+                self.suspect_orphans()
+
+    async def check_forever(self) -> None:
+        """Remove groups that crashes and failures left behind."""
+        while True:
+            await self._check_orphans()
+            await asyncio.sleep(RECHECK_INTERVAL_S)
+            await self._check_orphans()
+            if not (self._orphans or self._failure):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(CHECK_INTERVAL_S):
+                        await self._suspected.wait()
+                self._suspected.clear()
+
+    def suspect_orphans(self) -> None:
+        """Check soon: a claim may have left a group behind."""
+        self._suspected.set()
+
+    async def _check_orphans(self) -> None:
+        rsd = self._find_groups()
+        if rsd is None or not self._npus:
+            return
+        answer = await self._read_holders()
+        if answer.absent or answer.unknown:  # a group whose pod is not known must stay
+            return
+        in_use = {DeviceId(one.device) for one in answer.holdings}
+        orphans = await rsd.remove_orphans(self._orphans, lambda: self._free_npus(in_use))
+        self._note_failure(orphans)
+        self._orphans = {} if isinstance(orphans, RsdFailure) else orphans
+
+    async def _free_npus(self, in_use: Collection[DeviceId], besides: str = "") -> Collection[str]:
+        """Return the NPUs of the pool that neither these pods nor other claims hold."""
+        claimed = {
+            device.id
+            for entry in await self._claimed()
+            if entry.uid != besides
+            for device in entry.devices
+            if not device.admin
+        }
+        return self._names_of(self._npus.keys() - claimed - set(in_use))
+
+    def _names_of(self, devices: Collection[DeviceId]) -> list[str]:
+        return sorted(self._npus[device] for device in devices if device in self._npus)
+
+    def _find_groups(self) -> RsdGroups | None:
+        if self._rsd is None:
+            self._rsd = self._open_groups()
+        return self._rsd
+
+    def _note_failure(self, result: object) -> None:
+        failure = result.reason if isinstance(result, RsdFailure) else ""
+        if failure and failure != self._failure:
+            log.warning("RSD groups can't be changed", extra={"why": failure})
+        self._failure = failure
+
+
+def no_groups(claimed: ReadEntries) -> ClaimGroups:
+    """Return groups of a host without the vendor's tool."""
+
+    async def hold_nothing() -> ResourceHolders:
+        return ResourceHolders()
+
+    return ClaimGroups(lambda: None, claimed, hold_nothing)
