@@ -67,6 +67,10 @@ class ClaimEntry(msgspec.Struct, frozen=True, omit_defaults=True):
         return all(one.admin for one in self.devices)
 
 
+_KNOWN: Final = frozenset(field.encode_name for field in msgspec.structs.fields(ClaimEntry))
+"""The fields of an entry that this version writes."""
+
+
 class ClaimCheckpoint(msgspec.Struct, frozen=True):
     """A checkpoint's content."""
 
@@ -194,8 +198,7 @@ def prepared_claims(entries: Collection[ClaimEntry]) -> tuple[PreparedClaim, ...
 
 def _merge_entry(before: Mapping[str, Any], entry: ClaimEntry) -> dict[str, Any]:
     """Return the object of an entry, with fields that another version wrote."""
-    known = {field.encode_name for field in msgspec.structs.fields(ClaimEntry)}
     fresh = msgspec.to_builtins(entry)
     if before and msgspec.convert(before, ClaimEntry).devices == entry.devices:
         fresh["devices"] = before["devices"]
-    return {**{key: value for key, value in before.items() if key not in known}, **fresh}
+    return {**{key: value for key, value in before.items() if key not in _KNOWN}, **fresh}

@@ -5,7 +5,6 @@ metadata file. The first line of the file holds the entry of the checkpoint, so 
 checkpoint can be made again from the specs.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -89,9 +88,8 @@ def claim_spec_text(entry: ClaimEntry, source: SpecSource) -> bytes:
         edits["env"] = _request_env(entry, request, source, is_only=len(requests) == 1)
         devices.append({"name": f"{entry.uid}_{request}", "containerEdits": edits})
     spec = {"cdiVersion": CDI_VERSION, "devices": devices, "kind": _cdi_kind(source.driver)}
-    return b"".join(
-        (HEADER, encode_entry(entry), b"\n", json.dumps(spec, indent=1).encode(), b"\n")
-    )
+    text = msgspec.json.format(msgspec.json.encode(spec), indent=1)
+    return b"".join((HEADER, encode_entry(entry), b"\n", text, b"\n"))
 
 
 def entry_of_spec(text: bytes) -> ClaimEntry | None:
