@@ -35,6 +35,8 @@ from rbln_worker.registrar import Registrar
 from rbln_worker.spec import WorkerSpec
 
 CLOSE_TIMEOUT_S: Final = 1.0
+CALLS_TIMEOUT_S: Final = 0.4
+"""Both are within the time that a supervisor waits for the end of its worker."""
 _DEV_FOLDERS: Final = ("dev", "dev/vfio", "dev/infiniband", "dev/net")
 """Folders of the nodes that containers are given."""
 
@@ -110,8 +112,8 @@ class Worker:
             finally:
                 self._state.ended = True
                 serving.cancel()
+                await self._front.end_calls(CALLS_TIMEOUT_S, withdraws=self._withdraws)
                 await self._registrar.close(CLOSE_TIMEOUT_S)
-                await self._front.close(CLOSE_TIMEOUT_S, withdraws=self._withdraws)
                 # Last: it may wait for a disk. A successor has a list of its own by now.
                 await self._files.close(CLOSE_TIMEOUT_S, save=self._owns_pool())
 

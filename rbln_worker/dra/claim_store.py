@@ -7,9 +7,9 @@ as done. What is prepared is answered from the records. Unprepare needs the reco
 import asyncio
 import contextlib
 import weakref
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, Protocol, TypeVar, TypeVarTuple
+from typing import Any, Final, Protocol, TypeVar, TypeVarTuple
 
 import msgspec
 
@@ -73,6 +73,8 @@ class ClaimStore:
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         """A lock for each claim, as long as a call uses it."""
         self.groups = make_groups(lambda: self._in_thread(self._records.read_entries))
+        self._calls: set[asyncio.Task[Any]] = set()
+        """Calls that have not ended."""
         self._view: ClaimView | None = None
         self._board: DeviceBoard | None = None
         self._refresh: asyncio.Future[None] | None = None
@@ -110,20 +112,27 @@ class ClaimStore:
         """Prepare a claim, or return what is prepared already."""
         if not claim.is_valid:
             return ClaimRefusal(f"{claim.text[:300]!r} is no name of a claim")
-        # The kubelet's time-out ends the call and not the work: its next call gets the result.
-        return await asyncio.shield(asyncio.ensure_future(self._prepare_locked(claim)))
+        return await self._shield_call(self._prepare_locked(claim))
 
     async def unprepare_claim(self, claim: ClaimReference) -> ClaimRefusal | None:
         """Undo the preparation of a claim; a claim that is not known is a success."""
         if not claim.is_valid:
             return None
-        return await asyncio.shield(asyncio.ensure_future(self._unprepare_locked(claim)))
+        return await self._shield_call(self._unprepare_locked(claim))
 
     async def close(self, within_s: float) -> None:
-        """Let the file work that has begun end."""
+        """Let calls and file work that have begun end."""
+        pending = {*self._calls, *((self._refresh,) if self._refresh else ())}
+        if pending:
+            await asyncio.wait(pending, timeout=within_s)
         self._thread.shutdown(wait=False)
-        if self._refresh is not None:
-            await asyncio.wait({self._refresh}, timeout=within_s)
+
+    async def _shield_call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do the work to its end: the kubelet's next call gets the result after its time-out."""
+        task = asyncio.create_task(work)
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+        return await asyncio.shield(task)
 
     async def _prepare_locked(self, claim: ClaimReference) -> PreparedDevices | ClaimRefusal:
         async with self._claim_lock(claim.uid):

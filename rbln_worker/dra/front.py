@@ -155,8 +155,8 @@ class DraFront:
             self._publish(publisher)
         await publisher.run()
 
-    async def close(self, within_s: float, *, withdraws: bool) -> None:
-        """Let the file work that has begun end; specs stay, because pods use them.
+    async def end_calls(self, within_s: float, *, withdraws: bool) -> None:
+        """Let calls and file work that have begun end; specs stay, because pods use them.
 
         Slices stay unless ``withdraws``: a successor has them, and the kubelet deletes those of a
         driver without sockets.

@@ -48,8 +48,11 @@ class Front(Protocol):
         """Start what runs as long as the worker."""
         ...
 
-    async def close(self, within_s: float, *, withdraws: bool) -> None:
-        """End; ``withdraws``: True if the pool is not exported in this way any more."""
+    async def end_calls(self, within_s: float, *, withdraws: bool) -> None:
+        """Let calls end before their sockets are closed.
+
+        ``withdraws``: True if the pool is not exported in this way any more.
+        """
         ...
 
 
@@ -89,5 +92,5 @@ class DevicePluginFront:
     def start_tasks(self, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:
         """Do nothing: calls and streams are all there is."""
 
-    async def close(self, within_s: float, *, withdraws: bool) -> None:
-        """Do nothing: the end of the endpoints is the end of the list."""
+    async def end_calls(self, within_s: float, *, withdraws: bool) -> None:
+        """Do nothing: calls don't wait, and the end of the endpoints is the end of the list."""

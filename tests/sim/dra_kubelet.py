@@ -43,7 +43,9 @@ class DraDriver:
         self.info = info
         self._channel = channel
 
-    def prepare(self, *claims: Claim, version: str = "v1") -> pb.NodePrepareResourcesResponse:
+    def prepare(
+        self, *claims: Claim, version: str = "v1", within_s: float = CALL_TIMEOUT_S
+    ) -> pb.NodePrepareResourcesResponse:
         """NodePrepareResources."""
         request = pb.NodePrepareResourcesRequest(claims=[one.message for one in claims])
         call = self._channel.unary_unary(
@@ -51,7 +53,7 @@ class DraDriver:
             request_serializer=pb.NodePrepareResourcesRequest.SerializeToString,
             response_deserializer=pb.NodePrepareResourcesResponse.FromString,
         )
-        answer: pb.NodePrepareResourcesResponse = call(request, timeout=CALL_TIMEOUT_S)
+        answer: pb.NodePrepareResourcesResponse = call(request, timeout=within_s)
         return answer
 
     def unprepare(self, *claims: Claim, version: str = "v1") -> pb.NodeUnprepareResourcesResponse:

@@ -1,18 +1,23 @@
 """A DRA pool's claims: the real supervisor and worker, with an API server and a kubelet's calls."""
 
+import contextlib
 import json
 import os
 import signal
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+import grpc
 import pytest
 
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.core.dra.names import dra_device_name
 from rbln_worker.dra.api import dra_health_pb2 as health_pb
+from tests.sim.api_server import ApiRequest, RawAnswer, no_fault
 from tests.system.dra_scene import ATOMS, DRIVER, NODE, Claim, dra_node, result
 from tests.system.scene import ATOM, TWO_POOLS, allocatable
 
@@ -209,6 +214,85 @@ def test_health_and_its_words_are_streamed(tmp_path: Path, version: str) -> None
         claim = scene.allocate(Claim("uid-1", "one"), result(ATOMS[1]))
         refusal = scene.driver.prepare(claim).claims["uid-1"].error
         assert refusal == f"device {ATOMS[1]} can't be used: its status is FAULT (3)"
+
+
+def test_a_call_that_the_kubelet_gave_up_does_no_harm(tmp_path: Path) -> None:
+    with dra_node(tmp_path) as scene:
+        claim = scene.allocate(Claim("uid-1", "one"), result(ATOMS[0]))
+        asked = threading.Event()
+        silent = RawAnswer(end="hang")
+
+        def say_nothing(request: ApiRequest) -> RawAnswer | None:
+            if "resourceclaims" not in request.path:
+                return None
+            asked.set()
+            return silent
+
+        scene.api.fault = say_nothing
+        driver = scene.driver
+        with pytest.raises(grpc.RpcError, match="DEADLINE_EXCEEDED"):
+            driver.prepare(claim, within_s=1.0)
+        assert asked.wait(10)
+        scene.api.fault = no_fault
+        assert driver.unprepare(claim).claims["uid-1"].error == ""
+        assert scene.spec_files() == []
+        assert driver.prepare(claim).claims["uid-1"].error == ""
+        assert scene.checkpoint()["claims"]["uid-1"]["state"] == "done"
+
+
+def test_a_storm_of_claims(tmp_path: Path) -> None:
+    """A hundred at once: monitoring, which has access to devices of others."""
+    with dra_node(tmp_path) as scene:
+        claims = [
+            scene.allocate(Claim(f"uid-{n}", f"c{n}"), result(ATOMS[n % 4], adminAccess=True))
+            for n in range(100)
+        ]
+        driver = scene.driver
+        with ThreadPoolExecutor(20) as pool:
+            errors = {
+                answer.claims[claim.uid].error
+                for claim, answer in zip(claims, pool.map(driver.prepare, claims), strict=True)
+            }
+            assert errors == {""}
+            assert len(scene.spec_files()) == 100
+            states = {one["state"] for one in scene.checkpoint()["claims"].values()}
+            assert states == {"done"}
+            errors = {
+                answer.claims[claim.uid].error
+                for claim, answer in zip(claims, pool.map(driver.unprepare, claims), strict=True)
+            }
+        assert errors == {""}
+        assert scene.spec_files() == []
+        assert scene.checkpoint()["claims"] == {}
+
+
+def test_of_claims_of_one_device_one_is_prepared(tmp_path: Path) -> None:
+    with dra_node(tmp_path) as scene:
+        claims = [scene.allocate(Claim(f"uid-{n}", f"c{n}"), result(ATOMS[0])) for n in range(20)]
+        answers = scene.driver.prepare(*claims).claims
+        refused = [one.error for one in answers.values() if one.error]
+        assert len(refused) == len(claims) - 1
+        assert all("in use by claim default/c" in one for one in refused)
+        assert len(scene.spec_files()) == 1
+
+
+def test_a_drained_worker_answers_what_it_has_begun(tmp_path: Path) -> None:
+    """An update of the plugin: the supervisor and its workers end while a claim is prepared."""
+    with dra_node(tmp_path) as scene:
+        claims = [
+            scene.allocate(Claim(f"uid-{n}", f"c{n}"), result(ATOMS[n % 4], adminAccess=True))
+            for n in range(50)
+        ]
+        driver, pid = scene.driver, scene.stack.workers()[ATOM]
+        with ThreadPoolExecutor(1) as pool:
+            call = pool.submit(driver.prepare, *claims)
+            os.kill(pid, signal.SIGTERM)
+            with contextlib.suppress(grpc.RpcError):  # not begun: the kubelet calls the next one
+                call.result()
+        after = scene.kubelet.wait_driver(DRIVER, lambda one: one.socket != driver.socket)
+        assert {one.error for one in after.prepare(*claims).claims.values()} == {""}
+        assert {one["state"] for one in scene.checkpoint()["claims"].values()} == {"done"}
+        assert len(scene.spec_files()) == len(claims)
 
 
 def wait_until(condition: Callable[[], object]) -> None:
