@@ -8,7 +8,7 @@ import msgspec
 
 from rbln_worker.contract.health import HealthPhase
 from rbln_worker.contract.pod_devices import PodSource
-from rbln_worker.contract.problem import Problem
+from rbln_worker.contract.problem import Code, Problem
 
 PoolState = Literal["starting", "serving", "waiting", "backoff", "invalid"]
 """``starting``: its worker lives and the kubelet does not list it yet; ``serving``: it is listed;
@@ -46,6 +46,10 @@ DROPPED_FRAMES: Final = frozenset(
         CounterName.REPLIES_UNDELIVERED,
     }
 )
+
+
+UNPUBLISHED: Final = frozenset({Code.API_SERVER_UNREACHABLE, Code.SLICES_NOT_PUBLISHED})
+"""Problems of a DRA pool whose ResourceSlices are missing or may be outdated."""
 
 
 class SupervisorStatus(msgspec.Struct, frozen=True):
@@ -94,6 +98,8 @@ class PodUse(msgspec.Struct, frozen=True):
     """Time of the pod's start, or when it was first seen (seconds since the epoch)."""
     source: PodSource
     """Source of this entry."""
+    claim: str = ""
+    """The ResourceClaim by which it holds the device, ``namespace/name``; empty without one."""
 
 
 class DeviceStatus(msgspec.Struct, frozen=True):
@@ -117,6 +123,21 @@ class DeviceStatus(msgspec.Struct, frozen=True):
     """Pods that hold it."""
 
 
+class ClaimStatus(msgspec.Struct, frozen=True):
+    """A ResourceClaim that is prepared on this node."""
+
+    namespace: str
+    name: str
+    uid: str
+    devices: tuple[str, ...]
+    pods: tuple[str, ...]
+    """The pods that it was reserved for when it was prepared, as ``namespace/name``."""
+    since: float | None
+    """The time of its preparation (seconds since the epoch)."""
+    admin: bool = False
+    """True for adminAccess: other claims may have the same devices."""
+
+
 class PoolStatus(msgspec.Struct, frozen=True):
     """A resource pool."""
 
@@ -132,15 +153,21 @@ class PoolStatus(msgspec.Struct, frozen=True):
     """By device ID, sorted."""
     problems: tuple[Problem, ...] = ()
     """Problems of a pool that may still serve."""
+    driver: str = ""
+    """Its DRA driver; empty if it is exported by the device-plugin API."""
+    claims: tuple[ClaimStatus, ...] = ()
+    """Prepared claims, of a pool that is exported by DRA."""
 
     @property
     def prevents_readiness(self) -> bool:
-        """True if the kubelet does not list it although it could.
+        """True if the kubelet does not list it although it could, or its slices are missing.
 
         A pool without devices waits for hardware, an invalid one for its owner: another instance
         would serve neither, so no update has to wait for them.
         """
-        return bool(self.devices) and not self.registered and self.state != "invalid"
+        if not self.devices or self.state == "invalid":
+            return False
+        return not self.registered or any(one.code in UNPUBLISHED for one in self.problems)
 
 
 class NodeStatus(msgspec.Struct, frozen=True):

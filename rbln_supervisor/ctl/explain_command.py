@@ -14,7 +14,12 @@ from rich.text import Text
 
 from rbln_supervisor.core.control.protocol import Explain, ExplainReply
 from rbln_supervisor.core.device_types.base import RefusalReason
-from rbln_supervisor.core.matching.explain import Decision, Explanation, PoolDecision
+from rbln_supervisor.core.matching.explain import (
+    Decision,
+    Explanation,
+    ExportedDevice,
+    PoolDecision,
+)
 from rbln_supervisor.core.matching.selector_match import Mismatch
 from rbln_supervisor.core.status import DeviceStatus
 from rbln_supervisor.ctl import client, completers, status_command
@@ -95,6 +100,8 @@ def explain_page(explanation: Explanation, columns: int, now: float) -> Renderab
     parts: list[RenderableType] = [_head_line(explanation)]
     if explanation.health is not None:
         parts += _health_lines(explanation.health, now)
+    if explanation.dra is not None:
+        parts.append(_slice_line(explanation.dra))
     parts += [Text(f"  {plain(note)}", "yellow") for note in explanation.notes]
     if explanation.pools:
         parts += [Text(), _pool_table(explanation, columns)]
@@ -109,6 +116,8 @@ def next_step(explanation: Explanation) -> str:
     device, health = explanation.device, explanation.health
     if explanation.pool is not None:
         if health is None or health.health == "Healthy":
+            if explanation.dra is not None:
+                return "nothing to fix: pods get it by claims; kubectl get resourceslices -o yaml"
             return f"nothing to fix: pods request it as {explanation.pool}; kubectl describe node"
         if health.source == "link":
             return (
@@ -197,10 +206,17 @@ def _health_lines(device: DeviceStatus, now: float) -> Iterator[Text]:
     yield line
     for one in device.pods:
         age = f", for {duration_text(now - one.since)}" if one.since else ""
-        holder = f"pod {status_command.pod_name(one)}, container {plain(one.container)}{age}"
+        container = f", container {plain(one.container)}" if one.container else ""
+        holder = f"pod {status_command.pod_name(one)}{container}{age}"
         yield Text(f"  used by {holder} ({one.source})")
     for warning in device.warnings:
         yield Text(f"  warning: {plain(warning)}", "yellow")
+
+
+def _slice_line(dra: ExportedDevice) -> Text:
+    """Return the device as the scheduler knows it."""
+    line = Text(f"  exported by DRA: device {plain(dra.name)} of driver {plain(dra.driver)}")
+    return line.append(f", taint {plain(dra.taint)}", "yellow") if dra.taint else line
 
 
 def _pool_table(explanation: Explanation, columns: int) -> Table:

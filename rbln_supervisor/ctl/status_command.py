@@ -23,6 +23,7 @@ from rbln_supervisor.core.status import (
     SupervisorStatus,
 )
 from rbln_supervisor.ctl import client, completers
+from rbln_supervisor.ctl.claims_table import claims_table
 from rbln_supervisor.ctl.command import Command
 from rbln_supervisor.ctl.exits import CommandError, Exit
 from rbln_supervisor.ctl.output import write_json
@@ -102,6 +103,8 @@ def status_page(
     for name, pool in status.pools.items():
         if pool.devices:
             parts += [Text(), _device_table(name, pool, columns, now, id_columns=max(ids))]
+        if pool.claims:
+            parts += [Text(), claims_table(name, pool, columns, now)]
     parts += _problem_lines(status)
     return Group(*parts)
 
@@ -142,7 +145,7 @@ def _pool_table(status: NodeStatus, columns: int, full: NodeStatus) -> Table:
         ]
         if not narrow:
             cells += [
-                Text(pool.registration or "-", "" if pool.registered else "dim"),
+                Text(_export_text(pool), "" if pool.registered else "dim"),
                 Text("-" if worker.pid is None else str(worker.pid)),
             ]
         cells += [
@@ -151,6 +154,10 @@ def _pool_table(status: NodeStatus, columns: int, full: NodeStatus) -> Table:
         ]
         table.add_row(*cells)
     return table
+
+
+def _export_text(pool: PoolStatus) -> str:
+    return "dra" if pool.driver else pool.registration or "-"
 
 
 def pool_notes(pool: PoolStatus) -> Iterator[str]:
@@ -202,7 +209,8 @@ def health_text(device: DeviceStatus) -> Text:
 
 def pod_name(one: PodUse) -> str:
     """Return the name of a pod that holds a device; its UID if the name is not known."""
-    return f"{plain(one.namespace)}/{plain(one.pod)}" if one.pod else plain(one.uid)
+    name = f"{plain(one.namespace)}/{plain(one.pod)}" if one.pod else plain(one.uid)
+    return f"{name} (claim {plain(one.claim)})" if one.claim else name
 
 
 def evidence_text(device: DeviceStatus) -> str:

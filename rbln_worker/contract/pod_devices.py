@@ -12,6 +12,8 @@ class PodSource(StrEnum):
     """The kubelet's Pods API (KEP-4188): a watch."""
     POD_RESOURCES = "pod-resources"
     """The kubelet's pod-resources API (KEP-606): polled."""
+    CLAIMS = "claims"
+    """The claims that a pool's worker has prepared, of a pool that is exported by DRA."""
     CHECKPOINT = "checkpoint"
     """The kubelet's checkpoint alone: it includes entries of pods that have ended."""
     NONE = "none"

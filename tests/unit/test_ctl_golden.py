@@ -13,8 +13,10 @@ import pytest
 from rich.console import Console, RenderableType
 
 from rbln_supervisor.core.status import (
+    ClaimStatus,
     DeviceStatus,
     NodeStatus,
+    PodUse,
     PoolStatus,
     SupervisorStatus,
     WorkerStatus,
@@ -22,6 +24,7 @@ from rbln_supervisor.core.status import (
 from rbln_supervisor.ctl import doctor_command, events_command, status_command
 from rbln_worker.contract.events import Event
 from rbln_worker.contract.health import HealthPhase
+from rbln_worker.contract.pod_devices import PodSource
 from rbln_worker.contract.problem import Code, make_problem
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -79,7 +82,26 @@ STATUS = NodeStatus(
                     NOW - 12,
                 ),
             },
-        )
+        ),
+        "rebellions.ai/npu": PoolStatus(
+            "serving",
+            registered=True,
+            registration="plugin-watcher",
+            reason="",
+            endpoint="x.sock",
+            worker=WorkerStatus(4721),
+            devices={
+                "0000:22:00.0": DeviceStatus(
+                    *("Healthy", "", 0),
+                    pods=(PodUse("ml", "a-0", "", "", NOW, PodSource.CLAIMS, "ml/npus-x\x1b"),),
+                ),
+            },
+            driver="npu.rebellions.ai",
+            claims=(
+                ClaimStatus("ml", "npus-x\x1b", "u", ("0000:22:00.0",), ("ml/a-0",), NOW - 70),
+                ClaimStatus("ops", "see", "v", ("0000:22:00.0",), (), None, admin=True),
+            ),
+        ),
     },
 )
 

@@ -8,9 +8,16 @@ import pytest
 
 from rbln_supervisor.core.control import protocol
 from rbln_supervisor.core.device_types.base import RefusalReason
-from rbln_supervisor.core.matching.explain import Decision, Explanation, PoolDecision
+from rbln_supervisor.core.matching.explain import (
+    Decision,
+    Explanation,
+    ExportedDevice,
+    PoolDecision,
+)
 from rbln_supervisor.core.matching.selector_match import Mismatch
+from rbln_supervisor.core.status import DeviceStatus, PodUse
 from rbln_worker.contract.device import DeviceId
+from rbln_worker.contract.pod_devices import PodSource
 from rbln_worker.contract.pool import PoolName
 from tests.unit.asking import PLAN, ctl, supervisor
 
@@ -129,6 +136,25 @@ def test_why_a_name_of_a_pf_is_not_meant(run_dir: Path, root: str, said: str) ->
     with supervisor(run_dir, protocol.encode(protocol.ExplainReply(explanation))):
         done = ctl("explain", "d", "--run-dir", run_dir)
     assert f"selectors[0]  pfNames: {said}, expected p0\n" in done.stdout
+
+
+def test_explain_of_a_device_in_slices(run_dir: Path) -> None:
+    use = PodUse("ml", "a-0", "", "", None, PodSource.CLAIMS, "ml/npus")
+    explanation = Explanation(
+        DeviceId("0000:3b:00.0"),
+        "accelerator",
+        PoolName("x.io/npu"),
+        0,
+        health=DeviceStatus("Unhealthy", "it is off", 0, source="aer", pods=(use,)),
+        dra=ExportedDevice("npu.x.io", "0000-3b-00-0", "npu.x.io/unhealthy=aer:NoSchedule"),
+    )
+    with supervisor(run_dir, protocol.encode(protocol.ExplainReply(explanation))):
+        said = ctl("--run-dir", run_dir, "explain", "3b:00.0").stdout
+    assert "used by pod ml/a-0 (claim ml/npus)" in said
+    assert (
+        "exported by DRA: device 0000-3b-00-0 of driver npu.x.io, "
+        "taint npu.x.io/unhealthy=aer:NoSchedule"
+    ) in " ".join(said.split())
 
 
 def test_explain_as_json(run_dir: Path) -> None:

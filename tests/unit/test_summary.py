@@ -12,14 +12,17 @@ from rbln_supervisor.core.reporting.pool_summary import (
     invalid_status,
     pool_status,
 )
-from rbln_supervisor.core.status import DeviceStatus, PoolStatus
+from rbln_supervisor.core.status import ClaimStatus, DeviceStatus, PodUse, PoolStatus
 from rbln_supervisor.core.workers.desired_state import DesiredState
 from rbln_supervisor.core.workers.lifecycle import Child, State
 from rbln_supervisor.core.workers.managed_pool import KnownWorker, ManagedPool
+from rbln_worker.contract.claims import PreparedClaim
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.health import HealthPhase, Judged, Verdict
 from rbln_worker.contract.messages import Phase, Report
+from rbln_worker.contract.pod_devices import PodDevice, PodSource
 from rbln_worker.contract.pool import PoolSpec
+from rbln_worker.contract.problem import Code, make_problem
 
 A, B = DeviceId("0000:20:00.0"), DeviceId("0000:21:00.0")
 POOL = PoolSpec("rebellions.ai", "ATOM", "accelerator")
@@ -72,6 +75,12 @@ def told(
         (State.ADOPTING, SERVING, "serving", ""),
         (State.KILLED, SERVING, "backoff", "its worker did not answer and is being killed"),
         (State.LEAVING, SERVING, "starting", "its former worker is leaving"),
+        (
+            State.WITHDRAWING,
+            SERVING,
+            "starting",
+            "its former worker is withdrawing its ResourceSlices",
+        ),
     ],
 )
 def test_a_word_and_a_reason(state: State, report: Report | None, word: str, reason: str) -> None:
@@ -138,6 +147,55 @@ def test_devices_that_nobody_looks_at_are_not_healthy() -> None:
         for one in told(state).devices.values():
             assert (one.health, one.reason) == ("Unhealthy", reason)
     assert told(State.NONE, roster=None).devices == {}
+
+
+CLAIM = PreparedClaim("u1", "ml", "npus", (A,), ("ml/train-0", "ml/train-1"), since=50.0)
+
+
+def dra_status(*holders: PodDevice) -> PoolStatus:
+    report = msgspec.structs.replace(SERVING, claims=(CLAIM,))
+    pool = ManagedPool(
+        *(POOL.name, "", "", "npu.rebellions.ai"),
+        desired=ROSTER,
+        child=Child(state=State.UP),
+        worker=KnownWorker(7, driver="npu.rebellions.ai", report=report),
+        holders={A: holders},
+        pod_source=PodSource.PODS_API,
+    )
+    return pool_status(PoolSnapshot(pool, None), 100.0)
+
+
+def test_a_dra_pool_has_claims_instead_of_allocations() -> None:
+    status = dra_status()
+    assert status.driver == "npu.rebellions.ai"
+    pods = ("ml/train-0", "ml/train-1")
+    assert status.claims == (ClaimStatus("ml", "npus", "u1", (A,), pods, 50.0),)
+    assert status.devices[A].pods == (
+        PodUse("ml", "train-0", "", "", 50.0, PodSource.CLAIMS, "ml/npus"),
+        PodUse("ml", "train-1", "", "", 50.0, PodSource.CLAIMS, "ml/npus"),
+    )
+    assert status.devices[B].pods == ()
+
+
+def test_a_pod_that_the_kubelet_lists_with_its_claim_is_shown_once() -> None:
+    holder = PodDevice(POOL.name, A, "ml", "train-0", "main", since=60.0, claim="ml/npus")
+    assert dra_status(holder).devices[A].pods == (
+        PodUse("ml", "train-0", "main", "", 60.0, PodSource.POD_RESOURCES, "ml/npus"),
+        PodUse("ml", "train-1", "", "", 50.0, PodSource.CLAIMS, "ml/npus"),
+    )
+
+
+def test_a_dra_pool_is_not_ready_before_its_slices_are_published() -> None:
+    status = dra_status()
+    assert not status.prevents_readiness
+    for code, prevents in (
+        (Code.SLICES_NOT_PUBLISHED, True),
+        (Code.API_SERVER_UNREACHABLE, True),
+        (Code.SLICE_FIELDS_DROPPED, False),
+    ):
+        problem = make_problem(code, "x", "npu.rebellions.ai")
+        changed = msgspec.structs.replace(status, problems=(problem,))
+        assert changed.prevents_readiness is prevents
 
 
 def test_an_invalid_pool() -> None:

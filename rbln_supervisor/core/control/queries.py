@@ -14,13 +14,15 @@ from rbln_supervisor.core.control.protocol import (
 )
 from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
 from rbln_supervisor.core.matching import in_use
-from rbln_supervisor.core.matching.explain import explain
+from rbln_supervisor.core.matching.explain import ExportedDevice, explain
 from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.matching.plan import devices_removed, make_plan, present_ids
 from rbln_supervisor.core.status import DeviceStatus
 from rbln_supervisor.core.workers.desired_state import DesiredState
+from rbln_worker.contract.device import DeviceId
+from rbln_worker.contract.health import Verdict
 from rbln_worker.contract.pod_resources import ResourceHolders
-from rbln_worker.contract.pool import PoolName
+from rbln_worker.contract.pool import DraExport, PoolName
 
 
 def explain_reply(
@@ -52,7 +54,22 @@ def explain_reply(
         return ErrorReply((_unknown_device(name, served),))
     lister = next((p for p, state in pools.items() if explanation.device in state.devices), None)
     device_health = health(lister).get(explanation.device) if lister else None
-    return ExplainReply(msgspec.structs.replace(explanation, health=device_health))
+    export = pools[lister].pool.dra if lister else None
+    dra = _as_exported(export, explanation.device, device_health) if export else None
+    return ExplainReply(msgspec.structs.replace(explanation, health=device_health, dra=dra))
+
+
+def _as_exported(
+    export: DraExport, device: DeviceId, health: DeviceStatus | None
+) -> ExportedDevice:
+    # Only here: nodes without a pool for DRA need not have these modules in memory.
+    from rbln_worker.core.dra.names import dra_device_name  # noqa: PLC0415
+    from rbln_worker.core.dra.taints import device_taints  # noqa: PLC0415
+
+    is_healthy = health is not None and health.health == "Healthy"
+    verdict = Verdict(healthy=is_healthy, source=health.source if health else "")
+    taints = (f"{one.key}={one.value}:{one.effect}" for one in device_taints(export, verdict))
+    return ExportedDevice(export.driver, dra_device_name(device), ", ".join(taints))
 
 
 def parse_dry_run(request: DryRun, prefix: str) -> node_config.NodeConfig | DryRunReply:

@@ -66,6 +66,16 @@ class MatchCounts(msgspec.Struct, frozen=True):
     rejected: int = 0
 
 
+class ExportedDevice(msgspec.Struct, frozen=True):
+    """A device in the ResourceSlices of its pool, which is exported by DRA."""
+
+    driver: str
+    name: str
+    """Its name there, such as ``0000-3b-00-0``."""
+    taint: str = ""
+    """Its taint, ``key=value:effect``; empty if it has none."""
+
+
 class Explanation(msgspec.Struct, frozen=True):
     """All that is known of a device: its pool, or a reason, or the pools' decisions."""
 
@@ -87,6 +97,8 @@ class Explanation(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
     health: DeviceStatus | None = None
     """Health of the device, if a pool lists it."""
+    dra: ExportedDevice | None = None
+    """None unless its pool is exported by DRA."""
 
 
 def explain(

@@ -5,12 +5,20 @@ from typing import Final, Literal
 import msgspec
 
 from rbln_supervisor.core.config.node_config import InvalidPool
-from rbln_supervisor.core.status import DeviceStatus, PodUse, PoolState, PoolStatus, WorkerStatus
+from rbln_supervisor.core.status import (
+    ClaimStatus,
+    DeviceStatus,
+    PodUse,
+    PoolState,
+    PoolStatus,
+    WorkerStatus,
+)
 from rbln_supervisor.core.workers.lifecycle import State
 from rbln_supervisor.core.workers.managed_pool import ManagedPool
 from rbln_worker.contract.device import Device
 from rbln_worker.contract.health import HealthPhase, Verdict
 from rbln_worker.contract.messages import Phase, Report
+from rbln_worker.contract.pod_devices import PodSource
 
 
 class PoolSnapshot(msgspec.Struct, frozen=True):
@@ -56,6 +64,15 @@ def pool_status(snapshot: PoolSnapshot, now: float) -> PoolStatus:
         ),
         devices=_device_statuses(snapshot),
         problems=report.problems if report else (),
+        driver=pool.driver,
+        claims=tuple(
+            ClaimStatus(
+                *(one.namespace, one.name, one.uid, one.devices, one.pods),
+                one.since or None,
+                one.admin,
+            )
+            for one in (report.claims if report else ())
+        ),
     )
 
 
@@ -135,10 +152,27 @@ def _device_statuses(snapshot: PoolSnapshot) -> dict[str, DeviceStatus]:
 
 
 def _pod_uses(pool: ManagedPool, device: Device) -> tuple[PodUse, ...]:
-    return tuple(
-        PodUse(one.namespace, one.pod, one.container, one.uid, one.since or None, pool.pod_source)
-        for one in pool.holders.get(device.id, ())
+    """Return the pods that hold a device: those of the kubelet, then others of prepared claims."""
+    holders = pool.holders.get(device.id, ())
+    known = {(f"{one.namespace}/{one.pod}", one.claim) for one in holders}
+    of_kubelet = (
+        PodUse(
+            *(one.namespace, one.pod, one.container, one.uid, one.since or None),
+            PodSource.POD_RESOURCES if one.claim else pool.pod_source,
+            one.claim,
+        )
+        for one in holders
     )
+    report = pool.worker.report
+    prepared = (
+        PodUse(namespace, pod, "", "", claim.since or None, PodSource.CLAIMS, name)
+        for claim in (report.claims if report else ())
+        if device.id in claim.devices
+        for name in [f"{claim.namespace}/{claim.name}"]
+        for namespace, _, pod in (one.partition("/") for one in claim.pods)
+        if (f"{namespace}/{pod}", name) not in known
+    )
+    return (*of_kubelet, *prepared)
 
 
 def _device_status(device: Device, verdict: Verdict, pods: tuple[PodUse, ...] = ()) -> DeviceStatus:
