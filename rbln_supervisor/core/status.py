@@ -123,7 +123,7 @@ class DeviceStatus(msgspec.Struct, frozen=True):
     """Pods that hold it."""
 
 
-class ClaimStatus(msgspec.Struct, frozen=True):
+class ServedClaim(msgspec.Struct, frozen=True):
     """A ResourceClaim that is prepared on this node."""
 
     namespace: str
@@ -155,7 +155,7 @@ class PoolStatus(msgspec.Struct, frozen=True):
     """Problems of a pool that may still serve."""
     driver: str = ""
     """Its DRA driver; empty if it is exported by the device-plugin API."""
-    claims: tuple[ClaimStatus, ...] = ()
+    claims: tuple[ServedClaim, ...] = ()
     """Prepared claims, of a pool that is exported by DRA."""
 
     @property

@@ -13,11 +13,11 @@ import pytest
 from rich.console import Console, RenderableType
 
 from rbln_supervisor.core.status import (
-    ClaimStatus,
     DeviceStatus,
     NodeStatus,
     PodUse,
     PoolStatus,
+    ServedClaim,
     SupervisorStatus,
     WorkerStatus,
 )
@@ -98,8 +98,8 @@ STATUS = NodeStatus(
             },
             driver="npu.rebellions.ai",
             claims=(
-                ClaimStatus("ml", "npus-x\x1b", "u", ("0000:22:00.0",), ("ml/a-0",), NOW - 70),
-                ClaimStatus("ops", "see", "v", ("0000:22:00.0",), (), None, admin=True),
+                ServedClaim("ml", "npus-x\x1b", "u", ("0000:22:00.0",), ("ml/a-0",), NOW - 70),
+                ServedClaim("ops", "see", "v", ("0000:22:00.0",), (), None, admin=True),
             ),
         ),
     },

@@ -6,11 +6,11 @@ import msgspec
 
 from rbln_supervisor.core.config.node_config import InvalidPool
 from rbln_supervisor.core.status import (
-    ClaimStatus,
     DeviceStatus,
     PodUse,
     PoolState,
     PoolStatus,
+    ServedClaim,
     WorkerStatus,
 )
 from rbln_supervisor.core.workers.lifecycle import State
@@ -66,7 +66,7 @@ def pool_status(snapshot: PoolSnapshot, now: float) -> PoolStatus:
         problems=report.problems if report else (),
         driver=pool.driver,
         claims=tuple(
-            ClaimStatus(
+            ServedClaim(
                 *(one.namespace, one.name, one.uid, one.devices, one.pods),
                 one.since or None,
                 one.admin,
