@@ -144,6 +144,26 @@ def claim_holders(holdings: Iterable[ResourceHolder]) -> tuple[PodDevice, ...]:
     )
 
 
+def with_claims(
+    devices: Iterable[PodDevice], listed: Iterable[PodDevice], prepared: Iterable[PodDevice]
+) -> tuple[PodDevice, ...]:
+    """Return the devices with those of claims; a pod that is listed needs no second entry.
+
+    Args:
+        devices: those without claims.
+        listed: those that pod-resources lists.
+        prepared: those that drivers have prepared.
+    """
+    found = set(listed)
+    known = {(one.resource, one.device, one.namespace, one.pod, one.claim) for one in found}
+    found |= {
+        one
+        for one in prepared
+        if (one.resource, one.device, one.namespace, one.pod, one.claim) not in known
+    }
+    return tuple(sorted({*devices, *found}))
+
+
 def with_pool_names(holders: Iterable[Holder], pools: Mapping[str, PoolName]) -> tuple[Holder, ...]:
     """Return holders of devices; claims of a driver in ``pools`` get the name of its pool."""
     return tuple(

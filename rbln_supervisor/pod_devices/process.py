@@ -13,6 +13,7 @@ import msgspec
 
 from rbln_supervisor.core import pod_devices
 from rbln_supervisor.core.pod_devices import SETTLE_TIMEOUT_S, Key, PodTable, holder_key
+from rbln_supervisor.pod_devices import prepared_claims
 from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.pod_devices import Pod, PodDevice, PodDevices, PodSource
 from rbln_worker.contract.pod_resources import ResourceHolder, ResourceHolders
@@ -66,7 +67,9 @@ class _Sources:
         self._holdings: tuple[ResourceHolder, ...] | None = None
         self._drivers = dirs.plugins
         self._claims: tuple[PodDevice, ...] = ()
-        """Devices that pods hold by ResourceClaims; only pod-resources lists them."""
+        """Devices that pods hold by ResourceClaims, according to pod-resources."""
+        self._prepared: tuple[PodDevice, ...] = ()
+        """The same according to the checkpoints of our drivers."""
         self._ended: set[PodDevice] = set()
         self._listed: set[Key] = set()
         """Devices that pod-resources has listed since the kubelet's start."""
@@ -95,7 +98,6 @@ class _Sources:
                 self._watch_reader(),
                 self._follow_sources(),
                 self._watch_folders(),
-                self._follow_claims(),
             ):
                 group.create_task(one)
 
@@ -190,6 +192,7 @@ class _Sources:
     async def _ask_pod_resources(self) -> str | None:
         """Request the state of pod-resources; return a failure, or None (also without a socket)."""
         self._read_checkpoint()  # before the request: the kubelet knows all its entries
+        self._read_claims()
         entries = self._checkpoint.devices
         self._note_kubelet()
         found = await asyncio.to_thread(pod_resources.list_pod_devices, self._pod_resources, None)
@@ -198,17 +201,6 @@ class _Sources:
         elif found.absent is not None and self._table is None and self._holdings is None:
             self._source = PodSource.CHECKPOINT if entries else PodSource.NONE
         return found.unknown
-
-    async def _follow_claims(self) -> None:
-        """Request the claims of pods while the source is the Pods API, which has none."""
-        while True:
-            if self._table is not None and any(self._drivers.glob("*/checkpoint.json")):
-                ask = pod_resources.list_pod_devices
-                found = await asyncio.to_thread(ask, self._pod_resources, frozenset())
-                if found.absent is None and found.unknown is None:
-                    self._claims = pod_devices.claim_holders(found.holdings)
-                    self._write_due.set()
-            await asyncio.sleep(POLL_INTERVAL_S)
 
     def _apply_holders(self, found: ResourceHolders, entries: tuple[PodDevice, ...]) -> None:
         self._table = None
@@ -239,8 +231,9 @@ class _Sources:
 
     async def _watch_folders(self) -> None:
         sockets = {self._pods_api, self._pod_resources}
+        fixed = (self._plugins, self._drivers, *(one.parent for one in sockets))
         try:
-            watch = PathWatch((self._plugins, *(one.parent for one in sockets)))
+            watch = PathWatch(fixed)
         except OSError:  # fs.inotify.max_user_instances: they are checked at each request
             return
 
@@ -251,9 +244,21 @@ class _Sources:
                 self._changed.set()
             if any(touched.get(one.parent, frozenset()) & {one.name, ANYTHING} for one in sockets):
                 self._changed.set()
+            if any(path.is_relative_to(self._drivers) for path in touched):
+                read_claims()
+
+        def read_claims() -> None:
+            # Watched first: a driver's folder may have been made and filled meanwhile.
+            watch.change_paths((*fixed, *prepared_claims.driver_folders(self._drivers)))
+            self._read_claims()
 
         asyncio.get_running_loop().add_reader(watch.fileno(), on_change)
         self._read_checkpoint()
+        read_claims()
+
+    def _read_claims(self) -> None:
+        self._prepared = prepared_claims.read_prepared_claims(self._drivers)
+        self._write_due.set()
 
     def _read_checkpoint(self) -> None:
         found = checkpoint.read_checkpoint(self._plugins)
@@ -274,7 +279,7 @@ class _Sources:
             devices = pod_devices.by_holdings(entries, self._holdings, self._ended)
         else:
             devices = entries
-        devices = tuple(sorted({*devices, *self._claims}))
+        devices = pod_devices.with_claims(devices, self._claims, self._prepared)
         keys = {holder_key(one) for one in devices}
         if self._sent is None:
             self._first_seen = dict.fromkeys(keys, 0.0)

@@ -87,6 +87,12 @@ class PathWatch:
             self.renew_watches()
         return {path: frozenset(names) for path, names in touched.items()}
 
+    def change_paths(self, paths: tuple[Path, ...]) -> None:
+        """Watch these paths from now on."""
+        if paths != self._paths:
+            self._paths = paths
+            self.renew_watches()
+
     def renew_watches(self) -> None:
         """Watch all components of the paths as they are now."""
         places: Mapping[tuple[int, int], _Place] = {}
