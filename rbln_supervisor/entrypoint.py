@@ -52,13 +52,14 @@ def environment_of(
 ) -> dict[str, str]:
     """Return the environment for conf/supervisord.conf, with the arguments quoted for shlex.
 
-    supervisord splits them with shlex. The exporter beside the supervisor uses the same log format.
-    supervisord requires a folder for temporary files, which it never creates: with a read-only root
-    only the run directory is available.
+    supervisord splits them with shlex. Exporter and agent use the supervisor's log format. The
+    agent is off unless RBLN_EVENTS is true. supervisord requires a folder for temporary files,
+    which it never creates: with a read-only root only the run directory is available.
     """
     return {
         "TMPDIR": str(options.run_dir),
         "RBLN_LOG_FORMAT": options.log_format,
+        "RBLN_EVENTS": "false",
         **environment,
         "RBLN_RUN_DIR": str(options.run_dir),
         "RBLN_ARGUMENTS": shlex.join(arguments),

@@ -17,7 +17,7 @@ from rbln_supervisor import options
 from rbln_supervisor.config import accepted
 from rbln_supervisor.core.control.protocol import CONTROL_SOCKET
 from rbln_supervisor.core.run_dir_check import Entry, Folder, Refused, Use, decide_use, is_open
-from rbln_supervisor.events import log
+from rbln_supervisor.events import agent_files, log
 from rbln_worker.channel.dealer import WORKERS_SOCKET
 from rbln_worker.contract.errors import RblnError
 from rbln_worker.process.event_file import PREVIOUS_SUFFIX
@@ -29,6 +29,7 @@ _OURS: Final = frozenset(
     | {CONTROL_SOCKET, WORKERS_SOCKET}
     | {log.FILE, f"{log.FILE}{PREVIOUS_SUFFIX}", options.FILE, options.ASIDE}
     | {accepted.FILE, accepted.ASIDE}
+    | agent_files.FILES
 )
 """All names that we create there (supervisord.pid by conf/supervisord.conf)."""
 _MODE: Final = 0o700

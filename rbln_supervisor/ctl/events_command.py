@@ -80,8 +80,7 @@ class NodeEvents:
         Raises:
             OSError: The run directory cannot be read.
         """
-        pools = [one for one in (self._run_dir / "pools").iterdir() if one.suffix == ".events"]
-        paths = (self._run_dir / log.FILE, *sorted(pools))
+        paths = log.event_files(self._run_dir)
         return select_events((one for path in paths for one in self._reader.read_new(path)), query)
 
 

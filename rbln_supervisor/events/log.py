@@ -10,11 +10,22 @@ from rbln_worker.process.event_file import EventFile
 FILE: Final = "supervisor.events"
 
 
+def event_files(run_dir: Path) -> list[Path]:
+    """Return the files of events of a node: the supervisor's, and those of all pools.
+
+    Raises:
+        OSError: The run directory cannot be read.
+    """
+    pools = [one for one in (run_dir / "pools").iterdir() if one.suffix == ".events"]
+    return [run_dir / FILE, *sorted(pools)]
+
+
 class EventLog(EventFile):
     """The supervisor's file of events."""
 
     def __init__(self, run_dir: Path) -> None:
         super().__init__(run_dir / FILE)
+        self.folder = run_dir
 
     def record_pods(self, changes: Iterable[Change], source: str) -> None:
         """Record devices that pods have taken or released, unless that is already recorded."""

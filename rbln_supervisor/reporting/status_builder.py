@@ -22,6 +22,7 @@ from rbln_supervisor.core.status import (
 )
 from rbln_supervisor.discovery.kernel_events import KernelEventListener
 from rbln_supervisor.discovery.scheduler import DiscoveryScheduler
+from rbln_supervisor.events.agent_files import read_problem
 from rbln_supervisor.events.log import EventLog
 from rbln_supervisor.pod_devices.watch import PodWatch
 from rbln_supervisor.reporting.kubelet_watch import KubeletSocketWatch
@@ -141,6 +142,8 @@ def _node_problems(parts: SupervisorParts) -> Iterator[Problem]:
     yield from parts.notifier.problems
     if parts.event_log.problem:
         yield make_problem(Code.EVENTS_NOT_SAVED, parts.event_log.problem)
+    if (problem := read_problem(parts.event_log.folder)) is not None:
+        yield problem
     yield from (router.problem for router in (parts.hub, parts.control) if router.problem)
 
 

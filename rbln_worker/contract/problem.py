@@ -78,6 +78,11 @@ class Code(StrEnum):
         "ls -l /proc/PID/fd | tail; then raise LimitNOFILE (ulimit -n)",
     )
     EVENTS_NOT_SAVED = "events-not-saved", Severity.WARNING, "df -h /run"
+    CLUSTER_EVENTS_NOT_SENT = (
+        "cluster-events-not-sent",
+        Severity.WARNING,
+        "kubectl auth can-i create events.events.k8s.io --as=system:serviceaccount:NAMESPACE:NAME",
+    )
     FRAMES_DROPPED = (
         "frames-dropped",
         Severity.WARNING,

@@ -129,8 +129,8 @@ class EventReader:
     """A reader of files of events. It reads each event once, also if its file is renamed."""
 
     def __init__(self) -> None:
-        self._positions: dict[tuple[int, int], int] = {}
-        """Bytes that were read, by device and inode."""
+        self.positions: dict[tuple[int, int], int] = {}
+        """Bytes that were read, by device and inode; a reader may continue those of another."""
 
     def read_new(self, path: Path) -> list[Event]:
         """Return the new events of a file and of the previous one, in order.
@@ -153,11 +153,11 @@ class EventReader:
         with os.fdopen(descriptor, "rb") as file:
             size = _file_size(descriptor)
             status = os.fstat(descriptor)
-            known = self._positions.get((status.st_dev, status.st_ino), 0)
+            known = self.positions.get((status.st_dev, status.st_ino), 0)
             start = file.seek(max(known if known <= size else 0, size - _MAX_READ_BYTES))
             raw = file.read(_MAX_READ_BYTES)
         lines = raw[: raw.rfind(b"\n") + 1]
-        self._positions[status.st_dev, status.st_ino] = start + len(lines)
+        self.positions[status.st_dev, status.st_ino] = start + len(lines)
         return lines
 
 

@@ -15,6 +15,7 @@ import zmq
 
 from rbln_supervisor.events.log import FILE as EVENTS
 from tests.sim import atomic, network, seccomp
+from tests.sim.agent import running_agent
 from tests.sim.device import SimDevice
 from tests.sim.kubelet import SimKubelet
 from tests.sim.stack import Stack
@@ -36,6 +37,14 @@ NICS: Final = "rebellions.ai/nics"
 _CONNECTIONS: Final = 80
 _FLOOD: Final = 40_000
 """Events, of which the largest buffer that anybody may have holds some thousand."""
+
+
+@contextmanager
+def agent_without_access(stack: Stack) -> Iterator[None]:
+    """An agent that has something to send, and no kubeconfig."""
+    with running_agent(stack.run_dir, stack.run_dir.parent / "nowhere.yaml"):
+        assert stack.ctl("reload").returncode == 0
+        yield
 
 
 # Systems
@@ -200,6 +209,10 @@ FAULTS: Final = (
         ask=of_another_version,
     ),
     Fault("events-not-saved", unwritable_events, "Is a directory", "warning"),
+    Fault(
+        *("cluster-events-not-sent", nothing, "nowhere.yaml", "warning", "rbln-agent"),
+        held=agent_without_access,
+    ),
     Fault("frames-dropped", garbage, "control-frames-unreadable: 1", "warning"),
     Fault("systemd-unreachable", nothing, "No such file", "warning", held=no_systemd),
     # The kubelet

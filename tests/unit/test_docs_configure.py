@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from rbln_supervisor import cli
+from rbln_supervisor.agent import main as agent
 from rbln_supervisor.core.config import dra, health, pool
 from rbln_supervisor.core.config.node_config import ConfigError, NodeConfig, parse, require_valid
 from rbln_supervisor.core.config.selectors import ATTRIBUTES
@@ -22,9 +23,9 @@ REQUIRED: Final = "required"
 EVERYWHERE: Final = "all"
 
 POOL: Final = rows(PAGE, "key")
-SUPERVISOR, EXPORTER = (
+SUPERVISOR, EXPORTER, AGENT = (
     rows(PAGE[PAGE.index(f"## Flags of {name}\n") :].partition("\n## ")[0], "flag")
-    for name in ("rbln-supervisor", "rbln-exporter")
+    for name in ("rbln-supervisor", "rbln-exporter", "rbln-agent")
 )
 
 
@@ -179,6 +180,10 @@ def exporter_values(*words: str) -> dict[str, object]:
     return vars(exporter._build_parser(exporter.LISTEN, "text").parse_args(words))
 
 
+def agent_values(*words: str) -> dict[str, object]:
+    return vars(agent._build_parser().parse_args(words))
+
+
 def supervisor_values(*words: str) -> dict[str, object]:
     found = cli.parse_arguments(words, in_container=False)
     return {name: getattr(found, name) for name in found.__struct_fields__}
@@ -186,6 +191,7 @@ def supervisor_values(*words: str) -> dict[str, object]:
 
 PROGRAMS: Final = (
     (SUPERVISOR, cli._build_parser(), supervisor_values),
+    (AGENT, agent._build_parser(), agent_values),
     (EXPORTER, exporter._build_parser(exporter.LISTEN, "text"), exporter_values),
 )
 

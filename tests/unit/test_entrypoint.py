@@ -28,6 +28,7 @@ def test_the_run_directory_is_where_temporary_files_go() -> None:
     assert given == {
         "TMPDIR": "/r",
         "RBLN_LOG_FORMAT": "json",
+        "RBLN_EVENTS": "false",
         "RBLN_RUN_DIR": "/r",
         "RBLN_ARGUMENTS": "",
         "PATH": "/bin",

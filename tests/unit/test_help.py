@@ -70,6 +70,7 @@ def test_rbln_ctl_names_its_commands_and_where_to_begin() -> None:
             "rbln-supervisor",
             {Exit.DRAINED, Exit.UNUSABLE, Exit.USAGE, Exit.CRASHED},
         ),
+        ("rbln_supervisor.agent", "rbln-agent", {Exit.DRAINED, Exit.USAGE}),
         ("rbln_supervisor.exporter", "rbln-exporter", {Exit.DRAINED, Exit.UNUSABLE, Exit.USAGE}),
     ],
 )

@@ -1,0 +1,149 @@
+"""The agent's loop: new events, their Events in the outbox, and its problem for the status."""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from rbln_supervisor.agent.sender import EventSender
+from rbln_supervisor.agent.sources import (
+    EventSource,
+    StatusSource,
+    device_holders,
+    new_problems,
+)
+from rbln_supervisor.agent.state_file import load_state, save_state
+from rbln_supervisor.core.events.occurrences import (
+    Occurrence,
+    find_occurrences,
+    group_occurrences,
+)
+from rbln_supervisor.core.events.reasons import OF_DEVICES
+from rbln_supervisor.core.events.series import AgentState, add_groups
+from rbln_supervisor.core.status import NodeStatus
+from rbln_supervisor.events.agent_files import write_problem
+from rbln_worker.contract.events import Event
+from rbln_worker.contract.problem import Code, Problem, count_text, make_problem
+from rbln_worker.process.event_file import epoch_now
+
+POLL_INTERVAL_S: Final = 0.5
+"""Interval between two checks of the files of events (seconds): a stat(2) each."""
+SETTLE_S: Final = 0.3
+"""Delay after the first new event: one cause has several."""
+STATUS_INTERVAL_S: Final = 30.0
+"""Interval between two requests for the status while nothing happens."""
+STATUS_RETRY_S: Final = 5.0
+"""Time in which a supervisor that does not answer is asked again before Events go without pods."""
+
+log = logging.getLogger(__name__)
+
+
+class Agent:
+    """One agent of one node."""
+
+    def __init__(self, run_dir: Path, node: str, kubeconfig: Path | None) -> None:
+        state = load_state(run_dir)
+        self._run_dir = run_dir
+        self._node = node
+        self._save_problem = ""
+        self._sender = EventSender(kubeconfig, state, self._save_state)
+        self._events = EventSource(run_dir, state.positions)
+        self._status = StatusSource(run_dir)
+        self._earlier_status: NodeStatus | None = None
+        """The status before the last: devices that have left are only there."""
+        self._status_at = -STATUS_INTERVAL_S
+        self._written: Problem | None = None
+        self._is_written = False
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._sender.send_all())
+                tasks.create_task(self._follow_events())
+        finally:
+            self._status.close()
+
+    async def _follow_events(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._write_problem()
+        while True:
+            if self._events.has_news():
+                await asyncio.sleep(SETTLE_S)
+                await self._take_events(self._events.read_new())
+            elif loop.time() - self._status_at >= STATUS_INTERVAL_S:
+                await self._request_status()
+                self._add_occurrences((), self._sender.state)
+            self._write_problem()
+            await asyncio.sleep(POLL_INTERVAL_S)
+
+    async def _take_events(self, events: Sequence[Event]) -> None:
+        """Put the Events of new events into the outbox, with the positions behind these."""
+        before = self._sender.state.history
+        occurrences, history = find_occurrences(events, before, epoch_now())
+        concerns_pods = any(one.reason in OF_DEVICES for one in occurrences)
+        if concerns_pods or any(one.kind == "pod" for one in events):
+            await self._request_status(patience_s=STATUS_RETRY_S if concerns_pods else 0.0)
+        state = msgspec.structs.replace(
+            self._sender.state, positions=self._events.positions(), history=history
+        )
+        self._add_occurrences(occurrences, state)
+
+    def _add_occurrences(self, occurrences: Iterable[Occurrence], state: AgentState) -> None:
+        status = self._status.last
+        if status is not None and not self._status.problem:
+            found, present = new_problems(status, state.problems, epoch_now())
+            occurrences = (*occurrences, *found)
+            state = msgspec.structs.replace(state, problems=present)
+        groups = group_occurrences(occurrences)
+        holders = device_holders(self._earlier_status, status)
+        new = add_groups(state, groups, holders, self._node)
+        if new != self._sender.state:
+            self._sender.replace_state(new)
+
+    async def _request_status(self, patience_s: float = 0.0) -> None:
+        """Ask the supervisor; again for ``patience_s`` seconds: it may be starting."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + patience_s
+        self._earlier_status = self._status.last
+        while True:
+            await asyncio.to_thread(self._status.request_status)
+            self._status_at = loop.time()
+            if not self._status.problem or loop.time() >= end:
+                return
+            await asyncio.sleep(POLL_INTERVAL_S)
+
+    def _save_state(self, state: AgentState) -> None:
+        self._save_problem = save_state(self._run_dir, state)
+
+    def _write_problem(self) -> None:
+        """Write the problem for the status where it has changed."""
+        problem = delivery_problem(self._sender.state, self._sender.problem, self._save_problem)
+        if problem == self._written and self._is_written:
+            return
+        try:
+            write_problem(self._run_dir, problem)
+        except OSError as error:
+            if self._is_written:
+                log.warning("problem not written", extra={"why": error})
+            self._is_written = False
+        else:
+            self._written, self._is_written = problem, True
+
+
+def delivery_problem(state: AgentState, refusal: str, unsaved: str) -> Problem | None:
+    """Return the problem of an agent whose Events wait, or whose state can't be saved."""
+    evidence = []
+    if refusal:
+        evidence.append(refusal)
+    if unsaved:
+        evidence.append(f"after a restart Events may be sent again: {unsaved}")
+    if not evidence:
+        return None
+    text = f"{count_text(len(state.outbox), 'Event')} of this node can't be sent"
+    if state.dropped:
+        text = f"{text}; {state.dropped} were given up"
+    return make_problem(Code.CLUSTER_EVENTS_NOT_SENT, text, "rbln-agent", tuple(evidence))

@@ -1,0 +1,115 @@
+"""Sends the Events of the outbox, in order, as fast as the node's budget and the server allow."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from rbln_supervisor.core.events.delivery import (
+    FIRST_DELAY_S,
+    MAX_DELAY_S,
+    Outcome,
+    SendBudget,
+    after_call,
+    call_outcome,
+    next_delivery,
+)
+from rbln_supervisor.core.events.series import AgentState, Delivery
+from rbln_worker.contract.errors import RblnError
+from rbln_worker.core.kube.api_error import ApiError
+from rbln_worker.kube.access import ClusterAccess
+from rbln_worker.kube.client import ApiClient
+
+EVENTS: Final = "/apis/events.k8s.io/v1/namespaces"
+
+log = logging.getLogger(__name__)
+
+
+class EventSender:
+    """The outbox' way to the API server."""
+
+    def __init__(
+        self,
+        kubeconfig: Path | None,
+        state: AgentState,
+        save: Callable[[AgentState], None],
+    ) -> None:
+        """``save``: keeps a state over restarts."""
+        self.state = state
+        self.problem = ""
+        """Reason why the last call has failed; empty after a success."""
+        self._kubeconfig = kubeconfig
+        self._save = save
+        self._client: ApiClient | None = None
+        self._budget = SendBudget()
+        self._failures = 0
+        self._has_work = asyncio.Event()
+
+    def replace_state(self, state: AgentState) -> None:
+        """Save a state with more Events, then send them."""
+        self.state = state
+        self._save(state)
+        self._has_work.set()
+
+    async def send_all(self) -> None:
+        """Send what is due; never ends."""
+        self._has_work.set()
+        while True:
+            await self._has_work.wait()
+            self._has_work.clear()
+            while (delivery := next_delivery(self.state.outbox)) is not None:
+                await asyncio.sleep(self._budget.delay_s(asyncio.get_running_loop().time()))
+                delay = await self._send_one(delivery)
+                if delay:
+                    await asyncio.sleep(delay)
+
+    async def _send_one(self, delivery: Delivery) -> float:
+        """Send one Event; return the delay before the next (seconds)."""
+        required_s = 0.0
+        status = 200
+        try:
+            await self._call_server(delivery)
+        except ApiError as error:
+            status, required_s, problem = error.status, error.retry_after_s, str(error)
+        except RblnError as error:  # no access yet: a file is missing
+            status, problem = 0, str(error)
+        else:
+            problem = ""
+        outcome = call_outcome(status, is_patch=delivery.count > 1)
+        self._note_outcome(outcome, problem)
+        self.state = after_call(self.state, delivery, outcome)
+        if outcome is not Outcome.RETRY:
+            self._save(self.state)
+        if outcome in {Outcome.DONE, Outcome.DROP}:
+            self._failures = 0
+            return 0.0
+        self._failures += 1
+        full: float = min(FIRST_DELAY_S * 2.0 ** min(self._failures - 1, 16), MAX_DELAY_S)
+        return max(required_s, full * (0.5 + random.random() / 2))  # noqa: S311 - jitter
+
+    async def _call_server(self, delivery: Delivery) -> None:
+        if self._client is None:
+            self._client = ApiClient(ClusterAccess.load(self._kubeconfig))
+        self._budget = self._budget.after_send(asyncio.get_running_loop().time())
+        collection = f"{EVENTS}/{delivery.namespace}/events"
+        if delivery.count > 1:
+            path = f"{collection}/{delivery.name}"
+            try:
+                await self._client.patch(path, delivery.series_patch, dict[str, object])
+            except ApiError as error:
+                if call_outcome(error.status, is_patch=True) is not Outcome.MISSING:
+                    raise
+            else:
+                return
+        await self._client.create(collection, delivery.full_body, dict[str, object])
+
+    def _note_outcome(self, outcome: Outcome, problem: str) -> None:
+        before, self.problem = self.problem, "" if outcome is Outcome.DONE else problem
+        if outcome is Outcome.DROP:
+            log.warning("the API server refuses an Event for good", extra={"why": problem})
+        elif self.problem and not before:
+            log.warning("an Event can't be sent, it waits", extra={"why": problem})
+        elif before and not self.problem:
+            log.info("Events are sent again")

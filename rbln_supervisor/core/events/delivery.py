@@ -1,0 +1,85 @@
+"""Outcomes of the calls that send Events, and the rate of these calls."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from rbln_supervisor.core.events.series import AgentState, Delivery
+
+BURST: Final = 30.0
+"""Events of a node that are sent at once."""
+SENDS_PER_S: Final = 0.2
+"""Further ones each second: a fault of a whole cluster is no storm for its API server."""
+FIRST_DELAY_S: Final = 0.5
+MAX_DELAY_S: Final = 30.0
+
+
+class Outcome(StrEnum):
+    """Result of one call."""
+
+    DONE = "done"
+    MISSING = "missing"
+    """The object of a series has expired: it is made again."""
+    RETRY = "retry"
+    """Nobody could take it: all wait."""
+    LATER = "later"
+    """This one was refused, others may not be: it waits behind them."""
+    DROP = "drop"
+    """It will never be taken."""
+
+
+def call_outcome(status: int, *, is_patch: bool) -> Outcome:
+    """Return the outcome of a call by its HTTP status; 0: the server was not reached.
+
+    409 for a new object: an earlier call was received, but its answer was not. 403 may be missing
+    rights, a policy, or a namespace that ends.
+    """
+    if status // 100 == 2 or (status == 409 and not is_patch):
+        return Outcome.DONE
+    if status == 404 and is_patch:
+        return Outcome.MISSING
+    if status == 403:
+        return Outcome.LATER
+    if status in {400, 404, 405, 413, 422}:
+        return Outcome.DROP
+    return Outcome.RETRY
+
+
+def after_call(state: AgentState, sent: Delivery, outcome: Outcome) -> AgentState:
+    """Return the state after a call for the first delivery of the outbox."""
+    rest = tuple(one for one in state.outbox if one is not sent)
+    match outcome:
+        case Outcome.DONE:
+            return msgspec.structs.replace(state, outbox=rest, sent=state.sent + 1)
+        case Outcome.DROP:
+            return msgspec.structs.replace(state, outbox=rest, dropped=state.dropped + 1)
+        case Outcome.LATER:
+            return msgspec.structs.replace(state, outbox=(*rest, sent))
+        case Outcome.MISSING | Outcome.RETRY:
+            return state
+
+
+def next_delivery(outbox: Sequence[Delivery]) -> Delivery | None:
+    """Return the delivery to send now: the first one."""
+    return outbox[0] if outbox else None
+
+
+class SendBudget(msgspec.Struct, frozen=True):
+    """A token bucket of sends."""
+
+    tokens: float = BURST
+    at: float = 0.0
+    """Monotonic seconds."""
+
+    def delay_s(self, now: float) -> float:
+        """Return the seconds until the next send is allowed."""
+        return max(0.0, (1.0 - self._tokens_at(now)) / SENDS_PER_S)
+
+    def after_send(self, now: float) -> "SendBudget":
+        """Return the budget after a send."""
+        return SendBudget(self._tokens_at(now) - 1.0, now)
+
+    def _tokens_at(self, now: float) -> float:
+        return min(BURST, self.tokens + SENDS_PER_S * max(0.0, now - self.at))

@@ -1,0 +1,76 @@
+"""Texts of Kubernetes Events."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from rbln_supervisor.core.events.occurrences import FLAP_S, FLAPS, OccurrenceGroup
+from rbln_supervisor.core.events.reasons import EventReason
+
+MAX_NOTE_BYTES: Final = 1024
+"""Maximum of events.k8s.io/v1 (bytes)."""
+MAX_NAMED: Final = 12
+"""Devices that a text names; others are counted."""
+
+_STATES: Final = {
+    EventReason.DEVICE_UNHEALTHY: "Unhealthy",
+    EventReason.DEVICE_HEALTHY: "Healthy again",
+    EventReason.DEVICE_FLAPPING: f"Unhealthy for the {FLAPS}rd time or more in {FLAP_S / 60:g} min",
+    EventReason.DEVICE_NOT_ANSWERING: "not answering; the kubelet keeps the last state",
+    EventReason.DEVICE_REMOVED: "no longer in the pool",
+}
+
+
+def event_note(group: OccurrenceGroup, *, for_pod: bool) -> str:
+    """Return the text of an Event about a group."""
+    match group.reason:
+        case EventReason.POOL_WORKER_RESTARTED:
+            text = f"the worker of {group.pool} ended and is started again"
+            return limit_bytes(f"{text}{_appendix(group.members[0].text)}")
+        case EventReason.POOL_INVALID:
+            text = f"{group.pool} can't be exported"
+            return limit_bytes(f"{text}{_appendix(group.members[0].text)}")
+        case EventReason.CONFIGURATION_REFUSED:
+            text = "the configuration was refused, the former one stays active"
+            return limit_bytes(f"{text}{_appendix(group.members[0].text)}")
+        case EventReason.CONFIGURATION_APPLIED:
+            return limit_bytes(f"a new configuration is active{_appendix(group.members[0].text)}")
+        case EventReason.FOREIGN_EXPORTER:
+            return limit_bytes(group.members[0].text)
+        case _:
+            return limit_bytes(_device_note(group, for_pod=for_pod))
+
+
+def _device_note(group: OccurrenceGroup, *, for_pod: bool) -> str:
+    """Return ``2 devices of POOL are Unhealthy: A, B: why``; each why once."""
+    members = group.members
+    many = len(members) > 1
+    subject = f"{len(members)} devices" if many else f"device {members[0].device}"
+    held = " that this pod has" if for_pod else ""
+    text = f"{subject} of {group.pool}{held} {'are' if many else 'is'} {_STATES[group.reason]}"
+    causes: dict[str, list[str]] = {}
+    for one in members:
+        causes.setdefault(one.text, []).append(one.device)
+    if not many:
+        return f"{text}{_appendix(members[0].text)}"
+    return f"{text}: " + "; ".join(
+        f"{_name_list(devices)}{_appendix(why)}" for why, devices in causes.items()
+    )
+
+
+def _name_list(devices: Sequence[str]) -> str:
+    more = len(devices) - MAX_NAMED
+    names = ", ".join(devices[:MAX_NAMED])
+    return f"{names} and {more} more" if more > 0 else names
+
+
+def _appendix(text: str) -> str:
+    return f": {text}" if text else ""
+
+
+def limit_bytes(text: str, limit: int = MAX_NOTE_BYTES) -> str:
+    """Return a text as one printable line of at most ``limit`` bytes."""
+    line = " ".join("".join(one if one.isprintable() else " " for one in text).split())
+    data = line.encode(errors="replace")
+    if len(data) <= limit:
+        return data.decode()
+    return data[: limit - 3].decode(errors="ignore") + "…"

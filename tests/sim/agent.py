@@ -1,0 +1,83 @@
+"""The real rbln-agent, as a process, and the Events that an API server has of it."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.sim.api_server import SimApiServer
+from tests.sim.system import REPOSITORY
+
+NODE = "node-1"
+STOP_DEADLINE_S = 20.0
+
+
+class SeenEvent(NamedTuple):
+    """An Event as people see it."""
+
+    reason: str
+    kind: str
+    """Of the object that it is about."""
+    name: str
+    times: int
+
+
+class Agent:
+    """A running agent."""
+
+    def __init__(self, run_dir: Path, kubeconfig: Path) -> None:
+        self._arguments = (
+            *(sys.executable, "-m", "rbln_supervisor.agent", "--run-dir", str(run_dir)),
+            *("--node-name", NODE, "--kubeconfig", str(kubeconfig)),
+        )
+        self.log_path = kubeconfig.with_name("agent.log")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._arguments, cwd=REPOSITORY, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Signal it, and return its exit status."""
+        assert self._process is not None
+        self._process.send_signal(number)
+        return self._process.wait(STOP_DEADLINE_S)
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+
+@contextmanager
+def running_agent(run_dir: Path, kubeconfig: Path) -> Iterator[Agent]:
+    """Start an agent; it is killed at the end if it still runs."""
+    agent = Agent(run_dir, kubeconfig)
+    agent.start()
+    try:
+        yield agent
+    finally:
+        if agent._process is not None and agent._process.poll() is None:
+            agent.end(signal.SIGKILL)
+
+
+def event_objects(server: SimApiServer) -> list[dict[str, Any]]:
+    """Return all Events, in the order of their creation."""
+    return [one for path, one in [*server.store.objects.items()] if "/events/" in path]
+
+
+def seen_events(server: SimApiServer) -> list[SeenEvent]:
+    """Return all Events as people see them."""
+    return [
+        SeenEvent(
+            one["reason"],
+            one["regarding"]["kind"],
+            one["regarding"]["name"],
+            one.get("series", {}).get("count", 1),
+        )
+        for one in event_objects(server)
+    ]
