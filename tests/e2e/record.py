@@ -39,6 +39,12 @@ SOURCES: Final = (
         "scripts/e2e kernel --kernel newer -m by_kernel",
     ),
     Source(
+        "cluster/visibility.md",
+        "visibility.md",
+        "What is seen of a fault in the cluster",
+        "scripts/e2e cluster",
+    ),
+    Source(
         "alerts/results.md",
         "alerts.md",
         "Each alert and its fault",
