@@ -42,6 +42,20 @@ class Kubectl:
         """Run kubectl, however it ends."""
         return self._run("kubectl/kubectl", words, stdin)
 
+    def shell(self, line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+        """Run a line of a shell in which kubectl is this one, in a folder."""
+        program = self._tools.program("kubectl/kubectl")
+        return subprocess.run(
+            ["sh", "-c", f'kubectl() {{ "{program}" "$@"; }}\n{line}'],
+            cwd=folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=TIMEOUT_S,
+        )
+
     def helm(self, *words: str | Path) -> str:
         """Run Helm; its output. AssertionError with its message where it fails."""
         return _succeeded(self._run("helm/helm", words, None))
