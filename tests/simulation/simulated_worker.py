@@ -8,7 +8,7 @@ from rbln_worker.contract import messages
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.health import HealthPolicy, Probation
 from rbln_worker.contract.messages import Hello
-from rbln_worker.contract.pool import PoolName, PoolSpec
+from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core import registration_events as changes
 from rbln_worker.core.allocation.cdi import Mode
 from rbln_worker.core.health.device_health import without_link
@@ -22,7 +22,7 @@ from rbln_worker.core.step.events import Event
 from rbln_worker.core.step.worker_step import WorkerState, step
 
 if TYPE_CHECKING:
-    from tests.simulation.worker_world import World
+    from tests.simulation.joined_world import JoinedWorld
 
 HEALTH = HealthPolicy(probation=Probation(repeat_s=1.0, max_s=5.0))
 POOL = PoolSpec("rebellions.ai", "ATOM", "accelerator", health=HEALTH)
@@ -38,7 +38,7 @@ class Socket:
         self._worker = worker
         self._number = number
         self.by_watcher = way == "plugin-watcher"
-        self.name = f"{worker.life}-{number}.sock"
+        self.name = f"{worker.pid}-{number}.sock"
         self.exists = self.serves = True
         self.streams = 0
 
@@ -66,11 +66,14 @@ class Socket:
 class SimulatedWorker:
     """One life of a worker: its step, and a shell that carries out the effects in the world."""
 
-    def __init__(self, world: "World", life: int) -> None:
-        self.life = life
+    def __init__(self, world: "JoinedWorld", hello: Hello) -> None:
+        self.pid = hello.pid
+        self.incarnation = hello.incarnation
         self.alive = True
+        self._held_up: list[Event] | None = None
+        """Events since the process hangs; None: it does not."""
+        self._is_late = False
         self._world = world
-        hello = Hello(PoolName(POOL.name), life, str(life), "1")
         mode: Mode = "both" if world.uses_cdi else "off"
         heartbeats = world.faults.random.randrange(5)
         self.state = WorkerState(hello, world.way, mode, heartbeats=heartbeats)
@@ -83,11 +86,35 @@ class SimulatedWorker:
         self._requested: set[DeviceId] = set()
         self._last_results: dict[DeviceId, tuple[Device, CheckResult]] = {}
         self._timer = 0
+
+    @property
+    def is_hung(self) -> bool:
+        """True while the process hangs."""
+        return self._held_up is not None
+
+    def start(self) -> None:
+        """Begin with the first heartbeat."""
         self._beat()
+
+    def hang(self) -> None:
+        """Do nothing until ``resume``, or until it is killed."""
+        if self._held_up is None:
+            self._held_up = []
+
+    def resume(self) -> None:
+        """Go on after a hang."""
+        held_up, self._held_up = self._held_up or [], None
+        self._is_late = True  # what it knows is older than the world
+        for event in held_up:
+            self.post(event)
+        self._is_late = False
 
     def post(self, event: Event) -> None:
         """Step, carry out the effects, and check what must always hold."""
         if not self.alive:
+            return
+        if self._held_up is not None:
+            self._held_up.append(event)
             return
         self._world.steps += 1
         now = self._world.timeline.now
@@ -109,6 +136,7 @@ class SimulatedWorker:
         self.alive = False
         for socket in self.endpoints.values():
             self._close(socket, remove=drained)
+        self._world.end_worker(self)
 
     def _timer_due(self, number: int) -> None:
         if number == self._timer:
@@ -117,7 +145,11 @@ class SimulatedWorker:
     def _beat(self) -> None:
         if self.alive:
             self._world.timeline.after(messages.HEARTBEAT_INTERVAL_S, self._beat)
+            if self.is_hung:
+                return
             self.post(events.HeartbeatDue())
+            if not self._world.owns_pool(self):
+                self.kill(drained=True)
 
     def _later(self, seconds: float, event: Event) -> None:
         self._world.timeline.after(seconds, lambda: self.post(event))
@@ -138,6 +170,9 @@ class SimulatedWorker:
                 self._later(world.faults.delay(), events.FilesSettled("", 0))
             case effects.PublishAnswers():
                 self._publish(effect)
+            case effects.RepeatList():
+                for socket in self.endpoints.values():
+                    world.kubelet.list_changed(socket)
             case effects.RecordRegistration() | effects.End():
                 pass
             case effects.CheckDirs():
@@ -155,7 +190,8 @@ class SimulatedWorker:
     def _start_check(self, check: effects.StartCheck) -> None:
         world = self._world
         self._requested |= check.devices.keys() & self._in_progress
-        todo = [one for one in check.devices if one not in self._in_progress]
+        # Sorted: the step has sets, whose order differs between runs of Python.
+        todo = sorted(check.devices.keys() - self._in_progress)
         parts = [todo[0::2], todo[1::2]] if world.faults.happens(0.3) else [todo]
         for part in parts:
             self._in_progress |= set(part)
@@ -244,6 +280,8 @@ class SimulatedWorker:
 
     def _check_invariants(self) -> None:
         state = self.state
+        if self._is_late:
+            return
         if state.endpoints.registration.step is RegistrationStep.LISTED:
             current = self.endpoints.get(self._newest)
             assert current is not None, "listed without an endpoint"

@@ -82,6 +82,22 @@ def test_the_new_worker_is_listed_before_the_old_one_leaves(kubelet: type[SimKub
             assert stack.workers() == new
 
 
+def test_the_new_worker_repeats_its_list_once_the_old_one_has_left() -> None:
+    """A list of the old one may arrive after it: the kubelet takes each stream's."""
+    with Stack(TWO_POOLS, kubelet=kubelet_1_37) as stack:
+        served(stack)
+        old = start_with_other_options(stack)
+        only_new_workers(stack, old)
+        former = {stack.kubelet.messages(name)[0].endpoint for name in POOLS}
+        eventually(
+            lambda: (
+                not former
+                & {one.endpoint for name in POOLS for one in stack.kubelet.messages(name)[-2:]}
+            ),
+            what="the last two lists of each pool are of its new worker",
+        )
+
+
 def test_the_old_worker_serves_while_the_new_one_is_not_listed() -> None:
     with Stack(TWO_POOLS, kubelet=kubelet_1_37) as stack:
         served(stack)

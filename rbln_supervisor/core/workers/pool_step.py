@@ -124,7 +124,12 @@ def _end_worker(pool: ManagedPool, event: worker_events.Exited, now: float) -> R
 
 def _end_predecessor(pool: ManagedPool) -> Result:
     stage = pool.predecessor.stage if pool.predecessor else Stage.LEAVING
-    after = msgspec.structs.replace(pool, predecessor=None, predecessor_address=None)
+    # The kubelet may have got the predecessor's last list after the successor's. A snapshot makes
+    # the successor send its list again.
+    sent = msgspec.structs.replace(pool.worker.sent, generation=None)
+    after = msgspec.structs.replace(
+        _with_sent(pool, sent), predecessor=None, predecessor_address=None
+    )
     # Otherwise it has removed its sockets itself.
     sweep = () if stage is Stage.LEAVING else (Act.SWEEP_SOCKETS,)
     clear = (Act.CLEAR_FILES,) if after.has_ended else ()

@@ -69,6 +69,10 @@ class PublishAnswers(msgspec.Struct, frozen=True):
     """True if the kubelet has to call PreStartContainer before it starts a container."""
 
 
+class RepeatList(msgspec.Struct, frozen=True):
+    """Send the kubelet the list again: that of a predecessor may have arrived after it."""
+
+
 class RecordRegistration(msgspec.Struct, frozen=True):
     """Record, count and log a change of the registration."""
 
@@ -120,5 +124,5 @@ class End(msgspec.Struct, frozen=True):
 
 
 EndpointEffect = CheckDirs | OpenEndpoint | CallRegister | CloseEndpoints
-PoolEffect = StartCheck | WriteSpec | SettleFiles | PublishAnswers
+PoolEffect = StartCheck | WriteSpec | SettleFiles | PublishAnswers | RepeatList
 Effect = SendMessage | PoolEffect | RecordRegistration | EndpointEffect | End

@@ -179,6 +179,8 @@ def _report(state: WorkerState) -> Effect:
 def _set_desired(
     state: WorkerState, message: messages.Snapshot | messages.Delta, now: Timestamp
 ) -> list[Effect]:
+    version = (message.session, message.generation)
+    is_repeated = isinstance(message, messages.Snapshot) and state.version == version
     after = apply_message(state.pool.held, message)
     if isinstance(after, Gap):
         return [SendMessage(messages.SnapshotRequest(state.version[1]))]
@@ -188,7 +190,8 @@ def _set_desired(
         way = f"by the DRA driver {driver}" if driver else "by the device-plugin API"
         return [effects.End(Exit.DRAINED, f"the pool is exported {way} now", withdraws=True)]
     state.checks.request_check(state.pool.set_desired(after), now.at)
-    return _reevaluate(state, now)  # evidence from the desired state needs no file: no wait
+    result = _reevaluate(state, now)  # evidence from the desired state needs no file: no wait
+    return [*result, effects.RepeatList()] if is_repeated else result
 
 
 def _take_pods_hold(state: WorkerState, message: messages.PodsHold, now: Timestamp) -> list[Effect]:

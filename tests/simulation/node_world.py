@@ -1,12 +1,9 @@
-"""A worker's step in a world of virtual time: node, disk, supervisor and model kubelet."""
+"""A node in virtual time: devices, their files, the disk, the clock, and a model kubelet."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
 
-import msgspec
-
-from rbln_worker.contract import messages
-from rbln_worker.contract.device import Bdf, Device, DeviceId
+from rbln_worker.contract.device import DeviceId
 from rbln_worker.core.allocation.device_allocation import DeviceAllocation
 from rbln_worker.core.allocation.providers.provider import DeviceNode
 from rbln_worker.core.health.evidence import CheckResult, Evidence
@@ -15,13 +12,12 @@ from rbln_worker.core.registration import Way
 from rbln_worker.core.step import events
 from tests.simulation.faults import Faults
 from tests.simulation.model_kubelet import ModelKubelet, Release
-from tests.simulation.simulated_worker import IDS, POOL, SPEC_TIMEOUT_S, SimulatedWorker
+from tests.simulation.simulated_worker import IDS, SPEC_TIMEOUT_S, SimulatedWorker
 from tests.simulation.timeline import Timeline
-from tests.unit.inventory import npu
 
 
-class World:
-    """Everything around a worker."""
+class NodeWorld:
+    """Everything around the supervisor and its workers."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -30,29 +26,31 @@ class World:
         self.faults = Faults(self.timeline, seed)
         random = self.faults.random
         self.way: Way = random.choice(["kubelet-sock", "kubelet-sock", "plugin-watcher"])
-        self.uses_cdi = random.random() < 0.5
+        self.replaces_workers = random.random() < 0.5
+        """True if supervisors differ in their options, so that workers are replaced. Two workers
+        write one CDI spec then, which this world does not model."""
+        self.uses_cdi = not self.replaces_workers and random.random() < 0.7
         release: Release = random.choice(["1.34", "1.37"])
         self.kubelet = ModelKubelet(self.faults, release)
         self.kubelet.on_dirs_changed = self.dirs_changed
         self.epoch = 1.8e9
         self.spec_text = ""
         self.disk_is_full = False
+        self.living: list[SimulatedWorker] = []
+        self.present = set(IDS[:3])
         self._writer: SimulatedWorker | None = None
         self._good = dict.fromkeys(IDS, True)
         self._nodes = {one: f"/dev/rbln{number}" for number, one in enumerate(IDS)}
-        self._session = 0
-        self._generation = 1
-        self._devices = {one: Device(one, npu(Bdf(one))) for one in IDS[:3]}
-        self.worker = SimulatedWorker(self, 0)
-        self._connect()
         self.timeline.after(self.faults.delay(3.0), self.kubelet.start)
-        actions: Mapping[Callable[[], None], int] = {
+
+    @property
+    def node_faults(self) -> Mapping[Callable[[], None], int]:
+        """Faults of the node, each with its weight."""
+        random = self.faults.random
+        return {
             self._break_device: 6,
             self._repair_devices: 4,
             self._move_node: 6,
-            self._change_desired: 5,
-            self._kill_worker: 1,
-            self._restart_supervisor: 1,
             self.kubelet.start: 4,
             self.kubelet.kill: 2,
             lambda: self.kubelet.pause(random.uniform(0.1, 12.0)): 1,
@@ -60,33 +58,11 @@ class World:
             self._jump_clock: 1,
             self._fill_disk: 1,
         }
-        self.faults.schedule(actions, mean_s=0.4)
 
     @property
     def right_list(self) -> Mapping[str, bool]:
         """The list that the kubelet should have."""
-        return {
-            one: self._good[one] and device.gone is None for one, device in self._devices.items()
-        }
-
-    def recover(self) -> None:
-        """End all faults."""
-        self.faults.cease()
-        self.disk_is_full = False
-        self.kubelet.start()
-
-    # The worker's side
-
-    def receive(self, worker: SimulatedWorker, message: messages.ToSupervisor) -> None:
-        """Take a message of the worker, as a supervisor does."""
-        match message:
-            case messages.Hello() | messages.Heartbeat():
-                if (message.session, message.generation) != (str(self._session), self._generation):
-                    self.faults.deliver(partial(worker.post, self._snapshot()))
-            case messages.SnapshotRequest():
-                self.faults.deliver(partial(worker.post, self._snapshot()))
-            case _:
-                pass
+        return {one: self._good[one] for one in sorted(self.present)}
 
     def read_device(self, device: DeviceId) -> CheckResult:
         """Read a device's files."""
@@ -114,9 +90,12 @@ class World:
 
     def dirs_changed(self) -> None:
         """Report a change of the kubelet's folders; inotify may lose it."""
-        if not self.faults.happens(0.05):
-            worker = self.worker
-            self.timeline.after(0.001, lambda: worker.post(events.KubeletDirsChanged()))
+        self._notify_workers(0.05, events.KubeletDirsChanged())
+
+    def _notify_workers(self, loss: float, event: events.Event) -> None:
+        for worker in self.living:
+            if not self.faults.happens(loss):
+                self.timeline.after(0.001, partial(worker.post, event))
 
     def _spec_written(self, worker: SimulatedWorker, text: str, *, late: bool) -> None:
         if self._writer is worker:
@@ -129,20 +108,8 @@ class World:
         self.spec_text = text
         worker.post(events.SpecWritten())
 
-    def _snapshot(self) -> messages.Snapshot:
-        devices = tuple(self._devices.values())
-        return messages.Snapshot(str(self._session), self._generation, POOL, devices)
-
-    def _connect(self) -> None:
-        worker = self.worker
-        self.timeline.after(self.faults.delay(), lambda: worker.post(events.LinkConnected()))
-
-    # Faults
-
     def _node_event(self, device: DeviceId) -> None:
-        if not self.faults.happens(0.2):
-            worker, node = self.worker, frozenset({self._nodes[device]})
-            self.timeline.after(0.001, lambda: worker.post(events.NodesChanged(node)))
+        self._notify_workers(0.2, events.NodesChanged(frozenset({self._nodes[device]})))
 
     def _break_device(self) -> None:
         device = self.faults.random.choice(IDS)
@@ -159,36 +126,6 @@ class World:
         self._nodes[device] = f"/dev/rbln{self.faults.random.randrange(10, 99)}"
         self._node_event(device)
 
-    def _change_desired(self) -> None:
-        random, base = self.faults.random, self._generation
-        device = random.choice(IDS)
-        self._generation += 1
-        before = self._devices.get(device)
-        choice = random.choice(["remove", "gone", "back"])
-        if choice == "remove":
-            self._devices.pop(device, None)
-        else:
-            gone = "unplugged" if choice == "gone" and before else None
-            self._devices[device] = Device(device, npu(Bdf(device)), gone=gone)
-        after = self._devices.get(device)
-        changed, removed = ((after,), ()) if after else ((), (device,))
-        delta = messages.Delta(str(self._session), base, self._generation, changed, removed)
-        self.faults.deliver(partial(self.worker.post, delta))
-
-    def _kill_worker(self) -> None:
-        if self.worker.alive:
-            self.worker.kill(drained=self.faults.happens(0.5))
-            self.timeline.after(self.faults.delay(1.0), self._start_worker)
-
-    def _start_worker(self) -> None:
-        self.worker = SimulatedWorker(self, self.worker.life + 1)
-        self._connect()
-
-    def _restart_supervisor(self) -> None:
-        self._session += 1
-        self._generation = 1
-        self._connect()
-
     def _remove_socket(self) -> None:
         for socket in self.kubelet.sockets:
             socket.exists = False
@@ -199,8 +136,3 @@ class World:
 
     def _fill_disk(self) -> None:
         self.disk_is_full = not self.disk_is_full
-
-
-def signature(world: World) -> bytes:
-    """Return a text of the world that two runs of a seed share."""
-    return msgspec.json.encode([world.steps, world.timeline.now, dict(world.kubelet.devices)])
