@@ -210,7 +210,7 @@ class Worker:
                 self._front.publish_answers(effect)
                 self._events.record_verdicts(effect)
             case effects.RepeatList():
-                self._board.repeat_list()
+                self._front.repeat_list()
             case effects.RecordRegistration():
                 self._events.record_registration(effect)
             case effects.End(code=code, reason=reason):

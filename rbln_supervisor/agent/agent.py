@@ -95,8 +95,8 @@ class Agent:
     def _add_occurrences(self, occurrences: Iterable[Occurrence], state: AgentState) -> None:
         status = self._status.last
         if status is not None and not self._status.problem:
-            found, present = new_problems(status, state.problems, epoch_now())
-            occurrences = (*occurrences, *found)
+            arisen, present = new_problems(status, state.problems, epoch_now())
+            occurrences = (*occurrences, *arisen)
             state = msgspec.structs.replace(state, problems=present)
         groups = group_occurrences(occurrences)
         holders = device_holders(self._earlier_status, status)

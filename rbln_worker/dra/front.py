@@ -132,6 +132,9 @@ class DraFront:
         if self._publisher is not None:
             self._publish(self._publisher)
 
+    def repeat_list(self) -> None:
+        """Do nothing: slices are read back, and the health of devices is sent every 10 s."""
+
     def restore_files(self) -> None:
         """Write specs of prepared claims again that another program has removed."""
         self._store.refresh_files()

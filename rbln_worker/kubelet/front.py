@@ -40,6 +40,10 @@ class Front(Protocol):
         """Answer with this from now on."""
         ...
 
+    def repeat_list(self) -> None:
+        """Send the kubelet the list of devices again."""
+        ...
+
     def restore_files(self) -> None:
         """Write files in the folder of CDI specs again that another program has removed."""
         ...
@@ -85,6 +89,10 @@ class DevicePluginFront:
     def publish_answers(self, answers: PublishAnswers) -> None:
         """Answer calls with this, and send the list if it differs."""
         self._board.publish_list(revise_answers(self._board.prepared, answers))
+
+    def repeat_list(self) -> None:
+        """Send each stream the list again."""
+        self._board.repeat_list()
 
     def restore_files(self) -> None:
         """Do nothing: the pool's spec is a host file."""

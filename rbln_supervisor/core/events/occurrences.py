@@ -90,7 +90,7 @@ def find_occurrences(
 
     A device that fails again and again has DeviceFlapping from its third failure on.
     """
-    found = []
+    occurrences = []
     for event in events:
         reason = _REASONS.get((event.kind, event.what))
         if reason is None or now - event.at > MAX_AGE_S:
@@ -100,10 +100,10 @@ def find_occurrences(
             history = history.with_failure(key, event.at)
             if history.is_flapping(key):
                 reason = EventReason.DEVICE_FLAPPING
-        found.append(
+        occurrences.append(
             Occurrence(event.at, reason, event.pool, event.device, event.source, event.why)
         )
-    return tuple(found), history
+    return tuple(occurrences), history
 
 
 def group_occurrences(occurrences: Iterable[Occurrence]) -> tuple[OccurrenceGroup, ...]:
