@@ -13,14 +13,14 @@ CHART: Final = REPOSITORY / "deployments/helm/rbln-device-plugin"
 NAMES: Final = tuple(sorted(path.name for path in (KUSTOMIZE / "overlays").iterdir()))
 """Of the overlays; the chart has values of the same name, npu being its default."""
 
-DRA_KINDS: Final = {
+API_KINDS: Final = {
     "DeviceClass": (1, 34),
     "ClusterRole": (1, 25),
     "ClusterRoleBinding": (1, 25),
     "ValidatingAdmissionPolicy": (1, 30),
     "ValidatingAdmissionPolicyBinding": (1, 30),
 }
-"""Kinds of objects that only the dra overlay has, each with the first version that has it."""
+"""Kinds that only overlays with a token have, each with the first version that has it."""
 
 Object = dict[str, Any]
 """YAML of anybody's making: its shape is what is tested."""

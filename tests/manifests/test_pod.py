@@ -20,7 +20,7 @@ from rbln_worker.core.allocation import cdi, devinfo
 from rbln_worker.host.facts import HOST_FILES
 from rbln_worker.kube.access import SERVICE_ACCOUNT
 from tests.manifests.objects import (
-    DRA_KINDS,
+    API_KINDS,
     KUSTOMIZE,
     NAMES,
     REPOSITORY,
@@ -63,12 +63,22 @@ def uses_dra(found: dict[Key, Object]) -> bool:
     return any(one.get("export") == "dra" for one in json.loads(text)["resourceList"])
 
 
+def uses_events(found: dict[Key, Object]) -> bool:
+    """rbln-agent runs."""
+    return {"name": "RBLN_EVENTS", "value": "true"} in container(found)["env"]
+
+
+def has_token(found: dict[Key, Object]) -> bool:
+    """Something calls the API server."""
+    return uses_dra(found) or uses_events(found)
+
+
 def read(found: dict[Key, Object]) -> set[str]:
     """Folders in which something is only read."""
     chosen = options(found)
     host_usr = f"{HOST_FILES}/usr"
     asked = {str(chosen.pod_resources_dir), str(chosen.kubelet_dir / "pods-api")}
-    token = {str(SERVICE_ACCOUNT)} if uses_dra(found) else set()
+    token = {str(SERVICE_ACCOUNT)} if has_token(found) else set()
     return {str(chosen.config_file.parent), *asked, *token, "/dev", host_usr}
 
 
@@ -141,37 +151,50 @@ def test_no_right_that_is_not_needed(kustomized: dict[Key, Object]) -> None:
     assert not {"hostPID", "hostIPC", "shareProcessNamespace"} & spec.keys()
     tokens = set(values_of(kustomized_all(kustomized), "automountServiceAccountToken"))
     assert tokens == {False}
-    further = set(DRA_KINDS) if uses_dra(kustomized) else set()
+    further = set(API_KINDS) if has_token(kustomized) else set()
+    if not uses_dra(kustomized):
+        further -= {"DeviceClass"}
     assert {key.kind for key in kustomized} == {
         *("ConfigMap", "DaemonSet", "ServiceAccount"),
         *further,
     }
 
 
-def test_only_dra_has_a_token_and_it_is_for_one_container(kustomized: dict[Key, Object]) -> None:
+def test_a_token_is_for_one_container(kustomized: dict[Key, Object]) -> None:
     tokens = list(values_of(kustomized_all(kustomized), "serviceAccountToken"))
     assert tokens == (
-        [{"path": "token", "expirationSeconds": 3600}] if uses_dra(kustomized) else []
+        [{"path": "token", "expirationSeconds": 3600}] if has_token(kustomized) else []
     )
     assert len(pod(kustomized)["containers"]) == 1
     assert "initContainers" not in pod(kustomized)
 
 
-def test_rights_for_dra_are_those_that_it_uses(kustomized: dict[Key, Object]) -> None:
-    if not uses_dra(kustomized):
-        assert not [key for key in kustomized if key.kind in DRA_KINDS]
-        return
-    rules = {
+def test_rights_are_those_that_are_used(kustomized: dict[Key, Object]) -> None:
+    if uses_dra(kustomized):
+        assert rights(kustomized) == {
+            ("", "nodes"): ["get"],
+            ("resource.k8s.io", "resourceclaims"): ["get"],
+            ("resource.k8s.io", "resourceslices"): [
+                *("get", "list", "watch", "create", "update", "patch", "delete"),
+            ],
+        }
+    elif uses_events(kustomized):
+        assert rights(kustomized) == {("events.k8s.io", "events"): ["create", "patch"]}
+    else:
+        assert not [key for key in kustomized if key.kind in API_KINDS]
+
+
+def rights(found: dict[Key, Object]) -> dict[tuple[str, ...], list[str]]:
+    """The verbs of the one role, by group and resource."""
+    return {
         (*one["apiGroups"], *one["resources"]): one["verbs"]
-        for one in of_kind(kustomized, "ClusterRole")["rules"]
+        for one in of_kind(found, "ClusterRole")["rules"]
     }
-    assert rules == {
-        ("", "nodes"): ["get"],
-        ("resource.k8s.io", "resourceclaims"): ["get"],
-        ("resource.k8s.io", "resourceslices"): [
-            *("get", "list", "watch", "create", "update", "patch", "delete"),
-        ],
-    }
+
+
+def test_rights_are_held_to_the_own_node(kustomized: dict[Key, Object]) -> None:
+    if not has_token(kustomized):
+        return
     account = of_kind(kustomized, "ServiceAccount")["metadata"]
     (subject,) = of_kind(kustomized, "ClusterRoleBinding")["subjects"]
     assert subject == {
@@ -187,6 +210,13 @@ def test_rights_for_dra_are_those_that_it_uses(kustomized: dict[Key, Object]) ->
     }
     (condition,) = policy["spec"]["matchConditions"]
     assert f'endsWith(":{account["name"]}")' in condition["expression"]
+    expressions = " ".join(one["expression"] for one in policy["spec"]["validations"])
+    assert "variables.tokenNode ==" in expressions or "== variables.tokenNode" in expressions
+
+
+def test_the_classes_are_those_of_the_vendor(kustomized: dict[Key, Object]) -> None:
+    if not uses_dra(kustomized):
+        return
     names = {key.name: one["spec"] for key, one in kustomized.items() if key.kind == "DeviceClass"}
     driver = "npu.rebellions.ai"
     assert {one.get("extendedResourceName") for one in names.values()} == {
@@ -205,7 +235,7 @@ def kustomized_all(found: dict[Key, Object]) -> list[Object]:
 
 
 def test_names_are_the_references(kustomized: dict[Key, Object]) -> None:
-    assert {key for key in kustomized if key.kind not in DRA_KINDS} == {
+    assert {key for key in kustomized if key.kind not in API_KINDS} == {
         Key("ConfigMap", "kube-system", "rbln-device-plugin-config"),
         Key("DaemonSet", "kube-system", "rbln-device-plugin"),
         Key("ServiceAccount", "kube-system", "rbln-device-plugin"),

@@ -9,8 +9,8 @@ import pytest
 from rbln_supervisor.exporter import main as exporter
 from rbln_worker.contract.version import VERSION
 from tests.manifests.objects import (
+    API_KINDS,
     CHART,
-    DRA_KINDS,
     KUSTOMIZE,
     NAMES,
     Key,
@@ -52,7 +52,7 @@ def test_the_chart_is_the_overlay(
 def test_every_version_takes_the_objects(kustomized: dict[Key, Object]) -> None:
     for version in versions():
         for one in kustomized.values():
-            if DRA_KINDS.get(one["kind"], OLDEST) <= tuple(map(int, version.split("."))):
+            if API_KINDS.get(one["kind"], OLDEST) <= tuple(map(int, version.split("."))):
                 kubernetes_validate.validate(one, version, strict=True)
 
 
@@ -134,6 +134,7 @@ def composed(tools: Tools, folder: Path, component: str) -> dict[Key, Object]:
         (("--set", "useCdi=perhaps"), "useCdi"),
         (("--set", "dra.enabled=maybe"), "dra"),
         (("--set", "dra.driver=Npu"), "driver"),
+        (("--set", "events.enabled=maybe"), "events"),
         (("--set", "dra.extendedResourceName=npu"), "extendedResourceName"),
         (("--set", "capabilities.add={SYS_ADMIN}"), "capabilities"),
         (("--set", "podLabels.name=mine"), "podLabels"),
