@@ -6,16 +6,14 @@ import pytest
 
 from rbln_supervisor.ctl.parser import build_parser
 from rbln_worker.contract.problem import Code
-from tests.system import faults_around, faults_within
+from tests.system import faults_around, faults_dra, faults_within
 from tests.system.fault import Fault, plainly, seen, shown, told
 from tests.system.scene import served
 
 pytestmark = pytest.mark.system
 
-FAULTS = (*faults_around.FAULTS, *faults_within.FAULTS)
-OF_SLICES = {Code.API_SERVER_UNREACHABLE, Code.SLICES_NOT_PUBLISHED, Code.SLICE_FIELDS_DROPPED}
-"""Codes of the API server (tests/system/test_slices.py)."""
-WITHOUT = {Code.UNKNOWN, Code.PREFERENCE_FAILED} | OF_SLICES
+FAULTS = (*faults_around.FAULTS, *faults_within.FAULTS, *faults_dra.FAULTS)
+WITHOUT = {Code.UNKNOWN, Code.PREFERENCE_FAILED}
 """Codes of another version (tests/property/test_diagnosis.py), and of a defect of our own
 (tests/unit/test_preferences.py)."""
 
