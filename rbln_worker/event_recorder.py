@@ -3,6 +3,7 @@
 import logging
 from typing import Final
 
+from rbln_worker.contract.claims import PreparedClaim
 from rbln_worker.contract.counters import WorkerCounters
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.health import HealthPhase, Verdict
@@ -11,11 +12,14 @@ from rbln_worker.contract.problem import Code, Problem, make_problem
 from rbln_worker.core.device_events import find_transitions
 from rbln_worker.core.health import health_record
 from rbln_worker.core.registration import RegistrationStep, status_phase
-from rbln_worker.core.step.effects import PublishAnswers, RecordRegistration
+from rbln_worker.core.step.effects import PublishAnswers, RecordClaims, RecordRegistration
 from rbln_worker.process.event_file import EventFile, epoch_now
 from rbln_worker.spec import WorkerSpec
 
 _PASSING: Final = frozenset({HealthPhase.SUSPECT, HealthPhase.PROBATION})
+
+MAX_REFUSALS: Final = 256
+"""Maximum number of refused claims that are remembered."""
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +32,9 @@ class EventRecorder:
         self._pool = spec.pool
         self._file = EventFile(spec.events_path)
         self._was_listed = False
+        self._started = epoch_now()
+        self._refusals: dict[str, str] = {}
+        """The last refusals of claims, by UID."""
         self._present_at_start: frozenset[DeviceId] | None = None
 
     def record_verdicts(self, change: PublishAnswers) -> None:
@@ -66,6 +73,42 @@ class EventRecorder:
                 why=after.reason,
             )
             self._file.write_pending()
+
+    def record_claims(self, change: RecordClaims) -> None:
+        """Record claims that were prepared or unprepared in this life."""
+        before, after = (
+            {one.uid: one for one in claims} for claims in (change.before, change.after)
+        )
+        prepared = [one for uid, one in after.items() if uid not in before]
+        for claim in prepared:
+            if claim.since >= self._started:  # not those of earlier workers
+                self._record_claim("prepared", claim)
+        for uid, claim in before.items():
+            if uid not in after:
+                self._record_claim("unprepared", claim)
+        self._refusals = {uid: why for uid, why in self._refusals.items() if uid not in after}
+        self._file.write_pending()
+
+    def record_refusal(self, uid: str, claim: str, why: str) -> None:
+        """Record that a claim was refused; not again for the kubelet's next calls."""
+        if self._refusals.get(uid) == why:
+            return
+        if len(self._refusals) >= MAX_REFUSALS:
+            self._refusals.clear()
+        self._refusals[uid] = why
+        self._file.record_event("claim", "refused", pool=self._pool, source=claim, why=why)
+        self._file.write_pending()
+
+    def _record_claim(self, what: str, claim: PreparedClaim) -> None:
+        devices = ", ".join(claim.devices)
+        pods = f" for {', '.join(claim.pods)}" if claim.pods else ""
+        self._file.record_event(
+            "claim",
+            what,
+            pool=self._pool,
+            source=f"{claim.namespace}/{claim.name}",
+            why=f"{devices}{pods}",
+        )
 
     def write_pending(self) -> tuple[Problem, ...]:
         """Write what could not be written before; return the reasons why the file is incomplete."""

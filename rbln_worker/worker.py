@@ -96,7 +96,8 @@ class Worker:
         # Only here: other workers have neither the client nor its memory.
         from rbln_worker.dra.front import DraFront  # noqa: PLC0415
 
-        return DraFront(self._spec, self._spec.dra, post=self.post)
+        refused = self._events.record_refusal
+        return DraFront(self._spec, self._spec.dra, post=self.post, on_refusal=refused)
 
     async def run(self) -> Exit:
         """Serve until drained; raise an error that was not handled."""
@@ -213,6 +214,8 @@ class Worker:
                 self._front.repeat_list()
             case effects.RecordRegistration():
                 self._events.record_registration(effect)
+            case effects.RecordClaims():
+                self._events.record_claims(effect)
             case effects.End(code=code, reason=reason):
                 log.info("leaving", extra={"why": reason})
                 self._withdraws = effect.withdraws

@@ -11,7 +11,17 @@ import msgspec
 MAX_TEXT: Final = 300
 """Maximum length of each text of an event (characters): texts may come from anywhere."""
 
-Kind = Literal["device", "pool", "registration", "worker", "reload", "kubelet", "supervisor", "pod"]
+Kind = Literal[
+    "device",
+    "pool",
+    "registration",
+    "worker",
+    "reload",
+    "kubelet",
+    "supervisor",
+    "pod",
+    "claim",
+]
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -25,7 +35,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     pool: str = ""
     device: str = ""
     source: str = ""
-    """Source of the evidence; for a registration: kubelet.sock or plugin watcher."""
+    """Source of the evidence; of a registration: the way; of a claim: ``namespace/name``."""
     why: str = ""
 
     @property

@@ -182,6 +182,11 @@ class Code(StrEnum):
     CDI_SPEC_NOT_WRITTEN = "cdi-spec-not-written", Severity.ERROR, "df -h /var/run/cdi"
     CDI_NOT_WRITABLE = "cdi-not-writable", Severity.ERROR, _FOLDER
     DEVICE_INFO_NOT_WRITABLE = "device-info-not-writable", Severity.ERROR, _FOLDER
+    CLAIMS_REBUILT = (
+        "claims-rebuilt",
+        Severity.WARNING,
+        "kubectl get resourceclaims -A; rbln-ctl support-bundle",
+    )
     FILE_LIST_NOT_SAVED = "file-list-not-saved", Severity.WARNING, "df -h /run"
     PREFERENCE_FAILED = "preference-failed", Severity.WARNING, "rbln-ctl support-bundle"
 

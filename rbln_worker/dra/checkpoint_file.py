@@ -105,7 +105,7 @@ class CheckpointFile:
         free = (one for one in names if not self._path.with_name(one).exists())
         name = next(free, names[-1])
         self._path.rename(self._path.with_name(name))
-        self.set_aside = f"{self._path.with_name(name)}: {why}"
+        self.set_aside = f"{self._path.with_name(name)} is the former checkpoint of claims: {why}"
         log.error("the checkpoint of claims was set aside", extra={"file": name, "why": why})
 
 

@@ -43,14 +43,17 @@ class DriverPlugin:
         node: str,
         store: ClaimStore,
         health: HealthStream,
+        *,
         on_event: Callable[[changes.EndpointChange], None],
+        on_refusal: Callable[[str, str, str], None],
     ) -> None:
-        """``on_event`` takes what the kubelet does."""
+        """``on_event`` takes what the kubelet does, ``on_refusal`` UID, name and reason."""
         self._driver = driver
         self._node = node
         self._store = store
         self._health = health
         self._on_event = on_event
+        self._on_refusal = on_refusal
 
     def service_handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
         """Return the handlers for a server."""
@@ -142,6 +145,7 @@ class DriverPlugin:
     ) -> pb.NodePrepareResourceResponse:
         if isinstance(result, ClaimRefusal):
             log.warning("claim refused", extra={"claim": claim.text, "why": result.why})
+            self._on_refusal(claim.uid, claim.text, result.why)
             return pb.NodePrepareResourceResponse(error=result.why)
         log.info(
             "claim prepared",

@@ -45,8 +45,9 @@ class DraFront:
         start: DraStart,
         *,
         post: Callable[[ClaimsChanged], None],
+        on_refusal: Callable[[str, str, str], None],
     ) -> None:
-        """``post`` takes events."""
+        """``post`` takes events; ``on_refusal`` UID, name and reason of claims."""
         self._driver = start.driver
         self._node = start.node
         self._health = HealthStream(start.node)
@@ -61,16 +62,16 @@ class DraFront:
         )
         self._root = spec.root
         self._pod_resources = spec.kubelet_dirs.pod_resources / pod_resources.SOCKET
+        self._checkpoint = CheckpointFile(folder / CHECKPOINT, lambda: files.find_entries(boot))
         self._cluster = ClusterConnection(start.kubeconfig)
         self._store = ClaimStore(
             self._cluster,
-            ClaimRecords(
-                files, CheckpointFile(folder / CHECKPOINT, lambda: files.find_entries(boot)), boot
-            ),
+            ClaimRecords(files, self._checkpoint, boot),
             post=self._claims_changed,
             make_groups=self._make_groups,
         )
         self._post = post
+        self._on_refusal = on_refusal
         self._refusals: dict[DeviceId, str] = {}
         self._publisher: SlicePublisher | None = None
         """None before there are credentials."""
@@ -94,6 +95,7 @@ class DraFront:
         texts = (
             (Code.API_SERVER_UNREACHABLE, self._cluster.problem),
             (Code.CDI_SPEC_NOT_WRITTEN, self._store.problem),
+            (Code.CLAIMS_REBUILT, self._checkpoint.set_aside),
         )
         own = (make_problem(code, text, self._driver) for code, text in texts if text)
         slices = self._publisher.problems if self._publisher else ()
@@ -103,7 +105,11 @@ class DraFront:
         self, on_event: Callable[[EndpointChange], None]
     ) -> tuple[grpc.GenericRpcHandler, ...]:
         """Return the services of a new endpoint."""
-        plugin = DriverPlugin(self._driver, self._node, self._store, self._health, on_event)
+        plugin = DriverPlugin(
+            *(self._driver, self._node, self._store, self._health),
+            on_event=on_event,
+            on_refusal=self._on_refusal,
+        )
         return plugin.service_handlers()
 
     def publish_answers(self, answers: PublishAnswers) -> None:

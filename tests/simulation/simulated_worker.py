@@ -173,7 +173,7 @@ class SimulatedWorker:
             case effects.RepeatList():
                 for socket in self.endpoints.values():
                     world.kubelet.list_changed(socket)
-            case effects.RecordRegistration() | effects.End():
+            case effects.RecordRegistration() | effects.RecordClaims() | effects.End():
                 pass
             case effects.CheckDirs():
                 if effect.remove_stale:

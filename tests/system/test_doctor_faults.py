@@ -13,9 +13,9 @@ from tests.system.scene import served
 pytestmark = pytest.mark.system
 
 FAULTS = (*faults_around.FAULTS, *faults_within.FAULTS, *faults_dra.FAULTS)
-WITHOUT = {Code.UNKNOWN, Code.PREFERENCE_FAILED}
+WITHOUT = {Code.UNKNOWN, Code.PREFERENCE_FAILED, Code.CLAIMS_REBUILT}
 """Codes of another version (tests/property/test_diagnosis.py), and of a defect of our own
-(tests/unit/test_preferences.py)."""
+(tests/unit/test_preferences.py). That of claims: tests/system/test_dra_claims.py."""
 
 
 def test_every_code_has_its_fault() -> None:

@@ -15,11 +15,12 @@ import grpc
 import pytest
 
 from rbln_worker.contract.device import DeviceId
+from rbln_worker.contract.problem import Code
 from rbln_worker.core.dra.names import dra_device_name
 from rbln_worker.dra.api import dra_health_pb2 as health_pb
 from tests.sim.api_server import ApiRequest, RawAnswer, no_fault
 from tests.system.dra_scene import ATOMS, DRIVER, NODE, Claim, dra_node, result
-from tests.system.scene import ATOM, TWO_POOLS, allocatable
+from tests.system.scene import ATOM, TWO_POOLS, allocatable, pool_status
 
 
 @pytest.mark.parametrize("version", ["v1", "v1beta1"])
@@ -293,6 +294,46 @@ def test_a_drained_worker_answers_what_it_has_begun(tmp_path: Path) -> None:
         assert {one.error for one in after.prepare(*claims).claims.values()} == {""}
         assert {one["state"] for one in scene.checkpoint()["claims"].values()} == {"done"}
         assert len(scene.spec_files()) == len(claims)
+
+
+def test_a_corrupt_checkpoint_loses_no_claim_and_is_a_problem(tmp_path: Path) -> None:
+    with dra_node(tmp_path) as scene:
+        claim = scene.allocate(Claim("uid-1", "one"), result(ATOMS[0]))
+        answer = scene.driver.prepare(claim).claims["uid-1"]
+        (scene.folder / "checkpoint.json").write_text("{")
+        other = scene.allocate(Claim("uid-2", "two"), result(ATOMS[0]))
+        refusal = "device 0000:20:00.0 is in use by claim default/one"
+        assert scene.driver.prepare(other).claims["uid-2"].error == refusal
+        assert scene.driver.prepare(claim).claims["uid-1"] == answer
+        status = pool_status(
+            scene.stack,
+            ATOM,
+            lambda pool: Code.CLAIMS_REBUILT in {one.code for one in pool.problems},
+            what="the problem",
+        )
+        texts = {one.code: one.text for one in status.problems}
+        assert "checkpoint.json.corrupt-1" in texts[Code.CLAIMS_REBUILT]
+
+
+def test_events_tell_of_claims_once(tmp_path: Path) -> None:
+    with dra_node(tmp_path) as scene:
+        claim = scene.allocate(Claim("uid-1", "one"), result(ATOMS[0]))
+        other = scene.allocate(Claim("uid-2", "two"), result(ATOMS[0]))
+        for _ in range(3):
+            scene.driver.prepare(claim, other)
+        scene.driver.unprepare(claim)
+
+        def told() -> list[str]:
+            listed = scene.stack.ctl("events", "--json", "--pool", ATOM).stdout
+            claims = [one for one in json.loads(listed)["events"] if one["kind"] == "claim"]
+            return sorted(f"{one['what']} {one['source']}: {one['why']}" for one in claims)
+
+        wait_until(lambda: len(told()) == 3)
+        assert told() == [
+            f"prepared default/one: {ATOMS[0]} for default/pod-of-one",
+            f"refused default/two: device {ATOMS[0]} is in use by claim default/one",
+            f"unprepared default/one: {ATOMS[0]} for default/pod-of-one",
+        ]
 
 
 def wait_until(condition: Callable[[], object]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from rbln_worker.contract.claims import PreparedClaim
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.health import Verdict
@@ -82,6 +83,13 @@ class RecordRegistration(msgspec.Struct, frozen=True):
     """Seconds since registration has been possible."""
 
 
+class RecordClaims(msgspec.Struct, frozen=True):
+    """Record a change of the prepared claims."""
+
+    before: tuple[PreparedClaim, ...]
+    after: tuple[PreparedClaim, ...]
+
+
 class CheckDirs(msgspec.Struct, frozen=True):
     """Check the kubelet's folders; ``DirsChecked`` follows before anything else happens."""
 
@@ -125,4 +133,5 @@ class End(msgspec.Struct, frozen=True):
 
 EndpointEffect = CheckDirs | OpenEndpoint | CallRegister | CloseEndpoints
 PoolEffect = StartCheck | WriteSpec | SettleFiles | PublishAnswers | RepeatList
-Effect = SendMessage | PoolEffect | RecordRegistration | EndpointEffect | End
+Record = RecordRegistration | RecordClaims
+Effect = SendMessage | PoolEffect | Record | EndpointEffect | End

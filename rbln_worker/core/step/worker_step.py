@@ -127,8 +127,8 @@ def _handle_event(  # noqa: C901, PLR0911, PLR0912 - a table of events
             state.list_problem, state.failed_writes = event.problem, event.failed_writes
             return [_report(state)]
         case events.ClaimsChanged(claims=claims):
-            state.claims = claims
-            return [_report(state)]
+            before, state.claims = state.claims, claims
+            return [effects.RecordClaims(before, claims), _report(state)]
         case events.NodesChanged(nodes=nodes, in_progress=in_progress) if nodes:
             if affected := state.pool.devices_using(nodes) | in_progress:
                 state.checks.request_check(affected, now.at)
