@@ -12,6 +12,7 @@ from time import monotonic
 
 import msgspec
 
+from rbln_supervisor.config import dra_access
 from rbln_supervisor.config.reload import ConfigReloader
 from rbln_supervisor.core.control import queries
 from rbln_supervisor.core.control.protocol import Reply, RescanReply
@@ -171,10 +172,15 @@ class DiscoveryScheduler:
 
     def _dry_run_reply(self, dry_run: DryRunRequest, result: DiscoveryResult) -> Reply:
         pools = self._pools
-        return queries.plan_reply(
+        lacks = (
+            f"{one.subject}: {one.text}"
+            for one in dra_access.find_obstacles(self._options, dry_run.config.pools)
+        )
+        reply = queries.plan_reply(
             dry_run.config,
             pools.config,
             pools.with_carry_over(result.node),
             pools.desired_states,
             result.held or ResourceHolders(),
         )
+        return msgspec.structs.replace(reply, warnings=(*reply.warnings, *lacks))

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from rbln_supervisor.core.doctor.examination import SECTIONS, ExamineRequest, SectionResult
-from rbln_supervisor.doctor import bundle_files, hardware, host, names, run_dir
+from rbln_supervisor.doctor import bundle_files, dra, hardware, host, names, run_dir
 from rbln_supervisor.options import Options
 from rbln_worker.contract.problem import Code, Problem, make_problem
 
@@ -16,7 +16,7 @@ Check = Callable[[ExamineRequest, Options], Iterable[Problem]]
 
 _CHECKS: Final[tuple[Check, ...]] = (
     lambda request, options: run_dir.check_run_dir(options.run_dir, request.unreachable),
-    lambda _, options: host.check_kubelet(options),
+    lambda _, options: (*host.check_kubelet(options), *dra.check_dra(options)),
     lambda _, options: host.check_host_files(options),
     lambda _, options: host.check_limits(options.run_dir),
     lambda _, options: hardware.check_configuration(options),

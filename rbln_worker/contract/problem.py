@@ -178,6 +178,17 @@ class Code(StrEnum):
         Severity.NOTE,
         "kubectl get --raw /metrics | grep feature_enabled.*DRA; Kubernetes 1.36 has taints",
     )
+    API_ACCESS_MISSING = (
+        "api-access-missing",
+        Severity.ERROR,
+        "deploy overlays/dra (a token for this container), or start with --kubeconfig FILE",
+    )
+    CLAIMS_UNSERVED = "claims-unserved", Severity.ERROR
+    FOREIGN_EXPORTER = (
+        "foreign-exporter",
+        Severity.WARNING,
+        "kubectl get pods -A -o wide; remove the other plugin or driver from this node",
+    )
     CDI_UNSUPPORTED = "cdi-unsupported", Severity.WARNING, "choose another resourcePrefix"
     CDI_SPEC_NOT_WRITTEN = "cdi-spec-not-written", Severity.ERROR, "df -h /var/run/cdi"
     CDI_NOT_WRITABLE = "cdi-not-writable", Severity.ERROR, _FOLDER

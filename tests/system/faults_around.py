@@ -1,5 +1,6 @@
 """Faults of what the supervisor lives in and by: folders, itself, the kubelet, kernel limits."""
 
+import json
 import os
 import platform
 import resource
@@ -13,7 +14,9 @@ from typing import Final
 import pytest
 import zmq
 
+from rbln_supervisor.config.dra_access import TOKEN
 from rbln_supervisor.events.log import FILE as EVENTS
+from rbln_supervisor.pod_devices.prepared_claims import BOOT_ID
 from tests.sim import atomic, network, seccomp
 from tests.sim.agent import running_agent
 from tests.sim.device import SimDevice
@@ -183,7 +186,40 @@ def hanging_file(stack: Stack) -> Iterator[None]:
     stack.node.set_attribute(ATOMS[1], "modalias", None)
 
 
+def pool_without_token(stack: Stack) -> None:
+    """The file alone: doctor reads it before anybody reloads it."""
+    exported = pool("ATOM", drivers=["rebellions"], export="dra")
+    stack.write_config(config(exported, pool("VM", drivers=["vfio-pci"])))
+
+
+def claims_of_no_driver(stack: Stack) -> None:
+    entry = {
+        "uid": "u1",
+        "namespace": "ml",
+        "name": "npus",
+        "boot": BOOT_ID.read_text().strip(),
+        "state": "done",
+        "devices": [{"id": ATOMS[0], "requests": ["npus"]}],
+        "pods": ["ml/train-0"],
+    }
+    folder = stack.root / "var/lib/kubelet/plugins/npu.old.ai"
+    folder.mkdir(parents=True)
+    (folder / "checkpoint.json").write_text(json.dumps({"schema": 1, "claims": {"u1": entry}}))
+
+
+def other_plugin(stack: Stack) -> None:
+    registered = {"rebellions.ai/ATOM": ATOMS, "example.com/npu": ATOMS[:1]}
+    data = {"PodDeviceEntries": [], "RegisteredDevices": registered}
+    folder = stack.root / "var/lib/kubelet/device-plugins"
+    content = {"Data": data, "Checksum": 0}
+    (folder / "kubelet_internal_checkpoint").write_text(json.dumps(content))
+
+
 FAULTS: Final = (
+    # DRA, and other exporters
+    Fault("api-access-missing", pool_without_token, "rebellions.ai/ATOM", subject=str(TOKEN)),
+    Fault("claims-unserved", claims_of_no_driver, "pod ml/train-0", subject="npu.old.ai"),
+    Fault("foreign-exporter", other_plugin, ATOMS[0], "warning", "example.com/npu"),
     # What can't be found out
     Fault("check-failed", nothing, "the examination ended", ask=bereft),
     Fault(

@@ -108,6 +108,17 @@ def test_from_the_device_plugin_api_to_dra_and_back(tmp_path: Path) -> None:
         assert scene.stack.status().pools[VM].worker.pid == other, "others are not affected"
 
 
+def test_a_dry_run_says_what_dra_lacks(tmp_path: Path) -> None:
+    with node(tmp_path, PLUGIN_POOL) as scene:
+        allocatable(scene.stack, ATOM, len(ATOMS))
+        kubeconfig = scene.api.folder / "kubeconfig"
+        kubeconfig.rename(kubeconfig.with_name("aside"))
+        scene.stack.write_config(config(DRA_POOL, VM_POOL))
+        dry = send_request(scene.stack.run_dir, DryRun(scene.stack.config_file.read_bytes()))
+        assert isinstance(dry, DryRunReply)
+        assert [line.split(":")[0] for line in dry.warnings] == [str(kubeconfig)]
+
+
 def test_a_dra_pool_that_is_removed_leaves_no_slices(tmp_path: Path) -> None:
     with node(tmp_path, DRA_POOL) as scene:
         scene.wait_exported()

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from rbln_supervisor.config.dra_access import TOKEN, find_obstacles
 from rbln_supervisor.options import Options
 from rbln_supervisor.workers.pool_worker import worker_spec
 from rbln_worker.contract.pool import DraExport
+from rbln_worker.contract.problem import Code
+from rbln_worker.kube.access import SERVICE_ACCOUNT
 from rbln_worker.spec import DraStart
 from tests.unit.configuring import parse_value, pool
 
@@ -42,6 +45,23 @@ def test_two_pools_of_one_driver_are_refused() -> None:
         "resourceList[1].dra: atom.rebellions.ai is the DRA driver of resourceList[0], "
         "expected a driver of its own (dra.driverName)"
     ]
+
+
+def test_obstacles_are_those_of_dra_pools_only(tmp_path: Path) -> None:
+    kubeconfig, registry = tmp_path / "kubeconfig", tmp_path / "plugins_registry"
+    options = Options(kubeconfig=kubeconfig, plugins_registry_dir=registry)
+    plain = parse_value({"resourceList": [pool()]}).pools
+    exported = parse_value({"resourceList": [pool(export="dra")]}).pools
+    assert list(find_obstacles(options, plain)) == []
+    found = {one.code: one.subject for one in find_obstacles(options, exported)}
+    assert found == {
+        Code.API_ACCESS_MISSING: str(kubeconfig),
+        Code.PLUGINS_REGISTRY_MISSING: str(registry),
+    }
+    kubeconfig.touch()
+    registry.mkdir()
+    assert list(find_obstacles(options, exported)) == []
+    assert SERVICE_ACCOUNT / "token" == TOKEN
 
 
 def test_only_workers_of_dra_pools_get_the_node_and_the_api_server() -> None:
