@@ -3,6 +3,7 @@
 import re
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import promql_parser
@@ -16,6 +17,7 @@ from tests.e2e.record import cache_folder
 from tests.e2e.report import Table
 
 ALERTS_OF_FAULTS: Final = tuple(alert for fault in FAULTS for alert in fault.alerts)
+RULE_TESTS: Final = Path(__file__).with_name("rule_tests.yaml")
 RANGE: Final = re.compile(r"\[[^\]]*\]")
 
 
@@ -64,6 +66,13 @@ def test_promtool_accepts_the_shipped_file() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert f"SUCCESS: {len(shipped_rules())} rules found" in done.stdout
+
+
+def test_promtool_evaluates_the_shipped_time_spans() -> None:
+    done = subprocess.run(
+        ["promtool", "test", "rules", RULE_TESTS], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_shipped_alert_has_a_fault() -> None:
