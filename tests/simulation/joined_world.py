@@ -1,5 +1,6 @@
 """Supervisor and workers in virtual time: their steps drive each other through a lossy channel."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -7,7 +8,7 @@ import msgspec
 
 from rbln_supervisor.core.workers.lifecycle import LEAVE_TIMEOUT_S
 from rbln_worker.contract import messages
-from rbln_worker.contract.device import Bdf
+from rbln_worker.contract.device import Bdf, DeviceId
 from rbln_worker.contract.messages import Hello
 from rbln_worker.contract.pool import PoolName
 from rbln_worker.contract.version import VERSION
@@ -51,6 +52,12 @@ class JoinedWorld(NodeWorld):
         self.kubelet.start()
         for worker in self.living:
             worker.resume()
+
+    @property
+    def due_list(self) -> Mapping[str, bool]:
+        """The list that the kubelet should have now: devices that are gone stay listed."""
+        gone = self.supervisor.pool.desired.devices if self.supervisor.pool.desired else {}
+        return {**dict.fromkeys(gone, False), **self.right_list}
 
     # Messages
 
@@ -147,12 +154,15 @@ class JoinedWorld(NodeWorld):
 
     # Faults
 
-    def _plug_device(self) -> None:
-        device = self.faults.random.choice(IDS)
+    def plug_device(self, device: DeviceId) -> None:
+        """Plug a device in, or unplug it."""
         self.present.symmetric_difference_update({device})
         if not self.faults.happens(0.2):
             supervisor = self.supervisor
             self.timeline.after(0.005, lambda: supervisor.functions_changed(Bdf(device)))
+
+    def _plug_device(self) -> None:
+        self.plug_device(self.faults.random.choice(IDS))
 
     def _kill_worker(self) -> None:
         if self.living:
@@ -167,17 +177,25 @@ class JoinedWorld(NodeWorld):
 
     def _kill_supervisor(self) -> None:
         if self.supervisor.alive:
-            self.supervisor.alive = False
-            for channel in self.supervisor.channels.values():
-                channel.is_open = False
-            self._channels.clear()
-            self.timeline.after(self.faults.delay(1.0), self._start_supervisor)
+            self._end_supervisor()
+            options = "options"
+            if self.replaces_workers:
+                options = self.faults.random.choice(["options", "other options"])
+            self.timeline.after(self.faults.delay(1.0), partial(self._start_supervisor, options))
 
-    def _start_supervisor(self) -> None:
+    def replace_supervisor(self, options: str) -> None:
+        """Start another supervisor at once, with these options."""
+        self._end_supervisor()
+        self._start_supervisor(options)
+
+    def _end_supervisor(self) -> None:
+        self.supervisor.alive = False
+        for channel in self.supervisor.channels.values():
+            channel.is_open = False
+        self._channels.clear()
+
+    def _start_supervisor(self, options: str) -> None:
         self._lives += 1
-        options = "options"
-        if self.replaces_workers:
-            options = self.faults.random.choice(["options", "other options"])
         self._drain_leftover()
         self.supervisor = SimulatedSupervisor(self, self._lives, options)
         for worker in self.living:

@@ -64,6 +64,15 @@ class NodeWorld:
         """The list that the kubelet should have."""
         return {one: self._good[one] for one in sorted(self.present)}
 
+    def break_device(self, device: DeviceId) -> None:
+        """Let a device fail."""
+        self._good[device] = False
+        self._node_event(device)
+
+    def touch_node(self, device: DeviceId) -> None:
+        """Let a device's node change, so that it is checked."""
+        self._node_event(device)
+
     def read_device(self, device: DeviceId) -> CheckResult:
         """Read a device's files."""
         node = self._nodes[device]
@@ -112,9 +121,7 @@ class NodeWorld:
         self._notify_workers(0.2, events.NodesChanged(frozenset({self._nodes[device]})))
 
     def _break_device(self) -> None:
-        device = self.faults.random.choice(IDS)
-        self._good[device] = False
-        self._node_event(device)
+        self.break_device(self.faults.random.choice(IDS))
 
     def _repair_devices(self) -> None:
         for device in IDS:
