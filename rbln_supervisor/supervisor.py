@@ -36,7 +36,7 @@ from rbln_supervisor.upgrade import UpgradeCheck
 from rbln_supervisor.workers.pools import Pools
 from rbln_supervisor.workers.router import Router
 from rbln_worker.contract.counters import WorkerCounters
-from rbln_worker.contract.messages import UnreadableFrame, to_supervisor
+from rbln_worker.contract.messages import FrameError, to_supervisor
 from rbln_worker.contract.version import VERSION
 
 MAX_WAIT_S: Final = 60.0
@@ -162,7 +162,7 @@ class Supervisor:
         for sender, payload in self._parts.hub.receive():
             try:
                 message = to_supervisor(payload)
-            except UnreadableFrame:
+            except FrameError:
                 self._parts.hub.dropped[CounterName.WORKER_FRAMES_UNREADABLE] += 1
                 continue
             frame = MessageReceived(sender, message)

@@ -10,8 +10,8 @@ from rbln_worker.contract.health import HealthPhase, Verdict
 from rbln_worker.contract.messages import Phase
 from rbln_worker.contract.problem import Code, Problem, make_problem
 from rbln_worker.core.device_events import find_transitions
-from rbln_worker.core.health import health_record
 from rbln_worker.core.registration import RegistrationStep, status_phase
+from rbln_worker.core.registration_reasons import Reason, reason_text
 from rbln_worker.core.step.effects import PublishAnswers, RecordClaims, RecordRegistration
 from rbln_worker.process.event_file import EventFile, epoch_now
 from rbln_worker.spec import WorkerSpec
@@ -54,23 +54,24 @@ class EventRecorder:
         """Record, count and log a change of the registration."""
         before, after = change.before, change.after
         was, is_listed = (one.step is RegistrationStep.LISTED for one in (before, after))
+        known = after.reason, after.detail
         self._counters.refusals += after.failures > before.failures
         if is_listed and not was:
             self._counters.count_registration(change.unlisted_s)
             self._was_listed = True
             log.info("registered: the kubelet lists the pool", extra={"by": after.way})
-        elif after.reason and after.reason != before.reason:
+        elif after.reason is not Reason.NONE and known != (before.reason, before.detail):
             # No warning before the first kubelet: the plugin is started before it.
             waits = status_phase(after) is Phase.WAITING and not self._was_listed
             level = logging.INFO if waits else logging.WARNING
-            log.log(level, "not registered", extra={"why": after.reason})
+            log.log(level, "not registered", extra={"why": reason_text(*known)})
         if is_listed != was:
             self._file.record_event(
                 "registration",
                 "registered" if is_listed else "unregistered",
                 pool=self._pool,
                 source=after.way or "",
-                why=after.reason,
+                why=reason_text(*known),
             )
             self._file.write_pending()
 
@@ -135,7 +136,7 @@ def _log_change(device: DeviceId, old: Verdict | None, verdict: Verdict | None) 
 
 def _is_quiet(old: Verdict | None, verdict: Verdict) -> bool:
     """Return True for changes that neither the kubelet nor most operators need to know."""
-    if verdict.phase in _PASSING or verdict.reason == health_record.NOT_CHECKED:
+    if verdict.phase in _PASSING or not verdict.is_checked:
         return True
     back = old is not None and old.phase in _PASSING and old.healthy == verdict.healthy
     return back and verdict.phase is not HealthPhase.UNKNOWN

@@ -102,7 +102,7 @@ class Registrar:
         try:
             path = folder / sockets.unique_socket_name(folder, self._stem)
             endpoint = await Endpoint.open(path, services)
-        except (sockets.SocketPathTooLong, EndpointError) as error:
+        except (sockets.SocketPathError, EndpointError) as error:
             self._post(EndpointEvent(number, changes.NotOpened(str(error))))
             return
         if self._closed:  # at once: this task is cancelled at its next wait

@@ -170,7 +170,7 @@ class _Sources:
                 on_changed=self._pod_changed,
                 on_deleted=self._pod_deleted,
             )
-        except pods_api.WatchEnded as ended:
+        except pods_api.WatchError as ended:
             return f"{self._pods_api}: {ended}"
 
     def _pods_synced(self, pods: Mapping[str, Pod]) -> None:

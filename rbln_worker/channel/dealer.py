@@ -10,9 +10,9 @@ from zmq.utils.monitor import recv_monitor_message
 
 from rbln_worker.contract.messages import (
     MAX_FRAME_BYTES,
+    FrameError,
     ToSupervisor,
     ToWorker,
-    UnreadableFrame,
     encode_message,
     to_worker,
 )
@@ -73,7 +73,7 @@ class SupervisorSocket:
             frames = self._socket.recv_multipart(zmq.NOBLOCK)
             try:
                 yield to_worker(frames[-1])
-            except UnreadableFrame as error:
+            except FrameError as error:
                 self.dropped_frames += 1
                 log.warning("unreadable frame dropped", extra={"why": str(error)[:200]})
 

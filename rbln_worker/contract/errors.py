@@ -4,7 +4,7 @@
     ├─ AccessError             the credentials for the API server can't be used
     ├─ ApiError                a call of the API server failed
     ├─ BindError               a socket of the run directory can't be bound
-    ├─ BudgetExceeded          a preferred allocation took too many steps
+    ├─ BudgetError             a preferred allocation took too many steps
     ├─ CheckpointError         a checkpoint of claims can't be read
     ├─ ClaimFilesError         a file of claims can't be read or written
     ├─ CommandError            a command of rbln-ctl ends with lines
@@ -14,17 +14,17 @@
     ├─ ConfigError             a configuration can't be used
     ├─ DocumentError           a file is neither JSON nor YAML
     ├─ EndpointError           a pool's socket can't be served
+    ├─ FrameError              a frame that is not a message
     ├─ KubectlError            kubectl failed, or printed no list of objects
     ├─ MalformedError          a range of functions (also ValueError)
     ├─ NetlinkDecodeError      bytes that are not netlink (also ValueError)
-    ├─ NetlinkUnavailable      the kernel does not answer on netlink
+    ├─ NetlinkError            the kernel does not answer on netlink
     ├─ OptionsError            the options of the last supervisor are not known
     ├─ PrivilegeError          a process can't drop its privileges
     ├─ RegistrationError       the kubelet refuses a registration
     ├─ RunDirError             the run directory can't be used
-    ├─ SocketPathTooLong       a path does not fit into a socket address
-    ├─ UnreadableFrame         a frame that is not a message
-    └─ WatchEnded              the kubelet's Pods API ended a watch
+    ├─ SocketPathError         a path does not fit into a socket address
+    └─ WatchError              the kubelet's Pods API ended a watch
 
 What is not in the tree is an error of Python or a library, and is handled where it can arise.
 """

@@ -84,6 +84,11 @@ class Verdict(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
     """Problems of a device that works, such as a PCIe link below its maximum."""
 
+    @property
+    def is_checked(self) -> bool:
+        """False before the first result of a health check: Unhealthy, without a source."""
+        return self.healthy or self.source != ""
+
 
 class Judged(msgspec.Struct, frozen=True):
     """A verdict with the ID of its device."""

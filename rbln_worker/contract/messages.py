@@ -159,7 +159,7 @@ _TO_WORKER: Final[msgspec.msgpack.Decoder[ToWorker]] = msgspec.msgpack.Decoder(T
 _TO_SUPERVISOR: Final[msgspec.msgpack.Decoder[ToSupervisor]] = msgspec.msgpack.Decoder(ToSupervisor)
 
 
-class UnreadableFrame(RblnError):
+class FrameError(RblnError):
     """A frame that is not a message of the contract: garbage, or a value with a wrong type."""
 
 
@@ -169,16 +169,16 @@ def encode_message(message: ToWorker | ToSupervisor) -> bytes:
 
 
 def to_worker(frame: bytes | memoryview) -> ToWorker:
-    """Decode a frame from the supervisor; raise UnreadableFrame if it is not a message."""
+    """Decode a frame from the supervisor; raise FrameError if it is not a message."""
     try:
         return _TO_WORKER.decode(frame)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UnreadableFrame(str(error)) from error
+        raise FrameError(str(error)) from error
 
 
 def to_supervisor(frame: bytes | memoryview) -> ToSupervisor:
-    """Decode a frame from a worker; raise UnreadableFrame if it is not a message."""
+    """Decode a frame from a worker; raise FrameError if it is not a message."""
     try:
         return _TO_SUPERVISOR.decode(frame)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UnreadableFrame(str(error)) from error
+        raise FrameError(str(error)) from error

@@ -6,7 +6,6 @@ from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.events import Event, Kind
 from rbln_worker.contract.health import HealthPhase, Verdict
 from rbln_worker.contract.pool import PoolName
-from rbln_worker.core.health.health_record import NOT_CHECKED
 
 
 def find_transitions(
@@ -58,7 +57,7 @@ def health_event(verdict: Verdict | None) -> str | None:
 
     ``Unknown``: the kubelet keeps the last state.
     """
-    if verdict is None or verdict.reason == NOT_CHECKED:
+    if verdict is None or not verdict.is_checked:
         return None
     if verdict.phase is HealthPhase.UNKNOWN:
         return "Unknown"

@@ -25,12 +25,11 @@ import msgspec
 from rbln_worker.contract.messages import Phase
 from rbln_worker.core import registration_events as events
 from rbln_worker.core.registration_events import View
+from rbln_worker.core.registration_reasons import ABSENT, LISTED_TIMEOUT_S, Reason
 
 Choice = Literal["auto", "kubelet-sock", "plugin-watcher"]
 Way = Literal["kubelet-sock", "plugin-watcher"]
 
-LISTED_TIMEOUT_S: Final = 5.0
-"""The kubelet opens its stream at once after a registration; after this time it never will."""
 STREAM_GAP_S: Final = 0.05
 """Delay after the end of a stream. By then a kubelet that restarts has removed the socket, or a
 dead one does not answer."""
@@ -40,14 +39,6 @@ for the end of the other one, but not for ever: it may hang."""
 MIN_RETRY_S: Final = 0.01
 MAX_RETRY_S: Final = 5.0
 MAX_WATCHER_RETRY_S: Final = 60.0
-NO_LISTENER: Final = "nobody answers on kubelet.sock: waiting for the kubelet"
-NO_SOCKET: Final = "no kubelet.sock: waiting for the kubelet"
-NOT_DISCOVERED: Final = (
-    f"the kubelet's plugin watcher did not ask for our socket within {LISTED_TIMEOUT_S:g} s: is "
-    "this plugins_registry folder the one of its --root-dir?"
-)
-_ABSENT: Final = frozenset({NO_LISTENER, NO_SOCKET})
-_ENDED: Final = "the kubelet closed its stream"
 
 
 class RegistrationStep(StrEnum):
@@ -84,8 +75,10 @@ class RegistrationState(msgspec.Struct, frozen=True):
     """True if the next action is the same Register, on an endpoint that was never accepted."""
     discovered: bool = False
     """True if the plugin watcher found the current endpoint."""
-    reason: str = ""
+    reason: Reason = Reason.NONE
     """The reason why the kubelet does not list the pool."""
+    detail: str = ""
+    """The error or the socket that belongs to the reason."""
 
 
 class Action(StrEnum):
@@ -115,17 +108,16 @@ def handle_event(
         # Two registrations ran at once. The earlier endpoint is about to end; if it is the
         # kubelet's latest, its end would leave the pool without one. A third registration decides.
         case events.SupersededStream() if state.step is RegistrationStep.LISTED:
-            reason = "the kubelet took a former socket last"
-            return _open_endpoint(msgspec.structs.replace(state, reason=reason))
+            return _open_endpoint(_because(state, Reason.FORMER_SOCKET))
         # The kubelet gets the options once for each endpoint: one in step OPENING has the new ones.
         case events.Renewed() if state.step in {
             RegistrationStep.CALLING,
             RegistrationStep.UNLISTED,
             RegistrationStep.LISTED,
         }:
-            return _open_endpoint(msgspec.structs.replace(state, reason=""))
+            return _open_endpoint(_because(state, Reason.NONE))
         case events.NotOpened(why=why):
-            after = _attempt_failed(state, why, now, again=False)
+            after = _attempt_failed(state, (Reason.FAILED, why), now, again=False)
         # A kubelet that opened the stream has accepted the endpoint, whatever Register returned.
         case events.Accepted() if state.step is not RegistrationStep.LISTED:
             after = _enter_step(
@@ -134,7 +126,8 @@ def handle_event(
         case events.Rejected(why=why, reached=reached) if state.step is not RegistrationStep.LISTED:
             # A call that broke off after a stream was opened did reach the kubelet.
             unheard = not reached and state.step is RegistrationStep.CALLING
-            after = _attempt_failed(state, why if reached else NO_LISTENER, now, again=unheard)
+            failure = (Reason.FAILED, why) if reached else (Reason.NO_LISTENER, "")
+            after = _attempt_failed(state, failure, now, again=unheard)
         case events.Discovered():
             after = msgspec.structs.replace(state, discovered=True)
         case events.Streams(count=count):
@@ -157,7 +150,7 @@ def status_phase(state: RegistrationState) -> Phase:
         return Phase.REGISTERED
     has_view = state.view is not None
     nobody_there = (
-        state.step in {RegistrationStep.AWAY, RegistrationStep.YIELDED} or state.reason in _ABSENT
+        state.step in {RegistrationStep.AWAY, RegistrationStep.YIELDED} or state.reason in ABSENT
     )
     return Phase.WAITING if has_view and nobody_there else Phase.REGISTERING
 
@@ -169,13 +162,15 @@ def _dirs_checked(
     state = msgspec.structs.replace(state, view=view)
     way = choose_way(state.choice, view)
     absent = _absent_reason(way, view)
-    if absent:
-        return msgspec.structs.replace(
-            state, step=RegistrationStep.AWAY, way=way, deadline=None, failures=0, reason=absent
-        ), None
+    if absent is not Reason.NONE:
+        away = msgspec.structs.replace(
+            state, step=RegistrationStep.AWAY, way=way, deadline=None, failures=0
+        )
+        return _because(away, absent), None
     another_kubelet = before is not None and before.kubelet != view.kubelet
     if state.step is RegistrationStep.AWAY or way != state.way:
-        return _open_endpoint(msgspec.structs.replace(state, way=way, failures=0, reason=""))
+        changed = msgspec.structs.replace(state, way=way, failures=0)
+        return _open_endpoint(_because(changed, Reason.NONE))
     if state.step is RegistrationStep.OPENING:
         return state, None
     # A fresh endpoint follows anyway.
@@ -183,8 +178,8 @@ def _dirs_checked(
         due = now if another_kubelet else state.deadline
         return msgspec.structs.replace(state, deadline=due), None
     if not view.served or (state.step is RegistrationStep.YIELDED and not view.younger):
-        why = "the younger instance has gone" if view.served else "its socket was removed"
-        return _open_endpoint(msgspec.structs.replace(state, reason=why))
+        why = Reason.YOUNGER_ENDED if view.served else Reason.SOCKET_REMOVED
+        return _open_endpoint(_because(state, why))
     if another_kubelet and view.kubelet is not None:
         if way == "kubelet-sock":
             return _open_endpoint(msgspec.structs.replace(state, failures=0))
@@ -201,7 +196,7 @@ def needs_answer_check(state: RegistrationState) -> bool:
 
 def needs_newer_check(state: RegistrationState) -> bool:
     """Return True if the state depends on another instance that serves the resource."""
-    return state.step is RegistrationStep.YIELDED or state.reason == _ENDED
+    return state.step is RegistrationStep.YIELDED or state.reason is Reason.STREAM_ENDED
 
 
 def choose_way(choice: Choice, view: View) -> Way:
@@ -217,31 +212,33 @@ def choose_way(choice: Choice, view: View) -> Way:
     return choice
 
 
-def _absent_reason(way: Way, view: View) -> str:
+def _absent_reason(way: Way, view: View) -> Reason:
     if way == "plugin-watcher":
-        return "" if view.registry_folder else "no plugins_registry folder: waiting for the kubelet"
+        return Reason.NONE if view.registry_folder else Reason.NO_REGISTRY_FOLDER
     if not view.sock_folder:
-        return "no device-plugins folder: waiting for the kubelet"
-    return "" if view.kubelet else NO_SOCKET
+        return Reason.NO_SOCKET_FOLDER
+    return Reason.NONE if view.kubelet else Reason.NO_SOCKET
 
 
 def _streams_changed(state: RegistrationState, count: int, now: float) -> RegistrationState:
     if state.step in {RegistrationStep.AWAY, RegistrationStep.OPENING}:
         return state
     if count:
-        return msgspec.structs.replace(
-            state, step=RegistrationStep.LISTED, deadline=None, failures=0, retry=False, reason=""
-        )
+        listed = _enter_step(state, RegistrationStep.LISTED, due=None)
+        return _because(msgspec.structs.replace(listed, failures=0), Reason.NONE)
     if state.step is not RegistrationStep.LISTED:
         return state
     ended = _enter_step(state, RegistrationStep.UNLISTED, due=now + STREAM_GAP_S)
-    return msgspec.structs.replace(ended, reason=_ENDED)
+    return _because(ended, Reason.STREAM_ENDED)
 
 
 def _with_kubelet(state: RegistrationState) -> RegistrationState:
     """Drop a reason that means that there is no kubelet."""
-    reason = "" if state.reason in _ABSENT else state.reason
-    return msgspec.structs.replace(state, reason=reason)
+    return _because(state, Reason.NONE) if state.reason in ABSENT else state
+
+
+def _because(state: RegistrationState, reason: Reason, detail: str = "") -> RegistrationState:
+    return msgspec.structs.replace(state, reason=reason, detail=detail)
 
 
 def _endpoint_opened(
@@ -263,20 +260,17 @@ def _timer_expired(state: RegistrationState, now: float) -> tuple[RegistrationSt
     if state.step is not RegistrationStep.UNLISTED:
         return msgspec.structs.replace(state, deadline=None), None
     view = state.view
-    if view and view.younger and state.reason == _ENDED:
-        reason = f"a younger instance serves the resource at {view.younger}"
-        state = msgspec.structs.replace(state, reason=reason)
+    if view and view.younger and state.reason is Reason.STREAM_ENDED:
+        state = _because(state, Reason.YOUNGER_SERVES, view.younger)
         return _enter_step(state, RegistrationStep.YIELDED, due=now + YIELD_TIMEOUT_S), None
     if state.way == "plugin-watcher" and not (view and view.kubelet and view.answers):
         # No kubelet would find a fresh socket either; the next kubelet finds this one.
-        reason = NO_LISTENER if view and view.kubelet else NO_SOCKET
-        return msgspec.structs.replace(state, deadline=None, reason=reason), None
-    unlisted = f"no ListAndWatch within {LISTED_TIMEOUT_S:g} s of registering"
-    if state.way == "plugin-watcher" and not state.discovered:
-        unlisted = NOT_DISCOVERED
-    reason = state.reason or unlisted
-    failures = state.failures + 1
-    return _open_endpoint(msgspec.structs.replace(state, failures=failures, reason=reason))
+        reason = Reason.NO_LISTENER if view and view.kubelet else Reason.NO_SOCKET
+        return _because(msgspec.structs.replace(state, deadline=None), reason), None
+    if state.reason is Reason.NONE:
+        unseen = state.way == "plugin-watcher" and not state.discovered
+        state = _because(state, Reason.NOT_DISCOVERED if unseen else Reason.NOT_LISTED)
+    return _open_endpoint(msgspec.structs.replace(state, failures=state.failures + 1))
 
 
 def _open_endpoint(state: RegistrationState) -> tuple[RegistrationState, Action]:
@@ -291,16 +285,15 @@ def _enter_step(
 
 
 def _attempt_failed(
-    state: RegistrationState, why: str, now: float, *, again: bool
+    state: RegistrationState, failure: tuple[Reason, str], now: float, *, again: bool
 ) -> RegistrationState:
     if state.step is RegistrationStep.AWAY:
         return state
     wait = min(MAX_RETRY_S, MIN_RETRY_S * 2.0**state.failures)
     return msgspec.structs.replace(
-        state,
+        _because(state, *failure),
         step=RegistrationStep.REFUSED,
         failures=min(state.failures + 1, 30),
         deadline=now + wait,
         retry=again,
-        reason=why,
     )

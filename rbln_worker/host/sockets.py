@@ -17,7 +17,7 @@ MIN_AGE_S: Final = 2.0
 """Minimum age of a socket file that is removed: its server may be between bind and listen."""
 
 
-class SocketPathTooLong(RblnError):
+class SocketPathError(RblnError):
     """The path of a socket in a folder would be too long; the text has a hint."""
 
 
@@ -25,7 +25,7 @@ def unique_socket_name(folder: Path, stem: str) -> str:
     """Return ``<stem>-<16 hex digits>.sock``; a stem that is too long is cut and hashed.
 
     Raises:
-        SocketPathTooLong: the path of the folder is too long.
+        SocketPathError: the path of the folder is too long.
     """
     unique = secrets.token_hex(8)
     name = f"{stem}-{unique}.sock"
@@ -35,7 +35,7 @@ def unique_socket_name(folder: Path, stem: str) -> str:
     digest = _stem_digest(stem)
     kept = room - len(f"-{digest}-{unique}.sock")
     if kept < 0:
-        raise SocketPathTooLong(
+        raise SocketPathError(
             f"{folder}: a socket's path has {MAX_PATH_BYTES} bytes at most (unix(7)); "
             "give --device-plugins-dir or --plugins-registry-dir a shorter path"
         )

@@ -33,7 +33,7 @@ _OPTIONS: Final = (
 )
 
 
-class WatchEnded(RblnError):
+class WatchError(RblnError):
     """The watch could not be opened, or has ended; the text has the reason."""
 
 
@@ -44,7 +44,7 @@ async def watch_pods(
     on_changed: Callable[[Pod], None],
     on_deleted: Callable[[str], None],
 ) -> NoReturn:
-    """Watch until WatchEnded is raised: the initial list as a whole, then each change."""
+    """Watch until WatchError is raised: the initial list as a whole, then each change."""
     try:
         async with grpc.aio.insecure_channel(f"unix:{socket}", options=_OPTIONS) as channel:
             call = channel.unary_stream(
@@ -64,11 +64,11 @@ async def watch_pods(
                 elif event.type in {pb.ADDED, pb.MODIFIED}:
                     on_changed(decode_pod(event.pod))
     except TimeoutError as error:
-        raise WatchEnded(f"no initial list within {SYNC_TIMEOUT_S:g} s") from error
+        raise WatchError(f"no initial list within {SYNC_TIMEOUT_S:g} s") from error
     except grpc.RpcError as error:
-        raise WatchEnded(_error_reason(error)) from error
+        raise WatchError(_error_reason(error)) from error
     except DecodeError as error:
-        raise WatchEnded("an event can't be understood") from error
+        raise WatchError("an event can't be understood") from error
 
 
 def decode_pod(raw: bytes) -> Pod:
@@ -97,7 +97,7 @@ def decode_pod(raw: bytes) -> Pod:
 async def _next_event(call: "grpc.aio.UnaryStreamCall[Any, bytes]") -> pb.WatchPodsEvent:
     raw = await call.read()
     if not isinstance(raw, bytes):  # grpc.aio.EOF
-        raise WatchEnded("the kubelet ended the watch")
+        raise WatchError("the kubelet ended the watch")
     return pb.WatchPodsEvent.FromString(raw)
 
 

@@ -50,7 +50,7 @@ from rbln_supervisor.exporter.readiness import node_readiness
 from rbln_supervisor.workers.forked_collector import Collected
 from rbln_worker.contract import messages
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
-from rbln_worker.contract.messages import Delta, Report, Snapshot, UnreadableFrame
+from rbln_worker.contract.messages import Delta, FrameError, Report, Snapshot
 from rbln_worker.contract.pod_devices import PodDevices, PodSource
 from rbln_worker.contract.pool import PoolName, PoolSpec
 from rbln_worker.contract.problem import Code, make_problem
@@ -149,10 +149,10 @@ def _shown(reply: Reply, columns: int) -> str:
 
 
 def to_supervisor(frame: bytes) -> None:
-    """A worker's message is one that can be said again, or UnreadableFrame."""
+    """A worker's message is one that can be said again, or FrameError."""
     try:
         said = messages.to_supervisor(frame)
-    except UnreadableFrame:
+    except FrameError:
         return
     assert messages.to_supervisor(messages.encode_message(said)) == said or _has_nan(said)
     match said:
@@ -163,10 +163,10 @@ def to_supervisor(frame: bytes) -> None:
 
 
 def to_worker(frame: bytes) -> None:
-    """A supervisor's message is taken in, or UnreadableFrame."""
+    """A supervisor's message is taken in, or FrameError."""
     try:
         said = messages.to_worker(frame)
-    except UnreadableFrame:
+    except FrameError:
         return
     assert messages.to_worker(messages.encode_message(said)) == said or _has_nan(said)
     if isinstance(said, Snapshot | Delta):

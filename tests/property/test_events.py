@@ -33,7 +33,7 @@ VERDICTS = st.one_of(
     st.just(Verdict(healthy=True)),
     st.just(Verdict(healthy=True, reason="r", phase=HealthPhase.SUSPECT, source="node")),
     st.just(Verdict(healthy=True, reason="r", phase=HealthPhase.UNKNOWN, source="files")),
-    st.just(Verdict(healthy=False, reason="watched", phase=HealthPhase.PROBATION)),
+    st.just(Verdict(healthy=False, reason="watched", phase=HealthPhase.PROBATION, source="link")),
     st.sampled_from("ab").map(
         lambda why: Verdict(
             healthy=False, reason=why, phase=HealthPhase.UNHEALTHY, source="npu-status"

@@ -31,6 +31,7 @@ from rbln_worker.core.registration_events import (
     TimerExpired,
     View,
 )
+from rbln_worker.core.registration_reasons import Reason
 
 STEPS_MOST = 60
 """Generous: events until a sound kubelet lists the pool, whatever was before."""
@@ -213,7 +214,7 @@ class Registering(RuleBasedStateMachine):
                 assert self.standing.deadline is None
             case RegistrationStep.REFUSED | RegistrationStep.YIELDED:
                 assert self.standing.deadline is not None
-                assert self.standing.reason
+                assert self.standing.reason is not Reason.NONE
             case RegistrationStep.UNLISTED:
                 waits_for_a_kubelet = self.standing.way == "plugin-watcher"
                 assert self.standing.deadline is not None or waits_for_a_kubelet
@@ -221,7 +222,7 @@ class Registering(RuleBasedStateMachine):
     @invariant()
     def a_listed_pool_has_no_reason(self) -> None:
         if self.standing.step is RegistrationStep.LISTED:
-            assert self.standing.reason == ""
+            assert self.standing.reason is Reason.NONE
             assert self.standing.failures == 0
 
     @invariant()

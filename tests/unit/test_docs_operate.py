@@ -12,7 +12,7 @@ from rbln_worker.contract.events import Kind
 from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.health import HealthPhase
 from rbln_worker.contract.problem import Code
-from rbln_worker.core import registration
+from rbln_worker.core.registration_reasons import ABSENT, reason_text
 from tests.unit.pages import REPOSITORY, rows, spans, text
 
 PAGE: Final = text("operate.md")
@@ -40,7 +40,7 @@ def test_phases_say_what_the_kubelet_gets() -> None:
 
 
 def test_reasons_why_a_pool_is_not_listed() -> None:
-    known = {NO_DEVICES, NOT_READ, registration.NO_LISTENER, registration.NO_SOCKET}
+    known = {NO_DEVICES, NOT_READ, *map(reason_text, ABSENT)}
     assert known <= words("reason")
 
 

@@ -12,6 +12,7 @@ from rbln_worker.contract.health import Judged, Verdict
 from rbln_worker.contract.messages import (
     MAX_FRAME_BYTES,
     Delta,
+    FrameError,
     Heartbeat,
     Hello,
     Phase,
@@ -22,7 +23,6 @@ from rbln_worker.contract.messages import (
     StateRequest,
     ToSupervisor,
     ToWorker,
-    UnreadableFrame,
     encode_message,
     to_supervisor,
     to_worker,
@@ -54,21 +54,21 @@ TO_SUPERVISOR: tuple[ToSupervisor, ...] = (
 @pytest.mark.parametrize("message", TO_WORKER, ids=lambda m: type(m).__name__)
 def test_what_a_worker_is_told_is_what_was_said(message: ToWorker) -> None:
     assert to_worker(encode_message(message)) == message
-    with pytest.raises(UnreadableFrame):
+    with pytest.raises(FrameError):
         to_supervisor(encode_message(message))
 
 
 @pytest.mark.parametrize("message", TO_SUPERVISOR, ids=lambda m: type(m).__name__)
 def test_what_a_supervisor_is_told_is_what_was_said(message: ToSupervisor) -> None:
     assert to_supervisor(encode_message(message)) == message
-    with pytest.raises(UnreadableFrame):
+    with pytest.raises(FrameError):
         to_worker(encode_message(message))
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_message_or_unreadable(frame: bytes) -> None:
     for read in (to_worker, to_supervisor):
-        with contextlib.suppress(UnreadableFrame):
+        with contextlib.suppress(FrameError):
             read(frame)
 
 
@@ -95,14 +95,14 @@ def test_a_message_of_wrong_types_is_unreadable_or_right(tag: str, fields: objec
     for read in (to_worker, to_supervisor):
         try:
             message = read(frame)
-        except UnreadableFrame:
+        except FrameError:
             continue
         assert encode_message(message)
 
 
 def test_a_frame_that_is_nested_without_end_is_unreadable() -> None:
     for frame in (b"\x91" * 100_000, b"\x81\xa4type" * 50_000):
-        with pytest.raises(UnreadableFrame):
+        with pytest.raises(FrameError):
             to_supervisor(frame)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.pool import PoolSpec, Preferring
-from rbln_worker.core.preferred.budget import MAX_STEPS, Budget, BudgetExceeded
+from rbln_worker.core.preferred.budget import MAX_STEPS, Budget, BudgetError
 from rbln_worker.core.preferred.choose import PreferenceRefused, Preferred, choose_devices
 from rbln_worker.core.preferred.topology import PoolTopology, pool_topology
 
@@ -346,9 +346,9 @@ def test_where_trying_everything_would_take_years_the_work_is_bounded() -> None:
 def test_a_budget_is_spent_once() -> None:
     budget = Budget(10)
     budget.spend(7)
-    with pytest.raises(BudgetExceeded):
+    with pytest.raises(BudgetError):
         budget.spend(4)
-    with pytest.raises(BudgetExceeded):
+    with pytest.raises(BudgetError):
         budget.spend(1)
 
 

@@ -5,11 +5,8 @@ import pytest
 
 from rbln_worker.contract.messages import Phase
 from rbln_worker.core.registration import (
-    LISTED_TIMEOUT_S,
     MAX_RETRY_S,
     MIN_RETRY_S,
-    NO_LISTENER,
-    NO_SOCKET,
     STREAM_GAP_S,
     YIELD_TIMEOUT_S,
     Action,
@@ -32,6 +29,7 @@ from rbln_worker.core.registration_events import (
     TimerExpired,
     View,
 )
+from rbln_worker.core.registration_reasons import LISTED_TIMEOUT_S, Reason
 
 THERE = View(kubelet=(1,), sock_folder=True, registry_folder=False, served=True)
 WATCHED = msgspec.structs.replace(THERE, registry_folder=True)
@@ -75,7 +73,7 @@ def test_serve_then_register_then_be_listed() -> None:
         RegistrationStep.LISTED,
         None,
         None,
-        "",
+        Reason.NONE,
     )
 
 
@@ -106,15 +104,15 @@ def test_the_way_is_as_asked_or_as_the_folders_are(choice: Choice, view: View, w
 @pytest.mark.parametrize(
     ("choice", "view", "reason"),
     [
-        ("auto", changed(THERE, sock_folder=False, kubelet=None), "no device-plugins folder"),
-        ("auto", changed(THERE, kubelet=None), NO_SOCKET),
-        ("plugin-watcher", THERE, "no plugins_registry folder"),
+        ("auto", changed(THERE, sock_folder=False, kubelet=None), Reason.NO_SOCKET_FOLDER),
+        ("auto", changed(THERE, kubelet=None), Reason.NO_SOCKET),
+        ("plugin-watcher", THERE, Reason.NO_REGISTRY_FOLDER),
     ],
 )
-def test_what_is_not_there_is_waited_for(choice: Choice, view: View, reason: str) -> None:
+def test_what_is_not_there_is_waited_for(choice: Choice, view: View, reason: Reason) -> None:
     standing, act = handle_event(RegistrationState(choice), DirsChecked(view), 100.0)
     assert (standing.step, act, standing.deadline) == (RegistrationStep.AWAY, None, None)
-    assert standing.reason.startswith(reason)
+    assert standing.reason is reason
     assert status_phase(standing) is Phase.WAITING
     # Nothing of what was under way before changes that.
     for event in (
@@ -134,7 +132,7 @@ def test_a_refusal_is_answered_with_a_fresh_socket_later_and_later() -> None:
         standing, act = handle_event(standing, Opened(), 100.0)
         assert act is Action.REGISTER
         standing, act = handle_event(standing, Rejected("no", reached=True), 100.0)
-        assert (standing.step, act, standing.reason) == (RegistrationStep.REFUSED, None, "no")
+        assert (standing.step, act, standing.detail) == (RegistrationStep.REFUSED, None, "no")
         assert status_phase(standing) is Phase.REGISTERING
         assert standing.deadline is not None
         waits.append(standing.deadline - 100.0)
@@ -147,7 +145,7 @@ def test_a_refusal_is_answered_with_a_fresh_socket_later_and_later() -> None:
 
 def test_a_kubelet_that_did_not_hear_is_told_the_same_again() -> None:
     standing = play(DirsChecked(THERE), Opened(), Rejected("x", reached=False))
-    assert (standing.reason, status_phase(standing)) == (NO_LISTENER, Phase.WAITING)
+    assert (standing.reason, status_phase(standing)) == (Reason.NO_LISTENER, Phase.WAITING)
     again, act = handle_event(standing, TimerExpired(), 101.0)
     assert (again.step, act) == (RegistrationStep.CALLING, Action.REGISTER)
     # But another kubelet, or a socket that is gone, needs a fresh one.
@@ -160,24 +158,24 @@ def test_a_kubelet_that_did_not_hear_is_told_the_same_again() -> None:
 )
 def test_a_kubelet_that_has_come_is_waited_for_no_more(before: View) -> None:
     standing = play(DirsChecked(before), DirsChecked(THERE))
-    assert (standing.reason, status_phase(standing)) == ("", Phase.REGISTERING)
+    assert (standing.reason, status_phase(standing)) == (Reason.NONE, Phase.REGISTERING)
     standing = play(DirsChecked(before), DirsChecked(THERE), Opened(), Accepted(), TimerExpired())
-    assert standing.reason == "no ListAndWatch within 5 s of registering"
+    assert standing.reason is Reason.NOT_LISTED
     assert status_phase(standing) is Phase.REGISTERING
 
 
 def test_one_that_answers_at_last_is_waited_for_no_more() -> None:
     unheard = (DirsChecked(THERE), Opened(), Rejected("connection refused", reached=False))
     standing = play(*unheard, TimerExpired(), Accepted())
-    assert (standing.reason, status_phase(standing)) == ("", Phase.REGISTERING)
+    assert (standing.reason, status_phase(standing)) == (Reason.NONE, Phase.REGISTERING)
 
 
 def test_the_watchers_kubelet_has_come_and_does_not_ask() -> None:
     alone = (DirsChecked(changed(WATCHED, kubelet=None)), Opened(), TimerExpired())
     standing = play(*alone, choice="plugin-watcher")
-    assert (standing.reason, status_phase(standing)) == (NO_SOCKET, Phase.WAITING)
+    assert (standing.reason, status_phase(standing)) == (Reason.NO_SOCKET, Phase.WAITING)
     standing = play(*alone, DirsChecked(WATCHED), choice="plugin-watcher")
-    assert (standing.reason, status_phase(standing)) == ("", Phase.REGISTERING)
+    assert (standing.reason, status_phase(standing)) == (Reason.NONE, Phase.REGISTERING)
 
 
 def test_a_call_that_breaks_off_after_a_stream_was_heard() -> None:
@@ -193,7 +191,7 @@ def test_a_taken_registration_without_a_stream_is_made_again() -> None:
         play(DirsChecked(THERE), Opened(), Accepted()), TimerExpired(), 200.0
     )
     assert (standing.step, act) == (RegistrationStep.OPENING, Action.OPEN)
-    assert standing.reason == "no ListAndWatch within 5 s of registering"
+    assert standing.reason is Reason.NOT_LISTED
 
 
 @pytest.mark.parametrize("view", [THERE, WATCHED], ids=["kubelet-sock", "plugin-watcher"])
@@ -212,7 +210,7 @@ def test_a_socket_of_ours_that_is_gone_is_made_anew() -> None:
     for view in (THERE, WATCHED):
         standing, act = handle_event(listed(view), DirsChecked(changed(view, served=False)), 100.0)
         assert (standing.step, act) == (RegistrationStep.OPENING, Action.OPEN)
-        assert standing.reason == "its socket was removed"
+        assert standing.reason is Reason.SOCKET_REMOVED
 
 
 def test_another_kubelet_is_registered_with_at_once() -> None:
@@ -242,7 +240,7 @@ def test_a_late_word_about_a_pool_that_is_listed_means_nothing() -> None:
 
 def test_a_socket_that_cannot_be_opened_is_tried_again() -> None:
     standing = play(DirsChecked(THERE), NotOpened("no room"))
-    assert (standing.step, standing.reason) == (RegistrationStep.REFUSED, "no room")
+    assert (standing.step, standing.detail) == (RegistrationStep.REFUSED, "no room")
     assert handle_event(standing, TimerExpired(), 101.0)[1] is Action.OPEN
 
 
@@ -264,7 +262,7 @@ def ended(view: View) -> RegistrationState:
 def test_a_stream_that_ended_for_a_younger_instance_is_left_to_it() -> None:
     standing = ended(YOUNGER)
     assert standing.step is RegistrationStep.YIELDED
-    assert standing.reason == "a younger instance serves the resource at a-2.sock"
+    assert (standing.reason, standing.detail) == (Reason.YOUNGER_SERVES, "a-2.sock")
     assert status_phase(standing) is Phase.WAITING
 
 
@@ -283,7 +281,7 @@ def test_it_may_hang_so_that_nobody_waits_for_ever() -> None:
 def test_a_kubelet_that_took_the_former_socket_last() -> None:
     standing, act = handle_event(listed(), SupersededStream(), 200.0)
     assert (standing.step, act) == (RegistrationStep.OPENING, Action.OPEN)
-    assert standing.reason == "the kubelet took a former socket last"
+    assert standing.reason is Reason.FORMER_SOCKET
 
 
 def test_a_stream_to_the_former_socket_before_the_fresh_one_is_listed() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rbln_worker.host.sockets import (
     MAX_PATH_BYTES,
     MIN_AGE_S,
-    SocketPathTooLong,
+    SocketPathError,
     remove_if_dead,
     remove_stale_sockets,
     unique_socket_name,
@@ -50,7 +50,7 @@ def test_stems_that_are_cut_alike_are_told_apart() -> None:
 
 def test_a_folder_that_leaves_no_room() -> None:
     with pytest.raises(
-        SocketPathTooLong, match="give --device-plugins-dir or --plugins-registry-dir"
+        SocketPathError, match="give --device-plugins-dir or --plugins-registry-dir"
     ):
         unique_socket_name(Path("/" + "f" * 80), STEM)
 

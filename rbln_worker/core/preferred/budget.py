@@ -8,7 +8,7 @@ MAX_STEPS: Final = 50_000
 """Maximum number of steps of one call. A step takes about 0.1 µs."""
 
 
-class BudgetExceeded(RblnError):
+class BudgetError(RblnError):
     """A search exceeded the budget."""
 
 
@@ -19,10 +19,10 @@ class Budget:
         self.left = steps
 
     def spend(self, steps: int) -> None:
-        """Take ``steps`` from the budget; raise BudgetExceeded if too few are left.
+        """Take ``steps`` from the budget; raise BudgetError if too few are left.
 
         A request for too many steps leaves none for later calls.
         """
         self.left -= steps
         if self.left < 0:
-            raise BudgetExceeded
+            raise BudgetError

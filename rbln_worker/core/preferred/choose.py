@@ -9,7 +9,7 @@ import msgspec
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pool import Preferring
 from rbln_worker.core.preferred import compact, grouped, packed, spread
-from rbln_worker.core.preferred.budget import Budget, BudgetExceeded
+from rbln_worker.core.preferred.budget import Budget, BudgetError
 from rbln_worker.core.preferred.greedy import pick_greedy
 from rbln_worker.core.preferred.request import Bridge, PreferredRequest, build_request
 from rbln_worker.core.preferred.topology import DeviceTopology, PoolTopology
@@ -89,7 +89,7 @@ def _choose_by_policy(
 def _best_or_simple(asked: PreferredRequest, policy: Preferring, budget: Budget) -> Preferred:
     try:
         return Preferred(_BEST[policy](asked, budget))
-    except BudgetExceeded:
+    except BudgetError:
         first = _BEGUN if policy == "packed" else _INCLUDED
         return Preferred(pick_greedy(asked, first), simply=True)
 

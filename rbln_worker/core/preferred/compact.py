@@ -27,7 +27,7 @@ class _CompactChoice(NamedTuple):
 
 
 def best_compact(request: PreferredRequest, budget: Budget) -> tuple[DeviceId, ...]:
-    """Return the choice, sorted; raise BudgetExceeded."""
+    """Return the choice, sorted; raise BudgetError."""
     touched = sorted(
         (bridge for bridge in request.bridges if bridge.included), key=lambda bridge: bridge.size
     )

@@ -16,7 +16,7 @@ _BITS_A_STEP: Final = 2048
 
 
 def fewest_bridges(bridges: Sequence[Bridge], needed: int, budget: Budget) -> Sequence[Bridge]:
-    """Return the choice; raise BudgetExceeded.
+    """Return the choice; raise BudgetError.
 
     ``bridges`` together have at least ``needed`` devices.
     """

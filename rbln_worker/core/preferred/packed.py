@@ -30,7 +30,7 @@ class _PackedChoice(NamedTuple):
 
 
 def best_packed(request: PreferredRequest, budget: Budget) -> tuple[DeviceId, ...]:
-    """Return the choice, sorted; raise BudgetExceeded."""
+    """Return the choice, sorted; raise BudgetError."""
     nodes_used = Counter(place.numa for place in request.places.values())
     nodes_used.subtract(request.room)
     budget.spend(len(request.bridges))

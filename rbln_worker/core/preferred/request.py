@@ -60,7 +60,7 @@ class PreferredRequest(msgspec.Struct, frozen=True):
         return count
 
     def numa_sets(self, budget: Budget) -> Iterator[frozenset[int]]:
-        """Yield the smallest sufficient sets of NUMA nodes, in order; raise BudgetExceeded."""
+        """Yield the smallest sufficient sets of NUMA nodes, in order; raise BudgetError."""
         others = sorted(self.room.keys() - self.touched)
         for further in combinations(others, self.extra_nodes()):
             budget.spend(1)

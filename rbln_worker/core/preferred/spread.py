@@ -30,7 +30,7 @@ class _SpreadChoice(NamedTuple):
 
 
 def best_spread(request: PreferredRequest, budget: Budget) -> tuple[DeviceId, ...]:
-    """Return the choice, sorted; raise BudgetExceeded."""
+    """Return the choice, sorted; raise BudgetError."""
     used = Counter(place.pf for place in request.places.values())
     used.subtract(request.places[device].pf for device in request.free)
     if request.may_cross:

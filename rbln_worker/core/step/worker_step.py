@@ -19,6 +19,7 @@ from rbln_worker.core.health.health_record import Timestamp
 from rbln_worker.core.pool_snapshot import Gap, HeldPool, apply_message
 from rbln_worker.core.registration import Choice, status_phase
 from rbln_worker.core.registration_events import DirsChecked
+from rbln_worker.core.registration_reasons import reason_text
 from rbln_worker.core.step import effects, events
 from rbln_worker.core.step.check_schedule import CheckSchedule
 from rbln_worker.core.step.effects import Effect, SendMessage
@@ -161,7 +162,7 @@ def _report(state: WorkerState) -> Effect:
     )
     report = Report(
         phase=status_phase(endpoints.registration),
-        reason=endpoints.registration.reason,
+        reason=reason_text(endpoints.registration.reason, endpoints.registration.detail),
         registration=endpoints.registration.way or "",
         endpoint=endpoints.name,
         devices=state.pool.all_judged,

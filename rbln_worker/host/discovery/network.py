@@ -16,7 +16,7 @@ from rbln_worker.host.discovery.pci import Found, Scan
 from rbln_worker.host.netlink import rtnetlink
 from rbln_worker.host.netlink.devlink import Devlink, KernelDevlink
 from rbln_worker.host.netlink.links import LinkTable, Port
-from rbln_worker.host.netlink.rtnetlink import NetlinkUnavailable, VfLinkState
+from rbln_worker.host.netlink.rtnetlink import NetlinkError, VfLinkState
 from rbln_worker.host.sysfs import PCI_DEVICES, list_names
 
 _PACKAGE = "fw.app.name"
@@ -35,7 +35,7 @@ def describe_functions(root: str, scan: Scan, needs: Needs) -> ScanResult:
     if needs.only is None:
         try:
             links = rtnetlink.read_links(default_routes=needs.default_routes)
-        except NetlinkUnavailable as error:
+        except NetlinkError as error:
             text = f"{error}: link types are sysfs's, default routes are not known"
             problems.append(make_problem(Code.FACTS_UNREADABLE, text))
     ddptool = DdpTool()

@@ -67,22 +67,20 @@ Route = tuple[frozenset[int], int | None]
 """The indexes of a route's links, and its nexthop object if it has one."""
 
 
-class NetlinkUnavailable(RblnError):
+class NetlinkError(RblnError):
     """Links can't be listed; the text has the reason."""
 
 
 def read_links(*, default_routes: bool = True) -> LinkTable:
-    """Return the links of this namespace, maybe with default routes; raise NetlinkUnavailable."""
+    """Return the links of this namespace, maybe with default routes; raise NetlinkError."""
     try:
         with codec.open_socket(PROTOCOL) as asked:
             links = _dump_links(asked)
             return summarize_links(links, _default_route_links(asked) if default_routes else ())
     except OSError as error:
-        raise NetlinkUnavailable(f"links can't be listed: {error.strerror or error}") from error
+        raise NetlinkError(f"links can't be listed: {error.strerror or error}") from error
     except NetlinkDecodeError as error:
-        raise NetlinkUnavailable(
-            f"links can't be listed: the kernel's answer has {error}"
-        ) from error
+        raise NetlinkError(f"links can't be listed: the kernel's answer has {error}") from error
 
 
 def decode_link(payload: bytes) -> Link:
