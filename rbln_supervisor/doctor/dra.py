@@ -98,8 +98,8 @@ def _registered_devices(path: Path) -> Mapping[str, Set[str]]:
     """Return the healthy devices by resource, as the kubelet knows them."""
     try:
         with path.open("rb") as file:
-            found = msgspec.json.decode(file.read(_MAX_BYTES), type=_Checkpoint)
+            checkpoint = msgspec.json.decode(file.read(_MAX_BYTES), type=_Checkpoint)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
-    registered = found.Data.RegisteredDevices or {}
+    registered = checkpoint.Data.RegisteredDevices or {}
     return {resource: frozenset(devices or ()) for resource, devices in registered.items()}
