@@ -15,8 +15,8 @@ _CONTROLLERS: Final = (
 )
 """What the kubelet and runc want of cgroup v1."""
 _RUN_FILES: Final = {
-    Path("/var/run/cdi"): "sriov-dp-rebellions.ai-*",
-    Path("/var/run/k8s.cni.cncf.io/devinfo/dp"): "*",
+    Path("/var/run/cdi"): ("sriov-dp-rebellions.ai-*", "rbln-claim-*"),
+    Path("/var/run/k8s.cni.cncf.io/devinfo/dp"): ("*",),
 }
 """What the plugin writes for runtimes and CNI plugins."""
 
@@ -93,8 +93,8 @@ def remove_pod_cgroups() -> None:
 
 def remove_run_files() -> None:
     """Remove what the plugin wrote below /run: it keeps CDI specs as long as pods may need them."""
-    for folder, names in _RUN_FILES.items():
-        for path in folder.glob(names):
+    for folder, patterns in _RUN_FILES.items():
+        for path in (path for pattern in patterns for path in folder.glob(pattern)):
             path.unlink(missing_ok=True)
 
 

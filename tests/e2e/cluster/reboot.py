@@ -25,6 +25,7 @@ SOCKETS: Final = (
     KUBELET_DIR / "device-plugins",
     KUBELET_DIR / "pod-resources",
     KUBELET_DIR / "pods-api",
+    KUBELET_DIR / "plugins_registry",
 )
 
 

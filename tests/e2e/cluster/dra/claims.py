@@ -14,7 +14,7 @@ from tests.e2e.cluster.kubectl import Kubectl
 from tests.e2e.cluster.pods import ExistingPod
 from tests.e2e.cluster.setting import NODE
 
-DEADLINE_S: Final = 30.0
+DEADLINE_S: Final = 60.0
 POLL_INTERVAL_S: Final = 0.02
 
 

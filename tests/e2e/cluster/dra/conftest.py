@@ -32,9 +32,9 @@ def slices(bench: Bench) -> Slices:
 @pytest.fixture
 def driver(deployment: DaemonSet, slices: Slices) -> DaemonSet:
     """The DaemonSet with its NPUs published, and none of them tainted, before each test."""
-    slices.wait(
-        lambda devices: (
-            set(devices) == device_names()
+    deployment.wait(
+        lambda: (
+            set(devices := slices.devices()) == device_names()
             and not any(device.get("taints") for device in devices.values())
         ),
         what="the NPUs are published, without taints",
