@@ -115,7 +115,7 @@ def explained_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        name = error.filename or path
+        name = error.filename if isinstance(error.filename, str | os.PathLike) else path
         raise ClaimFilesError(f"{name}: {error.strerror}") from error
 
 

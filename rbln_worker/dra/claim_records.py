@@ -123,7 +123,11 @@ class ClaimRecords:
     def refresh_files(self, board: DeviceBoard) -> None:
         """Write the files of prepared claims that are missing or have changed."""
         problem = ""
-        for entry in self.entries:
+        try:
+            entries = self.read_entries()
+        except ClaimFilesError as error:
+            entries, problem = self.entries, str(error)
+        for entry in entries:
             if entry.state == "done":
                 try:
                     self._files.write_files(entry, board)
