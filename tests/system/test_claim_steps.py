@@ -191,3 +191,46 @@ def test_a_folder_that_cant_be_written_leaves_nothing_half_done(tmp_path: Path, 
     again = records(tmp_path)
     again.recover_claims(board())
     check_consistent(tmp_path, prepared={"uid-0"})
+
+
+FULL = """
+import subprocess, sys
+from pathlib import Path
+from rbln_worker.dra.checkpoint_file import ClaimFilesError
+from tests.sim.claim_steps import IDS, board, plan, prepare, records
+
+folder, name = Path(sys.argv[1]), sys.argv[2]
+(folder / "cdi").mkdir()
+(folder / "plugin").mkdir()
+subprocess.run(("mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", folder / name), check=True)
+of = records(folder)
+prepare(of, plan("uid-0", IDS[2]))
+with (folder / name / "filler").open("wb", buffering=0) as filler:
+    try:
+        while True:
+            filler.write(b"x" * 512)
+    except OSError:
+        pass
+try:
+    prepare(of, plan("uid-1", IDS[0]))
+except ClaimFilesError as error:
+    print(error)
+(folder / name / "filler").unlink()
+again = records(folder)
+again.recover_claims(board())
+print(*sorted(entry.uid for entry in again.read_entries()))
+prepare(again, plan("uid-1", IDS[0]))
+again.remove_claim("uid-1")
+print(*sorted(path.name for path in folder.rglob("*uid*")))
+"""
+
+
+@pytest.mark.parametrize("name", ["cdi", "plugin"])
+def test_a_full_folder_is_an_error_that_leaves_nothing(tmp_path: Path, name: str) -> None:
+    command = ["unshare", "--mount", sys.executable, "-c", FULL, str(tmp_path), name]
+    run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    refusal, entries, files = run.stdout.splitlines()
+    assert refusal.startswith(f"{tmp_path}/{name}")
+    assert refusal.endswith(": No space left on device")
+    assert entries == "uid-0"
+    assert files == "rbln-claim-npu.rebellions.ai_uid-0.yaml uid-0"

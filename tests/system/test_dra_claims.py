@@ -315,6 +315,23 @@ def test_a_corrupt_checkpoint_loses_no_claim_and_is_a_problem(tmp_path: Path) ->
         assert "checkpoint.json.corrupt-1" in texts[Code.CLAIMS_REBUILT]
 
 
+def test_a_cdi_folder_that_is_read_only_is_an_error_with_its_name(tmp_path: Path) -> None:
+    with dra_node(tmp_path) as scene:
+        first = scene.allocate(Claim("uid-1", "one"), result(ATOMS[0]))
+        second = scene.allocate(Claim("uid-2", "two"), result(ATOMS[1]))
+        assert scene.driver.prepare(first).claims["uid-1"].error == ""
+        scene.specs.chmod(0o555)  # a worker has no capability that would ignore it
+        error = scene.driver.prepare(second).claims["uid-2"].error
+        assert error.startswith("claim default/two can't be prepared: ")
+        assert error.endswith(": Permission denied")
+        assert "Permission denied" in scene.driver.unprepare(first).claims["uid-1"].error
+        scene.specs.chmod(0o755)
+        assert scene.driver.unprepare(first).claims["uid-1"].error == ""
+        assert scene.driver.prepare(second).claims["uid-2"].error == ""
+        assert {*scene.checkpoint()["claims"]} == {"uid-2"}
+        assert len(scene.spec_files()) == 1
+
+
 def test_events_tell_of_claims_once(tmp_path: Path) -> None:
     with dra_node(tmp_path) as scene:
         claim = scene.allocate(Claim("uid-1", "one"), result(ATOMS[0]))
