@@ -92,6 +92,10 @@ class ClaimFiles:
             self._specs.mkdir(mode=0o755, parents=True, exist_ok=True)
             _write_changed(self._spec_path(entry.uid), claim_spec_text(entry, source))
 
+    def has_spec(self, uid: str) -> bool:
+        """Return True if the spec of a claim exists."""
+        return self._spec_path(uid).exists()
+
     def remove_files(self, uid: str) -> None:
         """Remove a claim's spec, then its metadata; raise ClaimFilesError."""
         with explained_errors(self._specs):

@@ -40,17 +40,31 @@ class ClaimRecords:
 
     def find_prepared(self, claim: ClaimReference, board: DeviceBoard) -> ClaimEntry | None:
         """Return the entry of a prepared claim, whose files exist then."""
-        entry = self._checkpoint.change_claims(_keep_all).claims.get(claim.uid)
-        if entry is None or entry.boot != self._boot or entry.state != "done":
-            return None
-        if (entry.namespace, entry.name) != (claim.namespace, claim.name):
-            raise ClaimFilesError(f"the UID is that of claim {entry.namespace}/{entry.name}")
-        self._files.write_files(entry, board)
-        return entry
+        prepared: ClaimEntry | None = None
+
+        def write_files(before: ClaimCheckpoint) -> ClaimCheckpoint:
+            nonlocal prepared
+            entry = before.claims.get(claim.uid)
+            if entry is not None and entry.boot == self._boot and entry.state == "done":
+                if entry.claim != claim:
+                    text = entry.claim.text
+                    raise ClaimFilesError(f"the UID is that of claim {text}")
+                self._files.write_files(entry, board)
+                prepared = entry
+            return before
+
+        self._checkpoint.change_claims(write_files)
+        return prepared
 
     def read_entries(self) -> tuple[ClaimEntry, ...]:
         """Read the claims of this boot, also those of another instance."""
         return self._checkpoint.change_claims(_keep_all).of_boot(self._boot)
+
+    def lacks_spec(self) -> bool:
+        """Return True if the spec of a prepared claim is missing."""
+        return any(
+            entry.state == "done" and not self._files.has_spec(entry.uid) for entry in self.entries
+        )
 
     def begin_claim(self, plan: ClaimPlan, board: DeviceBoard) -> ClaimEntry | ClaimRefusal:
         """Record that side effects begin, or refuse a claim with a device of another one."""
@@ -121,18 +135,26 @@ class ClaimRecords:
         self.refresh_files(board)
 
     def refresh_files(self, board: DeviceBoard) -> None:
-        """Write the files of prepared claims that are missing or have changed."""
+        """Write the files of prepared claims that are missing or have changed.
+
+        The lock of the checkpoint keeps another instance from unpreparing them meanwhile.
+        """
         problem = ""
-        try:
-            entries = self.read_entries()
-        except ClaimFilesError as error:
-            entries, problem = self.entries, str(error)
-        for entry in entries:
-            if entry.state == "done":
+
+        def write_files(before: ClaimCheckpoint) -> ClaimCheckpoint:
+            nonlocal problem
+            for entry in before.of_boot(self._boot):
                 try:
-                    self._files.write_files(entry, board)
+                    if entry.state == "done":
+                        self._files.write_files(entry, board)
                 except ClaimFilesError as error:
                     problem = str(error)
+            return before
+
+        try:
+            self._checkpoint.change_claims(write_files)
+        except ClaimFilesError as error:
+            problem = str(error)
         if problem and problem != self.problem:
             log.error("files of prepared claims are missing", extra={"why": problem})
         self.problem = problem

@@ -99,6 +99,11 @@ class ClaimStore:
         elif claims_using(self._entries, changed):
             self.refresh_files()
 
+    def restore_files(self) -> None:
+        """Write the files of prepared claims again if a spec is missing."""
+        if self._records.lacks_spec():
+            self.refresh_files()
+
     def refresh_files(self) -> None:
         """Start to write the files of prepared claims that are missing or have changed."""
         if self._refresh is None or self._board is None:

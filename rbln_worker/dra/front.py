@@ -143,7 +143,7 @@ class DraFront:
 
     def restore_files(self) -> None:
         """Write specs of prepared claims again that another program has removed."""
-        self._store.refresh_files()
+        self._store.restore_files()
 
     def start_tasks(self, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:
         """Start to publish slices, and to look for groups of claims that are gone."""

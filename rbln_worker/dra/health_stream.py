@@ -7,6 +7,7 @@ from typing import Final
 
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.health import HealthPhase, Verdict
+from rbln_worker.core.aligned_timer import next_moment
 from rbln_worker.core.dra.names import dra_device_name
 from rbln_worker.dra.api import dra_health_pb2 as pb
 
@@ -37,7 +38,9 @@ class HealthStream:
                 yield self._build_message(self._verdicts)
             waiting = asyncio.ensure_future(changed.wait())
             try:
-                await asyncio.wait({waiting}, timeout=RESEND_INTERVAL_S)
+                now = asyncio.get_running_loop().time()
+                due = next_moment(now, RESEND_INTERVAL_S)  # with a heartbeat
+                await asyncio.wait({waiting}, timeout=due - now)
             finally:
                 waiting.cancel()
 
