@@ -95,18 +95,21 @@ class CheckpointFile:
             entries = {one.uid: one for one in self._rebuild()}
             return ClaimCheckpoint(entries), not entries
         except CheckpointError as error:
-            self._set_aside(str(error))
+            self._set_aside(error)
             return ClaimCheckpoint({one.uid: one for one in self._rebuild()}), False
         self._identity, self.latest = identity, checkpoint
         return checkpoint, True
 
-    def _set_aside(self, why: str) -> None:
-        names = [f"{self._path.name}.corrupt-{number}" for number in range(1, MAX_SET_ASIDE + 1)]
+    def _set_aside(self, error: CheckpointError) -> None:
+        kind = "foreign" if error.is_foreign else "corrupt"
+        names = [f"{self._path.name}.{kind}-{number}" for number in range(1, MAX_SET_ASIDE + 1)]
         free = (one for one in names if not self._path.with_name(one).exists())
         name = next(free, names[-1])
         self._path.rename(self._path.with_name(name))
-        self.set_aside = f"{self._path.with_name(name)} is the former checkpoint of claims: {why}"
-        log.error("the checkpoint of claims was set aside", extra={"file": name, "why": why})
+        path = self._path.with_name(name)
+        log.warning("a checkpoint of claims is set aside", extra={"file": name, "why": str(error)})
+        if not error.is_foreign:
+            self.set_aside = f"{path} is the former checkpoint of claims: {error}"
 
 
 @contextlib.contextmanager

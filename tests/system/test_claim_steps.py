@@ -118,6 +118,16 @@ def test_a_corrupt_checkpoint_is_set_aside_and_made_again_from_specs(
     assert isinstance(refused, ClaimRefusal)
 
 
+def test_the_checkpoint_of_another_driver_is_kept_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "plugin" / "checkpoint.json"
+    path.parent.mkdir()
+    path.write_text('{"checksum":1,"v1":{"preparedClaims":{}}}')
+    of = records(tmp_path)
+    prepare(of, plan("uid-0", IDS[0]))
+    check_consistent(tmp_path, prepared={"uid-0"})
+    assert "checksum" in (tmp_path / "plugin" / "checkpoint.json.foreign-1").read_text()
+
+
 def test_a_checkpoint_that_is_gone_is_made_again_from_specs(tmp_path: Path) -> None:
     of = records(tmp_path)
     prepare(of, plan("uid-0", IDS[0]))

@@ -25,6 +25,9 @@ ClaimPhase = Literal["started", "done"]
 class CheckpointError(RblnError):
     """The checkpoint can't be read; the text has the reason."""
 
+    is_foreign = False
+    """True if another driver of the same name wrote it, such as the vendor's."""
+
 
 class CheckpointDevice(msgspec.Struct, frozen=True, omit_defaults=True):
     """A device of a claim in the checkpoint."""
@@ -121,6 +124,10 @@ def parse_checkpoint(text: bytes) -> ClaimCheckpoint:
     """Read a checkpoint; raise CheckpointError."""
     try:
         raw = msgspec.json.decode(text, type=dict[str, Any])
+        if raw.keys() >= {"checksum"} and "schema" not in raw:
+            foreign = CheckpointError("another driver of this name wrote it")
+            foreign.is_foreign = True
+            raise foreign
         schema = msgspec.convert(raw.get("schema"), int)
         claims = msgspec.convert(raw.get("claims"), dict[str, ClaimEntry])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
