@@ -64,6 +64,8 @@ class RegistrationState(msgspec.Struct, frozen=True):
     """The whole state of a registration."""
 
     choice: Choice
+    has_streams: bool = True
+    """False for a DRA driver: no stream ends with the kubelet."""
     step: RegistrationStep = RegistrationStep.AWAY
     way: Way | None = None
     view: View | None = None
@@ -180,6 +182,8 @@ def _dirs_checked(
     if not view.served or (state.step is RegistrationStep.YIELDED and not view.younger):
         why = Reason.YOUNGER_ENDED if view.served else Reason.SOCKET_REMOVED
         return _open_endpoint(_because(state, why))
+    if another_kubelet and not state.has_streams and state.step is RegistrationStep.LISTED:
+        state = _enter_step(state, RegistrationStep.UNLISTED, due=now + LISTED_TIMEOUT_S)
     if another_kubelet and view.kubelet is not None:
         if way == "kubelet-sock":
             return _open_endpoint(msgspec.structs.replace(state, failures=0))

@@ -19,6 +19,7 @@ from rbln_worker.contract.problem import Code
 from rbln_worker.core.dra.names import dra_device_name
 from rbln_worker.dra.api import dra_health_pb2 as health_pb
 from tests.sim.api_server import ApiRequest, RawAnswer, no_fault
+from tests.sim.dra_kubelet import DraKubelet
 from tests.system.dra_scene import ATOMS, DRIVER, NODE, Claim, dra_node, result
 from tests.system.scene import ATOM, TWO_POOLS, allocatable, pool_status
 
@@ -239,6 +240,18 @@ def test_a_call_that_the_kubelet_gave_up_does_no_harm(tmp_path: Path) -> None:
         assert scene.spec_files() == []
         assert driver.prepare(claim).claims["uid-1"].error == ""
         assert scene.checkpoint()["claims"]["uid-1"]["state"] == "done"
+
+
+def test_a_kubelet_that_restarts_finds_the_driver_again(tmp_path: Path) -> None:
+    with dra_node(tmp_path) as scene:
+        claim = scene.allocate(Claim("uid-1", "one"), result(ATOMS[0]))
+        answer = scene.driver.prepare(claim).claims["uid-1"]
+        scene.stack.kubelet.stop()
+        scene.stack.kubelet.start()
+        pool_status(scene.stack, ATOM, lambda pool: not pool.registered, what="not listed yet")
+        with DraKubelet(scene.stack.kubelet.folder) as after:
+            assert after.wait_driver(DRIVER).prepare(claim).claims["uid-1"] == answer
+            pool_status(scene.stack, ATOM, lambda pool: pool.registered, what="listed again")
 
 
 def test_a_storm_of_claims(tmp_path: Path) -> None:

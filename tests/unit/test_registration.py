@@ -292,3 +292,28 @@ def test_a_stream_to_the_former_socket_before_the_fresh_one_is_listed() -> None:
 def test_who_was_never_listed_does_not_yield() -> None:
     standing = play(DirsChecked(YOUNGER), Opened(), Accepted(), TimerExpired())
     assert standing.step is RegistrationStep.OPENING
+
+
+def test_a_dra_driver_is_listed_again_by_the_next_kubelet() -> None:
+    """No stream of it ends with a kubelet; the next one finds the same socket."""
+    standing = RegistrationState("plugin-watcher", has_streams=False)
+    for event in (DirsChecked(WATCHED), Opened(), Streams(1)):
+        standing, _ = handle_event(standing, event, 100.0)
+    assert standing.step is RegistrationStep.LISTED
+    standing, _ = handle_event(standing, DirsChecked(changed(WATCHED, kubelet=None)), 101.0)
+    standing, act = handle_event(standing, TimerExpired(), 101.0 + LISTED_TIMEOUT_S)
+    assert (act, standing.reason, status_phase(standing)) == (None, Reason.NO_SOCKET, Phase.WAITING)
+    standing, act = handle_event(standing, DirsChecked(changed(WATCHED, kubelet=(2,))), 120.0)
+    assert (act, standing.step) == (None, RegistrationStep.UNLISTED)
+    standing, act = handle_event(standing, Streams(1), 121.0)
+    assert (act, standing.step, standing.deadline) == (None, RegistrationStep.LISTED, None)
+
+
+def test_a_dra_driver_that_the_next_kubelet_does_not_find_gets_a_fresh_socket() -> None:
+    standing = RegistrationState("plugin-watcher", has_streams=False)
+    for event in (DirsChecked(WATCHED), Opened(), Streams(1)):
+        standing, _ = handle_event(standing, event, 100.0)
+    standing, _ = handle_event(standing, DirsChecked(changed(WATCHED, kubelet=(2,))), 101.0)
+    assert standing.deadline == 101.0 + LISTED_TIMEOUT_S
+    _, act = handle_event(standing, TimerExpired(), 101.0 + LISTED_TIMEOUT_S)
+    assert act is Action.OPEN

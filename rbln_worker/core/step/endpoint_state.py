@@ -29,8 +29,8 @@ _IDLE: Final = {RegistrationStep.AWAY, RegistrationStep.YIELDED, RegistrationSte
 class EndpointState:
     """The pool's endpoints and the state of its registration."""
 
-    def __init__(self, choice: registration.Choice) -> None:
-        self.registration = RegistrationState(choice=choice)
+    def __init__(self, choice: registration.Choice, *, has_streams: bool = True) -> None:
+        self.registration = RegistrationState(choice, has_streams)
         self.name = ""
         """The file name of the socket that is served."""
         self.registrations = 0

@@ -56,7 +56,7 @@ class WorkerState:
         self.spec = SpecState(mode)
         self.pool = PoolState(self.spec, pre_start)
         self.checks = CheckSchedule(heartbeats)
-        self.endpoints = EndpointState(choice)
+        self.endpoints = EndpointState(choice, has_streams=not driver)
         self.results: deque[events.CheckCompleted] = deque()
         """Results that are not applied yet: the first one's spec is being written."""
         self.list_problem = ""
