@@ -96,8 +96,8 @@ class Worker:
         # Only here: other workers have neither the client nor its memory.
         from rbln_worker.dra.front import DraFront  # noqa: PLC0415
 
-        refused = self._events.record_refusal
-        return DraFront(self._spec, self._spec.dra, post=self.post, on_refusal=refused)
+        counters, refused = self._counters, self._events.record_refusal
+        return DraFront(self._spec, self._spec.dra, counters, post=self.post, on_refusal=refused)
 
     async def run(self) -> Exit:
         """Serve until drained; raise an error that was not handled."""

@@ -61,7 +61,8 @@ CATALOG: Final = (
         "rbln_rpcs_total",
         "counter",
         ("pool", "method", "code"),
-        "Allocate and GetPreferredAllocation, by gRPC status code",
+        "Allocate and GetPreferredAllocation, by gRPC status code. Of a pool for DRA, for each "
+        "claim: NodePrepareResources and NodeUnprepareResources, by OK, refused, api-server, files",
     ),
     Entry(
         "rbln_rpc_duration_seconds",
@@ -78,6 +79,16 @@ CATALOG: Final = (
     Entry("rbln_list_streams", "gauge", _POOL, "ListAndWatch streams that are open"),
     Entry("rbln_list_streams_opened_total", "counter", _POOL, "ListAndWatch streams opened"),
     Entry("rbln_list_messages_total", "counter", _POOL, "ListAndWatch messages sent"),
+    # Dynamic Resource Allocation
+    Entry("rbln_claims", "gauge", _POOL, "Prepared ResourceClaims of a pool for DRA"),
+    Entry("rbln_slices", "gauge", _POOL, "Published ResourceSlices of a pool for DRA"),
+    Entry("rbln_slice_writes_total", "counter", _POOL, "Writes of ResourceSlices"),
+    Entry(
+        "rbln_api_errors_total",
+        "counter",
+        ("pool", "status"),
+        "Failed calls of the API server for slices, by HTTP status; 0: no answer",
+    ),
     # Registration
     Entry(
         "rbln_registrations_total",

@@ -22,7 +22,14 @@ from rbln_supervisor.core.status import (
     SupervisorStatus,
 )
 from rbln_supervisor.exporter.catalog import CATALOG, Entry
-from rbln_worker.contract.counters import BOUNDS_S, METHODS, Calls, Histogram, WorkerCounters
+from rbln_worker.contract.counters import (
+    BOUNDS_S,
+    CLAIM_METHODS,
+    METHODS,
+    Calls,
+    Histogram,
+    WorkerCounters,
+)
 from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.health import HealthPhase
 from rbln_worker.contract.pod_devices import PodSource
@@ -36,7 +43,8 @@ _CODES: Final[Mapping[str, tuple[str, ...]]] = {
     "Allocate": (
         *("OK", "CANCELLED", "DEADLINE_EXCEEDED"),
         *("FAILED_PRECONDITION", "INVALID_ARGUMENT", "UNKNOWN"),
-    )
+    ),
+    "NodePrepareResources": ("OK", "refused", "api-server", "files"),
 }
 """Codes of a method; OK for any other one."""
 _RESTARTS: Final = (
@@ -107,10 +115,11 @@ def fill_page(page: Page, measures: SupervisorMetrics, *, device_series: bool) -
     _fill_node(page, supervisor, measures.discoveries)
     for name, pool in measures.status.pools.items():
         _fill_status(page, name, pool, device_series=device_series)
+    exported = {name for name, pool in measures.status.pools.items() if pool.driver}
     for name, counted in measures.pools.items():
         _fill_pool(page, name, counted)
         if counted.figures is not None:
-            _fill_counters(page, name, counted.figures)
+            _fill_counters(page, name, counted.figures, uses_dra=name in exported)
 
 
 def _fill_node(page: Page, supervisor: SupervisorStatus, discoveries: DiscoveryMetrics) -> None:
@@ -133,6 +142,8 @@ def _fill_status(page: Page, name: str, pool: PoolStatus, *, device_series: bool
         page.add_sample("rbln_pool_problems", count, name, code)
     # Always present, so that a pool without healthy devices has the value 0.
     counts = Counter({("Healthy", str(HealthPhase.HEALTHY), ""): 0})
+    if pool.driver:
+        page.add_sample("rbln_claims", len(pool.claims), name)
     for device in pool.devices.values():
         well = device.phase is HealthPhase.HEALTHY
         counts[device.health, str(device.phase), "" if well else source_of(device.source)] += 1
@@ -159,8 +170,13 @@ def _fill_pool(page: Page, name: str, counted: PoolMetrics) -> None:
         page.add_sample("rbln_lost_allocatable_seconds_total", seconds, name, cause, source)
 
 
-def _fill_counters(page: Page, name: str, figures: WorkerCounters) -> None:
-    for method in METHODS:
+def _fill_counters(page: Page, name: str, figures: WorkerCounters, *, uses_dra: bool) -> None:
+    if uses_dra:
+        page.add_sample("rbln_slices", figures.slices, name)
+        page.add_sample("rbln_slice_writes_total", figures.slice_writes, name)
+        for status, count in sorted(({"0": 0} | dict(figures.api_errors)).items()):
+            page.add_sample("rbln_api_errors_total", count, name, status)
+    for method in CLAIM_METHODS if uses_dra else METHODS:
         calls = figures.calls.get(method, Calls())
         codes = dict.fromkeys(_CODES.get(method, ("OK",)), 0) | dict(calls.codes)
         for code, count in sorted(codes.items()):

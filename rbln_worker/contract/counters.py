@@ -11,6 +11,8 @@ BOUNDS_S: Final = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0
 
 METHODS: Final = ("Allocate", "GetPreferredAllocation")
 """Methods whose calls are counted."""
+CLAIM_METHODS: Final = ("NodePrepareResources", "NodeUnprepareResources")
+"""The same of a pool that is exported by DRA. Each claim of a call counts."""
 
 
 class Histogram(msgspec.Struct, frozen=True):
@@ -25,7 +27,7 @@ class Calls(msgspec.Struct, frozen=True):
     """Calls of one method."""
 
     codes: Mapping[str, int] = {}
-    """Number of calls by gRPC status code."""
+    """Number of calls by gRPC status code; for claims, the cause of a refusal."""
     took: Histogram = Histogram()
     """Time from the parsed request to the finished answer, without gRPC's share."""
 
@@ -68,6 +70,18 @@ class WorkerCounters(msgspec.Struct, tag="figures"):
     restored_specs: int = 0
     """CDI specs that another program removed, and that were written again."""
 
+    slices: int = 0
+    """ResourceSlices of the pool that are published now."""
+    slice_writes: int = 0
+    """Writes of ResourceSlices that the API server accepted."""
+    api_errors: Mapping[str, int] = {}
+    """Failed calls of the API server, by HTTP status (0: no answer)."""
+
+    def count_api_error(self, status: int) -> None:
+        """Count a failed call of the API server."""
+        code = str(status)
+        self.api_errors = {**self.api_errors, code: self.api_errors.get(code, 0) + 1}
+
     def count_call(self, method: str, code: str, seconds: float) -> None:
         """Count a call that was answered with a gRPC status code."""
         earlier = self.calls.get(method, Calls())
@@ -94,4 +108,4 @@ def with_observation(histogram: Histogram, seconds: float) -> Histogram:
 
 def carried_over(figures: WorkerCounters) -> WorkerCounters:
     """Return the counters for the next worker of the pool: all but the current values."""
-    return msgspec.structs.replace(figures, streams=0, hanging=0)
+    return msgspec.structs.replace(figures, streams=0, hanging=0, slices=0)

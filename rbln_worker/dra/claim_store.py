@@ -159,7 +159,7 @@ class ClaimStore:
                     return group
                 await self._complete_claim(entry, group, board)
             except ClaimFilesError as error:
-                return ClaimRefusal(f"claim {claim.text} can't be prepared: {error}")
+                return ClaimRefusal(f"claim {claim.text} can't be prepared: {error}", "files")
             finally:
                 self._publish_claims()
         return PreparedDevices(prepared_devices(entry, view.driver))
@@ -168,7 +168,7 @@ class ClaimStore:
         try:
             current = await self._reader.get(claim.path, ResourceClaim)
         except RblnError as error:
-            return ClaimRefusal(f"claim {claim.text} can't be read: {error}")
+            return ClaimRefusal(f"claim {claim.text} can't be read: {error}", "api-server")
         return plan_claim(claim, current, view)
 
     async def _make_group(self, entry: ClaimEntry) -> int | ClaimRefusal | None:
@@ -195,7 +195,7 @@ class ClaimStore:
                 if removed is not None:
                     await self.groups.remove_group(removed.group, removed)
             except ClaimFilesError as error:
-                return ClaimRefusal(f"claim {claim.text} can't be unprepared: {error}")
+                return ClaimRefusal(f"claim {claim.text} can't be unprepared: {error}", "files")
             finally:
                 self._publish_claims()
         return None

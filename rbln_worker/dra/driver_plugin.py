@@ -6,12 +6,14 @@ path, and what it removes belongs to one of them (docs/adr/0038).
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from typing import Any, Final
+from collections.abc import AsyncIterator, Awaitable, Callable
+from time import perf_counter
+from typing import Any, Final, TypeVar
 
 import grpc
 import grpc.aio
 
+from rbln_worker.contract.counters import CLAIM_METHODS, WorkerCounters
 from rbln_worker.core import registration_events as changes
 from rbln_worker.core.dra.claims import ClaimReference, ClaimRefusal
 from rbln_worker.dra.api import dra_health_pb2 as health_pb
@@ -30,6 +32,7 @@ SERVICES: Final = (
 """The kubelet takes the first that it knows of each service."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
+Outcome = TypeVar("Outcome")
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +46,13 @@ class DriverPlugin:
         node: str,
         store: ClaimStore,
         health: HealthStream,
+        counters: WorkerCounters,
         *,
         on_event: Callable[[changes.EndpointChange], None],
         on_refusal: Callable[[str, str, str], None],
     ) -> None:
         """``on_event`` takes what the kubelet does, ``on_refusal`` UID, name and reason."""
+        self._counters = counters
         self._driver = driver
         self._node = node
         self._store = store
@@ -85,7 +90,8 @@ class DriverPlugin:
     ) -> pb.NodePrepareResourcesResponse:
         """Prepare claims; each UID has an entry in the answer."""
         claims = [ClaimReference(one.uid, one.namespace, one.name) for one in request.claims]
-        results = await asyncio.gather(*map(self._store.prepare_claim, claims))
+        method, prepare = CLAIM_METHODS[0], self._store.prepare_claim
+        results = await asyncio.gather(*(self._count(method, prepare(one)) for one in claims))
         return pb.NodePrepareResourcesResponse(
             claims={
                 claim.uid: self._prepare_response(claim, result)
@@ -98,7 +104,8 @@ class DriverPlugin:
     ) -> pb.NodeUnprepareResourcesResponse:
         """Unprepare claims; each UID has an entry in the answer."""
         claims = [ClaimReference(one.uid, one.namespace, one.name) for one in request.claims]
-        results = await asyncio.gather(*map(self._store.unprepare_claim, claims))
+        method, unprepare = CLAIM_METHODS[1], self._store.unprepare_claim
+        results = await asyncio.gather(*(self._count(method, unprepare(one)) for one in claims))
         response = pb.NodeUnprepareResourcesResponse()
         for claim, refusal in zip(claims, results, strict=True):
             error = refusal.why if refusal else ""
@@ -139,6 +146,14 @@ class DriverPlugin:
             refusal = f"the kubelet's plugin watcher refused it: {request.error[:300]}"
             self._on_event(changes.Rejected(refusal, reached=True))
         return registration.RegistrationStatusResponse()
+
+    async def _count(self, method: str, work: Awaitable[Outcome]) -> Outcome:
+        """Count the result for one claim, and its duration."""
+        began = perf_counter()
+        result = await work
+        code = result.cause if isinstance(result, ClaimRefusal) else "OK"
+        self._counters.count_call(method, code, perf_counter() - began)
+        return result
 
     def _prepare_response(
         self, claim: ClaimReference, result: PreparedDevices | ClaimRefusal

@@ -8,6 +8,7 @@ from typing import Any, Final
 import grpc
 
 from rbln_worker.contract.claims import PreparedClaim
+from rbln_worker.contract.counters import WorkerCounters
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pod_resources import ResourceHolders
 from rbln_worker.contract.problem import Code, Problem, make_problem
@@ -43,11 +44,13 @@ class DraFront:
         self,
         spec: WorkerSpec,
         start: DraStart,
+        counters: WorkerCounters,
         *,
         post: Callable[[ClaimsChanged], None],
         on_refusal: Callable[[str, str, str], None],
     ) -> None:
         """``post`` takes events; ``on_refusal`` UID, name and reason of claims."""
+        self._counters = counters
         self._driver = start.driver
         self._node = start.node
         self._health = HealthStream(start.node)
@@ -106,7 +109,7 @@ class DraFront:
     ) -> tuple[grpc.GenericRpcHandler, ...]:
         """Return the services of a new endpoint."""
         plugin = DriverPlugin(
-            *(self._driver, self._node, self._store, self._health),
+            *(self._driver, self._node, self._store, self._health, self._counters),
             on_event=on_event,
             on_refusal=self._on_refusal,
         )
@@ -156,6 +159,7 @@ class DraFront:
             client,
             driver=self._driver,
             node=self._node,
+            counters=self._counters,
             post=lambda: None,  # the next heartbeat has the problems
         )
         self._publisher = publisher

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from rbln_worker.contract.counters import WorkerCounters
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.health import Verdict
 from rbln_worker.contract.pool import PoolSpec
@@ -60,10 +61,17 @@ class SlicePublisher:
     """The ResourceSlices of one pool on this node."""
 
     def __init__(
-        self, client: ApiClient, *, driver: str, node: str, post: Callable[[], None]
+        self,
+        client: ApiClient,
+        *,
+        driver: str,
+        node: str,
+        counters: WorkerCounters,
+        post: Callable[[], None],
     ) -> None:
         """Publish by ``client``; ``post`` is called when ``problems`` have changed."""
         self._client = client
+        self._counters = counters
         self._driver = driver
         self._node = node
         self._post = post
@@ -148,9 +156,12 @@ class SlicePublisher:
             self._client, self._path, ResourceSlice, on_problem=self._watch_failed
         ):
             self._observed = observed
+            self._counters.slices = len(observed)
             self._wake.set()
 
     def _watch_failed(self, error: ApiError | None) -> None:
+        if error is not None:
+            self._counters.count_api_error(error.status)
         self._update_state(msgspec.structs.replace(self._state, watch_error=error))
 
     async def _write_rounds(self) -> None:
@@ -185,6 +196,7 @@ class SlicePublisher:
     async def _wait_after(self, error: ApiError) -> None:
         """Wait after a failed round; a change or the end of an outage ends the wait."""
         self._failures += 1
+        self._counters.count_api_error(error.status)
         log.warning("slices not published", extra={"why": str(error)})
         self._update_state(msgspec.structs.replace(self._state, write_error=error))
         await asyncio.sleep(error.retry_after_s)
@@ -221,6 +233,7 @@ class SlicePublisher:
         for action in actions:
             try:
                 await self._take_action(action)
+                self._counters.slice_writes += 1
             except ApiError as error:
                 if error.status in _CONFLICTS:
                     return error

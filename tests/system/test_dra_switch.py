@@ -11,11 +11,14 @@ from rbln_supervisor.core.control.protocol import (
     DryRun,
     DryRunReply,
     ErrorReply,
+    Metrics,
+    MetricsReply,
     Reload,
     ReloadReply,
 )
 from rbln_supervisor.core.status import PoolStatus
 from rbln_supervisor.ctl.client import send_request
+from rbln_worker.contract.counters import WorkerCounters
 from rbln_worker.contract.pool import PoolName
 from tests.sim import processes
 from tests.sim.api_server import ApiRequest, RawAnswer, SimApiServer
@@ -204,6 +207,34 @@ def prepare(scene: Scene, claim: Claim, device: str) -> None:
     put_claim(scene.api, AllocatedClaim(claim.uid, claim.name), [result(device)])
     answers = scene.kubelet.dra.prepare(DRIVER, [claim])
     assert answers[claim.uid].error == ""
+
+
+def test_claims_slices_and_refusals_are_counted(tmp_path: Path) -> None:
+    with node(tmp_path, DRA_POOL) as scene:
+        scene.wait_exported()
+        claim = Claim("default", "uid-1", "one")
+        prepare(scene, claim, ATOMS[1])
+        missing = Claim("default", "uid-2", "two")
+        assert "404" in scene.kubelet.dra.prepare(DRIVER, [missing])[missing.uid].error
+        assert scene.kubelet.dra.unprepare(DRIVER, [claim])[claim.uid] == ""
+
+        def counters() -> WorkerCounters:
+            reply = send_request(scene.stack.run_dir, Metrics())
+            assert isinstance(reply, MetricsReply)
+            return reply.measures.pools[ATOM].figures or WorkerCounters()
+
+        eventually(lambda: len(counters().calls) == 2, what="counters of both calls")
+        found = counters()
+        calls = {method: dict(one.codes) for method, one in found.calls.items()}
+        assert calls == {
+            "NodePrepareResources": {"OK": 1, "api-server": 1},
+            "NodeUnprepareResources": {"OK": 1},
+        }
+        assert sum(found.calls["NodePrepareResources"].took.counts) == 2
+        assert (found.slices, found.slice_writes >= 1) == (1, True)
+        scene.api.stop()
+        eventually(lambda: counters().api_errors, what="errors of the API server")
+        scene.api.start()
 
 
 def test_a_prepared_claim_keeps_its_device_whatever_the_kubelet_lists(tmp_path: Path) -> None:

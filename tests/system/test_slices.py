@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from rbln_worker.contract.counters import WorkerCounters
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.health import Verdict
 from rbln_worker.contract.pool import DraExport, PoolSpec
@@ -84,7 +85,9 @@ def publishing(server: SimApiServer, work: Work) -> None:
     """Run a publisher while a coroutine looks at it."""
 
     async def scene(client: ApiClient) -> None:
-        publisher = SlicePublisher(client, driver=DRIVER, node=NODE, post=lambda: None)
+        publisher = SlicePublisher(
+            client, driver=DRIVER, node=NODE, counters=WorkerCounters(), post=lambda: None
+        )
         running = asyncio.create_task(publisher.run())
         try:
             await work(publisher, client)

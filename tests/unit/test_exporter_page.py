@@ -26,6 +26,7 @@ from rbln_supervisor.core.status import (
     NodeStatus,
     PodUse,
     PoolStatus,
+    ServedClaim,
     SupervisorStatus,
     WorkerStatus,
 )
@@ -34,6 +35,7 @@ from rbln_supervisor.exporter.families import Page, fill_page
 from rbln_supervisor.exporter.processes import fill_process
 from rbln_worker.contract.counters import (
     BOUNDS_S,
+    CLAIM_METHODS,
     Calls,
     Histogram,
     WorkerCounters,
@@ -57,6 +59,18 @@ FIGURES = WorkerCounters(
         "Allocate": Calls({"OK": 3, "INVALID_ARGUMENT": 1}, with_observation(Histogram(), 0.002))
     },
     allocated=7,
+)
+CLAIM_FIGURES = WorkerCounters(
+    calls={"NodePrepareResources": Calls({"OK": 3, "api-server": 1})},
+    slices=2,
+    slice_writes=5,
+    api_errors={"409": 1},
+)
+DRA_POOL = "rebellions.ai/npu"
+EXPORTED = PoolStatus(
+    *("serving", True, "plugin-watcher", "", "s.sock", WorkerStatus(7), {}),
+    driver="npu.rebellions.ai",
+    claims=(ServedClaim("ml", "npus", "u", ("a",), (), None),),
 )
 NO_FIGURES = WorkerCounters()
 REFUSALS = ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "DEADLINE_EXCEEDED")
@@ -92,7 +106,7 @@ MEASURES = SupervisorMetrics(
             {"SIGKILL": 2},
             adoptions=1,
             lost=(Lost("unhealthy", "link", 2.5), Lost("worker-down", "", 0.5)),
-        )
+        ),
     },
 )
 
@@ -119,6 +133,31 @@ def value(made: Page, name: str, **labels: str) -> float:
         one for one in samples(made) if one.name == name and labels.items() <= one.labels.items()
     )
     return float(found.value)
+
+
+def test_a_pool_for_dra_counts_claims_and_slices() -> None:
+    made = page(with_dra())
+    pool = {"pool": DRA_POOL}
+    assert value(made, "rbln_claims", **pool) == 1
+    assert value(made, "rbln_slices", **pool) == 2
+    assert value(made, "rbln_slice_writes_total", **pool) == 5
+    assert value(made, "rbln_api_errors_total", **pool, status="409") == 1
+    method = {"method": "NodePrepareResources"}
+    assert value(made, "rbln_rpcs_total", **pool, **method, code="api-server") == 1
+    assert value(made, "rbln_rpcs_total", **pool, **method, code="files") == 0
+    methods = {
+        one.labels["method"]
+        for one in samples(made)
+        if pool.items() <= one.labels.items() and one.name == "rbln_rpcs_total"
+    }
+    assert methods == set(CLAIM_METHODS)
+
+
+def with_dra() -> SupervisorMetrics:
+    """Metrics of a node with a further pool, which is exported by DRA."""
+    status = msgspec.structs.replace(MEASURES.status, pools={POOL: TROUBLED, DRA_POOL: EXPORTED})
+    pools = {**MEASURES.pools, DRA_POOL: PoolMetrics(CLAIM_FIGURES)}
+    return msgspec.structs.replace(MEASURES, status=status, pools=pools)
 
 
 def test_samples_of_every_kind() -> None:
@@ -190,7 +229,7 @@ def test_a_histogram_of_another_version_has_all_buckets(counts: tuple[int, ...])
 
 def test_the_catalog_is_what_there_is() -> None:
     """Every metric is on a page that has everything, with these labels and of this kind."""
-    families = {family.name: family for family in parsed(page())}
+    families = {family.name: family for family in parsed(page(with_dra()))}
     assert set(families) == {entry.name.removesuffix("_total") for entry in CATALOG}
     for entry in CATALOG:
         family = families[entry.name.removesuffix("_total")]

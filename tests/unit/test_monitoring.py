@@ -13,7 +13,7 @@ import yaml
 from rbln_supervisor.core.reporting.unavailability import Cause
 from rbln_supervisor.core.status import PoolState
 from rbln_supervisor.exporter.catalog import CATALOG, Entry, catalog_table
-from rbln_worker.contract.counters import METHODS
+from rbln_worker.contract.counters import CLAIM_METHODS, METHODS
 
 REPOSITORY: Final = Path(__file__).parents[2]
 ALERTS: Final = REPOSITORY / "deployments/prometheus/alerts.yaml"
@@ -25,7 +25,7 @@ VALUES: Final = {
     "state": set(get_args(PoolState)),
     "cause": {*get_args(Cause), "SIGKILL", "hang"},
     "health": {"Healthy", "Unhealthy"},
-    "method": set(METHODS),
+    "method": {*METHODS, *CLAIM_METHODS},
     "outcome": {"ok", "refused"},
 }
 

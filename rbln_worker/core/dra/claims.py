@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -55,6 +55,8 @@ class ClaimRefusal(msgspec.Struct, frozen=True):
     """A refusal, with words for the events of the pod."""
 
     why: str
+    cause: Literal["refused", "api-server", "files"] = "refused"
+    """The label in metrics."""
 
 
 class ClaimedDevice(msgspec.Struct, frozen=True):
