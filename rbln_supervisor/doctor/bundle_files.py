@@ -6,8 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from rbln_supervisor.doctor.run_dir import living_processes
 from rbln_supervisor.options import Options
+from rbln_supervisor.pod_devices.prepared_claims import CHECKPOINT, driver_folders
 
 MAX_FILE_BYTES: Final = 256 * 1024
 """Maximum size of each file (bytes); its end is kept."""
@@ -27,6 +30,7 @@ def list_files(options: Options) -> Mapping[str, str]:
     """Return all texts, by their file name in the bundle."""
     files = dict(_worker_logs(options.run_dir))
     files |= _process_list(options.run_dir)
+    files |= dict(_driver_checkpoints(options))
     files["host/pci-functions.txt"] = "\n".join(_function_lines(options.host_root)) + "\n"
     files["host/lists.txt"] = "\n".join(_folder_listings(options)) + "\n"
     for name in ("version", "meminfo", "loadavg"):
@@ -43,6 +47,24 @@ def _worker_logs(run_dir: Path) -> Iterator[tuple[str, str]]:
     """Yield the last log lines of each pool's worker; an unreadable file has its error as text."""
     for path in sorted((run_dir / "pools").glob("*.log")):
         yield f"logs/{path.name}", _read_tail(path)
+
+
+def _driver_checkpoints(options: Options) -> Iterator[tuple[str, str]]:
+    """Yield the claims of each DRA driver; of other programs' files only that they are there."""
+    # Only here: the examination of a node without DRA needs none of it.
+    from rbln_worker.core.dra.checkpoint import CheckpointError, parse_checkpoint  # noqa: PLC0415
+
+    for folder in driver_folders(options.kubelet_dirs.plugins):
+        path = folder / CHECKPOINT
+        text = _read_tail(path)
+        if not path.exists():
+            continue
+        try:
+            claims = parse_checkpoint(text.encode()).claims.values()
+            text = "".join(f"{msgspec.json.encode(one).decode()}\n" for one in claims)
+        except CheckpointError as error:
+            text = f"({path.stat().st_size} bytes, {str(error)[:200]})\n"
+        yield f"host/dra/{folder.name}/claims.jsonl", text
 
 
 def _process_list(run_dir: Path) -> Mapping[str, str]:
@@ -79,6 +101,7 @@ def _folder_listings(options: Options) -> Iterator[str]:
         (options.device_plugins_dir, found.device_plugins),
         (options.plugins_registry_dir, found.plugins_registry),
         (options.pod_resources_dir, found.pod_resources),
+        (options.kubelet_dir / "plugins", found.plugins),
     ):
         yield f"== {named}\n{' '.join(_entry_names(place))}"
 

@@ -63,6 +63,31 @@ def test_a_bundle_has_everything_but_secrets(tmp_path: Path, alive: bool) -> Non
             stack.wait_status(lambda now: now.supervisor.ready, what="it goes on")
 
 
+def test_a_bundle_has_claims_and_nothing_else_of_checkpoints(tmp_path: Path) -> None:
+    entry = {
+        "uid": "u1",
+        "namespace": "ml",
+        "name": "npus",
+        "boot": "b",
+        "state": "done",
+        "devices": [{"id": "0000:20:00.0", "requests": ["npus"]}],
+        "token": SECRET,
+    }
+    with Stack(TWO_POOLS) as stack:
+        served(stack)
+        for driver, claims in (("npu.x.ai", {"u1": entry}), ("other.x.ai", SECRET)):
+            folder = stack.root / "var/lib/kubelet/plugins" / driver
+            folder.mkdir(parents=True)
+            content = {"schema": 1, "claims": claims, "more": SECRET}
+            (folder / "checkpoint.json").write_text(json.dumps(content))
+        path = tmp_path / "b.tar.gz"
+        assert stack.ctl("support-bundle", str(path), deadline_s=60).returncode == 0
+        files = members(path)
+        assert json.loads(files["host/dra/npu.x.ai/claims.jsonl"])["name"] == "npus"
+        assert "bytes, not a checkpoint" in files["host/dra/other.x.ai/claims.jsonl"]
+        assert all(SECRET not in text for text in files.values())
+
+
 def test_a_bundle_where_the_configuration_is_torn(tmp_path: Path) -> None:
     secretive = {**ATOM_POOL, "additionalInfo": {"*": {"x": SECRET}}}
     with Stack(config(secretive, VM_POOL)) as stack:
