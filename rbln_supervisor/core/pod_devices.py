@@ -154,14 +154,14 @@ def with_claims(
         listed: those that pod-resources lists.
         prepared: those that drivers have prepared.
     """
-    found = set(listed)
-    known = {(one.resource, one.device, one.namespace, one.pod, one.claim) for one in found}
-    found |= {
+    claimed = set(listed)
+    known = {(one.resource, one.device, one.namespace, one.pod, one.claim) for one in claimed}
+    claimed |= {
         one
         for one in prepared
         if (one.resource, one.device, one.namespace, one.pod, one.claim) not in known
     }
-    return tuple(sorted({*devices, *found}))
+    return tuple(sorted({*devices, *claimed}))
 
 
 def with_pool_names(holders: Iterable[Holder], pools: Mapping[str, PoolName]) -> tuple[Holder, ...]:
@@ -172,6 +172,20 @@ def with_pool_names(holders: Iterable[Holder], pools: Mapping[str, PoolName]) ->
         else one
         for one in holders
     )
+
+
+def held_as_others(
+    devices: Iterable[PodDevice], pools: Mapping[PoolName, Container[str]]
+) -> Mapping[str, tuple[str, ...]]:
+    """Return devices of our pools that pods hold under names that no pool has, by that name.
+
+    ``pools``: the devices that each pool lists.
+    """
+    held: defaultdict[str, set[str]] = defaultdict(set)
+    for one in devices:
+        if one.resource not in pools and any(one.device in listed for listed in pools.values()):
+            held[one.resource].add(one.device)
+    return {resource: tuple(sorted(ids)) for resource, ids in sorted(held.items())}
 
 
 def by_pool(devices: Iterable[PodDevice]) -> Mapping[PoolName, Mapping[DeviceId, PodDevice]]:

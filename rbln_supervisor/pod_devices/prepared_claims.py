@@ -21,10 +21,10 @@ def driver_folders(plugins: Path) -> tuple[Path, ...]:
     """Return the folders of drivers, and of other plugins; none if the folder does not exist."""
     try:
         with os.scandir(plugins) as entries:
-            found = [plugins / one.name for one in entries if one.is_dir(follow_symlinks=False)]
+            folders = [plugins / one.name for one in entries if one.is_dir(follow_symlinks=False)]
     except OSError:
         return ()
-    return tuple(sorted(found)[:_MAX_DRIVERS])
+    return tuple(sorted(folders)[:_MAX_DRIVERS])
 
 
 def read_prepared_claims(plugins: Path) -> tuple[PodDevice, ...]:

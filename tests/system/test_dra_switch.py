@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import grpc
 import pytest
 
 from rbln_supervisor.core.control.protocol import (
@@ -20,6 +21,7 @@ from rbln_supervisor.core.status import PoolStatus
 from rbln_supervisor.ctl.client import send_request
 from rbln_worker.contract.counters import WorkerCounters
 from rbln_worker.contract.pool import PoolName
+from rbln_worker.contract.problem import Code
 from tests.sim import processes
 from tests.sim.api_server import ApiRequest, RawAnswer, SimApiServer
 from tests.sim.dra_kubelet import Claim as AllocatedClaim
@@ -195,6 +197,12 @@ def test_a_claim_that_a_pod_has_holds_a_change_up(tmp_path: Path) -> None:
         status = scene.stack.wait_status(
             lambda s: s.pools[ATOM].devices[ATOMS[0]].source == "pods", what="the pod's device"
         )
+        with pytest.raises(grpc.RpcError, match="claim ml/npus"):
+            scene.kubelet.allocate(ATOM, [ATOMS[:1]])
+        scene.stack.wait_status(
+            lambda s: any(one.code is Code.FOREIGN_EXPORTER for one in s.supervisor.problems),
+            what="a driver that no pool has",
+        )
         held = status.pools[ATOM].devices[ATOMS[0]]
         assert (held.health, held.reason) == (
             "Unhealthy",
@@ -277,6 +285,10 @@ def test_a_device_of_a_pod_is_not_offered_by_dra(tmp_path: Path) -> None:
         (taint,) = scene.devices()["0000-20-00-0"]["taints"]
         assert (taint["key"], taint["value"]) == (f"{DRIVER}/unhealthy", "pods")
         assert "taints" not in scene.devices()["0000-21-00-0"]
+        claim = Claim("default", "uid-1", "one")
+        put_claim(scene.api, AllocatedClaim(claim.uid, claim.name), [result(ATOMS[0])])
+        refusal = scene.kubelet.dra.prepare(DRIVER, [claim])[claim.uid].error
+        assert f"pod ml/train-0 holds it as {ATOM}" in refusal
         scene.kubelet.pods.release()
         eventually(
             lambda: "taints" not in scene.devices()["0000-20-00-0"],
