@@ -4,10 +4,13 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from rbln_supervisor.core.events.query import Query
 from rbln_supervisor.core.events.series import micro_time
+from rbln_supervisor.ctl.events_command import NodeEvents
 from rbln_worker.contract.problem import Code
 from tests.sim.agent import NODE, SeenEvent, event_objects, running_agent, seen_events
 from tests.sim.api_server import ApiRequest, RawAnswer, SimApiServer, http_answer
@@ -219,3 +222,54 @@ def test_an_event_that_is_refused_does_not_hold_up_others(
         sees(server, on_node("PoolWorkerRestarted"))
         server.fault = lambda _: None
         sees(server, on_node("DeviceUnhealthy"))
+
+
+def kill_worker(stack: Stack) -> None:
+    """Kill a worker, and wait until another one serves."""
+    killed = stack.workers()[ATOM]
+    os.kill(killed, signal.SIGKILL)
+    pool_status(
+        stack,
+        ATOM,
+        lambda now: now.registered and now.worker.pid not in {None, killed},
+        what="another one serves",
+    )
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_each_transition_counts_once_whatever_ends(
+    stack: Stack, server: SimApiServer, seed: int
+) -> None:
+    """Agent and API server end at any moment; answers are lost; all counts are right in the end."""
+    random = Random(seed)  # noqa: S311
+    is_up = True
+
+    def lose_some(request: ApiRequest) -> RawAnswer | None:
+        if random.random() < 0.7:
+            return None
+        if random.random() < 0.5:
+            server._act(request)
+        return RawAnswer(end="reset")
+
+    server.fault = lose_some
+    with running_agent(stack.run_dir, server.kubeconfig()) as agent:
+        for _ in range(8):
+            match random.randrange(4):
+                case 0:
+                    agent.end(random.choice([signal.SIGKILL, signal.SIGTERM]))
+                    agent.start()
+                case 1 if is_up:
+                    server.stop()
+                    is_up = False
+                case 1:
+                    server.start()
+                    is_up = True
+                case _:
+                    kill_worker(stack)
+        if not is_up:
+            server.start()
+        server.fault = lambda _: None
+        deaths = [one for one in NodeEvents(stack.run_dir).read_new(Query()) if one.what == "died"]
+        kill_worker(stack)
+        sees(server, on_node("PoolWorkerRestarted", len(deaths) + 1))
+    assert [one.reason for one in seen_events(server)] == ["PoolWorkerRestarted"]

@@ -86,6 +86,13 @@ def test_devices_of_one_cause_are_one_group_and_recoveries_another() -> None:
     assert found == [("DeviceUnhealthy", ["a", "b"]), ("DeviceHealthy", ["b"])]
 
 
+def test_each_of_several_failures_in_one_batch_counts() -> None:
+    groups = groups_of(*(event("Unhealthy", one, NOW + at) for at, one in enumerate("abab")))
+    assert [[one.device for one in group.members] for group in groups] == [["a", "b"], ["a", "b"]]
+    (first, again) = add_groups(AgentState(), groups, {}, "n1").outbox
+    assert (first.name, again.count) == (again.name, 2)
+
+
 def test_the_third_failure_within_ten_minutes_is_flapping() -> None:
     history = FlapHistory()
     reasons = []

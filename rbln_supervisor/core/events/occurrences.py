@@ -1,5 +1,6 @@
 """Occurrences: transitions from the files of events that a cluster has to know."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -109,17 +110,19 @@ def find_occurrences(
 def group_occurrences(occurrences: Iterable[Occurrence]) -> tuple[OccurrenceGroup, ...]:
     """Return the groups of one batch, in the order of their first members.
 
-    A flapping device is a group of its own. Of several occurrences of one device with one reason
-    the last one stays; a device that failed and recovered within a batch is in two groups.
+    A flapping device is a group of its own. A device whose reason repeats within a batch is in as
+    many groups, so that each occurrence counts.
     """
     groups: dict[tuple[str, ...], dict[str, Occurrence]] = {}
+    repeats: Counter[tuple[str, ...]] = Counter()
     for one in sorted(occurrences, key=lambda one: one.at):
         key: tuple[str, ...] = (one.reason, one.pool, one.source)
         if one.reason not in OF_DEVICES:
             key = (*key, one.text)
         elif one.reason is EventReason.DEVICE_FLAPPING:
             key = (*key, one.device)
-        groups.setdefault(key, {})[one.device] = one
+        repeats[*key, one.device] += 1
+        groups.setdefault((*key, str(repeats[*key, one.device])), {})[one.device] = one
     return tuple(
         OccurrenceGroup(
             next(iter(members.values())).reason,
