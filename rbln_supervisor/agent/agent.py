@@ -11,6 +11,7 @@ import msgspec
 from rbln_supervisor.agent.sender import EventSender
 from rbln_supervisor.agent.sources import (
     EventSource,
+    Holders,
     StatusSource,
     device_holders,
     new_problems,
@@ -23,7 +24,7 @@ from rbln_supervisor.core.events.occurrences import (
 )
 from rbln_supervisor.core.events.reasons import OF_DEVICES
 from rbln_supervisor.core.events.series import AgentState, add_groups
-from rbln_supervisor.core.status import NodeStatus
+from rbln_supervisor.ctl.doctor import Overrides, diagnose_node
 from rbln_supervisor.events.agent_files import write_problem
 from rbln_worker.contract.events import Event
 from rbln_worker.contract.problem import Code, Problem, count_text, make_problem
@@ -33,8 +34,9 @@ POLL_INTERVAL_S: Final = 0.5
 """Interval between two checks of the files of events (seconds): a stat(2) each."""
 SETTLE_S: Final = 0.3
 """Delay after the first new event: one cause has several."""
-STATUS_INTERVAL_S: Final = 30.0
-"""Interval between two requests for the status while nothing happens."""
+EXAMINE_INTERVAL_S: Final = 600.0
+"""Interval between two examinations of the node (as rbln-ctl doctor's): half a second of CPU."""
+FIRST_EXAMINATION_S: Final = 10.0
 STATUS_RETRY_S: Final = 5.0
 """Time in which a supervisor that does not answer is asked again before Events go without pods."""
 
@@ -52,9 +54,8 @@ class Agent:
         self._sender = EventSender(kubeconfig, state, self._save_state)
         self._events = EventSource(run_dir, state.positions)
         self._status = StatusSource(run_dir)
-        self._earlier_status: NodeStatus | None = None
-        """The status before the last: devices that have left are only there."""
-        self._status_at = -STATUS_INTERVAL_S
+        self._holders: Holders = {}
+        """Pods by pool and device. A device that has left keeps its last ones."""
         self._written: Problem | None = None
         self._is_written = False
 
@@ -64,19 +65,16 @@ class Agent:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._sender.send_all())
                 tasks.create_task(self._follow_events())
+                tasks.create_task(self._examine_node())
         finally:
             self._status.close()
 
     async def _follow_events(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._write_problem()
+        await self._request_status()
         while True:
             if self._events.has_news():
                 await asyncio.sleep(SETTLE_S)
                 await self._take_events(self._events.read_new())
-            elif loop.time() - self._status_at >= STATUS_INTERVAL_S:
-                await self._request_status()
-                self._add_occurrences((), self._sender.state)
             self._write_problem()
             await asyncio.sleep(POLL_INTERVAL_S)
 
@@ -92,15 +90,18 @@ class Agent:
         )
         self._add_occurrences(occurrences, state)
 
+    async def _examine_node(self) -> None:
+        """Find problems that no file of events has, now and then; never ends."""
+        await asyncio.sleep(FIRST_EXAMINATION_S)
+        while True:
+            diagnosis = await asyncio.to_thread(diagnose_node, Overrides(self._run_dir))
+            state = self._sender.state
+            added, present = new_problems(diagnosis.problems, state.problems, epoch_now())
+            self._add_occurrences(added, msgspec.structs.replace(state, problems=present))
+            await asyncio.sleep(EXAMINE_INTERVAL_S)
+
     def _add_occurrences(self, occurrences: Iterable[Occurrence], state: AgentState) -> None:
-        status = self._status.last
-        if status is not None and not self._status.problem:
-            arisen, present = new_problems(status, state.problems, epoch_now())
-            occurrences = (*occurrences, *arisen)
-            state = msgspec.structs.replace(state, problems=present)
-        groups = group_occurrences(occurrences)
-        holders = device_holders(self._earlier_status, status)
-        new = add_groups(state, groups, holders, self._node)
+        new = add_groups(state, group_occurrences(occurrences), self._holders, self._node)
         if new != self._sender.state:
             self._sender.replace_state(new)
 
@@ -108,11 +109,11 @@ class Agent:
         """Ask the supervisor; again for ``patience_s`` seconds: it may be starting."""
         loop = asyncio.get_running_loop()
         end = loop.time() + patience_s
-        self._earlier_status = self._status.last
         while True:
-            await asyncio.to_thread(self._status.request_status)
-            self._status_at = loop.time()
-            if not self._status.problem or loop.time() >= end:
+            status = await asyncio.to_thread(self._status.request_status)
+            if status is not None:
+                self._holders = {**self._holders, **device_holders(status)}
+            if status is not None or loop.time() >= end:
                 return
             await asyncio.sleep(POLL_INTERVAL_S)
 

@@ -12,6 +12,7 @@ from rbln_supervisor.ctl.client import Session
 from rbln_supervisor.ctl.exits import CommandError
 from rbln_supervisor.events.log import event_files
 from rbln_worker.contract.events import Event
+from rbln_worker.contract.problem import Code, Problem
 from rbln_worker.process.event_file import EventReader, previous_file
 
 STATUS_TIMEOUT_S: Final = 2.0
@@ -71,63 +72,55 @@ class EventSource:
 
 
 class StatusSource:
-    """The supervisor's status; the last one while there is no other."""
+    """The supervisor's status."""
 
     def __init__(self, run_dir: Path) -> None:
         self._session = Session(run_dir)
-        self.last: NodeStatus | None = None
-        self.problem = ""
-        """Reason why the last request has failed; empty after a reply."""
 
-    def request_status(self) -> None:
-        """Ask the supervisor. It blocks for up to STATUS_TIMEOUT_S."""
+    def request_status(self) -> NodeStatus | None:
+        """Return the status, None without a reply. It blocks for up to STATUS_TIMEOUT_S."""
         try:
             reply = self._session.send_request(Status(), STATUS_TIMEOUT_S)
-        except CommandError as error:
-            self.problem = str(error)
-            return
-        if isinstance(reply, StatusReply):
-            self.last, self.problem = reply.status, ""
+        except CommandError:
+            return None
+        return reply.status if isinstance(reply, StatusReply) else None
 
     def close(self) -> None:
         """End the connection."""
         self._session.__exit__()
 
 
-def device_holders(*statuses: NodeStatus | None) -> Holders:
-    """Return the pods that hold devices, by pool and device; a later status wins.
-
-    A device that has left is in an earlier status only.
-    """
+def device_holders(status: NodeStatus) -> Holders:
+    """Return the pods that hold devices, by pool and device."""
     return {
         (pool, device): tuple(
             EventSubject("Pod", pod.pod, pod.namespace, pod.uid) for pod in one.pods if pod.pod
         )
-        for status in statuses
-        if status is not None
         for pool, its in status.pools.items()
         for device, one in its.devices.items()
     }
 
 
 def new_problems(
-    status: NodeStatus, known: Iterable[str], now: float
+    problems: Iterable[Problem], known: Iterable[str], now: float
 ) -> tuple[tuple[Occurrence, ...], tuple[str, ...]]:
-    """Return occurrences for new problems that no file has, and the keys of all present ones."""
-    given = (
-        ("", status.supervisor.problems),
-        *((name, pool.problems) for name, pool in status.pools.items()),
-    )
+    """Return occurrences for new problems that no file has, and the keys of all present ones.
+
+    An examination that is incomplete forgets none of the known ones.
+    """
+    problems = tuple(problems)
+    known = frozenset(known)
     present = {
         f"{problem.code} {problem.subject}": Occurrence(
-            now, reason, pool, "", "", f"{problem.subject}: {problem.text}"
+            now, reason, text="; ".join((f"{problem.subject}: {problem.text}", *problem.evidence))
         )
-        for pool, problems in given
         for problem in problems
         if (reason := PROBLEM_REASONS.get(problem.code)) is not None
     }
-    known = frozenset(known)
-    return tuple(one for key, one in present.items() if key not in known), tuple(sorted(present))
+    found = tuple(one for key, one in present.items() if key not in known)
+    if any(one.code in {Code.CHECK_FAILED, Code.CHECK_TIMED_OUT} for one in problems):
+        return found, tuple(sorted(known | present.keys()))
+    return found, tuple(sorted(present))
 
 
 def _parse_key(key: str) -> tuple[int, int]:

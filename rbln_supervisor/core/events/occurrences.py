@@ -29,7 +29,7 @@ _REASONS: Final[Mapping[tuple[Kind, str], EventReason]] = {
 PROBLEM_REASONS: Final[Mapping[str, EventReason]] = {
     "foreign-exporter": EventReason.FOREIGN_EXPORTER,
 }
-"""Problems of the status that no file of events has, by their code."""
+"""Problems that no file of events has, by their code: an examination of the node finds them."""
 
 
 class Occurrence(msgspec.Struct, frozen=True):

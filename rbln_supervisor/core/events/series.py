@@ -84,7 +84,7 @@ class AgentState(msgspec.Struct, frozen=True):
     series: Mapping[str, EventSeries] = {}
     outbox: tuple[Delivery, ...] = ()
     problems: tuple[str, ...] = ()
-    """Problems of the status that have their Events, by code and subject."""
+    """Problems of the node that have their Events, by code and subject."""
     sent: int = 0
     dropped: int = 0
     """Events that were given up: too many waited, or the API server refuses them for good."""
