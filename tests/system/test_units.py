@@ -20,8 +20,8 @@ from rbln_worker.core.allocation import cdi, devinfo
 from tests.sim.stack import REPOSITORY
 
 DEPLOYMENTS: Final = REPOSITORY / "deployments"
-UNITS: Final = ("rbln-supervisor.service", "rbln-exporter.service")
-EXPOSURE_MOST: Final = {"rbln-supervisor.service": 1.9, "rbln-exporter.service": 1.9}
+UNITS: Final = ("rbln-supervisor.service", "rbln-exporter.service", "rbln-agent.service")
+EXPOSURE_MOST: Final = dict(zip(UNITS, (1.9, 1.9, 2.1), strict=True))
 """From 0 to 10. What is left is that it is root, and what the unit's comments say of /dev, /proc,
 netlink and the host's network."""
 PROGRAMS: Final = "/opt/rbln/bin"
