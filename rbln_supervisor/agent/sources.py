@@ -26,7 +26,7 @@ class EventSource:
         self._run_dir = run_dir
         self._reader = EventReader()
         self._reader.positions.update(
-            {_parse_key(key): position for key, position in positions.items()}
+            {_parse_key(key): max(position, 0) for key, position in positions.items()}
         )
         self._sizes: dict[Path, tuple[int, int]] = {}
 

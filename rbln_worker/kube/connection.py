@@ -173,7 +173,7 @@ def _mapped_errors(call: str) -> Iterator[None]:
     except h11.RemoteProtocolError as error:
         raise unreadable_response(call, f"no HTTP: {error}") from error
     except h11.LocalProtocolError as error:
-        raise ApiError(call, f"no request: {error}", reason="BadRequest") from error
+        raise ApiError(call, f"no request: {error}", status=400, reason="BadRequest") from error
     except OSError as error:
         raise ApiError(call, error_text(error), reason=NOT_REACHED) from error
 

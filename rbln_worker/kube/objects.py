@@ -78,11 +78,13 @@ class WatchLine(msgspec.Struct, frozen=True):
     object: msgspec.Raw
 
 
-class _OnlyMeta(msgspec.Struct, frozen=True):
+class VersionedObject(msgspec.Struct, frozen=True):
+    """The part that every object has."""
+
     metadata: ObjectMeta
 
 
-VERSION_DECODER: Final = msgspec.json.Decoder(_OnlyMeta)
+VERSION_DECODER: Final = msgspec.json.Decoder(VersionedObject)
 
 
 def object_key(item: HasMetadata) -> str:

@@ -257,6 +257,25 @@ _SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = {
         ),
     ),
     "lock": (b"7 0123456789abcdef", b"4194305 x", b"0 x", b"7"),
+    "api-answer": (
+        b'{"kind":"Status","code":403,"reason":"Forbidden","message":"no"}',
+        b'{"type":"ADDED","object":{"metadata":{"name":"one","resourceVersion":"7"}}}',
+        b'{"type":"ERROR","object":{"code":410,"reason":"Expired"}}',
+        b'{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"9"}}}',
+        b"17",
+    ),
+    "kubeconfig": (
+        b'{"current-context":"a","contexts":[{"name":"a","context":{"cluster":"c","user":"u"}}],'
+        b'"clusters":[{"name":"c","cluster":{"server":"https://h:1"}}],'
+        b'"users":[{"name":"u","user":{"token":"t"}}]}',
+        b"current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\n",
+    ),
+    "agent-state": (
+        b'{"positions":{"1:2":3},"series":{"k":{"name":"n","count":1,"last_at":5.0}},"outbox":['
+        b'{"key":"k","namespace":"default","name":"n","body":{},"count":2,"last_at":5.0}]}',
+        b'{"history":{"failures":{"pool device":[1.0,2.0]}},"problems":["x"],"sent":1}',
+    ),
+    "event-text": (b"device is gone", "Gerät weg\n".encode()),
     "last-log": (b"2026-11-25 worker INFO serving\nTraceback (most recent call last):\n",),
     "command-line": (
         b"--config-file=/etc/pcidp/config.json\0-use-cdi\0--log-level=10\0--worker-memory-max=1GiB",

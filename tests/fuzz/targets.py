@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from tests.fuzz import configurations, kernel, remains, words
+from tests.fuzz import api, configurations, kernel, remains, words
 
 Target = Callable[[bytes], None]
 """Calls the real code; what comes out of it but for what is declared is a finding."""
@@ -38,4 +38,8 @@ TARGETS: Final[Mapping[str, Target]] = {
     "lock": remains.lock,
     "last-log": remains.last_log,
     "command-line": remains.command_line,
+    "api-answer": api.api_answer,
+    "kubeconfig": api.kubeconfig,
+    "agent-state": api.agent_state,
+    "event-text": api.event_text,
 }

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from rbln_worker.contract.errors import RblnError
+from rbln_worker.core.kube.api_error import limit_line
 
 _HTTPS_PORT: Final = 443
 _REFUSED_USER: Final = {
@@ -30,7 +31,10 @@ _REFUSED_USER: Final = {
 
 
 class AccessError(RblnError):
-    """The access to the API server can't be used."""
+    """The access to the API server can't be used. Its text is one line."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(limit_line(text))
 
 
 class ServerAddress(msgspec.Struct, frozen=True):
