@@ -3,11 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from rbln_supervisor.agent.condition_writer import ConditionWriter
 from rbln_supervisor.agent.sender import EventSender
 from rbln_supervisor.agent.sources import (
     EventSource,
@@ -16,7 +18,12 @@ from rbln_supervisor.agent.sources import (
     device_holders,
     new_problems,
 )
-from rbln_supervisor.agent.state_file import load_state, save_state
+from rbln_supervisor.agent.state_file import (
+    load_condition,
+    load_state,
+    save_condition,
+    save_state,
+)
 from rbln_supervisor.core.events.occurrences import (
     Occurrence,
     find_occurrences,
@@ -46,7 +53,10 @@ log = logging.getLogger(__name__)
 class Agent:
     """One agent of one node."""
 
-    def __init__(self, run_dir: Path, node: str, kubeconfig: Path | None) -> None:
+    def __init__(
+        self, run_dir: Path, node: str, kubeconfig: Path | None, condition: str = ""
+    ) -> None:
+        """``condition``: type of the Node's condition; empty for none."""
         state = load_state(run_dir)
         self._run_dir = run_dir
         self._node = node
@@ -54,6 +64,10 @@ class Agent:
         self._sender = EventSender(kubeconfig, state, self._save_state)
         self._events = EventSource(run_dir, state.positions)
         self._status = StatusSource(run_dir)
+        written = load_condition(run_dir)
+        self._condition = ConditionWriter(
+            *(kubeconfig, node, condition, written), partial(save_condition, run_dir)
+        )
         self._holders: Holders = {}
         """Pods by pool and device. A device that has left keeps its last ones."""
         self._written: Problem | None = None
@@ -66,7 +80,9 @@ class Agent:
                 tasks.create_task(self._sender.send_all())
                 tasks.create_task(self._follow_events())
                 tasks.create_task(self._examine_node())
+                tasks.create_task(self._condition.keep_written())
         finally:
+            await self._condition.remove_written()
             self._status.close()
 
     async def _follow_events(self) -> None:
@@ -83,7 +99,7 @@ class Agent:
         before = self._sender.state.history
         occurrences, history = find_occurrences(events, before, epoch_now())
         concerns_pods = any(one.reason in OF_DEVICES for one in occurrences)
-        if concerns_pods or any(one.kind == "pod" for one in events):
+        if concerns_pods or self._condition.kind or any(one.kind == "pod" for one in events):
             await self._request_status(patience_s=STATUS_RETRY_S if concerns_pods else 0.0)
         state = msgspec.structs.replace(
             self._sender.state, positions=self._events.positions(), history=history
@@ -113,6 +129,7 @@ class Agent:
             status = await asyncio.to_thread(self._status.request_status)
             if status is not None:
                 self._holders = {**self._holders, **device_holders(status)}
+                self._condition.take_status(status)
             if status is not None or loop.time() >= end:
                 return
             await asyncio.sleep(POLL_INTERVAL_S)
@@ -122,7 +139,10 @@ class Agent:
 
     def _write_problem(self) -> None:
         """Write the problem for the status where it has changed."""
-        problem = delivery_problem(self._sender.state, self._sender.problem, self._save_problem)
+        problem = delivery_problem(
+            *(self._sender.state, self._sender.problem),
+            *(self._save_problem, self._condition.problem),
+        )
         if problem == self._written and self._is_written:
             return
         try:
@@ -135,13 +155,17 @@ class Agent:
             self._written, self._is_written = problem, True
 
 
-def delivery_problem(state: AgentState, refusal: str, unsaved: str) -> Problem | None:
+def delivery_problem(
+    state: AgentState, refusal: str, unsaved: str, condition: str
+) -> Problem | None:
     """Return the problem of an agent whose Events wait, or whose state can't be saved."""
     evidence = []
     if refusal:
         evidence.append(refusal)
     if unsaved:
         evidence.append(f"after a restart Events may be sent again: {unsaved}")
+    if condition:
+        evidence.append(f"the node's condition is not written: {condition}")
     if not evidence:
         return None
     text = f"{count_text(len(state.outbox), 'Event')} of this node can't be sent"

@@ -17,8 +17,10 @@ from rbln_worker.process import log
 from rbln_worker.process.log import Format
 
 FORMAT_VARIABLE: Final = "RBLN_LOG_FORMAT"
+CONDITION_VARIABLE: Final = "RBLN_NODE_CONDITION"
 _MORE: Final = """\
-It needs the rights to create and patch events.events.k8s.io, and nothing else.
+It needs the rights to create and patch events.events.k8s.io; for a condition also
+to patch nodes/status.
 
 exit codes:
   0  a signal ended it (SIGTERM, SIGINT)
@@ -43,7 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 async def _run_agent(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     agent = asyncio.ensure_future(
-        Agent(options.run_dir, options.node_name, options.kubeconfig).run()
+        Agent(
+            *(options.run_dir, options.node_name, options.kubeconfig, options.node_condition)
+        ).run()
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.cancel)
@@ -85,6 +89,13 @@ def _build_parser() -> argparse.ArgumentParser:
         default=Path(kubeconfig) if kubeconfig else None,
         metavar="FILE",
         help="access to the API server (KUBECONFIG, otherwise the pod's service account)",
+    )
+    parser.add_argument(
+        "--node-condition",
+        default=os.environ.get(CONDITION_VARIABLE, ""),
+        metavar="TYPE",
+        help="keep a condition of this type on the Node, True while devices are Unhealthy "
+        f"({CONDITION_VARIABLE}, or none)",
     )
     parser.add_argument(
         "--log-format",

@@ -117,10 +117,10 @@ def new_problems(
         for problem in problems
         if (reason := PROBLEM_REASONS.get(problem.code)) is not None
     }
-    found = tuple(one for key, one in present.items() if key not in known)
+    new = tuple(one for key, one in present.items() if key not in known)
     if any(one.code in {Code.CHECK_FAILED, Code.CHECK_TIMED_OUT} for one in problems):
-        return found, tuple(sorted(known | present.keys()))
-    return found, tuple(sorted(present))
+        return new, tuple(sorted(known | present.keys()))
+    return new, tuple(sorted(present))
 
 
 def _parse_key(key: str) -> tuple[int, int]:

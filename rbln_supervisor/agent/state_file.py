@@ -6,8 +6,9 @@ from typing import Final
 
 import msgspec
 
+from rbln_supervisor.core.events.node_condition import NodeCondition
 from rbln_supervisor.core.events.series import AgentState
-from rbln_supervisor.events.agent_files import STATE_FILE, replace_file
+from rbln_supervisor.events.agent_files import CONDITION_FILE, STATE_FILE, replace_file
 
 _MAX_BYTES: Final = 16 << 20
 _DECODER: Final = msgspec.json.Decoder(AgentState)
@@ -37,3 +38,24 @@ def save_state(run_dir: Path, state: AgentState) -> str:
     except OSError as error:
         return f"{run_dir / STATE_FILE}: {error.strerror}"
     return ""
+
+
+def load_condition(run_dir: Path) -> NodeCondition | None:
+    """Return the node's condition that an agent has written; None if there is none."""
+    try:
+        with (run_dir / CONDITION_FILE).open("rb") as file:
+            return msgspec.json.decode(file.read(_MAX_BYTES), type=NodeCondition)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def save_condition(run_dir: Path, condition: NodeCondition | None) -> None:
+    """Save that the node has a condition of ours, or that it has none."""
+    path = run_dir / CONDITION_FILE
+    try:
+        if condition is None:
+            path.unlink(missing_ok=True)
+        else:
+            replace_file(path, msgspec.json.encode(condition))
+    except OSError as error:
+        log.warning("state not saved", extra={"why": f"{path}: {error.strerror}"})

@@ -104,8 +104,19 @@ def test_a_capability_is_the_same_in_both(tools: Tools, tmp_path: Path) -> None:
     assert comparable(ours) == comparable(theirs)
 
 
-def composed(tools: Tools, folder: Path, component: str) -> dict[Key, Object]:
-    """The base with a component, as somebody's own kustomization has it."""
+def test_the_nodes_condition_is_the_same_in_both(tools: Tools, tmp_path: Path) -> None:
+    ours = composed(tools, tmp_path, "api-token", "events", "node-condition")
+    chosen = ("events.enabled=true", "events.nodeCondition=RblnDevicesUnhealthy")
+    theirs = objects(tools.template(CHART, *(word for one in chosen for word in ("--set", one))))
+    assert comparable(ours) == comparable(theirs)
+    roles = {key.name: one["rules"] for key, one in ours.items() if key.kind == "ClusterRole"}
+    assert roles["rbln-device-plugin-node-condition"] == [
+        {"apiGroups": [""], "resources": ["nodes/status"], "verbs": ["patch"]}
+    ]
+
+
+def composed(tools: Tools, folder: Path, *components: str) -> dict[Key, Object]:
+    """The base with components, as somebody's own kustomization has it."""
     copy = folder / "kubernetes"
     for path in (*KUSTOMIZE.glob("base/*"), *KUSTOMIZE.glob("components/*/*")):
         place = copy / path.relative_to(KUSTOMIZE)
@@ -113,7 +124,8 @@ def composed(tools: Tools, folder: Path, component: str) -> dict[Key, Object]:
         place.write_bytes(path.read_bytes())
     (copy / "mine").mkdir()
     (copy / "mine/kustomization.yaml").write_text(
-        f"resources: [../base]\ncomponents: [../components/{component}]\n"
+        "resources: [../base]\n"
+        f"components: [{', '.join(f'../components/{one}' for one in components)}]\n"
     )
     return objects(tools.kustomize(copy / "mine"))
 
@@ -135,6 +147,7 @@ def composed(tools: Tools, folder: Path, component: str) -> dict[Key, Object]:
         (("--set", "dra.enabled=maybe"), "dra"),
         (("--set", "dra.driver=Npu"), "driver"),
         (("--set", "events.enabled=maybe"), "events"),
+        (("--set", "events.nodeCondition=a b"), "nodeCondition"),
         (("--set", "dra.extendedResourceName=npu"), "extendedResourceName"),
         (("--set", "capabilities.add={SYS_ADMIN}"), "capabilities"),
         (("--set", "podLabels.name=mine"), "podLabels"),

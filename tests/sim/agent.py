@@ -28,10 +28,10 @@ class SeenEvent(NamedTuple):
 class Agent:
     """A running agent."""
 
-    def __init__(self, run_dir: Path, kubeconfig: Path) -> None:
+    def __init__(self, run_dir: Path, kubeconfig: Path, *flags: str) -> None:
         self._arguments = (
             *(sys.executable, "-m", "rbln_supervisor.agent", "--run-dir", str(run_dir)),
-            *("--node-name", NODE, "--kubeconfig", str(kubeconfig)),
+            *("--node-name", NODE, "--kubeconfig", str(kubeconfig), *flags),
         )
         self.log_path = kubeconfig.with_name("agent.log")
         self._process: subprocess.Popen[bytes] | None = None
@@ -54,9 +54,9 @@ class Agent:
 
 
 @contextmanager
-def running_agent(run_dir: Path, kubeconfig: Path) -> Iterator[Agent]:
+def running_agent(run_dir: Path, kubeconfig: Path, *flags: str) -> Iterator[Agent]:
     """Start an agent; it is killed at the end if it still runs."""
-    agent = Agent(run_dir, kubeconfig)
+    agent = Agent(run_dir, kubeconfig, *flags)
     agent.start()
     try:
         yield agent

@@ -273,3 +273,32 @@ def test_each_transition_counts_once_whatever_ends(
         kill_worker(stack)
         sees(server, on_node("PoolWorkerRestarted", len(deaths) + 1))
     assert [one.reason for one in seen_events(server)] == ["PoolWorkerRestarted"]
+
+
+def test_the_nodes_condition_follows_the_devices_and_goes_with_the_agent(
+    stack: Stack, server: SimApiServer
+) -> None:
+    path = f"/api/v1/nodes/{NODE}/status"
+    server.store.objects[path] = {"metadata": {"name": NODE}}
+
+    def condition() -> dict[str, str]:
+        found = server.store.objects[path].get("status", {}).get("conditions", [{}])
+        return dict(found[0])
+
+    chosen = ("--node-condition", "RblnDevicesUnhealthy")
+    with running_agent(stack.run_dir, server.kubeconfig(), *chosen) as agent:
+        eventually(lambda: condition().get("status") == "False", what="all is well")
+        fail(stack, "rbln1")
+        eventually(lambda: condition()["status"] == "True", what="the device is in it")
+        assert condition()["type"] == "RblnDevicesUnhealthy"
+        assert condition()["reason"] == "DevicesUnhealthy"
+        assert ATOMS[1] in condition()["message"]
+        assert agent.end() == 0
+        assert condition() == {"$patch": "delete", "type": "RblnDevicesUnhealthy"}
+        agent.start()
+        eventually(lambda: condition().get("status") == "True", what="it is there again")
+        agent.end(signal.SIGKILL)
+    with running_agent(stack.run_dir, server.kubeconfig()):
+        eventually(lambda: "$patch" in condition(), what="an agent without it removes it")
+    patches = [one.headers["content-type"] for one in server.requests if one.path == path]
+    assert set(patches) == {"application/strategic-merge-patch+json"}

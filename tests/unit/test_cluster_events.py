@@ -16,6 +16,11 @@ from rbln_supervisor.core.events.delivery import (
     call_outcome,
     next_delivery,
 )
+from rbln_supervisor.core.events.node_condition import (
+    condition_patch,
+    heartbeat_s,
+    next_condition,
+)
 from rbln_supervisor.core.events.notes import MAX_NOTE_BYTES, event_note
 from rbln_supervisor.core.events.occurrences import (
     FlapHistory,
@@ -273,3 +278,34 @@ def test_an_unused_occurrence_has_no_text() -> None:
     occurrence = Occurrence(NOW, EventReason.FOREIGN_EXPORTER, text="another driver exports a")
     (group,) = group_occurrences([occurrence])
     assert event_note(group, for_pod=False) == "another driver exports a"
+
+
+def test_the_condition_is_true_since_the_first_unhealthy_device() -> None:
+    well = next_condition("Bad", (), 4, None, NOW)
+    one = next_condition("Bad", ("ATOM a",), 4, well, NOW + 1)
+    two = next_condition("Bad", ("ATOM a", "ATOM b"), 4, one, NOW + 2)
+    assert [(now.is_true, now.since - NOW) for now in (well, one, two)] == [
+        (False, 0),
+        (True, 1),
+        (True, 1),
+    ]
+    assert two.message == "2 of 4 devices are Unhealthy: ATOM a, ATOM b"
+    assert condition_patch(two, NOW + 3)["status"] == {
+        "conditions": [
+            {
+                "type": "Bad",
+                "status": "True",
+                "reason": "DevicesUnhealthy",
+                "message": two.message,
+                "lastHeartbeatTime": "2027-01-15T08:00:03Z",
+                "lastTransitionTime": "2027-01-15T08:00:01Z",
+            }
+        ]
+    }
+    assert next_condition("Other", ("ATOM a",), 4, two, NOW + 9).since == NOW + 9
+    many = [str(number) for number in range(100)]
+    assert next_condition("Bad", many, 100, None, NOW).message.endswith(" and 88 more")
+
+
+def test_the_condition_is_written_often_at_first() -> None:
+    assert [heartbeat_s(age) for age in (0.0, 299.0, 300.0)] == [30.0, 30.0, 300.0]

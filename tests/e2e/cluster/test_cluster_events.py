@@ -19,6 +19,23 @@ from tests.e2e.cluster.pods import given
 from tests.e2e.cluster.setting import NODE
 from tests.system.scene import ATOM, ATOMS, TWO_POOLS, eventually
 
+CONDITION: Final = "RblnDevicesUnhealthy"
+_PATCH: Final = """
+import asyncio, json, sys
+from rbln_worker.core.kube.api_error import ApiError
+from rbln_worker.kube.access import ClusterAccess
+from rbln_worker.kube.client import ApiClient
+
+async def patch():
+    client = ApiClient(ClusterAccess.load(None))
+    try:
+        await client.patch(sys.argv[1], json.loads(sys.argv[2]), dict)
+        print("patched")
+    except ApiError as error:
+        print(error.status, error)
+
+asyncio.run(patch())
+"""
 _CREATE: Final = """
 import asyncio, json, sys
 from rbln_worker.core.kube.api_error import ApiError
@@ -76,16 +93,29 @@ def observed(uninstalled: DaemonSet, history: History) -> DaemonSet:
     folder = uninstalled.cluster.places.state / "events"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_bytes(msgspec.json.encode(TWO_POOLS))
-    chosen = overlay(folder, base="overlays/events", configMapGenerator=[CONFIG_MAP])
+    chosen = overlay(
+        folder,
+        base="overlays/events",
+        components=("node-condition",),
+        configMapGenerator=[CONFIG_MAP],
+    )
     uninstalled.wait_ready(since=uninstalled.apply(chosen))
     for name, full in FULL.items():
         history.wait_for(name, full, full)
     return uninstalled
 
 
+def condition(kubectl: Kubectl) -> Mapping[str, str]:
+    """The node's condition; empty if it has none."""
+    found = json.loads(kubectl("get", "node", NODE, "-o", "json"))["status"]["conditions"]
+    return next((one for one in found if one["type"] == CONDITION), {})
+
+
 @pytest.fixture
 def seen(observed: DaemonSet, kubectl: Kubectl) -> Iterator[Seen]:
     yield Seen(kubectl)
+    if not observed.pods():
+        return  # a test has removed it
     observed.configure(json.dumps(TWO_POOLS))
     observed.wait(
         lambda: not observed.status().supervisor.problems, what="nothing is refused any more"
@@ -106,9 +136,12 @@ def test_a_fault_is_on_the_node_and_on_the_pod(
         on_node = seen.wait("DeviceUnhealthy", "Node", NODE, held)
         bench.report.add("a fault is an Event on the node", held, monotonic() - began)
         on_pod = seen.wait("DeviceUnhealthy", "Pod", pod.name, held)
+        eventually(lambda: condition(kubectl).get("status") == "True", what="the condition is True")
+        assert held in condition(kubectl)["message"]
     finally:
         node.set_status(rbln, 0)
     seen.wait("DeviceHealthy", "Pod", pod.name, held)
+    eventually(lambda: condition(kubectl)["status"] == "False", what="the condition is False again")
     assert on_node["type"] == on_pod["type"] == "Warning"
     assert "FAULT" in on_node["note"]
     assert on_node["reportingInstance"] == NODE
@@ -183,3 +216,21 @@ def test_the_token_does_not_speak_for_others(
     assert word in done.stdout
     pods = observed.run("python3", "-c", _CREATE, "/api/v1/namespaces/default/pods", "{}")
     assert pods.stdout.startswith("403 "), pods.stdout
+
+
+def test_the_token_changes_nothing_but_conditions_of_its_own_node(
+    seen: Seen, observed: DaemonSet
+) -> None:
+    body = json.dumps({"status": {"capacity": {"rebellions.ai/forged": "1"}}})
+    done = observed.run("python3", "-c", _PATCH, f"/api/v1/nodes/{NODE}/status", body)
+    assert "only conditions may change" in done.stdout, done
+    done = observed.run("python3", "-c", _PATCH, f"/api/v1/nodes/{NODE}", '{"spec": {}}')
+    assert done.stdout.startswith("403 "), done
+
+
+def test_the_condition_goes_with_the_agent(
+    seen: Seen, observed: DaemonSet, kubectl: Kubectl
+) -> None:
+    eventually(lambda: condition(kubectl), what="it is there")
+    observed.remove()
+    assert condition(kubectl) == {}
