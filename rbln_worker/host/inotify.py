@@ -69,6 +69,7 @@ class PathWatch:
         The name is ANYTHING if a component of the path changed, or if the name is unknown.
         """
         touched: dict[Path, set[str]] = {}
+        is_moved = False
         for event in self._inotify.read(timeout=0):
             if event.name and not event.mask & _ENTRIES:
                 continue  # the mode of another file in a folder on the way
@@ -79,11 +80,14 @@ class PathWatch:
             for path, names in targets.items():
                 if names is None:
                     touched.setdefault(path, set()).add(event.name or ANYTHING)
+                    is_moved |= not event.name
                 elif not event.name or event.name in names:
                     touched.setdefault(path, set()).add(ANYTHING)
+                    is_moved = True
             if event.mask & flags.IGNORED:
                 self._watched.pop(event.wd, None)
-        if touched:
+        # What is in a folder at the end of a path is no component: most changes are of that kind.
+        if is_moved:
             self.renew_watches()
         return {path: frozenset(names) for path, names in touched.items()}
 

@@ -168,3 +168,28 @@ def test_a_folder_behind_a_link_that_is_replaced(tmp_path: Path) -> None:
         assert not watch.drain()
         (tmp_path / "two" / "folder" / "file").touch()
         assert watch.drain() == {path: {"file"}}
+
+
+class CountedWatch(PathWatch):
+    """A watch that counts how often it walks all paths."""
+
+    walks = 0
+
+    def renew_watches(self) -> None:
+        self.walks += 1
+        super().renew_watches()
+
+
+def test_an_entry_of_a_folder_at_a_paths_end_costs_no_walk(tmp_path: Path) -> None:
+    folder, inner = tmp_path / "dev", tmp_path / "dev/vfio"
+    folder.mkdir()
+    with CountedWatch((folder, inner)) as watch:
+        before = watch.walks
+        (folder / "rbln0").touch()
+        assert watch.drain() == {folder: {"rbln0"}}
+        assert watch.walks == before
+        inner.mkdir()
+        assert watch.drain() == {folder: {"vfio"}, inner: {ANYTHING}}
+        (inner / "7").touch()
+        assert watch.drain() == {inner: {"7"}}
+        assert watch.walks == before + 1
