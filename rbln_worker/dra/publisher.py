@@ -77,6 +77,8 @@ class SlicePublisher:
         self._post = post
         fields = quote(f"spec.nodeName={node},spec.driver={driver}", safe="")
         self._path = f"{COLLECTION}?fieldSelector={fields}"
+        self._inputs: object = None
+        """The last arguments of ``publish``: most calls are about other things than slices."""
         self._claimed: frozenset[DeviceId] = frozenset()
         self._desired: DesiredPool | None = None
         self._observed: Mapping[str, ResourceSlice] | None = None
@@ -114,6 +116,10 @@ class SlicePublisher:
             answers: allocations, which have the details of devices.
         """
         details = {one: answer.details for one, answer in (answers or {}).items()}
+        inputs = pool, dict(devices), dict(verdicts), details
+        if inputs == self._inputs:
+            return
+        self._inputs = inputs
         self._set_desired(desired_pool(pool, self._node, devices, verdicts, details, self._claimed))
 
     def hold_devices(self, claimed: Collection[DeviceId]) -> None:
