@@ -12,7 +12,7 @@ import ssl
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -49,6 +49,7 @@ class RawAnswer(msgspec.Struct, frozen=True):
     """``close``, ``hang`` (the connection stays, silent), ``keep`` or ``reset``."""
 
 
+T = TypeVar("T")
 Fault = Callable[[ApiRequest], RawAnswer | None]
 
 
@@ -125,6 +126,14 @@ class SimApiServer:
         path = self.folder / name
         path.write_text(json.dumps(document))
         return path
+
+    def act(self, work: Callable[[], T]) -> T:
+        """Do something with the objects in the server's own thread."""
+
+        async def act() -> T:
+            return work()
+
+        return asyncio.run_coroutine_threadsafe(act(), self._loop).result(DEADLINE_S)
 
     def _do(self, work: Coroutine[object, object, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(DEADLINE_S)

@@ -24,7 +24,7 @@ def replace(path: Path, text: str) -> None:
 
 
 def save(groups: dict[str, int], knobs: dict[str, Any]) -> None:
-    """Show groups as the driver does: its list, and a node for each group."""
+    """Show groups as the driver does: its list, and a node for each group but group 0."""
     replace(STATE / "groups.json", json.dumps(groups))
     root = Path((STATE / "root").read_text())
     if knobs.get("driver_list", True):
@@ -32,8 +32,8 @@ def save(groups: dict[str, int], knobs: dict[str, Any]) -> None:
         listed = root / "sys/class/rebellions/rsd/rsd_group"
         listed.parent.mkdir(parents=True, exist_ok=True)
         replace(listed, HEADER + "".join(lines))
-    present = {f"rsd{group}" for group in groups.values()} | {"rsd0"}
-    for node in (root / "dev").glob("rsd[0-9]*"):
+    present = {f"rsd{group}" for group in groups.values() if group}
+    for node in (root / "dev").glob("rsd[1-9]*"):
         if node.name not in present:
             node.unlink()
     for name in present:
