@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 
 from rbln_worker.core.dra.rsd import (
     DEFAULT_GROUP,
+    GroupPlan,
     Groups,
     RsdFailure,
     confirmed_orphans,
@@ -42,7 +43,9 @@ TOOL_PATHS: Final = (
 )
 """Paths of the vendor's tool, below the root, best first; manifests mount /usr at /host/usr."""
 MAX_BYTES: Final = 1 << 20
-_LOCK_POLL_S: Final = 0.05
+_LOCK_POLL_S: Final = 0.02
+_LOCK_PAUSE_S: Final = 0.05
+"""Time in which other programs can take the lock after this one has released it."""
 
 log: Final = logging.getLogger("rbln.worker.rsd")
 
@@ -78,6 +81,8 @@ class RsdGroups:
         self._root = root
         self._turn = asyncio.Lock()
         """Held during a change or read: those of this process wait in order."""
+        self._released = 0.0
+        """The time at which the lock was released."""
         self._read: asyncio.Future[str | OSError] | None = None
         """The last read of the driver's list; it never ends where the driver hangs."""
 
@@ -143,29 +148,47 @@ class RsdGroups:
         return output if isinstance(output, RsdFailure) else parse_tool_output(output)
 
     async def _make_locked(self, npus: Sequence[str], free: Collection[str]) -> int | RsdFailure:
-        groups = await self._read_groups()
-        if isinstance(groups, RsdFailure):
-            return groups
-        plan = plan_group(npus, groups, free)
-        if isinstance(plan, RsdFailure) or plan.exists:
-            return plan if isinstance(plan, RsdFailure) else plan.group
-        for stale in plan.stale:
-            if failure := await self._destroy_locked(stale, groups[stale]):
+        """Make a group; plan anew if it failed because another program has changed groups.
+
+        Not all programs honour the lock, and the tool of a killed worker goes on without it.
+        """
+        tried: GroupPlan | None = None
+        failure: RsdFailure | None = None
+        while True:
+            groups = await self._read_groups()
+            if isinstance(groups, RsdFailure):
+                return failure or groups
+            plan = plan_group(npus, groups, free)
+            if isinstance(plan, RsdFailure):
+                return plan
+            if plan.exists:
+                return plan.group
+            if failure is not None and plan == tried:
                 return failure
-        made = await self._change_groups(create_arguments(plan.group, npus))
-        # The tool may fail after it has made the group, or say nothing after it has failed.
+            tried = plan
+            for stale in plan.stale:
+                if failure := await self._destroy_locked(stale, groups[stale]):
+                    return failure
+            made = await self._create_group(plan.group, npus)
+            if isinstance(made, int):
+                return made
+            failure = made
+
+    async def _create_group(self, group: int, npus: Sequence[str]) -> int | RsdFailure:
+        """Call the tool; it may fail after it has made a group, or fail without a word."""
+        made = await self._change_groups(create_arguments(group, npus))
         now = await self._read_groups()
         if isinstance(now, RsdFailure):
             return made if isinstance(made, RsdFailure) else now
-        members = now.get(plan.group, frozenset())
+        members = now.get(group, frozenset())
         if members == frozenset(npus):
-            log.info("RSD group made", extra={"group": plan.group, "npus": ",".join(npus)})
-            return plan.group
+            log.info("RSD group made", extra={"group": group, "npus": ",".join(npus)})
+            return group
         if members and members <= frozenset(npus):  # half of it
-            await self._destroy_locked(plan.group, members)
+            await self._destroy_locked(group, members)
         if isinstance(made, RsdFailure):
             return made
-        return RsdFailure(f"{self._tool.name} made no RSD group {plan.group} of {','.join(npus)}")
+        return RsdFailure(f"{self._tool.name} made no RSD group {group} of {','.join(npus)}")
 
     async def _destroy_locked(self, group: int, npus: frozenset[str]) -> RsdFailure | None:
         groups = await self._read_groups()
@@ -209,9 +232,12 @@ class RsdGroups:
             yield RsdFailure(f"{self._lock}: {error.strerror}")
             return
         try:
+            # Others ask for the lock now and then: this process lets them have it in between.
+            await asyncio.sleep(self._released + _LOCK_PAUSE_S - asyncio.get_running_loop().time())
             yield await self._wait_for_lock(file)
         finally:
             os.close(file)  # releases the lock: no child has inherited it
+            self._released = asyncio.get_running_loop().time()
 
     async def _wait_for_lock(self, file: int) -> RsdFailure | None:
         loop = asyncio.get_running_loop()

@@ -237,3 +237,9 @@ def test_a_program_that_cannot_be_executed_is_no_tool(rsd: SimRsd) -> None:
     assert find_tool(rsd.lock.parents[2]) is None
     failure = run(lambda: RsdGroups(rsd.tool, rsd.lock, rsd.lock.parents[2]).make_group(PAIR, NPUS))
     assert failure == RsdFailure("rbln-smi group -c 1 -a 0,1: No such file or directory")
+
+
+def test_a_group_that_another_program_makes_meanwhile_costs_another_attempt(rsd: SimRsd) -> None:
+    rsd.behave(rival={"rbln3": 1})
+    assert run(lambda: groups_of(rsd).make_group(PAIR, NPUS)) == 2
+    assert rsd.groups == {1: {"rbln3"}, 2: set(PAIR)}
