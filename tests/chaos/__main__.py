@@ -80,7 +80,7 @@ def run(
     with world:
         story.converge(world, None)
         world.load.rest()
-        world.load.wait_answers(pools.REST, int(QUIET_S * 30), 60.0)
+        world.load.wait_answers(pools.NAMES, int(QUIET_S * 30), 60.0)
         start = measure.memory(world.stack.processes())
         try:
             story_so_far = story.tell(world, deck, rng, monotonic() + seconds, steps)

@@ -109,6 +109,7 @@ def files(world: World) -> frozenset[str]:
         for path in folder.rglob("*")
         if path.parent not in {kubelet.plugins, kubelet.registry} or not path.is_socket()
         if path.suffix != PREVIOUS_SUFFIX
+        if "claim" not in path.name  # claims come and go
     )
 
 
@@ -119,18 +120,19 @@ def _differences(world: World, status: NodeStatus) -> Iterator[str]:
         yield f"the kubelet lists {shown}"
     if any(world.streams[pool] != 1 for pool in pools.REST):
         yield f"the kubelet holds streams {dict(world.streams)}"
-    if status.pools.keys() != pools.REST.keys():
+    yield from world.dra.differences()
+    if sorted(status.pools) != sorted(pools.NAMES):
         yield f"the supervisor has pools {sorted(status.pools)}"
         return
-    for name, rest in pools.REST.items():
-        pool = status.pools[name]
+    for name in pools.NAMES:
+        pool, devices = status.pools[name], pools.devices_of(name)
         # Nor any in doubt: what is unknown now may be Unhealthy in a moment.
         sick = {d: seen.reason for d, seen in pool.devices.items() if seen.phase != "healthy"}
-        if sick or sorted(pool.devices) != sorted(rest.devices):
+        if sick or sorted(pool.devices) != sorted(devices):
             yield f"{name} has devices {sorted(pool.devices)}, sick {sick}"
         if pool.state != "serving" or not pool.registered or pool.reason:
             yield f"{name} is {pool.state}: {pool.reason}"
-        if pool.endpoint != world.endpoint(name):
+        if name in pools.REST and pool.endpoint != world.endpoint(name):
             yield f"{name} serves {pool.endpoint}, the kubelet asks {world.endpoint(name)}"
         if pool.problems:
             yield f"{name} has problems {pool.problems}"

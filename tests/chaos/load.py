@@ -21,8 +21,8 @@ PAUSE_S: Final = 0.02
 PREFERRED_EVERY: Final = 10
 NPU_NODE: Final = re.compile(r"/dev/rbln\d+")
 """Other nodes may be shared by several devices."""
-REFUSALS: Final = frozenset({"FAILED_PRECONDITION", "INVALID_ARGUMENT"})
-"""A worker's answer, where the kubelet has not read its last message yet."""
+REFUSALS: Final = frozenset({"FAILED_PRECONDITION", "INVALID_ARGUMENT", "REFUSED"})
+"""A worker's answer, where the kubelet has not read its last message yet; REFUSED: of a claim."""
 
 
 class Loss(NamedTuple):
@@ -34,6 +34,17 @@ class Loss(NamedTuple):
     details: str
     touch: Touch
     """What was allowed to happen to the pool meanwhile."""
+
+
+class Begun(NamedTuple):
+    """A call that has begun."""
+
+    pool: str
+    at: float
+    touch: Touch
+    epoch: int
+    busy: bool
+    """Something was broken."""
 
 
 class Load:
@@ -102,6 +113,31 @@ class Load:
         with self._changed:
             self._held.pop(pool, None)
 
+    def begin(self, pool: str) -> Begun:
+        """A call to a pool begins."""
+        with self._changed:
+            return Begun(pool, monotonic(), self._now(pool), self._epoch[pool], self._busy)
+
+    def end(self, begun: Begun, code: str = "", details: str = "") -> None:
+        """It has ended, with a code if it failed."""
+        pool = begun.pool
+        took_s = monotonic() - begun.at
+        with self._changed:
+            touch = max(begun.touch, self._now(pool))
+            if self._epoch[pool] != begun.epoch:
+                touch = max(touch, self._worst[pool])
+            if code:
+                self.losses.append(Loss(monotonic(), pool, code, details, touch))
+            else:
+                self.answered[pool] += 1
+                if pool not in self._pools:
+                    pass  # the times of Allocate are compared with each other only
+                elif not begun.busy and not self._busy:
+                    self.quiet.append(took_s)
+                elif touch is Touch.NOTHING:
+                    self.faulty.append(took_s)
+            self._changed.notify_all()
+
     def rest(self) -> None:
         """From now on nothing may happen."""
         with self._changed:
@@ -109,9 +145,14 @@ class Load:
             self._touch.clear()
 
     def wait_answers(self, pools: Iterable[str], more: int, deadline_s: float) -> tuple[str, ...]:
-        """Until each of these pools answered so many calls more; those that did not."""
+        """Until each of these pools answered so many calls more; those that did not.
+
+        One is enough from a DRA pool, whose calls run a program.
+        """
         with self._changed:
-            wanted = {pool: self.answered[pool] + more for pool in pools}
+            wanted = {
+                pool: self.answered[pool] + (more if pool in self._pools else 1) for pool in pools
+            }
 
             def missing() -> tuple[str, ...]:
                 return tuple(pool for pool, n in wanted.items() if self.answered[pool] < n)
@@ -133,8 +174,7 @@ class Load:
                 free = [device for device in healthy if device != held]
                 if not free:
                     continue
-                before, epoch, busy = self._now(pool), self._epoch[pool], self._busy
-            began = monotonic()
+                begun = self.begin(pool)
             code = details = ""
             try:
                 if count % PREFERRED_EVERY:
@@ -148,7 +188,7 @@ class Load:
             except BaseException as error:
                 self.failures.append(f"{pool}: {error!r}")
                 raise
-            self._note(pool, monotonic() - began, code, details, before, epoch, busy=busy)
+            self.end(begun, code, details)
 
     def _check(self, pool: str, held: frozenset[str], answer: pb.AllocateResponse) -> None:
         """An answer has no node that a pod holds."""
@@ -158,31 +198,6 @@ class Load:
 
     def _now(self, pool: str) -> Touch:
         return self._touch.get(pool, Touch.NOTHING)
-
-    def _note(
-        self,
-        pool: str,
-        took_s: float,
-        code: str,
-        details: str,
-        before: Touch,
-        epoch: int,
-        *,
-        busy: bool,
-    ) -> None:
-        with self._changed:
-            touch = max(before, self._now(pool))
-            if self._epoch[pool] != epoch:
-                touch = max(touch, self._worst[pool])
-            if code:
-                self.losses.append(Loss(monotonic(), pool, code, details, touch))
-            else:
-                self.answered[pool] += 1
-                if not busy and not self._busy:
-                    self.quiet.append(took_s)
-                elif touch is Touch.NOTHING:
-                    self.faulty.append(took_s)
-            self._changed.notify_all()
 
 
 def forbidden(loss: Loss) -> bool:

@@ -1,4 +1,6 @@
-"""The node that is broken: six pools of all types, and what each of them is when nothing is broken.
+"""The node that is broken: eight pools of all types, and each of them when nothing is broken.
+
+Two of the pools are exported by DRA.
 
 What a pool should list is written down here, not computed: a wrong assignment would be seen.
 """
@@ -106,7 +108,57 @@ REST: Final[Mapping[str, Rest]] = {
     ),
 }
 
-CONFIG: Final[Mapping[str, Any]] = {"resourceList": [rest.config for rest in REST.values()]}
+
+class DraRest(NamedTuple):
+    """A pool that is exported by DRA when nothing is broken."""
+
+    config: Mapping[str, Any]
+    driver: str
+    devices: tuple[str, ...]
+    npus: Mapping[str, str]
+    """The NPUs by the names of the devices in slices."""
+
+
+def _dra(name: str, driver: str, product: str, bdfs: tuple[str, ...], first: int) -> DraRest:
+    config = _pool(
+        *("rebellions.ai", name, "accelerator"),
+        {"vendors": ["1eff"], "devices": [product], "drivers": ["rebellions"]},
+        export="dra",
+        dra={"driverName": driver},
+    )
+    npus = {dra_name(bdf): f"rbln{first + n}" for n, bdf in enumerate(bdfs)}
+    return DraRest(config, driver, bdfs, npus)
+
+
+def dra_name(bdf: str) -> str:
+    """The name of a device in slices."""
+    return bdf.replace(":", "-").replace(".", "-")
+
+
+NODE: Final = "node-1"
+CLAIMED: Final = "rebellions.ai/NPU"
+OTHERS: Final = "rebellions.ai/CA02"
+CLAIMED_NPUS: Final = tuple(f"0000:{bus}:00.0" for bus in (70, 71, 72, 73))
+OTHER_NPUS: Final = tuple(f"0000:{bus}:00.0" for bus in (74, 75))
+DRA: Final[Mapping[str, DraRest]] = {
+    CLAIMED: _dra("NPU", "npu.rebellions.ai", "1220", CLAIMED_NPUS, 8),
+    OTHERS: _dra("CA02", "ca02.rebellions.ai", "1020", OTHER_NPUS, 12),
+}
+"""Pools that are exported by DRA."""
+NAMES: Final = (*REST, *DRA)
+RSD_NPUS: Final = tuple(f"rbln{n}" for n in range(14))
+
+
+def devices_of(pool: str) -> tuple[str, ...]:
+    """What a pool should list."""
+    return REST[pool].devices if pool in REST else DRA[pool].devices
+
+
+CONFIGS: Final[Mapping[str, Mapping[str, Any]]] = {
+    **{name: rest.config for name, rest in REST.items()},
+    **{name: rest.config for name, rest in DRA.items()},
+}
+CONFIG: Final[Mapping[str, Any]] = {"resourceList": [*CONFIGS.values()]}
 
 LINKS: Final[Mapping[str, Link]] = {
     name: Link()
@@ -173,6 +225,14 @@ def build(node: SimNode) -> None:
         *(
             SimDevice(bdf=bdf, device="1220", driver="vfio-pci", numa=n % 2, iommu=80 + n)
             for n, bdf in enumerate(VMS)
+        ),
+        *(
+            SimDevice(bdf=bdf, device="1220", numa=n // 2, iommu=90 + n, rbln=f"rbln{8 + n}")
+            for n, bdf in enumerate(CLAIMED_NPUS)
+        ),
+        *(
+            SimDevice(bdf=bdf, device="1020", iommu=95 + n, rbln=f"rbln{12 + n}")
+            for n, bdf in enumerate(OTHER_NPUS)
         ),
         _pf(KERNEL_PF, "ens1f0", 0, 10),
         *vfs(KERNEL_PF),

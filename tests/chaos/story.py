@@ -15,6 +15,10 @@ from tests.sim.kubelet_records import in_words
 
 CONVERGE_S: Final = 10.0
 """From the end of the last fault, and of a back-off that was begun before, to rest."""
+REMAINS_S: Final = 20.0
+"""From the end of the last claim until nothing is left of any, such as groups of a crash."""
+SELDOM: Final = 5
+"""A step of so many that touch no DRA pool ends all claims, too."""
 AT_ONCE: Final = (1,) * 6 + (2,) * 3 + (3,)
 """How many faults a step has."""
 ANSWERS: Final = 5
@@ -107,7 +111,7 @@ def _break(world: World, chosen: Mapping[str, Plan], rng: Random, before: invari
             injected.append(plan)
         if len(plans) == 1 and plans[0].seen is not None:
             world.wait(plans[0].seen, "its effect", plans[0].seen_s)
-        calm = [pool for pool in pools.REST if touches.get(pool, Touch.NOTHING) is Touch.NOTHING]
+        calm = [pool for pool in pools.NAMES if touches.get(pool, Touch.NOTHING) is Touch.NOTHING]
         silent = world.load.wait_answers(calm, ANSWERS, CONVERGE_S)
         assert not silent, f"{silent} answer no more"
     finally:
@@ -121,13 +125,15 @@ def _break(world: World, chosen: Mapping[str, Plan], rng: Random, before: invari
         converge(world, before.files, patience_s)
         took_s = monotonic() - began
         # What was done a moment ago may not have begun to show: calls would break off.
-        silent = world.load.wait_answers(pools.REST, 1, CONVERGE_S)
+        silent = world.load.wait_answers(pools.NAMES, 1, CONVERGE_S)
         if silent and invariants.backoff_s(world) > 0:  # a hang that showed only now
             continue
         assert not silent, f"{silent} answer no calls"
         if not invariants.unsettled(world, before.files):
             break
     world.load.rest()
+    if touches.keys() & pools.DRA.keys() or not rng.randrange(SELDOM):
+        nothing_remains(world)
     wrong = list(invariants.broken(world, before, touches))
     assert not wrong, "\n".join(("", *wrong))
     return Step(
@@ -147,6 +153,16 @@ def converge(world: World, files: frozenset[str] | None, patience_s: float = CON
             patience_s = max(patience_s, waited + left_s + CONVERGE_S)
         assert waited < patience_s, f"not at rest {patience_s:.0f} s later: {why}"
         sleep(_AGAIN_S)
+
+
+def nothing_remains(world: World) -> None:
+    """Let all pods with claims end, and wait until nothing is left of the claims."""
+    with world.claims.no_pods(CONVERGE_S):
+        began = monotonic()
+        while left := list(world.dra.remains()):
+            waited = monotonic() - began
+            assert waited < REMAINS_S, f"{waited:.0f} s after the last claim: {left}"
+            sleep(_AGAIN_S)
 
 
 def account(world: World, since: invariants.Sight) -> str:

@@ -1,13 +1,16 @@
 """What faults act upon: the node, the kubelet, the supervisor, and the load on them."""
 
 import os
+import shutil
 import signal
 import socket
 import struct
 import subprocess
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from time import monotonic, sleep
 from types import TracebackType
 from typing import Final, Self
@@ -16,9 +19,12 @@ from rbln_supervisor.core.control.protocol import Reload, Request, Rescan
 from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl.client import UnreachableError, send_request
 from tests.chaos import pools
+from tests.chaos.claims import ClaimLoad
+from tests.chaos.dra_side import DraSide
 from tests.chaos.load import Load
 from tests.chaos.pulse import Pulse
 from tests.sim import network, uevents
+from tests.sim.clock import SimClock
 from tests.sim.kubelet import SimKubelet
 from tests.sim.kubelet_records import Closed, Opened, Record
 from tests.sim.node import SimNode
@@ -26,6 +32,7 @@ from tests.sim.stack import Stack
 
 GRACE_S: Final = 1.0
 """--gone-grace: a device that went to another pool leaves its former one soon."""
+SPECS_BYTES: Final = 1 << 20
 _AGAIN_S: Final = 0.01
 _UEVENTS: Final = 15
 _TYPE: Final = 16
@@ -49,18 +56,23 @@ class World:
         self.namespace = namespace
         self.patient = patient
         self.cdi = cdi
-        watcher = registration == "plugin-watcher"
+        self._home = Path(tempfile.mkdtemp(prefix="rb-api-", dir="/tmp"))
         self.stack = Stack(
             pools.CONFIG,
             pools.build,
             arguments=(
                 *("--gone-grace", f"{GRACE_S:g}", "--log-format", "json"),
+                *("--node-name", pools.NODE, "--kubeconfig", f"{self._home / 'kubeconfig'}"),
                 *(("--use-cdi",) if cdi else ()),
             ),
             registration=registration,
-            kubelet=lambda folder: SimKubelet(folder, plugin_watcher=watcher),
+            kubelet=lambda folder: SimKubelet(folder, plugin_watcher=True),
         )
+        self.dra = DraSide(self._home, self.stack.root, self.stack.kubelet)
         self.load = Load(self.stack.kubelet, pools.REST, seed)
+        self.clock = SimClock(self._home)
+        self.stack.under = self.clock.command
+        self.claims = ClaimLoad(self.dra, self.load, seed)
         self.pulse = Pulse(self.stack)
         self._stack = ExitStack()
         self._streams: Counter[str] = Counter()
@@ -71,10 +83,18 @@ class World:
             if self.namespace:
                 for line in network.commands(pools.LINKS):
                     subprocess.run(["sh", "-c", line], check=True)
+            stack.callback(shutil.rmtree, self._home)
+            stack.enter_context(self.dra)
+            if self.namespace:
+                self._mount_specs()
             stack.enter_context(self.stack)
+            if self.namespace:
+                stack.callback(_run, "umount", "--lazy", f"{self.dra.specs}")
             self.wait(self.is_listed, "every pool is listed", 20.0)
+            self.wait(lambda: not any(self.dra.differences()), "slices of every DRA pool", 20.0)
             self.kubelet.running.write_checkpoint()  # as a kubelet has one at any time
             stack.enter_context(self.load)
+            stack.enter_context(self.claims)
             stack.enter_context(self.pulse)
             self._stack = stack.pop_all()
         return self
@@ -86,6 +106,12 @@ class World:
         trace: TracebackType | None,
     ) -> None:
         self._stack.__exit__(kind, error, trace)
+
+    def _mount_specs(self) -> None:
+        """Make the folder of CDI specs a file system of its own, so that it can be full."""
+        folder = self.dra.specs
+        folder.mkdir(parents=True, exist_ok=True)
+        _run("mount", "-t", "tmpfs", "-o", f"size={SPECS_BYTES}", "none", f"{folder}")
 
     # What there is
 
@@ -132,6 +158,8 @@ class World:
 
     def is_healthy(self, pool: str, device: str) -> bool:
         """Whether the kubelet would give a device out."""
+        if pool in pools.DRA:
+            return self.dra.is_allocatable(pool, device)
         seen = self.kubelet.resource(pool).devices.get(device)
         return seen is not None and seen.health == "Healthy"
 
@@ -194,3 +222,7 @@ class World:
         """Change links in the namespace, by one call of ip(8) for all of its lines."""
         text = "\n".join(lines)
         subprocess.run(["ip", "-batch", "-"], input=text, text=True, check=True, timeout=60)
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, timeout=20)

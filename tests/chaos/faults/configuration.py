@@ -37,7 +37,7 @@ def pool_added(world: World, _: Random) -> Plan:
 def pool_removed(world: World, rng: Random) -> Plan:
     """A pool is removed, and comes back."""
     name = rng.choice((pools.NIC, pools.SF, pools.CARD))
-    rest = [other.config for pool, other in pools.REST.items() if pool != name]
+    rest = [config for pool, config in pools.CONFIGS.items() if pool != name]
 
     def gone() -> bool:
         status = world.status()
@@ -56,8 +56,8 @@ def pool_changed(world: World, rng: Random) -> Plan:
     """What a pool says of its devices changes, and changes back."""
     name = rng.choice((pools.ATOM, pools.VM, pools.NIC))
     changed = [
-        {**rest.config, "excludeTopology": True} if pool == name else rest.config
-        for pool, rest in pools.REST.items()
+        {**config, "excludeTopology": True} if pool == name else config
+        for pool, config in pools.CONFIGS.items()
     ]
 
     def seen() -> bool:

@@ -10,11 +10,11 @@ from tests.chaos.touch import Touch
 from tests.chaos.world import World
 
 OF: dict[str, tuple[str, ...]] = {
-    name: rest.devices for name, rest in pools.REST.items() if name != pools.SF
+    name: pools.devices_of(name) for name in pools.NAMES if name != pools.SF
 }
 """Devices that are functions, by pool."""
 NPUS = {**{d: f"rbln{n}" for n, d in enumerate(pools.ATOMS)}} | {
-    d: f"rbln{4 + n}" for n, d in enumerate(pools.CARDS)
+    d: f"rbln{4 + n}" for n, d in enumerate((*pools.CARDS, *pools.CLAIMED_NPUS, *pools.OTHER_NPUS))
 }
 
 
@@ -99,6 +99,7 @@ def node_removed(world: World, rng: Random) -> Plan:
     """A node below /dev goes, and comes."""
     nodes = {f"rbln{n}": (pools.ATOM, bdf) for n, bdf in enumerate(pools.ATOMS)}
     nodes |= {f"rbln{4 + n}": (pools.CARD, bdf) for n, bdf in enumerate(pools.CARDS)}
+    nodes |= {f"rbln{8 + n}": (pools.CLAIMED, bdf) for n, bdf in enumerate(pools.CLAIMED_NPUS)}
     nodes |= {f"vfio/{80 + n}": (pools.VM, bdf) for n, bdf in enumerate(pools.VMS)}
     nodes |= {f"vfio/{40 + n}": (pools.DPDK, bdf) for n, bdf in enumerate(pools.DPDKS)}
     nodes |= {f"infiniband/uverbs{2 + n}": (pools.SF, sf) for n, sf in enumerate(pools.SFS)}
@@ -115,7 +116,11 @@ def node_removed(world: World, rng: Random) -> Plan:
 
 def shared_node_removed(world: World, rng: Random) -> Plan:
     """A node that many devices need goes, and comes."""
-    npus = {pools.ATOM: pools.ATOMS, pools.CARD: pools.CARDS}
+    npus = {
+        pools.ATOM: pools.ATOMS,
+        pools.CARD: pools.CARDS,
+        **{pool: rest.devices for pool, rest in pools.DRA.items()},
+    }
     virtual = {pools.VM: pools.VMS, pools.DPDK: pools.DPDKS}
     name, whose = rng.choice(
         (("rsd0", npus), ("vfio/vfio", virtual), ("vhost-net", {pools.DPDK: pools.DPDKS}))
@@ -131,7 +136,7 @@ def shared_node_removed(world: World, rng: Random) -> Plan:
 
 def status(world: World, rng: Random) -> Plan:
     """An NPU says that it is sick, busy, or something that nobody knows."""
-    pool = rng.choice((pools.ATOM, pools.CARD))
+    pool = rng.choice((pools.ATOM, pools.CARD, *pools.DRA))
     bdf = rng.choice(OF[pool])
     text = rng.choice(
         ("3\n", "1\n", "2\n", "4\n", "99\n", "", "\0\xff", "garbage", "-1\n", "9" * 4096)
@@ -190,7 +195,7 @@ def look_hangs(world: World, rng: Random) -> Plan:
 
     return Plan(
         what=f"a look at the node hangs at {bdf}",
-        uses=frozenset({"look", *pools.REST}),
+        uses=frozenset({"look", *pools.NAMES}),
         inject=begin,
         undo=undo,
         seen=given_up if _lasts(world, rng) else None,

@@ -57,8 +57,8 @@ def kubelet_read_only(world: World, rng: Random) -> Plan | None:
     return _read_only(
         world,
         folder,
-        {"kubelet", *(f"worker {each}" for each in pools.REST)},
-        {pool: Touch.STREAMS},
+        {"kubelet", *(f"worker {each}" for each in pools.NAMES)},
+        {pool: Touch.STREAMS, **dict.fromkeys(pools.DRA, Touch.LISTS)},
         lambda: world.kubelet.close_stream(pool),
     )
 
@@ -75,7 +75,7 @@ def run_dir_read_only(world: World, rng: Random) -> Plan | None:
     return _read_only(
         world,
         world.stack.run_dir,
-        {"supervisor", pools.ATOM, *(f"worker {each}" for each in pools.REST)},
+        {"supervisor", pools.ATOM, *(f"worker {each}" for each in pools.NAMES)},
         {pools.ATOM: Touch.LISTS},
         meanwhile,
     )
@@ -83,7 +83,7 @@ def run_dir_read_only(world: World, rng: Random) -> Plan | None:
 
 def file_table_full(world: World, rng: Random) -> Plan:
     """A worker may open no further descriptor for a while."""
-    pool = rng.choice(sorted(pools.REST))
+    pool = rng.choice(sorted(pools.NAMES))
     pid = world.pid(pool)
     former = resource.prlimit(pid, resource.RLIMIT_NOFILE)
 
@@ -108,7 +108,7 @@ def file_table_full(world: World, rng: Random) -> Plan:
 def sockets_removed(world: World, rng: Random) -> Plan:
     """The supervisor's sockets vanish; a worker that is born after that finds them again."""
     folder = world.stack.run_dir
-    pool = rng.choice(sorted(pools.REST))
+    pool = rng.choice(sorted(pools.NAMES))
     pid = world.pid(pool)
 
     def inject() -> None:
@@ -125,7 +125,7 @@ def sockets_removed(world: World, rng: Random) -> Plan:
     return Plan(
         what=f"the supervisor's sockets are removed, then {pool} dies",
         touches={pool: Touch.WORKER},
-        uses=frozenset({"supervisor", "run dir", *(f"worker {each}" for each in pools.REST)}),
+        uses=frozenset({"supervisor", "run dir", *(f"worker {each}" for each in pools.NAMES)}),
         inject=inject,
         undo=undo,
     )
@@ -144,7 +144,7 @@ def own_files_removed(world: World, rng: Random) -> Plan:
 
     return Plan(
         what=f"{path.name} is removed",
-        uses=frozenset({"run dir", *(f"worker {each}" for each in pools.REST), "supervisor"}),
+        uses=frozenset({"run dir", *(f"worker {each}" for each in pools.NAMES), "supervisor"}),
         inject=path.unlink,
         undo=undo,
     )

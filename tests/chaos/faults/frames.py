@@ -109,7 +109,7 @@ def _frame(rng: Random) -> bytes:
         case 1:
             return b"[" * rng.randrange(1, 60_000)
         case 2:
-            pool = PoolName(rng.choice(sorted(pools.REST)))
+            pool = PoolName(rng.choice(sorted(pools.NAMES)))
             return encode_worker(Hello(pool=pool, pid=os.getpid(), incarnation="ab", version="0"))
         case 3:
             return encode_worker(

@@ -9,7 +9,7 @@ from tests.chaos.touch import Touch
 from tests.chaos.world import World
 
 USES = frozenset({"kubelet"})
-ALL = dict.fromkeys(pools.REST, Touch.STREAMS)
+ALL = dict.fromkeys(pools.NAMES, Touch.STREAMS)
 
 
 def stops(world: World, _: Random) -> Plan:

@@ -66,8 +66,8 @@ def leaves(world: World, _: Random) -> Plan:
 
     return Plan(
         what="SIGTERM to the supervisor",
-        uses=USES | {f"worker {pool}" for pool in pools.REST},
-        touches=dict.fromkeys(pools.REST, Touch.WORKER),
+        uses=USES | {f"worker {pool}" for pool in pools.NAMES},
+        touches=dict.fromkeys(pools.NAMES, Touch.WORKER),
         inject=inject,
         undo=lambda: start(world, pid),
     )

@@ -36,8 +36,8 @@ def all_die(world: World, _: Random) -> Plan:
 
     return Plan(
         what="SIGKILL to all workers",
-        uses=frozenset({"supervisor", *(f"worker {pool}" for pool in pools.REST)}),
-        touches=dict.fromkeys(pools.REST, Touch.WORKER),
+        uses=frozenset({"supervisor", *(f"worker {pool}" for pool in pools.NAMES)}),
+        touches=dict.fromkeys(pools.NAMES, Touch.WORKER),
         inject=inject,
         seen=lambda: all(is_another(world, pool, pid) for pool, pid in workers.items()),
         seen_s=BACK_OFF_S,
@@ -46,7 +46,7 @@ def all_die(world: World, _: Random) -> Plan:
 
 def dies_twice(world: World, rng: Random) -> Plan:
     """A worker, and the one that comes after it."""
-    pool = rng.choice(sorted(pools.REST))
+    pool = rng.choice(sorted(pools.NAMES))
     first = world.pid(pool)
     second: list[int] = []
 
@@ -73,12 +73,16 @@ def dies_twice(world: World, rng: Random) -> Plan:
 
 
 def _ended(world: World, rng: Random, number: signal.Signals, seen_s: float) -> Plan:
-    pool = rng.choice(sorted(pools.REST))
+    pool = rng.choice(sorted(pools.NAMES))
     pid = world.pid(pool)
+    touches = {pool: Touch.WORKER}
+    if number is signal.SIGSTOP and pool in pools.DRA:
+        # It may hold the lock of RSD groups, which the vendor's tools share, until it is killed.
+        touches = {**dict.fromkeys(pools.DRA, Touch.LISTS), **touches}
     return Plan(
         what=f"{number.name} to the worker of {pool}",
         uses=frozenset({f"worker {pool}"}),
-        touches={pool: Touch.WORKER},
+        touches=touches,
         inject=lambda: world.kill(pid, number),
         seen=lambda: is_another(world, pool, pid),
         seen_s=seen_s,
