@@ -148,7 +148,7 @@ class RsdGroups:
         return output if isinstance(output, RsdFailure) else parse_tool_output(output)
 
     async def _make_locked(self, npus: Sequence[str], free: Collection[str]) -> int | RsdFailure:
-        """Make a group; plan anew if it failed because another program has changed groups.
+        """Make a group; plan again if it failed because another program has changed groups.
 
         Not all programs honour the lock, and the tool of a killed worker goes on without it.
         """

@@ -1,4 +1,4 @@
-"""The command: scripts/chaos --minutes N [--seed S] [--only FAULT,…] [--json FILE]."""
+"""The command: scripts/chaos --minutes N [--seed S] [--only FAULT,…] [--record PAGE]."""
 
 import argparse
 import gc
@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 from rich.console import Console
 
-from tests.chaos import growth, measure, pools, story
+from tests.chaos import growth, measure, page, pools, story
 from tests.chaos.deck import DECK
 from tests.chaos.report import Report, centiles, show
 from tests.chaos.world import World
@@ -43,7 +43,11 @@ def main(argv: Sequence[str]) -> int:
     show(report, Console(width=None if sys.stdout.isatty() else 110))
     if arguments.json:
         arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
-    return 1 if report.broken else 0
+    if report.broken:
+        return 1
+    if arguments.record:
+        page.write_tables(arguments.record, report)
+    return 0
 
 
 def run(
@@ -101,6 +105,9 @@ def run(
         start=start,
         end=end,
         slowest_status_ms=world.pulse.slowest_s * 1000,
+        claim_calls=sum(world.load.answered[pool] for pool in pools.DRA),
+        slowest_claim_s=world.claims.slowest_s,
+        refused_claims=sum(world.claims.refusals.values()),
         broken=broken,
     )
 
@@ -123,6 +130,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, help="replays a run; without it one is drawn")
     parser.add_argument("--only", type=_names, help="these faults, with commas between them")
     parser.add_argument("--json", type=Path, metavar="FILE", help="the table as JSON, too")
+    parser.add_argument(
+        "--record", type=Path, metavar="PAGE", help="write the tables into docs/measured/chaos.md"
+    )
     parser.add_argument("--list", action="store_true", help="the names of the faults")
     return parser
 

@@ -32,6 +32,11 @@ class Report(msgspec.Struct, frozen=True):
     start: Memory
     end: Memory
     slowest_status_ms: float
+    claim_calls: int = 0
+    """Claims that were prepared and unprepared, each counted."""
+    slowest_claim_s: float = 0.0
+    refused_claims: int = 0
+    """Second claims of a device that another claim has."""
     broken: str = ""
     """What did not hold; empty where all did."""
 
