@@ -15,7 +15,7 @@ from tests.system.scene import eventually
 
 EXPORTER_GONE = "RblnExporterGone"
 FORMER_DEVICES = (
-    'max_over_time((sum by (instance, pool) (rbln_devices{pool=~".*/(ATOM|VM)"}))[60s:10s])'
+    'max_over_time((sum by (instance, pool) (rbln_devices{pool=~".*/(ATOM|VM)"}))[60s:30s])'
 )
 DRAWN_BEFORE_S = 2.0
 _ALERT_TIMEOUT_S = 60.0
@@ -50,8 +50,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         # Each pool's counters are there once its worker has reported them.
         pools = 'count(rbln_failed_writes_total{pool=~".*/(ATOM|VM)"})'
         prometheus.wait_for(pools, 2 * len(nodes))
-        # … and what the day before had, which the rules read in steps of 10 minutes.
-        prometheus.wait_for(f"count({FORMER_DEVICES})", 2 * len(nodes))
+        # … and what the day before had, which a rule reads in steps of 30 minutes.
+        prometheus.wait_for(f"count({FORMER_DEVICES})", 2 * len(nodes), _ALERT_TIMEOUT_S)
         started = prometheus.now() - DRAWN_BEFORE_S
         nodes["healthy"].call_steadily()
         _wait_firing(prometheus, {"RblnPoolInvalid"})  # wrong from the start
