@@ -51,6 +51,11 @@ class Prometheus:
         """The server's time, in seconds since the epoch."""
         return self.value("vector(time())") or 0.0
 
+    def instances(self, query: str) -> frozenset[str]:
+        """The values of the label instance in the result of a query."""
+        found = self.get("query", query=query)["result"]
+        return frozenset(one["metric"]["instance"] for one in found)
+
     def query_range(self, query: str, start: float, end: float, step_s: float) -> list[Series]:
         """The series of a query between two times, in seconds since the epoch."""
         data = self.get(

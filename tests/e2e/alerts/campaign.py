@@ -48,7 +48,10 @@ class Campaign:
         self._prometheus = prometheus
         self._nodes = nodes
         self._faults = faults
-        self.courses = {alert: Course(alert, fault) for fault in faults for alert in fault.alerts}
+        self.courses = {
+            (alert, fault.node): Course(alert, fault) for fault in faults for alert in fault.alerts
+        }
+        """By alert and node."""
         self.seen: set[tuple[str, str]] = set()
         """Each alert that ever fired, with its node."""
 
@@ -61,14 +64,15 @@ class Campaign:
         with ThreadPoolExecutor(len(self._faults)) as threads:
             driven = [threads.submit(self._drive, fault, end) for fault in self._faults]
             while monotonic() < end and not all(one.resolved for one in self.courses.values()):
-                self._follow(self._prometheus.firing_alerts())
+                answering = self._prometheus.instances("rbln_up == 1")
+                self._follow(self._prometheus.firing_alerts(), answering)
                 time.sleep(_POLL_S)
             for one in driven:
                 one.result()
 
     def _drive(self, fault: Fault, end: float) -> None:
         """Inject a fault, wait until its alerts fire, and mend it."""
-        courses = [self.courses[alert] for alert in fault.alerts]
+        courses = [self.courses[alert, fault.node] for alert in fault.alerts]
         for course in courses:
             course.injected = monotonic()
         fault.inject(self._nodes[fault.node])
@@ -79,7 +83,8 @@ class Campaign:
         for course in courses:
             course.mended = monotonic()
 
-    def _follow(self, firing: Sequence[Mapping[str, Any]]) -> None:
+    def _follow(self, firing: Sequence[Mapping[str, Any]], answering: frozenset[str]) -> None:
+        """An alert of a node without data has not ended: the machine may pause."""
         now = {
             (one["labels"]["alertname"], one["labels"].get("instance", "")): one for one in firing
         }
@@ -88,5 +93,6 @@ class Campaign:
             shown = now.get((course.alert, course.fault.node))
             if shown is not None and not course.fired:
                 course.fired, course.shown = monotonic(), shown
-            elif shown is None and course.fired and course.mended and not course.resolved:
-                course.resolved = monotonic()
+            elif shown is None and course.mended and not course.resolved:
+                ended = course.fired and course.fault.node in answering
+                course.resolved = monotonic() if ended else 0.0

@@ -35,7 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """All faults, once for all tests; RblnExporterGone has fired and ended before them."""
     home = tmp_path_factory.mktemp("alerts")
     with ExitStack() as stack:
-        nodes = {name: Node(name, system(), home / name) for name, system in SYSTEMS.items()}
+        nodes = {name: Node(name, system, home / name) for name, system in SYSTEMS.items()}
         targets = {name: node.address for name, node in nodes.items()}
         settings = write_settings(
             home, write_short_rules(home), targets, scrape_s=1, evaluation_s=1

@@ -2,34 +2,57 @@
 
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import grpc
 
-from tests.e2e.alerts.nodes import Node
+from tests.e2e.alerts.nodes import Node, System
 from tests.sim import atomic
-from tests.sim.nodes import npus
+from tests.sim.dra_kubelet import Claim, DraKubelet
+from tests.sim.nodes import Link, npus
 from tests.sim.stack import Stack
 from tests.sim.uevents import Injector, pci
 from tests.system import faults_around as around
 from tests.system import faults_within as within
-from tests.system.scene import ATOM, ATOM_POOL, ATOMS, TWO_POOLS, VM_POOL, config, pool
+from tests.system.dra_scene import DRIVER, dra_node, result
+from tests.system.scene import ATOM, ATOM_POOL, ATOMS, TWO_POOLS, VM, VM_POOL, config, pool
 
 BAD_POOL: Final = pool("BAD", vendors="1eff")
 _WHILE_IT_STARTS: Final = ("RblnNodeNotReady", "RblnAllocatableLost")
 """Alerts of a worker that starts for as long as minutes, which seconds are here."""
 _PCI_DEVICES: Final = "sys/bus/pci/devices"
 
-SYSTEMS: Final[Mapping[str, Callable[[], Stack]]] = {
-    "healthy": lambda: Stack(TWO_POOLS),
-    "supervisor": lambda: Stack(TWO_POOLS),
-    "worker": lambda: Stack(TWO_POOLS),
-    "kubelet": lambda: Stack(TWO_POOLS),
-    "configuration": lambda: Stack(config(ATOM_POOL, VM_POOL, BAD_POOL), arguments=("--use-cdi",)),
-    "devices": lambda: Stack(TWO_POOLS, arguments=("--gone-grace", "5"), links={}),
-    "discovery": lambda: Stack(TWO_POOLS, arguments=("--rescan-interval", "1")),
-    "calls": lambda: Stack(TWO_POOLS),
+CLAIM: Final = Claim("claim-uid", "training")
+MISSING_CLAIM: Final = Claim("missing-uid", "missing")
+
+
+def _plain(*arguments: str, links: Mapping[str, Link] | None = None) -> System:
+    return System(lambda _: Stack(TWO_POOLS, arguments=arguments, links=links))
+
+
+@contextmanager
+def _claims_system(folder: Path) -> Iterator[Stack]:
+    """A pool that is exported by DRA, with an API server that has one claim of it."""
+    with dra_node(folder) as scene:
+        scene.allocate(CLAIM, result(ATOMS[0]))
+        yield scene.stack
+
+
+SYSTEMS: Final[Mapping[str, System]] = {
+    "healthy": _plain(),
+    "supervisor": _plain(),
+    "worker": _plain(),
+    "kubelet": _plain(),
+    "configuration": System(
+        lambda _: Stack(config(ATOM_POOL, VM_POOL, BAD_POOL), arguments=("--use-cdi",))
+    ),
+    "devices": _plain("--gone-grace", "5", links={}),
+    "discovery": _plain("--rescan-interval", "1"),
+    "calls": _plain(),
+    "claims": System(_claims_system, (VM,)),
 }
 """The nodes by name. What takes minutes in the product takes as many seconds here, too: by default
 a device that is gone is listed for 5 minutes, and discoveries come each minute."""
@@ -66,6 +89,16 @@ def _allocate_unknown(node: Node) -> None:
     except grpc.RpcError:
         return
     raise AssertionError("a device that does not exist was allocated")
+
+
+def _prepare_claims(node: Node) -> None:
+    """One claim is prepared, another one does not exist; and the slices change."""
+    with DraKubelet(node.stack.kubelet.folder) as kubelet:
+        driver = kubelet.wait_driver(DRIVER)
+        answer = driver.prepare(CLAIM, MISSING_CLAIM)
+    assert answer.claims[CLAIM.uid].error == ""
+    assert "404" in answer.claims[MISSING_CLAIM.uid].error
+    node.stack.node.set_status("rbln2", 3)
 
 
 def _kill_thrice(node: Node) -> None:
@@ -147,6 +180,13 @@ FAULTS: Final = (
         ("RblnAllocatableLost", "RblnDeviceUnhealthy"),
     ),
     Fault("one Allocate is refused", "discovery", ("RblnAllocateFails",), _allocate_unknown),
+    Fault(
+        "one claim cannot be prepared",
+        "claims",
+        ("RblnAllocateFails",),
+        _prepare_claims,
+        lambda node: node.stack.node.set_status("rbln2", 0),
+    ),
     Fault(
         "the exporter leaks 300 MB",
         "calls",

@@ -6,9 +6,9 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import grpc
 
@@ -25,12 +25,22 @@ _RUNNING_S: Final = 0.01
 BALLAST_BYTES: Final = 300_000_000
 
 
+class System(NamedTuple):
+    """How a node is made, and the pools that its kubelet lists."""
+
+    make: Callable[[Path], AbstractContextManager[Stack]]
+    """Takes a folder for files."""
+    pools: tuple[str, ...] = (ATOM, VM)
+
+
 class Node:
     """A simulated node with its exporter."""
 
-    def __init__(self, name: str, stack: Stack, home: Path) -> None:
+    stack: Stack
+
+    def __init__(self, name: str, system: System, home: Path) -> None:
         self.name = name
-        self.stack = stack
+        self._system = system
         self.port = free_port()
         self._home = home
         self._exporter = ExitStack()
@@ -43,8 +53,9 @@ class Node:
         return f"{LOOPBACK}:{self.port}"
 
     def __enter__(self) -> Self:
-        self._running.enter_context(self.stack)
-        served(self.stack)
+        self._home.mkdir()
+        self.stack = self._running.enter_context(self._system.make(self._home))
+        served(self.stack, *self._system.pools)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -54,7 +65,6 @@ class Node:
 
     def start_exporter(self, **variables: str) -> Exporter:
         """Start an exporter on the node's port."""
-        self._home.mkdir(exist_ok=True)
         arguments = ("--listen", self.address, "--timeout", f"{EXPORTER_TIMEOUT_S}")
         made = exporting(self.stack.run_dir, self._home, *arguments, variables=variables)
         return self._exporter.enter_context(made)

@@ -16,7 +16,8 @@ from tests.e2e.prometheus import ALERTS
 from tests.e2e.record import cache_folder
 from tests.e2e.report import Table
 
-ALERTS_OF_FAULTS: Final = tuple(alert for fault in FAULTS for alert in fault.alerts)
+ALERTS_OF_FAULTS: Final = tuple((alert, fault.node) for fault in FAULTS for alert in fault.alerts)
+"""Each alert with the node where it fires."""
 RULE_TESTS: Final = Path(__file__).with_name("rule_tests.yaml")
 RANGE: Final = re.compile(r"\[[^\]]*\]")
 
@@ -76,14 +77,14 @@ def test_promtool_evaluates_the_shipped_time_spans() -> None:
 
 
 def test_every_shipped_alert_has_a_fault() -> None:
-    assert sorted([*ALERTS_OF_FAULTS, EXPORTER_GONE]) == sorted(
+    assert {alert for alert, _ in ALERTS_OF_FAULTS} | {EXPORTER_GONE} == {
         rule["alert"] for rule in shipped_rules()
-    )
+    }
 
 
-@pytest.mark.parametrize("alert", ALERTS_OF_FAULTS)
-def test_an_alert_fires_and_ends(alert: str, run: Run, table: Table) -> None:
-    course = run.campaign.courses[alert]
+@pytest.mark.parametrize(("alert", "node"), ALERTS_OF_FAULTS)
+def test_an_alert_fires_and_ends(alert: str, node: str, run: Run, table: Table) -> None:
+    course = run.campaign.courses[alert, node]
     assert course.fired, f"{course.fault.text}: {alert} did not fire"
     (rule,) = (rule for rule in shipped_rules() if rule["alert"] == alert)
     assert course.shown["labels"]["severity"] == rule["labels"]["severity"]
