@@ -131,7 +131,7 @@ def _run_supervisor(options: Options) -> int:
             supervisor = Supervisor(options, start, hub, control, notifier)
             code = supervisor.run()
         context.term()
-        if supervisor.is_upgrading:
+        if supervisor.upgrade.is_ready:
             upgrade.become_installed()
         for name in (WORKERS_SOCKET, CONTROL_SOCKET):
             with contextlib.suppress(OSError):  # removed, or another file in its place

@@ -60,9 +60,7 @@ class Supervisor:
         self._hangups = 0
         self._started_at = monotonic()
         self._leaving = False
-        self._upgrade = UpgradeCheck()
-        self.is_upgrading = False
-        """True if the process has to become the installed program."""
+        self.upgrade = UpgradeCheck(self._send_reply)
         event_log = EventLog(options.run_dir)
         event_log.record_event("supervisor", "started", why=f"version {VERSION}, pid {os.getpid()}")
         pools = Pools(options, start.config, event_log)
@@ -101,7 +99,7 @@ class Supervisor:
                 self._parts.kernel.read_events()
                 self._parts.kubelet.process_events()
                 self._run_due()
-                if self.is_upgrading:
+                if self.upgrade.is_ready:
                     self._end_for_upgrade()
                     return 0
                 if self._leaving and all(
@@ -126,7 +124,7 @@ class Supervisor:
         poller.register(signalled, zmq.POLLIN)
         workers = parts.pools.workers.values()
         lives = {fd: reap for worker in workers for fd, reap in worker.pidfds.items()}
-        timed = (parts.scheduler, parts.kernel, parts.pod_watch, self._upgrade)
+        timed = (parts.scheduler, parts.kernel, parts.pod_watch, self.upgrade)
         for source in (*timed, parts.kubelet):
             for descriptor in source.descriptors:
                 poller.register(descriptor, zmq.POLLIN)
@@ -134,7 +132,7 @@ class Supervisor:
             poller.register(descriptor, zmq.POLLIN)
         deadlines = [one for worker in workers for one in worker.pool.deadlines]
         deadlines.append(parts.notifier.next_deadline)
-        waiting = (self._upgrade,) if self._leaving else timed
+        waiting = (self.upgrade,) if self._leaving else timed
         deadlines += (one.next_deadline for one in waiting)
         wait_s = min(deadlines) - monotonic()
         woken = poller.poll(math.ceil(1000 * min(max(wait_s, 0.0), MAX_WAIT_S)))
@@ -150,8 +148,7 @@ class Supervisor:
         if not self._leaving:
             self._parts.event_log.record_event("supervisor", "leaves", why=number.name)
         self._leaving = True
-        if (requester := self._upgrade.stop_check()) is not None:
-            self._send_reply(requester, protocol.LEAVING)
+        self.upgrade.stop_check()
         self._parts.scheduler.stop_discoveries()
         self._parts.pod_watch.stop_process()
         for worker in self._parts.pools.workers.values():
@@ -210,14 +207,13 @@ class Supervisor:
                     pools.facts.link_table.names_by_altname,
                 )
             case protocol.Upgrade():
-                return protocol.LEAVING if self._leaving else self._upgrade.start_check(requester)
+                self.upgrade.request_upgrade(requester)
+                return None
 
     def _run_due(self) -> None:
         for router in (self._parts.hub, self._parts.control):
             router.ensure_bound()
-        if outcome := self._upgrade.poll_outcome(monotonic()):
-            self._send_reply(*outcome)
-            self.is_upgrading = not self._leaving and isinstance(outcome[1], protocol.UpgradeReply)
+        self.upgrade.poll_outcome(monotonic())
         if not self._leaving:
             self._parts.kernel.handle_due()
         self._apply_pod_devices()

@@ -8,10 +8,20 @@ version serves until the kubelet lists its successor.
 import logging
 import os
 import sys
+from collections.abc import Callable
 from typing import Final, NoReturn
 
-from rbln_supervisor.core.control.protocol import ErrorReply, UpgradeReply
-from rbln_supervisor.workers.forked_collector import ForkedCollector
+from rbln_supervisor.core.control.protocol import Reply
+from rbln_supervisor.core.step.discovery_step import SendReply, StopRequested
+from rbln_supervisor.core.step.upgrade_step import (
+    StartUpgradeCheck,
+    UpgradeCheckEnded,
+    UpgradeEvent,
+    UpgradeRequested,
+    UpgradeState,
+    step_upgrade,
+)
+from rbln_supervisor.workers.forked_collector import Collected, ForkedCollector
 from rbln_worker.contract.exits import Exit
 
 CHECK_TIMEOUT_S: Final = 20.0
@@ -23,43 +33,55 @@ log = logging.getLogger(__name__)
 
 
 class UpgradeCheck(ForkedCollector):
-    """The check of the installed program, at most one at a time. It never waits."""
+    """Performs the effects of the upgrade step: checks the installed program. It never waits."""
 
-    def __init__(self) -> None:
+    def __init__(self, send_reply: Callable[[bytes, Reply], None]) -> None:
+        """``send_reply`` sends a reply to a client."""
         super().__init__(max_bytes=_MAX_BYTES, limit_s=CHECK_TIMEOUT_S)
-        self._requester: bytes | None = None
+        self._send_reply = send_reply
+        self._state = UpgradeState()
 
-    def start_check(self, requester: bytes) -> ErrorReply | None:
-        """Start the check; None: ``poll_outcome`` returns its outcome."""
-        if self.is_busy:
-            return ErrorReply(("another upgrade is being checked",))
-        try:
-            self.start_child(_run_check)
-        except OSError as error:
-            return ErrorReply((f"the installed program can't be checked: {error.strerror}",))
-        self._requester = requester
-        return None
+    @property
+    def is_ready(self) -> bool:
+        """True if the process has to become the installed program."""
+        return self._state.is_ready
 
-    def stop_check(self) -> bytes | None:
-        """Kill the check; return its requester. ``poll_outcome`` reaps it without an outcome."""
+    def request_upgrade(self, requester: bytes) -> None:
+        """Check the installed program, and reply to the requester afterwards."""
+        self._post(UpgradeRequested(requester, self.is_busy))
+
+    def stop_check(self) -> None:
+        """Kill the check, and reply to its requester; ``poll_outcome`` reaps it."""
         self.stop_child()
-        requester, self._requester = self._requester, None
-        return requester
+        self._post(StopRequested())
 
-    def poll_outcome(self, now: float) -> tuple[bytes, ErrorReply | UpgradeReply] | None:
-        """Return the requester of a check that has ended, and the reply to it; once."""
+    def poll_outcome(self, now: float) -> None:
+        """Handle the end of the check."""
         collected = self.poll_child(now)
-        if collected is None or self._requester is None:
-            return None
-        requester, self._requester = self._requester, None
-        if not collected.failure and collected.cause == "exit-0":
-            return requester, UpgradeReply()
-        said = collected.output.decode(errors="replace").splitlines()
-        lines = tuple(line for line in said if line.strip())[-_MAX_LINES:]
-        why = (f"it {collected.failure}",) if collected.failure else lines or (collected.how,)
-        log.error("the installed program can't be started", extra={"said": why})
-        refusal = "the installed program can't be started, this one goes on:"
-        return requester, ErrorReply((refusal, *why))
+        if collected is not None:
+            is_good = not collected.failure and collected.cause == "exit-0"
+            self._post(UpgradeCheckEnded(() if is_good else _check_errors(collected)))
+
+    def _post(self, event: UpgradeEvent) -> None:
+        self._state, effect = step_upgrade(self._state, event)
+        match effect:
+            case SendReply(requester=requester, reply=reply):
+                self._send_reply(requester, reply)
+            case StartUpgradeCheck():
+                try:
+                    self.start_child(_run_check)
+                except OSError as error:
+                    self._post(UpgradeCheckEnded((f"it can't be checked: {error.strerror}",)))
+            case None:
+                pass
+
+
+def _check_errors(collected: Collected) -> tuple[str, ...]:
+    said = collected.output.decode(errors="replace").splitlines()
+    lines = tuple(line for line in said if line.strip())[-_MAX_LINES:]
+    why = (f"it {collected.failure}",) if collected.failure else lines or (collected.how,)
+    log.error("the installed program can't be started", extra={"said": why})
+    return why
 
 
 def become_installed() -> NoReturn:
