@@ -174,18 +174,18 @@ def with_pool_names(holders: Iterable[Holder], pools: Mapping[str, PoolName]) ->
     )
 
 
-def held_as_others(
+def devices_under_other_names(
     devices: Iterable[PodDevice], pools: Mapping[PoolName, Container[str]]
 ) -> Mapping[str, tuple[str, ...]]:
     """Return devices of our pools that pods hold under names that no pool has, by that name.
 
     ``pools``: the devices that each pool lists.
     """
-    held: defaultdict[str, set[str]] = defaultdict(set)
+    by_resource: defaultdict[str, set[str]] = defaultdict(set)
     for one in devices:
         if one.resource not in pools and any(one.device in listed for listed in pools.values()):
-            held[one.resource].add(one.device)
-    return {resource: tuple(sorted(ids)) for resource, ids in sorted(held.items())}
+            by_resource[one.resource].add(one.device)
+    return {resource: tuple(sorted(ids)) for resource, ids in sorted(by_resource.items())}
 
 
 def by_pool(devices: Iterable[PodDevice]) -> Mapping[PoolName, Mapping[DeviceId, PodDevice]]:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from rbln_supervisor.core.pod_devices import held_as_others
+from rbln_supervisor.core.pod_devices import devices_under_other_names
 from rbln_supervisor.core.reporting import pool_summary
 from rbln_supervisor.core.reporting.metrics import SupervisorMetrics
 from rbln_supervisor.core.reporting.systemd import (
@@ -143,7 +143,9 @@ def _node_problems(parts: SupervisorParts) -> Iterator[Problem]:
     yield from parts.notifier.problems
     known = parts.pools.pod_devices
     listed = {name: state.devices.keys() for name, state in parts.pools.desired_states.items()}
-    for resource, devices in held_as_others(known.devices if known else (), listed).items():
+    for resource, devices in devices_under_other_names(
+        known.devices if known else (), listed
+    ).items():
         text = f"pods hold devices of our pools as {resource}, which no pool exports"
         yield make_problem(Code.FOREIGN_EXPORTER, text, resource, devices)
     if parts.event_log.problem:

@@ -8,7 +8,7 @@ from rbln_supervisor.core.config.selectors import SelectorObject
 from rbln_supervisor.core.discovery.links import LinkTable
 from rbln_supervisor.core.matching.assign import assign
 from rbln_supervisor.core.matching.node_inventory import NodeInventory
-from rbln_supervisor.core.pod_devices import held_as_others, with_pool_names
+from rbln_supervisor.core.pod_devices import devices_under_other_names, with_pool_names
 from rbln_supervisor.core.workers.assignment import assign_devices
 from rbln_supervisor.core.workers.desired_state import DesiredState, next_removal, reconcile
 from rbln_supervisor.core.workers.held_devices import absent_devices, retained_devices
@@ -163,8 +163,8 @@ def test_it_is_unhealthy_for_the_kubelet_and_the_scheduler() -> None:
 def test_devices_under_names_of_others_are_reported() -> None:
     listed = {A: {NPU}}
     elsewhere = msgspec.structs.replace(OF_OTHER_DRIVER, device="0000:99:00.0")
-    assert held_as_others([BY_PLUGIN, BY_CLAIM, elsewhere], listed) == {}
-    assert held_as_others([OF_OTHER_DRIVER, BY_PLUGIN], listed) == {"npu.x.io": (NPU,)}
+    assert devices_under_other_names([BY_PLUGIN, BY_CLAIM, elsewhere], listed) == {}
+    assert devices_under_other_names([OF_OTHER_DRIVER, BY_PLUGIN], listed) == {"npu.x.io": (NPU,)}
 
 
 def test_claims_of_a_configured_driver_are_those_of_its_pool() -> None:
