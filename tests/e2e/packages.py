@@ -1,11 +1,18 @@
 """The machine's packages, by its own apt client; nothing of its configuration is changed."""
 
+import contextlib
+import fcntl
 import os
 import subprocess
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 from tests.e2e.cannot_run import CannotRun
+
+_LOCK: Final = Path(tempfile.gettempdir(), "rbln-e2e-apt.lock")
+"""Two suites may need packages at once, and apt-get does not wait for all of its own locks."""
 
 
 def ensure(names: Iterable[str], log: Path) -> None:
@@ -13,9 +20,17 @@ def ensure(names: Iterable[str], log: Path) -> None:
     missing = [name for name in names if not _installed(name)]
     if not missing:
         return
-    _apt(("update", "-qq"), log)  # fails where one of many archives does; the install tells
-    if not _apt(("install", "-y", "-qq", "--no-install-recommends", *missing), log):
-        raise CannotRun(f"apt-get can't install {' '.join(missing)} (see {log})")
+    with _alone():
+        _apt(("update", "-qq"), log)  # fails where one of many archives does; the install tells
+        if not _apt(("install", "-y", "-qq", "--no-install-recommends", *missing), log):
+            raise CannotRun(f"apt-get can't install {' '.join(missing)} (see {log})")
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    with _LOCK.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def files(name: str) -> Sequence[Path]:
