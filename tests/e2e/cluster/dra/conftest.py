@@ -8,7 +8,13 @@ from tests.e2e.cluster.bench import Bench
 from tests.e2e.cluster.cluster import Cluster
 from tests.e2e.cluster.daemonset import DaemonSet
 from tests.e2e.cluster.dra.claims import Slices
-from tests.e2e.cluster.dra.deployed import DRIVER, both_exports, device_names, dra_overlay
+from tests.e2e.cluster.dra.deployed import (
+    DRIVER,
+    both_exports,
+    configure,
+    device_names,
+    dra_overlay,
+)
 from tests.e2e.cluster.kubectl import Kubectl
 from tests.e2e.cluster.node import HostNode
 
@@ -31,7 +37,11 @@ def slices(bench: Bench) -> Slices:
 
 @pytest.fixture
 def driver(deployment: DaemonSet, slices: Slices) -> DaemonSet:
-    """The DaemonSet with its NPUs published, and none of them tainted, before each test."""
+    """The DaemonSet with its NPUs published, and none of them tainted, before each test.
+
+    A test that failed may have left another configuration.
+    """
+    configure(deployment, both_exports())
     deployment.wait(
         lambda: (
             set(devices := slices.devices()) == device_names()
