@@ -1,95 +1,19 @@
 """A claim's NPUs are an RSD group as long as it is prepared: real worker, simulated vendor tool."""
 
-import os
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from time import monotonic, sleep
-from typing import Any, Final, NamedTuple
 
 import pytest
-import yaml
 
-from tests.sim.dra_cluster import SimCluster
-from tests.sim.dra_records import Claim, DraAnswer
-from tests.sim.kubelet import SimKubelet
-from tests.sim.rsd import SimRsd
-from tests.sim.stack import Stack
-from tests.system.scene import ATOMS, config, pool
+from tests.system.claim_scene import DEVICES, DRIVER, NAME, Scene, claim_node
 
 pytestmark = pytest.mark.system
-
-DRIVER: Final = "npu.rebellions.ai"
-POOL: Final = pool("ATOM", drivers=["rebellions"], export="dra", dra={"driverName": DRIVER})
-NAME: Final = "rebellions.ai/ATOM"
-NPUS: Final = tuple(f"rbln{n}" for n in range(4))
-DEVICES: Final = tuple(bdf.replace(":", "-").replace(".", "-") for bdf in ATOMS)
-WITHIN_S: Final = 30.0
-
-
-class Scene(NamedTuple):
-    """What a test has."""
-
-    stack: Stack
-    cluster: SimCluster
-    rsd: SimRsd
-
-    @property
-    def kubelet(self) -> SimKubelet:
-        return self.stack.kubelet
-
-    def claim(self, name: str, *numbers: int) -> Claim:
-        return self.cluster.create_claim(name, DRIVER, [DEVICES[number] for number in numbers])
-
-    def prepare(self, claim: Claim) -> DraAnswer:
-        return self.kubelet.dra.prepare(DRIVER, [claim])[claim.uid]
-
-    def unprepare(self, claim: Claim) -> str:
-        return self.kubelet.dra.unprepare(DRIVER, [claim])[claim.uid]
-
-    def nodes(self, claim: Claim) -> set[tuple[str, str]]:
-        """Host and container paths of all devices of a claim."""
-        (path,) = (self.stack.root / "var/run/cdi").glob(f"*{claim.uid}*")
-        spec: dict[str, Any] = yaml.safe_load(path.read_text())
-        return {
-            (node["hostPath"], node["path"])
-            for device in spec["devices"]
-            for node in device["containerEdits"].get("deviceNodes", ())
-        }
-
-    def wait(self, condition: Callable[[], object], what: str) -> None:
-        end = monotonic() + WITHIN_S
-        while not condition():
-            assert monotonic() < end, f"not within {WITHIN_S:g} s: {what}\n{self.stack.story()}"
-            sleep(0.02)
-
-    def kill_worker(self) -> None:
-        former = self.stack.workers()[NAME]
-        os.kill(former, signal.SIGKILL)
-        self.stack.wait_status(
-            lambda status: status.pools[NAME].worker.pid not in {None, former},
-            what="another worker",
-        )
-        self.wait_registered()
-
-    def wait_registered(self) -> None:
-        dra = self.kubelet.dra
-        assert dra.comes(lambda _: len(dra.endpoints(DRIVER)) == 1, WITHIN_S), "no driver"
 
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
-    with SimCluster(tmp_path, "node-1") as cluster:
-        stack = Stack(
-            config(POOL),
-            arguments=("--node-name", "node-1", "--kubeconfig", str(cluster.kubeconfig)),
-            kubelet=lambda folder: SimKubelet(folder, plugin_watcher=True),
-        )
-        rsd = SimRsd(stack.root, NPUS)
-        with stack:
-            scene = Scene(stack, cluster, rsd)
-            scene.wait_registered()
-            yield scene
+    with claim_node(tmp_path) as scene:
+        yield scene
 
 
 def test_a_container_has_its_claims_group_as_rsd0_until_the_claim_ends(scene: Scene) -> None:
