@@ -85,8 +85,8 @@ class DraFront:
         return ClaimGroups(self._open_groups, claimed, self._read_holders)
 
     def _open_groups(self) -> RsdGroups | None:
-        tool = find_tool(self._root)
         lock = below_root(self._root, LOCK_FILE)
+        tool = find_tool(self._root, lock)
         return RsdGroups(tool, lock, self._root) if tool else None
 
     async def _read_holders(self) -> ResourceHolders:

@@ -41,7 +41,10 @@ TOOL_PATHS: Final = (
     "host/usr/local/bin/rbln-smi",
     "run/rbln/driver/usr/bin/rbln-smi",
 )
-"""Paths of the vendor's tool, below the root, best first; manifests mount /usr at /host/usr."""
+"""Paths of the vendor's tool, below the root, best first: of the host, then those in a container.
+
+Manifests mount the host's /usr at /host/usr.
+"""
 MAX_BYTES: Final = 1 << 20
 _LOCK_POLL_S: Final = 0.02
 _LOCK_PAUSE_S: Final = 0.05
@@ -50,10 +53,14 @@ _LOCK_PAUSE_S: Final = 0.05
 log: Final = logging.getLogger("rbln.worker.rsd")
 
 
-def find_tool(root: Path) -> Path | None:
-    """Return the vendor's tool, or None if the host has none that this process can execute."""
-    paths = (root / path for path in TOOL_PATHS)
-    return next((path for path in paths if os.access(path, os.X_OK)), None)
+def find_tool(root: Path, lock: Path) -> Path | None:
+    """Return the vendor's tool, or None if the host has none that this process can use.
+
+    In a container, where the host's /usr is at /host/usr, the host's lock file has to be mounted:
+    a file of our own would lock nobody out.
+    """
+    paths = TOOL_PATHS if lock.exists() else TOOL_PATHS[:2]
+    return next((root / one for one in paths if os.access(root / one, os.X_OK)), None)
 
 
 class Timeouts(NamedTuple):

@@ -28,7 +28,7 @@ def rsd(tmp_path: Path) -> SimRsd:
 
 
 def groups_of(rsd: SimRsd, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> RsdGroups:
-    tool = find_tool(rsd.lock.parents[2])
+    tool = find_tool(rsd.lock.parents[2], rsd.lock)
     assert tool == rsd.tool
     return RsdGroups(tool, rsd.lock, rsd.lock.parents[2], timeouts)
 
@@ -232,9 +232,9 @@ def test_without_a_folder_for_the_lock_nothing_is_changed(rsd: SimRsd) -> None:
 def test_a_program_that_cannot_be_executed_is_no_tool(rsd: SimRsd) -> None:
     rsd.tool.chmod(0o644)
     if os.geteuid() == 0:  # root may execute what anybody may
-        assert find_tool(rsd.lock.parents[2]) is None
+        assert find_tool(rsd.lock.parents[2], rsd.lock) is None
     rsd.tool.unlink()
-    assert find_tool(rsd.lock.parents[2]) is None
+    assert find_tool(rsd.lock.parents[2], rsd.lock) is None
     failure = run(lambda: RsdGroups(rsd.tool, rsd.lock, rsd.lock.parents[2]).make_group(PAIR, NPUS))
     assert failure == RsdFailure("rbln-smi group -c 1 -a 0,1: No such file or directory")
 
@@ -243,3 +243,10 @@ def test_a_group_that_another_program_makes_meanwhile_costs_another_attempt(rsd:
     rsd.behave(rival={"rbln3": 1})
     assert run(lambda: groups_of(rsd).make_group(PAIR, NPUS)) == 2
     assert rsd.groups == {1: {"rbln3"}, 2: set(PAIR)}
+
+
+def test_in_a_container_the_tool_needs_the_lock_of_the_host(tmp_path: Path) -> None:
+    rsd = SimRsd(tmp_path, NPUS, tool="host/usr/bin/rbln-smi")
+    assert find_tool(tmp_path, rsd.lock) is None
+    rsd.lock.touch()
+    assert find_tool(tmp_path, rsd.lock) == rsd.tool
