@@ -25,7 +25,7 @@ import msgspec
 from rbln_worker.contract.messages import Phase
 from rbln_worker.core import registration_events as events
 from rbln_worker.core.registration_events import View
-from rbln_worker.core.registration_reasons import ABSENT, LISTED_TIMEOUT_S, Reason
+from rbln_worker.core.registration_reasons import ABSENT, LISTED_TIMEOUT_S, Reason, absent_reason
 
 Choice = Literal["auto", "kubelet-sock", "plugin-watcher"]
 Way = Literal["kubelet-sock", "plugin-watcher"]
@@ -163,7 +163,7 @@ def _dirs_checked(
     before = state.view
     state = msgspec.structs.replace(state, view=view)
     way = choose_way(state.choice, view)
-    absent = _absent_reason(way, view)
+    absent = absent_reason(view, by_watcher=way == "plugin-watcher")
     if absent is not Reason.NONE:
         away = msgspec.structs.replace(
             state, step=RegistrationStep.AWAY, way=way, deadline=None, failures=0
@@ -214,14 +214,6 @@ def choose_way(choice: Choice, view: View) -> Way:
         by_watcher = view.registry_folder and not view.sock_folder
         return "plugin-watcher" if by_watcher else "kubelet-sock"
     return choice
-
-
-def _absent_reason(way: Way, view: View) -> Reason:
-    if way == "plugin-watcher":
-        return Reason.NONE if view.registry_folder else Reason.NO_REGISTRY_FOLDER
-    if not view.sock_folder:
-        return Reason.NO_SOCKET_FOLDER
-    return Reason.NONE if view.kubelet else Reason.NO_SOCKET
 
 
 def _streams_changed(state: RegistrationState, count: int, now: float) -> RegistrationState:

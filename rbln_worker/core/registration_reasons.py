@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Final
 
+from rbln_worker.core.registration_events import View
+
 LISTED_TIMEOUT_S: Final = 5.0
 """The kubelet opens its stream at once after a registration; after this time it never will."""
 
@@ -52,3 +54,12 @@ _TEXTS: Final[Mapping[Reason, str]] = {
 def reason_text(reason: Reason, detail: str = "") -> str:
     """Return the text of a reason for people; empty if there is none."""
     return f"{_TEXTS[reason]}{detail}"
+
+
+def absent_reason(view: View, *, by_watcher: bool) -> Reason:
+    """Return why there is nothing to register with; ``Reason.NONE`` if there is."""
+    if by_watcher:
+        return Reason.NONE if view.registry_folder else Reason.NO_REGISTRY_FOLDER
+    if not view.sock_folder:
+        return Reason.NO_SOCKET_FOLDER
+    return Reason.NONE if view.kubelet else Reason.NO_SOCKET
