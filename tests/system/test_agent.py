@@ -16,6 +16,7 @@ from tests.sim.agent import NODE, SeenEvent, event_objects, running_agent, seen_
 from tests.sim.api_server import ApiRequest, RawAnswer, SimApiServer, http_answer
 from tests.sim.kubelet import kubelet_1_37
 from tests.sim.stack import Stack
+from tests.system.faults_around import other_plugin
 from tests.system.scene import ATOM, ATOMS, TWO_POOLS, allocatable, eventually, pool_status, served
 
 pytestmark = pytest.mark.system
@@ -302,3 +303,12 @@ def test_the_nodes_condition_follows_the_devices_and_goes_with_the_agent(
         eventually(lambda: "$patch" in condition(), what="an agent without it removes it")
     patches = [one.headers["content-type"] for one in server.requests if one.path == path]
     assert set(patches) == {"application/strategic-merge-patch+json"}
+
+
+def test_another_exporter_of_our_devices_is_on_the_node(stack: Stack, server: SimApiServer) -> None:
+    other_plugin(stack)
+    with running_agent(stack.run_dir, server.kubeconfig()):
+        sees(server, on_node("ForeignExporter"))
+    text = note(server, "ForeignExporter")
+    assert text.startswith("example.com/npu: ")
+    assert ATOMS[0] in text

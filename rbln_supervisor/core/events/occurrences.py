@@ -8,6 +8,7 @@ import msgspec
 
 from rbln_supervisor.core.events.reasons import OF_DEVICES, EventReason
 from rbln_worker.contract.events import Event, Kind
+from rbln_worker.contract.problem import Code
 
 FLAPS: Final = 3
 """The number of failures of a device within FLAP_S that counts as flapping."""
@@ -26,8 +27,8 @@ _REASONS: Final[Mapping[tuple[Kind, str], EventReason]] = {
     ("reload", "refused"): EventReason.CONFIGURATION_REFUSED,
     ("reload", "done"): EventReason.CONFIGURATION_APPLIED,
 }
-PROBLEM_REASONS: Final[Mapping[str, EventReason]] = {
-    "foreign-exporter": EventReason.FOREIGN_EXPORTER,
+PROBLEM_REASONS: Final[Mapping[Code, EventReason]] = {
+    Code.FOREIGN_EXPORTER: EventReason.FOREIGN_EXPORTER,
 }
 """Problems that no file of events has, by their code: an examination of the node finds them."""
 
