@@ -62,6 +62,8 @@ class Connection:
     ) -> None:
         self.part = part
         """ServerAddress and certificates that the connection was made with."""
+        self.kept_at = 0.0
+        """Time of the end of the latest request (the event loop's seconds)."""
         self.has_response = False
         """True after the first byte of the answer to the latest request."""
         self._server = server

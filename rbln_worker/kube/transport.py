@@ -28,9 +28,11 @@ MAX_KEPT: Final = 2
 """Connections that are kept open between requests."""
 MAX_CALLS: Final = 4
 """Calls at one moment; others wait for them."""
+IDLE_S: Final = 5.0
+"""Idle time after which the other end of a kept connection may be gone without a word."""
 REUSED_TIMEOUT_S: Final = 1.5
-"""Time for the first byte of an answer on a kept connection, whose other end may be gone without a
-word; then the request is repeated on a new one."""
+"""Time for the first byte of an answer on such a connection; then the request is repeated on a new
+one. Not on others: a slow server would get everything twice."""
 USER_AGENT: Final = "rbln-device-plugin"
 _UNAUTHORIZED: Final = 401
 _REPEATABLE: Final = frozenset({"GET", "PUT", "PATCH", "DELETE"})
@@ -101,8 +103,11 @@ class HttpTransport:
         kept = self._take_kept(credentials)
         if kept is not None:
             is_repeatable = request.verb in _REPEATABLE
+            was_idle = asyncio.get_running_loop().time() - kept.kept_at >= IDLE_S
             try:
-                async with asyncio.timeout(REUSED_TIMEOUT_S if is_repeatable else None):
+                async with asyncio.timeout(
+                    REUSED_TIMEOUT_S if is_repeatable and was_idle else None
+                ):
                     return await _send_on(kept, request, credentials), kept
             except (ApiError, TimeoutError):
                 if not is_repeatable or kept.has_response:
@@ -133,6 +138,7 @@ class HttpTransport:
 
     def _keep_open(self, connection: Connection) -> None:
         if connection.is_usable and len(self._kept) < MAX_KEPT:
+            connection.kept_at = asyncio.get_running_loop().time()
             self._kept.append(connection)
         else:
             connection.close_now()

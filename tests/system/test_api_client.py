@@ -14,6 +14,7 @@ import pytest
 from rbln_worker.core.kube.api_error import NOT_REACHED, TIMED_OUT, UNREADABLE, ApiError
 from rbln_worker.core.kube.kubeconfig import AccessError
 from rbln_worker.kube import connection as connection_module
+from rbln_worker.kube import transport
 from rbln_worker.kube.access import ClusterAccess
 from rbln_worker.kube.client import ApiClient
 from tests.sim.api_certs import make_ca, make_certificate
@@ -159,8 +160,9 @@ async def call_again(client: ApiClient, verb: str) -> None:
 
 @pytest.mark.parametrize("end", ["close", "reset", "hang"])
 def test_a_kept_connection_that_fails_is_repeated_once_on_a_new_one(
-    server: SimApiServer, end: str
+    server: SimApiServer, end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(transport, "IDLE_S", 0.0)
     server.fault = answer_with(None, RawAnswer(end=end))
 
     async def work(client: ApiClient) -> Thing:
@@ -170,6 +172,21 @@ def test_a_kept_connection_that_fails_is_repeated_once_on_a_new_one(
     assert run(server, work).metadata.name == "one"
     assert [request.verb for request in server.requests] == ["POST", "GET", "GET"]
     assert server.connections == 2
+
+
+def test_a_slow_server_gets_nothing_twice(
+    server: SimApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "REUSED_TIMEOUT_S", 0.0)
+    server.fault = answer_with(None, RawAnswer(end="hang"))
+
+    async def work(client: ApiClient) -> None:
+        await client.create(SLICES, thing("one"), Thing)
+        with pytest.raises(ApiError, match="no answer within 1 s"):
+            await client.get(f"{SLICES}/one", Thing)
+
+    run(server, work, call_timeout_s=1.0)
+    assert [request.verb for request in server.requests] == ["POST", "GET"]
 
 
 def test_a_post_is_not_repeated(server: SimApiServer) -> None:
