@@ -7,13 +7,16 @@ from typing import Final
 
 import msgspec
 
+from rbln_supervisor.core.status import ServedClaim
 from tests.e2e.cluster.api import Object
+from tests.e2e.cluster.bench import Bench
 from tests.e2e.cluster.daemonset import CONFIG_MAP, DaemonSet, overlay
 from tests.e2e.cluster.node import HostNode
 from tests.e2e.cluster.pods import Container
 from tests.system.scene import ATOMS, VM_POOL, config, pool
 
 DRIVER: Final = "npu.rebellions.ai"
+FAILED: Final = "FailedPrepareDynamicResources"
 CLASS: Final = "npu.rebellions.ai"
 """The DeviceClass that the overlay brings; a pod's limit of RESOURCE means it, too."""
 NPU: Final = "rebellions.ai/npu"
@@ -65,3 +68,14 @@ def paths_of(node: HostNode, devices: Sequence[str]) -> set[str]:
 def npu_paths(container: Container) -> set[str]:
     """The nodes of NPUs that a container has."""
     return {path for path in container.devices() if path.startswith("/dev/rbln")}
+
+
+def prepared_claims(driver: DaemonSet) -> Sequence[ServedClaim]:
+    """The claims that are prepared, as the plugin's status has them."""
+    return driver.status().pools[NPU].claims
+
+
+def failed_prepares(bench: Bench) -> list[str]:
+    """What kubelets said of claims that they could not prepare."""
+    path = "/api/v1/namespaces/default/events?fieldSelector=reason%3D" + FAILED
+    return [str(one["message"]) for one in bench.cluster.api.call("GET", path)["items"]]
