@@ -70,8 +70,18 @@ class Api:
         return found
 
     def ready(self) -> bool:
-        """Whether it serves, with the namespace that the tests use."""
+        """Whether it serves, with the namespace that the tests use and the roles of RBAC.
+
+        The controller manager waits 10 s for these, and then ends.
+        """
         try:
+            connection = self.connect()
+            try:
+                connection.request("GET", "/readyz", headers=headers())
+                if connection.getresponse().status != http.HTTPStatus.OK:
+                    return False
+            finally:
+                connection.close()
             self.call("GET", "/api/v1/namespaces/default")
         except (OSError, NotFoundError, RuntimeError, http.client.HTTPException):
             return False

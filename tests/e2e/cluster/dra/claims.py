@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
+from itertools import count
 from time import monotonic
 from typing import Final, Self
 
@@ -70,7 +71,7 @@ class Claims:
         self.api = bench.cluster.api
         self.kubectl = kubectl
         self._made = ExitStack()
-        self._count = 0
+        self._numbers = count(1)
 
     def __enter__(self) -> Self:
         return self
@@ -138,8 +139,7 @@ class Claims:
         return self.kubectl("describe", kind, name)
 
     def _name(self) -> str:
-        self._count += 1
-        return f"d{self.bench.began * 1000:.0f}-{self._count}"
+        return f"d{self.bench.began * 1000:.0f}-{next(self._numbers)}"
 
     def _make(self, path: str, manifest: Object) -> None:
         self.api.call("POST", path, manifest)
