@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from rbln_supervisor.core.status import NodeStatus, WorkerStatus
 from rbln_worker.contract.exits import Exit
+from rbln_worker.contract.problem import Code
 from rbln_worker.process.event_file import PREVIOUS_SUFFIX
 from tests.chaos import journal, pools
 from tests.chaos.load import Loss, forbidden
@@ -134,8 +135,9 @@ def _differences(world: World, status: NodeStatus) -> Iterator[str]:
             yield f"{name} is {pool.state}: {pool.reason}"
         if name in pools.REST and pool.endpoint != world.endpoint(name):
             yield f"{name} serves {pool.endpoint}, the kubelet asks {world.endpoint(name)}"
-        if pool.problems:
-            yield f"{name} has problems {pool.problems}"
+        # A worker says as long as it lives that its checkpoint was corrupt.
+        if problems := [one for one in pool.problems if one.code is not Code.CLAIMS_REBUILT]:
+            yield f"{name} has problems {problems}"
     if not status.supervisor.ready or status.supervisor.problems:
         yield f"the supervisor is not ready, or has problems {status.supervisor.problems}"
     yield from _remains(world, status)
