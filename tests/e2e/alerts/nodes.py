@@ -131,9 +131,10 @@ def steady_calls(stack: Stack) -> Callable[[threading.Event], object]:
     """What a node does all day: it allocates devices."""
 
     def call(over: threading.Event) -> None:
-        stack.kubelet.preferred(ATOM, ATOMS, [], 2)
-        stack.kubelet.allocate(ATOM, [ATOMS[:2]])
-        stack.kubelet.allocate(VM, [VMS[:1]])
+        with contextlib.suppress(grpc.RpcError):  # the machine may pause for longer than a call
+            stack.kubelet.preferred(ATOM, ATOMS, [], 2)
+            stack.kubelet.allocate(ATOM, [ATOMS[:2]])
+            stack.kubelet.allocate(VM, [VMS[:1]])
         over.wait(_CALL_INTERVAL_S)
 
     return call
