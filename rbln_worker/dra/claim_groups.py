@@ -56,7 +56,7 @@ class ClaimGroups:
             text = f"RSD groups: {self._failure}"
             return (make_problem(Code.RSD_MISSING, text, severity=Severity.WARNING),)
         if self._npus and self._rsd is None:
-            text = "no rbln-smi of the host, or not its lock: all claims share the RSD group 0"
+            text = "rbln-smi can't be used: all claims share the RSD group 0"
             return (make_problem(Code.RBLN_STAT_MISSING, text, severity=Severity.NOTE),)
         return ()
 

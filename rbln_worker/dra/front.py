@@ -26,7 +26,8 @@ from rbln_worker.dra.cluster import ClusterConnection
 from rbln_worker.dra.driver_plugin import DriverPlugin
 from rbln_worker.dra.health_stream import HealthStream
 from rbln_worker.dra.publisher import SlicePublisher
-from rbln_worker.dra.rsd_tool import LOCK_FILE, RsdGroups, find_tool
+from rbln_worker.dra.rsd_tool import RsdGroups
+from rbln_worker.dra.tool_process import LOCK_FILE, find_tool
 from rbln_worker.kubelet import pod_resources
 from rbln_worker.spec import DraStart, WorkerSpec, below_root
 

@@ -30,37 +30,14 @@ from rbln_worker.core.dra.rsd import (
 )
 from rbln_worker.dra.tool_process import run_tool
 
-LOCK_FILE: Final = "/var/run/rbln-rsd-group.lock"
-"""The lock file of the vendor's programs, on the host."""
 GROUP_FILE: Final = "sys/class/rebellions/rsd/rsd_group"
 """The driver's list of groups, below the root; without it the tool is asked."""
-TOOL_PATHS: Final = (
-    "usr/bin/rbln-smi",
-    "usr/local/bin/rbln-smi",
-    "host/usr/bin/rbln-smi",
-    "host/usr/local/bin/rbln-smi",
-    "run/rbln/driver/usr/bin/rbln-smi",
-)
-"""Paths of the vendor's tool, below the root, best first: of the host, then those in a container.
-
-Manifests mount the host's /usr at /host/usr.
-"""
 MAX_BYTES: Final = 1 << 20
 _LOCK_POLL_S: Final = 0.02
 _LOCK_PAUSE_S: Final = 0.05
 """Time in which other programs can take the lock after this one has released it."""
 
 log: Final = logging.getLogger("rbln.worker.rsd")
-
-
-def find_tool(root: Path, lock: Path) -> Path | None:
-    """Return the vendor's tool, or None if the host has none that this process can use.
-
-    In a container, where the host's /usr is at /host/usr, the host's lock file has to be mounted:
-    a file of our own would lock nobody out.
-    """
-    paths = TOOL_PATHS if lock.exists() else TOOL_PATHS[:2]
-    return next((root / one for one in paths if os.access(root / one, os.X_OK)), None)
 
 
 class Timeouts(NamedTuple):

@@ -1,4 +1,4 @@
-"""A program of the vendor in a session of its own: with a time-out and bounded output."""
+"""The vendor's tool: its paths, and a call in a session of its own, with limits."""
 
 import asyncio
 import contextlib
@@ -10,11 +10,40 @@ from typing import Final
 
 from rbln_worker.core.dra.rsd import RsdFailure
 
+LOCK_FILE: Final = "/var/run/rbln-rsd-group.lock"
+"""The lock file of the vendor's programs, on the host."""
+DEFAULT_NODE: Final = "dev/rsd0"
+"""The node of group 0, below the root."""
+TOOL_PATHS: Final = (
+    "usr/bin/rbln-smi",
+    "usr/local/bin/rbln-smi",
+    "host/usr/bin/rbln-smi",
+    "host/usr/local/bin/rbln-smi",
+    "run/rbln/driver/usr/bin/rbln-smi",
+)
+"""Paths of the vendor's tool, below the root, best first: of the host, then those in a container.
+
+Manifests mount the host's /usr at /host/usr.
+"""
 MAX_OUTPUT: Final = 1 << 20
 """Maximum bytes of the output; a longer one is an error."""
 _REAP_TIMEOUT_S: Final = 1.0
 _CHUNK: Final = 1 << 16
 _ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+
+
+def find_tool(root: Path, lock: Path) -> Path | None:
+    """Return the vendor's tool, or None if this process can't use it, its lock or the RSD device.
+
+    systemd and containers may forbid all of them; access(2) knows (EROFS, device cgroups). In a
+    container, where the host's /usr is at /host/usr, the host's lock file has to be mounted: a file
+    of our own would lock nobody out.
+    """
+    paths = TOOL_PATHS if lock.exists() else TOOL_PATHS[:2]
+    can_lock = os.access(lock if lock.exists() else lock.parent, os.W_OK)
+    if not can_lock or not os.access(root / DEFAULT_NODE, os.R_OK | os.W_OK):
+        return None
+    return next((root / one for one in paths if os.access(root / one, os.X_OK)), None)
 
 
 async def run_tool(

@@ -10,7 +10,8 @@ from typing import TypeVar
 import pytest
 
 from rbln_worker.core.dra.rsd import RsdFailure
-from rbln_worker.dra.rsd_tool import DEFAULT_TIMEOUTS, RsdGroups, Timeouts, find_tool
+from rbln_worker.dra.rsd_tool import DEFAULT_TIMEOUTS, RsdGroups, Timeouts
+from rbln_worker.dra.tool_process import find_tool
 from tests.sim.rsd import SimRsd
 
 pytestmark = pytest.mark.system
@@ -250,3 +251,10 @@ def test_in_a_container_the_tool_needs_the_lock_of_the_host(tmp_path: Path) -> N
     assert find_tool(tmp_path, rsd.lock) is None
     rsd.lock.touch()
     assert find_tool(tmp_path, rsd.lock) == rsd.tool
+
+
+def test_a_tool_whose_lock_or_device_is_out_of_reach_is_not_used(rsd: SimRsd) -> None:
+    root = rsd.lock.parents[2]
+    assert find_tool(root, rsd.lock.parent / "missing/lock") is None
+    (root / "dev/rsd0").unlink()
+    assert find_tool(root, rsd.lock) is None
