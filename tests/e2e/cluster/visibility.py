@@ -1,6 +1,7 @@
 """What the on-call engineer sees of a fault, and how soon: ``kubectl rbln``, the alert, the Events.
 
-The alert rules are those of ``tests/e2e/alerts``: a second in the place of each minute.
+It runs by name only: test_kubectl_rbln.py, test_cluster_events.py and ``scripts/e2e alerts`` test
+the same without the clock. The alert rules are those of ``tests/e2e/alerts``: a second in the place of each minute.
 """
 
 import json
