@@ -20,7 +20,7 @@ from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.contract.problem import Problem
 from rbln_worker.core.allocation.device_allocation import DeviceAllocation
 from rbln_worker.core.dra.names import dra_device_name
-from rbln_worker.core.dra.publication import PublicationState
+from rbln_worker.core.dra.publication import MANY_FOREIGN, PublicationState
 from rbln_worker.core.dra.reconcile import (
     Action,
     CreateSlice,
@@ -42,6 +42,8 @@ from rbln_worker.kube.reflector import follow_list
 
 CHECK_AFTER_S: Final = 5.0
 """Seconds after a round of writes at which the watch must show the result."""
+FIGHT_INTERVAL_S: Final = 5.0
+"""Seconds between rounds while another program publishes under the driver's name."""
 WITHDRAW_TIMEOUT_S: Final = 10.0
 MAX_CONFLICTS: Final = 5
 """Attempts at once while another program writes at the same time."""
@@ -177,7 +179,8 @@ class SlicePublisher:
             self._wake.clear()
             if not self._has_work():
                 continue
-            await asyncio.sleep(self._budget.next_delay(loop.time()))
+            fight = FIGHT_INTERVAL_S if self._state.foreign >= MANY_FOREIGN else 0.0
+            await asyncio.sleep(max(fight, self._budget.next_delay(loop.time())))
             self._budget = self._budget.after_round(loop.time())
             try:
                 async with self._lock:

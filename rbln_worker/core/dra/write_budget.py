@@ -6,8 +6,8 @@ import msgspec
 
 BURST: Final = 10.0
 """Rounds of writes that may follow each other at once."""
-INTERVAL_S: Final = 2.0
-"""Seconds from one round to the next after a burst."""
+INTERVAL_S: Final = 0.25
+"""Seconds from one round to the next after a burst: a fault has to be in the slice within 0.3 s."""
 
 
 class WriteBudget(msgspec.Struct, frozen=True):
