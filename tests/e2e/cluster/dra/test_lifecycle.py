@@ -117,7 +117,6 @@ def test_a_claim_that_is_gone_is_unprepared_without_it(
     )
 
 
-@pytest.mark.by_release
 def test_pods_of_a_removed_driver_run_on_and_end_when_it_is_back(
     driver: DaemonSet, claims: Claims, slices: Slices, bench: Bench, cluster: Cluster
 ) -> None:
@@ -148,7 +147,6 @@ def test_pods_of_a_removed_driver_run_on_and_end_when_it_is_back(
     bench.report.add("… and the pool is configured again", "the pod ends", seconds)
 
 
-@pytest.mark.by_release
 def test_a_reboot_with_an_emptied_cdi_folder(
     driver: DaemonSet, claims: Claims, slices: Slices, bench: Bench, node: HostNode
 ) -> None:
