@@ -68,6 +68,8 @@ class _Plugin:
         self._over.set()
         if self._watch is not None:
             self._watch.cancel()
+        # First: gRPC's thread that polls the state raises an error on a closed channel.
+        self._channel.unsubscribe(self._changed)
         self._channel.close()
         if self._health and self._thread is not threading.current_thread():
             self._thread.join()

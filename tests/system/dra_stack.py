@@ -9,7 +9,7 @@ from tests.sim.api_store import Obj
 from tests.sim.kubelet import kubelet_1_37
 from tests.sim.stack import Stack
 from tests.system.dra_scene import DRA_POOL, NODE
-from tests.system.scene import VM_POOL, config
+from tests.system.scene import ATOM, VM_POOL, config
 
 SLICES: Final = "/apis/resource.k8s.io/v1/resourceslices"
 
@@ -29,7 +29,12 @@ class DraStack(Stack):
         self.api.store.create("/api/v1/nodes", {"metadata": {"name": NODE}})
         self.api.kubeconfig()
         self.kubelet.dra.wipe = lambda _: self.wipe_slices()
-        return super().__enter__()
+        super().__enter__()
+        self.wait_status(
+            lambda status: ATOM in status.pools and status.pools[ATOM].registered,
+            what="the kubelet knows the driver",
+        )
+        return self
 
     def slices(self) -> list[Obj]:
         """All ResourceSlices, in the order of their names."""

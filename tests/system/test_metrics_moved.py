@@ -18,6 +18,7 @@ from tests.sim.stack import Stack
 from tests.sim.uevents import Injector, pci
 from tests.system import faults_around as around
 from tests.system import faults_within as within
+from tests.system.dra_stack import DraStack
 from tests.system.fault import two_pools
 from tests.system.scene import ATOM, ATOM_POOL, ATOMS, VM, VM_POOL, eventually, served
 
@@ -26,7 +27,9 @@ pytestmark = pytest.mark.system
 ELSEWHERE: Final = {
     "rbln_greedy_preferences_total": "tests/unit/test_preferences.py: a pool of thousands",
     "rbln_failed_preferences_total": "tests/unit/test_preferences.py: an error of our own",
+    "rbln_claims": "tests/e2e/alerts: a panel shows it",
 }
+OF_DRA: Final = ("rbln_slices", "rbln_slice_writes_total", "rbln_api_errors_total")
 
 
 class Moved(NamedTuple):
@@ -193,10 +196,25 @@ FACTS: Final[Mapping[str, Mapping[str, str]]] = {
 
 
 def test_every_metric_has_what_moves_it() -> None:
-    known = [*dict.fromkeys(one.name for one in MOVED), *FACTS, *ELSEWHERE]
+    known = [*dict.fromkeys(one.name for one in MOVED), *FACTS, *ELSEWHERE, *OF_DRA]
     assert sorted(known) == sorted(entry.name for entry in CATALOG)
     causes = {one.labels["cause"] for one in MOVED if one.name == LOST}
     assert causes == set(get_args(Cause))
+
+
+def test_metrics_of_a_dra_pool_move(tmp_path: Path) -> None:
+    with DraStack() as stack, exporting(stack.run_dir, tmp_path) as exporter:
+
+        def total(name: str) -> float:
+            return exporter.scrape().total(name, pool=ATOM)
+
+        eventually(lambda: total("rbln_slices") == 1, what="a slice is counted")
+        before = total("rbln_slice_writes_total")
+        stack.wipe_slices()
+        eventually(lambda: total("rbln_slice_writes_total") > before, what="it is written again")
+        assert total("rbln_api_errors_total") == 0
+        stack.api.stop()
+        eventually(lambda: total("rbln_api_errors_total") > 0, what="a call that failed")
 
 
 def read(scrape: Scrape, one: Moved) -> float:

@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from time import monotonic, sleep
+from typing import Final
 
 from tests.chaos import pools
 from tests.chaos.fault import Plan
@@ -15,6 +17,7 @@ from tests.chaos.measure import descriptors
 from tests.chaos.touch import Touch
 from tests.chaos.world import World
 
+REMOUNT_TIMEOUT_S: Final = 5.0
 INFO = {pools.NIC: Touch.LISTS, pools.DPDK: Touch.LISTS}
 
 
@@ -162,7 +165,7 @@ def _read_only(
 
     def inject() -> None:
         _run("mount", "--bind", f"{folder}", f"{folder}")
-        _run("mount", "-o", "remount,bind,ro", f"{folder}")
+        _remount_read_only(folder)
         meanwhile()
 
     def undo() -> None:
@@ -176,6 +179,20 @@ def _read_only(
         inject=inject,
         undo=undo,
     )
+
+
+def _remount_read_only(folder: Path) -> None:
+    """Busy while a worker has a file open for writing, which is a matter of milliseconds."""
+    end = monotonic() + REMOUNT_TIMEOUT_S
+    while True:
+        try:
+            _run("mount", "-o", "remount,bind,ro", f"{folder}")
+        except subprocess.CalledProcessError:
+            if monotonic() > end:
+                raise
+            sleep(0.01)
+        else:
+            return
 
 
 def _look(world: World) -> None:

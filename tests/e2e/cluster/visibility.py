@@ -1,7 +1,8 @@
 """What the on-call engineer sees of a fault, and how soon: ``kubectl rbln``, the alert, the Events.
 
 It runs by name only: test_kubectl_rbln.py, test_cluster_events.py and ``scripts/e2e alerts`` test
-the same without the clock. The alert rules are those of ``tests/e2e/alerts``: a second in the place of each minute.
+the same without the clock. The alert rules are those of ``tests/e2e/alerts``: a second in the place
+of each minute.
 """
 
 import json
