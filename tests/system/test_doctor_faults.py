@@ -7,6 +7,7 @@ import pytest
 from rbln_supervisor.ctl.parser import build_parser
 from rbln_worker.contract.problem import Code
 from tests.system import faults_around, faults_dra, faults_within
+from tests.system.dra_stack import DraStack
 from tests.system.fault import Fault, plainly, seen, shown, told
 from tests.system.scene import served
 
@@ -27,7 +28,10 @@ def test_a_fault_is_found(fault: Fault) -> None:
     with fault.system() as stack:
         served(stack, *fault.pools)
         well = told(plainly(stack, "--json"))
-        assert (well.exit, well.problems) == (0, {})
+        # Groups of NPUs need the vendor's tool, which no simulated node has.
+        usual = {Code.RBLN_STAT_MISSING} if isinstance(stack, DraStack) else set[Code]()
+        assert well.exit == 0
+        assert well.problems.keys() <= usual
         fault.arrange(stack)
         with fault.held(stack):
             said = seen(stack, fault.code, fault.ask, fault.word)
