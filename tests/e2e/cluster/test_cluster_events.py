@@ -11,7 +11,7 @@ import pytest
 
 from rbln_supervisor.core.events.series import CONTROLLER
 from tests.e2e.cluster.bench import FULL, Bench
-from tests.e2e.cluster.daemonset import CONFIG_MAP, DaemonSet, overlay
+from tests.e2e.cluster.daemonset import CONFIG_MAP, NAME, NAMESPACE, DaemonSet, overlay
 from tests.e2e.cluster.history import History
 from tests.e2e.cluster.kubectl import Kubectl
 from tests.e2e.cluster.node import HostNode
@@ -232,5 +232,7 @@ def test_the_condition_goes_with_the_agent(
     seen: Seen, observed: DaemonSet, kubectl: Kubectl
 ) -> None:
     eventually(lambda: condition(kubectl), what="it is there")
-    observed.remove()
+    # Alone: without its role the agent may not remove it.
+    kubectl("delete", "daemonset", NAME, "--namespace", NAMESPACE)
+    observed.wait(lambda: not observed.pods(), what="its pods are gone")
     assert condition(kubectl) == {}
