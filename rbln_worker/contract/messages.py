@@ -45,6 +45,8 @@ class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
     pool: PoolSpec
     devices: tuple[Device, ...]
     """Devices, sorted by ID."""
+    repeats_list: bool = False
+    """True if the kubelet may have a predecessor's list: the worker sends its own again."""
 
 
 class Delta(msgspec.Struct, frozen=True, tag="delta"):

@@ -126,7 +126,7 @@ def _end_predecessor(pool: ManagedPool) -> Result:
     stage = pool.predecessor.stage if pool.predecessor else Stage.LEAVING
     # The kubelet may have got the predecessor's last list after the successor's. A snapshot makes
     # the successor send its list again.
-    sent = msgspec.structs.replace(pool.worker.sent, generation=None)
+    sent = msgspec.structs.replace(pool.worker.sent, generation=None, repeats_list=True)
     after = msgspec.structs.replace(
         _with_sent(pool, sent), predecessor=None, predecessor_address=None
     )

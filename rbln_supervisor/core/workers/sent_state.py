@@ -30,6 +30,8 @@ class SentToWorker(msgspec.Struct, frozen=True):
     """True if an orphan was asked for its state."""
     to_check: frozenset[DeviceId] = frozenset()
     is_full_check_due: bool = False
+    repeats_list: bool = False
+    """True if the next snapshot has to make the worker send its list again."""
 
 
 def after_hello(sent: SentToWorker, generation: int | None) -> SentToWorker:
@@ -64,7 +66,10 @@ def next_message(
     if sent.pods_hold != pods_hold:
         return pods_hold
     if sent.generation != desired.generation:
-        return update_message(desired, session, sent.generation)
+        message = update_message(desired, session, sent.generation)
+        if sent.repeats_list and isinstance(message, Snapshot):
+            return msgspec.structs.replace(message, repeats_list=True)
+        return message
     if sent.to_check:
         return CheckDevices(tuple(sorted(sent.to_check)))
     return CheckDevices() if sent.is_full_check_due else None
@@ -95,7 +100,7 @@ def after_send(sent: SentToWorker, message: ToWorker, now: float) -> SentToWorke
         case PodsHold():
             return replace(sent, pods_hold=message)
         case Snapshot() | messages.Delta():
-            return replace(sent, generation=message.generation, sent_at=now)
+            return replace(sent, generation=message.generation, sent_at=now, repeats_list=False)
         case CheckDevices(devices=()):
             return replace(sent, is_full_check_due=False)
         case CheckDevices():

@@ -180,8 +180,7 @@ def _report(state: WorkerState) -> Effect:
 def _set_desired(
     state: WorkerState, message: messages.Snapshot | messages.Delta, now: Timestamp
 ) -> list[Effect]:
-    version = (message.session, message.generation)
-    is_repeated = isinstance(message, messages.Snapshot) and state.version == version
+    is_repeated = isinstance(message, messages.Snapshot) and message.repeats_list
     after = apply_message(state.pool.held, message)
     if isinstance(after, Gap):
         return [SendMessage(messages.SnapshotRequest(state.version[1]))]
