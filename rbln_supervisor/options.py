@@ -12,12 +12,11 @@ from rbln_worker.core.allocation.cdi import Mode
 from rbln_worker.core.allocation.given import PreStartChoice
 from rbln_worker.core.registration import Choice
 from rbln_worker.process.log import Format
+from rbln_worker.process.replace_file import replace_file
 from rbln_worker.spec import KubeletDirs, below_root
 
 FILE: Final = "options.json"
 """File name in the run directory: the options of its last supervisor."""
-ASIDE: Final = f"{FILE}.new"
-"""Name of the file while it is written."""
 _MAX_BYTES: Final = 64 * 1024
 KUBELET: Final = Path("/var/lib/kubelet")
 
@@ -90,10 +89,7 @@ class OptionsError(RblnError):
 
 def save_options(options: Options) -> None:
     """Save the options for readers without a running supervisor. Raises OSError."""
-    raw = msgspec.json.encode(options, enc_hook=str)
-    aside = options.run_dir / ASIDE
-    aside.write_bytes(raw)
-    aside.replace(options.run_dir / FILE)
+    replace_file(options.run_dir / FILE, msgspec.json.encode(options, enc_hook=str))
 
 
 def load_options(run_dir: Path) -> Options:

@@ -21,14 +21,15 @@ from rbln_supervisor.events import agent_files, log
 from rbln_worker.channel.dealer import WORKERS_SOCKET
 from rbln_worker.contract.errors import RblnError
 from rbln_worker.process.event_file import PREVIOUS_SUFFIX
+from rbln_worker.process.replace_file import ASIDE_SUFFIX
 
 POOLS: Final = "pools"
 _LOCK: Final = "supervisor.lock"
 _OURS: Final = frozenset(
     {_LOCK, POOLS, "supervisord.pid"}
     | {CONTROL_SOCKET, WORKERS_SOCKET}
-    | {log.FILE, f"{log.FILE}{PREVIOUS_SUFFIX}", options.FILE, options.ASIDE}
-    | {accepted.FILE, accepted.ASIDE}
+    | {log.FILE, f"{log.FILE}{PREVIOUS_SUFFIX}", options.FILE, f"{options.FILE}{ASIDE_SUFFIX}"}
+    | {accepted.FILE, f"{accepted.FILE}{ASIDE_SUFFIX}"}
     | agent_files.FILES
 )
 """All names that we create there (supervisord.pid by conf/supervisord.conf)."""

@@ -37,6 +37,10 @@ class KubeletDirs(msgspec.Struct, frozen=True):
         return {"kubelet-sock": self.device_plugins, "plugin-watcher": self.plugins_registry}
 
 
+SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""The folder with the token and the CA of a pod's service account."""
+
+
 class DraStart(msgspec.Struct, frozen=True):
     """Start options of a worker whose pool is exported by DRA."""
 

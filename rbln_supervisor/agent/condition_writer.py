@@ -112,7 +112,7 @@ class ConditionWriter:
         await self._patch_status(condition_patch(due, epoch_now()))
 
     async def _patch_status(self, body: Body) -> None:
-        client = ApiClient(ClusterAccess.load(self._kubeconfig))  # seldom: no connection is kept
+        client = ApiClient(ClusterAccess(self._kubeconfig))  # seldom: no connection is kept
         try:
             await client.patch(self._path, body, dict[str, object], kind="strategic-merge")
         finally:

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Final
 
 from rbln_supervisor.core.events.delivery import (
-    FIRST_DELAY_S,
-    MAX_DELAY_S,
+    BURST,
+    INTERVAL_S,
     Outcome,
-    SendBudget,
     after_call,
     call_outcome,
-    next_delivery,
 )
 from rbln_supervisor.core.events.series import AgentState, Delivery
 from rbln_worker.contract.errors import RblnError
 from rbln_worker.core.kube.api_error import ApiError
+from rbln_worker.core.kube.call_budget import CallBudget
+from rbln_worker.core.kube.retry import retry_delay
 from rbln_worker.kube.access import ClusterAccess
 from rbln_worker.kube.client import ApiClient
 
@@ -43,7 +43,7 @@ class EventSender:
         self._kubeconfig = kubeconfig
         self._save = save
         self._client: ApiClient | None = None
-        self._budget = SendBudget()
+        self._budget = CallBudget(BURST, INTERVAL_S)
         self._failures = 0
         self._has_work = asyncio.Event()
 
@@ -59,9 +59,9 @@ class EventSender:
         while True:
             await self._has_work.wait()
             self._has_work.clear()
-            while (delivery := next_delivery(self.state.outbox)) is not None:
-                await asyncio.sleep(self._budget.delay_s(asyncio.get_running_loop().time()))
-                delay = await self._send_one(delivery)
+            while self.state.outbox:
+                await asyncio.sleep(self._budget.next_delay(asyncio.get_running_loop().time()))
+                delay = await self._send_one(self.state.outbox[0])
                 if delay:
                     await asyncio.sleep(delay)
 
@@ -86,13 +86,12 @@ class EventSender:
             self._failures = 0
             return 0.0
         self._failures += 1
-        full: float = min(FIRST_DELAY_S * 2.0 ** min(self._failures - 1, 16), MAX_DELAY_S)
-        return max(required_s, full * (0.5 + random.random() / 2))  # noqa: S311 - jitter
+        return retry_delay(self._failures, random.random(), required_s)  # noqa: S311 - jitter
 
     async def _call_server(self, delivery: Delivery) -> None:
         if self._client is None:
-            self._client = ApiClient(ClusterAccess.load(self._kubeconfig))
-        self._budget = self._budget.after_send(asyncio.get_running_loop().time())
+            self._client = ApiClient(ClusterAccess(self._kubeconfig))
+        self._budget = self._budget.after_call(asyncio.get_running_loop().time())
         collection = f"{EVENTS}/{delivery.namespace}/events"
         if delivery.count > 1:
             path = f"{collection}/{delivery.name}"

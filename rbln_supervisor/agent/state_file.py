@@ -8,7 +8,8 @@ import msgspec
 
 from rbln_supervisor.core.events.node_condition import NodeCondition
 from rbln_supervisor.core.events.series import AgentState
-from rbln_supervisor.events.agent_files import CONDITION_FILE, STATE_FILE, replace_file
+from rbln_supervisor.events.agent_files import CONDITION_FILE, STATE_FILE
+from rbln_worker.process.replace_file import replace_file
 
 _MAX_BYTES: Final = 16 << 20
 _DECODER: Final = msgspec.json.Decoder(AgentState)

@@ -18,11 +18,11 @@ import msgspec
 from rbln_supervisor.config import config_file
 from rbln_supervisor.core.config import node_config
 from rbln_supervisor.options import Options
+from rbln_worker.process.replace_file import replace_file
 
 FILE: Final = "accepted.json"
 """File name in the run directory. Only our user may read it: it has values for containers
 (additionalInfo)."""
-ASIDE: Final = f"{FILE}.new"
 _FORMAT: Final = 1
 _MAX_BYTES: Final = 2 * config_file.MAX_BYTES + 4096
 """Maximum size of the record: the configuration in base64, and the other fields."""
@@ -102,16 +102,13 @@ def save_config(options: Options, raw: bytes) -> None:
         raw,
         round(datetime.now(UTC).timestamp(), 3),
     )
-    aside = options.run_dir / ASIDE
+    path = options.run_dir / FILE
     try:
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.encode(record))
-        aside.replace(options.run_dir / FILE)
+        replace_file(path, msgspec.json.encode(record))
     except OSError as error:
         log.warning(
             "the accepted configuration can't be kept for a restart",
-            extra={"path": str(aside), "why": error.strerror},
+            extra={"path": str(path), "why": error.strerror},
         )
 
 

@@ -2,15 +2,11 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Final
 
 from rbln_supervisor.core.config.pool import PoolConfig
 from rbln_supervisor.options import Options
 from rbln_worker.contract.problem import Code, Problem, make_problem
-
-TOKEN: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
-"""The token of a pod's service account, as the API client reads it without a kubeconfig."""
+from rbln_worker.spec import SERVICE_ACCOUNT
 
 
 def find_obstacles(options: Options, pools: Iterable[PoolConfig]) -> Iterator[Problem]:
@@ -18,7 +14,7 @@ def find_obstacles(options: Options, pools: Iterable[PoolConfig]) -> Iterator[Pr
     names = [pool.spec.name for pool in pools if pool.spec.dra]
     if not names:
         return
-    credentials = options.kubeconfig or TOKEN
+    credentials = options.kubeconfig or SERVICE_ACCOUNT / "token"
     if not os.access(credentials, os.R_OK):
         text = (
             "the API server can't be reached without credentials: no claim can be prepared, no "

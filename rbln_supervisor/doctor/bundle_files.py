@@ -10,7 +10,8 @@ import msgspec
 
 from rbln_supervisor.doctor.run_dir import living_processes
 from rbln_supervisor.options import Options
-from rbln_supervisor.pod_devices.prepared_claims import CHECKPOINT, driver_folders
+from rbln_supervisor.pod_devices.prepared_claims import driver_folders
+from rbln_worker.contract.claims import CHECKPOINT
 
 MAX_FILE_BYTES: Final = 256 * 1024
 """Maximum size of each file (bytes); its end is kept."""

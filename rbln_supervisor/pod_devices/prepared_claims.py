@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from rbln_worker.contract.claims import CHECKPOINT
 from rbln_worker.contract.pod_devices import PodDevice
+from rbln_worker.host.boot import read_boot_id
 
-CHECKPOINT: Final = "checkpoint.json"
-"""The file name; other programs' drivers have files of this name, too, with another content."""
-BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _MAX_BYTES: Final = 16 * 1024 * 1024
 _MAX_DRIVERS: Final = 64
 
@@ -29,7 +28,7 @@ def driver_folders(plugins: Path) -> tuple[Path, ...]:
 
 def read_prepared_claims(plugins: Path) -> tuple[PodDevice, ...]:
     """Return the devices of claims that were prepared since the node's start, for each pod."""
-    boot = BOOT_ID.read_text().strip()
+    boot = read_boot_id()
     return tuple(one for folder in driver_folders(plugins) for one in _read_driver(folder, boot))
 
 

@@ -1,8 +1,14 @@
 """Prepared ResourceClaims of a pool that is exported by DRA."""
 
+from typing import Final
+
 import msgspec
 
 from rbln_worker.contract.device import DeviceId
+
+CHECKPOINT: Final = "checkpoint.json"
+"""The file in a driver's folder with its claims. Drivers of other programs have files of this name,
+too, with another content."""
 
 
 class PreparedClaim(msgspec.Struct, frozen=True):

@@ -143,12 +143,3 @@ class ClaimGroups:
         if failure and failure != self._failure:
             log.warning("RSD groups can't be changed", extra={"why": failure})
         self._failure = failure
-
-
-def no_groups(claimed: ReadEntries) -> ClaimGroups:
-    """Return groups of a host without the vendor's tool."""
-
-    async def hold_nothing() -> ResourceHolders:
-        return ResourceHolders()
-
-    return ClaimGroups(lambda: None, claimed, hold_nothing)

@@ -29,7 +29,7 @@ from rbln_worker.core.dra.resource_claim import ResourceClaim
 from rbln_worker.core.dra.rsd import RsdFailure
 from rbln_worker.dra.checkpoint_file import ClaimFilesError
 from rbln_worker.dra.claim_files import DeviceBoard
-from rbln_worker.dra.claim_groups import ClaimGroups, ReadEntries, no_groups
+from rbln_worker.dra.claim_groups import ClaimGroups, ReadEntries
 from rbln_worker.dra.claim_records import ClaimRecords
 
 FILES_TIMEOUT_S: Final = 10.0
@@ -62,7 +62,7 @@ class ClaimStore:
         records: ClaimRecords,
         *,
         post: Callable[[tuple[PreparedClaim, ...]], None],
-        make_groups: Callable[[ReadEntries], ClaimGroups] = no_groups,
+        make_groups: Callable[[ReadEntries], ClaimGroups],
     ) -> None:
         """``post`` takes the prepared claims after a change."""
         self._reader = reader

@@ -27,7 +27,7 @@ class ClusterConnection:
         """Return the client. Raises AccessError."""
         if self._client is None:
             try:
-                self._client = ApiClient(ClusterAccess.load(self._kubeconfig))
+                self._client = ApiClient(ClusterAccess(self._kubeconfig))
             except AccessError as error:
                 self.problem = str(error)
                 raise

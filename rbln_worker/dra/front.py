@@ -2,12 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import grpc
 
-from rbln_worker.contract.claims import PreparedClaim
+from rbln_worker.contract.claims import CHECKPOINT, PreparedClaim
 from rbln_worker.contract.counters import WorkerCounters
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pod_resources import ResourceHolders
@@ -28,11 +27,9 @@ from rbln_worker.dra.health_stream import HealthStream
 from rbln_worker.dra.publisher import SlicePublisher
 from rbln_worker.dra.rsd_tool import RsdGroups
 from rbln_worker.dra.tool_process import LOCK_FILE, find_tool
+from rbln_worker.host.boot import read_boot_id
 from rbln_worker.kubelet import pod_resources
 from rbln_worker.spec import DraStart, WorkerSpec, below_root
-
-CHECKPOINT: Final = "checkpoint.json"
-_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class DraFront:
@@ -56,7 +53,7 @@ class DraFront:
         self._node = start.node
         self._health = HealthStream(start.node)
         folder = spec.kubelet_dirs.plugins / start.driver
-        boot = _BOOT_ID.read_text().strip()
+        boot = read_boot_id()
         files = ClaimFiles(
             start.driver,
             start.node,

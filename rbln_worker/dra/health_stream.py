@@ -9,6 +9,7 @@ from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.health import HealthPhase, Verdict
 from rbln_worker.core.aligned_timer import next_moment
 from rbln_worker.core.dra.names import dra_device_name
+from rbln_worker.core.limit_bytes import limit_bytes
 from rbln_worker.dra.api import dra_health_pb2 as pb
 
 RESEND_INTERVAL_S: Final = 10.0
@@ -55,21 +56,13 @@ class HealthStream:
                     health=_health_of(verdict),
                     last_updated_time=now,
                     message=limit_bytes(
-                        "; ".join(filter(None, (verdict.reason, *verdict.warnings)))
+                        "; ".join(filter(None, (verdict.reason, *verdict.warnings))),
+                        MAX_MESSAGE_BYTES,
                     ),
                 )
                 for device, verdict in verdicts.items()
             ]
         ).SerializeToString()
-
-
-def limit_bytes(text: str) -> str:
-    """Return a text of at most MAX_MESSAGE_BYTES in UTF-8."""
-    raw = text.encode(errors="replace")
-    if len(raw) <= MAX_MESSAGE_BYTES:
-        return raw.decode()
-    mark = "…"
-    return raw[: MAX_MESSAGE_BYTES - len(mark.encode())].decode(errors="ignore") + mark
 
 
 def _health_of(verdict: Verdict) -> pb.HealthStatus:

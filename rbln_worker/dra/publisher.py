@@ -33,13 +33,17 @@ from rbln_worker.core.dra.reconcile import (
 )
 from rbln_worker.core.dra.resource_slice import COLLECTION, ResourceSlice
 from rbln_worker.core.dra.slices import DesiredPool, desired_pool
-from rbln_worker.core.dra.write_budget import WriteBudget
 from rbln_worker.core.kube.api_error import ApiError
+from rbln_worker.core.kube.call_budget import CallBudget
 from rbln_worker.core.kube.retry import retry_delay
 from rbln_worker.kube.client import ApiClient
 from rbln_worker.kube.objects import ObjectMeta
 from rbln_worker.kube.reflector import follow_list
 
+BURST: Final = 10.0
+"""Rounds of writes that may follow each other at once."""
+INTERVAL_S: Final = 0.25
+"""Seconds from one round to the next after a burst: a fault has to be in the slice within 0.3 s."""
 CHECK_AFTER_S: Final = 5.0
 """Seconds after a round of writes at which the watch must show the result."""
 FIGHT_INTERVAL_S: Final = 5.0
@@ -90,7 +94,7 @@ class SlicePublisher:
         """What the server made of our writes, by name of the slice."""
         self._state = PublicationState(driver, node)
         self._problems: tuple[Problem, ...] = ()
-        self._budget = WriteBudget()
+        self._budget = CallBudget(BURST, INTERVAL_S)
         self._failures = 0
         self._wake = asyncio.Event()
         self._lock = asyncio.Lock()
@@ -181,7 +185,7 @@ class SlicePublisher:
                 continue
             fight = FIGHT_INTERVAL_S if self._state.foreign >= MANY_FOREIGN else 0.0
             await asyncio.sleep(max(fight, self._budget.next_delay(loop.time())))
-            self._budget = self._budget.after_round(loop.time())
+            self._budget = self._budget.after_call(loop.time())
             try:
                 async with self._lock:
                     await self._write_slices()

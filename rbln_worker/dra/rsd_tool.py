@@ -117,12 +117,8 @@ class RsdGroups:
         except TimeoutError:
             return RsdFailure(f"RSD groups not checked within {self._timeouts.change:g} s")
 
-    async def read_groups(self) -> Groups | RsdFailure:
-        """Read the groups that exist: from the driver, else from the tool."""
-        async with self._turn:
-            return await self._read_groups()
-
     async def _read_groups(self) -> Groups | RsdFailure:
+        """Read the groups that exist: from the driver, else from the tool."""
         text = await self._read_group_file()
         if isinstance(text, str):
             return parse_group_file(text)

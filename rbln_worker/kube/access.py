@@ -4,7 +4,7 @@ import os
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import msgspec
 
@@ -15,8 +15,8 @@ from rbln_worker.core.kube.kubeconfig import (
     ValueSource,
     read_kubeconfig,
 )
+from rbln_worker.spec import SERVICE_ACCOUNT
 
-SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _MAX_FILE_BYTES: Final = 1 << 20
 
 
@@ -44,9 +44,16 @@ class ClusterAccess:
     """
 
     def __init__(
-        self, kubeconfig: Path | None, folder: Path, environment: Mapping[str, str]
+        self,
+        kubeconfig: Path | None,
+        *,
+        folder: Path = SERVICE_ACCOUNT,
+        environment: Mapping[str, str] = os.environ,
     ) -> None:
-        """Read the files. Raises AccessError."""
+        """Read the files of a kubeconfig; None: those of the pod's service account.
+
+        Raises AccessError.
+        """
         self._kubeconfig = kubeconfig
         self._folder = folder
         self._environment = environment
@@ -54,20 +61,6 @@ class ClusterAccess:
         """Inode, time of change (nanoseconds) and size of each file that was read."""
         self._context: ssl.SSLContext | None = None
         self._credentials = self._read_all()
-
-    @classmethod
-    def load(
-        cls,
-        kubeconfig: Path | None,
-        *,
-        folder: Path = SERVICE_ACCOUNT,
-        environment: Mapping[str, str] = os.environ,
-    ) -> Self:
-        """Return the access of a kubeconfig; None: that of the pod's service account.
-
-        Raises AccessError.
-        """
-        return cls(kubeconfig, folder, environment)
 
     def current_credentials(self) -> Credentials:
         """Return the credentials, read again if a file has changed."""

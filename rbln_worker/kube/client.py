@@ -38,12 +38,10 @@ WATCH_SLACK_S: Final = 15.0
 MAX_LINE_BYTES: Final = 8 << 20
 """Maximum size of one event of a watch; etcd has 1.5 MiB an object."""
 
-PatchKind = Literal["merge", "strategic-merge", "json", "apply"]
+PatchKind = Literal["merge", "strategic-merge"]
 _PATCH_TYPES: Final[Mapping[PatchKind, str]] = {
     "merge": "application/merge-patch+json",
     "strategic-merge": "application/strategic-merge-patch+json",
-    "json": "application/json-patch+json",
-    "apply": "application/apply-patch+yaml",  # JSON is YAML
 }
 _EVENT_TYPES: Final[Mapping[str, EventType]] = {
     "ADDED": "ADDED",

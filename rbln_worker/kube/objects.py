@@ -5,7 +5,7 @@ from typing import Final, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
-from rbln_worker.core.kube_objects import OwnerReference
+from rbln_worker.core.kube.owner_reference import OwnerReference
 
 
 class ObjectMeta(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rbln_supervisor.agent.sources import EventSource
 from rbln_supervisor.agent.state_file import load_state
-from rbln_supervisor.core.events.delivery import Outcome, after_call, next_delivery
+from rbln_supervisor.core.events.delivery import Outcome, after_call
 from rbln_supervisor.core.events.notes import MAX_NOTE_BYTES, event_note
 from rbln_supervisor.core.events.occurrences import (
     FlapHistory,
@@ -46,7 +46,7 @@ def kubeconfig(raw: bytes) -> None:
         path = Path(folder, "kubeconfig")
         path.write_bytes(raw)
         try:
-            access = ClusterAccess.load(path)
+            access = ClusterAccess(path)
         except AccessError as error:
             claims.one_line(str(error))
             return
@@ -69,7 +69,7 @@ def agent_state(raw: bytes) -> None:
         found, history = find_occurrences(source.read_new(), state.history, 1.0)
         assert isinstance(history, FlapHistory)
         state = add_groups(state, group_occurrences(found), {}, "node")
-        first = next_delivery(state.outbox)
+        first = state.outbox[0] if state.outbox else None
         assert first is not None
         assert first not in after_call(state, first, Outcome.DONE).outbox
         assert source.positions()

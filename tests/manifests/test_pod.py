@@ -18,7 +18,7 @@ from rbln_supervisor.ctl.probe_command import READY_TIMEOUT_S
 from rbln_supervisor.options import Options
 from rbln_worker.core.allocation import cdi, devinfo
 from rbln_worker.host.facts import HOST_FILES
-from rbln_worker.kube.access import SERVICE_ACCOUNT
+from rbln_worker.spec import SERVICE_ACCOUNT
 from tests.manifests.objects import (
     API_KINDS,
     KUSTOMIZE,

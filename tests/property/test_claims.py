@@ -40,8 +40,9 @@ from rbln_worker.core.dra.claims import (
 from rbln_worker.core.dra.metadata import metadata_files
 from rbln_worker.core.dra.names import dra_device_name
 from rbln_worker.core.dra.resource_claim import ResourceClaim
+from rbln_worker.core.limit_bytes import limit_bytes
 from rbln_worker.dra.checkpoint_file import ClaimFilesError
-from rbln_worker.dra.health_stream import MAX_MESSAGE_BYTES, limit_bytes
+from rbln_worker.dra.health_stream import MAX_MESSAGE_BYTES
 from tests.sim.claim_steps import DRIVER, IDS, board, plan, records
 
 REFERENCE = ClaimReference("uid-1", "default", "one")
@@ -230,7 +231,7 @@ def test_a_spec_file_belongs_to_one_driver(uid: str, driver: str) -> None:
 
 @given(st.text(max_size=1100))
 def test_a_health_message_fits(text: str) -> None:
-    cut = limit_bytes(text)
+    cut = limit_bytes(text, MAX_MESSAGE_BYTES)
     assert len(cut.encode()) <= MAX_MESSAGE_BYTES
     plain = text.encode(errors="replace").decode()
     assert cut == plain or (cut.endswith("…") and plain.startswith(cut[:-1]))

@@ -37,7 +37,7 @@ def run(
     """Run a coroutine with a client of the server."""
 
     async def scene() -> T:
-        access = ClusterAccess.load(kubeconfig or server.kubeconfig())
+        access = ClusterAccess(kubeconfig or server.kubeconfig())
         client = ApiClient(access, call_timeout_s=call_timeout_s)
         try:
             return await work(client)

@@ -14,9 +14,9 @@ from typing import Final
 import pytest
 import zmq
 
-from rbln_supervisor.config.dra_access import TOKEN
 from rbln_supervisor.events.log import FILE as EVENTS
-from rbln_supervisor.pod_devices.prepared_claims import BOOT_ID
+from rbln_worker.host.boot import read_boot_id
+from rbln_worker.spec import SERVICE_ACCOUNT
 from tests.sim import atomic, network, seccomp
 from tests.sim.agent import running_agent
 from tests.sim.device import SimDevice
@@ -197,7 +197,7 @@ def claims_of_no_driver(stack: Stack) -> None:
         "uid": "u1",
         "namespace": "ml",
         "name": "npus",
-        "boot": BOOT_ID.read_text().strip(),
+        "boot": read_boot_id(),
         "state": "done",
         "devices": [{"id": ATOMS[0], "requests": ["npus"]}],
         "pods": ["ml/train-0"],
@@ -217,7 +217,12 @@ def other_plugin(stack: Stack) -> None:
 
 FAULTS: Final = (
     # DRA, and other exporters
-    Fault("api-access-missing", pool_without_token, "rebellions.ai/ATOM", subject=str(TOKEN)),
+    Fault(
+        "api-access-missing",
+        pool_without_token,
+        "rebellions.ai/ATOM",
+        subject=str(SERVICE_ACCOUNT / "token"),
+    ),
     Fault("claims-unserved", claims_of_no_driver, "pod ml/train-0", subject="npu.old.ai"),
     Fault("foreign-exporter", other_plugin, ATOMS[0], "warning", "example.com/npu"),
     # What can't be found out

@@ -253,7 +253,7 @@ def test_a_token_that_is_refused_is_read_again_once(server: SimApiServer) -> Non
     token = server.folder / "token"
     token.write_text("token-1")
     config = server.kubeconfig(tokenFile=str(token))
-    access = ClusterAccess.load(config)
+    access = ClusterAccess(config)
     # The file changes, and its mark does not show it: as two writes in one tick of the clock.
     token.write_text(SECOND_TOKEN)
     access._marks[token] = tuple(
@@ -339,16 +339,16 @@ def test_a_service_account_is_read_from_its_folder(server: SimApiServer) -> None
     place = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(server.port)}
 
     async def work() -> Thing:
-        client = ApiClient(ClusterAccess.load(None, folder=folder, environment=place))
+        client = ApiClient(ClusterAccess(None, folder=folder, environment=place))
         made = await client.create(SLICES, thing("one"), Thing)
         await client.close()
         return made
 
     assert asyncio.run(work()).metadata.uid
     with pytest.raises(AccessError, match="not in a pod"):
-        ClusterAccess.load(None, folder=folder, environment={})
+        ClusterAccess(None, folder=folder, environment={})
     with pytest.raises(AccessError, match="token: No such file"):
-        ClusterAccess.load(None, folder=server.folder, environment=place)
+        ClusterAccess(None, folder=server.folder, environment=place)
 
 
 def test_proxies_of_the_environment_are_not_used(

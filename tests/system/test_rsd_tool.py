@@ -216,7 +216,7 @@ def test_a_driver_whose_list_hangs_costs_one_thread(rsd: SimRsd) -> None:
         assert "an earlier read has not ended" in second.reason
         rsd.answer_driver_list()
         async with asyncio.timeout(20):
-            while isinstance(await groups.read_groups(), RsdFailure):  # noqa: ASYNC110
+            while isinstance(await groups._read_groups(), RsdFailure):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert await groups.make_group(PAIR, NPUS) == 1
 

@@ -9,12 +9,10 @@ from hypothesis import strategies as st
 
 from rbln_supervisor.core.events.delivery import (
     BURST,
-    SENDS_PER_S,
+    INTERVAL_S,
     Outcome,
-    SendBudget,
     after_call,
     call_outcome,
-    next_delivery,
 )
 from rbln_supervisor.core.events.node_condition import (
     condition_patch,
@@ -39,6 +37,7 @@ from rbln_supervisor.core.events.series import (
     add_groups,
 )
 from rbln_worker.contract.events import Event
+from rbln_worker.core.kube.call_budget import CallBudget
 from tests.unit.pages import REPOSITORY
 
 NOW: Final = 1_800_000_000.0
@@ -249,7 +248,7 @@ def test_the_outbox_after_a_call(
     state = add_groups(
         AgentState(), (*groups_of(event("Unhealthy")), *groups_of(event("Healthy"))), {}, "n1"
     )
-    first = next_delivery(state.outbox)
+    first = state.outbox[0] if state.outbox else None
     assert first is not None
     after = after_call(state, first, outcome)
     assert after.outbox == tuple(state.outbox[one] for one in rest)
@@ -257,12 +256,12 @@ def test_the_outbox_after_a_call(
 
 
 def test_a_burst_is_sent_at_once_and_the_rest_slowly() -> None:
-    budget, now = SendBudget(), 100.0
+    budget, now = CallBudget(BURST, INTERVAL_S), 100.0
     for _ in range(int(BURST)):
-        assert budget.delay_s(now) == 0
-        budget = budget.after_send(now)
-    assert budget.delay_s(now) == pytest.approx(1 / SENDS_PER_S)
-    assert budget.delay_s(now + 1 / SENDS_PER_S) == pytest.approx(0)
+        assert budget.next_delay(now) == 0
+        budget = budget.after_call(now)
+    assert budget.next_delay(now) == pytest.approx(INTERVAL_S)
+    assert budget.next_delay(now + INTERVAL_S) == pytest.approx(0)
 
 
 def test_every_reason_has_a_row_in_the_reference() -> None:

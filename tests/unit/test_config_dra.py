@@ -4,13 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from rbln_supervisor.config.dra_access import TOKEN, find_obstacles
+from rbln_supervisor.config.dra_access import find_obstacles
 from rbln_supervisor.options import Options
 from rbln_supervisor.workers.pool_worker import worker_spec
 from rbln_worker.contract.pool import DraExport
 from rbln_worker.contract.problem import Code
-from rbln_worker.kube.access import SERVICE_ACCOUNT
-from rbln_worker.spec import DraStart
+from rbln_worker.spec import SERVICE_ACCOUNT, DraStart
 from tests.unit.configuring import parse_value, pool
 
 
@@ -61,7 +60,10 @@ def test_obstacles_are_those_of_dra_pools_only(tmp_path: Path) -> None:
     kubeconfig.touch()
     registry.mkdir()
     assert list(find_obstacles(options, exported)) == []
-    assert SERVICE_ACCOUNT / "token" == TOKEN
+    in_a_pod = Options(plugins_registry_dir=registry)
+    assert [one.subject for one in find_obstacles(in_a_pod, exported)] == [
+        str(SERVICE_ACCOUNT / "token")
+    ]
 
 
 def test_only_workers_of_dra_pools_get_the_node_and_the_api_server() -> None:

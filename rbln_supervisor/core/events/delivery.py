@@ -1,6 +1,5 @@
 """Outcomes of the calls that send Events, and the rate of these calls."""
 
-from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -10,10 +9,8 @@ from rbln_supervisor.core.events.series import AgentState, Delivery
 
 BURST: Final = 30.0
 """Events of a node that are sent at once."""
-SENDS_PER_S: Final = 0.2
-"""Further ones each second: a fault of a whole cluster is no storm for its API server."""
-FIRST_DELAY_S: Final = 0.5
-MAX_DELAY_S: Final = 30.0
+INTERVAL_S: Final = 5.0
+"""Seconds from one to the next after that: a fault of a whole cluster is no storm."""
 
 
 class Outcome(StrEnum):
@@ -59,27 +56,3 @@ def after_call(state: AgentState, sent: Delivery, outcome: Outcome) -> AgentStat
             return msgspec.structs.replace(state, outbox=(*rest, sent))
         case Outcome.MISSING | Outcome.RETRY:
             return state
-
-
-def next_delivery(outbox: Sequence[Delivery]) -> Delivery | None:
-    """Return the delivery to send now: the first one."""
-    return outbox[0] if outbox else None
-
-
-class SendBudget(msgspec.Struct, frozen=True):
-    """A token bucket of sends."""
-
-    tokens: float = BURST
-    at: float = 0.0
-    """Monotonic seconds."""
-
-    def delay_s(self, now: float) -> float:
-        """Return the seconds until the next send is allowed."""
-        return max(0.0, (1.0 - self._tokens_at(now)) / SENDS_PER_S)
-
-    def after_send(self, now: float) -> "SendBudget":
-        """Return the budget after a send."""
-        return SendBudget(self._tokens_at(now) - 1.0, now)
-
-    def _tokens_at(self, now: float) -> float:
-        return min(BURST, self.tokens + SENDS_PER_S * max(0.0, now - self.at))

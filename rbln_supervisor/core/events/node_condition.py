@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from rbln_supervisor.core.events.notes import MAX_NAMED, limit_bytes
+from rbln_supervisor.core.events.notes import MAX_NAMED, one_line
 from rbln_supervisor.core.events.series import Body
 
 HEARTBEAT_S: Final = 300.0
@@ -39,7 +39,7 @@ def next_condition(
     is_true = bool(unhealthy)
     same = earlier is not None and (earlier.kind, earlier.is_true) == (kind, is_true)
     since = earlier.since if same and earlier is not None else now
-    return NodeCondition(kind, is_true, limit_bytes(message), since)
+    return NodeCondition(kind, is_true, one_line(message), since)
 
 
 def condition_patch(condition: NodeCondition, now: float) -> Body:

@@ -5,6 +5,7 @@ from typing import Final
 
 from rbln_supervisor.core.events.occurrences import FLAP_S, FLAPS, OccurrenceGroup
 from rbln_supervisor.core.events.reasons import EventReason
+from rbln_worker.core.limit_bytes import limit_bytes
 
 MAX_NOTE_BYTES: Final = 1024
 """Maximum of events.k8s.io/v1 (bytes)."""
@@ -25,19 +26,19 @@ def event_note(group: OccurrenceGroup, *, for_pod: bool) -> str:
     match group.reason:
         case EventReason.POOL_WORKER_RESTARTED:
             text = f"the worker of {group.pool} ended and is started again"
-            return limit_bytes(f"{text}{_appendix(group.members[0].text)}")
+            return one_line(f"{text}{_appendix(group.members[0].text)}")
         case EventReason.POOL_INVALID:
             text = f"{group.pool} can't be exported"
-            return limit_bytes(f"{text}{_appendix(group.members[0].text)}")
+            return one_line(f"{text}{_appendix(group.members[0].text)}")
         case EventReason.CONFIGURATION_REFUSED:
             text = "the configuration was refused, the former one stays active"
-            return limit_bytes(f"{text}{_appendix(group.members[0].text)}")
+            return one_line(f"{text}{_appendix(group.members[0].text)}")
         case EventReason.CONFIGURATION_APPLIED:
-            return limit_bytes(f"a new configuration is active{_appendix(group.members[0].text)}")
+            return one_line(f"a new configuration is active{_appendix(group.members[0].text)}")
         case EventReason.FOREIGN_EXPORTER:
-            return limit_bytes(group.members[0].text)
+            return one_line(group.members[0].text)
         case _:
-            return limit_bytes(_device_note(group, for_pod=for_pod))
+            return one_line(_device_note(group, for_pod=for_pod))
 
 
 def _device_note(group: OccurrenceGroup, *, for_pod: bool) -> str:
@@ -67,10 +68,7 @@ def _appendix(text: str) -> str:
     return f": {text}" if text else ""
 
 
-def limit_bytes(text: str, limit: int = MAX_NOTE_BYTES) -> str:
-    """Return a text as one printable line of at most ``limit`` bytes."""
+def one_line(text: str) -> str:
+    """Return a text as one printable line of at most MAX_NOTE_BYTES."""
     line = " ".join("".join(one if one.isprintable() else " " for one in text).split())
-    data = line.encode(errors="replace")
-    if len(data) <= limit:
-        return data.decode()
-    return data[: limit - 3].decode(errors="ignore") + "…"
+    return limit_bytes(line, MAX_NOTE_BYTES)

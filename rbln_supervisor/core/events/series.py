@@ -7,9 +7,10 @@ from typing import Final
 
 import msgspec
 
-from rbln_supervisor.core.events.notes import event_note, limit_bytes
+from rbln_supervisor.core.events.notes import event_note
 from rbln_supervisor.core.events.occurrences import FlapHistory, OccurrenceGroup
 from rbln_supervisor.core.events.reasons import BY_TEXT, OF_DEVICES
+from rbln_worker.core.limit_bytes import limit_bytes
 
 CONTROLLER: Final = "rebellions.ai/rbln-agent"
 NODE_NAMESPACE: Final = "default"

@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from rbln_worker.core.kube_objects import OwnerReference
+from rbln_worker.core.kube.owner_reference import OwnerReference
 
 API_VERSION: Final = "resource.k8s.io/v1"
 KIND: Final = "ResourceSlice"

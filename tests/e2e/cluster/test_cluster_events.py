@@ -27,7 +27,7 @@ from rbln_worker.kube.access import ClusterAccess
 from rbln_worker.kube.client import ApiClient
 
 async def patch():
-    client = ApiClient(ClusterAccess.load(None))
+    client = ApiClient(ClusterAccess(None))
     try:
         await client.patch(sys.argv[1], json.loads(sys.argv[2]), dict)
         print("patched")
@@ -43,7 +43,7 @@ from rbln_worker.kube.access import ClusterAccess
 from rbln_worker.kube.client import ApiClient
 
 async def create():
-    client = ApiClient(ClusterAccess.load(None))
+    client = ApiClient(ClusterAccess(None))
     try:
         await client.create(sys.argv[1], json.loads(sys.argv[2]), dict)
         print("created")

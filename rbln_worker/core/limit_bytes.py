@@ -1,0 +1,13 @@
+"""Texts of a limited size, for fields of the Kubernetes API."""
+
+from typing import Final
+
+_MARK: Final = "…"
+
+
+def limit_bytes(text: str, most: int) -> str:
+    """Return a text of at most ``most`` bytes in UTF-8; a shortened one ends with an ellipsis."""
+    data = text.encode(errors="replace")
+    if len(data) <= most:
+        return data.decode()
+    return data[: most - len(_MARK.encode())].decode(errors="ignore") + _MARK
