@@ -150,6 +150,11 @@ class SimKubelet:
         """It keeps the registrations of a resource by socket path, as 1.37 does."""
         return self._book.keeping is Keeping.PER_SOCKET
 
+    @property
+    def health_service(self) -> str:
+        """The service by which it watches the health of DRA devices, as 1.36 or 1.37 does."""
+        return self.dra.health_services[0]
+
     # What it saw
 
     @property

@@ -32,6 +32,10 @@ class AnyKubelet(Protocol):
     def keeps_each_socket(self) -> bool:
         """It keeps the registrations of a resource by socket path (1.37), not one by name."""
 
+    @property
+    def health_service(self) -> str:
+        """The service by which it watches the health of DRA devices; empty before 1.36."""
+
     def wait_listed(self, name: str, allocatable: int, capacity: int | None = None) -> None:
         """Wait until the node shows so many devices; all healthy where only one number is said."""
 

@@ -29,7 +29,7 @@ HEALTH_AGAIN_S: Final = 5.0
 """From the end of a health stream to the next attempt."""
 _SERVICES: Final = ("v1.DRAPlugin", "v1beta1.DRAPlugin")
 _HEALTH_1_37: Final = ("v1.DRAResourceHealth", "v1alpha1.DRAResourceHealth")
-_HEALTH_1_34: Final = ("v1alpha1.DRAResourceHealth",)
+_HEALTH_1_36: Final = ("v1alpha1.DRAResourceHealth",)
 _PACKAGE: Final = "k8s.io.kubelet.pkg.apis.dra"
 
 
@@ -115,7 +115,7 @@ class DraPlugins:
         """By driver, pool and device."""
         self.reports = 0
         """Messages of all health streams."""
-        self._health_services = _HEALTH_1_37 if health_v1 else _HEALTH_1_34
+        self.health_services = _HEALTH_1_37 if health_v1 else _HEALTH_1_36
         self._plugins: dict[str, list[_Plugin]] = {}
         self._wipes: dict[str, threading.Timer] = {}
 
@@ -141,7 +141,7 @@ class DraPlugins:
         """Register a plugin; the reason of a refusal."""
         offered = frozenset(versions)
         service = next((one for one in _SERVICES if one in offered), "")
-        health = next((one for one in self._health_services if one in offered), "")
+        health = next((one for one in self.health_services if one in offered), "")
         error = ""
         with self.changed:
             plugins = self._plugins.setdefault(driver, [])

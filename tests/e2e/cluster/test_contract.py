@@ -27,6 +27,13 @@ class RealKubelet:
         """It is 1.37 or newer."""
         return at_least(37)
 
+    @property
+    def health_service(self) -> str:
+        """Of the newest version that it knows; the gate ResourceHealthStatus is off before 1.36."""
+        if not at_least(36):
+            return ""
+        return f"{'v1' if at_least(37) else 'v1alpha1'}.DRAResourceHealth"
+
     def wait_listed(self, name: str, allocatable: int, capacity: int | None = None) -> None:
         """Wait until the node's status shows so many devices."""
         self._history.wait_for(name, allocatable, allocatable if capacity is None else capacity)
