@@ -219,14 +219,16 @@ class _Sources:
         }
 
     def _note_kubelet(self) -> None:
+        """Note a kubelet's start: the time at which it made its socket."""
+        now = datetime.now(UTC).timestamp()
         try:
             found = os.stat(self._plugins / "kubelet.sock")  # noqa: PTH116 - as above
-            identity = found.st_ino, found.st_mtime_ns
+            identity, made = (found.st_ino, found.st_mtime_ns), found.st_mtime
         except OSError:
-            identity = (0, 0)
+            identity, made = (0, 0), now
         if identity != self._kubelet:
             self._kubelet = identity
-            self._kubelet_since = asyncio.get_running_loop().time()
+            self._kubelet_since = asyncio.get_running_loop().time() - max(0.0, now - made)
             self._listed.clear()
 
     async def _watch_folders(self) -> None:

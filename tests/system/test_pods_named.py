@@ -1,5 +1,6 @@
 """Who holds a device: in the status, explained, as events and as metrics."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,24 @@ def test_each_transition_is_an_event_once_over_restarts() -> None:
         stack.kubelet.running.delete("train")
         both = [*held, ("released", "pod ml/train")]
         eventually(lambda: events(stack) == both, what="and its end")
+
+
+def test_a_pod_that_ended_long_ago_holds_nothing_after_a_start() -> None:
+    with Stack(TWO_POOLS) as stack:
+        served(stack)
+        stack.kubelet.running.admit("train", ATOM, [A])
+        stack.stop()
+        stack.kubelet.running.delete("train")
+        an_hour_ago = stack.kubelet.socket.stat().st_mtime - 3600
+        os.utime(stack.kubelet.socket, (an_hour_ago, an_hour_ago))
+        stack.start()
+        served(stack)
+        status = stack.wait_status(
+            lambda status: status.supervisor.pod_source == "pod-resources",
+            30.0,
+            what="the kubelet was asked",
+        )
+        assert not status.pools[ATOM].devices[A].pods
 
 
 def test_before_1_37_it_is_pod_resources() -> None:
