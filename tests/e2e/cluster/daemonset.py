@@ -101,10 +101,12 @@ class DaemonSet:
         statuses = pod["status"].get("containerStatuses") or [{}]
         return dict(statuses[0])
 
-    def has_one_ready_pod(self) -> bool:
-        """Return True once no rollout is under way, and the one pod is ready."""
+    def has_one_ready_pod(self, *, after: str = "") -> bool:
+        """Return True once no rollout is under way, and the one pod, another one, is ready."""
         pods = self.pods()
         if len(pods) != 1 or "deletionTimestamp" in pods[0]["metadata"]:
+            return False
+        if pods[0]["metadata"]["name"] == after:
             return False
         return any(one["ready"] for one in pods[0]["status"].get("containerStatuses", ()))
 

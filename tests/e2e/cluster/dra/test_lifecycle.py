@@ -61,7 +61,7 @@ def test_an_update_leaves_no_gap(
     slowest = 0.0
     with bench.untouched(held), sockets_at_once() as sockets:
         driver.kubectl("rollout", "restart", f"daemonset/{NAME}", "--namespace", NAMESPACE)
-        while not (driver.has_one_ready_pod() and driver.pod() != before):
+        while not driver.has_one_ready_pod(after=before):
             pod = claims.pod(template=template)
             pod.running()
             slowest = max(slowest, pod.seconds)
