@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.text import Text
 
 from rbln_supervisor.core.doctor.status_checks import has_errors
@@ -14,7 +13,7 @@ from rbln_supervisor.ctl.command import Command, add_node_arguments
 from rbln_supervisor.ctl.doctor import Diagnosis, Overrides, diagnose_node
 from rbln_supervisor.ctl.exits import Exit
 from rbln_supervisor.ctl.output import write_json
-from rbln_supervisor.ctl.rendering import print_page
+from rbln_supervisor.ctl.rendering import indent_page, print_page
 from rbln_supervisor.ctl.text import plain
 from rbln_worker.contract.problem import Problem, Severity, count_text
 from rbln_worker.contract.version import VERSION
@@ -73,10 +72,10 @@ def _problem_rows(one: Problem) -> Iterator[RenderableType]:
         (one.code, "bold"),
         f"  {plain(one.subject)}" if one.subject else "",
     )
-    yield Padding(Text(plain(one.text)), (0, 0, 0, 9), expand=False)
+    yield indent_page(Text(plain(one.text)), 9)
     for line in filter(None, one.evidence):
-        yield Padding(Text(f"· {plain(line)}", "dim"), (0, 0, 0, 9), expand=False)
-    yield Padding(Text.assemble(("next: ", "bold"), plain(one.hint)), (0, 0, 0, 9), expand=False)
+        yield indent_page(Text(f"· {plain(line)}", "dim"), 9)
+    yield indent_page(Text.assemble(("next: ", "bold"), plain(one.hint)), 9)
 
 
 def _summary_line(problems: Sequence[Problem], unreachable: str | None) -> Text:

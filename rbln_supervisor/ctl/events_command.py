@@ -8,7 +8,6 @@ from typing import Final
 
 import msgspec
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from rbln_supervisor.core.events.query import MAX_EVENTS, Query, select_events
@@ -16,7 +15,7 @@ from rbln_supervisor.ctl import completers
 from rbln_supervisor.ctl.command import Command
 from rbln_supervisor.ctl.exits import Exit
 from rbln_supervisor.ctl.output import print_errors, write_json, write_line, write_text
-from rbln_supervisor.ctl.rendering import print_page, table_for
+from rbln_supervisor.ctl.rendering import build_table, fixed_column, print_page
 from rbln_supervisor.ctl.text import parse_since, plain, time_stamp
 from rbln_supervisor.events import log
 from rbln_worker.contract.events import Event
@@ -138,23 +137,19 @@ def _print_events(events: Iterable[Event], *, as_json: bool) -> bool:
 
 def events_page(events: Iterable[Event], columns: int) -> RenderableType:
     """Return a table of events, the newest last."""
-    table: Table = table_for(columns)
-    narrow = columns < NARROW_COLUMNS
-    table.add_column("TIME (UTC)", no_wrap=True)
-    table.add_column("POOL", overflow="fold")
-    table.add_column("DEVICE", overflow="fold")
-    table.add_column("EVENT", overflow="fold")
-    table.add_column("REASON", overflow="fold")
-    for event in events:
-        when = time_stamp(event.at)
-        table.add_row(
-            Text(when[11:] if narrow else when, "dim"),
-            Text(plain(event.pool) or "-"),
-            Text(plain(event.device) or "-"),
+    first = len("2026-11-25 ") if columns < NARROW_COLUMNS else 0
+    rows = (
+        (
+            Text(time_stamp(event.at)[first:], "dim"),
+            event.pool or "-",
+            event.device or "-",
             Text(state_text(event), _state_style(event)),
-            Text(evidence_text(event)),
+            evidence_text(event),
         )
-    return table
+        for event in events
+    )
+    heads = (fixed_column("TIME (UTC)"), "POOL", "DEVICE", "EVENT", "REASON")
+    return build_table(columns, heads, rows)
 
 
 def event_line(event: Event) -> str:

@@ -8,7 +8,6 @@ from typing import Final
 
 import msgspec
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -27,7 +26,7 @@ from rbln_supervisor.ctl.command import Command
 from rbln_supervisor.ctl.doctor import Overrides, find_owners
 from rbln_supervisor.ctl.exits import CommandError, Exit
 from rbln_supervisor.ctl.output import write_json
-from rbln_supervisor.ctl.rendering import print_page, table_for
+from rbln_supervisor.ctl.rendering import build_table, fixed_column, indent_page, print_page
 from rbln_supervisor.ctl.text import duration_text, plain, time_ago
 from rbln_worker.contract.health import HealthPhase
 
@@ -220,17 +219,14 @@ def _slice_line(dra: ExportedDevice) -> Text:
 
 
 def _pool_table(explanation: Explanation, columns: int) -> Table:
-    table = table_for(columns)
-    table.add_column("RESOURCE", overflow="fold")
-    table.add_column("DECISION", no_wrap=True)
-    table.add_column("SELECTORS", no_wrap=True)
-    table.add_column("REASON", overflow="fold")
+    rows = []
     for pool in explanation.pools:
         name, decision = Text(plain(pool.pool), "bold"), Text(pool.decision, _STYLES[pool.decision])
         for selector, reason in _selector_results(pool, explanation):
-            table.add_row(name, decision, selector, reason)
+            rows.append((name, decision, selector, reason))
             name, decision = Text(), Text()
-    return table
+    heads = ("RESOURCE", fixed_column("DECISION"), fixed_column("SELECTORS"), "REASON")
+    return build_table(columns, heads, rows)
 
 
 def _selector_results(pool: PoolDecision, explanation: Explanation) -> Iterator[tuple[str, str]]:
@@ -265,13 +261,10 @@ def _mismatch_text(mismatch: Mismatch, explanation: Explanation) -> str:
 
 
 def _value_table(explanation: Explanation, columns: int) -> RenderableType:
-    table = table_for(columns)
+    rows = ((key, value or Text("-", "dim")) for key, value in explanation.values.items())
+    table = build_table(columns, (fixed_column("KEY"), "VALUE"), rows)
     table.show_header = False
-    table.add_column("KEY", no_wrap=True)
-    table.add_column("VALUE", overflow="fold")
-    for key, value in explanation.values.items():
-        table.add_row(plain(key), Text(plain(value)) if value else Text("-", "dim"))
-    return Padding(table, (0, 0, 0, 2), expand=False)
+    return indent_page(table)
 
 
 COMMAND: Final = Command(

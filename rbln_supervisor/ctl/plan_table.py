@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rbln_supervisor.core.matching.plan import Change, Plan, PoolPlan
-from rbln_supervisor.ctl.rendering import table_for
+from rbln_supervisor.ctl.rendering import build_table, fixed_column, number_column
 from rbln_supervisor.ctl.text import plain
 from rbln_worker.contract.problem import count_text
 
@@ -30,19 +30,17 @@ def plan_page(plan: Plan, columns: int, *, done: bool = False) -> RenderableType
 
 
 def _pool_table(plan: Plan, columns: int) -> Table:
-    table = table_for(columns)
-    table.add_column("RESOURCE", overflow="fold")
-    table.add_column("CHANGE", no_wrap=True)
-    table.add_column("DEVICES", justify="right", no_wrap=True)
-    table.add_column("NOTE", overflow="fold")
-    for name, pool in plan.pools.items():
-        table.add_row(
+    heads = ("RESOURCE", fixed_column("CHANGE"), number_column("DEVICES"), "NOTE")
+    rows = (
+        (
             Text(plain(name), "bold"),
             Text(pool.change, _STYLES[pool.change]),
             str(len(pool.devices)),
             "" if pool.change == "removed" else "; ".join(_match_notes(pool)),
         )
-    return table
+        for name, pool in plan.pools.items()
+    )
+    return build_table(columns, heads, rows)
 
 
 def _match_notes(pool: PoolPlan) -> Iterator[str]:
@@ -77,13 +75,6 @@ def _its(number: int) -> str:
 
 
 def _move_table(plan: Plan, columns: int, heads: tuple[str, str]) -> Table:
-    table = table_for(columns)
-    table.add_column("DEVICE", overflow="fold")
-    for head in heads:
-        table.add_column(head, overflow="fold")
-    for move in plan.moves:
-        before, after = (
-            Text(plain(name)) if name else Text("-", "dim") for name in (move.before, move.after)
-        )
-        table.add_row(Text(plain(move.device)), before, after)
-    return table
+    none = Text("-", "dim")
+    rows = ((move.device, move.before or none, move.after or none) for move in plan.moves)
+    return build_table(columns, ("DEVICE", *heads), rows)

@@ -8,8 +8,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 from rich.console import Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from rbln_supervisor.core.control.protocol import Status, StatusReply
@@ -23,11 +22,16 @@ from rbln_supervisor.core.status import (
     SupervisorStatus,
 )
 from rbln_supervisor.ctl import client, completers
-from rbln_supervisor.ctl.claims_table import claims_table
 from rbln_supervisor.ctl.command import Command
 from rbln_supervisor.ctl.exits import CommandError, Exit
 from rbln_supervisor.ctl.output import write_json
-from rbln_supervisor.ctl.rendering import print_page, table_for
+from rbln_supervisor.ctl.rendering import (
+    build_table,
+    fixed_column,
+    indent_page,
+    number_column,
+    print_page,
+)
 from rbln_supervisor.ctl.text import duration_text, plain, time_ago
 from rbln_worker.contract.health import HealthPhase
 from rbln_worker.contract.problem import count_text
@@ -61,12 +65,7 @@ def filter_status(status: NodeStatus, choice: StatusFilter) -> NodeStatus:
         if choice.pool is None or matches_name(name, choice.pool)
     }
     if choice.unhealthy:
-        pools = {
-            name: msgspec.structs.replace(
-                pool, devices={d: one for d, one in pool.devices.items() if not is_healthy(one)}
-            )
-            for name, pool in pools.items()
-        }
+        pools = {name: _unhealthy_part(pool) for name, pool in pools.items()}
         pools = {
             name: pool for name, pool in pools.items() if pool.devices or pool.state != "serving"
         }
@@ -80,9 +79,10 @@ def unknown_pool_error(status: NodeStatus, choice: StatusFilter) -> str:
     return f"no pool {choice.pool}: the pools are {', '.join(status.pools) or 'none'}"
 
 
-def is_healthy(device: DeviceStatus) -> bool:
-    """Return True if the device is healthy without any doubt."""
-    return device.health == "Healthy" and device.phase is HealthPhase.HEALTHY
+def _unhealthy_part(pool: PoolStatus) -> PoolStatus:
+    """Return the pool with the devices that are not healthy without any doubt."""
+    devices = {name: d for name, d in pool.devices.items() if d.phase is not HealthPhase.HEALTHY}
+    return msgspec.structs.replace(pool, devices=devices)
 
 
 def status_page(
@@ -104,60 +104,51 @@ def status_page(
         if pool.devices:
             parts += [Text(), _device_table(name, pool, columns, now, id_columns=max(ids))]
         if pool.claims:
-            parts += [Text(), claims_table(name, pool, columns, now)]
+            parts += [Text(), _claim_table(name, pool, columns, now)]
     parts += _problem_lines(status)
     return Group(*parts)
 
 
 def _head_line(supervisor: SupervisorStatus) -> Text:
     ready = ("● ready", "green") if supervisor.ready else ("● not ready", "yellow")
-    return Text("  ").join(
-        [
-            Text(f"rbln-supervisor {plain(supervisor.version)}", "bold"),
-            Text(f"pid {supervisor.pid}"),
-            Text(f"up {duration_text(supervisor.uptime_s)}"),
-            Text(*ready),
-        ]
-    )
+    version = f"rbln-supervisor {plain(supervisor.version)}"
+    process = f"  pid {supervisor.pid}  up {duration_text(supervisor.uptime_s)}  "
+    return Text.assemble((version, "bold"), process, ready)
 
 
 def _pool_table(status: NodeStatus, columns: int, full: NodeStatus) -> Table:
     narrow = columns < NARROW_COLUMNS
-    table = table_for(columns)
     name_columns = min(columns // 2, max(map(len, status.pools)))
-    table.add_column("RESOURCE", min_width=name_columns, overflow="fold")
-    table.add_column("STATE", no_wrap=True)
-    table.add_column("DEVICES", justify="right", no_wrap=True)
-    if not narrow:
-        table.add_column("VIA", no_wrap=True)
-        table.add_column("WORKER", justify="right", no_wrap=True)
-    table.add_column("RESTARTS", justify="right", no_wrap=True)
-    table.add_column("NOTE", overflow="fold")
+    heads = (
+        Column("RESOURCE", min_width=name_columns, overflow="fold"),
+        fixed_column("STATE"),
+        number_column("DEVICES"),
+        *(() if narrow else (fixed_column("VIA"), number_column("WORKER"))),
+        number_column("RESTARTS"),
+        "NOTE",
+    )
+    rows = []
     for name, pool in status.pools.items():
         worker = pool.worker
-        devices = full.pools[name].devices
-        healthy = sum(device.health == "Healthy" for device in devices.values())
-        all_healthy = healthy == len(devices)
-        cells = [
-            Text(plain(name), "bold"),
-            Text(pool.state, STATE_STYLES[pool.state]),
-            Text(f"{healthy}/{len(devices)}", "" if all_healthy else "red"),
-        ]
-        if not narrow:
-            cells += [
-                Text(_export_text(pool), "" if pool.registered else "dim"),
-                Text("-" if worker.pid is None else str(worker.pid)),
-            ]
-        cells += [
-            Text(str(worker.restarts), "yellow" if worker.restarts else ""),
-            Text("; ".join(pool_notes(pool))),
-        ]
-        table.add_row(*cells)
-    return table
+        export = "dra" if pool.driver else pool.registration or "-"
+        process = "-" if worker.pid is None else str(worker.pid)
+        rows.append(
+            (
+                Text(plain(name), "bold"),
+                Text(pool.state, STATE_STYLES[pool.state]),
+                healthy_share(full.pools[name]),
+                *(() if narrow else (Text(export, "" if pool.registered else "dim"), process)),
+                Text(str(worker.restarts), "yellow" if worker.restarts else ""),
+                "; ".join(pool_notes(pool)),
+            )
+        )
+    return build_table(columns, heads, rows)
 
 
-def _export_text(pool: PoolStatus) -> str:
-    return "dra" if pool.driver else pool.registration or "-"
+def healthy_share(pool: PoolStatus) -> Text:
+    """Return the number of Healthy devices, and of all."""
+    healthy = sum(device.health == "Healthy" for device in pool.devices.values())
+    return Text(f"{healthy}/{len(pool.devices)}", "" if healthy == len(pool.devices) else "red")
 
 
 def pool_notes(pool: PoolStatus) -> Iterator[str]:
@@ -175,28 +166,52 @@ def _device_table(
     name: str, pool: PoolStatus, columns: int, now: float, *, id_columns: int
 ) -> Group:
     all_healthy = all(is_.phase is HealthPhase.HEALTHY for is_ in pool.devices.values())
-    table = table_for(columns)
-    table.add_column("DEVICE", min_width=id_columns, overflow="fold")
-    table.add_column("HEALTH", min_width=len("Unhealthy"), no_wrap=True)
-    table.add_column("NUMA", justify="right", no_wrap=True)
-    if not all_healthy:
-        table.add_column("SINCE", no_wrap=True)
     any_pods = any(is_.pods for is_ in pool.devices.values())
-    if any_pods:
-        table.add_column("POD", overflow="fold")
-    table.add_column("REASON", overflow="fold")
+    heads = (
+        Column("DEVICE", min_width=id_columns, overflow="fold"),
+        fixed_column("HEALTH", min_width=len("Unhealthy")),
+        number_column("NUMA"),
+        *(() if all_healthy else (fixed_column("SINCE"),)),
+        *(("POD",) if any_pods else ()),
+        "REASON",
+    )
+    rows: list[tuple[str | Text, ...]] = []
     for device, is_ in pool.devices.items():
-        numa = "-" if is_.numa is None else str(is_.numa)
-        cells = [Text(plain(device)), health_text(is_), Text(numa)]
-        if not all_healthy:
-            cells.append(Text("" if is_.phase is HealthPhase.HEALTHY else time_ago(is_.since, now)))
-        if any_pods:
-            cells.append(Text(", ".join(map(pod_name, is_.pods))))
-        table.add_row(*cells, Text(evidence_text(is_)))
-        for warning in is_.warnings:
-            table.add_row(*[Text()] * len(cells), Text(f"warning: {plain(warning)}", "yellow"))
-    head = Text.assemble((plain(name), "bold"), f"  {count_text(len(pool.devices), 'device')}")
-    return Group(head, Padding(table, (0, 0, 0, 2), expand=False))
+        since = "" if is_.phase is HealthPhase.HEALTHY else time_ago(is_.since, now)
+        rows.append(
+            (
+                device,
+                health_text(is_),
+                "-" if is_.numa is None else str(is_.numa),
+                *(() if all_healthy else (since,)),
+                *((pod_names(is_),) if any_pods else ()),
+                evidence_text(is_),
+            )
+        )
+        empty = ("",) * (len(heads) - 1)
+        rows += [(*empty, Text(f"warning: {plain(warning)}", "yellow")) for warning in is_.warnings]
+    return _titled_table(
+        name, count_text(len(pool.devices), "device"), build_table(columns, heads, rows)
+    )
+
+
+def _claim_table(name: str, pool: PoolStatus, columns: int, now: float) -> Group:
+    rows = (
+        (
+            f"{claim.namespace}/{claim.name}",
+            time_ago(claim.since, now),
+            ", ".join(claim.pods),
+            ", ".join(claim.devices) + (" (adminAccess)" if claim.admin else ""),
+        )
+        for claim in pool.claims
+    )
+    table = build_table(columns, ("CLAIM", fixed_column("SINCE"), "POD", "DEVICES"), rows)
+    title = f"{count_text(len(pool.claims), 'prepared claim')} of {plain(pool.driver)}"
+    return _titled_table(name, title, table)
+
+
+def _titled_table(name: str, title: str, table: Table) -> Group:
+    return Group(Text.assemble((plain(name), "bold"), f"  {title}"), indent_page(table))
 
 
 def health_text(device: DeviceStatus) -> Text:
@@ -205,6 +220,11 @@ def health_text(device: DeviceStatus) -> Text:
     if device.phase in {HealthPhase.HEALTHY, HealthPhase.UNHEALTHY}:
         return Text(device.health, style)
     return Text.assemble((device.health, style), (f" ({device.phase})", "yellow"))
+
+
+def pod_names(device: DeviceStatus) -> str:
+    """Return the names of the pods that hold a device."""
+    return ", ".join(map(pod_name, device.pods))
 
 
 def pod_name(one: PodUse) -> str:
@@ -246,21 +266,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="only devices that are not healthy, and pools that do not serve",
     )
-    parser.add_argument("--watch", action="store_true", help="refresh until Ctrl-C")
-    parser.add_argument(
-        "--interval",
-        type=_parse_seconds,
-        default=1.0,
-        metavar="SECONDS",
-        help="time between two refreshes of --watch (default: 1)",
-    )
-
-
-def _parse_seconds(text: str) -> float:
-    number = float(text)
-    if not 0.1 <= number <= 3600:
-        raise argparse.ArgumentTypeError(f"expected 0.1 to 3600 seconds, got {text}")
-    return number
+    parser.add_argument("--watch", action="store_true", help="refresh every second until Ctrl-C")
 
 
 def _run_command(options: argparse.Namespace) -> Exit:
@@ -269,9 +275,7 @@ def _run_command(options: argparse.Namespace) -> Exit:
     if options.watch:
         from rbln_supervisor.ctl import status_watch  # noqa: PLC0415 - rich.live, for a terminal only
 
-        return status_watch.watch_status(
-            run_dir, choice, as_json=options.json, interval_s=options.interval
-        )
+        return status_watch.watch_status(run_dir, choice)
     status = client.request_reply(run_dir, Status(), StatusReply).status
     if error := unknown_pool_error(status, choice):
         raise CommandError(error)

@@ -1,12 +1,11 @@
-"""``rbln-ctl status --watch``: refreshed at intervals, over one connection to each supervisor."""
+"""``rbln-ctl status --watch``: refreshed every second, over one connection to each supervisor."""
 
 import signal
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NoReturn
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -16,8 +15,6 @@ from rbln_supervisor.core.control.protocol import Status, StatusReply
 from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl.client import Session, expect_reply
 from rbln_supervisor.ctl.exits import CommandError, Exit
-from rbln_supervisor.ctl.output import write_line
-from rbln_supervisor.ctl.rendering import print_page
 from rbln_supervisor.ctl.status_command import (
     StatusFilter,
     filter_status,
@@ -26,82 +23,54 @@ from rbln_supervisor.ctl.status_command import (
 )
 from rbln_supervisor.ctl.text import duration_text, plain
 
+INTERVAL_S: Final = 1.0
 _REPLY_TIMEOUT_S: Final = 2.0
 """Seconds: a supervisor replies in milliseconds, and a person should see soon that it does not."""
 
 
-class _Poll(NamedTuple):
-    """The newest status, and the reason why it is not current."""
-
-    status: NodeStatus | None
-    problem: str
-    """Empty if it is."""
-    age_s: float
-
-
-def watch_status(run_dir: Path, choice: StatusFilter, *, as_json: bool, interval_s: float) -> Exit:
-    """Show the status until Ctrl-C, or until its reader is gone."""
-    signal.signal(signal.SIGTERM, _exit_on_signal)
+def watch_status(run_dir: Path, choice: StatusFilter) -> Exit:
+    """Show the status until Ctrl-C. Raises CommandError without a terminal."""
     console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        raise CommandError("--watch needs a terminal: use status, or events --follow")
+    signal.signal(signal.SIGTERM, _exit_on_signal)
+    status: NodeStatus | None = None
+    received_at = monotonic()
     try:
-        with Session(run_dir) as session:
-            polls = _poll_status(session, interval_s)
-            if as_json:
-                all(write_line(_json_value(poll, choice)) for poll in polls)
-            elif console.is_terminal:
-                # Live(screen=True) cuts a long page off without an ellipsis (rich.screen).
-                with (
-                    console.screen(),
-                    Live(console=console, vertical_overflow="ellipsis", auto_refresh=False) as live,
-                ):
-                    for poll in polls:
-                        live.update(_watch_page(poll, choice, console.width), refresh=True)
-            else:
-                all(_print_page(poll, choice) for poll in polls)
+        # Live(screen=True) cuts a long page off without an ellipsis (rich.screen).
+        with (
+            Session(run_dir) as session,
+            console.screen(),
+            Live(console=console, vertical_overflow="ellipsis", auto_refresh=False) as live,
+        ):
+            while True:
+                problem = ""
+                try:
+                    reply = session.send_request(Status(), _REPLY_TIMEOUT_S)
+                    status, received_at = expect_reply(reply, StatusReply).status, monotonic()
+                except CommandError as error:
+                    age = duration_text(monotonic() - received_at)
+                    problem = f"no reply for {age}: {'; '.join(error.lines)}"
+                live.update(_watch_page(status, problem, choice, console.width), refresh=True)
+                sleep(INTERVAL_S)
     except KeyboardInterrupt:
-        pass  # the usual end
-    return Exit.DONE
+        return Exit.DONE
 
 
-def _poll_status(session: Session, interval_s: float) -> Iterator[_Poll]:
-    """Yield the newest status at each interval, for ever."""
-    status, received_at = None, monotonic()
-    while True:
-        began = monotonic()
-        problem = ""
-        try:
-            reply = session.send_request(Status(), _REPLY_TIMEOUT_S)
-            status, received_at = expect_reply(reply, StatusReply).status, monotonic()
-        except CommandError as error:
-            problem = "; ".join(error.lines)
-        yield _Poll(status, problem, monotonic() - received_at)
-        sleep(max(0.0, began + interval_s - monotonic()))
-
-
-def _json_value(poll: _Poll, choice: StatusFilter) -> object:
-    """Return the status, or the error of a failed request."""
-    if poll.problem or poll.status is None:
-        return {"unreachable": poll.problem}
-    return filter_status(poll.status, choice)
-
-
-def _print_page(poll: _Poll, choice: StatusFilter) -> bool:
-    return print_page(lambda columns: Group(_watch_page(poll, choice, columns), Text()))
-
-
-def _watch_page(poll: _Poll, choice: StatusFilter, columns: int) -> RenderableType:
+def _watch_page(
+    status: NodeStatus | None, problem: str, choice: StatusFilter, columns: int
+) -> RenderableType:
+    """Return the newest status, and the reason why it is not current."""
     now = datetime.now(UTC)
     parts: list[RenderableType] = [Text(f"{now:%H:%M:%S} UTC", "dim")]
-    if poll.problem:
-        problem = f"● no reply for {duration_text(poll.age_s)}: {plain(poll.problem)}"
-        parts.append(Text(problem, "bold red"))
-        if poll.status:
+    if problem:
+        parts.append(Text(f"● {plain(problem)}", "bold red"))
+    if status is not None:
+        if problem:
             parts.append(Text("Last known status:", "red"))
-    if poll.status is not None:
-        if error := unknown_pool_error(poll.status, choice):
+        if error := unknown_pool_error(status, choice):
             parts.append(Text(plain(error), "yellow"))
-        part = filter_status(poll.status, choice)
-        parts.append(status_page(part, columns, now.timestamp(), poll.status))
+        parts.append(status_page(filter_status(status, choice), columns, now.timestamp(), status))
     return Group(*parts)
 
 

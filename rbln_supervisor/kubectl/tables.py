@@ -1,7 +1,7 @@
 """Tables of ``kubectl rbln``: rows of all nodes together."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -12,12 +12,13 @@ from rbln_supervisor.core.matching.explain import Explanation
 from rbln_supervisor.core.status import DeviceStatus, NodeStatus
 from rbln_supervisor.ctl import events_command
 from rbln_supervisor.ctl.doctor_command import SEVERITY_STYLES
-from rbln_supervisor.ctl.rendering import table_for
+from rbln_supervisor.ctl.rendering import build_table
 from rbln_supervisor.ctl.status_command import (
     STATE_STYLES,
     evidence_text,
     health_text,
-    pod_name,
+    healthy_share,
+    pod_names,
     pool_notes,
 )
 from rbln_supervisor.ctl.text import plain, time_ago, time_stamp
@@ -40,16 +41,14 @@ def status_table(results: Mapping[str, NodeStatus], columns: int) -> RenderableT
                 node,
                 name,
                 Text(pool.state, STATE_STYLES[pool.state]),
-                _share_of(
-                    sum(_is_healthy(one) for one in pool.devices.values()), len(pool.devices)
-                ),
+                healthy_share(pool),
                 str(sum(bool(one.pods) for one in pool.devices.values())),
                 "; ".join(pool_notes(pool)),
             )
             for name, pool in status.pools.items()
         ] or [(node, "-", "-", "-", "-", "it has no resource pool")]
         rows += [(node, "-", "-", "-", "-", one.text) for one in status.supervisor.problems]
-    return _table_of(("NODE", "RESOURCE", "STATE", "HEALTHY", "IN PODS", "NOTE"), rows, columns)
+    return build_table(columns, ("NODE", "RESOURCE", "STATE", "HEALTHY", "IN PODS", "NOTE"), rows)
 
 
 def device_table(
@@ -63,7 +62,7 @@ def device_table(
             device,
             health_text(one),
             time_ago(one.since, now),
-            ", ".join(map(pod_name, one.pods)) or "-",
+            pod_names(one) or "-",
             evidence_text(one),
         )
         for node, status in results.items()
@@ -71,9 +70,8 @@ def device_table(
         for device, one in pool.devices.items()
         if not (unhealthy and _is_healthy(one))
     ]
-    return _table_of(
-        ("NODE", "RESOURCE", "DEVICE", "HEALTH", "SINCE", "POD", "REASON"), rows, columns
-    )
+    heads = ("NODE", "RESOURCE", "DEVICE", "HEALTH", "SINCE", "POD", "REASON")
+    return build_table(columns, heads, rows)
 
 
 def top_table(results: Mapping[str, NodeStatus], columns: int) -> RenderableType:
@@ -105,7 +103,7 @@ def top_table(results: Mapping[str, NodeStatus], columns: int) -> RenderableType
         for node, resource, row in counts
     ]
     heads = ("NODE", "RESOURCE", "DEVICES", "HEALTHY", "IN PODS", "FREE", "UNHEALTHY IN PODS")
-    return _table_of(heads, rows, columns)
+    return build_table(columns, heads, rows)
 
 
 def problem_table(results: Mapping[str, DoctorResult], columns: int) -> RenderableType:
@@ -124,7 +122,7 @@ def problem_table(results: Mapping[str, DoctorResult], columns: int) -> Renderab
         )
         for one in sorted(nodes, key=lambda one: (_SEVERITIES.index(one.severity), one.code))
     ]
-    return _table_of(("NODE", "SEVERITY", "CODE", "SUBJECT", "PROBLEM"), rows, columns)
+    return build_table(columns, ("NODE", "SEVERITY", "CODE", "SUBJECT", "PROBLEM"), rows)
 
 
 def event_table(results: Mapping[str, EventsResult], columns: int) -> RenderableType:
@@ -144,7 +142,7 @@ def event_table(results: Mapping[str, EventsResult], columns: int) -> Renderable
         )
         for at, node, one in merged
     ]
-    return _table_of(("TIME (UTC)", "NODE", "POOL", "DEVICE", "WHAT", "WHY"), rows, columns)
+    return build_table(columns, ("TIME (UTC)", "NODE", "POOL", "DEVICE", "WHAT", "WHY"), rows)
 
 
 def explanation_table(results: Mapping[str, Explanation], columns: int) -> RenderableType:
@@ -155,7 +153,7 @@ def explanation_table(results: Mapping[str, Explanation], columns: int) -> Rende
         why = "; ".join(filter(None, (evidence, one.detail, *one.notes)))
         health = health_text(one.health) if one.health else "-"
         rows.append((node, one.device, one.pool or "-", health, why))
-    return _table_of(("NODE", "DEVICE", "POOL", "HEALTH", "WHY"), rows, columns)
+    return build_table(columns, ("NODE", "DEVICE", "POOL", "HEALTH", "WHY"), rows)
 
 
 def _is_healthy(device: DeviceStatus) -> bool:
@@ -169,12 +167,3 @@ def _list_names(names: Sequence[str]) -> str:
 
 def _share_of(healthy: int, devices: int) -> Text:
     return Text(f"{healthy}/{devices}", "" if healthy == devices else "red")
-
-
-def _table_of(heads: Sequence[str], rows: Iterable[Row], columns: int) -> RenderableType:
-    table = table_for(columns)
-    for head in heads:
-        table.add_column(head, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(plain(cell)) if isinstance(cell, str) else cell for cell in row))
-    return table

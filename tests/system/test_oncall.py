@@ -3,14 +3,11 @@
 import json
 import os
 import signal
-import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.sim.stack import REPOSITORY, Stack
+from tests.sim.stack import Stack
 from tests.sim.terminal import Terminal
 from tests.system.scene import (
     ATOM,
@@ -41,7 +38,7 @@ def watching(stack: Stack, *options: str, columns: int = 100, lines: int = 40) -
 def test_watch_sees_devices_and_supervisors_come_and_go() -> None:
     with Stack(TWO_POOLS) as stack:
         served(stack)
-        screen = watching(stack, "--interval", "0.2", columns=200)
+        screen = watching(stack, columns=200)
         assert "\x1b[?1049h" in screen.wait("● ready")  # the alternate screen
         stack.node.set_status("rbln1", 3)
         screen.wait("its status is FAULT")
@@ -66,46 +63,11 @@ def test_watch_leaves_a_terminal_as_it_was_when_it_is_ended() -> None:
         assert "\x1b[?1049l" in last
 
 
-def test_watch_as_json_is_a_line_a_look_and_one_connection() -> None:
+def test_watch_without_a_terminal_is_refused() -> None:
     with Stack(TWO_POOLS) as stack:
-        served(stack)
-        lines = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "rbln_supervisor.ctl", "--run-dir", str(stack.run_dir)),
-                *("status", "--watch", "--json", "--interval", "0.1", "--pool", "ATOM"),
-            ],
-            cwd=REPOSITORY,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        assert lines.stdout is not None
-        status: dict[str, Any] = {}
-        for _ in range(10):
-            status = json.loads(lines.stdout.readline())
-            assert list(status["pools"]) == [ATOM]
-        assert connections(lines.pid) == 1
-        stack.kill()
-        while "unreachable" not in status:
-            status = json.loads(lines.stdout.readline())
-        stack.start()
-        while "unreachable" in status:
-            status = json.loads(lines.stdout.readline())
-        lines.stdout.close()  # the reader has enough
-        assert lines.wait(30) == 0
-        assert lines.stderr is not None
-        assert lines.stderr.read() == b""
-        lines.stderr.close()
-
-
-def connections(pid: int) -> int:
-    """Unix stream sockets of a process that are connected (proc(5), /proc/net/unix: St 03)."""
-    connected = {
-        line.split()[6]
-        for line in Path(f"/proc/{pid}/net/unix").read_text().splitlines()[1:]
-        if line.split()[5] == "03" and line.split()[4] == "0001"
-    }
-    targets = [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()]
-    return sum(f"socket:[{inode}]" in targets for inode in connected)
+        done = stack.ctl("status", "--watch")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "--watch needs a terminal" in done.stderr
 
 
 def test_a_part_of_the_status() -> None:
