@@ -96,14 +96,14 @@ def load_options(run_dir: Path) -> Options:
     """Return the options of the last supervisor of a run directory.
 
     Raises:
-        OptionsUnknown: They do not exist, or are invalid.
+        OptionsError: They do not exist, or are invalid.
     """
     path = run_dir / FILE
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             raw = file.read(_MAX_BYTES)
-        known = msgspec.json.decode(raw, type=Options, dec_hook=_decode_path)
+        known = msgspec.json.decode(raw, type=Options, dec_hook=decode_path)
     except OSError as error:
         raise OptionsError(f"{path}: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
@@ -115,7 +115,17 @@ def load_options(run_dir: Path) -> Options:
     return known
 
 
-def _decode_path(kind: type[Any], value: object) -> Path:
+def last_options(run_dir: Path) -> Options:
+    """Return the options of the last supervisor, or the defaults if they are not known."""
+    try:
+        known = load_options(run_dir)
+    except OptionsError:
+        known = Options()
+    return msgspec.structs.replace(known, run_dir=run_dir)
+
+
+def decode_path(kind: type[Any], value: object) -> Path:
+    """Return a path that was encoded as a string, for msgspec (``dec_hook``)."""
     if kind is not Path or not isinstance(value, str):
         raise TypeError(f"expected a path, got {type(value).__name__}")
     return Path(value)

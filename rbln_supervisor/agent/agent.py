@@ -31,8 +31,9 @@ from rbln_supervisor.core.events.occurrences import (
 )
 from rbln_supervisor.core.events.reasons import OF_DEVICES
 from rbln_supervisor.core.events.series import AgentState, add_groups
-from rbln_supervisor.ctl.doctor import Overrides, diagnose_node
+from rbln_supervisor.ctl.doctor import diagnose_node
 from rbln_supervisor.events.agent_files import write_problem
+from rbln_supervisor.options import last_options
 from rbln_worker.contract.events import Event
 from rbln_worker.contract.problem import Code, Problem, count_text, make_problem
 from rbln_worker.process.event_file import epoch_now
@@ -110,7 +111,7 @@ class Agent:
         """Find problems that no file of events has, now and then; never ends."""
         await asyncio.sleep(FIRST_EXAMINATION_S)
         while True:
-            diagnosis = await asyncio.to_thread(diagnose_node, Overrides(self._run_dir))
+            diagnosis = await asyncio.to_thread(diagnose_node, last_options(self._run_dir))
             state = self._sender.state
             added, present = new_problems(diagnosis.problems, state.problems, epoch_now())
             self._add_occurrences(added, msgspec.structs.replace(state, problems=present))

@@ -22,37 +22,3 @@ class Command(NamedTuple):
     examples: str
     run: Callable[[argparse.Namespace], Exit]
     add_arguments: Callable[[argparse.ArgumentParser], None] = _add_nothing
-
-
-def add_node_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of commands that read the node without the supervisor."""
-    default = "default: as the supervisor has it, or had it last"
-    parser.add_argument(
-        "--config-file", type=Path, metavar="FILE", help=f"the configuration file ({default})"
-    )
-    parser.add_argument(
-        "--kubelet-dir",
-        type=parse_absolute_path,
-        metavar="DIR",
-        help=f"the kubelet's --root-dir ({default})",
-    )
-    parser.add_argument(
-        "--device-plugins-dir",
-        type=parse_absolute_path,
-        metavar="DIR",
-        help=f"the directory of kubelet.sock ({default})",
-    )
-    parser.add_argument(
-        "--host-root",
-        type=Path,
-        metavar="DIR",
-        help=f"the directory where the host's root is mounted ({default})",
-    )
-
-
-def parse_absolute_path(text: str) -> Path:
-    """Return a path from the root. Raises argparse.ArgumentTypeError."""
-    path = Path(text)
-    if not path.is_absolute():
-        raise argparse.ArgumentTypeError(f"expected an absolute path, got {text!r}")
-    return path

@@ -12,32 +12,23 @@ from typing import Final, NamedTuple
 import msgspec
 
 from rbln_supervisor.core.control.protocol import Status, StatusReply
-from rbln_supervisor.core.doctor.examination import (
+from rbln_supervisor.core.doctor.status_checks import all_problems
+from rbln_supervisor.core.status import NodeStatus
+from rbln_supervisor.ctl.client import request_reply
+from rbln_supervisor.ctl.exits import CommandError
+from rbln_supervisor.doctor.examination import (
     SECTIONS,
     ExamineRequest,
     Owners,
     SectionResult,
 )
-from rbln_supervisor.core.doctor.status_checks import all_problems
-from rbln_supervisor.core.status import NodeStatus
-from rbln_supervisor.ctl.client import Session, UnreachableError, UnreadableAnswerError
+from rbln_supervisor.options import Options, last_options
 from rbln_worker.contract.problem import Code, Problem, make_problem
 from rbln_worker.contract.version import VERSION
 
 TIMEOUT_S: Final = 10.0
 """Time of the examination, with the start of Python (seconds)."""
-_STATUS_TIMEOUT_S: Final = 5.0
 _KILL_TIMEOUT_S: Final = 1.0
-
-
-class Overrides(NamedTuple):
-    """Options from the command line, which override those of the last supervisor."""
-
-    run_dir: Path
-    config_file: Path | None = None
-    kubelet_dir: Path | None = None
-    device_plugins_dir: Path | None = None
-    host_root: Path | None = None
 
 
 class Diagnosis(NamedTuple):
@@ -51,12 +42,15 @@ class Diagnosis(NamedTuple):
     """Texts for a support bundle."""
 
 
-def diagnose_node(where: Overrides, *, listing: bool = False) -> Diagnosis:
+def diagnose_node(options: Options, *, listing: bool = False) -> Diagnosis:
     """Return all problems, in bounded time; ``listing``: also the files for a bundle."""
     process = _start_process()  # Python starts while the supervisor answers
-    status, unreachable = _request_status(where.run_dir)
-    request = ExamineRequest(str(where.run_dir), unreachable, _override_paths(where), listing)
-    lines, failure = _run_process(process, request)
+    status, unreachable = None, None
+    try:
+        status = request_reply(options.run_dir, Status(), StatusReply).status
+    except CommandError as error:
+        unreachable = "; ".join(error.lines)
+    lines, failure = _run_process(process, ExamineRequest(options, unreachable, listing))
     results = {one.section: one for one in _decode_results(lines)}
     problems = [problem for one in results.values() for problem in one.problems]
     problems += _missing_sections(results, failure)
@@ -64,35 +58,14 @@ def diagnose_node(where: Overrides, *, listing: bool = False) -> Diagnosis:
     return Diagnosis(all_problems(status, problems, VERSION), status, unreachable, files)
 
 
-def find_owners(where: Overrides, name: str) -> Owners:
+def find_owners(run_dir: Path, name: str) -> Owners:
     """Return the owners of a name, if they can be found in bounded time."""
-    request = ExamineRequest(str(where.run_dir), name=name)
+    request = ExamineRequest(last_options(run_dir), name=name)
     lines, _ = _run_process(_start_process(), request)
     try:
         return msgspec.json.decode(b"".join(lines[:1]), type=Owners)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return Owners()
-
-
-def _override_paths(where: Overrides) -> dict[str, str]:
-    paths = where._asdict()
-    if (folder := where.kubelet_dir) is not None:
-        paths |= {
-            "pod_resources_dir": folder / "pod-resources",
-            "plugins_registry_dir": folder / "plugins_registry",
-        }
-    return {name: str(path) for name, path in paths.items() if path is not None}
-
-
-def _request_status(run_dir: Path) -> tuple[NodeStatus | None, str | None]:
-    try:
-        with Session(run_dir) as session:
-            reply = session.send_request(Status(), _STATUS_TIMEOUT_S)
-    except (UnreachableError, UnreadableAnswerError) as error:
-        return None, str(error)
-    if isinstance(reply, StatusReply):
-        return reply.status, None
-    return None, "a reply to another request"
 
 
 def _start_process() -> subprocess.Popen[bytes]:
@@ -112,8 +85,9 @@ def _run_process(
 
     It is killed at the deadline.
     """
+    encoded = msgspec.json.encode(request, enc_hook=str)
     try:
-        out, errors = process.communicate(msgspec.json.encode(request), timeout=TIMEOUT_S)
+        out, errors = process.communicate(encoded, timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired as late:
         os.killpg(process.pid, signal.SIGKILL)
         # A process that waits in the kernel can't be killed, so it is not waited for.

@@ -3,18 +3,21 @@
 import argparse
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
+import msgspec
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from rbln_supervisor.core.doctor.status_checks import has_errors
-from rbln_supervisor.ctl.command import Command, add_node_arguments
-from rbln_supervisor.ctl.doctor import Diagnosis, Overrides, diagnose_node
+from rbln_supervisor.ctl.command import Command
+from rbln_supervisor.ctl.doctor import Diagnosis, diagnose_node
 from rbln_supervisor.ctl.exits import Exit
 from rbln_supervisor.ctl.output import write_json
 from rbln_supervisor.ctl.rendering import indent_page, print_page
 from rbln_supervisor.ctl.text import plain
+from rbln_supervisor.options import Options, last_options
 from rbln_worker.contract.problem import Problem, Severity, count_text
 from rbln_worker.contract.version import VERSION
 
@@ -25,19 +28,28 @@ SEVERITY_STYLES: Final = {
 }
 
 
-def node_overrides(options: argparse.Namespace) -> Overrides:
-    """Return the options of ``add_node_arguments``."""
-    return Overrides(
-        options.run_dir,
-        options.config_file,
-        options.kubelet_dir,
-        options.device_plugins_dir,
-        options.host_root,
+def add_node_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of commands that read the node without the supervisor."""
+    for flag, value, text in (
+        ("--config-file", "FILE", "the configuration file"),
+        ("--host-root", "DIR", "the directory where the host's root is mounted"),
+    ):
+        help_text = f"{text} (default: as the supervisor has it, or had it last)"
+        parser.add_argument(flag, type=Path, metavar=value, help=help_text)
+
+
+def node_options(arguments: argparse.Namespace) -> Options:
+    """Return the last supervisor's options, changed by those of ``add_node_arguments``."""
+    options = last_options(arguments.run_dir)
+    return msgspec.structs.replace(
+        options,
+        config_file=arguments.config_file or options.config_file,
+        host_root=arguments.host_root or options.host_root,
     )
 
 
 def _run_command(options: argparse.Namespace) -> Exit:
-    found = diagnose_node(node_overrides(options))
+    found = diagnose_node(node_options(options))
     if options.json:
         write_json(diagnosis_json(found))
     else:

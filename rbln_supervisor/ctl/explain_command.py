@@ -23,7 +23,7 @@ from rbln_supervisor.core.matching.selector_match import Mismatch
 from rbln_supervisor.core.status import DeviceStatus
 from rbln_supervisor.ctl import client, completers, status_command
 from rbln_supervisor.ctl.command import Command
-from rbln_supervisor.ctl.doctor import Overrides, find_owners
+from rbln_supervisor.ctl.doctor import find_owners
 from rbln_supervisor.ctl.exits import CommandError, Exit
 from rbln_supervisor.ctl.output import write_json
 from rbln_supervisor.ctl.rendering import build_table, fixed_column, indent_page, print_page
@@ -77,7 +77,7 @@ def _explain_owner(run_dir: Path, name: str, refused: client.RefusedError) -> Ex
     Such names are nodes below /dev, IOMMU groups, and names that the driver gives. Raises the
     refusal if no device owns it.
     """
-    owners = find_owners(Overrides(run_dir), name)
+    owners = find_owners(run_dir, name)
     if not owners.what:
         raise refused
     named, more = owners.devices[:_MAX_NAMED], len(owners.devices) - _MAX_NAMED

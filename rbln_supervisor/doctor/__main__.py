@@ -2,41 +2,40 @@
 
 import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from rbln_supervisor.core.doctor.examination import SECTIONS, ExamineRequest, SectionResult
 from rbln_supervisor.doctor import bundle_files, dra, hardware, host, names, run_dir
-from rbln_supervisor.options import Options
+from rbln_supervisor.doctor.examination import SECTIONS, ExamineRequest, SectionResult
+from rbln_supervisor.options import Options, decode_path
 from rbln_worker.contract.problem import Code, Problem, make_problem
 
-Check = Callable[[ExamineRequest, Options], Iterable[Problem]]
+Check = Callable[[Options, str | None], Iterable[Problem]]
+"""Arguments: the options, and the reason why the supervisor did not answer."""
 
 _CHECKS: Final[tuple[Check, ...]] = (
-    lambda request, options: run_dir.check_run_dir(options.run_dir, request.unreachable),
-    lambda _, options: (*host.check_kubelet(options), *dra.check_dra(options)),
-    lambda _, options: host.check_host_files(options),
-    lambda _, options: host.check_limits(options.run_dir),
-    lambda _, options: hardware.check_configuration(options),
-    hardware.check_hardware,
+    lambda options, unreachable: run_dir.check_run_dir(options.run_dir, unreachable),
+    lambda options, _: (*host.check_kubelet(options), *dra.check_dra(options)),
+    lambda options, _: host.check_host_files(options),
+    lambda options, _: host.check_limits(options.run_dir),
+    lambda options, _: hardware.check_configuration(options),
+    lambda options, _: hardware.check_hardware(options),
 )
 """In the order of ``SECTIONS``."""
 
 
 def main() -> None:
     """Examine the node."""
-    request = msgspec.json.decode(sys.stdin.buffer.read(), type=ExamineRequest)
-    options = run_dir.last_options(Path(request.run_dir))
-    overrides = {name: Path(path) for name, path in request.paths.items()}
-    options = msgspec.structs.replace(options, **overrides)
+    raw = sys.stdin.buffer.read()
+    request = msgspec.json.decode(raw, type=ExamineRequest, dec_hook=decode_path)
+    options = request.options
     if request.name is not None:
         _write_line(names.device_owners(options.host_root, request.name))
         return
     for section, check in zip(SECTIONS, _CHECKS, strict=True):
         try:
-            problems = tuple(check(request, options))
+            problems = tuple(check(options, request.unreachable))
         except Exception as error:  # noqa: BLE001 - the other sections are examined as well
             evidence = (f"{type(error).__name__}: {error}",)
             text = "it could not be examined"

@@ -12,12 +12,11 @@ from rbln_supervisor.config import accepted, config_file
 from rbln_supervisor.core.config import node_config
 from rbln_supervisor.core.config.node_config import NodeConfig, PoolConfig
 from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
-from rbln_supervisor.core.doctor import match_checks, mounts
-from rbln_supervisor.core.doctor.examination import ExamineRequest
+from rbln_supervisor.core.doctor import match_checks
 from rbln_supervisor.core.matching.assign import assign
 from rbln_supervisor.discovery import scan
 from rbln_supervisor.doctor.run_dir import living_processes
-from rbln_supervisor.options import Options
+from rbln_supervisor.options import Options, last_options
 from rbln_worker.contract.device import Device
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.contract.problem import Code, Problem, count_text, make_problem
@@ -75,11 +74,11 @@ def check_configuration(options: Options) -> Iterator[Problem]:
         yield make_problem(Code.CONFIG_NOT_ACTIVE, text, path, lines)
 
 
-def check_hardware(request: ExamineRequest, options: Options) -> Iterator[Problem]:
+def check_hardware(options: Options) -> Iterator[Problem]:
     """Check the hardware, and what pools and containers get of it."""
     pools = configured_pools(options)
-    served = living_processes(options.run_dir).pids and "config_file" not in request.paths
-    if served and _is_file_refused(options):
+    is_last_file = options.config_file == last_options(options.run_dir).config_file
+    if is_last_file and living_processes(options.run_dir).pids and _is_file_refused(options):
         pools = _accepted_pools(options) or pools  # a supervisor refuses the file, and keeps these
     needed = scan.required_reads(pools, allow_default_route=options.allow_default_route)
     classes = {DEVICE_TYPES[name].base_class for name in match_checks.types_of(pools)}
@@ -202,10 +201,14 @@ def _check_npus(node: _Node, options: Options) -> Iterator[Problem]:
 def _is_own_dev(host_root: Path) -> bool:
     """Return True if /dev below the host's root is not the host's devtmpfs."""
     try:
-        text = Path("/proc/self/mountinfo").read_text(errors="replace")
+        device = (host_root / "dev").stat().st_dev
+        mounts = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
     except OSError:
         return False
-    return mounts.covering_mount(text, str(host_root / "dev")) != "devtmpfs"
+    number = f"{os.major(device)}:{os.minor(device)}"
+    # A dash precedes the type (proc_pid_mountinfo(5)); all mounts of a file system have its number.
+    types = {line.partition(" - ")[2].split()[0] for line in mounts if line.split()[2] == number}
+    return "devtmpfs" not in types
 
 
 def _has_entries(path: Path) -> bool:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from rbln_supervisor.core.doctor.examination import Owners
+from rbln_supervisor.doctor.examination import Owners
 from rbln_worker.host.discovery import auxiliary
 from rbln_worker.host.sysfs import PCI_ADDRESS, list_names
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from rbln_supervisor.core.control.protocol import CONTROL_SOCKET
-from rbln_supervisor.options import Options, OptionsError, load_options
 from rbln_worker.channel.dealer import WORKERS_SOCKET
 from rbln_worker.contract.pool import PoolName, pool_from_stem
 from rbln_worker.contract.problem import Code, Problem, make_problem
@@ -32,14 +31,6 @@ class LivingProcesses(NamedTuple):
         """Pids of the living processes."""
         supervisor = (self.supervisor,) if self.is_locked else ()
         return frozenset(pid for pid in (*supervisor, *self.workers.values()) if pid)
-
-
-def last_options(path: Path) -> Options:
-    """Return the last supervisor's options, or the defaults if they are not known."""
-    try:
-        return load_options(path)
-    except OptionsError:
-        return Options(run_dir=path)
 
 
 def living_processes(path: Path) -> LivingProcesses:

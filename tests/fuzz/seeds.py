@@ -16,7 +16,6 @@ import msgspec
 from rbln_supervisor.config.accepted import Record
 from rbln_supervisor.core.control import protocol
 from rbln_supervisor.core.discovery.result import DiscoveryResult
-from rbln_supervisor.core.doctor.examination import SECTIONS, SectionResult
 from rbln_supervisor.core.matching.explain import Decision, Explanation, PoolDecision
 from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.matching.plan import Move, Plan, PoolPlan
@@ -35,6 +34,7 @@ from rbln_supervisor.core.status import (
     SupervisorStatus,
     WorkerStatus,
 )
+from rbln_supervisor.doctor.examination import SECTIONS, SectionResult
 from rbln_supervisor.options import Options
 from rbln_worker.contract import messages
 from rbln_worker.contract.counters import Calls, WorkerCounters

@@ -65,6 +65,7 @@ def test_watch_leaves_a_terminal_as_it_was_when_it_is_ended() -> None:
 
 def test_watch_without_a_terminal_is_refused() -> None:
     with Stack(TWO_POOLS) as stack:
+        served(stack)
         done = stack.ctl("status", "--watch")
         assert (done.returncode, done.stdout) == (1, "")
         assert "--watch needs a terminal" in done.stderr

@@ -88,8 +88,7 @@ def test_an_output_that_takes_nothing(run_dir: Path) -> None:
         ("-x",),
         ("events", "-n", "0"),
         ("events", "-n", "few"),
-        ("doctor", "--kubelet-dir", "var/lib/kubelet"),
-        ("doctor", "--device-plugins-dir", "device-plugins"),
+        ("doctor", "--kubelet-dir", "/var/lib/kubelet"),
     ],
 )
 def test_wrong_usage(arguments: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from rbln_supervisor.options import Options
 from rbln_worker.contract.problem import Problem
 
 SECTIONS: Final = (
@@ -21,11 +22,10 @@ SECTIONS: Final = (
 class ExamineRequest(msgspec.Struct, frozen=True):
     """A request to examine a node."""
 
-    run_dir: str
+    options: Options
+    """Those of the last supervisor, with changes of the command line."""
     unreachable: str | None = None
     """Reason why the supervisor did not answer; None if it did."""
-    paths: Mapping[str, str] = {}
-    """Options with paths that override those of the last supervisor, by their names."""
     listing: bool = False
     """True: also collect files for a support bundle."""
     name: str | None = None
