@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from rbln_worker.contract.claims import PreparedClaim
 from rbln_worker.contract.health import HealthPhase
 from rbln_worker.contract.pod_devices import PodSource
 from rbln_worker.contract.problem import Code, Problem
@@ -123,21 +124,6 @@ class DeviceStatus(msgspec.Struct, frozen=True):
     """Pods that hold it."""
 
 
-class ServedClaim(msgspec.Struct, frozen=True):
-    """A ResourceClaim that is prepared on this node."""
-
-    namespace: str
-    name: str
-    uid: str
-    devices: tuple[str, ...]
-    pods: tuple[str, ...]
-    """The pods that it was reserved for when it was prepared, as ``namespace/name``."""
-    since: float | None
-    """The time of its preparation (seconds since the epoch)."""
-    admin: bool = False
-    """True for adminAccess: other claims may have the same devices."""
-
-
 class PoolStatus(msgspec.Struct, frozen=True):
     """A resource pool."""
 
@@ -155,7 +141,7 @@ class PoolStatus(msgspec.Struct, frozen=True):
     """Problems of a pool that may still serve."""
     driver: str = ""
     """Its DRA driver; empty if it is exported by the device-plugin API."""
-    claims: tuple[ServedClaim, ...] = ()
+    claims: tuple[PreparedClaim, ...] = ()
     """Prepared claims, of a pool that is exported by DRA."""
 
     @property
@@ -176,3 +162,20 @@ class NodeStatus(msgspec.Struct, frozen=True):
     supervisor: SupervisorStatus
     pools: Mapping[str, PoolStatus]
     """By the full resource name (``resourceList[1]`` for an invalid pool without one)."""
+
+    @property
+    def unready_reasons(self) -> tuple[str, ...]:
+        """Reasons why the node is not ready, one line each; empty if it is.
+
+        A kubelet shows the lines as the event of a probe that failed.
+        """
+        if self.supervisor.ready:
+            return ()
+        reasons = tuple(
+            f"{name} is {pool.state}{f': {pool.reason}' if pool.reason else ''}"
+            for name, pool in self.pools.items()
+            if pool.prevents_readiness
+        )
+        return reasons or (
+            "not ready: the first discovery is running, or the supervisor is stopping",
+        )

@@ -1,11 +1,9 @@
 """``rbln-ctl probe``: for a kubelet's probes: the supervisor replies, and all pools are listed."""
 
 import argparse
-from collections.abc import Iterator
 from typing import Final
 
 from rbln_supervisor.core.control.protocol import Status, StatusReply
-from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl import client
 from rbln_supervisor.ctl.command import Command
 from rbln_supervisor.ctl.exits import CommandError, Exit
@@ -26,27 +24,9 @@ def _run_command(options: argparse.Namespace) -> Exit:
     status = client.request_reply(
         options.run_dir, Status(), StatusReply, timeout_s=timeout_s
     ).status
-    if until_ready and (reasons := unready_reasons(status)):
+    if until_ready and (reasons := status.unready_reasons):
         raise CommandError(*reasons)
     return Exit.DONE
-
-
-def unready_reasons(status: NodeStatus) -> tuple[str, ...]:
-    """Return the reasons why a node is not ready, one line each; empty if it is.
-
-    A kubelet shows the lines as the event of a probe that failed.
-    """
-    if status.supervisor.ready:
-        return ()
-    reasons = tuple(_unready_pools(status))
-    return reasons or ("not ready: the first discovery is running, or the supervisor is stopping",)
-
-
-def _unready_pools(status: NodeStatus) -> Iterator[str]:
-    for name, pool in status.pools.items():
-        if pool.prevents_readiness:
-            reason = f": {pool.reason}" if pool.reason else ""
-            yield f"{name} is {pool.state}{reason}"
 
 
 COMMAND: Final = Command(

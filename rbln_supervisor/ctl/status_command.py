@@ -199,7 +199,7 @@ def _claim_table(name: str, pool: PoolStatus, columns: int, now: float) -> Group
     rows = (
         (
             f"{claim.namespace}/{claim.name}",
-            time_ago(claim.since, now),
+            time_ago(claim.since or None, now),
             ", ".join(claim.pods),
             ", ".join(claim.devices) + (" (adminAccess)" if claim.admin else ""),
         )

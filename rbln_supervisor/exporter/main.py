@@ -5,7 +5,6 @@ import errno
 import logging
 import os
 import signal
-import sys
 import threading
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -21,8 +20,6 @@ from rbln_worker.process.log import Format
 LISTEN: Final = "127.0.0.1:9420"
 LISTEN_VARIABLE: Final = "RBLN_EXPORTER_LISTEN"
 FORMAT_VARIABLE: Final = "RBLN_LOG_FORMAT"
-TIMEOUT_S: Final = 2.0
-"""Seconds: a supervisor replies within one loop iteration, some milliseconds."""
 RETRY_INTERVAL_S: Final = 0.5
 """Seconds between two attempts to listen on an address that is in use; the kernel has no event for
 its release."""
@@ -46,21 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Before the first thread: all threads leave the signals to sigwait.
     ends = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)
-    pages = Pages(
-        options.run_dir, timeout_s=options.timeout, device_series=not options.no_device_series
-    )
+    pages = Pages(options.run_dir, device_series=not options.no_device_series)
     address: Address = options.listen
     try:
         server = _wait_to_listen(address, pages, ends)
     except (OSError, OverflowError) as error:
-        complaint = (
-            f"can't listen on {address.host} port {address.port} ({error}): "
-            "give --listen another address"
-        )
-        if options.log_format == "json":
-            _log.critical(complaint)
-        else:
-            print(f"rbln-exporter: {complaint}", file=sys.stderr)  # noqa: T201
+        place = f"{address.host} port {address.port}"
+        _log.critical(f"can't listen on {place} ({error}): give --listen another address")
         return Exit.UNUSABLE
     if server is None:
         return Exit.DRAINED
@@ -142,13 +131,6 @@ def _build_parser(listen: str, form: str) -> argparse.ArgumentParser:
         help=f"where to serve; [::]:9420 is every address ({LISTEN_VARIABLE}, or {LISTEN})",
     )
     parser.add_argument(
-        "--timeout",
-        type=_parse_seconds,
-        default=TIMEOUT_S,
-        metavar="SECONDS",
-        help="how long the supervisor may take to answer (%(default)g)",
-    )
-    parser.add_argument(
         "--no-device-series",
         action="store_true",
         help="leave out rbln_device_healthy, which has a series for each device",
@@ -173,13 +155,3 @@ def _parse_address(text: str) -> Address:
             f"expected an address and a port, such as {LISTEN} or [::]:9420, got {text!r}"
         )
     return Address(host, int(port))
-
-
-def _parse_seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 < seconds <= 3600:
-        raise argparse.ArgumentTypeError(f"expected seconds above 0, got {text!r}")
-    return seconds

@@ -65,9 +65,9 @@ def _make_app(pages: Pages) -> "WSGIApplication":
             case "/metrics":
                 return metrics(environ, start_response)
             case "/healthz":
-                status, lines = pages.healthz()
+                status, lines = pages.answer_probe(until_ready=False)
             case "/readyz":
-                status, lines = pages.readyz()
+                status, lines = pages.answer_probe(until_ready=True)
             case _:
                 status, lines = HTTPStatus.NOT_FOUND, ("there are /metrics, /healthz and /readyz",)
         start_response(f"{status} {status.phrase}", [("Content-Type", "text/plain; charset=utf-8")])

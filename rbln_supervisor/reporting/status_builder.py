@@ -97,7 +97,7 @@ def service_state(parts: SupervisorParts, standing: SupervisorState) -> ServiceS
     pools = _pool_statuses(parts, standing.now)
     settled = _is_settled(parts, standing) and are_pools_settled(pools)
     return ServiceState(
-        settled=settled and not misses_devices(pools, _pod_source(parts)),
+        ready=settled and not misses_devices(pools, _pod_source(parts)),
         leaving=standing.leaving,
         reloading=parts.scheduler.is_reloading,
         hangups=standing.hangups,

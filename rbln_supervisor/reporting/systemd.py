@@ -14,7 +14,7 @@ from collections.abc import Callable, MutableMapping
 from time import monotonic
 from typing import Final
 
-from rbln_supervisor.core.reporting.systemd import SentState, ServiceState, due_messages
+from rbln_supervisor.core.reporting.systemd import ServiceState, due_messages
 from rbln_worker.contract.problem import Code, Problem, make_problem
 
 STATUS_INTERVAL_S: Final = 5.0
@@ -34,7 +34,7 @@ class SystemdNotifier:
         """``address``: a path, or ``@`` and an abstract name (unix(7)); empty: no reports."""
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
         self._watchdog_interval_s = math.inf if watchdog_s is None else watchdog_s / _SIGNS
-        self._sent = SentState()
+        self._sent = ServiceState()
         self._started_at = monotonic()
         self._report_at = self._started_at if address else math.inf
         self._watchdog_at = self._started_at if address and watchdog_s is not None else math.inf

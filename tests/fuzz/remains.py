@@ -133,7 +133,7 @@ def command_line(raw: bytes) -> None:
             cli.parse_arguments(words, in_container=False)
         except SystemExit as end:
             assert end.code in {0, 2}  # noqa: PT017 - 0: --help, --version
-        for read in (exporter._parse_address, exporter._parse_seconds, parse_since):
+        for read in (exporter._parse_address, parse_since):
             try:
                 read(words[0])
             except argparse.ArgumentTypeError:

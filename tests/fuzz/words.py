@@ -46,7 +46,6 @@ from rbln_supervisor.ctl.client import UnreadableAnswerError
 from rbln_supervisor.ctl.client import _decode_reply as read_reply
 from rbln_supervisor.discovery.process import decode_result
 from rbln_supervisor.exporter.families import Page, fill_page
-from rbln_supervisor.exporter.readiness import node_readiness
 from rbln_supervisor.workers.forked_collector import Collected
 from rbln_worker.contract import messages
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
@@ -129,7 +128,7 @@ def _shown(reply: Reply, columns: int) -> str:
 
     match reply:
         case StatusReply(status=status):
-            node_readiness(status)
+            page("\n".join(status.unready_reasons))
             return page(status_command.status_page(status, columns, 1e9))
         case MetricsReply(measures=measures):
             shown = Page()

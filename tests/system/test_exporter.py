@@ -225,7 +225,7 @@ def test_no_scrape_sees_a_workers_counter_fall(tmp_path: Path) -> None:
 def test_a_supervisor_that_hangs_hangs_nobody(tmp_path: Path) -> None:
     with (
         Stack(TWO_POOLS) as stack,
-        exporting(stack.run_dir, tmp_path, "--timeout", "0.3") as exporter,
+        exporting(stack.run_dir, tmp_path) as exporter,
     ):
         served(stack)
         os.kill(stack.pid, signal.SIGSTOP)
@@ -234,7 +234,7 @@ def test_a_supervisor_that_hangs_hangs_nobody(tmp_path: Path) -> None:
         finally:
             os.kill(stack.pid, signal.SIGCONT)
         assert [one.status for one in answers] == [503, 503, 200]
-        assert "within 0.3 s" in answers[0].body
+        assert "within 2 s" in answers[0].body
         assert Scrape(answers[2].body).value("rbln_up") == 0
         scraped(exporter, lambda s: s.value("rbln_up") == 1, what="it answers again")
         assert exporter.log.count("does not answer") == exporter.log.count("supervisor answers")
@@ -251,8 +251,10 @@ def test_not_ready_says_what_is_missing(tmp_path: Path) -> None:
         )
         answer = exporter.get("/readyz")
         assert answer.status == 503
-        assert answer.body.splitlines()[0] == f"not ready: {ATOM}, {VM}"
-        assert f"{ATOM}: waiting: " in answer.body
+        assert [line.partition(": ")[0] for line in answer.body.splitlines()] == [
+            f"{ATOM} is waiting",
+            f"{VM} is waiting",
+        ]
         assert exporter.get("/healthz").status == 200
         stack.kubelet.start()
         served(stack)
@@ -351,7 +353,6 @@ def test_how_it_starts_and_ends(tmp_path: Path) -> None:
         ended = run("--listen", wrong, run_dir=tmp_path)
         assert ended.returncode == 2, wrong
         assert "expected an address and a port" in ended.stderr
-    assert run("--timeout", "0", run_dir=tmp_path).returncode == 2
 
 
 NEVER = [

@@ -17,11 +17,12 @@ from rbln_supervisor.core.status import (
     NodeStatus,
     PodUse,
     PoolStatus,
-    ServedClaim,
     SupervisorStatus,
     WorkerStatus,
 )
 from rbln_supervisor.ctl import doctor_command, events_command, status_command
+from rbln_worker.contract.claims import PreparedClaim
+from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.events import Event
 from rbln_worker.contract.health import HealthPhase
 from rbln_worker.contract.pod_devices import PodSource
@@ -29,6 +30,7 @@ from rbln_worker.contract.problem import Code, make_problem
 
 GOLDEN = Path(__file__).parent / "golden"
 NOW = 1_764_000_000.0
+NPU = DeviceId("0000:22:00.0")
 
 EVENTS = (
     Event(NOW - 90, "supervisor", "started", why="version 0.1.0, pid 7"),
@@ -98,8 +100,8 @@ STATUS = NodeStatus(
             },
             driver="npu.rebellions.ai",
             claims=(
-                ServedClaim("ml", "npus-x\x1b", "u", ("0000:22:00.0",), ("ml/a-0",), NOW - 70),
-                ServedClaim("ops", "see", "v", ("0000:22:00.0",), (), None, admin=True),
+                PreparedClaim("u", "ml", "npus-x\x1b", (NPU,), ("ml/a-0",), NOW - 70),
+                PreparedClaim("v", "ops", "see", (NPU,), admin=True),
             ),
         ),
     },

@@ -26,13 +26,13 @@ from rbln_supervisor.core.status import (
     NodeStatus,
     PodUse,
     PoolStatus,
-    ServedClaim,
     SupervisorStatus,
     WorkerStatus,
 )
 from rbln_supervisor.exporter.catalog import CATALOG
 from rbln_supervisor.exporter.families import Page, fill_page
 from rbln_supervisor.exporter.processes import fill_process
+from rbln_worker.contract.claims import PreparedClaim
 from rbln_worker.contract.counters import (
     BOUNDS_S,
     CLAIM_METHODS,
@@ -41,6 +41,7 @@ from rbln_worker.contract.counters import (
     WorkerCounters,
     with_observation,
 )
+from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.health import HealthPhase
 from rbln_worker.contract.pod_devices import PodSource
 from rbln_worker.contract.problem import Code, make_problem
@@ -70,7 +71,7 @@ DRA_POOL = "rebellions.ai/npu"
 EXPORTED = PoolStatus(
     *("serving", True, "plugin-watcher", "", "s.sock", WorkerStatus(7), {}),
     driver="npu.rebellions.ai",
-    claims=(ServedClaim("ml", "npus", "u", ("a",), (), None),),
+    claims=(PreparedClaim("u", "ml", "npus", (DeviceId("a"),)),),
 )
 NO_FIGURES = WorkerCounters()
 REFUSALS = ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "DEADLINE_EXCEEDED")

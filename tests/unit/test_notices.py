@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from rbln_supervisor.core.reporting.systemd import (
     MAX_STATUS_CHARACTERS,
     READY_TIMEOUT_S,
-    SentState,
     ServiceState,
     are_pools_settled,
     due_messages,
@@ -23,26 +22,25 @@ from rbln_supervisor.core.status import (
     SupervisorStatus,
     WorkerStatus,
 )
-from rbln_supervisor.ctl.probe_command import unready_reasons
 from rbln_supervisor.reporting.systemd import SystemdNotifier, systemd_notifier
 from rbln_worker.contract.health import HealthPhase
 from rbln_worker.contract.pod_devices import PodSource
 
 
 def facts(**changed: object) -> ServiceState:
-    usual: dict[str, object] = {"settled": True, "leaving": False, "reloading": False}
+    usual: dict[str, object] = {"ready": True, "leaving": False, "reloading": False}
     return ServiceState(**{**usual, "hangups": 0, "status": "all is well", **changed})  # type: ignore[arg-type]
 
 
 def told(
-    said: SentState, now: ServiceState, age_s: float = 1.0
-) -> tuple[SentState, list[list[str]]]:
+    said: ServiceState, now: ServiceState, age_s: float = 1.0
+) -> tuple[ServiceState, list[list[str]]]:
     said, texts = due_messages(said, now, age_s, 1_500_000)
     return said, [text.split("\n") for text in texts]
 
 
 def test_a_life() -> None:
-    said, lines = told(SentState(), facts(settled=False, status="looking"))
+    said, lines = told(ServiceState(), facts(ready=False, status="looking"))
     assert lines == [["STATUS=looking"]]
     said, lines = told(said, facts())
     assert lines == [["READY=1", "STATUS=all is well"]]
@@ -54,20 +52,20 @@ def test_a_life() -> None:
     assert lines == [["STATUS=one pool more"]]
     said, lines = told(said, facts(status="one pool more"))
     assert lines == [["READY=1"]]
-    said, lines = told(said, facts(leaving=True, settled=False, status="leaving"))
+    said, lines = told(said, facts(leaving=True, ready=False, status="leaving"))
     assert lines == [["STOPPING=1", "STATUS=leaving"]]
-    assert told(said, facts(leaving=True, settled=False, status="leaving"))[1] == []
+    assert told(said, facts(leaving=True, ready=False, status="leaving"))[1] == []
 
 
 def test_a_reload_that_is_refused_at_once_was_one_all_the_same() -> None:
-    said, _ = told(SentState(), facts())
+    said, _ = told(ServiceState(), facts())
     said, lines = told(said, facts(hangups=1))
     assert lines == [["RELOADING=1", "MONOTONIC_USEC=1500000"], ["READY=1"]]
     assert told(said, facts(hangups=1))[1] == []
 
 
 def test_a_second_signal_during_a_reload_is_answered_by_a_newer_time() -> None:
-    said, _ = told(SentState(), facts())
+    said, _ = told(ServiceState(), facts())
     said, _ = told(said, facts(hangups=1, reloading=True))
     said, lines = told(said, facts(hangups=2, reloading=True))
     assert lines == [["RELOADING=1", "MONOTONIC_USEC=1500000"]]
@@ -75,14 +73,14 @@ def test_a_second_signal_during_a_reload_is_answered_by_a_newer_time() -> None:
 
 
 def test_a_start_is_over_at_last_whatever_is_missing() -> None:
-    unsettled = facts(settled=False)
-    assert told(SentState(), unsettled, READY_TIMEOUT_S - 0.01)[1] == [["STATUS=all is well"]]
-    assert told(SentState(), unsettled, READY_TIMEOUT_S)[1] == [["READY=1", "STATUS=all is well"]]
+    unready = facts(ready=False)
+    assert told(ServiceState(), unready, READY_TIMEOUT_S - 0.01)[1] == [["STATUS=all is well"]]
+    assert told(ServiceState(), unready, READY_TIMEOUT_S)[1] == [["READY=1", "STATUS=all is well"]]
 
 
 FACTS = st.builds(
     ServiceState,
-    settled=st.booleans(),
+    ready=st.booleans(),
     leaving=st.booleans(),
     reloading=st.booleans(),
     hangups=st.integers(0, 3),
@@ -94,7 +92,7 @@ FACTS = st.builds(
 def test_ready_comes_first_and_reloading_never_stays(
     life: list[tuple[ServiceState, float]],
 ) -> None:
-    said = SentState()
+    said = ServiceState()
     states = []
     for now, age_s in life:
         said, lines = told(said, now, age_s)
@@ -111,7 +109,7 @@ def test_ready_comes_first_and_reloading_never_stays(
 
 @given(st.lists(FACTS, max_size=20))
 def test_a_reload_that_is_over_is_said_to_be(life: list[ServiceState]) -> None:
-    said, _ = told(SentState(), facts())
+    said, _ = told(ServiceState(), facts())
     state = "READY=1"
     for now in life:
         said, lines = told(said, now)
@@ -246,10 +244,10 @@ def test_what_keeps_a_node_from_being_ready() -> None:
         "x/C": pool("invalid", reason="no"),
         "x/D": pool("waiting"),
     }
-    assert unready_reasons(node_of(pools, ready=True)) == ()
-    assert unready_reasons(node_of(pools, ready=False)) == (
+    assert node_of(pools, ready=True).unready_reasons == ()
+    assert node_of(pools, ready=False).unready_reasons == (
         "x/B is starting: the kubelet has not listed it yet",
     )
-    assert unready_reasons(node_of({}, ready=False)) == (
+    assert node_of({}, ready=False).unready_reasons == (
         "not ready: the first discovery is running, or the supervisor is stopping",
     )

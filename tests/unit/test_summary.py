@@ -12,7 +12,7 @@ from rbln_supervisor.core.reporting.pool_summary import (
     invalid_status,
     pool_status,
 )
-from rbln_supervisor.core.status import DeviceStatus, PodUse, PoolStatus, ServedClaim
+from rbln_supervisor.core.status import DeviceStatus, PodUse, PoolStatus
 from rbln_supervisor.core.workers.desired_state import DesiredState
 from rbln_supervisor.core.workers.lifecycle import Child, State
 from rbln_supervisor.core.workers.managed_pool import KnownWorker, ManagedPool
@@ -169,7 +169,7 @@ def test_a_dra_pool_has_claims_instead_of_allocations() -> None:
     status = dra_status()
     assert status.driver == "npu.rebellions.ai"
     pods = ("ml/train-0", "ml/train-1")
-    assert status.claims == (ServedClaim("ml", "npus", "u1", (A,), pods, 50.0),)
+    assert status.claims == (PreparedClaim("u1", "ml", "npus", (A,), pods, 50.0),)
     assert status.devices[A].pods == (
         PodUse("ml", "train-0", "", "", 50.0, PodSource.CLAIMS, "ml/npus"),
         PodUse("ml", "train-1", "", "", 50.0, PodSource.CLAIMS, "ml/npus"),

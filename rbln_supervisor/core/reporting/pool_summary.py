@@ -10,7 +10,6 @@ from rbln_supervisor.core.status import (
     PodUse,
     PoolState,
     PoolStatus,
-    ServedClaim,
     WorkerStatus,
 )
 from rbln_supervisor.core.workers.lifecycle import State
@@ -65,14 +64,7 @@ def pool_status(snapshot: PoolSnapshot, now: float) -> PoolStatus:
         devices=_device_statuses(snapshot),
         problems=report.problems if report else (),
         driver=pool.driver,
-        claims=tuple(
-            ServedClaim(
-                *(one.namespace, one.name, one.uid, one.devices, one.pods),
-                one.since or None,
-                one.admin,
-            )
-            for one in (report.claims if report else ())
-        ),
+        claims=report.claims if report else (),
     )
 
 

@@ -28,32 +28,22 @@ _MAY_COME: Final = frozenset({"", "sysfs", "node"})
 
 
 class ServiceState(msgspec.Struct, frozen=True):
-    """Current state of the supervisor."""
+    """State of the supervisor: the current one, or what systemd knows of it."""
 
-    settled: bool
+    ready: bool = False
     """True if a discovery has ended, every pool is in a final state, and pods miss no device."""
-    leaving: bool
-    reloading: bool
+    leaving: bool = False
+    reloading: bool = False
     """True while a configuration waits for its discovery."""
-    hangups: int
+    hangups: int = 0
     """Number of reload signals so far."""
-    status: str
+    status: str = ""
     """One line for people."""
 
 
-class SentState(msgspec.Struct, frozen=True):
-    """The state that was sent last."""
-
-    ready: bool = False
-    leaving: bool = False
-    reloading: bool = False
-    hangups: int = 0
-    status: str = ""
-
-
 def due_messages(
-    said: SentState, facts: ServiceState, age_s: float, monotonic_us: int
-) -> tuple[SentState, tuple[str, ...]]:
+    said: ServiceState, facts: ServiceState, age_s: float, monotonic_us: int
+) -> tuple[ServiceState, tuple[str, ...]]:
     """Return the state after the messages that are due now, and the messages in order.
 
     ``age_s``: age of the supervisor. ``monotonic_us``: CLOCK_MONOTONIC in microseconds, by which
@@ -61,7 +51,7 @@ def due_messages(
     """
     lines: list[list[str]] = []
     leaving = said.leaving or facts.leaving
-    ready = said.ready or facts.settled or age_s >= READY_TIMEOUT_S
+    ready = said.ready or facts.ready or age_s >= READY_TIMEOUT_S
     reloading = facts.reloading and ready and not leaving
     if leaving:
         if not said.leaving:
@@ -81,13 +71,7 @@ def due_messages(
             lines[-1].append(line)
         else:
             lines.append([line])
-    told = SentState(
-        ready=ready,
-        leaving=leaving,
-        reloading=reloading,
-        hangups=facts.hangups,
-        status=facts.status,
-    )
+    told = msgspec.structs.replace(facts, ready=ready, leaving=leaving, reloading=reloading)
     return told, tuple("\n".join(each) for each in lines)
 
 

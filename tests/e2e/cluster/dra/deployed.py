@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from rbln_supervisor.core.status import ServedClaim
+from rbln_worker.contract.claims import PreparedClaim
 from tests.e2e.cluster.api import Object
 from tests.e2e.cluster.bench import Bench
 from tests.e2e.cluster.daemonset import CONFIG_MAP, DaemonSet, overlay
@@ -70,7 +70,7 @@ def npu_paths(container: Container) -> set[str]:
     return {path for path in container.devices() if path.startswith("/dev/rbln")}
 
 
-def prepared_claims(driver: DaemonSet) -> Sequence[ServedClaim]:
+def prepared_claims(driver: DaemonSet) -> Sequence[PreparedClaim]:
     """The claims that are prepared, as the plugin's status has them."""
     return driver.status().pools[NPU].claims
 
