@@ -129,7 +129,8 @@ class PoolStatus(msgspec.Struct, frozen=True):
 
     state: PoolState
     registered: bool
-    registration: Literal["kubelet-sock", "plugin-watcher"] | None
+    registration: str | None
+    """``kubelet-sock`` or ``plugin-watcher``; None before one was chosen."""
     reason: str
     """Reason why it waits or is invalid; empty while it serves."""
     endpoint: str | None

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 from typing import Final, Self, TypeVar
@@ -33,6 +34,13 @@ DISCOVERY_TIMEOUT_S: Final = 25.0
 for one with a check of the installed program (20 s, rbln_supervisor/upgrade.py)."""
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 """Maximum size; a longer reply is never received. A status of 20,000 devices has 3 MiB."""
+
+_CONNECT_ERRORS: Final[Mapping[type[Exception], tuple[str, str]]] = {
+    FileNotFoundError: ("no socket", "start rbln-supervisor, or name its directory with --run-dir"),
+    ConnectionRefusedError: ("no process listens at", "the supervisor has ended, start it again"),
+    PermissionError: ("permission denied at", "run rbln-ctl as the supervisor's user"),
+}
+"""Problem and remedy."""
 
 _Expected = TypeVar("_Expected", bound=Reply)
 
@@ -180,22 +188,11 @@ def _check_listener(path: Path) -> None:
             knocking.connect(os.fspath(path))
         except BlockingIOError:
             pass  # a process listens, and is busy
-        except FileNotFoundError:
-            raise UnreachableError(
-                f"no socket {path}: start rbln-supervisor, or set its run directory with --run-dir"
-            ) from None
-        except ConnectionRefusedError:
-            raise UnreachableError(
-                f"no process listens at {path}: the supervisor has ended, start it again"
-            ) from None
-        except PermissionError:
-            raise UnreachableError(
-                f"permission denied at {path}: run rbln-ctl as the supervisor's user"
-            ) from None
         except (OSError, ValueError) as error:  # ValueError: a NUL, or too long a path
-            raise UnreachableError(
-                f"{path} is no control socket ({error}): set the run directory with --run-dir"
-            ) from error
+            other = f"{path} is no control socket ({error}): set the run directory with --run-dir"
+            problem, remedy = _CONNECT_ERRORS.get(type(error), ("", ""))
+            text = f"{problem} {path}: {remedy}" if problem else other
+            raise UnreachableError(text) from error
 
 
 def _decode_reply(frames: list[bytes], path: Path) -> Reply:

@@ -51,7 +51,7 @@ def node_options(arguments: argparse.Namespace) -> Options:
 def _run_command(options: argparse.Namespace) -> Exit:
     found = diagnose_node(node_options(options))
     if options.json:
-        write_json(diagnosis_json(found))
+        write_json(doctor_report(found))
     else:
         print_page(lambda _: doctor_page(found.problems, found.unreachable))
     if found.unreachable is not None:
@@ -59,14 +59,21 @@ def _run_command(options: argparse.Namespace) -> Exit:
     return Exit.REFUSED if has_errors(found.problems) else Exit.DONE
 
 
-def diagnosis_json(found: Diagnosis) -> dict[str, object]:
+class DoctorReport(msgspec.Struct, frozen=True):
+    """The JSON of ``rbln-ctl doctor``."""
+
+    ok: bool
+    """True if no problem is an error."""
+    version: str
+    unreachable: str | None
+    """Reason why the supervisor did not answer."""
+    problems: tuple[Problem, ...]
+
+
+def doctor_report(found: Diagnosis) -> DoctorReport:
     """Return the problems for JSON output and bundles."""
-    return {
-        "ok": not has_errors(found.problems),
-        "version": VERSION,
-        "unreachable": found.unreachable,
-        "problems": found.problems,
-    }
+    is_ok = not has_errors(found.problems)
+    return DoctorReport(is_ok, VERSION, found.unreachable, found.problems)
 
 
 def doctor_page(problems: Sequence[Problem], unreachable: str | None) -> RenderableType:

@@ -66,6 +66,12 @@ def _parse_count(text: str) -> int:
     return int(text)
 
 
+class EventsReport(msgspec.Struct, frozen=True):
+    """The JSON of ``rbln-ctl events``."""
+
+    events: tuple[Event, ...]
+
+
 class NodeEvents:
     """The events of a node, which its supervisor and its workers write to files of their own."""
 
@@ -94,7 +100,7 @@ def _run_command(options: argparse.Namespace) -> Exit:
         print_errors(_describe_error(run_dir, error))
         return Exit.UNREACHABLE
     if options.json:
-        write_json({"events": events})
+        write_json(EventsReport(events))
     elif events:
         print_page(lambda columns: events_page(events, columns))
     else:

@@ -20,12 +20,13 @@ _STYLES: Final[dict[Change, str]] = {
 }
 
 
-def plan_page(plan: Plan, columns: int, *, done: bool = False) -> RenderableType:
-    """Return the plan for a page of this width; ``done``: it has been carried out."""
-    summary = Text(_done_text(plan) if done else _summary_text(plan))
-    parts: list[RenderableType] = [Text(), _pool_table(plan, columns), Text(), summary]
+def plan_page(plan: Plan, columns: int) -> RenderableType:
+    """Return a plan, or what was done, for a page of this width."""
+    stay = f"{count_text(plan.stay, 'device')} in the same pool as before"
+    ending = f", {len(plan.moves)} in another one:" if plan.moves else ", none in another one"
+    parts: list[RenderableType] = [Text(), _pool_table(plan, columns), Text(), Text(stay + ending)]
     if plan.moves:
-        parts += [_move_table(plan, columns, ("FROM", "TO") if done else ("NOW", "AFTER"))]
+        parts.append(_move_table(plan, columns))
     return Group(*parts)
 
 
@@ -58,23 +59,7 @@ def _match_notes(pool: PoolPlan) -> Iterator[str]:
         yield f"{counts.refused} not assignable"
 
 
-def _summary_text(plan: Plan) -> str:
-    stay = f"{count_text(plan.stay, 'device')} would stay in {_its(plan.stay)} pool"
-    if not plan.moves:
-        return f"{stay}, and no other would move"
-    return f"{stay}, {len(plan.moves)} would move:"
-
-
-def _done_text(plan: Plan) -> str:
-    stayed = f"{count_text(plan.stay, 'device')} stayed in {_its(plan.stay)} pool"
-    return f"{stayed}, {len(plan.moves)} moved:" if plan.moves else f"{stayed}, none moved"
-
-
-def _its(number: int) -> str:
-    return "its" if number == 1 else "their"
-
-
-def _move_table(plan: Plan, columns: int, heads: tuple[str, str]) -> Table:
+def _move_table(plan: Plan, columns: int) -> Table:
     none = Text("-", "dim")
     rows = ((move.device, move.before or none, move.after or none) for move in plan.moves)
-    return build_table(columns, ("DEVICE", *heads), rows)
+    return build_table(columns, ("DEVICE", "FROM", "TO"), rows)

@@ -26,7 +26,7 @@ def _run_command(options: argparse.Namespace) -> Exit:
         return Exit.DONE
     write_text(f"{reload_sentence(reply)}\n")
     if (plan := reply.plan) and _is_change(reply):
-        print_page(lambda columns: plan_page(plan, columns, done=True))
+        print_page(lambda columns: plan_page(plan, columns))
     print_errors(*reply.forced, prefix="forced")
     print_errors(*reply.warnings, prefix="warning")
     return Exit.DONE

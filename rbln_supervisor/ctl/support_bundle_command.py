@@ -95,7 +95,7 @@ def _bundle_texts(run_dir: Path, found: Diagnosis, now: datetime) -> dict[str, s
     pipe = io.StringIO()
     page = doctor_command.doctor_page(found.problems, found.unreachable)
     files = {
-        "doctor.json": _encode_json(doctor_command.diagnosis_json(found)),
+        "doctor.json": _encode_json(doctor_command.doctor_report(found)),
         "doctor.txt": rendering.render_text(lambda _: page, pipe),
         "events.jsonl": "".join(msgspec.json.encode(one).decode() + "\n" for one in events),
         "events.txt": "".join(f"{events_command.event_line(one)}\n" for one in events),

@@ -86,8 +86,8 @@ def check_folder(
     closed: Code,
     text: str,
     *,
-    missing: Code | None = None,
-    missing_text: str = "",
+    missing: Code,
+    missing_text: str,
     hint: str | None = None,
 ) -> Iterator[Problem]:
     """Check a folder with this user's permissions.
@@ -96,12 +96,12 @@ def check_folder(
         path: the folder.
         closed: the code if it is not writable.
         text: its text.
-        missing: the code if it does not exist; None: ``closed``.
+        missing: the code if it does not exist.
         missing_text: its text.
         hint: its hint.
     """
     error = folder_error(path)
-    if error and missing is not None and not path.is_dir():
+    if error and not path.is_dir():
         yield make_problem(missing, missing_text, str(path), (error,), hint=hint)
     elif error:
         yield make_problem(closed, text, str(path), (error,))

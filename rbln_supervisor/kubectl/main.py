@@ -14,12 +14,13 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from rbln_supervisor.core.matching.explain import Explanation
 from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl import output
+from rbln_supervisor.ctl.doctor_command import DoctorReport
+from rbln_supervisor.ctl.events_command import EventsReport
 from rbln_supervisor.ctl.exits import Exit
 from rbln_supervisor.ctl.output import print_errors, write_json, write_text
 from rbln_supervisor.ctl.rendering import render_text
 from rbln_supervisor.kubectl import tables
 from rbln_supervisor.kubectl.nodes import Kubectl, KubectlError, NodeResult
-from rbln_supervisor.kubectl.results import DoctorResult, EventsResult
 from rbln_worker.contract.version import VERSION
 
 USAGE_EXIT: Final = 2
@@ -31,8 +32,8 @@ _TABLES: Final[
 ] = {
     "status": (NodeStatus, tables.status_table),
     "top": (NodeStatus, tables.top_table),
-    "doctor": (DoctorResult, tables.problem_table),
-    "events": (EventsResult, tables.event_table),
+    "doctor": (DoctorReport, tables.problem_table),
+    "events": (EventsReport, tables.event_table),
     "explain": (Explanation, tables.explanation_table),
 }
 

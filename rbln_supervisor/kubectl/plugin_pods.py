@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from rbln_worker.kube.objects import ObjectMeta
+
 SELECTOR = "app.kubernetes.io/name=rbln-device-plugin"
 """Label of the pods; set by deployments/kubernetes and by the chart."""
 
@@ -16,13 +18,6 @@ class PluginPod(NamedTuple):
     name: str
     obstacle: str = ""
     """Reason why no command can run in it; empty if it runs."""
-
-
-class _Metadata(msgspec.Struct, frozen=True, rename="camel"):
-    name: str = ""
-    namespace: str = ""
-    creation_timestamp: str = ""
-    deletion_timestamp: str | None = None
 
 
 class _Spec(msgspec.Struct, frozen=True, rename="camel"):
@@ -47,21 +42,15 @@ class _Status(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class _Pod(msgspec.Struct, frozen=True):
-    metadata: _Metadata = _Metadata()
+    """A pod; of a node only the metadata."""
+
+    metadata: ObjectMeta = ObjectMeta()
     spec: _Spec = _Spec()
     status: _Status = _Status()
 
 
 class _PodList(msgspec.Struct, frozen=True):
     items: tuple[_Pod, ...] = ()
-
-
-class _Named(msgspec.Struct, frozen=True):
-    metadata: _Metadata = _Metadata()
-
-
-class _NodeList(msgspec.Struct, frozen=True):
-    items: tuple[_Named, ...] = ()
 
 
 def plugin_pods(raw: bytes) -> Mapping[str, PluginPod]:
@@ -74,7 +63,7 @@ def plugin_pods(raw: bytes) -> Mapping[str, PluginPod]:
     """
     pods = msgspec.json.decode(raw, type=_PodList).items
     placed = [pod for pod in pods if pod.spec.node_name]
-    placed.sort(key=lambda pod: (_obstacle_of(pod) == "", pod.metadata.creation_timestamp))
+    placed.sort(key=lambda pod: (_obstacle_of(pod) == "", pod.metadata.creation_timestamp or ""))
     return {
         pod.spec.node_name: PluginPod(pod.metadata.namespace, pod.metadata.name, _obstacle_of(pod))
         for pod in placed
@@ -87,7 +76,7 @@ def node_names(raw: bytes) -> frozenset[str]:
     Raises:
         msgspec.MsgspecError: The bytes are no list of nodes.
     """
-    return frozenset(one.metadata.name for one in msgspec.json.decode(raw, type=_NodeList).items)
+    return frozenset(one.metadata.name for one in msgspec.json.decode(raw, type=_PodList).items)
 
 
 def choose_pods(

@@ -11,7 +11,7 @@ from rich.text import Text
 from rbln_supervisor.core.matching.explain import Explanation
 from rbln_supervisor.core.status import DeviceStatus, NodeStatus
 from rbln_supervisor.ctl import events_command
-from rbln_supervisor.ctl.doctor_command import SEVERITY_STYLES
+from rbln_supervisor.ctl.doctor_command import SEVERITY_STYLES, DoctorReport
 from rbln_supervisor.ctl.rendering import build_table
 from rbln_supervisor.ctl.status_command import (
     STATE_STYLES,
@@ -22,7 +22,6 @@ from rbln_supervisor.ctl.status_command import (
     pool_notes,
 )
 from rbln_supervisor.ctl.text import plain, time_ago, time_stamp
-from rbln_supervisor.kubectl.results import DoctorResult, EventsResult
 from rbln_worker.contract.problem import Problem, Severity
 
 _SEVERITIES: Final = tuple(Severity)
@@ -106,7 +105,7 @@ def top_table(results: Mapping[str, NodeStatus], columns: int) -> RenderableType
     return build_table(columns, heads, rows)
 
 
-def problem_table(results: Mapping[str, DoctorResult], columns: int) -> RenderableType:
+def problem_table(results: Mapping[str, DoctorReport], columns: int) -> RenderableType:
     """Return each problem once, with its nodes; the most severe first."""
     nodes: dict[Problem, list[str]] = defaultdict(list)
     for node, result in results.items():
@@ -125,7 +124,7 @@ def problem_table(results: Mapping[str, DoctorResult], columns: int) -> Renderab
     return build_table(columns, ("NODE", "SEVERITY", "CODE", "SUBJECT", "PROBLEM"), rows)
 
 
-def event_table(results: Mapping[str, EventsResult], columns: int) -> RenderableType:
+def event_table(results: Mapping[str, events_command.EventsReport], columns: int) -> RenderableType:
     """Return the events of all nodes by time, the newest last."""
     merged = sorted(
         ((one.at, node, one) for node, result in results.items() for one in result.events),

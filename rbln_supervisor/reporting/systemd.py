@@ -91,11 +91,6 @@ def systemd_notifier(environment: MutableMapping[str, str]) -> SystemdNotifier:
     address = environment.pop("NOTIFY_SOCKET", "")
     interval = environment.pop("WATCHDOG_USEC", "")
     whom = environment.pop("WATCHDOG_PID", "")
-    if address and (address[0] not in "/@" or len(address) < 2):
-        log.warning("NOTIFY_SOCKET is no path and no abstract name", extra={"address": address})
-        address = ""
-    if interval and not (interval.isascii() and interval.isdigit() and int(interval[:18]) > 0):
-        log.warning("WATCHDOG_USEC is no number of microseconds", extra={"interval": interval})
-        interval = ""
-    meant = interval and whom in {"", str(os.getpid())}
-    return SystemdNotifier(address, int(interval[:18]) / 1_000_000 if meant else None)
+    is_meant = interval.isdecimal() and whom in {"", str(os.getpid())}
+    watchdog_s = int(interval[:18]) / 1_000_000 if is_meant else 0.0
+    return SystemdNotifier(address, watchdog_s or None)

@@ -135,7 +135,7 @@ def _shown(reply: Reply, columns: int) -> str:
             fill_page(shown, measures, device_series=True)
             return ""
         case ReloadReply(plan=plan):
-            more = page(plan_table.plan_page(plan, columns, done=True)) if plan else ""
+            more = page(plan_table.plan_page(plan, columns)) if plan else ""
             return f"{reload_command.reload_sentence(reply)}\n{more}"
         case RescanReply():
             return rescan_command.rescan_text(reply)

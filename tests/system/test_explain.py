@@ -204,7 +204,7 @@ def test_a_dry_run_does_what_a_reload_does(stack: Stack, tmp_path: Path) -> None
     path.write_text(json.dumps(config(ATOM, NICS, SFS)))
     done = stack.ctl("validate", str(path), "--against-host")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "5 devices would stay in their pool, and no other would move\n" in done.stdout
+    assert "5 devices in the same pool as before, none in another one\n" in done.stdout
 
 
 def test_a_wrong_file_is_refused_as_by_a_reload(stack: Stack, tmp_path: Path) -> None:

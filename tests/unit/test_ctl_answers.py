@@ -73,7 +73,7 @@ def test_reload(run_dir: Path) -> None:
         "a/y       added          0  the node has no device of its type\n"
         "a/z       removed        0\n"
         "\n"
-        "1 device stayed in its pool, 2 moved:\n"
+        "1 device in the same pool as before, 2 in another one:\n"
         "DEVICE  FROM  TO\n"
         "d1      -     a/x\n"
         "d2      a/z   -\n"

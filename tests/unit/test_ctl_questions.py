@@ -192,10 +192,10 @@ def test_a_dry_run(run_dir: Path, tmp_path: Path) -> None:
         "a/y       added          0  the node has no device of its type\n"
         "a/z       removed        0\n"
         "\n"
-        "1 device would stay in its pool, 2 would move:\n"
-        "DEVICE  NOW  AFTER\n"
-        "d1      -    a/x\n"
-        "d2      a/z  -\n"
+        "1 device in the same pool as before, 2 in another one:\n"
+        "DEVICE  FROM  TO\n"
+        "d1      -     a/x\n"
+        "d2      a/z   -\n"
     )
     assert (as_json.returncode, as_json.stderr) == (0, "")
     assert json.loads(as_json.stdout) == {

@@ -18,7 +18,7 @@ def test_no_socket_is_said_at_once(run_dir: Path) -> None:
     unreachable(
         ctl("status", "--run-dir", run_dir / "none"),
         f"no socket {run_dir}/none/control.sock: "
-        "start rbln-supervisor, or set its run directory with --run-dir",
+        "start rbln-supervisor, or name its directory with --run-dir",
     )
 
 

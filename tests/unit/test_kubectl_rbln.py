@@ -20,12 +20,13 @@ from rbln_supervisor.core.status import (
     SupervisorStatus,
     WorkerStatus,
 )
+from rbln_supervisor.ctl.doctor_command import DoctorReport
+from rbln_supervisor.ctl.events_command import EventsReport
 from rbln_supervisor.ctl.exits import Exit
 from rbln_supervisor.kubectl import tables
 from rbln_supervisor.kubectl.main import exit_code
 from rbln_supervisor.kubectl.nodes import NodeResult, read_result
 from rbln_supervisor.kubectl.plugin_pods import PluginPod, choose_pods, node_names, plugin_pods
-from rbln_supervisor.kubectl.results import DoctorResult, EventsResult
 from rbln_worker.contract.events import Event
 from rbln_worker.contract.pod_devices import PodSource
 from rbln_worker.contract.problem import Code, Severity, make_problem
@@ -163,15 +164,16 @@ def test_devices_of_all_nodes_or_unhealthy_ones() -> None:
 def test_one_finding_of_many_nodes_is_one_row() -> None:
     wrong = make_problem(Code.SUPERVISOR_DOWN, "it is down")
     other = make_problem(Code.IOMMU_OFF, "no IOMMU", severity=Severity.NOTE)
-    results = {f"n{number}": DoctorResult((other, wrong)) for number in range(5)}
+    report = DoctorReport(ok=False, version="1", unreachable=None, problems=(other, wrong))
+    results = {f"n{number}": report for number in range(5)}
     rows = text(tables.problem_table(results, 1000))
     assert " ".join(rows[1]).startswith("n0, n1, n2 and 2 more error supervisor-down")
     assert [row[7] for row in (rows[1], rows[3])] == ["supervisor-down", "iommu-off"]
 
 
 def test_events_are_in_the_order_of_time() -> None:
-    def told(*at: float) -> EventsResult:
-        return EventsResult(tuple(Event(one, "pool", "serving", ATOM) for one in at))
+    def told(*at: float) -> EventsReport:
+        return EventsReport(tuple(Event(one, "pool", "serving", ATOM) for one in at))
 
     rows = text(tables.event_table({"a": told(1.0, 3.0), "b": told(2.0)}, 1000))
     assert [row[2] for row in rows[1:]] == ["a", "b", "a"]

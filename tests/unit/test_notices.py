@@ -201,16 +201,22 @@ def test_it_is_one_line_whatever_the_reason(reason: str, name: str) -> None:
 # What the environment asks for
 
 
-@pytest.mark.parametrize("address", ["", "/", "@", "relative", "vsock:2:9", " /run/x"])
-def test_an_address_that_is_none(address: str) -> None:
-    environment = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1000000", "HOME": "/"}
+def test_without_an_address_nothing_is_sent() -> None:
+    environment = {"NOTIFY_SOCKET": "", "WATCHDOG_USEC": "1000000", "HOME": "/"}
     asked = systemd_notifier(environment)
     assert asked.next_deadline == float("inf")
     assert environment == {"HOME": "/"}
     asked.send_due(lambda: pytest.fail("nobody asks"), at_once=True)
 
 
-@pytest.mark.parametrize("interval", ["0", "-5", "1e6", "abc", "\uff19", ""])
+@pytest.mark.parametrize("address", ["/", "@", "relative", "vsock:2:9", " /run/x"])
+def test_an_address_that_is_no_socket_is_a_problem(address: str) -> None:
+    asked = systemd_notifier({"NOTIFY_SOCKET": address})
+    asked.send_due(facts, at_once=True)
+    assert len(asked.problems) == 1
+
+
+@pytest.mark.parametrize("interval", ["0", "-5", "1e6", "abc", ""])
 def test_an_interval_that_is_none(interval: str) -> None:
     asked = systemd_notifier({"NOTIFY_SOCKET": "/nowhere/s", "WATCHDOG_USEC": interval})
     assert asked._watchdog_at == float("inf")

@@ -97,8 +97,8 @@ def test_every_state_has_a_word() -> None:
 def test_how_it_is_registered() -> None:
     seen = told(State.UP, SERVING)
     assert (seen.registration, seen.endpoint) == ("plugin-watcher", "x.sock")
-    strange = told(State.UP, Report(Phase.REGISTERED, registration="by hand"))
-    assert (strange.registration, strange.endpoint) == (None, None)
+    unknown = told(State.UP, Report(Phase.REGISTERED))
+    assert (unknown.registration, unknown.endpoint) == (None, None)
 
 
 def test_the_worker() -> None:

@@ -1,6 +1,6 @@
 """The requests of rbln-ctl over the control socket, and the replies (JSON, one frame each way)."""
 
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -137,6 +137,8 @@ Reply = (
     | ErrorReply
 )
 
+_Message = TypeVar("_Message")
+
 _REQUEST: Final[msgspec.json.Decoder[Request]] = msgspec.json.Decoder(Request)
 _REPLY: Final[msgspec.json.Decoder[Reply]] = msgspec.json.Decoder(Reply)
 
@@ -148,15 +150,16 @@ def encode(message: Request | Reply) -> bytes:
 
 def to_request(frame: bytes | memoryview) -> Request:
     """Decode a request. Raises msgspec.DecodeError."""
-    try:
-        return _REQUEST.decode(frame)
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise msgspec.DecodeError(str(error)) from error
+    return _decode(_REQUEST, frame)
 
 
 def to_reply(frame: bytes | memoryview) -> Reply:
     """Decode a reply. Raises msgspec.DecodeError."""
+    return _decode(_REPLY, frame)
+
+
+def _decode(decoder: msgspec.json.Decoder[_Message], frame: bytes | memoryview) -> _Message:
     try:
-        return _REPLY.decode(frame)
+        return decoder.decode(frame)
     except (UnicodeDecodeError, RecursionError) as error:
         raise msgspec.DecodeError(str(error)) from error

@@ -1,6 +1,6 @@
 """The status of a pool: its state in one word, and the reason if it does not serve."""
 
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
@@ -49,7 +49,7 @@ def pool_status(snapshot: PoolSnapshot, now: float) -> PoolStatus:
     return PoolStatus(
         state=state,
         registered=state == "serving",
-        registration=_registration_text(report),
+        registration=(report.registration or None) if report else None,
         reason=reason,
         endpoint=(report.endpoint or None) if report else None,
         worker=WorkerStatus(
@@ -114,18 +114,6 @@ def _serving_state(report: Report | None) -> tuple[PoolState, str]:
             return "waiting", report.reason
         case Phase.REGISTERING:
             return "starting", report.reason or "the kubelet has not listed it yet"
-
-
-def _registration_text(
-    report: Report | None,
-) -> Literal["kubelet-sock", "plugin-watcher"] | None:
-    match report.registration if report else "":
-        case "kubelet-sock":
-            return "kubelet-sock"
-        case "plugin-watcher":
-            return "plugin-watcher"
-        case _:
-            return None
 
 
 def _device_statuses(snapshot: PoolSnapshot) -> dict[str, DeviceStatus]:
