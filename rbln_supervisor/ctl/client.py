@@ -10,21 +10,7 @@ from typing import Final, Self, TypeVar
 import msgspec
 import zmq
 
-from rbln_supervisor.core.control.protocol import (
-    CONTROL_SOCKET,
-    DryRun,
-    ErrorReply,
-    Explain,
-    Metrics,
-    Reload,
-    Reply,
-    Request,
-    Rescan,
-    Status,
-    Upgrade,
-    encode,
-    to_reply,
-)
+from rbln_supervisor.core.control import protocol
 from rbln_supervisor.ctl.exits import CommandError, Exit
 
 REQUEST_TIMEOUT_S: Final = 5.0
@@ -42,7 +28,7 @@ _CONNECT_ERRORS: Final[Mapping[type[Exception], tuple[str, str]]] = {
 }
 """Problem and remedy."""
 
-_Expected = TypeVar("_Expected", bound=Reply)
+_Expected = TypeVar("_Expected", bound=protocol.Reply)
 
 
 class UnreachableError(CommandError):
@@ -59,7 +45,9 @@ class RefusedError(CommandError):
     """Error: the supervisor refused the request."""
 
 
-def send_request(run_dir: Path, request: Request, *, timeout_s: float | None = None) -> Reply:
+def send_request(
+    run_dir: Path, request: protocol.Request, *, timeout_s: float | None = None
+) -> protocol.Reply:
     """Send a request to the supervisor of a run directory, and return its reply.
 
     Args:
@@ -77,7 +65,7 @@ def send_request(run_dir: Path, request: Request, *, timeout_s: float | None = N
 
 def request_reply(
     run_dir: Path,
-    request: Request,
+    request: protocol.Request,
     expected: type[_Expected],
     *,
     timeout_s: float | None = None,
@@ -92,11 +80,11 @@ def request_reply(
     return expect_reply(send_request(run_dir, request, timeout_s=timeout_s), expected)
 
 
-def expect_reply(reply: Reply, expected: type[_Expected]) -> _Expected:
+def expect_reply(reply: protocol.Reply, expected: type[_Expected]) -> _Expected:
     """Return the reply if it has the expected type; otherwise raise as ``request_reply`` does."""
     if isinstance(reply, expected):
         return reply
-    if isinstance(reply, ErrorReply):
+    if isinstance(reply, protocol.ErrorReply):
         errors = reply.errors or ("refused without a reason: see the supervisor's log",)
         raise RefusedError(*errors, json=reply)
     raise UnreadableAnswerError(
@@ -113,7 +101,7 @@ class Session:
 
     def __init__(self, run_dir: Path) -> None:
         """Connect with the first request, and again if the connection is lost."""
-        self._path = run_dir / CONTROL_SOCKET
+        self._path = run_dir / protocol.CONTROL_SOCKET
         self._context = zmq.Context()
         self._dealer: zmq.Socket[bytes] | None = None
 
@@ -124,14 +112,16 @@ class Session:
         self._hang_up()
         self._context.term()
 
-    def send_request(self, request: Request, timeout_s: float | None = None) -> Reply:
+    def send_request(
+        self, request: protocol.Request, timeout_s: float | None = None
+    ) -> protocol.Reply:
         """Send a request to the current supervisor; see the function of this name."""
         if timeout_s is None:
             timeout_s = _timeout_s(request)
         end = monotonic() + timeout_s
         try:
             dealer = self._connect_peer(end)
-            dealer.send(encode(request), zmq.NOBLOCK)
+            dealer.send(protocol.encode(request), zmq.NOBLOCK)
             dealer.poll(_left_ms(end))
             frames = dealer.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:
@@ -172,11 +162,11 @@ def _timeout_error(path: Path, timeout_s: float) -> UnreachableError:
     )
 
 
-def _timeout_s(request: Request) -> float:
+def _timeout_s(request: protocol.Request) -> float:
     match request:
-        case Reload() | Rescan() | DryRun() | Upgrade():
+        case protocol.Reload() | protocol.Rescan() | protocol.DryRun() | protocol.Upgrade():
             return DISCOVERY_TIMEOUT_S
-        case Status() | Metrics() | Explain():
+        case protocol.Status() | protocol.Metrics() | protocol.Explain():
             return REQUEST_TIMEOUT_S
 
 
@@ -195,10 +185,10 @@ def _check_listener(path: Path) -> None:
             raise UnreachableError(text) from error
 
 
-def _decode_reply(frames: list[bytes], path: Path) -> Reply:
+def _decode_reply(frames: list[bytes], path: Path) -> protocol.Reply:
     try:
         (frame,) = frames
-        return to_reply(frame)
+        return protocol.to_reply(frame)
     except (ValueError, msgspec.DecodeError, RecursionError) as error:
         raise UnreadableAnswerError(
             f"unreadable answer from {path} ({_error_line(error)}): "

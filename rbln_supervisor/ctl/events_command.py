@@ -111,20 +111,19 @@ def _run_command(options: argparse.Namespace) -> Exit:
 def _follow_events(run_dir: Path, query: Query, *, as_json: bool) -> Exit:
     """Print past and new events, until Ctrl-C or until the reader is gone."""
     node = NodeEvents(run_dir)
-    has_failed = False
+    problem = ""
     try:
         while True:
+            before, problem = problem, ""
             try:
                 events = node.read_new(query)
-            except OSError as error:
-                if not has_failed:
-                    print_errors(f"{_describe_error(run_dir, error)}; waiting for it")
-                has_failed = True
-            else:
-                has_failed = False
                 query = msgspec.structs.replace(query, most=MAX_EVENTS)
-                if not _print_events(events, as_json=as_json):
-                    return Exit.DONE
+            except OSError as error:
+                events, problem = (), _describe_error(run_dir, error)
+            if problem and not before:
+                print_errors(f"{problem}; waiting for it")
+            if not _print_events(events, as_json=as_json):
+                return Exit.DONE
             sleep(_POLL_INTERVAL_S)
     except KeyboardInterrupt:
         return Exit.DONE

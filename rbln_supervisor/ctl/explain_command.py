@@ -1,7 +1,7 @@
 """``rbln-ctl explain``: the pool of a device, the decision of each pool, and its health."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -40,6 +40,20 @@ _STYLES: Final[dict[Decision, str]] = {
     Decision.OTHER_TYPE: "dim",
     Decision.INVALID: "bold red",
 }
+
+
+_READ_FAILED: Final = "rbln-ctl events --device {device}; dmesg | grep {device}; rbln-ctl rescan"
+_REMEDIES: Final[Mapping[RefusalReason, str]] = {
+    RefusalReason.NO_DRIVER: "lspci -ks {device}; modprobe its driver, "
+    "echo {device} > /sys/bus/pci/drivers/DRIVER/bind; rbln-ctl rescan",
+    RefusalReason.NO_FUNCTION_DRIVER: "lspci -k; modprobe the driver of its PCI function; "
+    "rbln-ctl rescan",
+    RefusalReason.VFS_ENABLED: "rbln-ctl explain one of its virtual functions",
+    RefusalReason.DEFAULT_ROUTE: "ip route show default; assign another device",
+    RefusalReason.UNREADABLE: _READ_FAILED,
+    RefusalReason.GONE: _READ_FAILED,
+}
+"""Remedies where no selector can help."""
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -125,7 +139,7 @@ def next_step(explanation: Explanation) -> str:
             )
         return f"rbln-ctl events --device {device}; rbln-ctl doctor"
     if explanation.refusal is not None:
-        return _remedy(explanation.refusal, device)
+        return _REMEDIES[explanation.refusal].format(device=device)
     nearest = _nearest_selector(explanation)
     if nearest is None:
         return (
@@ -138,24 +152,6 @@ def next_step(explanation: Explanation) -> str:
         f"to add it to {pool}, change selectors[{index}] there so that {mismatch.key} {change}; "
         "rbln-ctl validate FILE --against-host"
     )
-
-
-def _remedy(refusal: RefusalReason, device: str) -> str:
-    """Return a remedy where no selector can help."""
-    match refusal:
-        case RefusalReason.NO_DRIVER:
-            return (
-                f"lspci -ks {device}; modprobe its driver, "
-                f"echo {device} > /sys/bus/pci/drivers/DRIVER/bind; rbln-ctl rescan"
-            )
-        case RefusalReason.NO_FUNCTION_DRIVER:
-            return "lspci -k; modprobe the driver of its PCI function; rbln-ctl rescan"
-        case RefusalReason.VFS_ENABLED:
-            return "rbln-ctl explain one of its virtual functions"
-        case RefusalReason.DEFAULT_ROUTE:
-            return "ip route show default; assign another device"
-        case RefusalReason.UNREADABLE | RefusalReason.GONE:
-            return f"rbln-ctl events --device {device}; dmesg | grep {device}; rbln-ctl rescan"
 
 
 def _nearest_selector(explanation: Explanation) -> tuple[str, int, Mismatch] | None:

@@ -34,8 +34,6 @@ from rbln_supervisor.options import Options
 from rbln_worker.contract.events import Event
 from rbln_worker.contract.version import VERSION
 
-_PACKAGES: Final = ("grpcio", "protobuf", "pyzmq", "msgspec", "inotify-simple", "rich", "PyYAML")
-
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -115,11 +113,7 @@ def _version_text(status: NodeStatus | None) -> str:
     if status is not None:
         lines.append(f"rbln-supervisor {status.supervisor.version}")
         lines += [f"worker {n} {p.worker.version}" for n, p in status.pools.items()]
-    for name in _PACKAGES:
-        try:
-            lines.append(f"{name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            lines.append(f"{name} is not installed")
+    lines += sorted(f"{one.name} {one.version}" for one in metadata.distributions())
     return "\n".join(lines) + "\n"
 
 

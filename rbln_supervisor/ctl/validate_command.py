@@ -48,20 +48,13 @@ def _run_command(options: argparse.Namespace) -> Exit:
     if options.json:
         names = [pool.spec.name for pool in config.pools]
         write_json({"valid": True, "pools": names, "warnings": config.warnings})
-    else:
-        write_text(_valid_text(options.file, config))
-        print_errors(*config.warnings, prefix=f"{options.file}: warning")
+        return Exit.DONE
+    write_text(f"{_valid_sentence(options.file, config.pools)}\n")
+    for pool in config.pools:
+        selectors = count_text(len(pool.selectors), "selector object")
+        write_text(f"  {pool.spec.name} ({pool.spec.device_type}, {selectors})\n")
+    print_errors(*config.warnings, prefix=f"{options.file}: warning")
     return Exit.DONE
-
-
-def _valid_text(file: str, config: node_config.NodeConfig) -> str:
-    """Return a sentence, then a line for each pool."""
-    lines = [
-        f"  {pool.spec.name} ({pool.spec.device_type}, "
-        f"{count_text(len(pool.selectors), 'selector object')})"
-        for pool in config.pools
-    ]
-    return "".join(f"{line}\n" for line in (_valid_sentence(file, config.pools), *lines))
 
 
 def _valid_sentence(file: str, pools: Sequence[object]) -> str:

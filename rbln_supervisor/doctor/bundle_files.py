@@ -97,14 +97,8 @@ def _folder_listings(options: Options) -> Iterator[str]:
     yield f"== /dev\n{' '.join(nodes)}"
     for folder in _FOLDERS:
         yield f"== /{folder}\n{' '.join(_entry_names(root / folder))}"
-    found = options.kubelet_dirs
-    for named, place in (
-        (options.device_plugins_dir, found.device_plugins),
-        (options.plugins_registry_dir, found.plugins_registry),
-        (options.pod_resources_dir, found.pod_resources),
-        (options.kubelet_dir / "plugins", found.plugins),
-    ):
-        yield f"== {named}\n{' '.join(_entry_names(place))}"
+    for place in msgspec.structs.astuple(options.kubelet_dirs):
+        yield f"== {place}\n{' '.join(_entry_names(place))}"
 
 
 def _entry_names(path: Path) -> list[str]:

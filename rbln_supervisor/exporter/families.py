@@ -21,7 +21,7 @@ from rbln_supervisor.core.status import (
     PoolStatus,
     SupervisorStatus,
 )
-from rbln_supervisor.exporter.catalog import CATALOG, Entry
+from rbln_supervisor.exporter.catalog import CATALOG, Kind
 from rbln_worker.contract.counters import (
     BOUNDS_S,
     CLAIM_METHODS,
@@ -36,6 +36,12 @@ from rbln_worker.contract.pod_devices import PodSource
 from rbln_worker.contract.problem import Code
 
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
+
+_FAMILIES: Final[Mapping[Kind, type[Family]]] = {
+    "counter": CounterMetricFamily,
+    "gauge": GaugeMetricFamily,
+    "histogram": HistogramMetricFamily,
+}
 
 # Prometheus sees no increase in a counter whose first sample is 1: the series that alerts use exist
 # from the start.
@@ -60,7 +66,10 @@ class Page(Collector):
     """The samples of one scrape; a family without samples is left out."""
 
     def __init__(self) -> None:
-        self._families = {entry.name: _new_family(entry) for entry in CATALOG}
+        self._families: dict[str, Family] = {
+            entry.name: _FAMILIES[entry.kind](entry.name, entry.text, labels=entry.labels)
+            for entry in CATALOG
+        }
 
     def collect(self) -> Iterable[Family]:
         """Return the families, in the catalog's order."""
@@ -196,13 +205,3 @@ def _fill_counters(page: Page, name: str, figures: WorkerCounters, *, uses_dra: 
     page.add_sample("rbln_failed_preferences_total", figures.failed_preferences, name)
     page.add_sample("rbln_failed_writes_total", figures.failed_writes, name)
     page.add_sample("rbln_restored_specs_total", figures.restored_specs, name)
-
-
-def _new_family(entry: Entry) -> Family:
-    match entry.kind:
-        case "counter":
-            return CounterMetricFamily(entry.name, entry.text, labels=entry.labels)
-        case "gauge":
-            return GaugeMetricFamily(entry.name, entry.text, labels=entry.labels)
-        case "histogram":
-            return HistogramMetricFamily(entry.name, entry.text, labels=entry.labels)

@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     serving = threading.Thread(target=server.serve_forever, name="http", daemon=True)
     serving.start()
     _log.info("serving", extra={"host": address.host, "port": server.server_port})
-    _note_signal(signal.sigwait(ends))
+    _log.info("leaving", extra={"why": signal.Signals(signal.sigwait(ends)).name})
     server.shutdown()
     server.server_close()
     return Exit.DRAINED
@@ -86,12 +86,8 @@ def _wait_to_listen(
             _log.warning("the address is in use: waiting until it is free", extra=extra)
             waiting = True
         if received := signal.sigtimedwait(ends, RETRY_INTERVAL_S):
-            _note_signal(received.si_signo)
+            _log.info("leaving", extra={"why": signal.Signals(received.si_signo).name})
             return None
-
-
-def _note_signal(number: int) -> None:
-    _log.info("leaving", extra={"why": signal.Signals(number).name})
 
 
 _MORE: Final = """\

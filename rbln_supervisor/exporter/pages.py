@@ -4,18 +4,11 @@ import logging
 from collections.abc import Iterable
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 from prometheus_client.registry import Collector
 
-from rbln_supervisor.core.control.protocol import (
-    Metrics,
-    MetricsReply,
-    Reply,
-    Request,
-    Status,
-    StatusReply,
-)
+from rbln_supervisor.core.control import protocol
 from rbln_supervisor.ctl.client import request_reply
 from rbln_supervisor.ctl.exits import CommandError
 from rbln_supervisor.exporter.families import Family, Page, fill_page
@@ -26,14 +19,7 @@ TIMEOUT_S: Final = 2.0
 
 log = logging.getLogger(__name__)
 
-_Expected = TypeVar("_Expected", bound=Reply)
-
-
-class Answer(NamedTuple):
-    """The answer to a probe."""
-
-    status: HTTPStatus
-    lines: tuple[str, ...]
+_Expected = TypeVar("_Expected", bound=protocol.Reply)
 
 
 class Pages(Collector):
@@ -49,7 +35,7 @@ class Pages(Collector):
     def collect(self) -> Iterable[Family]:
         """Return the metrics; without a supervisor ``rbln_up`` is 0."""
         page = Page()
-        reply = self._request_reply(Metrics(), MetricsReply)
+        reply = self._request_reply(protocol.Metrics(), protocol.MetricsReply)
         measures = None if isinstance(reply, str) else reply.measures
         page.add_sample("rbln_up", measures is not None)
         if measures is not None:
@@ -57,16 +43,18 @@ class Pages(Collector):
         fill_processes(page, self._run_dir, measures.status if measures else None)
         return page.collect()
 
-    def answer_probe(self, *, until_ready: bool) -> Answer:
+    def answer_probe(self, *, until_ready: bool) -> tuple[HTTPStatus, tuple[str, ...]]:
         """Return 200 if the supervisor answers, and, with ``until_ready``, if the node is ready."""
-        reply = self._request_reply(Status(), StatusReply)
+        reply = self._request_reply(protocol.Status(), protocol.StatusReply)
         if isinstance(reply, str):
-            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, (reply,))
+            return HTTPStatus.SERVICE_UNAVAILABLE, (reply,)
         if until_ready and (reasons := reply.status.unready_reasons):
-            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, reasons)
-        return Answer(HTTPStatus.OK, ("ok",))
+            return HTTPStatus.SERVICE_UNAVAILABLE, reasons
+        return HTTPStatus.OK, ("ok",)
 
-    def _request_reply(self, request: Request, expected: type[_Expected]) -> _Expected | str:
+    def _request_reply(
+        self, request: protocol.Request, expected: type[_Expected]
+    ) -> _Expected | str:
         """Return the reply, or the reason why there is none."""
         down = ""
         reply: _Expected | str

@@ -10,17 +10,9 @@ from rich.text import Text
 
 from rbln_supervisor.core.matching.explain import Explanation
 from rbln_supervisor.core.status import DeviceStatus, NodeStatus
-from rbln_supervisor.ctl import events_command
+from rbln_supervisor.ctl import events_command, status_command
 from rbln_supervisor.ctl.doctor_command import SEVERITY_STYLES, DoctorReport
 from rbln_supervisor.ctl.rendering import build_table
-from rbln_supervisor.ctl.status_command import (
-    STATE_STYLES,
-    evidence_text,
-    health_text,
-    healthy_share,
-    pod_names,
-    pool_notes,
-)
 from rbln_supervisor.ctl.text import plain, time_ago, time_stamp
 from rbln_worker.contract.problem import Problem, Severity
 
@@ -39,10 +31,10 @@ def status_table(results: Mapping[str, NodeStatus], columns: int) -> RenderableT
             (
                 node,
                 name,
-                Text(pool.state, STATE_STYLES[pool.state]),
-                healthy_share(pool),
+                Text(pool.state, status_command.STATE_STYLES[pool.state]),
+                status_command.healthy_share(pool),
                 str(sum(bool(one.pods) for one in pool.devices.values())),
-                "; ".join(pool_notes(pool)),
+                "; ".join(status_command.pool_notes(pool)),
             )
             for name, pool in status.pools.items()
         ] or [(node, "-", "-", "-", "-", "it has no resource pool")]
@@ -59,10 +51,10 @@ def device_table(
             node,
             resource,
             device,
-            health_text(one),
+            status_command.health_text(one),
             time_ago(one.since, now),
-            pod_names(one) or "-",
-            evidence_text(one),
+            status_command.pod_names(one) or "-",
+            status_command.evidence_text(one),
         )
         for node, status in results.items()
         for resource, pool in status.pools.items()
@@ -148,9 +140,9 @@ def explanation_table(results: Mapping[str, Explanation], columns: int) -> Rende
     """Return a row for each node that knows the device."""
     rows: list[Row] = []
     for node, one in results.items():
-        evidence = evidence_text(one.health) if one.health else ""
+        evidence = status_command.evidence_text(one.health) if one.health else ""
         why = "; ".join(filter(None, (evidence, one.detail, *one.notes)))
-        health = health_text(one.health) if one.health else "-"
+        health = status_command.health_text(one.health) if one.health else "-"
         rows.append((node, one.device, one.pool or "-", health, why))
     return build_table(columns, ("NODE", "DEVICE", "POOL", "HEALTH", "WHY"), rows)
 
