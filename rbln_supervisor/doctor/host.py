@@ -38,36 +38,10 @@ _NO_SOCKETS: Final = "plugins can't put sockets there"
 
 def check_kubelet(options: Options) -> Iterator[Problem]:
     """Check the kubelet's folders and sockets."""
-    yield from _check_device_plugins(options)
-    yield from _check_registry(options)
-    place = options.kubelet_dirs.pod_resources / _SOCKET
-    error = socket_error(place)
-    if not place.exists():
-        yield make_problem(
-            Code.POD_RESOURCES_MISSING,
-            "it is unknown which pod has which device: a reload may take devices from pods",
-            str(place),
-            (error,),
-            hint=_flag_hint(options, "--pod-resources-dir", "pod-resources", _SOCKET)
-            + f"ls -l {place}",
-        )
-    elif error:
-        yield make_problem(
-            Code.POD_RESOURCES_NOT_LISTENING,
-            "nobody answers there: a reload that takes devices from pools is refused meanwhile",
-            str(place),
-            (error,),
-        )
-
-
-def _check_device_plugins(options: Options) -> Iterator[Problem]:
     folder = options.kubelet_dirs.device_plugins
     place = folder / _SOCKET
-    hint = (
-        ""
-        if place.exists()
-        else _flag_hint(options, "--device-plugins-dir", "device-plugins", _SOCKET)
-    )
+    flag = "--device-plugins-dir"
+    hint = "" if place.exists() else _flag_hint(options, flag, "device-plugins", _SOCKET)
     yield from check_folder(
         folder,
         Code.KUBELET_DIR_NOT_WRITABLE,
@@ -76,19 +50,33 @@ def _check_device_plugins(options: Options) -> Iterator[Problem]:
         missing_text="the kubelet's folder for device plugins does not exist",
         hint=hint + Code.KUBELET_DIR_MISSING.hint,
     )
-    if not folder.is_dir() or not (error := socket_error(place)):
-        return
-    if place.exists():
-        text = "its socket exists and nobody answers: the kubelet is down, or is starting"
-        yield make_problem(Code.KUBELET_NOT_LISTENING, text, str(place), (error,))
-    else:
-        yield make_problem(
-            Code.KUBELET_SOCK_MISSING,
-            "no kubelet serves device plugins there; pools register as soon as one does",
-            str(place),
-            (error,),
-            hint=hint + Code.KUBELET_SOCK_MISSING.hint,
+    if folder.is_dir():
+        deaf = "its socket exists and nobody answers: the kubelet is down, or is starting"
+        missing = "no kubelet serves device plugins there; pools register as soon as one does"
+        yield from _check_socket(
+            place, (Code.KUBELET_NOT_LISTENING, deaf), (Code.KUBELET_SOCK_MISSING, missing), hint
         )
+    yield from _check_registry(options)
+    place = options.kubelet_dirs.pod_resources / _SOCKET
+    flag = "--pod-resources-dir"
+    hint = "" if place.exists() else _flag_hint(options, flag, "pod-resources", _SOCKET)
+    deaf = "nobody answers there: a reload that takes devices from pools is refused meanwhile"
+    missing = "it is unknown which pod has which device: a reload may take devices from pods"
+    yield from _check_socket(
+        place, (Code.POD_RESOURCES_NOT_LISTENING, deaf), (Code.POD_RESOURCES_MISSING, missing), hint
+    )
+
+
+def _check_socket(
+    place: Path, deaf: tuple[Code, str], missing: tuple[Code, str], hint: str
+) -> Iterator[Problem]:
+    """Check that a process listens; ``hint``: begin of the next step if the file is missing."""
+    error = socket_error(place)
+    if error and place.exists():
+        yield make_problem(*deaf, str(place), (error,))
+    elif error:
+        code, text = missing
+        yield make_problem(code, text, str(place), (error,), hint=hint + code.hint)
 
 
 def _check_registry(options: Options) -> Iterator[Problem]:

@@ -22,14 +22,7 @@ from rbln_supervisor.core.status import (
     SupervisorStatus,
 )
 from rbln_supervisor.exporter.catalog import CATALOG, Kind
-from rbln_worker.contract.counters import (
-    BOUNDS_S,
-    CLAIM_METHODS,
-    METHODS,
-    Calls,
-    Histogram,
-    WorkerCounters,
-)
+from rbln_worker.contract import counters
 from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.health import HealthPhase
 from rbln_worker.contract.pod_devices import PodSource
@@ -59,7 +52,7 @@ _RESTARTS: Final = (
     *("hang", "not-started", "unknown"),
 )
 _LOSSES: Final = (("worker-down", ""), ("kubelet-away", ""), ("unregistered", ""))
-_BOUNDS: Final = (*(repr(bound) for bound in BOUNDS_S), "+Inf")
+_BOUNDS: Final = (*(repr(bound) for bound in counters.BOUNDS_S), "+Inf")
 
 
 class Page(Collector):
@@ -84,7 +77,7 @@ class Page(Collector):
         assert not isinstance(family, HistogramMetricFamily)  # noqa: S101 - narrows
         family.add_metric(labels, value)
 
-    def add_histogram(self, name: str, histogram: Histogram, *labels: str) -> None:
+    def add_histogram(self, name: str, histogram: counters.Histogram, *labels: str) -> None:
         """Add the samples of a histogram."""
         family = self._families[name]
         assert isinstance(family, HistogramMetricFamily)  # noqa: S101 - narrows
@@ -179,14 +172,16 @@ def _fill_pool(page: Page, name: str, counted: PoolMetrics) -> None:
         page.add_sample("rbln_lost_allocatable_seconds_total", seconds, name, cause, source)
 
 
-def _fill_counters(page: Page, name: str, figures: WorkerCounters, *, uses_dra: bool) -> None:
+def _fill_counters(
+    page: Page, name: str, figures: counters.WorkerCounters, *, uses_dra: bool
+) -> None:
     if uses_dra:
         page.add_sample("rbln_slices", figures.slices, name)
         page.add_sample("rbln_slice_writes_total", figures.slice_writes, name)
         for status, count in sorted(({"0": 0} | dict(figures.api_errors)).items()):
             page.add_sample("rbln_api_errors_total", count, name, status)
-    for method in CLAIM_METHODS if uses_dra else METHODS:
-        calls = figures.calls.get(method, Calls())
+    for method in counters.CLAIM_METHODS if uses_dra else counters.METHODS:
+        calls = figures.calls.get(method, counters.Calls())
         codes = dict.fromkeys(_CODES.get(method, ("OK",)), 0) | dict(calls.codes)
         for code, count in sorted(codes.items()):
             page.add_sample("rbln_rpcs_total", count, name, method, code)

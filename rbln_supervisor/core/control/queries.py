@@ -5,13 +5,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from rbln_supervisor.core.config import node_config
-from rbln_supervisor.core.control.protocol import (
-    DryRun,
-    DryRunReply,
-    ErrorReply,
-    ExplainReply,
-    Reply,
-)
+from rbln_supervisor.core.control import protocol
 from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
 from rbln_supervisor.core.matching import in_use
 from rbln_supervisor.core.matching.explain import ExportedDevice, explain
@@ -32,7 +26,7 @@ def explain_reply(
     pools: Mapping[PoolName, DesiredState],
     health: Callable[[PoolName], Mapping[str, DeviceStatus]],
     altnames: Mapping[str, str] = {},
-) -> Reply:
+) -> protocol.Reply:
     """Return why a device is in its pool, and its health.
 
     Args:
@@ -44,19 +38,21 @@ def explain_reply(
         altnames: the names of interfaces by their alternative names.
     """
     if node is None:
-        return ErrorReply(("no discovery has succeeded yet: rbln-ctl status shows why",))
+        return protocol.ErrorReply(("no discovery has succeeded yet: rbln-ctl status shows why",))
     vanished = {
         pool: [device for device in state.devices.values() if device.gone is not None]
         for pool, state in pools.items()
     }
     explanation = explain(served, node, name, vanished, altnames)
     if explanation is None:
-        return ErrorReply((_unknown_device(name, served),))
+        return protocol.ErrorReply((_unknown_device(name, served),))
     lister = next((p for p, state in pools.items() if explanation.device in state.devices), None)
     device_health = health(lister).get(explanation.device) if lister else None
     export = pools[lister].pool.dra if lister else None
     dra = _as_exported(export, explanation.device, device_health) if export else None
-    return ExplainReply(msgspec.structs.replace(explanation, health=device_health, dra=dra))
+    return protocol.ExplainReply(
+        msgspec.structs.replace(explanation, health=device_health, dra=dra)
+    )
 
 
 def _as_exported(
@@ -72,14 +68,16 @@ def _as_exported(
     return ExportedDevice(export.driver, dra_device_name(device), ", ".join(taints))
 
 
-def parse_dry_run(request: DryRun, prefix: str) -> node_config.NodeConfig | DryRunReply:
+def parse_dry_run(
+    request: protocol.DryRun, prefix: str
+) -> node_config.NodeConfig | protocol.DryRunReply:
     """Return the configuration of a dry run, or its errors; ``prefix`` is the default one."""
     try:
         return node_config.require_valid(
             node_config.parse(request.config, prefix=request.prefix or prefix)
         )
     except node_config.ConfigError as error:
-        return DryRunReply(None, error.errors, error.warnings)
+        return protocol.DryRunReply(None, error.errors, error.warnings)
 
 
 def plan_reply(
@@ -88,12 +86,12 @@ def plan_reply(
     node: NodeInventory,
     pools: Mapping[PoolName, DesiredState],
     holders: ResourceHolders,
-) -> DryRunReply:
+) -> protocol.DryRunReply:
     """Return the effect of another configuration, on a node with a discovery for both."""
     now = {pool: present_ids(state.devices.values()) for pool, state in pools.items()}
     listed = {pool: tuple(state.devices) for pool, state in pools.items()}
     removed = devices_removed(served, listed, proposed, node)
-    return DryRunReply(
+    return protocol.DryRunReply(
         make_plan(served, now, proposed, node),
         warnings=proposed.warnings,
         conflicts=in_use.removal_conflicts(removed, holders),
