@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from rbln_supervisor.doctor.examination import Owners
-from rbln_worker.host.discovery import auxiliary
+from rbln_worker.host.discovery.auxiliary import find_owner
 from rbln_worker.host.sysfs import PCI_ADDRESS, list_names
 
 _GROUP: Final = re.compile(
@@ -29,16 +29,6 @@ def device_owners(root: Path, name: str) -> Owners:
     if not _ENTRY.fullmatch(entry):
         return Owners()
     for kind in list_names(f"{root}/sys/class"):
-        if owner := _nearest_owner(f"{root}/sys/class/{kind}/{entry}"):
-            return Owners(f"{entry} of the class {kind}", (owner,))
+        if owner := find_owner(f"{root}/sys/class/{kind}/{entry}"):
+            return Owners(f"{entry} of the class {kind}", (owner.name,))
     return Owners()
-
-
-def _nearest_owner(path: str) -> str | None:
-    """Return the nearest function or sub-function above an entry of a class."""
-    try:
-        parts = Path(path).readlink().parts
-    except (OSError, ValueError):
-        return None
-    number = auxiliary.owner_index(parts[:-1])
-    return None if number is None else parts[number]

@@ -25,6 +25,14 @@ def read_attribute(path: str) -> str:
         os.close(fd)
 
 
+def read_optional(path: str) -> str:
+    """Return a sysfs attribute's text, stripped; empty if there is none (EOPNOTSUPP, a NUL)."""
+    try:
+        return read_attribute(path)
+    except (OSError, ValueError):
+        return ""
+
+
 def link_name(path: str, name: str) -> str:
     """Return the last component of the target of the link ``name`` in a folder.
 

@@ -13,7 +13,7 @@ from rbln_worker.core.health.observation import Good
 from rbln_worker.host.discovery import ddp
 from rbln_worker.host.netlink import codec, link_events, rtnetlink, uevent
 from rbln_worker.host.netlink.codec import NetlinkDecodeError
-from rbln_worker.host.netlink.devlink import Bus, Devlink, family_number
+from rbln_worker.host.netlink.devlink import Devlink, family_number
 from tests.fuzz import claims
 
 DEVICE = Device(
@@ -97,7 +97,7 @@ def question(datagram: bytes) -> None:
 def devlink(answer: bytes) -> None:
     """What devlink says is known or not."""
 
-    def asked(_: int, bus: Bus | None, device: str) -> tuple[bytes, ...]:
+    def asked(_: int, device: str) -> tuple[bytes, ...]:
         return (answer, answer[4:])
 
     told = Devlink(asked)

@@ -10,7 +10,7 @@ from hypothesis.strategies import DrawFn, SearchStrategy, composite
 
 from rbln_worker.host.netlink import codec, link_events, rtnetlink
 from rbln_worker.host.netlink.codec import Message, NetlinkDecodeError
-from rbln_worker.host.netlink.devlink import Bus, Devlink
+from rbln_worker.host.netlink.devlink import Devlink
 from rbln_worker.host.netlink.uevent import MAX_FRAME_BYTES, parse_uevent
 from tests.sim import netlink_frames as frames
 from tests.sim import uevents
@@ -100,7 +100,7 @@ def test_rtnetlink_says_malformed_and_nothing_else(
 
 @given(FRAMES)
 def test_devlink_knows_or_does_not(frame: bytes) -> None:
-    def asked(_: int, bus: Bus | None, device: str) -> tuple[bytes, ...]:
+    def asked(_: int, device: str) -> tuple[bytes, ...]:
         return (frame, frame[20:])
 
     devlink = Devlink(asked)

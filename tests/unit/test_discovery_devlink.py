@@ -10,7 +10,6 @@ from rbln_worker.host.netlink.devlink import (
     ESWITCH_GET,
     INFO_GET,
     PARAM_GET,
-    Bus,
     Devlink,
     KernelDevlink,
 )
@@ -46,13 +45,12 @@ def answer(device: str, *attributes: bytes) -> bytes:
 class Said:
     """Answers to one command."""
 
-    def __init__(self, command: int, *answers: bytes, bus: Bus | None = "pci") -> None:
-        self._expected = (command, bus)
+    def __init__(self, command: int, *answers: bytes, of_all: bool = False) -> None:
+        self._expected = (command, of_all)
         self._answers = answers
 
-    def __call__(self, command: int, bus: Bus | None, device: str) -> tuple[bytes, ...]:
-        assert (command, bus) == self._expected
-        assert bool(device) == (bus is not None)
+    def __call__(self, command: int, device: str) -> tuple[bytes, ...]:
+        assert (command, not device) == self._expected
         return self._answers
 
 
@@ -91,7 +89,7 @@ def test_who_may_have_rdma_devices() -> None:
         answer("0000:03:00.4", param("enable_rdma", False, True)),
         answer("mlx5_core.sf.4", param("enable_rdma", True)),
         answer("0000:03:00.5"),
-        bus=None,
+        of_all=True,
     )
     assert Devlink(said).rdma_enabled() == {"0000:03:00.2", "0000:03:00.4", "mlx5_core.sf.4"}
 
@@ -123,7 +121,7 @@ def test_what_is_cut_off_is_unknown() -> None:
         == ""
     )
     assert not Devlink(Said(ESWITCH_GET, answer(device, mode)[:-3])).is_switchdev(device)
-    on = Said(PARAM_GET, answer(device, param("enable_rdma", True))[:-1], bus=None)
+    on = Said(PARAM_GET, answer(device, param("enable_rdma", True))[:-1], of_all=True)
     assert Devlink(on).rdma_enabled() == frozenset()
 
 

@@ -40,12 +40,6 @@ def test_a_request() -> None:
     )
 
 
-def test_an_attribute_that_is_too_large() -> None:
-    assert len(codec.encode_attribute(1, bytes(65531))) == 65536
-    with pytest.raises(ValueError, match="65532 bytes: at most 65531"):
-        codec.encode_attribute(1, bytes(65532))
-
-
 def test_several_messages_in_a_datagram() -> None:
     datagram = message(16, b"abc") + message(DONE, sequence=7)
     assert list(codec.decode_messages(datagram)) == [

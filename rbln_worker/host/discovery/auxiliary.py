@@ -7,7 +7,7 @@ their own parts (mlx5_core.eth.0, mlx5_core.rdma.0): these have no ``sfnum`` and
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from rbln_worker.contract.device import AuxName
@@ -28,12 +28,24 @@ class Auxiliary(NamedTuple):
     path: str
 
 
-def owner_index(parts: Sequence[str]) -> int | None:
-    """Return the index of the last function or sub-function in a device's path, or None."""
-    for number in range(len(parts) - 1, -1, -1):
-        match = NAME.fullmatch(parts[number])
-        if PCI_ADDRESS.fullmatch(parts[number]) or (match and match["kind"] == _SUBFUNCTION):
-            return number
+class Owner(NamedTuple):
+    """The function or sub-function nearest above an entry in /sys/class or /sys/bus."""
+
+    name: str
+    between: str
+    """The folders between it and the entry, joined by slashes."""
+
+
+def find_owner(entry: str) -> Owner | None:
+    """Return the owner of an entry of a class or bus; None if it has none, or is being removed."""
+    try:
+        *above, _ = os.readlink(entry).split("/")
+    except (OSError, ValueError):  # ValueError: a NUL in the path
+        return None
+    for index in reversed(range(len(above))):
+        match = NAME.fullmatch(above[index])
+        if PCI_ADDRESS.fullmatch(above[index]) or (match and match["kind"] == _SUBFUNCTION):
+            return Owner(above[index], "/".join(above[index + 1 :]))
     return None
 
 

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from rbln_worker.host.discovery import auxiliary
 from rbln_worker.host.netlink import links
 from rbln_worker.host.netlink.links import Port
-from rbln_worker.host.sysfs import list_names, read_attribute
+from rbln_worker.host.sysfs import list_names, read_optional
 
 _CLASS: Final = "sys/class/net"
 
@@ -38,15 +38,11 @@ class Places:
     def __init__(self, root: str) -> None:
         home = f"{root}/{_CLASS}"
         self._below: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
-        """Folder below the device and name of each interface, by function or sub-function."""
+        """Path below the device and name of each interface, by function or sub-function."""
         for name in list_names(home):
-            try:
-                *above, _, _ = os.readlink(f"{home}/{name}").split("/")  # …/virtio0/net/ens3
-            except (OSError, ValueError):
-                continue  # it was removed, or the link is broken
-            owner = auxiliary.owner_index(above)
-            if owner is not None and owner < len(above) - 1:
-                self._below[above[owner]].append(("/".join(above[owner + 1 :]), name))
+            owner = auxiliary.find_owner(f"{home}/{name}")
+            if owner is not None and owner.between != "net":
+                self._below[owner.name].append((f"{owner.between}/{name}", name))
 
     def list_interfaces(self, path: str, entries: Container[str]) -> tuple[Interface, ...]:
         """Return the interfaces of a function or sub-function, sorted by name.
@@ -55,8 +51,8 @@ class Places:
         """
         direct = list_names(f"{path}/net") if "net" in entries else ()
         found = {name: Interface(name, f"{path}/net/{name}") for name in direct}
-        for child, name in self._below.get(os.path.basename(path), ()):
-            place = f"{path}/{child}/net/{name}"
+        for below, name in self._below.get(os.path.basename(path), ()):
+            place = f"{path}/{below}"
             if os.path.isdir(place):
                 found[name] = Interface(name, place)
         return tuple(found[name] for name in sorted(found))
@@ -71,10 +67,7 @@ def partition_key(path: str, rdma_devices: tuple[str, ...]) -> str:
     """Return the partition key at index 0 of the first RDMA device's first port; empty if none."""
     if not rdma_devices:
         return ""
-    try:
-        key = read_attribute(f"{path}/infiniband/{rdma_devices[0]}/ports/1/pkeys/0")
-    except (OSError, ValueError):  # ValueError: a NUL in the path
-        return ""
+    key = read_optional(f"{path}/infiniband/{rdma_devices[0]}/ports/1/pkeys/0")
     return key if _PKEY.fullmatch(key) else ""
 
 
@@ -84,7 +77,7 @@ def ib_ports(path: str, rdma_devices: tuple[str, ...]) -> tuple[tuple[str, ...],
     is_ethernet = False
     for device in rdma_devices:
         for port in list_names(f"{path}/infiniband/{device}/ports"):
-            layer = _text_at(f"{path}/infiniband/{device}/ports/{port}/link_layer")
+            layer = read_optional(f"{path}/infiniband/{device}/ports/{port}/link_layer")
             if layer == "InfiniBand":
                 found.append(f"{device}/{port}")
             elif layer == "Ethernet":
@@ -127,19 +120,10 @@ def read_port(path: str) -> Port:
 
     A read takes the rtnl lock (net/core/net-sysfs.c), so only a few are read.
     """
-    return Port(_text_at(f"{path}/phys_switch_id") or "", _text_at(f"{path}/phys_port_name") or "")
+    return Port(read_optional(f"{path}/phys_switch_id"), read_optional(f"{path}/phys_port_name"))
 
 
 def link_type(path: str) -> str:
     """Return the type of an interface that rtnetlink does not know; empty if it is unknown."""
-    try:
-        return links.type_name(int(read_attribute(f"{path}/type")))
-    except (OSError, ValueError):
-        return ""
-
-
-def _text_at(path: str) -> str | None:
-    try:
-        return read_attribute(path)
-    except (OSError, ValueError):
-        return None  # EOPNOTSUPP: the driver has none
+    kind = read_optional(f"{path}/type")
+    return links.type_name(int(kind)) if kind.isdecimal() else ""

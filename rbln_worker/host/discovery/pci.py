@@ -18,7 +18,14 @@ import msgspec
 
 from rbln_worker.contract.device import Bdf, PciFunction
 from rbln_worker.host.discovery.inventory import Needs, Unreadable
-from rbln_worker.host.sysfs import PCI_ADDRESS, PCI_DEVICES, link_name, list_names, read_attribute
+from rbln_worker.host.sysfs import (
+    PCI_ADDRESS,
+    PCI_DEVICES,
+    link_name,
+    list_names,
+    read_attribute,
+    read_optional,
+)
 
 # file2alias.c: v, d: vendor and device in eight digits; bc: base class in two.
 _MODALIAS: Final = re.compile(
@@ -68,9 +75,7 @@ def _scan_listed(home: str, listed: Iterable[str], needs: Needs) -> Scan:
         if not PCI_ADDRESS.fullmatch(name):
             continue
         try:
-            one = _read_function(
-                f"{home}/{name}", Bdf(name), needs.base_classes, needs.acpi_indexes
-            )
+            one = _read_function(f"{home}/{name}", Bdf(name), needs)
         except OSError as error:
             if not os.path.lexists(f"{home}/{name}"):
                 continue  # removed meanwhile: the kernel removes this link first
@@ -84,14 +89,9 @@ def _scan_listed(home: str, listed: Iterable[str], needs: Needs) -> Scan:
     return Scan(_with_vf_numbers(home, found), tuple(unreadable))
 
 
-def _read_function(
-    path: str,
-    bdf: Bdf,
-    base_classes: frozenset[int],
-    acpi_indexes: bool,  # noqa: FBT001
-) -> Found | None:
+def _read_function(path: str, bdf: Bdf, wanted: Needs) -> Found | None:
     vendor, product, base_class = _pci_identity(path)
-    if base_class not in base_classes:
+    if base_class not in wanted.base_classes:
         return None
     entries = frozenset(os.listdir(path))
     pf = link_name(path, "physfn") if "physfn" in entries else None
@@ -106,7 +106,9 @@ def _read_function(
         driver=driver,
         numa_node=_numa_node(path) if "numa_node" in entries else None,
         acpi_index=(
-            read_attribute(f"{path}/acpi_index") if acpi_indexes and "acpi_index" in entries else ""
+            read_attribute(f"{path}/acpi_index")
+            if wanted.acpi_indexes and "acpi_index" in entries
+            else ""
         ),
         has_vfs=any(map(_VIRTFN.fullmatch, entries)),
         sriov="sriov_totalvfs" in entries,
@@ -173,11 +175,7 @@ def _bridges_above(path: str, bdf: Bdf) -> tuple[Bdf, ...]:
 
 
 def _pci_identity(path: str) -> tuple[str, str, int]:
-    try:
-        alias = read_attribute(f"{path}/modalias")
-    except FileNotFoundError:
-        alias = ""
-    if match := _MODALIAS.fullmatch(alias):
+    if match := _MODALIAS.fullmatch(read_optional(f"{path}/modalias")):
         base_class = int(match["base_class"], 16)
         return match["vendor"].lower(), match["product"].lower(), base_class
     number = {name: read_attribute(f"{path}/{name}") for name in ("vendor", "device", "class")}
@@ -193,7 +191,7 @@ def _pci_identity(path: str) -> tuple[str, str, int]:
 
 def _numa_node(path: str) -> int | None:
     try:
-        node = int(read_attribute(f"{path}/numa_node"))
-    except (OSError, ValueError):
+        node = int(read_optional(f"{path}/numa_node"))
+    except ValueError:
         return None  # like -1: the device is used without a topology hint
     return node if 0 <= node < _MAX_NUMA_NODES else None

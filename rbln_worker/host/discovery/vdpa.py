@@ -25,20 +25,10 @@ def scan_vdpa(root: str) -> dict[str, Vdpa]:
     home = f"{root}/{VDPA_DEVICES}"
     found: dict[str, Vdpa] = {}
     for name in list_names(home):
-        try:
-            owner = _owner_address(os.readlink(f"{home}/{name}"))
-        except (OSError, ValueError):
-            continue  # it is being removed, or belongs to no function
+        owner = auxiliary.find_owner(f"{home}/{name}")
         if owner is not None:
-            found.setdefault(owner, Vdpa(name, _driver_kind(f"{home}/{name}")))
+            found.setdefault(owner.name, Vdpa(name, _driver_kind(f"{home}/{name}")))
     return found
-
-
-def _owner_address(place: str) -> str | None:
-    """Return the nearest function above a device's folder (…/0000:03:00.2/vdpa0)."""
-    above = place.split("/")[:-1]
-    number = auxiliary.owner_index(above)
-    return None if number is None else above[number]
 
 
 def _driver_kind(path: str) -> Literal["vhost", "virtio", ""]:

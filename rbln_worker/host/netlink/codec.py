@@ -4,6 +4,7 @@ Numbers are in the machine's byte order. Lengths are checked: one that leads out
 bytes raises NetlinkDecodeError.
 """
 
+import contextlib
 import socket
 from collections.abc import Iterator
 from errno import EAGAIN, EBADMSG, EMSGSIZE
@@ -67,10 +68,8 @@ def encode_request(kind: int, flags: int, sequence: int, payload: bytes) -> byte
 
 
 def encode_attribute(kind: int, value: bytes) -> bytes:
-    """Encode an attribute with its padding; raise ValueError for more than 65,531 bytes."""
+    """Encode an attribute with its padding."""
     length = _ATTRIBUTE.size + len(value)
-    if length > 0xFFFF:
-        raise ValueError(f"an attribute of {len(value)} bytes: at most 65531 fit")
     return _ATTRIBUTE.pack(length, kind) + value + bytes(-length % 4)
 
 
@@ -116,6 +115,14 @@ def decode_attributes(payload: bytes, offset: int = 0) -> Iterator[tuple[int, by
             )
         yield kind & _NLA_TYPE_MASK, payload[offset + 4 : offset + length]
         offset += (length + 3) & ~3
+
+
+def nested_values(attributes: bytes, wanted: int) -> Iterator[bytes]:
+    """Yield the values of a kind of nested attributes, up to the first malformed one."""
+    with contextlib.suppress(NetlinkDecodeError):
+        for kind, value in decode_attributes(attributes):
+            if kind == wanted:
+                yield value
 
 
 def decode_string(value: bytes) -> str:

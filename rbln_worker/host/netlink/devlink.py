@@ -5,16 +5,12 @@ and is no error: many drivers don't support devlink, and older kernels don't hav
 """
 
 import sys
-from collections.abc import Iterator
 from errno import ENOENT
 from socket import socket
 from struct import Struct
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 from rbln_worker.host.netlink import codec
-from rbln_worker.host.netlink.codec import NetlinkDecodeError
-
-Bus = Literal["pci", "auxiliary"]
 
 ESWITCH_GET: Final = 29
 PARAM_GET: Final = 38
@@ -46,10 +42,10 @@ _CTRL_ATTR_FAMILY_NAME: Final = 2
 class DevlinkTransport(Protocol):
     """A transport of devlink's commands."""
 
-    def __call__(self, command: int, bus: Bus | None, device: str, /) -> tuple[bytes, ...]:
+    def __call__(self, command: int, device: str, /) -> tuple[bytes, ...]:
         """Return the attributes of each answer, as bytes; empty if there is no answer.
 
-        The command is for all devices if ``bus`` is None.
+        The command is for all devices if ``device`` is empty.
         """
 
 
@@ -64,8 +60,8 @@ class Devlink:
 
         The kernel reports the mode only with CAP_NET_ADMIN.
         """
-        for answer in self._asked(ESWITCH_GET, "pci", bdf):
-            for mode in _attribute_values(answer, _ESWITCH_MODE):
+        for answer in self._asked(ESWITCH_GET, bdf):
+            for mode in codec.nested_values(answer, _ESWITCH_MODE):
                 return int.from_bytes(mode, sys.byteorder) == _SWITCHDEV
         return None
 
@@ -73,15 +69,15 @@ class Devlink:
         """Return the names of functions and sub-functions with ``enable_rdma`` on."""
         return frozenset(
             _string_attribute(answer, _DEV_NAME)
-            for answer in self._asked(PARAM_GET, None, "")
-            for param in _attribute_values(answer, _PARAM)
+            for answer in self._asked(PARAM_GET, "")
+            for param in codec.nested_values(answer, _PARAM)
             if _string_attribute(param, _PARAM_NAME) == "enable_rdma" and _is_on(param)
         )
 
     def running_version(self, bdf: str, name: str) -> str:
         """Return the running version of a component (``fw.app.name``); empty if it is unknown."""
-        for answer in self._asked(INFO_GET, "pci", bdf):
-            for version in _attribute_values(answer, _INFO_VERSION_RUNNING):
+        for answer in self._asked(INFO_GET, bdf):
+            for version in codec.nested_values(answer, _INFO_VERSION_RUNNING):
                 if _string_attribute(version, _INFO_VERSION_NAME) == name:
                     return _string_attribute(version, _INFO_VERSION_VALUE)
         return ""
@@ -90,19 +86,25 @@ class Devlink:
 class KernelDevlink:
     """The kernel's devlink: no answers without devlink, device or permission."""
 
-    def __init__(self) -> None:
+    def __init__(self, bus: str = "pci") -> None:
+        """Ask about the devices of a bus."""
+        self._bus = bus
         self._family: int | None = None
         self._is_there = True
 
-    def __call__(self, command: int, bus: Bus | None, device: str) -> tuple[bytes, ...]:
+    def __call__(self, command: int, device: str) -> tuple[bytes, ...]:
         """Send a command; see DevlinkTransport."""
         if not self._is_there:
             return ()
+        to, flags = b"", codec.NLM_F_DUMP
+        if device:
+            to = codec.encode_text(_BUS_NAME, self._bus) + codec.encode_text(_DEV_NAME, device)
+            flags = codec.NLM_F_ACK
         try:
             with codec.open_socket(NETLINK_GENERIC) as asked:
                 if self._family is None:
                     self._family = family_number(asked, "devlink")
-                return _device_answers(asked, self._family, command, bus, device)
+                return _query_family(asked, self._family, command, to, flags)
         except OSError:
             self._is_there = self._family is not None
             return ()
@@ -112,18 +114,9 @@ def family_number(asked: socket, name: str) -> int:
     """Return the number of a generic netlink family; raise OSError if there is none."""
     whom = codec.encode_text(_CTRL_ATTR_FAMILY_NAME, name)
     for answer in _query_family(asked, _GENL_ID_CTRL, _CTRL_CMD_GETFAMILY, whom, codec.NLM_F_ACK):
-        for number in _attribute_values(answer, _CTRL_ATTR_FAMILY_ID):
+        for number in codec.nested_values(answer, _CTRL_ATTR_FAMILY_ID):
             return int.from_bytes(number, sys.byteorder)
     raise OSError(ENOENT, f"the family {name} has no number")
-
-
-def _device_answers(
-    asked: socket, number: int, command: int, bus: Bus | None, device: str
-) -> tuple[bytes, ...]:
-    if bus is None:
-        return _query_family(asked, number, command, b"", codec.NLM_F_DUMP)
-    whom = codec.encode_text(_BUS_NAME, bus) + codec.encode_text(_DEV_NAME, device)
-    return _query_family(asked, number, command, whom, codec.NLM_F_ACK)
 
 
 def _query_family(
@@ -138,22 +131,14 @@ def _is_on(param: bytes) -> bool:
     # A boolean is a flag: its attribute is there or not (net/devlink/param.c).
     return any(
         True
-        for values in _attribute_values(param, _PARAM_VALUES_LIST)
-        for value in _attribute_values(values, _PARAM_VALUE)
-        for _ in _attribute_values(value, _PARAM_VALUE_DATA)
+        for values in codec.nested_values(param, _PARAM_VALUES_LIST)
+        for value in codec.nested_values(values, _PARAM_VALUE)
+        for _ in codec.nested_values(value, _PARAM_VALUE_DATA)
     )
 
 
 def _string_attribute(attributes: bytes, wanted: int) -> str:
     """Return a string attribute; empty if it is missing."""
-    return next((codec.decode_string(value) for value in _attribute_values(attributes, wanted)), "")
-
-
-def _attribute_values(attributes: bytes, wanted: int) -> Iterator[bytes]:
-    """Yield the values of a kind up to the first malformed attribute."""
-    try:
-        for kind, value in codec.decode_attributes(attributes):
-            if kind == wanted:
-                yield value
-    except NetlinkDecodeError:
-        return
+    return next(
+        (codec.decode_string(value) for value in codec.nested_values(attributes, wanted)), ""
+    )

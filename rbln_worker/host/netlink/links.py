@@ -8,72 +8,19 @@ import msgspec
 
 from rbln_worker.contract.device import LinkState
 
-_WORDS: Final[Mapping[int, str]] = {
+_TYPE_NAMES: Final[Mapping[int, str]] = {
     0: "generic",
     1: "ether",
-    2: "eether",
-    3: "ax25",
-    4: "pronet",
-    5: "chaos",
-    6: "ieee802",
-    7: "arcnet",
-    8: "atalk",
-    15: "dlci",
-    19: "atm",
-    23: "metricom",
-    24: "ieee1394",
     32: "infiniband",
-    256: "slip",
-    257: "cslip",
-    258: "slip6",
-    259: "cslip6",
-    260: "rsrvd",
-    264: "adapt",
-    270: "rose",
-    271: "x25",
-    272: "hwx25",
     280: "can",
     512: "ppp",
-    513: "hdlc",
-    516: "lapb",
-    517: "ddcmp",
-    518: "rawhdlc",
-    768: "ipip",
-    769: "tunnel6",
-    770: "frad",
-    771: "skip",
     772: "loopback",
-    773: "ltalk",
     774: "fddi",
-    775: "bif",
-    776: "sit",
-    777: "ip/ddp",
-    778: "gre",
-    779: "pimreg",
-    780: "hippi",
-    781: "ash",
-    782: "econet",
-    783: "irda",
-    784: "fcpp",
-    785: "fcal",
-    786: "fcpl",
-    800: "tr",
     801: "ieee802.11",
-    802: "ieee802.11/prism",
-    803: "ieee802.11/radiotap",
-    804: "ieee802.15.4",
-    805: "ieee802.15.4/monitor",
-    820: "phonet",
-    821: "phonet_pipe",
-    822: "caif",
-    823: "gre6",
-    824: "netlink",
-    825: "6lowpan",
     0xFFFE: "none",
-    0xFFFF: "void",
 }
-"""Names of ARPHRD_* (linux/if_arp.h) as in iproute2 (lib/ll_types.c), except 0, which is "generic"
-in the reference."""
+"""Names of ARPHRD_* (linux/if_arp.h) that a network card's interface can have, as in iproute2
+(lib/ll_types.c), except 0, which is "generic" in the reference."""
 
 _INFINIBAND: Final = 32
 _OPENVSWITCH: Final = "openvswitch"
@@ -133,7 +80,7 @@ class LinkTable(msgspec.Struct, frozen=True):
 
 def type_name(number: int) -> str:
     """Return a link type's name, as in selectors."""
-    return _WORDS.get(number, f"unknown{number}")
+    return _TYPE_NAMES.get(number, f"unknown{number}")
 
 
 def link_state(link: Link) -> LinkState:

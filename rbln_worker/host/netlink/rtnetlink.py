@@ -97,11 +97,13 @@ def decode_link(payload: bytes) -> Link:
         master=_decode_number(found.get(_IFLA_MASTER)),
         operstate=operstate[0] if operstate else None,
         admin_up=bool(flags & _IFF_UP),
-        kind=_text_of(next(_nested_in(found.get(_IFLA_LINKINFO, b""), _IFLA_INFO_KIND), b"")),
+        kind=_text_of(
+            next(codec.nested_values(found.get(_IFLA_LINKINFO, b""), _IFLA_INFO_KIND), b"")
+        ),
         switch_id=found.get(_IFLA_PHYS_SWITCH_ID, b"").hex(),
         port_name=_text_of(found.get(_IFLA_PHYS_PORT_NAME, b"")),
         altnames=tuple(
-            map(_text_of, _nested_in(found.get(_IFLA_PROP_LIST, b""), _IFLA_ALT_IFNAME))
+            map(_text_of, codec.nested_values(found.get(_IFLA_PROP_LIST, b""), _IFLA_ALT_IFNAME))
         ),
     )
 
@@ -130,8 +132,8 @@ def vf_states(payload: bytes) -> Mapping[int, VfLinkState]:
     _unpack_header(_IFINFOMSG, payload)
     states: dict[int, VfLinkState] = {}
     listed = dict(codec.decode_attributes(payload, _IFINFOMSG.size)).get(_IFLA_VFINFO_LIST, b"")
-    for facts in _nested_in(listed, _IFLA_VF_INFO):
-        for value in _nested_in(facts, _IFLA_VF_LINK_STATE):
+    for facts in codec.nested_values(listed, _IFLA_VF_INFO):
+        for value in codec.nested_values(facts, _IFLA_VF_LINK_STATE):
             if len(value) >= _VF_LINK_STATE.size:
                 number, state = _VF_LINK_STATE.unpack_from(value)
                 if state in _VF_LINK_STATES:
@@ -222,14 +224,6 @@ def _unpack_header(header: Struct, payload: bytes) -> tuple[int, ...]:
         return header.unpack_from(payload)
     except StructError as error:
         raise NetlinkDecodeError(f"a header of {len(payload)} bytes, not {header.size}") from error
-
-
-def _nested_in(attributes: bytes, wanted: int) -> Iterator[bytes]:
-    """Yield the nested attributes of a kind up to the first malformed one."""
-    with contextlib.suppress(NetlinkDecodeError):
-        for kind, value in codec.decode_attributes(attributes):
-            if kind == wanted:
-                yield value
 
 
 def _text_of(value: bytes) -> str:

@@ -16,7 +16,7 @@ import pytest
 from rbln_supervisor.core.discovery.links import Links
 from rbln_worker.host.discovery import netdev
 from rbln_worker.host.netlink import rtnetlink
-from rbln_worker.host.netlink.devlink import Bus, Devlink, KernelDevlink
+from rbln_worker.host.netlink.devlink import Devlink, KernelDevlink
 from rbln_worker.host.netlink.links import Port
 from tests.e2e.kernel import net, pci, programs
 from tests.e2e.kernel.conftest import WITHOUT_BUILT, Note
@@ -29,18 +29,6 @@ ENTRY: Final = BUS / "devices" / DEVICE
 UPLINKS: Final = 2
 VFS: Final = 2
 WITHOUT_RIGHTS: Final = ("setpriv", "--inh-caps=-net_admin", "--bounding-set=-net_admin")
-
-
-class Netdevsim:
-    """The kernel's devlink for devices of netdevsim: the product asks of PCI functions alone."""
-
-    def __init__(self) -> None:
-        self._kernel = KernelDevlink()
-
-    def __call__(self, command: int, bus: Bus | None, device: str) -> tuple[bytes, ...]:
-        """Ask; see devlink.DevlinkTransport."""
-        name: Bus | None = bus and "netdevsim"  # type: ignore[assignment]
-        return self._kernel(command, name, device)
 
 
 @pytest.fixture
@@ -75,7 +63,7 @@ def set_mode(mode: str) -> None:
 
 @pytest.mark.usefixtures("eswitch")
 def test_devlink_tells_the_mode_of_an_eswitch(note: Note) -> None:
-    devlink = Devlink(Netdevsim())
+    devlink = Devlink(KernelDevlink("netdevsim"))
     assert devlink.is_switchdev(DEVICE) is False
     set_mode("switchdev")
     began = monotonic()
@@ -89,8 +77,8 @@ def test_devlink_tells_the_mode_of_an_eswitch(note: Note) -> None:
 @pytest.mark.usefixtures("eswitch")
 def test_devlink_tells_the_mode_to_cap_net_admin_alone() -> None:
     script = (
-        "from tests.e2e.kernel.test_eswitch import DEVICE, Devlink, Netdevsim\n"
-        "print(Devlink(Netdevsim()).is_switchdev(DEVICE))"
+        "from tests.e2e.kernel.test_eswitch import DEVICE, Devlink, KernelDevlink\n"
+        "print(Devlink(KernelDevlink('netdevsim')).is_switchdev(DEVICE))"
     )
     told = [
         subprocess.run(
