@@ -12,7 +12,7 @@ from rbln_supervisor.core.config.node_config import (
     parse,
     require_valid,
 )
-from rbln_supervisor.core.config.positions import MAX_LINES, DocumentError, Irregularities
+from rbln_supervisor.core.config.positions import MAX_LINES, DocumentError
 from tests.fuzz import claims
 
 
@@ -30,17 +30,14 @@ def any_document(raw: bytes) -> None:
 
 def yaml(raw: bytes) -> None:
     """The same, of what would be tried as JSON first."""
-    notes = Irregularities()
     try:
-        value = yaml_document.read_yaml(raw.decode(errors="replace"), notes)
+        value = yaml_document.read_yaml(raw.decode(errors="replace"))
     except DocumentError as error:
         claims.one_line(str(error))
     except RecursionError:
         return  # read_document has a line for it
     else:
         json.dumps(value)
-        for warning in notes.warnings():
-            claims.one_line(warning)
 
 
 def configuration(raw: bytes) -> None:

@@ -79,6 +79,15 @@ def test_what_hinders_nobody_is_a_warning(changes: dict[str, object], warning: s
     assert require_valid(config) is config
 
 
+def test_a_repeated_key_is_a_warning_with_its_path() -> None:
+    pools = json.dumps([GOOD]).replace('"vendors"', '"vendors": [], "vendors"')
+    text = f'{{"resourceList": null, "resourceList": {pools}}}'
+    assert parse(text.encode(), prefix="intel.com").warnings == (
+        "resourceList: repeated in this object (the last counts)",
+        "resourceList[0].selectors[0].vendors: repeated in this object (the last counts)",
+    )
+
+
 NEVER = "never matches, expected"
 NIC_WARNINGS: list[tuple[dict[str, object], str]] = [
     (

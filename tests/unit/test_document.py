@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from rbln_supervisor.core.config.document import read_document
+from rbln_supervisor.core.config.duplicate_keys import Members
 from rbln_supervisor.core.config.positions import DocumentError
 
 ERRORS = {
@@ -68,7 +69,6 @@ def test_an_error_of_yaml_is_one_line_with_its_place(raw: bytes) -> None:
         read_document(raw)
 
 
-REPEATED = ['line 1, column 1: key "a" is repeated in this object (the last counts)']
 ACCEPTED = {
     b'\xef\xbb\xbf{"a": 1}': ({"a": 1}, ["line 1, column 1: byte order mark (accepted)"]),
     b'{"a": [1, 2, ],\n}': (
@@ -94,19 +94,19 @@ ACCEPTED = {
     b'{\t"a":\t1\t}': ({"a": 1}, []),
     b'{"a": 1, "a": 2}': (
         {"a": 2},
-        REPEATED,
+        [],
     ),
     b'{"a": "x", "a": null}': (
         {"a": "x"},
-        REPEATED,
+        [],
     ),
     b'{"a": [1], "a": null}': (
         {"a": None},
-        REPEATED,
+        [],
     ),
     b'{"additionalInfo": {"*": {"a": "1"}, "x": {}}, "additionalInfo": {"*": {"b": "2"}}}': (
         {"additionalInfo": {"*": {"b": "2"}, "x": {}}},
-        ['line 1, column 1: key "additionalInfo" is repeated in this object (the last counts)'],
+        [],
     ),
     b'{"a": "\\ud83d\\ude00 \\ud800"}': (
         {"a": "\U0001f600 \ufffd"},
@@ -126,7 +126,7 @@ ACCEPTED = {
     b"a: !!str 12": ({"a": "12"}, []),
     b"a: 1x\nb: x\na: 2x": (
         {"a": "2x", "b": "x"},
-        REPEATED,
+        [],
     ),
     b"---\n{}\n...\n": ({}, []),
     b"12": ("12", []),
@@ -165,6 +165,15 @@ def test_no_text_makes_reading_slow(piece: bytes) -> None:
 def test_an_integer_beyond_pythons_limit_is_read() -> None:
     assert read_document(b"[%s]" % (b"9" * 5000)).value == [float("inf")]
     assert read_document(b"[%s]" % (b"9" * 300)).value == [int("9" * 300)]
+
+
+@pytest.mark.parametrize("begin", [b"", b"---\n"])
+def test_repeated_keys_of_each_object_are_known(begin: bytes) -> None:
+    value = read_document(begin + b'{"a": {"b": 1, "c": 2, "b": 3}}').value
+    assert isinstance(value, Members)
+    assert value.repeated == []
+    assert isinstance(value["a"], Members)
+    assert value["a"].repeated == ["b"]
 
 
 def test_json_needs_no_yaml() -> None:

@@ -2,29 +2,30 @@
 
 from collections.abc import Iterable
 
-from rbln_supervisor.core.config.positions import quote_value
+
+class Members(dict[str, object]):
+    """The members of an object."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.repeated: list[str] = []
+        """Keys that were repeated in it."""
 
 
-def merge_pairs(pairs: Iterable[tuple[str, object]]) -> tuple[dict[str, object], tuple[str, ...]]:
-    """Return an object, and the keys that were repeated.
+def merge_pairs(pairs: Iterable[tuple[str, object]]) -> Members:
+    """Return an object of its members as written.
 
     The last value counts, with two exceptions: null keeps the text, number or boolean before it,
     and two additionalInfo objects are merged, in which the later one's keys count.
     """
-    merged: dict[str, object] = {}
-    repeated = []
+    merged = Members()
     for key, value in pairs:
         if key in merged:
-            repeated.append(key)
+            merged.repeated.append(key)
             merged[key] = _choose_value(key, merged[key], value)
         else:
             merged[key] = value
-    return merged, tuple(repeated)
-
-
-def repeated_key(key: str) -> str:
-    """Return the text of a warning."""
-    return f"key {quote_value(key)} is repeated in this object (the last counts)"
+    return merged
 
 
 def _choose_value(key: str, before: object, after: object) -> object:

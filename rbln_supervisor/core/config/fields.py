@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from rbln_supervisor.core.config.duplicate_keys import merge_pairs
+from rbln_supervisor.core.config.duplicate_keys import Members, merge_pairs
 from rbln_supervisor.core.config.positions import json_type, quote_value
 
 _MAX_UNKNOWN_KEYS: Final = 10
@@ -116,7 +116,7 @@ def read_fields(
 
     Keys match in any case, as in the reference. Unknown ones cause a warning and are left out.
     """
-    members = require_type(at, dict, "object", notes)
+    members = require_object(at, notes)
     if members is None:
         return None
     names = {fold_key(key): key for key in known}
@@ -133,8 +133,8 @@ def read_fields(
         notes.add_warning(member_place(at.place, key), why)
     if more := unknown[_MAX_UNKNOWN_KEYS:]:
         notes.add_warning(at.place, f"{len(more)} more unknown keys, ignored")
-    merged, repeated = merge_pairs(pairs)
-    for name in repeated:
+    merged = merge_pairs(pairs)
+    for name in merged.repeated:
         place = member_place(at.place, name)
         notes.add_warning(place, "repeated in another spelling (the last counts)")
     return {
@@ -170,6 +170,14 @@ def require_type(at: Field, wanted: type[T], what: str, notes: Diagnostics) -> T
         return at.value
     add_type_error(at, what, notes)
     return None
+
+
+def require_object(at: Field, notes: Diagnostics) -> dict[str, object] | None:
+    """Return the object, with a warning for each repeated key; None if it is none, an error."""
+    members = require_type(at, dict, "object", notes)
+    for key in members.repeated if isinstance(members, Members) else ():
+        notes.add_warning(member_place(at.place, key), "repeated in this object (the last counts)")
+    return members
 
 
 def _nearest_key(key: str, names: Mapping[str, str]) -> str:

@@ -2,9 +2,8 @@
 
 import json
 import re
-from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 from rbln_worker.contract.errors import RblnError
 
@@ -27,34 +26,25 @@ class PlainScalar(str):
     __slots__ = ()
 
 
-class Irregularities:
-    """Accepted irregularities of a document: of each kind the first places, and their number."""
+class Document(NamedTuple):
+    """The content of a file."""
 
-    def __init__(self) -> None:
-        self._lines: dict[str, list[str]] = {}
-        self._further: Counter[str] = Counter()
-
-    def add(self, kind: str, position: Callable[[], str], *, once: bool = False) -> None:
-        """Note an irregularity; ``once``: only the first one of its kind is of interest."""
-        lines = self._lines.setdefault(kind, [])
-        if len(lines) < (1 if once else MAX_LINES):
-            lines.append(f"{position()}: {kind}")  # the search for a position takes its time
-        elif not once:
-            self._further[kind] += 1
-
-    def warnings(self) -> tuple[str, ...]:
-        """Return a line for each place, and for further ones of a kind their number."""
-        return tuple(
-            line
-            for kind, lines in self._lines.items()
-            for line in (*lines, *_more(self._further[kind]))
-        )
+    value: object
+    """None, bool, int, float, str, list and dict with str keys, as in JSON."""
+    warnings: tuple[str, ...] = ()
+    """Accepted irregularities, one line each."""
 
 
 def text_position(text: str, index: int) -> str:
     """Return ``line 3, column 7``, both counted from one."""
     line, column = text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index)
     return f"line {line}, column {column}"
+
+
+def place_lines(text: str, places: Sequence[int], kind: str) -> tuple[str, ...]:
+    """Return a line for each of the first places with an irregularity, and the number of others."""
+    lines = (f"{text_position(text, index)}: {kind}" for index in places[:MAX_LINES])
+    return (*lines, *_more(len(places) - MAX_LINES))
 
 
 def text_excerpt(text: str, index: int) -> str:

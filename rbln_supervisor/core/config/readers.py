@@ -10,6 +10,7 @@ from rbln_supervisor.core.config.fields import (
     Reader,
     add_type_error,
     entry_place,
+    require_object,
     require_type,
 )
 from rbln_supervisor.core.config.positions import PlainScalar, quote_value
@@ -101,7 +102,7 @@ def map_of(read_value: Reader) -> Reader:
     """Return a reader of an object with any keys."""
 
     def read_map(at: Field, notes: Diagnostics) -> dict[str, object] | None:
-        values = require_type(at, dict, "object", notes)
+        values = require_object(at, notes)
         if values is None:
             return None
         return {

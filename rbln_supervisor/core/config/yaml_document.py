@@ -8,10 +8,9 @@ stand for gigabytes) and tags are errors.
 
 import yaml
 
-from rbln_supervisor.core.config.duplicate_keys import merge_pairs, repeated_key
+from rbln_supervisor.core.config.duplicate_keys import merge_pairs
 from rbln_supervisor.core.config.positions import (
     DocumentError,
-    Irregularities,
     PlainScalar,
     json_type,
     text_excerpt,
@@ -22,7 +21,7 @@ from rbln_supervisor.core.config.positions import (
 _BOOLEANS = yaml.constructor.SafeConstructor.bool_values
 
 
-def read_yaml(text: str, notes: Irregularities) -> object:
+def read_yaml(text: str) -> object:
     """Return the value of the only document in a text.
 
     Raises:
@@ -40,7 +39,7 @@ def read_yaml(text: str, notes: Irregularities) -> object:
         ) from None
     if root is None:
         raise DocumentError("the file is empty: expected an object with resourceList")
-    return _NodeReader(notes).read_value(root)
+    return _NodeReader().read_value(root)
 
 
 def _parser_message(text: str, error: yaml.MarkedYAMLError) -> str:
@@ -58,8 +57,7 @@ def _parser_message(text: str, error: yaml.MarkedYAMLError) -> str:
 class _NodeReader:
     """Converts the nodes of one document."""
 
-    def __init__(self, notes: Irregularities) -> None:
-        self._notes = notes
+    def __init__(self) -> None:
         self._seen: set[int] = set()
 
     def read_value(self, node: yaml.Node) -> object:
@@ -68,12 +66,9 @@ class _NodeReader:
         self._seen.add(id(node))
         match node, node.tag.removeprefix("tag:yaml.org,2002:"):
             case yaml.MappingNode(value=members), "map":
-                merged, repeated = merge_pairs(
+                return merge_pairs(
                     (self._read_key(key), self.read_value(value)) for key, value in members
                 )
-                for key in repeated:
-                    self._notes.add(repeated_key(key), lambda: _position(node))
-                return merged
             case yaml.SequenceNode(value=items), "seq":
                 return [self.read_value(item) for item in items]
             case yaml.ScalarNode(), "null":
@@ -95,9 +90,6 @@ class _NodeReader:
         return str(key)
 
 
-def _position(node: yaml.Node) -> str:
-    return f"line {node.start_mark.line + 1}, column {node.start_mark.column + 1}"
-
-
 def _error(node: yaml.Node, text: str) -> DocumentError:
-    return DocumentError(f"{_position(node)}: {text}")
+    mark = node.start_mark
+    return DocumentError(f"line {mark.line + 1}, column {mark.column + 1}: {text}")
