@@ -7,21 +7,19 @@ counts as held: an unusable device then stays in the list, and no healthy device
 
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 import msgspec
 
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.messages import PodsHold
 from rbln_worker.contract.pod_devices import Pod, PodDevice, PodDevices, PodSource
-from rbln_worker.contract.pod_resources import ResourceHolder
 from rbln_worker.contract.pool import PoolName
 
 SETTLE_TIMEOUT_S: Final = 30.0
 """Seconds after a kubelet's start in which pod-resources may not know a pod: it serves at once, and
 has the API server's pods a second or more later (pkg/kubelet/config, sources)."""
 
-Holder = TypeVar("Holder", PodDevice, ResourceHolder)
 Key = tuple[str, str]
 """Resource and device ID: at any time the kubelet has given a device to one pod."""
 
@@ -82,7 +80,7 @@ def by_pods(allocations: Iterable[PodDevice], table: PodTable) -> tuple[PodDevic
 
 def by_holdings(
     allocations: Iterable[PodDevice],
-    holdings: Iterable[ResourceHolder],
+    holdings: Iterable[PodDevice],
     ended: Container[PodDevice],
 ) -> tuple[PodDevice, ...]:
     """Return the devices that pod-resources lists, and those that it may not know yet.
@@ -128,22 +126,6 @@ def holder_key(one: PodDevice) -> tuple[Key, str]:
     return (one.resource, one.device), one.uid or f"{one.namespace}/{one.pod}"
 
 
-def claim_holders(holdings: Iterable[ResourceHolder]) -> tuple[PodDevice, ...]:
-    """Return the devices that pods hold by ResourceClaims; several pods may share one."""
-    return tuple(
-        PodDevice(
-            one.resource,
-            one.device,
-            namespace=one.namespace,
-            pod=one.pod,
-            container=one.container,
-            claim=one.claim,
-        )
-        for one in holdings
-        if one.claim
-    )
-
-
 def with_claims(
     devices: Iterable[PodDevice], listed: Iterable[PodDevice], prepared: Iterable[PodDevice]
 ) -> tuple[PodDevice, ...]:
@@ -164,7 +146,9 @@ def with_claims(
     return tuple(sorted({*devices, *claimed}))
 
 
-def with_pool_names(holders: Iterable[Holder], pools: Mapping[str, PoolName]) -> tuple[Holder, ...]:
+def with_pool_names(
+    holders: Iterable[PodDevice], pools: Mapping[str, PoolName]
+) -> tuple[PodDevice, ...]:
     """Return holders of devices; claims of a driver in ``pools`` get the name of its pool."""
     return tuple(
         msgspec.structs.replace(one, resource=pools[one.resource])

@@ -27,7 +27,7 @@ from rbln_supervisor.discovery.process import DiscoveryProcess
 from rbln_supervisor.options import Options
 from rbln_supervisor.workers.pools import Pools
 from rbln_worker.contract.device import Bdf
-from rbln_worker.contract.pod_resources import ResourceHolders
+from rbln_worker.contract.pod_devices import ResourceHolders
 from rbln_worker.contract.problem import Problem
 
 log = logging.getLogger(__name__)

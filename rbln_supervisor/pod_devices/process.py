@@ -15,8 +15,7 @@ from rbln_supervisor.core import pod_devices
 from rbln_supervisor.core.pod_devices import SETTLE_TIMEOUT_S, Key, PodTable, holder_key
 from rbln_supervisor.pod_devices import prepared_claims
 from rbln_worker.contract.exits import Exit
-from rbln_worker.contract.pod_devices import Pod, PodDevice, PodDevices, PodSource
-from rbln_worker.contract.pod_resources import ResourceHolder, ResourceHolders
+from rbln_worker.contract.pod_devices import Pod, PodDevice, PodDevices, PodSource, ResourceHolders
 from rbln_worker.host.inotify import ANYTHING, PathWatch
 from rbln_worker.kubelet import checkpoint, pod_resources, pods_api
 from rbln_worker.process import limits
@@ -64,7 +63,7 @@ class _Sources:
         self._pod_resources = dirs.pod_resources / pod_resources.SOCKET
         self._checkpoint = checkpoint.Checkpoint()
         self._table: PodTable | None = None
-        self._holdings: tuple[ResourceHolder, ...] | None = None
+        self._holdings: tuple[PodDevice, ...] | None = None
         self._drivers = dirs.plugins
         self._claims: tuple[PodDevice, ...] = ()
         """Devices that pods hold by ResourceClaims, according to pod-resources."""
@@ -206,7 +205,7 @@ class _Sources:
         self._table = None
         self._source = PodSource.POD_RESOURCES
         self._holdings = found.holdings
-        self._claims = pod_devices.claim_holders(found.holdings)
+        self._claims = tuple(one for one in found.holdings if one.claim)
         now = {(one.resource, one.device) for one in found.holdings}
         self._listed |= now
         age_s = asyncio.get_running_loop().time() - self._kubelet_since

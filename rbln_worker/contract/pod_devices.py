@@ -1,8 +1,12 @@
 """The devices that pods hold, and the nodes that containers were given for them."""
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
+
+MAX_NAME: Final = 253
+"""Maximum length of a name, a UID or a device ID from the kubelet, in characters (RFC 1123)."""
 
 
 class PodSource(StrEnum):
@@ -80,3 +84,18 @@ class Pod(msgspec.Struct, frozen=True):
     """True if its phase is Succeeded or Failed: none of its containers runs again."""
     devices: tuple[tuple[str, str, str], ...] = ()
     """Container, resource and device ID of each device whose health the pod's status shows."""
+
+
+class ResourceHolders(msgspec.Struct, frozen=True):
+    """The kubelet's answer (pod-resources API) to a request for the devices that containers hold.
+
+    The resource of a claim is the name of its DRA driver. The ID of its device is that of a PCI
+    function if the device's name is one.
+    """
+
+    holdings: tuple[PodDevice, ...] = ()
+    """Devices of the requested resources, sorted."""
+    absent: str | None = None
+    """The path of the kubelet's socket, if it does not exist."""
+    unknown: str | None = None
+    """The reason why there is no answer, although the socket exists."""

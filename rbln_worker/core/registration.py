@@ -134,14 +134,7 @@ def handle_event(
             after = msgspec.structs.replace(state, discovered=True)
         case events.Streams(count=count):
             after = _streams_changed(state, count, now)
-        case (
-            events.Opened()
-            | events.Accepted()
-            | events.Rejected()
-            | events.SupersededStream()
-            | events.Renewed()
-            | events.OptionsRead()
-        ):
+        case _:  # it comes too late, or changes nothing
             pass
     return after, None
 

@@ -1,7 +1,6 @@
 """Reasons why the kubelet does not list a pool, and their texts."""
 
-from collections.abc import Mapping
-from enum import Enum, auto
+from enum import Enum
 from typing import Final
 
 from rbln_worker.core.registration_events import View
@@ -11,49 +10,35 @@ LISTED_TIMEOUT_S: Final = 5.0
 
 
 class Reason(Enum):
-    """A reason; ``reason_text`` has the words."""
+    """A reason, with its text for people; ``{}`` is the place of the detail."""
 
-    NONE = auto()
-    NO_LISTENER = auto()
-    NO_SOCKET = auto()
-    NO_SOCKET_FOLDER = auto()
-    NO_REGISTRY_FOLDER = auto()
-    FAILED = auto()
+    NONE = ""
+    NO_LISTENER = "nobody answers on kubelet.sock: waiting for the kubelet"
+    NO_SOCKET = "no kubelet.sock: waiting for the kubelet"
+    NO_SOCKET_FOLDER = "no device-plugins folder: waiting for the kubelet"
+    NO_REGISTRY_FOLDER = "no plugins_registry folder: waiting for the kubelet"
+    FAILED = "{}"
     """The detail is the error of the attempt."""
-    NOT_LISTED = auto()
-    NOT_DISCOVERED = auto()
-    STREAM_ENDED = auto()
-    SOCKET_REMOVED = auto()
-    FORMER_SOCKET = auto()
-    YOUNGER_SERVES = auto()
+    NOT_LISTED = f"no ListAndWatch within {LISTED_TIMEOUT_S:g} s of registering"
+    NOT_DISCOVERED = (
+        "the kubelet's plugin watcher did not ask for our socket within "
+        f"{LISTED_TIMEOUT_S:g} s: is this plugins_registry folder the one of its --root-dir?"
+    )
+    STREAM_ENDED = "the kubelet closed its stream"
+    SOCKET_REMOVED = "its socket was removed"
+    FORMER_SOCKET = "the kubelet took a former socket last"
+    YOUNGER_SERVES = "a younger instance serves the resource at {}"
     """The detail is the socket of the younger instance."""
-    YOUNGER_ENDED = auto()
+    YOUNGER_ENDED = "the younger instance has gone"
 
 
 ABSENT: Final = frozenset({Reason.NO_LISTENER, Reason.NO_SOCKET})
 """Reasons that mean that there is no kubelet."""
 
-_TEXTS: Final[Mapping[Reason, str]] = {
-    Reason.NONE: "",
-    Reason.NO_LISTENER: "nobody answers on kubelet.sock: waiting for the kubelet",
-    Reason.NO_SOCKET: "no kubelet.sock: waiting for the kubelet",
-    Reason.NO_SOCKET_FOLDER: "no device-plugins folder: waiting for the kubelet",
-    Reason.NO_REGISTRY_FOLDER: "no plugins_registry folder: waiting for the kubelet",
-    Reason.FAILED: "",
-    Reason.NOT_LISTED: f"no ListAndWatch within {LISTED_TIMEOUT_S:g} s of registering",
-    Reason.NOT_DISCOVERED: "the kubelet's plugin watcher did not ask for our socket within "
-    f"{LISTED_TIMEOUT_S:g} s: is this plugins_registry folder the one of its --root-dir?",
-    Reason.STREAM_ENDED: "the kubelet closed its stream",
-    Reason.SOCKET_REMOVED: "its socket was removed",
-    Reason.FORMER_SOCKET: "the kubelet took a former socket last",
-    Reason.YOUNGER_SERVES: "a younger instance serves the resource at ",
-    Reason.YOUNGER_ENDED: "the younger instance has gone",
-}
-
 
 def reason_text(reason: Reason, detail: str = "") -> str:
     """Return the text of a reason for people; empty if there is none."""
-    return f"{_TEXTS[reason]}{detail}"
+    return reason.value.format(detail)
 
 
 def absent_reason(view: View, *, by_watcher: bool) -> Reason:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final
 
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.contract.pod_resources import ResourceHolders
+from rbln_worker.contract.pod_devices import ResourceHolders
 from rbln_worker.contract.problem import Code, Problem, Severity, make_problem
 from rbln_worker.core.dra.checkpoint import ClaimEntry
 from rbln_worker.core.dra.rsd import Groups, RsdFailure

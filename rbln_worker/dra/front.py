@@ -9,7 +9,7 @@ import grpc
 from rbln_worker.contract.claims import CHECKPOINT, PreparedClaim
 from rbln_worker.contract.counters import WorkerCounters
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.contract.pod_resources import ResourceHolders
+from rbln_worker.contract.pod_devices import ResourceHolders
 from rbln_worker.contract.problem import Code, Problem, make_problem
 from rbln_worker.core.dra.claims import ClaimView
 from rbln_worker.core.dra.rsd import groupable_npus
@@ -29,14 +29,12 @@ from rbln_worker.dra.rsd_tool import RsdGroups
 from rbln_worker.dra.tool_process import LOCK_FILE, find_tool
 from rbln_worker.host.boot import read_boot_id
 from rbln_worker.kubelet import pod_resources
+from rbln_worker.kubelet.front import Front
 from rbln_worker.spec import DraStart, WorkerSpec, below_root
 
 
-class DraFront:
-    """Exports a pool by DRA."""
-
-    pre_start = False
-    """Always: a container's devices come from the CDI specs, which are current."""
+class DraFront(Front):
+    """Exports a pool by DRA: a container's devices come from CDI specs, which are current."""
 
     def __init__(
         self,
@@ -138,9 +136,6 @@ class DraFront:
         )
         if self._publisher is not None:
             self._publish(self._publisher)
-
-    def repeat_list(self) -> None:
-        """Do nothing: slices are read back, and the health of devices is sent every 10 s."""
 
     def restore_files(self) -> None:
         """Write specs of prepared claims again that another program has removed."""

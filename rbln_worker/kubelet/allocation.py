@@ -1,7 +1,5 @@
-"""The answer to Allocate, or a refusal: for all devices or none, and in bounded time."""
+"""The answer to Allocate, or a refusal: for all devices or none."""
 
-from collections.abc import Callable
-from time import perf_counter
 from typing import Final
 
 import grpc
@@ -15,9 +13,6 @@ MAX_REQUESTED: Final = 16_384
 """Maximum number of devices and containers in one call. The kubelet sends one container at a time,
 and each device once (pkg/kubelet/cm/devicemanager); a pool has at most a few thousand."""
 
-MAX_ANSWER_S: Final = 0.1
-"""Maximum duration in seconds. A kubelet admits pods one by one, and has no time-out of its own."""
-
 
 class Refusal(msgspec.Struct, frozen=True):
     """A refusal: nothing was allocated."""
@@ -26,15 +21,11 @@ class Refusal(msgspec.Struct, frozen=True):
     why: str
 
 
-def build_response(
-    prepared: PreparedAnswers, request: pb.AllocateRequest, now: Callable[[], float] = perf_counter
-) -> bytes | Refusal:
+def build_response(prepared: PreparedAnswers, request: pb.AllocateRequest) -> bytes | Refusal:
     """Return the serialized AllocateResponse, one member for each container.
 
-    A Refusal has the code INVALID_ARGUMENT, FAILED_PRECONDITION or DEADLINE_EXCEEDED. ``now`` is a
-    clock in seconds.
+    A Refusal has the code INVALID_ARGUMENT or FAILED_PRECONDITION.
     """
-    until = now() + MAX_ANSWER_S
     containers = request.container_requests
     asked = len(containers) + sum(len(container.devicesIDs) for container in containers)
     if asked > MAX_REQUESTED:
@@ -45,12 +36,6 @@ def build_response(
         )
     members = []
     for container in containers:
-        if now() > until:
-            return Refusal(
-                grpc.StatusCode.DEADLINE_EXCEEDED,
-                f"{len(containers)} containers took longer than {MAX_ANSWER_S * 1000:.0f} ms: "
-                f"nothing of {prepared.pool} was given out; ask again, for fewer at a time",
-            )
         ids = container.devicesIDs
         unknown = next((device for device in ids if device not in prepared.shares), None)
         if unknown is not None:

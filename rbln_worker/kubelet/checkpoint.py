@@ -17,14 +17,12 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from google.protobuf.message import DecodeError
 
-from rbln_worker.contract.pod_devices import PodDevice
+from rbln_worker.contract.pod_devices import MAX_NAME, PodDevice
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 
 FILE: Final = "kubelet_internal_checkpoint"
 """The file name in the folder device-plugins."""
 MAX_BYTES: Final = 16 * 1024 * 1024
-MAX_NAME: Final = 253
-"""Maximum length of a name, a UID or a device ID, in characters, in a valid entry."""
 NUMBERED: Final = re.compile(r"/dev/[A-Za-z0-9._/-]*[0-9]")
 """The path of a node with a number of this boot, or of this load of a driver."""
 _INFO: Final = re.compile(r"PCIDEVICE_.*_INFO")

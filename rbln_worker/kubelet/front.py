@@ -1,7 +1,8 @@
-"""The front of a worker: what the kubelet gets from it. This one serves the device-plugin API."""
+"""The front of a worker: what the kubelet gets from it."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any
 
 import grpc
 
@@ -17,51 +18,47 @@ from rbln_worker.kubelet.preferences import Preferences
 from rbln_worker.kubelet.prepared import PreparedAnswers, revise_answers
 
 
-class Front(Protocol):
-    """A way to export a pool."""
+class Front(ABC):
+    """A way to export a pool. By default it has no problems, tasks or files."""
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         """Problems for the status."""
-        ...
+        return ()
 
     @property
     def pre_start(self) -> bool:
         """True if the kubelet has to call PreStartContainer."""
-        ...
+        return False
 
+    @abstractmethod
     def open_services(
         self, on_event: Callable[[EndpointChange], None]
     ) -> tuple[grpc.GenericRpcHandler, ...]:
         """Return the services of a new endpoint; ``on_event`` takes what the kubelet does there."""
-        ...
 
+    @abstractmethod
     def publish_answers(self, answers: PublishAnswers) -> None:
         """Answer with this from now on."""
-        ...
 
-    def repeat_list(self) -> None:
+    def repeat_list(self) -> None:  # noqa: B027 - a DRA driver reads its slices back
         """Send the kubelet the list of devices again."""
-        ...
 
-    def restore_files(self) -> None:
+    def restore_files(self) -> None:  # noqa: B027 - a pool's spec is a host file
         """Write files in the folder of CDI specs again that another program has removed."""
-        ...
 
-    def start_tasks(self, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:
+    def start_tasks(self, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:  # noqa: B027
         """Start what runs as long as the worker."""
-        ...
 
-    async def end_calls(self, within_s: float, *, withdraws: bool) -> None:
+    async def end_calls(self, within_s: float, *, withdraws: bool) -> None:  # noqa: B027
         """Let calls end before their sockets are closed.
 
         ``withdraws``: True if the pool is not exported in this way any more.
         """
-        ...
 
 
-class DevicePluginFront:
-    """Exports a pool by the device-plugin API."""
+class DevicePluginFront(Front):
+    """Exports a pool by the device-plugin API: its calls do not wait, and it has no tasks."""
 
     def __init__(self, pool: PoolName, tally: WorkerCounters) -> None:
         """Count calls in ``tally``."""
@@ -93,12 +90,3 @@ class DevicePluginFront:
     def repeat_list(self) -> None:
         """Send each stream the list again."""
         self._board.repeat_list()
-
-    def restore_files(self) -> None:
-        """Do nothing: the pool's spec is a host file."""
-
-    def start_tasks(self, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:
-        """Do nothing: calls and streams are all there is."""
-
-    async def end_calls(self, within_s: float, *, withdraws: bool) -> None:
-        """Do nothing: calls don't wait, and the end of the endpoints is the end of the list."""

@@ -9,22 +9,20 @@ from typing import Final
 import grpc
 from google.protobuf.message import DecodeError
 
-from rbln_worker.contract.pod_resources import ResourceHolder, ResourceHolders
+from rbln_worker.contract.pod_devices import MAX_NAME, PodDevice, ResourceHolders
 from rbln_worker.kubelet.api import podresources_pb2 as pb
+from rbln_worker.kubelet.service import LOCAL_OPTIONS, error_text
 
 SOCKET: Final = "kubelet.sock"
 """The file name in the folder pod-resources of the kubelet's --root-dir."""
 LIST_TIMEOUT_S: Final = 2.0
 MAX_BYTES: Final = 16 * 1024 * 1024
 """Maximum bytes of an answer, as in the kubelet's own clients; a longer one is an error."""
-MAX_NAME: Final = 253
-"""Maximum length of a pod's name in characters (RFC 1123); the rest is cut off."""
 
 _PCI_NAME: Final = re.compile(r"([0-9a-f]{4,8})-([0-9a-f]{2})-([0-9a-f]{2})-([0-7])")
 _METHOD: Final = f"/{pb.DESCRIPTOR.services_by_name['PodResourcesLister'].full_name}/List"
 _OPTIONS: Final = (
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.default_authority", "localhost"),
+    *LOCAL_OPTIONS,
     ("grpc.max_receive_message_length", MAX_BYTES),
 )
 
@@ -45,7 +43,7 @@ def list_pod_devices(
     try:
         answer = pb.ListPodResourcesResponse.FromString(_call_list(socket, within_s))
     except grpc.RpcError as error:
-        return ResourceHolders(unknown=f"{socket}: {_error_reason(error)}")
+        return ResourceHolders(unknown=f"{socket}: {error_text('List', error)}")
     except DecodeError:
         return ResourceHolders(unknown=f"{socket}: List: the answer can't be understood")
     return ResourceHolders(tuple(sorted(_resource_holders(answer, resources))))
@@ -61,16 +59,9 @@ def _call_list(socket: Path, within_s: float) -> bytes:
         return answer
 
 
-def _error_reason(error: Exception) -> str:
-    if not isinstance(error, grpc.Call):
-        return "List failed"
-    details = " ".join((error.details() or "").split())
-    return f"List: {error.code().name}: {details[:300]}"
-
-
 def _resource_holders(
     answer: pb.ListPodResourcesResponse, resources: Container[str] | None
-) -> Iterator[ResourceHolder]:
+) -> Iterator[PodDevice]:
     for pod in answer.pod_resources:
         names = pod.namespace[:MAX_NAME], pod.name[:MAX_NAME]
         for container in pod.containers:
@@ -78,13 +69,13 @@ def _resource_holders(
             for devices in container.devices:
                 if resources is None or devices.resource_name in resources:
                     for device in devices.device_ids:
-                        yield ResourceHolder(devices.resource_name, device, *names, holder)
+                        yield PodDevice(devices.resource_name, device, *names, holder)
             for dynamic in container.dynamic_resources:
                 claim = f"{dynamic.claim_namespace}/{dynamic.claim_name}"[: 2 * MAX_NAME]
                 for one in dynamic.claim_resources:
                     device = _device_of_claim(one.device_name[:MAX_NAME])
                     driver = one.driver_name[:MAX_NAME]
-                    yield ResourceHolder(driver, device, *names, holder, claim)
+                    yield PodDevice(driver, device, *names, holder, claim=claim)
 
 
 def _device_of_claim(name: str) -> str:

@@ -14,8 +14,9 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from rbln_worker.contract.errors import RblnError
-from rbln_worker.contract.pod_devices import Pod
+from rbln_worker.contract.pod_devices import MAX_NAME, Pod
 from rbln_worker.kubelet.api import pods_pb2 as pb
+from rbln_worker.kubelet.service import LOCAL_OPTIONS, error_text
 
 SOCKET: Final = "pods-api.sock"
 """The file name in the folder pods-api of the kubelet's root folder."""
@@ -23,12 +24,10 @@ SYNC_TIMEOUT_S: Final = 2.0
 """Maximum seconds for the initial list; it takes 2 ms on an idle node."""
 MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
 """Maximum size of an event: a pod is at most 1.5 MiB (etcd's limit of a request)."""
-MAX_NAME: Final = 253
 _ENDED: Final = frozenset({"Succeeded", "Failed"})
 _METHOD: Final = f"/{pb.DESCRIPTOR.services_by_name['Pods'].full_name}/WatchPods"
 _OPTIONS: Final = (
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.default_authority", "localhost"),
+    *LOCAL_OPTIONS,
     ("grpc.max_receive_message_length", MAX_EVENT_BYTES),
 )
 
@@ -66,7 +65,7 @@ async def watch_pods(
     except TimeoutError as error:
         raise WatchError(f"no initial list within {SYNC_TIMEOUT_S:g} s") from error
     except grpc.RpcError as error:
-        raise WatchError(_error_reason(error)) from error
+        raise WatchError(error_text("WatchPods", error)) from error
     except DecodeError as error:
         raise WatchError("an event can't be understood") from error
 
@@ -99,10 +98,3 @@ async def _next_event(call: "grpc.aio.UnaryStreamCall[Any, bytes]") -> pb.WatchP
     if not isinstance(raw, bytes):  # grpc.aio.EOF
         raise WatchError("the kubelet ended the watch")
     return pb.WatchPodsEvent.FromString(raw)
-
-
-def _error_reason(error: grpc.RpcError) -> str:
-    if not isinstance(error, grpc.aio.AioRpcError):
-        return "WatchPods failed"
-    details = " ".join((error.details() or "").split())
-    return f"WatchPods: {error.code().name}: {details[:300]}"

@@ -20,8 +20,6 @@ from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 MAX_CONTAINERS: Final = 64
 """Maximum number of containers of one call with a preference; the kubelet sends one at a time."""
 
-MAX_CAUSES: Final = 20
-"""Maximum number of logged causes of failures, each once; a text may contain device IDs."""
 
 _EMPTY: Final = pb.PreferredAllocationResponse(
     container_responses=[pb.ContainerPreferredAllocationResponse()]
@@ -39,7 +37,6 @@ class Preferences:
         self._steps = steps
         self._cause = ""
         """The cause of the last failure."""
-        self._logged: set[str] = set()
         self._failures = 0
 
     @property
@@ -88,10 +85,8 @@ class Preferences:
         cause = f"{type(error).__name__}: {error}"[:200]
         self._failures += 1
         self._counters.failed_preferences += 1
-        self._cause = cause
-        # One line for each cause: the kubelet retries the admission of pods.
-        if cause not in self._logged and len(self._logged) < MAX_CAUSES:
-            self._logged.add(cause)
+        if cause != self._cause:  # the kubelet retries the admission of pods
+            self._cause = cause
             log.error("preferred allocation failed, any devices were given", exc_info=error)
 
 

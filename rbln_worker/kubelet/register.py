@@ -9,7 +9,7 @@ import grpc.aio
 from rbln_worker.contract.errors import RblnError
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.plugin import API_VERSION
-from rbln_worker.kubelet.service import unary_call
+from rbln_worker.kubelet.service import LOCAL_OPTIONS, error_text, unary_call
 
 CALL_TIMEOUT_S: Final = 10.0
 """Time-out in seconds. The kubelet connects back inside the call, with a time-out of 10 s
@@ -29,7 +29,7 @@ class RegistrationError(RblnError):
 async def register_endpoint(
     kubelet_socket: Path, *, endpoint: str, pool: str, options: pb.DevicePluginOptions
 ) -> None:
-    """Register an endpoint that is being served; raise NotRegistered.
+    """Register an endpoint that is being served; raise RegistrationError.
 
     Args:
         kubelet_socket: path of kubelet.sock.
@@ -40,15 +40,12 @@ async def register_endpoint(
     request = pb.RegisterRequest(
         version=API_VERSION, endpoint=endpoint, resource_name=pool, options=options
     )
-    # An own subchannel pool: a shared one would wait for its back-off after a refusal.
-    own_pool = (("grpc.use_local_subchannel_pool", 1),)
     service = pb.DESCRIPTOR.services_by_name["Registration"]
-    async with grpc.aio.insecure_channel(f"unix:{kubelet_socket}", options=own_pool) as channel:
+    async with grpc.aio.insecure_channel(
+        f"unix:{kubelet_socket}", options=LOCAL_OPTIONS
+    ) as channel:
         try:
             await unary_call(channel, service, "Register", request, CALL_TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
             reached = error.code() is not grpc.StatusCode.UNAVAILABLE
-            details = (error.details() or "").strip()
-            raise RegistrationError(
-                f"Register: {error.code().name}: {details[:300]}", reached=reached
-            ) from error
+            raise RegistrationError(error_text("Register", error), reached=reached) from error

@@ -1,13 +1,28 @@
 """gRPC handlers and calls from a protobuf service descriptor, without generated stubs."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import grpc
 import grpc.aio
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+
+LOCAL_OPTIONS: Final = (
+    # An own subchannel pool: a shared one would wait for its back-off after a refusal.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.default_authority", "localhost"),
+)
+"""Options of a channel to a socket of the kubelet."""
+
+
+def error_text(method: str, error: grpc.RpcError) -> str:
+    """Return the reason why a call failed, on one line."""
+    if not isinstance(error, grpc.Call | grpc.aio.AioRpcError):
+        return f"{method} failed"
+    details = " ".join((error.details() or "").split())
+    return f"{method}: {error.code().name}: {details[:300]}"
 
 
 def method_handlers(

@@ -50,7 +50,7 @@ from rbln_supervisor.workers.forked_collector import Collected
 from rbln_worker.contract import messages
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.messages import Delta, FrameError, Report, Snapshot
-from rbln_worker.contract.pod_devices import PodDevices, PodSource
+from rbln_worker.contract.pod_devices import MAX_NAME, PodDevices, PodSource
 from rbln_worker.contract.pool import PoolName, PoolSpec
 from rbln_worker.contract.problem import Code, make_problem
 from rbln_worker.core.allocation.device_allocation import env_names
@@ -62,7 +62,7 @@ from rbln_worker.kubelet import allocation
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
 from rbln_worker.kubelet.api import podresources_pb2, pods_pb2
 from rbln_worker.kubelet.checkpoint import parse_checkpoint
-from rbln_worker.kubelet.pod_resources import MAX_NAME, _resource_holders
+from rbln_worker.kubelet.pod_resources import _resource_holders
 from rbln_worker.kubelet.pods_api import decode_pod
 from rbln_worker.kubelet.prepared import PreparedAnswers
 from rbln_worker.kubelet.translate import SerializedDevice
@@ -229,7 +229,7 @@ def allocate(raw: bytes) -> None:
         asked = pb.AllocateRequest.FromString(raw)
     except DecodeError:
         return
-    given = allocation.build_response(PREPARED, asked, now=lambda: 0.0)
+    given = allocation.build_response(PREPARED, asked)
     if isinstance(given, allocation.Refusal):
         assert len(given.why) <= 1000
     else:

@@ -30,7 +30,7 @@ from rbln_supervisor.core.workers.desired_state import affected_devices
 from rbln_supervisor.discovery import scan
 from rbln_supervisor.workers import processes
 from rbln_worker.contract.device import Device
-from rbln_worker.contract.pod_resources import ResourceHolders
+from rbln_worker.contract.pod_devices import ResourceHolders
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.allocation.device_allocation import build_allocation
 from rbln_worker.core.allocation.providers.provider import ProviderInput

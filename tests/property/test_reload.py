@@ -15,7 +15,7 @@ from rbln_supervisor.core.matching.assign import assign
 from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.matching.plan import devices_removed
 from rbln_worker.contract.device import DeviceId, PciFunction
-from rbln_worker.contract.pod_resources import ResourceHolder, ResourceHolders
+from rbln_worker.contract.pod_devices import PodDevice, ResourceHolders
 from rbln_worker.contract.pool import PoolName, PoolSpec
 from tests.property.worlds import FUNCTIONS
 
@@ -107,7 +107,7 @@ def test_who_has_what_is_taken_objects(
     had: list[tuple[PoolName, DeviceId]],
     unknown: str | None,
 ) -> None:
-    holdings = tuple(ResourceHolder(resource, device, "ns", "p", "c") for resource, device in had)
+    holdings = tuple(PodDevice(resource, device, "ns", "p", "c") for resource, device in had)
     lines = in_use.removal_conflicts(lost, ResourceHolders(holdings, unknown=unknown))
     if unknown is not None:
         assert len(lines) == bool(lost)
@@ -124,7 +124,7 @@ def test_a_flood_of_objections_is_bounded() -> None:
     a = PoolName("x.io/a")
     lost: dict[tuple[str, DeviceId], None]
     lost = {(a, DeviceId(f"d{number}")): None for number in range(10_000)}
-    held = ResourceHolders(tuple(ResourceHolder(a, device, "ns", "p", "c") for _, device in lost))
+    held = ResourceHolders(tuple(PodDevice(a, device, "ns", "p", "c") for _, device in lost))
     lines = in_use.removal_conflicts(lost, held)
     assert len(lines) < 1000
     assert lines[-1].endswith(" more")

@@ -16,7 +16,7 @@ from rbln_supervisor.core.matching.plan import (
     make_plan,
 )
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.contract.pod_resources import ResourceHolder, ResourceHolders
+from rbln_worker.contract.pod_devices import PodDevice, ResourceHolders
 from rbln_worker.contract.pool import DraExport, PoolName
 from tests.unit.inventory import below, config, node, npu, pf, pool, sf, vf
 
@@ -84,8 +84,8 @@ def test_an_export_is_not_changed_while_pods_hold_devices(
     lost = devices_removed(old, served, new, NODE)
     device = "0000:23:00.0"
     pods = [
-        ResourceHolder("x.io/c", device, "ml", "p", "main"),
-        ResourceHolder("c.x.io", device, "ml", "p", "main", "ml/c"),
+        PodDevice("x.io/c", device, "ml", "p", "main"),
+        PodDevice("c.x.io", device, "ml", "p", "main", claim="ml/c"),
     ]
     held = ResourceHolders(tuple(one for one in pods if bool(one.claim) == bool(before)))
     assert removal_conflicts(lost, held) == (

@@ -21,7 +21,7 @@ from rbln_supervisor.core.status import DeviceStatus
 from rbln_supervisor.core.workers.desired_state import DesiredState
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.health import HealthPhase
-from rbln_worker.contract.pod_resources import ResourceHolder, ResourceHolders
+from rbln_worker.contract.pod_devices import PodDevice, ResourceHolders
 from rbln_worker.contract.pool import PoolName
 from tests.unit.inventory import config, node, pool, vf
 
@@ -102,7 +102,7 @@ def test_a_dry_run_counts_what_is_there() -> None:
 
 
 def test_a_dry_run_tells_who_has_what_it_would_take() -> None:
-    holding = ResourceHolder(A, THERE.id, "ml", "train-0", "main")
+    holding = PodDevice(A, THERE.id, "ml", "train-0", "main")
     request = DryRun(file({"resourceName": "b", "selectors": {}}))
     reply = answer(request, held=ResourceHolders((holding,)))
     assert isinstance(reply, DryRunReply)

@@ -11,7 +11,6 @@ from rbln_supervisor.core.pod_devices import (
     with_first_seen,
 )
 from rbln_worker.contract.pod_devices import Pod, PodDevice
-from rbln_worker.contract.pod_resources import ResourceHolder
 
 ATOM = "rebellions.ai/ATOM"
 A, B = "0000:20:00.0", "0000:21:00.0"
@@ -55,7 +54,7 @@ def test_without_a_checkpoint_a_pods_status_names_its_devices() -> None:
 
 
 def test_pod_resources_names_the_pod_of_an_entry() -> None:
-    holding = ResourceHolder(ATOM, A, "default", "bare", "main")
+    holding = PodDevice(ATOM, A, "default", "bare", "main")
     assert by_holdings([ENTRY], [holding], ()) == (
         PodDevice(ATOM, A, "default", "bare", "main", "u1", 0.0, ("/dev/rbln2",)),
     )

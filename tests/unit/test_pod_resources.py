@@ -7,9 +7,9 @@ from time import monotonic
 
 import pytest
 
-from rbln_worker.contract.pod_resources import ResourceHolder, ResourceHolders
+from rbln_worker.contract.pod_devices import MAX_NAME, PodDevice, ResourceHolders
 from rbln_worker.kubelet.api import podresources_pb2 as pb
-from rbln_worker.kubelet.pod_resources import MAX_NAME, list_pod_devices
+from rbln_worker.kubelet.pod_resources import list_pod_devices
 from tests.sim.pod_resources import PodResources
 
 
@@ -28,9 +28,9 @@ def test_who_has_what(pods: PodResources) -> None:
     pods.hold("a/z", ["d9"])
     assert list_pod_devices(pods.socket, {"a/x", "a/y"}) == ResourceHolders(
         (
-            ResourceHolder("a/x", "d1", "ml", "p", "c"),
-            ResourceHolder("a/x", "d2", "ml", "p", "c"),
-            ResourceHolder("a/y", "d1", "ml", "q", "c"),
+            PodDevice("a/x", "d1", "ml", "p", "c"),
+            PodDevice("a/x", "d2", "ml", "p", "c"),
+            PodDevice("a/y", "d1", "ml", "q", "c"),
         )
     )
     assert list_pod_devices(pods.socket, {"a/x2"}) == ResourceHolders()
@@ -40,8 +40,8 @@ def test_claims_are_listed_whatever_is_asked_for(pods: PodResources) -> None:
     pods.hold("a/x", ["d1"])
     pods.hold_claim("npu.x.io", ["0000-3b-00-0", "gpu-1"], pod="p", claim="c")
     assert list_pod_devices(pods.socket, set()).holdings == (
-        ResourceHolder("npu.x.io", "0000:3b:00.0", "ml", "p", "main", "ml/c"),
-        ResourceHolder("npu.x.io", "gpu-1", "ml", "p", "main", "ml/c"),
+        PodDevice("npu.x.io", "0000:3b:00.0", "ml", "p", "main", claim="ml/c"),
+        PodDevice("npu.x.io", "gpu-1", "ml", "p", "main", claim="ml/c"),
     )
 
 

@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-from collections import UserDict
-from collections.abc import ItemsView, Iterable
+from collections.abc import Iterable
 
 import pytest
 
@@ -13,7 +12,7 @@ from rbln_worker.core.preferred.budget import MAX_STEPS
 from rbln_worker.core.preferred.choose import PreferenceRefused
 from rbln_worker.core.preferred.topology import DeviceTopology, PoolTopology
 from rbln_worker.kubelet.api import deviceplugin_pb2 as pb
-from rbln_worker.kubelet.preferences import MAX_CAUSES, MAX_CONTAINERS, Preferences
+from rbln_worker.kubelet.preferences import MAX_CONTAINERS, Preferences
 
 IDS = [f"{card}.{n}" for card in range(4) for n in range(4)]
 
@@ -151,23 +150,3 @@ def test_others_have_their_turn_between_two_containers() -> None:
 
     asyncio.run(call())
     assert turns >= 10
-
-
-def test_ever_other_causes_are_logged_only_so_often(caplog: pytest.LogCaptureFixture) -> None:
-    told = Told()
-
-    class Odd(UserDict[DeviceId, DeviceTopology | None]):
-        """Places that can't be read, for another reason each time."""
-
-        times = 0
-
-        def items(self) -> ItemsView[DeviceId, DeviceTopology | None]:
-            Odd.times += 1
-            raise ValueError(f"the {Odd.times // 2}th reason")
-
-    odd = PoolTopology(Odd(dict(known().places)), may_cross=True, policy="topology")
-    for _ in range(100):
-        assert told.ask(odd, container(IDS, 1)) == [["0.0"]]
-    assert told.tally.failed_preferences == 100
-    assert len(ours(caplog)) == len({record.exc_text for record in ours(caplog)}) == MAX_CAUSES
-    assert "50th reason" in told.preferences.problems[0].text

@@ -20,7 +20,7 @@ from rbln_supervisor.core.step.reload_step import (
 )
 from rbln_supervisor.core.workers.desired_state import DesiredState
 from rbln_worker.contract.device import Bdf, Device, DeviceId
-from rbln_worker.contract.pod_resources import ResourceHolder, ResourceHolders
+from rbln_worker.contract.pod_devices import PodDevice, ResourceHolders
 from rbln_worker.contract.pool import PoolSpec
 from tests.unit.inventory import npu
 
@@ -70,7 +70,7 @@ def test_a_refusal_without_an_answer_is_retried_less_and_less_often() -> None:
 
 def test_devices_of_pods_are_removed_only_with_force() -> None:
     state, config = read_file(ReloadState("x.io", FILE, former_note="of yesterday"))
-    held = ResourceHolders((ResourceHolder(SPEC.name, DEVICE, "ns", "p", "c"),))
+    held = ResourceHolders((PodDevice(SPEC.name, DEVICE, "ns", "p", "c"),))
     refused, effect = step_reload(state, discovered(config, held), 0.0)
     assert isinstance(effect, Refuse)
     assert refused.refused == effect.errors

@@ -15,7 +15,7 @@ from rbln_supervisor.core.status import DeviceStatus
 from rbln_supervisor.core.workers.desired_state import DesiredState
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.health import Verdict
-from rbln_worker.contract.pod_resources import ResourceHolders
+from rbln_worker.contract.pod_devices import ResourceHolders
 from rbln_worker.contract.pool import DraExport, PoolName
 
 

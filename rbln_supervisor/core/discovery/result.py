@@ -6,7 +6,7 @@ import msgspec
 
 from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_worker.contract.device import Bdf, LinkState
-from rbln_worker.contract.pod_resources import ResourceHolders
+from rbln_worker.contract.pod_devices import ResourceHolders
 from rbln_worker.contract.problem import Problem
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from rbln_supervisor.core.config.positions import limit_lines
 from rbln_supervisor.core.matching.plan import NewExport
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.contract.pod_resources import ResourceHolder, ResourceHolders
+from rbln_worker.contract.pod_devices import PodDevice, ResourceHolders
 from rbln_worker.contract.pool import PoolName
 
 Removals = Mapping[tuple[str, DeviceId], PoolName | NewExport | None]
@@ -47,7 +47,7 @@ def unchecked_warning(removals: Removals, holders: ResourceHolders) -> tuple[str
     )
 
 
-def _conflict_lines(removals: Removals, holdings: tuple[ResourceHolder, ...]) -> Iterator[str]:
+def _conflict_lines(removals: Removals, holdings: tuple[PodDevice, ...]) -> Iterator[str]:
     for one in holdings:
         key = one.resource, DeviceId(one.device)
         if key in removals:
