@@ -96,7 +96,7 @@ class HostFiles:
             self._written = place, spec.text
         elif self._written and self._written[0] != place:
             self._written = None
-        self._post(SpecWritten(problem, self.failures))
+        self._post(SpecWritten(problem))
 
     async def _write_in_time(self, place: Path, text: str) -> str:
         late = f"{place}: not written within {SPEC_TIMEOUT_S:g} s"
@@ -141,7 +141,7 @@ class HostFiles:
             self.collect_garbage(self._latest)
 
     def _post_settled(self) -> None:
-        self._post(FilesSettled(self._problem, self.failures))
+        self._post(FilesSettled(self._problem))
 
     async def close(self, within_s: float, *, save: bool = True) -> None:
         """Save the list at the end of the worker; the last write may block.

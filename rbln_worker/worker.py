@@ -51,6 +51,7 @@ class Worker:
     ) -> None:
         """Serve while ``owns_pool`` is True: the pool belongs to this worker, by its lock file."""
         self._spec = spec
+        self._link = link
         self._owns_pool = owns_pool
         hello = messages.Hello(
             spec.pool, os.getpid(), spec.incarnation, VERSION, options=spec.options_digest
@@ -229,5 +230,6 @@ class Worker:
         if isinstance(message, messages.Heartbeat | messages.Hello):
             counters, earlier = self._counters, self._spec.earlier
             counters.failed_writes = earlier.failed_writes + self._files.failures
+            counters.dropped_frames = earlier.dropped_frames + self._link.dropped_frames
             counters.restored_specs = earlier.restored_specs + self._files.restored
             self._session.send_message(msgspec.structs.replace(counters))

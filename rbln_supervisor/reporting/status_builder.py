@@ -156,7 +156,8 @@ def _node_problems(parts: SupervisorParts) -> Iterator[Problem]:
 
 
 def _counters(parts: SupervisorParts) -> Counter[CounterName]:
-    unread = sum(worker.pool.dropped_frames for worker in parts.pools.workers.values())
+    figures = (worker.counters.figures for worker in parts.pools.workers.values())
+    unread = sum(one.dropped_frames for one in figures if one is not None)
     return (
         parts.scheduler.reloader.counts
         + parts.hub.dropped

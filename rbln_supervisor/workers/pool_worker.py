@@ -200,7 +200,8 @@ class PoolWorker:
         """Return a snapshot of the pool for the status."""
         end = self._last_exit
         ended = f"{end.how} {now - end.at:.0f} s ago" if end else None
-        return PoolSnapshot(self.pool, ended, end.last_log if end else ())
+        failed_writes = self.counters.figures.failed_writes if self.counters.figures else 0
+        return PoolSnapshot(self.pool, ended, end.last_log if end else (), failed_writes)
 
     def _perform_effect(self, effect: PoolEffect) -> PoolEvent | None:
         """Perform an effect; return the event that it causes."""

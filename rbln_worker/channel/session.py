@@ -3,8 +3,6 @@
 import asyncio
 from collections.abc import Callable
 
-import msgspec
-
 from rbln_worker.channel.dealer import SupervisorSocket
 from rbln_worker.contract import messages
 from rbln_worker.contract.counters import WorkerCounters
@@ -33,8 +31,6 @@ class SupervisorSession:
 
     def send_message(self, message: messages.ToSupervisor) -> None:
         """Send a message; a state only if it has changed, and nothing before a hello."""
-        if isinstance(message, messages.Heartbeat):
-            message = msgspec.structs.replace(message, dropped_frames=self._link.dropped_frames)
         if isinstance(message, messages.Hello):
             # The handshake is reported before the connection takes frames. Then the next attempt
             # follows when the socket's descriptor becomes readable, and with every heartbeat.

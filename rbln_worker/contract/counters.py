@@ -70,6 +70,8 @@ class WorkerCounters(msgspec.Struct, tag="figures"):
     restored_specs: int = 0
     """CDI specs that another program removed, and that were written again."""
 
+    dropped_frames: int = 0
+    """Frames from the supervisor that could not be decoded."""
     slices: int = 0
     """ResourceSlices of the pool that are published now."""
     slice_writes: int = 0

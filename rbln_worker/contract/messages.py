@@ -126,12 +126,8 @@ class Report(msgspec.Struct, frozen=True, tag="report"):
     endpoint: str = ""
     """The file name of the socket; empty if nothing is served."""
     devices: tuple[Judged, ...] = ()
-    registrations: int = 0
-    """Number of times that the kubelet accepted this worker's registration."""
     problems: tuple[Problem, ...] = ()
     """Problems of the pool that may still serve."""
-    failed_writes: int = 0
-    """Failed writes of files for container runtimes or CNI plugins."""
     claims: tuple[PreparedClaim, ...] = ()
     """Prepared claims, of a pool that is exported by DRA."""
 
@@ -141,14 +137,10 @@ class Heartbeat(msgspec.Struct, frozen=True, tag="beat"):
 
     session: str = ""
     generation: int = 0
-    dropped_frames: int = 0
-    """Frames from the supervisor that could not be decoded."""
 
 
 class SnapshotRequest(msgspec.Struct, frozen=True, tag="wanted"):
     """A request for a snapshot, after a gap."""
-
-    generation: int = 0
 
 
 ToSupervisor = Hello | StateReport | Report | Heartbeat | SnapshotRequest | WorkerCounters

@@ -104,7 +104,7 @@ _MESSAGES: Final[tuple[messages.ToSupervisor, ...]] = (
     messages.StateReport(_SPEC, (_LINKED,)),
     messages.Report(messages.Phase.REGISTERED, devices=(Judged(_ID, Verdict(healthy=True)),)),
     messages.Heartbeat("session", 3),
-    messages.SnapshotRequest(3),
+    messages.SnapshotRequest(),
     WorkerCounters(calls={"Allocate": Calls({"OK": 3})}, allocated=7),
 )
 _STATES: Final[tuple[messages.ToWorker, ...]] = (

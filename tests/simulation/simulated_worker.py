@@ -167,7 +167,7 @@ class SimulatedWorker:
             case effects.SettleFiles(keep_spec=keep):
                 if not keep:
                     world.spec_text = ""
-                self._later(world.faults.delay(), events.FilesSettled("", 0))
+                self._later(world.faults.delay(), events.FilesSettled(""))
             case effects.PublishAnswers():
                 self._publish(effect)
             case effects.RepeatList():

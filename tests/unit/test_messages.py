@@ -46,8 +46,8 @@ TO_SUPERVISOR: tuple[ToSupervisor, ...] = (
     StateReport(POOL, (DEVICE,)),
     StateReport(),
     Report(Phase.WAITING, "r", "kubelet-sock", "e", (Judged(DEVICE.id, Verdict(healthy=True)),)),
-    Heartbeat("s", 3, 9),
-    SnapshotRequest(3),
+    Heartbeat("s", 3),
+    SnapshotRequest(),
 )
 
 

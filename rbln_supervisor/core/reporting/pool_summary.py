@@ -26,6 +26,7 @@ class PoolSnapshot(msgspec.Struct, frozen=True):
     pool: ManagedPool
     last_exit: str | None
     last_log: tuple[str, ...] = ()
+    failed_writes: int = 0
 
 
 NO_DEVICES: Final = "no device of the node matches its selectors"
@@ -58,7 +59,7 @@ def pool_status(snapshot: PoolSnapshot, now: float) -> PoolStatus:
             last_exit=snapshot.last_exit,
             last_log=snapshot.last_log,
             backoff_s=None if backoff is None else round(max(0.0, backoff - now), 1),
-            failed_writes=report.failed_writes if report else 0,
+            failed_writes=snapshot.failed_writes,
             version=worker.version,
         ),
         devices=_device_statuses(snapshot),

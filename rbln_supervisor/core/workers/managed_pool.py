@@ -54,9 +54,6 @@ class ManagedPool(msgspec.Struct, frozen=True):
     holders: Mapping[DeviceId, tuple[PodDevice, ...]] = {}
     """Pods that use the pool's devices."""
     pod_source: PodSource = PodSource.NONE
-    dropped_before: int = 0
-    dropped_frames: int = 0
-    """Our frames that workers could not read."""
 
     @property
     def is_adopting(self) -> bool:

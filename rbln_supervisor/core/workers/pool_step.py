@@ -106,7 +106,7 @@ def _end_other_export(
 
 
 def _end_worker(pool: ManagedPool, event: worker_events.Exited, now: float) -> Result:
-    ended = msgspec.structs.replace(pool, worker=KnownWorker(), dropped_before=pool.dropped_frames)
+    ended = msgspec.structs.replace(pool, worker=KnownWorker())
     after, effects = _step_child(ended, event, now)
     if event.cause == "not-started":
         record = RecordEvent("not started", event.how)
@@ -166,8 +166,7 @@ def _on_message(pool: ManagedPool, event: worker_events.MessageReceived, now: fl
             return _with_sent(pool, replace(worker.sent, generation=None)), ()
         case messages.Heartbeat():
             sent = sent_state.after_heartbeat(worker.sent, message, pool.session, now)
-            dropped = pool.dropped_before + message.dropped_frames
-            return replace(_with_sent(pool, sent), dropped_frames=dropped), ()
+            return _with_sent(pool, sent), ()
         case _:
             return pool, ()
 

@@ -33,7 +33,6 @@ class EndpointState:
         self.registration = RegistrationState(choice, has_streams)
         self.name = ""
         """The file name of the socket that is served."""
-        self.registrations = 0
         self._begun = False
         self._number = 0
         """The number of the newest endpoint."""
@@ -176,7 +175,6 @@ class EndpointState:
     ) -> Effect:
         since = now if self._unlisted_at is None else self._unlisted_at
         if after.step is RegistrationStep.LISTED and before.step is not RegistrationStep.LISTED:
-            self.registrations += 1
             self._closing = (now + LINGER_S, self._retired)
         self._unlisted_at = None if after.step in _IDLE else since
         return effects.RecordRegistration(before, after, now - since)

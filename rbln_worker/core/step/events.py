@@ -46,8 +46,6 @@ class SpecWritten(msgspec.Struct, frozen=True):
 
     problem: str = ""
     """The reason why it was not; empty if it was."""
-    failed_writes: int = 0
-    """Failed writes of this worker."""
 
 
 class FilesSettled(msgspec.Struct, frozen=True):
@@ -55,8 +53,6 @@ class FilesSettled(msgspec.Struct, frozen=True):
 
     problem: str
     """The problem with the list of files; empty if there is none."""
-    failed_writes: int
-    """Failed writes of this worker."""
 
 
 class NodesChanged(msgspec.Struct, frozen=True):

@@ -61,7 +61,6 @@ class WorkerState:
         """Results that are not applied yet: the first one's spec is being written."""
         self.list_problem = ""
         """The problem with the list of host files."""
-        self.failed_writes = 0
         self.driver = driver
         self.claims: tuple[PreparedClaim, ...] = ()
         self.problems: tuple[Problem, ...] = ()
@@ -121,11 +120,10 @@ def _handle_event(  # noqa: C901, PLR0911, PLR0912 - a table of events
             state.results.append(event)
             return _apply_results(state, now)
         case events.SpecWritten(problem=problem):
-            state.failed_writes = event.failed_writes
             state.spec.end_write(f"its CDI spec can't be written: {problem}" if problem else "")
             return [*_apply_next(state, now), *_apply_results(state, now)]
-        case events.FilesSettled():
-            state.list_problem, state.failed_writes = event.problem, event.failed_writes
+        case events.FilesSettled(problem=problem):
+            state.list_problem = problem
             return [_report(state)]
         case events.ClaimsChanged(claims=claims):
             before, state.claims = state.claims, claims
@@ -166,12 +164,10 @@ def _report(state: WorkerState) -> Effect:
         registration=endpoints.registration.way or "",
         endpoint=endpoints.name,
         devices=state.pool.all_judged,
-        registrations=endpoints.registrations,
         problems=(
             *(make_problem(code, text, held.pool.name) for code, text in problems if text),
             *state.problems,
         ),
-        failed_writes=state.failed_writes,
         claims=state.claims,
     )
     return SendMessage(report)
@@ -183,7 +179,7 @@ def _set_desired(
     is_repeated = isinstance(message, messages.Snapshot) and message.repeats_list
     after = apply_message(state.pool.held, message)
     if isinstance(after, Gap):
-        return [SendMessage(messages.SnapshotRequest(state.version[1]))]
+        return [SendMessage(messages.SnapshotRequest())]
     driver = after.pool.dra.driver if after.pool.dra else ""
     if driver != state.driver:
         state.ended = True
