@@ -86,26 +86,26 @@ class Supervisor:
 
     def run(self) -> int:
         """Serve until a signal ends it; return the exit code."""
-        with signals.signal_socket() as signalled:
-            self._parts.pools.adopt_orphans()
-            while True:
-                ended = self._wait_for_events(signalled.fileno())
-                for number in signals.received_signals(signalled):
-                    self._handle_signal(number)
-                for reap in ended:
-                    reap()
-                self._read_workers()
-                self._answer_requests()
-                self._parts.kernel.read_events()
-                self._parts.kubelet.process_events()
-                self._run_due()
-                if self.upgrade.is_ready:
-                    self._end_for_upgrade()
-                    return 0
-                if self._leaving and all(
-                    one.pool.has_ended for one in self._parts.pools.workers.values()
-                ):
-                    return 0
+        signalled = signals.signal_socket()
+        self._parts.pools.adopt_orphans()
+        while True:
+            ended = self._wait_for_events(signalled.fileno())
+            for number in signals.received_signals(signalled):
+                self._handle_signal(number)
+            for reap in ended:
+                reap()
+            self._read_workers()
+            self._answer_requests()
+            self._parts.kernel.read_events()
+            self._parts.kubelet.process_events()
+            self._run_due()
+            if self.upgrade.is_ready:
+                self._end_for_upgrade()
+                return 0
+            if self._leaving and all(
+                one.pool.has_ended for one in self._parts.pools.workers.values()
+            ):
+                return 0
 
     def _end_for_upgrade(self) -> None:
         """Close everything except the workers, before this process becomes another program."""

@@ -11,16 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Final, NoReturn
 
-from rbln_supervisor.core.control.protocol import Reply
-from rbln_supervisor.core.step.discovery_step import SendReply, StopRequested
-from rbln_supervisor.core.step.upgrade_step import (
-    StartUpgradeCheck,
-    UpgradeCheckEnded,
-    UpgradeEvent,
-    UpgradeRequested,
-    UpgradeState,
-    step_upgrade,
-)
+from rbln_supervisor.core.control.protocol import LEAVING, ErrorReply, Reply, UpgradeReply
 from rbln_supervisor.workers.forked_collector import Collected, ForkedCollector
 from rbln_worker.contract.exits import Exit
 
@@ -28,52 +19,59 @@ CHECK_TIMEOUT_S: Final = 20.0
 """Imports take 0.3 s; with a cold disk cache or a busy machine, some seconds."""
 _MAX_BYTES: Final = 1024 * 1024
 _MAX_LINES: Final = 5
+_BUSY: Final = ErrorReply(("another upgrade is being checked",))
+_REFUSED: Final = "the installed program can't be started, this one goes on:"
 
 log = logging.getLogger(__name__)
 
 
 class UpgradeCheck(ForkedCollector):
-    """Performs the effects of the upgrade step: checks the installed program. It never waits."""
+    """The check of the installed program, at most one at a time. It never waits."""
 
     def __init__(self, send_reply: Callable[[bytes, Reply], None]) -> None:
         """``send_reply`` sends a reply to a client."""
         super().__init__(max_bytes=_MAX_BYTES, limit_s=CHECK_TIMEOUT_S)
         self._send_reply = send_reply
-        self._state = UpgradeState()
-
-    @property
-    def is_ready(self) -> bool:
+        self._requester: bytes | None = None
+        """None: no check runs."""
+        self._is_leaving = False
+        self.is_ready = False
         """True if the process has to become the installed program."""
-        return self._state.is_ready
 
     def request_upgrade(self, requester: bytes) -> None:
         """Check the installed program, and reply to the requester afterwards."""
-        self._post(UpgradeRequested(requester, self.is_busy))
+        if self._is_leaving:
+            self._send_reply(requester, LEAVING)
+        elif self.is_busy or self.is_ready:
+            self._send_reply(requester, _BUSY)
+        else:
+            self._requester = requester
+            try:
+                self.start_child(_run_check)
+            except OSError as error:
+                self._end_check((f"it can't be checked: {error.strerror}",))
 
     def stop_check(self) -> None:
         """Kill the check, and reply to its requester; ``poll_outcome`` reaps it."""
         self.stop_child()
-        self._post(StopRequested())
+        self._is_leaving, self.is_ready = True, False
+        self._answer_requester(LEAVING)
 
     def poll_outcome(self, now: float) -> None:
         """Handle the end of the check."""
         collected = self.poll_child(now)
-        if collected is not None:
+        if collected is not None and self._requester is not None:
             is_good = not collected.failure and collected.cause == "exit-0"
-            self._post(UpgradeCheckEnded(() if is_good else _check_errors(collected)))
+            self._end_check(() if is_good else _check_errors(collected))
 
-    def _post(self, event: UpgradeEvent) -> None:
-        self._state, effect = step_upgrade(self._state, event)
-        match effect:
-            case SendReply(requester=requester, reply=reply):
-                self._send_reply(requester, reply)
-            case StartUpgradeCheck():
-                try:
-                    self.start_child(_run_check)
-                except OSError as error:
-                    self._post(UpgradeCheckEnded((f"it can't be checked: {error.strerror}",)))
-            case None:
-                pass
+    def _end_check(self, errors: tuple[str, ...]) -> None:
+        self.is_ready = not errors
+        self._answer_requester(ErrorReply((_REFUSED, *errors)) if errors else UpgradeReply())
+
+    def _answer_requester(self, reply: Reply) -> None:
+        requester, self._requester = self._requester, None
+        if requester is not None:
+            self._send_reply(requester, reply)
 
 
 def _check_errors(collected: Collected) -> tuple[str, ...]:
