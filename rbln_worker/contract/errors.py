@@ -6,6 +6,7 @@
     ├─ BindError               a socket of the run directory can't be bound
     ├─ BudgetError             a preferred allocation took too many steps
     ├─ CheckpointError         a checkpoint of claims can't be read
+    ├─ ClaimError              a claim can't be prepared or unprepared
     ├─ ClaimFilesError         a file of claims can't be read or written
     ├─ CommandError            a command of rbln-ctl ends with lines
     │  ├─ RefusedError            the supervisor refused the request

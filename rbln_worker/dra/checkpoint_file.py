@@ -18,10 +18,10 @@ from rbln_worker.contract.errors import RblnError
 from rbln_worker.core.dra.checkpoint import (
     CheckpointError,
     ClaimCheckpoint,
-    ClaimEntry,
     encode_checkpoint,
     parse_checkpoint,
 )
+from rbln_worker.core.dra.claim_entry import ClaimEntry
 
 LOCK_TIMEOUT_S: Final = 5.0
 """Seconds to wait for another instance, which holds the lock for milliseconds."""

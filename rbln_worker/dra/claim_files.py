@@ -12,7 +12,7 @@ from rbln_worker.contract.health import Verdict
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core.allocation.device_allocation import DeviceAllocation
 from rbln_worker.core.allocation.providers.provider import Mount
-from rbln_worker.core.dra.checkpoint import ClaimEntry
+from rbln_worker.core.dra.claim_entry import ClaimEntry
 from rbln_worker.core.dra.claim_spec import (
     SpecSource,
     claim_of_file,
@@ -52,11 +52,6 @@ class DeviceBoard:
         details = {device: one.details for device, one in self.answers.items()}
         desired = desired_pool(self.pool, self._node, self._devices, self._verdicts, details)
         return {device.name: device.attributes for device in desired.devices}
-
-    @property
-    def uuids(self) -> Mapping[DeviceId, str]:
-        """Serial numbers by device, as far as the driver has them."""
-        return {device: one.details.get("uuid", "") for device, one in self.answers.items()}
 
 
 class ClaimFiles:

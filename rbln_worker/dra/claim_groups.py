@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Final
 
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pod_devices import ResourceHolders
 from rbln_worker.contract.problem import Code, Problem, Severity, make_problem
-from rbln_worker.core.dra.checkpoint import ClaimEntry
+from rbln_worker.core.dra.claim_entry import ClaimEntry
 from rbln_worker.core.dra.rsd import Groups, RsdFailure
 from rbln_worker.dra.rsd_tool import RsdGroups
 
@@ -64,30 +64,32 @@ class ClaimGroups:
         """Take the NPUs of the pool that belong into groups, such as ``rbln0``, by device."""
         self._npus = npus
 
+    def has_group(self, entry: ClaimEntry) -> bool:
+        """Return True if a claim gets a group of its own."""
+        return bool(entry.groups_npus and self._names_of(entry.own_devices) and self._find_groups())
+
     async def make_group(self, entry: ClaimEntry) -> int | RsdFailure | None:
-        """Make the group of a claim; return its ID, or None if it gets none of its own."""
-        devices = {device.id for device in entry.devices if not device.admin}
-        npus = self._names_of(devices)
+        """Make the group of a claim; return its ID, or None if the host has no tool any more."""
         rsd = self._find_groups()
-        if rsd is None or not npus or not entry.groups_npus:
+        if rsd is None:
             return None
-        claim = f"{entry.namespace}/{entry.name}"
         # Its own pods hold them already if the checkpoint was lost.
         others = {
             DeviceId(one.device)
             for one in (await self._read_holders()).holdings
-            if one.claim != claim
+            if one.claim != entry.claim.text
         }
-        made = await rsd.make_group(npus, await self._free_npus(others, besides=entry.uid))
+        free = await self._free_npus(others, besides=entry.uid)
+        made = await rsd.make_group(self._names_of(entry.own_devices), free)
         self._note_failure(made)
         return made
 
-    async def remove_group(self, group: int | None, entry: ClaimEntry) -> None:
+    async def remove_group(self, entry: ClaimEntry) -> None:
         """Remove the group of a claim that has ended; one that stays is an orphan from now on."""
         rsd = self._find_groups()
-        if rsd is not None and group is not None:
-            npus = self._names_of({device.id for device in entry.devices})
-            self._note_failure(await rsd.destroy_group(group, npus))
+        if rsd is not None and entry.group is not None:
+            npus = self._names_of(device.id for device in entry.devices)
+            self._note_failure(await rsd.destroy_group(entry.group, npus))
             if self._failure:
                 self.suspect_orphans()
 
@@ -121,16 +123,11 @@ class ClaimGroups:
 
     async def _free_npus(self, in_use: Collection[DeviceId], besides: str = "") -> Collection[str]:
         """Return the NPUs of the pool that neither these pods nor other claims hold."""
-        claimed = {
-            device.id
-            for entry in await self._claimed()
-            if entry.uid != besides
-            for device in entry.devices
-            if not device.admin
-        }
+        entries = await self._claimed()
+        claimed = {one for entry in entries if entry.uid != besides for one in entry.own_devices}
         return self._names_of(self._npus.keys() - claimed - set(in_use))
 
-    def _names_of(self, devices: Collection[DeviceId]) -> list[str]:
+    def _names_of(self, devices: Iterable[DeviceId]) -> list[str]:
         return sorted(self._npus[device] for device in devices if device in self._npus)
 
     def _find_groups(self) -> RsdGroups | None:

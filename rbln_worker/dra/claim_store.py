@@ -1,7 +1,8 @@
 """Claims of a pool that is exported by DRA: prepares and unprepares them.
 
-Prepare: read the claim, decide, record it as started, make its RSD group and its files, record it
-as done. What is prepared is answered from the records. Unprepare needs the records only.
+Prepare: read the claim, decide, write its files and record it. A claim that gets an RSD group is
+recorded before that is made, too. What is prepared is answered from the records. Unprepare needs
+the records only.
 """
 
 import asyncio
@@ -11,20 +12,13 @@ from collections.abc import Callable, Collection, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol, TypeVar, TypeVarTuple
 
-import msgspec
-
 from rbln_worker.contract.claims import PreparedClaim
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.errors import RblnError
-from rbln_worker.core.dra.checkpoint import ClaimEntry, claims_using, prepared_claims
+from rbln_worker.core.dra.checkpoint import prepared_claims
+from rbln_worker.core.dra.claim_entry import ClaimEntry, ClaimPhase, ClaimReference
 from rbln_worker.core.dra.claim_spec import PreparedDevice, prepared_devices
-from rbln_worker.core.dra.claims import (
-    ClaimPlan,
-    ClaimReference,
-    ClaimRefusal,
-    ClaimView,
-    plan_claim,
-)
+from rbln_worker.core.dra.claims import ClaimError, ClaimView, plan_claim
 from rbln_worker.core.dra.resource_claim import ResourceClaim
 from rbln_worker.core.dra.rsd import RsdFailure
 from rbln_worker.dra.checkpoint_file import ClaimFilesError
@@ -45,12 +39,6 @@ class ClaimReader(Protocol):
     async def get(self, path: str, type: type[T]) -> T:  # noqa: A002 - the client's name
         """Read an object; raise an RblnError within seconds."""
         ...
-
-
-class PreparedDevices(msgspec.Struct, frozen=True):
-    """The answer for a prepared claim."""
-
-    devices: tuple[PreparedDevice, ...]
 
 
 class ClaimStore:
@@ -96,7 +84,7 @@ class ClaimStore:
         self._view, self._board = view, board
         if is_first:
             self._start_refresh(self._records.recover_claims, board)
-        elif claims_using(self._entries, changed):
+        elif any(device.id in changed for entry in self._entries for device in entry.devices):
             self.refresh_files()
 
     def restore_files(self) -> None:
@@ -113,17 +101,16 @@ class ClaimStore:
         else:
             self._refresh_again = True
 
-    async def prepare_claim(self, claim: ClaimReference) -> PreparedDevices | ClaimRefusal:
-        """Prepare a claim, or return what is prepared already."""
+    async def prepare_claim(self, claim: ClaimReference) -> tuple[PreparedDevice, ...]:
+        """Prepare a claim, or return what is prepared already. Raises ClaimError."""
         if not claim.is_valid:
-            return ClaimRefusal(f"{claim.text[:300]!r} is no name of a claim")
+            raise ClaimError(f"{claim.text[:300]!r} is no name of a claim")
         return await self._shield_call(self._prepare_locked(claim))
 
-    async def unprepare_claim(self, claim: ClaimReference) -> ClaimRefusal | None:
-        """Undo the preparation of a claim; a claim that is not known is a success."""
-        if not claim.is_valid:
-            return None
-        return await self._shield_call(self._unprepare_locked(claim))
+    async def unprepare_claim(self, claim: ClaimReference) -> None:
+        """Undo the preparation of a claim, if there is one. Raises ClaimError."""
+        if claim.is_valid:
+            await self._shield_call(self._unprepare_locked(claim))
 
     async def close(self, within_s: float) -> None:
         """Let calls and file work that have begun end."""
@@ -139,48 +126,47 @@ class ClaimStore:
         task.add_done_callback(self._calls.discard)
         return await asyncio.shield(task)
 
-    async def _prepare_locked(self, claim: ClaimReference) -> PreparedDevices | ClaimRefusal:
+    async def _prepare_locked(self, claim: ClaimReference) -> tuple[PreparedDevice, ...]:
         async with self._claim_lock(claim.uid):
             view, board = self._view, self._board
             if view is None or board is None:
-                return ClaimRefusal("the devices of the pool are not known yet")
+                raise ClaimError("the devices of the pool are not known yet")
             try:
-                known = await self._in_thread(self._records.find_prepared, claim, board)
-                if known is not None:
-                    return PreparedDevices(prepared_devices(known, view.driver))
-                plan = await self._plan_claim(claim, view)
-                if isinstance(plan, ClaimRefusal):
-                    return plan
-                entry = await self._in_thread(self._records.begin_claim, plan, board)
-                if isinstance(entry, ClaimRefusal):
-                    return entry
-                group = await self._make_group(entry)
-                if isinstance(group, ClaimRefusal):
-                    return group
-                await self._complete_claim(entry, group, board)
+                entry = None
+                if any(one.uid == claim.uid for one in self._entries):
+                    entry = await self._in_thread(self._records.find_prepared, claim, board)
+                if entry is None:
+                    entry = await self._prepare_new(claim, view, board)
             except ClaimFilesError as error:
-                return ClaimRefusal(f"claim {claim.text} can't be prepared: {error}", "files")
+                text = f"claim {claim.text} can't be prepared: {error}"
+                raise ClaimError(text, "files") from error
             finally:
                 self._publish_claims()
-        return PreparedDevices(prepared_devices(entry, view.driver))
+        return prepared_devices(entry, view.driver)
 
-    async def _plan_claim(self, claim: ClaimReference, view: ClaimView) -> ClaimPlan | ClaimRefusal:
+    async def _prepare_new(
+        self, claim: ClaimReference, view: ClaimView, board: DeviceBoard
+    ) -> ClaimEntry:
         try:
             current = await self._reader.get(claim.path, ResourceClaim)
         except RblnError as error:
-            return ClaimRefusal(f"claim {claim.text} can't be read: {error}", "api-server")
-        return plan_claim(claim, current, view)
+            entry = await self._in_thread(self._records.find_prepared, claim, board)
+            if entry is not None:  # by another instance
+                return entry
+            text = f"claim {claim.text} can't be read: {error}"
+            raise ClaimError(text, "api-server") from error
+        plan = plan_claim(claim, current, view)
+        state: ClaimPhase = "started" if self.groups.has_group(plan) else "done"
+        entry = await self._in_thread(self._records.begin_claim, plan, state, board)
+        if entry.state == "started":
+            await self._complete_claim(entry, board)
+        return entry
 
-    async def _make_group(self, entry: ClaimEntry) -> int | ClaimRefusal | None:
+    async def _complete_claim(self, entry: ClaimEntry, board: DeviceBoard) -> None:
         group = await self.groups.make_group(entry)
-        if not isinstance(group, RsdFailure):
-            return group
-        await self._in_thread(self._records.remove_claim, entry.uid)
-        return ClaimRefusal(f"claim {entry.namespace}/{entry.name} gets no group: {group.reason}")
-
-    async def _complete_claim(
-        self, entry: ClaimEntry, group: int | None, board: DeviceBoard
-    ) -> None:
+        if isinstance(group, RsdFailure):
+            await self._in_thread(self._records.remove_claim, entry.uid)
+            raise ClaimError(f"claim {entry.claim.text} gets no group: {group.reason}")
         try:
             await self._in_thread(self._records.complete_claim, entry, group, board)
         except ClaimFilesError:
@@ -188,17 +174,17 @@ class ClaimStore:
             self.groups.suspect_orphans()
             raise
 
-    async def _unprepare_locked(self, claim: ClaimReference) -> ClaimRefusal | None:
+    async def _unprepare_locked(self, claim: ClaimReference) -> None:
         async with self._claim_lock(claim.uid):
             try:
                 removed = await self._in_thread(self._records.remove_claim, claim.uid)
                 if removed is not None:
-                    await self.groups.remove_group(removed.group, removed)
+                    await self.groups.remove_group(removed)
             except ClaimFilesError as error:
-                return ClaimRefusal(f"claim {claim.text} can't be unprepared: {error}", "files")
+                text = f"claim {claim.text} can't be unprepared: {error}"
+                raise ClaimError(text, "files") from error
             finally:
                 self._publish_claims()
-        return None
 
     def _claim_lock(self, uid: str) -> asyncio.Lock:
         return self._locks.setdefault(uid, asyncio.Lock())

@@ -6,7 +6,7 @@ path, and what it removes belongs to one of them (docs/adr/0038).
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from time import perf_counter
 from typing import Any, Final, TypeVar
 
@@ -15,10 +15,12 @@ import grpc.aio
 
 from rbln_worker.contract.counters import CLAIM_METHODS, WorkerCounters
 from rbln_worker.core import registration_events as changes
-from rbln_worker.core.dra.claims import ClaimReference, ClaimRefusal
+from rbln_worker.core.dra.claim_entry import ClaimReference
+from rbln_worker.core.dra.claim_spec import PreparedDevice
+from rbln_worker.core.dra.claims import ClaimError
 from rbln_worker.dra.api import dra_health_pb2 as health_pb
 from rbln_worker.dra.api import dra_pb2 as pb
-from rbln_worker.dra.claim_store import ClaimStore, PreparedDevices
+from rbln_worker.dra.claim_store import ClaimStore
 from rbln_worker.dra.health_stream import HealthStream
 from rbln_worker.kubelet.api import pluginregistration_pb2 as registration
 from rbln_worker.kubelet.service import method_handlers
@@ -32,7 +34,7 @@ SERVICES: Final = (
 """The kubelet takes the first that it knows of each service."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
-Outcome = TypeVar("Outcome")
+Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
@@ -89,26 +91,29 @@ class DriverPlugin:
         self, request: pb.NodePrepareResourcesRequest, _context: Context
     ) -> pb.NodePrepareResourcesResponse:
         """Prepare claims; each UID has an entry in the answer."""
-        claims = [ClaimReference(one.uid, one.namespace, one.name) for one in request.claims]
-        method, prepare = CLAIM_METHODS[0], self._store.prepare_claim
-        results = await asyncio.gather(*(self._count(method, prepare(one)) for one in claims))
-        return pb.NodePrepareResourcesResponse(
-            claims={
-                claim.uid: self._prepare_response(claim, result)
-                for claim, result in zip(claims, results, strict=True)
-            }
-        )
+        response = pb.NodePrepareResourcesResponse()
+        results = await self._call_each(request.claims, CLAIM_METHODS[0], self._store.prepare_claim)
+        for claim, result in results:
+            if isinstance(result, ClaimError):
+                log.warning("claim refused", extra={"claim": claim.text, "why": result})
+                self._on_refusal(claim.uid, claim.text, str(result))
+                response.claims[claim.uid].error = str(result)
+            else:
+                names = ",".join(one.name for one in result)
+                log.info("claim prepared", extra={"claim": claim.text, "devices": names})
+                response.claims[claim.uid].devices.extend(map(self._device_message, result))
+        return response
 
     async def unprepare_resources(
         self, request: pb.NodeUnprepareResourcesRequest, _context: Context
     ) -> pb.NodeUnprepareResourcesResponse:
         """Unprepare claims; each UID has an entry in the answer."""
-        claims = [ClaimReference(one.uid, one.namespace, one.name) for one in request.claims]
-        method, unprepare = CLAIM_METHODS[1], self._store.unprepare_claim
-        results = await asyncio.gather(*(self._count(method, unprepare(one)) for one in claims))
         response = pb.NodeUnprepareResourcesResponse()
-        for claim, refusal in zip(claims, results, strict=True):
-            error = refusal.why if refusal else ""
+        results = await self._call_each(
+            request.claims, CLAIM_METHODS[1], self._store.unprepare_claim
+        )
+        for claim, result in results:
+            error = str(result or "")
             response.claims[claim.uid].error = error
             level = logging.WARNING if error else logging.INFO
             log.log(level, "claim unprepared", extra={"claim": claim.text, "why": error})
@@ -147,33 +152,33 @@ class DriverPlugin:
             self._on_event(changes.Rejected(refusal, reached=True))
         return registration.RegistrationStatusResponse()
 
-    async def _count(self, method: str, work: Awaitable[Outcome]) -> Outcome:
-        """Count the result for one claim, and its duration."""
-        began = perf_counter()
-        result = await work
-        code = result.cause if isinstance(result, ClaimRefusal) else "OK"
-        self._counters.count_call(method, code, perf_counter() - began)
-        return result
+    async def _call_each(
+        self,
+        claims: Iterable[pb.Claim],
+        method: str,
+        call: Callable[[ClaimReference], Awaitable[Result]],
+    ) -> list[tuple[ClaimReference, Result | ClaimError]]:
+        """Call the store for all claims at once; return each result, or the reason of a refusal."""
 
-    def _prepare_response(
-        self, claim: ClaimReference, result: PreparedDevices | ClaimRefusal
-    ) -> pb.NodePrepareResourceResponse:
-        if isinstance(result, ClaimRefusal):
-            log.warning("claim refused", extra={"claim": claim.text, "why": result.why})
-            self._on_refusal(claim.uid, claim.text, result.why)
-            return pb.NodePrepareResourceResponse(error=result.why)
-        log.info(
-            "claim prepared",
-            extra={"claim": claim.text, "devices": ",".join(one.name for one in result.devices)},
-        )
-        return pb.NodePrepareResourceResponse(
-            devices=[
-                pb.Device(
-                    request_names=one.requests,
-                    pool_name=self._node,
-                    device_name=one.name,
-                    cdi_device_ids=one.cdi_ids,
-                )
-                for one in result.devices
-            ]
+        async def call_one(
+            claim: ClaimReference,
+        ) -> tuple[ClaimReference, Result | ClaimError]:
+            began, code = perf_counter(), "OK"
+            result: Result | ClaimError
+            try:
+                result = await call(claim)
+            except ClaimError as error:
+                result, code = error, error.cause
+            self._counters.count_call(method, code, perf_counter() - began)
+            return claim, result
+
+        references = (ClaimReference(one.uid, one.namespace, one.name) for one in claims)
+        return await asyncio.gather(*map(call_one, references))
+
+    def _device_message(self, device: PreparedDevice) -> pb.Device:
+        return pb.Device(
+            request_names=device.requests,
+            pool_name=self._node,
+            device_name=device.name,
+            cdi_device_ids=device.cdi_ids,
         )

@@ -1,5 +1,6 @@
 """Claims: what is decided of any claim, and what is written down of it."""
 
+import contextlib
 import json
 import tempfile
 from pathlib import Path
@@ -15,12 +16,16 @@ from rbln_worker.contract.pool import PoolName
 from rbln_worker.core.allocation.device_allocation import DeviceAllocation
 from rbln_worker.core.allocation.providers.provider import DeviceNode, Mount
 from rbln_worker.core.dra.checkpoint import (
-    CheckpointDevice,
     CheckpointError,
     ClaimCheckpoint,
-    ClaimEntry,
     encode_checkpoint,
     parse_checkpoint,
+)
+from rbln_worker.core.dra.claim_entry import (
+    ClaimedDevice,
+    ClaimEntry,
+    ClaimReference,
+    base_request,
 )
 from rbln_worker.core.dra.claim_spec import (
     SpecSource,
@@ -30,20 +35,15 @@ from rbln_worker.core.dra.claim_spec import (
     prepared_devices,
     spec_file_name,
 )
-from rbln_worker.core.dra.claims import (
-    ClaimPlan,
-    ClaimReference,
-    ClaimView,
-    base_request,
-    plan_claim,
-)
+from rbln_worker.core.dra.claims import ClaimError, ClaimView, plan_claim
 from rbln_worker.core.dra.metadata import metadata_files
 from rbln_worker.core.dra.names import dra_device_name
 from rbln_worker.core.dra.resource_claim import ResourceClaim
 from rbln_worker.core.limit_bytes import limit_bytes
 from rbln_worker.dra.checkpoint_file import ClaimFilesError
 from rbln_worker.dra.health_stream import MAX_MESSAGE_BYTES
-from tests.sim.claim_steps import DRIVER, IDS, board, plan, records
+from tests.fuzz.claims import one_line
+from tests.sim.claim_steps import DRIVER, IDS, board, plan, prepare, records
 
 REFERENCE = ClaimReference("uid-1", "default", "one")
 OTHER = DeviceId("0000:99:00.0")
@@ -99,12 +99,12 @@ def test_a_claim_gets_all_of_its_devices_that_are_ours_or_none(
     devices: list[dict[str, Any]], config: list[dict[str, Any]], refusals: dict[DeviceId, str]
 ) -> None:
     view = ClaimView(DRIVER, "node-1", IDS, refusals)
-    decided = plan_claim(REFERENCE, claim_of(devices, config), view)
     ours = [one for one in devices if one["driver"] == DRIVER]
     names = {dra_device_name(one): one for one in IDS}
-    if not isinstance(decided, ClaimPlan):
-        assert decided.why
-        assert "\n" not in decided.why
+    try:
+        decided = plan_claim(REFERENCE, claim_of(devices, config), view)
+    except ClaimError as error:
+        one_line(str(error))
         return
     assert all(one["pool"] == "node-1" for one in ours)
     assert {one.id for one in decided.devices} == {names[one["device"]] for one in ours}
@@ -123,10 +123,9 @@ def test_a_claim_gets_all_of_its_devices_that_are_ours_or_none(
 texts = st.text(st.characters(codec="utf-8"), max_size=8)
 uids = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
 devices_of_claims = st.builds(
-    CheckpointDevice,
+    ClaimedDevice,
     id=st.sampled_from(IDS),
     requests=st.lists(requests, min_size=1, max_size=2, unique=True).map(tuple),
-    uuid=texts,
     admin=st.booleans(),
 )
 entries = st.builds(
@@ -238,7 +237,7 @@ def test_a_health_message_fits(text: str) -> None:
 
 
 operations = st.tuples(
-    st.sampled_from(["prepare", "begin", "remove", "restart", "lose specs"]),
+    st.sampled_from(["prepare", "prepare with group", "begin", "remove", "restart", "lose specs"]),
     st.integers(0, 1),
     st.integers(0, 3),
     st.lists(st.sampled_from(IDS), min_size=1, max_size=2, unique=True),
@@ -256,12 +255,12 @@ def test_no_device_is_ever_in_two_claims(steps: list[tuple[str, int, int, list[D
             of, uid = instances[which], f"uid-{number}"
             content = plan(uid, *devices)
             match what:
-                case "prepare" if of.find_prepared(content.claim, board()) is None:
-                    entry = of.begin_claim(content, board())
-                    if isinstance(entry, ClaimEntry):
-                        of.complete_claim(entry, None, board())
-                case "begin" if of.find_prepared(content.claim, board()) is None:
-                    of.begin_claim(content, board())
+                case "prepare" | "prepare with group":
+                    with contextlib.suppress(ClaimError):
+                        prepare(of, content, group=1 if what != "prepare" else None)
+                case "begin":
+                    with contextlib.suppress(ClaimError):
+                        of.begin_claim(content, "started", board())
                 case "remove":
                     of.remove_claim(uid)
                 case "restart":

@@ -15,8 +15,7 @@ from rbln_worker.contract.health import Verdict
 from rbln_worker.contract.pool import DraExport, PoolSpec
 from rbln_worker.core.allocation.device_allocation import DeviceAllocation
 from rbln_worker.core.allocation.providers.provider import DeviceNode
-from rbln_worker.core.dra.checkpoint import ClaimEntry
-from rbln_worker.core.dra.claims import ClaimedDevice, ClaimPlan, ClaimReference
+from rbln_worker.core.dra.claim_entry import ClaimedDevice, ClaimEntry
 from rbln_worker.dra.checkpoint_file import CheckpointFile
 from rbln_worker.dra.claim_files import ClaimFiles, DeviceBoard
 from rbln_worker.dra.claim_records import ClaimRecords
@@ -55,18 +54,18 @@ def records(folder: Path, boot: str = BOOT) -> ClaimRecords:
     return ClaimRecords(files, checkpoint, boot)
 
 
-def plan(uid: str, *devices: DeviceId, admin: bool = False) -> ClaimPlan:
+def plan(uid: str, *devices: DeviceId, admin: bool = False) -> ClaimEntry:
     """A claim of these devices."""
     claimed = tuple(ClaimedDevice(one, ("npus",), admin) for one in devices)
-    return ClaimPlan(ClaimReference(uid, "default", f"claim-{uid}"), claimed)
+    return ClaimEntry(uid, "default", f"claim-{uid}", "", "started", claimed)
 
 
-def prepare(of: ClaimRecords, content: ClaimPlan) -> None:
-    """What a prepare call does with files."""
+def prepare(of: ClaimRecords, content: ClaimEntry, group: int | None = None) -> None:
+    """What a prepare call does with files; with a group if one is given."""
     if of.find_prepared(content.claim, board()) is None:
-        entry = of.begin_claim(content, board())
-        assert isinstance(entry, ClaimEntry), entry
-        of.complete_claim(entry, None, board())
+        entry = of.begin_claim(content, "done" if group is None else "started", board())
+        if entry.state == "started":
+            of.complete_claim(entry, group, board())
 
 
 def work(folder: Path, operation: str) -> None:
@@ -75,6 +74,8 @@ def work(folder: Path, operation: str) -> None:
     match operation:
         case "prepare":
             prepare(of, plan("uid-1", IDS[0], IDS[1]))
+        case "group":
+            prepare(of, plan("uid-1", IDS[0], IDS[1]), group=1)
         case "unprepare":
             of.remove_claim("uid-1")
         case "recover":
@@ -88,11 +89,10 @@ def setup(folder: Path, operation: str) -> None:
     folder.mkdir()
     of = records(folder)
     prepare(of, plan("uid-0", IDS[2]))
-    if operation != "prepare":
+    if operation not in {"prepare", "group"}:
         prepare(of, plan("uid-1", IDS[0], IDS[1]))
     if operation == "recover":
-        entry = of.begin_claim(plan("uid-2"), board())
-        assert isinstance(entry, ClaimEntry)
+        of.begin_claim(plan("uid-2"), "started", board())
 
 
 def kill_at(step: int, folder: Path) -> None:

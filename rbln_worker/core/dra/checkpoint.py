@@ -6,20 +6,16 @@ with that boot, and the kubelet prepares its claims again.
 """
 
 from collections.abc import Collection, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
 from rbln_worker.contract.claims import PreparedClaim
-from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.errors import RblnError
-from rbln_worker.core.dra.claims import ClaimPlan, ClaimReference
+from rbln_worker.core.dra.claim_entry import ClaimEntry
 
 SCHEMA: Final = 1
 """Raised only for a format that earlier versions would misunderstand."""
-
-ClaimPhase = Literal["started", "done"]
-"""``started``: some of the side effects may exist; ``done``: all of them do."""
 
 
 class CheckpointError(RblnError):
@@ -27,47 +23,6 @@ class CheckpointError(RblnError):
 
     is_foreign = False
     """True if another driver of the same name wrote it, such as the vendor's."""
-
-
-class CheckpointDevice(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A device of a claim in the checkpoint."""
-
-    id: DeviceId
-    """A PCI address, or the name of an auxiliary device."""
-    requests: tuple[str, ...]
-    uuid: str = ""
-    """Its serial number, if its driver has one: another device may have its address by now."""
-    admin: bool = False
-
-
-class ClaimEntry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A claim in the checkpoint."""
-
-    uid: str
-    namespace: str
-    name: str
-    boot: str
-    """The boot id (/proc/sys/kernel/random/boot_id) of the node when it was prepared."""
-    state: ClaimPhase
-    devices: tuple[CheckpointDevice, ...]
-    pods: tuple[str, ...] = ()
-    pod_claim: str = ""
-    extended: bool = False
-    since: float = 0.0
-    """The time of its first preparation (seconds since the epoch)."""
-    group: int | None = None
-    """The RSD group of its NPUs; None: the default group."""
-    groups_npus: bool = True
-
-    @property
-    def claim(self) -> ClaimReference:
-        """The claim as the kubelet names it."""
-        return ClaimReference(self.uid, self.namespace, self.name)
-
-    @property
-    def is_admin(self) -> bool:
-        """True if all of its devices are for adminAccess."""
-        return all(one.admin for one in self.devices)
 
 
 _KNOWN: Final = frozenset(field.encode_name for field in msgspec.structs.fields(ClaimEntry))
@@ -97,29 +52,6 @@ class ClaimCheckpoint(msgspec.Struct, frozen=True):
         return tuple(one for one in self.claims.values() if one.boot == boot)
 
 
-def make_entry(
-    plan: ClaimPlan, boot: str, uuids: Mapping[DeviceId, str], since: float
-) -> ClaimEntry:
-    """Return the entry of a claim whose side effects begin."""
-    return ClaimEntry(
-        plan.claim.uid,
-        plan.claim.namespace,
-        plan.claim.name,
-        boot,
-        "started",
-        tuple(
-            CheckpointDevice(one.id, one.requests, uuids.get(one.id, ""), one.admin)
-            for one in plan.devices
-        ),
-        plan.pods,
-        plan.pod_claim,
-        plan.is_extended,
-        since,
-        None,
-        plan.groups_npus,
-    )
-
-
 def parse_checkpoint(text: bytes) -> ClaimCheckpoint:
     """Read a checkpoint; raise CheckpointError."""
     try:
@@ -147,43 +79,6 @@ def encode_checkpoint(checkpoint: ClaimCheckpoint) -> bytes:
         uid: _merge_entry(before.get(uid, {}), entry) for uid, entry in checkpoint.claims.items()
     }
     return msgspec.json.encode({**checkpoint.raw, "schema": SCHEMA, "claims": claims})
-
-
-def encode_entry(entry: ClaimEntry) -> bytes:
-    """Return the text of one entry."""
-    return msgspec.json.encode(entry)
-
-
-def parse_entry(text: bytes) -> ClaimEntry | None:
-    """Read one entry; None if it is none."""
-    try:
-        entry = msgspec.json.decode(text, type=ClaimEntry)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    return entry if entry.claim.is_valid else None
-
-
-def claim_holders(entries: Collection[ClaimEntry], *, besides: str) -> Mapping[DeviceId, str]:
-    """Return the claims that have devices to themselves, as texts by device.
-
-    ``besides``: the UID of a claim that does not count.
-    """
-    return {
-        device.id: f"claim {entry.namespace}/{entry.name}"
-        for entry in entries
-        if entry.uid != besides
-        for device in entry.devices
-        if not device.admin
-    }
-
-
-def claims_using(
-    entries: Collection[ClaimEntry], devices: Collection[DeviceId]
-) -> tuple[ClaimEntry, ...]:
-    """Return the entries with one of these devices."""
-    return tuple(
-        entry for entry in entries if any(device.id in devices for device in entry.devices)
-    )
 
 
 def prepared_claims(entries: Collection[ClaimEntry]) -> tuple[PreparedClaim, ...]:

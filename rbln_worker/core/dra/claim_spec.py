@@ -16,8 +16,7 @@ from rbln_worker.contract.pool import PoolName
 from rbln_worker.core.allocation.cdi import CDI_VERSION, edits_object
 from rbln_worker.core.allocation.device_allocation import DeviceAllocation, env_names, env_vars
 from rbln_worker.core.allocation.providers.provider import Mount
-from rbln_worker.core.dra.checkpoint import ClaimEntry, encode_entry, parse_entry
-from rbln_worker.core.dra.claims import base_request
+from rbln_worker.core.dra.claim_entry import ClaimEntry, base_request, parse_entry
 from rbln_worker.core.dra.names import dra_device_name
 from rbln_worker.core.dra.rsd import with_group_node
 
@@ -89,7 +88,7 @@ def claim_spec_text(entry: ClaimEntry, source: SpecSource) -> bytes:
         devices.append({"name": f"{entry.uid}_{request}", "containerEdits": edits})
     spec = {"cdiVersion": CDI_VERSION, "devices": devices, "kind": _cdi_kind(source.driver)}
     text = msgspec.json.format(msgspec.json.encode(spec), indent=1)
-    return b"".join((HEADER, encode_entry(entry), b"\n", text, b"\n"))
+    return b"".join((HEADER, msgspec.json.encode(entry), b"\n", text, b"\n"))
 
 
 def entry_of_spec(text: bytes) -> ClaimEntry | None:

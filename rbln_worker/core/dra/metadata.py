@@ -9,8 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from rbln_worker.core.dra.checkpoint import ClaimEntry
-from rbln_worker.core.dra.claims import base_request
+from rbln_worker.core.dra.claim_entry import ClaimEntry, base_request
 from rbln_worker.core.dra.names import dra_device_name
 from rbln_worker.core.dra.resource_slice import DeviceAttribute
 
