@@ -36,6 +36,8 @@ from rbln_supervisor.events.agent_files import write_problem
 from rbln_supervisor.options import last_options
 from rbln_worker.contract.events import Event
 from rbln_worker.contract.problem import Code, Problem, count_text, make_problem
+from rbln_worker.kube.access import ClusterAccess
+from rbln_worker.kube.client import ApiClient
 from rbln_worker.process.event_file import epoch_now
 
 POLL_INTERVAL_S: Final = 0.5
@@ -62,12 +64,13 @@ class Agent:
         self._run_dir = run_dir
         self._node = node
         self._save_problem = ""
-        self._sender = EventSender(kubeconfig, state, self._save_state)
+        self._client = ApiClient(ClusterAccess(kubeconfig))
+        self._sender = EventSender(self._client, state, self._save_state)
         self._events = EventSource(run_dir, state.positions)
         self._status = StatusSource(run_dir)
         written = load_condition(run_dir)
         self._condition = ConditionWriter(
-            *(kubeconfig, node, condition, written), partial(save_condition, run_dir)
+            *(self._client, node, condition, written), partial(save_condition, run_dir)
         )
         self._holders: Holders = {}
         """Pods by pool and device. A device that has left keeps its last ones."""
@@ -85,6 +88,7 @@ class Agent:
         finally:
             await self._condition.remove_written()
             self._status.close()
+            await self._client.close()
 
     async def _follow_events(self) -> None:
         await self._request_status()

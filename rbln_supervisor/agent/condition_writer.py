@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from rbln_supervisor.core.events.node_condition import (
@@ -16,9 +15,8 @@ from rbln_supervisor.core.events.node_condition import (
 )
 from rbln_supervisor.core.events.series import Body
 from rbln_supervisor.core.status import NodeStatus
-from rbln_worker.contract.errors import RblnError
+from rbln_worker.core.kube.api_error import ApiError
 from rbln_worker.core.kube.retry import retry_delay
-from rbln_worker.kube.access import ClusterAccess
 from rbln_worker.kube.client import ApiClient
 from rbln_worker.process.event_file import epoch_now
 
@@ -33,7 +31,7 @@ class ConditionWriter:
 
     def __init__(
         self,
-        kubeconfig: Path | None,
+        client: ApiClient,
         node: str,
         kind: str,
         earlier: NodeCondition | None,
@@ -46,7 +44,7 @@ class ConditionWriter:
         self.kind = kind
         self.problem = ""
         self._path = f"/api/v1/nodes/{node}/status"
-        self._kubeconfig = kubeconfig
+        self._client = client
         self._written = earlier
         self._due: NodeCondition | None = None
         self._save = save
@@ -77,7 +75,7 @@ class ConditionWriter:
             pause = heartbeat_s(loop.time() - started)
             try:
                 await self._write_due()
-            except RblnError as error:
+            except ApiError as error:
                 failures += 1
                 self._note_problem(str(error))
                 await asyncio.sleep(retry_delay(failures, 0.5))
@@ -92,14 +90,14 @@ class ConditionWriter:
         """Remove the condition, as far as the API server answers in time."""
         if self._written is None:
             return
-        with contextlib.suppress(RblnError, TimeoutError):
+        with contextlib.suppress(ApiError, TimeoutError):
             async with asyncio.timeout(REMOVE_TIMEOUT_S):
                 await self._patch_status(removal_patch(self._written.kind))
             self._written = None
             self._save(None)
 
     async def _write_due(self) -> None:
-        """Write the condition, and remove one of another type. Raises RblnError."""
+        """Write the condition, and remove one of another type. Raises ApiError."""
         if self._written is not None and self._written.kind != self.kind:
             await self._patch_status(removal_patch(self._written.kind))
             self._written = None
@@ -112,11 +110,7 @@ class ConditionWriter:
         await self._patch_status(condition_patch(due, epoch_now()))
 
     async def _patch_status(self, body: Body) -> None:
-        client = ApiClient(ClusterAccess(self._kubeconfig))  # seldom: no connection is kept
-        try:
-            await client.patch(self._path, body, dict[str, object], kind="strategic-merge")
-        finally:
-            await client.close()
+        await self._client.patch(self._path, body, dict[str, object], kind="strategic-merge")
 
     def _note_problem(self, problem: str) -> None:
         if problem and not self.problem:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from rbln_supervisor.core.events.delivery import (
@@ -15,11 +14,9 @@ from rbln_supervisor.core.events.delivery import (
     call_outcome,
 )
 from rbln_supervisor.core.events.series import AgentState, Delivery
-from rbln_worker.contract.errors import RblnError
 from rbln_worker.core.kube.api_error import ApiError
 from rbln_worker.core.kube.call_budget import CallBudget
 from rbln_worker.core.kube.retry import retry_delay
-from rbln_worker.kube.access import ClusterAccess
 from rbln_worker.kube.client import ApiClient
 
 EVENTS: Final = "/apis/events.k8s.io/v1/namespaces"
@@ -32,7 +29,7 @@ class EventSender:
 
     def __init__(
         self,
-        kubeconfig: Path | None,
+        client: ApiClient,
         state: AgentState,
         save: Callable[[AgentState], None],
     ) -> None:
@@ -40,9 +37,8 @@ class EventSender:
         self.state = state
         self.problem = ""
         """Reason why the last call has failed; empty after a success."""
-        self._kubeconfig = kubeconfig
+        self._client = client
         self._save = save
-        self._client: ApiClient | None = None
         self._budget = CallBudget(BURST, INTERVAL_S)
         self._failures = 0
         self._has_work = asyncio.Event()
@@ -73,8 +69,6 @@ class EventSender:
             await self._call_server(delivery)
         except ApiError as error:
             status, required_s, problem = error.status, error.retry_after_s, str(error)
-        except RblnError as error:  # no access yet: a file is missing
-            status, problem = 0, str(error)
         else:
             problem = ""
         outcome = call_outcome(status, is_patch=delivery.count > 1)
@@ -89,8 +83,6 @@ class EventSender:
         return retry_delay(self._failures, random.random(), required_s)  # noqa: S311 - jitter
 
     async def _call_server(self, delivery: Delivery) -> None:
-        if self._client is None:
-            self._client = ApiClient(ClusterAccess(self._kubeconfig))
         self._budget = self._budget.after_call(asyncio.get_running_loop().time())
         collection = f"{EVENTS}/{delivery.namespace}/events"
         if delivery.count > 1:

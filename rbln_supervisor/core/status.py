@@ -12,7 +12,8 @@ from rbln_worker.contract.pod_devices import PodSource
 from rbln_worker.contract.problem import Code, Problem
 
 PoolState = Literal["starting", "serving", "waiting", "backoff", "invalid"]
-"""``starting``: its worker lives and the kubelet does not list it yet; ``serving``: it is listed;
+"""``starting``: its worker lives, and the kubelet does not list it yet, or its first ResourceSlices
+are not published yet; ``serving``: it is listed;
 ``waiting``: for a kubelet or a device; ``backoff``: its worker ended and is started again later;
 ``invalid``: its configuration can't be used."""
 
@@ -47,10 +48,6 @@ DROPPED_FRAMES: Final = frozenset(
         CounterName.REPLIES_UNDELIVERED,
     }
 )
-
-
-UNPUBLISHED: Final = frozenset({Code.API_SERVER_UNREACHABLE, Code.SLICES_NOT_PUBLISHED})
-"""Problems of a DRA pool whose ResourceSlices are missing or may be outdated."""
 
 
 class SupervisorStatus(msgspec.Struct, frozen=True):
@@ -147,14 +144,17 @@ class PoolStatus(msgspec.Struct, frozen=True):
 
     @property
     def prevents_readiness(self) -> bool:
-        """True if the kubelet does not list it although it could, or its slices are missing.
+        """True if the kubelet does not list it although it could, or its slices are refused.
 
         A pool without devices waits for hardware, an invalid one for its owner: another instance
-        would serve neither, so no update has to wait for them.
+        would serve neither, so no update has to wait for them. Nor does it for an API server that
+        is away: other pools need none.
         """
         if not self.devices or self.state == "invalid":
             return False
-        return not self.registered or any(one.code in UNPUBLISHED for one in self.problems)
+        return not self.registered or any(
+            one.code is Code.SLICES_NOT_PUBLISHED for one in self.problems
+        )
 
 
 class NodeStatus(msgspec.Struct, frozen=True):

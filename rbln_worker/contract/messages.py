@@ -130,6 +130,8 @@ class Report(msgspec.Struct, frozen=True, tag="report"):
     """Problems of the pool that may still serve."""
     claims: tuple[PreparedClaim, ...] = ()
     """Prepared claims, of a pool that is exported by DRA."""
+    awaits_slices: bool = False
+    """True until the first ResourceSlices of such a pool are published, or some time has passed."""
 
 
 class Heartbeat(msgspec.Struct, frozen=True, tag="beat"):

@@ -3,13 +3,13 @@
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from rbln_worker.contract.device import Device, DeviceId
-from rbln_worker.contract.health import Verdict
-from rbln_worker.contract.pool import PoolSpec
+import msgspec
+
+from rbln_worker.contract.device import DeviceId
+from rbln_worker.contract.pool import PoolName
 from rbln_worker.core.allocation.device_allocation import DeviceAllocation
 from rbln_worker.core.allocation.providers.provider import Mount
 from rbln_worker.core.dra.claim_entry import ClaimEntry
@@ -22,36 +22,19 @@ from rbln_worker.core.dra.claim_spec import (
 )
 from rbln_worker.core.dra.metadata import metadata_files
 from rbln_worker.core.dra.resource_slice import DeviceAttribute
-from rbln_worker.core.dra.slices import desired_pool
 from rbln_worker.dra.checkpoint_file import explained_errors, remove_leftovers, write_aside
 
 _FILE_MODE: Final = 0o644
 """Containers with any user read them."""
 
 
-class DeviceBoard:
+class DeviceBoard(msgspec.Struct, frozen=True):
     """The devices of the pool at one moment, for specs and metadata."""
 
-    def __init__(
-        self,
-        pool: PoolSpec,
-        node: str,
-        devices: Mapping[DeviceId, Device],
-        answers: Mapping[DeviceId, DeviceAllocation],
-        verdicts: Mapping[DeviceId, Verdict],
-    ) -> None:
-        self.pool = pool
-        self.answers = answers
-        self._node = node
-        self._devices = devices
-        self._verdicts = verdicts
-
-    @cached_property
-    def attributes(self) -> Mapping[str, Mapping[str, DeviceAttribute]]:
-        """Attributes in ResourceSlices by name of the device."""
-        details = {device: one.details for device, one in self.answers.items()}
-        desired = desired_pool(self.pool, self._node, self._devices, self._verdicts, details)
-        return {device.name: device.attributes for device in desired.devices}
+    pool: PoolName
+    answers: Mapping[DeviceId, DeviceAllocation]
+    attributes: Mapping[str, Mapping[str, DeviceAttribute]]
+    """Attributes in ResourceSlices by name of the device."""
 
 
 class ClaimFiles:
@@ -82,7 +65,7 @@ class ClaimFiles:
                 _write_changed(path, file.text)
                 host = path.relative_to(self._root)
                 mounts[file.request] = Mount(f"/{host}", file.container)
-        source = SpecSource(self._driver, board.pool.name, board.answers, mounts)
+        source = SpecSource(self._driver, board.pool, board.answers, mounts)
         with explained_errors(self._specs):
             self._specs.mkdir(mode=0o755, parents=True, exist_ok=True)
             _write_changed(self._spec_path(entry.uid), claim_spec_text(entry, source))

@@ -10,21 +10,22 @@ import contextlib
 import weakref
 from collections.abc import Callable, Collection, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, Protocol, TypeVar, TypeVarTuple
+from typing import Any, Final, TypeVar, TypeVarTuple
 
 from rbln_worker.contract.claims import PreparedClaim
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.contract.errors import RblnError
 from rbln_worker.core.dra.checkpoint import prepared_claims
 from rbln_worker.core.dra.claim_entry import ClaimEntry, ClaimPhase, ClaimReference
 from rbln_worker.core.dra.claim_spec import PreparedDevice, prepared_devices
 from rbln_worker.core.dra.claims import ClaimError, ClaimView, plan_claim
 from rbln_worker.core.dra.resource_claim import ResourceClaim
 from rbln_worker.core.dra.rsd import RsdFailure
+from rbln_worker.core.kube.api_error import ApiError
 from rbln_worker.dra.checkpoint_file import ClaimFilesError
 from rbln_worker.dra.claim_files import DeviceBoard
 from rbln_worker.dra.claim_groups import ClaimGroups, ReadEntries
 from rbln_worker.dra.claim_records import ClaimRecords
+from rbln_worker.kube.client import ApiClient
 
 FILES_TIMEOUT_S: Final = 10.0
 """Time-out of the file work of a call, in seconds; the work goes on after that."""
@@ -33,27 +34,19 @@ T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
 
-class ClaimReader(Protocol):
-    """The part of the API client that reads claims."""
-
-    async def get(self, path: str, type: type[T]) -> T:  # noqa: A002 - the client's name
-        """Read an object; raise an RblnError within seconds."""
-        ...
-
-
 class ClaimStore:
     """The claims of one driver on this node."""
 
     def __init__(
         self,
-        reader: ClaimReader,
+        client: ApiClient,
         records: ClaimRecords,
         *,
         post: Callable[[tuple[PreparedClaim, ...]], None],
         make_groups: Callable[[ReadEntries], ClaimGroups],
     ) -> None:
         """``post`` takes the prepared claims after a change."""
-        self._reader = reader
+        self._client = client
         self._records = records
         self._post = post
         # One thread, so that each change of the checkpoint sees the one before.
@@ -148,8 +141,8 @@ class ClaimStore:
         self, claim: ClaimReference, view: ClaimView, board: DeviceBoard
     ) -> ClaimEntry:
         try:
-            current = await self._reader.get(claim.path, ResourceClaim)
-        except RblnError as error:
+            current = await self._client.get(claim.path, ResourceClaim)
+        except ApiError as error:
             entry = await self._in_thread(self._records.find_prepared, claim, board)
             if entry is not None:  # by another instance
                 return entry

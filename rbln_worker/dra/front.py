@@ -1,36 +1,42 @@
 """The front of a worker whose pool is exported by Dynamic Resource Allocation (DRA)."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+import contextlib
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final
 
 import grpc
 
 from rbln_worker.contract.claims import CHECKPOINT, PreparedClaim
 from rbln_worker.contract.counters import WorkerCounters
-from rbln_worker.contract.device import DeviceId
+from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.pod_devices import ResourceHolders
 from rbln_worker.contract.problem import Code, Problem, make_problem
 from rbln_worker.core.dra.claims import ClaimView
 from rbln_worker.core.dra.rsd import groupable_npus
+from rbln_worker.core.dra.slices import DesiredPool, desired_pool
 from rbln_worker.core.registration_events import EndpointChange
 from rbln_worker.core.step.effects import PublishAnswers
-from rbln_worker.core.step.events import ClaimsChanged
+from rbln_worker.core.step.events import ClaimsChanged, SlicesSettled
 from rbln_worker.dra.checkpoint_file import CheckpointFile
 from rbln_worker.dra.claim_files import ClaimFiles, DeviceBoard
 from rbln_worker.dra.claim_groups import ClaimGroups, ReadEntries
 from rbln_worker.dra.claim_records import ClaimRecords
 from rbln_worker.dra.claim_store import ClaimStore
-from rbln_worker.dra.cluster import ClusterConnection
 from rbln_worker.dra.driver_plugin import DriverPlugin
 from rbln_worker.dra.health_stream import HealthStream
 from rbln_worker.dra.publisher import SlicePublisher
 from rbln_worker.dra.rsd_tool import RsdGroups
 from rbln_worker.dra.tool_process import LOCK_FILE, find_tool
 from rbln_worker.host.boot import read_boot_id
+from rbln_worker.kube.access import ClusterAccess
+from rbln_worker.kube.client import ApiClient
 from rbln_worker.kubelet import pod_resources
 from rbln_worker.kubelet.front import Front
 from rbln_worker.spec import DraStart, WorkerSpec, below_root
+
+FIRST_PUBLICATION_S: Final = 10.0
+"""Time for the first ResourceSlices, in seconds; then the pool serves without them."""
 
 
 class DraFront(Front):
@@ -42,7 +48,7 @@ class DraFront(Front):
         start: DraStart,
         counters: WorkerCounters,
         *,
-        post: Callable[[ClaimsChanged], None],
+        post: Callable[[ClaimsChanged | SlicesSettled], None],
         on_refusal: Callable[[str, str, str], None],
     ) -> None:
         """``post`` takes events; ``on_refusal`` UID, name and reason of claims."""
@@ -62,9 +68,12 @@ class DraFront(Front):
         self._root = spec.root
         self._pod_resources = spec.kubelet_dirs.pod_resources / pod_resources.SOCKET
         self._checkpoint = CheckpointFile(folder / CHECKPOINT, lambda: files.find_entries(boot))
-        self._cluster = ClusterConnection(start.kubeconfig)
+        self._client = ApiClient(ClusterAccess(start.kubeconfig))
+        self._publisher = SlicePublisher(
+            self._client, driver=start.driver, node=start.node, counters=counters
+        )
         self._store = ClaimStore(
-            self._cluster,
+            self._client,
             ClaimRecords(files, self._checkpoint, boot),
             post=self._claims_changed,
             make_groups=self._make_groups,
@@ -72,10 +81,9 @@ class DraFront(Front):
         self._post = post
         self._on_refusal = on_refusal
         self._refusals: dict[DeviceId, str] = {}
-        self._publisher: SlicePublisher | None = None
-        """None before there are credentials."""
-        self._publish: Callable[[SlicePublisher], None] | None = None
-        """A function that publishes the latest devices."""
+        self._inputs: object = None
+        """What ``_desired`` was made from: most answers are about other things than slices."""
+        self._desired: DesiredPool | None = None
 
     def _make_groups(self, claimed: ReadEntries) -> ClaimGroups:
         return ClaimGroups(self._open_groups, claimed, self._read_holders)
@@ -92,13 +100,11 @@ class DraFront(Front):
     def problems(self) -> tuple[Problem, ...]:
         """Problems with the API server, slices, and files and groups of claims."""
         texts = (
-            (Code.API_SERVER_UNREACHABLE, self._cluster.problem),
             (Code.CDI_SPEC_NOT_WRITTEN, self._store.problem),
             (Code.CLAIMS_REBUILT, self._checkpoint.set_aside),
         )
         own = (make_problem(code, text, self._driver) for code, text in texts if text)
-        slices = self._publisher.problems if self._publisher else ()
-        return (*own, *slices, *self._store.groups.problems)
+        return (*own, *self._publisher.problems, *self._store.groups.problems)
 
     def open_services(
         self, on_event: Callable[[EndpointChange], None]
@@ -125,17 +131,25 @@ class DraFront(Front):
             gone,
         )
         listed = {one: answers.devices[one] for one in answers.devices if one in view.devices}
-        board = DeviceBoard(
-            answers.pool, self._node, listed, dict(answers.answers), dict(answers.verdicts)
-        )
+        desired = self._make_desired(answers, listed)
+        attributes = {one.name: one.attributes for one in desired.devices}
+        board = DeviceBoard(answers.pool.name, dict(answers.answers), attributes)
         self._store.groups.update_npus(groupable_npus(answers.devices, answers.answers))
         self._store.update_devices(view, board, answers.changed)
         self._health.publish_verdicts(answers.verdicts)
-        self._publish = lambda publisher: publisher.publish(
-            answers.pool, listed, dict(answers.verdicts), answers=board.answers
-        )
-        if self._publisher is not None:
-            self._publish(self._publisher)
+        self._publisher.publish(desired)
+
+    def _make_desired(
+        self, answers: PublishAnswers, listed: Mapping[DeviceId, Device]
+    ) -> DesiredPool:
+        details = {one: answer.details for one, answer in answers.answers.items()}
+        inputs = answers.pool, listed, dict(answers.verdicts), details
+        if self._desired is None or inputs != self._inputs:
+            self._inputs = inputs
+            self._desired = desired_pool(
+                answers.pool, self._node, listed, answers.verdicts, details
+            )
+        return self._desired
 
     def restore_files(self) -> None:
         """Write specs of prepared claims again that another program has removed."""
@@ -143,23 +157,16 @@ class DraFront(Front):
 
     def start_tasks(self, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:
         """Start to publish slices, and to look for groups of claims that are gone."""
-        spawn(self._publish_slices())
+        spawn(self._publisher.run())
+        spawn(self._wait_published())
         spawn(self._store.groups.check_forever())
 
-    async def _publish_slices(self) -> None:
-        client = await self._cluster.wait_client()
-        publisher = SlicePublisher(
-            client,
-            driver=self._driver,
-            node=self._node,
-            counters=self._counters,
-            post=lambda: None,  # the next heartbeat has the problems
-        )
-        self._publisher = publisher
-        publisher.hold_devices(_claimed_devices(self._store.prepared))
-        if self._publish is not None:
-            self._publish(publisher)
-        await publisher.run()
+    async def _wait_published(self) -> None:
+        """Let the pool be ready: without an API server it is, too, after some time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_PUBLICATION_S):
+                await self._publisher.published.wait()
+        self._post(SlicesSettled())
 
     async def end_calls(self, within_s: float, *, withdraws: bool) -> None:
         """Let calls and file work that have begun end; specs stay, because pods use them.
@@ -167,16 +174,11 @@ class DraFront(Front):
         Slices stay unless ``withdraws``: a successor has them, and the kubelet deletes those of a
         driver without sockets.
         """
-        if withdraws and self._publisher is not None:
+        if withdraws:
             await self._publisher.withdraw()
         await self._store.close(within_s)
-        await self._cluster.close()
+        await self._client.close()
 
     def _claims_changed(self, claims: tuple[PreparedClaim, ...]) -> None:
-        if self._publisher is not None:
-            self._publisher.hold_devices(_claimed_devices(claims))
+        self._publisher.hold_devices([device for claim in claims for device in claim.devices])
         self._post(ClaimsChanged(claims))
-
-
-def _claimed_devices(claims: tuple[PreparedClaim, ...]) -> frozenset[DeviceId]:
-    return frozenset(device for claim in claims for device in claim.devices)

@@ -7,18 +7,15 @@ It only triggers: a round of writes begins with a list of its own, because a wat
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 from urllib.parse import quote
 
 import msgspec
 
 from rbln_worker.contract.counters import WorkerCounters
-from rbln_worker.contract.device import Device, DeviceId
-from rbln_worker.contract.health import Verdict
-from rbln_worker.contract.pool import PoolSpec
+from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.problem import Problem
-from rbln_worker.core.allocation.device_allocation import DeviceAllocation
 from rbln_worker.core.dra.names import dra_device_name
 from rbln_worker.core.dra.publication import MANY_FOREIGN, PublicationState
 from rbln_worker.core.dra.reconcile import (
@@ -32,7 +29,7 @@ from rbln_worker.core.dra.reconcile import (
     plan_actions,
 )
 from rbln_worker.core.dra.resource_slice import COLLECTION, ResourceSlice
-from rbln_worker.core.dra.slices import DesiredPool, desired_pool
+from rbln_worker.core.dra.slices import DesiredPool
 from rbln_worker.core.kube.api_error import ApiError
 from rbln_worker.core.kube.call_budget import CallBudget
 from rbln_worker.core.kube.retry import retry_delay
@@ -73,19 +70,17 @@ class SlicePublisher:
         driver: str,
         node: str,
         counters: WorkerCounters,
-        post: Callable[[], None],
     ) -> None:
-        """Publish by ``client``; ``post`` is called when ``problems`` have changed."""
         self._client = client
         self._counters = counters
         self._driver = driver
         self._node = node
-        self._post = post
         fields = quote(f"spec.nodeName={node},spec.driver={driver}", safe="")
         self._path = f"{COLLECTION}?fieldSelector={fields}"
-        self._inputs: object = None
-        """The last arguments of ``publish``: most calls are about other things than slices."""
-        self._claimed: frozenset[DeviceId] = frozenset()
+        self.published = asyncio.Event()
+        """Set for ever when the slices were as desired for the first time."""
+        self._claimed: frozenset[str] = frozenset()
+        """Names of devices that prepared claims hold."""
         self._desired: DesiredPool | None = None
         self._observed: Mapping[str, ResourceSlice] | None = None
         """The slices by the watch; None: not listed yet."""
@@ -93,7 +88,6 @@ class SlicePublisher:
         self._stored: dict[str, StoredSlice] = {}
         """What the server made of our writes, by name of the slice."""
         self._state = PublicationState(driver, node)
-        self._problems: tuple[Problem, ...] = ()
         self._budget = CallBudget(BURST, INTERVAL_S)
         self._failures = 0
         self._wake = asyncio.Event()
@@ -103,37 +97,17 @@ class SlicePublisher:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """Problems for the status."""
-        return self._problems
+        return self._state.list_problems()
 
-    def publish(
-        self,
-        pool: PoolSpec,
-        devices: Mapping[DeviceId, Device],
-        verdicts: Mapping[DeviceId, Verdict],
-        *,
-        answers: Mapping[DeviceId, DeviceAllocation] | None = None,
-    ) -> None:
-        """Publish these devices as soon as possible; the newest call wins.
-
-        Args:
-            pool: the pool, with its DRA settings.
-            devices: the devices to advertise; those without a verdict are left out.
-            verdicts: verdicts by device.
-            answers: allocations, which have the details of devices.
-        """
-        details = {one: answer.details for one, answer in (answers or {}).items()}
-        inputs = pool, dict(devices), dict(verdicts), details
-        if inputs == self._inputs:
-            return
-        self._inputs = inputs
-        self._set_desired(desired_pool(pool, self._node, devices, verdicts, details, self._claimed))
+    def publish(self, desired: DesiredPool) -> None:
+        """Publish these devices as soon as possible; the newest call wins."""
+        self._set_desired(msgspec.structs.replace(desired, claimed=self._claimed))
 
     def hold_devices(self, claimed: Collection[DeviceId]) -> None:
         """Take the devices that prepared claims hold: they stay, tainted, when unplugged."""
-        self._claimed = frozenset(claimed)
+        self._claimed = frozenset(map(dra_device_name, claimed))
         if self._desired is not None:
-            names = frozenset(map(dra_device_name, claimed))
-            self._set_desired(msgspec.structs.replace(self._desired, claimed=names))
+            self.publish(self._desired)
 
     def _set_desired(self, desired: DesiredPool) -> None:
         if desired != self._desired:
@@ -174,7 +148,7 @@ class SlicePublisher:
     def _watch_failed(self, error: ApiError | None) -> None:
         if error is not None:
             self._counters.count_api_error(error.status)
-        self._update_state(msgspec.structs.replace(self._state, watch_error=error))
+        self._state = msgspec.structs.replace(self._state, watch_error=error)
 
     async def _write_rounds(self) -> None:
         loop = asyncio.get_running_loop()
@@ -203,7 +177,8 @@ class SlicePublisher:
         slices = self._observed.values()
         if plan_actions(slices, self._desired, self._node_uid, self._stored):
             return True
-        self._update_state(self._state.when_published(self._desired, slices))
+        self._state = self._state.when_published(self._desired, slices)
+        self.published.set()
         return False
 
     async def _wait_after(self, error: ApiError) -> None:
@@ -211,7 +186,7 @@ class SlicePublisher:
         self._failures += 1
         self._counters.count_api_error(error.status)
         log.warning("slices not published", extra={"why": str(error)})
-        self._update_state(msgspec.structs.replace(self._state, write_error=error))
+        self._state = msgspec.structs.replace(self._state, write_error=error)
         await asyncio.sleep(error.retry_after_s)
         delay = retry_delay(self._failures, random.random())  # noqa: S311 - jitter
         try:
@@ -254,7 +229,7 @@ class SlicePublisher:
         if actions:
             log.info("published slices", extra={"devices": len(desired.devices)})
             asyncio.get_running_loop().call_later(CHECK_AFTER_S, self._wake.set)
-        self._update_state(self._state.after_round(foreign=foreign))
+        self._state = self._state.after_round(foreign=foreign)
         return None
 
     async def _take_action(self, action: Action) -> None:
@@ -274,10 +249,3 @@ class SlicePublisher:
             case CreateSlice(body):
                 stored = await self._client.create(COLLECTION, body, ResourceSlice)
                 self._stored[stored.metadata.name] = StoredSlice(body.spec, stored.spec)
-
-    def _update_state(self, state: PublicationState) -> None:
-        self._state = state
-        problems = state.list_problems()
-        if problems != self._problems:
-            self._problems = problems
-            self._post()

@@ -50,21 +50,20 @@ class ClusterAccess:
         folder: Path = SERVICE_ACCOUNT,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
-        """Read the files of a kubeconfig; None: those of the pod's service account.
-
-        Raises AccessError.
-        """
+        """Read the files of a kubeconfig; None: those of the pod's service account."""
         self._kubeconfig = kubeconfig
         self._folder = folder
         self._environment = environment
         self._marks: dict[Path, tuple[int, ...]] = {}
         """Inode, time of change (nanoseconds) and size of each file that was read."""
         self._context: ssl.SSLContext | None = None
-        self._credentials = self._read_all()
+        self._credentials: Credentials | None = None
 
     def current_credentials(self) -> Credentials:
-        """Return the credentials, read again if a file has changed."""
-        if any(_file_mark(path) != mark for path, mark in self._marks.items()):
+        """Return the credentials, read again if a file has changed. Raises AccessError."""
+        if self._credentials is None:
+            self._credentials = self._read_all()
+        elif any(_file_mark(path) != mark for path, mark in self._marks.items()):
             self.read_again()
         return self._credentials
 
@@ -75,7 +74,7 @@ class ClusterAccess:
         except AccessError:
             return False  # a file is being replaced: the next call reads it
         changed = new != self._credentials
-        if new.connection_part != self._credentials.connection_part:
+        if self._credentials is None or new.connection_part != self._credentials.connection_part:
             self._context = None
         self._credentials = new
         return changed
@@ -83,7 +82,7 @@ class ClusterAccess:
     def tls_context(self) -> ssl.SSLContext:
         """Return the TLS settings for a new connection. Raises AccessError."""
         if self._context is None:
-            self._context = _tls_context(self._credentials)
+            self._context = _tls_context(self.current_credentials())
         return self._context
 
     def _read_all(self) -> Credentials:

@@ -120,8 +120,6 @@ class HttpTransport:
             return await open_connection(
                 credentials.server, self.access.tls_context(), credentials.connection_part
             )
-        except AccessError as error:
-            raise ApiError(call, str(error), reason=NOT_REACHED) from error
         except OSError as error:
             # A new CA may come any moment; a mark of its file may have missed it.
             self.access.read_again()
@@ -170,3 +168,5 @@ async def _call_deadline(call: str, timeout_s: float) -> AsyncIterator[None]:
             yield
     except TimeoutError as error:
         raise ApiError(call, f"no answer within {timeout_s:.3g} s", reason=TIMED_OUT) from error
+    except AccessError as error:
+        raise ApiError(call, str(error), reason=NOT_REACHED) from error

@@ -47,10 +47,11 @@ def kubeconfig(raw: bytes) -> None:
         path.write_bytes(raw)
         try:
             access = ClusterAccess(path)
+            token = access.current_credentials().token
         except AccessError as error:
             claims.one_line(str(error))
             return
-        assert access.current_credentials().token.isprintable()
+        assert token.isprintable()
         with contextlib.suppress(AccessError):
             access.tls_context()
 

@@ -10,37 +10,31 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from rbln_worker.contract.device import Bdf, Device, DeviceId
-from rbln_worker.contract.health import Verdict
-from rbln_worker.contract.pool import DraExport, PoolSpec
+from rbln_worker.contract.device import DeviceId
+from rbln_worker.contract.pool import PoolName
 from rbln_worker.core.allocation.device_allocation import DeviceAllocation
 from rbln_worker.core.allocation.providers.provider import DeviceNode
 from rbln_worker.core.dra.claim_entry import ClaimedDevice, ClaimEntry
 from rbln_worker.dra.checkpoint_file import CheckpointFile
 from rbln_worker.dra.claim_files import ClaimFiles, DeviceBoard
 from rbln_worker.dra.claim_records import ClaimRecords
-from tests.unit.inventory import npu
 
 DRIVER: Final = "npu.rebellions.ai"
 BOOT: Final = "boot-1"
 IDS: Final = tuple(DeviceId(f"0000:{bus}:00.0") for bus in (20, 21, 22))
 MAX_STEPS: Final = 200
 EVENTS: Final = frozenset({"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir"})
-POOL: Final = PoolSpec("rebellions.ai", "ATOM", "accelerator", dra=DraExport(DRIVER))
 
 
 def board(first_node: int = 0) -> DeviceBoard:
     """Three NPUs with nodes from this number on."""
-    devices = {one: Device(one, npu(Bdf(one))) for one in IDS}
     answers = {
         one: DeviceAllocation(
             one, (DeviceNode(f"/dev/rbln{n}", f"/dev/rbln{n}"),), (), f'"{one}":{{}}'
         )
         for n, one in enumerate(IDS, first_node)
     }
-    return DeviceBoard(
-        POOL, "node-1", devices, answers, {one: Verdict(healthy=True) for one in IDS}
-    )
+    return DeviceBoard(PoolName("rebellions.ai/ATOM"), answers, {})
 
 
 def records(folder: Path, boot: str = BOOT) -> ClaimRecords:

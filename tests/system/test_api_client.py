@@ -254,6 +254,7 @@ def test_a_token_that_is_refused_is_read_again_once(server: SimApiServer) -> Non
     token.write_text("token-1")
     config = server.kubeconfig(tokenFile=str(token))
     access = ClusterAccess(config)
+    access.current_credentials()
     # The file changes, and its mark does not show it: as two writes in one tick of the clock.
     token.write_text(SECOND_TOKEN)
     access._marks[token] = tuple(
@@ -346,9 +347,9 @@ def test_a_service_account_is_read_from_its_folder(server: SimApiServer) -> None
 
     assert asyncio.run(work()).metadata.uid
     with pytest.raises(AccessError, match="not in a pod"):
-        ClusterAccess(None, folder=folder, environment={})
+        ClusterAccess(None, folder=folder, environment={}).current_credentials()
     with pytest.raises(AccessError, match="token: No such file"):
-        ClusterAccess(None, folder=server.folder, environment=place)
+        ClusterAccess(None, folder=server.folder, environment=place).current_credentials()
 
 
 def test_proxies_of_the_environment_are_not_used(

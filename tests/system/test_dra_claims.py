@@ -52,6 +52,9 @@ def test_a_claim_is_prepared_and_unprepared(tmp_path: Path, version: str) -> Non
         assert first["apiVersion"] == "metadata.resource.k8s.io/v1beta1"
         (device, _) = first["requests"][0]["devices"]
         assert device["attributes"]["resource.kubernetes.io/pciBusID"] == {"string": ATOMS[0]}
+        wait_until(lambda: scene.slices() != [])
+        published = scene.slices()[0]["spec"]["devices"]
+        assert device["attributes"] == published[0]["attributes"]
         assert scene.driver.prepare(claim, version=version).claims[claim.uid] == answer
         assert scene.driver.unprepare(claim, version=version).claims[claim.uid].error == ""
         assert scene.checkpoint()["claims"] == {}

@@ -14,6 +14,7 @@ from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.health import Verdict
 from rbln_worker.contract.pool import DraExport, PoolSpec
 from rbln_worker.contract.problem import Code
+from rbln_worker.core.dra.slices import desired_pool
 from rbln_worker.dra.publisher import SlicePublisher
 from rbln_worker.kube.client import ApiClient
 from tests.sim.api_scene import SLICES, run, until
@@ -52,7 +53,7 @@ def show(publisher: SlicePublisher, count: int, *sick: int) -> None:
     verdicts = {
         one: SICK if number in sick else Verdict(healthy=True) for number, one in enumerate(devices)
     }
-    publisher.publish(POOL, devices, verdicts)
+    publisher.publish(desired_pool(POOL, NODE, devices, verdicts, {}))
 
 
 def published(server: SimApiServer) -> list[Obj]:
@@ -85,9 +86,7 @@ def publishing(server: SimApiServer, work: Work) -> None:
     """Run a publisher while a coroutine looks at it."""
 
     async def scene(client: ApiClient) -> None:
-        publisher = SlicePublisher(
-            client, driver=DRIVER, node=NODE, counters=WorkerCounters(), post=lambda: None
-        )
+        publisher = SlicePublisher(client, driver=DRIVER, node=NODE, counters=WorkerCounters())
         running = asyncio.create_task(publisher.run())
         try:
             await work(publisher, client)

@@ -152,8 +152,8 @@ def test_devices_that_nobody_looks_at_are_not_healthy() -> None:
 CLAIM = PreparedClaim("u1", "ml", "npus", (A,), ("ml/train-0", "ml/train-1"), since=50.0)
 
 
-def dra_status(*holders: PodDevice) -> PoolStatus:
-    report = msgspec.structs.replace(SERVING, claims=(CLAIM,))
+def dra_status(*holders: PodDevice, report: Report = SERVING) -> PoolStatus:
+    report = msgspec.structs.replace(report, claims=(CLAIM,))
     pool = ManagedPool(
         *(POOL.name, "", "", "npu.rebellions.ai"),
         desired=ROSTER,
@@ -188,9 +188,11 @@ def test_a_pod_that_the_kubelet_lists_with_its_claim_is_shown_once() -> None:
 def test_a_dra_pool_is_not_ready_before_its_slices_are_published() -> None:
     status = dra_status()
     assert not status.prevents_readiness
+    waiting = dra_status(report=msgspec.structs.replace(SERVING, awaits_slices=True))
+    assert (waiting.state, waiting.prevents_readiness) == ("starting", True)
     for code, prevents in (
         (Code.SLICES_NOT_PUBLISHED, True),
-        (Code.API_SERVER_UNREACHABLE, True),
+        (Code.API_SERVER_UNREACHABLE, False),
         (Code.SLICE_FIELDS_DROPPED, False),
     ):
         problem = make_problem(code, "x", "npu.rebellions.ai")

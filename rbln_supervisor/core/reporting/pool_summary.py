@@ -109,6 +109,8 @@ def _serving_state(report: Report | None) -> tuple[PoolState, str]:
     if report is None:
         return "starting", "its worker is starting"
     match report.phase:
+        case Phase.REGISTERED if report.awaits_slices:
+            return "starting", "its ResourceSlices are not published yet"
         case Phase.REGISTERED:
             return "serving", ""
         case Phase.WAITING:

@@ -5,7 +5,7 @@ taint; with 64 always, a device that becomes Unhealthy never moves others to ano
 stay in their slice while the number of slices stays, so that most changes update one slice.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -48,7 +48,6 @@ def desired_pool(
     devices: Mapping[DeviceId, Device],
     verdicts: Mapping[DeviceId, Verdict],
     details: Mapping[DeviceId, Details],
-    claimed: Iterable[DeviceId] = (),
 ) -> DesiredPool:
     """Return the desired state of the slices; devices without a verdict are not advertised yet."""
     export = pool.dra
@@ -76,9 +75,7 @@ def desired_pool(
             )
         )
         left_out += (f"{device.id}: {name}" for name in said.left_out)
-    return DesiredPool(
-        export, node, tuple(shown), frozenset(map(dra_device_name, claimed)), tuple(left_out)
-    )
+    return DesiredPool(export, node, tuple(shown), left_out=tuple(left_out))
 
 
 def split_devices(

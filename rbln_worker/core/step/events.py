@@ -81,6 +81,10 @@ class ClaimsChanged(msgspec.Struct, frozen=True):
     claims: tuple[PreparedClaim, ...]
 
 
+class SlicesSettled(msgspec.Struct, frozen=True):
+    """The first ResourceSlices are published, or the API server did not take them in time."""
+
+
 class DrainRequested(msgspec.Struct, frozen=True):
     """The worker has to end."""
 
@@ -90,5 +94,5 @@ class DrainRequested(msgspec.Struct, frozen=True):
 
 ScheduleEvent = HeartbeatDue | TimerDue | CheckCompleted | NodesChanged | DrainRequested
 KubeletEvent = KubeletDirsChanged | DirsChecked | EndpointEvent
-FilesEvent = SpecWritten | FilesSettled | ClaimsChanged
+FilesEvent = SpecWritten | FilesSettled | ClaimsChanged | SlicesSettled
 Event = ToWorker | LinkConnected | ScheduleEvent | FilesEvent | KubeletEvent

@@ -62,6 +62,8 @@ class WorkerState:
         self.list_problem = ""
         """The problem with the list of host files."""
         self.driver = driver
+        self.awaits_slices = bool(driver)
+        """True until its first ResourceSlices are published."""
         self.claims: tuple[PreparedClaim, ...] = ()
         self.problems: tuple[Problem, ...] = ()
         """The problems of the last heartbeat."""
@@ -128,6 +130,9 @@ def _handle_event(  # noqa: C901, PLR0911, PLR0912 - a table of events
         case events.ClaimsChanged(claims=claims):
             before, state.claims = state.claims, claims
             return [effects.RecordClaims(before, claims), _report(state)]
+        case events.SlicesSettled():
+            state.awaits_slices = False
+            return [_report(state)]
         case events.NodesChanged(nodes=nodes, in_progress=in_progress) if nodes:
             if affected := state.pool.devices_using(nodes) | in_progress:
                 state.checks.request_check(affected, now.at)
@@ -169,6 +174,7 @@ def _report(state: WorkerState) -> Effect:
             *state.problems,
         ),
         claims=state.claims,
+        awaits_slices=state.awaits_slices,
     )
     return SendMessage(report)
 
