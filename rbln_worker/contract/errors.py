@@ -23,6 +23,7 @@
     ├─ OptionsError            the options of the last supervisor are not known
     ├─ PrivilegeError          a process can't drop its privileges
     ├─ RegistrationError       the kubelet refuses a registration
+    ├─ RsdError                an RSD group could not be made, removed or read
     ├─ RunDirError             the run directory can't be used
     ├─ SocketPathError         a path does not fit into a socket address
     └─ WatchError              the kubelet's Pods API ended a watch

@@ -76,7 +76,7 @@ class CheckpointFile:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             deadline = monotonic() + LOCK_TIMEOUT_S
-            while not _try_lock(descriptor):
+            while not try_lock(descriptor):
                 if monotonic() > deadline:
                     raise ClaimFilesError(f"{lock}: another instance holds it")
                 sleep(LOCK_INTERVAL_S)
@@ -162,7 +162,8 @@ def _read_bytes(path: Path) -> bytes:
     return content
 
 
-def _try_lock(descriptor: int) -> bool:
+def try_lock(descriptor: int) -> bool:
+    """Lock a file for this process (flock); return False if another one holds the lock."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

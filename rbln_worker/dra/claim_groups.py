@@ -3,14 +3,14 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pod_devices import ResourceHolders
 from rbln_worker.contract.problem import Code, Problem, Severity, make_problem
 from rbln_worker.core.dra.claim_entry import ClaimEntry
-from rbln_worker.core.dra.rsd import Groups, RsdFailure
+from rbln_worker.core.dra.rsd import Groups, RsdError
 from rbln_worker.dra.rsd_tool import RsdGroups
 
 RECHECK_INTERVAL_S: Final = 5.0
@@ -68,8 +68,11 @@ class ClaimGroups:
         """Return True if a claim gets a group of its own."""
         return bool(entry.groups_npus and self._names_of(entry.own_devices) and self._find_groups())
 
-    async def make_group(self, entry: ClaimEntry) -> int | RsdFailure | None:
-        """Make the group of a claim; return its ID, or None if the host has no tool any more."""
+    async def make_group(self, entry: ClaimEntry) -> int | None:
+        """Make the group of a claim; return its ID, or None if the host has no tool any more.
+
+        Raises RsdError.
+        """
         rsd = self._find_groups()
         if rsd is None:
             return None
@@ -80,17 +83,18 @@ class ClaimGroups:
             if one.claim != entry.claim.text
         }
         free = await self._free_npus(others, besides=entry.uid)
-        made = await rsd.make_group(self._names_of(entry.own_devices), free)
-        self._note_failure(made)
-        return made
+        with self._noted_failure():
+            return await rsd.make_group(self._names_of(entry.own_devices), free)
 
     async def remove_group(self, entry: ClaimEntry) -> None:
         """Remove the group of a claim that has ended; one that stays is an orphan from now on."""
         rsd = self._find_groups()
         if rsd is not None and entry.group is not None:
             npus = self._names_of(device.id for device in entry.devices)
-            self._note_failure(await rsd.destroy_group(entry.group, npus))
-            if self._failure:
+            try:
+                with self._noted_failure():
+                    await rsd.destroy_group(entry.group, npus)
+            except RsdError:
                 self.suspect_orphans()
 
     async def check_forever(self) -> None:
@@ -117,9 +121,9 @@ class ClaimGroups:
         if answer.absent or answer.unknown:  # a group whose pod is not known must stay
             return
         in_use = {DeviceId(one.device) for one in answer.holdings}
-        orphans = await rsd.remove_orphans(self._orphans, lambda: self._free_npus(in_use))
-        self._note_failure(orphans)
-        self._orphans = {} if isinstance(orphans, RsdFailure) else orphans
+        earlier, self._orphans = self._orphans, {}
+        with contextlib.suppress(RsdError), self._noted_failure():
+            self._orphans = await rsd.remove_orphans(earlier, lambda: self._free_npus(in_use))
 
     async def _free_npus(self, in_use: Collection[DeviceId], besides: str = "") -> Collection[str]:
         """Return the NPUs of the pool that neither these pods nor other claims hold."""
@@ -135,8 +139,14 @@ class ClaimGroups:
             self._rsd = self._open_groups()
         return self._rsd
 
-    def _note_failure(self, result: object) -> None:
-        failure = result.reason if isinstance(result, RsdFailure) else ""
-        if failure and failure != self._failure:
-            log.warning("RSD groups can't be changed", extra={"why": failure})
-        self._failure = failure
+    @contextlib.contextmanager
+    def _noted_failure(self) -> Iterator[None]:
+        """Keep an RsdError for the status, until the next change."""
+        try:
+            yield
+        except RsdError as error:
+            if str(error) != self._failure:
+                log.warning("RSD groups can't be changed", extra={"why": str(error)})
+            self._failure = str(error)
+            raise
+        self._failure = ""

@@ -19,7 +19,7 @@ from rbln_worker.core.dra.claim_entry import ClaimEntry, ClaimPhase, ClaimRefere
 from rbln_worker.core.dra.claim_spec import PreparedDevice, prepared_devices
 from rbln_worker.core.dra.claims import ClaimError, ClaimView, plan_claim
 from rbln_worker.core.dra.resource_claim import ResourceClaim
-from rbln_worker.core.dra.rsd import RsdFailure
+from rbln_worker.core.dra.rsd import RsdError
 from rbln_worker.core.kube.api_error import ApiError
 from rbln_worker.dra.checkpoint_file import ClaimFilesError
 from rbln_worker.dra.claim_files import DeviceBoard
@@ -156,10 +156,11 @@ class ClaimStore:
         return entry
 
     async def _complete_claim(self, entry: ClaimEntry, board: DeviceBoard) -> None:
-        group = await self.groups.make_group(entry)
-        if isinstance(group, RsdFailure):
+        try:
+            group = await self.groups.make_group(entry)
+        except RsdError as error:
             await self._in_thread(self._records.remove_claim, entry.uid)
-            raise ClaimError(f"claim {entry.claim.text} gets no group: {group.reason}")
+            raise ClaimError(f"claim {entry.claim.text} gets no group: {error}") from error
         try:
             await self._in_thread(self._records.complete_claim, entry, group, board)
         except ClaimFilesError:

@@ -7,7 +7,6 @@ device does. Its process group is killed then.
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 import threading
@@ -19,19 +18,17 @@ from rbln_worker.core.dra.rsd import (
     DEFAULT_GROUP,
     GroupPlan,
     Groups,
-    RsdFailure,
+    RsdError,
     confirmed_orphans,
     create_arguments,
     orphan_groups,
     parse_group_file,
-    parse_tool_output,
     plan_group,
     remove_arguments,
 )
-from rbln_worker.dra.tool_process import run_tool
+from rbln_worker.dra.checkpoint_file import try_lock
+from rbln_worker.dra.tool_process import GROUP_FILE, run_tool
 
-GROUP_FILE: Final = "sys/class/rebellions/rsd/rsd_group"
-"""The driver's list of groups, below the root; without it the tool is asked."""
 MAX_BYTES: Final = 1 << 20
 _LOCK_POLL_S: Final = 0.02
 _LOCK_PAUSE_S: Final = 0.05
@@ -70,177 +67,133 @@ class RsdGroups:
         self._read: asyncio.Future[str | OSError] | None = None
         """The last read of the driver's list; it never ends where the driver hangs."""
 
-    async def make_group(self, npus: Sequence[str], free: Collection[str]) -> int | RsdFailure:
+    async def make_group(self, npus: Sequence[str], free: Collection[str]) -> int:
         """Make one group of these NPUs; return its ID. A group that exists already is kept.
+
+        Raises RsdError, as the other methods do.
 
         Args:
             npus: names such as ``rbln0``.
             free: NPUs without a holder; no group with another one is touched.
         """
-        try:
-            async with (
-                asyncio.timeout(self._timeouts.change),
-                self._turn,
-                self._locked() as failure,
-            ):
-                return failure or await self._make_locked(npus, free)
-        except TimeoutError:
-            return RsdFailure(f"no RSD group within {self._timeouts.change:g} s")
+        async with self._exclusive("no RSD group"):
+            return await self._make_locked(npus, free)
 
-    async def destroy_group(self, group: int, npus: Collection[str]) -> RsdFailure | None:
-        """Remove a group if all its members are of these; None if it is gone or another's."""
-        try:
-            async with (
-                asyncio.timeout(self._timeouts.change),
-                self._turn,
-                self._locked() as failure,
-            ):
-                return failure or await self._destroy_locked(group, frozenset(npus))
-        except TimeoutError:
-            return RsdFailure(f"RSD group {group} not removed within {self._timeouts.change:g} s")
+    async def destroy_group(self, group: int, npus: Collection[str]) -> None:
+        """Remove a group if all its members are of these; it may be gone, or another's."""
+        async with self._exclusive(f"RSD group {group} not removed"):
+            await self._destroy_locked(group, frozenset(npus))
 
     async def remove_orphans(
         self, earlier: Groups, free_npus: Callable[[], Awaitable[Collection[str]]]
-    ) -> Groups | RsdFailure:
+    ) -> Groups:
         """Remove groups that nobody uses, and did not at the earlier call; return the others.
 
         ``free_npus`` returns the NPUs of the pool that nobody holds. It is called when no other
         program can change groups any more.
         """
-        try:
-            async with (
-                asyncio.timeout(self._timeouts.change),
-                self._turn,
-                self._locked() as failure,
-            ):
-                return failure or await self._remove_orphans_locked(earlier, free_npus)
-        except TimeoutError:
-            return RsdFailure(f"RSD groups not checked within {self._timeouts.change:g} s")
+        async with self._exclusive("RSD groups not checked"):
+            groups = await self._read_groups()
+            if not groups.keys() - {DEFAULT_GROUP}:
+                return {}
+            orphans = dict(orphan_groups(groups, await free_npus()))
+            for group, members in confirmed_orphans(earlier, orphans).items():
+                await self._destroy_locked(group, members)
+                del orphans[group]
+            return orphans
 
-    async def _read_groups(self) -> Groups | RsdFailure:
-        """Read the groups that exist: from the driver, else from the tool."""
-        text = await self._read_group_file()
-        if isinstance(text, str):
-            return parse_group_file(text)
-        if text is not None:
-            return text
-        output = await run_tool(self._tool, ("-g", "-j"), self._timeouts.tool, with_errors=False)
-        return output if isinstance(output, RsdFailure) else parse_tool_output(output)
-
-    async def _make_locked(self, npus: Sequence[str], free: Collection[str]) -> int | RsdFailure:
+    async def _make_locked(self, npus: Sequence[str], free: Collection[str]) -> int:
         """Make a group; plan again if it failed because another program has changed groups.
 
         Not all programs honour the lock, and the tool of a killed worker goes on without it.
         """
         tried: GroupPlan | None = None
-        failure: RsdFailure | None = None
         while True:
             groups = await self._read_groups()
-            if isinstance(groups, RsdFailure):
-                return failure or groups
             plan = plan_group(npus, groups, free)
-            if isinstance(plan, RsdFailure):
-                return plan
             if plan.exists:
                 return plan.group
-            if failure is not None and plan == tried:
-                return failure
-            tried = plan
             for stale in plan.stale:
-                if failure := await self._destroy_locked(stale, groups[stale]):
-                    return failure
-            made = await self._create_group(plan.group, npus)
-            if isinstance(made, int):
-                return made
-            failure = made
+                await self._destroy_locked(stale, groups[stale])
+            try:
+                await self._create_group(plan.group, npus)
+            except RsdError:
+                if plan == tried:
+                    raise
+                tried = plan
+            else:
+                return plan.group
 
-    async def _create_group(self, group: int, npus: Sequence[str]) -> int | RsdFailure:
+    async def _create_group(self, group: int, npus: Sequence[str]) -> None:
         """Call the tool; it may fail after it has made a group, or fail without a word."""
-        made = await self._change_groups(create_arguments(group, npus))
-        now = await self._read_groups()
-        if isinstance(now, RsdFailure):
-            return made if isinstance(made, RsdFailure) else now
-        members = now.get(group, frozenset())
+        failure = await self._try_tool(create_arguments(group, npus))
+        members = (await self._read_groups()).get(group, frozenset())
         if members == frozenset(npus):
             log.info("RSD group made", extra={"group": group, "npus": ",".join(npus)})
-            return group
+            return
         if members and members <= frozenset(npus):  # half of it
             await self._destroy_locked(group, members)
-        if isinstance(made, RsdFailure):
-            return made
-        return RsdFailure(f"{self._tool.name} made no RSD group {group} of {','.join(npus)}")
+        names = ",".join(npus)
+        raise failure or RsdError(f"{self._tool.name} made no RSD group {group} of {names}")
 
-    async def _destroy_locked(self, group: int, npus: frozenset[str]) -> RsdFailure | None:
-        groups = await self._read_groups()
-        if isinstance(groups, RsdFailure):
-            return groups
-        members = groups.get(group, frozenset())
+    async def _destroy_locked(self, group: int, npus: frozenset[str]) -> None:
+        members = (await self._read_groups()).get(group, frozenset())
         if not members or not members <= npus:
-            return None
-        removed = await self._change_groups(remove_arguments(group))
-        now = await self._read_groups()
-        if isinstance(now, RsdFailure):
-            return removed if isinstance(removed, RsdFailure) else now
-        if now.get(group) != members:
-            names = ",".join(sorted(members))
-            log.info("RSD group removed", extra={"group": group, "npus": names})
-            return None
-        if isinstance(removed, RsdFailure):
-            return removed
-        return RsdFailure(f"{self._tool.name} did not remove RSD group {group}")
+            return
+        failure = await self._try_tool(remove_arguments(group))
+        if (await self._read_groups()).get(group) == members:
+            raise failure or RsdError(f"{self._tool.name} did not remove RSD group {group}")
+        log.info("RSD group removed", extra={"group": group, "npus": ",".join(sorted(members))})
 
-    async def _remove_orphans_locked(
-        self, earlier: Groups, free_npus: Callable[[], Awaitable[Collection[str]]]
-    ) -> Groups | RsdFailure:
-        groups = await self._read_groups()
-        if isinstance(groups, RsdFailure) or not groups.keys() - {DEFAULT_GROUP}:
-            return groups if isinstance(groups, RsdFailure) else {}
-        orphans = dict(orphan_groups(groups, await free_npus()))
-        for group, members in confirmed_orphans(earlier, orphans).items():
-            if failure := await self._destroy_locked(group, members):
-                return failure
-            del orphans[group]
-        return orphans
+    async def _try_tool(self, arguments: Sequence[str]) -> RsdError | None:
+        try:
+            await run_tool(self._tool, arguments, self._timeouts.tool)
+        except RsdError as error:
+            return error
+        return None
 
     @contextlib.asynccontextmanager
-    async def _locked(self) -> AsyncIterator[RsdFailure | None]:
-        """Hold the vendor's lock; yield a failure if it is not available."""
+    async def _exclusive(self, failure: str) -> AsyncIterator[None]:
+        """Let no other change of groups begin; ``failure``: what did not happen in time."""
+        limit_s = self._timeouts.change
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            async with asyncio.timeout(limit_s), self._turn, self._locked():
+                yield
+        except TimeoutError as error:
+            raise RsdError(f"{failure} within {limit_s:g} s") from error
+
+    @contextlib.asynccontextmanager
+    async def _locked(self) -> AsyncIterator[None]:
+        """Hold the vendor's lock."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
             file = os.open(self._lock, flags, 0o644)
         except OSError as error:
-            yield RsdFailure(f"{self._lock}: {error.strerror}")
-            return
+            raise RsdError(f"{self._lock}: {error.strerror}") from error
         try:
             # Others ask for the lock now and then: this process lets them have it in between.
             await asyncio.sleep(self._released + _LOCK_PAUSE_S - asyncio.get_running_loop().time())
-            yield await self._wait_for_lock(file)
+            await self._wait_for_lock(file)
+            yield
         finally:
             os.close(file)  # releases the lock: no child has inherited it
             self._released = asyncio.get_running_loop().time()
 
-    async def _wait_for_lock(self, file: int) -> RsdFailure | None:
+    async def _wait_for_lock(self, file: int) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._timeouts.lock
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if loop.time() >= deadline:
-                    return RsdFailure(
-                        f"{self._lock}: held by another program for {self._timeouts.lock:g} s"
-                    )
-                await asyncio.sleep(_LOCK_POLL_S)
-            except OSError as error:
-                return RsdFailure(f"{self._lock}: {error.strerror}")
-            else:
-                return None
+        while not try_lock(file):
+            if loop.time() >= deadline:
+                raise RsdError(
+                    f"{self._lock}: held by another program for {self._timeouts.lock:g} s"
+                )
+            await asyncio.sleep(_LOCK_POLL_S)
 
-    async def _read_group_file(self) -> str | RsdFailure | None:
-        """Read the driver's list in a thread of its own; None if the driver has none."""
+    async def _read_groups(self) -> Groups:
+        """Read the driver's list in a thread of its own: it never ends where the driver hangs."""
         path = self._root / GROUP_FILE
         if self._read is not None and not self._read.done():
-            return RsdFailure(f"{path}: an earlier read has not ended")
+            raise RsdError(f"{path}: an earlier read has not ended")
         loop = asyncio.get_running_loop()
         result = self._read = loop.create_future()
 
@@ -257,12 +210,8 @@ class RsdGroups:
         threading.Thread(target=read_file, name="rsd groups", daemon=True).start()
         await asyncio.wait({result}, timeout=self._timeouts.tool)
         if not result.done():
-            return RsdFailure(f"{path}: not read within {self._timeouts.tool:g} s")
+            raise RsdError(f"{path}: not read within {self._timeouts.tool:g} s")
         found = result.result()
-        if isinstance(found, str):
-            return found
-        missing = isinstance(found, FileNotFoundError | NotADirectoryError)
-        return None if missing else RsdFailure(f"{path}: {found.strerror}")
-
-    async def _change_groups(self, arguments: Sequence[str]) -> bytes | RsdFailure:
-        return await run_tool(self._tool, arguments, self._timeouts.tool, with_errors=True)
+        if isinstance(found, OSError):
+            raise RsdError(f"{path}: {found.strerror}")
+        return parse_group_file(found)

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from rbln_worker.core.dra.rsd import RsdFailure
+from rbln_worker.core.dra.rsd import RsdError
 
 LOCK_FILE: Final = "/var/run/rbln-rsd-group.lock"
 """The lock file of the vendor's programs, on the host."""
 DEFAULT_NODE: Final = "dev/rsd0"
 """The node of group 0, below the root."""
+GROUP_FILE: Final = "sys/class/rebellions/rsd/rsd_group"
+"""The driver's list of groups, below the root."""
 TOOL_PATHS: Final = (
     "usr/bin/rbln-smi",
     "usr/local/bin/rbln-smi",
@@ -33,7 +35,7 @@ _ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
 
 def find_tool(root: Path, lock: Path) -> Path | None:
-    """Return the vendor's tool, or None if this process can't use it, its lock or the RSD device.
+    """Return the vendor's tool; None without it, its lock, the RSD device or the list of groups.
 
     systemd and containers may forbid all of them; access(2) knows (EROFS, device cgroups). In a
     container, where the host's /usr is at /host/usr, the host's lock file has to be mounted: a file
@@ -41,18 +43,14 @@ def find_tool(root: Path, lock: Path) -> Path | None:
     """
     paths = TOOL_PATHS if lock.exists() else TOOL_PATHS[:2]
     can_lock = os.access(lock if lock.exists() else lock.parent, os.W_OK)
-    if not can_lock or not os.access(root / DEFAULT_NODE, os.R_OK | os.W_OK):
+    can_read = os.access(root / GROUP_FILE, os.R_OK)
+    if not (can_lock and can_read and os.access(root / DEFAULT_NODE, os.R_OK | os.W_OK)):
         return None
     return next((root / one for one in paths if os.access(root / one, os.X_OK)), None)
 
 
-async def run_tool(
-    tool: Path, arguments: Sequence[str], timeout_s: float, *, with_errors: bool
-) -> bytes | RsdFailure:
-    """Run a program; return its output if its exit status is 0.
-
-    ``with_errors``: what it writes to stderr belongs to the output, for a failure's text.
-    """
+async def run_tool(tool: Path, arguments: Sequence[str], timeout_s: float) -> None:
+    """Run a program; raise RsdError if its exit status is not 0, with its output."""
     words = " ".join((tool.name, *arguments))
     try:
         process = await asyncio.create_subprocess_exec(
@@ -60,29 +58,28 @@ async def run_tool(
             *arguments,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT if with_errors else asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.STDOUT,
             env=_ENVIRONMENT,
             cwd="/",
             start_new_session=True,
         )
     except OSError as error:
-        return RsdFailure(f"{words}: {error.strerror}")
+        raise RsdError(f"{words}: {error.strerror}") from error
     status: int | None = None
     try:
         async with asyncio.timeout(timeout_s):
             if (output := await _read_bounded(process)) is not None:
                 status = await process.wait()
-    except TimeoutError:
-        return RsdFailure(f"{words}: not finished within {timeout_s:g} s")
+    except TimeoutError as error:
+        raise RsdError(f"{words}: not finished within {timeout_s:g} s") from error
     finally:
         if status is None:
             await _kill_group(process)
     if output is None:
-        return RsdFailure(f"{words}: more than {MAX_OUTPUT} bytes of output")
+        raise RsdError(f"{words}: more than {MAX_OUTPUT} bytes of output")
     if status:
         said = " ".join(output.decode(errors="replace").split())[:200]
-        return RsdFailure(f"{words}: exit status {status}{f': {said}' if said else ''}")
-    return output
+        raise RsdError(f"{words}: exit status {status}{f': {said}' if said else ''}")
 
 
 async def _read_bounded(process: asyncio.subprocess.Process) -> bytes | None:

@@ -1,5 +1,6 @@
 """RSD groups of any node: what is used by others stays as it is."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -7,12 +8,12 @@ from rbln_worker.core.dra.rsd import (
     DEFAULT_GROUP,
     GroupPlan,
     Groups,
-    RsdFailure,
+    RsdError,
     orphan_groups,
     parse_group_file,
-    parse_tool_output,
     plan_group,
 )
+from tests.fuzz.claims import one_line
 
 NPUS = tuple(f"rbln{number}" for number in range(8))
 names = st.sampled_from(NPUS)
@@ -31,16 +32,16 @@ def nodes(draw: st.DrawFn) -> Groups:
 def test_a_plan_touches_no_group_with_a_member_in_use(
     groups: Groups, wanted: frozenset[str], in_use: frozenset[str]
 ) -> None:
-    plan = plan_group(sorted(wanted), groups, frozenset(NPUS) - in_use)
     obstacles = wanted & in_use or any(
         members & wanted and members & in_use
         for group, members in groups.items()
         if group != DEFAULT_GROUP
     )
-    if isinstance(plan, RsdFailure):
-        assert obstacles
+    if obstacles:
+        with pytest.raises(RsdError):
+            plan_group(sorted(wanted), groups, frozenset(NPUS) - in_use)
         return
-    assert not obstacles
+    plan = plan_group(sorted(wanted), groups, frozenset(NPUS) - in_use)
     after = {group: set(members) for group, members in groups.items() if group not in plan.stale}
     assert all(not groups[group] & in_use for group in plan.stale)
     if plan.exists:
@@ -54,7 +55,6 @@ def test_a_plan_touches_no_group_with_a_member_in_use(
 @given(nodes(), st.frozensets(names, min_size=1))
 def test_a_plan_carried_out_is_found_again(groups: Groups, wanted: frozenset[str]) -> None:
     plan = plan_group(sorted(wanted), groups, NPUS)
-    assert isinstance(plan, GroupPlan)
     after: dict[int, frozenset[str]] = {
         group: members - wanted for group, members in groups.items() if group not in plan.stale
     }
@@ -66,9 +66,9 @@ def test_a_plan_carried_out_is_found_again(groups: Groups, wanted: frozenset[str
 
 @given(st.text())
 def test_any_text_is_groups_or_a_failure_of_one_line(text: str) -> None:
-    for found in (parse_group_file(text), parse_tool_output(text.encode(errors="replace"))):
-        if isinstance(found, RsdFailure):
-            assert found.reason
-            assert len(found.reason.splitlines()) == 1
-        else:
-            assert all(group >= 0 and members for group, members in found.items())
+    try:
+        found = parse_group_file(text)
+    except RsdError as error:
+        one_line(str(error))
+    else:
+        assert all(group >= 0 and members for group, members in found.items())
