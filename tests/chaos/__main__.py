@@ -17,7 +17,7 @@ from rich.console import Console
 
 from tests.chaos import growth, measure, page, pools, story
 from tests.chaos.deck import DECK
-from tests.chaos.report import Report, centiles, show
+from tests.chaos.report import Memory, Report, centiles, show
 from tests.chaos.world import World
 
 QUIET_S: Final = 2.0
@@ -65,7 +65,7 @@ def run(
     def told(step: story.Step) -> None:
         at = monotonic() - began
         if not samples or at - samples[-1].at >= growth.EVERY_S:
-            samples.append(growth.Sample(at, measure.memory(world.stack.processes())))
+            samples.append(growth.Sample(at, _memory(world)))
         print(
             f"{monotonic() - began:7.1f} s  {'; '.join(step.what)}"
             f"  (at rest after {step.converged_s:.2f} s, {step.lost} calls failed)",
@@ -85,14 +85,14 @@ def run(
         story.converge(world, None)
         world.load.rest()
         world.load.wait_answers(pools.NAMES, int(QUIET_S * 30), 60.0)
-        start = measure.memory(world.stack.processes())
+        start = _memory(world)
         try:
             story_so_far = story.tell(world, deck, rng, monotonic() + seconds, steps)
             story.count(story_so_far, told, tallies)
         except story.Broken as error:
             broken = str(error)
             print(error.account, file=sys.stderr)
-        end = measure.memory(world.stack.processes())
+        end = _memory(world)
         broken = broken or growth.grows(samples, monotonic() - began)
     return Report(
         seed=seed,
@@ -108,8 +108,15 @@ def run(
         claim_calls=sum(world.load.answered[pool] for pool in pools.DRA),
         slowest_claim_s=world.claims.slowest_s,
         refused_claims=sum(world.claims.refusals.values()),
+        changes=world.agent.changes,
+        agents=world.agent.starts,
+        most_waiting=world.agent.most_waiting,
         broken=broken,
     )
+
+
+def _memory(world: World) -> Memory:
+    return measure.memory((*world.stack.processes(), world.agent.pid))
 
 
 def _go_inside(argv: Sequence[str]) -> None:

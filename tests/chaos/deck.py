@@ -5,6 +5,7 @@ from typing import Final
 
 from tests.chaos.fault import Fault
 from tests.chaos.faults import (
+    agent,
     api,
     calls,
     claims,
@@ -79,6 +80,9 @@ DECK: Final[Mapping[str, Fault]] = {
     "API server goes": api.goes,
     "token expires": api.token_expires,
     "CA changes": api.ca_changes,
+    "agent dies": agent.dies,
+    "agent hangs": agent.hangs,
+    "Events wait": agent.waits,
     "slices deleted": api.slices_wiped,
     "checkpoint of claims damaged": claims.checkpoint_damaged,
     "CDI folder full": claims.specs_full,

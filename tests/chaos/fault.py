@@ -27,6 +27,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What it leads to, where nothing else is broken; then it is waited for before the undo."""
     seen_s: float = 10.0
     """… for so long."""
+    is_sure: bool = True
+    """Each change has its time meanwhile; not so where the clock jumps."""
     rest_s: float = 10.0
     """How long the way back to rest may take, back-offs left out."""
 

@@ -6,6 +6,7 @@ from time import monotonic
 from typing import Final, NamedTuple
 
 from rbln_supervisor.core.status import NodeStatus, WorkerStatus
+from rbln_supervisor.events import agent_files
 from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.problem import Code
 from rbln_worker.process.event_file import PREVIOUS_SUFFIX
@@ -110,6 +111,7 @@ def files(world: World) -> frozenset[str]:
         for path in folder.rglob("*")
         if path.parent not in {kubelet.plugins, kubelet.registry} or not path.is_socket()
         if path.suffix != PREVIOUS_SUFFIX
+        if path.name not in agent_files.FILES  # with limits of their own
         if "claim" not in path.name  # claims come and go
     )
 

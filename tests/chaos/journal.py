@@ -51,7 +51,7 @@ def untold(lines: Iterable[str], records: Iterable[Record]) -> Iterator[str]:
         last[key] = line
         if line.message in _SHOWN:
             told[(*key, _SHOWN[line.message])] += 1
-    for change, times in _changes(records).items():
+    for change, times in changes(records).items():
         if told[change] < times:
             pool, device, health = change
             yield (
@@ -75,9 +75,9 @@ def _read(lines: Iterable[str]) -> Iterator[Line]:
             continue
 
 
-def _changes(records: Iterable[Record]) -> Counter[tuple[str, str, str]]:
+def changes(records: Iterable[Record]) -> Counter[tuple[str, str, str]]:
     """How often each of them was seen, on the stream that saw it most: two may see the same one."""
-    changes: dict[str, Counter[tuple[str, str, str]]] = {}
+    by_stream: dict[str, Counter[tuple[str, str, str]]] = {}
     shown: dict[tuple[str, str], Mapping[str, SeenDevice]] = {}
     for record in records:
         key = (record.resource, record.endpoint)
@@ -86,7 +86,7 @@ def _changes(records: Iterable[Record]) -> Counter[tuple[str, str, str]]:
                 for device, before in shown.get(key, {}).items():
                     now = devices.get(device)
                     if now is not None and now.health != before.health:
-                        seen = changes.setdefault(record.endpoint, Counter())
+                        seen = by_stream.setdefault(record.endpoint, Counter())
                         seen[(record.resource, device, now.health)] += 1
                 shown[key] = devices
             case Opened() | Closed():
@@ -94,6 +94,6 @@ def _changes(records: Iterable[Record]) -> Counter[tuple[str, str, str]]:
             case _:
                 pass
     most: Counter[tuple[str, str, str]] = Counter()
-    for each in changes.values():
+    for each in by_stream.values():
         most |= each
     return most

@@ -50,6 +50,9 @@ def page_lines(report: Report, commit: str) -> tuple[str, ...]:
         f"| … of DRA pools (prepare and unprepare) | {report.claim_calls:,}; slowest answer "
         f"{report.slowest_claim_s:.1f} s |",
         f"| second claims of a device that a claim has | {report.refused_claims:,}, all refused |",
+        f"| changes that have their Events, each counted once with its own time | "
+        f"{report.changes:,}, sent by {report.agents} agents one after another; "
+        f"{report.most_waiting} Events waited at once |",
         f"| Allocate p50 / p99, without faults | {quiet} |",
         f"| … in pools beside those with a fault | {faulty} |",
         f"| slowest answer to `rbln-ctl status` | {report.slowest_status_ms:.0f} ms |",

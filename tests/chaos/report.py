@@ -37,6 +37,12 @@ class Report(msgspec.Struct, frozen=True):
     slowest_claim_s: float = 0.0
     refused_claims: int = 0
     """Second claims of a device that another claim has."""
+    changes: int = 0
+    """Changes of the node that have their Events."""
+    agents: int = 0
+    """Agents that were started."""
+    most_waiting: int = 0
+    """Events that waited at once."""
     broken: str = ""
     """What did not hold; empty where all did."""
 
@@ -81,6 +87,8 @@ def _lines(report: Report) -> tuple[str, ...]:
         f"memory of all processes: {start.pss_kib / 1024:.1f} MiB in {start.processes}, "
         f"at the end {end.pss_kib / 1024:.1f} MiB in {end.processes}",
         f"open descriptors: {start.descriptors}, at the end {end.descriptors}",
+        f"Events: of {report.changes} changes, each once; {report.most_waiting} waited at once; "
+        f"{report.agents} agents",
         f"slowest answer to rbln-ctl status: {report.slowest_status_ms:.0f} ms",
         f"BROKEN: {report.broken}" if report.broken else "every invariant held",
     )

@@ -61,7 +61,7 @@ Deck = Mapping[str, Fault]
 def tell(
     world: World, deck: Deck, rng: Random, until: float, steps: int | None = None
 ) -> Iterator[Step]:
-    """Break things until a time (monotonic seconds), or so many times.
+    """Break things until a time (monotonic seconds), or so many times; then count the Events.
 
     Broken where that has an effect it may not.
     """
@@ -86,6 +86,11 @@ def tell(
         if chosen:
             yield _step(world, chosen, rng)
             told += 1
+    before = invariants.sight(world)
+    try:
+        _require_none(world.agent.settle(world.wait))
+    except Exception as error:
+        raise Broken(f"at the end: {error}", account(world, before)) from error
 
 
 def _step(world: World, chosen: Mapping[str, Plan], rng: Random) -> Step:
@@ -134,14 +139,22 @@ def _break(world: World, chosen: Mapping[str, Plan], rng: Random, before: invari
     world.load.rest()
     if touches.keys() & pools.DRA.keys() or not rng.randrange(SELDOM):
         nothing_remains(world)
-    wrong = list(invariants.broken(world, before, touches))
-    assert not wrong, "\n".join(("", *wrong))
+    _require_none(invariants.broken(world, before, touches))
+    sure = all(plan.is_sure for plan in plans)
+    _require_none(world.agent.take_step(world.records[before.records :], touches, sure=sure))
+    if world.agent.is_behind or any("agent" in plan.uses for plan in plans):
+        _require_none(world.agent.settle(world.wait))
     return Step(
         names=tuple(chosen),
         what=tuple(plan.what for plan in plans),
         lost=len(world.load.losses) - before.losses,
         converged_s=took_s,
     )
+
+
+def _require_none(wrong: Iterable[str]) -> None:
+    """Raise AssertionError with everything that is wrong."""
+    assert not (lines := list(wrong)), "\n".join(("", *lines))
 
 
 def converge(world: World, files: frozenset[str] | None, patience_s: float = CONVERGE_S) -> None:

@@ -19,6 +19,7 @@ from rbln_supervisor.core.control.protocol import Reload, Request, Rescan
 from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl.client import UnreachableError, send_request
 from tests.chaos import pools
+from tests.chaos.agent_side import AgentSide
 from tests.chaos.claims import ClaimLoad
 from tests.chaos.dra_side import DraSide
 from tests.chaos.load import Load
@@ -72,6 +73,7 @@ class World:
         self.load = Load(self.stack.kubelet, pools.REST, seed)
         self.clock = SimClock(self._home)
         self.stack.under = self.clock.command
+        self.agent = AgentSide(self.stack.run_dir, self.dra, self.clock.command)
         self.claims = ClaimLoad(self.dra, self.load, seed)
         self.pulse = Pulse(self.stack)
         self._stack = ExitStack()
@@ -93,6 +95,8 @@ class World:
             self.wait(self.is_listed, "every pool is listed", 20.0)
             self.wait(lambda: not any(self.dra.differences()), "slices of every DRA pool", 20.0)
             self.kubelet.running.write_checkpoint()  # as a kubelet has one at any time
+            stack.enter_context(self.agent)
+            self.agent.wait_read(self.wait)
             stack.enter_context(self.load)
             stack.enter_context(self.claims)
             stack.enter_context(self.pulse)

@@ -3,11 +3,14 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rbln_supervisor.agent.state_file import load_state
+from rbln_supervisor.core.events.series import AgentState
+from rbln_supervisor.events.log import event_files
 from tests.sim.api_server import SimApiServer
 from tests.sim.system import REPOSITORY
 
@@ -28,8 +31,13 @@ class SeenEvent(NamedTuple):
 class Agent:
     """A running agent."""
 
-    def __init__(self, run_dir: Path, kubeconfig: Path, *flags: str) -> None:
+    def __init__(
+        self, run_dir: Path, kubeconfig: Path, *flags: str, under: Sequence[str] = ()
+    ) -> None:
+        """``under``: a command that runs it, with the same pid."""
+        self.run_dir = run_dir
         self._arguments = (
+            *under,
             *(sys.executable, "-m", "rbln_supervisor.agent", "--run-dir", str(run_dir)),
             *("--node-name", NODE, "--kubeconfig", str(kubeconfig), *flags),
         )
@@ -49,6 +57,30 @@ class Agent:
         return self._process.wait(STOP_DEADLINE_S)
 
     @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def state(self) -> AgentState:
+        """What it has saved."""
+        return load_state(self.run_dir)
+
+    def sizes(self) -> dict[str, int]:
+        """Return the sizes of the files of events, by its keys."""
+        each = [path.stat() for path in event_files(self.run_dir) if path.exists()]
+        return {f"{one.st_dev}:{one.st_ino}": one.st_size for one in each}
+
+    def has_read(self, sizes: dict[str, int]) -> bool:
+        """Return True if it has saved that it read so much of each file that is still there."""
+        known = self.state.positions
+        return all(known.get(key, 0) >= sizes.get(key, 0) for key in self.sizes())
+
+    @property
     def log(self) -> str:
         return self.log_path.read_text()
 
@@ -61,7 +93,7 @@ def running_agent(run_dir: Path, kubeconfig: Path, *flags: str) -> Iterator[Agen
     try:
         yield agent
     finally:
-        if agent._process is not None and agent._process.poll() is None:
+        if agent.is_running:
             agent.end(signal.SIGKILL)
 
 

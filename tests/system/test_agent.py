@@ -8,12 +8,11 @@ from random import Random
 
 import pytest
 
-from rbln_supervisor.core.events.query import Query
 from rbln_supervisor.core.events.series import micro_time
-from rbln_supervisor.ctl.events_command import NodeEvents
 from rbln_worker.contract.problem import Code
 from tests.sim.agent import NODE, SeenEvent, event_objects, running_agent, seen_events
 from tests.sim.api_server import ApiRequest, RawAnswer, SimApiServer, http_answer
+from tests.sim.event_book import EventBook, Subject
 from tests.sim.kubelet import kubelet_1_37
 from tests.sim.stack import Stack
 from tests.system.faults_around import other_plugin
@@ -253,6 +252,7 @@ def test_each_transition_counts_once_whatever_ends(
         return RawAnswer(end="reset")
 
     server.fault = lose_some
+    book = EventBook(stack.run_dir)
     with running_agent(stack.run_dir, server.kubeconfig()) as agent:
         for _ in range(8):
             match random.randrange(4):
@@ -270,10 +270,11 @@ def test_each_transition_counts_once_whatever_ends(
         if not is_up:
             server.start()
         server.fault = lambda _: None
-        deaths = [one for one in NodeEvents(stack.run_dir).read_new(Query()) if one.what == "died"]
         kill_worker(stack)
-        sees(server, on_node("PoolWorkerRestarted", len(deaths) + 1))
-    assert [one.reason for one in seen_events(server)] == ["PoolWorkerRestarted"]
+        book.read_new()
+        deaths = book.due[Subject("PoolWorkerRestarted", ATOM, "")]
+        sees(server, on_node("PoolWorkerRestarted", deaths))
+    assert not list(book.differences(event_objects(server)))
 
 
 def test_the_nodes_condition_follows_the_devices_and_goes_with_the_agent(

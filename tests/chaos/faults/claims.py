@@ -210,11 +210,17 @@ def clock_jumps(world: World, rng: Random) -> Plan | None:
     if not world.clock.is_possible:
         return None
     seconds = rng.choice(CLOCK_JUMPS_S)
+
+    def inject() -> None:
+        world.agent.wait_read(world.wait)  # an event of long ago is ignored
+        world.clock.set_offset(seconds)
+
     return Plan(
         what=f"the wall clock jumps by {seconds} s",
-        uses=frozenset({"api", "clock"}),
+        uses=frozenset({"agent", "api", "clock"}),
         touches=dict.fromkeys(pools.DRA, Touch.LISTS),
-        inject=lambda: world.clock.set_offset(seconds),
+        is_sure=False,
+        inject=inject,
         undo=lambda: world.clock.set_offset(0),
         rest_s=45.0,
     )

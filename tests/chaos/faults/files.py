@@ -78,7 +78,7 @@ def run_dir_read_only(world: World, rng: Random) -> Plan | None:
     return _read_only(
         world,
         world.stack.run_dir,
-        {"supervisor", pools.ATOM, *(f"worker {each}" for each in pools.NAMES)},
+        {"agent", "supervisor", pools.ATOM, *(f"worker {each}" for each in pools.NAMES)},
         {pools.ATOM: Touch.LISTS},
         meanwhile,
     )
