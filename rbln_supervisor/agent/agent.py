@@ -93,7 +93,7 @@ class Agent:
     async def _follow_events(self) -> None:
         await self._request_status()
         while True:
-            if self._events.has_news():
+            if self._events.has_news() or self._save_problem:
                 await asyncio.sleep(SETTLE_S)
                 await self._take_events(self._events.read_new())
             self._write_problem()
@@ -123,7 +123,7 @@ class Agent:
 
     def _add_occurrences(self, occurrences: Iterable[Occurrence], state: AgentState) -> None:
         new = add_groups(state, group_occurrences(occurrences), self._holders, self._node)
-        if new != self._sender.state:
+        if new != self._sender.state or self._save_problem:
             self._sender.replace_state(new)
 
     async def _request_status(self, patience_s: float = 0.0) -> None:

@@ -9,7 +9,9 @@ from random import Random
 import pytest
 
 from rbln_supervisor.core.events.series import micro_time
+from rbln_supervisor.events.agent_files import STATE_FILE
 from rbln_worker.contract.problem import Code
+from rbln_worker.process.replace_file import ASIDE_SUFFIX
 from tests.sim.agent import NODE, SeenEvent, event_objects, running_agent, seen_events
 from tests.sim.api_server import ApiRequest, RawAnswer, SimApiServer, http_answer
 from tests.sim.event_book import EventBook, Subject
@@ -222,6 +224,26 @@ def test_an_event_that_is_refused_does_not_hold_up_others(
         sees(server, on_node("PoolWorkerRestarted"))
         server.fault = lambda _: None
         sees(server, on_node("DeviceUnhealthy"))
+
+
+def test_a_state_that_could_not_be_saved_is_saved_later(stack: Stack, server: SimApiServer) -> None:
+    obstacle = stack.run_dir / f"{STATE_FILE}{ASIDE_SUFFIX}"
+    with running_agent(stack.run_dir, server.kubeconfig()) as agent:
+        eventually(lambda: agent.has_read(agent.sizes()), what="it has saved what it read")
+        obstacle.mkdir()
+        fail(stack, "rbln1")
+        stack.wait_status(
+            lambda now: any(
+                "may be sent again" in why
+                for one in now.supervisor.problems
+                for why in one.evidence
+            ),
+            what="the status says it",
+        )
+        sees(server, on_node("DeviceUnhealthy"))
+        obstacle.rmdir()
+        stack.wait_status(lambda now: not now.supervisor.problems, what="the problem is gone")
+        assert agent.has_read(agent.sizes())
 
 
 def kill_worker(stack: Stack) -> None:

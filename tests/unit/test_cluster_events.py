@@ -107,6 +107,15 @@ def test_the_third_failure_within_ten_minutes_is_flapping() -> None:
     assert reasons == [once, once, flapping, flapping, once]
 
 
+def test_failures_of_a_clock_that_was_set_back_are_forgotten() -> None:
+    history = FlapHistory()
+    reasons = []
+    for at in (86_400.0, 86_401.0, 0.0, 1.0, 2.0):
+        found, history = find_occurrences([event("Unhealthy", at=NOW + at)], history, NOW + at)
+        reasons += [str(one.reason) for one in found]
+    assert reasons == [*["DeviceUnhealthy"] * 4, "DeviceFlapping"]
+
+
 @pytest.mark.parametrize(
     ("events", "text"),
     [
@@ -179,6 +188,13 @@ def test_a_repetition_counts_in_its_series_until_this_has_ended() -> None:
         "series": {"count": 3, "lastObservedTime": "2027-01-15T09:00:00.000000Z"}
     }
     assert third.full_body == {**third.body, **third.series_patch}
+
+
+def test_a_series_ends_where_the_clock_is_set_back() -> None:
+    state = AgentState()
+    for at in (86_400.0, 0.0):
+        state = add_groups(state, groups_of(event("Unhealthy", at=NOW + at)), {}, "n1")
+    assert [(one.count, one.last_at - NOW) for one in state.outbox] == [(1, 86_400.0), (1, 0.0)]
 
 
 def test_other_words_of_a_refused_configuration_are_another_event() -> None:

@@ -71,11 +71,14 @@ class FlapHistory(msgspec.Struct, frozen=True):
     failures: Mapping[str, tuple[float, ...]] = {}
 
     def with_failure(self, key: str, at: float) -> "FlapHistory":
-        """Return the history after a failure; what is older than FLAP_S is forgotten."""
+        """Return the history after a failure; what is older than FLAP_S is forgotten.
+
+        So is a time that is as far ahead: the clock was set back.
+        """
         kept = {
             name: recent
             for name, times in self.failures.items()
-            if (recent := tuple(one for one in times if at - one < FLAP_S))
+            if (recent := tuple(one for one in times if abs(at - one) < FLAP_S))
         }
         kept[key] = (*kept.get(key, ()), at)[-FLAPS:]
         return FlapHistory(kept)

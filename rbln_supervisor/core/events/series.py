@@ -16,7 +16,8 @@ CONTROLLER: Final = "rebellions.ai/rbln-agent"
 NODE_NAMESPACE: Final = "default"
 """Namespace of Events about nodes, which have none themselves."""
 SERIES_S: Final = 1800.0
-"""Time after which a series has ended: what happens again then is a new Event."""
+"""Time after which a series has ended: what happens again then is a new Event. A series that is so
+far ahead has ended, too: the clock was set back."""
 MAX_OUTBOX: Final = 256
 """Maximum number of Events that wait for the API server; then the oldest is dropped."""
 MAX_SERIES: Final = 1024
@@ -131,7 +132,7 @@ def _add_event(
     note = event_note(group, for_pod=subject.kind == "Pod")
     key = _series_key(subject, group, note)
     known = state.series.get(key)
-    if known is not None and group.last_at - known.last_at > SERIES_S:
+    if known is not None and abs(group.last_at - known.last_at) > SERIES_S:
         known = None
     if known is None:
         digest = hashlib.sha256(f"{node} {key} {group.first_at}".encode()).hexdigest()[:16]

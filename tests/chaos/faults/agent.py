@@ -44,7 +44,7 @@ def hangs(world: World, _: Random) -> Plan:
 def waits(world: World, rng: Random) -> Plan:
     """The API server is gone for long: NPUs fail and recover meanwhile, and agents die."""
     chosen = rng.sample(pools.ATOMS, rng.randint(1, 2))
-    turns = [rng.random() for _ in range(rng.randint(3, 8))]
+    turns = [rng.random() for _ in range(rng.randint(2, 6))]
 
     def set_status(text: str) -> None:
         for bdf in chosen:
