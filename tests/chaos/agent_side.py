@@ -37,7 +37,8 @@ class AgentSide(Agent):
         super().__init__(run_dir, cluster.kubeconfig, under=under)
         self._cluster = cluster
         self._book = EventBook(run_dir)
-        self._read_at = datetime.now(UTC).timestamp()
+        self._reads = (datetime.now(UTC).timestamp(),) * 2
+        """Times of the last two readings: what happened a moment before one is written after it."""
         self._log_at = 0
         self.starts = 0
         self.most_waiting = 0
@@ -71,12 +72,12 @@ class AgentSide(Agent):
 
         ``sure``: the clock did not jump.
         """
-        began, self._read_at = self._read_at, datetime.now(UTC).timestamp()
         events = self._book.read_new(sure=sure)
-        if sure:
-            for event in events:
-                if not began <= event.at <= self._read_at:
-                    yield f"an event of another time: {began}, {event}, {self._read_at}"
+        (began, last), now = self._reads, datetime.now(UTC).timestamp()
+        self._reads = last, now
+        for event in events if sure else ():
+            if not began <= event.at <= now:
+                yield f"an event of another time: {began}, {event}, {now}"
         yield from _missing(events, records, touches)
         yield from self.unbounded()
         lines = journal.since(self.log_path, self._log_at)
