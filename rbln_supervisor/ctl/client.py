@@ -126,7 +126,10 @@ class Session:
             frames = dealer.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:
             self._hang_up()
-            raise _timeout_error(self._path, timeout_s) from None
+            raise UnreachableError(
+                f"no answer from {self._path} within {timeout_s:g} s: "
+                "the supervisor hangs or is overloaded: see its log"
+            ) from None
         except BaseException:
             self._hang_up()
             raise
@@ -153,13 +156,6 @@ class Session:
 
 def _left_ms(end: float) -> int:
     return max(0, round(1000 * (end - monotonic())))
-
-
-def _timeout_error(path: Path, timeout_s: float) -> UnreachableError:
-    return UnreachableError(
-        f"no answer from {path} within {timeout_s:g} s: "
-        "the supervisor hangs or is overloaded: see its log"
-    )
 
 
 def _timeout_s(request: protocol.Request) -> float:

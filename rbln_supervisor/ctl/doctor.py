@@ -53,7 +53,9 @@ def diagnose_node(options: Options, *, listing: bool = False) -> Diagnosis:
     lines, failure = _run_process(process, ExamineRequest(options, unreachable, listing))
     results = {one.section: one for one in _decode_results(lines)}
     problems = [problem for one in results.values() for problem in one.problems]
-    problems += _missing_sections(results, failure)
+    if missing := [section for section in SECTIONS if section not in results]:
+        others = (f"not examined after it: {', '.join(missing[1:])}",) if missing[1:] else ()
+        problems.append(msgspec.structs.replace(failure, subject=missing[0], evidence=others))
     files = results["files"].files if "files" in results else {}
     return Diagnosis(all_problems(status, problems, VERSION), status, unreachable, files)
 
@@ -104,10 +106,3 @@ def _decode_results(lines: list[bytes]) -> Iterator[SectionResult]:
         # The last line may be torn at the deadline.
         with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             yield msgspec.json.decode(line, type=SectionResult)
-
-
-def _missing_sections(results: Mapping[str, SectionResult], failure: Problem) -> Iterator[Problem]:
-    missing = [section for section in SECTIONS if section not in results]
-    if missing:
-        others = (f"not examined after it: {', '.join(missing[1:])}",) if missing[1:] else ()
-        yield msgspec.structs.replace(failure, subject=missing[0], evidence=others)

@@ -29,7 +29,8 @@ _FOLDERS: Final = (
 
 def list_files(options: Options) -> Mapping[str, str]:
     """Return all texts, by their file name in the bundle."""
-    files = dict(_worker_logs(options.run_dir))
+    logs = sorted((options.run_dir / "pools").glob("*.log"))
+    files = {f"logs/{path.name}": _read_tail(path) for path in logs}
     files |= _process_list(options.run_dir)
     files |= dict(_driver_checkpoints(options))
     files["host/pci-functions.txt"] = "\n".join(_function_lines(options.host_root)) + "\n"
@@ -42,12 +43,6 @@ def list_files(options: Options) -> Mapping[str, str]:
     mounts = [line.split()[1:3] for line in _read_tail(_PROC / "mounts").splitlines()]
     files["host/mounts.txt"] = "".join(f"{' '.join(one)}\n" for one in mounts)
     return files
-
-
-def _worker_logs(run_dir: Path) -> Iterator[tuple[str, str]]:
-    """Yield the last log lines of each pool's worker; an unreadable file has its error as text."""
-    for path in sorted((run_dir / "pools").glob("*.log")):
-        yield f"logs/{path.name}", _read_tail(path)
 
 
 def _driver_checkpoints(options: Options) -> Iterator[tuple[str, str]]:

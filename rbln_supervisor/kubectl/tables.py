@@ -154,7 +154,3 @@ def _is_healthy(device: DeviceStatus) -> bool:
 def _list_names(names: Sequence[str]) -> str:
     more = len(names) - MAX_NAMES
     return ", ".join(names[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
-
-
-def _share_of(healthy: int, devices: int) -> Text:
-    return Text(f"{healthy}/{devices}", "" if healthy == devices else "red")

@@ -52,7 +52,6 @@ from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.messages import Delta, FrameError, Report, Snapshot
 from rbln_worker.contract.pod_devices import MAX_NAME, PodDevices, PodSource
 from rbln_worker.contract.pool import PoolName, PoolSpec
-from rbln_worker.contract.problem import Code, make_problem
 from rbln_worker.core.allocation.device_allocation import env_names
 from rbln_worker.core.pool_snapshot import Gap, apply_message
 from rbln_worker.core.preferred import choose
@@ -185,7 +184,6 @@ def sections(said: bytes) -> None:
     """What doctor's own process says is problems that can be shown, or passed over."""
     results = {one.section: one for one in doctor._decode_results(said.splitlines())}
     found = [problem for one in results.values() for problem in one.problems]
-    found += doctor._missing_sections(results, make_problem(Code.CHECK_FAILED, "it ended"))
     page = doctor_command.doctor_page(all_problems(None, found, "0.1.0"), "nobody listens")
     claims.page(rendering.render_text(lambda _: page, io.StringIO()))
 

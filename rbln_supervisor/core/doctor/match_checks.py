@@ -9,7 +9,6 @@ from rbln_supervisor.core.device_types.base import Candidate, RefusalReason
 from rbln_supervisor.core.matching.assign import Assignment, BoundSelector, assign, bound_selectors
 from rbln_supervisor.core.matching.hints import selector_hints
 from rbln_supervisor.core.matching.node_inventory import NodeInventory, candidates
-from rbln_supervisor.core.matching.selector_match import Mismatch
 from rbln_worker.contract.device import REBELLIONS, Device
 from rbln_worker.contract.pool import DeviceType
 from rbln_worker.contract.problem import Code, Problem, count_text, make_problem
@@ -64,45 +63,42 @@ def _check_pool(
     every: Sequence[Candidate],
     assigned: Assignment,
 ) -> Iterator[Problem]:
-    earlier: Counter[str] = Counter()
-    refused: Counter[str] = Counter()
-    mismatches: Counter[tuple[int, str]] = Counter()
-    first: dict[tuple[int, str], Mismatch] = {}
-    for candidate in every:
-        device = candidate.device
-        place = assigned.taken.get(device.id)
-        if candidate.refusal is not None:
-            refused[candidate.refusal.text] += 1
-        elif any(one.compiled.matches_device(device) for one in objects):
-            if place is not None and place.pool != pool.spec.name:
-                earlier[place.pool] += 1
-        else:
-            for one in objects:
-                if mismatch := one.compiled.first_mismatch(device):
-                    key = one.place.selector, mismatch.key
-                    mismatches[key] += 1
-                    first.setdefault(key, mismatch)
+    name = pool.spec.name
+    refused = Counter(one.refusal.text for one in every if one.refusal is not None)
+    free = [one.device for one in every if one.refusal is None]
+    matching = dict.fromkeys(
+        device.id for device in free if any(one.compiled.matches_device(device) for one in objects)
+    )
+    earlier = Counter(assigned.taken[device].pool for device in matching)
+    del earlier[name]
     taken = tuple(f"{count} belong to {other}" for other, count in earlier.items())
-    if assigned.devices[pool.spec.name]:
+    if assigned.devices[name]:
         if taken:
             text = "it also matches devices of pools before it in the file"
-            yield make_problem(Code.SELECTORS_OVERLAP, text, pool.spec.name, taken)
+            yield make_problem(Code.SELECTORS_OVERLAP, text, name, taken)
         return
     lines = [f"{count_text(len(every), 'device')} of type {pool.spec.device_type} on the node"]
     lines += taken
     lines += [f"{count} not assignable: {reason}" for reason, count in refused.items()]
-    for worst, count in mismatches.most_common(1):
-        mismatch = first[worst]
-        value = f"has {mismatch.has}" if mismatch.has else "has none"
-        wanted = " or ".join(mismatch.wanted)
+    mismatches = [
+        (one.place.selector, mismatch)
+        for device in free
+        if device.id not in matching
+        for one in objects
+        if (mismatch := one.compiled.first_mismatch(device))
+    ]
+    counts = Counter((index, mismatch.key) for index, mismatch in mismatches)
+    for (index, key), count in counts.most_common(1):
+        first = next(one for at, one in mismatches if (at, one.key) == (index, key))
+        value = f"has {first.has}" if first.has else "has none"
+        wanted = " or ".join(first.wanted)
         lines.append(
-            f"selectors[{worst[0]}].{mismatch.key} rejects {count}: expected {wanted}, "
-            f"the first {value}"
+            f"selectors[{index}].{key} rejects {count}: expected {wanted}, the first {value}"
         )
     hints = (hint for one in every for hint in selector_hints([pool], one.device, {}))
     lines += dict.fromkeys(hints)
     text = "no device on this node matches its selectors"
-    yield make_problem(Code.POOL_EMPTY, text, pool.spec.name, tuple(lines))
+    yield make_problem(Code.POOL_EMPTY, text, name, tuple(lines))
 
 
 def _unclaimed_devices(
