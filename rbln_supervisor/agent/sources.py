@@ -9,7 +9,7 @@ from rbln_supervisor.core.events.occurrences import PROBLEM_REASONS, Occurrence
 from rbln_supervisor.core.events.series import EventSubject
 from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl.client import Session
-from rbln_supervisor.ctl.exits import CommandError
+from rbln_supervisor.ctl.command import CommandError
 from rbln_supervisor.events.log import event_files
 from rbln_worker.contract.events import Event
 from rbln_worker.contract.problem import Code, Problem

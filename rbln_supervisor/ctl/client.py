@@ -11,7 +11,7 @@ import msgspec
 import zmq
 
 from rbln_supervisor.core.control import protocol
-from rbln_supervisor.ctl.exits import CommandError, Exit
+from rbln_supervisor.ctl.command import CommandError, Exit
 
 REQUEST_TIMEOUT_S: Final = 5.0
 """Seconds: a supervisor replies within one loop iteration; one that needs longer hangs."""

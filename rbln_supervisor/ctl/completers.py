@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from rbln_supervisor.core.control.protocol import Status, StatusReply
-from rbln_supervisor.ctl.command import RUN_DIR
-from rbln_supervisor.ctl.exits import CommandError
+from rbln_supervisor.ctl.command import RUN_DIR, CommandError
 
 _TIMEOUT_S: Final = 1.0
 """A person waits for it with a line half typed (seconds)."""

@@ -5,8 +5,7 @@ from typing import Final
 
 from argcomplete.shell_integration import shellcode
 
-from rbln_supervisor.ctl.command import Command
-from rbln_supervisor.ctl.exits import Exit
+from rbln_supervisor.ctl.command import Command, Exit
 from rbln_supervisor.ctl.output import write_text
 
 

@@ -15,7 +15,7 @@ from rbln_supervisor.core.control.protocol import Status, StatusReply
 from rbln_supervisor.core.doctor.status_checks import all_problems
 from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl.client import request_reply
-from rbln_supervisor.ctl.exits import CommandError
+from rbln_supervisor.ctl.command import CommandError
 from rbln_supervisor.doctor.examination import (
     SECTIONS,
     ExamineRequest,

@@ -11,9 +11,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from rbln_supervisor.core.doctor.status_checks import has_errors
-from rbln_supervisor.ctl.command import Command
+from rbln_supervisor.ctl.command import Command, Exit
 from rbln_supervisor.ctl.doctor import Diagnosis, diagnose_node
-from rbln_supervisor.ctl.exits import Exit
 from rbln_supervisor.ctl.output import write_json
 from rbln_supervisor.ctl.rendering import indent_page, print_page
 from rbln_supervisor.ctl.text import plain

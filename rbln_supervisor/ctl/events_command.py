@@ -12,8 +12,7 @@ from rich.text import Text
 
 from rbln_supervisor.core.events.query import MAX_EVENTS, Query, select_events
 from rbln_supervisor.ctl import completers
-from rbln_supervisor.ctl.command import Command
-from rbln_supervisor.ctl.exits import Exit
+from rbln_supervisor.ctl.command import Command, Exit
 from rbln_supervisor.ctl.output import print_errors, write_json, write_line, write_text
 from rbln_supervisor.ctl.rendering import build_table, fixed_column, print_page
 from rbln_supervisor.ctl.text import parse_since, plain, time_stamp

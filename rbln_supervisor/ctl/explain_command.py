@@ -22,9 +22,8 @@ from rbln_supervisor.core.matching.explain import (
 from rbln_supervisor.core.matching.selector_match import Mismatch
 from rbln_supervisor.core.status import DeviceStatus
 from rbln_supervisor.ctl import client, completers, status_command
-from rbln_supervisor.ctl.command import Command
+from rbln_supervisor.ctl.command import Command, CommandError, Exit
 from rbln_supervisor.ctl.doctor import find_owners
-from rbln_supervisor.ctl.exits import CommandError, Exit
 from rbln_supervisor.ctl.output import write_json
 from rbln_supervisor.ctl.rendering import build_table, fixed_column, indent_page, print_page
 from rbln_supervisor.ctl.text import duration_text, plain, time_ago
@@ -140,33 +139,11 @@ def next_step(explanation: Explanation) -> str:
         return f"rbln-ctl events --device {device}; rbln-ctl doctor"
     if explanation.refusal is not None:
         return _REMEDIES[explanation.refusal].format(device=device)
-    nearest = _nearest_selector(explanation)
-    if nearest is None:
-        return (
-            f"add a pool with deviceType {explanation.device_type} to the configuration; "
-            "rbln-ctl validate FILE --against-host"
-        )
-    pool, index, mismatch = nearest
-    change = f"accepts {mismatch.has}" if mismatch.has else "is left out"
+    change = "" if _is_type_unknown(explanation) else "change a selector above, or "
     return (
-        f"to add it to {pool}, change selectors[{index}] there so that {mismatch.key} {change}; "
+        f"{change}add a pool with deviceType {explanation.device_type} to the configuration; "
         "rbln-ctl validate FILE --against-host"
     )
-
-
-def _nearest_selector(explanation: Explanation) -> tuple[str, int, Mismatch] | None:
-    """Return the pool and the selector object whose mismatch came last in the order of keys."""
-    keys = list(explanation.values)
-    candidates = [
-        (keys.index(mismatch.key) if mismatch.key in keys else -1, pool.pool, index, mismatch)
-        for pool in explanation.pools
-        if pool.decision is Decision.REJECTED
-        for index, mismatch in enumerate(pool.mismatches)
-    ]
-    if not candidates:
-        return None
-    _, name, index, mismatch = max(candidates, key=lambda one: one[0])
-    return name, index, mismatch
 
 
 def _head_line(explanation: Explanation) -> Text:
@@ -182,10 +159,15 @@ def _result_text(explanation: Explanation) -> tuple[str, str]:
         return f"in pool {plain(explanation.pool)}, by selectors[{explanation.selector}]", "green"
     if explanation.refusal is not None:
         return f"not assignable: {plain(explanation.detail)}", "red"
-    others = {Decision.OTHER_TYPE, Decision.INVALID}
-    if all(pool.decision in others for pool in explanation.pools):
+    if _is_type_unknown(explanation):
         return f"in no pool: no valid pool has deviceType {_type_text(explanation)}", "yellow"
     return "in no pool: it matches no pool's selectors", "yellow"
+
+
+def _is_type_unknown(explanation: Explanation) -> bool:
+    """Return True if no valid pool has the device's type."""
+    others = {Decision.OTHER_TYPE, Decision.INVALID}
+    return all(pool.decision in others for pool in explanation.pools)
 
 
 def _type_text(explanation: Explanation) -> str:

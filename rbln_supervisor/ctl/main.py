@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 
 from rbln_supervisor.ctl import output
-from rbln_supervisor.ctl.exits import CommandError, Exit
+from rbln_supervisor.ctl.command import CommandError, Exit
 from rbln_supervisor.ctl.parser import build_parser, parse_arguments
 
 

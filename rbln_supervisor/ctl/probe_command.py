@@ -5,8 +5,7 @@ from typing import Final
 
 from rbln_supervisor.core.control.protocol import Status, StatusReply
 from rbln_supervisor.ctl import client
-from rbln_supervisor.ctl.command import Command
-from rbln_supervisor.ctl.exits import CommandError, Exit
+from rbln_supervisor.ctl.command import Command, CommandError, Exit
 
 READY_TIMEOUT_S: Final = 3.0
 """Less than a kubelet's time-out (5 s in our manifests): a probe that it kills reports no

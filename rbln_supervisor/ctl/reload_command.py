@@ -5,8 +5,7 @@ from typing import Final
 
 from rbln_supervisor.core.control.protocol import Reload, ReloadReply
 from rbln_supervisor.ctl import client
-from rbln_supervisor.ctl.command import Command
-from rbln_supervisor.ctl.exits import Exit
+from rbln_supervisor.ctl.command import Command, Exit
 from rbln_supervisor.ctl.output import print_errors, write_json, write_text
 from rbln_supervisor.ctl.plan_table import plan_page
 from rbln_supervisor.ctl.rendering import print_page

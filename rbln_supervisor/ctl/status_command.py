@@ -22,8 +22,7 @@ from rbln_supervisor.core.status import (
     SupervisorStatus,
 )
 from rbln_supervisor.ctl import client, completers
-from rbln_supervisor.ctl.command import Command
-from rbln_supervisor.ctl.exits import CommandError, Exit
+from rbln_supervisor.ctl.command import Command, CommandError, Exit
 from rbln_supervisor.ctl.output import write_json
 from rbln_supervisor.ctl.rendering import (
     build_table,

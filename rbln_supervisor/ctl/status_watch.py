@@ -14,7 +14,7 @@ from rich.text import Text
 from rbln_supervisor.core.control.protocol import Status, StatusReply
 from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl.client import Session, expect_reply
-from rbln_supervisor.ctl.exits import CommandError, Exit
+from rbln_supervisor.ctl.command import CommandError, Exit
 from rbln_supervisor.ctl.status_command import (
     StatusFilter,
     filter_status,

@@ -27,9 +27,8 @@ from rbln_supervisor.ctl import (
     rendering,
     status_command,
 )
-from rbln_supervisor.ctl.command import Command
+from rbln_supervisor.ctl.command import Command, CommandError, Exit
 from rbln_supervisor.ctl.doctor import Diagnosis, diagnose_node
-from rbln_supervisor.ctl.exits import CommandError, Exit
 from rbln_supervisor.options import Options
 from rbln_worker.contract.events import Event
 from rbln_worker.contract.version import VERSION

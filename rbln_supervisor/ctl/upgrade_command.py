@@ -10,8 +10,7 @@ import msgspec
 from rbln_supervisor.core.control.protocol import Status, StatusReply, Upgrade, UpgradeReply
 from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl import client
-from rbln_supervisor.ctl.command import Command
-from rbln_supervisor.ctl.exits import CommandError, Exit
+from rbln_supervisor.ctl.command import Command, CommandError, Exit
 from rbln_supervisor.ctl.output import write_json, write_text
 from rbln_supervisor.ctl.text import plain
 from rbln_worker.contract.problem import count_text

@@ -8,8 +8,7 @@ from typing import Final
 from rbln_supervisor.config import config_file
 from rbln_supervisor.core.config import node_config
 from rbln_supervisor.core.control.protocol import DryRun, DryRunReply
-from rbln_supervisor.ctl.command import Command
-from rbln_supervisor.ctl.exits import Exit
+from rbln_supervisor.ctl.command import Command, Exit
 from rbln_supervisor.ctl.output import print_errors, write_json, write_text
 from rbln_supervisor.ctl.text import plain
 from rbln_worker.contract.problem import count_text

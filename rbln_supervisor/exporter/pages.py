@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from rbln_supervisor.core.control import protocol
 from rbln_supervisor.ctl.client import request_reply
-from rbln_supervisor.ctl.exits import CommandError
+from rbln_supervisor.ctl.command import CommandError
 from rbln_supervisor.exporter.families import Family, Page, fill_page
 from rbln_supervisor.exporter.processes import fill_processes
 

@@ -14,9 +14,9 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from rbln_supervisor.core.matching.explain import Explanation
 from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl import output
+from rbln_supervisor.ctl.command import Exit
 from rbln_supervisor.ctl.doctor_command import DoctorReport
 from rbln_supervisor.ctl.events_command import EventsReport
-from rbln_supervisor.ctl.exits import Exit
 from rbln_supervisor.ctl.output import print_errors, write_json, write_text
 from rbln_supervisor.ctl.rendering import render_text
 from rbln_supervisor.kubectl import tables

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from rbln_supervisor.core.control.protocol import ErrorReply
-from rbln_supervisor.ctl.exits import Exit
+from rbln_supervisor.ctl.command import Exit
 from rbln_supervisor.kubectl.plugin_pods import (
     SELECTOR,
     PluginPod,

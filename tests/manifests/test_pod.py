@@ -12,7 +12,7 @@ from rbln_supervisor.core.config import node_config
 from rbln_supervisor.core.control.protocol import CONTROL_SOCKET
 from rbln_supervisor.core.run_dir_check import TERMINATION_LOG
 from rbln_supervisor.ctl.client import REQUEST_TIMEOUT_S
-from rbln_supervisor.ctl.exits import Exit
+from rbln_supervisor.ctl.command import Exit
 from rbln_supervisor.ctl.main import main as rbln_ctl
 from rbln_supervisor.ctl.probe_command import READY_TIMEOUT_S
 from rbln_supervisor.options import Options

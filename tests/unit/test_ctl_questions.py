@@ -99,8 +99,7 @@ def test_explain(run_dir: Path) -> None:
                 values={"drivers": "y"},
             ),
             "d  accelerator  in no pool: it matches no pool's selectors",
-            "to add it to a/b, change selectors[0] there so that drivers accepts y; "
-            "rbln-ctl validate",
+            "next: change a selector above, or add a pool with deviceType accelerator",
         ),
         (
             Explanation(

@@ -7,7 +7,7 @@ import yaml
 from rbln_supervisor.core.reporting.pool_summary import NO_DEVICES, NOT_READ
 from rbln_supervisor.core.reporting.unavailability import SOURCES, Cause
 from rbln_supervisor.core.status import CounterName, PoolState
-from rbln_supervisor.ctl.exits import Exit as OfCtl
+from rbln_supervisor.ctl.command import Exit as OfCtl
 from rbln_worker.contract.events import Kind
 from rbln_worker.contract.exits import Exit
 from rbln_worker.contract.health import HealthPhase

@@ -20,9 +20,9 @@ from rbln_supervisor.core.status import (
     SupervisorStatus,
     WorkerStatus,
 )
+from rbln_supervisor.ctl.command import Exit
 from rbln_supervisor.ctl.doctor_command import DoctorReport
 from rbln_supervisor.ctl.events_command import EventsReport
-from rbln_supervisor.ctl.exits import Exit
 from rbln_supervisor.kubectl import tables
 from rbln_supervisor.kubectl.main import exit_code
 from rbln_supervisor.kubectl.nodes import NodeResult, read_result
