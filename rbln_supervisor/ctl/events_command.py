@@ -13,9 +13,9 @@ from rich.text import Text
 from rbln_supervisor.core.events.query import MAX_EVENTS, Query, select_events
 from rbln_supervisor.ctl import completers
 from rbln_supervisor.ctl.command import Command, Exit
-from rbln_supervisor.ctl.output import print_errors, write_json, write_line, write_text
+from rbln_supervisor.ctl.output import print_errors, write_json, write_text
 from rbln_supervisor.ctl.rendering import build_table, fixed_column, print_page
-from rbln_supervisor.ctl.text import parse_since, plain, time_stamp
+from rbln_supervisor.ctl.text import parse_since, plain, reason_text, time_stamp
 from rbln_supervisor.events import log
 from rbln_worker.contract.events import Event
 from rbln_worker.process.event_file import EventReader
@@ -134,9 +134,8 @@ def _describe_error(run_dir: Path, error: OSError) -> str:
 
 def _print_events(events: Iterable[Event], *, as_json: bool) -> bool:
     """Print a line for each event; return False if the reader is gone."""
-    if as_json:
-        return all(write_line(event) for event in events)
-    return all(write_text(f"{event_line(event)}\n") for event in events)
+    line = json_line if as_json else event_line
+    return all(write_text(f"{line(event)}\n") for event in events)
 
 
 def events_page(events: Iterable[Event], columns: int) -> RenderableType:
@@ -154,6 +153,11 @@ def events_page(events: Iterable[Event], columns: int) -> RenderableType:
     )
     heads = (fixed_column("TIME (UTC)"), "POOL", "DEVICE", "EVENT", "REASON")
     return build_table(columns, heads, rows)
+
+
+def json_line(event: Event) -> str:
+    """Return an event as a line of JSON."""
+    return msgspec.json.encode(event).decode()
 
 
 def event_line(event: Event) -> str:
@@ -176,8 +180,7 @@ def evidence_text(event: Event) -> str:
     """Return the evidence, with its source."""
     if event.kind == "registration" and event.what == "registered":
         return f"by {plain(event.source)}"
-    source = f"{plain(event.source)}: " if event.source and event.why else ""
-    return f"{source}{plain(event.why)}"
+    return reason_text(event.source, event.why)
 
 
 def _state_style(event: Event) -> str:

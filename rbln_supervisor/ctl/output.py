@@ -34,11 +34,6 @@ def write_json(value: object) -> None:
     write_text(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
 
 
-def write_line(value: object) -> bool:
-    """Write a value as one line of JSON; return False if the reader is gone."""
-    return write_text(msgspec.json.encode(value).decode() + "\n")
-
-
 def print_errors(*lines: str, prefix: str = "rbln-ctl") -> None:
     """Write lines to standard error, each with a prefix."""
     with contextlib.suppress(OSError):  # no reader; the exit code remains

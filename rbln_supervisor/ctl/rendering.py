@@ -29,9 +29,9 @@ def render_text(page: Callable[[int], RenderableType], stream: TextIO) -> str:
     return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
-def print_page(page: Callable[[int], RenderableType]) -> bool:
-    """Write a page to standard output; return False if its reader is gone."""
-    return write_text(render_text(page, sys.stdout))
+def print_page(page: Callable[[int], RenderableType]) -> None:
+    """Write a page to standard output."""
+    write_text(render_text(page, sys.stdout))
 
 
 def fixed_column(head: str, *, min_width: int | None = None) -> Column:

@@ -31,7 +31,7 @@ from rbln_supervisor.ctl.rendering import (
     number_column,
     print_page,
 )
-from rbln_supervisor.ctl.text import duration_text, plain, time_ago
+from rbln_supervisor.ctl.text import duration_text, plain, reason_text, time_ago
 from rbln_worker.contract.health import HealthPhase
 from rbln_worker.contract.problem import count_text
 
@@ -234,8 +234,7 @@ def pod_name(one: PodUse) -> str:
 
 def evidence_text(device: DeviceStatus) -> str:
     """Return the evidence against a healthy state, with its source."""
-    source = f"{plain(device.source)}: " if device.source and device.reason else ""
-    return f"{source}{plain(device.reason)}"
+    return reason_text(device.source, device.reason)
 
 
 def _problem_lines(status: NodeStatus) -> Iterator[RenderableType]:

@@ -94,7 +94,7 @@ def _bundle_texts(run_dir: Path, found: Diagnosis, now: datetime) -> dict[str, s
     files = {
         "doctor.json": _encode_json(doctor_command.doctor_report(found)),
         "doctor.txt": rendering.render_text(lambda _: page, pipe),
-        "events.jsonl": "".join(msgspec.json.encode(one).decode() + "\n" for one in events),
+        "events.jsonl": "".join(f"{events_command.json_line(one)}\n" for one in events),
         "events.txt": "".join(f"{events_command.event_line(one)}\n" for one in events),
         "versions.txt": _version_text(found.status),
     }

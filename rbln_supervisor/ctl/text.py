@@ -51,6 +51,11 @@ def time_ago(since: float | None, now: float) -> str:
     return "" if since is None else f"{duration_text(now - since)} ago"
 
 
+def reason_text(source: str, reason: str) -> str:
+    """Return a reason with the source of its evidence, ready for output."""
+    return plain(f"{source}: {reason}" if source and reason else reason)
+
+
 def plain(text: str) -> str:
     """Return a text without control characters, because it may come from any log or file."""
     if text.isprintable():
