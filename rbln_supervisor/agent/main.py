@@ -8,15 +8,13 @@ import signal
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final
 
 from rbln_supervisor.agent.agent import Agent
+from rbln_supervisor.option_values import client_parser
 from rbln_worker.contract.exits import Exit
-from rbln_worker.contract.version import VERSION
 from rbln_worker.process import log
-from rbln_worker.process.log import Format
 
-FORMAT_VARIABLE: Final = "RBLN_LOG_FORMAT"
 CONDITION_VARIABLE: Final = "RBLN_NODE_CONDITION"
 _MORE: Final = """\
 It needs the rights to create and patch events.events.k8s.io; for a condition also
@@ -59,23 +57,12 @@ async def _run_agent(options: argparse.Namespace) -> None:
 
 
 def _build_parser() -> argparse.ArgumentParser:
-    form = os.environ.get(FORMAT_VARIABLE, "text")
     kubeconfig = os.environ.get("KUBECONFIG")
-    parser = argparse.ArgumentParser(
-        prog="rbln-agent",
-        description="Sends what happens to the Rebellions devices of this node to the cluster, as "
+    parser = client_parser(
+        "rbln-agent",
+        "Sends what happens to the Rebellions devices of this node to the cluster, as "
         "Kubernetes Events on the Node and on the pods that have the devices.",
-        epilog=_MORE,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=VERSION)
-    parser.add_argument(
-        "--run-dir",
-        type=Path,
-        default=Path("/run/rbln"),
-        metavar="DIR",
-        help="the supervisor's folder (%(default)s)",
+        _MORE,
     )
     parser.add_argument(
         "--node-name",
@@ -96,11 +83,5 @@ def _build_parser() -> argparse.ArgumentParser:
         metavar="TYPE",
         help="keep a condition of this type on the Node, True while devices are Unhealthy "
         f"({CONDITION_VARIABLE}, or none)",
-    )
-    parser.add_argument(
-        "--log-format",
-        choices=get_args(Format),
-        default=form if form in get_args(Format) else "text",
-        help=f"text, or an object a line ({FORMAT_VARIABLE}, or text)",
     )
     return parser

@@ -7,19 +7,16 @@ import os
 import signal
 import threading
 from collections.abc import Collection, Sequence
-from pathlib import Path
-from typing import Final, NamedTuple, get_args
+from typing import Final, NamedTuple
 
 from rbln_supervisor.exporter.pages import Pages
 from rbln_supervisor.exporter.web import Server
+from rbln_supervisor.option_values import client_parser
 from rbln_worker.contract.exits import Exit
-from rbln_worker.contract.version import VERSION
 from rbln_worker.process import log
-from rbln_worker.process.log import Format
 
 LISTEN: Final = "127.0.0.1:9420"
 LISTEN_VARIABLE: Final = "RBLN_EXPORTER_LISTEN"
-FORMAT_VARIABLE: Final = "RBLN_LOG_FORMAT"
 RETRY_INTERVAL_S: Final = 0.5
 """Seconds between two attempts to listen on an address that is in use; the kernel has no event for
 its release."""
@@ -36,9 +33,7 @@ class Address(NamedTuple):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until a signal; return 0 then, 1 if it can never listen, 2 for wrong usage."""
-    listen = os.environ.get(LISTEN_VARIABLE, LISTEN)
-    form = os.environ.get(FORMAT_VARIABLE, "text")
-    options = _build_parser(listen, form).parse_args(argv)
+    options = _build_parser().parse_args(argv)
     log.setup_log("exporter", logging.INFO, options.log_format)
     # Before the first thread: all threads leave the signals to sigwait.
     ends = {signal.SIGTERM, signal.SIGINT}
@@ -102,27 +97,17 @@ examples:
 """
 
 
-def _build_parser(listen: str, form: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="rbln-exporter",
-        description="Prometheus metrics and probes of the Rebellions device plugin on this node: "
+def _build_parser() -> argparse.ArgumentParser:
+    parser = client_parser(
+        "rbln-exporter",
+        "Prometheus metrics and probes of the Rebellions device plugin on this node: "
         "/metrics, /healthz (the supervisor answers), /readyz (pools are registered).",
-        epilog=_MORE,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=VERSION)
-    parser.add_argument(
-        "--run-dir",
-        type=Path,
-        default=Path("/run/rbln"),
-        metavar="DIR",
-        help="the supervisor's folder (%(default)s)",
+        _MORE,
     )
     parser.add_argument(
         "--listen",
         type=_parse_address,
-        default=listen,
+        default=os.environ.get(LISTEN_VARIABLE, LISTEN),
         metavar="ADDRESS:PORT",
         help=f"where to serve; [::]:9420 is every address ({LISTEN_VARIABLE}, or {LISTEN})",
     )
@@ -130,12 +115,6 @@ def _build_parser(listen: str, form: str) -> argparse.ArgumentParser:
         "--no-device-series",
         action="store_true",
         help="leave out rbln_device_healthy, which has a series for each device",
-    )
-    parser.add_argument(
-        "--log-format",
-        choices=get_args(Format),
-        default=form if form in get_args(Format) else "text",
-        help=f"text, or an object a line ({FORMAT_VARIABLE}, or text)",
     )
     return parser
 

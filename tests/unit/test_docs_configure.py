@@ -177,7 +177,7 @@ def options(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
 
 
 def exporter_values(*words: str) -> dict[str, object]:
-    return vars(exporter._build_parser(exporter.LISTEN, "text").parse_args(words))
+    return vars(exporter._build_parser().parse_args(words))
 
 
 def agent_values(*words: str) -> dict[str, object]:
@@ -192,7 +192,7 @@ def supervisor_values(*words: str) -> dict[str, object]:
 PROGRAMS: Final = (
     (SUPERVISOR, cli._build_parser(), supervisor_values),
     (AGENT, agent._build_parser(), agent_values),
-    (EXPORTER, exporter._build_parser(exporter.LISTEN, "text"), exporter_values),
+    (EXPORTER, exporter._build_parser(), exporter_values),
 )
 
 

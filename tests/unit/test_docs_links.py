@@ -96,7 +96,7 @@ def understood(program: str, words: list[str]) -> None:
         case "rbln-ctl":
             ctl.build_parser().parse_args(words)
         case "rbln-exporter":
-            exporter._build_parser(exporter.LISTEN, "text").parse_args(words)
+            exporter._build_parser().parse_args(words)
         case _:
             cli.parse_arguments(words, in_container=False)
 
