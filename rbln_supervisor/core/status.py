@@ -125,15 +125,15 @@ class PoolStatus(msgspec.Struct, frozen=True):
     """A resource pool."""
 
     state: PoolState
-    registered: bool
-    registration: str | None
+    registered: bool = False
+    registration: str | None = None
     """``kubelet-sock`` or ``plugin-watcher``; None before one was chosen."""
-    reason: str
+    reason: str = ""
     """Reason why it waits or is invalid; empty while it serves."""
-    endpoint: str | None
+    endpoint: str | None = None
     """File name of the socket that the kubelet knows."""
-    worker: WorkerStatus
-    devices: Mapping[str, DeviceStatus]
+    worker: WorkerStatus = WorkerStatus()
+    devices: Mapping[str, DeviceStatus] = {}
     """By device ID, sorted."""
     problems: tuple[Problem, ...] = ()
     """Problems of a pool that may still serve."""

@@ -33,14 +33,8 @@ NARROW_COLUMNS: Final = 100
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-n",
-        type=_parse_count,
-        default=30,
-        metavar="N",
-        help="only the newest N events (default: 30)",
-        dest="most",
-    )
+    newest = "only the newest N events (default: 30)"
+    parser.add_argument("-n", type=int, default=30, metavar="N", help=newest, dest="most")
     pool = parser.add_argument(
         "--pool", default="", metavar="POOL", help="only events of this pool and of the node"
     )
@@ -57,12 +51,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="only events after this: 90s, 10m, 2h, 3d, or a time such as 2026-11-25T08:30 (UTC)",
     )
     parser.add_argument("--follow", action="store_true", help="print new events until Ctrl-C")
-
-
-def _parse_count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 1 << 31):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return int(text)
 
 
 class EventsReport(msgspec.Struct, frozen=True):

@@ -86,7 +86,6 @@ def test_an_output_that_takes_nothing(run_dir: Path) -> None:
         ("validate",),
         ("--run-dir",),
         ("-x",),
-        ("events", "-n", "0"),
         ("events", "-n", "few"),
         ("doctor", "--kubelet-dir", "/var/lib/kubelet"),
     ],

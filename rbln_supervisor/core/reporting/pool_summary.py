@@ -71,15 +71,7 @@ def pool_status(snapshot: PoolSnapshot, now: float) -> PoolStatus:
 
 def invalid_status(pool: InvalidPool) -> PoolStatus:
     """Return the status of a pool whose configuration can't be used."""
-    return PoolStatus(
-        state="invalid",
-        registered=False,
-        registration=None,
-        reason="; ".join(str(complaint) for complaint in pool.complaints),
-        endpoint=None,
-        worker=WorkerStatus(),
-        devices={},
-    )
+    return PoolStatus("invalid", reason="; ".join(map(str, pool.complaints)))
 
 
 def reported_state(snapshot: PoolSnapshot) -> tuple[PoolState, str]:
@@ -158,7 +150,7 @@ def _pod_uses(pool: ManagedPool, device: Device) -> tuple[PodUse, ...]:
     return (*of_kubelet, *prepared)
 
 
-def _device_status(device: Device, verdict: Verdict, pods: tuple[PodUse, ...] = ()) -> DeviceStatus:
+def _device_status(device: Device, verdict: Verdict, pods: tuple[PodUse, ...]) -> DeviceStatus:
     if device.gone is not None and verdict.healthy:  # its worker reports it in a moment
         verdict = Verdict(healthy=False, reason=device.gone, source="sysfs")
     phase = verdict.phase
