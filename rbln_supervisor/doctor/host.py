@@ -42,13 +42,12 @@ def check_kubelet(options: Options) -> Iterator[Problem]:
     place = folder / _SOCKET
     flag = "--device-plugins-dir"
     hint = "" if place.exists() else _flag_hint(options, flag, "device-plugins", _SOCKET)
+    missing = "the kubelet's folder for device plugins does not exist"
     yield from check_folder(
         folder,
-        Code.KUBELET_DIR_NOT_WRITABLE,
-        _NO_SOCKETS,
-        missing=Code.KUBELET_DIR_MISSING,
-        missing_text="the kubelet's folder for device plugins does not exist",
-        hint=hint + Code.KUBELET_DIR_MISSING.hint,
+        (Code.KUBELET_DIR_NOT_WRITABLE, _NO_SOCKETS),
+        (Code.KUBELET_DIR_MISSING, missing),
+        hint,
     )
     if folder.is_dir():
         deaf = "its socket exists and nobody answers: the kubelet is down, or is starting"
@@ -87,11 +86,9 @@ def _check_registry(options: Options) -> Iterator[Problem]:
         hint = _flag_hint(options, "--plugins-registry-dir", "plugins_registry")
         yield from check_folder(
             folder,
-            Code.PLUGINS_REGISTRY_NOT_WRITABLE,
-            _NO_SOCKETS,
-            missing=Code.PLUGINS_REGISTRY_MISSING,
-            missing_text="--registration plugin-watcher needs this folder",
-            hint=hint + Code.PLUGINS_REGISTRY_MISSING.hint,
+            (Code.PLUGINS_REGISTRY_NOT_WRITABLE, _NO_SOCKETS),
+            (Code.PLUGINS_REGISTRY_MISSING, "--registration plugin-watcher needs this folder"),
+            hint,
         )
 
 

@@ -45,12 +45,11 @@ def living_processes(path: Path) -> LivingProcesses:
 
 def check_run_dir(path: Path, unreachable: str | None) -> Iterator[Problem]:
     """Check the run directory, and find out why a supervisor does not answer."""
+    missing = "no supervisor ever ran here, or it has another --run-dir"
     yield from check_folder(
         path,
-        Code.RUN_DIR_NOT_WRITABLE,
-        "the run directory is not writable",
-        missing=Code.RUN_DIR_MISSING,
-        missing_text="no supervisor ever ran here, or it has another --run-dir",
+        (Code.RUN_DIR_NOT_WRITABLE, "the run directory is not writable"),
+        (Code.RUN_DIR_MISSING, missing),
     )
     if unreachable is not None and path.is_dir():
         yield _supervisor_problem(path, unreachable)
@@ -82,29 +81,15 @@ def _supervisor_problem(path: Path, unreachable: str) -> Problem:
 
 
 def check_folder(
-    path: Path,
-    closed: Code,
-    text: str,
-    *,
-    missing: Code,
-    missing_text: str,
-    hint: str | None = None,
+    path: Path, closed: tuple[Code, str], missing: tuple[Code, str], hint: str = ""
 ) -> Iterator[Problem]:
-    """Check a folder with this user's permissions.
-
-    Args:
-        path: the folder.
-        closed: the code if it is not writable.
-        text: its text.
-        missing: the code if it does not exist.
-        missing_text: its text.
-        hint: its hint.
-    """
+    """Check that this user can write to a folder; ``hint``: begin of the next step without it."""
     error = folder_error(path)
-    if error and not path.is_dir():
-        yield make_problem(missing, missing_text, str(path), (error,), hint=hint)
+    if error and path.is_dir():
+        yield make_problem(*closed, str(path), (error,))
     elif error:
-        yield make_problem(closed, text, str(path), (error,))
+        code, text = missing
+        yield make_problem(code, text, str(path), (error,), hint=hint + code.hint)
 
 
 def folder_error(path: Path) -> str:
