@@ -31,7 +31,12 @@ def write_text(text: str) -> bool:
 
 def write_json(value: object) -> None:
     """Write a value as JSON for people and scripts."""
-    write_text(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+    write_text(format_json(value))
+
+
+def format_json(value: object) -> str:
+    """Return a value as indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
 
 
 def print_errors(*lines: str, prefix: str = "rbln-ctl") -> None:

@@ -9,17 +9,15 @@ import sys
 import tarfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Final
-
-import msgspec
 
 from rbln_supervisor.config import config_file
 from rbln_supervisor.core.config.node_config import ConfigError, parse
 from rbln_supervisor.core.doctor import redaction
 from rbln_supervisor.core.events.query import Query
-from rbln_supervisor.core.status import NodeStatus
 from rbln_supervisor.ctl import (
     doctor_command,
     events_command,
@@ -80,7 +78,7 @@ def _bundle_contents(
     except ConfigError as error:
         lines.append(f"config.json is left out: {'; '.join(error.errors)}")
     else:
-        files["config.json"] = _encode_json(redaction.redact_config(config))
+        files["config.json"] = output.format_json(redaction.redact_config(config))
         lines.append("config.json: values of additionalInfo are removed")
     return files, "\n".join(lines) + "\n"
 
@@ -92,32 +90,25 @@ def _bundle_texts(run_dir: Path, found: Diagnosis, now: datetime) -> dict[str, s
     pipe = io.StringIO()
     page = doctor_command.doctor_page(found.problems, found.unreachable)
     files = {
-        "doctor.json": _encode_json(doctor_command.doctor_report(found)),
+        "doctor.json": output.format_json(doctor_command.doctor_report(found)),
         "doctor.txt": rendering.render_text(lambda _: page, pipe),
         "events.jsonl": "".join(f"{events_command.json_line(one)}\n" for one in events),
         "events.txt": "".join(f"{events_command.event_line(one)}\n" for one in events),
-        "versions.txt": _version_text(found.status),
+        "versions.txt": _version_text(),
     }
     status = found.status
     if status is not None:
-        files["status.json"] = _encode_json(status)
+        files["status.json"] = output.format_json(status)
         files["status.txt"] = rendering.render_text(
             lambda columns: status_command.status_page(status, columns, now.timestamp()), pipe
         )
     return {**files, **found.files}
 
 
-def _version_text(status: NodeStatus | None) -> str:
+def _version_text() -> str:
     lines = [f"rbln-ctl {VERSION}", f"python {sys.version}", f"kernel {platform.release()}"]
-    if status is not None:
-        lines.append(f"rbln-supervisor {status.supervisor.version}")
-        lines += [f"worker {n} {p.worker.version}" for n, p in status.pools.items()]
     lines += sorted(f"{one.name} {one.version}" for one in metadata.distributions())
     return "\n".join(lines) + "\n"
-
-
-def _encode_json(value: object) -> str:
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
 
 
 def _pack_files(files: Mapping[str, str], folder: str, now: datetime) -> bytes:
@@ -133,14 +124,13 @@ def _pack_files(files: Mapping[str, str], folder: str, now: datetime) -> bytes:
 
 def _write_new_file(path: Path, content: bytes) -> None:
     """Create a file for its owner only; never follow a link, never replace a file."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
+    with open(path, "xb", opener=partial(os.open, mode=0o600)) as file:
+        try:
             file.write(content)
-    except OSError:
-        path.unlink(missing_ok=True)
-        raise
+            file.flush()
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
 
 
 COMMAND: Final = Command(
