@@ -6,8 +6,7 @@ import sys
 import pytest
 
 from rbln_supervisor.core.config.document import read_document
-from rbln_supervisor.core.config.duplicate_keys import Members
-from rbln_supervisor.core.config.positions import DocumentError
+from rbln_supervisor.core.config.positions import DocumentError, Members
 
 ERRORS = {
     b"": "the file is empty: expected an object with resourceList",

@@ -1,6 +1,5 @@
 """The export of a pool by Dynamic Resource Allocation (DRA): its keys ``export`` and ``dra``."""
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -11,30 +10,14 @@ from rbln_supervisor.core.config.fields import (
     member_place,
     read_members,
 )
-from rbln_supervisor.core.config.positions import quote_value
+from rbln_supervisor.core.config.names import driver_error
 from rbln_supervisor.core.config.readers import checked_string, list_of, one_of
 from rbln_worker.contract.health import VERDICT_SOURCES
 from rbln_worker.contract.pool import DraExport
 
 EXPORTS: Final = ("device-plugin", "dra")
 """The values of ``export``; the first one is the default."""
-MAX_DRIVER: Final = 63
-"""Maximum length of a driver's name (ResourceSliceSpec.driver), in characters."""
-_LABEL: Final = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
-_DRIVER: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _WITHOUT_EFFECT: Final = ("preferredAllocation", "allowCrossNuma")
-
-
-def driver_error(name: str) -> str | None:
-    """Return the error in the name of a DRA driver; None if it is valid."""
-    if len(name) > MAX_DRIVER:
-        return f"{quote_value(name)}: expected at most {MAX_DRIVER} characters, got {len(name)}"
-    if not _DRIVER.fullmatch(name):
-        return (
-            f"{quote_value(name)}: expected a DNS name such as npu.rebellions.ai "
-            "(lower-case letters, digits, - and .)"
-        )
-    return None
 
 
 def default_driver(prefix: str, resource: str) -> str:
@@ -78,6 +61,6 @@ def read_settings(at: Field, notes: Diagnostics) -> dict[str, Any] | None:
 
 
 KEYS: Final = {
-    "driverName": Key("driver", checked_string(lambda text: driver_error(text) if text else None)),
+    "driverName": Key("driver", checked_string(driver_error)),
     "evictOn": Key("evict_on", list_of(one_of(*VERDICT_SOURCES, what="unknown source"))),
 }

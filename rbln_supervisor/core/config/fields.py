@@ -8,8 +8,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from rbln_supervisor.core.config.duplicate_keys import Members, merge_pairs
-from rbln_supervisor.core.config.positions import json_type, quote_value
+from rbln_supervisor.core.config.positions import Members, json_type, merge_pairs, quote_value
 
 _MAX_UNKNOWN_KEYS: Final = 10
 """Maximum number of unknown keys of one object that are named: the search for the nearest key is

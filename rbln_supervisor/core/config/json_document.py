@@ -8,10 +8,10 @@ import json
 import re
 from typing import Final
 
-from rbln_supervisor.core.config.duplicate_keys import merge_pairs
 from rbln_supervisor.core.config.positions import (
     Document,
     DocumentError,
+    merge_pairs,
     place_lines,
     text_excerpt,
     text_position,

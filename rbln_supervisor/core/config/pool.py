@@ -120,10 +120,10 @@ def _key_hint(folded: str) -> str | None:
 
 
 KEYS: Final = {
-    "resourceName": Key("resource", checked_string(name_error), required="string"),
-    "resourcePrefix": Key(
-        "prefix", checked_string(lambda text: prefix_error(text) if text else None)
+    "resourceName": Key(
+        "resource", checked_string(name_error, may_be_empty=False), required="string"
     ),
+    "resourcePrefix": Key("prefix", checked_string(prefix_error)),
     "deviceType": Key("device_type", one_of(*DEVICE_TYPES, what="unknown deviceType")),
     "excludeTopology": Key("exclude_topology", read_boolean),
     "allowCrossNuma": Key("allow_cross_numa", read_boolean),

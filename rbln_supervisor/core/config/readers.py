@@ -73,12 +73,14 @@ def one_of(*words: str, what: str = "") -> Reader:
     return read_word
 
 
-def checked_string(find_error: Callable[[str], str | None]) -> Reader:
-    """Return a reader of text with a rule."""
+def checked_string(find_error: Callable[[str], str | None], *, may_be_empty: bool = True) -> Reader:
+    """Return a reader of text with a rule; empty text is the default if it may be empty."""
 
     def read_checked(at: Field, notes: Diagnostics) -> str | None:
         text = read_string(at, notes)
-        if text is not None and (wrong := find_error(text)):
+        if text is None or (not text and may_be_empty):
+            return None
+        if wrong := find_error(text):
             notes.add_error(at.place, wrong)
         return text or None
 

@@ -8,11 +8,11 @@ stand for gigabytes) and tags are errors.
 
 import yaml
 
-from rbln_supervisor.core.config.duplicate_keys import merge_pairs
 from rbln_supervisor.core.config.positions import (
     DocumentError,
     PlainScalar,
     json_type,
+    merge_pairs,
     text_excerpt,
     text_position,
     whole_characters,
