@@ -16,7 +16,7 @@ from rbln_worker.core.allocation import cdi, devinfo
 from rbln_worker.core.allocation.device_allocation import DeviceAllocation
 from rbln_worker.core.step.effects import SettleFiles, WriteSpec
 from rbln_worker.core.step.events import FilesSettled, SpecWritten
-from rbln_worker.host.manifest import FileClaim, FileManifest, remove_marked
+from rbln_worker.host.manifest import FileClaim, FileManifest, remove_unlocked
 from rbln_worker.spec import WorkerSpec, below_root
 
 SPEC_TIMEOUT_S: Final = 5.0
@@ -166,5 +166,5 @@ class HostFiles:
             self._manifest.remove_stale((self._infos, self.spec_folder))
             for name in cdi.file_names(pool).values():
                 if self.spec_folder / name not in kept:
-                    remove_marked(self.spec_folder / name, cdi.header_line(pool))
+                    remove_unlocked(self.spec_folder / name, cdi.header_line(pool))
         self._problem = self._manifest.save_list()

@@ -1,8 +1,9 @@
 """Reads of a device's files in sysfs and /dev: a worker does them, because they can hang."""
 
+import contextlib
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -82,24 +83,24 @@ class Reader:
                 case FirstBytes(path, size):
                     return self._read_bytes(path, size)
                 case LinkTarget(path):
-                    return os.path.basename(os.readlink(f"{self._root}{path}"))
+                    return self._read_link(path)
                 case DirEntries(path):
                     return tuple(sorted(os.listdir(f"{self._root}{path}")))
                 case TextPerEntry(folder, file):
-                    return self._read_texts(folder, file)
+                    return self._read_entries(folder, lambda one: self._read_text(f"{one}/{file}"))
                 case Exists(path):
-                    return self._path_exists(path)
+                    return os.path.exists(f"{self._root}{path}")
                 case HostFile(path):
                     return self._is_host_file(path)
                 case LinkPerEntry(folder, name):
-                    return self._read_links(folder, name)
+                    return self._read_entries(folder, lambda one: self._read_link(f"{one}/{name}"))
         except OSError as error:
             place = need.folder if isinstance(need, TextPerEntry | LinkPerEntry) else need.path
             absent = isinstance(error, FileNotFoundError | NotADirectoryError)
             return Unread(f"{place}: {error.strerror}", absent=absent)
 
-    def _path_exists(self, path: str) -> bool:
-        return os.path.exists(f"{self._root}{path}")
+    def _read_link(self, path: str) -> str:
+        return os.path.basename(os.readlink(f"{self._root}{path}"))
 
     def _is_host_file(self, path: str) -> bool:
         root = Path(f"{self._root}{'' if self._host_visible else HOST_FILES}" or "/")
@@ -122,28 +123,14 @@ class Reader:
         finally:
             os.close(descriptor)
 
-    def _read_links(self, folder: str, name: str) -> Mapping[str, str]:
+    def _read_entries(self, folder: str, read: Callable[[str], str]) -> Mapping[str, str]:
+        """Return a text for each entry of a folder; without those that have none."""
+        found: dict[str, str] = {}
         try:
             entries = sorted(os.listdir(f"{self._root}{folder}"))
         except OSError:
-            return {}
-        found = {}
+            return found
         for entry in entries:
-            try:
-                found[entry] = os.path.basename(os.readlink(f"{self._root}{folder}/{entry}/{name}"))
-            except OSError:
-                found[entry] = ""
-        return found
-
-    def _read_texts(self, folder: str, file: str) -> Mapping[str, str]:
-        try:
-            entries = sorted(os.listdir(f"{self._root}{folder}"))
-        except OSError:
-            return {}
-        found = {}
-        for entry in entries:
-            try:
-                found[entry] = self._read_text(f"{folder}/{entry}/{file}")
-            except OSError:  # the entry has no such file, or was removed meanwhile
-                continue
+            with contextlib.suppress(OSError):  # it has no such file, or was removed meanwhile
+                found[entry] = read(f"{folder}/{entry}")
         return found

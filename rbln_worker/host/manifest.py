@@ -65,7 +65,7 @@ class FileManifest:
                 continue
             for name in names:
                 if not name.startswith(self._ours):
-                    _remove_unlocked(folder / name)
+                    remove_unlocked(folder / name)
 
     def write_file(self, place: Path, text: str, mode: int, *, flush: bool) -> str:
         """Write a file unless it has this text already; return the error, or nothing.
@@ -176,27 +176,18 @@ class FileClaim:
             os.close(before)
 
 
-def remove_marked(place: Path, mark: str) -> None:
-    """Remove a file that begins with the plugin's mark, listed or not.
+def remove_unlocked(path: Path, mark: str = "") -> None:
+    """Remove a file that begins with the plugin's mark, unless a living writer has it locked.
 
-    A file of a living writer, which has it locked (``FileClaim``), stays.
+    A writer locks its files while it writes them, and by a ``FileClaim``.
     """
-    try:
-        with open(place, "rb") as file:
-            marked = file.read(len(mark.encode())) == mark.encode()
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if marked:
-                os.unlink(place)
-    except OSError:  # missing or unreachable
-        return
-
-
-def _remove_unlocked(path: Path) -> None:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.unlink(path)
+            expected = mark.encode()
+            if os.read(fd, len(expected)) == expected:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(path)
         finally:
             os.close(fd)
     except OSError:  # its writer lives, or it is missing or unreachable

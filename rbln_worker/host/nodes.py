@@ -2,13 +2,14 @@
 
 import os
 import stat
+from pathlib import Path
 from typing import Final
+
+from rbln_worker.spec import below_root
 
 MISSING: Final = "does not exist"
 
 _DEV: Final = "/dev"
-_MAX_LINKS: Final = 40
-"""Maximum number of links that are followed, as in the kernel (path_resolution(7))."""
 _KINDS: Final = {
     stat.S_IFREG: "a file",
     stat.S_IFDIR: "a folder",
@@ -38,33 +39,18 @@ def node_problem(root: str, path: str, *, real: bool) -> str:
     """
     if not path.startswith(f"{_DEV}/"):
         return f"does not lie in {_DEV}"
-    here, rest, links, mode = _DEV, path.split("/")[:1:-1], 0, stat.S_IFDIR
     try:
-        while rest:
-            name = rest.pop()
-            if name in {"", "."}:
-                continue
-            if name == "..":
-                here = here.rpartition("/")[0]
-                mode = stat.S_IFDIR
-                continue
-            mode = os.lstat(f"{root}{here}/{name}").st_mode
-            if not stat.S_ISLNK(mode):
-                here = f"{here}/{name}"
-                continue
-            links += 1
-            if links > _MAX_LINKS:
-                return "is a link that leads nowhere"
-            target = os.readlink(f"{root}{here}/{name}")
-            here = "" if target.startswith("/") else here
-            rest += target.split("/")[::-1]
-    except (FileNotFoundError, NotADirectoryError):
+        place = below_root(Path(root or "/"), path)
+        if not root:
+            place = Path(os.path.realpath(place))
+        mode = os.lstat(place).st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL
         return MISSING
     except OSError as error:
         return f"can't be read ({error.strerror})"
-    except ValueError:  # a NUL
-        return MISSING
-    if not here.startswith(f"{_DEV}/"):
+    if stat.S_ISLNK(mode):
+        return "is a link that leads nowhere"
+    if not str(place).startswith(f"{root}{_DEV}/"):
         return f"is a link that leads out of {_DEV}"
     if real and not stat.S_ISCHR(mode):
         return f"is {_KINDS.get(stat.S_IFMT(mode), 'something else')}, no character device"

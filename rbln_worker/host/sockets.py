@@ -1,10 +1,12 @@
 """Names of the pool's unix sockets, and removal of stale ones."""
 
+import contextlib
 import hashlib
 import os
 import re
 import secrets
 import socket
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -50,20 +52,12 @@ def remove_stale_sockets(folder: Path, stem: str, now: float) -> tuple[Path, ...
         stem: the pool's part of the name; the reference's ``<stem>.sock`` counts as well.
         now: wall clock time, to compare with the files' times.
     """
-    ours = _named_by(stem)
     swept = []
-    for path in _dir_entries(folder):
-        try:
-            if (
-                ours.fullmatch(path.name)
-                and path.is_socket()
-                and now - path.stat().st_mtime > MIN_AGE_S
-                and is_dead(path)
-            ):
+    for path, modified_ns in _pool_sockets(folder, stem):
+        if now - modified_ns / 1e9 > MIN_AGE_S and is_dead(path):
+            with contextlib.suppress(OSError):  # removed in between, or no permission
                 path.unlink()
                 swept.append(path)
-        except OSError:  # removed in between, or no permission
-            continue
     return tuple(swept)
 
 
@@ -74,19 +68,12 @@ def newer_instance(own: Path, stem: str) -> str:
         own: the socket that this worker serves.
         stem: the pool's part of the name.
     """
-    ours = _named_by(stem)
-    found: list[tuple[int, str]] = []
-    for path in (own, *_dir_entries(own.parent)):
-        try:
-            if ours.fullmatch(path.name) and path.is_socket():
-                found.append((path.stat().st_mtime_ns, path.name))
-        except OSError:  # removed in between
-            continue
-    for _, name in sorted(found, reverse=True):
-        if name == own.name:
+    found = sorted(_pool_sockets(own.parent, stem), key=lambda one: one[::-1], reverse=True)
+    for path, _ in found:
+        if path == own:
             break
-        if not is_dead(own.with_name(name)):
-            return name
+        if not is_dead(path):
+            return path.name
     return ""
 
 
@@ -113,17 +100,19 @@ def is_dead(path: Path) -> bool:
     return False
 
 
-def _named_by(stem: str) -> re.Pattern[str]:
-    return re.compile(
+def _pool_sockets(folder: Path, stem: str) -> list[tuple[Path, int]]:
+    """Return the pool's sockets in a folder, with the times of their last changes (ns)."""
+    ours = re.compile(
         rf"{re.escape(stem)}(-[0-9a-f]{{16}})?\.sock|.*-{_stem_digest(stem)}-[0-9a-f]{{16}}\.sock"
     )
-
-
-def _dir_entries(folder: Path) -> tuple[Path, ...]:
-    try:
-        return tuple(folder.iterdir())
-    except OSError:  # no folder, no sockets
-        return ()
+    found = []
+    with contextlib.suppress(OSError):  # no folder, no sockets
+        for path in filter(lambda one: ours.fullmatch(one.name), folder.iterdir()):
+            with contextlib.suppress(OSError):  # removed in between
+                status = path.stat()
+                if stat.S_ISSOCK(status.st_mode):
+                    found.append((path, status.st_mtime_ns))
+    return found
 
 
 def _stem_digest(stem: str) -> str:

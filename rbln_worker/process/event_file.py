@@ -33,6 +33,9 @@ _MAX_READ_BYTES: Final = 2 * MAX_FILE_BYTES
 """Maximum number of bytes that are read of a file, whatever its size."""
 _OPEN_FLAGS: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
+_LIMITED: Final = ("what", "pool", "device", "source", "why")
+"""The texts of an event."""
+
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final[msgspec.json.Decoder[Event]] = msgspec.json.Decoder(Event)
 
@@ -69,14 +72,8 @@ class EventFile:
 
     def append_event(self, event: Event) -> None:
         """Append an event; ``write_pending`` writes it."""
-        event = msgspec.structs.replace(
-            event,
-            what=limit_text(event.what),
-            pool=limit_text(event.pool),
-            device=limit_text(event.device),
-            source=limit_text(event.source),
-            why=limit_text(event.why),
-        )
+        texts = {name: limit_text(getattr(event, name)) for name in _LIMITED}
+        event = msgspec.structs.replace(event, **texts)
         self.last[event.subject] = event
         if len(self._pending) == MAX_PENDING:
             self._pending.popleft()

@@ -58,62 +58,50 @@ def keep_only(*kept: Capability) -> None:
     containers), the set stays: with no_new_privs it has no effect any more (prctl(2)).
 
     Raises:
-        NotGivenUp: A privilege could not be dropped; the caller must not go on.
+        PrivilegeError: A privilege could not be dropped; the caller must not go on.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     wanted = sum(1 << capability for capability in kept)
+    header, halves = _Header(_VERSION_3, 0), (_CapData * 2)()
     _call_prctl(libc, "PR_SET_NO_NEW_PRIVS", _PR_SET_NO_NEW_PRIVS, 1)
-    held, permitted, inheritable = _current_sets(libc)
-    if held >> Capability.SETPCAP & 1:
+    if libc.capget(ctypes.byref(header), halves):
+        raise _kernel_error("capget")
+    if halves[0].effective >> Capability.SETPCAP & 1:
         _narrow_bounding(libc, wanted)
-    try:
-        _call_prctl(libc, "PR_CAP_AMBIENT", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # a kernel before 4.3 has no such set
-            raise PrivilegeError(str(error)) from error
-    if not (permitted & ~wanted or inheritable):
-        return  # and a seccomp filter may refuse capset (systemd's @privileged)
-    data = (_CapData * 2)(
-        *(_half_of(held & wanted, permitted & wanted, shift) for shift in (0, 32))
-    )
-    if libc.capset(ctypes.byref(_Header(_VERSION_3, 0)), data):
-        raise PrivilegeError(f"capset: {os.strerror(ctypes.get_errno())}")
-
-
-def _half_of(effective: int, permitted: int, shift: int) -> _CapData:
-    low = 0xFFFFFFFF
-    return _CapData(effective >> shift & low, permitted >> shift & low, 0)
-
-
-def _current_sets(libc: ctypes.CDLL) -> tuple[int, int, int]:
-    """Return the effective, the permitted and the inheritable set."""
-    data = (_CapData * 2)()
-    if libc.capget(ctypes.byref(_Header(_VERSION_3, 0)), data):
-        raise PrivilegeError(f"capget: {os.strerror(ctypes.get_errno())}")
-    return (
-        data[0].effective | data[1].effective << 32,
-        data[0].permitted | data[1].permitted << 32,
-        data[0].inheritable | data[1].inheritable << 32,
-    )
+    # A kernel before 4.3 has no such set.
+    ambient = (_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+    _call_prctl(libc, "PR_CAP_AMBIENT", *ambient, accepted=errno.EINVAL)
+    is_changed = False
+    for half, bits in zip(halves, (wanted & 0xFFFFFFFF, wanted >> 32), strict=True):
+        is_changed |= bool(half.permitted & ~bits or half.inheritable)
+        half.effective &= bits
+        half.permitted &= bits
+        half.inheritable = 0
+    # Without a change no call: a seccomp filter may refuse it (systemd's @privileged).
+    if is_changed and libc.capset(ctypes.byref(header), halves):
+        raise _kernel_error("capset")
 
 
 def _narrow_bounding(libc: ctypes.CDLL, wanted: int) -> None:
     for number in range(64):
-        inside = libc.prctl(_PR_CAPBSET_READ, ctypes.c_ulong(number), *_zero_arguments(3))
+        inside = _prctl(libc, _PR_CAPBSET_READ, number)
         if inside < 0:  # EINVAL: there are no further capabilities
             return
         if inside and not wanted >> number & 1:
-            try:
-                _call_prctl(libc, f"PR_CAPBSET_DROP {number}", _PR_CAPBSET_DROP, number)
-            except OSError as error:
-                raise PrivilegeError(str(error)) from error
+            _call_prctl(libc, f"PR_CAPBSET_DROP {number}", _PR_CAPBSET_DROP, number)
 
 
-def _call_prctl(libc: ctypes.CDLL, name: str, option: int, argument: int) -> None:
-    if libc.prctl(option, ctypes.c_ulong(argument), *_zero_arguments(3)):
-        number = ctypes.get_errno()
-        raise OSError(number, f"{name}: {os.strerror(number)}")
+def _call_prctl(
+    libc: ctypes.CDLL, name: str, option: int, argument: int, *, accepted: int = 0
+) -> None:
+    if _prctl(libc, option, argument) and ctypes.get_errno() != accepted:
+        raise _kernel_error(name)
 
 
-def _zero_arguments(count: int) -> tuple[ctypes.c_ulong, ...]:
-    return tuple(ctypes.c_ulong(0) for _ in range(count))
+def _prctl(libc: ctypes.CDLL, option: int, argument: int) -> int:
+    zero = ctypes.c_ulong(0)
+    return int(libc.prctl(option, ctypes.c_ulong(argument), zero, zero, zero))
+
+
+def _kernel_error(name: str) -> PrivilegeError:
+    return PrivilegeError(f"{name}: {os.strerror(ctypes.get_errno())}")

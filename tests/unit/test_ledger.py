@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rbln_worker.host.manifest import FileManifest, remove_files, remove_marked
+from rbln_worker.host.manifest import FileManifest, remove_files, remove_unlocked
 
 
 def test_a_file_is_whole_and_has_its_mode_and_its_folder(tmp_path: Path) -> None:
@@ -195,5 +195,5 @@ def test_marked_files_are_known_by_their_first_line(tmp_path: Path) -> None:
     ours.write_text("# mark é\n{}")
     other.write_text("# mark e\n{}")
     for path in (ours, other, tmp_path / "nowhere", tmp_path):
-        remove_marked(path, "# mark é\n")
+        remove_unlocked(path, "# mark é\n")
     assert list(tmp_path.iterdir()) == [other]

@@ -198,7 +198,6 @@ MEMBERS = LinkPerEntry(f"{HOME}/iommu_group/devices", "driver")
     [
         ({}, ""),
         ({BDF: "vfio-pci"}, ""),
-        ({BDF: "vfio-pci", "0000:3b:00.1": ""}, ""),
         ({BDF: "vfio-pci", "0000:3a:00.0": "pcieport", "0000:3b:00.1": "pci-stub"}, ""),
         ({BDF: "vfio-pci", "0000:3b:00.1": "mlx5_vfio_pci", "0000:3b:00.2": "vfio-platform"}, ""),
         ({BDF: "vfio-pci", "0000:3b:00.1": "nvme"}, "0000:3b:00.1 is bound to nvme"),

@@ -61,7 +61,7 @@ class HostFile(msgspec.Struct, frozen=True):
 class LinkPerEntry(msgspec.Struct, frozen=True):
     """The last component of the link with one name in each entry of a folder, by entry, sorted.
 
-    Empty for an entry without the link; a folder that does not exist has no entries.
+    Entries without the link are left out; a folder that does not exist has no entries.
     """
 
     folder: str

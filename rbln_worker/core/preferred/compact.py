@@ -11,38 +11,25 @@ tie, and with allowCrossNuma spreads a request that would fit on one NUMA node.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.core.preferred.budget import Budget
-from rbln_worker.core.preferred.fewest import fewest_bridges
+from rbln_worker.core.preferred.fewest import fill_bridges
 from rbln_worker.core.preferred.request import Bridge, PreferredRequest
-
-
-class _CompactChoice(NamedTuple):
-    bridges: int
-    below_them: int
-    on_the_nodes: int
-    chosen: Sequence[Bridge]
 
 
 def best_compact(request: PreferredRequest, budget: Budget) -> tuple[DeviceId, ...]:
     """Return the choice, sorted; raise BudgetError."""
+
+    def cost(
+        reach: frozenset[int], _: Sequence[Bridge], chosen: Sequence[Bridge]
+    ) -> tuple[int, ...]:
+        below_them = sum(bridge.size for bridge in chosen)
+        on_the_nodes = sum(request.room.get(node, 0) for node in reach)
+        return len(chosen), below_them, on_the_nodes
+
     touched = sorted(
         (bridge for bridge in request.bridges if bridge.included), key=lambda bridge: bridge.size
     )
-    left = request.needed - sum(bridge.size for bridge in touched)
-    tries = []
-    for reach in request.numa_sets(budget):
-        near = [
-            bridge for bridge in request.bridges if bridge.numa in reach and not bridge.included
-        ]
-        chosen = fewest_bridges(near, left, budget)
-        below_them = sum(bridge.size for bridge in chosen)
-        room = sum(request.room.get(node, 0) for node in reach)
-        tries.append(_CompactChoice(len(chosen), below_them, room, chosen))
-    chosen = min(tries, key=lambda tried: tried[:3]).chosen
-    # The bridges that are touched anyway come first, of the others the smallest last: only that one
-    # keeps devices, because without it the others would not have been enough.
-    order = [*touched, *sorted(chosen, key=lambda bridge: -bridge.size)]
+    order = fill_bridges(request, touched, cost, budget)
     return request.sorted_choice(device for bridge in order for device in bridge.devices)

@@ -4,15 +4,41 @@ The possible sums of devices are a set of bits, and a bridge is added to it by a
 polynomial; trying all combinations would take years.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from typing import Final
 
 from rbln_worker.core.preferred.budget import Budget
-from rbln_worker.core.preferred.request import Bridge
+from rbln_worker.core.preferred.request import Bridge, PreferredRequest
 
 _BITS_A_STEP: Final = 2048
 """Number of bits that are shifted in about the time that Python needs for the rest of a step."""
+
+
+Cost = Callable[[frozenset[int], Sequence[Bridge], Sequence[Bridge]], tuple[int, ...]]
+"""Cost of a choice: its NUMA nodes, the bridges that are filled first, the further ones."""
+
+
+def fill_bridges(
+    request: PreferredRequest, first: Sequence[Bridge], cost: Cost, budget: Budget
+) -> tuple[Bridge, ...]:
+    """Return the bridges of the cheapest choice, in the order to fill them; raise BudgetError.
+
+    ``first`` are the bridges that are filled before others, in their order.
+    """
+    budget.spend(len(request.bridges))
+    filled_first = frozenset(first)
+    tries = []
+    for reach in request.numa_sets(budget):
+        filled = [bridge for bridge in first if bridge.numa in reach]
+        near = [one for one in request.bridges if one.numa in reach and one not in filled_first]
+        left = request.needed - sum(bridge.size for bridge in filled)
+        chosen = fewest_bridges(near, left, budget)
+        tries.append((cost(reach, filled, chosen), filled, chosen))
+    _, filled, chosen = min(tries, key=lambda tried: tried[0])
+    # The smallest is the last: only that one keeps devices, because without it the others would
+    # not have been enough.
+    return (*filled, *sorted(chosen, key=lambda bridge: -bridge.size))
 
 
 def fewest_bridges(bridges: Sequence[Bridge], needed: int, budget: Budget) -> Sequence[Bridge]:

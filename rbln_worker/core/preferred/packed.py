@@ -11,52 +11,31 @@ container, or it is Unhealthy. Devices that must be included count as used.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
 
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.core.preferred.budget import Budget
-from rbln_worker.core.preferred.fewest import fewest_bridges
+from rbln_worker.core.preferred.fewest import fill_bridges
 from rbln_worker.core.preferred.request import Bridge, PreferredRequest
-
-
-class _PackedChoice(NamedTuple):
-    whole: int
-    used: int
-    below_them: int
-    nodes_used: int
-    filled: Sequence[Bridge]
-    chosen: Sequence[Bridge]
 
 
 def best_packed(request: PreferredRequest, budget: Budget) -> tuple[DeviceId, ...]:
     """Return the choice, sorted; raise BudgetError."""
     nodes_used = Counter(place.numa for place in request.places.values())
     nodes_used.subtract(request.room)
-    budget.spend(len(request.bridges))
+
+    def cost(
+        reach: frozenset[int], filled: Sequence[Bridge], chosen: Sequence[Bridge]
+    ) -> tuple[int, ...]:
+        used = _used_count(filled, request.needed)
+        below_them = sum(bridge.size for bridge in chosen)
+        return len(chosen), -used, below_them, -sum(nodes_used[node] for node in reach)
+
     begun = sorted(
         (bridge for bridge in request.bridges if bridge.begun),
         key=lambda bridge: (-bridge.begun, bridge.size),
     )
-    whole = [bridge for bridge in request.bridges if not bridge.begun]
-    tries = []
-    for reach in request.numa_sets(budget):
-        filled = [bridge for bridge in begun if bridge.numa in reach]
-        left = request.needed - sum(bridge.size for bridge in filled)
-        near = [bridge for bridge in whole if bridge.numa in reach]
-        chosen = fewest_bridges(near, left, budget)
-        tries.append(
-            _PackedChoice(
-                len(chosen),
-                -_used_count(filled, request.needed),
-                sum(bridge.size for bridge in chosen),
-                -sum(nodes_used[node] for node in reach),
-                filled,
-                chosen,
-            )
-        )
-    found = min(tries, key=lambda tried: tried[:4])
-    order = [*found.filled, *sorted(found.chosen, key=lambda bridge: -bridge.size)]
+    order = fill_bridges(request, begun, cost, budget)
     return request.sorted_choice(_devices_in_order(request, order))
 
 
@@ -69,7 +48,7 @@ def _used_count(filled: Sequence[Bridge], needed: int) -> int:
     return total
 
 
-def _devices_in_order(request: PreferredRequest, order: Sequence[Bridge]) -> Iterator[DeviceId]:
+def _devices_in_order(request: PreferredRequest, order: Iterable[Bridge]) -> Iterator[DeviceId]:
     places = request.places
     used = Counter(place.pf for place in places.values())
     used.subtract(places[device].pf for device in request.free)

@@ -18,7 +18,7 @@ from rbln_worker.core.allocation.providers.provider import (
 )
 
 _CONTAINER: Final = "/dev/vfio/vfio"
-_LETS_DMA: Final = frozenset({"", "pci-stub", "pcieport"})
+_LETS_DMA: Final = frozenset({"pci-stub", "pcieport"})
 _VFIO: Final = re.compile(r"vfio[-_].*|.*vfio[-_]pci")
 _MAX_NAMED: Final = 4
 """Maximum number of neighbours in a reason."""
