@@ -18,10 +18,10 @@ from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Any, Final, NamedTuple
 
-from rbln_supervisor.discovery import scan
 from rbln_supervisor.discovery.process import DiscoveryProcess
 from rbln_supervisor.workers import processes
 from rbln_worker.host.discovery.inventory import Needs
+from rbln_worker.host.discovery.scan import scan_node
 from tests.sim.device import SimDevice, shift
 from tests.sim.node import SimNode
 
@@ -55,7 +55,7 @@ def main() -> int:
     given = parser.parse_args()
     if given.look is not None:
         for _ in range(given.times):
-            scan.scan_node(given.look, NEEDS[given.kinds[0]])
+            scan_node(given.look, NEEDS[given.kinds[0]])
         return 0
     processes.preload()
     print(
@@ -115,10 +115,10 @@ def functions(kind: str, pf: str) -> Iterator[SimDevice]:
 def measured(root: Path, kind: str) -> Figures:
     """The figures of a node."""
     needs = NEEDS[kind]
-    scan.scan_node(root, needs)
-    seconds = min(timed(lambda: scan.scan_node(root, needs)) for _ in range(TIMES))
+    scan_node(root, needs)
+    seconds = min(timed(lambda: scan_node(root, needs)) for _ in range(TIMES))
     with counted() as files:
-        scan.scan_node(root, needs)
+        scan_node(root, needs)
     return Figures(seconds, timed(lambda: scouted(root, needs)), files, system_calls(root, kind))
 
 

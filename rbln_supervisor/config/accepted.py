@@ -39,8 +39,7 @@ class Record(msgspec.Struct, frozen=True):
     config_file: str
     prefix: str
     raw: bytes
-    at: float
-    """Seconds since the epoch."""
+    at: datetime
 
 
 class StartConfig(NamedTuple):
@@ -80,7 +79,7 @@ def start_config(options: Options) -> StartConfig:
             former = node_config.require_valid(
                 node_config.parse(record.raw, prefix=options.resource_prefix)
             )
-            since = datetime.fromtimestamp(record.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            since = record.at.strftime("%Y-%m-%dT%H:%M:%SZ")
             return StartConfig(
                 former,
                 failure.errors if found is None else found,
@@ -100,7 +99,7 @@ def save_config(options: Options, raw: bytes) -> None:
         str(options.config_file),
         options.resource_prefix,
         raw,
-        round(datetime.now(UTC).timestamp(), 3),
+        datetime.now(UTC),
     )
     path = options.run_dir / FILE
     try:
@@ -118,12 +117,8 @@ def load_config(options: Options) -> Record | None:
     A record that is corrupt, of a newer version or of another node is ignored.
     """
     try:
-        raw = _read_record(options.run_dir / FILE)
-        record = _DECODER.decode(raw)
-        datetime.fromtimestamp(record.at, UTC)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
-        return None
-    except OverflowError:  # not a valid time
+        record = _DECODER.decode(_read_record(options.run_dir / FILE))
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     wanted = (_FORMAT, os.uname().nodename, str(options.config_file), options.resource_prefix)
     known = (record.format, record.node, record.config_file, record.prefix)

@@ -10,7 +10,6 @@ from rbln_supervisor.config.accepted import StartConfig
 from rbln_supervisor.config.watch import ConfigWatch
 from rbln_supervisor.core.config.node_config import ConfigError, NodeConfig
 from rbln_supervisor.core.control.protocol import ErrorReply, ReloadReply, Reply
-from rbln_supervisor.core.discovery.result import DiscoveryResult
 from rbln_supervisor.core.matching.plan import Changes
 from rbln_supervisor.core.status import CounterName
 from rbln_supervisor.core.step import reload_step as steps
@@ -18,6 +17,7 @@ from rbln_supervisor.core.step.reload_step import ReloadState, step_reload
 from rbln_supervisor.events.log import EventLog
 from rbln_supervisor.options import Options
 from rbln_supervisor.workers.pools import Pools
+from rbln_worker.contract.inventory import DiscoveryResult
 from rbln_worker.contract.problem import Code, Problem, make_problem
 
 log = logging.getLogger(__name__)

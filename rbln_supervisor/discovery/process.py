@@ -8,16 +8,20 @@ The discovery for a new configuration also asks the kubelet which pods use which
 last, so that the answer is as recent as possible when the configuration becomes active.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from rbln_supervisor.core.discovery.result import DiscoveryResult
-from rbln_supervisor.discovery import scan
+from rbln_supervisor.core.config.pool import PoolConfig
+from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
 from rbln_supervisor.workers.forked_collector import Collected, ForkedCollector
+from rbln_worker.contract.device import Bdf
 from rbln_worker.contract.exits import Exit
+from rbln_worker.contract.inventory import DiscoveryResult
 from rbln_worker.host.discovery.inventory import Needs
+from rbln_worker.host.discovery.scan import scan_node
 from rbln_worker.kubelet import pod_resources
 from rbln_worker.process import limits
 from rbln_worker.process.privileges import Capability, keep_only
@@ -66,13 +70,34 @@ class DiscoveryProcess(ForkedCollector):
         """Run the discovery in the forked process."""
         keep_only(*DISCOVERY_KEEPS, *(DDPTOOL_KEEPS if needs.ddp_profiles else ()))
         limits.raise_oom_score()  # a worker reports it if that fails
-        result = scan.scan_node(self._root, needs)
+        result = scan_node(self._root, needs)
         if resources is not None and result.failed is None:
             held = pod_resources.list_pod_devices(self._pods_socket, resources)
             result = msgspec.structs.replace(result, held=held)
         with open(pipe, "wb", closefd=False) as file:
             file.write(msgspec.msgpack.encode(result))
         return Exit.DRAINED
+
+
+def required_reads(
+    pools: Iterable[PoolConfig], *, allow_default_route: bool, only: frozenset[Bdf] | None = None
+) -> Needs:
+    """Return what a discovery has to read of the node for these pools.
+
+    ``only``: restricts it to these functions; None: all functions.
+    """
+    pools = tuple(pools)
+    types = {pool.spec.device_type for pool in pools}
+    selectors = tuple(selector for pool in pools for selector in pool.selectors)
+    return Needs(
+        only=only,
+        base_classes=frozenset(DEVICE_TYPES[name].base_class for name in types),
+        acpi_indexes=any(selector.acpi_indexes for selector in selectors),
+        subfunctions="auxNetDevice" in types,
+        rdma=any(selector.is_rdma for selector in selectors),
+        ddp_profiles=any(selector.ddp_profiles for selector in selectors),
+        default_routes=not allow_default_route,
+    )
 
 
 def decode_result(collected: Collected) -> DiscoveryResult:

@@ -18,15 +18,14 @@ from rbln_supervisor.core.control import queries
 from rbln_supervisor.core.control.protocol import Reply, RescanReply
 from rbln_supervisor.core.discovery.partial import affected_functions
 from rbln_supervisor.core.discovery.queue import DiscoveryRequest, DryRunRequest
-from rbln_supervisor.core.discovery.result import DiscoveryResult
 from rbln_supervisor.core.reporting.metrics import DiscoveryMetrics
 from rbln_supervisor.core.step import discovery_step as steps
 from rbln_supervisor.core.step.discovery_step import DiscoveryEffect, DiscoveryEvent, DiscoveryState
-from rbln_supervisor.discovery import scan
-from rbln_supervisor.discovery.process import DiscoveryProcess
+from rbln_supervisor.discovery.process import DiscoveryProcess, required_reads
 from rbln_supervisor.options import Options
 from rbln_supervisor.workers.pools import Pools
 from rbln_worker.contract.device import Bdf
+from rbln_worker.contract.inventory import DiscoveryResult
 from rbln_worker.contract.pod_devices import ResourceHolders
 from rbln_worker.contract.problem import Problem
 
@@ -146,7 +145,7 @@ class DiscoveryScheduler:
         self._pools.discovery_started()
         try:
             self.process.start_discovery(
-                scan.required_reads(pools, allow_default_route=allowed, only=only),
+                required_reads(pools, allow_default_route=allowed, only=only),
                 frozenset(pool.spec.name for pool in served.pools) if wanted else None,
             )
         except OSError as error:

@@ -14,7 +14,7 @@ from rbln_supervisor.core.config.node_config import NodeConfig, PoolConfig
 from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
 from rbln_supervisor.core.doctor import match_checks
 from rbln_supervisor.core.matching.assign import assign
-from rbln_supervisor.discovery import scan
+from rbln_supervisor.discovery.process import required_reads
 from rbln_supervisor.doctor.run_dir import living_processes
 from rbln_supervisor.options import Options, last_options
 from rbln_worker.contract.device import Device
@@ -26,6 +26,7 @@ from rbln_worker.core.allocation.providers import rebellions, vfio
 from rbln_worker.core.allocation.providers.provider import ProviderInput
 from rbln_worker.core.allocation.providers.registry import allocation_reads
 from rbln_worker.core.health import evidence
+from rbln_worker.host.discovery.scan import scan_node
 from rbln_worker.host.facts import HOST_FILES, Reader
 
 _MAX_EXAMINED: Final = 4096
@@ -80,10 +81,10 @@ def check_hardware(options: Options) -> Iterator[Problem]:
     is_served = is_last_file and living_processes(options.run_dir).pids
     # A supervisor that refuses the file serves the accepted pools.
     pools = (_accepted_pools(options) if is_served else ()) or configured_pools(options)
-    needed = scan.required_reads(pools, allow_default_route=options.allow_default_route)
+    needed = required_reads(pools, allow_default_route=options.allow_default_route)
     classes = {DEVICE_TYPES[name].base_class for name in match_checks.types_of(pools)}
     needed = msgspec.structs.replace(needed, base_classes=frozenset(classes))
-    found = scan.scan_node(options.host_root, needed)
+    found = scan_node(options.host_root, needed)
     if found.failed is not None:
         yield make_problem(Code.DISCOVERY_FAILED, found.failed)
         return

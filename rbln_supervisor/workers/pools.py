@@ -12,8 +12,6 @@ from rbln_supervisor.core.config.node_config import NodeConfig
 from rbln_supervisor.core.discovery import node_facts
 from rbln_supervisor.core.discovery.carry_over import node_of_devices, with_carried_over
 from rbln_supervisor.core.discovery.node_facts import LinkEffect, NodeFacts
-from rbln_supervisor.core.discovery.result import DiscoveryResult
-from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.pod_devices import by_pool, with_pool_names
 from rbln_supervisor.core.reporting.pool_summary import NO_DEVICES
 from rbln_supervisor.core.workers.assignment import assign_devices
@@ -29,6 +27,7 @@ from rbln_supervisor.events.log import EventLog
 from rbln_supervisor.options import Options
 from rbln_supervisor.workers.pool_worker import PoolWorker, worker_spec
 from rbln_worker.contract.device import Bdf, DeviceId, LinkState
+from rbln_worker.contract.inventory import DiscoveryResult, NodeInventory
 from rbln_worker.contract.pod_devices import PodDevices
 from rbln_worker.contract.pool import PoolName, pool_from_stem
 from rbln_worker.spec import WorkerSpec

@@ -8,6 +8,7 @@ of them is of an older version. What fuzzing once found lies in tests/fuzz/found
 import json
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -15,9 +16,7 @@ import msgspec
 
 from rbln_supervisor.config.accepted import Record
 from rbln_supervisor.core.control import protocol
-from rbln_supervisor.core.discovery.result import DiscoveryResult
 from rbln_supervisor.core.matching.explain import Decision, Explanation, PoolDecision
-from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.matching.plan import Move, Plan, PoolPlan
 from rbln_supervisor.core.matching.selector_match import Mismatch
 from rbln_supervisor.core.reporting.metrics import (
@@ -41,6 +40,7 @@ from rbln_worker.contract.counters import Calls, WorkerCounters
 from rbln_worker.contract.device import Carrier, Device, DeviceId
 from rbln_worker.contract.events import Event
 from rbln_worker.contract.health import Judged, Verdict
+from rbln_worker.contract.inventory import DiscoveryResult, NodeInventory
 from rbln_worker.contract.pool import PoolName, PoolSpec
 from rbln_worker.contract.problem import Code, make_problem
 from rbln_worker.host.netlink import codec
@@ -252,7 +252,7 @@ _SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = {
                 "/nowhere/config.json",
                 "intel.com",
                 b'{"resourceList": [{"resourceName": "a", "selectors": {}}]}',
-                1.0,
+                datetime(2026, 1, 1, tzinfo=UTC),
             )
         ),
     ),

@@ -31,7 +31,6 @@ from rbln_supervisor.core.control.protocol import (
 )
 from rbln_supervisor.core.control.protocol import Metrics as AskedMetrics
 from rbln_supervisor.core.doctor.status_checks import all_problems
-from rbln_supervisor.core.matching.node_inventory import NodeInventory as HostNode
 from rbln_supervisor.ctl import (
     doctor,
     doctor_command,
@@ -49,6 +48,7 @@ from rbln_supervisor.exporter.families import Page, fill_page
 from rbln_supervisor.workers.forked_collector import Collected
 from rbln_worker.contract import messages
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
+from rbln_worker.contract.inventory import NodeInventory as HostNode
 from rbln_worker.contract.messages import Delta, FrameError, Report, Snapshot
 from rbln_worker.contract.pod_devices import MAX_NAME, PodDevices, PodSource
 from rbln_worker.contract.pool import PoolName, PoolSpec

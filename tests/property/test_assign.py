@@ -7,10 +7,9 @@ from rbln_supervisor.core.config.node_config import NodeConfig
 from rbln_supervisor.core.config.pf_ranges import PfRange, Range
 from rbln_supervisor.core.config.pool import PoolConfig
 from rbln_supervisor.core.config.selectors import SelectorObject
-from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
+from rbln_supervisor.core.device_types.registry import DEVICE_TYPES, candidates
 from rbln_supervisor.core.matching.assign import assign
 from rbln_supervisor.core.matching.explain import Decision, explain, match_counts, pool_decisions
-from rbln_supervisor.core.matching.node_inventory import NodeInventory, candidates
 from rbln_supervisor.core.matching.plan import make_plan
 from rbln_worker.contract.device import (
     REBELLIONS,
@@ -21,6 +20,7 @@ from rbln_worker.contract.device import (
     Subfunction,
     Vdpa,
 )
+from rbln_worker.contract.inventory import NodeInventory
 from rbln_worker.contract.pool import PoolName, PoolSpec
 
 # Few values each, so that selectors and devices meet.

@@ -11,7 +11,6 @@ from rbln_supervisor.core.doctor.match_checks import match_problems
 from rbln_supervisor.core.doctor.status_checks import all_problems, has_errors
 from rbln_supervisor.core.matching.assign import assign
 from rbln_supervisor.core.matching.explain import match_counts
-from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.status import (
     CounterName,
     DeviceStatus,
@@ -22,6 +21,7 @@ from rbln_supervisor.core.status import (
 )
 from rbln_worker.contract.device import PciFunction
 from rbln_worker.contract.health import HealthPhase
+from rbln_worker.contract.inventory import NodeInventory
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.contract.problem import MAX_EVIDENCE, Code, Problem, Severity, make_problem
 from tests.property.worlds import FUNCTIONS

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, composite
 
-from rbln_supervisor.core.discovery.result import DiscoveryResult
-from rbln_supervisor.discovery import scan
+from rbln_worker.contract.inventory import DiscoveryResult
 from rbln_worker.host.discovery.inventory import Needs
+from rbln_worker.host.discovery.scan import scan_node
 from tests.sim.device import Rdma, SimDevice, Subfunction, Vdpa
 from tests.sim.node import SimNode
 
@@ -75,7 +75,7 @@ def test_the_order_in_which_devices_came_has_no_say(
             for name in ("phys_switch_id", "phys_port_name"):
                 sim.set_interface(PF.bdf, "p0", name, "p0\n")
             sim.set_interface(PF.bdf, "p0", "type", "32\n")
-        assert scan.scan_node(sim.root, NEEDS) == EXPECTED
+        assert scan_node(sim.root, NEEDS) == EXPECTED
 
 
 @composite
@@ -121,7 +121,7 @@ def entries(root: Path) -> list[str]:
 
 
 with built(*DEVICES) as _sim:
-    EXPECTED: Final = scan.scan_node(_sim.root, NEEDS)
+    EXPECTED: Final = scan_node(_sim.root, NEEDS)
     ENTRIES: Final = entries(_sim.root)
 
 
@@ -142,7 +142,7 @@ def test_no_damage_ends_a_look(root: Path, damages: list[tuple[str, str, bytes]]
     with contextlib.ExitStack() as stack:
         for path, what, value in damages:
             stack.enter_context(damaged(root, path, what, value))
-        look = scan.scan_node(root, NEEDS)
+        look = scan_node(root, NEEDS)
         frame = msgspec.msgpack.encode(look)
         assert msgspec.msgpack.decode(frame, type=DiscoveryResult) == look
         assert all(

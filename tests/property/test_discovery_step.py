@@ -19,7 +19,6 @@ from rbln_supervisor.core.control.protocol import (
     RescanReply,
 )
 from rbln_supervisor.core.discovery.queue import MAX_REQUESTERS
-from rbln_supervisor.core.discovery.result import DiscoveryResult
 from rbln_supervisor.core.step.discovery_step import (
     RESCAN_JITTER,
     RETRY_INTERVAL_S,
@@ -43,6 +42,7 @@ from rbln_supervisor.core.step.discovery_step import (
     step_discovery,
 )
 from rbln_worker.contract.device import Bdf
+from rbln_worker.contract.inventory import DiscoveryResult
 
 Request = Literal["rescan", "reload", "dry run"]
 What = Request | Literal["event", "end", "fail", "time", "stuck"]

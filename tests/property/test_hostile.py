@@ -27,7 +27,7 @@ from rbln_supervisor.core.control.protocol import (
 from rbln_supervisor.core.discovery.uevents import is_relevant, pci_function
 from rbln_supervisor.core.matching.assign import assign
 from rbln_supervisor.core.workers.desired_state import affected_devices
-from rbln_supervisor.discovery import scan
+from rbln_supervisor.discovery.process import required_reads
 from rbln_supervisor.workers import processes
 from rbln_worker.contract.device import Device
 from rbln_worker.contract.pod_devices import ResourceHolders
@@ -37,6 +37,7 @@ from rbln_worker.core.allocation.providers.provider import ProviderInput
 from rbln_worker.core.allocation.providers.registry import allocation_reads
 from rbln_worker.core.health import evidence, npu
 from rbln_worker.core.health.observation import Good
+from rbln_worker.host.discovery.scan import scan_node
 from rbln_worker.host.facts import Reader
 from rbln_worker.host.manifest import FileManifest, remove_files
 from rbln_worker.host.netlink import uevent
@@ -67,9 +68,7 @@ def built() -> Iterator[Path]:
 
 
 with built() as _root:
-    NODE: Final = scan.scan_node(
-        _root, scan.required_reads(CONFIG.pools, allow_default_route=False)
-    ).node
+    NODE: Final = scan_node(_root, required_reads(CONFIG.pools, allow_default_route=False)).node
     ENTRIES: Final = [
         entry for entry in entries(_root) if "/net/" not in entry or entry.endswith("type")
     ]

@@ -21,7 +21,7 @@ def played(waits: list[float], cost_s: float = 0.0) -> tuple[list[float], list[f
     events, acts = [], []
     for wait in [*waits, 1000.0]:
         now += wait
-        while pace.next_act_at is not None and pace.next_act_at <= now:
+        while pace.next_act_at <= now:
             acts.append(pace.next_act_at)
             pace = pace.act_started(pace.next_act_at, cost_s=cost_s)
         if wait != 1000.0:

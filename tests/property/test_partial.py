@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbln_supervisor.core.discovery.partial import MIN_FULL_SCAN, affected_functions, merge_partial
-from rbln_supervisor.core.matching.node_inventory import NodeInventory
-from rbln_supervisor.discovery import scan as looking
 from rbln_worker.contract.device import Bdf
+from rbln_worker.contract.inventory import NodeInventory
 from rbln_worker.host.discovery.inventory import Needs
+from rbln_worker.host.discovery.scan import scan_node
 from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
 from tests.unit.inventory import node, npu, pf, vf
@@ -77,7 +77,7 @@ def change(sim: SimNode, what: str, which: int, number: int) -> set[Bdf]:
 @given(st.lists(st.lists(CHANGE, min_size=1, max_size=3), min_size=1, max_size=6))
 def test_it_is_as_good_as_a_whole_one(changes: list[list[tuple[str, int, int]]]) -> None:
     with sim() as node:
-        known = looking.scan_node(node.root, NEEDS).node
+        known = scan_node(node.root, NEEDS).node
         for several in changes:
             named: set[Bdf] = set()
             for one in several:
@@ -86,14 +86,14 @@ def test_it_is_as_good_as_a_whole_one(changes: list[list[tuple[str, int, int]]])
                 except OSError:  # the interface went with its driver
                     continue
             only = affected_functions(named, known)
-            look = looking.scan_node(node.root, msgspec.structs.replace(NEEDS, only=only))
+            look = scan_node(node.root, msgspec.structs.replace(NEEDS, only=only))
             assert look.failed is None
             known = (
                 look.node
                 if look.discovered is None
                 else merge_partial(known, look.node, look.discovered)
             )
-            assert known == looking.scan_node(node.root, NEEDS).node
+            assert known == scan_node(node.root, NEEDS).node
 
 
 def test_an_event_that_names_nothing_is_about_all() -> None:

@@ -12,9 +12,9 @@ from rbln_supervisor.core.config.selectors import SelectorObject
 from rbln_supervisor.core.discovery.debounce import DEBOUNCE_S, MAX_DEBOUNCE_S, Debounce
 from rbln_supervisor.core.matching import in_use
 from rbln_supervisor.core.matching.assign import assign
-from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.matching.plan import devices_removed
 from rbln_worker.contract.device import DeviceId, PciFunction
+from rbln_worker.contract.inventory import NodeInventory
 from rbln_worker.contract.pod_devices import PodDevice, ResourceHolders
 from rbln_worker.contract.pool import PoolName, PoolSpec
 from tests.property.worlds import FUNCTIONS

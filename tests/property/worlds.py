@@ -4,9 +4,9 @@ from hypothesis import strategies as st
 
 from rbln_supervisor.core.config.pool import PoolConfig
 from rbln_supervisor.core.config.selectors import SelectorObject
-from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.workers.desired_state import DesiredState, reconcile
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
+from rbln_worker.contract.inventory import NodeInventory
 from rbln_worker.contract.pool import PoolSpec
 
 GRACE_S = 10.0

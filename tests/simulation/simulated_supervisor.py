@@ -9,8 +9,6 @@ import msgspec
 from rbln_supervisor.core.config.node_config import NodeConfig, PoolConfig, SelectorObject
 from rbln_supervisor.core.control.protocol import RescanReply
 from rbln_supervisor.core.discovery.links import LinkTable
-from rbln_supervisor.core.discovery.result import DiscoveryResult
-from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.step import discovery_step
 from rbln_supervisor.core.step.discovery_step import (
     DiscoveryEffect,
@@ -33,6 +31,7 @@ from rbln_supervisor.core.workers.worker_events import (
 )
 from rbln_worker.contract import messages
 from rbln_worker.contract.device import Bdf
+from rbln_worker.contract.inventory import DiscoveryResult, NodeInventory
 from tests.simulation.channel import Channel
 from tests.simulation.simulated_worker import POOL, SimulatedWorker
 from tests.unit.inventory import npu

@@ -20,15 +20,15 @@ import os, sys
 from pathlib import Path
 from rbln_worker.host.discovery import network
 from rbln_worker.host.discovery.inventory import Needs
-from rbln_worker.host.discovery.scan import scan_host
+from rbln_worker.host.discovery.scan import scan_node
 
 root = sys.argv[1]
 def note(event, arguments):
     if event in ("open", "os.listdir") and str(arguments[0]).startswith(root):
         print(os.path.relpath(arguments[0], root))
 sys.addaudithook(note)
-found = scan_host(Path(root), Needs(frozenset({0x02, 0x12}), acpi_indexes=True, subfunctions=True))
-print(len(found.functions), file=sys.stderr)
+found = scan_node(Path(root), Needs(frozenset({0x02, 0x12}), acpi_indexes=True, subfunctions=True))
+print(len(found.node.functions), file=sys.stderr)
 """
 PF = SimDevice(
     *("0000:5e:00.0", "15b3", "101d", "020000", "mlx5_core"),

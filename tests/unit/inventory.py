@@ -6,8 +6,8 @@ from rbln_supervisor.core.config.node_config import InvalidPool, NodeConfig
 from rbln_supervisor.core.config.pf_ranges import parse
 from rbln_supervisor.core.config.pool import PoolConfig
 from rbln_supervisor.core.config.selectors import SelectorObject
-from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_worker.contract.device import AuxName, Bdf, Network, PciFunction, Subfunction
+from rbln_worker.contract.inventory import NodeInventory
 from rbln_worker.contract.pool import DeviceType, PoolSpec
 
 P0 = Bdf("0000:3b:00.0")

@@ -7,9 +7,9 @@ from rbln_supervisor.core.config.pf_ranges import parse
 from rbln_supervisor.core.config.selectors import ATTRIBUTES, SelectorObject
 from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
 from rbln_supervisor.core.matching.assign import SelectorRef, assign
-from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.matching.selector_match import SELECTOR_KEYS, CompiledSelector, Mismatch
 from rbln_worker.contract.device import Device, DeviceId, Grants, Network, PciFunction, Vdpa
+from rbln_worker.contract.inventory import NodeInventory
 from rbln_worker.contract.pool import DeviceType, PoolName
 from tests.unit.inventory import P0, below, node, npu, pf, pool, sf, vf
 

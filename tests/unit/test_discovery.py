@@ -9,11 +9,12 @@ import msgspec
 import pytest
 
 from rbln_worker.contract.device import AuxName, Bdf, Network, PciFunction, Vdpa
+from rbln_worker.contract.inventory import DiscoveryResult
 from rbln_worker.host.discovery import pci
 from rbln_worker.host.discovery.ddp import DdpTool
-from rbln_worker.host.discovery.inventory import Needs, ScanResult, Unreadable
+from rbln_worker.host.discovery.inventory import Needs
 from rbln_worker.host.discovery.network import NetworkReader
-from rbln_worker.host.discovery.scan import scan_host
+from rbln_worker.host.discovery.scan import scan_node
 from rbln_worker.host.netlink import codec, links, rtnetlink
 from rbln_worker.host.netlink.devlink import ESWITCH_GET, Devlink
 from rbln_worker.host.netlink.links import Link, LinkTable
@@ -35,12 +36,12 @@ def node(tmp_path: Path) -> SimNode:
     return SimNode(tmp_path)
 
 
-def found(node: SimNode, needs: Needs = EVERYTHING) -> ScanResult:
-    return scan_host(node.root, needs)
+def found(node: SimNode, needs: Needs = EVERYTHING) -> DiscoveryResult:
+    return scan_node(node.root, needs)
 
 
 def function(node: SimNode, bdf: str) -> PciFunction:
-    return {one.bdf: one for one in found(node).functions}[Bdf(bdf)]
+    return found(node).node.functions[Bdf(bdf)]
 
 
 def network(node: SimNode, bdf: str) -> Network:
@@ -97,7 +98,7 @@ def test_a_virtual_function_whose_pf_is_of_no_use(node: SimNode) -> None:
     (vf,) = node.enable_vfs(PF, 1, driver="iavf")
     node.set_attribute(PF, "modalias", None)
     node.set_attribute(PF, "vendor", "broken\n")
-    assert [one.name for one in found(node).unreadable] == [PF]
+    assert list(found(node).node.unreadable) == [PF]
     assert (function(node, vf).index, function(node, vf).pf_names) == (0, ("eno1",))
 
 
@@ -105,14 +106,14 @@ def test_a_broken_physfn_leaves_the_device_out(node: SimNode) -> None:
     node.add(NIC)
     (vf,) = node.enable_vfs(PF, 1, driver="iavf")
     node.set_attribute(vf, "physfn", "nonsense\n")
-    assert found(node).unreadable == (Unreadable(vf, "physfn: expected a link, Invalid argument"),)
+    assert found(node).node.unreadable == {vf: "physfn: expected a link, Invalid argument"}
 
 
 def test_only_what_is_needed_is_read(node: SimNode) -> None:
     node.add(msgspec.structs.replace(NIC, acpi_index=7), SimDevice("0000:01:00.0", rbln="rbln0"))
     few = found(node, Needs(frozenset({0x12})))
-    assert [one.bdf for one in few.functions] == ["0000:01:00.0"]
-    assert found(node, Needs(frozenset({0x02}))).functions[0].acpi_index == ""
+    assert list(few.node.functions) == ["0000:01:00.0"]
+    assert found(node, Needs(frozenset({0x02}))).node.functions[Bdf(PF)].acpi_index == ""
 
 
 def test_a_domain_of_five_digits(node: SimNode) -> None:
@@ -246,7 +247,7 @@ def test_an_interface_below_a_sub_functions_child_is_the_sub_functions(node: Sim
     own = f"{node.home('0000:03:00.0')}/mlx5_core.sf.4/mlx5_core.vnet.4/vdpa0/virtio1/net/eth9"
     node.tree.write(f"{own}/type", "1\n")
     node.tree.link("/sys/class/net/eth9", own)
-    (listed,) = found(node).subfunctions.values()
+    (listed,) = found(node).node.subfunctions.values()
     interfaces = {one.name: one.network.interfaces for one in listed}
     assert interfaces[AuxName("mlx5_core.sf.4")] == ("en3f0s88", "eth9")
     assert network(node, "0000:03:00.0").interfaces == ("p0",)
@@ -412,7 +413,7 @@ BLUEFIELD = SimDevice(
 
 def test_subfunctions(node: SimNode) -> None:
     node.add(BLUEFIELD)
-    (listed,) = found(node).subfunctions.values()
+    (listed,) = found(node).node.subfunctions.values()
     assert [(one.name, one.kind, one.number, one.pf, one.pf_names) for one in listed] == [
         ("mlx5_core.eth.0", "eth", 90, "0000:03:00.0", ("p0",)),
         ("mlx5_core.sf.10", "sf", 89, "0000:03:00.0", ("p0",)),
@@ -427,7 +428,7 @@ def test_an_uplink_names_the_pf_of_a_subfunction_in_any_mode(node: SimNode) -> N
     for interface, port in (("en3f0pf0sf88", "pf0sf88"), ("p0", "p0")):
         node.set_interface("0000:03:00.0", interface, "phys_switch_id", "cafe\n")
         node.set_interface("0000:03:00.0", interface, "phys_port_name", f"{port}\n")
-    (listed,) = found(node).subfunctions.values()
+    (listed,) = found(node).node.subfunctions.values()
     assert {one.pf_names for one in listed} == {("p0",)}
 
 
@@ -439,8 +440,8 @@ def test_what_is_no_subfunction(node: SimNode) -> None:
     node.tree.write(f"{home}/mlx5_core.sf.5", "no directory")
     node.tree.write(f"{home}/elsewhere/sfnum", "6\n")
     node.tree.link(f"{home}/mlx5_core.sf.6", f"{home}/elsewhere")
-    assert found(node).subfunctions == {}
-    assert found(node).unreadable == ()
+    assert found(node).node.subfunctions == {}
+    assert found(node).node.unreadable == {}
 
 
 @pytest.mark.parametrize(
@@ -450,16 +451,16 @@ def test_what_is_no_subfunction(node: SimNode) -> None:
 def test_a_subfunction_without_its_number(node: SimNode, sfnum: str | None, why: str) -> None:
     node.add(BLUEFIELD)
     node.set_attribute("0000:03:00.0", "mlx5_core.sf.4/sfnum", sfnum)
-    (one,) = found(node).unreadable
-    assert one.name == "mlx5_core.sf.4"
-    assert why in one.why
+    ((name, told),) = found(node).node.unreadable.items()
+    assert name == "mlx5_core.sf.4"
+    assert why in told
 
 
 def test_subfunctions_of_a_function_without_interface(node: SimNode) -> None:
     node.add(msgspec.structs.replace(BLUEFIELD, net=()))
-    told = {one.name: one.why for one in found(node).unreadable}
+    told = found(node).node.unreadable
     assert told["mlx5_core.sf.4"] == "its PCI function 0000:03:00.0 has no network interface"
-    assert found(node).subfunctions == {}
+    assert found(node).node.subfunctions == {}
 
 
 def test_vdpa_of_a_subfunction(node: SimNode) -> None:
@@ -468,7 +469,7 @@ def test_vdpa_of_a_subfunction(node: SimNode) -> None:
     node.tree.directory(own)
     node.tree.link("/sys/bus/vdpa/devices/vdpa0", own)
     node.tree.link(f"{own}/driver", "/sys/bus/vdpa/drivers/vhost_vdpa")
-    (listed,) = found(node).subfunctions.values()
+    (listed,) = found(node).node.subfunctions.values()
     by_name = {one.name: one.network.vdpa for one in listed}
     assert by_name[AuxName("mlx5_core.sf.4")] == Vdpa("vdpa0", "vhost")
     assert network(node, "0000:03:00.0").vdpa is None
@@ -478,6 +479,5 @@ def test_vdpa_of_a_subfunction(node: SimNode) -> None:
 
 
 def test_a_node_without_pci_keeps_what_was_known(tmp_path: Path) -> None:
-    assert (
-        scan_host(tmp_path, EVERYTHING).failed == "/sys/bus/pci/devices: No such file or directory"
-    )
+    failed = scan_node(tmp_path, EVERYTHING).failed or ""
+    assert failed.endswith(": /sys/bus/pci/devices: No such file or directory")

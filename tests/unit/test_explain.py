@@ -7,9 +7,9 @@ from rbln_supervisor.core.config.node_config import Complaint, InvalidPool
 from rbln_supervisor.core.config.selectors import SelectorObject
 from rbln_supervisor.core.device_types.base import RefusalReason
 from rbln_supervisor.core.matching.explain import Decision, Explanation, PoolDecision, explain
-from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.matching.selector_match import Mismatch
 from rbln_worker.contract.device import Device, DeviceId, Network
+from rbln_worker.contract.inventory import NodeInventory
 from rbln_worker.contract.pool import PoolName
 from tests.unit.inventory import below, config, node, npu, pf, pool, sf, vf
 

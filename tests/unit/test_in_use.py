@@ -7,13 +7,13 @@ from rbln_supervisor.core.config.node_config import NodeConfig
 from rbln_supervisor.core.config.selectors import SelectorObject
 from rbln_supervisor.core.discovery.links import LinkTable
 from rbln_supervisor.core.matching.assign import assign
-from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.pod_devices import devices_under_other_names, with_pool_names
 from rbln_supervisor.core.workers.assignment import assign_devices
 from rbln_supervisor.core.workers.desired_state import DesiredState, next_removal, reconcile
 from rbln_supervisor.core.workers.held_devices import absent_devices, retained_devices
 from rbln_worker.contract.device import Device, DeviceId, Network
 from rbln_worker.contract.health import HealthPolicy
+from rbln_worker.contract.inventory import NodeInventory
 from rbln_worker.contract.pod_devices import PodDevice
 from rbln_worker.contract.pool import DraExport, PoolName
 from rbln_worker.core.health.link_health import desired_state_evidence

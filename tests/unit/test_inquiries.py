@@ -15,12 +15,12 @@ from rbln_supervisor.core.control.protocol import (
     Reply,
 )
 from rbln_supervisor.core.device_types.base import RefusalReason
-from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.matching.plan import Move
 from rbln_supervisor.core.status import DeviceStatus
 from rbln_supervisor.core.workers.desired_state import DesiredState
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.health import HealthPhase
+from rbln_worker.contract.inventory import NodeInventory
 from rbln_worker.contract.pod_devices import PodDevice, ResourceHolders
 from rbln_worker.contract.pool import PoolName
 from tests.unit.inventory import config, node, pool, vf

@@ -3,8 +3,8 @@
 import msgspec
 
 from rbln_supervisor.core.discovery.carry_over import node_of_devices, with_carried_over
-from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_worker.contract.device import Device, DeviceId, Network, PciFunction
+from rbln_worker.contract.inventory import NodeInventory
 from tests.unit.inventory import P0, node, pf, sf, vf
 
 IB = Network(interfaces=("ib0",), link_type="infiniband", pkey="0x8001", rdma_capable=True)

@@ -12,7 +12,8 @@ import pytest
 from rbln_supervisor.core.config.node_config import NodeConfig, parse, require_valid
 from rbln_supervisor.core.matching.assign import assign
 from rbln_supervisor.core.matching.explain import explain
-from rbln_supervisor.discovery import scan
+from rbln_supervisor.discovery.process import required_reads
+from rbln_worker.host.discovery.scan import scan_node
 from tests.sim import conformance
 from tests.sim.node import SimNode
 
@@ -36,7 +37,7 @@ def configured(name: str) -> NodeConfig:
 def test_pools_have_the_recorded_devices(name: str, tmp_path: Path) -> None:
     config = configured(name)
     conformance.load(name).node.build(SimNode(tmp_path))
-    look = scan.scan_node(tmp_path, scan.required_reads(config.pools, allow_default_route=False))
+    look = scan_node(tmp_path, required_reads(config.pools, allow_default_route=False))
     assert look.failed is None
     devices = assign(config.pools, look.node).devices
     recorded = conformance.load(name).expected.pools

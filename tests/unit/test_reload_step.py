@@ -5,8 +5,6 @@ import math
 import msgspec
 
 from rbln_supervisor.core.config.node_config import NodeConfig, PoolConfig, SelectorObject
-from rbln_supervisor.core.discovery.result import DiscoveryResult
-from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.step.reload_step import (
     FIRST_RETRY_S,
     MAX_RETRY_S,
@@ -20,6 +18,7 @@ from rbln_supervisor.core.step.reload_step import (
 )
 from rbln_supervisor.core.workers.desired_state import DesiredState
 from rbln_worker.contract.device import Bdf, Device, DeviceId
+from rbln_worker.contract.inventory import DiscoveryResult, NodeInventory
 from rbln_worker.contract.pod_devices import PodDevice, ResourceHolders
 from rbln_worker.contract.pool import PoolSpec
 from tests.unit.inventory import npu

@@ -6,7 +6,6 @@ import pytest
 from rbln_supervisor.core.config.node_config import NodeConfig
 from rbln_supervisor.core.config.selectors import SelectorObject
 from rbln_supervisor.core.matching.assign import assign
-from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.workers.desired_state import (
     DesiredState,
     from_orphan,
@@ -15,6 +14,7 @@ from rbln_supervisor.core.workers.desired_state import (
     update_message,
 )
 from rbln_worker.contract.device import DeviceId, Network
+from rbln_worker.contract.inventory import NodeInventory
 from rbln_worker.contract.messages import Delta, Snapshot
 from rbln_worker.contract.pool import PoolName
 from tests.unit.inventory import ETHER, below, config, node, npu, pf, pool, sf, vf

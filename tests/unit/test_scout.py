@@ -11,10 +11,10 @@ from time import monotonic
 
 import pytest
 
-from rbln_supervisor.core.discovery.result import DiscoveryResult
-from rbln_supervisor.discovery import scan
 from rbln_supervisor.discovery.process import DiscoveryProcess
+from rbln_worker.contract.inventory import DiscoveryResult
 from rbln_worker.host.discovery.inventory import Needs
+from rbln_worker.host.discovery.scan import scan_node
 from tests.sim import processes
 from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
@@ -57,7 +57,7 @@ def test_it_finds_what_a_look_finds(sim: SimNode) -> None:
     for _ in range(2):
         scout.start_discovery(NEEDS)
         look = result(scout)
-        assert look == scan.scan_node(sim.root, NEEDS)
+        assert look == scan_node(sim.root, NEEDS)
         assert len(look.node.functions) == 4
     assert not scout.is_busy
 

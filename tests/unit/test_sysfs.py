@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from rbln_worker.contract.device import PciFunction
-from rbln_worker.host.discovery import scan as host
-from rbln_worker.host.discovery.inventory import Needs, ScanResult
+from rbln_worker.contract.inventory import DiscoveryResult, NodeInventory
+from rbln_worker.host.discovery.inventory import Needs
+from rbln_worker.host.discovery.scan import scan_node
 from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
 
@@ -21,14 +22,16 @@ def node(tmp_path: Path) -> SimNode:
     return node
 
 
-def look(node: SimNode, *, acpi_indexes: bool = False) -> ScanResult:
-    return host.scan_host(node.root, Needs(base_classes=ACCELERATORS, acpi_indexes=acpi_indexes))
+def look(node: SimNode, *, acpi_indexes: bool = False) -> NodeInventory:
+    found = scan_node(node.root, Needs(base_classes=ACCELERATORS, acpi_indexes=acpi_indexes))
+    assert found.failed is None
+    return found.node
 
 
 def only(node: SimNode, *, acpi_indexes: bool = False) -> PciFunction:
     found = look(node, acpi_indexes=acpi_indexes)
-    assert (found.unreadable, found.failed) == ((), None)
-    (function,) = found.functions
+    assert found.unreadable == {}
+    (function,) = found.functions.values()
     return function
 
 
@@ -55,7 +58,7 @@ def test_the_slots_index_is_read_only_where_it_is_asked_for(node: SimNode) -> No
 def test_virtual_functions_are_seen_by_their_links(node: SimNode) -> None:
     assert not only(node).has_vfs
     vfs = node.enable_vfs(NPU.bdf, 2)
-    found = {function.bdf: function for function in look(node).functions}
+    found = look(node).functions
     assert [str(bdf) for bdf in found] == [NPU.bdf, *vfs]
     assert [function.has_vfs for function in found.values()] == [True, False, False]
     assert {function.product for function in found.values()} == {"1120", "1121"}
@@ -92,8 +95,8 @@ def test_other_classes_are_not_even_described(node: SimNode) -> None:
     node.add(nic)
     node.tree.write(f"{node.home(nic.bdf)}/driver", "nonsense of no interest")
     assert only(node).bdf == NPU.bdf
-    every = host.scan_host(node.root, Needs(base_classes=frozenset({0x12, 0x02})))
-    assert [unreadable.name for unreadable in every.unreadable] == [nic.bdf]
+    every = scan_node(node.root, Needs(base_classes=frozenset({0x12, 0x02})))
+    assert list(every.node.unreadable) == [nic.bdf]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +119,7 @@ def test_only_addresses_are_functions(node: SimNode, name: str, *, is_one: bool)
 
 def test_functions_are_sorted(node: SimNode) -> None:
     node.add(*(SimDevice(f"0000:{bus:02x}:00.0", rbln=f"rbln{bus}") for bus in (0x30, 1, 0x11)))
-    addresses = [str(function.bdf) for function in look(node).functions]
+    addresses = list(look(node).functions)
     assert addresses == sorted(addresses)
     assert len(addresses) == 4
 
@@ -134,12 +137,13 @@ def test_without_any_identity_it_is_unreadable(node: SimNode, name: str) -> None
     for text in (None, "", "0x", "1eff\n", "0xgggggg\n"):
         node.set_attribute(NPU.bdf, name, text)
         found = look(node)
-        assert found.functions == ()
-        (unreadable,) = found.unreadable
-        assert unreadable.name == NPU.bdf
-        assert unreadable.why.startswith(f"{name}: ")
+        assert found.functions == {}
+        ((bdf, why),) = found.unreadable.items()
+        assert bdf == NPU.bdf
+        assert why.startswith(f"{name}: ")
 
 
 def test_no_bus_is_a_failure_and_not_an_empty_node(tmp_path: Path) -> None:
-    found = host.scan_host(tmp_path, Needs(base_classes=ACCELERATORS))
-    assert found == ScanResult(failed="/sys/bus/pci/devices: No such file or directory")
+    found = scan_node(tmp_path, Needs(base_classes=ACCELERATORS))
+    why = "/sys/bus/pci/devices: No such file or directory"
+    assert found == DiscoveryResult(failed=f"the node's devices can't be listed: {why}")

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from rbln_worker.host.discovery.inventory import Needs, ScanResult
-from rbln_worker.host.discovery.scan import scan_host
+from rbln_worker.contract.inventory import NodeInventory
+from rbln_worker.host.discovery.inventory import Needs
+from rbln_worker.host.discovery.scan import scan_node
 from tests.sim.device import SimDevice
 from tests.sim.node import SimNode
 
@@ -14,8 +15,8 @@ STAYS = SimDevice(bdf="0000:20:00.0", rbln="rbln0")
 GOES = SimDevice(bdf="0000:21:00.0", rbln="rbln1")
 
 
-def scan(root: Path) -> ScanResult:
-    return scan_host(root, Needs(base_classes=frozenset({0x12})))
+def scan(root: Path) -> NodeInventory:
+    return scan_node(root, Needs(base_classes=frozenset({0x12}))).node
 
 
 @pytest.fixture
@@ -38,8 +39,8 @@ def test_a_function_that_leaves_meanwhile_is_not_there(
 
     monkeypatch.setattr(os, "listdir", gone_once_listed)
     found = scan(node.root)
-    assert [function.bdf for function in found.functions] == [STAYS.bdf]
-    assert found.unreadable == ()
+    assert list(found.functions) == [STAYS.bdf]
+    assert found.unreadable == {}
 
 
 def test_a_driver_that_leaves_meanwhile_is_none(
@@ -55,5 +56,5 @@ def test_a_driver_that_leaves_meanwhile_is_none(
 
     monkeypatch.setattr(os, "listdir", unbound_once_listed)
     found = scan(node.root)
-    assert [function.driver for function in found.functions] == ["rebellions", None]
-    assert found.unreadable == ()
+    assert [function.driver for function in found.functions.values()] == ["rebellions", None]
+    assert found.unreadable == {}

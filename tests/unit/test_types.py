@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from rbln_supervisor.core.device_types.base import RefusalReason
-from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
-from rbln_supervisor.core.matching.node_inventory import NodeInventory, candidates
+from rbln_supervisor.core.device_types.registry import DEVICE_TYPES, candidates
 from rbln_worker.contract.device import AuxName, Bdf, Network, PciFunction, Subfunction
+from rbln_worker.contract.inventory import NodeInventory
 from rbln_worker.contract.pool import DeviceType
 
 NIC = PciFunction(Bdf("0000:5e:00.0"), "8086", "1592", 0x02, "ice", 0, network=Network(("eno1",)))

@@ -9,12 +9,12 @@ from rbln_supervisor.core.control import protocol
 from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
 from rbln_supervisor.core.matching import in_use
 from rbln_supervisor.core.matching.explain import ExportedDevice, explain
-from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.matching.plan import devices_removed, make_plan, present_ids
 from rbln_supervisor.core.status import DeviceStatus
 from rbln_supervisor.core.workers.desired_state import DesiredState
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.health import Verdict
+from rbln_worker.contract.inventory import NodeInventory
 from rbln_worker.contract.pod_devices import ResourceHolders
 from rbln_worker.contract.pool import DraExport, PoolName
 

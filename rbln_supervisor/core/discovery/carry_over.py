@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_worker.contract.device import Bdf, Device, Network, PciFunction, Subfunction
+from rbln_worker.contract.inventory import NodeInventory
 
 
 def with_carried_over(before: NodeInventory, now: NodeInventory) -> NodeInventory:

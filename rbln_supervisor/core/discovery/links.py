@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_worker.contract.device import Bdf, Carrier, Device, LinkState
+from rbln_worker.contract.inventory import NodeInventory
 
 _LAGS = frozenset({"bond", "team"})
 """Kinds of links whose members fail over to each other."""

@@ -13,9 +13,8 @@ from rbln_supervisor.core.discovery.links import (
     switchdev_uplinks,
 )
 from rbln_supervisor.core.discovery.partial import merge_partial
-from rbln_supervisor.core.discovery.result import DiscoveryResult
-from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_worker.contract.device import Bdf, LinkState
+from rbln_worker.contract.inventory import DiscoveryResult, NodeInventory
 from rbln_worker.contract.problem import Code, Problem, make_problem
 
 

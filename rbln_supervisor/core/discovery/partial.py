@@ -9,8 +9,8 @@ from typing import Final
 
 import msgspec
 
-from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_worker.contract.device import Bdf, Network, PciFunction
+from rbln_worker.contract.inventory import NodeInventory
 
 MIN_FULL_SCAN: Final = 64
 """Number of functions for which a partial discovery is fast on any node (some 40 µs each)."""

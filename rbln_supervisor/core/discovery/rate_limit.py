@@ -4,6 +4,7 @@ The first events of a burst are handled almost at once (after a moment, because 
 events), the others together. Every event is handled in the end, so no final state is missed.
 """
 
+import math
 from typing import Final
 
 import msgspec
@@ -26,17 +27,18 @@ class TokenBucket(msgspec.Struct, frozen=True):
     """Tokens at ``at``; negative after long acts."""
     at: float = 0.0
     """Monotonic seconds."""
-    next_act_at: float | None = None
-    """Time of the next act; None if there was no event since the last act began."""
+    next_act_at: float = math.inf
+    """Time of the next act; infinity if there was no event since the last act began."""
+    since: float = 0.0
+    """Time of the first of these events."""
 
     def event_seen(self, now: float) -> "TokenBucket":
         """Return the bucket after an event."""
-        if self.next_act_at is not None:
+        if self.next_act_at < math.inf:
             return self
         lacking = 1.0 - self._tokens_left(now)
-        return msgspec.structs.replace(
-            self, next_act_at=now + max(SETTLE_S, lacking / TOKENS_PER_S)
-        )
+        act_at = now + max(SETTLE_S, lacking / TOKENS_PER_S)
+        return msgspec.structs.replace(self, next_act_at=act_at, since=now)
 
     def act_started(self, now: float, *, cost_s: float = 0.0) -> "TokenBucket":
         """Return the bucket after the start of an act; ``cost_s``: CPU seconds of an act."""

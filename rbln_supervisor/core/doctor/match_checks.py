@@ -6,10 +6,11 @@ from typing import Final, NamedTuple
 
 from rbln_supervisor.core.config.pool import PoolConfig
 from rbln_supervisor.core.device_types.base import Candidate, RefusalReason
+from rbln_supervisor.core.device_types.registry import candidates
 from rbln_supervisor.core.matching.assign import Assignment, BoundSelector, assign, bound_selectors
 from rbln_supervisor.core.matching.hints import selector_hints
-from rbln_supervisor.core.matching.node_inventory import NodeInventory, candidates
 from rbln_worker.contract.device import REBELLIONS, Device
+from rbln_worker.contract.inventory import NodeInventory
 from rbln_worker.contract.pool import DeviceType
 from rbln_worker.contract.problem import Code, Problem, count_text, make_problem
 

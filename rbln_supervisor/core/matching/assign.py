@@ -11,10 +11,10 @@ import msgspec
 
 from rbln_supervisor.core.config.pool import PoolConfig
 from rbln_supervisor.core.config.selectors import SelectorObject
-from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
-from rbln_supervisor.core.matching.node_inventory import NodeInventory, candidates
+from rbln_supervisor.core.device_types.registry import DEVICE_TYPES, candidates
 from rbln_supervisor.core.matching.selector_match import CompiledSelector
 from rbln_worker.contract.device import Device, DeviceId, Grants
+from rbln_worker.contract.inventory import NodeInventory
 from rbln_worker.contract.pool import DeviceType, PoolName
 
 

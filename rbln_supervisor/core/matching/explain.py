@@ -12,14 +12,15 @@ import msgspec
 
 from rbln_supervisor.core.config.node_config import NodeConfig
 from rbln_supervisor.core.config.pool import PoolConfig
+from rbln_supervisor.core.config.positions import limit_lines
 from rbln_supervisor.core.device_types.base import Candidate, RefusalReason
-from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
-from rbln_supervisor.core.matching.assign import assign, bound_selectors
+from rbln_supervisor.core.device_types.registry import DEVICE_TYPES, candidates
+from rbln_supervisor.core.matching.assign import bound_selectors
 from rbln_supervisor.core.matching.hints import selector_hints
-from rbln_supervisor.core.matching.node_inventory import NodeInventory, candidates
 from rbln_supervisor.core.matching.selector_match import Mismatch, selector_values
 from rbln_supervisor.core.status import DeviceStatus
 from rbln_worker.contract.device import Device, DeviceId
+from rbln_worker.contract.inventory import NodeInventory
 from rbln_worker.contract.pool import DeviceType, PoolName
 
 MAX_SHOWN: Final = 20
@@ -177,26 +178,23 @@ def pool_decisions(
 def match_counts(pools: Iterable[PoolConfig], node: NodeInventory) -> dict[PoolName, MatchCounts]:
     """Return the results of matching for each pool."""
     pools = tuple(pools)
-    matched = assign(pools, node).taken
     counts = {pool.spec.name: dict.fromkeys(MatchCounts.__struct_fields__, 0) for pool in pools}
     for device_type in dict.fromkeys(pool.spec.device_type for pool in pools):
-        objects = tuple(bound_selectors(pools, device_type))
-        names = tuple(dict.fromkeys(one.place.pool for one in objects))
+        own = {
+            pool.spec.name: tuple(bound_selectors([pool], device_type))
+            for pool in pools
+            if pool.spec.device_type == device_type
+        }
         for candidate in candidates(node, device_type):
-            device = candidate.device
-            place = matched.get(device.id)
-            for name in names:
+            matched = False
+            for name, selectors in own.items():
                 if candidate.refusal is not None:
                     result = "refused"
-                elif place and place.pool == name:
-                    result = "matched"
-                elif place and any(
-                    one.place.pool == name and one.compiled.matches_device(device)
-                    for one in objects
-                ):
-                    result = "shadowed"
-                else:
+                elif not any(one.compiled.matches_device(candidate.device) for one in selectors):
                     result = "rejected"
+                else:
+                    result = "shadowed" if matched else "matched"
+                    matched = True
                 counts[name][result] += 1
                 counts[name]["candidates"] += 1
     return {name: MatchCounts(**count) for name, count in counts.items()}
@@ -279,6 +277,4 @@ def _related_devices(device: Device, node: NodeInventory) -> Iterator[str]:
 
 
 def _join_names(names: Iterable[str]) -> str:
-    names = list(names)
-    more = len(names) - MAX_SHOWN
-    return ", ".join([*names[:MAX_SHOWN], *([f"and {more} more"] if more > 0 else [])])
+    return ", ".join(limit_lines(tuple(names), MAX_SHOWN))

@@ -8,8 +8,8 @@ import msgspec
 from rbln_supervisor.core.config.node_config import NodeConfig
 from rbln_supervisor.core.matching.assign import assign
 from rbln_supervisor.core.matching.explain import MatchCounts, match_counts
-from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_worker.contract.device import Device, DeviceId
+from rbln_worker.contract.inventory import NodeInventory
 from rbln_worker.contract.pool import PoolName, export_text
 
 Change = Literal["added", "changed", "unchanged", "removed"]

@@ -113,46 +113,6 @@ def _function_of(pf: Callable[[Device], tuple[str, ...]]) -> SelectorKey:
     return SelectorKey(has, test)
 
 
-def _vendor_id(device: Device) -> str:
-    return device.function.vendor
-
-
-def _product_id(device: Device) -> str:
-    return device.function.product
-
-
-def _driver_name(device: Device) -> str:
-    return device.function.driver or ""
-
-
-def _pci_address(device: Device) -> str:
-    return device.function.bdf
-
-
-def _acpi_index(device: Device) -> str:
-    return device.function.acpi_index
-
-
-def _aux_type(device: Device) -> str:
-    return device.subfunction.kind if device.subfunction else ""
-
-
-def _pf_names(device: Device) -> tuple[str, ...]:
-    return device.pf_names
-
-
-def _root_device(device: Device) -> tuple[str, ...]:
-    return () if device.pf is None else (device.pf,)
-
-
-def _link_type(device: Device) -> str:
-    return device.network.link_type if device.network else ""
-
-
-def _ddp_profile(device: Device) -> str:
-    return device.network.ddp_profile if device.network else ""
-
-
 def _partition_key(device: Device) -> str:
     network = device.network
     return network.pkey if network and network.link_type == "infiniband" else ""
@@ -167,16 +127,16 @@ def _is_rdma(device: Device) -> bool:
 
 
 SELECTOR_KEYS: Final[Mapping[str, SelectorKey]] = {
-    "vendors": _one_of(_vendor_id),
-    "devices": _one_of(_product_id),
-    "drivers": _one_of(_driver_name),
-    "pciAddresses": _one_of(_pci_address),
-    "acpiIndexes": _one_of(_acpi_index),
-    "auxTypes": _one_of(_aux_type),
-    "pfNames": _function_of(_pf_names),
-    "rootDevices": _function_of(_root_device),
-    "linkTypes": _one_of(_link_type),
-    "ddpProfiles": _one_of(_ddp_profile),
+    "vendors": _one_of(lambda device: device.function.vendor),
+    "devices": _one_of(lambda device: device.function.product),
+    "drivers": _one_of(lambda device: device.function.driver or ""),
+    "pciAddresses": _one_of(lambda device: device.function.bdf),
+    "acpiIndexes": _one_of(lambda device: device.function.acpi_index),
+    "auxTypes": _one_of(lambda device: device.subfunction.kind if device.subfunction else ""),
+    "pfNames": _function_of(lambda device: device.pf_names),
+    "rootDevices": _function_of(lambda device: () if device.pf is None else (device.pf,)),
+    "linkTypes": _one_of(lambda device: device.network.link_type if device.network else ""),
+    "ddpProfiles": _one_of(lambda device: device.network.ddp_profile if device.network else ""),
     "pKeys": _one_of(_partition_key),
     "isRdma": SelectorKey(
         lambda device: "true" if _is_rdma(device) else "false",

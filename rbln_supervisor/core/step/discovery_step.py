@@ -19,10 +19,10 @@ from rbln_supervisor.core.control.protocol import (
 )
 from rbln_supervisor.core.discovery.partial import has_network
 from rbln_supervisor.core.discovery.queue import DiscoveryQueue, DiscoveryRequest, DryRunRequest
-from rbln_supervisor.core.discovery.result import DiscoveryResult
 from rbln_supervisor.core.reporting.metrics import DiscoveryMetrics
 from rbln_worker.contract.counters import with_observation
 from rbln_worker.contract.device import Bdf
+from rbln_worker.contract.inventory import DiscoveryResult
 
 RESCAN_JITTER: Final = 0.1
 """Share of the rescan interval by which it varies, so that nodes do not scan at the same time."""

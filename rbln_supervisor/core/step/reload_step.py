@@ -13,10 +13,9 @@ import msgspec
 from rbln_supervisor.core.config import node_config
 from rbln_supervisor.core.config.node_config import NodeConfig
 from rbln_supervisor.core.control.protocol import ReloadReply
-from rbln_supervisor.core.discovery.result import DiscoveryResult
 from rbln_supervisor.core.matching import in_use, plan
-from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.workers.desired_state import DesiredState
+from rbln_worker.contract.inventory import DiscoveryResult, NodeInventory
 from rbln_worker.contract.pod_devices import ResourceHolders
 from rbln_worker.contract.pool import PoolName
 from rbln_worker.contract.problem import Code, Problem, make_problem

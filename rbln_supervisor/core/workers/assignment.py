@@ -7,7 +7,6 @@ import msgspec
 from rbln_supervisor.core.config.node_config import NodeConfig
 from rbln_supervisor.core.discovery.links import LinkTable, with_link_state
 from rbln_supervisor.core.matching.assign import assign
-from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.pod_devices import by_pool
 from rbln_supervisor.core.workers.desired_state import DesiredState, reconcile
 from rbln_supervisor.core.workers.held_devices import (
@@ -15,6 +14,7 @@ from rbln_supervisor.core.workers.held_devices import (
     held_by_other_export,
     retained_devices,
 )
+from rbln_worker.contract.inventory import NodeInventory
 from rbln_worker.contract.pod_devices import PodDevice
 from rbln_worker.contract.pool import PoolName
 

@@ -16,9 +16,9 @@ from rbln_supervisor.core.device_types.base import Candidate
 from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
 from rbln_supervisor.core.discovery.links import LinkTable, with_link_state
 from rbln_supervisor.core.matching.assign import bound_selectors
-from rbln_supervisor.core.matching.node_inventory import NodeInventory
 from rbln_supervisor.core.matching.selector_match import Mismatch
 from rbln_worker.contract.device import Bdf, Device, DeviceId
+from rbln_worker.contract.inventory import NodeInventory
 from rbln_worker.contract.messages import Delta, Snapshot
 from rbln_worker.contract.pool import PoolName, PoolSpec
 

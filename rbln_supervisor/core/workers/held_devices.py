@@ -11,10 +11,11 @@ from typing import Final
 import msgspec
 
 from rbln_supervisor.core.config.pool import PoolConfig
+from rbln_supervisor.core.device_types.registry import candidates
 from rbln_supervisor.core.matching.assign import bound_selectors
-from rbln_supervisor.core.matching.node_inventory import NodeInventory, candidates
 from rbln_supervisor.core.matching.selector_match import Mismatch
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
+from rbln_worker.contract.inventory import NodeInventory
 from rbln_worker.contract.pod_devices import PodDevice
 from rbln_worker.contract.pool import PoolSpec
 

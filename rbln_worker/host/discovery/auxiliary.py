@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from rbln_worker.contract.device import AuxName
-from rbln_worker.host.discovery.inventory import Unreadable
 from rbln_worker.host.sysfs import PCI_ADDRESS, read_attribute
 
 NAME: Final = re.compile(r"[\w-]+\.(?P<kind>[\w-]+)\.[0-9]{1,10}", re.ASCII)
@@ -26,6 +25,13 @@ class Auxiliary(NamedTuple):
     kind: str
     number: int
     path: str
+
+
+class Unreadable(NamedTuple):
+    """A sub-function that can't be described, so that no pool can own it."""
+
+    name: str
+    why: str
 
 
 class Owner(NamedTuple):

@@ -1,16 +1,17 @@
 """The network functions of the node: facts from sysfs, rtnetlink and devlink."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 
 from rbln_worker.contract.device import Bdf, Network, PciFunction, Subfunction
+from rbln_worker.contract.inventory import DiscoveryResult, NodeInventory
 from rbln_worker.contract.problem import Code, Problem, make_problem
 from rbln_worker.host.discovery import auxiliary, netdev, vdpa
-from rbln_worker.host.discovery.auxiliary import Auxiliary
+from rbln_worker.host.discovery.auxiliary import Auxiliary, Unreadable
 from rbln_worker.host.discovery.ddp import DdpTool
-from rbln_worker.host.discovery.inventory import NETWORK, Needs, ScanResult, Unreadable
+from rbln_worker.host.discovery.inventory import NETWORK, Needs
 from rbln_worker.host.discovery.netdev import Interface
 from rbln_worker.host.discovery.pci import Found, Scan
 from rbln_worker.host.netlink import rtnetlink
@@ -23,7 +24,7 @@ _PACKAGE = "fw.app.name"
 """The name of a loaded DDP package in devlink (Documentation/networking/devlink/ice.rst)."""
 
 
-def describe_functions(root: str, scan: Scan, needs: Needs) -> ScanResult:
+def describe_functions(root: str, scan: Scan, needs: Needs) -> DiscoveryResult:
     """Return the functions of a scan, the network functions with all their facts.
 
     A partial discovery runs because these functions are changing: then drivers hold the rtnl lock,
@@ -40,29 +41,27 @@ def describe_functions(root: str, scan: Scan, needs: Needs) -> ScanResult:
             problems.append(make_problem(Code.FACTS_UNREADABLE, text))
     ddptool = DdpTool()
     networks = NetworkReader(root, links, Devlink(KernelDevlink()), ddptool, needs)
-    functions: list[PciFunction] = []
+    functions: dict[Bdf, PciFunction] = {}
     subfunctions: dict[Bdf, tuple[Subfunction, ...]] = {}
-    unreadable = list(scan.unreadable)
+    unreadable = dict(scan.unreadable)
     if needs.only is None:
         networks.read_vf_link_states(scan.found.values(), rtnetlink.vf_link_states)
     for bdf, one in scan.found.items():
         if one.function.base_class != NETWORK:
-            functions.append(one.function)
+            functions[bdf] = one.function
             continue
         described = networks.describe_function(one)
-        functions.append(described.function)
+        functions[bdf] = described.function
         if needs.subfunctions:
             found, strange = networks.list_subfunctions(described)
-            unreadable += strange
+            unreadable.update(strange)
             if found:
                 subfunctions[bdf] = tuple(found)
     problems += (*ddptool.problems, *networks.problems)
-    return ScanResult(
-        functions=tuple(functions),
-        subfunctions=subfunctions,
-        unreadable=tuple(unreadable),
-        problems=tuple(problems),
-        links=links.states,
+    return DiscoveryResult(
+        NodeInventory(functions, subfunctions, unreadable),
+        links.states,
+        tuple(problems),
         discovered=scan.discovered,
     )
 
@@ -73,38 +72,12 @@ _INTEL = "8086"
 
 _SUBFUNCTION = ".sf."
 """Part of a sub-function's name: its function's eswitch is in switchdev mode."""
-_ANY_PF = frozenset({"net"})
+_ANY_PF = frozenset({"net", "infiniband"})
 """Entries that a PF's folder may have, so that the folder is not listed again."""
 
 
 VfLinkStates = Callable[[Iterable[int]], Mapping[int, Mapping[int, VfLinkState]]]
 """Indexes of PFs' links → states of their virtual functions, by index."""
-
-
-class _Links(NamedTuple):
-    """The interfaces of a function, and which of them are representors."""
-
-    interfaces: tuple[str, ...] = ()
-    representors: frozenset[str] = frozenset()
-    switch_id: str = ""
-
-    @property
-    def own(self) -> tuple[str, ...]:
-        if not self.representors:
-            return self.interfaces
-        return tuple(name for name in self.interfaces if name not in self.representors)
-
-
-_NO_LINKS = _Links()
-
-
-class _Pf(NamedTuple):
-    """Facts that a PF's functions share."""
-
-    names: tuple[str, ...] = ()
-    link_type: str = ""
-    ib_ports: tuple[str, ...] = ()
-    ib_only: bool = False
 
 
 class NetworkReader:
@@ -122,9 +95,10 @@ class NetworkReader:
         self._places = netdev.Places(root)
         self._paths: dict[str, str] = {}
         """Paths of interfaces' folders, by name."""
-        self._pfs: dict[Bdf, _Pf] = {}
+        self._pfs: dict[Bdf, Network] = {}
         self._packages: dict[Bdf, str] = {}
-        self._of_path: dict[str, _Links] = {}
+        self._of_path: dict[str, Network] = {}
+        """Interfaces by the path of their function or sub-function."""
         self._types: dict[str, str] = {}
         self._enabled: frozenset[str] | None = None
         self._vf_states: Mapping[int, Mapping[int, VfLinkState]] = {}
@@ -135,7 +109,9 @@ class NetworkReader:
         network = (one.function for one in functions if one.function.base_class == NETWORK)
         pfs = {function.pf for function in network if function.pf is not None}
         indexes = (
-            self._links.indexes.get(name) for pf in sorted(pfs) for name in self._pf_facts(pf).names
+            self._links.indexes.get(name)
+            for pf in sorted(pfs)
+            for name in self._pf_facts(pf).own_interfaces
         )
         known = [index for index in indexes if index is not None]
         if known:
@@ -144,7 +120,7 @@ class NetworkReader:
     def describe_function(self, one: Found) -> Found:
         """Return the function with its network facts."""
         function = one.function
-        pf = self._pf_facts(function.pf) if function.pf is not None else _Pf()
+        pf = self._pf_facts(function.pf) if function.pf is not None else Network()
         asked = function.bdf if function.has_vfs else None
         network = self._network_facts(one.path, one.entries, function.bdf, pf, asked)
         if self._needs.ddp_profiles:
@@ -152,7 +128,7 @@ class NetworkReader:
         return one._replace(
             function=msgspec.structs.replace(
                 function,
-                pf_names=pf.names,
+                pf_names=pf.own_interfaces,
                 network=network,
                 vf_link_state=self._vf_link_state(pf, function.index),
             )
@@ -163,7 +139,6 @@ class NetworkReader:
         found: list[Subfunction] = []
         unreadable: list[Unreadable] = []
         network = one.function.network or Network()
-        pf: _Pf | None = None
         for entry in auxiliary.scan_auxiliary(one.path, one.entries):
             match entry:
                 case Unreadable():
@@ -172,36 +147,30 @@ class NetworkReader:
                     why = f"its PCI function {one.function.bdf} has no network interface"
                     unreadable.append(Unreadable(name, why))
                 case Auxiliary():
-                    if pf is None:
-                        names_ = network.own_interfaces
-                        link_type = self._link_type((*names_, *network.interfaces)[0])
-                        pf = _Pf(names_, link_type, network.ib_ports, network.ib_only)
-                    found.append(self._describe_subfunction(entry, one, pf))
+                    found.append(self._describe_subfunction(entry, one, network))
         return found, unreadable
 
-    def _describe_subfunction(self, one: Auxiliary, parent: Found, pf: _Pf) -> Subfunction:
+    def _describe_subfunction(self, one: Auxiliary, parent: Found, pf: Network) -> Subfunction:
         return Subfunction(
             name=one.name,
             kind=one.kind,
             number=one.number,
             pf=parent.function.bdf,
-            pf_names=pf.names,
+            pf_names=pf.own_interfaces,
             network=self._network_facts(one.path, list_names(one.path), one.name, pf, None),
         )
 
     def _network_facts(
-        self, path: str, entries: Collection[str], name: str, pf: _Pf, asked: Bdf | None
+        self, path: str, entries: Collection[str], name: str, pf: Network, asked: Bdf | None
     ) -> Network:
         """Return the network facts; ``pf`` fills in for a missing interface or RDMA device."""
         links = self._cached_division(path, entries, asked)
         rdma = netdev.list_rdma_devices(path, entries)
-        named = links.own or links.interfaces
+        named = links.own_interfaces or links.interfaces
         link_type = self._link_type(named[0]) if named else pf.link_type
         ib_ports, ib_only = netdev.ib_ports(path, rdma) if rdma else (pf.ib_ports, pf.ib_only)
-        return Network(
-            interfaces=links.interfaces,
-            representors=tuple(sorted(links.representors)) if links.representors else (),
-            switch_id=links.switch_id,
+        return msgspec.structs.replace(
+            links,
             link_type=link_type,
             pkey=netdev.partition_key(path, rdma) if link_type == "infiniband" else "",
             rdma=rdma,
@@ -219,24 +188,24 @@ class NetworkReader:
             self._types[interface] = netdev.link_type(self._paths[interface])
         return known or self._types[interface]
 
-    def _cached_division(self, path: str, entries: Collection[str], asked: Bdf | None) -> _Links:
+    def _cached_division(self, path: str, entries: Collection[str], asked: Bdf | None) -> Network:
         """Return the interfaces of a function; ``asked``: the PF whose eswitch mode to read."""
         if path not in self._of_path:
             places = self._places.list_interfaces(path, entries)
             self._paths.update(places)
-            found = self._divide_interfaces(places, entries, asked) if places else _NO_LINKS
+            found = self._divide_interfaces(places, entries, asked) if places else Network()
             self._of_path[path] = found
         return self._of_path[path]
 
     def _divide_interfaces(
         self, places: tuple[Interface, ...], entries: Iterable[str], asked: Bdf | None
-    ) -> _Links:
+    ) -> Network:
         interfaces = tuple(place.name for place in places)
         switchdev = self._devlink.is_switchdev(asked) if asked else None
         known = self._links.ports
         several = len(places) > 1 or switchdev or _SUBFUNCTION in " ".join(entries)
         if not several and interfaces[0] not in known:
-            return _Links(interfaces)
+            return Network(interfaces)
         ports = {
             place.name: known.get(place.name)
             or (netdev.read_port(place.path) if several else Port())
@@ -251,19 +220,19 @@ class NetworkReader:
         others = netdev.find_representors(ports, switchdev=switchdev)
         is_switchdev = switchdev or (switchdev is None and bool(others))
         ids = (ports[name].switch_id for name in interfaces if name not in others)
-        return _Links(interfaces, others, next(filter(None, ids), "") if is_switchdev else "")
+        switch_id = next(filter(None, ids), "") if is_switchdev else ""
+        return Network(interfaces, representors=tuple(sorted(others)), switch_id=switch_id)
 
-    def _pf_facts(self, bdf: Bdf) -> _Pf:
+    def _pf_facts(self, bdf: Bdf) -> Network:
         if bdf not in self._pfs:
             path = f"{self._home}/{bdf}"
-            own = self._cached_division(path, _ANY_PF, bdf).own
-            rdma = list_names(f"{path}/infiniband")
-            ports = netdev.ib_ports(path, rdma)
-            self._pfs[bdf] = _Pf(own, self._link_type(own[0]) if own else "", *ports)
+            self._pfs[bdf] = self._network_facts(path, _ANY_PF, bdf, Network(), bdf)
         return self._pfs[bdf]
 
-    def _vf_link_state(self, pf: _Pf, number: int | None) -> Literal["", VfLinkState]:
-        states = (self._vf_states.get(self._links.indexes.get(name, 0), {}) for name in pf.names)
+    def _vf_link_state(self, pf: Network, number: int | None) -> Literal["", VfLinkState]:
+        states = (
+            self._vf_states.get(self._links.indexes.get(name, 0), {}) for name in pf.own_interfaces
+        )
         found = (one[number] for one in states if number is not None and number in one)
         return next(found, "")
 

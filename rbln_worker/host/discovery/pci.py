@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from rbln_worker.contract.device import Bdf, PciFunction
-from rbln_worker.host.discovery.inventory import Needs, Unreadable
+from rbln_worker.host.discovery.inventory import Needs
 from rbln_worker.host.sysfs import (
     PCI_ADDRESS,
     PCI_DEVICES,
@@ -50,7 +50,8 @@ class Scan(NamedTuple):
 
     found: Mapping[Bdf, Found]
     """Functions by address, sorted."""
-    unreadable: tuple[Unreadable, ...]
+    unreadable: Mapping[str, str]
+    """Reasons by address."""
     discovered: frozenset[Bdf] | None = None
     """Addresses that were read; None: all."""
 
@@ -70,7 +71,7 @@ def scan_functions(root: str, needs: Needs) -> Scan:
 
 def _scan_listed(home: str, listed: Iterable[str], needs: Needs) -> Scan:
     found: dict[Bdf, Found] = {}
-    unreadable: list[Unreadable] = []
+    unreadable: dict[str, str] = {}
     for name in sorted(listed):
         if not PCI_ADDRESS.fullmatch(name):
             continue
@@ -80,13 +81,13 @@ def _scan_listed(home: str, listed: Iterable[str], needs: Needs) -> Scan:
             if not os.path.lexists(f"{home}/{name}"):
                 continue  # removed meanwhile: the kernel removes this link first
             where = os.path.basename(error.filename or name)
-            unreadable.append(Unreadable(name, f"{where}: {error.strerror}"))
+            unreadable[name] = f"{where}: {error.strerror}"
         except ValueError as error:
-            unreadable.append(Unreadable(name, str(error)))
+            unreadable[name] = str(error)
         else:
             if one is not None:
                 found[Bdf(name)] = one
-    return Scan(_with_vf_numbers(home, found), tuple(unreadable))
+    return Scan(_with_vf_numbers(home, found), unreadable)
 
 
 def _read_function(path: str, bdf: Bdf, wanted: Needs) -> Found | None:

@@ -10,8 +10,9 @@ from typing import Final
 import pytest
 
 from rbln_worker.contract.device import PciFunction
-from rbln_worker.host.discovery.inventory import Needs, ScanResult
-from rbln_worker.host.discovery.scan import scan_host
+from rbln_worker.contract.inventory import DiscoveryResult
+from rbln_worker.host.discovery.inventory import Needs
+from rbln_worker.host.discovery.scan import scan_node
 from tests.e2e.kernel import pci
 from tests.e2e.kernel.conftest import Note
 from tests.e2e.kernel.pools import KERNEL_DRIVER
@@ -29,15 +30,15 @@ WAITS_S: Final = 1.0
 """What takes longer waits for something."""
 
 
-def scan() -> ScanResult:
-    return scan_host(Path("/"), Needs(base_classes=ALL, acpi_indexes=True))
+def scan() -> DiscoveryResult:
+    return scan_node(Path("/"), Needs(base_classes=ALL, acpi_indexes=True))
 
 
 def functions() -> dict[str, PciFunction]:
     found = scan()
     assert found.failed is None
-    assert found.unreadable == ()
-    return {function.bdf: function for function in found.functions}
+    assert found.node.unreadable == {}
+    return {str(bdf): function for bdf, function in found.node.functions.items()}
 
 
 def test_every_function_is_described_as_the_kernel_lists_it(
