@@ -176,7 +176,11 @@ def _bridges_above(path: str, bdf: Bdf) -> tuple[Bdf, ...]:
 
 
 def _pci_identity(path: str) -> tuple[str, str, int]:
-    if match := _MODALIAS.fullmatch(read_optional(f"{path}/modalias")):
+    try:
+        alias = read_attribute(f"{path}/modalias")
+    except FileNotFoundError:
+        alias = ""
+    if match := _MODALIAS.fullmatch(alias):
         base_class = int(match["base_class"], 16)
         return match["vendor"].lower(), match["product"].lower(), base_class
     number = {name: read_attribute(f"{path}/{name}") for name in ("vendor", "device", "class")}
