@@ -1,53 +1,39 @@
 """A valid choice without a search: few NUMA nodes and few bridges, not always the fewest."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.core.preferred.request import Bridge, PreferredRequest
 
+T = TypeVar("T")
+
 
 def pick_greedy(request: PreferredRequest, first: Callable[[Bridge], int]) -> tuple[DeviceId, ...]:
     """Return the choice, sorted: on the fewest NUMA nodes, bridges by ``first`` before others."""
-    on: dict[int, list[Bridge]] = {}
-    for bridge in request.bridges:
-        on.setdefault(bridge.numa, []).append(bridge)
+    room = request.room
+    touched = sorted(request.touched & room.keys())
+    left = request.needed - sum(room[node] for node in touched)
+    others = _largest_first(sorted(room.keys() - request.touched), lambda node: room[node], left)
     chosen: list[DeviceId] = []
-    for node in _nodes_in_order(request):
-        chosen += _devices_below(on[node], request.needed - len(chosen), first)
+    for node in (*touched, *others):
+        bridges = [bridge for bridge in request.bridges if bridge.numa == node]
+        begun = sorted(filter(first, bridges), key=lambda one: (-first(one), -one.size))
+        left = request.needed - len(chosen) - sum(bridge.size for bridge in begun)
+        whole = (bridge for bridge in bridges if not first(bridge))
+        for bridge in (*begun, *_largest_first(whole, lambda one: one.size, left)):
+            chosen += bridge.devices
     return request.sorted_choice(chosen)
 
 
-def _nodes_in_order(request: PreferredRequest) -> Iterator[int]:
-    """Yield the touched NUMA nodes, then the largest ones, last the smallest sufficient one."""
-    left = request.needed
-    for node in sorted(request.touched & request.room.keys()):
-        yield node
-        left -= request.room[node]
-    others = sorted(
-        request.room.keys() - request.touched, key=lambda node: (-request.room[node], node)
-    )
-    for n, node in enumerate(others):
-        if left <= 0:
-            return
-        if request.room[node] >= left:
-            holding = [one for one in others[n:] if request.room[one] >= left]
-            yield min(holding, key=lambda one: (request.room[one], one))
-            return
-        yield node
-        left -= request.room[node]
-
-
-def _devices_below(
-    bridges: Sequence[Bridge], needed: int, first: Callable[[Bridge], int]
-) -> Iterator[DeviceId]:
-    """Yield devices: of first bridges, of the largest ones, last of the smallest sufficient one."""
-    order = sorted(bridges, key=lambda bridge: (-first(bridge), -bridge.size))
-    for n, bridge in enumerate(order):
+def _largest_first(items: Iterable[T], size: Callable[[T], int], needed: int) -> Iterator[T]:
+    """Yield as many as needed: the largest ones, last the smallest sufficient one."""
+    order = sorted(items, key=size, reverse=True)
+    for n, item in enumerate(order):
         if needed <= 0:
             return
-        if bridge.size > needed and not first(bridge):
-            holding = [one for one in order[n:] if one.size >= needed]
-            yield from min(holding, key=lambda one: one.size).devices[:needed]
+        if size(item) >= needed:
+            yield min((one for one in order[n:] if size(one) >= needed), key=size)
             return
-        yield from bridge.devices[:needed]
-        needed -= bridge.size
+        yield item
+        needed -= size(item)
