@@ -10,7 +10,8 @@ import msgspec
 
 from rbln_supervisor.config import accepted, config_file
 from rbln_supervisor.core.config import node_config
-from rbln_supervisor.core.config.node_config import NodeConfig, PoolConfig
+from rbln_supervisor.core.config.node_config import NodeConfig
+from rbln_supervisor.core.config.pool import PoolConfig
 from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
 from rbln_supervisor.core.doctor import match_checks
 from rbln_supervisor.core.matching.assign import assign

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from rbln_supervisor.core.config.node_config import NodeConfig, PoolConfig, SelectorObject
+from rbln_supervisor.core.config.node_config import NodeConfig
+from rbln_supervisor.core.config.pool import PoolConfig
+from rbln_supervisor.core.config.selectors import SelectorObject
 from rbln_supervisor.core.control.protocol import RescanReply
 from rbln_supervisor.core.discovery.links import LinkTable
 from rbln_supervisor.core.step import discovery_step

@@ -2,16 +2,16 @@
 
 import pytest
 
+from rbln_supervisor.core.config.fields import Complaint
 from rbln_supervisor.core.config.node_config import (
-    Complaint,
     ConfigError,
     InvalidPool,
     NodeConfig,
-    PoolConfig,
-    SelectorObject,
     parse,
     require_valid,
 )
+from rbln_supervisor.core.config.pool import PoolConfig
+from rbln_supervisor.core.config.selectors import SelectorObject
 from rbln_worker.contract.pool import PoolSpec
 from tests.unit.configuring import GOOD, NOTHING, parse_value, pool, with_good
 

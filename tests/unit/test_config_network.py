@@ -2,9 +2,8 @@
 
 import pytest
 
-from rbln_supervisor.core.config.node_config import SelectorObject
 from rbln_supervisor.core.config.pf_ranges import PfRange, Range
-from rbln_supervisor.core.config.selectors import ATTRIBUTES
+from rbln_supervisor.core.config.selectors import ATTRIBUTES, SelectorObject
 from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
 from tests.unit.configuring import NOTHING, pool, with_good
 

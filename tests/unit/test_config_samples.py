@@ -6,8 +6,9 @@ import pytest
 
 from rbln_supervisor.config import config_file
 from rbln_supervisor.core.config import health
-from rbln_supervisor.core.config.node_config import SelectorObject, parse, require_valid
+from rbln_supervisor.core.config.node_config import parse, require_valid
 from rbln_supervisor.core.config.pf_ranges import PfRange, Range
+from rbln_supervisor.core.config.selectors import SelectorObject
 from rbln_worker.contract.health import HealthPolicy
 
 CONF = Path(__file__).parents[2] / "conf"

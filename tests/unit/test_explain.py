@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from rbln_supervisor.core.config.node_config import Complaint, InvalidPool
+from rbln_supervisor.core.config.fields import Complaint
+from rbln_supervisor.core.config.node_config import InvalidPool
 from rbln_supervisor.core.config.selectors import SelectorObject
 from rbln_supervisor.core.device_types.base import RefusalReason
 from rbln_supervisor.core.matching.explain import Decision, Explanation, PoolDecision, explain

@@ -4,7 +4,9 @@ import math
 
 import msgspec
 
-from rbln_supervisor.core.config.node_config import NodeConfig, PoolConfig, SelectorObject
+from rbln_supervisor.core.config.node_config import NodeConfig
+from rbln_supervisor.core.config.pool import PoolConfig
+from rbln_supervisor.core.config.selectors import SelectorObject
 from rbln_supervisor.core.step.reload_step import (
     FIRST_RETRY_S,
     MAX_RETRY_S,

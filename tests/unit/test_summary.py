@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from rbln_supervisor.core.config.node_config import Complaint, InvalidPool
+from rbln_supervisor.core.config.fields import Complaint
+from rbln_supervisor.core.config.node_config import InvalidPool
 from rbln_supervisor.core.reporting.pool_summary import (
     NO_DEVICES,
     NO_WORKER,

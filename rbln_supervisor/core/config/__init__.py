@@ -2,5 +2,5 @@
 
 document.py makes a plain value of JSON (json_document.py) or YAML (yaml_document.py), fields.py and
 readers.py read the objects in it by tables of keys. The tables are in pool.py, health.py and
-selectors.py, the whole file in node_config.py. Other packages import node_config.py.
+selectors.py, the whole file in node_config.py.
 """

@@ -21,19 +21,7 @@ from rbln_supervisor.core.config.misplaced import find_pool_list
 from rbln_supervisor.core.config.names import prefix_error
 from rbln_supervisor.core.config.pool import ParsedPool, PoolConfig, read_pool
 from rbln_supervisor.core.config.positions import DocumentError, limit_lines
-from rbln_supervisor.core.config.selectors import SelectorObject
 from rbln_worker.contract.errors import RblnError
-
-__all__ = [  # readers of a configuration need no other module
-    "Complaint",
-    "ConfigError",
-    "InvalidPool",
-    "NodeConfig",
-    "PoolConfig",
-    "SelectorObject",
-    "parse",
-    "require_valid",
-]
 
 NO_POOLS: Final = "no pools: nothing is served until the file changes"
 """The SR-IOV network operator writes such a file for a node without a policy: no error."""

@@ -138,16 +138,12 @@ def explain(
         hints = selector_hints(config.pools, candidate.device, altnames)
         return _explain_candidate(config, device_type, candidate, (*notes, *related, *hints))
     if error := node.unreadable.get(meant):
-        return _refused(device_id, RefusalReason.UNREADABLE, f": {error}", notes)
-    if device_id in listed:
-        return _refused(device_id, RefusalReason.GONE, "", notes)
-    return None
-
-
-def _refused(
-    device: DeviceId, refusal: RefusalReason, more: str, notes: tuple[str, ...]
-) -> Explanation:
-    return Explanation(device, None, refusal=refusal, detail=f"{refusal.text}{more}", notes=notes)
+        refusal, detail = RefusalReason.UNREADABLE, f"{RefusalReason.UNREADABLE.text}: {error}"
+    elif device_id in listed:
+        refusal, detail = RefusalReason.GONE, RefusalReason.GONE.text
+    else:
+        return None
+    return Explanation(device_id, None, refusal=refusal, detail=detail, notes=notes)
 
 
 def pool_decisions(

@@ -5,10 +5,11 @@ and is no error: many drivers don't support devlink, and older kernels don't hav
 """
 
 import sys
+from collections.abc import Callable
 from errno import ENOENT
 from socket import socket
 from struct import Struct
-from typing import Final, Protocol
+from typing import Final
 
 from rbln_worker.host.netlink import codec
 
@@ -39,14 +40,8 @@ _CTRL_ATTR_FAMILY_ID: Final = 1
 _CTRL_ATTR_FAMILY_NAME: Final = 2
 
 
-class DevlinkTransport(Protocol):
-    """A transport of devlink's commands."""
-
-    def __call__(self, command: int, device: str, /) -> tuple[bytes, ...]:
-        """Return the attributes of each answer, as bytes; empty if there is no answer.
-
-        The command is for all devices if ``device`` is empty.
-        """
+DevlinkTransport = Callable[[int, str], tuple[bytes, ...]]
+"""Sends a command for a device (empty: all devices); returns the attributes of each answer."""
 
 
 class Devlink:
