@@ -20,6 +20,10 @@ from tests.simulation.simulated_worker import IDS, POOL, SimulatedWorker
 
 REACTION_S: Final = 0.5
 """Maximum time for a process to end after a signal."""
+FORK_S: Final = 0.005
+"""Maximum time until a forked worker has its lock."""
+PRODUCTS: Final = ("1120", "1220", "1250")
+"""Products of the devices, which another device at the same address changes."""
 
 
 class JoinedWorld(NodeWorld):
@@ -35,9 +39,11 @@ class JoinedWorld(NodeWorld):
         """The worker whose lock file has the successor's name."""
         self._channels: dict[SimulatedWorker, Channel] = {}
         self._lives = 0
+        self.products = dict.fromkeys(IDS, PRODUCTS[0])
         self.supervisor = SimulatedSupervisor(self, 0, "options")
         own = {
             self._plug_device: 6,
+            self._swap_device: 6,
             self._kill_worker: 1,
             self._hang_worker: 1,
             self._kill_supervisor: 2,
@@ -102,16 +108,24 @@ class JoinedWorld(NodeWorld):
             self.timeline.after(LEAVE_TIMEOUT_S, partial(self.kill, worker))
 
     def fork_worker(self, options: str, *, is_successor: bool) -> SimulatedWorker:
-        """Start a worker; it ends at once if another one holds its lock."""
+        """Start a worker, which takes its lock a moment later."""
         self._forks += 1
         hello = Hello(
             PoolName(POOL.name), self._forks, f"life {self._forks}", VERSION, options=options
         )
         worker = SimulatedWorker(self, hello)
+        take_lock = partial(self._take_lock, worker, is_successor=is_successor)
+        self.timeline.after(self.faults.random.uniform(0, FORK_S), take_lock)
+        return worker
+
+    def _take_lock(self, worker: SimulatedWorker, *, is_successor: bool) -> None:
+        """Start to serve, or end at once if another worker holds the lock."""
+        if not worker.alive:
+            return
         holder = self._successor_lock if is_successor else self._lock
         if holder is not None and holder.alive:
-            self.timeline.after(self.faults.delay(), partial(self.kill, worker))
-            return worker
+            self.kill(worker)
+            return
         if is_successor:
             self._successor_lock = worker
         else:
@@ -119,7 +133,6 @@ class JoinedWorld(NodeWorld):
         self.living.append(worker)
         worker.start()
         self._connect_later(worker)
-        return worker
 
     def terminate(self, worker: SimulatedWorker | None) -> None:
         """Send SIGTERM."""
@@ -161,6 +174,16 @@ class JoinedWorld(NodeWorld):
             supervisor = self.supervisor
             self.timeline.after(0.005, lambda: supervisor.functions_changed(Bdf(device)))
 
+    def swap_device(self, device: DeviceId) -> None:
+        """Replace a device by one of another product at the same address."""
+        self.products[device] = self.faults.random.choice(PRODUCTS)
+        self.touch_node(device)
+        supervisor = self.supervisor
+        self.timeline.after(0.005, lambda: supervisor.functions_changed(Bdf(device)))
+
+    def _swap_device(self) -> None:
+        self.swap_device(self.faults.random.choice(IDS))
+
     def _plug_device(self) -> None:
         self.plug_device(self.faults.random.choice(IDS))
 
@@ -181,7 +204,9 @@ class JoinedWorld(NodeWorld):
             options = "options"
             if self.replaces_workers:
                 options = self.faults.random.choice(["options", "other options"])
-            self.timeline.after(self.faults.delay(1.0), partial(self._start_supervisor, options))
+            self.timeline.after(
+                FORK_S + self.faults.delay(1.0), partial(self._start_supervisor, options)
+            )
 
     def replace_supervisor(self, options: str) -> None:
         """Start another supervisor at once, with these options."""

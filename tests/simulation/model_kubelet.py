@@ -42,7 +42,7 @@ class ModelKubelet:
 
     def __init__(self, faults: Faults, release: Release) -> None:
         self._faults = faults
-        self._release = release
+        self.release = release
         self.identity: int | None = None
         """Identity of kubelet.sock; None: there is no file."""
         self.running = False
@@ -53,6 +53,10 @@ class ModelKubelet:
         self.on_dirs_changed: Callable[[], None] = lambda: None
         self.clients: list[PluginSocket] = []
         """Sockets with a stream of this kubelet, the newest last."""
+        self.callee: PluginSocket | None = None
+        """The socket that gets Allocate."""
+        self.gaps = 0
+        """Number of times that it lost the resource, because the last stream had ended."""
         self._known: list[PluginSocket] = []
         """Sockets in plugins_registry at the last pass of the watcher."""
         self._starts = 0
@@ -69,7 +73,7 @@ class ModelKubelet:
             return
         self._starts += 1
         self.running, self.identity, self._paused = True, self._starts, None
-        self.devices, self.clients, self._known = {}, [], []
+        self.devices, self.clients, self._known, self.callee = {}, [], [], None
         for socket in self.sockets:
             socket.exists = socket.exists and socket.by_watcher
         self.on_dirs_changed()
@@ -78,7 +82,7 @@ class ModelKubelet:
     def kill(self) -> None:
         """Die: all streams end; kubelet.sock stays."""
         if self.running:
-            self.running = False
+            self.running, self.callee = False, None
             clients, self.clients = self.clients, []
             for socket in clients:
                 socket.change_streams(-1)
@@ -104,7 +108,7 @@ class ModelKubelet:
         """See the end of a stream by the plugin."""
         if socket in self.clients:
             self.clients.remove(socket)
-            self._stream_ended(was_newest=False)
+            self._stream_ended(socket)
 
     def list_changed(self, socket: PluginSocket) -> None:
         """Receive the newest list of a stream a moment later."""
@@ -123,10 +127,11 @@ class ModelKubelet:
         if not (socket.exists and socket.serves) or self._faults.happens(0.05):
             reply("failed to dial device plugin")
             return
-        if socket in self.clients and self._release == "1.37":
+        if socket in self.clients and self.release == "1.37":
             reply("device plugin already connected")
             return
         socket.read_options()
+        self.callee = socket
         reply("")
         self._do(self._faults.delay(0.003), lambda: self._open_stream(socket))
 
@@ -140,23 +145,29 @@ class ModelKubelet:
         if socket in self.clients:
             self.devices = dict(socket.read_list())
 
-    def _stream_ended(self, *, was_newest: bool) -> None:
-        if self._release == "1.34" and self.clients and not was_newest:
-            newest = self.clients.pop()  # it is disconnected whichever stream has ended
+    def _stream_ended(self, ended: PluginSocket) -> None:
+        newest = self.callee
+        if self.release == "1.37":
+            if ended is newest:
+                self.callee = self.clients[-1] if self.clients else None
+            if self.clients:
+                return
+        self.callee = None
+        self.gaps += 1
+        self.devices = dict.fromkeys(self.devices, False)
+        if newest is not None and newest in self.clients:  # disconnected by the end of another one
+            self.clients.remove(newest)
             newest.change_streams(-1)
-            self.devices = dict.fromkeys(self.devices, False)
-        if not self.clients:
-            self.devices = dict.fromkeys(self.devices, False)
 
     def _watch_sockets(self) -> None:
         """Process changes of plugins_registry: first the sockets that left, then new ones."""
         present = [one for one in self.sockets if one.by_watcher and one.exists]
         for gone in [one for one in self._known if one not in present]:
-            ends = gone if self._release == "1.37" else (self.clients or [gone])[-1]
+            ends = gone if self.release == "1.37" else self.callee or gone
             if ends in self.clients:
                 self.clients.remove(ends)
                 ends.change_streams(-1)
-                self._stream_ended(was_newest=True)
+                self._stream_ended(ends)
         for socket in [one for one in present if one not in self._known]:
             if socket.serves:
                 socket.get_info()

@@ -54,7 +54,7 @@ class NodeWorld:
             self.kubelet.start: 4,
             self.kubelet.kill: 2,
             lambda: self.kubelet.pause(random.uniform(0.1, 12.0)): 1,
-            self._remove_socket: 1,
+            self.remove_sockets: 1,
             self._jump_clock: 1,
             self._fill_disk: 1,
         }
@@ -133,7 +133,8 @@ class NodeWorld:
         self._nodes[device] = f"/dev/rbln{self.faults.random.randrange(10, 99)}"
         self._node_event(device)
 
-    def _remove_socket(self) -> None:
+    def remove_sockets(self) -> None:
+        """Remove the files of all sockets."""
         for socket in self.kubelet.sockets:
             socket.exists = False
         self.dirs_changed()

@@ -161,7 +161,10 @@ class SimulatedSupervisor:
         return None
 
     def _read_node(self) -> None:
-        functions = {Bdf(one): npu(Bdf(one)) for one in sorted(self._world.present)}
+        functions = {
+            Bdf(one): npu(Bdf(one), product=self._world.products[one])
+            for one in sorted(self._world.present)
+        }
         result, seconds = DiscoveryResult(NodeInventory(functions)), self._world.faults.delay()
         if self._world.faults.happens(0.05):
             result, seconds = DiscoveryResult(failed="it hangs"), DISCOVERY_TIMEOUT_S

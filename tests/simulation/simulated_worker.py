@@ -11,7 +11,7 @@ from rbln_worker.contract.messages import Hello
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.core import registration_events as changes
 from rbln_worker.core.allocation.cdi import Mode
-from rbln_worker.core.health.device_health import without_link
+from rbln_worker.core.health.device_health import device_identity, without_link
 from rbln_worker.core.health.evidence import CheckResult
 from rbln_worker.core.health.health_record import Timestamp
 from rbln_worker.core.health.observation import Bad
@@ -290,6 +290,8 @@ class SimulatedWorker:
             return
         for device, (checked, result) in self._last_results.items():
             desired = state.pool.held.devices.get(device)
+            if desired and device_identity(desired) != device_identity(checked):
+                assert not self.listed.get(device), f"{device} is Healthy by another's check"
             if desired and without_link(desired) == without_link(checked):
                 is_bad = isinstance(result.evidence.observation, Bad)
                 assert not (is_bad and self.listed.get(device)), f"{device} is bad, but Healthy"

@@ -39,12 +39,14 @@ def check_recovered(world: JoinedWorld) -> None:
     worker = supervisor.current
     assert worker is not None
     assert world.living == [worker], "a worker that nobody knows"
+    assert world.lock_holder() is worker, "the next supervisor would not find it"
     assert worker.listed == world.right_list
     assert kubelet.devices == world.right_list
     assert worker.state.endpoints.registration.step is RegistrationStep.LISTED
     streams = [one for one in worker.endpoints.values() if one.streams]
     assert kubelet.clients == streams
     assert len(streams) == 1, "more than one endpoint has a stream"
+    assert kubelet.callee is streams[0], "no endpoint gets calls"
 
 
 def test_the_kubelet_sees_the_node_once_faults_cease(seed: int) -> None:

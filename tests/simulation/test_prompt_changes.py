@@ -1,8 +1,9 @@
 """A change without any fault reaches the kubelet at once, also in the middle of something else."""
 
+from rbln_supervisor.core.workers.predecessor import Stage
 from rbln_worker.core.registration import RegistrationStep
-from tests.simulation.joined_world import JoinedWorld
-from tests.simulation.simulated_worker import IDS
+from tests.simulation.joined_world import FORK_S, JoinedWorld
+from tests.simulation.simulated_worker import IDS, SimulatedWorker
 from tests.simulation.test_joined_simulation import has_recovered
 
 PROMPT_S = 0.5
@@ -13,10 +14,15 @@ LEAVING_S = 8.0
 streams with one of them. Less than the grace period of a device that is gone."""
 
 
-def quiet_world(seed: int) -> JoinedWorld:
-    """Return a world without faults, whose pool is listed."""
+def quiet_world(seed: int, *, keeps_streams: bool = False) -> JoinedWorld:
+    """Return a world without faults, whose pool is listed.
+
+    ``keeps_streams``: its kubelet ends no stream because another one has ended.
+    """
     world = JoinedWorld(seed)
     world.faults.cease()
+    if keeps_streams:
+        world.way, world.kubelet.release = "kubelet-sock", "1.37"
     world.kubelet.start()
     while not has_recovered(world):
         assert world.timeline.now < SETTLE_S
@@ -52,8 +58,31 @@ def test_a_lost_delta_is_noticed_with_the_next_one(seed: int) -> None:
         assert world.kubelet.devices == world.due_list
 
 
-def test_the_last_list_is_that_of_the_new_worker(seed: int) -> None:
+def test_a_device_that_comes_while_the_node_is_read_is_listed_at_once(seed: int) -> None:
     world = quiet_world(seed)
+    for first, second in ((IDS[3], IDS[0]), (IDS[0], IDS[1])):
+        world.plug_device(first)
+        pass_time(world, world.faults.random.uniform(0.0, 0.05))
+        world.plug_device(second)
+        pass_time(world, PROMPT_S)
+        assert world.kubelet.devices == world.due_list
+
+
+def test_a_fresh_socket_is_listed_without_a_gap(seed: int) -> None:
+    world = quiet_world(seed, keeps_streams=True)
+    gaps, worker = world.kubelet.gaps, world.supervisor.current
+    assert worker is not None
+    (earlier,) = worker.endpoints
+    world.remove_sockets()
+    pass_time(world, LEAVING_S)
+    assert world.kubelet.gaps == gaps
+    (number,) = worker.endpoints
+    assert number > earlier
+    assert world.kubelet.devices == world.due_list
+
+
+def wait_for_successor(world: JoinedWorld) -> SimulatedWorker:
+    """Replace the worker; return its successor, which is listed beside it."""
     world.replace_supervisor("other options")
     supervisor = world.supervisor
     while not (
@@ -63,9 +92,39 @@ def test_the_last_list_is_that_of_the_new_worker(seed: int) -> None:
     ):
         assert world.timeline.now < 2 * SETTLE_S
         pass_time(world, 0.02)
+    return supervisor.current
+
+
+def test_a_listed_successor_keeps_the_pool_if_the_supervisor_dies(seed: int) -> None:
+    world = quiet_world(seed)
+    successor = wait_for_successor(world)
+    assert world.supervisor.replaced is not None
+    replaced = world.supervisor.replaced
+    replaced.hang()
+    while (one := world.supervisor.pool.predecessor) and one.stage is Stage.SERVING:
+        pass_time(world, 0.02)
+    world.replace_supervisor("other options")
+    replaced.resume()
+    pass_time(world, LEAVING_S)
+    assert world.living == [successor], "the replaced worker has seen that it lost the pool"
+
+
+def test_a_successor_gets_the_pool_if_its_predecessor_ends_before_it_has_a_lock(seed: int) -> None:
+    world = quiet_world(seed)
+    world.replace_supervisor("other options")
+    while (replaced := world.supervisor.replaced) is None:
+        pass_time(world, FORK_S / 10)
+    replaced.kill(drained=False)
+    pass_time(world, LEAVING_S)
+    assert world.lock_holder() is world.supervisor.current is not None
+
+
+def test_the_last_list_is_that_of_the_new_worker(seed: int) -> None:
+    world = quiet_world(seed)
+    successor = wait_for_successor(world)
     world.plug_device(IDS[0])  # the old worker does not get to know it
     pass_time(world, world.faults.random.uniform(0.0, 0.5))
     world.break_device(IDS[1])
     pass_time(world, LEAVING_S)
-    assert world.living == [supervisor.current]
+    assert world.living == [successor]
     assert world.kubelet.devices == world.due_list

@@ -14,9 +14,11 @@ P0 = Bdf("0000:3b:00.0")
 ETHER = Network(interfaces=("e0",), link_type="ether")
 
 
-def npu(bdf: str = "0000:23:00.0", driver: str | None = "rebellions") -> PciFunction:
+def npu(
+    bdf: str = "0000:23:00.0", driver: str | None = "rebellions", *, product: str = "1120"
+) -> PciFunction:
     """An ATOM NPU."""
-    return PciFunction(Bdf(bdf), "1eff", "1120", 0x12, driver, 0)
+    return PciFunction(Bdf(bdf), "1eff", product, 0x12, driver, 0)
 
 
 def pf(bdf: str = P0, *, vfs: bool = True) -> PciFunction:
