@@ -193,12 +193,15 @@ def test_a_spec_that_cannot_be_written_is_one_pools_trouble() -> None:
         blocked.mkdir(parents=True)
         stack.kubelet.start()
         served(stack, VM)
-        seen = pool_status(stack, ATOM, lambda seen: seen.problems, what="a problem")
+        seen = pool_status(
+            *(stack, ATOM),
+            lambda seen: seen.problems and seen.worker.failed_writes,  # with the next heartbeat
+            what="a problem",
+        )
         (problem,) = seen.problems
         assert problem.text.startswith("its CDI spec can't be written: ")
         assert "Is a directory" in problem.text
         assert {device.reason for device in seen.devices.values()} == {problem.text}
-        assert seen.worker.failed_writes
         assert stack.kubelet.resource(ATOM).allocatable == 0
         blocked.rmdir()
         send_request(stack.run_dir, Rescan())
