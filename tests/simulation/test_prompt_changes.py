@@ -4,7 +4,7 @@ from rbln_supervisor.core.workers.predecessor import Stage
 from rbln_worker.core.registration import RegistrationStep
 from tests.simulation.joined_world import FORK_S, JoinedWorld
 from tests.simulation.simulated_worker import IDS, SimulatedWorker
-from tests.simulation.test_joined_simulation import has_recovered
+from tests.simulation.test_joined_simulation import check_recovered, has_recovered
 
 PROMPT_S = 0.5
 """Less than the intervals of all periodic work, which would find the change, too."""
@@ -107,6 +107,16 @@ def test_a_listed_successor_keeps_the_pool_if_the_supervisor_dies(seed: int) -> 
     replaced.resume()
     pass_time(world, LEAVING_S)
     assert world.living == [successor], "the replaced worker has seen that it lost the pool"
+
+
+def test_a_kubelet_that_restarts_meanwhile_has_the_successor_in_the_end(seed: int) -> None:
+    world = quiet_world(seed)
+    wait_for_successor(world)
+    world.kubelet.kill()
+    pass_time(world, world.faults.random.uniform(0.0, 0.2))
+    world.kubelet.start()
+    pass_time(world, LEAVING_S)
+    check_recovered(world)
 
 
 def test_a_successor_gets_the_pool_if_its_predecessor_ends_before_it_has_a_lock(seed: int) -> None:

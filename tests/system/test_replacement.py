@@ -98,6 +98,26 @@ def test_the_new_worker_repeats_its_list_once_the_old_one_has_left() -> None:
         )
 
 
+def test_the_new_worker_gets_calls_although_the_old_one_registered_last() -> None:
+    with Stack(TWO_POOLS, kubelet=kubelet_1_34) as stack:
+        served(stack)
+        former = sockets(stack)
+        old = start_with_other_options(stack)
+        stack.wait_status(
+            lambda s: all(
+                pool.registered and pool.worker.pid not in {None, *old.values()}
+                for pool in s.pools.values()
+            ),
+            what="the new workers are listed",
+        )
+        for name in former:  # the old workers serve for a second more, and register again
+            (stack.kubelet.plugins / name).unlink(missing_ok=True)
+        only_new_workers(stack, old)
+        for name, ids in POOLS.items():
+            allocatable(stack, name, len(ids))
+            assert stack.kubelet.allocate(name, [ids]).container_responses
+
+
 def test_the_old_worker_serves_while_the_new_one_is_not_listed() -> None:
     with Stack(TWO_POOLS, kubelet=kubelet_1_37) as stack:
         served(stack)

@@ -70,6 +70,17 @@ class EndpointState:
         is_new = self._options_read is False and pre_start
         return self._handle_event(changes.Renewed(), now) if is_new else []
 
+    def follow_predecessor(self, now: float) -> list[Effect]:
+        """Make sure, after a predecessor's end, that the kubelet has this list and calls this pool.
+
+        Before 1.37 the end of the endpoint that registered last leaves the resource without calls,
+        and a kubelet that restarted meanwhile may have the predecessor's as the last. Then only a
+        fresh endpoint helps. In plugins_registry each fresh one is a gap: the list is sent again.
+        """
+        if self.registration.way == "kubelet-sock":
+            return self._handle_event(changes.Renewed(), now)
+        return [effects.RepeatList()]
+
     def check_dirs(self) -> list[Effect]:
         """Check the folders: after a change in one of them, and with each heartbeat.
 

@@ -193,7 +193,7 @@ def _set_desired(
         return [effects.End(Exit.DRAINED, f"the pool is exported {way} now", withdraws=True)]
     state.checks.request_check(state.pool.set_desired(after), now.at)
     result = _reevaluate(state, now)  # evidence from the desired state needs no file: no wait
-    return [*result, effects.RepeatList()] if is_repeated else result
+    return result + (state.endpoints.follow_predecessor(now.at) if is_repeated else [])
 
 
 def _take_pods_hold(state: WorkerState, message: messages.PodsHold, now: Timestamp) -> list[Effect]:
