@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +20,7 @@ from rbln_worker.kubelet.front import Front
 from rbln_worker.kubelet.plugin import plugin_options
 from rbln_worker.kubelet.register import RegistrationError, register_endpoint
 from rbln_worker.process import limits
+from rbln_worker.process.file_identity import file_identity
 from rbln_worker.spec import KubeletDirs
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class Registrar:
         kubelet = self._dirs.device_plugins / "kubelet.sock"
         current = self._endpoints.get(self._newest)
         return View(
-            kubelet=_file_identity(kubelet),
+            kubelet=file_identity(kubelet),
             sock_folder=self._dirs.device_plugins.is_dir(),
             registry_folder=self._dirs.plugins_registry.is_dir(),
             served=current is not None and current.file_exists(),
@@ -135,11 +135,3 @@ class Registrar:
         for folder in self.watched_folders:
             for path in sockets.remove_stale_sockets(folder, self._stem, now):
                 log.info("removed a socket that nobody served", extra={"path": str(path)})
-
-
-def _file_identity(path: Path) -> tuple[int, ...] | None:
-    try:
-        found = os.lstat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_mtime_ns

@@ -19,6 +19,7 @@ from rbln_worker.contract.pod_devices import Pod, PodDevice, PodDevices, PodSour
 from rbln_worker.host.inotify import ANYTHING, PathWatch
 from rbln_worker.kubelet import checkpoint, pod_resources, pods_api
 from rbln_worker.process import limits
+from rbln_worker.process.file_identity import file_identity
 from rbln_worker.process.privileges import keep_only
 from rbln_worker.spec import KubeletDirs
 
@@ -72,7 +73,7 @@ class _Sources:
         self._ended: set[PodDevice] = set()
         self._listed: set[Key] = set()
         """Devices that pod-resources has listed since the kubelet's start."""
-        self._kubelet: tuple[int, int] | None = None
+        self._kubelet: tuple[int, ...] | None = ()
         self._kubelet_since = 0.0
         self._problem = ""
         self._failing_since: float | None = None
@@ -218,16 +219,13 @@ class _Sources:
         }
 
     def _note_kubelet(self) -> None:
-        """Note a kubelet's start: the time at which it made its socket."""
-        now = datetime.now(UTC).timestamp()
-        try:
-            found = os.stat(self._plugins / "kubelet.sock")  # noqa: PTH116 - as above
-            identity, made = (found.st_ino, found.st_mtime_ns), found.st_mtime
-        except OSError:
-            identity, made = (0, 0), now
+        identity = file_identity(self._plugins / "kubelet.sock")
         if identity != self._kubelet:
             self._kubelet = identity
-            self._kubelet_since = asyncio.get_running_loop().time() - max(0.0, now - made)
+            age_s = 0.0
+            if identity is not None:  # the kubelet makes its socket when it starts
+                age_s = max(0.0, datetime.now(UTC).timestamp() - identity[-1] / 1e9)
+            self._kubelet_since = asyncio.get_running_loop().time() - age_s
             self._listed.clear()
 
     async def _watch_folders(self) -> None:

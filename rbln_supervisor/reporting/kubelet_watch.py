@@ -1,12 +1,12 @@
 """Watches the kubelet's folder for the status; workers watch it themselves, to register again."""
 
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 from rbln_worker.contract.problem import Code, Problem, make_problem
 from rbln_worker.host.inotify import PathWatch
+from rbln_worker.process.file_identity import file_identity
 
 log = logging.getLogger(__name__)
 
@@ -54,18 +54,14 @@ class KubeletSocketWatch:
             self._check_socket()
 
     def _check_socket(self) -> None:
-        try:
-            found = os.lstat(self._socket)
-        except OSError:
-            if self._identity is not None:
-                self._record_event("gone", f"{self._socket} is not there any more")
-            self._identity = None
+        before, self._identity = self._identity, file_identity(self._socket)
+        if self._identity == before:
             return
-        identity = (found.st_dev, found.st_ino, found.st_mtime_ns)
-        if identity == self._identity:
+        if self._identity is None:
+            self._record_event("gone", f"{self._socket} is not there any more")
             return
         if self._known:
             self.restarts += 1
             log.info("the kubelet created its socket again", extra={"restarts": self.restarts})
             self._record_event("restarted", f"{self._socket} was created again")
-        self._identity, self._known = identity, True
+        self._known = True

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import random
 import secrets
 import signal
@@ -193,8 +194,14 @@ class PoolWorker:
                 spec.lock_path.unlink(missing_ok=True)
 
     def is_free(self) -> bool:
-        """Return True if no worker of any supervisor serves the pool."""
-        return processes.is_unlocked(self._spec.lock_path)
+        """Return True if no worker of any supervisor, visible or not, serves the pool."""
+        try:
+            orphan = processes.lock_holder(self._spec.lock_path)
+        except OSError:
+            return False
+        if orphan is not None:
+            os.close(orphan.process.pidfd)
+        return orphan is None
 
     def take_snapshot(self, now: float) -> PoolSnapshot:
         """Return a snapshot of the pool for the status."""

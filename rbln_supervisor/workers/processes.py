@@ -169,17 +169,6 @@ def lock_holder(path: Path) -> OrphanWorker | None:
     return None
 
 
-def is_unlocked(path: Path) -> bool:
-    """Return True if no process, visible or not, holds a pool's lock file."""
-    try:
-        met = lock_holder(path)
-    except OSError:
-        return False
-    if met is not None:
-        os.close(met.process.pidfd)
-    return met is None
-
-
 def _named_worker(text: str, file: os.stat_result) -> OrphanWorker | None:
     """Return the worker that a lock file names, if that process has the file open."""
     words = text.split()

@@ -4,7 +4,6 @@ libzmq closes the connection of a peer that sends an oversized frame, without a 
 """
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import zmq
 from rbln_supervisor.core.status import CounterName
 from rbln_worker.contract.errors import RblnError
 from rbln_worker.contract.problem import Code, Problem, make_problem
+from rbln_worker.process.file_identity import file_identity
 
 MAX_PATH_BYTES: Final = 107
 """Size of sun_path without the terminating NUL (unix(7))."""
@@ -86,7 +86,7 @@ class Router:
 
     def ensure_bound(self) -> None:
         """Bind again if the socket's file was removed; existing connections stay."""
-        if _file_identity(self._path) == self._file:
+        if file_identity(self._path) == self._file:
             self.problem = None
             return
         try:
@@ -105,7 +105,7 @@ class Router:
 
     def _bind_socket(self) -> None:
         self.socket.bind(f"ipc://{self._path}")
-        self._file = _file_identity(self._path)
+        self._file = file_identity(self._path)
 
     def receive(self) -> Iterator[Frame]:
         """Yield the received frames, in order."""
@@ -125,11 +125,3 @@ class Router:
                 return False
             raise
         return True
-
-
-def _file_identity(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = os.lstat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_ctime_ns

@@ -5,7 +5,7 @@ those that change without a kernel event; both do a full check if a fact has cha
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
@@ -21,9 +21,6 @@ from rbln_worker.host.facts import Reader
 
 _MAX_CACHED: Final = 4096
 """Maximum number of devices with cached results; then the cache is cleared."""
-
-
-Kept = TypeVar("Kept")
 
 
 class _LastCheck(msgspec.Struct, frozen=True):
@@ -44,8 +41,6 @@ class DeviceInspector:
     def __init__(self, write_info: Callable[[DeviceAllocation], str]) -> None:
         """Write device-info files with ``write_info``, which returns the error or nothing."""
         self._write_info = write_info
-        self._answers: dict[DeviceId, tuple[ProviderInput, DeviceAllocation]] = {}
-        """Cached answers with their input."""
         self._last_checks: dict[DeviceId, _LastCheck] = {}
 
     def check_device(
@@ -65,7 +60,7 @@ class DeviceInspector:
 
     def _read_all(self, reader: Reader, device: Device, pool: PoolSpec) -> CheckResult:
         read = reader.read_facts(allocation_reads(device, pool))
-        told = self._cached_answer(ProviderInput(device, pool, read))
+        told = build_allocation(ProviderInput(device, pool, read))
         unusable = _unusable_reason(reader, told)
         unwritten = "" if unusable else self._write_info(told)
         asked = evidence.health_reads(device, told)
@@ -84,8 +79,9 @@ class DeviceInspector:
         finding = CheckResult(found, told, unusable or unwritten)
         everything = (read | facts).all_facts()
         untold = evidence.quick_reads(device, told, facts)
-        seen = _LastCheck(device, pool, everything, untold, finding)
-        _keep_bounded(self._last_checks, device.id, seen)
+        if len(self._last_checks) >= _MAX_CACHED and device.id not in self._last_checks:
+            self._last_checks.clear()
+        self._last_checks[device.id] = _LastCheck(device, pool, everything, untold, finding)
         return finding
 
     def forget_results(self, devices: Iterable[DeviceId]) -> None:
@@ -93,22 +89,7 @@ class DeviceInspector:
         for device in devices:
             self._last_checks.pop(device, None)
 
-    def _cached_answer(self, source: ProviderInput) -> DeviceAllocation:
-        """Return the answer, from the cache if its input is unchanged."""
-        remembered = self._answers.get(source.device.id)
-        if remembered is not None and remembered[0] == source:
-            return remembered[1]
-        told = build_allocation(source)
-        _keep_bounded(self._answers, source.device.id, (source, told))
-        return told
-
 
 def _unusable_reason(reader: Reader, told: DeviceAllocation) -> str:
     nodes = [node.host for node in told.nodes]
     return evidence.unusable_reason(told, reader.missing_nodes(nodes), reader.node_problems(nodes))
-
-
-def _keep_bounded(kept: dict[DeviceId, Kept], device: DeviceId, value: Kept) -> None:
-    if len(kept) >= _MAX_CACHED and device not in kept:
-        kept.clear()
-    kept[device] = value

@@ -10,6 +10,7 @@ import grpc
 import grpc.aio
 
 from rbln_worker.contract.errors import RblnError
+from rbln_worker.process.file_identity import file_identity
 
 MAX_REQUEST_BYTES: Final = 4 * 1024 * 1024
 """Maximum size of a request; a longer one is refused (RESOURCE_EXHAUSTED). 20,000 device IDs of 60
@@ -36,9 +37,9 @@ class EndpointError(RblnError):
 class Endpoint:
     """A gRPC server with a unix socket of its own."""
 
-    def __init__(self, server: grpc.aio.Server, path: Path, inode: tuple[int, int]) -> None:
+    def __init__(self, server: grpc.aio.Server, path: Path) -> None:
         self._server = server
-        self._inode = inode
+        self._identity = file_identity(path)
         self.path = path
 
     @classmethod
@@ -49,19 +50,14 @@ class Endpoint:
         try:
             server.add_insecure_port(f"unix:{path}")
             await server.start()
-            found = os.stat(path)  # noqa: PTH116 - a local socket that was just made
         except (RuntimeError, OSError) as error:  # gRPC raises RuntimeError if bind fails
             await server.stop(None)
             raise EndpointError(f"can't serve on {path}: {error}") from error
-        return cls(server, path, (found.st_dev, found.st_ino))
+        return cls(server, path)
 
     def file_exists(self) -> bool:
         """Return True if the socket's file is still the one that was created."""
-        try:
-            found = os.stat(self.path)  # noqa: PTH116
-        except OSError:
-            return False
-        return (found.st_dev, found.st_ino) == self._inode
+        return self._identity is not None and file_identity(self.path) == self._identity
 
     def unlink_file(self) -> None:
         """Remove the file, if it is still the same; connected clients are still served.

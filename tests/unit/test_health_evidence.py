@@ -25,7 +25,7 @@ from rbln_worker.core.allocation.host_facts import (
     Unread,
 )
 from rbln_worker.core.allocation.providers.provider import DeviceNode
-from rbln_worker.core.health import device_health, driver, evidence, link_health, npu, pcie
+from rbln_worker.core.health import device_health, driver, evidence, npu, pcie
 from rbln_worker.core.health.device_health import DeviceHealth
 from rbln_worker.core.health.evidence import Evidence
 from rbln_worker.core.health.health_record import HealthRecord, HealthState, Timestamp
@@ -275,13 +275,15 @@ UP, DOWN = Carrier("enp1s0f0", "own", up=True), Carrier("enp1s0f0", "own", up=Fa
     ],
 )
 def test_what_the_supervisor_says(device: Device, said: Observation) -> None:
-    assert link_health.desired_state_evidence(device, POLICY) == said
+    assert device_health.desired_state_evidence(device, POLICY) == said
 
 
 def test_a_pool_may_not_care_for_links() -> None:
     policy = HealthPolicy(link_state=False)
-    assert link_health.desired_state_evidence(nic(link=DOWN), policy) == GOOD
-    assert link_health.desired_state_evidence(nic(link=DOWN, gone="x"), policy) == Bad("sysfs", "x")
+    assert device_health.desired_state_evidence(nic(link=DOWN), policy) == GOOD
+    assert device_health.desired_state_evidence(nic(link=DOWN, gone="x"), policy) == Bad(
+        "sysfs", "x"
+    )
 
 
 # A device's case

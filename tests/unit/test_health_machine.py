@@ -8,7 +8,6 @@ import pytest
 from rbln_worker.contract.health import HealthPhase, HealthPolicy, Probation
 from rbln_worker.core.health.health_record import (
     NOT_CHECKED,
-    PHASES,
     SEEN_HEALTHY,
     HealthRecord,
     HealthState,
@@ -56,8 +55,7 @@ def play(*events: tuple[float, Event], record: HealthRecord | None = None) -> He
 
 def test_every_cell_is_written_down() -> None:
     assert set(TABLE) == set(product(HealthState, map(type, EVENTS)))
-    assert set(PHASES) == set(HealthState)
-    assert set(PHASES.values()) == set(HealthPhase)
+    assert {make_verdict(HealthRecord(one)).phase for one in HealthState} == set(HealthPhase)
 
 
 @pytest.mark.parametrize("well", [moment(0.5), None])

@@ -16,7 +16,7 @@ from rbln_worker.contract.health import HealthPolicy
 from rbln_worker.contract.inventory import NodeInventory
 from rbln_worker.contract.pod_devices import PodDevice
 from rbln_worker.contract.pool import DraExport, PoolName
-from rbln_worker.core.health.link_health import desired_state_evidence
+from rbln_worker.core.health.device_health import desired_state_evidence
 from rbln_worker.core.health.observation import Bad
 from tests.unit.inventory import ETHER, config, node, npu, pool, vf
 

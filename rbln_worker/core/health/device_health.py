@@ -4,7 +4,8 @@ import msgspec
 
 from rbln_worker.contract.device import Device
 from rbln_worker.contract.health import HealthPolicy, Verdict
-from rbln_worker.core.health import health_record, link_health, pcie, state_machine
+from rbln_worker.core.health import carrier, health_record, pcie, state_machine
+from rbln_worker.core.health.carrier import PortState
 from rbln_worker.core.health.evidence import Evidence
 from rbln_worker.core.health.health_record import HealthRecord, Timestamp
 from rbln_worker.core.health.observation import GOOD, Bad, Observation, worst_of
@@ -44,6 +45,17 @@ def with_evidence(case: DeviceHealth, evidence: Evidence, now: float) -> DeviceH
     return msgspec.structs.replace(case, evidence=evidence, fatal=fatal)
 
 
+def desired_state_evidence(
+    device: Device, policy: HealthPolicy, ports: tuple[PortState, ...] = ()
+) -> Observation:
+    """Return the evidence of presence and carrier; ``ports``: the port states of the last check."""
+    if device.gone is not None:
+        return Bad("sysfs", device.gone)
+    if device.held:
+        return Bad("pods", device.held)
+    return carrier.carrier_evidence(device, ports) if policy.link_state else GOOD
+
+
 def evaluate_evidence(
     case: DeviceHealth, unfiled: str, policy: HealthPolicy, now: Timestamp, given: str = ""
 ) -> DeviceHealth:
@@ -57,7 +69,7 @@ def evaluate_evidence(
         given: the reason why nodes that pods were given prevent its allocation; else empty.
     """
     ports = case.evidence.ports if case.evidence else ()
-    said = link_health.desired_state_evidence(case.device, policy, ports)
+    said = desired_state_evidence(case.device, policy, ports)
     record = case.record
     if case.evidence is not None:
         seen: list[Observation] = [said, case.evidence.observation]

@@ -1,6 +1,5 @@
 """The health record of a device: its state, its relevant past, and the verdict."""
 
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -24,14 +23,6 @@ class HealthState(StrEnum):
     UNKNOWN = "unknown"
 
 
-PHASES: Final[Mapping[HealthState, HealthPhase]] = {
-    HealthState.NEW: HealthPhase.UNHEALTHY,
-    HealthState.HEALTHY: HealthPhase.HEALTHY,
-    HealthState.SUSPECT: HealthPhase.SUSPECT,
-    HealthState.UNHEALTHY: HealthPhase.UNHEALTHY,
-    HealthState.PROBATION: HealthPhase.PROBATION,
-    HealthState.UNKNOWN: HealthPhase.UNKNOWN,
-}
 SEEN_HEALTHY: Final = frozenset({HealthState.HEALTHY, HealthState.SUSPECT, HealthState.UNKNOWN})
 
 
@@ -75,13 +66,13 @@ def is_listed(record: HealthRecord) -> bool:
 
 def make_verdict(record: HealthRecord, warnings: tuple[str, ...] = ()) -> Verdict:
     """Return the verdict on the device."""
-    reason = record.reason
+    reason, is_new = record.reason, record.state is HealthState.NEW
     if record.state is HealthState.PROBATION:
         reason = f"watched before it is Healthy again; it was: {reason}"
     return Verdict(
         healthy=record.state in SEEN_HEALTHY,
         reason=reason,
-        phase=PHASES[record.state],
+        phase=HealthPhase(HealthState.UNHEALTHY if is_new else record.state),
         source=record.source,
         since=record.since,
         warnings=warnings,

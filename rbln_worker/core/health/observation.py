@@ -13,26 +13,22 @@ class Good(msgspec.Struct, frozen=True):
     """Evidence that the device works."""
 
 
-class Bad(msgspec.Struct, frozen=True):
-    """Evidence that the device can't be used; it acts at once."""
-
+class _Reason(msgspec.Struct, frozen=True):
     source: str
     """The source, as in Verdict.source."""
     reason: str
 
 
-class Doubt(msgspec.Struct, frozen=True):
+class Bad(_Reason, frozen=True):
+    """Evidence that the device can't be used; it acts at once."""
+
+
+class Doubt(_Reason, frozen=True):
     """Evidence that the device can't be used now; it acts once it has lasted for a while."""
 
-    source: str
-    reason: str
 
-
-class Unknown(msgspec.Struct, frozen=True):
+class Unknown(_Reason, frozen=True):
     """Missing evidence: a file does not answer, or has unknown contents."""
-
-    source: str
-    reason: str
 
 
 Observation = Good | Bad | Doubt | Unknown
