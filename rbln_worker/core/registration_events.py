@@ -64,7 +64,7 @@ class SupersededStream(msgspec.Struct, frozen=True):
 
 
 class Renewed(msgspec.Struct, frozen=True):
-    """The options that the kubelet reads when it registers an endpoint have changed."""
+    """A fresh endpoint is required: the options have changed, or a predecessor has ended."""
 
 
 class TimerExpired(msgspec.Struct, frozen=True):

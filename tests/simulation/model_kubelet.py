@@ -104,6 +104,17 @@ class ModelKubelet:
             reply = self._connect_and_reply(socket, answer)
             self._do(self._faults.delay(), reply)
 
+    def drop_stream(self) -> None:
+        """End the stream of the socket that gets calls."""
+        if (socket := self.callee) in self.clients and socket is not None:
+            self.clients.remove(socket)
+            self._stream_ended(socket)
+            socket.change_streams(-1)
+
+    def connect_late(self, socket: PluginSocket) -> None:
+        """Connect to a socket: a registration goes on whose call had broken off."""
+        self._connect(socket, lambda _: None)
+
     def socket_closed(self, socket: PluginSocket) -> None:
         """See the end of a stream by the plugin."""
         if socket in self.clients:

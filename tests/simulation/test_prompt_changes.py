@@ -1,8 +1,11 @@
 """A change without any fault reaches the kubelet at once, also in the middle of something else."""
 
+import pytest
+
 from rbln_supervisor.core.workers.predecessor import Stage
 from rbln_worker.core.registration import RegistrationStep
 from tests.simulation.joined_world import FORK_S, JoinedWorld
+from tests.simulation.model_kubelet import Release
 from tests.simulation.simulated_worker import IDS, SimulatedWorker
 from tests.simulation.test_joined_simulation import check_recovered, has_recovered
 
@@ -14,15 +17,15 @@ LEAVING_S = 8.0
 streams with one of them. Less than the grace period of a device that is gone."""
 
 
-def quiet_world(seed: int, *, keeps_streams: bool = False) -> JoinedWorld:
+def quiet_world(seed: int, release: Release | None = None) -> JoinedWorld:
     """Return a world without faults, whose pool is listed.
 
-    ``keeps_streams``: its kubelet ends no stream because another one has ended.
+    ``release``: a kubelet with which the pool registers at kubelet.sock; None: any kubelet and way.
     """
     world = JoinedWorld(seed)
     world.faults.cease()
-    if keeps_streams:
-        world.way, world.kubelet.release = "kubelet-sock", "1.37"
+    if release is not None:
+        world.way, world.kubelet.release = "kubelet-sock", release
     world.kubelet.start()
     while not has_recovered(world):
         assert world.timeline.now < SETTLE_S
@@ -69,7 +72,7 @@ def test_a_device_that_comes_while_the_node_is_read_is_listed_at_once(seed: int)
 
 
 def test_a_fresh_socket_is_listed_without_a_gap(seed: int) -> None:
-    world = quiet_world(seed, keeps_streams=True)
+    world = quiet_world(seed, "1.37")
     gaps, worker = world.kubelet.gaps, world.supervisor.current
     assert worker is not None
     (earlier,) = worker.endpoints
@@ -79,6 +82,23 @@ def test_a_fresh_socket_is_listed_without_a_gap(seed: int) -> None:
     (number,) = worker.endpoints
     assert number > earlier
     assert world.kubelet.devices == world.due_list
+
+
+@pytest.mark.parametrize("release", ["1.34", "1.37"])
+def test_a_registration_that_goes_on_late_leaves_the_pool_with_calls(
+    seed: int, release: Release
+) -> None:
+    world = quiet_world(seed, release)
+    worker = world.supervisor.current
+    assert worker is not None
+    (earlier,) = worker.endpoints.values()
+    world.kubelet.drop_stream()
+    while world.kubelet.callee in {None, earlier}:
+        pass_time(world, 0.01)
+    pass_time(world, world.faults.random.uniform(0.0, 0.9))
+    world.kubelet.connect_late(earlier)
+    pass_time(world, LEAVING_S)
+    check_recovered(world)
 
 
 def wait_for_successor(world: JoinedWorld) -> SimulatedWorker:

@@ -287,7 +287,7 @@ def test_workers_with_other_options_are_replaced(change: Callable[[Stack], None]
         assert {p.worker.restarts for p in status.pools.values()} == {0}
         assert stack.log.count("why=it was forked with other options than those of now") == 2
         nobody_else(stack)
-        assert len(sockets(stack)) == 2
+        eventually(lambda: len(sockets(stack)) == 2, what="a socket a pool")
 
 
 def test_a_worker_that_hangs_is_killed_and_replaced() -> None:
