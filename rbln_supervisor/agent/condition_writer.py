@@ -110,7 +110,7 @@ class ConditionWriter:
         await self._patch_status(condition_patch(due, epoch_now()))
 
     async def _patch_status(self, body: Body) -> None:
-        await self._client.patch(self._path, body, dict[str, object], kind="strategic-merge")
+        await self._client.patch(self._path, body, dict[str, object])
 
     def _note_problem(self, problem: str) -> None:
         if problem and not self.problem:

@@ -20,21 +20,19 @@ from rbln_worker.core.dra.names import dra_device_name
 from rbln_worker.core.dra.publication import MANY_FOREIGN, PublicationState
 from rbln_worker.core.dra.reconcile import (
     Action,
-    CreateSlice,
     DeleteSlice,
     StoredSlice,
     UpdateSlice,
-    delete_slice,
     is_foreign,
     plan_actions,
 )
 from rbln_worker.core.dra.resource_slice import COLLECTION, ResourceSlice
 from rbln_worker.core.dra.slices import DesiredPool
 from rbln_worker.core.kube.api_error import ApiError
+from rbln_worker.core.kube.api_object import ApiObject
 from rbln_worker.core.kube.call_budget import CallBudget
 from rbln_worker.core.kube.retry import retry_delay
 from rbln_worker.kube.client import ApiClient
-from rbln_worker.kube.objects import ObjectMeta
 from rbln_worker.kube.reflector import follow_list
 
 BURST: Final = 10.0
@@ -48,16 +46,11 @@ FIGHT_INTERVAL_S: Final = 5.0
 WITHDRAW_TIMEOUT_S: Final = 10.0
 MAX_CONFLICTS: Final = 5
 """Attempts at once while another program writes at the same time."""
-_CONFLICTS: Final = frozenset({404, 409})
+_NOT_FOUND: Final = 404
+_CONFLICTS: Final = frozenset({_NOT_FOUND, 409})
 """The slices have changed meanwhile: read them again."""
 
 log = logging.getLogger(__name__)
-
-
-class NodeObject(msgspec.Struct, frozen=True):
-    """A Node."""
-
-    metadata: ObjectMeta
 
 
 class SlicePublisher:
@@ -131,7 +124,7 @@ class SlicePublisher:
                 listed = await self._client.list(self._path, ResourceSlice)
                 for one in listed.items:
                     if one.spec.pool.name == self._node:
-                        await self._take_action(delete_slice(one))
+                        await self._take_action(DeleteSlice(one))
         except (ApiError, TimeoutError) as error:
             log.warning("slices not withdrawn", extra={"why": str(error) or "timed out"})
             return False
@@ -209,7 +202,7 @@ class SlicePublisher:
         slices = listed.items
         if all(is_foreign(one, self._node, self._node_uid) for one in slices):
             # None is there, or the Node object is another one.
-            node = await self._client.get(f"/api/v1/nodes/{quote(self._node)}", NodeObject)
+            node = await self._client.get(f"/api/v1/nodes/{quote(self._node)}", ApiObject)
             self._node_uid = node.metadata.uid
         desired = self._desired
         if desired is None:
@@ -233,19 +226,17 @@ class SlicePublisher:
         return None
 
     async def _take_action(self, action: Action) -> None:
-        match action:
-            case DeleteSlice(name, uid, version):
-                try:
-                    await self._client.delete(
-                        f"{COLLECTION}/{name}", uid=uid, resource_version=version
-                    )
-                except ApiError as error:
-                    if error.status != 404:
-                        raise
-            case UpdateSlice(body):
-                path = f"{COLLECTION}/{body.metadata.name}"
-                stored = await self._client.update(path, body, ResourceSlice)
-                self._stored[stored.metadata.name] = StoredSlice(body.spec, stored.spec)
-            case CreateSlice(body):
-                stored = await self._client.create(COLLECTION, body, ResourceSlice)
-                self._stored[stored.metadata.name] = StoredSlice(body.spec, stored.spec)
+        body = action.body
+        path = f"{COLLECTION}/{body.metadata.name}"
+        if isinstance(action, DeleteSlice):
+            try:
+                await self._client.delete(path, body.metadata)
+            except ApiError as error:
+                if error.status != _NOT_FOUND:
+                    raise
+            return
+        if isinstance(action, UpdateSlice):
+            stored = await self._client.update(path, body, ResourceSlice)
+        else:
+            stored = await self._client.create(COLLECTION, body, ResourceSlice)
+        self._stored[stored.metadata.name] = StoredSlice(body.spec, stored.spec)

@@ -6,8 +6,8 @@ are msgspec structs or dicts. Each call ends within its deadline, with an object
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Mapping
-from typing import Any, Final, Literal, TypeVar, cast
+from collections.abc import AsyncGenerator
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
@@ -17,13 +17,13 @@ from rbln_worker.core.kube.api_error import (
     unreadable_response,
     watch_error,
 )
+from rbln_worker.core.kube.api_object import ObjectMeta
 from rbln_worker.core.kube.lines import LineBuffer
 from rbln_worker.core.kube.retry import may_repeat, retry_delay
 from rbln_worker.kube.access import ClusterAccess
 from rbln_worker.kube.connection import HttpRequest
 from rbln_worker.kube.objects import (
     VERSION_DECODER,
-    EventType,
     ItemList,
     WatchEvent,
     WatchLine,
@@ -38,17 +38,6 @@ WATCH_SLACK_S: Final = 15.0
 MAX_LINE_BYTES: Final = 8 << 20
 """Maximum size of one event of a watch; etcd has 1.5 MiB an object."""
 
-PatchKind = Literal["merge", "strategic-merge"]
-_PATCH_TYPES: Final[Mapping[PatchKind, str]] = {
-    "merge": "application/merge-patch+json",
-    "strategic-merge": "application/strategic-merge-patch+json",
-}
-_EVENT_TYPES: Final[Mapping[str, EventType]] = {
-    "ADDED": "ADDED",
-    "MODIFIED": "MODIFIED",
-    "DELETED": "DELETED",
-    "BOOKMARK": "BOOKMARK",
-}
 _WATCH_LINE: Final = msgspec.json.Decoder(WatchLine)
 _UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -82,32 +71,30 @@ class ApiClient:
         """Replace an object; with a resourceVersion only if it is still that one."""
         return await self._call_server("PUT", path, body, type)
 
-    async def patch(
-        self, path: str, body: object, type: type[T], *, kind: PatchKind = "merge"
-    ) -> T:
-        """Change parts of an object; return it as the server has it."""
-        return await self._call_server("PATCH", path, body, type, _PATCH_TYPES[kind])
+    async def patch(self, path: str, body: object, type: type[T]) -> T:
+        """Change parts of an object by a strategic merge; return it as the server has it."""
+        kind = "application/strategic-merge-patch+json"
+        return await self._call_server("PATCH", path, body, type, kind)
 
-    async def delete(self, path: str, *, uid: str = "", resource_version: str = "") -> None:
-        """Delete an object, only if it has this UID and version. 404 is an ApiError, too."""
-        given = {"uid": uid, "resourceVersion": resource_version}
-        conditions = {key: value for key, value in given.items() if value}
-        body = {"kind": "DeleteOptions", "apiVersion": "v1"}
-        await self._call_server(
-            *("DELETE", path),
-            {**body, "preconditions": conditions} if conditions else None,
-            dict[str, object],
-        )
+    async def delete(self, path: str, meta: ObjectMeta | None = None) -> None:
+        """Delete an object; with metadata only if it has this UID and version still.
+
+        404 is an ApiError, too.
+        """
+        body: dict[str, object] = {"kind": "DeleteOptions", "apiVersion": "v1"}
+        if meta is not None:
+            body["preconditions"] = {"uid": meta.uid, "resourceVersion": meta.resource_version}
+        await self._call_server("DELETE", path, body, dict[str, object])
 
     async def watch(
-        self, path: str, resource_version: str, type: type[T], *, watch_s: float = WATCH_S
+        self, path: str, resource_version: str, type: type[T]
     ) -> AsyncGenerator[WatchEvent[T], None]:
         """Yield the changes of a collection since a version, bookmarks included.
 
-        It ends when the server ends it, after ``watch_s`` seconds or more. Raises ApiError: 410 if
+        It ends when the server ends it, after WATCH_S or more. Raises ApiError: 410 if
         the version is too old, TIMED_OUT if the server does not end it.
         """
-        seconds = int(watch_s * (1 + random.random() / 5))  # noqa: S311 - jitter
+        seconds = int(WATCH_S * (1 + random.random() / 5))  # noqa: S311 - jitter
         query = (
             f"watch=1&allowWatchBookmarks=true&timeoutSeconds={seconds}"
             f"&resourceVersion={resource_version}"
@@ -178,10 +165,8 @@ def _watch_event(line: bytes, call: str, model: type[T]) -> WatchEvent[T]:
         event = _WATCH_LINE.decode(line)
         if event.type == "ERROR":
             raise watch_error(call, bytes(event.object))
-        if (kind := _EVENT_TYPES.get(event.type)) is None:
-            raise unreadable_response(call, f"an event of type {event.type[:40]!r}")
         version = VERSION_DECODER.decode(event.object).metadata.resource_version
-        item = None if kind == "BOOKMARK" else _decode_as(event.object, model)
+        item = None if event.type == "BOOKMARK" else _decode_as(event.object, model)
     except _UNDECODABLE as error:
         raise unreadable_response(call, str(error)) from error
-    return WatchEvent(kind, item, version)
+    return WatchEvent(event.type, item, version)

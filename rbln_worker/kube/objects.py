@@ -1,52 +1,18 @@
-"""Parts that all objects of the API have, and the events of a watch."""
+"""Lists of objects, and the events of a watch."""
 
-from collections.abc import Mapping
 from typing import Final, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
-from rbln_worker.core.kube.owner_reference import OwnerReference
-
-
-class ObjectMeta(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """Metadata of an object, as far as we use them."""
-
-    name: str = ""
-    namespace: str = ""
-    uid: str = ""
-    resource_version: str = ""
-    generate_name: str = ""
-    creation_timestamp: str | None = None
-    deletion_timestamp: str | None = None
-    labels: Mapping[str, str] = {}
-    annotations: Mapping[str, str] = {}
-    owner_references: tuple[OwnerReference, ...] = ()
-
-
-class ListMeta(msgspec.Struct, frozen=True, rename="camel"):
-    """Metadata of a list."""
-
-    resource_version: str = ""
-
-
-class HasName(Protocol):
-    """Metadata with a name."""
-
-    @property
-    def name(self) -> str:
-        """The name of the object."""
-
-    @property
-    def namespace(self) -> str:
-        """The namespace of the object; empty if it has none."""
+from rbln_worker.core.kube.api_object import ApiObject, ObjectMeta
 
 
 class HasMetadata(Protocol):
     """An object of the API."""
 
     @property
-    def metadata(self) -> HasName:
-        """The metadata: ``ObjectMeta``, or a struct with more fields."""
+    def metadata(self) -> ObjectMeta:
+        """The metadata."""
 
 
 Item = TypeVar("Item")
@@ -55,7 +21,8 @@ Item = TypeVar("Item")
 class ItemList(msgspec.Struct, Generic[Item], frozen=True):
     """A list of objects. They have neither apiVersion nor kind."""
 
-    metadata: ListMeta
+    metadata: ObjectMeta
+    """Its version, to watch from."""
     items: tuple[Item, ...] = ()
 
 
@@ -74,17 +41,11 @@ class WatchEvent(msgspec.Struct, Generic[Item], frozen=True):
 class WatchLine(msgspec.Struct, frozen=True):
     """One line of a watch's response."""
 
-    type: str
+    type: EventType | Literal["ERROR"]
     object: msgspec.Raw
 
 
-class VersionedObject(msgspec.Struct, frozen=True):
-    """The part that every object has."""
-
-    metadata: ObjectMeta
-
-
-VERSION_DECODER: Final = msgspec.json.Decoder(VersionedObject)
+VERSION_DECODER: Final = msgspec.json.Decoder(ApiObject)
 
 
 def object_key(item: HasMetadata) -> str:

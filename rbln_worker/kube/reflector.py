@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from rbln_worker.core.kube.api_error import EXPIRED_STATUS, ApiError
 from rbln_worker.core.kube.retry import retry_delay
-from rbln_worker.kube.client import WATCH_S, ApiClient
+from rbln_worker.kube.client import ApiClient
 from rbln_worker.kube.objects import EventType, HasMetadata, object_key
 
 MIN_WATCH_S: Final = 1.0
@@ -18,17 +18,12 @@ MIN_WATCH_S: Final = 1.0
 Object = TypeVar("Object", bound=HasMetadata)
 
 
-def _ignore_problem(_: ApiError | None) -> None:
-    pass
-
-
 async def follow_list(
     client: ApiClient,
     path: str,
     type: type[Object],
     *,
-    on_problem: Callable[[ApiError | None], None] = _ignore_problem,
-    watch_s: float = WATCH_S,
+    on_problem: Callable[[ApiError | None], None],
 ) -> AsyncGenerator[dict[str, Object], None]:
     """Yield all objects of a collection by name, at first and after each change; never ends.
 
@@ -48,7 +43,7 @@ async def follow_list(
             yield dict(objects)
             while True:
                 watched_since = loop.time()
-                async with aclosing(client.watch(path, version, type, watch_s=watch_s)) as events:
+                async with aclosing(client.watch(path, version, type)) as events:
                     async for event in events:
                         version = event.resource_version or version
                         if event.object is not None:

@@ -17,11 +17,11 @@ from rbln_supervisor.core.events.series import add_groups
 from rbln_supervisor.events.agent_files import PROBLEM_FILE, STATE_FILE, read_problem
 from rbln_worker.contract.events import Event, Kind
 from rbln_worker.core.kube.api_error import ApiError, status_error, watch_error
+from rbln_worker.core.kube.api_object import ApiObject, ObjectMeta
 from rbln_worker.core.kube.kubeconfig import AccessError
 from rbln_worker.core.kube.lines import LineBuffer
 from rbln_worker.kube.access import ClusterAccess
 from rbln_worker.kube.client import _watch_event
-from rbln_worker.kube.objects import ObjectMeta, VersionedObject
 from tests.fuzz import claims
 
 _LIMIT = 1 << 20
@@ -33,7 +33,7 @@ def api_answer(raw: bytes) -> None:
     claims.one_line(str(watch_error("watch of /x", raw)))
     for line in LineBuffer(_LIMIT).take_lines(raw + b"\n"):
         try:
-            event = _watch_event(line, "watch of /x", VersionedObject)
+            event = _watch_event(line, "watch of /x", ApiObject)
         except ApiError as error:
             claims.one_line(str(error))
         else:

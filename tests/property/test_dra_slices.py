@@ -22,12 +22,12 @@ from rbln_worker.core.dra.resource_slice import (
     DeviceTaint,
     ResourceSlice,
     SliceDevice,
-    SliceMetadata,
     SlicePool,
     SliceSpec,
     node_owner,
 )
 from rbln_worker.core.dra.slices import MAX_DEVICES, DesiredPool
+from rbln_worker.core.kube.api_object import ObjectMeta
 
 NODE = "worker-1.example"
 EXPORT = DraExport("npu.rebellions.ai")
@@ -55,9 +55,9 @@ class ModelServer:
                 same = (body.spec.driver, body.spec.node_name, body.spec.pool.name)
                 assert same == (present.driver, present.node_name, present.pool.name)
                 return self._store(body.metadata.name, body.metadata.uid, body)
-            case DeleteSlice(name, uid, version):
-                self._check(name, uid, version)
-                del self.slices[name]
+            case DeleteSlice(body):
+                self._check(body.metadata.name, body.metadata.uid, body.metadata.resource_version)
+                del self.slices[body.metadata.name]
         return None
 
     def add_foreign(self, devices: list[str], *, pool: str, uid: str, generation: int) -> None:
@@ -67,9 +67,7 @@ class ModelServer:
             NODE,
             tuple(SliceDevice(name) for name in devices),
         )
-        metadata = SliceMetadata(
-            generate_name=f"{NODE}-x-", owner_references=(node_owner(NODE, uid),)
-        )
+        metadata = ObjectMeta(generate_name=f"{NODE}-x-", owner_references=(node_owner(NODE, uid),))
         self.take_action(CreateSlice(ResourceSlice(metadata, spec)))
 
     def advertised(self) -> list[SliceDevice] | None:

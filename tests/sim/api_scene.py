@@ -7,9 +7,9 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from rbln_worker.core.kube.api_object import ObjectMeta
 from rbln_worker.kube.access import ClusterAccess
 from rbln_worker.kube.client import ApiClient
-from rbln_worker.kube.objects import ObjectMeta
 from tests.sim.api_server import ApiRequest, RawAnswer, SimApiServer
 
 SLICES: Final = "/apis/resource.k8s.io/v1/resourceslices"

@@ -57,8 +57,8 @@ def test_objects_are_created_read_changed_and_deleted(server: SimApiServer) -> N
         assert listed.items == (patched,)
         assert patched.spec == 3
         with pytest.raises(ApiError, match="409 Conflict"):
-            await client.delete(f"{SLICES}/one", resource_version=newer.metadata.resource_version)
-        await client.delete(f"{SLICES}/one", uid=made.metadata.uid)
+            await client.delete(f"{SLICES}/one", newer.metadata)
+        await client.delete(f"{SLICES}/one", patched.metadata)
         with pytest.raises(ApiError, match=f"^GET {SLICES}/one: 404 NotFound: "):
             await client.get(f"{SLICES}/one", Thing)
 

@@ -27,15 +27,20 @@ async def next_list(lists: AsyncGenerator[dict[str, Thing], None]) -> dict[str, 
         return {name: one.spec for name, one in (await anext(lists)).items()}
 
 
+def follow_slices(client: ApiClient) -> AsyncGenerator[dict[str, Thing], None]:
+    return follow_list(client, SLICES, Thing, on_problem=lambda _: None)
+
+
 @pytest.mark.parametrize("bookmarks", [False, True])
 def test_a_list_is_followed_over_the_ends_of_watches(
-    server: SimApiServer, *, bookmarks: bool
+    server: SimApiServer, monkeypatch: pytest.MonkeyPatch, *, bookmarks: bool
 ) -> None:
+    monkeypatch.setattr(client_module, "WATCH_S", 1.0)
     server.bookmarks = bookmarks
 
     async def work(client: ApiClient) -> None:
         await client.create(SLICES, thing("one", 1), Thing)
-        async with aclosing(follow_list(client, SLICES, Thing, watch_s=1)) as lists:
+        async with aclosing(follow_slices(client)) as lists:
             assert await next_list(lists) == {"one": 1}
             made = await client.create(SLICES, thing("two", 2), Thing)
             assert await next_list(lists) == {"one": 1, "two": 2}
@@ -120,11 +125,12 @@ def test_an_expired_version_is_listed_again_and_is_no_problem(server: SimApiServ
 
 
 def test_a_silent_watch_is_dropped(server: SimApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "WATCH_S", 1.0)
     monkeypatch.setattr(client_module, "WATCH_SLACK_S", 0.5)
     server.fault = only_first_watch(watch_answer(b"\n", end="hang"))
 
     async def work(client: ApiClient) -> None:
-        lists = follow_list(client, SLICES, Thing, watch_s=1)
+        lists = follow_slices(client)
         async with aclosing(lists):
             assert await next_list(lists) == {}
             assert await next_list(lists) == {}

@@ -81,7 +81,7 @@ def plan_claim(reference: ClaimReference, claim: ResourceClaim, view: ClaimView)
         raise ClaimError(f"claim {reference.text} is not reserved for any pod (any more)")
     allocated = claim.status.allocation.devices
     devices = _claimed_devices(allocated, view)
-    annotations = claim.metadata.annotations or {}
+    annotations = claim.metadata.annotations
     pod_claim = annotations.get(TEMPLATE_ANNOTATION, "")
     return ClaimEntry(
         *(reference.uid, reference.namespace, reference.name),

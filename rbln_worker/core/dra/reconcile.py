@@ -16,13 +16,13 @@ from rbln_worker.core.dra.resource_slice import (
     DeviceTaint,
     ResourceSlice,
     SliceDevice,
-    SliceMetadata,
     SlicePool,
     SliceSpec,
     node_owner,
 )
 from rbln_worker.core.dra.slices import DesiredPool, name_prefix, slice_index, split_devices
 from rbln_worker.core.dra.taints import device_taints
+from rbln_worker.core.kube.api_object import ObjectMeta
 
 _UNPLUGGED = Verdict(healthy=False, source="sysfs")
 
@@ -42,9 +42,7 @@ class UpdateSlice(msgspec.Struct, frozen=True):
 class DeleteSlice(msgspec.Struct, frozen=True):
     """Delete a slice, if it still has this UID and resource version."""
 
-    name: str
-    uid: str
-    resource_version: str
+    body: ResourceSlice
 
 
 Action = CreateSlice | UpdateSlice | DeleteSlice
@@ -99,7 +97,7 @@ def plan_actions(
         changed = list(matched)
     kept = {one.metadata.name for one in matched.values()}
     return (
-        *(delete_slice(one) for one in slices if one.metadata.name not in kept),
+        *(DeleteSlice(one) for one in slices if one.metadata.name not in kept),
         *(UpdateSlice(_replaced(matched[index], spec_of(index))) for index in sorted(changed)),
         *(
             CreateSlice(_new_slice(index, spec_of(index), node_uid))
@@ -113,11 +111,6 @@ def is_foreign(one: ResourceSlice, node: str, node_uid: str) -> bool:
     """Return True for a slice of this driver and node that another program or node made."""
     owners = [owner.uid for owner in one.metadata.owner_references if owner.kind == "Node"]
     return one.spec.pool.name != node or owners != [node_uid]
-
-
-def delete_slice(one: ResourceSlice) -> DeleteSlice:
-    """Return the step that deletes a slice."""
-    return DeleteSlice(one.metadata.name, one.metadata.uid, one.metadata.resource_version)
 
 
 def dropped_fields(
@@ -184,7 +177,7 @@ def _replaced(one: ResourceSlice, spec: SliceSpec) -> ResourceSlice:
 
 def _new_slice(index: int, spec: SliceSpec, node_uid: str) -> ResourceSlice:
     node = spec.node_name
-    metadata = SliceMetadata(
+    metadata = ObjectMeta(
         generate_name=name_prefix(index, spec.driver, node),
         owner_references=(node_owner(node, node_uid),),
     )

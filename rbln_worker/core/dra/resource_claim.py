@@ -2,19 +2,12 @@
 
 import msgspec
 
+from rbln_worker.core.kube.api_object import ObjectMeta
+
 TEMPLATE_ANNOTATION = "resource.kubernetes.io/pod-claim-name"
 """Name of the claim in its pod's spec, for a claim that was made from a template."""
 EXTENDED_ANNOTATION = "resource.kubernetes.io/extended-resource-claim"
 """``true`` for a claim that the scheduler made for extended resources of a pod."""
-
-
-class ClaimMetadata(msgspec.Struct, frozen=True):
-    """Metadata of a claim."""
-
-    name: str = ""
-    namespace: str = ""
-    uid: str = ""
-    annotations: dict[str, str] | None = None
 
 
 class AllocatedDevice(msgspec.Struct, frozen=True, rename="camel"):
@@ -73,5 +66,5 @@ class ClaimStatus(msgspec.Struct, frozen=True, rename="camel"):
 class ResourceClaim(msgspec.Struct, frozen=True):
     """A ResourceClaim."""
 
-    metadata: ClaimMetadata = ClaimMetadata()
+    metadata: ObjectMeta = ObjectMeta()
     status: ClaimStatus = ClaimStatus()

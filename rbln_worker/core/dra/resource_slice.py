@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from rbln_worker.core.kube.owner_reference import OwnerReference
+from rbln_worker.core.kube.api_object import ApiStruct, ObjectMeta, OwnerReference
 
 API_VERSION: Final = "resource.k8s.io/v1"
 KIND: Final = "ResourceSlice"
@@ -13,10 +13,6 @@ COLLECTION: Final = f"/apis/{API_VERSION}/resourceslices"
 """The path of all ResourceSlices; they have no namespace."""
 
 Effect = Literal["NoSchedule", "NoExecute"]
-
-
-class ApiStruct(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """Base of the structs: names as in JSON; fields that are not known here are ignored."""
 
 
 class DeviceAttribute(ApiStruct, frozen=True):
@@ -76,26 +72,10 @@ class SliceSpec(ApiStruct, frozen=True):
     devices: tuple[SliceDevice, ...] = ()
 
 
-class SliceMetadata(ApiStruct, frozen=True):
-    """The metadata of a slice."""
-
-    name: str = ""
-    namespace: str = ""
-    """Always empty."""
-    generate_name: str = ""
-    uid: str = ""
-    resource_version: str = ""
-    owner_references: tuple[OwnerReference, ...] = ()
-    labels: Mapping[str, str] = {}
-    annotations: Mapping[str, str] = {}
-    finalizers: tuple[str, ...] = ()
-    """These three are others', and are sent back as they are."""
-
-
 class ResourceSlice(ApiStruct, frozen=True):
     """A ResourceSlice."""
 
-    metadata: SliceMetadata
+    metadata: ObjectMeta
     spec: SliceSpec
     api_version: str = ""
     kind: str = ""
