@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -18,12 +17,7 @@ from rbln_supervisor.agent.sources import (
     device_holders,
     new_problems,
 )
-from rbln_supervisor.agent.state_file import (
-    load_condition,
-    load_state,
-    save_condition,
-    save_state,
-)
+from rbln_supervisor.agent.state_file import StateFile
 from rbln_supervisor.core.events.occurrences import (
     Occurrence,
     find_occurrences,
@@ -60,18 +54,14 @@ class Agent:
         self, run_dir: Path, node: str, kubeconfig: Path | None, condition: str = ""
     ) -> None:
         """``condition``: type of the Node's condition; empty for none."""
-        state = load_state(run_dir)
         self._run_dir = run_dir
         self._node = node
-        self._save_problem = ""
         self._client = ApiClient(ClusterAccess(kubeconfig))
-        self._sender = EventSender(self._client, state, self._save_state)
-        self._events = EventSource(run_dir, state.positions)
+        self._file = StateFile(run_dir)
+        self._sender = EventSender(self._client, self._file)
+        self._events = EventSource(run_dir, self._file.state.positions)
         self._status = StatusSource(run_dir)
-        written = load_condition(run_dir)
-        self._condition = ConditionWriter(
-            *(self._client, node, condition, written), partial(save_condition, run_dir)
-        )
+        self._condition = ConditionWriter(self._client, node, condition, self._file)
         self._holders: Holders = {}
         """Pods by pool and device. A device that has left keeps its last ones."""
         self._written: Problem | None = None
@@ -101,13 +91,13 @@ class Agent:
 
     async def _take_events(self, events: Sequence[Event]) -> None:
         """Put the Events of new events into the outbox, with the positions behind these."""
-        before = self._sender.state.history
+        before = self._file.state.history
         occurrences, history = find_occurrences(events, before, epoch_now())
         concerns_pods = any(one.reason in OF_DEVICES for one in occurrences)
         if concerns_pods or self._condition.kind or any(one.kind == "pod" for one in events):
             await self._request_status(patience_s=STATUS_RETRY_S if concerns_pods else 0.0)
         state = msgspec.structs.replace(
-            self._sender.state, positions=self._events.positions(), history=history
+            self._file.state, positions=self._events.positions(), history=history
         )
         self._add_occurrences(occurrences, state)
 
@@ -115,16 +105,25 @@ class Agent:
         """Find problems that no file of events has, now and then; never ends."""
         await asyncio.sleep(FIRST_EXAMINATION_S)
         while True:
+<<<<<<< HEAD
             diagnosis = await asyncio.to_thread(diagnose_node, last_options(self._run_dir))
             state = self._sender.state
+=======
+            diagnosis = await asyncio.to_thread(diagnose_node, Overrides(self._run_dir))
+            state = self._file.state
+>>>>>>> 49848f9 (agent, dra: one file of state, one way to replace a file)
             added, present = new_problems(diagnosis.problems, state.problems, epoch_now())
             self._add_occurrences(added, msgspec.structs.replace(state, problems=present))
             await asyncio.sleep(EXAMINE_INTERVAL_S)
 
     def _add_occurrences(self, occurrences: Iterable[Occurrence], state: AgentState) -> None:
         new = add_groups(state, group_occurrences(occurrences), self._holders, self._node)
+<<<<<<< HEAD
         if new != self._sender.state or self._save_problem:
             self._sender.replace_state(new)
+=======
+        self._sender.replace_state(new)
+>>>>>>> 49848f9 (agent, dra: one file of state, one way to replace a file)
 
     async def _request_status(self, patience_s: float = 0.0) -> None:
         """Ask the supervisor; again for ``patience_s`` seconds: it may be starting."""
@@ -139,14 +138,10 @@ class Agent:
                 return
             await asyncio.sleep(POLL_INTERVAL_S)
 
-    def _save_state(self, state: AgentState) -> None:
-        self._save_problem = save_state(self._run_dir, state)
-
     def _write_problem(self) -> None:
         """Write the problem for the status where it has changed."""
         problem = delivery_problem(
-            *(self._sender.state, self._sender.problem),
-            *(self._save_problem, self._condition.problem),
+            self._file.state, self._sender.problem, self._file.problem, self._condition.problem
         )
         if problem == self._written and self._is_written:
             return

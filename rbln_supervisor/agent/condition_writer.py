@@ -3,17 +3,19 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
+from rbln_supervisor.agent.state_file import StateFile
 from rbln_supervisor.core.events.node_condition import (
+    Body,
     NodeCondition,
     condition_patch,
     heartbeat_s,
     next_condition,
     removal_patch,
 )
-from rbln_supervisor.core.events.series import Body
 from rbln_supervisor.core.status import NodeStatus
 from rbln_worker.core.kube.api_error import ApiError
 from rbln_worker.core.kube.retry import retry_delay
@@ -29,26 +31,22 @@ log = logging.getLogger(__name__)
 class ConditionWriter:
     """Writes the condition when it changes, and now and then."""
 
-    def __init__(
-        self,
-        client: ApiClient,
-        node: str,
-        kind: str,
-        earlier: NodeCondition | None,
-        save: Callable[[NodeCondition | None], None],
-    ) -> None:
-        """``kind``: the condition's type, empty for none; ``earlier``: what an agent has written.
-
-        ``save``: keeps over restarts that a condition is there.
-        """
+    def __init__(self, client: ApiClient, node: str, kind: str, file: StateFile) -> None:
+        """``kind``: the condition's type, empty for none."""
         self.kind = kind
         self.problem = ""
-        self._path = f"/api/v1/nodes/{node}/status"
         self._client = client
-        self._written = earlier
+        self._path = f"/api/v1/nodes/{node}/status"
+        self._file = file
         self._due: NodeCondition | None = None
-        self._save = save
         self._changed = asyncio.Event()
+
+    @property
+    def _written(self) -> NodeCondition | None:
+        return self._file.state.condition
+
+    def _set_written(self, condition: NodeCondition | None) -> None:
+        self._file.save(msgspec.structs.replace(self._file.state, condition=condition))
 
     def take_status(self, status: NodeStatus) -> None:
         """Write the condition soon if this status changes it."""
@@ -93,20 +91,16 @@ class ConditionWriter:
         with contextlib.suppress(ApiError, TimeoutError):
             async with asyncio.timeout(REMOVE_TIMEOUT_S):
                 await self._patch_status(removal_patch(self._written.kind))
-            self._written = None
-            self._save(None)
+            self._set_written(None)
 
     async def _write_due(self) -> None:
         """Write the condition, and remove one of another type. Raises ApiError."""
         if self._written is not None and self._written.kind != self.kind:
             await self._patch_status(removal_patch(self._written.kind))
-            self._written = None
-            self._save(None)
+            self._set_written(None)
         if (due := self._due) is None:
             return
-        if self._written != due:
-            self._written = due
-            self._save(due)  # first: what an agent may have written is removed later
+        self._set_written(due)  # first: what an agent may have written is removed later
         await self._patch_status(condition_patch(due, epoch_now()))
 
     async def _patch_status(self, body: Body) -> None:

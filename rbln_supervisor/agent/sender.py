@@ -3,23 +3,26 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable
 from typing import Final
 
-from rbln_supervisor.core.events.delivery import (
+from rbln_supervisor.agent.state_file import StateFile
+from rbln_supervisor.core.events.series import (
     BURST,
     INTERVAL_S,
+    AgentState,
+    Delivery,
     Outcome,
     after_call,
     call_outcome,
 )
-from rbln_supervisor.core.events.series import AgentState, Delivery
 from rbln_worker.core.kube.api_error import ApiError
 from rbln_worker.core.kube.call_budget import CallBudget
 from rbln_worker.core.kube.retry import retry_delay
 from rbln_worker.kube.client import ApiClient
 
 EVENTS: Final = "/apis/events.k8s.io/v1/namespaces"
+_NOT_FOUND: Final = 404
+_CONFLICT: Final = 409
 
 log = logging.getLogger(__name__)
 
@@ -27,26 +30,18 @@ log = logging.getLogger(__name__)
 class EventSender:
     """The outbox' way to the API server."""
 
-    def __init__(
-        self,
-        client: ApiClient,
-        state: AgentState,
-        save: Callable[[AgentState], None],
-    ) -> None:
-        """``save``: keeps a state over restarts."""
-        self.state = state
+    def __init__(self, client: ApiClient, file: StateFile) -> None:
         self.problem = ""
         """Reason why the last call has failed; empty after a success."""
         self._client = client
-        self._save = save
+        self._file = file
         self._budget = CallBudget(BURST, INTERVAL_S)
         self._failures = 0
         self._has_work = asyncio.Event()
 
     def replace_state(self, state: AgentState) -> None:
-        """Save a state with more Events, then send them."""
-        self.state = state
-        self._save(state)
+        """Save a state that may have more Events, then send them."""
+        self._file.save(state)
         self._has_work.set()
 
     async def send_all(self) -> None:
@@ -55,9 +50,9 @@ class EventSender:
         while True:
             await self._has_work.wait()
             self._has_work.clear()
-            while self.state.outbox:
+            while self._file.state.outbox:
                 await asyncio.sleep(self._budget.next_delay(asyncio.get_running_loop().time()))
-                delay = await self._send_one(self.state.outbox[0])
+                delay = await self._send_one(self._file.state.outbox[0])
                 if delay:
                     await asyncio.sleep(delay)
 
@@ -71,11 +66,9 @@ class EventSender:
             status, required_s, problem = error.status, error.retry_after_s, str(error)
         else:
             problem = ""
-        outcome = call_outcome(status, is_patch=delivery.count > 1)
+        outcome = call_outcome(status)
         self._note_outcome(outcome, problem)
-        self.state = after_call(self.state, delivery, outcome)
-        if outcome is not Outcome.RETRY:
-            self._save(self.state)
+        self._file.save(after_call(self._file.state, delivery, outcome))
         if outcome in {Outcome.DONE, Outcome.DROP}:
             self._failures = 0
             return 0.0
@@ -90,11 +83,15 @@ class EventSender:
             try:
                 await self._client.patch(path, delivery.series_patch, dict[str, object])
             except ApiError as error:
-                if call_outcome(error.status, is_patch=True) is not Outcome.MISSING:
+                if error.status != _NOT_FOUND:  # the object has expired: it is made again
                     raise
             else:
                 return
-        await self._client.create(collection, delivery.full_body, dict[str, object])
+        try:
+            await self._client.create(collection, delivery.full_body, dict[str, object])
+        except ApiError as error:
+            if error.status != _CONFLICT:  # an earlier call was received, its answer was not
+                raise
 
     def _note_outcome(self, outcome: Outcome, problem: str) -> None:
         before, self.problem = self.problem, "" if outcome is Outcome.DONE else problem

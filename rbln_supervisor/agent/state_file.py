@@ -6,9 +6,8 @@ from typing import Final
 
 import msgspec
 
-from rbln_supervisor.core.events.node_condition import NodeCondition
 from rbln_supervisor.core.events.series import AgentState
-from rbln_supervisor.events.agent_files import CONDITION_FILE, STATE_FILE
+from rbln_supervisor.events.agent_files import STATE_FILE
 from rbln_worker.process.replace_file import replace_file
 
 _MAX_BYTES: Final = 16 << 20
@@ -17,46 +16,30 @@ _DECODER: Final = msgspec.json.Decoder(AgentState)
 log = logging.getLogger(__name__)
 
 
-def load_state(run_dir: Path) -> AgentState:
-    """Return the saved state; a new one if there is none, or it is damaged."""
-    path = run_dir / STATE_FILE
-    try:
-        with path.open("rb") as file:
-            return _DECODER.decode(file.read(_MAX_BYTES))
-    except FileNotFoundError:
-        return AgentState()
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        log.warning(
-            "state unreadable, Events of the last hour are sent again", extra={"why": error}
-        )
-        return AgentState()
+class StateFile:
+    """The state, as it was saved last."""
 
+    def __init__(self, run_dir: Path) -> None:
+        """Read the state; a new one if there is none, or it is damaged."""
+        self.state = AgentState()
+        self.problem = ""
+        """The reason why it was not saved."""
+        self._path = run_dir / STATE_FILE
+        try:
+            with self._path.open("rb") as file:
+                self.state = _DECODER.decode(file.read(_MAX_BYTES))
+        except FileNotFoundError:
+            pass
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            why = {"why": error}
+            log.warning("state unreadable, Events of the last hour are sent again", extra=why)
 
-def save_state(run_dir: Path, state: AgentState) -> str:
-    """Save the state; return the error, or nothing."""
-    try:
-        replace_file(run_dir / STATE_FILE, msgspec.json.encode(state))
-    except OSError as error:
-        return f"{run_dir / STATE_FILE}: {error.strerror}"
-    return ""
-
-
-def load_condition(run_dir: Path) -> NodeCondition | None:
-    """Return the node's condition that an agent has written; None if there is none."""
-    try:
-        with (run_dir / CONDITION_FILE).open("rb") as file:
-            return msgspec.json.decode(file.read(_MAX_BYTES), type=NodeCondition)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-
-
-def save_condition(run_dir: Path, condition: NodeCondition | None) -> None:
-    """Save that the node has a condition of ours, or that it has none."""
-    path = run_dir / CONDITION_FILE
-    try:
-        if condition is None:
-            path.unlink(missing_ok=True)
-        else:
-            replace_file(path, msgspec.json.encode(condition))
-    except OSError as error:
-        log.warning("state not saved", extra={"why": f"{path}: {error.strerror}"})
+    def save(self, state: AgentState) -> None:
+        """Take and save a state, if it differs."""
+        if state == self.state:
+            return
+        self.state, self.problem = state, ""
+        try:
+            replace_file(self._path, msgspec.json.encode(state))
+        except OSError as error:
+            self.problem = f"{self._path}: {error.strerror}"

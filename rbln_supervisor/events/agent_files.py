@@ -10,11 +10,8 @@ from rbln_worker.process.replace_file import ASIDE_SUFFIX, replace_file
 
 STATE_FILE: Final = "agent.state"
 PROBLEM_FILE: Final = "agent.problem"
-CONDITION_FILE: Final = "agent.condition"
 FILES: Final = frozenset(
-    name + suffix
-    for name in (STATE_FILE, PROBLEM_FILE, CONDITION_FILE)
-    for suffix in ("", ASIDE_SUFFIX)
+    name + suffix for name in (STATE_FILE, PROBLEM_FILE) for suffix in ("", ASIDE_SUFFIX)
 )
 _MAX_PROBLEM_BYTES: Final = 64 * 1024
 _PROBLEM: Final = msgspec.json.Decoder(Problem)

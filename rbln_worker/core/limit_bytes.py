@@ -11,3 +11,9 @@ def limit_bytes(text: str, most: int) -> str:
     if len(data) <= most:
         return data.decode()
     return data[: most - len(_MARK.encode())].decode(errors="ignore") + _MARK
+
+
+def limit_line(text: str, most: int) -> str:
+    """Return a text as one printable line of at most ``most`` bytes."""
+    line = " ".join("".join(one if one.isprintable() else " " for one in text).split())
+    return limit_bytes(line, most)

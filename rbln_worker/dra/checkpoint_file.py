@@ -8,7 +8,6 @@ import contextlib
 import fcntl
 import logging
 import os
-import secrets
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from time import monotonic, sleep
@@ -22,15 +21,12 @@ from rbln_worker.core.dra.checkpoint import (
     parse_checkpoint,
 )
 from rbln_worker.core.dra.claim_entry import ClaimEntry
+from rbln_worker.process.replace_file import ASIDE_SUFFIX, replace_file
 
 LOCK_TIMEOUT_S: Final = 5.0
 """Seconds to wait for another instance, which holds the lock for milliseconds."""
 LOCK_INTERVAL_S: Final = 0.01
 MAX_BYTES: Final = 16 * 1024 * 1024
-MAX_SET_ASIDE: Final = 8
-"""Maximum number of corrupt checkpoints that are kept."""
-TEMPORARY: Final = ".tmp"
-"""The suffix of files that are being written; container runtimes ignore it."""
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +47,7 @@ class CheckpointFile:
         self.latest = ClaimCheckpoint()
         """The content after the last change."""
         self.set_aside = ""
-        """The file name of the last corrupt checkpoint, and what was wrong with it."""
+        """The path of the last corrupt checkpoint, and what was wrong with it."""
 
     def change_claims(
         self, decide: Callable[[ClaimCheckpoint], ClaimCheckpoint]
@@ -64,7 +60,7 @@ class CheckpointFile:
             before, is_saved = self._load_claims()
             after = decide(before)
             if after is not before or not is_saved:
-                write_aside(self._path, encode_checkpoint(after), 0o600)
+                replace_file(self._path, encode_checkpoint(after))
                 self._identity = _file_identity(self._path)
             self.latest = after
             return after
@@ -102,12 +98,10 @@ class CheckpointFile:
 
     def _set_aside(self, error: CheckpointError) -> None:
         kind = "foreign" if error.is_foreign else "corrupt"
-        names = [f"{self._path.name}.{kind}-{number}" for number in range(1, MAX_SET_ASIDE + 1)]
-        free = (one for one in names if not self._path.with_name(one).exists())
-        name = next(free, names[-1])
-        self._path.rename(self._path.with_name(name))
-        path = self._path.with_name(name)
-        log.warning("a checkpoint of claims is set aside", extra={"file": name, "why": str(error)})
+        path = self._path.with_name(f"{self._path.name}.{kind}")
+        self._path.replace(path)
+        why = {"file": path.name, "why": str(error)}
+        log.warning("a checkpoint of claims is set aside", extra=why)
         if not error.is_foreign:
             self.set_aside = f"{path} is the former checkpoint of claims: {error}"
 
@@ -122,29 +116,11 @@ def explained_errors(path: Path) -> Iterator[None]:
         raise ClaimFilesError(f"{name}: {error.strerror}") from error
 
 
-def write_aside(path: Path, content: bytes, mode: int) -> None:
-    """Write a file under another name, and rename it; raise OSError and leave nothing behind."""
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            with open(descriptor, "wb", closefd=False) as file:
-                file.write(content)
-            os.fchmod(descriptor, mode)
-        finally:
-            os.close(descriptor)
-        aside.rename(path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        error.filename = error.filename or str(path)  # a failed write has no name
-        raise
-
-
 def remove_leftovers(folder: Path, prefix: str) -> None:
     """Remove files that were being written when their writer was killed; may raise OSError."""
     if folder.is_dir():
         for path in folder.iterdir():
-            if path.name.startswith(f".{prefix}") and path.name.endswith(TEMPORARY):
+            if path.name.startswith(prefix) and path.name.endswith(ASIDE_SUFFIX):
                 path.unlink(missing_ok=True)
 
 

@@ -22,7 +22,8 @@ from rbln_worker.core.dra.claim_spec import (
 )
 from rbln_worker.core.dra.metadata import metadata_files
 from rbln_worker.core.dra.resource_slice import DeviceAttribute
-from rbln_worker.dra.checkpoint_file import explained_errors, remove_leftovers, write_aside
+from rbln_worker.dra.checkpoint_file import explained_errors, remove_leftovers
+from rbln_worker.process.replace_file import replace_file
 
 _FILE_MODE: Final = 0o644
 """Containers with any user read them."""
@@ -109,7 +110,7 @@ def _write_changed(path: Path, content: bytes) -> None:
             return
     except OSError:  # missing, or not readable: written again
         pass
-    write_aside(path, content, _FILE_MODE)
+    replace_file(path, content, _FILE_MODE)
 
 
 def _entries_of(folder: Path) -> list[str]:

@@ -14,7 +14,7 @@ from rbln_worker.core.dra.rsd import Groups, RsdError
 from rbln_worker.dra.rsd_tool import RsdGroups
 
 RECHECK_INTERVAL_S: Final = 5.0
-"""Seconds to the next check after the start, and while there are orphans or failures."""
+"""Seconds to the next check while there are orphans or failures."""
 CHECK_INTERVAL_S: Final = 60.0
 
 ReadEntries = Callable[[], Awaitable[tuple[ClaimEntry, ...]]]
@@ -101,13 +101,13 @@ class ClaimGroups:
         """Remove groups that crashes and failures left behind."""
         while True:
             await self._check_orphans()
-            await asyncio.sleep(RECHECK_INTERVAL_S)
-            await self._check_orphans()
-            if not (self._orphans or self._failure):
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(CHECK_INTERVAL_S):
-                        await self._suspected.wait()
-                self._suspected.clear()
+            if self._orphans or self._failure:
+                await asyncio.sleep(RECHECK_INTERVAL_S)
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_INTERVAL_S):
+                    await self._suspected.wait()
+            self._suspected.clear()
 
     def suspect_orphans(self) -> None:
         """Check soon: a claim may have left a group behind."""

@@ -58,8 +58,8 @@ class ClaimStore:
         """Calls that have not ended."""
         self._view: ClaimView | None = None
         self._board: DeviceBoard | None = None
-        self._refresh: asyncio.Future[None] | None = None
-        self._refresh_again = False
+        self._files_due = asyncio.Event()
+        """Set when files of prepared claims may be missing or outdated."""
         self._entries: tuple[ClaimEntry, ...] = ()
         self.prepared: tuple[PreparedClaim, ...] = ()
         """The prepared claims of this boot."""
@@ -75,24 +75,26 @@ class ClaimStore:
         """Take the pool's devices, and write the specs of claims with changed ones again."""
         is_first = self._view is None
         self._view, self._board = view, board
-        if is_first:
-            self._start_refresh(self._records.recover_claims, board)
-        elif any(device.id in changed for entry in self._entries for device in entry.devices):
-            self.refresh_files()
+        devices = {device.id for entry in self._entries for device in entry.devices}
+        if is_first or not devices.isdisjoint(changed):
+            self._files_due.set()
 
     def restore_files(self) -> None:
         """Write the files of prepared claims again if a spec is missing."""
         if self._records.lacks_spec():
-            self.refresh_files()
+            self._files_due.set()
 
-    def refresh_files(self) -> None:
-        """Start to write the files of prepared claims that are missing or have changed."""
-        if self._refresh is None or self._board is None:
-            return
-        if self._refresh.done():
-            self._start_refresh(self._records.refresh_files, self._board)
-        else:
-            self._refresh_again = True
+    async def keep_files(self) -> None:
+        """Clean up after earlier workers, then write files again whenever that is due."""
+        write_files = self._records.recover_claims
+        while True:
+            await self._files_due.wait()
+            self._files_due.clear()
+            if self._board is not None:
+                with contextlib.suppress(ClaimFilesError):  # it goes on in the thread
+                    await self._in_thread(write_files, self._board)
+                write_files = self._records.refresh_files
+                self._publish_claims()
 
     async def prepare_claim(self, claim: ClaimReference) -> tuple[PreparedDevice, ...]:
         """Prepare a claim, or return what is prepared already. Raises ClaimError."""
@@ -106,10 +108,9 @@ class ClaimStore:
             await self._shield_call(self._unprepare_locked(claim))
 
     async def close(self, within_s: float) -> None:
-        """Let calls and file work that have begun end."""
-        pending = {*self._calls, *((self._refresh,) if self._refresh else ())}
-        if pending:
-            await asyncio.wait(pending, timeout=within_s)
+        """Let calls that have begun end."""
+        if self._calls:
+            await asyncio.wait(self._calls, timeout=within_s)
         self._thread.shutdown(wait=False)
 
     async def _shield_call(self, work: Coroutine[Any, Any, T]) -> T:
@@ -193,21 +194,6 @@ class ClaimStore:
         if not done:
             raise ClaimFilesError(f"its files took longer than {FILES_TIMEOUT_S:g} s")
         return future.result()
-
-    def _start_refresh(self, function: Callable[[DeviceBoard], None], board: DeviceBoard) -> None:
-        loop = asyncio.get_running_loop()
-        self._refresh_again = False
-        with contextlib.suppress(RuntimeError):  # after close()
-            self._refresh = loop.run_in_executor(self._thread, function, board)
-            self._refresh.add_done_callback(self._end_refresh)
-
-    def _end_refresh(self, refresh: asyncio.Future[None]) -> None:
-        if refresh.cancelled():
-            return
-        refresh.result()
-        self._publish_claims()
-        if self._refresh_again:
-            self.refresh_files()
 
     def _publish_claims(self) -> None:
         self._entries = self._records.entries

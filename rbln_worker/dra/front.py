@@ -159,6 +159,7 @@ class DraFront(Front):
         """Start to publish slices, and to look for groups of claims that are gone."""
         spawn(self._publisher.run())
         spawn(self._wait_published())
+        spawn(self._store.keep_files())
         spawn(self._store.groups.check_forever())
 
     async def _wait_published(self) -> None:

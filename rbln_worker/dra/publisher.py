@@ -23,6 +23,7 @@ from rbln_worker.core.dra.reconcile import (
     DeleteSlice,
     StoredSlice,
     UpdateSlice,
+    dropped_fields,
     is_foreign,
     plan_actions,
 )
@@ -45,7 +46,7 @@ FIGHT_INTERVAL_S: Final = 5.0
 """Seconds between rounds while another program publishes under the driver's name."""
 WITHDRAW_TIMEOUT_S: Final = 10.0
 MAX_CONFLICTS: Final = 5
-"""Attempts at once while another program writes at the same time."""
+"""Rounds without a wait while another program writes at the same time."""
 _NOT_FOUND: Final = 404
 _CONFLICTS: Final = frozenset({_NOT_FOUND, 409})
 """The slices have changed meanwhile: read them again."""
@@ -94,18 +95,16 @@ class SlicePublisher:
 
     def publish(self, desired: DesiredPool) -> None:
         """Publish these devices as soon as possible; the newest call wins."""
-        self._set_desired(msgspec.structs.replace(desired, claimed=self._claimed))
+        desired = msgspec.structs.replace(desired, claimed=self._claimed)
+        if desired != self._desired:
+            self._desired = desired
+            self._wake.set()
 
     def hold_devices(self, claimed: Collection[DeviceId]) -> None:
         """Take the devices that prepared claims hold: they stay, tainted, when unplugged."""
         self._claimed = frozenset(map(dra_device_name, claimed))
         if self._desired is not None:
             self.publish(self._desired)
-
-    def _set_desired(self, desired: DesiredPool) -> None:
-        if desired != self._desired:
-            self._desired = desired
-            self._wake.set()
 
     async def run(self) -> None:
         """Keep the slices as they should be, until cancelled."""
@@ -141,7 +140,7 @@ class SlicePublisher:
     def _watch_failed(self, error: ApiError | None) -> None:
         if error is not None:
             self._counters.count_api_error(error.status)
-        self._state = msgspec.structs.replace(self._state, watch_error=error)
+        self._state.watch_error = error
 
     async def _write_rounds(self) -> None:
         loop = asyncio.get_running_loop()
@@ -155,9 +154,13 @@ class SlicePublisher:
             self._budget = self._budget.after_call(loop.time())
             try:
                 async with self._lock:
-                    await self._write_slices()
+                    await self._write_round()
             except ApiError as error:
-                await self._wait_after(error)
+                self._failures += 1
+                if error.status in _CONFLICTS and self._failures < MAX_CONFLICTS:
+                    self._wake.set()
+                else:
+                    await self._wait_after(error)
             else:
                 self._failures = 0
 
@@ -170,16 +173,16 @@ class SlicePublisher:
         slices = self._observed.values()
         if plan_actions(slices, self._desired, self._node_uid, self._stored):
             return True
-        self._state = self._state.when_published(self._desired, slices)
+        self._state.dropped = dropped_fields(self._desired.devices, slices)
+        self._state.left_out = self._desired.left_out
         self.published.set()
         return False
 
     async def _wait_after(self, error: ApiError) -> None:
         """Wait after a failed round; a change or the end of an outage ends the wait."""
-        self._failures += 1
         self._counters.count_api_error(error.status)
         log.warning("slices not published", extra={"why": str(error)})
-        self._state = msgspec.structs.replace(self._state, write_error=error)
+        self._state.write_error = error
         await asyncio.sleep(error.retry_after_s)
         delay = retry_delay(self._failures, random.random())  # noqa: S311 - jitter
         try:
@@ -188,42 +191,27 @@ class SlicePublisher:
         except TimeoutError:
             self._wake.set()
 
-    async def _write_slices(self) -> None:
-        """Write until the slices are as desired. Raises ApiError."""
-        attempts = 1
-        while (conflict := await self._write_round()) is not None:
-            if attempts == MAX_CONFLICTS:
-                raise conflict
-            attempts += 1
-
-    async def _write_round(self) -> ApiError | None:
-        """Read the slices and take all steps; return a conflict, after which both is repeated."""
-        listed = await self._client.list(self._path, ResourceSlice)
-        slices = listed.items
+    async def _write_round(self) -> None:
+        """Read the slices and take all steps. Raises ApiError."""
+        slices = (await self._client.list(self._path, ResourceSlice)).items
         if all(is_foreign(one, self._node, self._node_uid) for one in slices):
             # None is there, or the Node object is another one.
             node = await self._client.get(f"/api/v1/nodes/{quote(self._node)}", ApiObject)
             self._node_uid = node.metadata.uid
-        desired = self._desired
-        if desired is None:
-            return None
-        foreign = sum(is_foreign(one, self._node, self._node_uid) for one in slices)
+        if self._desired is None:
+            return
+        has_foreign = any(is_foreign(one, self._node, self._node_uid) for one in slices)
         names = {one.metadata.name for one in slices}
         self._stored = {name: one for name, one in self._stored.items() if name in names}
-        actions = plan_actions(slices, desired, self._node_uid, self._stored)
+        actions = plan_actions(slices, self._desired, self._node_uid, self._stored)
         for action in actions:
-            try:
-                await self._take_action(action)
-                self._counters.slice_writes += 1
-            except ApiError as error:
-                if error.status in _CONFLICTS:
-                    return error
-                raise
+            await self._take_action(action)
+            self._counters.slice_writes += 1
         if actions:
-            log.info("published slices", extra={"devices": len(desired.devices)})
+            log.info("published slices", extra={"devices": len(self._desired.devices)})
             asyncio.get_running_loop().call_later(CHECK_AFTER_S, self._wake.set)
-        self._state = self._state.after_round(foreign=foreign)
-        return None
+        self._state.write_error = None
+        self._state.foreign = self._state.foreign + 1 if has_foreign else 0
 
     async def _take_action(self, action: Action) -> None:
         body = action.body

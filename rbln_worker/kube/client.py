@@ -7,7 +7,7 @@ are msgspec structs or dicts. Each call ends within its deadline, with an object
 import asyncio
 import random
 from collections.abc import AsyncGenerator
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, Generic, Literal, Protocol, TypeVar, cast
 
 import msgspec
 
@@ -17,17 +17,10 @@ from rbln_worker.core.kube.api_error import (
     unreadable_response,
     watch_error,
 )
-from rbln_worker.core.kube.api_object import ObjectMeta
-from rbln_worker.core.kube.lines import LineBuffer
+from rbln_worker.core.kube.api_object import ApiObject, ObjectMeta
 from rbln_worker.core.kube.retry import may_repeat, retry_delay
 from rbln_worker.kube.access import ClusterAccess
 from rbln_worker.kube.connection import HttpRequest
-from rbln_worker.kube.objects import (
-    VERSION_DECODER,
-    ItemList,
-    WatchEvent,
-    WatchLine,
-)
 from rbln_worker.kube.transport import HttpTransport
 
 CALL_TIMEOUT_S: Final = 5.0
@@ -38,12 +31,75 @@ WATCH_SLACK_S: Final = 15.0
 MAX_LINE_BYTES: Final = 8 << 20
 """Maximum size of one event of a watch; etcd has 1.5 MiB an object."""
 
+Item = TypeVar("Item")
+T = TypeVar("T")
+
+
+class HasMetadata(Protocol):
+    """An object of the API."""
+
+    @property
+    def metadata(self) -> ObjectMeta:
+        """The metadata."""
+
+
+class ItemList(msgspec.Struct, Generic[Item], frozen=True):
+    """A list of objects. They have neither apiVersion nor kind."""
+
+    metadata: ObjectMeta
+    """Its version, to watch from."""
+    items: tuple[Item, ...] = ()
+
+
+EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
+
+
+class WatchEvent(msgspec.Struct, Generic[Item], frozen=True):
+    """One change of a watched object."""
+
+    type: EventType
+    object: Item | None
+    """None for a bookmark, which only has a newer version."""
+    resource_version: str
+
+
+class WatchLine(msgspec.Struct, frozen=True):
+    """One line of a watch's response."""
+
+    type: EventType | Literal["ERROR"]
+    object: msgspec.Raw
+
+
+class LineBuffer:
+    """The line that is not yet complete."""
+
+    def __init__(self, limit: int) -> None:
+        """``limit``: maximum length of a line (bytes)."""
+        self._rest = bytearray()
+        self._limit = limit
+
+    @property
+    def is_too_long(self) -> bool:
+        """True if the incomplete line is longer than allowed."""
+        return len(self._rest) > self._limit
+
+    def take_lines(self, part: bytes) -> list[bytes]:
+        """Add a part; return the lines that are complete now, without empty ones."""
+        start = len(self._rest)
+        self._rest += part
+        end = self._rest.rfind(b"\n", start)
+        if end < 0:
+            return []
+        lines = bytes(self._rest[:end]).split(b"\n")
+        del self._rest[: end + 1]
+        return [line for line in lines if line.strip()]
+
+
 _WATCH_LINE: Final = msgspec.json.Decoder(WatchLine)
+_VERSION: Final = msgspec.json.Decoder(ApiObject)
 _UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _DECODERS: Final[dict[Any, msgspec.json.Decoder[Any]]] = {}
-
-T = TypeVar("T")
 
 
 class ApiClient:
@@ -138,7 +194,7 @@ class ApiClient:
         while True:
             remaining = max(end - loop.time(), 0.0)
             try:
-                head, response = await self._transport.call_server(request, remaining)
+                response = await self._transport.call_server(request, remaining)
             except ApiError as error:
                 remaining = end - loop.time()
                 if not may_repeat(error.retry_after_s, retries, remaining):
@@ -151,7 +207,7 @@ class ApiClient:
             try:
                 return _decode_as(response, model)
             except _UNDECODABLE as error:
-                raise unreadable_response(request.call_name, str(error), head.status) from error
+                raise unreadable_response(request.call_name, str(error)) from error
 
 
 def _decode_as(data: bytes | msgspec.Raw, model: type[T]) -> T:
@@ -165,8 +221,14 @@ def _watch_event(line: bytes, call: str, model: type[T]) -> WatchEvent[T]:
         event = _WATCH_LINE.decode(line)
         if event.type == "ERROR":
             raise watch_error(call, bytes(event.object))
-        version = VERSION_DECODER.decode(event.object).metadata.resource_version
+        version = _VERSION.decode(event.object).metadata.resource_version
         item = None if event.type == "BOOKMARK" else _decode_as(event.object, model)
     except _UNDECODABLE as error:
         raise unreadable_response(call, str(error)) from error
     return WatchEvent(event.type, item, version)
+
+
+def object_key(item: HasMetadata) -> str:
+    """Return the name of an object, behind its namespace if it has one."""
+    meta = item.metadata
+    return f"{meta.namespace}/{meta.name}" if meta.namespace else meta.name

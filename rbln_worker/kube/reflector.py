@@ -9,8 +9,7 @@ from typing import Final, TypeVar
 
 from rbln_worker.core.kube.api_error import EXPIRED_STATUS, ApiError
 from rbln_worker.core.kube.retry import retry_delay
-from rbln_worker.kube.client import ApiClient
-from rbln_worker.kube.objects import EventType, HasMetadata, object_key
+from rbln_worker.kube.client import ApiClient, EventType, HasMetadata, object_key
 
 MIN_WATCH_S: Final = 1.0
 """A watch that ends sooner counts as a failure: the next one waits."""

@@ -47,16 +47,14 @@ class HttpTransport:
         self._kept: list[Connection] = []
         self._calls = asyncio.Semaphore(MAX_CALLS)
 
-    async def call_server(
-        self, request: HttpRequest, timeout_s: float
-    ) -> tuple[ResponseHead, bytes]:
-        """Return status, headers and body of an answer of 2xx. Raises ApiError."""
-        async with _call_deadline(request.call_name, timeout_s), self._calls:
-            async with self._response_to(request) as (head, connection):
-                body = await connection.read_body(request.call_name)
-            if not is_success(head):
-                raise status_error(request.call_name, head.status, head.headers, body)
-            return head, body
+    async def call_server(self, request: HttpRequest, timeout_s: float) -> bytes:
+        """Return the body of an answer of 2xx. Raises ApiError."""
+        async with (
+            _call_deadline(request.call_name, timeout_s),
+            self._calls,
+            self._response_to(request) as connection,
+        ):
+            return await connection.read_body(request.call_name)
 
     @contextlib.asynccontextmanager
     async def open_stream(
@@ -70,10 +68,7 @@ class HttpTransport:
         """
         async with contextlib.AsyncExitStack() as stack:
             async with _call_deadline(request.call_name, timeout_s):
-                head, connection = await stack.enter_async_context(self._response_to(request))
-                if not is_success(head):
-                    body = await connection.read_body(request.call_name)
-                    raise status_error(request.call_name, head.status, head.headers, body)
+                connection = await stack.enter_async_context(self._response_to(request))
             yield functools.partial(connection.read_part, request.call_name)
 
     def close_all(self) -> None:
@@ -82,21 +77,20 @@ class HttpTransport:
             self._kept.pop().close_now()
 
     @contextlib.asynccontextmanager
-    async def _response_to(
-        self, request: HttpRequest
-    ) -> AsyncIterator[tuple[ResponseHead, Connection]]:
-        """Send a request and yield the head of its answer and the connection that has its body."""
+    async def _response_to(self, request: HttpRequest) -> AsyncIterator[Connection]:
+        """Send a request and yield the connection that has the body of an answer of 2xx."""
         head, connection = await self._send_or_repeat(request)
         if head.status == _UNAUTHORIZED and self.access.read_again():
             connection.close_now()
             self.close_all()
             head, connection = await self._send_or_repeat(request)
         try:
-            yield head, connection
-        except BaseException:
-            connection.close_now()
-            raise
-        self._keep_open(connection)
+            if head.status // 100 != 2:
+                body = await connection.read_body(request.call_name)
+                raise status_error(request.call_name, head.status, head.headers, body)
+            yield connection
+        finally:
+            self._keep_open(connection)  # if the whole body was read
 
     async def _send_or_repeat(self, request: HttpRequest) -> tuple[ResponseHead, Connection]:
         credentials = self.access.current_credentials()
@@ -140,11 +134,6 @@ class HttpTransport:
             self._kept.append(connection)
         else:
             connection.close_now()
-
-
-def is_success(head: ResponseHead) -> bool:
-    """Return True for 2xx."""
-    return head.status // 100 == 2
 
 
 async def _send_on(

@@ -5,23 +5,21 @@ import tempfile
 from pathlib import Path
 
 from rbln_supervisor.agent.sources import EventSource
-from rbln_supervisor.agent.state_file import load_state
-from rbln_supervisor.core.events.delivery import Outcome, after_call
+from rbln_supervisor.agent.state_file import StateFile
 from rbln_supervisor.core.events.notes import MAX_NOTE_BYTES, event_note
 from rbln_supervisor.core.events.occurrences import (
     FlapHistory,
     find_occurrences,
     group_occurrences,
 )
-from rbln_supervisor.core.events.series import add_groups
+from rbln_supervisor.core.events.series import Outcome, add_groups, after_call
 from rbln_supervisor.events.agent_files import PROBLEM_FILE, STATE_FILE, read_problem
 from rbln_worker.contract.events import Event, Kind
 from rbln_worker.core.kube.api_error import ApiError, status_error, watch_error
 from rbln_worker.core.kube.api_object import ApiObject, ObjectMeta
 from rbln_worker.core.kube.kubeconfig import AccessError
-from rbln_worker.core.kube.lines import LineBuffer
 from rbln_worker.kube.access import ClusterAccess
-from rbln_worker.kube.client import _watch_event
+from rbln_worker.kube.client import LineBuffer, _watch_event
 from tests.fuzz import claims
 
 _LIMIT = 1 << 20
@@ -65,7 +63,7 @@ def agent_state(raw: bytes) -> None:
         (run_dir / "pools").mkdir()
         (run_dir / "supervisor.events").write_bytes(b'{"at":1,"kind":"reload","what":"done"}\n')
         read_problem(run_dir)
-        state = load_state(run_dir)
+        state = StateFile(run_dir).state
         source = EventSource(run_dir, state.positions)
         found, history = find_occurrences(source.read_new(), state.history, 1.0)
         assert isinstance(history, FlapHistory)

@@ -225,7 +225,7 @@ def test_a_spec_file_belongs_to_one_driver(uid: str, driver: str) -> None:
     name = spec_file_name(driver, uid)
     assert claim_of_file(name, driver) == uid
     assert claim_of_file(name, f"{driver}x") == ""
-    assert claim_of_file(f".{name}.tmp", driver) == ""
+    assert claim_of_file(f"{name}.new", driver) == ""
 
 
 @given(st.text(max_size=1100))

@@ -27,7 +27,7 @@ def specs(folder: Path) -> set[str]:
 
 
 def leftovers(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.name.endswith(".tmp")]
+    return [path for path in folder.rglob("*") if path.name.endswith(".new")]
 
 
 def claims(folder: Path) -> dict[str, str]:
@@ -112,7 +112,7 @@ def test_a_corrupt_checkpoint_is_set_aside_and_made_again_from_specs(
     again = records(tmp_path)
     again.recover_claims(board())
     assert again.entries == before
-    assert (tmp_path / "plugin" / "checkpoint.json.corrupt-1").read_bytes() == text
+    assert (tmp_path / "plugin" / "checkpoint.json.corrupt").read_bytes() == text
     check_consistent(tmp_path, prepared={"uid-0"})
     with pytest.raises(ClaimError, match="in use by claim default/claim-uid-0"):
         prepare(again, plan("uid-1", IDS[0]))
@@ -125,7 +125,7 @@ def test_the_checkpoint_of_another_driver_is_kept_for_it(tmp_path: Path) -> None
     of = records(tmp_path)
     prepare(of, plan("uid-0", IDS[0]))
     check_consistent(tmp_path, prepared={"uid-0"})
-    assert "checksum" in (tmp_path / "plugin" / "checkpoint.json.foreign-1").read_text()
+    assert "checksum" in (tmp_path / "plugin" / "checkpoint.json.foreign").read_text()
 
 
 def test_a_checkpoint_that_is_gone_is_made_again_from_specs(tmp_path: Path) -> None:

@@ -328,7 +328,7 @@ def test_a_corrupt_checkpoint_loses_no_claim_and_is_a_problem(tmp_path: Path) ->
             what="the problem",
         )
         texts = {one.code: one.text for one in status.problems}
-        assert "checkpoint.json.corrupt-1" in texts[Code.CLAIMS_REBUILT]
+        assert "checkpoint.json.corrupt" in texts[Code.CLAIMS_REBUILT]
 
 
 def test_a_cdi_folder_that_is_read_only_is_an_error_with_its_name(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ class Scene(NamedTuple):
         self.stack.wait_status(
             lambda s: s.pools[ATOM].registered and s.pools[ATOM].driver == DRIVER, what="a driver"
         )
-        assert self.kubelet.dra.endpoints(DRIVER)
+        eventually(lambda: self.kubelet.dra.endpoints(DRIVER), what="the kubelet has connected")
 
     def pool(self) -> PoolStatus:
         return self.stack.status().pools[ATOM]

@@ -7,13 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbln_supervisor.core.events.delivery import (
-    BURST,
-    INTERVAL_S,
-    Outcome,
-    after_call,
-    call_outcome,
-)
 from rbln_supervisor.core.events.node_condition import (
     condition_patch,
     heartbeat_s,
@@ -29,12 +22,17 @@ from rbln_supervisor.core.events.occurrences import (
 )
 from rbln_supervisor.core.events.reasons import EventReason
 from rbln_supervisor.core.events.series import (
+    BURST,
+    INTERVAL_S,
     MAX_OUTBOX,
     MAX_SERIES,
     SERIES_S,
     AgentState,
     EventSubject,
+    Outcome,
     add_groups,
+    after_call,
+    call_outcome,
 )
 from rbln_worker.contract.events import Event
 from rbln_worker.core.kube.call_budget import CallBudget
@@ -229,38 +227,33 @@ def test_the_oldest_of_too_many_is_dropped_and_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "is_patch", "outcome"),
+    ("status", "outcome"),
     [
-        (201, False, "done"),
-        (200, True, "done"),
-        (409, False, "done"),
-        (409, True, "retry"),
-        (404, True, "missing"),
-        (404, False, "drop"),
-        (422, False, "drop"),
-        (403, False, "later"),
-        (401, False, "retry"),
-        (429, False, "retry"),
-        (500, True, "retry"),
-        (0, False, "retry"),
+        (201, "done"),
+        (409, "retry"),
+        (404, "drop"),
+        (422, "drop"),
+        (403, "later"),
+        (401, "retry"),
+        (429, "retry"),
+        (500, "retry"),
+        (0, "retry"),
     ],
 )
-def test_the_outcome_of_a_call(status: int, outcome: str, *, is_patch: bool) -> None:
-    assert call_outcome(status, is_patch=is_patch) == outcome
+def test_the_outcome_of_a_call(status: int, outcome: str) -> None:
+    assert call_outcome(status) == outcome
 
 
 @pytest.mark.parametrize(
-    ("outcome", "rest", "sent", "dropped"),
+    ("outcome", "rest", "dropped"),
     [
-        (Outcome.DONE, [1], 1, 0),
-        (Outcome.DROP, [1], 0, 1),
-        (Outcome.LATER, [1, 0], 0, 0),
-        (Outcome.RETRY, [0, 1], 0, 0),
+        (Outcome.DONE, [1], 0),
+        (Outcome.DROP, [1], 1),
+        (Outcome.LATER, [1, 0], 0),
+        (Outcome.RETRY, [0, 1], 0),
     ],
 )
-def test_the_outbox_after_a_call(
-    outcome: Outcome, rest: list[int], sent: int, dropped: int
-) -> None:
+def test_the_outbox_after_a_call(outcome: Outcome, rest: list[int], dropped: int) -> None:
     state = add_groups(
         AgentState(), (*groups_of(event("Unhealthy")), *groups_of(event("Healthy"))), {}, "n1"
     )
@@ -268,7 +261,7 @@ def test_the_outbox_after_a_call(
     assert first is not None
     after = after_call(state, first, outcome)
     assert after.outbox == tuple(state.outbox[one] for one in rest)
-    assert (after.sent, after.dropped) == (sent, dropped)
+    assert after.dropped == dropped
 
 
 def test_a_burst_is_sent_at_once_and_the_rest_slowly() -> None:

@@ -16,8 +16,8 @@ from rbln_worker.core.kube.kubeconfig import (
     parse_server,
     read_kubeconfig,
 )
-from rbln_worker.core.kube.lines import LineBuffer
 from rbln_worker.core.kube.retry import MAX_DELAY_S, may_repeat, retry_delay
+from rbln_worker.kube.client import LineBuffer
 
 PEM: Final = base64.b64encode(b"PEM").decode()
 

@@ -6,8 +6,10 @@ from typing import Final
 
 import msgspec
 
-from rbln_supervisor.core.events.notes import MAX_NAMED, one_line
-from rbln_supervisor.core.events.series import Body
+from rbln_supervisor.core.events.notes import MAX_NOTE_BYTES, name_list
+from rbln_worker.core.limit_bytes import limit_line
+
+Body = dict[str, object]
 
 HEARTBEAT_S: Final = 300.0
 """Interval between two writes of a condition that stays the same, as the kubelet's."""
@@ -31,15 +33,14 @@ def next_condition(
 ) -> NodeCondition:
     """Return the condition for these Unhealthy devices, of ``count`` devices."""
     if unhealthy:
-        more = len(unhealthy) - MAX_NAMED
-        names = ", ".join(unhealthy[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
-        message = f"{len(unhealthy)} of {count} devices are Unhealthy: {names}"
+        message = f"{len(unhealthy)} of {count} devices are Unhealthy: {name_list(unhealthy)}"
     else:
         message = f"no device is Unhealthy, of {count}"
     is_true = bool(unhealthy)
-    same = earlier is not None and (earlier.kind, earlier.is_true) == (kind, is_true)
-    since = earlier.since if same and earlier is not None else now
-    return NodeCondition(kind, is_true, one_line(message), since)
+    since = now
+    if earlier is not None and (earlier.kind, earlier.is_true) == (kind, is_true):
+        since = earlier.since
+    return NodeCondition(kind, is_true, limit_line(message, MAX_NOTE_BYTES), since)
 
 
 def condition_patch(condition: NodeCondition, now: float) -> Body:

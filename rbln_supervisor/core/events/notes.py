@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from rbln_supervisor.core.events.occurrences import FLAP_S, FLAPS, OccurrenceGroup
-from rbln_supervisor.core.events.reasons import EventReason
-from rbln_worker.core.limit_bytes import limit_bytes
+from rbln_supervisor.core.events.reasons import OF_DEVICES, EventReason
+from rbln_worker.core.limit_bytes import limit_line
 
 MAX_NOTE_BYTES: Final = 1024
 """Maximum of events.k8s.io/v1 (bytes)."""
@@ -19,26 +19,30 @@ _STATES: Final = {
     EventReason.DEVICE_NOT_ANSWERING: "not answering; the kubelet keeps the last state",
     EventReason.DEVICE_REMOVED: "no longer in the pool",
 }
+_STARTS: Final = {
+    EventReason.POOL_WORKER_RESTARTED: "the worker of {pool} ended and is started again",
+    EventReason.POOL_INVALID: "{pool} can't be exported",
+    EventReason.CONFIGURATION_REFUSED: "the configuration was refused, the former one stays active",
+    EventReason.CONFIGURATION_APPLIED: "a new configuration is active",
+    EventReason.FOREIGN_EXPORTER: "",
+}
 
 
 def event_note(group: OccurrenceGroup, *, for_pod: bool) -> str:
     """Return the text of an Event about a group."""
-    match group.reason:
-        case EventReason.POOL_WORKER_RESTARTED:
-            text = f"the worker of {group.pool} ended and is started again"
-            return one_line(f"{text}{_appendix(group.members[0].text)}")
-        case EventReason.POOL_INVALID:
-            text = f"{group.pool} can't be exported"
-            return one_line(f"{text}{_appendix(group.members[0].text)}")
-        case EventReason.CONFIGURATION_REFUSED:
-            text = "the configuration was refused, the former one stays active"
-            return one_line(f"{text}{_appendix(group.members[0].text)}")
-        case EventReason.CONFIGURATION_APPLIED:
-            return one_line(f"a new configuration is active{_appendix(group.members[0].text)}")
-        case EventReason.FOREIGN_EXPORTER:
-            return one_line(group.members[0].text)
-        case _:
-            return one_line(_device_note(group, for_pod=for_pod))
+    if group.reason in OF_DEVICES:
+        text = _device_note(group, for_pod=for_pod)
+    else:
+        start = _STARTS[group.reason].format(pool=group.pool)
+        text = ": ".join(filter(None, (start, group.members[0].text)))
+    return limit_line(text, MAX_NOTE_BYTES)
+
+
+def name_list(devices: Sequence[str]) -> str:
+    """Return the first MAX_NAMED names, and the number of the others."""
+    more = len(devices) - MAX_NAMED
+    names = ", ".join(devices[:MAX_NAMED])
+    return f"{names} and {more} more" if more > 0 else names
 
 
 def _device_note(group: OccurrenceGroup, *, for_pod: bool) -> str:
@@ -54,21 +58,9 @@ def _device_note(group: OccurrenceGroup, *, for_pod: bool) -> str:
     if not many:
         return f"{text}{_appendix(members[0].text)}"
     return f"{text}: " + "; ".join(
-        f"{_name_list(devices)}{_appendix(why)}" for why, devices in causes.items()
+        f"{name_list(devices)}{_appendix(why)}" for why, devices in causes.items()
     )
-
-
-def _name_list(devices: Sequence[str]) -> str:
-    more = len(devices) - MAX_NAMED
-    names = ", ".join(devices[:MAX_NAMED])
-    return f"{names} and {more} more" if more > 0 else names
 
 
 def _appendix(text: str) -> str:
     return f": {text}" if text else ""
-
-
-def one_line(text: str) -> str:
-    """Return a text as one printable line of at most MAX_NOTE_BYTES."""
-    line = " ".join("".join(one if one.isprintable() else " " for one in text).split())
-    return limit_bytes(line, MAX_NOTE_BYTES)

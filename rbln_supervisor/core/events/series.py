@@ -1,12 +1,17 @@
-"""Series: one Event object for each subject and reason, whose count rises when it happens again."""
+"""Series: one Event object for each subject and reason, whose count rises when it happens again.
+
+Deliveries, the calls that make them known, wait in an outbox for the API server.
+"""
 
 import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Final
 
 import msgspec
 
+from rbln_supervisor.core.events.node_condition import Body, NodeCondition
 from rbln_supervisor.core.events.notes import event_note
 from rbln_supervisor.core.events.occurrences import FlapHistory, OccurrenceGroup
 from rbln_supervisor.core.events.reasons import BY_TEXT, OF_DEVICES
@@ -21,8 +26,10 @@ far ahead has ended, too: the clock was set back."""
 MAX_OUTBOX: Final = 256
 """Maximum number of Events that wait for the API server; then the oldest is dropped."""
 MAX_SERIES: Final = 1024
-
-Body = dict[str, object]
+BURST: Final = 30.0
+"""Events of a node that are sent at once."""
+INTERVAL_S: Final = 5.0
+"""Seconds from one to the next after that: a fault of a whole cluster is no storm."""
 
 
 class EventSubject(msgspec.Struct, frozen=True):
@@ -77,6 +84,18 @@ class Delivery(msgspec.Struct, frozen=True):
         return {**self.body, **self.series_patch} if self.count > 1 else self.body
 
 
+class Outcome(StrEnum):
+    """Result of one call."""
+
+    DONE = "done"
+    RETRY = "retry"
+    """Nobody could take it: all wait."""
+    LATER = "later"
+    """This one was refused, others may not be: it waits behind them."""
+    DROP = "drop"
+    """It will never be taken."""
+
+
 class AgentState(msgspec.Struct, frozen=True):
     """Everything that the agent keeps over its restarts, saved before anything is sent."""
 
@@ -87,7 +106,8 @@ class AgentState(msgspec.Struct, frozen=True):
     outbox: tuple[Delivery, ...] = ()
     problems: tuple[str, ...] = ()
     """Problems of the node that have their Events, by code and subject."""
-    sent: int = 0
+    condition: NodeCondition | None = None
+    """The condition that the Node has from an agent."""
     dropped: int = 0
     """Events that were given up: too many waited, or the API server refuses them for good."""
 
@@ -162,6 +182,34 @@ def add_delivery(outbox: tuple[Delivery, ...], new: Delivery) -> tuple[tuple[Del
     queue = (*rest, new)
     excess = max(0, len(queue) - MAX_OUTBOX)
     return queue[excess:], excess
+
+
+def call_outcome(status: int) -> Outcome:
+    """Return the outcome of a call by its HTTP status; 0: the server was not reached.
+
+    403 may be missing rights, a policy, or a namespace that ends.
+    """
+    if status // 100 == 2:
+        return Outcome.DONE
+    if status == 403:
+        return Outcome.LATER
+    if status in {400, 404, 405, 413, 422}:
+        return Outcome.DROP
+    return Outcome.RETRY
+
+
+def after_call(state: AgentState, sent: Delivery, outcome: Outcome) -> AgentState:
+    """Return the state after a call for the first delivery of the outbox."""
+    rest = tuple(one for one in state.outbox if one is not sent)
+    match outcome:
+        case Outcome.DONE:
+            return msgspec.structs.replace(state, outbox=rest)
+        case Outcome.DROP:
+            return msgspec.structs.replace(state, outbox=rest, dropped=state.dropped + 1)
+        case Outcome.LATER:
+            return msgspec.structs.replace(state, outbox=(*rest, sent))
+        case Outcome.RETRY:
+            return state
 
 
 def _series_key(subject: EventSubject, group: OccurrenceGroup, note: str) -> str:

@@ -6,9 +6,10 @@ from typing import Final
 import msgspec
 
 from rbln_worker.contract.errors import RblnError
+from rbln_worker.core.limit_bytes import limit_line
 
 MAX_ERROR_TEXT: Final = 400
-"""Maximum length of an error's text (characters): the server's part may come from anywhere."""
+"""Maximum length of an error's text (bytes): the server's part may come from anywhere."""
 MAX_RETRY_AFTER_S: Final = 120.0
 
 NOT_REACHED: Final = "NotReached"
@@ -23,9 +24,9 @@ class ApiError(RblnError):
     def __init__(
         self, call: str, text: str, *, status: int = 0, reason: str, retry_after_s: float = 0.0
     ) -> None:
-        super().__init__(limit_line(f"{call}: {text}"))
+        super().__init__(limit_line(f"{call}: {text}", MAX_ERROR_TEXT))
         self.status = status
-        """HTTP status; 0: no response."""
+        """HTTP status of a refusal; 0: there was none, or no response."""
         self.reason = reason
         """The server's reason (``NotFound``, ``Conflict``, …) or one of this module's."""
         self.retry_after_s = retry_after_s
@@ -75,9 +76,9 @@ def watch_error(call: str, raw: bytes) -> ApiError:
     return ApiError(call, text, status=response.code, reason=reason, retry_after_s=delay)
 
 
-def unreadable_response(call: str, text: str, status: int = 0) -> ApiError:
+def unreadable_response(call: str, text: str) -> ApiError:
     """Return the error of an answer that is not what the API has."""
-    return ApiError(call, f"unreadable answer: {text}", status=status, reason=UNREADABLE)
+    return ApiError(call, f"unreadable answer: {text}", reason=UNREADABLE)
 
 
 def retry_after(header: str) -> float:
@@ -86,9 +87,3 @@ def retry_after(header: str) -> float:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         return 0.0
     return min(float(text), MAX_RETRY_AFTER_S)
-
-
-def limit_line(text: str) -> str:
-    """Return a text as one printable line of limited length."""
-    line = " ".join("".join(one if one.isprintable() else " " for one in text).split())
-    return line if len(line) <= MAX_ERROR_TEXT else f"{line[: MAX_ERROR_TEXT - 1]}…"

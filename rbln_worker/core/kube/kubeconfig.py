@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from rbln_worker.contract.errors import RblnError
-from rbln_worker.core.kube.api_error import limit_line
+from rbln_worker.core.kube.api_error import MAX_ERROR_TEXT
+from rbln_worker.core.limit_bytes import limit_line
 
 _HTTPS_PORT: Final = 443
 _REFUSED_USER: Final = {
@@ -34,7 +35,7 @@ class AccessError(RblnError):
     """The access to the API server can't be used. Its text is one line."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(limit_line(text))
+        super().__init__(limit_line(text, MAX_ERROR_TEXT))
 
 
 class ServerAddress(msgspec.Struct, frozen=True):
