@@ -83,7 +83,7 @@ class Agent:
     async def _follow_events(self) -> None:
         await self._request_status()
         while True:
-            if self._events.has_news() or self._save_problem:
+            if self._events.has_news() or self._file.problem:
                 await asyncio.sleep(SETTLE_S)
                 await self._take_events(self._events.read_new())
             self._write_problem()
@@ -105,25 +105,15 @@ class Agent:
         """Find problems that no file of events has, now and then; never ends."""
         await asyncio.sleep(FIRST_EXAMINATION_S)
         while True:
-<<<<<<< HEAD
             diagnosis = await asyncio.to_thread(diagnose_node, last_options(self._run_dir))
-            state = self._sender.state
-=======
-            diagnosis = await asyncio.to_thread(diagnose_node, Overrides(self._run_dir))
             state = self._file.state
->>>>>>> 49848f9 (agent, dra: one file of state, one way to replace a file)
             added, present = new_problems(diagnosis.problems, state.problems, epoch_now())
             self._add_occurrences(added, msgspec.structs.replace(state, problems=present))
             await asyncio.sleep(EXAMINE_INTERVAL_S)
 
     def _add_occurrences(self, occurrences: Iterable[Occurrence], state: AgentState) -> None:
         new = add_groups(state, group_occurrences(occurrences), self._holders, self._node)
-<<<<<<< HEAD
-        if new != self._sender.state or self._save_problem:
-            self._sender.replace_state(new)
-=======
         self._sender.replace_state(new)
->>>>>>> 49848f9 (agent, dra: one file of state, one way to replace a file)
 
     async def _request_status(self, patience_s: float = 0.0) -> None:
         """Ask the supervisor; again for ``patience_s`` seconds: it may be starting."""

@@ -35,8 +35,8 @@ class StateFile:
             log.warning("state unreadable, Events of the last hour are sent again", extra=why)
 
     def save(self, state: AgentState) -> None:
-        """Take and save a state, if it differs."""
-        if state == self.state:
+        """Take and save a state, if it differs or the last one was not saved."""
+        if state == self.state and not self.problem:
             return
         self.state, self.problem = state, ""
         try:

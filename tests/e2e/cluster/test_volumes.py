@@ -7,6 +7,7 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -85,28 +86,45 @@ SAFE: Final = {
 }
 
 
+MODES: Final = (0o755, 0o700, 0o777, 0o1777, 0o2775)
+
+
+def all_of(*changes: Callable[[Object], None]) -> Callable[[Object], None]:
+    """Make several changes."""
+
+    def change(spec: Object) -> None:
+        for each in changes:
+            each(spec)
+
+    return change
+
+
 def ready(pod: PluginPod, bench: Bench, what: str) -> None:
     pod.wait_ready()
     assert pod.run("stat", "-c", "%a %u", "/run/rbln") == (0, "700 0\n")
     bench.report.add(f"run directory: {what}", "Ready; closed (0700)")
 
 
-@pytest.mark.parametrize("what", SAFE)
-def test_a_safe_volume_serves(make: Make, bench: Bench, what: str) -> None:
-    def change(spec: Object) -> None:
-        for each in SAFE[what]:
-            each(spec)
+def test_safe_volumes_serve(make: Make, bench: Bench) -> None:
+    with ExitStack() as stack:
+        pods = {
+            what: stack.enter_context(make(f"safe-{number}", all_of(*changes)))
+            for number, (what, changes) in enumerate(SAFE.items())
+        }
+        for what, pod in pods.items():
+            ready(pod, bench, what)
 
-    with make("safe", change) as pod:
-        ready(pod, bench, what)
 
-
-@pytest.mark.parametrize("mode", [0o755, 0o700, 0o777, 0o1777, 0o2775])
-def test_a_folder_of_the_host_serves(make: Make, bench: Bench, folder: Path, mode: int) -> None:
-    folder.chmod(mode)
-    with make("host", on_host(folder)) as pod:
-        ready(pod, bench, f"hostPath, mode {mode:04o}")
-        assert stat.S_IMODE(folder.stat().st_mode) & 0o777 == 0o700
+def test_folders_of_the_host_serve(make: Make, bench: Bench, folder: Path) -> None:
+    with ExitStack() as stack:
+        pods = {}
+        for mode in MODES:
+            (path := folder / f"{mode:04o}").mkdir()
+            path.chmod(mode)
+            pods[path] = stack.enter_context(make(f"host-{mode:04o}", on_host(path)))
+        for path, pod in pods.items():
+            ready(pod, bench, f"hostPath, mode {path.name}")
+            assert stat.S_IMODE(path.stat().st_mode) & 0o777 == 0o700
 
 
 def refused(pod: PluginPod, bench: Bench, what: str, words: str) -> None:
@@ -134,11 +152,7 @@ def test_a_folder_that_others_use_is_refused(make: Make, bench: Bench, folder: P
 def test_a_volume_that_is_read_only_is_refused(make: Make, bench: Bench, folder: Path) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,mode=0700", "t", folder], check=True)
 
-    def change(spec: Object) -> None:
-        without_message(spec)
-        on_host(folder)(spec)
-
-    with make("read-only", change) as pod:
+    with make("read-only", all_of(without_message, on_host(folder))) as pod:
         refused(pod, bench, "read-only", "/run/rbln")
 
 
@@ -148,11 +162,7 @@ def test_a_volume_that_is_full_is_refused(make: Make, bench: Bench, folder: Path
     with contextlib.suppress(OSError):
         (folder / "lost+found").write_bytes(b"x" * 8192)
 
-    def change(spec: Object) -> None:
-        without_message(spec)
-        on_host(folder)(spec)
-
-    with make("full", change) as pod:
+    with make("full", all_of(without_message, on_host(folder))) as pod:
         refused(pod, bench, "full", "/run/rbln")
 
 
