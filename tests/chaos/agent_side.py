@@ -1,5 +1,6 @@
 """rbln-agent in the world: the Events that the API server has of all that happens."""
 
+import contextlib
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -122,8 +123,9 @@ class AgentSide(Agent):
             yield f"the agent keeps {len(state.outbox)} Events, {len(state.series)} series"
         for path in chain(self.run_dir.iterdir(), (self.run_dir / "pools").iterdir()):
             most = MAX_STATE_BYTES if path.name in FILES else MAX_FILE_BYTES
-            if path.is_file() and path.stat().st_size > most:
-                yield f"{path} has {path.stat().st_size} bytes"
+            with contextlib.suppress(FileNotFoundError):  # the one that is written aside
+                if path.is_file() and (size := path.stat().st_size) > most:
+                    yield f"{path} has {size} bytes"
 
 
 def _missing(events: Iterable[Event], records: Iterable[Record], touches: Touches) -> Iterator[str]:

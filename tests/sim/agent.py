@@ -1,5 +1,6 @@
 """The real rbln-agent, as a process, and the Events that an API server has of it."""
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -72,8 +73,12 @@ class Agent:
 
     def sizes(self) -> dict[str, int]:
         """Return the sizes of the files of events, by its keys."""
-        each = [path.stat() for path in event_files(self.run_dir) if path.exists()]
-        return {f"{one.st_dev}:{one.st_ino}": one.st_size for one in each}
+        sizes = {}
+        for path in event_files(self.run_dir):
+            with contextlib.suppress(FileNotFoundError):  # a pool is removed
+                status = path.stat()
+                sizes[f"{status.st_dev}:{status.st_ino}"] = status.st_size
+        return sizes
 
     def has_read(self, sizes: dict[str, int]) -> bool:
         """Return True if it has saved that it read so much of each file that is still there."""
