@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from rbln_supervisor.core.events.delivery import BURST
+
 from rbln_supervisor.core.events.series import MAX_OUTBOX, MAX_SERIES
 from rbln_supervisor.events.agent_files import FILES
 from rbln_worker.contract.events import Event
