@@ -5,8 +5,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from rbln_worker.kube.objects import ObjectMeta
-
 SELECTOR = "app.kubernetes.io/name=rbln-device-plugin"
 """Label of the pods; set by deployments/kubernetes and by the chart."""
 
@@ -18,6 +16,13 @@ class PluginPod(NamedTuple):
     name: str
     obstacle: str = ""
     """Reason why no command can run in it; empty if it runs."""
+
+
+class _Metadata(msgspec.Struct, frozen=True, rename="camel"):
+    name: str = ""
+    namespace: str = ""
+    creation_timestamp: str = ""
+    deletion_timestamp: str | None = None
 
 
 class _Spec(msgspec.Struct, frozen=True, rename="camel"):
@@ -44,7 +49,7 @@ class _Status(msgspec.Struct, frozen=True, rename="camel"):
 class _Pod(msgspec.Struct, frozen=True):
     """A pod; of a node only the metadata."""
 
-    metadata: ObjectMeta = ObjectMeta()
+    metadata: _Metadata = _Metadata()
     spec: _Spec = _Spec()
     status: _Status = _Status()
 
@@ -63,7 +68,7 @@ def plugin_pods(raw: bytes) -> Mapping[str, PluginPod]:
     """
     pods = msgspec.json.decode(raw, type=_PodList).items
     placed = [pod for pod in pods if pod.spec.node_name]
-    placed.sort(key=lambda pod: (_obstacle_of(pod) == "", pod.metadata.creation_timestamp or ""))
+    placed.sort(key=lambda pod: (_obstacle_of(pod) == "", pod.metadata.creation_timestamp))
     return {
         pod.spec.node_name: PluginPod(pod.metadata.namespace, pod.metadata.name, _obstacle_of(pod))
         for pod in placed

@@ -3,15 +3,13 @@
 import contextlib
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Self
 
-from rbln_supervisor.core.events.delivery import BURST
-
-from rbln_supervisor.core.events.series import MAX_OUTBOX, MAX_SERIES
+from rbln_supervisor.core.events.series import BURST, MAX_OUTBOX, MAX_SERIES, Delivery
 from rbln_supervisor.events.agent_files import FILES
 from rbln_worker.contract.events import Event
 from rbln_worker.process.event_file import MAX_FILE_BYTES
@@ -101,9 +99,8 @@ class AgentSide(Agent):
             self.end(signal.SIGKILL)
             self.start()
 
-            def is_sent(sent: int = before.sent) -> bool:
-                now = self.state
-                return not now.outbox or now.sent >= sent + FEW
+            def is_sent(first: Sequence[Delivery] = before.outbox[:FEW]) -> bool:
+                return not any(one in first for one in self.state.outbox)
 
             wait(is_sent, f"Events are sent: {before.outbox[0]}", SEND_S)
         state = self.state

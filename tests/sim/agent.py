@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rbln_supervisor.agent.state_file import load_state
+from rbln_supervisor.agent.state_file import StateFile
 from rbln_supervisor.core.events.series import AgentState
 from rbln_supervisor.events.log import event_files
 from tests.sim.api_server import SimApiServer
@@ -69,7 +69,7 @@ class Agent:
     @property
     def state(self) -> AgentState:
         """What it has saved."""
-        return load_state(self.run_dir)
+        return StateFile(self.run_dir).state
 
     def sizes(self) -> dict[str, int]:
         """Return the sizes of the files of events, by its keys."""
