@@ -78,10 +78,10 @@ def check_configuration(options: Options) -> Iterator[Problem]:
 
 def check_hardware(options: Options) -> Iterator[Problem]:
     """Check the hardware, and what pools and containers get of it."""
+    pools = configured_pools(options)
     is_last_file = options.config_file == last_options(options.run_dir).config_file
-    is_served = is_last_file and living_processes(options.run_dir).pids
-    # A supervisor that refuses the file serves the accepted pools.
-    pools = (_accepted_pools(options) if is_served else ()) or configured_pools(options)
+    if is_last_file and living_processes(options.run_dir).pids and _is_file_refused(options):
+        pools = _accepted_pools(options) or pools  # a supervisor refuses the file, and keeps these
     needed = required_reads(pools, allow_default_route=options.allow_default_route)
     classes = {DEVICE_TYPES[name].base_class for name in match_checks.types_of(pools)}
     needed = msgspec.structs.replace(needed, base_classes=frozenset(classes))
@@ -118,6 +118,13 @@ def configured_pools(options: Options) -> tuple[PoolConfig, ...]:
 def _read_config(options: Options) -> NodeConfig:
     raw = config_file.read_file(options.config_file)
     return node_config.parse(raw, prefix=options.resource_prefix)
+
+
+def _is_file_refused(options: Options) -> bool:
+    try:
+        return bool(_read_config(options).invalid)
+    except node_config.ConfigError:
+        return True
 
 
 def _accepted_pools(options: Options) -> tuple[PoolConfig, ...]:
