@@ -190,12 +190,12 @@ _PREFER: Final = pb.PreferredAllocationRequest(
 _DDP: Final = (
     b'{"DDPInventory": {"device": "1592", "DDPpackage": {"name": "ICE COMMS", "version": "1"}}}'
 )
-_PARAMETER: Final = codec.encode_text(2, "0000:03:00.0") + codec.encode_nested(
+_PARAMETER: Final = codec.encode_text(2, "0000:03:00.0") + frames.encode_nested(
     80,
     codec.encode_text(81, "enable_rdma"),
-    codec.encode_nested(84, codec.encode_nested(85, codec.encode_attribute(86, b""))),
+    frames.encode_nested(84, frames.encode_nested(85, codec.encode_attribute(86, b""))),
 )
-_RUNNING: Final = codec.encode_nested(
+_RUNNING: Final = frames.encode_nested(
     101, codec.encode_text(103, "fw.app.name"), codec.encode_text(104, "ICE COMMS")
 )
 _NETLINK: Final = (frames.LINK, frames.ROUTE, frames.NEXTHOP)

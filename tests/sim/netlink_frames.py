@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from rbln_worker.host.netlink import codec
+
 LINK: Final = bytes.fromhex(
     """
     d40500001000030001000000000000000000010003000000031000000000000009000300656e6f3100000000
@@ -71,3 +73,10 @@ UDEV: Final = (
     b"ACTION=bind\0DEVPATH=/devices/pci0000:00/0000:00:03.0\0SUBSYSTEM=pci\0"
 )
 """The same as udev says it to its own group (libsystemd's sd-device monitor)."""
+
+_NLA_F_NESTED: Final = 0x8000
+
+
+def encode_nested(kind: int, *attributes: bytes) -> bytes:
+    """Encode an attribute that contains attributes, as only the kernel does here."""
+    return codec.encode_attribute(kind | _NLA_F_NESTED, b"".join(attributes))

@@ -31,7 +31,7 @@ def message(kind: int, payload: bytes = b"", *, flags: int = 0, sequence: int = 
 
 
 def test_a_request() -> None:
-    body = codec.encode_text(1, "eno1") + codec.encode_nested(2, codec.encode_attribute(3, b"\7"))
+    body = codec.encode_text(1, "eno1") + frames.encode_nested(2, codec.encode_attribute(3, b"\7"))
     asked = codec.encode_request(18, NLM_F_DUMP, 5, body)
     assert asked == (
         pack("=IHHII", 16 + 12 + 12, 18, 0x301, 5, 0)
@@ -255,8 +255,8 @@ def link_message(*attributes: bytes) -> bytes:
 
 
 def test_what_tells_a_link_apart() -> None:
-    info = codec.encode_nested(
-        18, codec.encode_text(1, "bond"), codec.encode_nested(2, codec.encode_text(1, "x"))
+    info = frames.encode_nested(
+        18, codec.encode_text(1, "bond"), frames.encode_nested(2, codec.encode_text(1, "x"))
     )
     link = rtnetlink.decode_link(
         link_message(
@@ -264,7 +264,7 @@ def test_what_tells_a_link_apart() -> None:
             info,
             codec.encode_attribute(36, bytes.fromhex("0a1b2c")),
             codec.encode_text(38, "p0"),
-            codec.encode_nested(
+            frames.encode_nested(
                 52, codec.encode_text(53, "enp59s0f0np0"), codec.encode_text(53, "uplink")
             ),
         )
@@ -285,16 +285,20 @@ def test_what_is_broken_inside_of_a_link_is_not_known() -> None:
 def vf_info(number: int, state: int, *rest: bytes) -> bytes:
     """Facts of a VF: ifla_vf_link_state behind another attribute, as rtnl_fill_vf puts them."""
     mac = codec.encode_attribute(1, pack("=I", number) + bytes(32))
-    return codec.encode_nested(1, mac, codec.encode_attribute(5, pack("=II", number, state)), *rest)
+    return frames.encode_nested(
+        1, mac, codec.encode_attribute(5, pack("=II", number, state)), *rest
+    )
 
 
 def test_link_states_of_virtual_functions() -> None:
-    listed = (vf_info(0, 0), vf_info(1, 1, codec.encode_nested(12)), vf_info(7, 2), vf_info(8, 9))
-    said = link_message(codec.encode_attribute(21, pack("=I", 4)), codec.encode_nested(22, *listed))
+    listed = (vf_info(0, 0), vf_info(1, 1, frames.encode_nested(12)), vf_info(7, 2), vf_info(8, 9))
+    said = link_message(
+        codec.encode_attribute(21, pack("=I", 4)), frames.encode_nested(22, *listed)
+    )
     assert rtnetlink.vf_states(said) == {0: "auto", 1: "enable", 7: "disable"}
     assert rtnetlink.vf_states(link_message(codec.encode_text(3, "eno1"))) == {}
     cut = link_message(
-        codec.encode_nested(22, codec.encode_nested(1, codec.encode_attribute(5, b"\1\0\0")))
+        frames.encode_nested(22, frames.encode_nested(1, codec.encode_attribute(5, b"\1\0\0")))
     )
     assert rtnetlink.vf_states(cut) == {}
 

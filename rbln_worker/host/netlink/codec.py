@@ -24,7 +24,6 @@ _NLMSG_NOOP: Final = 1
 _NLMSG_ERROR: Final = 2
 _NLMSG_DONE: Final = 3
 
-NLA_F_NESTED: Final = 0x8000
 _NLA_TYPE_MASK: Final = 0x3FFF
 """Without NLA_F_NESTED and NLA_F_NET_BYTEORDER."""
 
@@ -71,11 +70,6 @@ def encode_attribute(kind: int, value: bytes) -> bytes:
     """Encode an attribute with its padding."""
     length = _ATTRIBUTE.size + len(value)
     return _ATTRIBUTE.pack(length, kind) + value + bytes(-length % 4)
-
-
-def encode_nested(kind: int, *attributes: bytes) -> bytes:
-    """Encode an attribute that contains attributes."""
-    return encode_attribute(kind | NLA_F_NESTED, b"".join(attributes))
 
 
 def encode_text(kind: int, value: str) -> bytes:
