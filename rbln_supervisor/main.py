@@ -31,11 +31,6 @@ from rbln_worker.contract.version import VERSION
 from rbln_worker.process import limits, log
 from rbln_worker.process.privileges import Capability, PrivilegeError, keep_only
 
-_MAX_QUEUED = 16
-"""Maximum number of messages queued for a peer that doesn't read. Each message to a worker is a
-snapshot or a delta: a worker that missed some requests a snapshot, and its heartbeats show a
-lag."""
-
 _KEPT: Final = (
     Capability.DAC_OVERRIDE,  # a configuration file may belong to another user
     Capability.SETPCAP,  # to remove the others from workers for good
@@ -114,28 +109,19 @@ def _run_supervisor(options: Options) -> int:
             save_options(options)
         processes.preload()
         context = zmq.Context()
+        workers, control = options.run_dir / WORKERS_SOCKET, options.run_dir / CONTROL_SOCKET
         with (
-            Router(
-                context,
-                options.run_dir / WORKERS_SOCKET,
-                max_bytes=MAX_FRAME_BYTES,
-                max_queued=_MAX_QUEUED,
-            ) as hub,
-            Router(
-                context,
-                options.run_dir / CONTROL_SOCKET,
-                max_bytes=MAX_REQUEST_BYTES,
-                max_queued=_MAX_QUEUED,
-            ) as control,
+            Router(context, workers, max_bytes=MAX_FRAME_BYTES) as hub,
+            Router(context, control, max_bytes=MAX_REQUEST_BYTES) as clients,
         ):
-            supervisor = Supervisor(options, start, hub, control, notifier)
+            supervisor = Supervisor(options, start, hub, clients, notifier)
             code = supervisor.run()
         context.term()
         if supervisor.upgrade.is_ready:
             upgrade.become_installed()
-        for name in (WORKERS_SOCKET, CONTROL_SOCKET):
+        for path in (workers, control):
             with contextlib.suppress(OSError):  # removed, or another file in its place
-                (options.run_dir / name).unlink()
+                path.unlink()
         return code
 
 

@@ -18,6 +18,10 @@ from rbln_worker.process.file_identity import file_identity
 
 MAX_PATH_BYTES: Final = 107
 """Size of sun_path without the terminating NUL (unix(7))."""
+_MAX_QUEUED: Final = 16
+"""Maximum number of messages queued for a peer that doesn't read; further sends fail. Each message
+to a worker is a snapshot or a delta: a worker that missed some requests a snapshot, and its
+heartbeats show a lag."""
 _MAX_FRAMES_READ: Final = 256
 """Maximum number of frames read in one iteration, so that no sender can block the loop."""
 
@@ -39,12 +43,7 @@ class Router:
     """A socket for frames from and to many peers."""
 
     def __init__(
-        self,
-        context: zmq.Context[zmq.Socket[bytes]],
-        path: Path,
-        *,
-        max_bytes: int,
-        max_queued: int,
+        self, context: zmq.Context[zmq.Socket[bytes]], path: Path, *, max_bytes: int
     ) -> None:
         """Bind at ``path``. Raises BindError.
 
@@ -52,7 +51,6 @@ class Router:
             context: of this process.
             path: an ipc path; an existing file is replaced.
             max_bytes: a longer frame closes its sender's connection.
-            max_queued: messages that libzmq keeps for a peer that doesn't read; further sends fail.
         """
         if len(str(path).encode()) > MAX_PATH_BYTES:
             raise BindError(
@@ -63,7 +61,7 @@ class Router:
         self.socket = context.socket(zmq.ROUTER)
         self.socket.linger = 0
         self.socket.router_mandatory = True  # an unknown peer is an error, not a silent loss
-        self.socket.sndhwm = max_queued
+        self.socket.sndhwm = _MAX_QUEUED
         self.socket.maxmsgsize = max_bytes
         self._path = path
         self.problem: Problem | None = None

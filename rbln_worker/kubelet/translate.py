@@ -22,54 +22,33 @@ _CONTAINER_TAG: Final = bytes([1 << 3 | 2])
 
 
 class SerializedDevice(msgspec.Struct, frozen=True):
-    """A device's share of an Allocate answer: serialized members, by a key that must be unique."""
+    """A device's share of an Allocate answer."""
 
     info: str
-    nodes: tuple[tuple[str, bytes], ...]
-    """Host path and the serialized member of ``devices``."""
-    mounts: tuple[tuple[str, bytes], ...]
-    """Container path and the serialized member of ``mounts``."""
-    claims: tuple[tuple[str, bytes], ...] = ()
-    """The device's name for the container runtime, and the serialized member of ``cdi_devices``."""
+    parts: Mapping[tuple[str, str], bytes]
+    """Serialized members, each by its kind and what must be unique in an answer: a node's host
+    path, a mount's container path, or the device's name for the container runtime."""
 
 
 def encode_share(answer: DeviceAllocation, mode: Mode = "off", claim: str = "") -> SerializedDevice:
     """Return a device's share; with CDI that is only its name, because the spec has the rest."""
+    parts: dict[tuple[str, str], bytes] = {}
     if mode != "off":
-        claims = pb.ContainerAllocateResponse()
-        if mode in {"cri", "both"}:
-            claims.cdi_devices.add(name=claim)
-        told = ((claim, claims.SerializeToString()),) if has_edits(answer) else ()
-        return SerializedDevice(answer.info, (), (), told)
-    return SerializedDevice(
-        info=answer.info,
-        nodes=tuple(
-            (
-                node.host,
-                pb.ContainerAllocateResponse(
-                    devices=[
-                        pb.DeviceSpec(
-                            container_path=node.container, host_path=node.host, permissions="rw"
-                        )
-                    ]
-                ).SerializeToString(),
-            )
-            for node in answer.nodes
-        ),
-        mounts=tuple(
-            (
-                mount.container,
-                pb.ContainerAllocateResponse(
-                    mounts=[
-                        pb.Mount(
-                            container_path=mount.container, host_path=mount.host, read_only=True
-                        )
-                    ]
-                ).SerializeToString(),
-            )
-            for mount in answer.mounts
-        ),
-    )
+        if has_edits(answer):
+            claims = pb.ContainerAllocateResponse()
+            if mode in {"cri", "both"}:
+                claims.cdi_devices.add(name=claim)
+            parts["claim", claim] = claims.SerializeToString()
+        return SerializedDevice(answer.info, parts)
+    for node in answer.nodes:
+        device = pb.ContainerAllocateResponse()
+        device.devices.add(container_path=node.container, host_path=node.host, permissions="rw")
+        parts.setdefault(("node", node.host), device.SerializeToString())
+    for one in answer.mounts:
+        mount = pb.ContainerAllocateResponse()
+        mount.mounts.add(container_path=one.container, host_path=one.host, read_only=True)
+        parts.setdefault(("mount", one.container), mount.SerializeToString())
+    return SerializedDevice(answer.info, parts)
 
 
 def container_member(
@@ -85,12 +64,8 @@ def container_member(
     ordered = sorted(ids)
     parts: dict[tuple[str, str], bytes] = {}
     for device in dict.fromkeys(ordered):
-        for host_path, part in shares[device].nodes:
-            parts.setdefault(("node", host_path), part)
-        for container_path, part in shares[device].mounts:
-            parts.setdefault(("mount", container_path), part)
-        for claimed, part in shares[device].claims:
-            parts.setdefault(("claim", claimed), part)
+        for key, part in shares[device].parts.items():
+            parts.setdefault(key, part)
     infos = {device: shares[device].info for device in ordered}
     own = pb.ContainerAllocateResponse(envs=env_vars(names, ordered, infos))
     if annotation:

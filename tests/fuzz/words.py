@@ -73,7 +73,7 @@ POOL: Final = PoolName("rebellions.ai/ATOM")
 PREPARED: Final = PreparedAnswers(
     pool=POOL,
     names=env_names(POOL),
-    shares={f"0000:2{n}:00.0": SerializedDevice("{}", (), ()) for n in range(4)},
+    shares={f"0000:2{n}:00.0": SerializedDevice("{}", {}) for n in range(4)},
     refusals={"0000:30:00.0": "unplugged"},
     layout=pool_topology(
         PoolSpec("rebellions.ai", "ATOM", "accelerator"),

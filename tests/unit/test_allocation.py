@@ -20,7 +20,7 @@ SICK = "0000:23:00.0"
 PREPARED = PreparedAnswers(
     pool=POOL,
     names=env_names(POOL),
-    shares={device: SerializedDevice(f'"{device}":{{}}', (), ()) for device in FREE},
+    shares={device: SerializedDevice(f'"{device}":{{}}', {}) for device in FREE},
     refusals={SICK: "unplugged"},
 )
 
