@@ -33,6 +33,8 @@ from tests.sim.stack import Stack
 
 GRACE_S: Final = 1.0
 """--gone-grace: a device that went to another pool leaves its former one soon."""
+START_S: Final = 90.0
+"""A start takes 2 s, but over 20 s at a load of 30: only one that hangs takes longer than this."""
 SPECS_BYTES: Final = 1 << 20
 _AGAIN_S: Final = 0.01
 _UEVENTS: Final = 15
@@ -92,8 +94,8 @@ class World:
             stack.enter_context(self.stack)
             if self.namespace:
                 stack.callback(_run, "umount", "--lazy", f"{self.dra.specs}")
-            self.wait(self.is_listed, "every pool is listed", 20.0)
-            self.wait(lambda: not any(self.dra.differences()), "slices of every DRA pool", 20.0)
+            self.wait(self.is_listed, "every pool is listed", START_S)
+            self.wait(lambda: not any(self.dra.differences()), "slices of every DRA pool", START_S)
             self.kubelet.running.write_checkpoint()  # as a kubelet has one at any time
             stack.enter_context(self.agent)
             self.agent.wait_read(self.wait)

@@ -8,7 +8,7 @@ from rbln_supervisor.core.control.protocol import Upgrade
 from tests.chaos import pools
 from tests.chaos.fault import Plan
 from tests.chaos.touch import Touch, Touches
-from tests.chaos.world import World
+from tests.chaos.world import START_S, World
 
 USES = frozenset({"supervisor"})
 
@@ -112,7 +112,7 @@ def upgraded(world: World, _: Random) -> Plan:
 def start(world: World, former: int) -> None:
     """Start the next one."""
     world.stack.start()
-    world.wait(lambda: _is_another(world, former), "another supervisor answers", 20.0)
+    world.wait(lambda: _is_another(world, former), "another supervisor answers", START_S)
     world.pulse.expect_answers()
 
 
