@@ -1,4 +1,4 @@
-"""A short run of what ``scripts/chaos`` does for an hour: with a seed, and with a new one."""
+"""A short run of what ``scripts/chaos`` does for an hour, each time with a new seed."""
 
 import os
 import secrets
@@ -29,9 +29,8 @@ def chaos(*arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("seed", [20261124, None], ids=["a seed", "a new seed"])
-def test_whatever_breaks_disturbs_nobody_else(seed: int | None) -> None:
-    drawn = secrets.randbelow(1_000_000) if seed is None else seed
-    print(f"again: scripts/chaos --seed {drawn}")
-    told = chaos("--minutes", MINUTES, "--seed", f"{drawn}")
+def test_whatever_breaks_disturbs_nobody_else() -> None:
+    seed = secrets.randbelow(1_000_000)
+    print(f"again: scripts/chaos --seed {seed}")
+    told = chaos("--minutes", MINUTES, "--seed", f"{seed}")
     assert "every invariant held" in told

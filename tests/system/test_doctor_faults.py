@@ -1,11 +1,13 @@
 """rbln-ctl doctor against a real fault of each code: what it says, how it ends."""
 
 import re
+from collections.abc import Callable
 
 import pytest
 
 from rbln_supervisor.ctl.parser import build_parser
 from rbln_worker.contract.problem import Code
+from tests.sim.stack import Stack
 from tests.system import faults_around, faults_dra, faults_within
 from tests.system.dra_stack import DraStack
 from tests.system.fault import Fault, plainly, seen, shown, told
@@ -23,15 +25,23 @@ def test_every_code_has_its_fault() -> None:
     assert sorted(fault.code for fault in FAULTS) == sorted({*Code} - WITHOUT)
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.code)
-def test_a_fault_is_found(fault: Fault) -> None:
-    with fault.system() as stack:
-        served(stack, *fault.pools)
+@pytest.mark.parametrize(
+    "system", dict.fromkeys(fault.system for fault in FAULTS), ids=lambda system: system.__name__
+)
+def test_a_node_without_a_fault_has_no_problem(system: Callable[[], Stack]) -> None:
+    with system() as stack:
+        served(stack, *next(fault.pools for fault in FAULTS if fault.system is system))
         well = told(plainly(stack, "--json"))
         # Groups of NPUs need the vendor's tool, which no simulated node has.
         usual = {Code.RBLN_STAT_MISSING} if isinstance(stack, DraStack) else set[Code]()
         assert well.exit == 0
         assert well.problems.keys() <= usual
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.code)
+def test_a_fault_is_found(fault: Fault) -> None:
+    with fault.system() as stack:
+        served(stack, *fault.pools)
         fault.arrange(stack)
         with fault.held(stack):
             said = seen(stack, fault.code, fault.ask, fault.word)
