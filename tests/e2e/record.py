@@ -31,6 +31,21 @@ SOURCES: Final = (
         )
         for release in RELEASES
     ),
+    *(
+        Source(
+            f"cluster/dra-{release}.md",
+            f"dra-{release}.md",
+            f"Pools that are exported by DRA, on Kubernetes {release}",
+            f"scripts/e2e cluster --kubernetes {release}",
+        )
+        for release in RELEASES
+    ),
+    Source(
+        "cluster/dra-kills.md",
+        "dra-kills.md",
+        "A DRA worker that is killed at each step",
+        "scripts/e2e cluster tests/e2e/cluster/dra/kill_steps.py",
+    ),
     Source("kernel/results-stable.md", "kernel.md", "On a real kernel", "scripts/e2e kernel"),
     Source(
         "kernel/results-newer.md",

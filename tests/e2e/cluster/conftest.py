@@ -25,21 +25,34 @@ from tests.sim.nodes import paired
 from tests.system.scene import ATOM, ATOMS, TWO_POOLS, VM
 
 
-@pytest.fixture(scope="session")
-def report() -> Iterator[Report]:
-    """Where results go; printed at the end."""
+def make_report() -> Report:
+    """An empty table of results."""
     containerd = pinned_version("runtime", "github.com/containerd/containerd/v2")
-    report = Report(f"Kubernetes {kubernetes_version()}, containerd {containerd}")
-    yield report
-    report.write(Places(cache_folder()).results)
+    return Report(f"Kubernetes {kubernetes_version()}, containerd {containerd}")
+
+
+def is_whole(config: pytest.Config) -> bool:
+    """True if the tests were not chosen by name: only then a table replaces the last one."""
+    chosen = any("::" in one or one.endswith(".py") for one in config.args)
+    return not chosen and not config.option.keyword
 
 
 @pytest.fixture(scope="session")
-def pod_report() -> Iterator[PodReport]:
+def report(request: pytest.FixtureRequest) -> Iterator[Report]:
+    """Where results go; printed at the end."""
+    report = make_report()
+    yield report
+    if is_whole(request.config):
+        report.write(Places(cache_folder()).results)
+
+
+@pytest.fixture(scope="session")
+def pod_report(request: pytest.FixtureRequest) -> Iterator[PodReport]:
     """Where it goes what pods had and have; printed at the end."""
     report = PodReport()
     yield report
-    report.write(Places(cache_folder()).pods)
+    if is_whole(request.config):
+        report.write(Places(cache_folder()).pods)
 
 
 @pytest.fixture(scope="session")
@@ -163,7 +176,7 @@ def claims(bench: Bench, kubectl: Kubectl) -> Iterator[Claims]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The tables of results."""
     places = Places(cache_folder())
-    for table in (places.results, places.pods):
+    for table in (places.results, places.dra, places.pods):
         if table.exists():
             terminalreporter.section(table.stem)
             terminalreporter.write_line(table.read_text())

@@ -80,6 +80,16 @@ class Places:
         return self.cache / f"results-{release()}.md"
 
     @property
+    def dra(self) -> Path:
+        """The table of the last run's tests of the DRA export with this release."""
+        return self.cache / f"dra-{release()}.md"
+
+    @property
+    def dra_kills(self) -> Path:
+        """The table of the last run of dra/kill_steps.py."""
+        return self.cache / "dra-kills.md"
+
+    @property
     def pods(self) -> Path:
         """The table of what pods had in the last run with this release."""
         return self.cache / f"pods-{release()}.md"

@@ -6,6 +6,7 @@ import pytest
 
 from tests.e2e.cluster.bench import Bench
 from tests.e2e.cluster.cluster import Cluster
+from tests.e2e.cluster.conftest import is_whole, make_report
 from tests.e2e.cluster.daemonset import DaemonSet
 from tests.e2e.cluster.dra.claims import Slices
 from tests.e2e.cluster.dra.deployed import (
@@ -15,8 +16,27 @@ from tests.e2e.cluster.dra.deployed import (
     device_names,
     dra_overlay,
 )
+from tests.e2e.cluster.history import History
 from tests.e2e.cluster.kubectl import Kubectl
 from tests.e2e.cluster.node import HostNode
+from tests.e2e.cluster.setting import Places, cache_folder
+from tests.e2e.report import Report
+
+
+@pytest.fixture(scope="session")
+def dra_report(request: pytest.FixtureRequest) -> Iterator[Report]:
+    """Where the results of this folder go."""
+    report = make_report()
+    yield report
+    if is_whole(request.config):
+        report.write(Places(cache_folder()).dra)
+
+
+@pytest.fixture
+def bench(cluster: Cluster, history: History, dra_report: Report) -> Iterator[Bench]:
+    """What a test does to the cluster, with the table of this folder."""
+    with Bench(cluster, history, dra_report) as bench:
+        yield bench
 
 
 @pytest.fixture(scope="package")

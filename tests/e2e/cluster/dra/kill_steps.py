@@ -17,6 +17,8 @@ import pytest
 
 from tests.e2e import packages
 from tests.e2e.cluster.bench import Bench
+from tests.e2e.cluster.cluster import Cluster
+from tests.e2e.cluster.conftest import make_report
 from tests.e2e.cluster.daemonset import DaemonSet
 from tests.e2e.cluster.dra.claims import ClaimPod, Claims, Slices, wait_until
 from tests.e2e.cluster.dra.deployed import (
@@ -31,6 +33,7 @@ from tests.e2e.cluster.dra.measuring import host_pid
 from tests.e2e.cluster.dra.objects import request
 from tests.e2e.cluster.node import HostNode
 from tests.e2e.cluster.pods import Container
+from tests.e2e.report import Report
 
 CALLS: Final = "fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,rmdir"
 SPECS: Final = Path("/var/run/cdi")
@@ -96,6 +99,14 @@ def check_nothing_left(driver: DaemonSet, slices: Slices) -> None:
     slices.wait(lambda devices: set(devices) == device_names(), what="all are published")
 
 
+@pytest.fixture(scope="module")
+def kills(cluster: Cluster) -> Iterator[Report]:
+    """The table of this module."""
+    report = make_report()
+    yield report
+    report.write(cluster.places.dra_kills)
+
+
 @pytest.mark.parametrize("operation", ["prepare", "unprepare"])
 def test_every_step(
     driver: DaemonSet,
@@ -103,6 +114,7 @@ def test_every_step(
     slices: Slices,
     bench: Bench,
     node: HostNode,
+    kills: Report,
     operation: str,
 ) -> None:
     packages.ensure(["strace"], bench.cluster.places.logs / "apt.log")
@@ -128,7 +140,7 @@ def test_every_step(
         worker_pid(driver)
         check_nothing_left(driver, slices)
     assert step > MIN_STEPS
-    bench.report.add(
+    kills.add(
         f"the worker is killed at each of {step - 1} steps of {operation}",
         "the kubelet asks again: the pod had its 2 NPUs and no others; no claim, no spec is left",
     )
