@@ -18,8 +18,7 @@ from rbln_supervisor.core.events.node_condition import (
 )
 from rbln_supervisor.core.status import NodeStatus
 from rbln_worker.core.kube.api_error import ApiError
-from rbln_worker.core.kube.retry import retry_delay
-from rbln_worker.kube.client import ApiClient
+from rbln_worker.kube.client import ApiClient, jittered_delay
 from rbln_worker.process.event_file import epoch_now
 
 REMOVE_TIMEOUT_S: Final = 1.5
@@ -76,7 +75,7 @@ class ConditionWriter:
             except ApiError as error:
                 failures += 1
                 self._note_problem(str(error))
-                await asyncio.sleep(retry_delay(failures, 0.5))
+                await asyncio.sleep(jittered_delay(failures))
                 continue
             failures = 0
             self._note_problem("")

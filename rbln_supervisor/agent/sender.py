@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 from typing import Final
 
 from rbln_supervisor.agent.state_file import StateFile
@@ -17,8 +16,7 @@ from rbln_supervisor.core.events.series import (
 )
 from rbln_worker.core.kube.api_error import ApiError
 from rbln_worker.core.kube.call_budget import CallBudget
-from rbln_worker.core.kube.retry import retry_delay
-from rbln_worker.kube.client import ApiClient
+from rbln_worker.kube.client import ApiClient, jittered_delay
 
 EVENTS: Final = "/apis/events.k8s.io/v1/namespaces"
 _NOT_FOUND: Final = 404
@@ -73,7 +71,7 @@ class EventSender:
             self._failures = 0
             return 0.0
         self._failures += 1
-        return retry_delay(self._failures, random.random(), required_s)  # noqa: S311 - jitter
+        return jittered_delay(self._failures, required_s)
 
     async def _call_server(self, delivery: Delivery) -> None:
         self._budget = self._budget.after_call(asyncio.get_running_loop().time())

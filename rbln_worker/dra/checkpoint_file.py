@@ -26,7 +26,6 @@ from rbln_worker.process.replace_file import ASIDE_SUFFIX, replace_file
 LOCK_TIMEOUT_S: Final = 5.0
 """Seconds to wait for another instance, which holds the lock for milliseconds."""
 LOCK_INTERVAL_S: Final = 0.01
-MAX_BYTES: Final = 16 * 1024 * 1024
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +85,7 @@ class CheckpointFile:
             identity = _file_identity(self._path)
             if self._identity == identity:
                 return self.latest, True
-            checkpoint = parse_checkpoint(_read_bytes(self._path))
+            checkpoint = parse_checkpoint(self._path.read_bytes())
         except FileNotFoundError:
             entries = {one.uid: one for one in self._rebuild()}
             return ClaimCheckpoint(entries), not entries
@@ -127,15 +126,6 @@ def remove_leftovers(folder: Path, prefix: str) -> None:
 def _file_identity(path: Path) -> tuple[int, ...]:
     status = path.lstat()
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
-
-
-def _read_bytes(path: Path) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        content = file.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise CheckpointError(f"longer than {MAX_BYTES} bytes")
-    return content
 
 
 def try_lock(descriptor: int) -> bool:

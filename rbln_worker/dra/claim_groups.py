@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Final
 
 from rbln_worker.contract.device import DeviceId
@@ -12,9 +13,12 @@ from rbln_worker.contract.problem import Code, Problem, Severity, make_problem
 from rbln_worker.core.dra.claim_entry import ClaimEntry
 from rbln_worker.core.dra.rsd import Groups, RsdError
 from rbln_worker.dra.rsd_tool import RsdGroups
+from rbln_worker.dra.tool_process import LOCK_FILE, find_tool
+from rbln_worker.kubelet.pod_resources import list_pod_devices
+from rbln_worker.spec import below_root
 
 RECHECK_INTERVAL_S: Final = 5.0
-"""Seconds to the next check while there are orphans or failures."""
+"""Seconds to the next check after the start, and while there are orphans or failures."""
 CHECK_INTERVAL_S: Final = 60.0
 
 ReadEntries = Callable[[], Awaitable[tuple[ClaimEntry, ...]]]
@@ -26,22 +30,17 @@ log: Final = logging.getLogger(__name__)
 class ClaimGroups:
     """The RSD groups of a pool's claims."""
 
-    def __init__(
-        self,
-        open_groups: Callable[[], RsdGroups | None],
-        claimed: ReadEntries,
-        read_holders: Callable[[], Awaitable[ResourceHolders]],
-    ) -> None:
+    def __init__(self, root: Path, pod_resources: Path, claimed: ReadEntries) -> None:
         """Make no groups as long as the host has no tool for them.
 
         Args:
-            open_groups: returns the groups of the node; None: the host has no tool.
+            root: the prefix of the host's paths.
+            pod_resources: the kubelet's socket, which has the devices that pods hold.
             claimed: reads the checkpoint.
-            read_holders: asks the kubelet for the devices that pods hold.
         """
-        self._open_groups = open_groups
+        self._root = root
+        self._pod_resources = pod_resources
         self._claimed = claimed
-        self._read_holders = read_holders
         self._rsd: RsdGroups | None = None
         self._npus: Mapping[DeviceId, str] = {}
         self._orphans: Groups = {}
@@ -101,13 +100,13 @@ class ClaimGroups:
         """Remove groups that crashes and failures left behind."""
         while True:
             await self._check_orphans()
-            if self._orphans or self._failure:
-                await asyncio.sleep(RECHECK_INTERVAL_S)
-                continue
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CHECK_INTERVAL_S):
-                    await self._suspected.wait()
-            self._suspected.clear()
+            await asyncio.sleep(RECHECK_INTERVAL_S)
+            await self._check_orphans()
+            if not (self._orphans or self._failure):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(CHECK_INTERVAL_S):
+                        await self._suspected.wait()
+                self._suspected.clear()
 
     def suspect_orphans(self) -> None:
         """Check soon: a claim may have left a group behind."""
@@ -134,9 +133,14 @@ class ClaimGroups:
     def _names_of(self, devices: Iterable[DeviceId]) -> list[str]:
         return sorted(self._npus[device] for device in devices if device in self._npus)
 
+    async def _read_holders(self) -> ResourceHolders:
+        return await asyncio.to_thread(list_pod_devices, self._pod_resources, None)
+
     def _find_groups(self) -> RsdGroups | None:
         if self._rsd is None:
-            self._rsd = self._open_groups()
+            lock = below_root(self._root, LOCK_FILE)
+            tool = find_tool(self._root, lock)
+            self._rsd = RsdGroups(tool, lock, self._root) if tool else None
         return self._rsd
 
     @contextlib.contextmanager

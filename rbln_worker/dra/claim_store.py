@@ -41,9 +41,9 @@ class ClaimStore:
         self,
         client: ApiClient,
         records: ClaimRecords,
+        make_groups: Callable[[ReadEntries], ClaimGroups],
         *,
         post: Callable[[tuple[PreparedClaim, ...]], None],
-        make_groups: Callable[[ReadEntries], ClaimGroups],
     ) -> None:
         """``post`` takes the prepared claims after a change."""
         self._client = client

@@ -10,7 +10,6 @@ import grpc
 from rbln_worker.contract.claims import CHECKPOINT, PreparedClaim
 from rbln_worker.contract.counters import WorkerCounters
 from rbln_worker.contract.device import Device, DeviceId
-from rbln_worker.contract.pod_devices import ResourceHolders
 from rbln_worker.contract.problem import Code, Problem, make_problem
 from rbln_worker.core.dra.claims import ClaimView
 from rbln_worker.core.dra.rsd import groupable_npus
@@ -20,22 +19,20 @@ from rbln_worker.core.step.effects import PublishAnswers
 from rbln_worker.core.step.events import ClaimsChanged, SlicesSettled
 from rbln_worker.dra.checkpoint_file import CheckpointFile
 from rbln_worker.dra.claim_files import ClaimFiles, DeviceBoard
-from rbln_worker.dra.claim_groups import ClaimGroups, ReadEntries
+from rbln_worker.dra.claim_groups import ClaimGroups
 from rbln_worker.dra.claim_records import ClaimRecords
 from rbln_worker.dra.claim_store import ClaimStore
 from rbln_worker.dra.driver_plugin import DriverPlugin
 from rbln_worker.dra.health_stream import HealthStream
 from rbln_worker.dra.publisher import SlicePublisher
-from rbln_worker.dra.rsd_tool import RsdGroups
-from rbln_worker.dra.tool_process import LOCK_FILE, find_tool
 from rbln_worker.host.boot import read_boot_id
 from rbln_worker.kube.access import ClusterAccess
 from rbln_worker.kube.client import ApiClient
 from rbln_worker.kubelet import pod_resources
 from rbln_worker.kubelet.front import Front
-from rbln_worker.spec import DraStart, WorkerSpec, below_root
+from rbln_worker.spec import DraStart, WorkerSpec
 
-FIRST_PUBLICATION_S: Final = 10.0
+FIRST_PUBLICATION_S: Final = 20.0
 """Time for the first ResourceSlices, in seconds; then the pool serves without them."""
 
 
@@ -65,18 +62,18 @@ class DraFront(Front):
             spec_folder=spec.spec_folder,
             root=spec.root,
         )
-        self._root = spec.root
-        self._pod_resources = spec.kubelet_dirs.pod_resources / pod_resources.SOCKET
         self._checkpoint = CheckpointFile(folder / CHECKPOINT, lambda: files.find_entries(boot))
         self._client = ApiClient(ClusterAccess(start.kubeconfig))
         self._publisher = SlicePublisher(
             self._client, driver=start.driver, node=start.node, counters=counters
         )
+        records = ClaimRecords(files, self._checkpoint, boot)
+        pods = spec.kubelet_dirs.pod_resources / pod_resources.SOCKET
         self._store = ClaimStore(
             self._client,
-            ClaimRecords(files, self._checkpoint, boot),
+            records,
+            lambda claimed: ClaimGroups(spec.root, pods, claimed),
             post=self._claims_changed,
-            make_groups=self._make_groups,
         )
         self._post = post
         self._on_refusal = on_refusal
@@ -84,17 +81,6 @@ class DraFront(Front):
         self._inputs: object = None
         """What ``_desired`` was made from: most answers are about other things than slices."""
         self._desired: DesiredPool | None = None
-
-    def _make_groups(self, claimed: ReadEntries) -> ClaimGroups:
-        return ClaimGroups(self._open_groups, claimed, self._read_holders)
-
-    def _open_groups(self) -> RsdGroups | None:
-        lock = below_root(self._root, LOCK_FILE)
-        tool = find_tool(self._root, lock)
-        return RsdGroups(tool, lock, self._root) if tool else None
-
-    async def _read_holders(self) -> ResourceHolders:
-        return await asyncio.to_thread(pod_resources.list_pod_devices, self._pod_resources, None)
 
     @property
     def problems(self) -> tuple[Problem, ...]:

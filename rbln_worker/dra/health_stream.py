@@ -1,6 +1,7 @@
 """Health of the pool's devices for the kubelet, which shows it in the status of their pods."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import Final
@@ -37,13 +38,10 @@ class HealthStream:
             changed = self._changed
             if self._verdicts is not None:
                 yield self._build_message(self._verdicts)
-            waiting = asyncio.ensure_future(changed.wait())
-            try:
-                now = asyncio.get_running_loop().time()
-                due = next_moment(now, RESEND_INTERVAL_S)  # with a heartbeat
-                await asyncio.wait({waiting}, timeout=due - now)
-            finally:
-                waiting.cancel()
+            now = asyncio.get_running_loop().time()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(next_moment(now, RESEND_INTERVAL_S)):
+                    await changed.wait()
 
     def _build_message(self, verdicts: Mapping[DeviceId, Verdict]) -> bytes:
         now = int(datetime.now(UTC).timestamp())

@@ -6,7 +6,6 @@ It only triggers: a round of writes begins with a list of its own, because a wat
 
 import asyncio
 import logging
-import random
 from collections.abc import Collection, Mapping
 from typing import Final
 from urllib.parse import quote
@@ -32,8 +31,7 @@ from rbln_worker.core.dra.slices import DesiredPool
 from rbln_worker.core.kube.api_error import ApiError
 from rbln_worker.core.kube.api_object import ApiObject
 from rbln_worker.core.kube.call_budget import CallBudget
-from rbln_worker.core.kube.retry import retry_delay
-from rbln_worker.kube.client import ApiClient
+from rbln_worker.kube.client import ApiClient, jittered_delay
 from rbln_worker.kube.reflector import follow_list
 
 BURST: Final = 10.0
@@ -112,8 +110,8 @@ class SlicePublisher:
             group.create_task(self._follow_slices())
             group.create_task(self._write_rounds())
 
-    async def withdraw(self) -> bool:
-        """Delete all slices of this driver and node for good; return False if that failed.
+    async def withdraw(self) -> None:
+        """Delete all slices of this driver and node for good, if the API server answers.
 
         The kubelet deletes them 30 s after the driver's last socket has gone.
         """
@@ -126,8 +124,6 @@ class SlicePublisher:
                         await self._take_action(DeleteSlice(one))
         except (ApiError, TimeoutError) as error:
             log.warning("slices not withdrawn", extra={"why": str(error) or "timed out"})
-            return False
-        return True
 
     async def _follow_slices(self) -> None:
         async for observed in follow_list(
@@ -184,9 +180,8 @@ class SlicePublisher:
         log.warning("slices not published", extra={"why": str(error)})
         self._state.write_error = error
         await asyncio.sleep(error.retry_after_s)
-        delay = retry_delay(self._failures, random.random())  # noqa: S311 - jitter
         try:
-            async with asyncio.timeout(delay):
+            async with asyncio.timeout(jittered_delay(self._failures)):
                 await self._wake.wait()
         except TimeoutError:
             self._wake.set()

@@ -156,7 +156,7 @@ class ApiClient:
             f"&resourceVersion={resource_version}"
         )
         target = f"{path}{'&' if '?' in path else '?'}{query}"
-        request = HttpRequest("GET", target, ())
+        request = HttpRequest("GET", target)
         call = f"watch of {path.partition('?')[0]}"
         end = asyncio.get_running_loop().time() + seconds + WATCH_SLACK_S
         lines = LineBuffer(MAX_LINE_BYTES)
@@ -188,7 +188,7 @@ class ApiClient:
         content_type: str = "application/json",
     ) -> T:
         data = b"" if body is None else msgspec.json.encode(body)
-        request = HttpRequest(verb, path, (("Content-Type", content_type),) if data else (), data)
+        request = HttpRequest(verb, path, data, content_type)
         loop = asyncio.get_running_loop()
         end, retries = loop.time() + self._timeout_s, 0
         while True:
@@ -200,9 +200,7 @@ class ApiClient:
                 if not may_repeat(error.retry_after_s, retries, remaining):
                     raise
                 retries += 1
-                chance = random.random()  # noqa: S311 - jitter
-                delay = retry_delay(0, chance, error.retry_after_s)
-                await asyncio.sleep(min(delay, remaining))
+                await asyncio.sleep(min(jittered_delay(0, error.retry_after_s), remaining))
                 continue
             try:
                 return _decode_as(response, model)
@@ -232,3 +230,8 @@ def object_key(item: HasMetadata) -> str:
     """Return the name of an object, behind its namespace if it has one."""
     meta = item.metadata
     return f"{meta.namespace}/{meta.name}" if meta.namespace else meta.name
+
+
+def jittered_delay(failures: int, required_s: float = 0.0) -> float:
+    """Return the delay after a number of failures in a row (seconds), as ``retry_delay``."""
+    return retry_delay(failures, random.random(), required_s)  # noqa: S311 - jitter

@@ -26,20 +26,21 @@ without a word (a node that died, a load balancer that forgot it) after some 20 
 _KEEPALIVE_INTERVAL_S: Final = 3
 _KEEPALIVE_PROBES: Final = 3
 _USER_TIMEOUT_MS: Final = 20_000
+USER_AGENT: Final = "rbln-device-plugin"
 _CLOSED: Final = "the server closed the connection"
 
 
 class HttpRequest(msgspec.Struct, frozen=True):
-    """A request; ``call`` names it in errors."""
+    """A request."""
 
     verb: str
     target: str
-    headers: tuple[tuple[str, str], ...]
     body: bytes = b""
+    content_type: str = ""
 
     @property
     def call_name(self) -> str:
-        """Verb and path."""
+        """Verb and path, for errors."""
         return f"{self.verb} {self.target.partition('?')[0]}"
 
 
@@ -77,12 +78,19 @@ class Connection:
         ended = self._reader.at_eof() or self._writer.is_closing()
         return not ended and self._http.our_state is h11.IDLE
 
-    async def send_request(self, request: HttpRequest) -> ResponseHead:
+    async def send_request(self, request: HttpRequest, token: str) -> ResponseHead:
         """Send a request and return the head of its response. Raises ApiError."""
         self.has_response = False
         with _mapped_errors(request.call_name):
-            headers = [("Host", self._server.host_header), *request.headers]
+            headers = [
+                ("Host", self._server.host_header),
+                ("User-Agent", USER_AGENT),
+                ("Accept", "application/json"),
+            ]
+            if token:
+                headers.append(("Authorization", f"Bearer {token}"))
             if request.body:
+                headers.append(("Content-Type", request.content_type))
                 headers.append(("Content-Length", str(len(request.body))))
             start = h11.Request(
                 method=request.verb, target=self._server.prefix + request.target, headers=headers

@@ -2,14 +2,18 @@
 
 import asyncio
 import math
-import random
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Final, TypeVar
 
 from rbln_worker.core.kube.api_error import EXPIRED_STATUS, ApiError
-from rbln_worker.core.kube.retry import retry_delay
-from rbln_worker.kube.client import ApiClient, EventType, HasMetadata, object_key
+from rbln_worker.kube.client import (
+    ApiClient,
+    EventType,
+    HasMetadata,
+    jittered_delay,
+    object_key,
+)
 
 MIN_WATCH_S: Final = 1.0
 """A watch that ends sooner counts as a failure: the next one waits."""
@@ -51,14 +55,14 @@ async def follow_list(
                 has_lasted = loop.time() - watched_since >= MIN_WATCH_S
                 failures = 0 if has_lasted else failures + 1
                 if failures:
-                    await asyncio.sleep(_jittered_delay(failures))
+                    await asyncio.sleep(jittered_delay(failures))
         except ApiError as error:
             has_lasted = loop.time() - watched_since >= MIN_WATCH_S
             failures = 1 if has_lasted else failures + 1
             if error.status == EXPIRED_STATUS and failures == 1:
                 continue
             on_problem(error)
-            await asyncio.sleep(_jittered_delay(failures, error.retry_after_s))
+            await asyncio.sleep(jittered_delay(failures, error.retry_after_s))
 
 
 def _apply_event(objects: dict[str, Object], change: EventType, item: Object) -> None:
@@ -66,7 +70,3 @@ def _apply_event(objects: dict[str, Object], change: EventType, item: Object) ->
         objects.pop(object_key(item), None)
     else:
         objects[object_key(item)] = item
-
-
-def _jittered_delay(failures: int, required_s: float = 0.0) -> float:
-    return retry_delay(failures, random.random(), required_s)  # noqa: S311 - jitter

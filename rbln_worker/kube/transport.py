@@ -6,8 +6,6 @@ import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
-import msgspec
-
 from rbln_worker.core.kube.api_error import (
     NOT_REACHED,
     TIMED_OUT,
@@ -33,7 +31,6 @@ IDLE_S: Final = 5.0
 REUSED_TIMEOUT_S: Final = 1.5
 """Time for the first byte of an answer on such a connection; then the request is repeated on a new
 one. Not on others: a slow server would get everything twice."""
-USER_AGENT: Final = "rbln-device-plugin"
 _UNAUTHORIZED: Final = 401
 _REPEATABLE: Final = frozenset({"GET", "PUT", "PATCH", "DELETE"})
 """POST is not: an object could be created twice."""
@@ -139,12 +136,8 @@ class HttpTransport:
 async def _send_on(
     connection: Connection, request: HttpRequest, credentials: Credentials
 ) -> ResponseHead:
-    headers = (
-        *(("User-Agent", USER_AGENT), ("Accept", "application/json"), *request.headers),
-        *((("Authorization", f"Bearer {credentials.token}"),) if credentials.token else ()),
-    )
     try:
-        return await connection.send_request(msgspec.structs.replace(request, headers=headers))
+        return await connection.send_request(request, credentials.token)
     except BaseException:
         connection.close_now()
         raise

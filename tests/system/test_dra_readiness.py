@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from rbln_supervisor.core.status import NodeStatus
+from rbln_supervisor.ctl.probe_command import unready_reasons
 from rbln_worker.contract.problem import Code
 from tests.sim.api_server import ApiRequest, RawAnswer, no_fault
 from tests.system.dra_scene import DRIVER, DraScene, dra_node
@@ -21,14 +23,14 @@ def all_serve(scene: DraScene) -> None:
     pool_status(scene.stack, ATOM, lambda pool: pool.state == "serving", what="it serves")
 
 
-def start_waiting_worker(scene: DraScene) -> None:
-    """Replace the worker by one that can't publish anything yet."""
+def start_waiting_worker(scene: DraScene) -> NodeStatus:
+    """Replace the worker by one that can't publish anything yet; return the status then."""
     all_serve(scene)
     first = scene.driver
     scene.api.fault = hang
     os.kill(scene.stack.workers()[ATOM], signal.SIGKILL)
     scene.kubelet.wait_driver(DRIVER, lambda one: one.socket != first.socket)
-    pool_status(scene.stack, ATOM, lambda pool: pool.reason == WAITING, what="it waits")
+    return scene.stack.wait_status(lambda now: now.pools[ATOM].reason == WAITING, what="it waits")
 
 
 def hang(request: ApiRequest) -> RawAnswer | None:
@@ -37,10 +39,9 @@ def hang(request: ApiRequest) -> RawAnswer | None:
 
 def test_a_pool_is_ready_when_its_first_slices_are_published(tmp_path: Path) -> None:
     with dra_node(tmp_path) as scene:
-        start_waiting_worker(scene)
-        probe = scene.stack.ctl("probe", "ready")
-        assert probe.returncode != 0
-        assert f"{ATOM} is starting: {WAITING}" in probe.stderr
+        waiting = start_waiting_worker(scene)
+        assert not waiting.supervisor.ready
+        assert unready_reasons(waiting) == (f"{ATOM} is starting: {WAITING}",)
         scene.api.fault = no_fault
         scene.api.drop_connections()
         all_serve(scene)
