@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from rbln_supervisor.core.status import NodeStatus
-from rbln_supervisor.ctl.probe_command import unready_reasons
 from rbln_worker.contract.problem import Code
 from tests.sim.api_server import ApiRequest, RawAnswer, no_fault
 from tests.system.dra_scene import DRIVER, DraScene, dra_node
@@ -41,7 +40,7 @@ def test_a_pool_is_ready_when_its_first_slices_are_published(tmp_path: Path) -> 
     with dra_node(tmp_path) as scene:
         waiting = start_waiting_worker(scene)
         assert not waiting.supervisor.ready
-        assert unready_reasons(waiting) == (f"{ATOM} is starting: {WAITING}",)
+        assert waiting.unready_reasons == (f"{ATOM} is starting: {WAITING}",)
         scene.api.fault = no_fault
         scene.api.drop_connections()
         all_serve(scene)
