@@ -16,7 +16,6 @@ from rbln_supervisor.config.accepted import StartConfig
 from rbln_supervisor.config.reload import ConfigReloader
 from rbln_supervisor.core.control import protocol, queries
 from rbln_supervisor.core.control.protocol import Reply, Request
-from rbln_supervisor.core.pod_devices import holder_changes
 from rbln_supervisor.core.reporting import pool_summary
 from rbln_supervisor.core.reporting.systemd import ServiceState
 from rbln_supervisor.core.status import CounterName
@@ -233,13 +232,8 @@ class Supervisor:
     def _apply_pod_devices(self) -> None:
         changed = self._parts.pod_watch.poll_process(monotonic())
         if changed and (known := self._parts.pod_watch.current) is not None:
-            pools = self._parts.pools
-            before = pools.pod_devices.devices if pools.pod_devices else ()
-            pools.apply_pod_devices(known)
-            after = pools.pod_devices.devices if pools.pod_devices else ()
-            ours = {pool.spec.name for pool in pools.config.pools}
-            happened = [one for one in holder_changes(before, after) if one.device.resource in ours]
-            self._parts.event_log.record_pods(happened, known.source)
+            changes = self._parts.pools.apply_pod_devices(known)
+            self._parts.event_log.record_pods(changes, known.source)
 
     def _record_states(self, now: float) -> None:
         if not self._leaving:

@@ -12,7 +12,7 @@ from rbln_supervisor.core.config.node_config import NodeConfig
 from rbln_supervisor.core.discovery import node_facts
 from rbln_supervisor.core.discovery.carry_over import node_of_devices, with_carried_over
 from rbln_supervisor.core.discovery.node_facts import LinkEffect, NodeFacts
-from rbln_supervisor.core.pod_devices import by_pool, with_pool_names
+from rbln_supervisor.core.pod_devices import Change, by_pool, holder_changes, with_pool_names
 from rbln_supervisor.core.reporting.pool_summary import NO_DEVICES
 from rbln_supervisor.core.workers.assignment import assign_devices
 from rbln_supervisor.core.workers.desired_state import (
@@ -28,7 +28,7 @@ from rbln_supervisor.options import Options
 from rbln_supervisor.workers.pool_worker import PoolWorker, worker_spec
 from rbln_worker.contract.device import Bdf, DeviceId, LinkState
 from rbln_worker.contract.inventory import DiscoveryResult, NodeInventory
-from rbln_worker.contract.pod_devices import PodDevices
+from rbln_worker.contract.pod_devices import PodDevice, PodDevices
 from rbln_worker.contract.pool import PoolName, pool_from_stem
 from rbln_worker.spec import WorkerSpec
 
@@ -79,15 +79,18 @@ class Pools:
                 log.warning(problem.text)
         return self.apply_assignment()
 
-    def apply_pod_devices(self, known: PodDevices) -> tuple[PoolName, ...]:
-        """Apply the devices that pods hold; return the pools whose lists this changed."""
-        first = self.pod_devices is None
-        before = self._in_use
-        self._set_pod_devices(known)
+    def apply_pod_devices(self, known: PodDevices) -> tuple[Change, ...]:
+        """Apply the devices that pods hold; return the changes of configured pools."""
+        before, in_use = self.pod_devices, self._in_use
+        devices = self._set_pod_devices(known)
         self._clear_left_files()
-        return self.apply_assignment() if first or before != self._in_use else ()
+        if before is None or in_use != self._in_use:
+            self.apply_assignment()
+        ours = {pool.spec.name for pool in self.config.pools}
+        changes = holder_changes(before.devices if before else (), devices)
+        return tuple(one for one in changes if one.device.resource in ours)
 
-    def _set_pod_devices(self, known: PodDevices) -> None:
+    def _set_pod_devices(self, known: PodDevices) -> tuple[PodDevice, ...]:
         """Set the devices that pods hold; claims get the names of the pools of their drivers."""
         self._known_holders = known
         specs = [pool.spec for pool in self.config.pools]
@@ -97,6 +100,7 @@ class Pools:
         self._in_use = {name: held.keys() for name, held in by_pool(devices).items()}
         for worker in self.workers.values():
             worker.apply_pod_devices(self.pod_devices)
+        return devices
 
     def _clear_left_files(self) -> None:
         """Remove the files of pools without a worker, once no pod needs them."""

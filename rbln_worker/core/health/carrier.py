@@ -1,7 +1,6 @@
 """The carrier of a network device: its links (rtnetlink) and its InfiniBand ports (sysfs)."""
 
 import re
-from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -58,7 +57,8 @@ def cable_reads(device: Device, facts: HostFacts) -> tuple[Text, ...]:
 
 def read_port_states(device: Device, facts: HostFacts) -> tuple[PortState, ...]:
     """Return the states that were read, without ports that do not exist here."""
-    return tuple(_port_states(device, facts))
+    found = (_port_state(device, port, facts) for port in _port_names(device))
+    return tuple(one for one in found if one is not None)
 
 
 def carrier_evidence(device: Device, states: tuple[PortState, ...]) -> Observation:
@@ -87,22 +87,17 @@ def carrier_evidence(device: Device, states: tuple[PortState, ...]) -> Observati
     return Doubt(SOURCE, "; ".join(bad)) if bad else GOOD
 
 
-def _port_states(device: Device, facts: HostFacts) -> Iterator[PortState]:
-    for port in _port_names(device):
-        said = facts.text(_port_file(port, "state"))
-        if isinstance(said, Unread):
-            if not said.absent:
-                yield PortState(port, unknown=f"its state can't be read: {said.why}")
-            continue
-        word = _state_word(said)
-        if not word:
-            yield PortState(
-                port, unknown=f"its state: expected like 4: ACTIVE, got {one_line(said)}"
-            )
-            continue
-        cable = facts.text(_port_file(port, "phys_state")) if word == "DOWN" else ""
-        held = isinstance(cable, str) and cable.strip() == _LINK_UP
-        yield PortState(port, word, held_down=held and device.function.pf is not None)
+def _port_state(device: Device, port: str, facts: HostFacts) -> PortState | None:
+    said = facts.text(_port_file(port, "state"))
+    if isinstance(said, Unread):
+        unread = f"its state can't be read: {said.why}"
+        return None if said.absent else PortState(port, unknown=unread)
+    word = _state_word(said)
+    if not word:
+        return PortState(port, unknown=f"its state: expected like 4: ACTIVE, got {one_line(said)}")
+    cable = facts.text(_port_file(port, "phys_state")) if word == "DOWN" else ""
+    held = isinstance(cable, str) and cable.strip() == _LINK_UP
+    return PortState(port, word, held_down=held and device.function.pf is not None)
 
 
 def _state_word(said: str | Unread) -> str:
