@@ -32,8 +32,11 @@ def main(arguments: Sequence[str]) -> int:
     places = Places(cache_folder())
     try:
         host.check()
-        with only_one(places):
+        with only_one(places, f"build-{release()}"):  # beside a cluster of another release
             build.prepare(places, _say)
+        if chosen.build:
+            return 0
+        with only_one(places):
             shipped_image.prepare(places, _say)
     except (CannotRun, tools.CannotRun) as reason:
         print(f"e2e cluster: not run: {reason}")
@@ -41,10 +44,6 @@ def main(arguments: Sequence[str]) -> int:
     except (Failed, RuntimeError) as error:
         print(f"e2e cluster: {error}")
         return 1
-    if chosen.build:
-        return 0
-    for table in (places.results, places.pods):
-        table.unlink(missing_ok=True)
     named = any(Path(word.split("::")[0]).exists() for word in words)
     folder = [] if named else [str(Path(__file__).parent)]
     return run_with_second_attempt(

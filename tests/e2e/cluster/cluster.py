@@ -37,10 +37,10 @@ _NUMA_NODES: Final = Path("/sys/devices/system/node")
 
 
 @contextmanager
-def only_one(places: Places) -> Iterator[None]:
-    """Be the machine's only run; CannotRun."""
+def only_one(places: Places, lock: str = "lock") -> Iterator[None]:
+    """Be the machine's only run, or the only one of a kind; CannotRun."""
     places.runs.mkdir(parents=True, exist_ok=True)
-    with (places.runs / "lock").open("w") as file:
+    with (places.runs / lock).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -19,10 +20,12 @@ from tests.e2e.cluster.node import HostNode
 from tests.e2e.cluster.plugin import WAYS, Plugin
 from tests.e2e.cluster.pod_report import PodReport
 from tests.e2e.cluster.setting import Places, cache_folder, kubernetes_version, pinned_version
-from tests.e2e.report import Report
+from tests.e2e.report import Report, Table
 from tests.sim.device import SimDevice
 from tests.sim.nodes import paired
 from tests.system.scene import ATOM, ATOMS, TWO_POOLS, VM
+
+TABLES: Final = pytest.StashKey[list[Table]]()
 
 
 def make_report() -> Report:
@@ -31,28 +34,28 @@ def make_report() -> Report:
     return Report(f"Kubernetes {kubernetes_version()}, containerd {containerd}")
 
 
-def is_whole(config: pytest.Config) -> bool:
-    """True if the tests were not chosen by name: only then a table replaces the last one."""
+def save_table(config: pytest.Config, table: Table, path: Path) -> None:
+    """Have a table printed at the end; it replaces the last one if the tests were not chosen."""
+    config.stash.setdefault(TABLES, []).append(table)
     chosen = any("::" in one or one.endswith(".py") for one in config.args)
-    return not chosen and not config.option.keyword
+    if not chosen and not config.option.keyword:
+        table.write(path)
 
 
 @pytest.fixture(scope="session")
 def report(request: pytest.FixtureRequest) -> Iterator[Report]:
-    """Where results go; printed at the end."""
+    """Where results go."""
     report = make_report()
     yield report
-    if is_whole(request.config):
-        report.write(Places(cache_folder()).results)
+    save_table(request.config, report, Places(cache_folder()).results)
 
 
 @pytest.fixture(scope="session")
 def pod_report(request: pytest.FixtureRequest) -> Iterator[PodReport]:
-    """Where it goes what pods had and have; printed at the end."""
+    """Where it goes what pods had and have."""
     report = PodReport()
     yield report
-    if is_whole(request.config):
-        report.write(Places(cache_folder()).pods)
+    save_table(request.config, report, Places(cache_folder()).pods)
 
 
 @pytest.fixture(scope="session")
@@ -173,13 +176,13 @@ def claims(bench: Bench, kubectl: Kubectl) -> Iterator[Claims]:
         yield claims
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     """The tables of results."""
-    places = Places(cache_folder())
-    for table in (places.results, places.dra, places.pods):
-        if table.exists():
-            terminalreporter.section(table.stem)
-            terminalreporter.write_line(table.read_text())
+    for table in config.stash.get(TABLES, []):
+        terminalreporter.section(table.title)
+        terminalreporter.write_line(table.text())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

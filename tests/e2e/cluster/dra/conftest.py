@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.cluster.bench import Bench
 from tests.e2e.cluster.cluster import Cluster
-from tests.e2e.cluster.conftest import is_whole, make_report
+from tests.e2e.cluster.conftest import make_report, save_table
 from tests.e2e.cluster.daemonset import DaemonSet
 from tests.e2e.cluster.dra.claims import Slices
 from tests.e2e.cluster.dra.deployed import (
@@ -28,8 +28,7 @@ def dra_report(request: pytest.FixtureRequest) -> Iterator[Report]:
     """Where the results of this folder go."""
     report = make_report()
     yield report
-    if is_whole(request.config):
-        report.write(Places(cache_folder()).dra)
+    save_table(request.config, report, Places(cache_folder()).dra)
 
 
 @pytest.fixture
