@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from tests.sim.kubelet import SimKubelet, kubelet_1_34, kubelet_1_37
+from tests.sim.kubelet_records import Registered
 from tests.sim.stack import Stack
 from tests.system.scene import (
     ATOM,
@@ -53,6 +54,13 @@ def only_new_workers(stack: Stack, old: dict[str, int]) -> None:
     assert {pool.worker.restarts for pool in stack.status().pools.values()} == {0}
 
 
+def registrations(stack: Stack, name: str) -> int:
+    """How often a pool was registered."""
+    return sum(
+        isinstance(one, Registered) and one.resource == name for one in stack.kubelet.records
+    )
+
+
 def beside_each_other(stack: Stack, old: dict[str, int]) -> dict[str, int]:
     """Wait until new workers run beside the old ones; the new ones, by pool."""
     status = stack.wait_status(
@@ -73,6 +81,10 @@ def test_the_new_worker_is_listed_before_the_old_one_leaves(kubelet: type[SimKub
             allocatable(stack, name, len(ids))
             if stack.kubelet.keeps_each_socket:
                 assert lowest_allocatable(stack.kubelet, name) == len(ids)
+        eventually(
+            lambda: all(registrations(stack, name) >= 3 for name in POOLS),
+            what="each new worker has registered again, after the old one",
+        )
         # The next supervisor finds the new workers by their lock files, and adopts them.
         new = stack.workers()
         with untouched(stack, *POOLS):
