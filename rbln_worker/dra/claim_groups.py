@@ -60,7 +60,12 @@ class ClaimGroups:
         return ()
 
     def update_npus(self, npus: Mapping[DeviceId, str]) -> None:
-        """Take the NPUs of the pool that belong into groups, such as ``rbln0``, by device."""
+        """Take the NPUs of the pool that belong into groups, such as ``rbln0``, by device.
+
+        While an NPU had no name, its claim may have ended and left its group.
+        """
+        if npus.items() - self._npus.items():
+            self.suspect_orphans()
         self._npus = npus
 
     def has_group(self, entry: ClaimEntry) -> bool:
@@ -82,8 +87,12 @@ class ClaimGroups:
             if one.claim != entry.claim.text
         }
         free = await self._free_npus(others, besides=entry.uid)
-        with self._noted_failure():
-            return await rsd.make_group(self._names_of(entry.own_devices), free)
+        try:
+            with self._noted_failure():
+                return await rsd.make_group(self._names_of(entry.own_devices), free)
+        except RsdError:  # the tool may have made it
+            self.suspect_orphans()
+            raise
 
     async def remove_group(self, entry: ClaimEntry) -> None:
         """Remove the group of a claim that has ended; one that stays is an orphan from now on."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.claim_scene import DEVICES, DRIVER, NAME, Scene, claim_node
+from tests.system.scene import ATOMS
 
 pytestmark = pytest.mark.system
 
@@ -70,6 +71,21 @@ def test_a_group_that_could_not_be_removed_is_removed_later(scene: Scene) -> Non
     (problem,) = status.pools[NAME].problems
     assert (problem.code, problem.severity) == ("rsd-missing", "warning")
     scene.rsd.behave()
+    scene.wait(lambda: scene.rsd.groups == {}, "the group is removed")
+
+
+def test_the_group_of_an_npu_that_was_away_is_removed_when_it_is_back(scene: Scene) -> None:
+    """Its claim may have ended meanwhile, and nobody knew the NPU's name."""
+    away = ATOMS[2]
+    device = scene.stack.node.devices[away]
+    scene.stack.node.remove(away)
+    scene.stack.ctl("rescan")
+    scene.stack.wait_status(
+        lambda status: "unplugged" in status.pools[NAME].devices[away].reason, what="it is gone"
+    )
+    scene.rsd.set_groups({"rbln2": 5})
+    scene.stack.node.add(device)
+    scene.stack.ctl("rescan")
     scene.wait(lambda: scene.rsd.groups == {}, "the group is removed")
 
 

@@ -37,7 +37,7 @@ from tests.e2e.report import Report
 
 CALLS: Final = "fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,rmdir"
 SPECS: Final = Path("/var/run/cdi")
-MIN_STEPS: Final = 4
+MIN_STEPS: Final = 2
 MAX_STEPS: Final = 40
 DEADLINE_S: Final = 120.0
 
