@@ -115,10 +115,20 @@ class ClaimStore:
 
     async def _shield_call(self, work: Coroutine[Any, Any, T]) -> T:
         """Do the work to its end: the kubelet's next call gets the result after its time-out."""
-        task = asyncio.create_task(work)
+
+        async def do_work() -> T | ClaimError:
+            try:
+                return await work
+            except ClaimError as error:  # a value: nobody may be waiting any more
+                return error
+
+        task = asyncio.create_task(do_work())
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
-        return await asyncio.shield(task)
+        result = await asyncio.shield(task)
+        if isinstance(result, ClaimError):
+            raise result
+        return result
 
     async def _prepare_locked(self, claim: ClaimReference) -> tuple[PreparedDevice, ...]:
         async with self._claim_lock(claim.uid):
