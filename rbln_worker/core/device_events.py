@@ -48,7 +48,9 @@ def find_transitions(
             and (known.source, known.why) != (new.source, new.reason)
         )
         if not is_same_state or has_other_reason:
-            at = now if is_same_state else new.since or now
+            # Unknown does not change the state that the kubelet has, nor its time.
+            is_older = known is not None and new.since < known.at
+            at = now if is_same_state or is_older else new.since or now
             yield Event(at, "device", state, pool, device, new.source, new.reason)
 
 

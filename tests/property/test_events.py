@@ -104,6 +104,16 @@ def test_a_second_worker_with_the_same_verdicts_records_nothing(
         assert read(path) == before
 
 
+def test_a_recovery_from_unknown_has_its_own_time(tmp_path: Path) -> None:
+    device, path = DEVICES[0], tmp_path / "events"
+    healthy = Verdict(healthy=True, since=NOW - 60)
+    unknown = Verdict(
+        healthy=True, reason="r", phase=HealthPhase.UNKNOWN, source="files", since=NOW - 10
+    )
+    record_life(path, [{device: healthy}, {device: unknown}, {device: healthy}])
+    assert [(one.what, one.at) for one in read(path)] == [("Unknown", NOW - 10), ("Healthy", NOW)]
+
+
 TEXTS = st.text(max_size=2 * MAX_TEXT)
 EVENTS = st.builds(
     Event,
