@@ -70,7 +70,7 @@ class SlicePublisher:
         fields = quote(f"spec.nodeName={node},spec.driver={driver}", safe="")
         self._path = f"{COLLECTION}?fieldSelector={fields}"
         self.published = asyncio.Event()
-        """Set for ever when the slices were as desired for the first time."""
+        """Set for ever when the slices were made as desired for the first time."""
         self._claimed: frozenset[str] = frozenset()
         """Names of devices that prepared claims hold."""
         self._desired: DesiredPool | None = None
@@ -171,7 +171,6 @@ class SlicePublisher:
             return True
         self._state.dropped = dropped_fields(self._desired.devices, slices)
         self._state.left_out = self._desired.left_out
-        self.published.set()
         return False
 
     async def _wait_after(self, error: ApiError) -> None:
@@ -207,6 +206,7 @@ class SlicePublisher:
             asyncio.get_running_loop().call_later(CHECK_AFTER_S, self._wake.set)
         self._state.write_error = None
         self._state.foreign = self._state.foreign + 1 if has_foreign else 0
+        self.published.set()
 
     async def _take_action(self, action: Action) -> None:
         body = action.body

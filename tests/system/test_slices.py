@@ -163,6 +163,7 @@ def test_another_worker_finds_its_slices_and_writes_nothing(server: SimApiServer
 
     async def again(publisher: SlicePublisher, _: ApiClient) -> None:
         show(publisher, 3, 1)
+        await until(publisher.published.is_set)
         await until(lambda: sum(one.path == f"{NODES}/{NODE}" for one in server.requests) == 2)
         show(publisher, 4, 1)
         await until(lambda: len(advertised(server)) == 4)
