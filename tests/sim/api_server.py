@@ -11,6 +11,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Final, Self, TypeVar
 from urllib.parse import parse_qs, urlsplit
@@ -128,12 +129,17 @@ class SimApiServer:
         return path
 
     def act(self, work: Callable[[], T]) -> T:
-        """Do something with the objects in the server's own thread."""
+        """Do something with the objects in the server's own thread; ``stop`` does not cancel it."""
+        result: Future[T] = Future()
 
-        async def act() -> T:
-            return work()
+        def do_work() -> None:
+            try:
+                result.set_result(work())
+            except Exception as error:  # noqa: BLE001 - the caller's
+                result.set_exception(error)
 
-        return asyncio.run_coroutine_threadsafe(act(), self._loop).result(DEADLINE_S)
+        self._loop.call_soon_threadsafe(do_work)
+        return result.result(DEADLINE_S)
 
     def _do(self, work: Coroutine[object, object, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(DEADLINE_S)
