@@ -33,7 +33,7 @@ DECK: Final[Mapping[str, Fault]] = {
     "supervisor is upgraded": supervisor.upgraded,
     "kubelet stops": kubelet.stops,
     "kubelet restarts": kubelet.restarts,
-    "kubelet.sock anew": kubelet.socket_anew,
+    "kubelet.sock recreated": kubelet.socket_anew,
     "kubelet refuses": kubelet.refuses,
     "kubelet never dials": kubelet.never_dials,
     "kubelet stops reading": kubelet.stops_reading,

@@ -139,7 +139,7 @@ class SimKubelet:
         self.start()
 
     def recreate_socket(self) -> None:
-        """Make kubelet.sock anew without any other change; no supported release does by itself."""
+        """Replace kubelet.sock without any other change; no supported release does by itself."""
         life = self._alive()
         life.socket.close()
         self.socket.unlink()

@@ -35,9 +35,9 @@ def restarts(world: World, rng: Random) -> Plan:
 
 
 def socket_anew(world: World, _: Random) -> Plan:
-    """It makes kubelet.sock anew."""
+    """It replaces kubelet.sock."""
     return Plan(
-        what="kubelet.sock is made anew",
+        what="kubelet.sock is recreated",
         uses=USES,
         touches=ALL,
         inject=world.kubelet.recreate_socket,
