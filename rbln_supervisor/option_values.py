@@ -1,20 +1,13 @@
-"""Values of options of the command line, and the options of rbln-exporter and rbln-agent.
+"""Values of options of the command line.
 
-The functions for values raise ArgumentTypeError for a wrong one.
+Each function raises ArgumentTypeError for a wrong one.
 """
 
 import argparse
 import logging
-import os
 import re
 from pathlib import Path
-from typing import Final, get_args
-
-from rbln_worker.contract.version import VERSION
-from rbln_worker.process.log import Format
-
-FORMAT_VARIABLE: Final = "RBLN_LOG_FORMAT"
-"""Variable of the environment with the log format of these two programs."""
+from typing import Final
 
 _BOOLEANS: Final = {
     **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
@@ -85,30 +78,3 @@ def parse_level(text: str) -> int:
     if text.lower() not in _LEVELS:
         raise argparse.ArgumentTypeError(f"expected {', '.join(_LEVELS)} or a number, got {text!r}")
     return _LEVELS[text.lower()]
-
-
-def client_parser(program: str, description: str, epilog: str) -> argparse.ArgumentParser:
-    """Return a parser with the options that rbln-exporter and rbln-agent have in common."""
-    form = os.environ.get(FORMAT_VARIABLE, "text")
-    parser = argparse.ArgumentParser(
-        prog=program,
-        description=description,
-        epilog=epilog,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=VERSION)
-    parser.add_argument(
-        "--run-dir",
-        type=Path,
-        default=Path("/run/rbln"),
-        metavar="DIR",
-        help="the supervisor's folder (%(default)s)",
-    )
-    parser.add_argument(
-        "--log-format",
-        choices=get_args(Format),
-        default=form if form in get_args(Format) else "text",
-        help=f"text, or an object a line ({FORMAT_VARIABLE}, or text)",
-    )
-    return parser

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import faulthandler
-import fcntl
 import logging
 import os
 import signal
@@ -15,6 +14,7 @@ from rbln_worker.channel.dealer import SupervisorSocket
 from rbln_worker.contract.exits import Exit
 from rbln_worker.core.step.events import DrainRequested
 from rbln_worker.process import limits, log
+from rbln_worker.process.file_lock import try_lock
 from rbln_worker.process.privileges import PrivilegeError, keep_only
 from rbln_worker.spec import WorkerSpec
 from rbln_worker.worker import Worker
@@ -115,9 +115,7 @@ def _lock_check(boot: WorkerSpec, held: TextIO) -> Callable[[], bool]:
 def _pool_lock(boot: WorkerSpec) -> Iterator[TextIO | None]:
     """Lock the pool's lock file until this process ends (flock(2)); yield None if it is locked."""
     with (boot.successor_lock_path if boot.is_successor else boot.lock_path).open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(file.fileno()):
             yield None
             return
         file.truncate(0)

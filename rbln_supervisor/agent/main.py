@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from rbln_supervisor.agent.agent import Agent
-from rbln_supervisor.option_values import client_parser
+from rbln_supervisor.client_options import client_parser
 from rbln_worker.contract.exits import Exit
 from rbln_worker.process import log
 

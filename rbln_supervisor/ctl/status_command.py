@@ -270,6 +270,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run_command(options: argparse.Namespace) -> Exit:
     run_dir: Path = options.run_dir
     choice = StatusFilter(options.pool, options.unhealthy)
+    if options.watch and options.json:
+        raise CommandError("--watch shows a screen: use status --json, or events --follow --json")
     if options.watch:
         from rbln_supervisor.ctl import status_watch  # noqa: PLC0415 - rich.live, for a terminal only
 

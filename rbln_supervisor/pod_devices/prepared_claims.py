@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from rbln_worker.contract.claims import CHECKPOINT
+from rbln_worker.contract.claims import CHECKPOINT, MAX_CHECKPOINT_BYTES
 from rbln_worker.contract.pod_devices import PodDevice
 from rbln_worker.host.boot import read_boot_id
 
-_MAX_BYTES: Final = 16 * 1024 * 1024
 _MAX_DRIVERS: Final = 64
 
 
@@ -35,7 +34,7 @@ def read_prepared_claims(plugins: Path) -> tuple[PodDevice, ...]:
 def _read_driver(folder: Path, boot: str) -> Iterator[PodDevice]:
     try:
         with (folder / CHECKPOINT).open("rb") as file:
-            text = file.read(_MAX_BYTES)
+            text = file.read(MAX_CHECKPOINT_BYTES)
     except OSError:
         return
     # Only here: nodes without DRA need not have this module in memory.

@@ -9,6 +9,8 @@ from rbln_worker.contract.device import DeviceId
 CHECKPOINT: Final = "checkpoint.json"
 """The file in a driver's folder with its claims. Drivers of other programs have files of this name,
 too, with another content."""
+MAX_CHECKPOINT_BYTES: Final = 16 * 1024 * 1024
+"""Maximum number of bytes that are read of it: thousands of claims."""
 
 
 class PreparedClaim(msgspec.Struct, frozen=True):

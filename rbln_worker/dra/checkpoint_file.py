@@ -5,7 +5,6 @@ another boot, the entries are history (core/dra/checkpoint.py). All functions he
 """
 
 import contextlib
-import fcntl
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Final
 
+from rbln_worker.contract.claims import MAX_CHECKPOINT_BYTES
 from rbln_worker.contract.errors import RblnError
 from rbln_worker.core.dra.checkpoint import (
     CheckpointError,
@@ -21,6 +21,8 @@ from rbln_worker.core.dra.checkpoint import (
     parse_checkpoint,
 )
 from rbln_worker.core.dra.claim_entry import ClaimEntry
+from rbln_worker.process.file_identity import file_identity
+from rbln_worker.process.file_lock import try_lock
 from rbln_worker.process.replace_file import ASIDE_SUFFIX, replace_file
 
 LOCK_TIMEOUT_S: Final = 5.0
@@ -60,7 +62,7 @@ class CheckpointFile:
             after = decide(before)
             if after is not before or not is_saved:
                 replace_file(self._path, encode_checkpoint(after))
-                self._identity = _file_identity(self._path)
+                self._identity = file_identity(self._path)
             self.latest = after
             return after
 
@@ -82,10 +84,11 @@ class CheckpointFile:
     def _load_claims(self) -> tuple[ClaimCheckpoint, bool]:
         """Return the checkpoint, and True if a file has it."""
         try:
-            identity = _file_identity(self._path)
-            if self._identity == identity:
+            identity = file_identity(self._path)
+            if identity is not None and identity == self._identity:
                 return self.latest, True
-            checkpoint = parse_checkpoint(self._path.read_bytes())
+            with self._path.open("rb") as file:  # what is longer than allowed is corrupt
+                checkpoint = parse_checkpoint(file.read(MAX_CHECKPOINT_BYTES))
         except FileNotFoundError:
             entries = {one.uid: one for one in self._rebuild()}
             return ClaimCheckpoint(entries), not entries
@@ -121,17 +124,3 @@ def remove_leftovers(folder: Path, prefix: str) -> None:
         for path in folder.iterdir():
             if path.name.startswith(prefix) and path.name.endswith(ASIDE_SUFFIX):
                 path.unlink(missing_ok=True)
-
-
-def _file_identity(path: Path) -> tuple[int, ...]:
-    status = path.lstat()
-    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
-
-
-def try_lock(descriptor: int) -> bool:
-    """Lock a file for this process (flock); return False if another one holds the lock."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

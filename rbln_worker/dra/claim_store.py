@@ -96,16 +96,15 @@ class ClaimStore:
                 write_files = self._records.refresh_files
                 self._publish_claims()
 
-    async def prepare_claim(self, claim: ClaimReference) -> tuple[PreparedDevice, ...]:
-        """Prepare a claim, or return what is prepared already. Raises ClaimError."""
+    async def prepare_claim(self, claim: ClaimReference) -> tuple[PreparedDevice, ...] | ClaimError:
+        """Prepare a claim; return its devices, also if it is prepared already, or the error."""
         if not claim.is_valid:
-            raise ClaimError(f"{claim.text[:300]!r} is no name of a claim")
+            return ClaimError(f"{claim.text[:300]!r} is no name of a claim")
         return await self._shield_call(self._prepare_locked(claim))
 
-    async def unprepare_claim(self, claim: ClaimReference) -> None:
-        """Undo the preparation of a claim, if there is one. Raises ClaimError."""
-        if claim.is_valid:
-            await self._shield_call(self._unprepare_locked(claim))
+    async def unprepare_claim(self, claim: ClaimReference) -> ClaimError | None:
+        """Undo the preparation of a claim, if there is one; return the error."""
+        return await self._shield_call(self._unprepare_locked(claim)) if claim.is_valid else None
 
     async def close(self, within_s: float) -> None:
         """Let calls that have begun end."""
@@ -113,22 +112,22 @@ class ClaimStore:
             await asyncio.wait(self._calls, timeout=within_s)
         self._thread.shutdown(wait=False)
 
-    async def _shield_call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do the work to its end: the kubelet's next call gets the result after its time-out."""
+    async def _shield_call(self, work: Coroutine[Any, Any, T]) -> T | ClaimError:
+        """Do the work to its end: the kubelet's next call gets the result after its time-out.
+
+        An error is a value, because nobody may be waiting for it any more.
+        """
 
         async def do_work() -> T | ClaimError:
             try:
                 return await work
-            except ClaimError as error:  # a value: nobody may be waiting any more
+            except ClaimError as error:
                 return error
 
         task = asyncio.create_task(do_work())
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
-        result = await asyncio.shield(task)
-        if isinstance(result, ClaimError):
-            raise result
-        return result
+        return await asyncio.shield(task)
 
     async def _prepare_locked(self, claim: ClaimReference) -> tuple[PreparedDevice, ...]:
         async with self._claim_lock(claim.uid):

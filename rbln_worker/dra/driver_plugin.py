@@ -156,19 +156,16 @@ class DriverPlugin:
         self,
         claims: Iterable[pb.Claim],
         method: str,
-        call: Callable[[ClaimReference], Awaitable[Result]],
+        call: Callable[[ClaimReference], Awaitable[Result | ClaimError]],
     ) -> list[tuple[ClaimReference, Result | ClaimError]]:
         """Call the store for all claims at once; return each result, or the reason of a refusal."""
 
         async def call_one(
             claim: ClaimReference,
         ) -> tuple[ClaimReference, Result | ClaimError]:
-            began, code = perf_counter(), "OK"
-            result: Result | ClaimError
-            try:
-                result = await call(claim)
-            except ClaimError as error:
-                result, code = error, error.cause
+            began = perf_counter()
+            result = await call(claim)
+            code = result.cause if isinstance(result, ClaimError) else "OK"
             self._counters.count_call(method, code, perf_counter() - began)
             return claim, result
 

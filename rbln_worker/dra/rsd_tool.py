@@ -26,8 +26,8 @@ from rbln_worker.core.dra.rsd import (
     plan_group,
     remove_arguments,
 )
-from rbln_worker.dra.checkpoint_file import try_lock
 from rbln_worker.dra.tool_process import GROUP_FILE, run_tool
+from rbln_worker.process.file_lock import try_lock
 
 MAX_BYTES: Final = 1 << 20
 _LOCK_POLL_S: Final = 0.02

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -116,6 +117,17 @@ def test_a_corrupt_checkpoint_is_set_aside_and_made_again_from_specs(
     check_consistent(tmp_path, prepared={"uid-0"})
     with pytest.raises(ClaimError, match="in use by claim default/claim-uid-0"):
         prepare(again, plan("uid-1", IDS[0]))
+
+
+def test_a_huge_checkpoint_is_corrupt(tmp_path: Path) -> None:
+    of = records(tmp_path)
+    prepare(of, plan("uid-0", IDS[0]))
+    before = of.entries
+    os.truncate(tmp_path / "plugin" / "checkpoint.json", 1 << 40)
+    again = records(tmp_path)
+    again.recover_claims(board())
+    assert again.entries == before
+    assert (tmp_path / "plugin" / "checkpoint.json.corrupt").stat().st_size == 1 << 40
 
 
 def test_the_checkpoint_of_another_driver_is_kept_for_it(tmp_path: Path) -> None:

@@ -69,6 +69,9 @@ def test_watch_without_a_terminal_is_refused() -> None:
         done = stack.ctl("status", "--watch")
         assert (done.returncode, done.stdout) == (1, "")
         assert "--watch needs a terminal" in done.stderr
+        done = stack.ctl("status", "--watch", "--json")
+        assert done.returncode == 1
+        assert "--watch shows a screen" in done.stderr
 
 
 def test_a_part_of_the_status() -> None:

@@ -66,13 +66,13 @@ def is_listed(record: HealthRecord) -> bool:
 
 def make_verdict(record: HealthRecord, warnings: tuple[str, ...] = ()) -> Verdict:
     """Return the verdict on the device."""
-    reason, is_new = record.reason, record.state is HealthState.NEW
+    reason, state = record.reason, record.state
     if record.state is HealthState.PROBATION:
         reason = f"watched before it is Healthy again; it was: {reason}"
     return Verdict(
         healthy=record.state in SEEN_HEALTHY,
         reason=reason,
-        phase=HealthPhase(HealthState.UNHEALTHY if is_new else record.state),
+        phase=HealthPhase.UNHEALTHY if state is HealthState.NEW else HealthPhase(state),
         source=record.source,
         since=record.since,
         warnings=warnings,
