@@ -200,7 +200,6 @@ FAULTS: Final = (
         ("RblnAllocateSlow",),
         Node.starve_worker,
         Node.stop_background,
-        ("RblnAllocateFails",),
     ),
     Fault(
         "a worker is killed three times",
