@@ -186,7 +186,9 @@ class System:
 
         Not of the one that asks the kubelet for pods' devices.
         """
-        return tuple(set(self._all_processes()) - set(self.pod_watchers()))
+        names = {pid: processes.name_of(pid) for pid in self._all_processes()}
+        # One that has ended meanwhile has no name.
+        return tuple(pid for pid, name in names.items() if name not in {NAME, ""})
 
     def pod_watchers(self) -> tuple[int, ...]:
         """The pids of those that ask the kubelet for pods' devices: one for a supervisor."""
