@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.second_attempt import FAILED_MAX
+from tests.second_attempt import FAILED_MAX, SAID_VARIABLE
 from tests.sim.stack import REPOSITORY
 
 CHANCE = """
@@ -25,7 +25,11 @@ def run(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         (sys.executable, "-m", "tests.second_attempt"),
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(REPOSITORY),
+            SAID_VARIABLE: str(folder / "said"),
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -36,7 +40,10 @@ def test_a_test_that_fails_once_is_named_and_passes(short_path: Path) -> None:
     done = run(short_path, CHANCE)
     assert done.returncode == 0, done.stdout
     assert "second attempt: passed only alone" in done.stdout
-    assert "test_by_chance" in done.stdout.rpartition("passed only alone")[2]
+    said = (short_path / "said").read_text()
+    assert all(line in done.stdout for line in said.splitlines())
+    assert "test_by_chance" in said.rpartition("passed only alone")[2]
+    assert "AssertionError: the first time" in said
 
 
 @pytest.mark.parametrize(
@@ -63,6 +70,7 @@ def test_what_fails_is_red(short_path: Path, text: str, says: str) -> None:
     done = run(short_path, text)
     assert done.returncode == 1, done.stdout
     assert says in done.stdout
+    assert says in (short_path / "said").read_text()
 
 
 def test_a_file_that_cannot_be_read_is_red_at_once(short_path: Path) -> None:
