@@ -28,11 +28,12 @@ class NotFoundError(Exception):
 
 
 class Api:
-    """Calls to the API server; each has a connection of its own."""
+    """Calls to the API server, over one connection for each thread."""
 
     def __init__(self, certificate: Path) -> None:
         """``certificate`` is the server's own; it makes it when it starts for the first time."""
         self._certificate = certificate
+        self._kept = threading.local()
 
     def connect(self, deadline_s: float | None = CALL_DEADLINE_S) -> http.client.HTTPSConnection:
         """A connection; OSError where nobody is there."""
@@ -54,20 +55,30 @@ class Api:
         kind: str = "application/json",
     ) -> Object:
         """The answer; NotFoundError, RuntimeError with what the server says, OSError."""
-        connection = self.connect()
+        text = None if body is None else json.dumps(body)
         try:
-            text = None if body is None else json.dumps(body)
-            connection.request(method, path, text, {**headers(), "Content-Type": kind})
-            response = connection.getresponse()
-            content = response.read()
-        finally:
-            connection.close()
-        if response.status == http.HTTPStatus.NOT_FOUND:
+            status, content = self._request(method, path, text, kind)
+        except (ConnectionError, ssl.SSLError):  # the kept connection's server has ended
+            status, content = self._request(method, path, text, kind)
+        if status == http.HTTPStatus.NOT_FOUND:
             raise NotFoundError(path)
-        if response.status >= http.HTTPStatus.BAD_REQUEST:
+        if status >= http.HTTPStatus.BAD_REQUEST:
             raise RuntimeError(f"{method} {path}: {content[:500]!r}")
         found: Object = json.loads(content)
         return found
+
+    def _request(self, method: str, path: str, text: str | None, kind: str) -> tuple[int, bytes]:
+        connection = getattr(self._kept, "connection", None) or self.connect()
+        self._kept.connection = None
+        try:
+            connection.request(method, path, text, {**headers(), "Content-Type": kind})
+            response = connection.getresponse()
+            content = response.read()
+        except BaseException:
+            connection.close()
+            raise
+        self._kept.connection = connection
+        return response.status, content
 
     def ready(self) -> bool:
         """Whether it serves, with the namespace that the tests use and the roles of RBAC.
@@ -75,13 +86,9 @@ class Api:
         The controller manager waits 10 s for these, and then ends.
         """
         try:
-            connection = self.connect()
-            try:
-                connection.request("GET", "/readyz", headers=headers())
-                if connection.getresponse().status != http.HTTPStatus.OK:
-                    return False
-            finally:
-                connection.close()
+            status, _ = self._request("GET", "/readyz", None, "application/json")
+            if status != http.HTTPStatus.OK:
+                return False
             self.call("GET", "/api/v1/namespaces/default")
         except (OSError, NotFoundError, RuntimeError, http.client.HTTPException):
             return False

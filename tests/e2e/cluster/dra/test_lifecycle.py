@@ -54,6 +54,8 @@ def sockets_at_once() -> Iterator[set[int]]:
 def test_an_update_leaves_no_gap(
     driver: DaemonSet, claims: Claims, slices: Slices, bench: Bench
 ) -> None:
+    # A pod that is not Ready is replaced without the overlap of maxSurge.
+    driver.wait_ready(since=0.0)
     template = claims.template(request("npu", CLASS))
     held = claims.pod(template=template).running()
     uids = {one["metadata"]["uid"] for one in slices.read()}
