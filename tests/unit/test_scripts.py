@@ -74,11 +74,11 @@ def test_e2e_without_words_runs_all_and_keeps_a_failure(tmp_path: Path) -> None:
     stub(tmp_path / "scripts/install", "")
     stub(tmp_path / ".venv/bin/python", '[ "$2" != tests.e2e.kernel ] || exit 1; echo "$2"')
     done = run(tmp_path / "scripts/e2e")
-    first, *between, older, newer = done.stdout.split()
-    assert (done.returncode, first) == (1, "tests.e2e.image")
+    ran = [word.removeprefix("tests.e2e.") for word in done.stdout.split()]
+    assert done.returncode == 1
     # Both releases are built beside the other suites.
-    assert sorted(between) == ["tests.e2e.alerts", "tests.e2e.cluster", "tests.e2e.cluster"]
-    assert (older, newer) == ("tests.e2e.cluster", "tests.e2e.cluster")
+    assert sorted(ran[:3]) == ["alerts", "cluster", "image"]
+    assert ran[3:] == ["cluster"] * 3
     done = run(tmp_path / "scripts/e2e", "image", "-k", "x")
     assert (done.returncode, done.stdout.split()) == (0, ["tests.e2e.image"])
     assert run(tmp_path / "scripts/e2e", "nonsense").returncode == 2
