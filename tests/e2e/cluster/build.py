@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from tests.e2e import packages
 from tests.e2e.cannot_run import CannotRun
 from tests.e2e.cluster import images
-from tests.e2e.cluster.setting import MODULES, Places, at_least, kubernetes_version, release
+from tests.e2e.cluster.setting import MODULES, Places, kubernetes_version, release
 
 RUNTIME_PACKAGES: Final = (
     *("runc", "busybox-static", "containernetworking-plugins", "iproute2", "prometheus"),
@@ -60,15 +60,12 @@ def modules(places: Places) -> tuple[Module, ...]:
         "gitTreeState": "clean",
     }
     names = ("kubelet", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
-    programs = [Program(name, f"{_KUBERNETES}/{name}") for name in names]
-    if at_least(37):
-        programs.append(Program("dra-test-driver", _DRA_TEST_DRIVER))
     containerd = ("containerd", "containerd-shim-runc-v2", "ctr")
     return (
         Module(
             f"kubernetes-{release()}",
             places.kubernetes,
-            tuple(programs),
+            tuple(Program(name, f"{_KUBERNETES}/{name}") for name in names),
             " ".join(f"-X {_VERSION_VARIABLES}.{key}={text}" for key, text in stamps.items()),
         ),
         Module(
@@ -116,6 +113,16 @@ def prepare(places: Places, say: Callable[[str], None]) -> None:
     busybox = packages.file("busybox-static", "bin/busybox")
     if not (archive := places.images / "busybox.tar").exists():
         images.write(archive, busybox)
+
+
+def dra_test_driver(places: Places) -> Path:
+    """Build Kubernetes' own DRA driver if it is missing; its path. CannotRun, RuntimeError."""
+    program = Program("dra-test-driver", _DRA_TEST_DRIVER)
+    module = Module(f"kubernetes-{release()}", places.kubernetes, (program,))
+    if module.missing:
+        _check_go(module)
+        _build(module, places.logs / "build.log", print)
+    return places.kubernetes / program.name
 
 
 def _check_disk(folder: Path) -> None:

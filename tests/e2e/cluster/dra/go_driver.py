@@ -1,13 +1,10 @@
-"""Kubernetes' own DRA test driver: in Go, with client-go and the kubeletplugin helper.
-
-It shows that the cluster serves claims without anything of ours, and is what ours is measured
-against.
-"""
+"""Kubernetes' own DRA test driver, in Go: what figures of ours are measured beside."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from tests.e2e.cluster import build
 from tests.e2e.cluster.cluster import Cluster
 from tests.e2e.cluster.setting import KUBELET_DIR, NODE
 
@@ -19,7 +16,7 @@ _NAME: Final = "dra-test-driver"
 def running(cluster: Cluster, devices: int) -> Iterator[int]:
     """Run it on the host with so many devices; its pid."""
     command = (
-        *(cluster.places.kubernetes / _NAME, "kubelet-plugin", f"--drivername={DRIVER}"),
+        *(build.dra_test_driver(cluster.places), "kubelet-plugin", f"--drivername={DRIVER}"),
         *(f"--kubeconfig={cluster.places.state}/kubeconfig", f"--node-name={NODE}"),
         *(f"--num-devices={devices}", f"--datadir={KUBELET_DIR}/plugins"),
         f"--plugin-registration-path={KUBELET_DIR}/plugins_registry",
