@@ -6,6 +6,7 @@ import json
 import socket
 import ssl
 import threading
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -28,12 +29,12 @@ class NotFoundError(Exception):
 
 
 class Api:
-    """Calls to the API server, over one connection for each thread."""
+    """Calls to the API server, over connections that are kept; from any thread."""
 
     def __init__(self, certificate: Path) -> None:
         """``certificate`` is the server's own; it makes it when it starts for the first time."""
         self._certificate = certificate
-        self._kept = threading.local()
+        self._idle: deque[http.client.HTTPSConnection] = deque()
 
     def connect(self, deadline_s: float | None = CALL_DEADLINE_S) -> http.client.HTTPSConnection:
         """A connection; OSError where nobody is there."""
@@ -58,7 +59,8 @@ class Api:
         text = None if body is None else json.dumps(body)
         try:
             status, content = self._request(method, path, text, kind)
-        except (ConnectionError, ssl.SSLError):  # the kept connection's server has ended
+        except (ConnectionError, ssl.SSLError):  # the server of kept connections has ended
+            self.close()
             status, content = self._request(method, path, text, kind)
         if status == http.HTTPStatus.NOT_FOUND:
             raise NotFoundError(path)
@@ -68,8 +70,10 @@ class Api:
         return found
 
     def _request(self, method: str, path: str, text: str | None, kind: str) -> tuple[int, bytes]:
-        connection = getattr(self._kept, "connection", None) or self.connect()
-        self._kept.connection = None
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self.connect()
         try:
             connection.request(method, path, text, {**headers(), "Content-Type": kind})
             response = connection.getresponse()
@@ -77,8 +81,13 @@ class Api:
         except BaseException:
             connection.close()
             raise
-        self._kept.connection = connection
+        self._idle.append(connection)
         return response.status, content
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        while self._idle:
+            self._idle.pop().close()
 
     def ready(self) -> bool:
         """Whether it serves, with the namespace that the tests use and the roles of RBAC.

@@ -238,6 +238,7 @@ class Cluster:
 
     def down(self) -> None:
         """End everything that this or an earlier run started, and wipe what it wrote."""
+        self.api.close()
         for name in _PARTS:  # an API server that is asked to end waits for its watches
             self.daemons.stop(name, signal.SIGKILL)
         if (self.places.state / "containerd.toml").exists():
