@@ -30,7 +30,7 @@ from rbln_supervisor.workers.processes import ChildProcess
 from rbln_supervisor.workers.router import Router
 from rbln_worker.contract.counters import WorkerCounters, carried_over
 from rbln_worker.contract.device import DeviceId
-from rbln_worker.contract.messages import Delta, Snapshot, encode_message
+from rbln_worker.contract.messages import Snapshot, encode_message
 from rbln_worker.contract.pod_devices import PodDevices
 from rbln_worker.contract.pool import DraExport, PoolName
 from rbln_worker.host.manifest import remove_files
@@ -134,7 +134,7 @@ class PoolWorker:
             if not router.send(address, encode_message(message)):
                 return
             self.apply_event(managed_pool.MessageSent(message))
-            if isinstance(message, Snapshot | Delta):
+            if isinstance(message, Snapshot):
                 self.counters.stop_latency(monotonic())
 
     def reap_worker(self) -> None:

@@ -19,9 +19,8 @@ from rbln_worker.process.file_identity import file_identity
 MAX_PATH_BYTES: Final = 107
 """Size of sun_path without the terminating NUL (unix(7))."""
 _MAX_QUEUED: Final = 16
-"""Maximum number of messages queued for a peer that doesn't read; further sends fail. Each message
-to a worker is a snapshot or a delta: a worker that missed some requests a snapshot, and its
-heartbeats show a lag."""
+"""Maximum number of messages queued for a peer that doesn't read; further sends fail. The
+heartbeats of a worker that missed a snapshot name an older generation, and it gets the newest."""
 _MAX_FRAMES_READ: Final = 256
 """Maximum number of frames read in one iteration, so that no sender can block the loop."""
 

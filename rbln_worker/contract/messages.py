@@ -1,10 +1,9 @@
 """Every frame between the supervisor and a worker, in one encoding (MessagePack).
 
 State, not events: a message replaces what its receiver knew. The supervisor numbers the desired
-state of a pool (*generation*) within its own life (*session*); a worker that sees a gap requests a
-snapshot. New fields get defaults, types never change: each side may be the older one, because
-workers outlive the supervisor. There is no message to end a worker: SIGTERM works without a
-connection, too.
+state of a pool (*generation*) within its own life (*session*). New fields get defaults, types never
+change: each side may be the older one, because workers outlive the supervisor. There is no message
+to end a worker: SIGTERM works without a connection, too.
 """
 
 from enum import StrEnum
@@ -49,17 +48,6 @@ class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
     """True if the kubelet may have a predecessor's list: the worker sends its own again."""
 
 
-class Delta(msgspec.Struct, frozen=True, tag="delta"):
-    """The difference between two generations, for a worker that has ``base``."""
-
-    session: str
-    base: int
-    generation: int
-    changed: tuple[Device, ...] = ()
-    """New and changed devices."""
-    removed: tuple[DeviceId, ...] = ()
-
-
 class CheckDevices(msgspec.Struct, frozen=True, tag="nudge"):
     """A request to check devices because of a kernel event.
 
@@ -88,7 +76,7 @@ class PodsHold(msgspec.Struct, frozen=True, tag="pods-hold"):
     """True if the kubelet or its checkpoint was the source; otherwise a pod may hold any device."""
 
 
-State = Snapshot | Delta | CheckDevices | PodsHold
+State = Snapshot | CheckDevices | PodsHold
 ToWorker = State | StateRequest
 
 
@@ -141,11 +129,7 @@ class Heartbeat(msgspec.Struct, frozen=True, tag="beat"):
     generation: int = 0
 
 
-class SnapshotRequest(msgspec.Struct, frozen=True, tag="wanted"):
-    """A request for a snapshot, after a gap."""
-
-
-ToSupervisor = Hello | StateReport | Report | Heartbeat | SnapshotRequest | WorkerCounters
+ToSupervisor = Hello | StateReport | Report | Heartbeat | WorkerCounters
 
 HEARTBEAT_INTERVAL_S: Final = 2.0
 """Seconds between two heartbeats."""

@@ -37,7 +37,7 @@ from rbln_supervisor.doctor.examination import SECTIONS, SectionResult
 from rbln_supervisor.options import Options
 from rbln_worker.contract import messages
 from rbln_worker.contract.counters import Calls, WorkerCounters
-from rbln_worker.contract.device import Carrier, Device, DeviceId
+from rbln_worker.contract.device import Carrier, Device
 from rbln_worker.contract.events import Event
 from rbln_worker.contract.health import Judged, Verdict
 from rbln_worker.contract.inventory import DiscoveryResult, NodeInventory
@@ -104,12 +104,10 @@ _MESSAGES: Final[tuple[messages.ToSupervisor, ...]] = (
     messages.StateReport(_SPEC, (_LINKED,)),
     messages.Report(messages.Phase.REGISTERED, devices=(Judged(_ID, Verdict(healthy=True)),)),
     messages.Heartbeat("session", 3),
-    messages.SnapshotRequest(),
     WorkerCounters(calls={"Allocate": Calls({"OK": 3})}, allocated=7),
 )
 _STATES: Final[tuple[messages.ToWorker, ...]] = (
     messages.Snapshot("session", 3, _SPEC, (_LINKED,)),
-    messages.Delta("session", 2, 3, (_LINKED,), (DeviceId("x"),)),
     messages.CheckDevices((_ID,)),
     messages.StateRequest(),
 )

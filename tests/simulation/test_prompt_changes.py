@@ -48,14 +48,14 @@ def test_a_device_that_fails_while_it_is_checked_is_unhealthy_at_once(seed: int)
         assert world.kubelet.devices == world.due_list
 
 
-def test_a_lost_delta_is_noticed_with_the_next_one(seed: int) -> None:
+def test_what_a_lost_snapshot_had_is_in_the_next_one(seed: int) -> None:
     world = quiet_world(seed)
     for lost, device in ((IDS[0], IDS[3]), (IDS[1], IDS[0])):
         (channel,) = (one for one in world.supervisor.channels.values() if one.is_open)
-        channel.loses_delta = True
+        channel.loses_snapshot = True
         world.plug_device(lost)
         pass_time(world, PROMPT_S)
-        assert not channel.loses_delta
+        assert not channel.loses_snapshot
         world.plug_device(device)
         pass_time(world, PROMPT_S)
         assert world.kubelet.devices == world.due_list

@@ -16,7 +16,6 @@ from rbln_worker.contract.messages import (
     Hello,
     Phase,
     Report,
-    SnapshotRequest,
     encode_message,
 )
 from rbln_worker.contract.pool import PoolName
@@ -96,7 +95,6 @@ def test_messages_of_nobodys_worker_are_counted_and_dropped(stack: Stack) -> Non
         Hello(pool=PoolName(ATOM), pid=1, incarnation="0123456789abcdef", version="99"),
         Report(Phase.REGISTERED, endpoint="../../x", registration="by hand"),
         Heartbeat(session="nobody's", generation=2**63),
-        SnapshotRequest(),
     )
     with untouched(stack, ATOM, VM):
         send(stack.run_dir / "workers.sock", *([encode_message(message)] for message in forged))

@@ -11,14 +11,12 @@ from rbln_worker.contract.device import Bdf, Device, DeviceId, PciFunction
 from rbln_worker.contract.health import Judged, Verdict
 from rbln_worker.contract.messages import (
     MAX_FRAME_BYTES,
-    Delta,
     FrameError,
     Heartbeat,
     Hello,
     Phase,
     Report,
     Snapshot,
-    SnapshotRequest,
     StateReport,
     StateRequest,
     ToSupervisor,
@@ -38,7 +36,6 @@ POOL = PoolSpec("a.b", "c", "accelerator", additional_info={"*": {"k": "\u00e9\0
 TO_WORKER: tuple[ToWorker, ...] = (
     Snapshot("s", 3, POOL, (DEVICE,)),
     Snapshot("", 0, PoolSpec("a", "b", "accelerator"), ()),
-    Delta("s", 3, 4, (DEVICE,), (DeviceId("x"),)),
     StateRequest(),
 )
 TO_SUPERVISOR: tuple[ToSupervisor, ...] = (
@@ -47,7 +44,6 @@ TO_SUPERVISOR: tuple[ToSupervisor, ...] = (
     StateReport(),
     Report(Phase.WAITING, "r", "kubelet-sock", "e", (Judged(DEVICE.id, Verdict(healthy=True)),)),
     Heartbeat("s", 3),
-    SnapshotRequest(),
 )
 
 

@@ -9,13 +9,13 @@ from rbln_supervisor.core.matching.assign import assign
 from rbln_supervisor.core.workers.desired_state import (
     DesiredState,
     from_orphan,
+    make_snapshot,
     next_removal,
     reconcile,
-    update_message,
 )
 from rbln_worker.contract.device import DeviceId, Network
 from rbln_worker.contract.inventory import NodeInventory
-from rbln_worker.contract.messages import Delta, Snapshot
+from rbln_worker.contract.messages import Snapshot
 from rbln_worker.contract.pool import PoolName
 from tests.unit.inventory import ETHER, below, config, node, npu, pf, pool, sf, vf
 
@@ -100,12 +100,12 @@ def test_what_is_gone_stays_for_a_while_with_its_reason(
     (gone,) = second.devices.values()
     assert gone.gone == why
     assert msgspec.structs.replace(gone, gone=None) == next(iter(first.devices.values()))
-    assert (second.generation, second.changed, second.removed) == (2, (gone,), ())
+    assert second.generation == 2
     third = turn(second, configured, after, now=10.0 + GRACE_S - 1)
     assert (third.generation, third.devices) == (2, second.devices)
     assert next_removal(third, GRACE_S) == 10.0 + GRACE_S
     fourth = turn(third, configured, after, now=10.0 + GRACE_S)
-    assert (fourth.devices, fourth.removed) == ({}, (gone.id,))
+    assert fourth.devices == {}
 
 
 def test_the_nodes_route_takes_a_device_away() -> None:
@@ -149,7 +149,7 @@ def test_what_the_configuration_does_not_want_leaves_at_once(
     assert len(first.devices) == 1
     second = turn(first, after, found)
     assert second.devices == {}
-    assert second.removed == tuple(first.devices)
+    assert not second.devices
 
 
 def test_facts_that_no_selector_sees_do_not_hide_that_nobody_wants_it() -> None:
@@ -184,12 +184,9 @@ def test_what_an_object_gives_is_news() -> None:
     first = begin(NICS, node(vf(0)))
     vhost = config(pool("a", "netDevice", below("p0#0", need_vhost_net=True)))
     second = turn(first, vhost, node(vf(0)))
-    (device,) = second.changed
+    (device,) = second.devices.values()
     assert device.grants.vhost_net
-    assert update_message(second, "s", held=1) == Delta("s", 1, 2, (device,), ())
-    assert update_message(second, "s", held=None) == Snapshot(
-        "s", 2, vhost.pools[0].spec, (device,)
-    )
+    assert make_snapshot(second, "s") == Snapshot("s", 2, vhost.pools[0].spec, (device,))
 
 
 # What an earlier supervisor's worker holds
@@ -226,7 +223,6 @@ def test_the_same_devices_are_no_news_to_the_next_supervisor() -> None:
     second = turn(held(first), NPUS, node(npu()), now=5.0)
     assert (second.devices, second.generation, second.gone_since) == (first.devices, 1, {})
     assert second.selectors == NPUS.pools[0].selectors
-    assert isinstance(update_message(second, "s", None), Snapshot)
 
 
 def test_what_another_file_does_not_want_left_with_its_supervisor() -> None:

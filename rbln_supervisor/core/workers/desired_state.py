@@ -19,7 +19,7 @@ from rbln_supervisor.core.matching.assign import bound_selectors
 from rbln_supervisor.core.matching.selector_match import Mismatch
 from rbln_worker.contract.device import Bdf, Device, DeviceId
 from rbln_worker.contract.inventory import NodeInventory
-from rbln_worker.contract.messages import Delta, Snapshot
+from rbln_worker.contract.messages import Snapshot
 from rbln_worker.contract.pool import PoolName, PoolSpec
 
 
@@ -33,11 +33,6 @@ class DesiredState(msgspec.Struct, frozen=True):
     """By device that is gone: when it went (monotonic seconds)."""
     generation: int = 0
     """Increases with every change of the pool or of a device."""
-    changed: tuple[Device, ...] = ()
-    removed: tuple[DeviceId, ...] = ()
-    """``changed`` and ``removed``: the devices that changed with this generation."""
-    renewed: bool = True
-    """True if the pool itself changed with this generation."""
     selectors: tuple[SelectorObject, ...] | None = ()
     """Selectors that matched the devices; None if an earlier supervisor matched them."""
     in_use: Mapping[DeviceId, Device] = {}
@@ -92,11 +87,6 @@ def reconcile(
         devices=devices,
         gone_since=gone_since,
         generation=before.generation + 1,
-        changed=tuple(
-            device for device in devices.values() if before.devices.get(device.id) != device
-        ),
-        removed=tuple(sorted(before.devices.keys() - devices.keys())),
-        renewed=pool.spec != before.pool,
         selectors=pool.selectors,
         in_use=in_use,
     )
@@ -115,9 +105,6 @@ def update_links(before: DesiredState, links: LinkTable) -> DesiredState:
         before,
         devices={**before.devices, **changed},
         generation=before.generation + 1,
-        changed=tuple(changed.values()),
-        removed=(),
-        renewed=False,
     )
 
 
@@ -138,11 +125,10 @@ def from_orphan(
     )
 
 
-def update_message(roster: DesiredState, session: str, held: int | None) -> Snapshot | Delta:
-    """Return the message that brings a worker from generation ``held`` (None: none) up to date."""
-    if held is not None and held == roster.generation - 1 and not roster.renewed:
-        return Delta(session, held, roster.generation, roster.changed, roster.removed)
-    return Snapshot(session, roster.generation, roster.pool, tuple(roster.devices.values()))
+def make_snapshot(roster: DesiredState, session: str, *, repeats_list: bool = False) -> Snapshot:
+    """Return the message that brings a worker up to date."""
+    devices = tuple(roster.devices.values())
+    return Snapshot(session, roster.generation, roster.pool, devices, repeats_list)
 
 
 def next_removal(roster: DesiredState, grace_s: float) -> float | None:

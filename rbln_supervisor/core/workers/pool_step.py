@@ -162,8 +162,6 @@ def _on_message(pool: ManagedPool, event: worker_events.MessageReceived, now: fl
             return _adopt_orphan(pool, message, now)
         case messages.Report():
             return replace(pool, worker=replace(worker, report=message)), ()
-        case messages.SnapshotRequest():
-            return _with_sent(pool, replace(worker.sent, generation=None)), ()
         case messages.Heartbeat():
             sent = sent_state.after_heartbeat(worker.sent, message, pool.session, now)
             return _with_sent(pool, sent), ()

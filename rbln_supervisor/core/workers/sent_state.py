@@ -1,6 +1,6 @@
 """The state that a worker was sent, and the next message that it lacks.
 
-No message is queued: each is computed from the difference, so one that can't be sent now is
+No message is queued: each is made of the newest state, so one that can't be sent now is
 computed again later. Heartbeats name the worker's generation, which shows that a message was lost.
 """
 
@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from rbln_supervisor.core.workers.desired_state import DesiredState, update_message
+from rbln_supervisor.core.workers.desired_state import DesiredState, make_snapshot
 from rbln_worker.contract import messages
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.messages import CheckDevices, PodsHold, Snapshot, ToWorker
@@ -22,9 +22,9 @@ class SentToWorker(msgspec.Struct, frozen=True):
     """The state that a worker was sent, and the health checks that it still has to be asked for."""
 
     generation: int | None = None
-    """Generation that the worker has; None: it needs a snapshot."""
+    """Generation that the worker has; None if that is not known."""
     sent_at: float = 0.0
-    """Time of the last snapshot or delta (monotonic seconds)."""
+    """Time of the last snapshot (monotonic seconds)."""
     pods_hold: PodsHold | None = None
     is_state_requested: bool = False
     """True if an orphan was asked for its state."""
@@ -66,10 +66,7 @@ def next_message(
     if sent.pods_hold != pods_hold:
         return pods_hold
     if sent.generation != desired.generation:
-        message = update_message(desired, session, sent.generation)
-        if sent.repeats_list and isinstance(message, Snapshot):
-            return msgspec.structs.replace(message, repeats_list=True)
-        return message
+        return make_snapshot(desired, session, repeats_list=sent.repeats_list)
     if sent.to_check:
         return CheckDevices(tuple(sorted(sent.to_check)))
     return CheckDevices() if sent.is_full_check_due else None
@@ -99,7 +96,7 @@ def after_send(sent: SentToWorker, message: ToWorker, now: float) -> SentToWorke
             return replace(sent, is_state_requested=True)
         case PodsHold():
             return replace(sent, pods_hold=message)
-        case Snapshot() | messages.Delta():
+        case Snapshot():
             return replace(sent, generation=message.generation, sent_at=now, repeats_list=False)
         case CheckDevices(devices=()):
             return replace(sent, is_full_check_due=False)

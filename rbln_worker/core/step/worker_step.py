@@ -16,7 +16,7 @@ from rbln_worker.core.allocation.given import PreStartChoice, select_given
 from rbln_worker.core.health.device_health import without_link
 from rbln_worker.core.health.evidence import CheckResult, Depth
 from rbln_worker.core.health.health_record import Timestamp
-from rbln_worker.core.pool_snapshot import Gap, HeldPool, apply_message
+from rbln_worker.core.pool_snapshot import HeldPool, apply_snapshot
 from rbln_worker.core.registration import Choice, status_phase
 from rbln_worker.core.registration_events import DirsChecked
 from rbln_worker.core.registration_reasons import reason_text
@@ -97,7 +97,7 @@ def _handle_event(  # noqa: C901, PLR0911, PLR0912 - a table of events
     state: WorkerState, event: Event, now: Timestamp
 ) -> list[Effect]:
     match event:
-        case messages.Snapshot() | messages.Delta():
+        case messages.Snapshot():
             return _set_desired(state, event, now)
         case messages.CheckDevices(devices=()) | events.NodesChanged(nodes=None):
             state.checks.request_full_check(now.at)
@@ -179,13 +179,8 @@ def _report(state: WorkerState) -> Effect:
     return SendMessage(report)
 
 
-def _set_desired(
-    state: WorkerState, message: messages.Snapshot | messages.Delta, now: Timestamp
-) -> list[Effect]:
-    is_repeated = isinstance(message, messages.Snapshot) and message.repeats_list
-    after = apply_message(state.pool.held, message)
-    if isinstance(after, Gap):
-        return [SendMessage(messages.SnapshotRequest())]
+def _set_desired(state: WorkerState, message: messages.Snapshot, now: Timestamp) -> list[Effect]:
+    after = apply_snapshot(state.pool.held, message)
     driver = after.pool.dra.driver if after.pool.dra else ""
     if driver != state.driver:
         state.ended = True
@@ -193,7 +188,7 @@ def _set_desired(
         return [effects.End(Exit.DRAINED, f"the pool is exported {way} now", withdraws=True)]
     state.checks.request_check(state.pool.set_desired(after), now.at)
     result = _reevaluate(state, now)  # evidence from the desired state needs no file: no wait
-    return result + (state.endpoints.follow_predecessor(now.at) if is_repeated else [])
+    return result + (state.endpoints.follow_predecessor(now.at) if message.repeats_list else [])
 
 
 def _take_pods_hold(state: WorkerState, message: messages.PodsHold, now: Timestamp) -> list[Effect]:

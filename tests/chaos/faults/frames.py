@@ -10,7 +10,7 @@ import msgspec
 import zmq
 
 from rbln_supervisor.core.control.protocol import Reload, Rescan, Status, encode
-from rbln_worker.contract.messages import Heartbeat, Hello, SnapshotRequest
+from rbln_worker.contract.messages import Heartbeat, Hello
 from rbln_worker.contract.messages import encode_message as encode_worker
 from rbln_worker.contract.pool import PoolName
 from tests.chaos import pools
@@ -112,9 +112,7 @@ def _frame(rng: Random) -> bytes:
             pool = PoolName(rng.choice(sorted(pools.NAMES)))
             return encode_worker(Hello(pool=pool, pid=os.getpid(), incarnation="ab", version="0"))
         case 3:
-            return encode_worker(
-                rng.choice((Heartbeat(session="x", generation=2**63), SnapshotRequest()))
-            )
+            return encode_worker(Heartbeat(session="x", generation=2**63))
         case 4:
             return msgspec.msgpack.encode({"type": rng.choice(("hello", "report", "beat", "stop"))})
         case _:
