@@ -57,7 +57,7 @@ class PoolState:
         """Take a new desired state; return the devices that need a health check."""
         before, self.held = self.held, after
         known = before.devices if before else {}
-        told = {one for one, value in after.devices.items() if known.get(one) is not value}
+        told = {one for one, value in after.devices.items() if known.get(one) != value}
         told |= known.keys() - after.devices.keys()
         self.tracker.set_desired(after.devices, told, listing=self._applied is not None)
         self._changed |= told
