@@ -22,7 +22,7 @@ from tests.sim.kubelet import SimKubelet
 from tests.sim.nodes import Link
 
 STOP_DEADLINE_S: Final = 10.0
-ASK_AGAIN_S: Final = 0.02
+ASK_AGAIN_S: Final = 0.05
 """Between two questions to a supervisor: its status has no event that one could wait for."""
 
 REPOSITORY: Final = Path(__file__).parents[2]

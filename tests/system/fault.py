@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, Final, NamedTuple
 
 import pytest
@@ -20,6 +20,7 @@ from tests.system.scene import ATOM, TWO_POOLS, VM, eventually
 
 _SEEN_WITHIN_S: Final = 60.0
 """A run of doctor takes some seconds on a busy machine."""
+_ASK_AGAIN_S: Final = 0.1
 
 Done = subprocess.CompletedProcess[str]
 
@@ -95,17 +96,7 @@ def seen(stack: Stack, code: str, ask: Callable[..., Done] = plainly, word: str 
         if code in said.problems and word in text_of(said.problems[code]):
             return said
         assert monotonic() < end, f"no {code} with {word!r}: {said}"
-
-
-def shown(stack: Stack, ask: Callable[..., Done], *words: str) -> Done:
-    """The page as soon as all the words are on it."""
-    end = monotonic() + _SEEN_WITHIN_S
-    while True:
-        page = ask(stack)
-        text = " ".join(page.stdout.split())
-        if all(word in text for word in words):
-            return page
-        assert monotonic() < end, f"not all of {words}: {page}"
+        sleep(_ASK_AGAIN_S)
 
 
 # Ways of running it
