@@ -1,6 +1,7 @@
 """What a container really has is what our Allocate answered, and nothing else."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -18,15 +19,19 @@ class Sockets:
     """Both pools' own sockets, as the kubelet knows them."""
 
     def __init__(self, installed: DaemonSet) -> None:
-        pools = installed.status().pools
-        folder = KUBELET_DIR / "device-plugins"
-        self._paths = {name: folder / (pool.endpoint or "none") for name, pool in pools.items()}
+        self._installed = installed
 
     def allocate(self, pool: str, ids: Sequence[str]) -> pb.ContainerAllocateResponse:
-        return calls.allocate(self._paths[pool], ids)
+        return calls.allocate(self._path(pool), ids)
 
     def preferred(self, pool: str, available: Sequence[str], size: int) -> list[str]:
-        return calls.preferred(self._paths[pool], available, size)
+        return calls.preferred(self._path(pool), available, size)
+
+    def _path(self, pool: str) -> Path:
+        """Of now: a pool may be registered again, by another socket."""
+        endpoint = self._installed.status().pools[pool].endpoint
+        assert endpoint, f"{pool} is not served"
+        return KUBELET_DIR / "device-plugins" / endpoint
 
 
 @pytest.fixture
