@@ -112,7 +112,8 @@ def dies_at_prepare(world: World, rng: Random) -> Plan:
 
     return Plan(
         what=f"the worker of {pool} is killed while it prepares a claim",
-        uses=frozenset({"claims", "api", "rsd", "kubelet", f"worker {pool}"}),
+        # With one of its devices away, it may prepare none.
+        uses=frozenset({"claims", "api", "rsd", "kubelet", pool, f"worker {pool}"}),
         touches={pool: Touch.WORKER},
         inject=inject,
         seen=lambda: workers.is_another(world, pool, pid),
