@@ -12,6 +12,7 @@ from rbln_worker.contract.pod_devices import ResourceHolders
 from rbln_worker.contract.problem import Code, Problem, Severity, make_problem
 from rbln_worker.core.dra.claim_entry import ClaimEntry
 from rbln_worker.core.dra.rsd import Groups, RsdError
+from rbln_worker.dra.checkpoint_file import ClaimFilesError
 from rbln_worker.dra.rsd_tool import RsdGroups
 from rbln_worker.dra.tool_process import LOCK_FILE, find_tool
 from rbln_worker.kubelet.pod_resources import list_pod_devices
@@ -113,8 +114,7 @@ class ClaimGroups:
             await self._check_orphans()
             if not (self._orphans or self._failure):
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(CHECK_INTERVAL_S):
-                        await self._suspected.wait()
+                    await asyncio.wait_for(self._suspected.wait(), CHECK_INTERVAL_S)
                 self._suspected.clear()
 
     def suspect_orphans(self) -> None:
@@ -130,7 +130,7 @@ class ClaimGroups:
             return
         in_use = {DeviceId(one.device) for one in answer.holdings}
         earlier, self._orphans = self._orphans, {}
-        with contextlib.suppress(RsdError), self._noted_failure():
+        with contextlib.suppress(RsdError, ClaimFilesError), self._noted_failure():
             self._orphans = await rsd.remove_orphans(earlier, lambda: self._free_npus(in_use))
 
     async def _free_npus(self, in_use: Collection[DeviceId], besides: str = "") -> Collection[str]:
@@ -154,10 +154,10 @@ class ClaimGroups:
 
     @contextlib.contextmanager
     def _noted_failure(self) -> Iterator[None]:
-        """Keep an RsdError for the status, until the next change."""
+        """Keep an error for the status, until the next change."""
         try:
             yield
-        except RsdError as error:
+        except (RsdError, ClaimFilesError) as error:
             if str(error) != self._failure:
                 log.warning("RSD groups can't be changed", extra={"why": str(error)})
             self._failure = str(error)

@@ -59,6 +59,25 @@ def test_groups_of_nobody_are_removed_and_others_stay(scene: Scene) -> None:
     assert scene.rsd.groups == {1: {"rbln0"}, 8: {"rbln2"}, 9: {"rbln3", "rbln9"}}
 
 
+def test_a_checkpoint_that_cannot_be_locked_ends_no_worker(scene: Scene) -> None:
+    scene.rsd.set_groups({"rbln1": 7})
+    lock = scene.kubelet.folder / "plugins" / DRIVER / "checkpoint.lock"
+    lock.unlink(missing_ok=True)
+    lock.mkdir(parents=True)  # no file can be opened there, not even by root
+    scene.kill_worker()
+    status = scene.stack.wait_status(
+        lambda status: any(
+            one.code == "rsd-missing" and "checkpoint.lock" in one.text
+            for one in status.pools[NAME].problems
+        ),
+        what="the problem is shown",
+    )
+    worker = status.pools[NAME].worker.pid
+    lock.rmdir()
+    scene.wait(lambda: 7 not in scene.rsd.groups, "the orphan is removed")
+    assert scene.stack.status().pools[NAME].worker.pid == worker
+
+
 def test_a_group_that_could_not_be_removed_is_removed_later(scene: Scene) -> None:
     claim = scene.claim("one", 0)
     assert scene.prepare(claim).error == ""
