@@ -76,8 +76,7 @@ class PodsHold(msgspec.Struct, frozen=True, tag="pods-hold"):
     """True if the kubelet or its checkpoint was the source; otherwise a pod may hold any device."""
 
 
-State = Snapshot | CheckDevices | PodsHold
-ToWorker = State | StateRequest
+ToWorker = Snapshot | CheckDevices | PodsHold | StateRequest
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):

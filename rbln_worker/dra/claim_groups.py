@@ -114,7 +114,8 @@ class ClaimGroups:
             await self._check_orphans()
             if not (self._orphans or self._failure):
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._suspected.wait(), CHECK_INTERVAL_S)
+                    async with asyncio.timeout(CHECK_INTERVAL_S):
+                        await self._suspected.wait()
                 self._suspected.clear()
 
     def suspect_orphans(self) -> None:

@@ -1,12 +1,17 @@
 """rbln-ctl doctor against a real fault of each code: what it says, how it ends."""
 
+import io
 import re
 from collections.abc import Callable
+from typing import Any
 
+import msgspec
 import pytest
+from rich.console import Console
 
+from rbln_supervisor.ctl.doctor_command import doctor_page
 from rbln_supervisor.ctl.parser import build_parser
-from rbln_worker.contract.problem import Code
+from rbln_worker.contract.problem import Code, Problem
 from tests.sim.stack import Stack
 from tests.system import faults_around, faults_dra, faults_within
 from tests.system.dra_stack import DraStack
@@ -38,6 +43,14 @@ def test_a_node_without_a_fault_has_no_problem(system: Callable[[], Stack]) -> N
         assert well.problems.keys() <= usual
 
 
+def page_of(problem: dict[str, Any], unreachable: str | None) -> str:
+    """What people see of a problem, in one line; a process for that doubles the module's time."""
+    stream = io.StringIO()
+    page = doctor_page([msgspec.convert(problem, Problem)], unreachable)
+    Console(file=stream, markup=False, highlight=False, emoji=False).print(page)
+    return " ".join(stream.getvalue().split())
+
+
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.code)
 def test_a_fault_is_found(fault: Fault) -> None:
     with fault.system() as stack:
@@ -46,6 +59,9 @@ def test_a_fault_is_found(fault: Fault) -> None:
         with fault.held(stack):
             said = seen(stack, fault.code, fault.ask, fault.word)
         found = said.problems[fault.code]
+        page = page_of(found, said.unreachable)
+        assert f"{fault.severity.upper()} {fault.code}" in page
+        assert fault.word in page
         assert found["severity"] == fault.severity
         if fault.subject:
             assert found["subject"] == fault.subject.format(run_dir=stack.run_dir, root=stack.root)

@@ -216,7 +216,9 @@ def test_only_devices_that_hang_on_a_link_change_with_it() -> None:
     devices = {one.id: one for one in (device(npu()), device(vf(0)), device(vf(1)))}
     roster = DesiredState(PoolSpec("x.io", "a", "netDevice"), devices, generation=7)
     after = update_links(roster, table(DOWN))
-    assert after.generation == 8
+    assert (after.generation, after.pool) == (8, roster.pool)
+    changed = {one for one, now in after.devices.items() if now != devices[one]}
+    assert changed == {device(vf(0)).id, device(vf(1)).id}
     assert update_links(after, table(DOWN)) is after
 
 
