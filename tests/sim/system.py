@@ -20,10 +20,9 @@ from rbln_supervisor.pod_devices.process import NAME
 from tests.sim import network, processes
 from tests.sim.kubelet import SimKubelet
 from tests.sim.nodes import Link
+from tests.sim.waiting import pauses
 
 STOP_DEADLINE_S: Final = 10.0
-ASK_AGAIN_S: Final = 0.05
-"""Between two questions to a supervisor: its status has no event that one could wait for."""
 
 REPOSITORY: Final = Path(__file__).parents[2]
 
@@ -224,7 +223,7 @@ class System:
         self, condition: Callable[[NodeStatus], object], deadline_s: float = 30.0, *, what: str
     ) -> NodeStatus:
         """The first status for which ``condition`` holds; AssertionError with everything else."""
-        end = monotonic() + deadline_s
+        end, pause = monotonic() + deadline_s, pauses()
         while monotonic() < end:
             try:
                 status = self.status()
@@ -233,7 +232,7 @@ class System:
             else:
                 if condition(status):
                     return status
-            if processes.has_ended(self.pid, ASK_AGAIN_S):
+            if processes.has_ended(self.pid, next(pause)):
                 raise AssertionError(f"the supervisor ended before: {what}\n{self.story()}")
         raise AssertionError(f"not within {deadline_s} s: {what}\n{self.story()}")
 

@@ -16,6 +16,7 @@ from rbln_worker.contract.problem import Problem
 from tests.sim.kubelet import SimKubelet
 from tests.sim.kubelet_records import Closed, Listed, Opened, Record
 from tests.sim.stack import REPOSITORY, Stack
+from tests.sim.waiting import pauses
 
 ATOM: Final = "rebellions.ai/ATOM"
 VM: Final = "rebellions.ai/VM"
@@ -24,7 +25,7 @@ ATOMS: Final = tuple(f"0000:{bus}:00.0" for bus in (20, 21, 22, 23))
 VMS: Final = tuple(f"0000:{bus}:00.0" for bus in (60, 61))
 """… and those that match VM."""
 
-_AGAIN_S: Final = 0.02
+_CALL_AGAIN_S: Final = 0.02
 
 
 def pool(name: str, *, prefix: str = "rebellions.ai", **rest: object) -> dict[str, object]:
@@ -92,10 +93,10 @@ def texts(problems: Iterable[Problem]) -> tuple[str, ...]:
 
 def eventually(condition: Callable[[], object], *, what: str, deadline_s: float = 30.0) -> None:
     """Wait for what has no event: a file, say; AssertionError if it doesn't come."""
-    end = monotonic() + deadline_s
+    end, pause = monotonic() + deadline_s, pauses()
     while not condition():
         assert monotonic() < end, f"not within {deadline_s} s: {what}"
-        sleep(_AGAIN_S)
+        sleep(next(pause))
 
 
 class Scene(Protocol):
@@ -142,7 +143,7 @@ def untouched(stack: Scene, *names: str) -> Iterator[None]:
     def call(name: str) -> None:
         device = next(iter(stack.kubelet.resource(name).devices))
         calls = 0
-        while not over.wait(_AGAIN_S) or not calls:
+        while not over.wait(_CALL_AGAIN_S) or not calls:
             calls += 1
             try:
                 stack.kubelet.allocate(name, [[device]])

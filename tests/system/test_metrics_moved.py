@@ -106,7 +106,46 @@ LOST: Final = "rbln_lost_allocatable_seconds_total"
 RELOADS: Final = "rbln_reloads_total"
 POOL: Final = {"pool": ATOM}
 
-MOVED: Final = (
+IN_TURN: Final = (
+    Moved(
+        "rbln_rpc_duration_seconds",
+        lambda s: s.kubelet.preferred(ATOM, ATOMS, [], 2),
+        {**POOL, "method": "GetPreferredAllocation"},
+    ),
+    Moved("rbln_allocated_devices_total", lambda s: s.kubelet.allocate(ATOM, [ATOMS[:2]]), POOL),
+    Moved("rbln_rpcs_total", wrong_allocation, {**POOL, "code": "INVALID_ARGUMENT"}),
+    Moved(
+        "rbln_device_pod_info",
+        lambda s: s.kubelet.running.admit("train", ATOM, ATOMS[:1]),
+        {**POOL, "device": ATOMS[0], "namespace": "ml", "pod": "train", "container": "main"},
+    ),
+    Moved("rbln_health_check_duration_seconds", rescanned, POOL),
+    Moved("rbln_discovery_duration_seconds", rescanned),
+    Moved("rbln_discovery_cpu_seconds_total", rescanned),
+    Moved("rbln_list_streams_opened_total", restarted_kubelet, POOL),
+    Moved("rbln_registration_duration_seconds", restarted_kubelet, POOL),
+    Moved("rbln_kubelet_restarts_total", restarted_kubelet),
+    Moved(
+        "rbln_devices_warned",
+        within.discovered(lambda n: n.set_attribute(ATOMS[2], "current_link_width", "8\n")),
+        POOL,
+    ),
+    Moved(
+        "rbln_devices",
+        lambda s: s.node.set_status("rbln2", 3),
+        {**POOL, "health": "Unhealthy", "phase": "unhealthy", "source": "npu-status"},
+    ),
+    Moved("rbln_device_healthy", missing_node, {"device": ATOMS[1]}, falls=True),
+    Moved("rbln_list_messages_total", missing_node, POOL),
+    Moved(LOST, missing_node, {**POOL, "cause": "unhealthy", "source": "node"}),
+    Moved(RELOADS, within.reloaded(ATOM_POOL, VM_POOL), {"outcome": "ok"}),
+    Moved(RELOADS, within.bad_reload, {"outcome": "refused"}),
+    Moved("rbln_config_refused", within.bad_reload),
+    Moved("rbln_dropped_frames_total", around.garbage, {"kind": "control-frames-unreadable"}),
+)
+"""Acts that leave a system on which the next one can be tried."""
+
+ALONE: Final = (
     Moved("rbln_up", Stack.kill, falls=True),
     Moved("rbln_supervisor_ready", around.no_kubelet_socket, falls=True),
     Moved("rbln_problems", within.in_the_way, {"code": "socket-unavailable"}),
@@ -117,46 +156,14 @@ MOVED: Final = (
         {**POOL, "code": "cdi-spec-not-written"},
         system=around.with_cdi,
     ),
-    Moved(
-        "rbln_devices",
-        lambda s: s.node.set_status("rbln1", 3),
-        {**POOL, "health": "Unhealthy", "phase": "unhealthy", "source": "npu-status"},
-    ),
-    Moved(
-        "rbln_devices_warned",
-        within.discovered(lambda n: n.set_attribute(ATOMS[1], "current_link_width", "8\n")),
-        POOL,
-    ),
-    Moved(
-        "rbln_device_healthy",
-        missing_node,
-        {"device": ATOMS[1]},
-        falls=True,
-    ),
     # Time that was lost, by cause
     Moved(LOST, within.no_worker_can_start, {**POOL, "cause": "worker-down"}),
     Moved(LOST, around.no_kubelet_socket, {**POOL, "cause": "kubelet-away"}),
     Moved(LOST, kubelet_that_never_dials, {**POOL, "cause": "unregistered"}),
-    Moved(
-        LOST,
-        missing_node,
-        {**POOL, "cause": "unhealthy", "source": "node"},
-    ),
-    # Calls and registrations
-    Moved("rbln_rpcs_total", wrong_allocation, {**POOL, "code": "INVALID_ARGUMENT"}),
-    Moved(
-        "rbln_rpc_duration_seconds",
-        lambda s: s.kubelet.preferred(ATOM, ATOMS, [], 2),
-        {**POOL, "method": "GetPreferredAllocation"},
-    ),
-    Moved("rbln_allocated_devices_total", lambda s: s.kubelet.allocate(ATOM, [ATOMS[:2]]), POOL),
+    # Registrations
     Moved("rbln_list_streams", around.deaf_kubelet, POOL, falls=True),
-    Moved("rbln_list_streams_opened_total", restarted_kubelet, POOL),
-    Moved("rbln_list_messages_total", missing_node, POOL),
     Moved("rbln_registrations_total", within.kill_worker, POOL),
     Moved("rbln_registration_failures_total", refusing_kubelet, POOL),
-    Moved("rbln_registration_duration_seconds", restarted_kubelet, POOL),
-    Moved("rbln_kubelet_restarts_total", restarted_kubelet),
     # Workers
     Moved("rbln_worker_restarts_total", within.kill_worker, {**POOL, "cause": "SIGKILL"}),
     Moved(
@@ -167,16 +174,10 @@ MOVED: Final = (
     ),
     Moved("rbln_worker_restarts_total", within.no_worker_can_start, {**POOL, "cause": "exit-70"}),
     Moved("rbln_workers_adopted_total", adopted, POOL),
-    Moved("rbln_health_check_duration_seconds", rescanned, POOL),
     Moved("rbln_health_checks_hung_total", nothing, POOL, held=hanging_status),
     Moved("rbln_health_checks_hanging", nothing, POOL, held=hanging_status),
     Moved("rbln_failed_writes_total", within.blocked_spec, POOL, system=around.with_cdi),
     Moved("rbln_restored_specs_total", removed_spec, POOL, system=around.with_cdi),
-    Moved(
-        "rbln_device_pod_info",
-        lambda s: s.kubelet.running.admit("train", ATOM, ATOMS[:1]),
-        {**POOL, "device": ATOMS[0], "namespace": "ml", "pod": "train", "container": "main"},
-    ),
     # The node
     Moved("rbln_event_latency_seconds", unplugged, POOL, system=around.in_a_namespace),
     Moved("rbln_kernel_events_total", unplugged, {"kind": "uevent"}, system=around.in_a_namespace),
@@ -186,17 +187,14 @@ MOVED: Final = (
         {"kind": "uevent"},
         system=around.in_a_namespace,
     ),
-    Moved("rbln_discovery_duration_seconds", rescanned),
-    Moved("rbln_discovery_cpu_seconds_total", rescanned),
     Moved(
         "rbln_discovery_failures_total",
         within.discovered(lambda node: node.tree.remove("/sys/bus/pci/devices")),
     ),
-    Moved(RELOADS, within.reloaded(ATOM_POOL, VM_POOL), {"outcome": "ok"}),
-    Moved(RELOADS, within.bad_reload, {"outcome": "refused"}),
-    Moved("rbln_config_refused", within.bad_reload),
-    Moved("rbln_dropped_frames_total", around.garbage, {"kind": "control-frames-unreadable"}),
 )
+"""Acts that need a system of their own."""
+
+MOVED: Final = (*IN_TURN, *ALONE)
 
 FACTS: Final[Mapping[str, Mapping[str, str]]] = {
     "rbln_supervisor_info": {"version": VERSION},
@@ -243,33 +241,36 @@ def _end(entry: Entry) -> str:
     return "_count" if entry.kind == "histogram" else ""
 
 
-def acts() -> list[tuple[Moved, ...]]:
+def acts(metrics: Sequence[Moved]) -> list[tuple[Moved, ...]]:
     """The metrics that one act on one system moves, for each act."""
     groups: defaultdict[object, list[Moved]] = defaultdict(list)
-    for one in MOVED:
+    for one in metrics:
         groups[one.system, one.arrange, one.held].append(one)
     return [*map(tuple, groups.values())]
 
 
 @pytest.mark.parametrize(
-    "metrics", acts(), ids=lambda metrics: "-".join([metrics[0].name, *metrics[0].labels.values()])
+    "scene",
+    [acts(IN_TURN), *([act] for act in acts(ALONE))],
+    ids=lambda scene: "-".join([scene[0][0].name, *scene[0][0].labels.values()]),
 )
-def test_they_move(metrics: Sequence[Moved], tmp_path: Path) -> None:
-    act = metrics[0]
-    with act.system() as stack, exporting(stack.run_dir, tmp_path) as exporter:
+def test_they_move(scene: Sequence[Sequence[Moved]], tmp_path: Path) -> None:
+    with scene[0][0].system() as stack, exporting(stack.run_dir, tmp_path) as exporter:
         served(stack, ATOM, VM)
-        first = settled(exporter)
-        act.arrange(stack)
-        with act.held(stack):
-            for one in metrics:
-                before = read(first, one)
+        for act in scene:
+            first = settled(exporter)
+            act[0].arrange(stack)
+            with act[0].held(stack):
+                for one in act:
+                    moves(exporter, one, read(first, one))
 
-                def moved(one: Moved = one, before: float = before) -> bool:
-                    now = read(exporter.scrape(), one)
-                    return now < before if one.falls else now > before
 
-                what = f"{one.name} {one.labels} moves from {before}"
-                eventually(moved, what=what, deadline_s=30)
+def moves(exporter: Exporter, one: Moved, before: float) -> None:
+    def moved() -> bool:
+        now = read(exporter.scrape(), one)
+        return now < before if one.falls else now > before
+
+    eventually(moved, what=f"{one.name} {one.labels} moves from {before}", deadline_s=30)
 
 
 def settled(exporter: Exporter) -> Scrape:
