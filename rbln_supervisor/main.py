@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (run_dir.RunDirError, BindError) as error:
         complaints = (str(error),)
     except PrivilegeError as error:
-        complaints = (f"its privileges can't be given up ({error}): it has to be allowed to",)
+        complaints = (f"cannot drop its privileges ({error}): it has to be allowed to",)
     except Exception:  # noqa: BLE001 - the last frame of this process
         log.write_crash(traceback.format_exc())
         return Exit.CRASHED

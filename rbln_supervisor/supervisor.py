@@ -108,7 +108,7 @@ class Supervisor:
 
     def _end_for_upgrade(self) -> None:
         """Close everything except the workers, before this process becomes another program."""
-        log.info("becoming the installed program")
+        log.info("restarting as the installed version")
         self._parts.event_log.record_event("supervisor", "upgrades", why=f"from version {VERSION}")
         self._parts.event_log.write_pending()
         self._parts.scheduler.stop_discoveries()

@@ -20,7 +20,7 @@ CHECK_TIMEOUT_S: Final = 20.0
 _MAX_BYTES: Final = 1024 * 1024
 _MAX_LINES: Final = 5
 _BUSY: Final = ErrorReply(("another upgrade is being checked",))
-_REFUSED: Final = "the installed program can't be started, this one goes on:"
+_REFUSED: Final = "cannot start the installed version, this one goes on:"
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def _check_errors(collected: Collected) -> tuple[str, ...]:
     said = collected.output.decode(errors="replace").splitlines()
     lines = tuple(line for line in said if line.strip())[-_MAX_LINES:]
     why = (f"it {collected.failure}",) if collected.failure else lines or (collected.how,)
-    log.error("the installed program can't be started", extra={"said": why})
+    log.error("cannot start the installed version", extra={"said": why})
     return why
 
 

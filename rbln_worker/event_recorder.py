@@ -120,7 +120,7 @@ class EventRecorder:
 
 def _log_change(device: DeviceId, old: Verdict | None, verdict: Verdict | None) -> None:
     if verdict is None:
-        log.info("device left", extra={"device": device})
+        log.info("device removed", extra={"device": device})
         return
     if old is not None and (old.phase, old.reason) == (verdict.phase, verdict.reason):
         return

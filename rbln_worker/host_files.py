@@ -157,7 +157,7 @@ class HostFiles:
             return
         self._problem = self._manifest.save_list()
         if self._problem:
-            log.error("what lies on the host is not written down", extra={"why": self._problem})
+            log.error("cannot save the list of host files", extra={"why": self._problem})
 
     def _collect_in_thread(self, pool: PoolSpec, kept: list[Path]) -> None:
         self._manifest.drop_others(kept)

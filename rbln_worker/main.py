@@ -25,7 +25,7 @@ def run_worker(boot: WorkerSpec) -> int:
     try:
         return _live_as_worker(boot)
     except PrivilegeError as error:
-        log.write_crash(f"{boot.pool}: its privileges can't be given up: {error}\n")
+        log.write_crash(f"{boot.pool}: cannot drop its privileges: {error}\n")
         return Exit.PRIVILEGED
     except BaseException as error:  # noqa: BLE001 - the last frame of this process
         # First, because a log line needs memory, too, and the error keeps used memory alive.
@@ -34,7 +34,7 @@ def run_worker(boot: WorkerSpec) -> int:
         if not lacks_memory:
             return Exit.CRASHED
         most = f"{boot.memory_most} bytes, --worker-memory-max" if boot.memory_most else "no limit"
-        log.write_crash(f"{boot.pool}: out of memory (it may have {most})\n")
+        log.write_crash(f"{boot.pool}: out of memory (limit: {most})\n")
         return Exit.OUT_OF_MEMORY
 
 

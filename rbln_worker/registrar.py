@@ -134,4 +134,4 @@ class Registrar:
         now = datetime.now(UTC).timestamp()
         for folder in self.watched_folders:
             for path in sockets.remove_stale_sockets(folder, self._stem, now):
-                log.info("removed a socket that nobody served", extra={"path": str(path)})
+                log.info("removed a stale socket", extra={"path": str(path)})

@@ -94,8 +94,8 @@ class EventSender:
     def _note_outcome(self, outcome: Outcome, problem: str) -> None:
         before, self.problem = self.problem, "" if outcome is Outcome.DONE else problem
         if outcome is Outcome.DROP:
-            log.warning("the API server refuses an Event for good", extra={"why": problem})
+            log.warning("the API server rejected an Event: dropped", extra={"why": problem})
         elif self.problem and not before:
-            log.warning("an Event can't be sent, it waits", extra={"why": problem})
+            log.warning("cannot send an Event yet", extra={"why": problem})
         elif before and not self.problem:
-            log.info("Events are sent again")
+            log.info("Events can be sent again")

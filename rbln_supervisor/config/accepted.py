@@ -106,7 +106,7 @@ def save_config(options: Options, raw: bytes) -> None:
         replace_file(path, msgspec.json.encode(record))
     except OSError as error:
         log.warning(
-            "the accepted configuration can't be kept for a restart",
+            "cannot save the accepted configuration for a restart",
             extra={"path": str(path), "why": error.strerror},
         )
 

@@ -92,7 +92,7 @@ class PodWatch(ForkedCollector):
         self._backoff_s = min(MAX_BACKOFF_S, max(1.0, 2 * self._backoff_s))
         self._start_at = now + self._backoff_s
         self._failure = failure
-        log.warning("pods' devices are not known", extra={"why": failure})
+        log.warning("cannot read which devices pods hold", extra={"why": failure})
 
     def _take_state(self, output: bytearray) -> str:
         """Take the newest complete state out of the output; return an error, or an empty text."""

@@ -154,7 +154,7 @@ class PoolWorker:
         if predecessor.stage is Stage.SERVING:
             log.error("worker died before its successor was listed", extra=facts)
         else:
-            log.info("replaced worker left", extra=facts)
+            log.info("replaced worker ended", extra=facts)
         self._replaced = None
         self.apply_event(managed_pool.PredecessorExited())
 
@@ -277,7 +277,7 @@ class PoolWorker:
             return None
         self._process = orphan.process
         facts = {"pool": self._spec.pool, "pid": orphan.process.pid}
-        log.info("a worker of an earlier supervisor serves", extra=facts)
+        log.info("found a worker of a previous supervisor", extra=facts)
         return OrphanFound(orphan.process.pid, orphan.incarnation, orphan.driver)
 
     def _record_event(self, what: str, why: str) -> None:

@@ -174,7 +174,7 @@ class Pools:
                 if found := worker.find_orphan():
                     worker.apply_event(found)
             except OSError as error:  # a start of a worker for this pool finds the same problem
-                log.warning("a pool's worker can't be adopted", extra={"pool": name, "why": error})
+                log.warning("cannot adopt the worker of a pool", extra={"pool": name, "why": error})
                 continue
             if name in self.workers:
                 continue

@@ -129,7 +129,7 @@ class RsdGroups:
         failure = await self._try_tool(create_arguments(group, npus))
         members = (await self._read_groups()).get(group, frozenset())
         if members == frozenset(npus):
-            log.info("RSD group made", extra={"group": group, "npus": ",".join(npus)})
+            log.info("RSD group created", extra={"group": group, "npus": ",".join(npus)})
             return
         if members and members <= frozenset(npus):  # half of it
             await self._destroy_locked(group, members)

@@ -112,7 +112,7 @@ class DevicePlugin:
         """
         answer = await self._preferences.preferred_response(self._board.prepared.layout, request)
         if isinstance(answer, PreferenceRefused):
-            log.warning("no preference possible", extra={"why": answer.why})
+            log.warning("no preferred allocation possible", extra={"why": answer.why})
             await context.abort(grpc.StatusCode.UNKNOWN, answer.why)
         return answer
 

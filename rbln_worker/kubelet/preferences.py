@@ -76,7 +76,7 @@ class Preferences:
         if isinstance(chosen, Preferred) and chosen.simply:
             self._counters.greedy_preferences += 1
             log.debug(
-                "preferred without a search: too much to try",
+                "preferred allocation without a search: too many combinations",
                 extra={"size": size, "available": len(available)},
             )
         return chosen
@@ -87,7 +87,7 @@ class Preferences:
         self._counters.failed_preferences += 1
         if cause != self._cause:  # the kubelet retries the admission of pods
             self._cause = cause
-            log.error("preferred allocation failed, any devices were given", exc_info=error)
+            log.error("preferred allocation failed, the first devices were chosen", exc_info=error)
 
 
 def _any_devices(container: pb.ContainerPreferredAllocationRequest) -> tuple[DeviceId, ...]:

@@ -72,7 +72,7 @@ def test_a_worker_that_needs_too_much_memory_dies_alone_and_says_so(count: int) 
             seen = status.pools[ATOM]
             assert (seen.worker.last_exit or "").startswith("exit code 71 (out of memory)")
             assert seen.worker.last_log[-1] == (
-                f"{ATOM}: out of memory (it may have 268435456 bytes, --worker-memory-max)"
+                f"{ATOM}: out of memory (limit: 268435456 bytes, --worker-memory-max)"
             )
             stack.write_config(config(ATOM_POOL, VM_POOL))
             assert stack.ctl("reload").returncode == 0

@@ -185,7 +185,7 @@ def test_a_kernel_that_takes_no_privilege_away_starts_nothing(tmp_path: Path) ->
     )
     assert done.returncode == 1
     assert done.stderr == (
-        "rbln-supervisor: its privileges can't be given up (capset: Operation not permitted): "
+        "rbln-supervisor: cannot drop its privileges (capset: Operation not permitted): "
         "it has to be allowed to\n"
     )
     assert not (tmp_path / "r").exists()
@@ -222,9 +222,7 @@ def test_a_worker_that_keeps_its_privileges_does_nothing_with_them(tmp_path: Pat
         check=False,
     )
     assert done.returncode == 77
-    assert done.stderr == (
-        "x.io/a: its privileges can't be given up: capset: Operation not permitted\n"
-    )
+    assert done.stderr == ("x.io/a: cannot drop its privileges: capset: Operation not permitted\n")
     assert not list(tmp_path.iterdir())
 
 

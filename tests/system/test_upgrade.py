@@ -129,7 +129,7 @@ def test_a_version_that_can_not_be_started_replaces_nothing(
             (tmp_path / path).write_text(text)
             done = stack.ctl("upgrade")
         assert (done.returncode, done.stdout) == (1, "")
-        assert "the installed program can't be started, this one goes on" in done.stderr
+        assert "cannot start the installed version, this one goes on" in done.stderr
         assert words in done.stderr
         assert stack.status().supervisor.uptime_s >= started
 
