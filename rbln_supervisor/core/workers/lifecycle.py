@@ -1,4 +1,4 @@
-"""The life cycle of a pool's worker, as a table with every cell written down.
+"""The life cycle of a pool's worker, as a table of rules.
 
 Terms of the table: a *wanted* pool has a device. An *orphan* (``OrphanFound``) is a living worker
 that an earlier supervisor forked and that holds the pool's lock. It is *adopted* after its hello
@@ -97,11 +97,8 @@ Rule = Callable[[Child, Event, float], tuple[Child, tuple[Act, ...]]]
 
 def step(child: Child, event: Event, now: float) -> tuple[Child, tuple[Act, ...]]:
     """Return the state after an event, and the actions."""
-    return TABLE[child.state, type(event)](child, event, now)
-
-
-def _keep_state(child: Child, _event: Event, _now: float) -> tuple[Child, tuple[Act, ...]]:
-    return child, ()
+    rule = TABLE.get((child.state, type(event)))
+    return rule(child, event, now) if rule else (child, ())
 
 
 def _note_wanted(child: Child, event: Event, _now: float) -> tuple[Child, tuple[Act, ...]]:
@@ -184,64 +181,33 @@ def _exited_as_asked(child: Child, event: Event, now: float) -> tuple[Child, tup
 
 TABLE: Final[Mapping[tuple[State, type[Event]], Rule]] = {
     (State.NONE, Needed): _start_worker,
-    (State.NONE, NotNeeded): _keep_state,
-    (State.NONE, ExportEnded): _keep_state,
-    (State.NONE, MessageReceived): _keep_state,
     (State.NONE, OrphanFound): _adopt_orphan,
-    (State.NONE, Incompatible): _keep_state,
-    (State.NONE, StateReceived): _keep_state,
-    (State.NONE, Exited): _keep_state,
-    (State.NONE, DeadlinePassed): _keep_state,
-    (State.STARTING, Needed): _keep_state,
     (State.STARTING, NotNeeded): _drain_worker,
     (State.STARTING, ExportEnded): _withdraw_export,
     (State.STARTING, MessageReceived): _become_up,
     (State.STARTING, OrphanFound): _adopt_orphan,
-    (State.STARTING, Incompatible): _keep_state,
-    (State.STARTING, StateReceived): _keep_state,
     (State.STARTING, Exited): _schedule_restart,
     (State.STARTING, DeadlinePassed): _kill_worker,
-    (State.UP, Needed): _keep_state,
     (State.UP, NotNeeded): _drain_worker,
     (State.UP, ExportEnded): _withdraw_export,
     (State.UP, MessageReceived): _become_up,
-    (State.UP, OrphanFound): _keep_state,
-    (State.UP, Incompatible): _keep_state,
-    (State.UP, StateReceived): _keep_state,
     (State.UP, Exited): _schedule_restart,
     (State.UP, DeadlinePassed): _kill_worker,
-    (State.DOWN, Needed): _keep_state,
     (State.DOWN, NotNeeded): _become_none,
     (State.DOWN, ExportEnded): _start_to_withdraw,
-    (State.DOWN, MessageReceived): _keep_state,
-    (State.DOWN, OrphanFound): _keep_state,
-    (State.DOWN, Incompatible): _keep_state,
-    (State.DOWN, StateReceived): _keep_state,
-    (State.DOWN, Exited): _keep_state,
     (State.DOWN, DeadlinePassed): _start_worker,
     (State.LEAVING, Needed): _note_wanted,
     (State.LEAVING, NotNeeded): _note_wanted,
     (State.LEAVING, ExportEnded): _note_wanted,
-    (State.LEAVING, MessageReceived): _keep_state,
-    (State.LEAVING, OrphanFound): _keep_state,
-    (State.LEAVING, Incompatible): _keep_state,
-    (State.LEAVING, StateReceived): _keep_state,
     (State.LEAVING, Exited): _exited_as_asked,
     (State.LEAVING, DeadlinePassed): _kill_worker,
     (State.WITHDRAWING, Needed): _note_wanted,
     (State.WITHDRAWING, NotNeeded): _drain_worker,
     (State.WITHDRAWING, ExportEnded): _note_wanted,
-    (State.WITHDRAWING, MessageReceived): _keep_state,
-    (State.WITHDRAWING, OrphanFound): _keep_state,
-    (State.WITHDRAWING, Incompatible): _keep_state,
-    (State.WITHDRAWING, StateReceived): _keep_state,
     (State.WITHDRAWING, Exited): _exited_as_asked,
     (State.WITHDRAWING, DeadlinePassed): _end_withdrawal,
-    (State.ADOPTING, Needed): _keep_state,
     (State.ADOPTING, NotNeeded): _drain_worker,
     (State.ADOPTING, ExportEnded): _withdraw_export,
-    (State.ADOPTING, MessageReceived): _keep_state,
-    (State.ADOPTING, OrphanFound): _keep_state,
     (State.ADOPTING, Incompatible): _replace_worker,
     (State.ADOPTING, StateReceived): _become_up,
     (State.ADOPTING, Exited): _schedule_restart,
@@ -249,10 +215,6 @@ TABLE: Final[Mapping[tuple[State, type[Event]], Rule]] = {
     (State.KILLED, Needed): _note_wanted,
     (State.KILLED, NotNeeded): _note_wanted,
     (State.KILLED, ExportEnded): _note_wanted,
-    (State.KILLED, MessageReceived): _keep_state,
-    (State.KILLED, OrphanFound): _keep_state,
-    (State.KILLED, Incompatible): _keep_state,
-    (State.KILLED, StateReceived): _keep_state,
     (State.KILLED, Exited): _schedule_restart,
-    (State.KILLED, DeadlinePassed): _keep_state,
 }
+"""Any other event changes nothing in its state."""
