@@ -219,7 +219,7 @@ def _selector_results(pool: PoolDecision, explanation: Explanation) -> Iterator[
             yield "", f"its deviceType is not {_type_text(explanation)}"
         case Decision.INVALID:
             yield "", "its configuration is invalid, see rbln-ctl status"
-        case Decision.REJECTED:
+        case Decision.REJECTED | Decision.REFUSED:
             pass  # it has mismatches only
     for index, mismatch in enumerate(pool.mismatches):
         yield f"selectors[{index}]", _mismatch_text(mismatch, explanation)

@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from rbln_supervisor.core.matching.explain import match_notes
 from rbln_supervisor.core.matching.plan import Change, Plan, PoolPlan
 from rbln_supervisor.ctl.rendering import build_table, fixed_column, number_column
 from rbln_supervisor.ctl.text import plain
@@ -46,17 +47,11 @@ def _pool_table(plan: Plan, columns: int) -> Table:
 
 def _match_notes(pool: PoolPlan) -> Iterator[str]:
     """Yield results of matching for the devices of its type that the pool does not get."""
-    counts = pool.counts
     if pool.new_export:
         yield f"export changes: {pool.new_export}"
-    if not counts.candidates:
+    if not pool.counts:
         yield "the node has no device of its type"
-    if counts.rejected:
-        yield f"{counts.rejected} rejected by its selectors"
-    if counts.shadowed:
-        yield f"{counts.shadowed} in earlier pools"
-    if counts.refused:
-        yield f"{counts.refused} not assignable"
+    yield from match_notes(pool.counts)
 
 
 def _move_table(plan: Plan, columns: int) -> Table:

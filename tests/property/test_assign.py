@@ -202,11 +202,11 @@ def test_every_candidate_is_counted_once(
             for opinion in pool_decisions(configured, device_type, one.device)
             if opinion.pool == pool
         ]
-        assert tally.candidates == len(every)
-        assert tally.refused == sum(one.refusal is not None for one in every)
-        assert tally.matched == len(assigned.devices[pool]) == said.count(Decision.MATCHED)
-        assert tally.shadowed == said.count(Decision.SHADOWED)
-        assert tally.rejected == said.count(Decision.REJECTED)
+        assert tally.total() == len(every)
+        assert tally[Decision.REFUSED] == sum(one.refusal is not None for one in every)
+        assert tally[Decision.MATCHED] == len(assigned.devices[pool])
+        for decision in (Decision.MATCHED, Decision.SHADOWED, Decision.REJECTED):
+            assert tally[decision] == said.count(decision)
 
 
 @given(pools(), pools(), nodes())

@@ -10,7 +10,7 @@ from rbln_supervisor.core.config.selectors import SelectorObject
 from rbln_supervisor.core.doctor.match_checks import match_problems
 from rbln_supervisor.core.doctor.status_checks import all_problems, has_errors
 from rbln_supervisor.core.matching.assign import assign
-from rbln_supervisor.core.matching.explain import match_counts
+from rbln_supervisor.core.matching.explain import Decision, match_counts
 from rbln_supervisor.core.status import (
     CounterName,
     DeviceStatus,
@@ -115,10 +115,8 @@ def test_pools_have_the_problems_that_the_assignment_has(
     counts = match_counts(pools, node)
     found = {(one.code, one.subject) for one in match_problems(pools, node)}
     for name, count in counts.items():
-        assert ((Code.POOL_EMPTY, name) in found) == (count.matched == 0)
-        overlaps = count.matched > 0 and count.shadowed > 0
-        assert ((Code.SELECTORS_OVERLAP, name) in found) == overlaps
-    unclaimed = {Code.DRIVER_MISSING, Code.DRIVER_NOT_SELECTED, Code.DEVICE_NOT_SELECTED}
+        assert ((Code.POOL_EMPTY, name) in found) == (count[Decision.MATCHED] == 0)
+    unclaimed = {Code.DRIVER_MISSING, Code.DEVICE_NOT_SELECTED}
     taken = assign(pools, node).taken
     for one in match_problems(pools, node):
         if one.code in unclaimed:
@@ -137,14 +135,8 @@ SERVING = PoolStatus(
 DISK = make_problem(Code.CDI_SPEC_NOT_WRITTEN, "disk full", "a/b")
 
 
-def node(
-    *problems: Problem,
-    version: str = "0.1.0",
-    pool: PoolStatus | None = None,
-    counter: CounterName | None = None,
-) -> NodeStatus:
-    counters = {counter: 2} if counter else {}
-    supervisor = SupervisorStatus(7, version, 1.0, ready=True, problems=problems, counters=counters)
+def node(*problems: Problem, version: str = "0.1.0", pool: PoolStatus | None = None) -> NodeStatus:
+    supervisor = SupervisorStatus(7, version, 1.0, ready=True, problems=problems)
     return NodeStatus(supervisor, {"a/b": pool} if pool else {})
 
 
@@ -162,9 +154,6 @@ def with_worker(version: str) -> NodeStatus:
     [
         (node(), []),
         (node(DISK), ["cdi-spec-not-written"]),
-        (node(counter=CounterName.UEVENTS_LOST), ["kernel-events-lost"]),
-        (node(counter=CounterName.WORKER_FRAMES_UNREADABLE), ["frames-dropped"]),
-        (node(counter=CounterName.RELOADS), []),
         (node(version="0.0.9"), ["version-differs"]),
         (with_worker("0.0.9"), ["version-differs"]),
         (with_worker("0.1.0"), []),

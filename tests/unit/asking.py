@@ -11,7 +11,7 @@ from pathlib import Path
 
 import zmq
 
-from rbln_supervisor.core.matching.explain import MatchCounts
+from rbln_supervisor.core.matching.explain import Decision
 from rbln_supervisor.core.matching.plan import Move, Plan, PoolPlan
 from rbln_supervisor.core.status import (
     DeviceStatus,
@@ -49,7 +49,14 @@ STATUS = NodeStatus(
 PLAN = Plan(
     pools={
         PoolName("a/x"): PoolPlan(
-            "changed", (DeviceId("d0"), DeviceId("d1")), MatchCounts(7, 2, 1, 1, 3)
+            "changed",
+            (DeviceId("d0"), DeviceId("d1")),
+            {
+                Decision.MATCHED: 2,
+                Decision.REFUSED: 1,
+                Decision.SHADOWED: 1,
+                Decision.REJECTED: 3,
+            },
         ),
         PoolName("a/y"): PoolPlan("added"),
         PoolName("a/z"): PoolPlan("removed"),

@@ -5,7 +5,7 @@ import pytest
 
 from rbln_supervisor.core.config.node_config import NodeConfig
 from rbln_supervisor.core.matching.assign import assign
-from rbln_supervisor.core.matching.explain import MatchCounts
+from rbln_supervisor.core.matching.explain import Decision
 from rbln_supervisor.core.matching.in_use import removal_conflicts
 from rbln_supervisor.core.matching.plan import (
     Changes,
@@ -39,10 +39,12 @@ def test_pools_by_what_becomes_of_them() -> None:
 def test_a_plan() -> None:
     ids = [DeviceId(f"0000:3b:02.{n}") for n in range(4)]
     planned = make_plan(BEFORE, assign(BEFORE.pools, NODE).devices, AFTER, NODE)
+    matched, refused = Decision.MATCHED, Decision.REFUSED
+    shadowed, rejected = Decision.SHADOWED, Decision.REJECTED
     assert dict(planned.pools) == {
-        A: PoolPlan("changed", (ids[0],), MatchCounts(5, 1, refused=1, rejected=3)),
-        D: PoolPlan("added", (ids[1], ids[2]), MatchCounts(5, 2, refused=1, rejected=2)),
-        B: PoolPlan("unchanged", (ids[3],), MatchCounts(5, 1, refused=1, shadowed=3)),
+        A: PoolPlan("changed", (ids[0],), {matched: 1, refused: 1, rejected: 3}),
+        D: PoolPlan("added", (ids[1], ids[2]), {matched: 2, refused: 1, rejected: 2}),
+        B: PoolPlan("unchanged", (ids[3],), {matched: 1, refused: 1, shadowed: 3}),
         C: PoolPlan("removed"),
     }
     assert list(planned.pools) == [A, D, B, C]

@@ -1,41 +1,40 @@
 """A node matched with a configuration: pools without devices, devices without a pool."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from rbln_supervisor.core.config.pool import PoolConfig
-from rbln_supervisor.core.device_types.base import Candidate, RefusalReason
+from rbln_supervisor.core.device_types.base import RefusalReason
 from rbln_supervisor.core.device_types.registry import candidates
-from rbln_supervisor.core.matching.assign import Assignment, BoundSelector, assign, bound_selectors
+from rbln_supervisor.core.matching.assign import BoundSelector, assign, bound_selectors
+from rbln_supervisor.core.matching.explain import Decision, match_counts, match_notes
 from rbln_supervisor.core.matching.hints import selector_hints
-from rbln_worker.contract.device import REBELLIONS, Device
+from rbln_supervisor.core.matching.selector_match import Mismatch
+from rbln_worker.contract.device import REBELLIONS, Device, DeviceId
 from rbln_worker.contract.inventory import NodeInventory
-from rbln_worker.contract.pool import DeviceType
 from rbln_worker.contract.problem import Code, Problem, count_text, make_problem
 
 ACCELERATOR: Final = "accelerator"
 
 
-class _Unclaimed(NamedTuple):
+class _Unselected(NamedTuple):
     """A device without a pool: an NPU, or one that matches except for its driver."""
 
-    device: Device
-    drivers: tuple[str, ...]
-    """Drivers in the selectors that match otherwise; empty: any driver."""
-    pools: tuple[str, ...]
-    """Pools with such selectors."""
+    device: DeviceId
+    near: tuple[BoundSelector, ...]
+    """The selector objects that match otherwise."""
+
+    @property
+    def drivers(self) -> tuple[str, ...]:
+        """Drivers that these objects select; empty: any driver."""
+        return tuple(dict.fromkeys(d for one in self.near for d in one.compiled.wanted.drivers))
 
     @property
     def line(self) -> str:
         """A line of evidence."""
-        pools = f", selected by {', '.join(self.pools)}" if self.pools else ""
-        return f"{self.device.id}{pools}"
-
-
-def types_of(pools: Iterable[PoolConfig]) -> frozenset[DeviceType]:
-    """Return the types to discover: those of the pools, and NPUs in any case."""
-    return frozenset({ACCELERATOR, *(pool.spec.device_type for pool in pools)})
+        pools = dict.fromkeys(one.place.pool for one in self.near)
+        return f"{self.device}, selected by {', '.join(pools)}" if pools else self.device
 
 
 def selects_vfio(pool: PoolConfig) -> bool:
@@ -46,114 +45,77 @@ def selects_vfio(pool: PoolConfig) -> bool:
 
 def match_problems(pools: Sequence[PoolConfig], node: NodeInventory) -> Iterator[Problem]:
     """Yield the problems of pools and of devices without a pool."""
-    assigned = assign(pools, node)
-    for pool in pools:
-        objects = [
-            one
-            for one in bound_selectors(pools, pool.spec.device_type)
-            if one.place.pool == pool.spec.name
-        ]
-        every = tuple(candidates(node, pool.spec.device_type))
-        yield from _check_pool(pool, objects, every, assigned)
-    yield from _check_drivers(tuple(_unclaimed_devices(pools, node, assigned)))
-
-
-def _check_pool(
-    pool: PoolConfig,
-    objects: Sequence[BoundSelector],
-    every: Sequence[Candidate],
-    assigned: Assignment,
-) -> Iterator[Problem]:
-    name = pool.spec.name
-    refused = Counter(one.refusal.text for one in every if one.refusal is not None)
-    free = [one.device for one in every if one.refusal is None]
-    matching = dict.fromkeys(
-        device.id for device in free if any(one.compiled.matches_device(device) for one in objects)
-    )
-    earlier = Counter(assigned.taken[device].pool for device in matching)
-    del earlier[name]
-    taken = tuple(f"{count} belong to {other}" for other, count in earlier.items())
-    if assigned.devices[name]:
-        if taken:
-            text = "it also matches devices of pools before it in the file"
-            yield make_problem(Code.SELECTORS_OVERLAP, text, name, taken)
-        return
-    lines = [f"{count_text(len(every), 'device')} of type {pool.spec.device_type} on the node"]
-    lines += taken
-    lines += [f"{count} not assignable: {reason}" for reason, count in refused.items()]
-    mismatches = [
-        (one.place.selector, mismatch)
-        for device in free
-        if device.id not in matching
-        for one in objects
-        if (mismatch := one.compiled.first_mismatch(device))
-    ]
-    counts = Counter((index, mismatch.key) for index, mismatch in mismatches)
-    for (index, key), count in counts.most_common(1):
-        first = next(one for at, one in mismatches if (at, one.key) == (index, key))
-        value = f"has {first.has}" if first.has else "has none"
-        wanted = " or ".join(first.wanted)
-        lines.append(
-            f"selectors[{index}].{key} rejects {count}: expected {wanted}, the first {value}"
-        )
-    hints = (hint for one in every for hint in selector_hints([pool], one.device, {}))
-    lines += dict.fromkeys(hints)
+    counts = match_counts(pools, node)
     text = "no device on this node matches its selectors"
-    yield make_problem(Code.POOL_EMPTY, text, name, tuple(lines))
+    for pool in pools:
+        name = pool.spec.name
+        if not counts[name][Decision.MATCHED]:
+            evidence = tuple(_mismatch_lines(pool, node, counts[name]))
+            yield make_problem(Code.POOL_EMPTY, text, name, evidence)
+    groups: defaultdict[str | None, list[_Unselected]] = defaultdict(list)
+    for device, unselected in _unselected_devices(pools, node):
+        groups[device.function.driver].append(unselected)
+    for driver, ones in groups.items():
+        yield _driver_problem(driver, ones)
 
 
-def _unclaimed_devices(
-    pools: Sequence[PoolConfig], node: NodeInventory, assigned: Assignment
-) -> Iterator[_Unclaimed]:
+def _mismatch_lines(
+    pool: PoolConfig, node: NodeInventory, counts: Counter[Decision]
+) -> Iterator[str]:
+    """Yield the results of matching, the selector that rejects most, and hints."""
+    device_type = pool.spec.device_type
+    yield f"{count_text(counts.total(), 'device')} of type {device_type} on the node"
+    yield from match_notes(counts)
+    every = tuple(candidates(node, device_type))
+    free = [one.device for one in every if one.refusal is None]
+    rejected: defaultdict[tuple[int, str], list[Mismatch]] = defaultdict(list)
+    for selector in bound_selectors([pool], device_type):
+        for mismatch in filter(None, map(selector.compiled.first_mismatch, free)):
+            rejected[selector.place.selector, mismatch.key].append(mismatch)
+    if rejected:
+        (index, key), mismatches = max(rejected.items(), key=lambda item: len(item[1]))
+        wanted, has = " or ".join(mismatches[0].wanted), mismatches[0].has or "none"
+        rejects = f"selectors[{index}].{key} rejects {len(mismatches)}"
+        yield f"{rejects}: expected {wanted}, the first has {has}"
+    hints = (hint for one in every for hint in selector_hints([pool], one.device, {}))
+    yield from dict.fromkeys(hints)
+
+
+def _unselected_devices(
+    pools: Sequence[PoolConfig], node: NodeInventory
+) -> Iterator[tuple[Device, _Unselected]]:
+    assigned = assign(pools, node)
     for device_type in dict.fromkeys((*(pool.spec.device_type for pool in pools), ACCELERATOR)):
-        objects = tuple(bound_selectors(pools, device_type))
+        selectors = tuple(bound_selectors(pools, device_type))
         for candidate in candidates(node, device_type):
             device = candidate.device
-            if device.id in assigned.taken or candidate.refusal not in (
-                None,
-                RefusalReason.NO_DRIVER,
-            ):
+            may_match = candidate.refusal in {None, RefusalReason.NO_DRIVER}
+            if device.id in assigned.taken or not may_match:
                 continue
-            near = [one for one in objects if _matches_but_for_driver(one, device)]
+            near = tuple(one for one in selectors if _matches_but_for_driver(one, device))
             is_npu = device.function.vendor == REBELLIONS and device_type == ACCELERATOR
             if near or is_npu:
-                yield _Unclaimed(
-                    device,
-                    tuple(dict.fromkeys(d for one in near for d in one.compiled.wanted.drivers)),
-                    tuple(dict.fromkeys(one.place.pool for one in near)),
-                )
+                yield device, _Unselected(device.id, near)
 
 
 def _matches_but_for_driver(one: BoundSelector, device: Device) -> bool:
     mismatch = one.compiled.first_mismatch(device)
-    if mismatch is None:
-        return not device.function.driver
-    return mismatch.key == "drivers"
+    return mismatch is None or mismatch.key == "drivers"
 
 
-def _check_drivers(unclaimed: Sequence[_Unclaimed]) -> Iterator[Problem]:
-    groups: defaultdict[tuple[str, tuple[str, ...]], list[_Unclaimed]] = defaultdict(list)
-    for one in unclaimed:
-        driver = one.device.function.driver or ""
-        groups[driver, one.drivers if driver else ()].append(one)
-    for (driver, drivers), ones in groups.items():
-        first = ones[0].device.id
-        lines = tuple(one.line for one in ones)
-        count = count_text(len(ones), "device")
-        if not driver:
-            name = ones[0].drivers[0] if ones[0].drivers else "rebellions"
-            text = f"no driver is bound to {count}"
-            hint = (
-                f"lspci -ks {first}; modprobe {name}; "
-                f"echo {first} > /sys/bus/pci/drivers/{name}/bind"
-            )
-            yield make_problem(Code.DRIVER_MISSING, text, evidence=lines, hint=hint)
-            continue
-        if drivers:
-            code = Code.DRIVER_NOT_SELECTED
-            text = f"{count} bound to {driver}, and pools select {' or '.join(drivers)}"
-        else:
-            code = Code.DEVICE_NOT_SELECTED
-            text = f"{count} bound to {driver}, and no pool selects that"
-        hint = f"rbln-ctl explain {first}; select {driver} in a pool, or bind another driver"
-        yield make_problem(code, text, evidence=lines, hint=hint)
+def _driver_problem(driver: str | None, ones: Sequence[_Unselected]) -> Problem:
+    """Return the problem of devices with the same driver, or without one."""
+    first, drivers = ones[0].device, ones[0].drivers
+    lines = tuple(one.line for one in ones)
+    count = count_text(len(ones), "device")
+    if driver is None:
+        name = drivers[0] if drivers else "rebellions"
+        hint = (
+            f"lspci -ks {first}; modprobe {name}; echo {first} > /sys/bus/pci/drivers/{name}/bind"
+        )
+        text = f"no driver is bound to {count}"
+        return make_problem(Code.DRIVER_MISSING, text, evidence=lines, hint=hint)
+    selected = f"pools select {' or '.join(drivers)}" if drivers else "no pool selects that"
+    text = f"{count} bound to {driver}, and {selected}"
+    hint = f"rbln-ctl explain {first}; select {driver} in a pool, or bind another driver"
+    return make_problem(Code.DEVICE_NOT_SELECTED, text, evidence=lines, hint=hint)

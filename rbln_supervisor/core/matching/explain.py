@@ -4,6 +4,7 @@ It matches selectors with the code that assigns devices (selector_match.py), so 
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Final
@@ -42,6 +43,15 @@ class Decision(StrEnum):
     """The pool has another device type."""
     INVALID = "invalid"
     """The pool's configuration is invalid."""
+    REFUSED = "refused"
+    """No pool can have the device."""
+
+
+_NOTES: Final[Mapping[Decision, str]] = {
+    Decision.REJECTED: "rejected by its selectors",
+    Decision.SHADOWED: "in earlier pools",
+    Decision.REFUSED: "not assignable",
+}
 
 
 class PoolDecision(msgspec.Struct, frozen=True):
@@ -53,18 +63,6 @@ class PoolDecision(msgspec.Struct, frozen=True):
     """Index of the first of its selector objects that matches."""
     mismatches: tuple[Mismatch, ...] = ()
     """The mismatch of each selector object before that one, or of all; in their order."""
-
-
-class MatchCounts(msgspec.Struct, frozen=True):
-    """Results of matching for the devices of a pool's type. The other four add up to the first."""
-
-    candidates: int = 0
-    matched: int = 0
-    refused: int = 0
-    """Devices that no pool can have."""
-    shadowed: int = 0
-    """Devices that match, but are in an earlier pool of the file."""
-    rejected: int = 0
 
 
 class ExportedDevice(msgspec.Struct, frozen=True):
@@ -171,29 +169,34 @@ def pool_decisions(
     return decisions
 
 
-def match_counts(pools: Iterable[PoolConfig], node: NodeInventory) -> dict[PoolName, MatchCounts]:
-    """Return the results of matching for each pool."""
+def match_counts(
+    pools: Iterable[PoolConfig], node: NodeInventory
+) -> dict[PoolName, Counter[Decision]]:
+    """Return for each pool how many devices of its type have which decision."""
     pools = tuple(pools)
-    counts = {pool.spec.name: dict.fromkeys(MatchCounts.__struct_fields__, 0) for pool in pools}
+    counts: dict[PoolName, Counter[Decision]] = {pool.spec.name: Counter() for pool in pools}
     for device_type in dict.fromkeys(pool.spec.device_type for pool in pools):
-        own = {
-            pool.spec.name: tuple(bound_selectors([pool], device_type))
-            for pool in pools
-            if pool.spec.device_type == device_type
-        }
+        names = [pool.spec.name for pool in pools if pool.spec.device_type == device_type]
+        selectors = tuple(bound_selectors(pools, device_type))
         for candidate in candidates(node, device_type):
-            matched = False
-            for name, selectors in own.items():
+            device = candidate.device
+            matching = [one.place.pool for one in selectors if one.compiled.matches_device(device)]
+            for name in names:
                 if candidate.refusal is not None:
-                    result = "refused"
-                elif not any(one.compiled.matches_device(candidate.device) for one in selectors):
-                    result = "rejected"
+                    decision = Decision.REFUSED
+                elif name not in matching:
+                    decision = Decision.REJECTED
                 else:
-                    result = "shadowed" if matched else "matched"
-                    matched = True
-                counts[name][result] += 1
-                counts[name]["candidates"] += 1
-    return {name: MatchCounts(**count) for name, count in counts.items()}
+                    decision = Decision.MATCHED if name == matching[0] else Decision.SHADOWED
+                counts[name][decision] += 1
+    return counts
+
+
+def match_notes(counts: Mapping[Decision, int]) -> Iterator[str]:
+    """Yield how many devices of its type a pool does not get, and why."""
+    for decision, note in _NOTES.items():
+        if count := counts.get(decision):
+            yield f"{count} {note}"
 
 
 def _explain_candidate(

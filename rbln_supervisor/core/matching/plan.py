@@ -7,7 +7,7 @@ import msgspec
 
 from rbln_supervisor.core.config.node_config import NodeConfig
 from rbln_supervisor.core.matching.assign import assign
-from rbln_supervisor.core.matching.explain import MatchCounts, match_counts
+from rbln_supervisor.core.matching.explain import Decision, match_counts
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.inventory import NodeInventory
 from rbln_worker.contract.pool import PoolName, export_text
@@ -31,8 +31,8 @@ class PoolPlan(msgspec.Struct, frozen=True):
     """Change of its configuration; a pool with an unchanged one may still get other devices."""
     devices: tuple[DeviceId, ...] = ()
     """Planned devices, sorted."""
-    counts: MatchCounts = MatchCounts()
-    """Planned results of matching for the devices of its type."""
+    counts: Mapping[Decision, int] = {}
+    """Planned results of matching for the devices of its type; 0 is left out."""
     new_export: str = ""
     """How it would be exported, if that changes: ``by DRA (npu.rebellions.ai)``."""
 
