@@ -25,4 +25,4 @@ def find_obstacles(options: Options, pools: Iterable[PoolConfig]) -> Iterator[Pr
     if not folder.is_dir():
         text = "the kubelet finds DRA drivers by their sockets there"
         hint = "is it mounted? or --plugins-registry-dir"
-        yield make_problem(Code.PLUGINS_REGISTRY_MISSING, text, str(folder), hint=hint)
+        yield make_problem(Code.KUBELET_DIR_MISSING, text, str(folder), hint=hint)

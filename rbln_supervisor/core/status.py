@@ -38,7 +38,6 @@ class CounterName(StrEnum):
     REPLIES_UNDELIVERED = "replies-undelivered"
 
 
-LOST_EVENTS: Final = frozenset({CounterName.UEVENTS_LOST, CounterName.LINK_CHANGES_LOST})
 DROPPED_FRAMES: Final = frozenset(
     {
         CounterName.WORKER_FRAMES_UNREADABLE,

@@ -18,7 +18,6 @@ _CHECKS: Final[tuple[Check, ...]] = (
     lambda options, unreachable: run_dir.check_run_dir(options.run_dir, unreachable),
     lambda options, _: (*host.check_kubelet(options), *dra.check_dra(options)),
     lambda options, _: host.check_host_files(options),
-    lambda options, _: host.check_limits(options.run_dir),
     lambda options, _: hardware.check_configuration(options),
     lambda options, _: hardware.check_hardware(options),
 )

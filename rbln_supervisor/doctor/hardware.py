@@ -10,14 +10,12 @@ import msgspec
 
 from rbln_supervisor.config import accepted, config_file
 from rbln_supervisor.core.config import node_config
-from rbln_supervisor.core.config.node_config import NodeConfig
 from rbln_supervisor.core.config.pool import PoolConfig
 from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
 from rbln_supervisor.core.doctor import match_checks
 from rbln_supervisor.core.matching.assign import assign
 from rbln_supervisor.discovery.process import required_reads
-from rbln_supervisor.doctor.run_dir import living_processes
-from rbln_supervisor.options import Options, last_options
+from rbln_supervisor.options import Options
 from rbln_worker.contract.device import Device
 from rbln_worker.contract.pool import PoolSpec
 from rbln_worker.contract.problem import Code, Problem, count_text, make_problem
@@ -48,10 +46,11 @@ class _Node(NamedTuple):
 
 
 def check_configuration(options: Options) -> Iterator[Problem]:
-    """Check the configuration file, and compare it with the accepted one."""
+    """Check the configuration file."""
     path = str(options.config_file)
     try:
-        config = _read_config(options)
+        raw = config_file.read_file(options.config_file)
+        config = node_config.parse(raw, prefix=options.resource_prefix)
     except node_config.ConfigError as error:
         text = "the configuration file can't be used; a supervisor that runs keeps the last one"
         yield make_problem(Code.CONFIG_INVALID, text, path, error.errors)
@@ -63,28 +62,14 @@ def check_configuration(options: Options) -> Iterator[Problem]:
     if config.warnings:
         text = "the configuration is accepted with warnings"
         yield make_problem(Code.CONFIG_WARNING, text, path, config.warnings)
-    if config.invalid or not living_processes(options.run_dir).is_locked:
-        return
-    file = {pool.spec.name for pool in config.pools}
-    active = {pool.spec.name for pool in _accepted_pools(options)}
-    if active and file != active:
-        lines = (
-            *(f"{name} is in the file only" for name in sorted(file - active)),
-            *(f"{name} is served only" for name in sorted(active - file)),
-        )
-        text = "the file has other pools than those that are served"
-        yield make_problem(Code.CONFIG_NOT_ACTIVE, text, path, lines)
 
 
 def check_hardware(options: Options) -> Iterator[Problem]:
     """Check the hardware, and what pools and containers get of it."""
     pools = configured_pools(options)
-    is_last_file = options.config_file == last_options(options.run_dir).config_file
-    if is_last_file and living_processes(options.run_dir).pids and _is_file_refused(options):
-        pools = _accepted_pools(options) or pools  # a supervisor refuses the file, and keeps these
     needed = required_reads(pools, allow_default_route=options.allow_default_route)
-    classes = {DEVICE_TYPES[name].base_class for name in match_checks.types_of(pools)}
-    needed = msgspec.structs.replace(needed, base_classes=frozenset(classes))
+    classes = needed.base_classes | {DEVICE_TYPES[match_checks.ACCELERATOR].base_class}
+    needed = msgspec.structs.replace(needed, base_classes=classes)
     found = scan_node(options.host_root, needed)
     if found.failed is not None:
         yield make_problem(Code.DISCOVERY_FAILED, found.failed)
@@ -108,34 +93,14 @@ def check_hardware(options: Options) -> Iterator[Problem]:
 
 
 def configured_pools(options: Options) -> tuple[PoolConfig, ...]:
-    """Return the valid pools of the configuration file; empty if it can't be read."""
+    """Return the pools that a supervisor serves, or would serve if it started now.
+
+    Of a file with errors these are the last accepted ones; empty if there is none.
+    """
     try:
-        return _read_config(options).pools
+        return accepted.start_config(options).config.pools
     except node_config.ConfigError:
         return ()  # check_configuration reports it
-
-
-def _read_config(options: Options) -> NodeConfig:
-    raw = config_file.read_file(options.config_file)
-    return node_config.parse(raw, prefix=options.resource_prefix)
-
-
-def _is_file_refused(options: Options) -> bool:
-    try:
-        return bool(_read_config(options).invalid)
-    except node_config.ConfigError:
-        return True
-
-
-def _accepted_pools(options: Options) -> tuple[PoolConfig, ...]:
-    """Return the pools of the accepted configuration; empty if there is none."""
-    record = accepted.load_config(options)
-    if record is None:
-        return ()
-    try:
-        return node_config.parse(record.raw, prefix=options.resource_prefix).pools
-    except node_config.ConfigError:
-        return ()
 
 
 def _check_nodes(node: _Node) -> Iterator[Problem]:

@@ -1,8 +1,7 @@
-"""The kubelet's folders and sockets, folders for host files, and limits of the kernel."""
+"""The kubelet's folders and sockets, folders for host files, and the inotify limit."""
 
 import os
 import re
-import resource
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -10,12 +9,7 @@ from typing import Final
 from inotify_simple import INotify
 
 from rbln_supervisor.doctor import hardware
-from rbln_supervisor.doctor.run_dir import (
-    check_folder,
-    folder_error,
-    living_processes,
-    socket_error,
-)
+from rbln_supervisor.doctor.run_dir import check_place, folder_error, socket_error
 from rbln_supervisor.options import KUBELET, Options
 from rbln_worker.contract.problem import Code, Problem, make_problem
 from rbln_worker.core.allocation import cdi, devinfo
@@ -27,76 +21,45 @@ _KUBELETS: Final = frozenset({"kubelet", "hyperkube", "kubelite", "k3s", "k3s-se
 _ROOT_DIR: Final = re.compile(r"root-dir[=\0](/[^\0]+)")
 """One or two words of a kubelet's command line; k3s has --kubelet-arg=root-dir=DIR."""
 _KNOWN_ROOT_DIRS: Final = (
-    KUBELET,
     Path("/var/lib/k0s/kubelet"),  # docs.k0sproject.io, "--kubelet-root-dir"
     Path("/var/snap/microk8s/common/var/lib/kubelet"),  # args/kubelet of the snap
 )
-_NEARLY: Final = 0.8
-"""Share of a limit from which on a problem is reported."""
-_NO_SOCKETS: Final = "plugins can't put sockets there"
+_NO_SOCKETS: Final = "plugins put their sockets there, for the kubelet"
 
 
 def check_kubelet(options: Options) -> Iterator[Problem]:
     """Check the kubelet's folders and sockets."""
     folder = options.kubelet_dirs.device_plugins
     place = folder / _SOCKET
-    flag = "--device-plugins-dir"
-    hint = "" if place.exists() else _flag_hint(options, flag, "device-plugins", _SOCKET)
-    missing = "the kubelet's folder for device plugins does not exist"
-    yield from check_folder(
-        folder,
-        (Code.KUBELET_DIR_NOT_WRITABLE, _NO_SOCKETS),
-        (Code.KUBELET_DIR_MISSING, missing),
-        hint,
-    )
+    hint = _flag_hint(options, place, "--device-plugins-dir", "device-plugins", _SOCKET)
+    missing = Code.KUBELET_DIR_MISSING
+    yield from check_place(folder, folder_error(folder), _NO_SOCKETS, missing, hint=hint)
     if folder.is_dir():
-        deaf = "its socket exists and nobody answers: the kubelet is down, or is starting"
-        missing = "no kubelet serves device plugins there; pools register as soon as one does"
-        yield from _check_socket(
-            place, (Code.KUBELET_NOT_LISTENING, deaf), (Code.KUBELET_SOCK_MISSING, missing), hint
-        )
-    yield from _check_registry(options)
+        text = "no kubelet serves device plugins there; pools register as soon as one does"
+        codes = Code.KUBELET_SOCK_MISSING, Code.KUBELET_NOT_LISTENING
+        yield from check_place(place, socket_error(place), text, *codes, hint)
+    registry = options.kubelet_dirs.plugins_registry
+    is_fallback = options.registration == "auto" and registry.is_dir() and not folder.is_dir()
+    if options.registration == "plugin-watcher" or is_fallback:
+        hint = _flag_hint(options, registry, "--plugins-registry-dir", "plugins_registry")
+        yield from check_place(registry, folder_error(registry), _NO_SOCKETS, missing, hint=hint)
     place = options.kubelet_dirs.pod_resources / _SOCKET
-    flag = "--pod-resources-dir"
-    hint = "" if place.exists() else _flag_hint(options, flag, "pod-resources", _SOCKET)
-    deaf = "nobody answers there: a reload that takes devices from pools is refused meanwhile"
-    missing = "it is unknown which pod has which device: a reload may take devices from pods"
-    yield from _check_socket(
-        place, (Code.POD_RESOURCES_NOT_LISTENING, deaf), (Code.POD_RESOURCES_MISSING, missing), hint
-    )
+    hint = _flag_hint(options, place, "--pod-resources-dir", "pod-resources", _SOCKET)
+    text = "the kubelet tells there which pod has which device"
+    codes = Code.POD_RESOURCES_MISSING, Code.POD_RESOURCES_NOT_LISTENING
+    yield from check_place(place, socket_error(place), text, *codes, hint)
 
 
-def _check_socket(
-    place: Path, deaf: tuple[Code, str], missing: tuple[Code, str], hint: str
-) -> Iterator[Problem]:
-    """Check that a process listens; ``hint``: begin of the next step if the file is missing."""
-    error = socket_error(place)
-    if error and place.exists():
-        yield make_problem(*deaf, str(place), (error,))
-    elif error:
-        code, text = missing
-        yield make_problem(code, text, str(place), (error,), hint=hint + code.hint)
+def _flag_hint(options: Options, place: Path, flag: str, name: str, inside: str = "") -> str:
+    """Return the flag with the folder that a kubelet uses, or advice to check the flag.
 
-
-def _check_registry(options: Options) -> Iterator[Problem]:
-    folder = options.kubelet_dirs.plugins_registry
-    is_required = options.registration == "plugin-watcher"
-    is_used = options.registration == "auto" and not options.kubelet_dirs.device_plugins.is_dir()
-    if is_required or (is_used and folder.is_dir()):
-        hint = _flag_hint(options, "--plugins-registry-dir", "plugins_registry")
-        yield from check_folder(
-            folder,
-            (Code.PLUGINS_REGISTRY_NOT_WRITABLE, _NO_SOCKETS),
-            (Code.PLUGINS_REGISTRY_MISSING, "--registration plugin-watcher needs this folder"),
-            hint,
-        )
-
-
-def _flag_hint(options: Options, flag: str, name: str, inside: str = "") -> str:
-    """Return the flag with the folder that a kubelet uses, or advice to check the flag."""
-    for place in dict.fromkeys((KUBELET, *_root_dirs(options.host_root))):
-        if below_root(options.host_root, place / name / inside).exists():
-            return f"the kubelet has it elsewhere: {flag} {place / name}; "
+    Empty if ``place`` exists: the folder ``name`` below a kubelet's --root-dir, or a file in it.
+    """
+    if place.exists():
+        return ""
+    for root_dir in (KUBELET, *_root_dirs(options.host_root)):
+        if below_root(options.host_root, root_dir / name / inside).exists():
+            return f"the kubelet has it elsewhere: {flag} {root_dir / name}; "
     return f"is {flag} right, and in a container: is it mounted? "
 
 
@@ -114,39 +77,23 @@ def _root_dirs(host_root: Path) -> Iterable[Path]:
 
 
 def check_host_files(options: Options) -> Iterator[Problem]:
-    """Check the folders that container runtimes and CNI plugins read."""
+    """Check the folders that container runtimes and CNI plugins read, and the inotify limit."""
     pools = hardware.configured_pools(options)
     uses_device_info = any(pool.spec.device_type == "netDevice" for pool in pools)
-    folders = [
-        (options.cdi != "off", cdi.FOLDER, Code.CDI_NOT_WRITABLE, "CDI specs"),
-        (uses_device_info, devinfo.FOLDER, Code.DEVICE_INFO_NOT_WRITABLE, "device-info files"),
-    ]
-    for is_used, folder, code, what in folders:
+    folders = (
+        (options.cdi != "off", cdi.FOLDER, "CDI specs"),
+        (uses_device_info, devinfo.FOLDER, "device-info files"),
+    )
+    for is_used, folder, what in folders:
         place = below_root(options.host_root, folder)
         while not os.path.lexists(place) and place != place.parent:
             place = place.parent  # folders are created when needed
         if is_used and (error := folder_error(place)):
             text = f"{what} can't be written there: the devices are Unhealthy"
-            yield make_problem(code, text, str(place), (error,))
-
-
-def check_limits(run_dir: Path) -> Iterator[Problem]:
-    """Check that inotify instances and descriptors are left."""
-    for pid in sorted(living_processes(run_dir).pids):
-        try:
-            used = len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 - names only
-            limit, _ = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-        except OSError:  # it has ended, or belongs to another user
-            continue
-        if limit != resource.RLIM_INFINITY and used >= _NEARLY * limit:
-            text = f"a process of ours has few descriptors left: {used} of {limit} are open"
-            yield make_problem(Code.DESCRIPTORS_SHORT, text, f"pid {pid}")
+            yield make_problem(Code.FOLDER_NOT_WRITABLE, text, str(place), (error,))
     try:
         INotify().close()
     except OSError as error:
-        yield make_problem(
-            Code.INOTIFY_EXHAUSTED,
-            "no further inotify instance can be opened: changes of files are detected late",
-            "fs.inotify.max_user_instances",
-            (error.strerror or str(error),),
-        )
+        text = "no further inotify instance can be opened: changes of files are detected late"
+        subject = "fs.inotify.max_user_instances"
+        yield make_problem(Code.INOTIFY_EXHAUSTED, text, subject, (error.strerror or str(error),))

@@ -45,12 +45,8 @@ def living_processes(path: Path) -> LivingProcesses:
 
 def check_run_dir(path: Path, unreachable: str | None) -> Iterator[Problem]:
     """Check the run directory, and find out why a supervisor does not answer."""
-    missing = "no supervisor ever ran here, or it has another --run-dir"
-    yield from check_folder(
-        path,
-        (Code.RUN_DIR_NOT_WRITABLE, "the run directory is not writable"),
-        (Code.RUN_DIR_MISSING, missing),
-    )
+    text = "the supervisor has its sockets and locks there"
+    yield from check_place(path, folder_error(path), text, Code.RUN_DIR_MISSING)
     if unreachable is not None and path.is_dir():
         yield _supervisor_problem(path, unreachable)
 
@@ -80,15 +76,26 @@ def _supervisor_problem(path: Path, unreachable: str) -> Problem:
     )
 
 
-def check_folder(
-    path: Path, closed: tuple[Code, str], missing: tuple[Code, str], hint: str = ""
+def check_place(
+    path: Path,
+    error: str,
+    text: str,
+    missing: Code,
+    unusable: Code = Code.FOLDER_NOT_WRITABLE,
+    hint: str = "",
 ) -> Iterator[Problem]:
-    """Check that this user can write to a folder; ``hint``: begin of the next step without it."""
-    error = folder_error(path)
-    if error and path.is_dir():
-        yield make_problem(*closed, str(path), (error,))
-    elif error:
-        code, text = missing
+    """Yield a problem if a folder or socket is missing or unusable.
+
+    Args:
+        path: the folder or socket.
+        error: the reason why it is unusable; empty if it is not.
+        text: what it is needed for.
+        missing: the code if it does not exist.
+        unusable: the code if it exists.
+        hint: begin of the next step.
+    """
+    if error:
+        code = unusable if path.exists() else missing
         yield make_problem(code, text, str(path), (error,), hint=hint + code.hint)
 
 

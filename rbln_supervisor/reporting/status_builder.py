@@ -140,7 +140,6 @@ def _node_problems(parts: SupervisorParts) -> Iterator[Problem]:
     yield from parts.kernel.problems
     yield from parts.kubelet.problems
     yield from parts.pod_watch.problems
-    yield from parts.notifier.problems
     known = parts.pools.pod_devices
     listed = {name: state.devices.keys() for name, state in parts.pools.desired_states.items()}
     for resource, devices in devices_under_other_names(

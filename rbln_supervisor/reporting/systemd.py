@@ -15,7 +15,6 @@ from time import monotonic
 from typing import Final
 
 from rbln_supervisor.core.reporting.systemd import ServiceState, due_messages
-from rbln_worker.contract.problem import Code, Problem, make_problem
 
 STATUS_INTERVAL_S: Final = 5.0
 """Interval between two reports (seconds)."""
@@ -44,12 +43,6 @@ class SystemdNotifier:
     def next_deadline(self) -> float:
         """Latest time of the next call of ``send_due`` (monotonic seconds)."""
         return min(self._report_at, self._watchdog_at)
-
-    @property
-    def problems(self) -> tuple[Problem, ...]:
-        """Reasons why reports cannot be sent."""
-        problem = self._problem
-        return (make_problem(Code.SYSTEMD_UNREACHABLE, problem),) if problem else ()
 
     def send_due(self, facts: Callable[[], ServiceState], *, at_once: bool = False) -> None:
         """Send what is due; with ``at_once`` also a change that must not be delayed."""

@@ -1,28 +1,23 @@
 """Faults of what the supervisor lives in and by: folders, itself, the kubelet, kernel limits."""
 
 import json
-import os
 import platform
-import resource
-import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import pytest
-import zmq
 
 from rbln_supervisor.events.log import FILE as EVENTS
 from rbln_worker.host.boot import read_boot_id
 from rbln_worker.spec import SERVICE_ACCOUNT
-from tests.sim import atomic, network, seccomp
+from tests.sim import atomic, seccomp
 from tests.sim.agent import running_agent
 from tests.sim.device import SimDevice
 from tests.sim.kubelet import SimKubelet
 from tests.sim.stack import Stack
-from tests.sim.uevents import Injector, frame
 from tests.system.fault import (
     Fault,
     bereft,
@@ -37,9 +32,6 @@ from tests.system.scene import ATOMS, TWO_POOLS, config, eventually, pool
 
 KUBELET: Final = "{root}/var/lib/kubelet"
 NICS: Final = "rebellions.ai/nics"
-_CONNECTIONS: Final = 80
-_FLOOD: Final = 40_000
-"""Events, of which the largest buffer that anybody may have holds some thousand."""
 
 
 @contextmanager
@@ -70,11 +62,6 @@ def with_watcher(registration: str) -> Callable[[], Stack]:
         return SimKubelet(folder, plugin_watcher=True)
 
     return lambda: Stack(TWO_POOLS, registration=registration, kubelet=watched)
-
-
-def in_a_namespace() -> Stack:
-    network.needs("true")
-    return Stack(TWO_POOLS, arguments=("--rescan-interval", "3600"), links={})
 
 
 # What goes wrong
@@ -118,55 +105,11 @@ def deaf_supervisor(stack: Stack) -> None:
     stack.start()
 
 
-def flood(stack: Stack) -> None:
-    with Injector(stack.pid) as tell, stopped(stack):
-        tell(*[frame("add", "/devices/virtual/tty/nothing", "tty")] * _FLOOD)
-
-
-def garbage(stack: Stack) -> None:
-    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
-        dealer.linger = 10_000
-        dealer.connect(f"ipc://{stack.run_dir}/control.sock")
-        dealer.send(b"garbage")
-
-
 def unwritable_events(stack: Stack) -> None:
     file = stack.run_dir / EVENTS
     eventually(file.exists, what="something was written")
     atomic.put_folder(file)
     assert stack.ctl("reload").returncode == 0
-
-
-@contextmanager
-def few_descriptors(stack: Stack) -> Iterator[None]:
-    """Somebody holds connections, so that less than a fifth of the descriptors is left."""
-
-    def used() -> int:
-        return len(list(Path(f"/proc/{stack.pid}/fd").iterdir()))
-
-    before = used()
-    with ExitStack() as opened:
-        for _ in range(_CONNECTIONS):
-            opened.enter_context(socket.socket(socket.AF_UNIX)).connect(
-                f"{stack.run_dir}/control.sock"
-            )
-        eventually(lambda: used() >= before + _CONNECTIONS, what="all are taken")
-        former = resource.prlimit(stack.pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(stack.pid, resource.RLIMIT_NOFILE, (int(used() * 1.2), former[1]))
-        yield
-        resource.prlimit(stack.pid, resource.RLIMIT_NOFILE, former)
-
-
-@contextmanager
-def no_systemd(stack: Stack) -> Iterator[None]:
-    """A supervisor that systemd started, and whose NOTIFY_SOCKET does not exist."""
-    stack.kill()
-    os.environ["NOTIFY_SOCKET"] = str(stack.root / "no-socket")
-    try:
-        stack.start()
-    finally:
-        del os.environ["NOTIFY_SOCKET"]
-    yield
 
 
 def torn_checkpoint(stack: Stack) -> None:
@@ -233,7 +176,7 @@ FAULTS: Final = (
     # Its folder, and itself
     Fault("run-dir-missing", nothing, "--run-dir", subject="/nowhere", ask=elsewhere, exit=3),
     Fault(
-        "run-dir-not-writable",
+        "folder-not-writable",
         nothing,
         "the file system there is read-only",
         subject="{run_dir}",
@@ -254,8 +197,6 @@ FAULTS: Final = (
         *("cluster-events-not-sent", nothing, "nowhere.yaml", "warning", "rbln-agent"),
         held=agent_without_access,
     ),
-    Fault("frames-dropped", garbage, "control-frames-unreadable: 1", "warning"),
-    Fault("systemd-unreachable", nothing, "No such file", "warning", held=no_systemd),
     # The kubelet
     Fault("kubelet-not-listening", deaf_kubelet, "systemctl status kubelet"),
     Fault("kubelet-sock-missing", no_kubelet_socket, "--device-plugins-dir"),
@@ -267,14 +208,14 @@ FAULTS: Final = (
         held=no_kubelet_folder,
     ),
     Fault(
-        "kubelet-dir-not-writable",
+        "folder-not-writable",
         nothing,
         "the file system there is read-only",
         subject=f"{KUBELET}/device-plugins",
         ask=read_only(f"{KUBELET}/device-plugins"),
     ),
     Fault(
-        "plugins-registry-not-writable",
+        "folder-not-writable",
         nothing,
         "the file system there is read-only",
         subject=f"{KUBELET}/plugins_registry",
@@ -282,9 +223,9 @@ FAULTS: Final = (
         ask=read_only(f"{KUBELET}/plugins_registry"),
     ),
     Fault(
-        "plugins-registry-missing",
+        "kubelet-dir-missing",
         no_registry,
-        "or use --registration kubelet-sock",
+        "--plugins-registry-dir",
         subject=f"{KUBELET}/plugins_registry",
         system=with_watcher("plugin-watcher"),
     ),
@@ -300,7 +241,6 @@ FAULTS: Final = (
     ),
     # The kernel
     Fault("kernel-events-unavailable", deaf_supervisor, "hostNetwork: true", "warning"),
-    Fault("kernel-events-lost", flood, "uevents-lost: ", "warning", system=in_a_namespace),
     Fault(
         "inotify-exhausted",
         nothing,
@@ -308,13 +248,15 @@ FAULTS: Final = (
         subject="fs.inotify.max_user_instances",
         ask=inside("echo 0 > /proc/sys/user/max_inotify_instances", "--user", "--map-root-user"),
     ),
-    Fault("descriptors-short", nothing, "LimitNOFILE", "warning", held=few_descriptors),
     # What others read
     Fault(
-        "cdi-not-writable", a_file_in_its_place("var/run/cdi"), "Not a directory", system=with_cdi
+        "folder-not-writable",
+        a_file_in_its_place("var/run/cdi"),
+        "Not a directory",
+        system=with_cdi,
     ),
     Fault(
-        "device-info-not-writable",
+        "folder-not-writable",
         a_file_in_its_place("var/run/k8s.cni.cncf.io/devinfo/dp"),
         "Not a directory",
         system=with_nic,

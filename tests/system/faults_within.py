@@ -162,7 +162,6 @@ FAULTS: Final = (
     # The configuration
     Fault("config-invalid", bad_reload, "resourceList: expected array, got number"),
     Fault("reload-refused", bad_reload, "expected array, got number"),
-    Fault("config-not-active", written(ATOM_POOL), f"{VM} is served only", "warning"),
     Fault(
         "config-warning",
         lambda s: s.write_config('{"resourceList": [{"resourceName": "A", "selectors": {},}]}'),
@@ -180,13 +179,6 @@ FAULTS: Final = (
         written(ATOM_POOL, VM_POOL, pool("NO", vendors=["1234"])),
         "selectors[0].vendors rejects 6: expected 1234, the first has 1eff",
         subject="rebellions.ai/NO",
-    ),
-    Fault(
-        "selectors-overlap",
-        written(ATOM_POOL, pool("REST", vendors=["1eff"], drivers=["rebellions", "vfio-pci"])),
-        f"4 belong to {ATOM}",
-        "warning",
-        "rebellions.ai/REST",
     ),
     Fault("socket-unavailable", in_the_way, "workers.sock was removed and can't be created again"),
     # Pools and workers
@@ -215,7 +207,7 @@ FAULTS: Final = (
     ),
     Fault("driver-missing", discovered(lambda node: node.unbind(ATOMS[1])), "modprobe rebellions"),
     Fault(
-        "driver-not-selected",
+        "device-not-selected",
         discovered(lambda node: node.bind(ATOMS[1], "uio_pci_generic")),
         "1 device bound to uio_pci_generic, and pools select rebellions",
         "warning",

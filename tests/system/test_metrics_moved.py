@@ -10,18 +10,20 @@ from typing import Final, NamedTuple, get_args
 
 import grpc
 import pytest
+import zmq
 
 from rbln_supervisor.core.reporting.unavailability import Cause
 from rbln_supervisor.exporter.catalog import CATALOG, Entry
 from rbln_worker.contract.version import VERSION
+from tests.sim import network
 from tests.sim.exporter import Exporter, Scrape, exporting
 from tests.sim.stack import Stack
-from tests.sim.uevents import Injector, pci
+from tests.sim.uevents import Injector, frame, pci
 from tests.system import faults_around as around
 from tests.system import faults_within as within
 from tests.system.dra_stack import DraStack
-from tests.system.fault import two_pools
-from tests.system.scene import ATOM, ATOM_POOL, ATOMS, VM, VM_POOL, eventually, served
+from tests.system.fault import stopped, two_pools
+from tests.system.scene import ATOM, ATOM_POOL, ATOMS, TWO_POOLS, VM, VM_POOL, eventually, served
 
 pytestmark = pytest.mark.system
 
@@ -42,6 +44,27 @@ class Moved(NamedTuple):
     falls: bool = False
     system: Callable[[], Stack] = two_pools
     held: Callable[[Stack], AbstractContextManager[object]] = nullcontext
+
+
+_FLOOD: Final = 40_000
+"""Events, of which the largest buffer that anybody may have holds some thousand."""
+
+
+def in_a_namespace() -> Stack:
+    network.needs("true")
+    return Stack(TWO_POOLS, arguments=("--rescan-interval", "3600"), links={})
+
+
+def flood(stack: Stack) -> None:
+    with Injector(stack.pid) as tell, stopped(stack):
+        tell(*[frame("add", "/devices/virtual/tty/nothing", "tty")] * _FLOOD)
+
+
+def garbage(stack: Stack) -> None:
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.linger = 10_000
+        dealer.connect(f"ipc://{stack.run_dir}/control.sock")
+        dealer.send(b"garbage")
 
 
 @contextmanager
@@ -141,7 +164,7 @@ IN_TURN: Final = (
     Moved(RELOADS, within.reloaded(ATOM_POOL, VM_POOL), {"outcome": "ok"}),
     Moved(RELOADS, within.bad_reload, {"outcome": "refused"}),
     Moved("rbln_config_refused", within.bad_reload),
-    Moved("rbln_dropped_frames_total", around.garbage, {"kind": "control-frames-unreadable"}),
+    Moved("rbln_dropped_frames_total", garbage, {"kind": "control-frames-unreadable"}),
 )
 """Acts that leave a system on which the next one can be tried."""
 
@@ -179,13 +202,13 @@ ALONE: Final = (
     Moved("rbln_failed_writes_total", within.blocked_spec, POOL, system=around.with_cdi),
     Moved("rbln_restored_specs_total", removed_spec, POOL, system=around.with_cdi),
     # The node
-    Moved("rbln_event_latency_seconds", unplugged, POOL, system=around.in_a_namespace),
-    Moved("rbln_kernel_events_total", unplugged, {"kind": "uevent"}, system=around.in_a_namespace),
+    Moved("rbln_event_latency_seconds", unplugged, POOL, system=in_a_namespace),
+    Moved("rbln_kernel_events_total", unplugged, {"kind": "uevent"}, system=in_a_namespace),
     Moved(
         "rbln_kernel_events_lost_total",
-        around.flood,
+        flood,
         {"kind": "uevent"},
-        system=around.in_a_namespace,
+        system=in_a_namespace,
     ),
     Moved(
         "rbln_discovery_failures_total",

@@ -55,7 +55,7 @@ def test_obstacles_are_those_of_dra_pools_only(tmp_path: Path) -> None:
     found = {one.code: one.subject for one in find_obstacles(options, exported)}
     assert found == {
         Code.API_ACCESS_MISSING: str(kubeconfig),
-        Code.PLUGINS_REGISTRY_MISSING: str(registry),
+        Code.KUBELET_DIR_MISSING: str(registry),
     }
     kubeconfig.touch()
     registry.mkdir()

@@ -3,14 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from rbln_supervisor.core.status import (
-    DROPPED_FRAMES,
-    LOST_EVENTS,
-    DeviceStatus,
-    NodeStatus,
-    PoolStatus,
-    SupervisorStatus,
-)
+from rbln_supervisor.core.status import DeviceStatus, NodeStatus, PoolStatus
 from rbln_worker.contract.health import HealthPhase
 from rbln_worker.contract.problem import Code, Problem, Severity, make_problem
 
@@ -50,7 +43,6 @@ def _status_problems(status: NodeStatus, version: str) -> Iterator[Problem]:
     if supervisor.version != version:
         text = f"rbln-ctl has version {version}, the supervisor {supervisor.version}"
         yield make_problem(Code.VERSION_DIFFERS, text, "rbln-supervisor")
-    yield from _check_counters(supervisor)
     for name, pool in status.pools.items():
         yield from pool.problems
         yield from _check_pool(name, pool)
@@ -60,17 +52,6 @@ def _status_problems(status: NodeStatus, version: str) -> Iterator[Problem]:
             yield make_problem(Code.VERSION_DIFFERS, text, name, hint=hint)
         if pool.worker.pid is not None:  # without a worker nothing checks devices
             yield from _check_devices(name, pool)
-
-
-def _check_counters(supervisor: SupervisorStatus) -> Iterator[Problem]:
-    for code, names, text in (
-        (Code.KERNEL_EVENTS_LOST, LOST_EVENTS, "the kernel dropped events; full discoveries ran"),
-        (Code.FRAMES_DROPPED, DROPPED_FRAMES, "messages between our processes were dropped"),
-    ):
-        counts = {name: count for name, count in supervisor.counters.items() if name in names}
-        if counts:
-            lines = tuple(f"{name}: {count}" for name, count in counts.items())
-            yield make_problem(code, text, evidence=lines)
 
 
 def _check_pool(name: str, pool: PoolStatus) -> Iterator[Problem]:
