@@ -10,8 +10,7 @@ import msgspec
 
 from rbln_supervisor.doctor.run_dir import living_processes
 from rbln_supervisor.options import Options
-from rbln_supervisor.pod_devices.prepared_claims import driver_folders
-from rbln_worker.contract.claims import CHECKPOINT
+from rbln_supervisor.pod_devices.prepared_claims import read_prepared_claims
 
 MAX_FILE_BYTES: Final = 256 * 1024
 """Maximum size of each file (bytes); its end is kept."""
@@ -19,7 +18,8 @@ _MAX_ENTRIES: Final = 5000
 _PROC: Final = Path("/proc")
 _BOOT_OPTIONS: Final = ("iommu", "intel_iommu", "amd_iommu", "pci", "vfio", "default_hugepagesz")
 _ATTRIBUTES: Final = ("vendor", "device", "class", "numa_node")
-_PROC_FILES: Final = ("status", "limits", "cmdline", "wchan", "stat", "cgroup")
+_PROCESS_FILES: Final = ("status", "limits", "wchan", "cgroup")
+_NODE_FILES: Final = ("version", "meminfo", "loadavg")
 _FOLDERS: Final = (
     *("dev/vfio", "dev/infiniband", "sys/class/rebellions", "sys/class/iommu"),
     *("sys/kernel/iommu_groups", "sys/bus/auxiliary/devices", "sys/class/net"),
@@ -29,50 +29,27 @@ _FOLDERS: Final = (
 
 def list_files(options: Options) -> Mapping[str, str]:
     """Return all texts, by their file name in the bundle."""
-    logs = sorted((options.run_dir / "pools").glob("*.log"))
-    files = {f"logs/{path.name}": _read_tail(path) for path in logs}
-    files |= _process_list(options.run_dir)
-    files |= dict(_driver_checkpoints(options))
-    files["host/pci-functions.txt"] = "\n".join(_function_lines(options.host_root)) + "\n"
-    files["host/lists.txt"] = "\n".join(_folder_listings(options)) + "\n"
-    for name in ("version", "meminfo", "loadavg"):
-        files[f"host/proc-{name}.txt"] = _read_tail(_PROC / name)
+    claims = read_prepared_claims(options.kubelet_dirs.plugins)
     # A value on the kernel's command line, or of a mount option, may be a secret.
     words = [one for one in _read_tail(_PROC / "cmdline").split() if one.startswith(_BOOT_OPTIONS)]
-    files["host/boot-options.txt"] = "\n".join(words) + "\n"
     mounts = [line.split()[1:3] for line in _read_tail(_PROC / "mounts").splitlines()]
-    files["host/mounts.txt"] = "".join(f"{' '.join(one)}\n" for one in mounts)
-    return files
+    files = {
+        "host/claims.jsonl": "".join(f"{msgspec.json.encode(one).decode()}\n" for one in claims),
+        "host/pci-functions.txt": "\n".join(_function_lines(options.host_root)) + "\n",
+        "host/lists.txt": "\n".join(_folder_listings(options)) + "\n",
+        "host/proc.txt": _read_all(_PROC, _NODE_FILES),
+        "host/boot-options.txt": "\n".join(words) + "\n",
+        "host/mounts.txt": "".join(f"{' '.join(one)}\n" for one in mounts),
+    }
+    for path in (options.run_dir / "pools").glob("*.log"):
+        files[f"logs/{path.name}"] = _read_tail(path)
+    for pid in living_processes(options.run_dir).pids:
+        files[f"processes/{pid}.txt"] = _read_all(_PROC / str(pid), _PROCESS_FILES)
+    return dict(sorted(files.items()))
 
 
-def _driver_checkpoints(options: Options) -> Iterator[tuple[str, str]]:
-    """Yield the claims of each DRA driver; of other programs' files only that they are there."""
-    # Only here: the examination of a node without DRA needs none of it.
-    from rbln_worker.core.dra.checkpoint import CheckpointError, parse_checkpoint  # noqa: PLC0415
-
-    for folder in driver_folders(options.kubelet_dirs.plugins):
-        path = folder / CHECKPOINT
-        text = _read_tail(path)
-        if not path.exists():
-            continue
-        try:
-            claims = parse_checkpoint(text.encode()).claims.values()
-            text = "".join(f"{msgspec.json.encode(one).decode()}\n" for one in claims)
-        except CheckpointError as error:
-            text = f"({path.stat().st_size} bytes, {str(error)[:200]})\n"
-        yield f"host/dra/{folder.name}/claims.jsonl", text
-
-
-def _process_list(run_dir: Path) -> Mapping[str, str]:
-    found = {}
-    for pid in sorted(living_processes(run_dir).pids):
-        home = _PROC / str(pid)
-        parts = [f"== {name}\n{_read_tail(home / name)}" for name in _PROC_FILES]
-        links = _entry_names(home / "fd")
-        targets = [f"{name} -> {_link_target(home / 'fd' / name)}" for name in links]
-        parts.append("== fd\n" + "\n".join(targets))
-        found[f"processes/{pid}.txt"] = "\n".join(parts).replace("\0", " ") + "\n"
-    return found
+def _read_all(folder: Path, names: tuple[str, ...]) -> str:
+    return "".join(f"== {name}\n{_read_tail(folder / name)}\n" for name in names)
 
 
 def _function_lines(root: Path) -> Iterator[str]:

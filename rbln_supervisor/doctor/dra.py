@@ -9,11 +9,9 @@ import msgspec
 from rbln_supervisor.config.dra_access import find_obstacles
 from rbln_supervisor.core.config.pool import PoolConfig
 from rbln_supervisor.doctor.hardware import configured_pools
-from rbln_supervisor.doctor.run_dir import socket_error
 from rbln_supervisor.options import Options
 from rbln_supervisor.pod_devices.prepared_claims import read_prepared_claims
 from rbln_worker.contract.pod_devices import PodDevice
-from rbln_worker.contract.pool import file_stem
 from rbln_worker.contract.problem import Code, Problem, count_text, make_problem
 
 _CHECKPOINT = "kubelet_internal_checkpoint"
@@ -33,7 +31,6 @@ def check_dra(options: Options) -> Iterator[Problem]:
     pools = configured_pools(options)
     yield from find_obstacles(options, pools)
     yield from _check_claims(options, pools)
-    yield from _check_sockets(options, pools)
     yield from _check_resources(options, pools)
 
 
@@ -57,25 +54,6 @@ def _check_claims(options: Options, pools: Iterable[PoolConfig]) -> Iterator[Pro
         yield make_problem(Code.CLAIMS_UNSERVED, text, driver, tuple(holders), hint=hint)
 
 
-def _check_sockets(options: Options, pools: Iterable[PoolConfig]) -> Iterator[Problem]:
-    """Find sockets of drivers with our names, or below our prefixes, that are not ours."""
-    specs = [pool.spec for pool in pools]
-    ours = tuple(f"{file_stem(spec.name)}-" for spec in specs)
-    drivers = {spec.dra.driver for spec in specs if spec.dra}
-    drivers |= {f".{spec.prefix}" for spec in specs}
-    folder = options.kubelet_dirs.plugins_registry
-    foreign = tuple(
-        path.name
-        for path in _sockets_in(folder)
-        if not path.name.startswith(ours)
-        and any(driver in path.name for driver in drivers)
-        and not socket_error(path)
-    )
-    if foreign:
-        text = "another program has registered a DRA driver or a device plugin below our prefix"
-        yield make_problem(Code.FOREIGN_EXPORTER, text, str(folder), foreign)
-
-
 def _check_resources(options: Options, pools: Iterable[PoolConfig]) -> Iterator[Problem]:
     """Find resources of other device plugins with devices that one of our resources has, too."""
     registered = _registered_devices(options.kubelet_dirs.device_plugins / _CHECKPOINT)
@@ -85,13 +63,6 @@ def _check_resources(options: Options, pools: Iterable[PoolConfig]) -> Iterator[
         if resource not in names and (shared := sorted(devices & ours)):
             text = "another device plugin offers devices of our pools: pods may get them twice"
             yield make_problem(Code.FOREIGN_EXPORTER, text, resource, tuple(shared))
-
-
-def _sockets_in(folder: Path) -> list[Path]:
-    try:
-        return sorted(path for path in folder.iterdir() if path.is_socket())
-    except OSError:
-        return []
 
 
 def _registered_devices(path: Path) -> Mapping[str, Set[str]]:
