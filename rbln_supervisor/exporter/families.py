@@ -13,7 +13,7 @@ from rbln_supervisor.core.reporting.metrics import (
     PoolMetrics,
     SupervisorMetrics,
 )
-from rbln_supervisor.core.reporting.unavailability import source_of
+from rbln_supervisor.core.reporting.unavailability import NOT_CHECKED, LossCause
 from rbln_supervisor.core.status import (
     DROPPED_FRAMES,
     CounterName,
@@ -51,7 +51,7 @@ _RESTARTS: Final = (
     *(f"exit-{code}" for code in Exit if code not in {Exit.UNUSABLE, Exit.USAGE}),
     *("hang", "not-started", "unknown"),
 )
-_LOSSES: Final = (("worker-down", ""), ("kubelet-away", ""), ("unregistered", ""))
+_LOSSES: Final = LossCause("worker-down"), LossCause("kubelet-away"), LossCause("unregistered")
 _BOUNDS: Final = (*(repr(bound) for bound in counters.BOUNDS_S), "+Inf")
 
 
@@ -148,7 +148,8 @@ def _fill_status(page: Page, name: str, pool: PoolStatus, *, device_series: bool
         page.add_sample("rbln_claims", len(pool.claims), name)
     for device in pool.devices.values():
         well = device.phase is HealthPhase.HEALTHY
-        counts[device.health, str(device.phase), "" if well else source_of(device.source)] += 1
+        source = "" if well else device.source or NOT_CHECKED
+        counts[device.health, str(device.phase), source] += 1
     for (health, phase, source), count in sorted(counts.items()):
         page.add_sample("rbln_devices", count, name, health, phase, source)
     warned = sum(bool(device.warnings) for device in pool.devices.values())
@@ -166,8 +167,7 @@ def _fill_pool(page: Page, name: str, counted: PoolMetrics) -> None:
         page.add_sample("rbln_worker_restarts_total", count, name, cause)
     page.add_sample("rbln_workers_adopted_total", counted.adoptions, name)
     page.add_histogram("rbln_event_latency_seconds", counted.latency, name)
-    lost = dict.fromkeys(_LOSSES, 0.0)
-    lost |= {(one.cause, one.source): one.seconds for one in counted.lost}
+    lost = dict.fromkeys(_LOSSES, 0.0) | dict(counted.lost)
     for (cause, source), seconds in lost.items():
         page.add_sample("rbln_lost_allocatable_seconds_total", seconds, name, cause, source)
 

@@ -21,10 +21,10 @@ from rbln_supervisor.core.matching.plan import Move, Plan, PoolPlan
 from rbln_supervisor.core.matching.selector_match import Mismatch
 from rbln_supervisor.core.reporting.metrics import (
     DiscoveryMetrics,
-    Lost,
     PoolMetrics,
     SupervisorMetrics,
 )
+from rbln_supervisor.core.reporting.unavailability import LossCause
 from rbln_supervisor.core.status import (
     CounterName,
     DeviceStatus,
@@ -123,7 +123,7 @@ _REPLIES: Final[tuple[protocol.Reply, ...]] = (
             *(_STATUS, DiscoveryMetrics()),
             {
                 _POOL: PoolMetrics(
-                    WorkerCounters(), {"SIGKILL": 2}, lost=(Lost("unhealthy", "link", 2.5),)
+                    WorkerCounters(), {"SIGKILL": 2}, lost=((LossCause("unhealthy", "link"), 2.5),)
                 )
             },
         )

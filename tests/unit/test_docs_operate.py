@@ -5,12 +5,12 @@ from typing import Final, get_args
 import yaml
 
 from rbln_supervisor.core.reporting.pool_summary import NO_DEVICES, NOT_READ
-from rbln_supervisor.core.reporting.unavailability import SOURCES, Cause
+from rbln_supervisor.core.reporting.unavailability import Cause
 from rbln_supervisor.core.status import CounterName, PoolState
 from rbln_supervisor.ctl.command import Exit as OfCtl
 from rbln_worker.contract.events import Kind
 from rbln_worker.contract.exits import Exit
-from rbln_worker.contract.health import HealthPhase
+from rbln_worker.contract.health import VERDICT_SOURCES, HealthPhase
 from rbln_worker.contract.problem import Code
 from rbln_worker.core.registration_reasons import ABSENT, reason_text
 from tests.unit.pages import REPOSITORY, rows, spans, text
@@ -28,7 +28,7 @@ def words(first: str) -> set[str]:
 def test_states_phases_sources_causes_and_kinds() -> None:
     assert words("state") == set(get_args(PoolState))
     assert words("phase") == set(HealthPhase)
-    assert words("source") == SOURCES
+    assert words("source") == set(VERDICT_SOURCES)
     assert words("`cause` of `rbln_lost_allocatable_seconds_total`") == set(get_args(Cause))
     assert words("kind") == set(get_args(Kind))
 

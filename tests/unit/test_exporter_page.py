@@ -16,10 +16,10 @@ from prometheus_client.samples import Sample
 
 from rbln_supervisor.core.reporting.metrics import (
     DiscoveryMetrics,
-    Lost,
     PoolMetrics,
     SupervisorMetrics,
 )
+from rbln_supervisor.core.reporting.unavailability import LossCause
 from rbln_supervisor.core.status import (
     CounterName,
     DeviceStatus,
@@ -106,7 +106,7 @@ MEASURES = SupervisorMetrics(
             FIGURES,
             {"SIGKILL": 2},
             adoptions=1,
-            lost=(Lost("unhealthy", "link", 2.5), Lost("worker-down", "", 0.5)),
+            lost=((LossCause("unhealthy", "link"), 2.5), (LossCause("worker-down"), 0.5)),
         ),
     },
 )

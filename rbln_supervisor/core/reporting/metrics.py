@@ -8,18 +8,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from rbln_supervisor.core.reporting.unavailability import Cause
+from rbln_supervisor.core.reporting.unavailability import LossCause
 from rbln_supervisor.core.status import NodeStatus
 from rbln_worker.contract.counters import Histogram, WorkerCounters
-
-
-class Lost(msgspec.Struct, frozen=True):
-    """Unavailability for one cause (defined in core/loss.py)."""
-
-    cause: Cause
-    source: str
-    seconds: float
-    """Device-seconds."""
 
 
 class PoolMetrics(msgspec.Struct, frozen=True):
@@ -34,7 +25,8 @@ class PoolMetrics(msgspec.Struct, frozen=True):
     """Number of workers adopted from an earlier supervisor."""
     latency: Histogram = Histogram()
     """Time from the first kernel event of a change to the message for the worker."""
-    lost: tuple[Lost, ...] = ()
+    lost: tuple[tuple[LossCause, float], ...] = ()
+    """Device-seconds of unavailability by cause."""
 
 
 class DiscoveryMetrics(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from rbln_supervisor.core.reporting import unavailability
-from rbln_supervisor.core.reporting.metrics import Lost, PoolMetrics
+from rbln_supervisor.core.reporting.metrics import PoolMetrics
 from rbln_supervisor.core.reporting.unavailability import Unavailability
 from rbln_supervisor.core.workers.desired_state import DesiredState
 from rbln_supervisor.core.workers.lifecycle import State
@@ -62,8 +62,5 @@ class PoolCounters:
             restarts=dict(self.restarts),
             adoptions=self.adoptions,
             latency=self._latency,
-            lost=tuple(
-                Lost(why.cause, why.source, seconds)
-                for why, seconds in sorted(self._unavailability.seconds.items())
-            ),
+            lost=tuple(sorted(self._unavailability.seconds.items())),
         )

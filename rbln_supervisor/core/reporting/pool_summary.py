@@ -5,13 +5,8 @@ from typing import Final
 import msgspec
 
 from rbln_supervisor.core.config.node_config import InvalidPool
-from rbln_supervisor.core.status import (
-    DeviceStatus,
-    PodUse,
-    PoolState,
-    PoolStatus,
-    WorkerStatus,
-)
+from rbln_supervisor.core.reporting.unavailability import device_verdicts
+from rbln_supervisor.core.status import DeviceStatus, PodUse, PoolState, PoolStatus, WorkerStatus
 from rbln_supervisor.core.workers.lifecycle import State
 from rbln_supervisor.core.workers.managed_pool import ManagedPool
 from rbln_worker.contract.device import Device
@@ -33,13 +28,6 @@ NO_DEVICES: Final = "no device of the node matches its selectors"
 NOT_READ: Final = "the node has not been discovered yet"
 NO_WORKER: Final = "its worker is not running"
 NOT_CHECKED_YET: Final = "its worker has not checked it yet"
-
-
-_STARTING: Final[dict[State, str]] = {
-    State.LEAVING: "its former worker is leaving",
-    State.WITHDRAWING: "its former worker is withdrawing its ResourceSlices",
-    State.STARTING: "its worker is starting",
-}
 
 
 def pool_status(snapshot: PoolSnapshot, now: float) -> PoolStatus:
@@ -87,13 +75,13 @@ def reported_state(snapshot: PoolSnapshot) -> tuple[PoolState, str]:
         case State.ADOPTING if report is None:
             return "starting", "the worker of an earlier supervisor has not said hello yet"
         case State.STARTING if pool.predecessor is not None:
-            return (
-                "starting",
-                "its new worker is starting; the one before serves until it is listed",
-            )
-        case State.LEAVING | State.WITHDRAWING | State.STARTING as state:
-            return "starting", _STARTING[state]
-        case State.UP | State.ADOPTING:
+            reason = "its new worker is starting; the one before serves until it is listed"
+            return "starting", reason
+        case State.LEAVING:
+            return "starting", "its former worker is leaving"
+        case State.WITHDRAWING:
+            return "starting", "its former worker is withdrawing its ResourceSlices"
+        case State.STARTING | State.UP | State.ADOPTING:
             return _serving_state(report)
 
 
@@ -112,17 +100,15 @@ def _serving_state(report: Report | None) -> tuple[PoolState, str]:
 
 
 def _device_statuses(snapshot: PoolSnapshot) -> dict[str, DeviceStatus]:
-    pool, report = snapshot.pool, snapshot.pool.worker.report
-    judged = {one.id: one.verdict for one in report.devices} if report else {}
+    pool = snapshot.pool
+    if pool.desired is None:
+        return {}
     has_worker = pool.child.state in {State.UP, State.STARTING, State.ADOPTING}
-    why = NOT_CHECKED_YET if has_worker else NO_WORKER
+    missing = NOT_CHECKED_YET if has_worker else NO_WORKER
+    verdicts = device_verdicts(pool.desired, pool.worker.report, missing)
     return {
-        device.id: _device_status(
-            device,
-            judged.get(device.id) or Verdict(healthy=False, reason=why),
-            _pod_uses(pool, device),
-        )
-        for device in (pool.desired.devices.values() if pool.desired else ())
+        device.id: _device_status(device, verdicts[device.id], _pod_uses(pool, device))
+        for device in pool.desired.devices.values()
     }
 
 
@@ -151,8 +137,6 @@ def _pod_uses(pool: ManagedPool, device: Device) -> tuple[PodUse, ...]:
 
 
 def _device_status(device: Device, verdict: Verdict, pods: tuple[PodUse, ...]) -> DeviceStatus:
-    if device.gone is not None and verdict.healthy:  # its worker reports it in a moment
-        verdict = Verdict(healthy=False, reason=device.gone, source="sysfs")
     phase = verdict.phase
     if not verdict.healthy and phase is HealthPhase.HEALTHY:  # no further detail
         phase = HealthPhase.UNHEALTHY

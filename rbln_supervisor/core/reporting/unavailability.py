@@ -24,21 +24,14 @@ import msgspec
 
 from rbln_supervisor.core.workers.desired_state import DesiredState
 from rbln_supervisor.core.workers.lifecycle import State
+from rbln_worker.contract.device import DeviceId
+from rbln_worker.contract.health import Verdict
 from rbln_worker.contract.messages import Phase, Report
 
 Cause = Literal["worker-down", "kubelet-away", "unregistered", "unhealthy"]
 
-SOURCES: Final = frozenset(
-    {
-        *("sysfs", "link", "node", "npu-status", "aer", "config-space"),
-        *("files", "device-info", "cdi", "pods"),
-    }
-)
-"""Values of the ``source`` label, a finite set for Prometheus."""
 NOT_CHECKED: Final = "not-checked"
-"""Label of devices without a health check so far."""
-OTHER: Final = "other"
-"""Label of any other source."""
+"""Source of devices without a health check so far."""
 
 
 class LossCause(NamedTuple):
@@ -92,13 +85,6 @@ def advance_unavailability(
     return Unavailability(seconds, devices, max(now, loss.at))
 
 
-def source_of(source: str) -> str:
-    """Return a verdict's source as a label value."""
-    if not source:
-        return NOT_CHECKED
-    return source if source in SOURCES else OTHER
-
-
 def _all_devices(count: int, why: LossCause) -> Mapping[LossCause, int]:
     return {why: count} if count else {}
 
@@ -106,14 +92,25 @@ def _all_devices(count: int, why: LossCause) -> Mapping[LossCause, int]:
 def _unhealthy_devices(
     roster: DesiredState | None, report: Report | None
 ) -> Mapping[LossCause, int]:
-    said = {one.id: one.verdict for one in report.devices} if report else {}
-    counts: Counter[LossCause] = Counter()
+    verdicts = device_verdicts(roster, report).values()
+    return Counter(
+        LossCause("unhealthy", one.source or NOT_CHECKED) for one in verdicts if not one.healthy
+    )
+
+
+def device_verdicts(
+    roster: DesiredState | None, report: Report | None, missing: str = ""
+) -> Mapping[DeviceId, Verdict]:
+    """Return the verdict of each device that a pool lists.
+
+    A device that is gone is not healthy, also if its worker reports that only in a moment.
+    ``missing``: the reason of devices without a verdict.
+    """
+    reported = {one.id: one.verdict for one in report.devices} if report else {}
+    verdicts = {}
     for device in roster.devices.values() if roster else ():
-        verdict = said.get(device.id)
-        if device.gone is not None and (verdict is None or verdict.healthy):
-            counts[LossCause("unhealthy", "sysfs")] += 1  # its worker reports it in a moment
-        elif verdict is None:
-            counts[LossCause("unhealthy", NOT_CHECKED)] += 1
-        elif not verdict.healthy:
-            counts[LossCause("unhealthy", source_of(verdict.source))] += 1
-    return dict(counts)
+        verdict = reported.get(device.id) or Verdict(healthy=False, reason=missing)
+        if device.gone is not None and (verdict.healthy or device.id not in reported):
+            verdict = Verdict(healthy=False, reason=device.gone, source="sysfs")
+        verdicts[device.id] = verdict
+    return verdicts
