@@ -132,7 +132,7 @@ def explain(
         notes = (*notes, f"{pool} lists it as Unhealthy for a while: {device.gone}")
     if device_id in every:
         device_type, candidate = every[device_id]
-        related = _related_devices(candidate.device, node)
+        related = _group_note(candidate.device, node)
         hints = selector_hints(config.pools, candidate.device, altnames)
         return _explain_candidate(config, device_type, candidate, (*notes, *related, *hints))
     if error := node.unreadable.get(meant):
@@ -259,21 +259,10 @@ def _name_notes(name: str, device: Device, altnames: Mapping[str, str]) -> Itera
         yield f"{interface} represents another function of its eswitch: pfNames accepts {own}"
 
 
-def _related_devices(device: Device, node: NodeInventory) -> Iterator[str]:
-    """Yield notes on related devices that may be meant instead."""
-    if device.subfunction is not None:
-        return
+def _group_note(device: Device, node: NodeInventory) -> Iterator[str]:
+    """Yield a note on other functions that a virtual machine gets with the device."""
     bdf, group = device.function.bdf, device.function.iommu_group
-    if group:
-        others = [o.bdf for o in node.functions.values() if o.iommu_group == group and o.bdf != bdf]
-        if others:
-            names = _join_names(others)
-            yield f"its IOMMU group {group} also has {names}: all of them go to the same VM"
-    if below := [one.bdf for one in node.functions.values() if one.pf == bdf]:
-        yield f"its virtual functions are separate devices: {_join_names(below)}"
-    if parts := [one.name for one in node.subfunctions.get(bdf, ())]:
-        yield f"its sub-functions are separate devices: {_join_names(parts)}"
-
-
-def _join_names(names: Iterable[str]) -> str:
-    return ", ".join(limit_lines(tuple(names), MAX_SHOWN))
+    others = [o.bdf for o in node.functions.values() if o.iommu_group == group and o.bdf != bdf]
+    if group and others and device.subfunction is None:
+        names = ", ".join(limit_lines(tuple(others), MAX_SHOWN))
+        yield f"its IOMMU group {group} also has {names}: all of them go to the same VM"
