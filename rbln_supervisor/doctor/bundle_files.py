@@ -43,7 +43,7 @@ def list_files(options: Options) -> Mapping[str, str]:
     }
     for path in (options.run_dir / "pools").glob("*.log"):
         files[f"logs/{path.name}"] = _read_tail(path)
-    for pid in living_processes(options.run_dir).pids:
+    for pid in filter(None, living_processes(options.run_dir).values()):
         files[f"processes/{pid}.txt"] = _read_all(_PROC / str(pid), _PROCESS_FILES)
     return dict(sorted(files.items()))
 

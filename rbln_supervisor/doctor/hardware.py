@@ -31,7 +31,6 @@ from rbln_worker.host.facts import HOST_FILES, Reader
 _MAX_EXAMINED: Final = 4096
 """Maximum number of devices whose files are read."""
 _MOUNT_DEV: Final = "mount the host's /dev there: this container sees only its own"
-_TOOL_PATHS: Final = tuple(path for paths in rebellions.TOOLS.values() for path in paths)
 
 PoolDevice = tuple[Device, PoolSpec]
 
@@ -155,13 +154,9 @@ def _check_npus(node: _Node, options: Options) -> Iterator[Problem]:
         hint = _MOUNT_DEV if node.own_dev else None
         yield make_problem(Code.RSD_MISSING, text, rebellions.RSD, hint=hint)
     if npus and not any(facts.path_exists(one) for one in rebellions.TOOL_FILES):
-        if not options.host_visible and not Path(f"{HOST_FILES}/usr").is_dir():
-            text = "the host's programs can't be seen from here"
-            hint = "mount the host's /usr at /host/usr, read-only"
-        else:
-            text = "neither tool is a file of this host"
-            hint = f"{Code.RBLN_STAT_MISSING.hint}; ls -ld {' '.join(_TOOL_PATHS)}"
-        text = f"{text}: containers get no status tool ({count} in pools)"
+        text = f"neither is a file of this host: containers get no status tool ({count} in pools)"
+        is_usr_missing = not options.host_visible and not Path(f"{HOST_FILES}/usr").is_dir()
+        hint = "mount the host's /usr at /host/usr, read-only" if is_usr_missing else None
         yield make_problem(Code.RBLN_STAT_MISSING, text, "rbln-stat, rbln-smi", hint=hint)
 
 

@@ -5,42 +5,27 @@ import os
 import socket as sockets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from rbln_supervisor.core.control.protocol import CONTROL_SOCKET
 from rbln_worker.channel.dealer import WORKERS_SOCKET
-from rbln_worker.contract.pool import PoolName, pool_from_stem
+from rbln_worker.contract.pool import pool_from_stem
 from rbln_worker.contract.problem import Code, Problem, make_problem
 
+SUPERVISOR: Final = "rbln-supervisor"
 _LOCK_BYTES: Final = 64
 _CONNECT_TIMEOUT_S: Final = 2.0
 
 
-class LivingProcesses(NamedTuple):
-    """The living processes of a run directory."""
+def living_processes(path: Path) -> Mapping[str, int]:
+    """Return the pids of a run directory's living processes; 0: unknown.
 
-    is_locked: bool
-    """True if the supervisor's lock is held."""
-    supervisor: int | None
-    """Pid in the supervisor's lock file."""
-    workers: Mapping[PoolName, int]
-    """Pids of workers that hold their pool's lock, by pool; 0: unknown."""
-
-    @property
-    def pids(self) -> frozenset[int]:
-        """Pids of the living processes."""
-        supervisor = (self.supervisor,) if self.is_locked else ()
-        return frozenset(pid for pid in (*supervisor, *self.workers.values()) if pid)
-
-
-def living_processes(path: Path) -> LivingProcesses:
-    """Return the living processes of a run directory."""
-    workers = {}
+    A worker has the name of its pool; the supervisor that of its program.
+    """
+    pids = {SUPERVISOR: read_lock(path / "supervisor.lock")}
     for lock in sorted((path / "pools").glob("*.lock")):
-        is_locked, pid = read_lock(lock)
-        if is_locked:
-            workers[pool_from_stem(lock.stem)] = pid or 0
-    return LivingProcesses(*read_lock(path / "supervisor.lock"), workers)
+        pids[pool_from_stem(lock.stem)] = read_lock(lock)
+    return {name: pid for name, pid in pids.items() if pid is not None}
 
 
 def check_run_dir(path: Path, unreachable: str | None) -> Iterator[Problem]:
@@ -52,27 +37,22 @@ def check_run_dir(path: Path, unreachable: str | None) -> Iterator[Problem]:
 
 
 def _supervisor_problem(path: Path, unreachable: str) -> Problem:
-    control = path / CONTROL_SOCKET
     evidence = [unreachable]
-    for place in (control, path / WORKERS_SOCKET):
+    for place in (path / CONTROL_SOCKET, path / WORKERS_SOCKET):
         error = socket_error(place)
         evidence += [f"{place}: {error}"] if error else []
-    living = living_processes(path)
-    pid = living.supervisor
-    if living.is_locked:
-        return make_problem(
-            Code.SUPERVISOR_HANGS,
-            "a supervisor lives (it holds its lock) and does not answer",
-            f"pid {pid}" if pid else "rbln-supervisor",
-            tuple(evidence),
-            hint=f"cat /proc/{pid}/stack /proc/{pid}/wchan; then kill -9 {pid}: it is started "
-            "again, and adopts its workers",
+    living = dict(living_processes(path))
+    pid = living.pop(SUPERVISOR, None)
+    if pid is not None:
+        text = "a supervisor lives (it holds its lock) and does not answer"
+        hint = (
+            f"cat /proc/{pid}/stack /proc/{pid}/wchan; then kill -9 {pid}: it is started again, "
+            "and adopts its workers"
         )
-    evidence.append(f"nobody holds supervisor.lock{f' (last pid: {pid})' if pid else ''}")
-    if living.workers:
-        evidence.append(f"workers serve on without it: {', '.join(living.workers)}")
+        return make_problem(Code.SUPERVISOR_HANGS, text, f"pid {pid}", tuple(evidence), hint=hint)
+    evidence += [f"workers serve on without it: {', '.join(living)}"] if living else []
     return make_problem(
-        Code.SUPERVISOR_DOWN, "the supervisor does not run", "rbln-supervisor", tuple(evidence)
+        Code.SUPERVISOR_DOWN, "the supervisor does not run", SUPERVISOR, tuple(evidence)
     )
 
 
@@ -127,23 +107,22 @@ def socket_error(path: Path) -> str:
     return ""
 
 
-def read_lock(path: Path) -> tuple[bool, int | None]:
-    """Return True if a lock file is locked, and the pid in it.
+def read_lock(path: Path) -> int | None:
+    """Return the pid in a lock file that is locked, 0 if it has none; None if it is not locked.
 
     The attempt takes the lock for some microseconds (flock(2)); a program that starts just then
     tries again.
     """
     try:
         with path.open("r", errors="replace") as file:
-            words = file.read(_LOCK_BYTES).split()
-            pid = int(words[0]) if words and words[0].isascii() and words[0].isdigit() else None
+            first = next(iter(file.read(_LOCK_BYTES).split()), "")
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                return True, pid
-            return False, pid
+                return int(first) if first.isascii() and first.isdigit() else 0
     except OSError:
-        return False, None
+        pass
+    return None
 
 
 def _error_text(error: OSError | ValueError) -> str:

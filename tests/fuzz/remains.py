@@ -105,7 +105,7 @@ def lock(raw: bytes) -> None:
         assert processes.lock_holder(path) is None
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            assert run_dir.read_lock(path)[0]
+            assert run_dir.read_lock(path) is not None
             try:
                 found = processes.lock_holder(path)
             except PermissionError:
