@@ -4,7 +4,7 @@ A code has its severity and its remedy here. The place where a problem arises ad
 decision depends on a text.
 """
 
-from enum import StrEnum
+from enum import StrEnum, auto
 from typing import Final
 
 import msgspec
@@ -37,8 +37,9 @@ ERROR, WARNING, NOTE = Severity
 class Code(StrEnum):
     """Kinds of problems, for scripts and runbooks.
 
-    Each has a row in docs/operate.md, and a real fault in tests/system. ``hint`` is a command or a
-    change to make; ``{subject}`` in it is the problem's subject.
+    Each has a row in docs/operate.md, and a real fault in tests/system. The code of a member is its
+    name in lower case, with hyphens. ``hint`` is a command or a change to make; ``{subject}`` in it
+    is the problem's subject.
     """
 
     severity: Severity
@@ -52,137 +53,97 @@ class Code(StrEnum):
         member.hint = hint
         return member
 
+    @staticmethod
+    def _generate_next_value_(name: str, *_: object) -> str:
+        return name.lower().replace("_", "-")
+
     @classmethod
     def _missing_(cls, _: object) -> "Code":
         return cls.UNKNOWN
 
-    UNKNOWN = "unknown"
+    UNKNOWN = auto()
     """A code of another version."""
 
     # The supervisor and its run directory
-    SUPERVISOR_DOWN = (
-        "supervisor-down",
-        ERROR,
-        "systemctl start rbln-supervisor (in a pod: its log)",
-    )
-    SUPERVISOR_HANGS = "supervisor-hangs", ERROR
-    VERSION_DIFFERS = "version-differs", WARNING, f"{_RESTART}; no pod loses a device"
-    RUN_DIR_MISSING = "run-dir-missing", ERROR, "is the supervisor's --run-dir another one?"
-    FOLDER_NOT_WRITABLE = "folder-not-writable", ERROR, _FOLDER
-    SOCKET_UNAVAILABLE = "socket-unavailable", ERROR
-    EVENTS_NOT_SAVED = "events-not-saved", WARNING, "df -h /run"
+    SUPERVISOR_DOWN = auto(), ERROR, "systemctl start rbln-supervisor (in a pod: its log)"
+    SUPERVISOR_HANGS = auto(), ERROR
+    VERSION_DIFFERS = auto(), WARNING, f"{_RESTART}; no pod loses a device"
+    RUN_DIR_MISSING = auto(), ERROR, "is the supervisor's --run-dir another one?"
+    FOLDER_NOT_WRITABLE = auto(), ERROR, _FOLDER
+    SOCKET_UNAVAILABLE = auto(), ERROR
+    EVENTS_NOT_SAVED = auto(), WARNING, "df -h /run"
     CLUSTER_EVENTS_NOT_SENT = (
-        "cluster-events-not-sent",
+        auto(),
         WARNING,
         "kubectl auth can-i create events.events.k8s.io --as=system:serviceaccount:NAMESPACE:NAME",
     )
 
     # The kernel
-    KERNEL_EVENTS_UNAVAILABLE = (
-        "kernel-events-unavailable",
-        WARNING,
-        "run it in the host's network namespace (hostNetwork: true), with AF_NETLINK allowed",
-    )
-    INOTIFY_EXHAUSTED = "inotify-exhausted", ERROR, "sysctl fs.inotify.max_user_instances=1024"
+    KERNEL_EVENTS_UNAVAILABLE = auto(), WARNING, "hostNetwork: true; allow AF_NETLINK (seccomp)"
+    INOTIFY_EXHAUSTED = auto(), ERROR, "sysctl fs.inotify.max_user_instances=1024"
 
     # The kubelet
-    KUBELET_DIR_MISSING = "kubelet-dir-missing", ERROR, "ps -C kubelet -o args="
-    KUBELET_SOCK_MISSING = "kubelet-sock-missing", ERROR, "systemctl status kubelet"
-    KUBELET_NOT_LISTENING = "kubelet-not-listening", ERROR, "systemctl status kubelet"
-    POD_RESOURCES_MISSING = "pod-resources-missing", NOTE, "ls -l {subject}; reloads ignore pods"
+    KUBELET_DIR_MISSING = auto(), ERROR, "ps -C kubelet -o args="
+    KUBELET_SOCK_MISSING = auto(), ERROR, "systemctl status kubelet"
+    KUBELET_NOT_LISTENING = auto(), ERROR, "systemctl status kubelet"
+    POD_RESOURCES_MISSING = auto(), NOTE, "ls -l {subject}; reloads ignore pods"
     POD_RESOURCES_NOT_LISTENING = (
-        "pod-resources-not-listening",
+        auto(),
         WARNING,
-        "systemctl status kubelet; or take the devices all the same: rbln-ctl reload --force",
+        "systemctl status kubelet; or rbln-ctl reload --force",
     )
-    POD_SOURCE_FAILED = "pod-source-failed", WARNING, "systemctl status kubelet"
+    POD_SOURCE_FAILED = auto(), WARNING, "systemctl status kubelet"
 
     # The configuration
-    CONFIG_INVALID = "config-invalid", ERROR, "rbln-ctl validate {subject}"
-    CONFIG_WARNING = "config-warning", NOTE, "rbln-ctl validate {subject}"
-    RELOAD_REFUSED = "reload-refused", ERROR, _VALIDATE
-    POOL_INVALID = "pool-invalid", ERROR, _VALIDATE
-    POOL_EMPTY = (
-        "pool-empty",
-        ERROR,
-        "rbln-ctl explain DEVICE (of lspci -Dnn); correct its selectors",
-    )
+    CONFIG_INVALID = auto(), ERROR, "rbln-ctl validate {subject}"
+    CONFIG_WARNING = auto(), NOTE, "rbln-ctl validate {subject}"
+    RELOAD_REFUSED = auto(), ERROR, _VALIDATE
+    POOL_INVALID = auto(), ERROR, _VALIDATE
+    POOL_EMPTY = auto(), ERROR, "rbln-ctl explain DEVICE (of lspci -Dnn); correct its selectors"
 
     # Pools and their workers
-    POOL_NOT_REGISTERED = "pool-not-registered", ERROR, f"{_EVENTS}; journalctl -u kubelet -n 50"
-    WORKER_RESTARTING = "worker-restarting", ERROR, f"{_EVENTS}; rbln-ctl support-bundle"
-    WORKER_RESTARTED = "worker-restarted", WARNING, _EVENTS
+    POOL_NOT_REGISTERED = auto(), ERROR, f"{_EVENTS}; journalctl -u kubelet -n 50"
+    WORKER_RESTARTING = auto(), ERROR, f"{_EVENTS}; rbln-ctl support-bundle"
+    WORKER_RESTARTED = auto(), WARNING, _EVENTS
     API_SERVER_UNREACHABLE = (
-        "api-server-unreachable",
+        auto(),
         WARNING,
-        "kubectl get --raw /readyz; ip route; running pods keep their devices meanwhile",
+        "kubectl get --raw /readyz; ip route; pods keep their devices",
     )
     SLICES_NOT_PUBLISHED = (
-        "slices-not-published",
+        auto(),
         ERROR,
         "kubectl auth can-i create resourceslices --as system:serviceaccount:NAMESPACE:NAME",
     )
-    SLICE_FIELDS_DROPPED = (
-        "slice-fields-dropped",
-        NOTE,
-        "kubectl get --raw /metrics | grep feature_enabled.*DRA; Kubernetes 1.36 has taints",
-    )
-    API_ACCESS_MISSING = (
-        "api-access-missing",
-        ERROR,
-        "deploy overlays/dra (a token for this container), or start with --kubeconfig FILE",
-    )
-    CLAIMS_UNSERVED = "claims-unserved", ERROR
-    FOREIGN_EXPORTER = (
-        "foreign-exporter",
-        WARNING,
-        "kubectl get pods -A -o wide; remove the other plugin or driver from this node",
-    )
-    CDI_UNSUPPORTED = "cdi-unsupported", WARNING, "choose another resourcePrefix"
-    CDI_SPEC_NOT_WRITTEN = "cdi-spec-not-written", ERROR, "df -h /var/run/cdi"
-    CLAIMS_REBUILT = (
-        "claims-rebuilt",
-        WARNING,
-        "kubectl get resourceclaims -A; rbln-ctl support-bundle",
-    )
-    FILE_LIST_NOT_SAVED = "file-list-not-saved", WARNING, "df -h /run"
-    PREFERENCE_FAILED = "preference-failed", WARNING, "rbln-ctl support-bundle"
+    SLICE_FIELDS_DROPPED = auto(), NOTE, "a newer API server (Kubernetes 1.36 stores taints)"
+    API_ACCESS_MISSING = auto(), ERROR, "deploy overlays/dra (a token), or --kubeconfig FILE"
+    CLAIMS_UNSERVED = auto(), ERROR
+    FOREIGN_EXPORTER = auto(), WARNING, "remove the other plugin or driver from this node"
+    CDI_UNSUPPORTED = auto(), WARNING, "choose another resourcePrefix"
+    CDI_SPEC_NOT_WRITTEN = auto(), ERROR, "df -h /var/run/cdi"
+    CLAIMS_REBUILT = auto(), WARNING, "kubectl get resourceclaims -A; rbln-ctl support-bundle"
+    FILE_LIST_NOT_SAVED = auto(), WARNING, "df -h /run"
+    PREFERENCE_FAILED = auto(), WARNING, "rbln-ctl support-bundle"
 
     # Devices
-    DISCOVERY_FAILED = "discovery-failed", ERROR, f"is /sys mounted in the container? {_HANGS}"
-    FACTS_UNREADABLE = "facts-unreadable", WARNING, "dmesg | tail -50"
-    ESWITCH_MODE_UNKNOWN = (
-        "eswitch-mode-unknown",
-        NOTE,
-        "rbln-ctl explain {subject}; if its pfNames are wrong: add the capability NET_ADMIN",
-    )
-    DEVICE_UNREADABLE = "device-unreadable", ERROR, "rbln-ctl explain {subject}"
-    DEVICE_UNHEALTHY = "device-unhealthy", ERROR
-    DEVICE_SUSPECT = "device-suspect"
-    DEVICE_WARNING = "device-warning"
-    DRIVER_MISSING = "driver-missing", ERROR
-    DEVICE_NOT_SELECTED = "device-not-selected"
-    NODE_MISSING = "node-missing", ERROR, "ls -l /dev/rbln* /dev/vfio; dmesg | tail -50"
-    RSD_MISSING = (
-        "rsd-missing",
-        ERROR,
-        "rbln-stat -L (or the vendor's tool that makes groups); dmesg | grep -i rsd",
-    )
-    RBLN_STAT_MISSING = "rbln-stat-missing", WARNING, "install the vendor's driver package"
-    IOMMU_OFF = (
-        "iommu-off",
-        ERROR,
-        "boot with intel_iommu=on (AMD: enable it in the firmware); dmesg | grep -i iommu",
-    )
-    IOMMU_GROUP_SHARED = (
-        "iommu-group-shared",
-        NOTE,
-        "request all devices of a group in one pod, or separate them in the firmware (ACS)",
-    )
+    DISCOVERY_FAILED = auto(), ERROR, f"is /sys mounted in the container? {_HANGS}"
+    FACTS_UNREADABLE = auto(), WARNING, "dmesg | tail -50"
+    ESWITCH_MODE_UNKNOWN = auto(), NOTE, "rbln-ctl explain {subject}; wrong pfNames: add NET_ADMIN"
+    DEVICE_UNREADABLE = auto(), ERROR, "rbln-ctl explain {subject}"
+    DEVICE_UNHEALTHY = auto(), ERROR
+    DEVICE_SUSPECT = auto()
+    DEVICE_WARNING = auto()
+    DRIVER_MISSING = auto(), ERROR
+    DEVICE_NOT_SELECTED = auto()
+    NODE_MISSING = auto(), ERROR, "ls -l /dev/rbln* /dev/vfio; dmesg | tail -50"
+    RSD_MISSING = auto(), ERROR, "rbln-stat -L (it makes groups); dmesg | grep -i rsd"
+    RBLN_STAT_MISSING = auto(), WARNING, "install the vendor's driver package"
+    IOMMU_OFF = auto(), ERROR, "boot with intel_iommu=on (AMD: enable it in the firmware)"
+    IOMMU_GROUP_SHARED = auto(), NOTE, "request a whole group in one pod, or separate it (ACS)"
 
     # Doctor's own reads
-    CHECK_FAILED = "check-failed", ERROR
-    CHECK_TIMED_OUT = "check-timed-out", ERROR, _HANGS
+    CHECK_FAILED = auto(), ERROR
+    CHECK_TIMED_OUT = auto(), ERROR, _HANGS
 
 
 class Problem(msgspec.Struct, frozen=True):
