@@ -10,7 +10,7 @@ from rbln_supervisor.config.accepted import StartConfig
 from rbln_supervisor.config.watch import ConfigWatch
 from rbln_supervisor.core.config.node_config import ConfigError, NodeConfig
 from rbln_supervisor.core.control.protocol import ErrorReply, ReloadReply, Reply
-from rbln_supervisor.core.matching.plan import Changes
+from rbln_supervisor.core.matching.plan import CHANGES
 from rbln_supervisor.core.status import CounterName
 from rbln_supervisor.core.step import reload_step as steps
 from rbln_supervisor.core.step.reload_step import ReloadState, step_reload
@@ -125,11 +125,10 @@ class ConfigReloader:
 
     def _report_reload(self, reply: ReloadReply) -> None:
         self.counts[CounterName.RELOADS] += 1
-        changes = {kind: getattr(reply, kind) for kind in Changes._fields}
-        words = {kind: ",".join(names) for kind, names in changes.items()}
-        moved = len(reply.plan.moves) if reply.plan else 0
+        changes = {change: reply.plan.pools_with(change) for change in CHANGES}
+        words: dict[str, object] = {kind: ",".join(names) for kind, names in changes.items()}
         forced = {"forced": "; ".join(reply.forced)} if reply.forced else {}
-        log.info("reloaded", extra={**words, "moved": moved, **forced})
+        log.info("reloaded", extra={**words, "moved": len(reply.plan.moves), **forced})
         for warning in reply.warnings:  # after an automatic reload no client prints them
             log.warning(warning)
         why = ", ".join(f"{len(names)} {kind}" for kind, names in changes.items())

@@ -4,6 +4,7 @@ import argparse
 from typing import Final
 
 from rbln_supervisor.core.control.protocol import Reload, ReloadReply
+from rbln_supervisor.core.matching.plan import CHANGES, Plan
 from rbln_supervisor.ctl import client
 from rbln_supervisor.ctl.command import Command, Exit
 from rbln_supervisor.ctl.output import print_errors, write_json, write_text
@@ -23,28 +24,26 @@ def _run_command(options: argparse.Namespace) -> Exit:
     if options.json:
         write_json(reply)
         return Exit.DONE
-    write_text(f"{reload_sentence(reply)}\n")
-    if (plan := reply.plan) and _is_change(reply):
-        print_page(lambda columns: plan_page(plan, columns))
+    write_text(f"{reload_sentence(reply.plan)}\n")
+    if _is_change(reply.plan):
+        print_page(lambda columns: plan_page(reply.plan, columns))
     print_errors(*reply.forced, prefix="forced")
     print_errors(*reply.warnings, prefix="warning")
     return Exit.DONE
 
 
-def reload_sentence(reply: ReloadReply) -> str:
+def reload_sentence(plan: Plan) -> str:
     """Return one sentence."""
-    if not _is_change(reply):
-        return f"reloaded: nothing changed, {count_text(len(reply.unchanged), 'pool')} as before"
-    return (
-        f"reloaded: {count_text(len(reply.added), 'pool')} added, {len(reply.removed)} removed, "
-        f"{len(reply.changed)} changed, {len(reply.unchanged)} unchanged"
-    )
+    if not _is_change(plan):
+        return f"reloaded: nothing changed, {count_text(len(plan.pools), 'pool')} as before"
+    counts = {change: len(plan.pools_with(change)) for change in CHANGES}
+    others = ", ".join(f"{counts[change]} {change}" for change in CHANGES[1:])
+    return f"reloaded: {count_text(counts['added'], 'pool')} added, {others}"
 
 
-def _is_change(reply: ReloadReply) -> bool:
+def _is_change(plan: Plan) -> bool:
     """Return True if a reload changed a pool, or moved a device."""
-    moves = reply.plan.moves if reply.plan else ()
-    return bool(reply.added or reply.removed or reply.changed or moves)
+    return bool(plan.moves) or any(pool.change != "unchanged" for pool in plan.pools.values())
 
 
 COMMAND: Final = Command(

@@ -128,7 +128,7 @@ _REPLIES: Final[tuple[protocol.Reply, ...]] = (
             },
         )
     ),
-    protocol.ReloadReply((_POOL,), plan=_PLAN),
+    protocol.ReloadReply(_PLAN),
     protocol.RescanReply(3, (_POOL,), (_PROBLEM,)),
     protocol.ExplainReply(
         Explanation(

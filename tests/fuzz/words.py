@@ -134,8 +134,8 @@ def _shown(reply: Reply, columns: int) -> str:
             fill_page(shown, measures, device_series=True)
             return ""
         case ReloadReply(plan=plan):
-            more = page(plan_table.plan_page(plan, columns)) if plan else ""
-            return f"{reload_command.reload_sentence(reply)}\n{more}"
+            more = page(plan_table.plan_page(plan, columns))
+            return f"{reload_command.reload_sentence(plan)}\n{more}"
         case RescanReply():
             return rescan_command.rescan_text(reply)
         case ExplainReply(explanation=said):

@@ -19,6 +19,7 @@ from rbln_supervisor.core.control.protocol import (
     RescanReply,
 )
 from rbln_supervisor.core.discovery.queue import MAX_REQUESTERS
+from rbln_supervisor.core.matching.plan import Plan
 from rbln_supervisor.core.step.discovery_step import (
     RESCAN_JITTER,
     RETRY_INTERVAL_S,
@@ -85,7 +86,7 @@ class Story:
                 assert not self.is_stuck
                 self.process = True
             case ApplyResult(request=request, result=result):
-                reload = None if request.config is None else ReloadReply()
+                reload = None if request.config is None else ReloadReply(Plan())
                 failed = result.failed is not None
                 return ResultApplied(request, RescanReply(0), reload, failed)
             case PlanDryRun(request=request):

@@ -97,7 +97,6 @@ def test_from_the_device_plugin_api_to_dra_and_back(tmp_path: Path) -> None:
         other = scene.stack.status().pools[VM].worker.pid
         reply = scene.reload(DRA_POOL, VM_POOL)
         assert isinstance(reply, ReloadReply)
-        assert reply.plan
         assert reply.plan.pools[PoolName(ATOM)].new_export == f"by DRA ({DRIVER})"
         scene.wait_exported()
         assert first

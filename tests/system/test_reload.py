@@ -55,9 +55,12 @@ def test_pools_are_added_removed_changed_and_left_alone() -> None:
                 pool("SECOND", pciAddresses=list(ATOMS[1:3])),
                 pool("NEW", pciAddresses=list(ATOMS[3:])),
             )
-            assert (reply.added, reply.removed) == ((NEW,), ("rebellions.ai/FIRST",))
-            assert (reply.changed, reply.unchanged) == (("rebellions.ai/SECOND",), (VM,))
-            assert reply.plan
+            assert {name: pool.change for name, pool in reply.plan.pools.items()} == {
+                NEW: "added",
+                "rebellions.ai/FIRST": "removed",
+                "rebellions.ai/SECOND": "changed",
+                VM: "unchanged",
+            }
             assert [(move.device, move.before, move.after) for move in reply.plan.moves] == [
                 (ATOMS[0], "rebellions.ai/FIRST", None),
                 (ATOMS[2], None, "rebellions.ai/SECOND"),
@@ -107,7 +110,7 @@ def test_additional_info_changes_answers_and_nothing_else() -> None:
         before = sight(stack, ATOM)
         with untouched(stack, VM):
             changed = {**ATOM_POOL, "additionalInfo": {"*": {"rack": "7"}}}
-            assert reload(stack, changed, VM_POOL).changed == (ATOM,)
+            assert reload(stack, changed, VM_POOL).plan.pools_with("changed") == (ATOM,)
             eventually(lambda: "extra" in info(stack)[ATOMS[0]], what="answers with the new key")
         assert {bdf: sections["extra"] for bdf, sections in info(stack).items()} == {
             bdf: {"rack": "7"} for bdf in ATOMS
@@ -132,7 +135,7 @@ def test_devices_move_between_pools_at_once() -> None:
         served(stack)
         with untouched(stack, VM):
             new = pool("NEW", pciAddresses=[ATOMS[0]])
-            assert reload(stack, new, ATOM_POOL, VM_POOL).added == (NEW,)
+            assert reload(stack, new, ATOM_POOL, VM_POOL).plan.pools_with("added") == (NEW,)
             allocatable(stack, NEW, 1)
             stack.kubelet.wait(
                 lambda k: k.resource(ATOM).devices.keys() == set(ATOMS[1:]), what="it left ATOM"
@@ -144,8 +147,8 @@ def test_a_pool_that_comes_back_serves_again() -> None:
         served(stack)
         with untouched(stack, VM):
             for _ in range(3):  # faster than its worker can leave
-                assert reload(stack, VM_POOL).removed == (ATOM,)
-                assert reload(stack, ATOM_POOL, VM_POOL).added == (ATOM,)
+                assert reload(stack, VM_POOL).plan.pools_with("removed") == (ATOM,)
+                assert reload(stack, ATOM_POOL, VM_POOL).plan.pools_with("added") == (ATOM,)
             allocatable(stack, ATOM, len(ATOMS))
         served(stack)
         expected = sorted([stack.pid, *stack.workers().values()])
@@ -156,7 +159,7 @@ def test_a_pool_may_be_mended() -> None:
     with Stack(config(ATOM_POOL, {**VM_POOL, "selectors": 7})) as stack:
         assert served(stack, ATOM).pools[VM].state == "invalid"
         with untouched(stack, ATOM):
-            assert reload(stack, ATOM_POOL, VM_POOL).added == (VM,)
+            assert reload(stack, ATOM_POOL, VM_POOL).plan.pools_with("added") == (VM,)
             served(stack, VM)
             allocatable(stack, VM, len(VMS))
 

@@ -131,7 +131,7 @@ def test_a_configuration_comes_with_the_look_that_it_needs() -> None:
             stack.write_config(WITH_NICS)
             reloaded = send_request(stack.run_dir, Reload())
             assert isinstance(reloaded, ReloadReply)
-            assert reloaded.added == (NIC,)
+            assert reloaded.plan.pools_with("added") == (NIC,)
             # Answered when all of it is in force.
             assert stack.status().pools[NIC].devices.keys() == {"0000:5e:00.0"}
             allocatable(stack, NIC, 1)

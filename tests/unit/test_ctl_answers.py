@@ -57,9 +57,7 @@ def test_a_locale_that_knows_no_bullet(run_dir: Path) -> None:
 
 
 def test_reload(run_dir: Path) -> None:
-    reply = protocol.ReloadReply(
-        ("a/y",), ("a/z",), ("a/x",), (), ("w: odd",), forced=("d: had",), plan=PLAN
-    )
+    reply = protocol.ReloadReply(PLAN, ("w: odd",), forced=("d: had",))
     with supervisor(run_dir, protocol.encode(reply)) as asked:
         done = ctl("reload", "--run-dir", run_dir)
     assert asked == [b'{"type":"reload"}']
@@ -80,33 +78,36 @@ def test_reload(run_dir: Path) -> None:
     )
 
 
+UNCHANGED = protocol.ReloadReply(Plan({PoolName("a/x"): PoolPlan("unchanged")}, stay=3))
+
+
 def test_a_reload_that_changes_nothing_is_a_line(run_dir: Path) -> None:
-    plan = Plan({PoolName("a/x"): PoolPlan("unchanged")}, stay=3)
-    reply = protocol.ReloadReply(unchanged=("a/x",), plan=plan)
-    with supervisor(run_dir, protocol.encode(reply)):
+    with supervisor(run_dir, protocol.encode(UNCHANGED)):
         done = ctl("reload", "--run-dir", run_dir)
     assert done.stdout == "reloaded: nothing changed, 1 pool as before\n"
 
 
 def test_a_reload_with_force(run_dir: Path) -> None:
-    with supervisor(run_dir, protocol.encode(protocol.ReloadReply(unchanged=("a/b",)))) as asked:
+    with supervisor(run_dir, protocol.encode(UNCHANGED)) as asked:
         ctl("reload", "--force", "--run-dir", run_dir)
     assert asked == [b'{"type":"reload","force":true}']
 
 
 def test_reload_as_json(run_dir: Path) -> None:
-    with supervisor(run_dir, protocol.encode(protocol.ReloadReply(unchanged=("a/b",)))):
+    with supervisor(run_dir, protocol.encode(UNCHANGED)):
         done = ctl("reload", "--run-dir", run_dir, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout) == {
         "type": "reloaded",
-        "added": [],
-        "removed": [],
-        "changed": [],
-        "unchanged": ["a/b"],
+        "plan": {
+            "pools": {
+                "a/x": {"change": "unchanged", "devices": [], "counts": {}, "new_export": ""}
+            },
+            "moves": [],
+            "stay": 3,
+        },
         "warnings": [],
         "forced": [],
-        "plan": None,
     }
 
 

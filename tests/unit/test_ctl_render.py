@@ -8,8 +8,9 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from rbln_supervisor.core.control.protocol import ReloadReply, RescanReply
+from rbln_supervisor.core.control.protocol import RescanReply
 from rbln_supervisor.core.matching.explain import Explanation
+from rbln_supervisor.core.matching.plan import Plan, PoolPlan
 from rbln_supervisor.core.status import (
     CounterName,
     DeviceStatus,
@@ -214,7 +215,7 @@ def test_a_duration_has_two_units(seconds: float, shown: str) -> None:
 
 
 def test_results_without_changes() -> None:
-    assert reload_command.reload_sentence(ReloadReply(unchanged=("a/b",))) == (
+    assert reload_command.reload_sentence(Plan({PoolName("a/b"): PoolPlan("unchanged")})) == (
         "reloaded: nothing changed, 1 pool as before"
     )
     assert (

@@ -8,7 +8,6 @@ from rbln_supervisor.core.matching.assign import assign
 from rbln_supervisor.core.matching.explain import Decision
 from rbln_supervisor.core.matching.in_use import removal_conflicts
 from rbln_supervisor.core.matching.plan import (
-    Changes,
     Move,
     PoolPlan,
     changed_pools,
@@ -31,9 +30,8 @@ AFTER = config(
 
 
 def test_pools_by_what_becomes_of_them() -> None:
-    assert changed_pools(BEFORE, AFTER) == Changes(
-        added=(D,), removed=(C,), changed=(A,), unchanged=(B,)
-    )
+    expected = {A: "changed", D: "added", B: "unchanged", C: "removed"}
+    assert changed_pools(BEFORE, AFTER) == expected
 
 
 def test_a_plan() -> None:

@@ -74,17 +74,13 @@ class MetricsReply(msgspec.Struct, frozen=True, tag="measured"):
 
 
 class ReloadReply(msgspec.Struct, frozen=True, tag="reloaded"):
-    """Reply to Reload: pool names by change, sorted. It is active, and new pools have started."""
+    """Reply to Reload. It is active, and new pools have started."""
 
-    added: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
-    unchanged: tuple[str, ...] = ()
+    plan: Plan
+    """The change of each pool, and the devices that moved."""
     warnings: tuple[str, ...] = ()
     forced: tuple[str, ...] = ()
     """Reasons why it would have been refused without force, one line each."""
-    plan: Plan | None = None
-    """The change of each pool, and the devices that moved."""
 
 
 class RescanReply(msgspec.Struct, frozen=True, tag="rescanned"):

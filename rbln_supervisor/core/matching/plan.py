@@ -1,7 +1,7 @@
 """The effect of another configuration: on the pools, and on the devices of this node."""
 
 from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -12,16 +12,8 @@ from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.inventory import NodeInventory
 from rbln_worker.contract.pool import PoolName, export_text
 
-Change = Literal["added", "changed", "unchanged", "removed"]
-
-
-class Changes(NamedTuple):
-    """Pools by the change that another configuration makes to them, sorted by name."""
-
-    added: tuple[PoolName, ...]
-    removed: tuple[PoolName, ...]
-    changed: tuple[PoolName, ...]
-    unchanged: tuple[PoolName, ...]
+Change = Literal["added", "removed", "changed", "unchanged"]
+CHANGES: Final[tuple[Change, ...]] = get_args(Change)
 
 
 class PoolPlan(msgspec.Struct, frozen=True):
@@ -56,6 +48,10 @@ class Plan(msgspec.Struct, frozen=True):
     stay: int = 0
     """Number of devices that stay in their pool."""
 
+    def pools_with(self, change: Change) -> tuple[PoolName, ...]:
+        """Return the pools with a change."""
+        return tuple(name for name, pool in self.pools.items() if pool.change == change)
+
 
 class NewExport(NamedTuple):
     """Place of a device that stays in its pool, which is exported in another way."""
@@ -64,17 +60,15 @@ class NewExport(NamedTuple):
     """In words: ``by DRA (npu.rebellions.ai)``."""
 
 
-def changed_pools(before: NodeConfig, after: NodeConfig) -> Changes:
-    """Return the pools that a new configuration adds, removes, changes and leaves unchanged."""
+def changed_pools(before: NodeConfig, after: NodeConfig) -> Mapping[PoolName, Change]:
+    """Return what a new configuration does with each pool: those of the file, then removed ones."""
     old = {pool.spec.name: pool for pool in before.pools}
-    new = {pool.spec.name: pool for pool in after.pools}
-    both = sorted(old.keys() & new.keys())
-    return Changes(
-        added=tuple(sorted(new.keys() - old.keys())),
-        removed=tuple(sorted(old.keys() - new.keys())),
-        changed=tuple(name for name in both if old[name] != new[name]),
-        unchanged=tuple(name for name in both if old[name] == new[name]),
-    )
+    changes: dict[PoolName, Change] = {}
+    for pool in after.pools:
+        former = old.pop(pool.spec.name, None)
+        kept: Change = "unchanged" if former == pool else "changed"
+        changes[pool.spec.name] = "added" if former is None else kept
+    return {**changes, **dict.fromkeys(sorted(old), "removed")}
 
 
 def make_plan(
@@ -91,20 +85,18 @@ def make_plan(
         after: the new configuration.
         node: the result of a discovery for it.
     """
-    changed = changed_pools(before, after)
-    change: dict[PoolName, Change] = {
-        **dict.fromkeys(changed.added, "added"),
-        **dict.fromkeys(changed.changed, "changed"),
-        **dict.fromkeys(changed.unchanged, "unchanged"),
-    }
     assigned = assign(after.pools, node)
     counts = match_counts(after.pools, node)
     exports = _new_exports(before, after)
     pools = {
-        name: PoolPlan(change[name], tuple(devices), counts[name], exports.get(name, ""))
-        for name, devices in assigned.devices.items()
+        name: PoolPlan(
+            change,
+            tuple(assigned.devices.get(name, ())),
+            counts.get(name, {}),
+            exports.get(name, ""),
+        )
+        for name, change in changed_pools(before, after).items()
     }
-    removed = {name: PoolPlan("removed") for name in changed.removed}
     now = {device: name for name, devices in served.items() for device in devices}
     then = {device: place.pool for device, place in assigned.taken.items()}
     moves = tuple(
@@ -113,7 +105,7 @@ def make_plan(
         if now.get(device) != then.get(device)
     )
     return Plan(
-        pools={**pools, **removed},
+        pools=pools,
         moves=moves,
         stay=sum(then.get(device) == name for device, name in now.items()),
     )

@@ -148,8 +148,7 @@ def _on_discovery(state: ReloadState, event: DiscoveryDone, now: float) -> Resul
         return _refuse(state, errors, now, is_retried=held.unknown is not None)
     served = {name: plan.present_ids(one.devices.values()) for name, one in desired.items()}
     reply = ReloadReply(
-        *plan.changed_pools(active, config),
-        plan=plan.make_plan(active, served, config, event.node),
+        plan.make_plan(active, served, config, event.node),
         warnings=(*config.warnings, *in_use.unchecked_warning(removed, held)),
         forced=conflicts,
     )
