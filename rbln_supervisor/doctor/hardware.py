@@ -27,6 +27,7 @@ from rbln_worker.core.allocation.providers.registry import allocation_reads
 from rbln_worker.core.health import evidence
 from rbln_worker.host.discovery.scan import scan_node
 from rbln_worker.host.facts import HOST_FILES, Reader
+from rbln_worker.host.sysfs import list_names
 
 _MAX_EXAMINED: Final = 4096
 """Maximum number of devices whose files are read."""
@@ -129,7 +130,7 @@ def _check_iommu(node: _Node, pools: Iterable[PoolConfig], host_root: Path) -> I
             number = node.reader.read_fact(vfio.iommu_group(device))
             if isinstance(number, str):
                 groups[number].append((device, pool))
-    if users and not _has_entries(host_root / "sys/kernel/iommu_groups"):
+    if users and not list_names(f"{host_root}/sys/kernel/iommu_groups"):
         text = "devices on vfio-pci need an IOMMU, and this node has no IOMMU group"
         yield make_problem(Code.IOMMU_OFF, text, ", ".join(users))
     for number, members in sorted(groups.items()):
@@ -171,10 +172,3 @@ def _is_own_dev(host_root: Path) -> bool:
     # A dash precedes the type (proc_pid_mountinfo(5)); all mounts of a file system have its number.
     types = {line.partition(" - ")[2].split()[0] for line in mounts if line.split()[2] == number}
     return "devtmpfs" not in types
-
-
-def _has_entries(path: Path) -> bool:
-    try:
-        return bool(os.listdir(path))  # noqa: PTH208 - names only
-    except OSError:
-        return False

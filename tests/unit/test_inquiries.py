@@ -77,9 +77,9 @@ def test_a_device_that_is_still_listed() -> None:
 def test_a_device_that_nobody_knows() -> None:
     assert answer(Explain("0000:99:00.0")) == ErrorReply(
         (
-            "0000:99:00.0: no such device at the last discovery (it reads PCI functions of class "
-            "02); expected an ID such as 0000:3b:00.0 or mlx5_core.sf.4, an interface, an RDMA "
-            "device, a node below /dev, or an IOMMU group",
+            "0000:99:00.0: no such device at the last discovery; expected an ID such as "
+            "0000:3b:00.0 or mlx5_core.sf.4, an interface, an RDMA device, a node below /dev, or "
+            "an IOMMU group",
         )
     )
 

@@ -1,12 +1,12 @@
 """Queries without side effects: why a device is in its pool, and the effect of another file."""
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import msgspec
 
 from rbln_supervisor.core.config import node_config
 from rbln_supervisor.core.control import protocol
-from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
 from rbln_supervisor.core.matching import in_use
 from rbln_supervisor.core.matching.explain import ExportedDevice, explain
 from rbln_supervisor.core.matching.plan import devices_removed, make_plan, present_ids
@@ -17,6 +17,11 @@ from rbln_worker.contract.health import Verdict
 from rbln_worker.contract.inventory import NodeInventory
 from rbln_worker.contract.pod_devices import ResourceHolders
 from rbln_worker.contract.pool import DraExport, PoolName
+
+_UNKNOWN_DEVICE: Final = (
+    "no such device at the last discovery; expected an ID such as 0000:3b:00.0 or mlx5_core.sf.4, "
+    "an interface, an RDMA device, a node below /dev, or an IOMMU group"
+)
 
 
 def explain_reply(
@@ -45,7 +50,7 @@ def explain_reply(
     }
     explanation = explain(served, node, name, vanished, altnames)
     if explanation is None:
-        return protocol.ErrorReply((_unknown_device(name, served),))
+        return protocol.ErrorReply((f"{name}: {_UNKNOWN_DEVICE}",))
     lister = next((p for p, state in pools.items() if explanation.device in state.devices), None)
     device_health = health(lister).get(explanation.device) if lister else None
     export = pools[lister].pool.dra if lister else None
@@ -95,14 +100,4 @@ def plan_reply(
         make_plan(served, now, proposed, node),
         warnings=proposed.warnings,
         conflicts=in_use.removal_conflicts(removed, holders),
-    )
-
-
-def _unknown_device(name: str, served: node_config.NodeConfig) -> str:
-    types = {pool.spec.device_type for pool in served.pools}
-    classes = sorted({f"{DEVICE_TYPES[one].base_class:02x}" for one in types})
-    return (
-        f"{name}: no such device at the last discovery (it reads PCI functions of class "
-        f"{' and '.join(classes)}); expected an ID such as 0000:3b:00.0 or mlx5_core.sf.4, an "
-        "interface, an RDMA device, a node below /dev, or an IOMMU group"
     )

@@ -203,24 +203,19 @@ def _explain_candidate(
     config: NodeConfig, device_type: DeviceType, candidate: Candidate, notes: tuple[str, ...]
 ) -> Explanation:
     device = candidate.device
-    has = selector_values(device, DEVICE_TYPES[device_type].selectors)
-    if candidate.refusal is not None:
-        refusal, detail = candidate.refusal, candidate.refusal.text
-        if refusal is RefusalReason.NO_FUNCTION_DRIVER:
-            detail = f"{detail} {device.function.bdf}"
-        return Explanation(
-            device.id, device_type, refusal=refusal, detail=detail, values=has, notes=notes
-        )
+    values = selector_values(device, DEVICE_TYPES[device_type].selectors)
+    explanation = Explanation(device.id, device_type, values=values, notes=notes)
+    if (refusal := candidate.refusal) is not None:
+        is_other = refusal is RefusalReason.NO_FUNCTION_DRIVER
+        detail = f"{refusal.text} {device.function.bdf}" if is_other else refusal.text
+        return msgspec.structs.replace(explanation, refusal=refusal, detail=detail)
     decisions = pool_decisions(config.pools, device_type, device)
     owner = next((one for one in decisions if one.decision is Decision.MATCHED), None)
-    return Explanation(
-        device.id,
-        device_type,
-        pool=PoolName(owner.pool) if owner else None,
+    return msgspec.structs.replace(
+        explanation,
+        pool=owner.pool if owner else None,
         selector=owner.selector if owner else None,
         pools=(*decisions, *(PoolDecision(pool.name, Decision.INVALID) for pool in config.invalid)),
-        values=has,
-        notes=notes,
     )
 
 

@@ -114,26 +114,20 @@ def _device_statuses(snapshot: PoolSnapshot) -> dict[str, DeviceStatus]:
 
 def _pod_uses(pool: ManagedPool, device: Device) -> tuple[PodUse, ...]:
     """Return the pods that hold a device: those of the kubelet, then others of prepared claims."""
-    holders = pool.holders.get(device.id, ())
-    known = {(f"{one.namespace}/{one.pod}", one.claim) for one in holders}
-    of_kubelet = (
-        PodUse(
-            *(one.namespace, one.pod, one.container, one.uid, one.since or None),
-            PodSource.POD_RESOURCES if one.claim else pool.pod_source,
-            one.claim,
-        )
-        for one in holders
-    )
+    uses: list[PodUse] = []
+    for one in pool.holders.get(device.id, ()):
+        source = PodSource.POD_RESOURCES if one.claim else pool.pod_source
+        pod = one.namespace, one.pod, one.container, one.uid
+        uses.append(PodUse(*pod, one.since or None, source, one.claim))
+    known = {(use.namespace, use.pod, use.claim) for use in uses}
     report = pool.worker.report
-    prepared = (
-        PodUse(namespace, pod, "", "", claim.since or None, PodSource.CLAIMS, name)
-        for claim in (report.claims if report else ())
-        if device.id in claim.devices
-        for name in [f"{claim.namespace}/{claim.name}"]
-        for namespace, _, pod in (one.partition("/") for one in claim.pods)
-        if (f"{namespace}/{pod}", name) not in known
-    )
-    return (*of_kubelet, *prepared)
+    for claim in report.claims if report else ():
+        name, since = f"{claim.namespace}/{claim.name}", claim.since or None
+        for one_pod in claim.pods if device.id in claim.devices else ():
+            namespace, _, holder = one_pod.partition("/")
+            if (namespace, holder, name) not in known:
+                uses.append(PodUse(namespace, holder, "", "", since, PodSource.CLAIMS, name))
+    return tuple(uses)
 
 
 def _device_status(device: Device, verdict: Verdict, pods: tuple[PodUse, ...]) -> DeviceStatus:
