@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -11,17 +12,13 @@ from rbln_supervisor.doctor.examination import SECTIONS, ExamineRequest, Section
 from rbln_supervisor.options import Options, decode_path
 from rbln_worker.contract.problem import Code, Problem, make_problem
 
-Check = Callable[[Options, str | None], Iterable[Problem]]
-"""Arguments: the options, and the reason why the supervisor did not answer."""
+Check = Callable[[Options], Iterable[Problem]]
 
 _CHECKS: Final[tuple[Check, ...]] = (
-    lambda options, unreachable: run_dir.check_run_dir(options.run_dir, unreachable),
-    lambda options, _: (*host.check_kubelet(options), *dra.check_dra(options)),
-    lambda options, _: host.check_host_files(options),
-    lambda options, _: hardware.check_configuration(options),
-    lambda options, _: hardware.check_hardware(options),
+    *(host.check_kubelet, dra.check_dra, host.check_limits),
+    *(hardware.check_configuration, hardware.check_hardware),
 )
-"""In the order of ``SECTIONS``."""
+"""In the order of ``SECTIONS``, after the run directory."""
 
 
 def main() -> None:
@@ -32,9 +29,10 @@ def main() -> None:
     if request.name is not None:
         _write_line(names.device_owners(options.host_root, request.name))
         return
-    for section, check in zip(SECTIONS, _CHECKS, strict=True):
+    first: Check = partial(run_dir.check_run_dir, unreachable=request.unreachable)
+    for section, check in zip(SECTIONS, (first, *_CHECKS), strict=True):
         try:
-            problems = tuple(check(options, request.unreachable))
+            problems = tuple(check(options))
         except Exception as error:  # noqa: BLE001 - the other sections are examined as well
             evidence = (f"{type(error).__name__}: {error}",)
             text = "it could not be examined"

@@ -8,7 +8,7 @@ import msgspec
 from rbln_supervisor.options import Options
 from rbln_worker.contract.problem import Problem
 
-SECTIONS: Final = ("run directory", "kubelet", "host files", "configuration", "hardware")
+SECTIONS: Final = ("run directory", "kubelet", "DRA", "kernel limits", "configuration", "hardware")
 """In the order of their examination. The reads of the last one are the most likely to hang."""
 
 

@@ -1,4 +1,4 @@
-"""The kubelet's folders and sockets, folders for host files, and the inotify limit."""
+"""The kubelet's folders and sockets, and the inotify limit."""
 
 import os
 import re
@@ -8,11 +8,9 @@ from typing import Final
 
 from inotify_simple import INotify
 
-from rbln_supervisor.doctor import hardware
 from rbln_supervisor.doctor.run_dir import check_place, folder_error, socket_error
 from rbln_supervisor.options import KUBELET, Options
 from rbln_worker.contract.problem import Code, Problem, make_problem
-from rbln_worker.core.allocation import cdi, devinfo
 from rbln_worker.spec import below_root
 
 _SOCKET: Final = "kubelet.sock"
@@ -76,21 +74,8 @@ def _root_dirs(host_root: Path) -> Iterable[Path]:
     return (*map(Path, sorted(found)), *_KNOWN_ROOT_DIRS)
 
 
-def check_host_files(options: Options) -> Iterator[Problem]:
-    """Check the folders that container runtimes and CNI plugins read, and the inotify limit."""
-    pools = hardware.configured_pools(options)
-    uses_device_info = any(pool.spec.device_type == "netDevice" for pool in pools)
-    folders = (
-        (options.cdi != "off", cdi.FOLDER, "CDI specs"),
-        (uses_device_info, devinfo.FOLDER, "device-info files"),
-    )
-    for is_used, folder, what in folders:
-        place = below_root(options.host_root, folder)
-        while not os.path.lexists(place) and place != place.parent:
-            place = place.parent  # folders are created when needed
-        if is_used and (error := folder_error(place)):
-            text = f"{what} can't be written there: the devices are Unhealthy"
-            yield make_problem(Code.FOLDER_NOT_WRITABLE, text, str(place), (error,))
+def check_limits(_: Options) -> Iterator[Problem]:
+    """Check that a further inotify instance can be opened."""
     try:
         INotify().close()
     except OSError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from rbln_supervisor.core.control.protocol import CONTROL_SOCKET
+from rbln_supervisor.options import Options
 from rbln_worker.channel.dealer import WORKERS_SOCKET
 from rbln_worker.contract.pool import pool_from_stem
 from rbln_worker.contract.problem import Code, Problem, make_problem
@@ -28,8 +29,9 @@ def living_processes(path: Path) -> Mapping[str, int]:
     return {name: pid for name, pid in pids.items() if pid is not None}
 
 
-def check_run_dir(path: Path, unreachable: str | None) -> Iterator[Problem]:
+def check_run_dir(options: Options, unreachable: str | None) -> Iterator[Problem]:
     """Check the run directory, and find out why a supervisor does not answer."""
+    path = options.run_dir
     text = "the supervisor has its sockets and locks there"
     yield from check_place(path, folder_error(path), text, Code.RUN_DIR_MISSING)
     if unreachable is not None and path.is_dir():
@@ -89,8 +91,8 @@ def folder_error(path: Path) -> str:
         if os.geteuid() == 0:
             return "the file system there is read-only"
         status = path.stat()
-    except (OSError, ValueError) as error:
-        return _error_text(error)
+    except OSError as error:
+        return error.strerror or str(error)
     return f"owner {status.st_uid}:{status.st_gid}, mode {status.st_mode & 0o7777:o}"
 
 
@@ -100,10 +102,8 @@ def socket_error(path: Path) -> str:
         client.settimeout(_CONNECT_TIMEOUT_S)
         try:
             client.connect(os.fspath(path))
-        except FileNotFoundError:
-            return "no such file"
-        except (OSError, ValueError) as error:
-            return _error_text(error)
+        except OSError as error:
+            return error.strerror or str(error)
     return ""
 
 
@@ -123,7 +123,3 @@ def read_lock(path: Path) -> int | None:
     except OSError:
         pass
     return None
-
-
-def _error_text(error: OSError | ValueError) -> str:
-    return error.strerror or str(error) if isinstance(error, OSError) else str(error)

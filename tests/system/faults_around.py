@@ -90,13 +90,6 @@ def no_registry(stack: Stack) -> None:
     stack.kubelet.registry.rename(stack.root / "no-registry")
 
 
-def a_file_in_its_place(path: str) -> Callable[[Stack], object]:
-    def change(stack: Stack) -> None:
-        atomic.put_file(stack.root / path, "in the way")
-
-    return change
-
-
 def deaf_supervisor(stack: Stack) -> None:
     if platform.machine() not in seccomp.NUMBERS:
         pytest.skip("other system call numbers")
@@ -232,7 +225,7 @@ FAULTS: Final = (
     Fault(
         "pod-resources-missing",
         lambda stack: stack.kubelet.pods.socket.unlink(),
-        "no such file",
+        "No such file",
         "note",
     ),
     Fault("pod-source-failed", torn_checkpoint, "pods' devices: ", "warning"),
@@ -247,20 +240,6 @@ FAULTS: Final = (
         "Too many open files",
         subject="fs.inotify.max_user_instances",
         ask=inside("echo 0 > /proc/sys/user/max_inotify_instances", "--user", "--map-root-user"),
-    ),
-    # What others read
-    Fault(
-        "folder-not-writable",
-        a_file_in_its_place("var/run/cdi"),
-        "Not a directory",
-        system=with_cdi,
-    ),
-    Fault(
-        "folder-not-writable",
-        a_file_in_its_place("var/run/k8s.cni.cncf.io/devinfo/dp"),
-        "Not a directory",
-        system=with_nic,
-        pools=(NICS,),
     ),
     Fault(
         "file-list-not-saved",

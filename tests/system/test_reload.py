@@ -89,7 +89,11 @@ def test_the_same_file_again_changes_nothing() -> None:
         served(stack)
         with untouched(stack, ATOM, VM):
             done = stack.ctl("reload", "--json")
-            assert json.loads(done.stdout)["unchanged"] == [ATOM, VM]
+            pools = json.loads(done.stdout)["plan"]["pools"]
+            assert {name: one["change"] for name, one in pools.items()} == {
+                ATOM: "unchanged",
+                VM: "unchanged",
+            }
             assert done.returncode == 0
             assert stack.ctl("rescan").returncode == 0
             assert stack.ctl("reload").stdout == ("reloaded: nothing changed, 2 pools as before\n")

@@ -134,13 +134,7 @@ PORTS = Network(("p0", "p0_0"), representors=("p0_0",), rdma=("mlx5_0",))
     ("name", "notes"),
     [
         ("enp59s0f0np0", ["enp59s0f0np0 is an alternative name of p0, an interface of {}"]),
-        (
-            "p0_0",
-            [
-                "p0_0 is an interface of {}",
-                "p0_0 represents another function of its eswitch: pfNames accepts p0",
-            ],
-        ),
+        ("p0_0", ["p0_0 is an interface of {}"]),
         ("mlx5_0", ["mlx5_0 is an RDMA device of {}"]),
         ("/sys/class/infiniband/mlx5_0", ["mlx5_0 is an RDMA device of {}"]),
     ],

@@ -55,25 +55,26 @@ def _status_problems(status: NodeStatus, version: str) -> Iterator[Problem]:
 
 
 def _check_pool(name: str, pool: PoolStatus) -> Iterator[Problem]:
-    worker = pool.worker
-    exits = (f"last exit: {worker.last_exit}",) if worker.last_exit else ()
-    log = worker.last_log[-_LOG_LINES:] if exits else ()
     match pool.state:
         case "invalid":
             text = "its configuration can't be used, so that its devices are not allocatable"
             yield make_problem(Code.POOL_INVALID, text, name, tuple(pool.reason.split("; ")))
-        case "backoff":
-            text = f"its worker ends repeatedly (restarts: {worker.restarts})"
-            yield make_problem(Code.WORKER_RESTARTING, text, name, (*exits, *log))
         case "waiting" | "starting" if pool.devices:
             text = f"the kubelet does not list it: {pool.reason}"
             severity = Severity.ERROR if pool.state == "waiting" else Severity.WARNING
             yield make_problem(Code.POOL_NOT_REGISTERED, text, name, severity=severity)
         case _:
             pass
-    if pool.state != "backoff" and worker.restarts:
-        text = f"its worker ended and was started again (restarts: {worker.restarts})"
-        yield make_problem(Code.WORKER_RESTARTED, text, name, (*exits, *log))
+    worker, ends_repeatedly = pool.worker, pool.state == "backoff"
+    if ends_repeatedly or worker.restarts:
+        code = Code.WORKER_RESTARTING if ends_repeatedly else Code.WORKER_RESTARTED
+        text = (
+            "its worker ends repeatedly"
+            if ends_repeatedly
+            else "its worker ended and was started again"
+        )
+        evidence = (f"last exit: {worker.last_exit}", *worker.last_log[-_LOG_LINES:])
+        yield make_problem(code, f"{text} (restarts: {worker.restarts})", name, evidence)
 
 
 def _check_devices(name: str, pool: PoolStatus) -> Iterator[Problem]:

@@ -249,9 +249,6 @@ def _name_notes(name: str, device: Device, altnames: Mapping[str, str]) -> Itera
         yield f"{name} is {alternative}an interface of {device.id}"
     elif name in network.rdma:
         yield f"{name} is an RDMA device of {device.id}"
-    if interface in network.representors:
-        own = " or ".join(network.own_interfaces) or "its uplink's name"
-        yield f"{interface} represents another function of its eswitch: pfNames accepts {own}"
 
 
 def _group_note(device: Device, node: NodeInventory) -> Iterator[str]:

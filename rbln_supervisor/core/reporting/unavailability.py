@@ -57,21 +57,19 @@ def unavailable_devices(
     roster: DesiredState | None, state: State, report: Report | None
 ) -> Mapping[LossCause, int]:
     """Return the number of a pool's devices that are unavailable, by cause."""
-    count = len(roster.devices) if roster else 0
-    match state:
-        case State.ADOPTING:
-            return {}
-        case State.UP:
-            pass
-        case _:
-            return _all_devices(count, LossCause("worker-down"))
+    if roster is None or not roster.devices or state is State.ADOPTING:
+        return {}
+    if state is not State.UP:
+        return {LossCause("worker-down"): len(roster.devices)}
     match report.phase if report else Phase.REGISTERING:
         case Phase.WAITING:
-            return _all_devices(count, LossCause("kubelet-away"))
+            return {LossCause("kubelet-away"): len(roster.devices)}
         case Phase.REGISTERING:
-            return _all_devices(count, LossCause("unregistered"))
+            return {LossCause("unregistered"): len(roster.devices)}
         case Phase.REGISTERED:
-            return _unhealthy_devices(roster, report)
+            verdicts = device_verdicts(roster, report).values()
+            unhealthy = (one.source or NOT_CHECKED for one in verdicts if not one.healthy)
+            return Counter(LossCause("unhealthy", source) for source in unhealthy)
 
 
 def advance_unavailability(
@@ -85,21 +83,8 @@ def advance_unavailability(
     return Unavailability(seconds, devices, max(now, loss.at))
 
 
-def _all_devices(count: int, why: LossCause) -> Mapping[LossCause, int]:
-    return {why: count} if count else {}
-
-
-def _unhealthy_devices(
-    roster: DesiredState | None, report: Report | None
-) -> Mapping[LossCause, int]:
-    verdicts = device_verdicts(roster, report).values()
-    return Counter(
-        LossCause("unhealthy", one.source or NOT_CHECKED) for one in verdicts if not one.healthy
-    )
-
-
 def device_verdicts(
-    roster: DesiredState | None, report: Report | None, missing: str = ""
+    desired: DesiredState, report: Report | None, missing: str = ""
 ) -> Mapping[DeviceId, Verdict]:
     """Return the verdict of each device that a pool lists.
 
@@ -108,7 +93,7 @@ def device_verdicts(
     """
     reported = {one.id: one.verdict for one in report.devices} if report else {}
     verdicts = {}
-    for device in roster.devices.values() if roster else ():
+    for device in desired.devices.values():
         verdict = reported.get(device.id) or Verdict(healthy=False, reason=missing)
         if device.gone is not None and (verdict.healthy or device.id not in reported):
             verdict = Verdict(healthy=False, reason=device.gone, source="sysfs")
