@@ -1,15 +1,11 @@
 """Conflicts of a reload with pods: the devices that it removes and pods use."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from rbln_supervisor.core.config.positions import limit_lines
-from rbln_supervisor.core.matching.plan import NewExport
+from rbln_supervisor.core.matching.plan import Removals
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pod_devices import PodDevice, ResourceHolders
-from rbln_worker.contract.pool import PoolName
-
-Removals = Mapping[tuple[str, DeviceId], PoolName | NewExport | None]
-"""Devices that a configuration removes from a pool, with the new place of each."""
 
 
 def removal_conflicts(removals: Removals, holders: ResourceHolders) -> tuple[str, ...]:
@@ -54,15 +50,5 @@ def _conflict_lines(removals: Removals, holdings: tuple[PodDevice, ...]) -> Iter
             how = f"by claim {one.claim} of {one.resource}" if one.claim else f"as {one.resource}"
             yield (
                 f"{one.device}: pod {one.namespace}/{one.pod}, container {one.container}, uses "
-                f"it {how}, and it would be {_new_place(removals[key])}"
+                f"it {how}, and it would be {removals[key]}"
             )
-
-
-def _new_place(place: PoolName | NewExport | None) -> str:
-    match place:
-        case None:
-            return "in no pool"
-        case NewExport(text=text):
-            return f"exported {text}"
-        case pool:
-            return f"in {pool}"

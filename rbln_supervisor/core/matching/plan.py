@@ -1,7 +1,7 @@
 """The effect of another configuration: on the pools, and on the devices of this node."""
 
 from collections.abc import Iterable, Mapping
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Final, Literal, get_args
 
 import msgspec
 
@@ -53,11 +53,11 @@ class Plan(msgspec.Struct, frozen=True):
         return tuple(name for name, pool in self.pools.items() if pool.change == change)
 
 
-class NewExport(NamedTuple):
-    """Place of a device that stays in its pool, which is exported in another way."""
+Removals = Mapping[tuple[str, DeviceId], str]
+"""Devices that a configuration removes from a pool, each with its new place in words.
 
-    text: str
-    """In words: ``by DRA (npu.rebellions.ai)``."""
+The keys name a pool as the kubelet does: by its resource name, or by its DRA driver.
+"""
 
 
 def changed_pools(before: NodeConfig, after: NodeConfig) -> Mapping[PoolName, Change]:
@@ -116,11 +116,10 @@ def devices_removed(
     listed: Mapping[PoolName, Iterable[DeviceId]],
     after: NodeConfig,
     node: NodeInventory,
-) -> Mapping[tuple[str, DeviceId], PoolName | NewExport | None]:
-    """Return the devices that another configuration removes from pools, each with its new place.
+) -> Removals:
+    """Return the devices that another configuration removes from pools.
 
-    The keys name a pool as the kubelet does: by its resource name, or by its DRA driver. Both
-    configurations are matched with the same node, so devices that are gone are not counted.
+    Both configurations are matched with the same node, so devices that are gone are not counted.
 
     Args:
         before: the configuration that is served.
@@ -131,17 +130,18 @@ def devices_removed(
     old, new = assign(before.pools, node), assign(after.pools, node)
     stays = {pool.spec.name for pool in after.pools}
     exports = _new_exports(before, after)
-    lost: dict[tuple[str, DeviceId], PoolName | NewExport | None] = {}
+    lost: dict[tuple[str, DeviceId], str] = {}
     for pool in before.pools:
         name = pool.spec.name
         key = pool.spec.dra.driver if pool.spec.dra else name
         for device in sorted({*old.devices[name], *listed.get(name, ())}):
             then = new.taken[device].pool if device in new.taken else None
             vanished = device not in old.devices[name] and then is None
-            if (then == name or (vanished and name in stays)) and name in exports:
-                lost[key, device] = NewExport(exports[name])
-            elif then != name and not (vanished and name in stays):
-                lost[key, device] = then
+            is_kept = then == name or (vanished and name in stays)
+            if is_kept and name in exports:
+                lost[key, device] = f"exported {exports[name]}"
+            elif not is_kept:
+                lost[key, device] = f"in {then or 'no pool'}"
     return lost
 
 
