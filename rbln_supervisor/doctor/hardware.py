@@ -122,26 +122,11 @@ def _check_nodes(node: _Node) -> Iterator[Problem]:
 
 def _check_iommu(node: _Node, pools: Iterable[PoolConfig], host_root: Path) -> Iterator[Problem]:
     """Check the IOMMU for devices on vfio drivers."""
-    groups: defaultdict[str, list[PoolDevice]] = defaultdict(list)
     users = {pool.spec.name: None for pool in pools if match_checks.selects_vfio(pool)}
-    for device, pool in node.devices:
-        if vfio.applies_to(device, pool):
-            users[pool.name] = None
-            number = node.reader.read_fact(vfio.iommu_group(device))
-            if isinstance(number, str):
-                groups[number].append((device, pool))
+    users |= {pool.name: None for device, pool in node.devices if vfio.applies_to(device, pool)}
     if users and not list_names(f"{host_root}/sys/kernel/iommu_groups"):
         text = "devices on vfio-pci need an IOMMU, and this node has no IOMMU group"
         yield make_problem(Code.IOMMU_OFF, text, ", ".join(users))
-    for number, members in sorted(groups.items()):
-        if len(members) > 1:
-            names = dict.fromkeys(pool.name for _, pool in members)
-            text = (
-                f"IOMMU group {number} has {len(members)} devices of pools: a process that opens "
-                "one of them has the group, and a second VM fails with EBUSY"
-            )
-            ids = tuple(device.id for device, _ in members)
-            yield make_problem(Code.IOMMU_GROUP_SHARED, text, ", ".join(names), ids)
 
 
 def _check_npus(node: _Node, options: Options) -> Iterator[Problem]:

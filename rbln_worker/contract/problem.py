@@ -139,7 +139,6 @@ class Code(StrEnum):
     RSD_MISSING = auto(), ERROR, "rbln-stat -L (it makes groups); dmesg | grep -i rsd"
     RBLN_STAT_MISSING = auto(), WARNING, "install the vendor's driver package"
     IOMMU_OFF = auto(), ERROR, "boot with intel_iommu=on (AMD: enable it in the firmware)"
-    IOMMU_GROUP_SHARED = auto(), NOTE, "request a whole group in one pod, or separate it (ACS)"
 
     # Doctor's own reads
     CHECK_FAILED = auto(), ERROR

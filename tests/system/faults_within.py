@@ -127,16 +127,6 @@ def ports(node: SimNode) -> None:
         node.set_interface(NIC, interface, "phys_port_name", f"{name}\n")
 
 
-def share_a_group(node: SimNode) -> None:
-    """Firmware without ACS: the second device's group is the first one's."""
-    first, second = (f"/sys/bus/pci/devices/{bdf}" for bdf in VMS)
-    group = (node.root / first.lstrip("/") / "iommu_group").resolve()
-    link = node.root / second.lstrip("/") / "iommu_group"
-    link.unlink()
-    link.symlink_to(group)
-    node.tree.link(f"/sys/kernel/iommu_groups/{group.name}/devices/{VMS[1]}", second)
-
-
 FAULTS: Final = (
     Fault(
         "eswitch-mode-unknown",
@@ -221,7 +211,6 @@ FAULTS: Final = (
         "install",
         "warning",
     ),
-    Fault("iommu-group-shared", discovered(share_a_group), VMS[0], "note", subject=VM),
     Fault("iommu-off", no_iommu, "intel_iommu=on", subject=VM),
     Fault("device-unhealthy", lambda s: s.node.set_status("rbln1", 3), "FAULT", subject=ATOM),
     Fault(

@@ -1,8 +1,8 @@
 """A node matched with a configuration: pools without devices, devices without a pool."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from rbln_supervisor.core.config.pool import PoolConfig
 from rbln_supervisor.core.device_types.base import RefusalReason
@@ -18,23 +18,8 @@ from rbln_worker.contract.problem import Code, Problem, count_text, make_problem
 ACCELERATOR: Final = "accelerator"
 
 
-class _Unselected(NamedTuple):
-    """A device without a pool: an NPU, or one that matches except for its driver."""
-
-    device: DeviceId
-    near: tuple[BoundSelector, ...]
-    """The selector objects that match otherwise."""
-
-    @property
-    def drivers(self) -> tuple[str, ...]:
-        """Drivers that these objects select; empty: any driver."""
-        return tuple(dict.fromkeys(d for one in self.near for d in one.compiled.wanted.drivers))
-
-    @property
-    def line(self) -> str:
-        """A line of evidence."""
-        pools = dict.fromkeys(one.place.pool for one in self.near)
-        return f"{self.device}, selected by {', '.join(pools)}" if pools else self.device
+Unselected = dict[DeviceId, tuple[BoundSelector, ...]]
+"""Devices without a pool, each with the selector objects that match it except for its driver."""
 
 
 def selects_vfio(pool: PoolConfig) -> bool:
@@ -52,11 +37,8 @@ def match_problems(pools: Sequence[PoolConfig], node: NodeInventory) -> Iterator
         if not counts[name][Decision.MATCHED]:
             evidence = tuple(_mismatch_lines(pool, node, counts[name]))
             yield make_problem(Code.POOL_EMPTY, text, name, evidence)
-    groups: defaultdict[str | None, list[_Unselected]] = defaultdict(list)
-    for device, unselected in _unselected_devices(pools, node):
-        groups[device.function.driver].append(unselected)
-    for driver, ones in groups.items():
-        yield _driver_problem(driver, ones)
+    for driver, devices in _unselected_devices(pools, node).items():
+        yield _driver_problem(driver, devices)
 
 
 def _mismatch_lines(
@@ -83,8 +65,10 @@ def _mismatch_lines(
 
 def _unselected_devices(
     pools: Sequence[PoolConfig], node: NodeInventory
-) -> Iterator[tuple[Device, _Unselected]]:
+) -> Mapping[str | None, Unselected]:
+    """Return NPUs, and devices that match except for their driver, by the driver."""
     assigned = assign(pools, node)
+    unselected: defaultdict[str | None, Unselected] = defaultdict(dict)
     for device_type in dict.fromkeys((*(pool.spec.device_type for pool in pools), ACCELERATOR)):
         selectors = tuple(bound_selectors(pools, device_type))
         for candidate in candidates(node, device_type):
@@ -95,7 +79,8 @@ def _unselected_devices(
             near = tuple(one for one in selectors if _matches_but_for_driver(one, device))
             is_npu = device.function.vendor == REBELLIONS and device_type == ACCELERATOR
             if near or is_npu:
-                yield device, _Unselected(device.id, near)
+                unselected[device.function.driver][device.id] = near
+    return unselected
 
 
 def _matches_but_for_driver(one: BoundSelector, device: Device) -> bool:
@@ -103,11 +88,12 @@ def _matches_but_for_driver(one: BoundSelector, device: Device) -> bool:
     return mismatch is None or mismatch.key == "drivers"
 
 
-def _driver_problem(driver: str | None, ones: Sequence[_Unselected]) -> Problem:
+def _driver_problem(driver: str | None, devices: Unselected) -> Problem:
     """Return the problem of devices with the same driver, or without one."""
-    first, drivers = ones[0].device, ones[0].drivers
-    lines = tuple(one.line for one in ones)
-    count = count_text(len(ones), "device")
+    first, near = next(iter(devices.items()))
+    drivers = tuple(dict.fromkeys(name for one in near for name in one.compiled.wanted.drivers))
+    lines = tuple(_device_line(*device) for device in devices.items())
+    count = count_text(len(devices), "device")
     if driver is None:
         name = drivers[0] if drivers else "rebellions"
         hint = (
@@ -119,3 +105,8 @@ def _driver_problem(driver: str | None, ones: Sequence[_Unselected]) -> Problem:
     text = f"{count} bound to {driver}, and {selected}"
     hint = f"rbln-ctl explain {first}; select {driver} in a pool, or bind another driver"
     return make_problem(Code.DEVICE_NOT_SELECTED, text, evidence=lines, hint=hint)
+
+
+def _device_line(device: DeviceId, near: Sequence[BoundSelector]) -> str:
+    pools = dict.fromkeys(one.place.pool for one in near)
+    return f"{device}, selected by {', '.join(pools)}" if pools else device

@@ -65,16 +65,15 @@ def _check_pool(name: str, pool: PoolStatus) -> Iterator[Problem]:
             yield make_problem(Code.POOL_NOT_REGISTERED, text, name, severity=severity)
         case _:
             pass
-    worker, ends_repeatedly = pool.worker, pool.state == "backoff"
-    if ends_repeatedly or worker.restarts:
-        code = Code.WORKER_RESTARTING if ends_repeatedly else Code.WORKER_RESTARTED
-        text = (
-            "its worker ends repeatedly"
-            if ends_repeatedly
-            else "its worker ended and was started again"
-        )
-        evidence = (f"last exit: {worker.last_exit}", *worker.last_log[-_LOG_LINES:])
-        yield make_problem(code, f"{text} (restarts: {worker.restarts})", name, evidence)
+    worker = pool.worker
+    if pool.state == "backoff":
+        code, text = Code.WORKER_RESTARTING, "its worker ends repeatedly"
+    elif worker.restarts:
+        code, text = Code.WORKER_RESTARTED, "its worker ended and was started again"
+    else:
+        return
+    evidence = (f"last exit: {worker.last_exit}", *worker.last_log[-_LOG_LINES:])
+    yield make_problem(code, f"{text} (restarts: {worker.restarts})", name, evidence)
 
 
 def _check_devices(name: str, pool: PoolStatus) -> Iterator[Problem]:
