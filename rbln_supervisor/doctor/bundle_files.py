@@ -11,17 +11,17 @@ import msgspec
 from rbln_supervisor.doctor.run_dir import living_processes
 from rbln_supervisor.options import Options
 from rbln_supervisor.pod_devices.prepared_claims import read_prepared_claims
+from rbln_worker.host.sysfs import list_names
 
 MAX_FILE_BYTES: Final = 256 * 1024
 """Maximum size of each file (bytes); its end is kept."""
-_MAX_ENTRIES: Final = 5000
 _PROC: Final = Path("/proc")
 _BOOT_OPTIONS: Final = ("iommu", "intel_iommu", "amd_iommu", "pci", "vfio", "default_hugepagesz")
 _ATTRIBUTES: Final = ("vendor", "device", "class", "numa_node")
 _PROCESS_FILES: Final = ("status", "limits", "wchan", "cgroup")
 _NODE_FILES: Final = ("version", "meminfo", "loadavg")
 _FOLDERS: Final = (
-    *("dev/vfio", "dev/infiniband", "sys/class/rebellions", "sys/class/iommu"),
+    *("dev", "dev/vfio", "dev/infiniband", "sys/class/rebellions", "sys/class/iommu"),
     *("sys/kernel/iommu_groups", "sys/bus/auxiliary/devices", "sys/class/net"),
     *("var/run/cdi", "var/run/k8s.cni.cncf.io/devinfo/dp"),
 )
@@ -55,7 +55,7 @@ def _read_all(folder: Path, names: tuple[str, ...]) -> str:
 def _function_lines(root: Path) -> Iterator[str]:
     """Yield a line for each PCI function, like lspci -n, with the values that selectors use."""
     home = root / "sys/bus/pci/devices"
-    for bdf in _entry_names(home):
+    for bdf in list_names(str(home)):
         one = home / bdf
         words = [f"{name}={_read_tail(one / name).strip() or '-'}" for name in _ATTRIBUTES]
         links = ("driver", "iommu_group", "physfn")
@@ -64,20 +64,9 @@ def _function_lines(root: Path) -> Iterator[str]:
 
 
 def _folder_listings(options: Options) -> Iterator[str]:
-    root = options.host_root
-    nodes = [name for name in _entry_names(root / "dev") if name.startswith(("rbln", "rsd", "uio"))]
-    yield f"== /dev\n{' '.join(nodes)}"
-    for folder in _FOLDERS:
-        yield f"== /{folder}\n{' '.join(_entry_names(root / folder))}"
-    for place in msgspec.structs.astuple(options.kubelet_dirs):
-        yield f"== {place}\n{' '.join(_entry_names(place))}"
-
-
-def _entry_names(path: Path) -> list[str]:
-    try:
-        return sorted(os.listdir(path))[:_MAX_ENTRIES]  # noqa: PTH208 - names only
-    except OSError:
-        return []
+    folders = (options.host_root / folder for folder in _FOLDERS)
+    for place in (*folders, *msgspec.structs.astuple(options.kubelet_dirs)):
+        yield f"== {place}\n{' '.join(list_names(str(place)))}"
 
 
 def _link_target(path: Path) -> str:

@@ -9,8 +9,8 @@ from rbln_supervisor.core.pod_devices import devices_under_other_names
 from rbln_supervisor.core.reporting import pool_summary
 from rbln_supervisor.core.reporting.metrics import SupervisorMetrics
 from rbln_supervisor.core.reporting.systemd import (
+    SETTLED,
     ServiceState,
-    are_pools_settled,
     misses_devices,
     status_line,
 )
@@ -95,7 +95,7 @@ def supervisor_metrics(parts: SupervisorParts, standing: SupervisorState) -> Sup
 def service_state(parts: SupervisorParts, standing: SupervisorState) -> ServiceState:
     """Return the state for systemd."""
     pools = _pool_statuses(parts, standing.now)
-    settled = _is_settled(parts, standing) and are_pools_settled(pools)
+    settled = _is_settled(parts, standing) and all(one.state in SETTLED for one in pools.values())
     return ServiceState(
         ready=settled and not misses_devices(pools, _pod_source(parts)),
         leaving=standing.leaving,

@@ -145,18 +145,12 @@ def with_device(device: DeviceStatus) -> NodeStatus:
     return node(pool=pool)
 
 
-def with_worker(version: str) -> NodeStatus:
-    return node(pool=msgspec.structs.replace(SERVING, worker=WorkerStatus(8, version=version)))
-
-
 @pytest.mark.parametrize(
     ("status", "codes"),
     [
         (node(), []),
         (node(DISK), ["cdi-spec-not-written"]),
         (node(version="0.0.9"), ["version-differs"]),
-        (with_worker("0.0.9"), ["version-differs"]),
-        (with_worker("0.1.0"), []),
         (
             with_device(
                 DeviceStatus("Healthy", "x", 0, HealthPhase.SUSPECT, "node", 1.0, ("slow link",))

@@ -152,13 +152,13 @@ def test_names_of_what_belongs_to_a_device(name: str, notes: list[str]) -> None:
         (
             SelectorObject(pci_addresses=("0000:3b:00.0",)),
             "0000:3b:00.0",
-            "x.io/a selectors[0].pciAddresses has its address, which selects only the PF: "
-            "rootDevices selects its virtual functions",
+            "x.io/a selectors[0].pciAddresses has the address of the PF 0000:3b:00.0, which "
+            "selects only the PF: rootDevices selects the functions below it",
         ),
         (
             SelectorObject(pci_addresses=("0000:3b:00.0",)),
             "0000:3b:02.1",
-            "x.io/a selectors[0].pciAddresses has the address of its PF 0000:3b:00.0, which "
+            "x.io/a selectors[0].pciAddresses has the address of the PF 0000:3b:00.0, which "
             "selects only the PF: rootDevices selects the functions below it",
         ),
         (

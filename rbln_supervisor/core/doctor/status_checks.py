@@ -46,25 +46,15 @@ def _status_problems(status: NodeStatus, version: str) -> Iterator[Problem]:
     for name, pool in status.pools.items():
         yield from pool.problems
         yield from _check_pool(name, pool)
-        if pool.worker.version and pool.worker.version != supervisor.version:
-            text = f"its worker has version {pool.worker.version}: it is replaced when it ends"
-            hint = f"kill {pool.worker.pid} (another one is started at once)"
-            yield make_problem(Code.VERSION_DIFFERS, text, name, hint=hint)
         if pool.worker.pid is not None:  # without a worker nothing checks devices
             yield from _check_devices(name, pool)
 
 
 def _check_pool(name: str, pool: PoolStatus) -> Iterator[Problem]:
-    match pool.state:
-        case "invalid":
-            text = "its configuration can't be used, so that its devices are not allocatable"
-            yield make_problem(Code.POOL_INVALID, text, name, tuple(pool.reason.split("; ")))
-        case "waiting" | "starting" if pool.devices:
-            text = f"the kubelet does not list it: {pool.reason}"
-            severity = Severity.ERROR if pool.state == "waiting" else Severity.WARNING
-            yield make_problem(Code.POOL_NOT_REGISTERED, text, name, severity=severity)
-        case _:
-            pass
+    if pool.devices and pool.state in {"waiting", "starting"}:
+        text = f"the kubelet does not list it: {pool.reason}"
+        severity = Severity.ERROR if pool.state == "waiting" else Severity.WARNING
+        yield make_problem(Code.POOL_NOT_REGISTERED, text, name, severity=severity)
     worker = pool.worker
     if pool.state == "backoff":
         code, text = Code.WORKER_RESTARTING, "its worker ends repeatedly"
@@ -72,7 +62,8 @@ def _check_pool(name: str, pool: PoolStatus) -> Iterator[Problem]:
         code, text = Code.WORKER_RESTARTED, "its worker ended and was started again"
     else:
         return
-    evidence = (f"last exit: {worker.last_exit}", *worker.last_log[-_LOG_LINES:])
+    log = worker.last_log[-_LOG_LINES:]
+    evidence = (f"last exit: {worker.last_exit}", *log) if worker.last_exit else ()
     yield make_problem(code, f"{text} (restarts: {worker.restarts})", name, evidence)
 
 

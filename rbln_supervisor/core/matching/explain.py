@@ -5,7 +5,7 @@ It matches selectors with the code that assigns devices (selector_match.py), so 
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from enum import StrEnum
 from typing import Final
 
@@ -220,10 +220,9 @@ def _explain_candidate(
 
 
 def _resolve_name(
-    name: str, known: Iterable[str], devices: Iterable[Device], altnames: Mapping[str, str]
+    name: str, known: Set[str], devices: Iterable[Device], altnames: Mapping[str, str]
 ) -> tuple[str, tuple[str, ...]]:
     """Return the ID for a name, and notes on the interpretation if the name is not the ID."""
-    known = set(known)
     text = name.rstrip("/").rpartition("/")[2] if name.startswith("/sys/") else name
     lower = text.strip().lower()
     short = _SHORT_ADDRESS.fullmatch(lower)

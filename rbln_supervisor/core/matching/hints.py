@@ -16,19 +16,15 @@ def selector_hints(
         device: the device in question.
         altnames: the names of interfaces by their alternative names.
     """
-    bdf, pf = device.function.bdf, device.pf
+    pf = device.pf or device.function.bdf
+    has_pf = device.pf is not None or device.function.has_vfs
     for pool in pools:
         for index, selector in enumerate(pool.selectors):
             place = f"{pool.spec.name} selectors[{index}]"
-            if pf is None and device.function.has_vfs and bdf in selector.pci_addresses:
+            if has_pf and pf in selector.pci_addresses:
                 yield (
-                    f"{place}.pciAddresses has its address, which selects only the PF: "
-                    "rootDevices selects its virtual functions"
-                )
-            if pf is not None and pf in selector.pci_addresses:
-                yield (
-                    f"{place}.pciAddresses has the address of its PF {pf}, which selects only "
-                    "the PF: rootDevices selects the functions below it"
+                    f"{place}.pciAddresses has the address of the PF {pf}, which selects only the "
+                    "PF: rootDevices selects the functions below it"
                 )
             for entry in selector.pf_names:
                 if (name := altnames.get(entry.pf)) in device.pf_names:

@@ -20,7 +20,7 @@ service that keeps starting, and a restart would help neither a kubelet nor a po
 has what is missing."""
 MAX_STATUS_CHARACTERS: Final = 200
 
-_IN_HAND: Final[frozenset[PoolState]] = frozenset({"serving", "waiting", "invalid"})
+SETTLED: Final[frozenset[PoolState]] = frozenset({"serving", "waiting", "invalid"})
 """States of a pool in which the supervisor has nothing left to do."""
 
 _MAY_COME: Final = frozenset({"", "sysfs", "node"})
@@ -73,11 +73,6 @@ def due_messages(
             lines.append([line])
     told = msgspec.structs.replace(facts, ready=ready, leaving=leaving, reloading=reloading)
     return told, tuple("\n".join(each) for each in lines)
-
-
-def are_pools_settled(pools: Mapping[str, PoolStatus]) -> bool:
-    """Return True if the supervisor has nothing left to do for any pool."""
-    return all(pool.state in _IN_HAND for pool in pools.values())
 
 
 def misses_devices(pools: Mapping[str, PoolStatus], source: PodSource | None) -> bool:
