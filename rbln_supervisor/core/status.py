@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
@@ -36,17 +36,6 @@ class CounterName(StrEnum):
     FRAMES_UNREADABLE_BY_WORKERS = "frames-unreadable-by-workers"
     CONTROL_FRAMES_UNREADABLE = "control-frames-unreadable"
     REPLIES_UNDELIVERED = "replies-undelivered"
-
-
-DROPPED_FRAMES: Final = frozenset(
-    {
-        CounterName.WORKER_FRAMES_UNREADABLE,
-        CounterName.WORKER_FRAMES_UNKNOWN,
-        CounterName.FRAMES_UNREADABLE_BY_WORKERS,
-        CounterName.CONTROL_FRAMES_UNREADABLE,
-        CounterName.REPLIES_UNDELIVERED,
-    }
-)
 
 
 class SupervisorStatus(msgspec.Struct, frozen=True):

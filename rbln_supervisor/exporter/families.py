@@ -15,7 +15,6 @@ from rbln_supervisor.core.reporting.metrics import (
 )
 from rbln_supervisor.core.reporting.unavailability import NOT_CHECKED, LossCause
 from rbln_supervisor.core.status import (
-    DROPPED_FRAMES,
     CounterName,
     PoolState,
     PoolStatus,
@@ -87,7 +86,7 @@ class Page(Collector):
         )
 
 
-_COUNTERS: Final = {
+_COUNTERS: Final[Mapping[CounterName, tuple[str, ...]]] = {
     CounterName.KUBELET_RESTARTS: ("rbln_kubelet_restarts_total",),
     CounterName.RELOADS: ("rbln_reloads_total", "ok"),
     CounterName.RELOADS_REFUSED: ("rbln_reloads_total", "refused"),
@@ -130,11 +129,9 @@ def _fill_node(page: Page, supervisor: SupervisorStatus, discoveries: DiscoveryM
     page.add_sample("rbln_discovery_cpu_seconds_total", discoveries.cpu_s)
     refused = any(one.code is Code.RELOAD_REFUSED for one in supervisor.problems)
     page.add_sample("rbln_config_refused", refused)
-    for counter, (metric, *labels) in _COUNTERS.items():
+    for counter in CounterName:
+        metric, *labels = _COUNTERS.get(counter, ("rbln_dropped_frames_total", counter))
         page.add_sample(metric, supervisor.counters.get(counter, 0), *labels)
-    for counter in sorted(DROPPED_FRAMES):
-        count = supervisor.counters.get(counter, 0)
-        page.add_sample("rbln_dropped_frames_total", count, counter)
 
 
 def _fill_status(page: Page, name: str, pool: PoolStatus, *, device_series: bool) -> None:

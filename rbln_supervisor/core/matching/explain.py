@@ -232,22 +232,20 @@ def _resolve_name(
         if spelled in known:
             return spelled, () if spelled == name else (f"{name} is read as {spelled}",)
     for device in devices:
-        if notes := tuple(_name_notes(text, device, altnames)):
-            return device.id, notes
+        if note := _name_note(text, device, altnames):
+            return device.id, (note,)
     return full, ()
 
 
-def _name_notes(name: str, device: Device, altnames: Mapping[str, str]) -> Iterator[str]:
-    """Yield notes on how a name refers to a device; none if it does not."""
-    network = device.network
-    if network is None:
-        return
+def _name_note(name: str, device: Device, altnames: Mapping[str, str]) -> str:
+    """Return how a name refers to a device; empty if it does not."""
     interface = altnames.get(name, name)
-    if interface in network.interfaces:
+    if device.network and interface in device.network.interfaces:
         alternative = f"an alternative name of {interface}, " if interface != name else ""
-        yield f"{name} is {alternative}an interface of {device.id}"
-    elif name in network.rdma:
-        yield f"{name} is an RDMA device of {device.id}"
+        return f"{name} is {alternative}an interface of {device.id}"
+    if device.network and name in device.network.rdma:
+        return f"{name} is an RDMA device of {device.id}"
+    return ""
 
 
 def _group_note(device: Device, node: NodeInventory) -> Iterator[str]:
