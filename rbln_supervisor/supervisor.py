@@ -202,7 +202,7 @@ class Supervisor:
                 pools = parts.pools
                 return queries.explain_reply(
                     *(name, pools.config, pools.facts.inventory, pools.desired_states),
-                    lambda pool: status_builder.device_health(parts, pool, state.now),
+                    status_builder.pool_statuses(parts, state.now),
                     pools.facts.link_table.names_by_altname,
                 )
             case protocol.Upgrade():

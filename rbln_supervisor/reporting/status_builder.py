@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from rbln_supervisor.core.pod_devices import devices_under_other_names
@@ -16,7 +16,6 @@ from rbln_supervisor.core.reporting.systemd import (
 )
 from rbln_supervisor.core.status import (
     CounterName,
-    DeviceStatus,
     NodeStatus,
     PoolStatus,
     SupervisorStatus,
@@ -31,7 +30,6 @@ from rbln_supervisor.reporting.systemd import SystemdNotifier
 from rbln_supervisor.workers.pools import Pools
 from rbln_supervisor.workers.router import Router
 from rbln_worker.contract.pod_devices import PodSource
-from rbln_worker.contract.pool import PoolName
 from rbln_worker.contract.problem import Code, Problem, make_problem
 from rbln_worker.contract.version import VERSION
 
@@ -63,7 +61,7 @@ class SupervisorState(NamedTuple):
 
 def node_status(parts: SupervisorParts, standing: SupervisorState) -> NodeStatus:
     """Return the status of the node."""
-    pools = _pool_statuses(parts, standing.now)
+    pools = pool_statuses(parts, standing.now)
     return NodeStatus(
         supervisor=SupervisorStatus(
             pid=os.getpid(),
@@ -94,7 +92,7 @@ def supervisor_metrics(parts: SupervisorParts, standing: SupervisorState) -> Sup
 
 def service_state(parts: SupervisorParts, standing: SupervisorState) -> ServiceState:
     """Return the state for systemd."""
-    pools = _pool_statuses(parts, standing.now)
+    pools = pool_statuses(parts, standing.now)
     settled = _is_settled(parts, standing) and all(one.state in SETTLED for one in pools.values())
     return ServiceState(
         ready=settled and not misses_devices(pools, _pod_source(parts)),
@@ -105,12 +103,8 @@ def service_state(parts: SupervisorParts, standing: SupervisorState) -> ServiceS
     )
 
 
-def device_health(parts: SupervisorParts, pool: PoolName, now: float) -> Mapping[str, DeviceStatus]:
-    """Return the status of a pool's devices."""
-    return pool_summary.pool_status(parts.pools.workers[pool].take_snapshot(now), now).devices
-
-
-def _pool_statuses(parts: SupervisorParts, now: float) -> dict[str, PoolStatus]:
+def pool_statuses(parts: SupervisorParts, now: float) -> dict[str, PoolStatus]:
+    """Return the status of each pool."""
     pools: dict[str, PoolStatus] = {
         name: pool_summary.pool_status(worker.take_snapshot(now), now)
         for name, worker in parts.pools.workers.items()

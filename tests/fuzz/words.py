@@ -100,7 +100,7 @@ def request(frame: bytes) -> None:
     reply: Reply | None
     match asked:
         case Explain(device=device):
-            reply = queries.explain_reply(device, NOTHING, HostNode(), {}, lambda _: {})
+            reply = queries.explain_reply(device, NOTHING, HostNode(), {}, {})
         case DryRun():
             tried = queries.parse_dry_run(asked, "intel.com")
             reply = None if isinstance(tried, NodeConfig) else tried

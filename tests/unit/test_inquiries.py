@@ -1,7 +1,6 @@
 """What the supervisor answers to questions that change nothing."""
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from rbln_supervisor.core.config.selectors import SelectorObject
@@ -16,7 +15,7 @@ from rbln_supervisor.core.control.protocol import (
 )
 from rbln_supervisor.core.device_types.base import RefusalReason
 from rbln_supervisor.core.matching.plan import Move
-from rbln_supervisor.core.status import DeviceStatus
+from rbln_supervisor.core.status import DeviceStatus, PoolStatus
 from rbln_supervisor.core.workers.desired_state import DesiredState
 from rbln_worker.contract.device import Device, DeviceId
 from rbln_worker.contract.health import HealthPhase
@@ -34,11 +33,9 @@ ROSTERS = {A: DesiredState(SERVED.pools[0].spec, {THERE.id: THERE, GONE.id: GONE
 
 FINE = DeviceStatus("Healthy", "", 0)
 UNPLUGGED = DeviceStatus("Unhealthy", "unplugged", 0, HealthPhase.UNHEALTHY, "sysfs", 5.0)
-
-
-def health(pool: PoolName) -> Mapping[str, DeviceStatus]:
-    assert pool == A
-    return {THERE.id: FINE, GONE.id: UNPLUGGED}
+STATUSES: dict[str, PoolStatus] = {
+    A: PoolStatus("serving", devices={THERE.id: FINE, GONE.id: UNPLUGGED})
+}
 
 
 def answer(
@@ -48,7 +45,7 @@ def answer(
 ) -> Reply:
     match request:
         case Explain(device=name):
-            return queries.explain_reply(name, SERVED, found, ROSTERS, health)
+            return queries.explain_reply(name, SERVED, found, ROSTERS, STATUSES)
         case DryRun():
             wanted = queries.parse_dry_run(request, "flag.io")
             if isinstance(wanted, DryRunReply):
@@ -85,7 +82,7 @@ def test_a_device_that_nobody_knows() -> None:
 
 
 def test_nothing_is_known_before_the_first_look() -> None:
-    assert queries.explain_reply("x", SERVED, None, {}, health) == ErrorReply(
+    assert queries.explain_reply("x", SERVED, None, {}, {}) == ErrorReply(
         ("no discovery has succeeded yet: rbln-ctl status shows why",)
     )
 

@@ -1,6 +1,6 @@
 """Queries without side effects: why a device is in its pool, and the effect of another file."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -10,7 +10,7 @@ from rbln_supervisor.core.control import protocol
 from rbln_supervisor.core.matching import in_use
 from rbln_supervisor.core.matching.explain import ExportedDevice, explain
 from rbln_supervisor.core.matching.plan import devices_removed, make_plan, present_ids
-from rbln_supervisor.core.status import DeviceStatus
+from rbln_supervisor.core.status import DeviceStatus, PoolStatus
 from rbln_supervisor.core.workers.desired_state import DesiredState
 from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.health import Verdict
@@ -29,7 +29,7 @@ def explain_reply(
     served: node_config.NodeConfig,
     node: NodeInventory | None,
     pools: Mapping[PoolName, DesiredState],
-    health: Callable[[PoolName], Mapping[str, DeviceStatus]],
+    statuses: Mapping[str, PoolStatus],
     altnames: Mapping[str, str] = {},
 ) -> protocol.Reply:
     """Return why a device is in its pool, and its health.
@@ -39,7 +39,7 @@ def explain_reply(
         served: the configuration.
         node: the result of the last discovery; None if there was none yet.
         pools: the desired state of each pool.
-        health: returns the health of the devices that a pool lists.
+        statuses: the status of each pool.
         altnames: the names of interfaces by their alternative names.
     """
     if node is None:
@@ -52,12 +52,10 @@ def explain_reply(
     if explanation is None:
         return protocol.ErrorReply((f"{name}: {_UNKNOWN_DEVICE}",))
     lister = next((p for p, state in pools.items() if explanation.device in state.devices), None)
-    device_health = health(lister).get(explanation.device) if lister else None
+    health = statuses[lister].devices.get(explanation.device) if lister else None
     export = pools[lister].pool.dra if lister else None
-    dra = _as_exported(export, explanation.device, device_health) if export else None
-    return protocol.ExplainReply(
-        msgspec.structs.replace(explanation, health=device_health, dra=dra)
-    )
+    dra = _as_exported(export, explanation.device, health) if export else None
+    return protocol.ExplainReply(msgspec.structs.replace(explanation, health=health, dra=dra))
 
 
 def _as_exported(
