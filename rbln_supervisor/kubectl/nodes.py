@@ -1,8 +1,8 @@
 """Runs kubectl, and rbln-ctl in the plugin's pods, several nodes at a time."""
 
 import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import msgspec
@@ -82,21 +82,13 @@ class Kubectl:
         return choose_pods(pods, names)
 
     def ask_nodes(
-        self,
-        pods: Mapping[str, PluginPod | None],
-        arguments: Sequence[str],
-        on_result: Callable[[NodeResult], object],
+        self, pods: Mapping[str, PluginPod | None], arguments: Sequence[str]
     ) -> tuple[NodeResult, ...]:
-        """Run rbln-ctl in each pod; return the results, sorted by node."""
-        results = []
+        """Run rbln-ctl in each pod; return the results, in the order of the pods."""
         with ThreadPoolExecutor(min(MAX_PARALLEL, len(pods))) as threads:
-            pending = [
-                threads.submit(self._ask_node, node, pod, arguments) for node, pod in pods.items()
-            ]
-            for done in as_completed(pending):
-                results.append(done.result())
-                on_result(done.result())
-        return tuple(sorted(results, key=lambda result: result.node))
+            return tuple(
+                threads.map(lambda node: self._ask_node(node, pods[node], arguments), pods)
+            )
 
     def _ask_node(self, node: str, pod: PluginPod | None, arguments: Sequence[str]) -> NodeResult:
         if pod is None:
