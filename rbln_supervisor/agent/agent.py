@@ -13,9 +13,9 @@ from rbln_supervisor.agent.sender import EventSender
 from rbln_supervisor.agent.sources import (
     EventSource,
     Holders,
-    StatusSource,
     device_holders,
     new_problems,
+    request_status,
 )
 from rbln_supervisor.agent.state_file import StateFile
 from rbln_supervisor.core.events.occurrences import (
@@ -60,7 +60,6 @@ class Agent:
         self._file = StateFile(run_dir)
         self._sender = EventSender(self._client, self._file)
         self._events = EventSource(run_dir, self._file.state.positions)
-        self._status = StatusSource(run_dir)
         self._condition = ConditionWriter(self._client, node, condition, self._file)
         self._holders: Holders = {}
         """Pods by pool and device. A device that has left keeps its last ones."""
@@ -77,7 +76,6 @@ class Agent:
                 tasks.create_task(self._condition.keep_written())
         finally:
             await self._condition.remove_written()
-            self._status.close()
             await self._client.close()
 
     async def _follow_events(self) -> None:
@@ -120,7 +118,7 @@ class Agent:
         loop = asyncio.get_running_loop()
         end = loop.time() + patience_s
         while True:
-            status = await asyncio.to_thread(self._status.request_status)
+            status = await asyncio.to_thread(request_status, self._run_dir)
             if status is not None:
                 self._holders = {**self._holders, **device_holders(status)}
                 self._condition.take_status(status)

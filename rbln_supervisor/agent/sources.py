@@ -8,7 +8,7 @@ from rbln_supervisor.core.control.protocol import Status, StatusReply
 from rbln_supervisor.core.events.occurrences import PROBLEM_REASONS, Occurrence
 from rbln_supervisor.core.events.series import EventSubject
 from rbln_supervisor.core.status import NodeStatus
-from rbln_supervisor.ctl.client import Session
+from rbln_supervisor.ctl.client import request_reply
 from rbln_supervisor.ctl.command import CommandError
 from rbln_supervisor.events.log import event_files
 from rbln_worker.contract.events import Event
@@ -71,23 +71,12 @@ class EventSource:
         return sizes
 
 
-class StatusSource:
-    """The supervisor's status."""
-
-    def __init__(self, run_dir: Path) -> None:
-        self._session = Session(run_dir)
-
-    def request_status(self) -> NodeStatus | None:
-        """Return the status, None without a reply. It blocks for up to STATUS_TIMEOUT_S."""
-        try:
-            reply = self._session.send_request(Status(), STATUS_TIMEOUT_S)
-        except CommandError:
-            return None
-        return reply.status if isinstance(reply, StatusReply) else None
-
-    def close(self) -> None:
-        """End the connection."""
-        self._session.__exit__()
+def request_status(run_dir: Path) -> NodeStatus | None:
+    """Return the supervisor's status, None without a reply. Blocks for up to STATUS_TIMEOUT_S."""
+    try:
+        return request_reply(run_dir, Status(), StatusReply, timeout_s=STATUS_TIMEOUT_S).status
+    except CommandError:
+        return None
 
 
 def device_holders(status: NodeStatus) -> Holders:

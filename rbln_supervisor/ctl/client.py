@@ -5,7 +5,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
-from typing import Final, Self, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 import zmq
@@ -45,24 +45,6 @@ class RefusedError(CommandError):
     """Error: the supervisor refused the request."""
 
 
-def send_request(
-    run_dir: Path, request: protocol.Request, *, timeout_s: float | None = None
-) -> protocol.Reply:
-    """Send a request to the supervisor of a run directory, and return its reply.
-
-    Args:
-        run_dir: the run directory.
-        request: the request.
-        timeout_s: None for the time that this kind of request needs.
-
-    Raises:
-        UnreachableError: No process listens, or none replies in time.
-        UnreadableAnswerError: The reply can't be decoded.
-    """
-    with Session(run_dir) as session:
-        return session.send_request(request, timeout_s)
-
-
 def request_reply(
     run_dir: Path,
     request: protocol.Request,
@@ -70,18 +52,14 @@ def request_reply(
     *,
     timeout_s: float | None = None,
 ) -> _Expected:
-    """Send a request, and return its reply of the expected type.
+    """Send a request, and return its reply of the expected type; see ``send_request``.
 
     Raises:
         UnreachableError: No process listens, or none replies in time.
         UnreadableAnswerError: The reply can't be decoded, or has another type.
         RefusedError: The supervisor refused.
     """
-    return expect_reply(send_request(run_dir, request, timeout_s=timeout_s), expected)
-
-
-def expect_reply(reply: protocol.Reply, expected: type[_Expected]) -> _Expected:
-    """Return the reply if it has the expected type; otherwise raise as ``request_reply`` does."""
+    reply = send_request(run_dir, request, timeout_s=timeout_s)
     if isinstance(reply, expected):
         return reply
     if isinstance(reply, protocol.ErrorReply):
@@ -92,66 +70,43 @@ def expect_reply(reply: protocol.Reply, expected: type[_Expected]) -> _Expected:
     )
 
 
-class Session:
-    """Several requests over one connection, also to a later supervisor.
+def send_request(
+    run_dir: Path, request: protocol.Request, *, timeout_s: float | None = None
+) -> protocol.Reply:
+    """Send a request to the supervisor of a run directory, and return its reply.
 
-    After a time-out the connection is replaced: a late reply would be taken for that to the next
-    request.
+    Each request has its own connection: a late reply can't be taken for that to the next request.
+
+    Args:
+        run_dir: the run directory.
+        request: the request.
+        timeout_s: None for the time that this kind of request needs.
+
+    Raises:
+        UnreachableError: No process listens, or none replies in time.
+        UnreadableAnswerError: The reply can't be decoded.
     """
-
-    def __init__(self, run_dir: Path) -> None:
-        """Connect with the first request, and again if the connection is lost."""
-        self._path = run_dir / protocol.CONTROL_SOCKET
-        self._context = zmq.Context()
-        self._dealer: zmq.Socket[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._hang_up()
-        self._context.term()
-
-    def send_request(
-        self, request: protocol.Request, timeout_s: float | None = None
-    ) -> protocol.Reply:
-        """Send a request to the current supervisor; see the function of this name."""
-        if timeout_s is None:
-            timeout_s = _timeout_s(request)
-        end = monotonic() + timeout_s
+    path = run_dir / protocol.CONTROL_SOCKET
+    if timeout_s is None:
+        timeout_s = _timeout_s(request)
+    end = monotonic() + timeout_s
+    _check_listener(path)
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.linger = 0
+        dealer.immediate = True  # nothing is queued for a supervisor that isn't there
+        dealer.maxmsgsize = MAX_ANSWER_BYTES
+        dealer.connect(f"ipc://{path}")
         try:
-            dealer = self._connect_peer(end)
+            dealer.poll(_left_ms(end), zmq.POLLOUT)
             dealer.send(protocol.encode(request), zmq.NOBLOCK)
             dealer.poll(_left_ms(end))
             frames = dealer.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:
-            self._hang_up()
             raise UnreachableError(
-                f"no answer from {self._path} within {timeout_s:g} s: "
+                f"no answer from {path} within {timeout_s:g} s: "
                 "the supervisor hangs or is overloaded: see its log"
             ) from None
-        except BaseException:
-            self._hang_up()
-            raise
-        return _decode_reply(frames, self._path)
-
-    def _connect_peer(self, end: float) -> "zmq.Socket[bytes]":
-        """Return a connection with a peer. Raises zmq.Again after the deadline."""
-        if self._dealer is None or not self._dealer.poll(0, zmq.POLLOUT):
-            _check_listener(self._path)
-        if self._dealer is None:
-            self._dealer = self._context.socket(zmq.DEALER)
-            self._dealer.linger = 0
-            self._dealer.immediate = True  # nothing is queued for a supervisor that isn't there
-            self._dealer.maxmsgsize = MAX_ANSWER_BYTES
-            self._dealer.connect(f"ipc://{self._path}")
-        self._dealer.poll(_left_ms(end), zmq.POLLOUT)
-        return self._dealer
-
-    def _hang_up(self) -> None:
-        if self._dealer is not None:
-            self._dealer.close(0)
-            self._dealer = None
+    return _decode_reply(frames, path)
 
 
 def _left_ms(end: float) -> int:

@@ -1,4 +1,4 @@
-"""``rbln-ctl status --watch``: refreshed every second, over one connection to each supervisor."""
+"""``rbln-ctl status --watch``: refreshed every second, also over restarts of the supervisor."""
 
 import signal
 import sys
@@ -13,7 +13,7 @@ from rich.text import Text
 
 from rbln_supervisor.core.control.protocol import Status, StatusReply
 from rbln_supervisor.core.status import NodeStatus
-from rbln_supervisor.ctl.client import Session, expect_reply
+from rbln_supervisor.ctl.client import request_reply
 from rbln_supervisor.ctl.command import CommandError, Exit
 from rbln_supervisor.ctl.status_command import (
     StatusFilter,
@@ -39,15 +39,16 @@ def watch_status(run_dir: Path, choice: StatusFilter) -> Exit:
     try:
         # Live(screen=True) cuts a long page off without an ellipsis (rich.screen).
         with (
-            Session(run_dir) as session,
             console.screen(),
             Live(console=console, vertical_overflow="ellipsis", auto_refresh=False) as live,
         ):
             while True:
                 problem = ""
                 try:
-                    reply = session.send_request(Status(), _REPLY_TIMEOUT_S)
-                    status, received_at = expect_reply(reply, StatusReply).status, monotonic()
+                    reply = request_reply(
+                        run_dir, Status(), StatusReply, timeout_s=_REPLY_TIMEOUT_S
+                    )
+                    status, received_at = reply.status, monotonic()
                 except CommandError as error:
                     age = duration_text(monotonic() - received_at)
                     problem = f"no reply for {age}: {'; '.join(error.lines)}"

@@ -10,8 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 from rbln_supervisor.client_options import client_parser
-from rbln_supervisor.exporter.pages import Pages
-from rbln_supervisor.exporter.web import Server
+from rbln_supervisor.exporter.web import Pages, Server
 from rbln_worker.contract.exits import Exit
 from rbln_worker.process import log
 

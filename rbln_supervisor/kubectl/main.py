@@ -8,8 +8,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 import msgspec
-from rich.console import Console, RenderableType
-from rich.progress import MofNCompleteColumn, Progress, TextColumn
+from rich.console import RenderableType
 
 from rbln_supervisor.core.matching.explain import Explanation
 from rbln_supervisor.core.status import NodeStatus
@@ -115,17 +114,7 @@ def _run_command(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         )
     verb = "status" if options.verb == "top" else options.verb
     device = [options.device] if options.verb == "explain" else []
-    with Progress(
-        TextColumn("asking nodes"),
-        MofNCompleteColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    ) as progress:
-        task = progress.add_task("", total=len(pods))
-        results = kubectl.ask_nodes(
-            pods, (verb, *device, *arguments), lambda _: progress.advance(task)
-        )
+    results = kubectl.ask_nodes(pods, (verb, *device, *arguments))
     if options.json:
         write_json({"nodes": {one.node: one for one in results}})
     else:

@@ -1,27 +1,123 @@
-"""Runs kubectl, and rbln-ctl in the plugin's pods, several nodes at a time."""
+"""The plugin's pod of each node, and rbln-ctl in it, by kubectl; several nodes at a time."""
 
 import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, NamedTuple
 
 import msgspec
 
 from rbln_supervisor.core.control.protocol import ErrorReply
 from rbln_supervisor.ctl.command import Exit
-from rbln_supervisor.kubectl.plugin_pods import (
-    SELECTOR,
-    PluginPod,
-    choose_pods,
-    node_names,
-    plugin_pods,
-)
 from rbln_worker.contract.errors import RblnError
 
 MAX_PARALLEL: Final = 32
 """Each node takes a process of kubectl and a connection to the API server."""
 _EXITED: Final = "command terminated with exit code"
 """kubectl exec writes this if the command ran and failed; any other failure is kubectl's own."""
+
+
+SELECTOR = "app.kubernetes.io/name=rbln-device-plugin"
+"""Label of the pods; set by deployments/kubernetes and by the chart."""
+
+
+class PluginPod(NamedTuple):
+    """A pod of the device plugin."""
+
+    namespace: str
+    name: str
+    obstacle: str = ""
+    """Reason why no command can run in it; empty if it runs."""
+
+
+class _Metadata(msgspec.Struct, frozen=True, rename="camel"):
+    name: str = ""
+    namespace: str = ""
+    creation_timestamp: str = ""
+    deletion_timestamp: str | None = None
+
+
+class _Spec(msgspec.Struct, frozen=True, rename="camel"):
+    node_name: str = ""
+
+
+class _Waiting(msgspec.Struct, frozen=True):
+    reason: str = ""
+
+
+class _State(msgspec.Struct, frozen=True):
+    waiting: _Waiting | None = None
+
+
+class _Container(msgspec.Struct, frozen=True):
+    state: _State = _State()
+
+
+class _Status(msgspec.Struct, frozen=True, rename="camel"):
+    phase: str = ""
+    container_statuses: tuple[_Container, ...] = ()
+
+
+class _Pod(msgspec.Struct, frozen=True):
+    """A pod; of a node only the metadata."""
+
+    metadata: _Metadata = _Metadata()
+    spec: _Spec = _Spec()
+    status: _Status = _Status()
+
+
+class _PodList(msgspec.Struct, frozen=True):
+    items: tuple[_Pod, ...] = ()
+
+
+def plugin_pods(raw: bytes) -> Mapping[str, PluginPod]:
+    """Return the pod to ask on each node, by the node's name.
+
+    In an update a node has two: the newest one that runs is taken.
+
+    Raises:
+        msgspec.MsgspecError: The bytes are no list of pods.
+    """
+    pods = msgspec.json.decode(raw, type=_PodList).items
+    placed = [pod for pod in pods if pod.spec.node_name]
+    placed.sort(key=lambda pod: (_obstacle_of(pod) == "", pod.metadata.creation_timestamp))
+    return {
+        pod.spec.node_name: PluginPod(pod.metadata.namespace, pod.metadata.name, _obstacle_of(pod))
+        for pod in placed
+    }
+
+
+def node_names(raw: bytes) -> frozenset[str]:
+    """Return the names of the nodes in the JSON of ``kubectl get nodes``.
+
+    Raises:
+        msgspec.MsgspecError: The bytes are no list of nodes.
+    """
+    return frozenset(one.metadata.name for one in msgspec.json.decode(raw, type=_PodList).items)
+
+
+def choose_pods(
+    pods: Mapping[str, PluginPod], names: Iterable[str] | None
+) -> Mapping[str, PluginPod | None]:
+    """Return the pods of the chosen nodes, sorted; None for a node without one.
+
+    Args:
+        pods: the plugin's pods, by node.
+        names: names of nodes; None: all nodes that have a pod.
+    """
+    return {node: pods.get(node) for node in sorted(pods if names is None else names)}
+
+
+def _obstacle_of(pod: _Pod) -> str:
+    if pod.metadata.deletion_timestamp:
+        return f"its pod {pod.metadata.name} is being deleted"
+    waiting = [
+        one.state.waiting.reason for one in pod.status.container_statuses if one.state.waiting
+    ]
+    if pod.status.phase != "Running" or waiting:
+        state = " ".join([pod.status.phase, *waiting])
+        return f"its pod {pod.metadata.name} does not run: {state}"
+    return ""
 
 
 class KubectlError(RblnError):
@@ -82,21 +178,13 @@ class Kubectl:
         return choose_pods(pods, names)
 
     def ask_nodes(
-        self,
-        pods: Mapping[str, PluginPod | None],
-        arguments: Sequence[str],
-        on_result: Callable[[NodeResult], object],
+        self, pods: Mapping[str, PluginPod | None], arguments: Sequence[str]
     ) -> tuple[NodeResult, ...]:
-        """Run rbln-ctl in each pod; return the results, sorted by node."""
-        results = []
+        """Run rbln-ctl in each pod; return the results, in the order of the pods."""
         with ThreadPoolExecutor(min(MAX_PARALLEL, len(pods))) as threads:
-            pending = [
-                threads.submit(self._ask_node, node, pod, arguments) for node, pod in pods.items()
-            ]
-            for done in as_completed(pending):
-                results.append(done.result())
-                on_result(done.result())
-        return tuple(sorted(results, key=lambda result: result.node))
+            return tuple(
+                threads.map(lambda node: self._ask_node(node, pods[node], arguments), pods)
+            )
 
     def _ask_node(self, node: str, pod: PluginPod | None, arguments: Sequence[str]) -> NodeResult:
         if pod is None:

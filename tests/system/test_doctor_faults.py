@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from rbln_supervisor.ctl.doctor_command import doctor_page
-from rbln_supervisor.ctl.parser import build_parser
+from rbln_supervisor.ctl.main import build_parser
 from rbln_worker.contract.problem import Code, Problem
 from tests.sim.stack import Stack
 from tests.system import faults_around, faults_dra, faults_within

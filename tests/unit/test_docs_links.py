@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from rbln_supervisor import cli
-from rbln_supervisor.ctl import parser as ctl
+from rbln_supervisor.ctl import main as ctl
 from rbln_supervisor.exporter import main as exporter
 from tests.unit.pages import PAGES, REPOSITORY, blocks, prose, spans
 

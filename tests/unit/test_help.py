@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from rbln_supervisor.ctl.command import Exit as OfCtl
-from rbln_supervisor.ctl.parser import COMMANDS
+from rbln_supervisor.ctl.main import COMMANDS
 from rbln_worker.contract.exits import Exit
 from tests.sim.stack import REPOSITORY
 

@@ -25,8 +25,14 @@ from rbln_supervisor.ctl.doctor_command import DoctorReport
 from rbln_supervisor.ctl.events_command import EventsReport
 from rbln_supervisor.kubectl import tables
 from rbln_supervisor.kubectl.main import exit_code
-from rbln_supervisor.kubectl.nodes import NodeResult, read_result
-from rbln_supervisor.kubectl.plugin_pods import PluginPod, choose_pods, node_names, plugin_pods
+from rbln_supervisor.kubectl.nodes import (
+    NodeResult,
+    PluginPod,
+    choose_pods,
+    node_names,
+    plugin_pods,
+    read_result,
+)
 from rbln_worker.contract.events import Event
 from rbln_worker.contract.pod_devices import PodSource
 from rbln_worker.contract.problem import Code, Severity, make_problem
