@@ -23,7 +23,6 @@ from rbln_supervisor.core.events.occurrences import (
     find_occurrences,
     group_occurrences,
 )
-from rbln_supervisor.core.events.reasons import OF_DEVICES
 from rbln_supervisor.core.events.series import AgentState, add_groups
 from rbln_supervisor.ctl.doctor import diagnose_node
 from rbln_supervisor.events.agent_files import write_problem
@@ -91,7 +90,7 @@ class Agent:
         """Put the Events of new events into the outbox, with the positions behind these."""
         before = self._file.state.history
         occurrences, history = find_occurrences(events, before, epoch_now())
-        concerns_pods = any(one.reason in OF_DEVICES for one in occurrences)
+        concerns_pods = any(one.reason.series_by == "device" for one in occurrences)
         if concerns_pods or self._condition.kind or any(one.kind == "pod" for one in events):
             await self._request_status(patience_s=STATUS_RETRY_S if concerns_pods else 0.0)
         state = msgspec.structs.replace(

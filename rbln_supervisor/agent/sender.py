@@ -15,7 +15,7 @@ from rbln_supervisor.core.events.series import (
     call_outcome,
 )
 from rbln_worker.core.kube.api_error import ApiError
-from rbln_worker.core.kube.call_budget import CallBudget
+from rbln_worker.core.kube.pacing import CallBudget
 from rbln_worker.kube.client import ApiClient, jittered_delay
 
 EVENTS: Final = "/apis/events.k8s.io/v1/namespaces"

@@ -2,18 +2,18 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import grpc
 
 from rbln_worker.contract.claims import CHECKPOINT, PreparedClaim
 from rbln_worker.contract.counters import WorkerCounters
-from rbln_worker.contract.device import Device, DeviceId
+from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.problem import Code, Problem, make_problem
 from rbln_worker.core.dra.claims import ClaimView
 from rbln_worker.core.dra.rsd import groupable_npus
-from rbln_worker.core.dra.slices import DesiredPool, desired_pool
+from rbln_worker.core.dra.slices import desired_pool
 from rbln_worker.core.registration_events import EndpointChange
 from rbln_worker.core.step.effects import PublishAnswers
 from rbln_worker.core.step.events import ClaimsChanged, SlicesSettled
@@ -78,9 +78,6 @@ class DraFront(Front):
         self._post = post
         self._on_refusal = on_refusal
         self._refusals: dict[DeviceId, str] = {}
-        self._inputs: object = None
-        """What ``_desired`` was made from: most answers are about other things than slices."""
-        self._desired: DesiredPool | None = None
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -117,25 +114,14 @@ class DraFront(Front):
             gone,
         )
         listed = {one: answers.devices[one] for one in answers.devices if one in view.devices}
-        desired = self._make_desired(answers, listed)
+        details = {one: answer.details for one, answer in answers.answers.items()}
+        desired = desired_pool(answers.pool, self._node, listed, answers.verdicts, details)
         attributes = {one.name: one.attributes for one in desired.devices}
         board = DeviceBoard(answers.pool.name, dict(answers.answers), attributes)
         self._store.groups.update_npus(groupable_npus(answers.devices, answers.answers))
         self._store.update_devices(view, board, answers.changed)
         self._health.publish_verdicts(answers.verdicts)
         self._publisher.publish(desired)
-
-    def _make_desired(
-        self, answers: PublishAnswers, listed: Mapping[DeviceId, Device]
-    ) -> DesiredPool:
-        details = {one: answer.details for one, answer in answers.answers.items()}
-        inputs = answers.pool, listed, dict(answers.verdicts), details
-        if self._desired is None or inputs != self._inputs:
-            self._inputs = inputs
-            self._desired = desired_pool(
-                answers.pool, self._node, listed, answers.verdicts, details
-            )
-        return self._desired
 
     def restore_files(self) -> None:
         """Write specs of prepared claims again that another program has removed."""

@@ -18,10 +18,8 @@ from rbln_worker.contract.problem import Problem
 from rbln_worker.core.dra.names import dra_device_name
 from rbln_worker.core.dra.publication import MANY_FOREIGN, PublicationState
 from rbln_worker.core.dra.reconcile import (
-    Action,
-    DeleteSlice,
+    SliceAction,
     StoredSlice,
-    UpdateSlice,
     dropped_fields,
     is_foreign,
     plan_actions,
@@ -30,7 +28,7 @@ from rbln_worker.core.dra.resource_slice import COLLECTION, ResourceSlice
 from rbln_worker.core.dra.slices import DesiredPool
 from rbln_worker.core.kube.api_error import ApiError
 from rbln_worker.core.kube.api_object import ApiObject
-from rbln_worker.core.kube.call_budget import CallBudget
+from rbln_worker.core.kube.pacing import CallBudget
 from rbln_worker.kube.client import ApiClient, jittered_delay
 from rbln_worker.kube.reflector import follow_list
 
@@ -121,7 +119,7 @@ class SlicePublisher:
                 listed = await self._client.list(self._path, ResourceSlice)
                 for one in listed.items:
                     if one.spec.pool.name == self._node:
-                        await self._take_action(DeleteSlice(one))
+                        await self._take_action(SliceAction("delete", one))
         except (ApiError, TimeoutError) as error:
             log.warning("slices not withdrawn", extra={"why": str(error) or "timed out"})
 
@@ -208,17 +206,17 @@ class SlicePublisher:
         self._state.foreign = self._state.foreign + 1 if has_foreign else 0
         self.published.set()
 
-    async def _take_action(self, action: Action) -> None:
+    async def _take_action(self, action: SliceAction) -> None:
         body = action.body
         path = f"{COLLECTION}/{body.metadata.name}"
-        if isinstance(action, DeleteSlice):
+        if action.verb == "delete":
             try:
                 await self._client.delete(path, body.metadata)
             except ApiError as error:
                 if error.status != _NOT_FOUND:
                     raise
             return
-        if isinstance(action, UpdateSlice):
+        if action.verb == "update":
             stored = await self._client.update(path, body, ResourceSlice)
         else:
             stored = await self._client.create(COLLECTION, body, ResourceSlice)

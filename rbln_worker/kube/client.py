@@ -18,7 +18,7 @@ from rbln_worker.core.kube.api_error import (
     watch_error,
 )
 from rbln_worker.core.kube.api_object import ApiObject, ObjectMeta
-from rbln_worker.core.kube.retry import may_repeat, retry_delay
+from rbln_worker.core.kube.pacing import may_repeat, retry_delay
 from rbln_worker.kube.access import ClusterAccess
 from rbln_worker.kube.connection import HttpRequest
 from rbln_worker.kube.transport import HttpTransport
@@ -224,12 +224,6 @@ def _watch_event(line: bytes, call: str, model: type[T]) -> WatchEvent[T]:
     except _UNDECODABLE as error:
         raise unreadable_response(call, str(error)) from error
     return WatchEvent(event.type, item, version)
-
-
-def object_key(item: HasMetadata) -> str:
-    """Return the name of an object, behind its namespace if it has one."""
-    meta = item.metadata
-    return f"{meta.namespace}/{meta.name}" if meta.namespace else meta.name
 
 
 def jittered_delay(failures: int, required_s: float = 0.0) -> float:

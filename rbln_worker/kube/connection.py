@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
 import h11
@@ -44,13 +44,6 @@ class HttpRequest(msgspec.Struct, frozen=True):
         return f"{self.verb} {self.target.partition('?')[0]}"
 
 
-class ResponseHead(msgspec.Struct, frozen=True):
-    """Status and headers of an answer; the names of headers are in lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-
-
 class Connection:
     """A connection. After an error or a cancellation in the middle of a request it is closed."""
 
@@ -78,7 +71,7 @@ class Connection:
         ended = self._reader.at_eof() or self._writer.is_closing()
         return not ended and self._http.our_state is h11.IDLE
 
-    async def send_request(self, request: HttpRequest, token: str) -> ResponseHead:
+    async def send_request(self, request: HttpRequest, token: str) -> h11.Response:
         """Send a request and return the head of its response. Raises ApiError."""
         self.has_response = False
         with _mapped_errors(request.call_name):
@@ -104,13 +97,7 @@ class Connection:
             while True:
                 event = await self._next_event()
                 if isinstance(event, h11.Response):
-                    return ResponseHead(
-                        event.status_code,
-                        {
-                            name.decode("latin-1"): value.decode("latin-1")
-                            for name, value in event.headers
-                        },
-                    )
+                    return event
                 if not isinstance(event, h11.InformationalResponse):
                     raise ConnectionResetError(_CLOSED)
 

@@ -7,13 +7,7 @@ from contextlib import aclosing
 from typing import Final, TypeVar
 
 from rbln_worker.core.kube.api_error import EXPIRED_STATUS, ApiError
-from rbln_worker.kube.client import (
-    ApiClient,
-    EventType,
-    HasMetadata,
-    jittered_delay,
-    object_key,
-)
+from rbln_worker.kube.client import ApiClient, HasMetadata, jittered_delay
 
 MIN_WATCH_S: Final = 1.0
 """A watch that ends sooner counts as a failure: the next one waits."""
@@ -30,7 +24,7 @@ async def follow_list(
 ) -> AsyncGenerator[dict[str, Object], None]:
     """Yield all objects of a collection by name, at first and after each change; never ends.
 
-    Objects of a namespace have it before their name. ``on_problem`` gets each error, and None when
+    The objects are of a kind without namespaces. ``on_problem`` gets each error, and None when
     the server answers again. After an error the collection is listed again: at once after 410 (the
     version is too old), else after a delay that grows.
     """
@@ -41,7 +35,7 @@ async def follow_list(
         try:
             listed = await client.list(path, type)
             version = listed.metadata.resource_version
-            objects = {object_key(one): one for one in listed.items}
+            objects = {one.metadata.name: one for one in listed.items}
             on_problem(None)
             yield dict(objects)
             while True:
@@ -50,7 +44,10 @@ async def follow_list(
                     async for event in events:
                         version = event.resource_version or version
                         if event.object is not None:
-                            _apply_event(objects, event.type, event.object)
+                            name = event.object.metadata.name
+                            objects.pop(name, None)
+                            if event.type != "DELETED":
+                                objects[name] = event.object
                             yield dict(objects)
                 has_lasted = loop.time() - watched_since >= MIN_WATCH_S
                 failures = 0 if has_lasted else failures + 1
@@ -63,10 +60,3 @@ async def follow_list(
                 continue
             on_problem(error)
             await asyncio.sleep(jittered_delay(failures, error.retry_after_s))
-
-
-def _apply_event(objects: dict[str, Object], change: EventType, item: Object) -> None:
-    if change == "DELETED":
-        objects.pop(object_key(item), None)
-    else:
-        objects[object_key(item)] = item

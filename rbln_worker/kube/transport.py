@@ -6,6 +6,8 @@ import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
+import h11
+
 from rbln_worker.core.kube.api_error import (
     NOT_REACHED,
     TIMED_OUT,
@@ -17,7 +19,6 @@ from rbln_worker.kube.access import ClusterAccess, Credentials
 from rbln_worker.kube.connection import (
     Connection,
     HttpRequest,
-    ResponseHead,
     error_text,
     open_connection,
 )
@@ -77,19 +78,19 @@ class HttpTransport:
     async def _response_to(self, request: HttpRequest) -> AsyncIterator[Connection]:
         """Send a request and yield the connection that has the body of an answer of 2xx."""
         head, connection = await self._send_or_repeat(request)
-        if head.status == _UNAUTHORIZED and self.access.read_again():
+        if head.status_code == _UNAUTHORIZED and self.access.read_again():
             connection.close_now()
             self.close_all()
             head, connection = await self._send_or_repeat(request)
         try:
-            if head.status // 100 != 2:
+            if head.status_code // 100 != 2:
                 body = await connection.read_body(request.call_name)
-                raise status_error(request.call_name, head.status, head.headers, body)
+                raise status_error(request.call_name, head.status_code, dict(head.headers), body)
             yield connection
         finally:
             self._keep_open(connection)  # if the whole body was read
 
-    async def _send_or_repeat(self, request: HttpRequest) -> tuple[ResponseHead, Connection]:
+    async def _send_or_repeat(self, request: HttpRequest) -> tuple[h11.Response, Connection]:
         credentials = self.access.current_credentials()
         kept = self._take_kept(credentials)
         if kept is not None:
@@ -135,7 +136,7 @@ class HttpTransport:
 
 async def _send_on(
     connection: Connection, request: HttpRequest, credentials: Credentials
-) -> ResponseHead:
+) -> h11.Response:
     try:
         return await connection.send_request(request, credentials.token)
     except BaseException:

@@ -27,7 +27,7 @@ _LIMIT = 1 << 20
 
 def api_answer(raw: bytes) -> None:
     """Any answer that is no success is an error of one line, and so is any line of a watch."""
-    claims.one_line(str(status_error("GET /x", 500, {"retry-after": raw.decode("latin-1")}, raw)))
+    claims.one_line(str(status_error("GET /x", 500, {b"retry-after": raw}, raw)))
     claims.one_line(str(watch_error("watch of /x", raw)))
     for line in LineBuffer(_LIMIT).take_lines(raw + b"\n"):
         try:

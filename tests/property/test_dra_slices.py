@@ -9,11 +9,8 @@ from hypothesis import strategies as st
 
 from rbln_worker.contract.pool import DraExport
 from rbln_worker.core.dra.reconcile import (
-    Action,
-    CreateSlice,
-    DeleteSlice,
+    SliceAction,
     StoredSlice,
-    UpdateSlice,
     is_foreign,
     plan_actions,
 )
@@ -44,18 +41,19 @@ class ModelServer:
         self.drops_taints = False
         self._count = 0
 
-    def take_action(self, action: Action) -> ResourceSlice | None:
-        match action:
-            case CreateSlice(body):
+    def take_action(self, action: SliceAction) -> ResourceSlice | None:
+        body = action.body
+        match action.verb:
+            case "create":
                 name = f"{body.metadata.generate_name}{self._next():05x}"
                 return self._store(name, f"uid-{self._count}", body)
-            case UpdateSlice(body):
+            case "update":
                 self._check(body.metadata.name, body.metadata.uid, body.metadata.resource_version)
                 present = self.slices[body.metadata.name].spec
                 same = (body.spec.driver, body.spec.node_name, body.spec.pool.name)
                 assert same == (present.driver, present.node_name, present.pool.name)
                 return self._store(body.metadata.name, body.metadata.uid, body)
-            case DeleteSlice(body):
+            case "delete":
                 self._check(body.metadata.name, body.metadata.uid, body.metadata.resource_version)
                 del self.slices[body.metadata.name]
         return None
@@ -68,7 +66,7 @@ class ModelServer:
             tuple(SliceDevice(name) for name in devices),
         )
         metadata = ObjectMeta(generate_name=f"{NODE}-x-", owner_references=(node_owner(NODE, uid),))
-        self.take_action(CreateSlice(ResourceSlice(metadata, spec)))
+        self.take_action(SliceAction("create", ResourceSlice(metadata, spec)))
 
     def advertised(self) -> list[SliceDevice] | None:
         """Return what a consumer reads; None while the pool is incomplete."""
@@ -159,11 +157,11 @@ def disturb(server: ModelServer, disturbance: str) -> None:
 
 def take_steps(
     server: ModelServer, desired: DesiredPool, accepted: dict[str, StoredSlice]
-) -> Iterator[Action]:
+) -> Iterator[SliceAction]:
     """Take the planned steps one by one."""
     for action in plan_actions(server.slices.values(), desired, server.node_uid, accepted):
         stored = server.take_action(action)
-        if stored is not None and not isinstance(action, DeleteSlice):
+        if stored is not None and action.verb != "delete":
             accepted[stored.metadata.name] = StoredSlice(action.body.spec, stored.spec)
         yield action
 
@@ -211,7 +209,7 @@ def test_a_change_of_one_device_updates_one_slice_in_its_generation(
     devices = (*desired.devices[:at], sick, *desired.devices[at + 1 :])
     changed = msgspec.structs.replace(desired, devices=devices)
     actions = list(take_steps(server, changed, accepted))
-    assert [type(action) for action in actions] == [UpdateSlice]
+    assert [action.verb for action in actions] == ["update"]
     assert {one.spec.pool.generation for one in server.slices.values()} == generations
 
 

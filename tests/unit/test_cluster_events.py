@@ -35,7 +35,7 @@ from rbln_supervisor.core.events.series import (
     call_outcome,
 )
 from rbln_worker.contract.events import Event
-from rbln_worker.core.kube.call_budget import CallBudget
+from rbln_worker.core.kube.pacing import CallBudget
 from tests.unit.pages import REPOSITORY
 
 NOW: Final = 1_800_000_000.0

@@ -16,7 +16,7 @@ from rbln_worker.core.kube.kubeconfig import (
     parse_server,
     read_kubeconfig,
 )
-from rbln_worker.core.kube.retry import MAX_DELAY_S, may_repeat, retry_delay
+from rbln_worker.core.kube.pacing import MAX_DELAY_S, may_repeat, retry_delay
 from rbln_worker.kube.client import LineBuffer
 
 PEM: Final = base64.b64encode(b"PEM").decode()
@@ -131,7 +131,7 @@ def test_retry_after_is_seconds(header: str, seconds: float) -> None:
 
 def test_an_error_has_the_words_of_the_server() -> None:
     body = b'{"reason":"Forbidden","message":"slices is forbidden:\\n User \\"x\\"","code":403}'
-    error = status_error("GET /x", 403, {"retry-after": "2"}, body)
+    error = status_error("GET /x", 403, {b"retry-after": b"2"}, body)
     assert str(error) == 'GET /x: 403 Forbidden: slices is forbidden: User "x"'
     assert (error.status, error.reason, error.retry_after_s) == (403, "Forbidden", 2.0)
 

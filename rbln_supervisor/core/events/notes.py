@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from rbln_supervisor.core.events.occurrences import FLAP_S, FLAPS, OccurrenceGroup
-from rbln_supervisor.core.events.reasons import OF_DEVICES, EventReason
+from rbln_supervisor.core.events.reasons import EventReason
 from rbln_worker.core.limit_bytes import limit_line
 
 MAX_NOTE_BYTES: Final = 1024
@@ -30,7 +30,7 @@ _STARTS: Final = {
 
 def event_note(group: OccurrenceGroup, *, for_pod: bool) -> str:
     """Return the text of an Event about a group."""
-    if group.reason in OF_DEVICES:
+    if group.reason.series_by == "device":
         text = _device_note(group, for_pod=for_pod)
     else:
         start = _STARTS[group.reason].format(pool=group.pool)

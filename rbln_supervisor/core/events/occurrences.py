@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from rbln_supervisor.core.events.reasons import OF_DEVICES, EventReason
+from rbln_supervisor.core.events.reasons import EventReason
 from rbln_worker.contract.events import Event, Kind
 from rbln_worker.contract.problem import Code
 
@@ -121,7 +121,7 @@ def group_occurrences(occurrences: Iterable[Occurrence]) -> tuple[OccurrenceGrou
     repeats: Counter[tuple[str, ...]] = Counter()
     for one in sorted(occurrences, key=lambda one: one.at):
         key: tuple[str, ...] = (one.reason, one.pool, one.source)
-        if one.reason not in OF_DEVICES:
+        if one.reason.series_by != "device":
             key = (*key, one.text)
         elif one.reason is EventReason.DEVICE_FLAPPING:
             key = (*key, one.device)

@@ -1,9 +1,10 @@
 """Reasons of Kubernetes Events: stable names, each with its type and action."""
 
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Literal
 
 EventKind = Literal["Normal", "Warning"]
+SeriesBy = Literal["device", "source", "text"]
 
 
 class EventReason(StrEnum):
@@ -12,43 +13,27 @@ class EventReason(StrEnum):
     kind: EventKind
     action: str
     """The act of the plugin that had this result (events.k8s.io: ``action``)."""
+    series_by: SeriesBy
+    """``device``: pods with the device see it, too; ``text``: another text is another Event."""
 
-    def __new__(cls, value: str, kind: EventKind, action: str) -> "EventReason":
-        """Make a member with its type and action."""
+    def __new__(
+        cls, value: str, kind: EventKind, action: str, series_by: SeriesBy
+    ) -> "EventReason":
+        """Make a member with its properties."""
         member = str.__new__(cls, value)
         member._value_ = value
         member.kind = kind
         member.action = action
+        member.series_by = series_by
         return member
 
-    DEVICE_UNHEALTHY = "DeviceUnhealthy", "Warning", "HealthCheck"
-    DEVICE_HEALTHY = "DeviceHealthy", "Normal", "HealthCheck"
-    DEVICE_FLAPPING = "DeviceFlapping", "Warning", "HealthCheck"
-    DEVICE_NOT_ANSWERING = "DeviceNotAnswering", "Warning", "HealthCheck"
-    DEVICE_REMOVED = "DeviceRemoved", "Warning", "Discovery"
-    POOL_WORKER_RESTARTED = "PoolWorkerRestarted", "Warning", "RestartWorker"
-    POOL_INVALID = "PoolInvalid", "Warning", "ReadConfiguration"
-    CONFIGURATION_REFUSED = "ConfigurationRefused", "Warning", "ReadConfiguration"
-    CONFIGURATION_APPLIED = "ConfigurationApplied", "Normal", "ReadConfiguration"
-    FOREIGN_EXPORTER = "ForeignExporter", "Warning", "Discovery"
-
-
-OF_DEVICES: Final = frozenset(
-    {
-        EventReason.DEVICE_UNHEALTHY,
-        EventReason.DEVICE_HEALTHY,
-        EventReason.DEVICE_FLAPPING,
-        EventReason.DEVICE_NOT_ANSWERING,
-        EventReason.DEVICE_REMOVED,
-    }
-)
-"""Reasons that pods with the device see, too."""
-BY_TEXT: Final = frozenset(
-    {
-        EventReason.POOL_INVALID,
-        EventReason.CONFIGURATION_REFUSED,
-        EventReason.CONFIGURATION_APPLIED,
-        EventReason.FOREIGN_EXPORTER,
-    }
-)
-"""Reasons whose text says what happened: another text is another Event."""
+    DEVICE_UNHEALTHY = "DeviceUnhealthy", "Warning", "HealthCheck", "device"
+    DEVICE_HEALTHY = "DeviceHealthy", "Normal", "HealthCheck", "device"
+    DEVICE_FLAPPING = "DeviceFlapping", "Warning", "HealthCheck", "device"
+    DEVICE_NOT_ANSWERING = "DeviceNotAnswering", "Warning", "HealthCheck", "device"
+    DEVICE_REMOVED = "DeviceRemoved", "Warning", "Discovery", "device"
+    POOL_WORKER_RESTARTED = "PoolWorkerRestarted", "Warning", "RestartWorker", "source"
+    POOL_INVALID = "PoolInvalid", "Warning", "ReadConfiguration", "text"
+    CONFIGURATION_REFUSED = "ConfigurationRefused", "Warning", "ReadConfiguration", "text"
+    CONFIGURATION_APPLIED = "ConfigurationApplied", "Normal", "ReadConfiguration", "text"
+    FOREIGN_EXPORTER = "ForeignExporter", "Warning", "Discovery", "text"

@@ -14,7 +14,6 @@ import msgspec
 from rbln_supervisor.core.events.node_condition import Body, NodeCondition
 from rbln_supervisor.core.events.notes import event_note
 from rbln_supervisor.core.events.occurrences import FlapHistory, OccurrenceGroup
-from rbln_supervisor.core.events.reasons import BY_TEXT, OF_DEVICES
 from rbln_worker.core.limit_bytes import limit_bytes
 
 CONTROLLER: Final = "rebellions.ai/rbln-agent"
@@ -127,7 +126,7 @@ def add_groups(
     on_node = EventSubject("Node", node, uid=node)
     for group in groups:
         state = _add_event(state, on_node, group, node)
-        if group.reason in OF_DEVICES:
+        if group.reason.series_by == "device":
             for pod, part in _parts_by_pod(group, holders).items():
                 state = _add_event(state, pod, part, node)
     return state
@@ -213,7 +212,7 @@ def after_call(state: AgentState, sent: Delivery, outcome: Outcome) -> AgentStat
 
 
 def _series_key(subject: EventSubject, group: OccurrenceGroup, note: str) -> str:
-    detail = note if group.reason in BY_TEXT else group.source
+    detail = note if group.reason.series_by == "text" else group.source
     devices = " ".join(one.device for one in group.members)
     parts = (*(subject.kind, subject.namespace, subject.name), subject.uid)
     text = "\0".join((*parts, group.reason, group.pool, devices, detail))

@@ -89,15 +89,6 @@ class ClaimEntry(msgspec.Struct, frozen=True, omit_defaults=True):
         return tuple(one.id for one in self.devices if not one.admin)
 
 
-def parse_entry(text: bytes) -> ClaimEntry | None:
-    """Read one entry; None if it is none."""
-    try:
-        entry = msgspec.json.decode(text, type=ClaimEntry)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    return entry if entry.claim.is_valid else None
-
-
 def base_request(request: str) -> str:
     """Return the request of ``request`` or ``request/subrequest``."""
     return request.partition("/")[0]

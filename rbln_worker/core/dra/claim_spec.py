@@ -16,7 +16,7 @@ from rbln_worker.contract.pool import PoolName
 from rbln_worker.core.allocation.cdi import CDI_VERSION, edits_object
 from rbln_worker.core.allocation.device_allocation import DeviceAllocation, env_names, env_vars
 from rbln_worker.core.allocation.providers.provider import Mount
-from rbln_worker.core.dra.claim_entry import ClaimEntry, base_request, parse_entry
+from rbln_worker.core.dra.claim_entry import ClaimEntry, base_request
 from rbln_worker.core.dra.names import dra_device_name
 from rbln_worker.core.dra.rsd import with_group_node
 
@@ -94,7 +94,13 @@ def claim_spec_text(entry: ClaimEntry, source: SpecSource) -> bytes:
 def entry_of_spec(text: bytes) -> ClaimEntry | None:
     """Return the entry in a spec's first line; None if this is not a claim's spec."""
     line = text.partition(b"\n")[0]
-    return parse_entry(line.removeprefix(HEADER)) if line.startswith(HEADER) else None
+    if not line.startswith(HEADER):
+        return None
+    try:
+        entry = msgspec.json.decode(line.removeprefix(HEADER), type=ClaimEntry)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return entry if entry.claim.is_valid else None
 
 
 def _cdi_kind(driver: str) -> str:

@@ -6,6 +6,7 @@ obsolete slices are deleted first, so that no device is advertised twice in a co
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -27,25 +28,12 @@ from rbln_worker.core.kube.api_object import ObjectMeta
 _UNPLUGGED = Verdict(healthy=False, source="sysfs")
 
 
-class CreateSlice(msgspec.Struct, frozen=True):
-    """Create a slice."""
+class SliceAction(msgspec.Struct, frozen=True):
+    """One call of the API server."""
 
+    verb: Literal["create", "update", "delete"]
+    """An update or deletion needs the slice to have this UID and resource version still."""
     body: ResourceSlice
-
-
-class UpdateSlice(msgspec.Struct, frozen=True):
-    """Replace a slice of this resource version."""
-
-    body: ResourceSlice
-
-
-class DeleteSlice(msgspec.Struct, frozen=True):
-    """Delete a slice, if it still has this UID and resource version."""
-
-    body: ResourceSlice
-
-
-Action = CreateSlice | UpdateSlice | DeleteSlice
 
 
 class StoredSlice(msgspec.Struct, frozen=True):
@@ -60,7 +48,7 @@ def plan_actions(
     desired: DesiredPool,
     node_uid: str,
     accepted: Mapping[str, StoredSlice],
-) -> tuple[Action, ...]:
+) -> tuple[SliceAction, ...]:
     """Return the steps, to be taken in this order until one fails; none if all is as desired.
 
     Args:
@@ -97,10 +85,13 @@ def plan_actions(
         changed = list(matched)
     kept = {one.metadata.name for one in matched.values()}
     return (
-        *(DeleteSlice(one) for one in slices if one.metadata.name not in kept),
-        *(UpdateSlice(_replaced(matched[index], spec_of(index))) for index in sorted(changed)),
+        *(SliceAction("delete", one) for one in slices if one.metadata.name not in kept),
         *(
-            CreateSlice(_new_slice(index, spec_of(index), node_uid))
+            SliceAction("update", _replaced(matched[index], spec_of(index)))
+            for index in sorted(changed)
+        ),
+        *(
+            SliceAction("create", _new_slice(index, spec_of(index), node_uid))
             for index in range(len(chunks))
             if index not in matched
         ),

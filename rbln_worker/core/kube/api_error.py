@@ -51,14 +51,14 @@ class StatusObject(msgspec.Struct, frozen=True):
 _STATUS: Final = msgspec.json.Decoder(StatusObject)
 
 
-def status_error(call: str, status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
+def status_error(call: str, status: int, headers: Mapping[bytes, bytes], body: bytes) -> ApiError:
     """Return the error of an answer that is no success. Header names are in lower case."""
     try:
         response = _STATUS.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # A proxy or load balancer in front of the server.
         response = StatusObject(message=body[:MAX_ERROR_TEXT].decode(errors="replace"))
-    delay = retry_after(headers.get("retry-after", ""))
+    delay = retry_after(headers.get(b"retry-after", b"").decode("latin-1"))
     reason = response.reason or f"HTTP{status}"
     text = f"{status} {reason}: {response.message}" if response.message else f"{status} {reason}"
     return ApiError(call, text, status=status, reason=reason, retry_after_s=delay)

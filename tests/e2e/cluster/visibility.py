@@ -14,7 +14,6 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-from rbln_supervisor.core.events.reasons import OF_DEVICES
 from tests.e2e.alerts.rules import write_short_rules
 from tests.e2e.cluster.bench import Bench
 from tests.e2e.cluster.cluster import Cluster
@@ -123,7 +122,7 @@ def wait_for_events(
     cluster: Cluster, fault: Fault, before: frozenset[tuple[str, str]], began: float
 ) -> Sighting:
     """Wait until the node has an Event of a fault, and the pod where it is of devices."""
-    wanted = {"Node", "Pod"} if fault.reason in OF_DEVICES else {"Node"}
+    wanted = {"Node", "Pod"} if fault.reason.series_by == "device" else {"Node"}
     new: list[dict[str, Any]] = []
     while monotonic() - began < TIMEOUT_S:
         new = [one for key, one in agent_events(cluster).items() if key not in before]
