@@ -24,12 +24,8 @@ Identity = tuple[int, int]
 """Inode number and time of the last status change in nanoseconds: inode numbers are reused."""
 
 
-class _Entries(msgspec.Struct, frozen=True):
-    files: dict[str, Identity]
-    """Identities by path."""
-
-
-_DECODER: Final = msgspec.json.Decoder(_Entries)
+_DECODER: Final = msgspec.json.Decoder(dict[str, Identity])
+"""Identities by path."""
 
 
 class FileManifest:
@@ -108,7 +104,7 @@ class FileManifest:
         if files == self._saved and (not files or self._path.is_file()):
             return ""
         try:
-            self._write_aside(self._path, msgspec.json.encode(_Entries(files)), 0o600, flush=True)
+            self._write_aside(self._path, msgspec.json.encode(files), 0o600, flush=True)
         except OSError as error:
             self.failures += 1
             return f"{self._path}: {error.strerror}"
@@ -196,7 +192,7 @@ def remove_unlocked(path: Path, mark: str = "") -> None:
 
 def _load_list(path: Path) -> dict[str, Identity]:
     try:
-        return _DECODER.decode(path.read_bytes()).files
+        return _DECODER.decode(path.read_bytes())
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # no valid list
         return {}
 

@@ -84,12 +84,12 @@ class Listener(Generic[T]):
     def until(self, last: Callable[[T], bool]) -> Received[T]:
         """All that it hears until something for which ``last`` holds."""
         items: tuple[T, ...] = ()
-        lost, foreign, end = False, 0, monotonic() + WAIT_S
+        lost, end = False, monotonic() + WAIT_S
         while not any(map(last, items)):
             assert monotonic() < end, f"not heard within {WAIT_S} s; heard: {items}"
             heard = self.drain()
-            items, lost, foreign = items + heard.items, lost or heard.lost, foreign + heard.foreign
-        return Received(items, lost, foreign)
+            items, lost = items + heard.items, lost or heard.lost
+        return Received(items, lost)
 
 
 def main() -> None:

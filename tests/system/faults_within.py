@@ -59,7 +59,6 @@ def discovered(change: Callable[[SimNode], object]) -> Callable[[Stack], object]
 def garbled(node: SimNode) -> None:
     """Nothing says what it is."""
     node.set_attribute(ATOMS[1], "modalias", None)
-    node.set_attribute(ATOMS[1], "vendor", None)
 
 
 def bad_reload(stack: Stack) -> None:

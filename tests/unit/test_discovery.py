@@ -97,7 +97,6 @@ def test_a_virtual_function_whose_pf_is_of_no_use(node: SimNode) -> None:
     node.add(NIC)
     (vf,) = node.enable_vfs(PF, 1, driver="iavf")
     node.set_attribute(PF, "modalias", None)
-    node.set_attribute(PF, "vendor", "broken\n")
     assert list(found(node).node.unreadable) == [PF]
     assert (function(node, vf).index, function(node, vf).pf_names) == (0, ("eno1",))
 

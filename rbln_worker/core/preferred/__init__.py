@@ -2,6 +2,6 @@
 
 topology.py: the topology of the pool. request.py: the request, and the candidates that the NUMA
 rule leaves. compact.py, packed.py, spread.py: the best choice by each policy; fewest.py: the search
-that two of them share; grouped.py: whole IOMMU groups. budget.py: the limit of the search;
-greedy.py: the choice beyond that limit. choose.py combines them.
+that two of them share; grouped.py: whole IOMMU groups. budget.py: the limit of the search.
+choose.py combines them, and has the choice beyond that limit.
 """

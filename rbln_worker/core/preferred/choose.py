@@ -1,8 +1,8 @@
 """The answer to one container's request for a preferred allocation."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import attrgetter
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -10,9 +10,10 @@ from rbln_worker.contract.device import DeviceId
 from rbln_worker.contract.pool import Preferring
 from rbln_worker.core.preferred import compact, grouped, packed, spread
 from rbln_worker.core.preferred.budget import Budget, BudgetError
-from rbln_worker.core.preferred.greedy import pick_greedy
 from rbln_worker.core.preferred.request import Bridge, PreferredRequest, build_request
 from rbln_worker.core.preferred.topology import DeviceTopology, PoolTopology
+
+T = TypeVar("T")
 
 _Best = Callable[[PreferredRequest, Budget], tuple[DeviceId, ...]]
 
@@ -91,7 +92,40 @@ def _best_or_simple(asked: PreferredRequest, policy: Preferring, budget: Budget)
         return Preferred(_BEST[policy](asked, budget))
     except BudgetError:
         first = _BEGUN if policy == "packed" else _INCLUDED
-        return Preferred(pick_greedy(asked, first), simply=True)
+        return Preferred(_pick_greedy(asked, first), simply=True)
+
+
+def _pick_greedy(request: PreferredRequest, first: Callable[[Bridge], int]) -> tuple[DeviceId, ...]:
+    """Return a valid choice without a search, sorted: not always the fewest NUMA nodes and bridges.
+
+    Bridges by ``first`` are filled before others.
+    """
+    room = request.room
+    touched = sorted(request.touched & room.keys())
+    left = request.needed - sum(room[node] for node in touched)
+    others = _largest_first(sorted(room.keys() - request.touched), lambda node: room[node], left)
+    chosen: list[DeviceId] = []
+    for node in (*touched, *others):
+        bridges = [bridge for bridge in request.bridges if bridge.numa == node]
+        begun = sorted(filter(first, bridges), key=lambda one: (-first(one), -one.size))
+        left = request.needed - len(chosen) - sum(bridge.size for bridge in begun)
+        whole = (bridge for bridge in bridges if not first(bridge))
+        for bridge in (*begun, *_largest_first(whole, lambda one: one.size, left)):
+            chosen += bridge.devices
+    return request.sorted_choice(chosen)
+
+
+def _largest_first(items: Iterable[T], size: Callable[[T], int], needed: int) -> Iterator[T]:
+    """Yield as many as needed: the largest ones, last the smallest sufficient one."""
+    order = sorted(items, key=size, reverse=True)
+    for n, item in enumerate(order):
+        if needed <= 0:
+            return
+        if size(item) >= needed:
+            yield min((one for one in order[n:] if size(one) >= needed), key=size)
+            return
+        yield item
+        needed -= size(item)
 
 
 def _max_on_one_node(places: Iterable[DeviceTopology]) -> float:

@@ -176,22 +176,11 @@ def _bridges_above(path: str, bdf: Bdf) -> tuple[Bdf, ...]:
 
 
 def _pci_identity(path: str) -> tuple[str, str, int]:
-    try:
-        alias = read_attribute(f"{path}/modalias")
-    except FileNotFoundError:
-        alias = ""
-    if match := _MODALIAS.fullmatch(alias):
-        base_class = int(match["base_class"], 16)
-        return match["vendor"].lower(), match["product"].lower(), base_class
-    number = {name: read_attribute(f"{path}/{name}") for name in ("vendor", "device", "class")}
-    for name, digits in (("vendor", 4), ("device", 4), ("class", 6)):
-        if not re.fullmatch(rf"0x[0-9a-fA-F]{{{digits}}}", number[name]):
-            raise ValueError(f"{name}: expected 0x and {digits} digits, got {number[name][:40]!r}")
-    return (
-        number["vendor"].removeprefix("0x").lower(),
-        number["device"].removeprefix("0x").lower(),
-        int(number["class"], 16) >> 16,
-    )
+    alias = read_attribute(f"{path}/modalias")
+    match = _MODALIAS.fullmatch(alias)
+    if match is None:
+        raise ValueError(f"modalias: expected a PCI device's, got {alias[:40]!r}")
+    return match["vendor"].lower(), match["product"].lower(), int(match["base_class"], 16)
 
 
 def _numa_node(path: str) -> int | None:

@@ -29,8 +29,6 @@ class Received(msgspec.Struct, Generic[T], frozen=True):
     The socket's buffer was full, or a message was not understood. After an overflow the kernel
     keeps nothing until all was read (af_netlink.c), so this stays True until then.
     """
-    foreign: int = 0
-    """Number of dropped messages that came from a process instead of the kernel."""
 
 
 class GroupSocket(Generic[T]):
@@ -70,7 +68,7 @@ class GroupSocket(Generic[T]):
     def drain(self, most: int) -> Received[T]:
         """Return the items of at most ``most`` messages; none if there are no messages."""
         items: list[T] = []
-        lost, foreign = self._overflown, 0
+        lost = self._overflown
         for _ in range(most):
             try:
                 frame, _, flags, (port, _) = self._socket.recvmsg(_FRAME_BYTES)
@@ -83,15 +81,15 @@ class GroupSocket(Generic[T]):
                 self._overflown = lost = True
                 continue
             if port != 0:
-                foreign += 1
-            elif flags & socket.MSG_TRUNC:
+                continue  # from a process instead of the kernel
+            if flags & socket.MSG_TRUNC:
                 lost = True
             else:
                 try:
                     items += self._read(frame)
                 except NetlinkDecodeError:
                     lost = True
-        return Received(tuple(items), lost, foreign)
+        return Received(tuple(items), lost)
 
 
 def _enlarge_buffer(opened: socket.socket, size: int) -> None:
