@@ -1,4 +1,4 @@
-"""What pools that are exported by DRA need of the node: credentials, and the kubelet's folder."""
+"""The needs of pools that are exported by DRA: credentials, and the kubelet's folder."""
 
 import os
 from collections.abc import Iterable, Iterator

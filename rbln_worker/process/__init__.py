@@ -1,1 +1,1 @@
-"""What the worker does to its own process: privileges, limits, log, standard error."""
+"""The worker's own process: privileges, limits, log, standard error."""

@@ -1,1 +1,1 @@
-"""What people, Prometheus and systemd are shown of pools."""
+"""Reports about pools for people, Prometheus and systemd."""

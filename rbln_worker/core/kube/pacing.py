@@ -1,4 +1,4 @@
-"""When the API server is called: delays after failures, and a limit for bursts of calls."""
+"""Pacing of calls to the API server: delays after failures, and a limit for bursts."""
 
 from typing import Final
 
