@@ -4,6 +4,7 @@ import pytest
 
 from rbln_supervisor.core.config.fields import Complaint
 from rbln_supervisor.core.config.node_config import (
+    NO_POOLS,
     ConfigError,
     InvalidPool,
     NodeConfig,
@@ -172,3 +173,20 @@ def test_a_wrong_flag_is_named(prefix: str) -> None:
     with pytest.raises(ConfigError, match=r"^--resource-prefix: ") as caught:
         parse_value({"resourceList": [GOOD]}, prefix=prefix)
     assert len(caught.value.errors) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"resourceList": null}',
+        '{"resourceList": []}',
+        '{"resourcelist": [],}',
+        "resourceList:",
+        "resourceList: []\n",
+        "resourceList: ~ # none here\n",
+    ],
+)
+def test_no_pools_are_none(text: str) -> None:
+    found = parse(text.encode(), prefix="intel.com")
+    assert (found.pools, found.invalid) == ((), ())
+    assert NO_POOLS in " ".join(found.warnings)

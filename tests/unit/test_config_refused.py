@@ -16,7 +16,7 @@ WHOLE_FILE = {
     '{"resourceList": {}}': "resourceList: expected array, got object",
     '{"resourceList": [null]}': "resourceList[0]: expected object, got null",
     '{"resourceList": ["ATOM"]}': "resourceList[0]: expected object, got string",
-    '{"resourceList": [}': "line 1, column 19: expected a value, got '}'",
+    '{"resourceList": [}': "line 1, column 19: no JSON: Expecting value",
 }
 
 

@@ -9,27 +9,29 @@ from rbln_supervisor.core.config.document import read_document
 from rbln_supervisor.core.config.positions import DocumentError, Members
 
 ERRORS = {
+    b'"resourceList": [{"a": 1}]}': "line 1, column 27: no YAML: did not find expected key",
+    b"Name:  x\nNamespace:  y\nData\n====\nconfig.json:\n": (  # kubectl describe
+        "line 4, column 1: no YAML: could not find expected ':'"
+    ),
     b"": "the file is empty: expected an object with resourceList",
     b" \n\t": "the file is empty: expected an object with resourceList",
     b"# only a comment": "the file is empty: expected an object with resourceList",
-    b"\xff\xfe{\x00}\x00": "line 1, column 1: expected UTF-8, got UTF-16",
-    b'{"a" 1}': "line 1, column 6: expected ':' after the key, got a word",
-    b"{a: 1}": "line 1, column 2: expected a key in double quotes, got a word",
-    b'{"a": tru}': "line 1, column 7: expected a value, got a word",
-    b'{"a": 1,\n "b": NaN}': "line 2, column 7: expected a value, got a word",
-    b'{"a": "NaN", "b": -Infinity}': "line 1, column 19: expected a value, got a word",
-    b"[,]": "line 1, column 2: expected a value, got ','",
-    b'{"a": 1,,}': "line 1, column 9: expected a key in double quotes, got ','",
-    b"[1 2]": "line 1, column 4: expected ',' or a closing bracket, got a word",
-    b'{"a": [1, 2]': (
-        "line 1, column 13: expected ',' or a closing bracket, got the end of the file"
+    b"\xff\xfe{\x00}\x00": "no YAML: unacceptable character #x0000: control characters are not "
+    'allowed in "<unicode string>", position 7',
+    b'{"a" 1}': "line 1, column 6: no JSON: Expecting ':' delimiter",
+    b"{a: 1}": "line 1, column 2: no JSON: Expecting property name enclosed in double quotes",
+    b'{"a": tru}': "line 1, column 7: no JSON: Expecting value",
+    b'{"a": 1,,}': "line 1, column 10: no JSON: Expecting property name enclosed in double quotes",
+    b"[1 2]": "line 1, column 4: no JSON: Expecting ',' delimiter",
+    b'{"a": [1, 2]': "line 1, column 13: no JSON: Expecting ',' delimiter",
+    b'{"a":\n "x': "line 2, column 2: no JSON: Unterminated string starting at",
+    b'["a\tb"]': "line 1, column 4: no JSON: Invalid control character at",
+    b"{} text": "line 1, column 4: no JSON: Extra data",
+    b"{}\n{}": "line 2, column 1: no JSON: Extra data",
+    b'{"a": 1 /* }': "line 1, column 13: no JSON: Expecting ',' delimiter",
+    b'{"a": "\\ud83d\\ude00 \\ud800"}': (
+        r"expected whole characters, got half of one such as \ud83d"
     ),
-    b'{"a":\n "x': ("line 2, column 2: expected a closing quote for the string that begins here"),
-    b'["a\tb"]': r"line 1, column 4: expected an escape such as \n or \t in a string",
-    b"{} text": "line 1, column 4: expected the end of the file after the document, got a word",
-    b"{}\n{}": "line 2, column 1: expected the end of the file after the document, got '{'",
-    b'{"a": 1} /* x': "line 1, column 10: expected */ after /*",
-    b"{} /*/": "line 1, column 4: expected */ after /*",
     b"a: &x [1]\nb: *x": (
         "line 1, column 4: expected the value itself each time, got an alias (*) of this one"
     ),
@@ -37,14 +39,15 @@ ERRORS = {
         "line 1, column 4: expected the value itself each time, got an alias (*) of this one"
     ),
     b"a: *x": "line 1, column 4: no YAML: found undefined alias",
-    b"a:\n\t- b": "line 2, column 1: expected spaces, got a tab (YAML is indented with spaces)",
+    b"a:\n\t- b": "line 2, column 1: no YAML: found character that cannot start any token",
     b"a: 1\n---\nb: 2": "line 2, column 1: no YAML: but found another document",
     b"a: 1\nyes: 2": "line 2, column 1: expected string as key, got boolean",
     b"? [1]\n: 2": "line 1, column 3: expected string as key, got array",
     b"a: !!binary aa": "line 1, column 4: expected a plain value, got one with a tag",
     b"a: !!set {b}": ("line 1, column 4: expected a plain value, got one with a tag"),
     b"<<: {a: b}": "line 1, column 1: expected a plain value, got one with a tag",
-    b"a: \x00": "line 1, column 4: expected text, got U+0000",
+    b"a: \x00": "no YAML: unacceptable character #x0000: control characters are not allowed in "
+    '"<unicode string>", position 3',
     b"[" * 100_000: "nested too deeply: expected an object with resourceList",
     b'{"a":' * 50_000: "nested too deeply: expected an object with resourceList",
     b"a: !!map [1]": "line 1, column 4: expected a plain value, got one with a tag",
@@ -69,20 +72,16 @@ def test_an_error_of_yaml_is_one_line_with_its_place(raw: bytes) -> None:
 
 
 ACCEPTED = {
-    b'\xef\xbb\xbf{"a": 1}': ({"a": 1}, ["line 1, column 1: byte order mark (accepted)"]),
+    b'\xef\xbb\xbf{"a": 1}': ({"a": 1}, []),
     b'{"a": [1, 2, ],\n}': (
         {"a": [1, 2]},
-        [
-            "line 1, column 12: trailing comma (accepted)",
-            "line 1, column 15: trailing comma (accepted)",
-        ],
+        ["line 1, column 12: trailing comma (accepted)"],
     ),
     b'{"a": [1, // x, ]\n ], }': (
         {"a": [1]},
         [
             "line 1, column 11: comment (accepted)",
             "line 1, column 9: trailing comma (accepted)",
-            "line 2, column 3: trailing comma (accepted)",
         ],
     ),
     b'# x\n{"a": "// no, ]", /* , */ "b": "# no"}': (
@@ -95,10 +94,6 @@ ACCEPTED = {
         {"a": 2},
         [],
     ),
-    b'{"a": "x", "a": null}': (
-        {"a": "x"},
-        [],
-    ),
     b'{"a": [1], "a": null}': (
         {"a": None},
         [],
@@ -107,10 +102,7 @@ ACCEPTED = {
         {"additionalInfo": {"*": {"b": "2"}, "x": {}}},
         [],
     ),
-    b'{"a": "\\ud83d\\ude00 \\ud800"}': (
-        {"a": "\U0001f600 \ufffd"},
-        ["line 1, column 7: half a surrogate pair, read as U+FFFD"],
-    ),
+    b'{"a": "\\ud83d\\ude00"}': ({"a": "\U0001f600"}, []),
     b'{"a": "\\\\ud800"}': ({"a": "\\ud800"}, []),
     b'{\n"a": "\xff"}': (
         {"a": "\ufffd"},
@@ -143,14 +135,13 @@ def test_what_has_one_meaning_is_accepted_with_a_warning(
     assert (value, list(warnings)) == document
 
 
-def test_many_warnings_of_a_kind_are_bounded() -> None:
+def test_only_the_first_of_a_kind_is_a_warning() -> None:
     warnings = read_document(b"[" + b"[1,]," * 1000 + b"]").warnings
-    assert len(warnings) == 21
-    assert warnings[-1] == "and 981 more"
+    assert warnings == ("line 1, column 4: trailing comma (accepted)",)
 
 
 def test_the_place_of_an_error_is_that_of_the_file_as_written() -> None:
-    with pytest.raises(DocumentError, match=r"^line 3, column 2: expected a value, got '\?'$"):
+    with pytest.raises(DocumentError, match=r"^line 3, column 2: no JSON: Expecting value$"):
         read_document(b'[1, /* "x" \n, */ // [ \n ?]')
 
 
@@ -163,7 +154,7 @@ def test_no_text_makes_reading_slow(piece: bytes) -> None:
 
 def test_an_integer_beyond_pythons_limit_is_read() -> None:
     assert read_document(b"[%s]" % (b"9" * 5000)).value == [float("inf")]
-    assert read_document(b"[%s]" % (b"9" * 300)).value == [int("9" * 300)]
+    assert read_document(b"[%s]" % (b"9" * 300)).value == [1e300]
 
 
 @pytest.mark.parametrize("begin", [b"", b"---\n"])

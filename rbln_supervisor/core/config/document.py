@@ -2,57 +2,77 @@
 
 The reference takes standard JSON only, and so refuses the sample in its own README (a trailing
 comma). Here a trailing comma and a comment are accepted with a warning, and a file that does not
-begin like JSON is read as YAML. Only input with a single meaning is accepted.
+begin like JSON is read as YAML.
 """
 
+import json
+import re
 from typing import Final
 
-from rbln_supervisor.core.config.json_document import begins_as_json, read_json
-from rbln_supervisor.core.config.misplaced import what_it_is
-from rbln_supervisor.core.config.positions import Document, DocumentError, place_lines
+from rbln_supervisor.core.config.positions import (
+    Document,
+    DocumentError,
+    merge_pairs,
+    text_position,
+)
 
 _BOM: Final = b"\xef\xbb\xbf"
-_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
+_REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
+_STRING: Final = r'"(?:[^"\\]++|\\.)*+"?'
+_REMOVED: Final = {
+    "comment": re.compile(rf"{_STRING}|(?P<removed>//[^\n]*|#[^\n]*|/\*.*?(?:\*/|\Z))", re.DOTALL),
+    "trailing comma": re.compile(rf"{_STRING}|(?P<removed>,)(?=[ \t\n\r]*+[\]}}])", re.DOTALL),
+}
+"""What strict JSON does not have, in the order of its removal. Nothing in a string is removed."""
 
 
 def read_document(raw: bytes) -> Document:
     """Return the value of a JSON or YAML file.
 
     Raises:
-        DocumentError: One line with line and column, and what was expected there.
+        DocumentError: One line with line and column, and what is wrong there.
     """
-    text, warnings = _decode_text(raw)
+    text = raw.removeprefix(_BOM).decode(errors="replace")
     if not text.strip():
         raise DocumentError("the file is empty: expected an object with resourceList")
+    strict, warnings = _strict_json(text)
     try:
-        value, more = _read_text(text)
+        if strict.lstrip().startswith(("{", "[")):
+            value = _read_json(text, strict)
+        else:
+            # Most files are JSON: they should not cost the time and memory of the YAML reader.
+            from rbln_supervisor.core.config.yaml_document import read_yaml  # noqa: PLC0415
+
+            value, warnings = read_yaml(text), []
+        json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise DocumentError("nested too deeply: expected an object with resourceList") from None
-    return Document(value, (*warnings, *more))
+    except UnicodeEncodeError:
+        raise DocumentError(r"expected whole characters, got half of one such as \ud83d") from None
+    if _REPLACEMENT in text:
+        position = text_position(text, text.index(_REPLACEMENT))
+        warnings.append(f"{position}: expected UTF-8, other bytes are read as U+FFFD")
+    return Document(value, tuple(warnings))
 
 
-def _read_text(text: str) -> Document:
-    if begins_as_json(text):
-        return read_json(text)
-    # Most files are JSON: they should not cost the time and memory of the YAML reader.
-    from rbln_supervisor.core.config.yaml_document import read_yaml  # noqa: PLC0415
-
+def _read_json(text: str, strict: str) -> object:
     try:
-        return Document(read_yaml(text))
-    except DocumentError as error:
-        raise DocumentError(what_it_is(text) or str(error)) from None
+        # Python limits the digits of an integer, and no key needs one.
+        return json.loads(strict, object_pairs_hook=merge_pairs, parse_int=float)
+    except json.JSONDecodeError as error:
+        raise DocumentError(f"{text_position(text, error.pos)}: no JSON: {error.msg}") from None
 
 
-def _decode_text(raw: bytes) -> tuple[str, tuple[str, ...]]:
-    """Return the text, and its irregularities."""
-    if raw.startswith(_UTF_16):
-        raise DocumentError("line 1, column 1: expected UTF-8, got UTF-16")
-    rest = raw.removeprefix(_BOM)
-    mark = place_lines("", [0] if rest != raw else [], "byte order mark (accepted)")
-    try:
-        return rest.decode(), mark
-    except UnicodeDecodeError as error:
-        text = rest.decode(errors="replace")
-        at = len(rest[: error.start].decode(errors="replace"))
-        kind = "expected UTF-8, other bytes are read as U+FFFD"
-        return text, (*mark, *place_lines(text, [at], kind))
+def _strict_json(text: str) -> tuple[str, list[str]]:
+    """Return the text as strict JSON of the same length, and a warning for the first of a kind."""
+    strict, warnings = text, []
+    for kind, pattern in _REMOVED.items():
+        first = next((found for found in pattern.finditer(strict) if found["removed"]), None)
+        if first:
+            warnings.append(f"{text_position(text, first.start())}: {kind} (accepted)")
+            strict = pattern.sub(_blank_removed, strict)
+    return strict, warnings
+
+
+def _blank_removed(found: re.Match[str]) -> str:
+    return " " * len(found[0]) if found["removed"] else found[0]

@@ -17,7 +17,6 @@ from rbln_supervisor.core.config.fields import (
     add_type_error,
     read_fields,
 )
-from rbln_supervisor.core.config.misplaced import find_pool_list
 from rbln_supervisor.core.config.names import prefix_error
 from rbln_supervisor.core.config.pool import ParsedPool, PoolConfig, read_pool
 from rbln_supervisor.core.config.positions import DocumentError, limit_lines
@@ -109,7 +108,7 @@ def _resource_list(value: object, notes: Diagnostics) -> list[Field]:
         case Field() as wrong:
             add_type_error(wrong, "array", notes)
         case None if top is not None:
-            notes.add_error("resourceList", f"missing, expected array{find_pool_list(value)}")
+            notes.add_error("resourceList", "missing, expected array")
         case None:
             pass  # no object: its error is noted already
     raise ConfigError(map(str, notes.complaints), notes.warnings)
