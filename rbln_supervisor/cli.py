@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 import msgspec
 
@@ -28,16 +28,81 @@ from rbln_worker.core.allocation.given import PreStartChoice
 from rbln_worker.core.registration import Choice
 from rbln_worker.process.log import Format
 
-_SWITCHES: Final = frozenset(
-    {"use-cdi", "allow-default-route", "watch-config", "logtostderr", "alsologtostderr"}
-)
+_FILE: Final[Mapping[str, Any]] = {"type": Path, "metavar": "FILE"}
+_DIR: Final[Mapping[str, Any]] = {"type": parse_path, "metavar": "DIR"}
+_HOST_DIR: Final[Mapping[str, Any]] = {"type": parse_absolute_path, "metavar": "DIR"}
+_SWITCH: Final[Mapping[str, Any]] = {"type": parse_boolean, "metavar": "BOOL"}
+_SECONDS: Final[Mapping[str, Any]] = {"type": parse_seconds, "metavar": "SECONDS"}
+
+_FLAGS: Final[Mapping[str, tuple[Mapping[str, Any], str]]] = {
+    "config-file": (_FILE, "the configuration of the resource pools, JSON or YAML (%(default)s)"),
+    "resource-prefix": ({"metavar": "DNS-NAME"}, "prefix of pools without one (%(default)s)"),
+    "use-cdi": (_SWITCH, "the container runtime adds devices, from CDI specs (false)"),
+    "cdi-mode": (
+        {"choices": ("annotations", "cri", "both")},
+        "how the container runtime gets device names: annotations for old runtimes, the field "
+        "of the CRI (cri), or both, which every kubelet and runtime accepts (%(default)s)",
+    ),
+    "registration": (
+        {"choices": get_args(Choice)},
+        "how pools are registered with the kubelet; auto: at kubelet.sock, or by the plugin "
+        "watcher if there is no device-plugins directory (%(default)s)",
+    ),
+    "kubelet-dir": (_HOST_DIR, "the kubelet's --root-dir on the host (%(default)s)"),
+    "device-plugins-dir": (
+        _HOST_DIR,
+        "the folder of kubelet.sock, for any --kubelet-dir (%(default)s)",
+    ),
+    "pod-resources-dir": (_HOST_DIR, "pod-resources, if it is not below --kubelet-dir"),
+    "plugins-registry-dir": (
+        _HOST_DIR,
+        "plugins_registry, if it is not below --kubelet-dir",
+    ),
+    "run-dir": (_DIR, "the directory of sockets, locks and last log lines (%(default)s)"),
+    "host-root": (
+        _DIR,
+        "the root of the host's /sys, /dev and the kubelet's folders (%(default)s)",
+    ),
+    "allow-default-route": (_SWITCH, "also assign network devices of the default route (false)"),
+    "watch-config": (_SWITCH, "reload when the configuration file changes (true)"),
+    "gone-grace": (
+        {**_SECONDS, "dest": "gone_grace_s"},
+        "how long a device that has vanished stays listed as Unhealthy (%(default)g)",
+    ),
+    "rescan-interval": (
+        {**_SECONDS, "dest": "rescan_s"},
+        "time between two periodic discoveries (%(default)g)",
+    ),
+    "pre-start-check": (
+        {"choices": get_args(PreStartChoice)},
+        "when the kubelet calls PreStartContainer; auto: while a pod holds a device whose "
+        "nodes have other names than the pod was given (%(default)s)",
+    ),
+    "worker-memory-max": (
+        {"type": parse_memory, "metavar": "SIZE"},
+        "limit of a worker's private memory, including the stacks of its threads, such as "
+        "512MiB; at least 256MiB, or none for no limit (1GiB)",
+    ),
+    "node-name": (
+        {"metavar": "NAME"},
+        "the name of the Node object, for pools exported by DRA (NODE_NAME, or the host's name)",
+    ),
+    "kubeconfig": (_FILE, "access to the API server for them (KUBECONFIG, or a service account)"),
+    "log-level": (
+        {"type": parse_level, "metavar": "LEVEL"},
+        "debug, info, warning or error; a number, as for the reference, is info (info)",
+    ),
+    "log-format": ({"choices": get_args(Format)}, "lines of text, or JSON objects (%(default)s)"),
+}
+_IGNORED_SWITCHES: Final = ("logtostderr", "alsologtostderr")
 _IGNORED: Final = (
-    *("logtostderr", "alsologtostderr", "stderrthreshold", "log_dir", "log-dir", "log_link"),
-    *("logbuflevel", "v", "vmodule", "log_backtrace_at"),
+    *("stderrthreshold", "log_dir", "log-dir", "log_link", "logbuflevel", "v", "vmodule"),
+    "log_backtrace_at",
 )
-
-
-_FIELDS: Final = frozenset(Options.__struct_fields__)
+_SWITCHES: Final = {
+    *_IGNORED_SWITCHES,
+    *(name for name, (kind, _) in _FLAGS.items() if kind is _SWITCH),
+}
 
 
 def parse_arguments(
@@ -54,7 +119,7 @@ def parse_arguments(
         _build_parser().error(f"unknown option {unknown[0]}")
     if words:
         print(f"rbln-supervisor: ignored: {' '.join(words)}", file=sys.stderr)  # noqa: T201
-    known = {name: value for name, value in vars(given).items() if name in _FIELDS}
+    known = {name: value for name, value in vars(given).items() if name != "ignored"}
     known["pod_resources_dir"] = given.pod_resources_dir or given.kubelet_dir / "pod-resources"
     known["plugins_registry_dir"] = (
         given.plugins_registry_dir or given.kubelet_dir / "plugins_registry"
@@ -111,136 +176,10 @@ def _build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="only check the options and the configuration; start nothing",
     )
-    option = parser.add_argument
-    option(
-        "--config-file",
-        type=Path,
-        metavar="FILE",
-        help="the configuration of the resource pools, JSON or YAML (%(default)s)",
-    )
-    option(
-        "--resource-prefix",
-        metavar="DNS-NAME",
-        help="prefix of pools without one (%(default)s)",
-    )
-    option(
-        "--use-cdi",
-        type=parse_boolean,
-        metavar="BOOL",
-        help="the container runtime adds devices, from CDI specs in /var/run/cdi (false)",
-    )
-    option(
-        "--cdi-mode",
-        choices=("annotations", "cri", "both"),
-        help="how the container runtime gets device names: annotations for old runtimes, the field "
-        "of the CRI (cri), or both, which every kubelet and runtime accepts (%(default)s)",
-    )
-    option(
-        "--registration",
-        choices=get_args(Choice),
-        help="how pools are registered with the kubelet; auto: at kubelet.sock, or by the plugin "
-        "watcher if there is no device-plugins directory (%(default)s)",
-    )
-    option(
-        "--kubelet-dir",
-        type=parse_absolute_path,
-        metavar="DIR",
-        help="the kubelet's --root-dir on the host (%(default)s)",
-    )
-    option(
-        "--device-plugins-dir",
-        type=parse_absolute_path,
-        metavar="DIR",
-        help="the directory of kubelet.sock, whatever the kubelet's --root-dir is (%(default)s)",
-    )
-    option(
-        "--pod-resources-dir",
-        type=parse_absolute_path,
-        metavar="DIR",
-        help="the directory of the pod-resources API (pod-resources below --kubelet-dir)",
-    )
-    option(
-        "--plugins-registry-dir",
-        type=parse_absolute_path,
-        metavar="DIR",
-        help="the directory of the plugin watcher (plugins_registry below --kubelet-dir)",
-    )
-    option(
-        "--run-dir",
-        type=parse_path,
-        metavar="DIR",
-        help="the directory of sockets, locks and last log lines (%(default)s)",
-    )
-    option(
-        "--host-root",
-        type=parse_path,
-        metavar="DIR",
-        help="the directory with the host's /sys, /dev and the kubelet's directories (%(default)s)",
-    )
-    option(
-        "--allow-default-route",
-        type=parse_boolean,
-        metavar="BOOL",
-        help="assign network devices even if the node's default route uses them (false)",
-    )
-    option(
-        "--watch-config",
-        type=parse_boolean,
-        metavar="BOOL",
-        help="reload when the configuration file changes (true)",
-    )
-    option(
-        "--gone-grace",
-        dest="gone_grace_s",
-        type=parse_seconds,
-        metavar="SECONDS",
-        help="how long a device that has vanished stays listed as Unhealthy (%(default)g)",
-    )
-    option(
-        "--rescan-interval",
-        dest="rescan_s",
-        type=parse_seconds,
-        metavar="SECONDS",
-        help="time between two periodic discoveries (%(default)g)",
-    )
-    option(
-        "--pre-start-check",
-        choices=get_args(PreStartChoice),
-        help="when the kubelet calls PreStartContainer; auto: while a pod holds a device whose "
-        "nodes have other names than the pod was given (%(default)s)",
-    )
-    option(
-        "--worker-memory-max",
-        type=parse_memory,
-        metavar="SIZE",
-        help="limit of a worker's private memory, including the stacks of its threads, such as "
-        "512MiB; at least 256MiB, or none for no limit (1GiB)",
-    )
-    option(
-        "--node-name",
-        metavar="NAME",
-        help='the name of the Node object, for pools with "export": "dra" (the variable '
-        "NODE_NAME, otherwise the host's name)",
-    )
-    option(
-        "--kubeconfig",
-        metavar="FILE",
-        help="access of these pools to the API server (the variable KUBECONFIG, otherwise the "
-        "pod's service account)",
-    )
-    option(
-        "--log-level",
-        type=parse_level,
-        metavar="LEVEL",
-        help="debug, info, warning or error; a number, as for the reference, is info (info)",
-    )
-    option(
-        "--log-format",
-        choices=get_args(Format),
-        help="log lines as text, or as a JSON object each (%(default)s)",
-    )
-    for name in _IGNORED:
-        option(f"--{name}", help=argparse.SUPPRESS)
+    for name, (kind, text) in _FLAGS.items():
+        parser.add_argument(f"--{name}", help=text, **kind)
+    for name in (*_IGNORED_SWITCHES, *_IGNORED):
+        parser.add_argument(f"--{name}", dest="ignored", help=argparse.SUPPRESS)
     parser.set_defaults(
         **{
             **msgspec.structs.asdict(Options()),

@@ -1,13 +1,11 @@
 """The options of the command line as one value, read once."""
 
 import logging
-import os
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
 
-from rbln_worker.contract.errors import RblnError
 from rbln_worker.core.allocation.cdi import Mode
 from rbln_worker.core.allocation.given import PreStartChoice
 from rbln_worker.core.registration import Choice
@@ -17,7 +15,6 @@ from rbln_worker.spec import KubeletDirs, below_root
 
 FILE: Final = "options.json"
 """File name in the run directory: the options of its last supervisor."""
-_MAX_BYTES: Final = 64 * 1024
 KUBELET: Final = Path("/var/lib/kubelet")
 
 
@@ -83,43 +80,17 @@ class Options(msgspec.Struct, frozen=True):
         return not (self.in_container and self.host_root == Path("/"))
 
 
-class OptionsError(RblnError):
-    """Error: the options of a run directory can't be read; the text has the reason."""
-
-
 def save_options(options: Options) -> None:
     """Save the options for readers without a running supervisor. Raises OSError."""
     replace_file(options.run_dir / FILE, msgspec.json.encode(options, enc_hook=str))
 
 
-def load_options(run_dir: Path) -> Options:
-    """Return the options of the last supervisor of a run directory.
-
-    Raises:
-        OptionsError: They do not exist, or are invalid.
-    """
-    path = run_dir / FILE
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            raw = file.read(_MAX_BYTES)
-        known = msgspec.json.decode(raw, type=Options, dec_hook=decode_path)
-    except OSError as error:
-        raise OptionsError(f"{path}: {error.strerror}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise OptionsError(f"{path}: {error}") from error
-    for name in ("kubelet_dir", "device_plugins_dir", "pod_resources_dir", "plugins_registry_dir"):
-        folder: Path = getattr(known, name)
-        if not folder.is_absolute():  # as the command line requires
-            raise OptionsError(f"{path}: {name}: expected a path from the root")
-    return known
-
-
 def last_options(run_dir: Path) -> Options:
     """Return the options of the last supervisor, or the defaults if they are not known."""
     try:
-        known = load_options(run_dir)
-    except OptionsError:
+        raw = (run_dir / FILE).read_bytes()
+        known = msgspec.json.decode(raw, type=Options, dec_hook=decode_path)
+    except (OSError, msgspec.DecodeError, RecursionError, ValueError):
         known = Options()
     return msgspec.structs.replace(known, run_dir=run_dir)
 

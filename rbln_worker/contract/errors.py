@@ -20,7 +20,6 @@
     ├─ MalformedError          a range of functions (also ValueError)
     ├─ NetlinkDecodeError      bytes that are not netlink (also ValueError)
     ├─ NetlinkError            the kernel does not answer on netlink
-    ├─ OptionsError            the options of the last supervisor are not known
     ├─ PrivilegeError          a process can't drop its privileges
     ├─ RegistrationError       the kubelet refuses a registration
     ├─ RsdError                an RSD group could not be made, removed or read
