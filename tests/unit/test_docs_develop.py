@@ -42,7 +42,7 @@ def test_the_provider_gives_the_node_of_the_slot(tmp_path: Path) -> None:
 
 
 def test_the_device_type_takes_functions_with_a_driver(tmp_path: Path) -> None:
-    kind = module("nvme", DEVICE_TYPE, tmp_path).KIND
+    kind = module("nvme", DEVICE_TYPE, tmp_path).NVME
     (candidate,) = kind.candidates(DEVICE.function, ())
     assert candidate.device.id == DEVICE.id
     assert candidate.refusal is None

@@ -1,1 +1,1 @@
-"""Device types of pools: one file each, one line each in registry.py."""
+"""Device types of pools: base.py has their parts, registry.py the types."""
