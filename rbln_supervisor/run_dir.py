@@ -16,7 +16,13 @@ from typing import Final
 from rbln_supervisor import options
 from rbln_supervisor.config import accepted
 from rbln_supervisor.core.control.protocol import CONTROL_SOCKET
-from rbln_supervisor.core.run_dir_check import Entry, Folder, Refused, Use, decide_use, is_open
+from rbln_supervisor.core.run_dir_check import (
+    Entry,
+    Folder,
+    is_open,
+    others_may_write,
+    refusal_reason,
+)
 from rbln_supervisor.events import agent_files, log
 from rbln_worker.channel.dealer import WORKERS_SOCKET
 from rbln_worker.contract.errors import RblnError
@@ -91,7 +97,7 @@ def prepare_run_dir(path: Path) -> None:
     """Create the folder and its folder for pools, for this user only. Raises RunDirError."""
     with _explain_errors(path):
         is_link = path.is_symlink()
-        if is_link and _others_may_write(path.parent):
+        if is_link and _others_may_replace(path):
             raise RunDirError(
                 f"{path}: a link that others may replace (they may write to {path.parent}): give "
                 "--run-dir the folder itself"
@@ -110,7 +116,7 @@ def prepare_run_dir(path: Path) -> None:
         if pools.is_symlink():
             raise RunDirError(f"{pools}: a link, expected a folder: remove it")
         pools.mkdir(mode=_MODE, exist_ok=True)
-        _close_pools(pools)
+        _set_mode(pools, _MODE)
         if not os.access(path, os.W_OK | os.X_OK):
             raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
@@ -135,28 +141,21 @@ def _close_folder(path: Path, fd: int) -> None:
     that was given by mistake keeps its mode.
     """
     found = _read_folder(fd)
-    if _decide_use(path, found) is Use.AS_IT_IS:
+    _require_usable(path, found)
+    if not is_open(found.mode):
         return
     _set_mode(fd, _MODE)
     try:
         now = _read_folder(fd)
-        _decide_use(path, Folder(found.mode, now.uid, now.entries))
+        _require_usable(path, Folder(found.mode, now.uid, now.entries))
     except RunDirError:
         _set_mode(fd, found.mode)
         raise
-    if is_open(now.mode):
+    if others_may_write(now.mode):
         raise RunDirError(
             f"{path}: others may write to it (mode {now.mode:04o}) and chmod 0700 changes nothing: "
             "give --run-dir a folder of another file system"
         )
-
-
-def _close_pools(pools: Path) -> None:
-    """Close the folder of the pools. All its content is ours, because its parent is closed."""
-    found = pools.stat()
-    mode = stat.S_IMODE(found.st_mode)
-    if _decide_use(pools, Folder(mode, found.st_uid, ())) is Use.CLOSED:
-        _set_mode(pools, _MODE)
 
 
 def _set_mode(folder: Path | int, mode: int) -> None:
@@ -164,11 +163,10 @@ def _set_mode(folder: Path | int, mode: int) -> None:
         os.chmod(folder, mode)  # noqa: PTH101 - also takes a descriptor
 
 
-def _decide_use(path: Path, folder: Folder) -> Use:
-    decision = decide_use(folder, uid=os.geteuid(), names=_OURS, lock=_LOCK)
-    if isinstance(decision, Refused):
-        raise RunDirError(f"{path}: {decision.reason}")
-    return decision
+def _require_usable(path: Path, folder: Folder) -> None:
+    reason = refusal_reason(folder, uid=os.geteuid(), names=_OURS)
+    if reason:
+        raise RunDirError(f"{path}: {reason}")
 
 
 def _read_folder(fd: int) -> Folder:
@@ -184,9 +182,9 @@ def _read_folder(fd: int) -> Folder:
     return Folder(stat.S_IMODE(found.st_mode), found.st_uid, entries)
 
 
-def _others_may_write(folder: Path) -> bool:
-    found = folder.stat()
-    return is_open(found.st_mode) or found.st_uid not in {0, os.geteuid()}
+def _others_may_replace(path: Path) -> bool:
+    parent = path.parent.stat()
+    return others_may_write(parent.st_mode) or parent.st_uid not in {0, os.geteuid()}
 
 
 @contextlib.contextmanager

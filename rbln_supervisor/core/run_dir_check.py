@@ -1,4 +1,4 @@
-"""Decides about a run directory: use it, close it to other users first, or refuse it.
+"""Decides about a run directory: use it, closed to other users, or refuse it.
 
 A user who can write to it could replace our sockets. Nevertheless volumes are open at first: an
 emptyDir on disk has mode 0777, one in memory 1777 (the root of a tmpfs), and fsGroup adds the
@@ -8,7 +8,6 @@ program starts.
 
 import stat
 from collections.abc import Sequence
-from enum import Enum
 from typing import Final
 
 import msgspec
@@ -19,8 +18,6 @@ open it."""
 LOST_AND_FOUND: Final = "lost+found"
 """mke2fs creates it, owned by root, in the root of each ext4 volume."""
 _MAX_NAMES: Final = 3
-_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
-_OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _OWN_DIR: Final = "give --run-dir a folder of its own"
 
 
@@ -44,54 +41,36 @@ class Folder(msgspec.Struct, frozen=True):
     entries: Sequence[Entry]
 
 
-class Use(Enum):
-    """The way in which the folder can be used."""
+def refusal_reason(folder: Folder, *, uid: int, names: frozenset[str]) -> str | None:
+    """Return the reason not to use a folder, with a remedy and without its path.
 
-    AS_IT_IS = "as it is"
-    CLOSED = "closed"
-    """Usable once its mode is 0700."""
-
-
-class Refused(msgspec.Struct, frozen=True):
-    """The decision not to use the folder."""
-
-    reason: str
-    """The problem and its remedy, without the folder's path."""
-
-
-def decide_use(folder: Folder, *, uid: int, names: frozenset[str], lock: str) -> Use | Refused:
-    """Decide about a folder.
+    None if it can be used, once it is closed if ``is_open``.
 
     Args:
         folder: Its current state.
         uid: The user of this process.
         names: The names that rbln-supervisor and supervisord give to files there.
-        lock: The one of them that every supervisor creates first.
     """
     if folder.uid != uid:
-        return Refused(
-            f"belongs to user {folder.uid}, expected {uid}, as whom this runs: {_OWN_DIR}"
-        )
+        return f"belongs to user {folder.uid}, expected {uid}, as whom this runs: {_OWN_DIR}"
     foreign = [entry for entry in folder.entries if not _is_ours(entry, uid, names)]
-    if not folder.mode & _OTHERS:
-        return Use.AS_IT_IS
-    if not foreign:
-        return Use.CLOSED
-    if folder.mode & _OTHERS_WRITE:
-        return Refused(
-            f"others may write to it (mode {folder.mode:04o}) and it is not ours alone "
-            f"({_foreign_names(foreign, uid)}): {_OWN_DIR}"
-        )
-    # Other users cannot have created a name there.
-    strange = [entry for entry in foreign if entry.name not in names]
-    if strange and not any(entry.name == lock for entry in folder.entries):
-        return Refused(f"is used for something else ({_foreign_names(strange, uid)}): {_OWN_DIR}")
-    return Use.AS_IT_IS
+    if not foreign or not is_open(folder.mode):
+        return None
+    may = "write to" if others_may_write(folder.mode) else "enter"
+    return (
+        f"others may {may} it (mode {folder.mode:04o}) and it is not ours alone "
+        f"({_foreign_names(foreign, uid)}): {_OWN_DIR}"
+    )
 
 
 def is_open(mode: int) -> bool:
+    """Return True if other users have any access to a folder of this mode."""
+    return bool(mode & (stat.S_IRWXG | stat.S_IRWXO))
+
+
+def others_may_write(mode: int) -> bool:
     """Return True if other users may write to a folder of this mode, sticky or not."""
-    return bool(mode & _OTHERS_WRITE)
+    return bool(mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 def _is_ours(entry: Entry, uid: int, names: frozenset[str]) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbln_supervisor.core.run_dir_check import Entry, Folder, Refused, Use, decide_use
+from rbln_supervisor.core.run_dir_check import Entry, Folder, is_open, refusal_reason
 
 ROOT, NOBODY = 0, 65534
 NAMES = frozenset({"supervisor.lock", "control.sock", "pools"})
@@ -22,8 +22,8 @@ OURS = (
 THEIRS = Entry("theirs", FILE | 0o644, ROOT)
 
 
-def decided(mode: int, entries: Sequence[Entry] = (), *, owner: int = ROOT) -> Use | Refused:
-    return decide_use(Folder(mode, owner, entries), uid=ROOT, names=NAMES, lock="supervisor.lock")
+def refused(mode: int, entries: Sequence[Entry] = (), *, owner: int = ROOT) -> str | None:
+    return refusal_reason(Folder(mode, owner, entries), uid=ROOT, names=NAMES)
 
 
 @pytest.mark.parametrize(
@@ -48,25 +48,26 @@ def decided(mode: int, entries: Sequence[Entry] = (), *, owner: int = ROOT) -> U
     ],
 )
 def test_a_volume_of_ours_alone_is_closed(mode: int, entries: Sequence[Entry]) -> None:
-    assert decided(mode, entries) is Use.CLOSED
+    assert refused(mode, entries) is None
+    assert is_open(mode)
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o1700, 0o2700, 0o3700])
 def test_a_closed_folder_is_used_whatever_is_in_it(mode: int) -> None:
-    assert decided(mode, (THEIRS, *OURS)) is Use.AS_IT_IS
+    assert refused(mode, (THEIRS, *OURS)) is None
+    assert not is_open(mode)
 
 
-def test_a_folder_that_others_may_read_is_used_if_a_supervisor_was_there() -> None:
-    assert decided(0o755, (THEIRS, *OURS)) is Use.AS_IT_IS
-    assert decided(0o755, (Entry("pools", LINK | 0o777, ROOT),)) is Use.AS_IT_IS
-    assert decided(0o755, (THEIRS, *OURS[1:])) == Refused(
-        "is used for something else (theirs): give --run-dir a folder of its own"
+def test_a_folder_that_others_may_read_is_refused_with_other_contents() -> None:
+    assert refused(0o755, (THEIRS, *OURS)) == (
+        "others may enter it (mode 0755) and it is not ours alone (theirs): "
+        "give --run-dir a folder of its own"
     )
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o755, 0o777, 0o1777])
 def test_the_folder_of_another_user_is_refused(mode: int) -> None:
-    assert decided(mode, owner=NOBODY) == Refused(
+    assert refused(mode, owner=NOBODY) == (
         "belongs to user 65534, expected 0, as whom this runs: give --run-dir a folder of its own"
     )
 
@@ -91,7 +92,7 @@ def test_the_folder_of_another_user_is_refused(mode: int) -> None:
 def test_an_open_folder_with_anything_of_others_is_refused(
     mode: int, entry: Entry, named: str
 ) -> None:
-    assert decided(mode, (*OURS, entry)) == Refused(
+    assert refused(mode, (*OURS, entry)) == (
         f"others may write to it (mode {mode:04o}) and it is not ours alone ({named}): "
         "give --run-dir a folder of its own"
     )
@@ -99,9 +100,7 @@ def test_an_open_folder_with_anything_of_others_is_refused(
 
 def test_many_foreign_names_are_few_in_the_message() -> None:
     many = [Entry(f"f{number}", FILE | 0o600, ROOT) for number in range(9)]
-    refused = decided(0o1777, many)
-    assert isinstance(refused, Refused)
-    assert "(f0, f1, f2 and 6 more)" in refused.reason
+    assert "(f0, f1, f2 and 6 more)" in str(refused(0o1777, many))
 
 
 entries = st.builds(
@@ -115,12 +114,10 @@ entries = st.builds(
 
 @given(st.integers(0, 0o7777), st.sampled_from([ROOT, NOBODY]), st.lists(entries, max_size=4))
 def test_nothing_that_others_can_change_is_used(mode: int, owner: int, found: list[Entry]) -> None:
-    decision = decided(mode, found, owner=owner)
-    if isinstance(decision, Refused):
-        assert "\n" not in decision.reason
+    reason = refused(mode, found, owner=owner)
+    if reason is not None:
+        assert "\n" not in reason
         return
     assert owner == ROOT
-    if decision is Use.AS_IT_IS:
-        assert not mode & 0o022
-    elif mode & 0o022:
+    if is_open(mode):
         assert all(entry.uid == ROOT for entry in found)
