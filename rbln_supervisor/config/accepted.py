@@ -64,15 +64,13 @@ def start_config(options: Options) -> StartConfig:
         ConfigError: The file can't be used, and no other configuration was accepted before.
     """
     found: bytes | None = None
+    usable: node_config.NodeConfig | None = None
     try:
         found = config_file.read_file(options.config_file)
-        configured = node_config.parse(found, prefix=options.resource_prefix)
-        try:
-            return StartConfig(node_config.require_valid(configured), found)
-        except node_config.ConfigError as error:
-            usable, failure = configured, error
+        usable = node_config.parse(found, prefix=options.resource_prefix)
+        return StartConfig(node_config.require_valid(usable), found)
     except node_config.ConfigError as error:
-        usable, failure = None, error
+        failure = error
     record = load_config(options)
     if record is not None and record.raw != found:
         with contextlib.suppress(node_config.ConfigError):  # accepted by another version

@@ -196,7 +196,7 @@ def test_a_broken_file_is_refused_and_nothing_changes() -> None:
                 assert complaint in line
             stack.config_file.unlink()
             (error,) = refused(stack)
-            assert error == f"{stack.config_file}: no such file, expected a configuration"
+            assert error == f"{stack.config_file}: can't be read: No such file or directory"
         status = stack.status()
         assert status.supervisor.counters[CounterName.RELOADS_REFUSED] == len(BROKEN) + 1
         assert texts(status.supervisor.problems) == (f"reload refused: {error}",)

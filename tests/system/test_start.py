@@ -167,7 +167,7 @@ def test_a_configuration_that_is_missing(tmp_path: Path) -> None:
     done = run_supervisor("--config-file", tmp_path / "none.json", "--run-dir", tmp_path / "r")
     assert (done.returncode, done.stderr) == (
         1,
-        f"rbln-supervisor: {tmp_path}/none.json: no such file, expected a configuration\n",
+        f"rbln-supervisor: {tmp_path}/none.json: can't be read: No such file or directory\n",
     )
 
 

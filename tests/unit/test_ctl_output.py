@@ -137,12 +137,10 @@ def test_validate_refuses_for_one_pool(tmp_path: Path) -> None:
 def test_validate_what_is_no_file(tmp_path: Path) -> None:
     done = ctl("validate", tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"rbln-ctl: {tmp_path}: expected a regular file, got a directory\n"
+    assert done.stderr == f"rbln-ctl: {tmp_path}: can't be read: Is a directory\n"
     done = ctl("validate", tmp_path, "--json")
     assert done.returncode == 1
-    assert json.loads(done.stdout)["errors"] == [
-        f"{tmp_path}: expected a regular file, got a directory"
-    ]
+    assert json.loads(done.stdout)["errors"] == [f"{tmp_path}: can't be read: Is a directory"]
 
 
 def test_validate_needs_neither_zeromq_nor_rich() -> None:
