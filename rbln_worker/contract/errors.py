@@ -17,7 +17,6 @@
     ├─ EndpointError           a pool's socket can't be served
     ├─ FrameError              a frame that is not a message
     ├─ KubectlError            kubectl failed, or printed no list of objects
-    ├─ MalformedError          a range of functions (also ValueError)
     ├─ NetlinkDecodeError      bytes that are not netlink (also ValueError)
     ├─ NetlinkError            the kernel does not answer on netlink
     ├─ PrivilegeError          a process can't drop its privileges

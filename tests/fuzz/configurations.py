@@ -64,12 +64,12 @@ def configuration(raw: bytes) -> None:
 
 
 def functions(raw: bytes) -> None:
-    """A range that says again what it was made of, or a line on what is wrong."""
+    """A range that says again what it was made of, or ValueError."""
     text = raw.decode(errors="replace")
     try:
         found = pf_ranges.parse(text)
-    except pf_ranges.MalformedError as error:
-        claims.one_line(str(error))
+    except ValueError:
+        return
     else:
         assert pf_ranges.parse(str(found)) == found
         wanted = pf_ranges.FunctionSet([found])

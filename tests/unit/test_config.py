@@ -102,7 +102,7 @@ def test_a_pool_names_its_policy_for_preferred_allocations(policy: str) -> None:
 def test_another_policy_is_refused_on_one_line(policy: str) -> None:
     (invalid,) = with_good(pool(preferredAllocation=policy)).invalid
     (complaint,) = map(str, invalid.complaints)
-    assert "expected topology, packed, spread or none, got " in complaint
+    assert "expected topology, packed, spread, none, got " in complaint
     assert len(complaint) < 300
     assert complaint.isprintable()
 
@@ -131,8 +131,8 @@ def test_a_key_in_two_spellings_is_one_key() -> None:
     config = parse_value({"resourceList": [pool(RESOURCENAME="B", deviceTYPE=None)]})
     assert [pool.spec.name for pool in config.pools] == ["rebellions.ai/B"]
     assert config.warnings == (
-        "resourceList[0].resourceName: repeated in another spelling (the last counts)",
-        "resourceList[0].deviceType: repeated in another spelling (the last counts)",
+        "resourceList[0].RESOURCENAME: repeated in another spelling (the last counts)",
+        "resourceList[0].deviceTYPE: repeated in another spelling (the last counts)",
     )
 
 

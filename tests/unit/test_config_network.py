@@ -15,8 +15,8 @@ OF_NICS: list[tuple[object, str]] = [
     ({"isRdma": "true"}, "isRdma: expected boolean, got string"),
     ({"needVhostNet": 1}, "needVhostNet: expected boolean, got number"),
     ({"vdpaType": True}, "vdpaType: expected string, got boolean"),
-    ({"vdpaType": "zzz"}, 'vdpaType: expected vhost or virtio, got "zzz"'),
-    ({"vdpaType": "Vhost"}, 'vdpaType: expected vhost or virtio, got "Vhost"'),
+    ({"vdpaType": "zzz"}, 'vdpaType: expected vhost, virtio, got "zzz"'),
+    ({"vdpaType": "Vhost"}, 'vdpaType: expected vhost, virtio, got "Vhost"'),
     (
         {"isRdma": True, "vdpaType": "virtio"},
         "vdpaType: expected no vdpaType beside isRdma in one object "
@@ -27,43 +27,18 @@ OF_NICS: list[tuple[object, str]] = [
     ({"pKeys": [0x8001]}, "pKeys[0]: expected string, got number"),
     ({"pfNames": "p0"}, "pfNames: expected array, got string"),
     ({"pfNames": ["p0", 1]}, "pfNames[1]: expected string, got number"),
-    ({"pfNames": [""]}, f'pfNames[0]: {FUNCTIONS} "": it is empty'),
-    ({"pfNames": ["#1"]}, f'pfNames[0]: {FUNCTIONS} "#1": nothing stands before #'),
-    ({"pfNames": ["p0#0#1"]}, f'pfNames[0]: {FUNCTIONS} "p0#0#1": # stands in it twice'),
-    (
-        {"pfNames": ["p0", "p0#"]},
-        f'pfNames[1]: {FUNCTIONS} "p0#": a number is missing beside a comma or behind #',
-    ),
-    (
-        {"pfNames": ["p0#1,"]},
-        f'pfNames[0]: {FUNCTIONS} "p0#1,": a number is missing beside a comma or behind #',
-    ),
-    ({"pfNames": ["p0#5-3"]}, f'pfNames[0]: {FUNCTIONS} "p0#5-3": 5-3 begins behind its end'),
-    (
-        {"pfNames": ["p0#0,x"]},
-        f"pfNames[0]: {FUNCTIONS} \"p0#0,x\": 'x' is neither a number nor a range",
-    ),
-    (
-        {"pfNames": ["p0#+2"]},
-        f"pfNames[0]: {FUNCTIONS} \"p0#+2\": '+2' is neither a number nor a range",
-    ),
-    (
-        {"pfNames": ["p0#-1"]},
-        f"pfNames[0]: {FUNCTIONS} \"p0#-1\": '-1' is neither a number nor a range",
-    ),
-    (
-        {"pfNames": ["p0#\u0663"]},
-        f"pfNames[0]: {FUNCTIONS} \"p0#\u0663\": '\\u0663' is neither a number nor a range",
-    ),
-    (
-        {"pfNames": ["p0#4294967296"]},
-        f'pfNames[0]: {FUNCTIONS} "p0#4294967296": '
-        "4294967296 is larger than any number of a function",
-    ),
-    (
-        {"rootDevices": ["0000:3b:00.0#0-1-2"]},
-        f"rootDevices[0]: {ROOTS} \"0000:3b:00.0#0-1-2\": '0-1-2' is neither a number nor a range",
-    ),
+    ({"pfNames": [""]}, f'pfNames[0]: {FUNCTIONS} ""'),
+    ({"pfNames": ["#1"]}, f'pfNames[0]: {FUNCTIONS} "#1"'),
+    ({"pfNames": ["p0#0#1"]}, f'pfNames[0]: {FUNCTIONS} "p0#0#1"'),
+    ({"pfNames": ["p0", "p0#"]}, f'pfNames[1]: {FUNCTIONS} "p0#"'),
+    ({"pfNames": ["p0#1,"]}, f'pfNames[0]: {FUNCTIONS} "p0#1,"'),
+    ({"pfNames": ["p0#5-3"]}, f'pfNames[0]: {FUNCTIONS} "p0#5-3"'),
+    ({"pfNames": ["p0#0,x"]}, f'pfNames[0]: {FUNCTIONS} "p0#0,x"'),
+    ({"pfNames": ["p0#+2"]}, f'pfNames[0]: {FUNCTIONS} "p0#+2"'),
+    ({"pfNames": ["p0#-1"]}, f'pfNames[0]: {FUNCTIONS} "p0#-1"'),
+    ({"pfNames": ["p0#\u0663"]}, f'pfNames[0]: {FUNCTIONS} "p0#\u0663"'),
+    ({"pfNames": ["p0#4294967296"]}, f'pfNames[0]: {FUNCTIONS} "p0#4294967296"'),
+    ({"rootDevices": ["0000:3b:00.0#0-1-2"]}, f'rootDevices[0]: {ROOTS} "0000:3b:00.0#0-1-2"'),
 ]
 
 
@@ -85,28 +60,28 @@ def test_a_wrong_value_of_a_network_selector(selectors: object, complaint: str) 
 
 
 # Of an auxNetDevice pool.
-OF_SUBFUNCTIONS: list[tuple[object, str]] = [
-    ({}, 'auxTypes: missing, expected ["sf"]'),
-    ({"auxTypes": None}, 'auxTypes: expected ["sf"], got null'),
-    ({"auxTypes": []}, 'auxTypes: expected ["sf"], got an empty array'),
-    ({"auxTypes": "sf"}, "auxTypes: expected array, got string"),
-    ({"auxTypes": ["sf", "eth"]}, 'auxTypes[1]: expected sf, got "eth"'),
-    ({"auxTypes": ["SF"]}, 'auxTypes[0]: expected sf, got "SF"'),
-    ({"auxTypes": [None]}, "auxTypes[0]: expected string, got null"),
-    (
-        {"auxTypes": ["sf"], "pfNames": ["p0#1-"]},
-        f"pfNames[0]: {FUNCTIONS} \"p0#1-\": '1-' is neither a number nor a range",
-    ),
+MISSING = 'auxTypes: expected ["sf"]'
+OF_SUBFUNCTIONS: list[tuple[object, list[str]]] = [
+    ({}, [MISSING]),
+    ({"auxTypes": None}, [MISSING]),
+    ({"auxTypes": []}, [MISSING]),
+    ({"auxTypes": "sf"}, ["auxTypes: expected array, got string", MISSING]),
+    ({"auxTypes": ["sf", "eth"]}, ['auxTypes[1]: expected sf, got "eth"']),
+    ({"auxTypes": ["SF"]}, ['auxTypes[0]: expected sf, got "SF"', MISSING]),
+    ({"auxTypes": [None]}, ["auxTypes[0]: expected string, got null", MISSING]),
+    ({"auxTypes": ["sf"], "pfNames": ["p0#1-"]}, [f'pfNames[0]: {FUNCTIONS} "p0#1-"']),
 ]
 
 
-@pytest.mark.parametrize(("selectors", "complaint"), OF_SUBFUNCTIONS)
-def test_a_wrong_value_of_a_selector_of_subfunctions(selectors: object, complaint: str) -> None:
+@pytest.mark.parametrize(("selectors", "complaints"), OF_SUBFUNCTIONS)
+def test_a_wrong_value_of_a_selector_of_subfunctions(
+    selectors: object, complaints: list[str]
+) -> None:
     wrong = pool(deviceType="auxNetDevice", selectors=[{"auxTypes": ["sf"]}, selectors])
     config = with_good(wrong)
     (invalid,) = config.invalid
     lines = [str(each) for each in invalid.complaints]
-    assert lines == [f"resourceList[1].selectors[1].{complaint}"]
+    assert lines == [f"resourceList[1].selectors[1].{one}" for one in complaints]
 
 
 def test_rdma_and_vdpa_in_two_objects() -> None:

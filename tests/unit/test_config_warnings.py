@@ -21,22 +21,10 @@ WARNINGS: list[tuple[dict[str, object], str]] = [
         {"health": {"probation": {"linkState": True}}},
         "health.probation.linkState: unknown key, ignored",
     ),
-    (
-        {"health": {"probation": {"maxSeconds": 2}}},
-        "health.probation.maxSeconds: 2 is less than firstSeconds or repeatSeconds, "
-        "and counts for them",
-    ),
     ({"dra": {}}, 'dra: has no effect without "export": "dra"'),
-    (
-        {"export": "dra", "preferredAllocation": "packed"},
-        "preferredAllocation: no effect with DRA: the scheduler chooses the devices of a claim",
-    ),
     ({"export": "dra", "dra": {"x": 1}}, "dra.x: unknown key, ignored"),
-    ({"vendors": []}, "vendors: a selector, ignored here (it belongs into selectors)"),
-    (
-        {"SelectorObjs": []},
-        "SelectorObjs: internal key of the reference, ignored (did you mean selectors?)",
-    ),
+    ({"vendors": []}, "vendors: unknown key, ignored"),
+    ({"SelectorObjs": []}, "SelectorObjs: unknown key, ignored (did you mean selectors?)"),
     (
         {"selectors": {"pfNames": ["p0"]}},
         "selectors.pfNames: a key of netDevice and auxNetDevice pools, ignored",
@@ -51,22 +39,17 @@ WARNINGS: list[tuple[dict[str, object], str]] = [
     ),
     (
         {"selectors": {"vendors": ["1eff", "1EFF"]}},
-        f'selectors.vendors[1]: "1EFF" {ID} (did you mean 1eff?)',
+        f'selectors.vendors[1]: "1EFF" {ID}',
     ),
     (
         {"selectors": {"devices": ["0x1250"]}},
-        f'selectors.devices[0]: "0x1250" {ID} (did you mean 1250?)',
+        f'selectors.devices[0]: "0x1250" {ID}',
     ),
     ({"selectors": {"devices": ["CA25!"]}}, f'selectors.devices[0]: "CA25!" {ID}'),
     ({"selectors": {"devices": [""]}}, f'selectors.devices[0]: "" {ID}'),
     (
         {"selectors": {"pciAddresses": ["3B:00.0"]}},
-        f'selectors.pciAddresses[0]: "3B:00.0" never matches, expected {ADDRESS} '
-        "(did you mean 0000:3b:00.0?)",
-    ),
-    (
-        {"additionalInfo": {"3b:00.0": {}}},
-        f'additionalInfo["3b:00.0"]: never matches, expected * or {ADDRESS}',
+        f'selectors.pciAddresses[0]: "3B:00.0" never matches, expected {ADDRESS}',
     ),
 ]
 
@@ -92,29 +75,26 @@ NEVER = "never matches, expected"
 NIC_WARNINGS: list[tuple[dict[str, object], str]] = [
     (
         {"pfNames": ["0000:3b:00.0#1"]},
-        f'pfNames[0]: "0000:3b:00.0#1" {NEVER} '
-        "an interface's name (an address belongs into rootDevices)",
+        f'pfNames[0]: "0000:3b:00.0" {NEVER} an interface\'s name',
     ),
     (
         {"rootDevices": ["0000:3b:00.0", "3B:00.0#0-3"]},
-        f'rootDevices[1]: "3B:00.0#0-3" {NEVER} a whole address such as 0000:3b:00.0 '
-        "(did you mean 0000:3b:00.0#0-3?)",
+        f'rootDevices[1]: "3B:00.0" {NEVER} {ADDRESS}',
     ),
     ({"rootDevices": ["p0"]}, f'rootDevices[0]: "p0" {NEVER} {ADDRESS}'),
     (
         {"linkTypes": ["Ether"]},
-        f'linkTypes[0]: "Ether" {NEVER} a link type such as ether or infiniband '
-        "(did you mean ether?)",
+        f'linkTypes[0]: "Ether" {NEVER} a link type such as ether',
     ),
     (
         {"pKeys": ["8001"]},
-        f'pKeys[0]: "8001" {NEVER} a partition key such as 0x8001 (did you mean 0x8001?)',
+        f'pKeys[0]: "8001" {NEVER} a partition key such as 0x8001',
     ),
     ({"drivers": [""]}, f'drivers[0]: "" {NEVER} a driver\'s name'),
     ({"ddpProfiles": [""]}, f'ddpProfiles[0]: "" {NEVER} a profile\'s name'),
     (
         {"acpiIndexes": ["101 "]},
-        f'acpiIndexes[0]: "101 " {NEVER} a decimal number (did you mean 101?)',
+        f'acpiIndexes[0]: "101 " {NEVER} a decimal number',
     ),
     ({"auxTypes": ["sf"]}, "auxTypes: a key of auxNetDevice pools, ignored"),
 ]
@@ -124,19 +104,6 @@ NIC_WARNINGS: list[tuple[dict[str, object], str]] = [
 def test_what_can_never_match_is_a_warning(selectors: dict[str, object], warning: str) -> None:
     config = with_good(pool(deviceType="netDevice", selectors=[selectors]))
     assert config.warnings == (f"resourceList[1].selectors[0].{warning}",)
-
-
-def test_more_keys_for_a_subfunction_by_its_name_or_its_functions_address() -> None:
-    infos = {"*": {}, "mlx5_core.sf.4": {"a": "b"}, "0000:3b:00.0": {}}
-    changes = {"deviceType": "auxNetDevice", "selectors": {"auxTypes": ["sf"]}}
-    config = with_good(pool(**changes, additionalInfo=infos))
-    assert config.pools[1].spec.additional_info == infos
-    assert not config.warnings
-    assert with_good(pool(**changes, additionalInfo={"sf.4": {}})).warnings == (
-        'resourceList[1].additionalInfo["sf.4"]: never matches, expected *, '
-        "a name such as mlx5_core.sf.4 or a whole address such as 0000:3b:00.0",
-    )
-    assert with_good(pool(additionalInfo={"mlx5_core.sf.4": {}})).warnings
 
 
 def test_numbers_of_yaml_are_text_with_a_warning_where_text_is_expected() -> None:

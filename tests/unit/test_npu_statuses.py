@@ -77,7 +77,7 @@ def test_a_table_is_read_by_version() -> None:
     ("value", "said"),
     [
         ([], "npuStatus: expected object, got array"),
-        ({"4": SHIFTED}, 'npuStatus["4"]: expected a driver version such as 3.6 as the key'),
+        ({"4": SHIFTED}, "npuStatus.4: expected a driver version such as 3.6 as the key"),
         ({"4.0.1": SHIFTED}, "expected a driver version"),
         ({"٤.0": SHIFTED}, "expected a driver version"),
         ({"4.0": "READY"}, 'npuStatus["4.0"]: expected array, got string'),

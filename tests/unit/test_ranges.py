@@ -1,8 +1,10 @@
 """The range grammar: the reference's table, but for what is an error here."""
 
+import re
+
 import pytest
 
-from rbln_supervisor.core.config.pf_ranges import FunctionSet, MalformedError, parse
+from rbln_supervisor.core.config.pf_ranges import FunctionSet, parse
 
 SIX: frozenset[int] = frozenset(range(6))
 
@@ -34,11 +36,9 @@ def test_what_is_selected_of_six_functions(text: str, selected: frozenset[int]) 
 
 
 @pytest.mark.parametrize("text", MALFORMED)
-def test_what_is_malformed_says_why_and_not_at_length(text: str) -> None:
-    with pytest.raises(MalformedError) as caught:
+def test_what_is_malformed_is_an_error(text: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
         parse(text)
-    assert 0 < len(str(caught.value)) < 100
-    assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("entries", [("pf#0", "PF#3,4"), ("pf#3-4", "x", "pf#0"), ("pf#0,3,4",)])

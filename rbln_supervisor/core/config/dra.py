@@ -17,7 +17,6 @@ from rbln_worker.contract.pool import DraExport
 
 EXPORTS: Final = ("device-plugin", "dra")
 """The values of ``export``; the first one is the default."""
-_WITHOUT_EFFECT: Final = ("preferredAllocation", "allowCrossNuma")
 
 
 def default_driver(prefix: str, resource: str) -> str:
@@ -39,15 +38,11 @@ def read_export(
             said = 'has no effect without "export": "dra"'
             notes.add_warning(member_place(at.place, "dra"), said)
         return None
-    device_type = values.get("device_type", "accelerator")
+    device_type = values["device_type"]
     if device_type != "accelerator":
         said = f'"dra" is for pools of deviceType accelerator, this one is {device_type}'
         notes.add_error(member_place(at.place, "export"), said)
-    for key in _WITHOUT_EFFECT:
-        if key in fields:
-            said = "no effect with DRA: the scheduler chooses the devices of a claim"
-            notes.add_warning(member_place(at.place, key), said)
-    if "driver" not in settings and values["resource"]:
+    if "driver" not in settings and values["resource"] and values["prefix"]:
         settings["driver"] = default_driver(values["prefix"], values["resource"])
         if wrong := driver_error(settings["driver"]):
             place = member_place(member_place(at.place, "dra"), "driverName")
@@ -62,5 +57,5 @@ def read_settings(at: Field, notes: Diagnostics) -> dict[str, Any] | None:
 
 KEYS: Final = {
     "driverName": Key("driver", checked_string(driver_error)),
-    "evictOn": Key("evict_on", list_of(one_of(*VERDICT_SOURCES, what="unknown source"))),
+    "evictOn": Key("evict_on", list_of(one_of(*VERDICT_SOURCES))),
 }

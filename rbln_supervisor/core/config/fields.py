@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from rbln_supervisor.core.config.positions import Members, json_type, merge_pairs, quote_value
+from rbln_supervisor.core.config.positions import Members, json_type
 
 _MAX_UNKNOWN_KEYS: Final = 10
 """Maximum number of unknown keys of one object that are named: the search for the nearest key is
@@ -69,12 +69,10 @@ class Key(NamedTuple):
     attribute: str
     """Attribute of the struct, which also has the default."""
     read: Reader
-    required: str = ""
-    """What is expected if the key is missing; empty if the key, or its value, may be left out."""
 
 
 Hint = Callable[[str], str | None]
-"""Takes an unknown, folded key; returns the reason why it is ignored, or None."""
+"""Takes an unknown key; returns the reason why it is ignored, or None."""
 
 
 def read_members(
@@ -85,27 +83,20 @@ def read_members(
     None if it is no object, which is noted as an error.
     """
     fields = read_fields(at, keys, notes, hint=hint)
-    return None if fields is None else read_values(at, fields, keys, notes)
+    return None if fields is None else read_values(fields, keys, notes)
 
 
 def read_values(
-    at: Field, fields: Mapping[str, Field], keys: Mapping[str, Key], notes: Diagnostics
+    fields: Mapping[str, Field], keys: Mapping[str, Key], notes: Diagnostics
 ) -> dict[str, Any]:
-    """Return the values of an object's fields by attribute, without those that have their default.
-
-    A key that is missing or null has its default, unless it is required.
-    """
-    values = {}
-    for name, key in keys.items():
-        field = fields.get(name)
-        if field is None:
-            if key.required:
-                notes.add_error(member_place(at.place, name), f"missing, expected {key.required}")
-        elif field.value is not None or key.required:
-            value = key.read(field, notes)
-            if value is not None:
-                values[key.attribute] = value
-    return values
+    """Return the values of fields by attribute, without those that are null or have an error."""
+    given = {key: fields[name] for name, key in keys.items() if name in fields}
+    values = {
+        key.attribute: key.read(field, notes)
+        for key, field in given.items()
+        if field.value is not None
+    }
+    return {attribute: value for attribute, value in values.items() if value is not None}
 
 
 def read_fields(
@@ -118,32 +109,23 @@ def read_fields(
     members = require_object(at, notes)
     if members is None:
         return None
-    names = {fold_key(key): key for key in known}
-    spelled: dict[str, str] = {}
-    pairs, unknown = [], []
+    names = {key.casefold(): key for key in known}
+    fields: dict[str, Field] = {}
+    unknown = []
     for key, value in members.items():
-        if name := names.get(fold_key(key)):
-            spelled.setdefault(name, key)
-            pairs.append((name, value))
-        else:
+        place, name = member_place(at.place, key), names.get(key.casefold())
+        if name is None:
             unknown.append(key)
+            continue
+        if name in fields:
+            notes.add_warning(place, "repeated in another spelling (the last counts)")
+        fields[name] = Field(place, value)
     for key in unknown[:_MAX_UNKNOWN_KEYS]:
-        why = hint(fold_key(key)) or f"unknown key, ignored{_nearest_key(key, names)}"
+        why = hint(key) or f"unknown key, ignored{_nearest_key(key, names)}"
         notes.add_warning(member_place(at.place, key), why)
     if more := unknown[_MAX_UNKNOWN_KEYS:]:
         notes.add_warning(at.place, f"{len(more)} more unknown keys, ignored")
-    merged = merge_pairs(pairs)
-    for name in merged.repeated:
-        place = member_place(at.place, name)
-        notes.add_warning(place, "repeated in another spelling (the last counts)")
-    return {
-        name: Field(member_place(at.place, spelled[name]), value) for name, value in merged.items()
-    }
-
-
-def fold_key(key: str) -> str:
-    """Fold a key as Go's simple folding does in ASCII; lower() already handles the Kelvin sign."""
-    return key.replace("\N{LATIN SMALL LETTER LONG S}", "s").lower()
+    return fields
 
 
 def member_place(place: str, key: str) -> str:
@@ -151,11 +133,6 @@ def member_place(place: str, key: str) -> str:
     if not _PLAIN_KEY.fullmatch(key):
         return f"{place}[{json.dumps(key[:_MAX_KEY_CHARACTERS])}]"
     return f"{place}.{key}" if place else key
-
-
-def entry_place(place: str, key: str) -> str:
-    """Return the place of an entry of an object with any keys."""
-    return f"{place}[{quote_value(key)}]"
 
 
 def add_type_error(at: Field, what: str, notes: Diagnostics) -> None:
@@ -180,5 +157,5 @@ def require_object(at: Field, notes: Diagnostics) -> dict[str, object] | None:
 
 
 def _nearest_key(key: str, names: Mapping[str, str]) -> str:
-    near = difflib.get_close_matches(fold_key(key[:_MAX_KEY_CHARACTERS]), names, n=1)
+    near = difflib.get_close_matches(key[:_MAX_KEY_CHARACTERS].casefold(), names, n=1)
     return f" (did you mean {names[near[0]]}?)" if near else ""

@@ -3,7 +3,7 @@
 import re
 from typing import Any, Final
 
-from rbln_supervisor.core.config.fields import Diagnostics, Field, Key, entry_place, read_members
+from rbln_supervisor.core.config.fields import Diagnostics, Field, Key, member_place, read_members
 from rbln_supervisor.core.config.readers import map_of, read_boolean, read_seconds, read_strings
 from rbln_worker.contract.health import HealthPolicy, NpuStatuses, Probation
 
@@ -18,12 +18,7 @@ def read_policy(at: Field, notes: Diagnostics) -> HealthPolicy:
 
 
 def _read_probation(at: Field, notes: Diagnostics) -> Probation:
-    found = read_members(at, PROBATION_KEYS, notes) or {}
-    read = Probation(**found)
-    if "max_s" in found and read.max_s < max(read.first_s, read.repeat_s):
-        said = f"{read.max_s:g} is less than firstSeconds or repeatSeconds, and counts for them"
-        notes.add_warning(f"{at.place}.maxSeconds", said)
-    return read
+    return Probation(**read_members(at, PROBATION_KEYS, notes) or {})
 
 
 def _read_npu_statuses(at: Field, notes: Diagnostics) -> tuple[NpuStatuses, ...]:
@@ -34,7 +29,7 @@ def _read_npu_statuses(at: Field, notes: Diagnostics) -> tuple[NpuStatuses, ...]
         if number := _VERSION.fullmatch(version):
             read.append(NpuStatuses((int(number[1]), int(number[2])), words or ()))
         else:
-            place = entry_place(at.place, version)
+            place = member_place(at.place, version)
             notes.add_error(place, "expected a driver version such as 3.6 as the key")
     return tuple(sorted(read, key=lambda one: one.since))
 

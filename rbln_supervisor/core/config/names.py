@@ -25,15 +25,9 @@ def prefix_error(prefix: str) -> str | None:
     ):
         return wrong
     # The whole name must not contain "kubernetes.io/" nor begin with "requests.".
-    if prefix.endswith("kubernetes.io"):
-        return (
-            f"{quote_value(prefix)}: expected a prefix that is not Kubernetes' own (kubernetes.io)"
-        )
-    if prefix.startswith("requests."):
-        return (
-            f"{quote_value(prefix)}: expected a prefix that does not begin with requests. "
-            "(a quota's)"
-        )
+    if prefix.endswith("kubernetes.io") or prefix.startswith("requests."):
+        rule = "a prefix that is not Kubernetes' own (…kubernetes.io, requests.…)"
+        return f"{quote_value(prefix)}: expected {rule}"
     return None
 
 

@@ -12,18 +12,11 @@ from typing import Final
 
 import msgspec
 
-from rbln_worker.contract.errors import RblnError
-
 MAX_NUMBER: Final = 2**32 - 1
 """Maximum index: devlink's sfnum is a u32; VF indexes have 16 bits."""
 
-_NUMBER: Final = re.compile(r"[0-9]{1,10}")
-_MAX_SHOWN: Final = 24
-"""Maximum length of an item in a message (characters)."""
-
-
-class MalformedError(RblnError, ValueError):
-    """Error of a text that does not match the grammar; the message has the wrong part."""
+_ITEM: Final = r"[0-9]{1,10}(?:-[0-9]{1,10})?"
+_GRAMMAR: Final = re.compile(rf"([^#]+)(?:#({_ITEM}(?:,{_ITEM})*))?")
 
 
 class Range(msgspec.Struct, frozen=True):
@@ -52,21 +45,18 @@ class PfRange(msgspec.Struct, frozen=True):
 
 
 def parse(text: str) -> PfRange:
-    """Return the functions that a text describes.
-
-    Raises:
-        MalformedError: The message has the wrong part.
-    """
-    pf, *rest = text.split("#")
-    if not pf:
-        raise MalformedError("nothing stands before #" if rest else "it is empty")
-    match rest:
-        case []:
-            return PfRange(pf)
-        case [items]:
-            return PfRange(pf, tuple(map(_parse_item, items.split(","))))
-        case _:
-            raise MalformedError("# stands in it twice")
+    """Return the functions that a text describes. Raises ValueError if it is malformed."""
+    found = _GRAMMAR.fullmatch(text)
+    if found is None:
+        raise ValueError(text)
+    pf, items = found.groups()
+    if items is None:
+        return PfRange(pf)
+    ends = [[int(number) for number in item.split("-")] for item in items.split(",")]
+    ranges = tuple(Range(one[0], one[-1]) for one in ends)
+    if not all(one.first <= one.last <= MAX_NUMBER for one in ranges):
+        raise ValueError(text)
+    return PfRange(pf, ranges)
 
 
 class FunctionSet:
@@ -89,21 +79,3 @@ class FunctionSet:
         if ranges is None:
             return True
         return index is not None and any(one.first <= index <= one.last for one in ranges)
-
-
-def _parse_item(text: str) -> Range:
-    if not text:
-        raise MalformedError("a number is missing beside a comma or behind #")
-    first, dash, last = text.partition("-")
-    one = Range(_parse_number(first, text), _parse_number(last if dash else first, text))
-    if one.first > one.last:
-        raise MalformedError(f"{text} begins behind its end")
-    return one
-
-
-def _parse_number(digits: str, item: str) -> int:
-    if not re.fullmatch(r"[0-9]+", digits):
-        raise MalformedError(f"{item[:_MAX_SHOWN]!a} is neither a number nor a range")
-    if not _NUMBER.fullmatch(digits) or int(digits) > MAX_NUMBER:
-        raise MalformedError(f"{digits[:_MAX_SHOWN]} is larger than any number of a function")
-    return int(digits)

@@ -8,12 +8,11 @@ from rbln_supervisor.core.config.fields import (
     Diagnostics,
     Field,
     Reader,
-    add_type_error,
-    entry_place,
+    member_place,
     require_object,
     require_type,
 )
-from rbln_supervisor.core.config.positions import PlainScalar, quote_value
+from rbln_supervisor.core.config.positions import PlainScalar, json_type, quote_value
 
 MAX_SECONDS: Final = 86_400.0
 """Maximum duration: a day. There are other keys for "never", where it is possible."""
@@ -37,52 +36,41 @@ def read_boolean(at: Field, notes: Diagnostics) -> bool | None:
 
 def read_seconds(at: Field, notes: Diagnostics) -> float | None:
     """Read a duration in seconds."""
-    match at.value:
-        case int() | float() as number if not isinstance(number, bool):
-            pass
-        case PlainScalar() as text if _DECIMAL.fullmatch(text):
-            number = float(text)
-        case PlainScalar() as text:
-            notes.add_error(at.place, f"expected a plain decimal number, got {quote_value(text)}")
-            return None
+    value = at.value
+    if isinstance(value, PlainScalar) and _DECIMAL.fullmatch(value):
+        value = float(value)
+    if isinstance(value, float) and 0 <= value <= MAX_SECONDS:
+        return value
+    match value:
+        case float():
+            got = f"{value:g}"
+        case PlainScalar():
+            got = quote_value(value)
         case _:
-            add_type_error(at, "number", notes)
-            return None
-    if 0 <= number <= MAX_SECONDS:  # before the conversion: an integer may be too long for a float
-        return float(number)
-    got = "a longer one" if abs(number) > 1e300 else f"{number:g}"
-    notes.add_error(
-        at.place, f"expected a number of seconds from 0 to {MAX_SECONDS:.0f}, got {got}"
-    )
+            got = json_type(value)
+    notes.add_error(at.place, f"expected seconds from 0 to {MAX_SECONDS:.0f}, got {got}")
     return None
 
 
-def one_of(*words: str, what: str = "") -> Reader:
+def one_of(*words: str) -> Reader:
     """Return a reader of one of some words; empty text is the default."""
-    *others, last = words
-    expected = f"expected {', '.join(others)} or {last}"
 
-    def read_word(at: Field, notes: Diagnostics) -> str | None:
-        word = read_string(at, notes)
-        if not word or word in words:
-            return word or None
-        got = quote_value(word)
-        notes.add_error(at.place, f"{what} {got}, {expected}" if what else f"{expected}, got {got}")
-        return None
+    def find_error(text: str) -> str | None:
+        expected = ", ".join(words)
+        return None if text in words else f"expected {expected}, got {quote_value(text)}"
 
-    return read_word
+    return checked_string(find_error)
 
 
-def checked_string(find_error: Callable[[str], str | None], *, may_be_empty: bool = True) -> Reader:
-    """Return a reader of text with a rule; empty text is the default if it may be empty."""
+def checked_string(find_error: Callable[[str], str | None]) -> Reader:
+    """Return a reader of text with a rule; empty text is the default."""
 
     def read_checked(at: Field, notes: Diagnostics) -> str | None:
         text = read_string(at, notes)
-        if text is None or (not text and may_be_empty):
-            return None
-        if wrong := find_error(text):
+        wrong = find_error(text) if text else None
+        if wrong:
             notes.add_error(at.place, wrong)
-        return text or None
+        return text if text and not wrong else None
 
     return read_checked
 
@@ -108,7 +96,7 @@ def map_of(read_value: Reader) -> Reader:
         if values is None:
             return None
         return {
-            key: read_value(Field(entry_place(at.place, key), value), notes)
+            key: read_value(Field(member_place(at.place, key), value), notes)
             for key, value in values.items()
         }
 

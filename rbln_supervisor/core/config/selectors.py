@@ -1,11 +1,11 @@
 """The selectors of a pool, as written in the file.
 
-Keys are declared in two places only: here with their type, and by each device type (core/types/) as
-those that it has, in the order in which they are matched.
+Keys are declared in two places only: here with their type, and by each device type
+(core/device_types/) as those that it has, in the order in which they are matched.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -17,7 +17,6 @@ from rbln_supervisor.core.config.fields import (
     Key,
     Reader,
     add_type_error,
-    fold_key,
     member_place,
     read_members,
 )
@@ -51,22 +50,10 @@ class SelectorObject(msgspec.Struct, frozen=True, rename="camel"):
     vdpa_type: VdpaType = ""
 
 
-_ID: Final = re.compile(r"[0-9a-f]{4}")
-_ADDRESS: Final = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]")
-_INTERFACE: Final = re.compile(r"[^\s/:#]{1,15}")
-"""dev_valid_name, net/core/dev.c."""
-_ROOT: Final = re.compile(_ADDRESS.pattern, re.IGNORECASE)
-_NAME: Final = re.compile(r".+", re.DOTALL)
-_WHOLE_ADDRESS: Final = "a whole address such as 0000:3b:00.0"
-
-
 def read_selectors(
-    pool: Field, at: Field | None, device_type: DeviceType | None, notes: Diagnostics
+    pool: Field, at: Field | None, device_type: DeviceType, notes: Diagnostics
 ) -> tuple[SelectorObject, ...]:
-    """Return the selector objects of a pool, in order; note an error if there are none.
-
-    Without a device type (None), every key is allowed.
-    """
+    """Return the selector objects of a pool, in order; note an error if there are none."""
     if at is None:
         place = member_place(pool.place, "selectors")
         notes.add_error(place, "missing, expected object or array of objects")
@@ -84,15 +71,12 @@ def read_selectors(
     return ()
 
 
-def is_address(value: str) -> bool:
-    """Return True for a full PCI address in the form of sysfs."""
-    return _ADDRESS.fullmatch(value) is not None
-
-
-def _read_object(at: Field, device_type: DeviceType | None, notes: Diagnostics) -> SelectorObject:
-    names = DEVICE_TYPES[device_type].selectors if device_type else KEYS.keys() - {"auxTypes"}
-    keys = {name: key for name, key in KEYS.items() if name in names}
-    wanted = SelectorObject(**read_members(at, keys, notes, hint=_of_another_type) or {})
+def _read_object(at: Field, device_type: DeviceType, notes: Diagnostics) -> SelectorObject:
+    keys = {name: KEYS[name] for name in DEVICE_TYPES[device_type].selectors}
+    values = read_members(at, keys, notes, hint=_of_another_type)
+    wanted = SelectorObject(**values or {})
+    if values is not None and "auxTypes" in keys and not wanted.aux_types:
+        notes.add_error(member_place(at.place, "auxTypes"), 'expected ["sf"]')
     if wanted.is_rdma and wanted.vdpa_type:
         said = "expected no vdpaType beside isRdma in one object (two objects may have one each)"
         place = member_place(at.place, "vdpaType")
@@ -100,49 +84,30 @@ def _read_object(at: Field, device_type: DeviceType | None, notes: Diagnostics) 
     return wanted
 
 
-def _of_another_type(folded: str) -> str | None:
+def _of_another_type(key: str) -> str | None:
     types = [
         name
         for name, kind in DEVICE_TYPES.items()
-        if any(folded == fold_key(key) for key in kind.selectors)
+        if key.casefold() in map(str.casefold, kind.selectors)
     ]
     return f"a key of {' and '.join(types)} pools, ignored" if types else None
-
-
-def _read_aux_types(at: Field, notes: Diagnostics) -> object:
-    if at.value is None or at.value == []:
-        got = "null" if at.value is None else "an empty array"
-        notes.add_error(at.place, f'expected ["sf"], got {got}')
-        return None
-    return list_of(_read_aux_type)(at, notes)
-
-
-def _read_aux_type(at: Field, notes: Diagnostics) -> str | None:
-    value = read_string(at, notes)
-    if value not in {None, "sf"}:
-        notes.add_error(at.place, f"expected sf, got {quote_value(str(value))}")
-    return value
 
 
 class _Form(NamedTuple):
     """The form of values in the kernel, with which they are compared exactly."""
 
-    right: re.Pattern[str]
+    pattern: str
     what: str
-    correct: Callable[[str], str] = str.lower
-    """Corrects a wrong value, as a suggestion."""
 
-    def check_value(self, at: Field, value: str, notes: Diagnostics, rest: str = "") -> None:
-        """Warn of a value that never matches; ``rest`` is what follows it in the file."""
-        if not self.right.fullmatch(value):
-            better = self.correct(value)
-            meant = f" (did you mean {better}{rest}?)" if self.right.fullmatch(better) else ""
-            said = f"{quote_value(value + rest)} never matches, expected {self.what}{meant}"
-            notes.add_warning(at.place, said)
+    def check_value(self, at: Field, value: str, notes: Diagnostics) -> None:
+        """Warn of a value that never matches."""
+        if not re.fullmatch(self.pattern, value, re.DOTALL):
+            notes.add_warning(at.place, f"{quote_value(value)} never matches, expected {self.what}")
 
 
-def _texts(form: _Form) -> Reader:
+def _texts(pattern: str, what: str) -> Reader:
     """Return a reader of a list of texts of a form."""
+    form = _Form(pattern, what)
 
     def read_text(at: Field, notes: Diagnostics) -> str | None:
         value = read_string(at, notes)
@@ -153,8 +118,9 @@ def _texts(form: _Form) -> Reader:
     return list_of(read_text)
 
 
-def _functions(form: _Form, example: str) -> Reader:
+def _functions(pattern: str, what: str, example: str) -> Reader:
     """Return a reader of a list of PFs of a form, with ranges."""
+    form = _Form(pattern, what)
 
     def read_functions(at: Field, notes: Diagnostics) -> pf_ranges.PfRange | None:
         value = read_string(at, notes)
@@ -162,63 +128,36 @@ def _functions(form: _Form, example: str) -> Reader:
             return None
         try:
             found = pf_ranges.parse(value)
-        except pf_ranges.MalformedError as error:
-            said = f"expected like {example}, got {quote_value(value)}: {error}"
-            notes.add_error(at.place, said)
+        except ValueError:
+            notes.add_error(at.place, f"expected like {example}, got {quote_value(value)}")
             return None
-        form.check_value(at, found.pf, notes, value.removeprefix(found.pf))
+        form.check_value(at, found.pf, notes)
         return found
 
     return list_of(read_functions)
 
 
-def _as_id(value: str) -> str:
-    digits = value.strip().lower().removeprefix("0x")
-    return digits and digits.rjust(4, "0")
+_ADDRESS: Final = r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]"
+_WHOLE_ADDRESS: Final = "a whole address such as 0000:3b:00.0"
+_INTERFACE: Final = r"[^\s/:#]{1,15}"
+"""dev_valid_name, net/core/dev.c."""
+_read_ids: Final = _texts("[0-9a-f]{4}", "four hexadecimal digits in lower case")
 
-
-def _as_address(value: str) -> str:
-    address = value.strip().lower()
-    return address if address.count(":") == 2 else f"0000:{address}"
-
-
-_HEX: Final = _Form(_ID, "four hexadecimal digits in lower case", _as_id)
 KEYS: Final[Mapping[str, Key]] = {
-    "vendors": Key("vendors", _texts(_HEX)),
-    "devices": Key("devices", _texts(_HEX)),
-    "drivers": Key("drivers", _texts(_Form(_NAME, "a driver's name"))),
-    "pciAddresses": Key("pci_addresses", _texts(_Form(_ADDRESS, _WHOLE_ADDRESS, _as_address))),
-    "acpiIndexes": Key(
-        "acpi_indexes", _texts(_Form(re.compile(r"[0-9]+"), "a decimal number", str.strip))
-    ),
-    "auxTypes": Key("aux_types", _read_aux_types, required='["sf"]'),
-    # The part before # is compared in any case.
-    "pfNames": Key(
-        "pf_names",
-        _functions(
-            _Form(_INTERFACE, "an interface's name (an address belongs into rootDevices)"),
-            "p0#0,2-7,9",
-        ),
-    ),
+    "vendors": Key("vendors", _read_ids),
+    "devices": Key("devices", _read_ids),
+    "drivers": Key("drivers", _texts(".+", "a driver's name")),
+    "pciAddresses": Key("pci_addresses", _texts(_ADDRESS, _WHOLE_ADDRESS)),
+    "acpiIndexes": Key("acpi_indexes", _texts("[0-9]+", "a decimal number")),
+    "auxTypes": Key("aux_types", list_of(one_of("sf"))),
+    "pfNames": Key("pf_names", _functions(_INTERFACE, "an interface's name", "p0#0,2-7,9")),
+    # The address is compared in any case.
     "rootDevices": Key(
-        "root_devices",
-        _functions(_Form(_ROOT, _WHOLE_ADDRESS, _as_address), "0000:3b:00.0#0,2-7,9"),
+        "root_devices", _functions(f"(?i:{_ADDRESS})", _WHOLE_ADDRESS, "0000:3b:00.0#0,2-7,9")
     ),
-    "linkTypes": Key(
-        "link_types",
-        _texts(_Form(re.compile(r"[^A-Z\s]+"), "a link type such as ether or infiniband")),
-    ),
-    "ddpProfiles": Key("ddp_profiles", _texts(_Form(_NAME, "a profile's name"))),
-    "pKeys": Key(
-        "p_keys",
-        _texts(
-            _Form(
-                re.compile(r"0x[0-9a-f]{4}"),
-                "a partition key such as 0x8001",
-                lambda value: f"0x{_as_id(value)}",
-            )
-        ),
-    ),
+    "linkTypes": Key("link_types", _texts(r"[^A-Z\s]+", "a link type such as ether")),
+    "ddpProfiles": Key("ddp_profiles", _texts(".+", "a profile's name")),
+    "pKeys": Key("p_keys", _texts("0x[0-9a-f]{4}", "a partition key such as 0x8001")),
     "isRdma": Key("is_rdma", read_boolean),
     "needVhostNet": Key("need_vhost_net", read_boolean),
     "vdpaType": Key("vdpa_type", one_of("vhost", "virtio")),
