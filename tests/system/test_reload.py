@@ -169,7 +169,7 @@ def test_a_pool_may_be_mended() -> None:
 
 
 BROKEN = {
-    "no JSON": ("{", "expected"),
+    "no JSON": ("{", "no JSON"),
     "empty": ("", "expected"),
     "no list": ("{}", "resourceList: missing, expected array"),
     "a wrong type": (
