@@ -13,12 +13,7 @@ _BOOLEANS: Final = {
     **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
     **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
 }
-_LEVELS: Final = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-}
+_LEVELS: Final = ("debug", "info", "warning", "error")
 _SIZE: Final = re.compile(r"([0-9]{1,19})(|KiB|MiB|GiB)", re.ASCII)
 _UNITS: Final = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _MIN_MEMORY: Final = 256 << 20
@@ -73,8 +68,7 @@ def parse_memory(text: str) -> int:
 
 def parse_level(text: str) -> int:
     """Return a level of ``logging``; a number, as for the reference, is info."""
-    if text.isascii() and text.isdigit():
-        return logging.INFO
-    if text.lower() not in _LEVELS:
+    level = "info" if text.isdecimal() else text.lower()
+    if level not in _LEVELS:
         raise argparse.ArgumentTypeError(f"expected {', '.join(_LEVELS)} or a number, got {text!r}")
-    return _LEVELS[text.lower()]
+    return logging.getLevelNamesMapping()[level.upper()]

@@ -11,7 +11,7 @@ import yaml
 
 from rbln_supervisor import cli
 from rbln_supervisor.agent import main as agent
-from rbln_supervisor.core.config import dra, health, pool
+from rbln_supervisor.core.config import health, pool
 from rbln_supervisor.core.config.node_config import ConfigError, NodeConfig, parse, require_valid
 from rbln_supervisor.core.config.selectors import ATTRIBUTES
 from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
@@ -48,7 +48,7 @@ def keys(table: list[Row]) -> list[str]:
 def test_every_key_is_there_and_no_other() -> None:
     assert sorted(keys(OF_POOL)) == sorted([*pool.KEYS, "selectors"])
     assert sorted(keys(OF_SELECTOR)) == sorted(ATTRIBUTES)
-    assert sorted(keys(OF_DRA)) == sorted(dra.KEYS)
+    assert sorted(keys(OF_DRA)) == sorted(pool.DRA_KEYS)
     assert sorted(keys(OF_HEALTH)) == sorted(health.KEYS)
     assert sorted(keys(OF_PROBATION)) == sorted(health.PROBATION_KEYS)
 

@@ -3,22 +3,19 @@
 import re
 from typing import Any, Final
 
-from rbln_supervisor.core.config.fields import Diagnostics, Field, Key, member_place, read_members
-from rbln_supervisor.core.config.readers import map_of, read_boolean, read_seconds, read_strings
-from rbln_worker.contract.health import HealthPolicy, NpuStatuses, Probation
+from rbln_supervisor.core.config.fields import Diagnostics, Field, Key, member_place
+from rbln_supervisor.core.config.readers import (
+    map_of,
+    read_boolean,
+    read_seconds,
+    read_strings,
+    struct_of,
+)
+from rbln_worker.contract.health import NpuStatuses, Probation
 
 NPU_WORDS: Final = frozenset({"READY", "BUSY", "PROBING", "INIT", "FAULT", "FINISH"})
 
 _VERSION: Final = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})", re.ASCII)
-
-
-def read_policy(at: Field, notes: Diagnostics) -> HealthPolicy:
-    """Read the whole policy."""
-    return HealthPolicy(**read_members(at, KEYS, notes) or {})
-
-
-def _read_probation(at: Field, notes: Diagnostics) -> Probation:
-    return Probation(**read_members(at, PROBATION_KEYS, notes) or {})
 
 
 def _read_npu_statuses(at: Field, notes: Diagnostics) -> tuple[NpuStatuses, ...]:
@@ -47,16 +44,16 @@ def _read_words(at: Field, notes: Diagnostics) -> object:
     return words
 
 
-KEYS: Final = {
-    "linkState": Key("link_state", read_boolean),
-    "suspectSeconds": Key("suspect_s", read_seconds),
-    "unknownHoldSeconds": Key("unknown_hold_s", read_seconds),
-    "probation": Key("probation", _read_probation),
-    "npuStatus": Key("npu_statuses", _read_npu_statuses),
-}
 PROBATION_KEYS: Final = {
     "firstSeconds": Key("first_s", read_seconds),
     "repeatSeconds": Key("repeat_s", read_seconds),
     "maxSeconds": Key("max_s", read_seconds),
     "resetAfterSeconds": Key("reset_after_s", read_seconds),
+}
+KEYS: Final = {
+    "linkState": Key("link_state", read_boolean),
+    "suspectSeconds": Key("suspect_s", read_seconds),
+    "unknownHoldSeconds": Key("unknown_hold_s", read_seconds),
+    "probation": Key("probation", struct_of(Probation, PROBATION_KEYS)),
+    "npuStatus": Key("npu_statuses", _read_npu_statuses),
 }

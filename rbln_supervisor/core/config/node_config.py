@@ -5,7 +5,7 @@ value. A pool with errors leaves the others usable, except in ``strict``.
 """
 
 from collections.abc import Iterable
-from typing import Final, NoReturn
+from typing import Final
 
 import msgspec
 
@@ -54,7 +54,7 @@ class ConfigError(RblnError):
     def __init__(self, errors: Iterable[str], warnings: Iterable[str] = ()) -> None:
         self.errors = limit_lines(tuple(errors))
         """One line each: place, expected value, actual value."""
-        self.warnings = limit_lines(tuple(warnings), MAX_WARNINGS)
+        self.warnings = tuple(warnings)
         """They may have the cause, such as a misspelled key that is therefore missing."""
         super().__init__("\n".join(self.errors))
 
@@ -75,9 +75,9 @@ def parse(raw: bytes, *, prefix: str) -> NodeConfig:
     notes = Diagnostics()
     notes.warnings += accepted
     config = _sort_out([read_pool(at, prefix, notes) for at in _resource_list(value, notes)])
-    if config.invalid and not config.pools:
-        _refuse_config(config, notes.warnings)
-    return msgspec.structs.replace(config, warnings=limit_lines(notes.warnings, MAX_WARNINGS))
+    warnings = limit_lines(notes.warnings, MAX_WARNINGS)
+    config = msgspec.structs.replace(config, warnings=warnings)
+    return config if config.pools else require_valid(config)
 
 
 def require_valid(config: NodeConfig) -> NodeConfig:
@@ -86,14 +86,10 @@ def require_valid(config: NodeConfig) -> NodeConfig:
     Raises:
         ConfigError: A pool is invalid.
     """
-    if config.invalid:
-        _refuse_config(config, config.warnings)
+    complaints = [str(complaint) for pool in config.invalid for complaint in pool.complaints]
+    if complaints:
+        raise ConfigError(complaints, config.warnings)
     return config
-
-
-def _refuse_config(config: NodeConfig, warnings: Iterable[str]) -> NoReturn:
-    complaints = (complaint for pool in config.invalid for complaint in pool.complaints)
-    raise ConfigError(map(str, complaints), warnings)
 
 
 def _resource_list(value: object, notes: Diagnostics) -> list[Field]:
@@ -111,7 +107,7 @@ def _resource_list(value: object, notes: Diagnostics) -> list[Field]:
             notes.add_error("resourceList", "missing, expected array")
         case None:
             pass  # no object: its error is noted already
-    raise ConfigError(map(str, notes.complaints), notes.warnings)
+    raise ConfigError(map(str, notes.complaints), limit_lines(notes.warnings, MAX_WARNINGS))
 
 
 def _sort_out(pools: list[ParsedPool]) -> NodeConfig:

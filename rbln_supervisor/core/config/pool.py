@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from rbln_supervisor.core.config import dra, health, selectors
+from rbln_supervisor.core.config import health, selectors
 from rbln_supervisor.core.config.fields import (
     Complaint,
     Diagnostics,
@@ -15,20 +15,25 @@ from rbln_supervisor.core.config.fields import (
     read_fields,
     read_values,
 )
-from rbln_supervisor.core.config.names import name_error, prefix_error
+from rbln_supervisor.core.config.names import driver_error, name_error, prefix_error
 from rbln_supervisor.core.config.readers import (
     checked_string,
+    list_of,
     map_of,
     one_of,
     read_boolean,
     read_string,
+    struct_of,
 )
 from rbln_supervisor.core.config.selectors import SelectorObject
 from rbln_supervisor.core.device_types.registry import DEVICE_TYPES
 from rbln_worker.contract.device import REBELLIONS
-from rbln_worker.contract.pool import DeviceType, PoolSpec
+from rbln_worker.contract.health import VERDICT_SOURCES, HealthPolicy
+from rbln_worker.contract.pool import DeviceType, DraExport, PoolSpec
 
 _DEFAULT_TYPE: Final[DeviceType] = "netDevice"
+_EXPORTS: Final = ("device-plugin", "dra")
+"""The values of ``export``; the first one is the default."""
 
 
 class PoolConfig(msgspec.Struct, frozen=True):
@@ -63,7 +68,7 @@ def read_pool(at: Field, flag: str, file_notes: Diagnostics) -> ParsedPool:
             notes.add_error(member_place(at.place, "resourceName"), "missing, expected string")
         if _is_given(fields, "resourcePrefix") and "prefix" not in read:
             values["prefix"] = ""
-        values["dra"] = dra.read_export(at, fields, values, notes)
+        values["dra"] = _read_export(at, fields, values, notes)
         kind = values["device_type"]
         objects = selectors.read_selectors(at, fields.get("selectors"), kind, notes)
         if "deviceType" not in fields and any(REBELLIONS in each.vendors for each in objects):
@@ -76,6 +81,33 @@ def read_pool(at: Field, flag: str, file_notes: Diagnostics) -> ParsedPool:
     return ParsedPool(at.place, name, config, tuple(notes.complaints))
 
 
+def _read_export(
+    at: Field, fields: Mapping[str, Field], values: dict[str, Any], notes: Diagnostics
+) -> DraExport | None:
+    """Return the pool's export by DRA; None if it is exported by the device-plugin API.
+
+    It takes the values of both keys out of ``values``, which has the pool's other values.
+    """
+    export = values.pop("export", _EXPORTS[0])
+    settings: dict[str, Any] = values.pop("dra", {})
+    if export != "dra":
+        if "dra" in fields:
+            said = 'has no effect without "export": "dra"'
+            notes.add_warning(member_place(at.place, "dra"), said)
+        return None
+    device_type = values["device_type"]
+    if device_type != "accelerator":
+        said = f'"dra" is for pools of deviceType accelerator, this one is {device_type}'
+        notes.add_error(member_place(at.place, "export"), said)
+    if "driver" not in settings and values["resource"] and values["prefix"]:
+        default = f"{values['resource']}.{values['prefix']}"
+        settings["driver"] = default.lower().replace("_", "-")
+        if wrong := driver_error(settings["driver"]):
+            place = member_place(member_place(at.place, "dra"), "driverName")
+            notes.add_error(place, f"missing, and the default can't be used: {wrong}")
+    return DraExport(**{"driver": "", **settings})
+
+
 def _is_given(fields: Mapping[str, Field], name: str) -> bool:
     match fields.get(name):
         case None | Field(value=None | ""):
@@ -84,6 +116,10 @@ def _is_given(fields: Mapping[str, Field], name: str) -> bool:
             return True
 
 
+DRA_KEYS: Final = {
+    "driverName": Key("driver", checked_string(driver_error)),
+    "evictOn": Key("evict_on", list_of(one_of(*VERDICT_SOURCES))),
+}
 KEYS: Final = {
     "resourceName": Key("resource", checked_string(name_error)),
     "resourcePrefix": Key("prefix", checked_string(prefix_error)),
@@ -94,9 +130,9 @@ KEYS: Final = {
         "preferred_allocation", one_of("topology", "packed", "spread", "none")
     ),
     "additionalInfo": Key("additional_info", map_of(map_of(read_string))),
-    "health": Key("health", health.read_policy),
+    "health": Key("health", struct_of(HealthPolicy, health.KEYS)),
     "iommufd": Key("iommufd", read_boolean),
-    "export": Key("export", one_of(*dra.EXPORTS)),
-    "dra": Key("dra", dra.read_settings),
+    "export": Key("export", one_of(*_EXPORTS)),
+    "dra": Key("dra", struct_of(dict, DRA_KEYS)),
 }
 """All keys but ``selectors``, whose keys depend on the device type."""

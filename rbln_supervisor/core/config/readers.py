@@ -1,14 +1,16 @@
 """Readers of values for the tables of keys: texts, booleans, durations, lists and objects."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from rbln_supervisor.core.config.fields import (
     Diagnostics,
     Field,
+    Key,
     Reader,
     member_place,
+    read_members,
     require_object,
     require_type,
 )
@@ -101,6 +103,16 @@ def map_of(read_value: Reader) -> Reader:
         }
 
     return read_map
+
+
+def struct_of(kind: Callable[..., object], keys: Mapping[str, Key]) -> Reader:
+    """Return a reader of an object with known keys."""
+
+    def read_struct(at: Field, notes: Diagnostics) -> object:
+        values = read_members(at, keys, notes)
+        return None if values is None else kind(**values)
+
+    return read_struct
 
 
 read_strings: Final = list_of(read_string)

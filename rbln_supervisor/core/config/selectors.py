@@ -6,7 +6,7 @@ Keys are declared in two places only: here with their type, and by each device t
 
 import re
 from collections.abc import Mapping
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 import msgspec
 
@@ -93,26 +93,19 @@ def _of_another_type(key: str) -> str | None:
     return f"a key of {' and '.join(types)} pools, ignored" if types else None
 
 
-class _Form(NamedTuple):
-    """The form of values in the kernel, with which they are compared exactly."""
-
-    pattern: str
-    what: str
-
-    def check_value(self, at: Field, value: str, notes: Diagnostics) -> None:
-        """Warn of a value that never matches."""
-        if not re.fullmatch(self.pattern, value, re.DOTALL):
-            notes.add_warning(at.place, f"{quote_value(value)} never matches, expected {self.what}")
+def _check_form(at: Field, value: str, pattern: str, what: str, notes: Diagnostics) -> None:
+    """Warn of a value that never matches: the kernel's have the form of the pattern."""
+    if not re.fullmatch(pattern, value, re.DOTALL):
+        notes.add_warning(at.place, f"{quote_value(value)} never matches, expected {what}")
 
 
 def _texts(pattern: str, what: str) -> Reader:
     """Return a reader of a list of texts of a form."""
-    form = _Form(pattern, what)
 
     def read_text(at: Field, notes: Diagnostics) -> str | None:
         value = read_string(at, notes)
         if value is not None:
-            form.check_value(at, value, notes)
+            _check_form(at, value, pattern, what, notes)
         return value
 
     return list_of(read_text)
@@ -120,7 +113,6 @@ def _texts(pattern: str, what: str) -> Reader:
 
 def _functions(pattern: str, what: str, example: str) -> Reader:
     """Return a reader of a list of PFs of a form, with ranges."""
-    form = _Form(pattern, what)
 
     def read_functions(at: Field, notes: Diagnostics) -> pf_ranges.PfRange | None:
         value = read_string(at, notes)
@@ -131,7 +123,7 @@ def _functions(pattern: str, what: str, example: str) -> Reader:
         except ValueError:
             notes.add_error(at.place, f"expected like {example}, got {quote_value(value)}")
             return None
-        form.check_value(at, found.pf, notes)
+        _check_form(at, found.pf, pattern, what, notes)
         return found
 
     return list_of(read_functions)
