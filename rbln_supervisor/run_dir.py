@@ -164,7 +164,7 @@ def _set_mode(folder: Path | int, mode: int) -> None:
 
 
 def _require_usable(path: Path, folder: Folder) -> None:
-    reason = refusal_reason(folder, uid=os.geteuid(), names=_OURS)
+    reason = refusal_reason(folder, uid=os.geteuid(), names=_OURS, lock=_LOCK)
     if reason:
         raise RunDirError(f"{path}: {reason}")
 

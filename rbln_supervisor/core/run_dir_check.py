@@ -41,7 +41,7 @@ class Folder(msgspec.Struct, frozen=True):
     entries: Sequence[Entry]
 
 
-def refusal_reason(folder: Folder, *, uid: int, names: frozenset[str]) -> str | None:
+def refusal_reason(folder: Folder, *, uid: int, names: frozenset[str], lock: str) -> str | None:
     """Return the reason not to use a folder, with a remedy and without its path.
 
     None if it can be used, once it is closed if ``is_open``.
@@ -50,11 +50,15 @@ def refusal_reason(folder: Folder, *, uid: int, names: frozenset[str]) -> str | 
         folder: Its current state.
         uid: The user of this process.
         names: The names that rbln-supervisor and supervisord give to files there.
+        lock: The one of them that every supervisor creates first.
     """
     if folder.uid != uid:
         return f"belongs to user {folder.uid}, expected {uid}, as whom this runs: {_OWN_DIR}"
     foreign = [entry for entry in folder.entries if not _is_ours(entry, uid, names)]
     if not foreign or not is_open(folder.mode):
+        return None
+    was_ours = any(entry.name == lock for entry in folder.entries)
+    if was_ours and not others_may_write(folder.mode):  # nobody else can have created the lock
         return None
     may = "write to" if others_may_write(folder.mode) else "enter"
     return (

@@ -157,11 +157,11 @@ def test_a_folder_that_is_replaced_and_one_above_it() -> None:
             (home / "other").mkdir()
             (home / "old").rename(home / "other" / "pcidp")
             etc.rename(home / "etc.old")
-            problem(stack, f"{stack.config_file}: no such file")
+            problem(stack, f"{stack.config_file}: can't be read: No such file")
             (home / "other").rename(etc)
             disappears(stack)
             shutil.rmtree(etc)
-            problem(stack, "no such file")
+            problem(stack, "can't be read: No such file")
             etc.mkdir()
             config_map(etc / "pcidp", 0, WITH_NEW)
             appears(stack)
@@ -226,7 +226,7 @@ def test_a_file_that_goes_and_comes_back(stack: Stack) -> None:
     with untouched(stack, ATOM, VM):
         for _ in range(2):
             stack.config_file.unlink()
-            problem(stack, f"reload refused: {stack.config_file}: no such file")
+            problem(stack, f"reload refused: {stack.config_file}: can't be read: No such file")
             stack.config_file.write_bytes(text)
             stack.wait_status(lambda s: not s.supervisor.problems, what="all is well")
         assert refusals(stack) == 2
@@ -244,7 +244,7 @@ def test_things_in_its_place(stack: Stack) -> None:
         path.unlink()
         with path.open("wb") as file:
             file.truncate(1 << 40)
-        problem(stack, "expected at most 1048576")
+        problem(stack, "more than 1048576 bytes")
         path.unlink()
         path.symlink_to(path)
         problem(stack, "can't be read: Too many levels of symbolic links")

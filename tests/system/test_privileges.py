@@ -288,7 +288,7 @@ def test_a_folder_that_others_use_is_left_as_it_is(tmp_path: Path) -> None:
     assert [path.name for path in shared.iterdir()] == ["theirs"]
 
 
-def test_a_folder_that_others_may_only_read_is_served_from() -> None:
+def test_a_folder_of_ours_that_others_may_read_is_closed_and_served_from() -> None:
     with Stack(config(ATOM_POOL)) as stack:
         served(stack, ATOM)
         stack.stop()
@@ -296,7 +296,7 @@ def test_a_folder_that_others_may_only_read_is_served_from() -> None:
         (stack.run_dir / "notes").touch()
         stack.start()
         allocatable(stack, ATOM, len(ATOMS))
-        assert stat.S_IMODE(stack.run_dir.stat().st_mode) == 0o755
+        assert stat.S_IMODE(stack.run_dir.stat().st_mode) == 0o700
         assert stat.S_IMODE((stack.run_dir / "control.sock").stat().st_mode) & 0o077 == 0
 
 

@@ -153,7 +153,7 @@ def test_a_stop_ends_a_check_and_answers_its_requester(tmp_path: Path) -> None:
 def test_one_that_does_not_know_the_options_replaces_nothing(tmp_path: Path) -> None:
     with installed(tmp_path) as stack, untouched(stack, *POOLS):
         file = tmp_path / "rbln_supervisor/cli.py"
-        file.write_text(file.read_text().replace('"--run-dir"', '"--run-folder"'))
+        file.write_text(file.read_text().replace('"run-dir"', '"run-folder"'))
         done = stack.ctl("upgrade")
         assert done.returncode == 1
         assert "unknown option --run-dir" in done.stderr
