@@ -125,5 +125,5 @@ def test_a_dry_run_is_as_strict_as_a_reload() -> None:
         ("resourceList[1].x: unknown key, ignored",),
     )
     assert answer(DryRun(b"{")) == DryRunReply(
-        None, ("line 1, column 2: expected a key in double quotes, got the end of the file",)
+        None, ("line 1, column 2: no JSON: Expecting property name enclosed in double quotes",)
     )
