@@ -9,9 +9,12 @@ from rbln_supervisor.core.config.document import read_document
 from rbln_supervisor.core.config.positions import DocumentError, Members
 
 ERRORS = {
-    b'"resourceList": [{"a": 1}]}': "line 1, column 27: no YAML: did not find expected key",
+    b'"resourceList": [{"a": 1}]}': (
+        "line 1, column 1: JSON that does not begin with '{': expected '{' before the key"
+    ),
     b"Name:  x\nNamespace:  y\nData\n====\nconfig.json:\n": (  # kubectl describe
-        "line 4, column 1: no YAML: could not find expected ':'"
+        "line 1, column 1: text of kubectl describe, expected the file: "
+        r"kubectl get configmap NAME -o jsonpath='{.data.config\.json}'"
     ),
     b"": "the file is empty: expected an object with resourceList",
     b" \n\t": "the file is empty: expected an object with resourceList",

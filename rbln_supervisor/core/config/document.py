@@ -9,6 +9,7 @@ import json
 import re
 from typing import Final
 
+from rbln_supervisor.core.config.misplaced import text_origin
 from rbln_supervisor.core.config.positions import (
     Document,
     DocumentError,
@@ -43,7 +44,10 @@ def read_document(raw: bytes) -> Document:
             # Most files are JSON: they should not cost the time and memory of the YAML reader.
             from rbln_supervisor.core.config.yaml_document import read_yaml  # noqa: PLC0415
 
-            value, warnings = read_yaml(text), []
+            try:
+                value, warnings = read_yaml(text), []
+            except DocumentError as error:
+                raise DocumentError(text_origin(text) or str(error)) from None
         json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise DocumentError("nested too deeply: expected an object with resourceList") from None

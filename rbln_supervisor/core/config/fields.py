@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from rbln_supervisor.core.config.positions import Members, json_type
+from rbln_supervisor.core.config.positions import Members, json_type, merge_pairs
 
 _MAX_UNKNOWN_KEYS: Final = 10
 """Maximum number of unknown keys of one object that are named: the search for the nearest key is
@@ -119,6 +119,7 @@ def read_fields(
             continue
         if name in fields:
             notes.add_warning(place, "repeated in another spelling (the last counts)")
+            value = merge_pairs(((name, fields[name].value), (name, value)))[name]  # noqa: PLW2901
         fields[name] = Field(place, value)
     for key in unknown[:_MAX_UNKNOWN_KEYS]:
         why = hint(key) or f"unknown key, ignored{_nearest_key(key, names)}"

@@ -17,6 +17,7 @@ from rbln_supervisor.core.config.fields import (
     add_type_error,
     read_fields,
 )
+from rbln_supervisor.core.config.misplaced import manifest_hint
 from rbln_supervisor.core.config.names import prefix_error
 from rbln_supervisor.core.config.pool import ParsedPool, PoolConfig, read_pool
 from rbln_supervisor.core.config.positions import DocumentError, limit_lines
@@ -104,7 +105,7 @@ def _resource_list(value: object, notes: Diagnostics) -> list[Field]:
         case Field() as wrong:
             add_type_error(wrong, "array", notes)
         case None if top is not None:
-            notes.add_error("resourceList", "missing, expected array")
+            notes.add_error("resourceList", f"missing, expected array{manifest_hint(value)}")
         case None:
             pass  # no object: its error is noted already
     raise ConfigError(map(str, notes.complaints), limit_lines(notes.warnings, MAX_WARNINGS))

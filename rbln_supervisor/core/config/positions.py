@@ -44,14 +44,16 @@ class Members(dict[str, object]):
 def merge_pairs(pairs: Iterable[tuple[str, object]]) -> Members:
     """Return an object of its members as written.
 
-    Of a repeated key the last value counts, but two additionalInfo objects are merged, in which the
-    later one's keys count: both as in the reference.
+    Of a repeated key the last value counts, with two exceptions, as in the reference: null keeps
+    the text, number or boolean before it, and two additionalInfo objects are merged.
     """
     merged = Members()
     for key, value in pairs:
         if key in merged:
             merged.repeated.append(key)
         match key.lower(), merged.get(key), value:
+            case _, str() | bool() | float(), None:
+                pass
             case "additionalinfo", dict() as before, dict():
                 merged[key] = {**before, **value}
             case _:
