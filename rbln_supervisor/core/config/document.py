@@ -20,11 +20,16 @@ from rbln_supervisor.core.config.positions import (
 _BOM: Final = b"\xef\xbb\xbf"
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 _STRING: Final = r'"(?:[^"\\]++|\\.)*+"?'
+_MISSING_ITEM: Final = r"[\[{:,][ \t\n\r]*+,"
 _REMOVED: Final = {
     "comment": re.compile(rf"{_STRING}|(?P<removed>//[^\n]*|#[^\n]*|/\*.*?(?:\*/|\Z))", re.DOTALL),
-    "trailing comma": re.compile(rf"{_STRING}|(?P<removed>,)(?=[ \t\n\r]*+[\]}}])", re.DOTALL),
+    "trailing comma": re.compile(
+        rf"{_STRING}|{_MISSING_ITEM}|(?P<removed>,)(?=[ \t\n\r]*+[\]}}])", re.DOTALL
+    ),
 }
-"""What strict JSON does not have, in the order of its removal. Nothing in a string is removed."""
+"""What strict JSON does not have, in the order of its removal. Kept are strings, and commas before
+which an item is missing.
+"""
 
 
 def read_document(raw: bytes) -> Document:
