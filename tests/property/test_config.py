@@ -16,7 +16,7 @@ Json = Any
 SCALARS = (
     st.none()
     | st.booleans()
-    | st.integers()
+    | st.integers(-(2**53), 2**53)  # JSON has numbers, read as float
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text()
 )

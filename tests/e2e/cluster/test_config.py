@@ -29,7 +29,7 @@ WRONG: Final[Mapping[str, tuple[Object, str]]] = {
     "empty": ({"data": {"config.json": ""}}, "the file is empty"),
     "binary": (
         {"binaryData": {"config.json": base64.b64encode(bytes(range(256))).decode()}},
-        "expected text",
+        "no YAML: unacceptable character",
     ),
     "text in place of a list": (
         {"data": {"config.json": SHIPPED.replace('["1eff"]', '"1eff"')}},

@@ -103,7 +103,7 @@ def test_a_file_with_an_odd_name_and_cdi(engine: Engine) -> None:
             ("--config-file=/etc/pcidp/none",),
             TWO_POOLS,
             Exit.UNUSABLE,
-            "rbln-supervisor: /etc/pcidp/none: no such file",
+            "rbln-supervisor: /etc/pcidp/none: can't be read: No such file",
             id="a-file-that-is-missing",
         ),
         pytest.param(
