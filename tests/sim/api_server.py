@@ -164,6 +164,8 @@ class SimApiServer:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # A client that is gone ends its TLS handshake, of which no writer knows, in the next turns.
+        await asyncio.sleep(0.01)
 
     async def _drop(self) -> None:
         for writer in tuple(self._writers):

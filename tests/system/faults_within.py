@@ -192,7 +192,7 @@ FAULTS: Final = (
     Fault(
         "device-unreadable",
         discovered(garbled),
-        f"device {ATOMS[1]} is left out: vendor: No such file",
+        f"device {ATOMS[1]} is left out: modalias: No such file",
     ),
     Fault("driver-missing", discovered(lambda node: node.unbind(ATOMS[1])), "modprobe rebellions"),
     Fault(

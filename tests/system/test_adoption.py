@@ -82,7 +82,7 @@ def test_supervisors_that_die_while_they_start() -> None:
         workers = stack.workers()
         with untouched(stack, ATOM, VM):
             stack.kill()
-            for sign in ("supervisor serves", "ready to serve", "worker adopted"):
+            for sign in ("worker of a previous supervisor", "ready to serve", "worker adopted"):
                 seen = stack.log.count(sign)
                 stack.start()
                 eventually(partial(more, stack, sign, seen), what=sign)
