@@ -240,7 +240,7 @@ _SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = {
         b"suspended\n\0\x002\n\0\0002.5 GT/s\n\x004\n\x0032.0 GT/s\n\x0016\n\x003.6.1",
     ),
     "events": (msgspec.json.encode(_EVENT) + b"\n" + msgspec.json.encode(_EVENT)[:20],),
-    "ledger": (b'{"files": {"/var/run/cdi/rebellions.ai_ATOM.yaml": [12, 1764000000000000000]}}',),
+    "ledger": (b'{"/var/run/cdi/rebellions.ai_ATOM.yaml": [12, 1764000000000000000]}',),
     "options": (msgspec.json.encode(Options(), enc_hook=str),),
     "accepted": (
         msgspec.json.encode(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbln_supervisor.core.config.misplaced import manifest_hint, text_origin
-from rbln_supervisor.core.config.node_config import NO_POOLS, ConfigError, parse
+from rbln_supervisor.core.config.node_config import ConfigError, parse
 
 POOL = {"resourceName": "ATOM", "selectors": {"vendors": ["1eff"]}}
 FILE = json.dumps({"resourceList": [POOL]}, indent=2)
@@ -77,23 +77,6 @@ def test_what_is_no_yaml_is_told_as_before(text: str) -> None:
     assert caught.value.errors[0].startswith("line ")
     assert "kubectl" not in caught.value.errors[0]
     assert "does not begin" not in caught.value.errors[0]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"resourceList": null}',
-        '{"resourceList": []}',
-        '{"resourcelist": [],}',
-        "resourceList:",
-        "resourceList: []\n",
-        "resourceList: ~ # none here\n",
-    ],
-)
-def test_no_pools_are_none(text: str) -> None:
-    found = parse(text.encode(), prefix="intel.com")
-    assert (found.pools, found.invalid) == ((), ())
-    assert f"{NO_POOLS}" in " ".join(found.warnings)
 
 
 @given(

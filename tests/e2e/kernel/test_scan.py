@@ -22,7 +22,7 @@ pytestmark = pytest.mark.by_kernel
 
 ALL: Final = frozenset({0x00, 0x01, 0x02, 0x06, 0x07, 0x08, 0x0C, 0x12})
 """Every base class that the machine has."""
-OURS: Final = ("modalias", "vendor", "class", "numa_node")
+OURS: Final = ("modalias", "numa_node")
 """Files that a scan may read, beside links and names."""
 FILES: Final = (*OURS, "uevent", "driver_override", "config", "sriov_numvfs", "current_link_speed")
 CHANGES_S: Final = 2.0
