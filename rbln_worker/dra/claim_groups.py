@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -69,14 +69,16 @@ class ClaimGroups:
             self.suspect_orphans()
         self._npus = npus
 
-    def has_group(self, entry: ClaimEntry) -> bool:
-        """Return True if a claim gets a group of its own."""
-        return bool(entry.groups_npus and self._names_of(entry.own_devices) and self._find_groups())
+    def members_of(self, entry: ClaimEntry) -> Sequence[str]:
+        """Return the NPUs of the claim's own group; empty if it gets none."""
+        if not (entry.groups_npus and self._find_groups()):
+            return ()
+        return self._names_of(entry.own_devices)
 
-    async def make_group(self, entry: ClaimEntry) -> int | None:
+    async def make_group(self, entry: ClaimEntry, members: Sequence[str]) -> int | None:
         """Make the group of a claim; return its ID, or None if the host has no tool any more.
 
-        Raises RsdError.
+        Raises RsdError, also if an NPU has lost its driver or got another number meanwhile.
         """
         rsd = self._find_groups()
         if rsd is None:
@@ -88,9 +90,11 @@ class ClaimGroups:
             if one.claim != entry.claim.text
         }
         free = await self._free_npus(others, besides=entry.uid)
+        if members != self._names_of(entry.own_devices):
+            raise RsdError(f"not all of {', '.join(members)} are its NPUs any more")
         try:
             with self._noted_failure():
-                return await rsd.make_group(self._names_of(entry.own_devices), free)
+                return await rsd.make_group(members, free)
         except RsdError:  # the tool may have made it
             self.suspect_orphans()
             raise

@@ -8,7 +8,7 @@ the records only.
 import asyncio
 import contextlib
 import weakref
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar, TypeVarTuple
 
@@ -158,16 +158,21 @@ class ClaimStore:
                 return entry
             text = f"claim {claim.text} can't be read: {error}"
             raise ClaimError(text, "api-server") from error
+        # A device may have become unusable during the call.
+        view, board = self._view or view, self._board or board
         plan = plan_claim(claim, current, view)
-        state: ClaimPhase = "started" if self.groups.has_group(plan) else "done"
+        members = self.groups.members_of(plan)
+        state: ClaimPhase = "started" if members else "done"
         entry = await self._in_thread(self._records.begin_claim, plan, state, board)
         if entry.state == "started":
-            await self._complete_claim(entry, board)
+            await self._complete_claim(entry, members, board)
         return entry
 
-    async def _complete_claim(self, entry: ClaimEntry, board: DeviceBoard) -> None:
+    async def _complete_claim(
+        self, entry: ClaimEntry, members: Sequence[str], board: DeviceBoard
+    ) -> None:
         try:
-            group = await self.groups.make_group(entry)
+            group = await self.groups.make_group(entry, members)
         except RsdError as error:
             await self._in_thread(self._records.remove_claim, entry.uid)
             raise ClaimError(f"claim {entry.claim.text} gets no group: {error}") from error

@@ -9,7 +9,10 @@ from typing import TypeVar
 
 import pytest
 
+from rbln_worker.contract.device import DeviceId
+from rbln_worker.core.dra.claim_entry import ClaimedDevice, ClaimEntry
 from rbln_worker.core.dra.rsd import RsdError
+from rbln_worker.dra.claim_groups import ClaimGroups
 from rbln_worker.dra.rsd_tool import DEFAULT_TIMEOUTS, RsdGroups, Timeouts
 from rbln_worker.dra.tool_process import find_tool
 from tests.sim.rsd import SimRsd
@@ -241,3 +244,28 @@ def test_a_tool_whose_lock_list_or_device_is_out_of_reach_is_not_used(rsd: SimRs
     assert find_tool(root, rsd.lock) == rsd.tool
     (root / "dev/rsd0").unlink()
     assert find_tool(root, rsd.lock) is None
+
+
+def test_a_claim_whose_npu_loses_its_driver_meanwhile_gets_no_group(rsd: SimRsd) -> None:
+    devices = [DeviceId(f"0000:2{number}:00.0") for number in range(2)]
+    names = dict(zip(devices, PAIR, strict=True))
+    entry = ClaimEntry(
+        *("uid", "default", "claim"),
+        boot="",
+        state="started",
+        devices=tuple(ClaimedDevice(device, ("npus",)) for device in devices),
+    )
+
+    async def make() -> None:
+        async def unbind() -> tuple[ClaimEntry, ...]:
+            groups.update_npus({devices[1]: names[devices[1]]})
+            return ()
+
+        groups = ClaimGroups(rsd.lock.parents[2], rsd.lock.parent / "kubelet.sock", unbind)
+        groups.update_npus(names)
+        members = groups.members_of(entry)
+        assert members == sorted(PAIR)
+        await groups.make_group(entry, members)
+
+    assert "not all of rbln0, rbln1 are its NPUs any more" in failure_of(make)
+    assert rsd.groups == {}
